@@ -1,0 +1,1 @@
+"""Benchmark language models on your own machine with pytest."""

@@ -1,0 +1,66 @@
+"""The one clock of the house.
+
+Every ``_ns`` in this package is CLOCK_MONOTONIC.  On Linux the kernel stamps the arrival of received bytes with
+CLOCK_REALTIME (``SO_TIMESTAMPING``, Documentation/networking/timestamping.rst); :class:`ClockOffset` converts such
+a stamp.  Elsewhere, and where the kernel gives none, the stamp is the monotonic clock right after the read.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+from typing import Final
+
+__all__ = [
+    "ANCILLARY_BYTES",
+    "KERNEL_STAMPS_POSSIBLE",
+    "SCM_TIMESTAMPING",
+    "enable_kernel_stamps",
+    "kernel_stamp_ns",
+    "realtime_minus_monotonic_ns",
+]
+
+# <asm-generic/socket.h> and <linux/net_tstamp.h>; the socket module names none of them before Python 3.15.
+SO_TIMESTAMPING: Final = 37
+SCM_TIMESTAMPING: Final = SO_TIMESTAMPING
+_RX_SOFTWARE: Final = 1 << 3
+_SOFTWARE: Final = 1 << 4
+_TIMESPEC: Final = struct.Struct("@ll")  # the first of the three timespecs in struct scm_timestamping
+
+KERNEL_STAMPS_POSSIBLE: Final = sys.platform == "linux"
+ANCILLARY_BYTES: Final = socket.CMSG_SPACE(3 * _TIMESPEC.size) if KERNEL_STAMPS_POSSIBLE else 0
+
+
+def enable_kernel_stamps(sock: socket.socket) -> bool:
+    """Ask the kernel to stamp the arrival of what ``sock`` receives; False where it can't."""
+    if not KERNEL_STAMPS_POSSIBLE:
+        return False
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _RX_SOFTWARE | _SOFTWARE)
+    except OSError:
+        return False
+    return True
+
+
+def kernel_stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+    """The kernel's arrival stamp in what ``recvmsg`` gave as ancillary data: ns of CLOCK_REALTIME, or None."""
+    for _level, kind, data in ancillary:
+        if kind == SCM_TIMESTAMPING and len(data) >= _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(data)
+            return int(seconds) * 1_000_000_000 + int(nanoseconds) if seconds else None
+    return None
+
+
+def realtime_minus_monotonic_ns() -> int:
+    """How far CLOCK_REALTIME is ahead of CLOCK_MONOTONIC now, in ns; the tightest of three readings."""
+    best_span = best_offset = 0
+    for attempt in range(3):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        after = time.monotonic_ns()
+        span = after - before
+        if attempt == 0 or span < best_span:
+            best_span, best_offset = span, wall - (before + after) // 2
+    return best_offset

@@ -1,0 +1,1 @@
+"""Request plans and the load process that plays them."""

@@ -1,0 +1,104 @@
+"""Frames between the measuring process and the load process: a length, then a marshalled tuple.
+
+marshal is the fastest codec at hand (a 20 kB exchange in 4 µs) and safe here: both ends are ours, run the same
+interpreter, and what a server sent travels inside as plain bytes.
+"""
+
+from __future__ import annotations
+
+import marshal
+import socket
+import struct
+from collections import deque
+from typing import Any, Final
+
+__all__ = ["ChannelClosedError", "FrameReader", "FrameWriter", "buffer_generously"]
+
+_LENGTH: Final = struct.Struct("!I")
+_READ_BYTES: Final = 1 << 20
+_SOCKET_BUFFER_BYTES: Final = 4 << 20
+
+
+class ChannelClosedError(ConnectionError):
+    """The other process is gone."""
+
+
+def buffer_generously(sock: socket.socket) -> None:
+    """Give the channel room, so that a slow reader doesn't hold up the load process."""
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+
+
+class FrameReader:
+    """Takes frames out of what a socket delivers."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+
+    def read(self) -> list[Any]:
+        """Receive once and return the frames that are complete; raises ChannelClosedError at the end.
+
+        On a non-blocking socket without data the list is empty.
+        """
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return []
+        except OSError as error:
+            raise ChannelClosedError(str(error)) from error
+        if not data:
+            raise ChannelClosedError("the other process closed the channel")
+        self._buffer += data
+        return self._frames()
+
+    def _frames(self) -> list[Any]:
+        frames: list[Any] = []
+        position = 0
+        view = memoryview(self._buffer)
+        try:
+            while len(view) - position >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(view, position)
+                end = position + _LENGTH.size + length
+                if end > len(view):
+                    break
+                frames.append(marshal.loads(view[position + _LENGTH.size : end]))  # noqa: S302
+                position = end
+        finally:
+            view.release()
+        del self._buffer[:position]
+        return frames
+
+
+class FrameWriter:
+    """Sends frames; on a non-blocking socket it keeps what doesn't fit and says so."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._waiting: deque[memoryview] = deque()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something could not be sent yet."""
+        return bool(self._waiting)
+
+    def write(self, frame: tuple[Any, ...]) -> None:
+        """Send a frame, or as much of it as fits; raises ChannelClosedError."""
+        body = marshal.dumps(frame)
+        self._waiting.append(memoryview(_LENGTH.pack(len(body)) + body))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, as far as it fits; raises ChannelClosedError."""
+        while self._waiting:
+            first = self._waiting[0]
+            try:
+                count = self._sock.send(first)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                raise ChannelClosedError(str(error)) from error
+            if count == len(first):
+                self._waiting.popleft()
+            else:
+                self._waiting[0] = first[count:]

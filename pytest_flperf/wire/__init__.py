@@ -1,0 +1,1 @@
+"""Transport with arrival stamps, SSE decoding, classification of outcomes."""

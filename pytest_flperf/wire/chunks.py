@@ -1,0 +1,165 @@
+"""What the JSON of an answer says: text, reason, usage.  Forgiving in form, strict in what it counts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+__all__ = ["Answer", "load_json", "repair_text"]
+
+_TEXT_LIMIT: Final = 262_144
+_COUNT_LIMIT: Final = 1_000_000_000
+_NAME_LIMIT: Final = 512
+
+
+def load_json(data: bytes) -> Any:
+    """Parse JSON from a server; raises ValueError for whatever is wrong with it."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(str(error)[:200]) from error
+
+
+def repair_text(text: str) -> str:
+    """Join surrogate pairs that were split over chunks and replace lone halves: no file could hold them."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _text_of(value: Any) -> str:
+    """Text of a content field: a string, or a list of parts with ``text``."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        parts = (part.get("text") for part in value if isinstance(part, dict))
+        return "".join(part for part in parts if isinstance(part, str))
+    return ""
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < _COUNT_LIMIT else None
+
+
+def _tool_text(calls: Any) -> str:
+    """The text of tool-call deltas: names and arguments."""
+    if not isinstance(calls, list):
+        return ""
+    texts: list[str] = []
+    for call in calls:
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            texts += [text for name in ("name", "arguments") if isinstance(text := function.get(name), str)]
+    return "".join(texts)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What has been read of an answer so far."""
+
+    output: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    tool_calls: bool = False
+    finish_reason: str | None = None
+    error: str | None = None
+    """The text of an error object, if one came."""
+    output_tokens: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    tokens_source: str | None = None
+    timings: dict[str, float] | None = None
+    model: str | None = None
+    choices_seen: bool = False
+    _length: int = 0
+
+    def take(self, document: Any) -> tuple[bool, bool]:
+        """Take a chunk or a whole answer; says whether it held text of any kind, and whether it held answer text."""
+        if not isinstance(document, dict):
+            return False, False
+        if document.get("error"):
+            self.error = error_text(document["error"])
+        model = document.get("model")
+        if isinstance(model, str) and model:
+            self.model = repair_text(model[:_NAME_LIMIT])
+        self._take_usage(document.get("usage"))
+        self._take_timings(document.get("timings"))
+        any_text = answer_text = False
+        choices = document.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                self.choices_seen = True
+                text, answer = self._take_choice(choice)
+                any_text |= text
+                answer_text |= answer
+        return any_text, answer_text
+
+    def _take_choice(self, choice: dict[str, Any]) -> tuple[bool, bool]:
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            self.finish_reason = repair_text(reason[:64])
+        # Old Foundry Local versions send both, with the same text.
+        part = choice.get("delta")
+        if not isinstance(part, dict) or not part:
+            part = choice.get("message")
+        if not isinstance(part, dict):
+            text = choice.get("text")
+            part = {"content": text} if isinstance(text, str) else {}
+        content = _text_of(part.get("content"))
+        reasoning = _text_of(part.get("reasoning_content")) or _text_of(part.get("reasoning"))
+        tools = _tool_text(part.get("tool_calls"))
+        self._keep(self.output, content)
+        self._keep(self.reasoning, reasoning)
+        self.tool_calls |= bool(tools)
+        return bool(content or reasoning or tools), bool(content)
+
+    def _keep(self, where: list[str], text: str) -> None:
+        if text and self._length < _TEXT_LIMIT:
+            kept = text[: _TEXT_LIMIT - self._length]
+            self._length += len(kept)
+            where.append(kept)
+
+    def _take_usage(self, usage: Any) -> None:
+        if not isinstance(usage, dict):
+            return
+        output, prompt = _count(usage.get("completion_tokens")), _count(usage.get("prompt_tokens"))
+        if not output and not prompt:
+            return  # some servers send zeros in place of numbers that they don't have
+        self.output_tokens, self.prompt_tokens, self.tokens_source = output, prompt, "usage"
+        for name, target, key in (
+            ("prompt_tokens_details", "cached_tokens", "cached_tokens"),
+            ("completion_tokens_details", "reasoning_tokens", "reasoning_tokens"),
+        ):
+            details = usage.get(name)
+            if isinstance(details, dict) and (value := _count(details.get(key))) is not None:
+                setattr(self, target, value)
+
+    def _take_timings(self, timings: Any) -> None:
+        if isinstance(timings, dict):
+            numbers = {
+                str(name)[:64]: float(value)
+                for name, value in list(timings.items())[:64]
+                if type(value) in (int, float) and abs(value) < 1e15
+            }
+            self.timings = numbers or None
+
+    def count_tokens(self, content_chunks: int) -> None:
+        """Where ``usage`` gave no count: the server's ``timings``, else the number of chunks with text."""
+        timings = self.timings or {}
+        if self.tokens_source is None and timings.get("predicted_n", 0) > 0:
+            self.output_tokens, self.tokens_source = int(timings["predicted_n"]), "timings"
+            self.prompt_tokens = int(timings["prompt_n"]) if timings.get("prompt_n", -1) >= 0 else None
+        if self.cached_tokens is None and timings.get("cache_n", -1) >= 0:
+            self.cached_tokens = int(timings["cache_n"])
+        if self.output_tokens is None and content_chunks:
+            self.output_tokens = content_chunks
+            self.tokens_source = self.tokens_source or "chunks"
+
+
+def error_text(error: Any) -> str:
+    """The words of an error object, which servers send as a string, a list or an object."""
+    if isinstance(error, dict):
+        found = [str(error[name]) for name in ("message", "type", "code") if error.get(name)]
+        text = " · ".join(found) if found else json.dumps(error)[:2_000]
+    else:
+        text = error if isinstance(error, str) else json.dumps(error)
+    return repair_text(text[:2_000])

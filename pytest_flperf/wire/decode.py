@@ -1,0 +1,239 @@
+"""From the raw bytes of an exchange to a sample.  Pure, outside the measured part, and it never raises."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import accumulate
+from statistics import median
+from typing import Final
+
+from pytest_flperf.wire.chunks import Answer, load_json, repair_text
+from pytest_flperf.wire.exchange import Exchange
+from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, parse_head, unframe
+from pytest_flperf.wire.outcome import evidence_of, http_outcome, stream_outcome, transport_outcome
+from pytest_flperf.wire.sample import Evidence, Outcome, Sample
+from pytest_flperf.wire.sse import Event, Events, parse_events
+
+__all__ = ["CLOCK_STEP_NS", "content_arrivals", "decode"]
+
+CLOCK_STEP_NS: Final = 1_000_000
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What reading an answer has found so far."""
+
+    answer: Answer = field(default_factory=Answer)
+    chunk_ns: list[int] = field(default_factory=list)
+    first_answer_ns: int | None = None
+    done: bool = False
+    malformed: str = ""
+    stray: bytes = b""
+    streamed: bool = False
+
+
+class _Arrivals:
+    """When each byte of the raw answer and of its payload arrived."""
+
+    def __init__(self, exchange: Exchange, body: Body | None) -> None:
+        self._stamps = exchange.read_arrival_ns
+        self._ends = list(accumulate(exchange.read_bytes))
+        self._starts = [start for start, _ in body.segments] if body else []
+        self._body = body
+
+    def of_raw(self, offset: int) -> int | None:
+        """Arrival of the raw answer's byte ``offset``."""
+        read = bisect_right(self._ends, offset)
+        return self._stamps[read] if read < len(self._stamps) else None
+
+    def of_payload(self, offset: int) -> int | None:
+        """Arrival of the payload's byte ``offset``."""
+        if self._body is None or not self._starts:
+            return None
+        segment = max(bisect_right(self._starts, offset) - 1, 0)
+        payload_start, raw_start = self._body.segments[segment]
+        return self.of_raw(raw_start + offset - payload_start)
+
+
+def decode(exchange: Exchange) -> Sample:
+    """Read an exchange.  Whatever the server sent, a sample with exactly one outcome comes out."""
+    head, problem = _head_of(exchange.raw)
+    body = unframe(exchange.raw, head) if head else None
+    arrivals = _Arrivals(exchange, body)
+    payload = body.payload if body else b""
+    reading = _Reading()
+    if head is not None and body is not None and head.status == 200:
+        reading = _read(exchange, head, body, arrivals)
+    reading.answer.count_tokens(len(reading.chunk_ns))
+    outcome, detail = _outcome_of(exchange, head, body, reading, problem)
+    evidence = None if outcome is Outcome.OK else evidence_of(head, payload or exchange.raw, detail)
+    return _sample(exchange, head, arrivals, reading, outcome, evidence)
+
+
+def content_arrivals(raw: bytes, read_arrival_ns: tuple[int, ...], read_bytes: tuple[int, ...]) -> tuple[int, ...]:
+    """Arrivals of the chunks with text in what has come of an answer that is still streaming (for its deadlines)."""
+    head, _problem = _head_of(raw)
+    if head is None or head.status != 200:
+        return ()
+    ends = list(accumulate(read_bytes))
+    body = unframe(raw, head)
+    found: list[int] = []
+    starts = [start for start, _ in body.segments]
+    for event in parse_events(body.payload).events:
+        try:
+            text, _answer = Answer().take(load_json(event.data))
+        except ValueError:
+            continue
+        if text:
+            segment = max(bisect_right(starts, event.end) - 1, 0)
+            offset = body.segments[segment][1] + event.end - body.segments[segment][0]
+            found.append(read_arrival_ns[min(bisect_right(ends, offset), len(read_arrival_ns) - 1)])
+    return tuple(found)
+
+
+def _head_of(raw: bytes) -> tuple[Head | None, str]:
+    if not raw:
+        return None, ""
+    try:
+        return parse_head(raw), ""
+    except MalformedAnswerError as error:
+        return None, str(error)
+
+
+def _read(exchange: Exchange, head: Head, body: Body, arrivals: _Arrivals) -> _Reading:
+    reading = _Reading()
+    coding = head.headers.get("content-encoding", "identity").lower()
+    if coding not in ("identity", ""):
+        reading.malformed = f"Content-Encoding is {coding[:40]!r} although only identity was accepted"
+        return reading
+    start = body.payload[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith((b"{", b"[")) or (start and not exchange.stream and not _looks_like_events(start)):
+        _read_document(body, reading)
+    else:
+        reading.streamed = True
+        _read_events(parse_events(body.payload), exchange, reading, arrivals)
+    return reading
+
+
+def _looks_like_events(start: bytes) -> bool:
+    return start.startswith((b"data:", b"event:", b"id:", b":"))
+
+
+def _read_document(body: Body, reading: _Reading) -> None:
+    try:
+        document = load_json(body.payload)
+    except ValueError as error:
+        if body.complete:
+            reading.malformed = f"the body is no JSON: {error}"
+        return
+    reading.answer.take(document)
+
+
+def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals: _Arrivals) -> None:
+    reading.stray = events.stray
+    for event in events.events:
+        _read_event(event, reading, arrivals)
+    if events.unfinished is not None:
+        # Some servers forget the last blank line; a cut connection leaves half an event, which is no fault of form.
+        before = reading.malformed
+        _read_event(events.unfinished, reading, arrivals)
+        if exchange.ending.value != "complete":
+            reading.malformed = before
+
+
+def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
+    if event.data.strip() == b"[DONE]":
+        reading.done = True
+        return
+    if not event.data.strip():
+        return
+    try:
+        document = load_json(event.data)
+    except ValueError as error:
+        if not reading.malformed:
+            shown = event.data[:80].decode("utf-8", "replace")
+            reading.malformed = f"an event is no JSON ({error}): {shown!r}"
+        return
+    any_text, answer_text = reading.answer.take(document)
+    arrival = arrivals.of_payload(event.end) if any_text else None
+    if arrival is None:
+        return
+    reading.chunk_ns.append(arrival)
+    if answer_text and reading.first_answer_ns is None:
+        reading.first_answer_ns = arrival
+
+
+def _outcome_of(
+    exchange: Exchange, head: Head | None, body: Body | None, reading: _Reading, problem: str
+) -> tuple[Outcome, str]:
+    decided = transport_outcome(exchange)
+    if decided is not None:
+        return decided, exchange.detail
+    if problem:
+        return Outcome.MALFORMED_STREAM, problem
+    if head is None or body is None:
+        return Outcome.CONNECTION_LOST, exchange.detail or "the connection ended without an answer"
+    if head.status != 200:
+        return http_outcome(head, body.payload)
+    return stream_outcome(exchange, body, reading.answer, reading.malformed, reading.stray, done=reading.done)
+
+
+def _sample(
+    exchange: Exchange,
+    head: Head | None,
+    arrivals: _Arrivals,
+    reading: _Reading,
+    outcome: Outcome,
+    evidence: Evidence | None,
+) -> Sample:
+    chunks = tuple(reading.chunk_ns) if exchange.stream else ()
+    coalesced, surplus = _sharing(chunks)
+    answer = reading.answer
+    last = exchange.read_arrival_ns[-1] if exchange.read_arrival_ns else None
+    return Sample(
+        index=exchange.index,
+        phase=exchange.phase,
+        target=exchange.target,
+        stream=exchange.stream and (reading.streamed or outcome is not Outcome.OK),
+        slot=exchange.slot,
+        outcome=outcome,
+        evidence=evidence,
+        status=head.status if head else None,
+        due_ns=exchange.due_ns,
+        connect_ns=exchange.connect_ns,
+        started_ns=exchange.started_ns,
+        sent_ns=exchange.sent_ns,
+        headers_ns=arrivals.of_raw(head.size - 1) if head else None,
+        first_token_ns=chunks[0] if chunks else None,
+        first_answer_token_ns=reading.first_answer_ns if chunks else None,
+        last_token_ns=chunks[-1] if chunks else None,
+        end_ns=last if exchange.ending.value == "complete" else None,
+        finished_ns=exchange.finished_ns,
+        chunk_ns=chunks,
+        coalesced_chunks=coalesced,
+        first_read_surplus=surplus,
+        output_text=repair_text("".join(answer.output)),
+        reasoning_text=repair_text("".join(answer.reasoning)),
+        finish_reason=answer.finish_reason,
+        output_tokens=answer.output_tokens,
+        prompt_tokens=answer.prompt_tokens,
+        cached_tokens=answer.cached_tokens,
+        reasoning_tokens=answer.reasoning_tokens,
+        tokens_source=answer.tokens_source,
+        server_timings=answer.timings,
+        model_echoed=answer.model,
+        clock_source=exchange.clock_source,
+        clock_step=abs(exchange.clock_moved_ns) > CLOCK_STEP_NS,
+        lag_ns=exchange.read_lag_ns,
+    )
+
+
+def _sharing(chunk_ns: tuple[int, ...]) -> tuple[int, float]:
+    """How many chunks shared a read, and the first read's surplus.  Reads are told apart by their one arrival."""
+    if not chunk_ns:
+        return 0, 0.0
+    per_read = Counter(chunk_ns)
+    coalesced = sum(count for count in per_read.values() if count > 1)
+    return coalesced, max(0.0, per_read[chunk_ns[0]] - median(per_read.values()))

@@ -1,0 +1,66 @@
+"""Where a server is: a base URL taken apart, and the address that really answers."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+__all__ = ["Endpoint", "EndpointError", "resolve"]
+
+_FORM: Final = "expected a form like http://127.0.0.1:8080/v1"
+
+
+class EndpointError(ValueError):
+    """A base URL that is none, or a host that has no address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An OpenAI-compatible server: requests go to ``base_url`` + ``/chat/completions``, exactly as given."""
+
+    base_url: str
+    host: str
+    port: int
+    tls: bool
+
+    @classmethod
+    def parse(cls, url: str) -> Endpoint:
+        """Take a base URL apart; raises EndpointError with what is wrong with it."""
+        shown = repr(url[:200])
+        try:
+            parts = urlsplit(url.strip())
+            port = parts.port
+        except ValueError as error:
+            raise EndpointError(f"{shown} is no URL ({error}); {_FORM}") from None
+        if parts.scheme not in ("http", "https"):
+            raise EndpointError(f"{shown} begins with neither http:// nor https://; {_FORM}")
+        if not parts.hostname or any(character.isspace() for character in url.strip()):
+            raise EndpointError(f"{shown} names no host; {_FORM}")
+        if parts.username is not None or parts.password is not None:
+            raise EndpointError("the URL holds a user or password; keys come from the environment (an api-key-env)")
+        if parts.query or parts.fragment:
+            raise EndpointError(f"{shown} has a query or fragment, which a base URL can't have; {_FORM}")
+        tls = parts.scheme == "https"
+        return cls(url.strip().rstrip("/"), parts.hostname, port or (443 if tls else 80), tls)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the host is this machine by its name or address."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
+        except ValueError:
+            return False
+
+
+def resolve(endpoint: Endpoint) -> tuple[tuple[int, Any], ...]:
+    """The addresses of an endpoint as ``(family, socket address)``, in the system's order; raises EndpointError."""
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise EndpointError(f"no address for host {endpoint.host!r}: {error}") from None
+    return tuple((int(family), address) for family, _kind, _protocol, _name, address in found)

@@ -1,0 +1,97 @@
+"""What the wire saw of one request: stamps and raw bytes, nothing decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+__all__ = ["Ending", "Exchange", "Phase"]
+
+
+class Phase(StrEnum):
+    """Why a request was sent.  Only ``measured`` requests enter a statistic."""
+
+    VERIFY = "verify"
+    COLD = "cold"
+    WARMUP = "warmup"
+    MEASURED = "measured"
+
+
+class Ending(StrEnum):
+    """How the transport ended.  The outcome of the request follows when the bytes are decoded."""
+
+    COMPLETE = "complete"
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    HEADERS_TIMEOUT = "headers_timeout"
+    FIRST_TOKEN_TIMEOUT = "first_token_timeout"
+    STALL_TIMEOUT = "stall_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
+    CONNECTION_LOST = "connection_lost"
+    CANCELLED = "cancelled"
+    MALFORMED = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and the raw answer.
+
+    All ``_ns`` are CLOCK_MONOTONIC.  The three ``read_…`` tuples have one entry per read of the socket, in order.
+    """
+
+    index: int
+    """Number of the request within its case and phase, from 0."""
+    phase: Phase
+    target: int
+    """Index of the target within the plan."""
+    stream: bool
+    """Whether the request asked for a streamed answer."""
+    slot: int
+    """The stream (closed loop: the virtual user) that sent it."""
+    due_ns: int | None
+    """When an open loop wanted it sent; None in a closed loop."""
+    connect_ns: int | None
+    """Time that opening its connection took; None where an open one was used again."""
+    started_ns: int
+    """When its first byte was about to be handed to the kernel, or its connecting began and failed."""
+    sent_ns: int | None
+    """Immediately before the last byte was handed to the kernel; None if that never happened."""
+    finished_ns: int
+    """When the load process was done with it."""
+    read_arrival_ns: tuple[int, ...]
+    """Arrival of the newest byte of each read: the kernel's stamp, else the clock right after the read."""
+    read_lag_ns: tuple[int, ...]
+    """From the kernel's arrival to Python's read; empty with user stamps, where it can't be known."""
+    read_bytes: tuple[int, ...]
+    """How many bytes each read returned."""
+    clock_source: str
+    """``kernel``, ``user`` or, where single reads lacked a kernel stamp, ``mixed``."""
+    clock_moved_ns: int
+    """How far realtime moved against monotonic during the request (0 with user stamps)."""
+    ending: Ending
+    detail: str
+    """The exception or reason behind an ending that is not ``complete``; empty otherwise."""
+    raw: bytes
+    """Head and body of the answer exactly as they came."""
+
+    def to_record(self) -> dict[str, Any]:
+        """The journal's line: exact builtins; bytes as Latin-1, which is lossless and readable."""
+        record: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        record["phase"] = self.phase.value
+        record["ending"] = self.ending.value
+        record["raw"] = self.raw.decode("latin-1")
+        for name in ("read_arrival_ns", "read_lag_ns", "read_bytes"):
+            record[name] = list(record[name])
+        return record
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_record`; raises KeyError, TypeError or ValueError for anything else."""
+        values = {name: record[name] for name in cls.__slots__}
+        values["phase"] = Phase(values["phase"])
+        values["ending"] = Ending(values["ending"])
+        values["raw"] = values["raw"].encode("latin-1")
+        for name in ("read_arrival_ns", "read_lag_ns", "read_bytes"):
+            values[name] = tuple(values[name])
+        return cls(**values)

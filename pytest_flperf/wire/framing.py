@@ -1,0 +1,268 @@
+"""HTTP/1.x framing of answers: where the head ends, where the body ends, and nothing more.
+
+:class:`Framing` follows an answer while it arrives and is on the measured path; :func:`unframe` takes a whole
+recorded answer apart afterwards.  Both read RFC 9112; neither raises on anything a server sends.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+__all__ = ["Body", "Framing", "Head", "MalformedAnswerError", "parse_head", "unframe"]
+
+HEAD_LIMIT: Final = 65_536
+_SIZE_LINE_LIMIT: Final = 1_024
+_STATUS_LINE: Final = re.compile(rb"HTTP/(1)\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?\r?\Z")
+_HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,15}\Z")
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+
+Segments: TypeAlias = tuple[tuple[int, int], ...]
+"""``(offset in the payload, offset in the raw answer)`` of every stretch that is contiguous in both, ascending."""
+
+
+class MalformedAnswerError(ValueError):
+    """The bytes are no HTTP/1.x answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A response head."""
+
+    status: int
+    minor_version: int
+    headers: dict[str, str]
+    """By lower-case name; of a repeated header the last one."""
+    size: int
+    """Bytes from the start of the raw answer to the first byte of the body, interim (1xx) heads included."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection may carry another request."""
+        tokens = {token.strip() for token in self.headers.get("connection", "").lower().split(",")}
+        if self.minor_version == 0:
+            return "keep-alive" in tokens
+        return "close" not in tokens
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body is in chunks."""
+        return "chunked" in self.headers.get("transfer-encoding", "").lower()
+
+    @property
+    def content_length(self) -> int | None:
+        """The body's length in bytes, where the head gives it; raises MalformedAnswerError for one that is none."""
+        if self.chunked:
+            return None
+        if self.status in (204, 304):
+            return 0
+        text = self.headers.get("content-length")
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) <= 15):
+            raise MalformedAnswerError(f"Content-Length is {text[:40]!r}, which is no length")
+        return int(text)
+
+
+def parse_head(raw: bytes) -> Head | None:
+    """The final response head at the start of ``raw``; None while it is incomplete.
+
+    Raises MalformedAnswerError for what is no HTTP/1.x head.
+    """
+    start = 0
+    while True:
+        end = _HEAD_END.search(raw, start)
+        if end is None:
+            _refuse_early(raw, start)
+            return None
+        lines = raw[start : end.start()].split(b"\n")
+        match = _STATUS_LINE.match(lines[0])
+        if match is None:
+            raise MalformedAnswerError(f"not an HTTP/1.x answer: it begins with {lines[0][:60]!r}")
+        status = int(match[3])
+        if 100 <= status < 200 and status != 101:
+            start = end.end()
+            continue
+        headers: dict[str, str] = {}
+        for line in lines[1:]:
+            name, colon, value = line.partition(b":")
+            if colon:
+                headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
+        return Head(status, int(match[2]), headers, end.end())
+
+
+def _refuse_early(raw: bytes, start: int) -> None:
+    """Refuse at once what can't become a head, so that garbage ends with its outcome and not with a timeout."""
+    prefix = raw[start : start + 5]
+    if not b"HTTP/".startswith(prefix) and prefix != b"HTTP/":
+        raise MalformedAnswerError(f"not an HTTP/1.x answer: it begins with {raw[start : start + 60]!r}")
+    if len(raw) - start > HEAD_LIMIT:
+        raise MalformedAnswerError(f"no end of the response head in {HEAD_LIMIT} bytes")
+
+
+class Framing:
+    """Finds the end of one answer while its bytes arrive.
+
+    ``feed`` is called with every read and says whether the answer has ended.  A body without length ends with the
+    connection: then ``feed`` never says so and ``at_eof`` does.
+    """
+
+    __slots__ = ("_line", "_pending", "_remaining", "_trailer", "chunked", "ended", "head", "problem", "surplus")
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.chunked = False
+        self.ended = False
+        self.problem = ""
+        """Why the bytes are no valid answer; empty while they are."""
+        self.surplus = False
+        """Whether bytes came behind the end: the connection can't be used again."""
+        self._pending = b""
+        self._line = b""
+        self._remaining: int | None = None  # of the body or of the chunk with its line end; None: until close
+        self._trailer = False
+
+    def feed(self, data: bytes) -> bool:
+        """Take a read; True when the answer has ended or is beyond repair (``problem``)."""
+        if self.chunked:
+            return self._feed_chunked(data)
+        if self.head is None:
+            return self._feed_head(data)
+        if self._remaining is None:
+            return False
+        return self._feed_length(len(data))
+
+    def at_eof(self) -> bool:
+        """The connection was closed: True if that ends the answer properly."""
+        if self.ended:
+            return True
+        return self.head is not None and not self.chunked and self._remaining is None
+
+    def _feed_head(self, data: bytes) -> bool:
+        self._pending += data
+        try:
+            head = parse_head(self._pending)
+            if head is None:
+                return False
+            self._remaining = head.content_length
+        except MalformedAnswerError as error:
+            self.problem = str(error)
+            return True
+        self.head = head
+        body = self._pending[head.size :]
+        self._pending = b""
+        if head.chunked:
+            self.chunked = True
+            self._remaining = 0
+            return self._feed_chunked(body) if body else False
+        return self._feed_length(len(body)) if self._remaining is not None else False
+
+    def _feed_length(self, count: int) -> bool:
+        assert self._remaining is not None
+        self._remaining -= count
+        self.surplus = self._remaining < 0
+        self.ended = self._remaining <= 0
+        return self.ended
+
+    def _feed_chunked(self, data: bytes) -> bool:
+        position = 0
+        size = len(data)
+        remaining = self._remaining or 0
+        while True:
+            if remaining > size - position:
+                self._remaining = remaining - (size - position)
+                return False
+            position += remaining
+            remaining = 0
+            if position == size:
+                self._remaining = 0
+                return False
+            newline = data.find(b"\n", position)
+            if newline < 0:
+                self._line += data[position:]
+                self._remaining = 0
+                return self._refuse_long_line()
+            line = (self._line + data[position:newline]).rstrip(b"\r") if self._line else data[position:newline]
+            self._line = b""
+            position = newline + 1
+            if self._trailer:
+                if line.strip():
+                    continue
+                self.ended = True
+                self.surplus = position < size
+                return True
+            length = _chunk_length(line)
+            if length is None:
+                self.problem = f"a chunk begins with {line[:40]!r} where its length in hex was expected"
+                return True
+            if length:
+                remaining = length + 2
+            else:
+                self._trailer = True
+
+    def _refuse_long_line(self) -> bool:
+        if len(self._line) <= _SIZE_LINE_LIMIT:
+            return False
+        self.problem = f"a chunk begins with {self._line[:40]!r} where its length in hex was expected"
+        return True
+
+
+def _chunk_length(line: bytes) -> int | None:
+    """The length in a chunk's first line, extensions left out; None if it is none."""
+    text = line.partition(b";")[0].strip()
+    return int(text, 16) if _HEX.match(text) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a recorded answer without its transfer coding."""
+
+    payload: bytes
+    segments: Segments
+    complete: bool
+    """Whether the framing says that it ended; for a body that ends with the connection always True."""
+    delimited: bool
+    """Whether the framing has an end of its own (a length or a last chunk)."""
+    problem: str
+
+
+def unframe(raw: bytes, head: Head) -> Body:
+    """The payload of a recorded answer and where in the answer each part of it stood."""
+    if head.chunked:
+        return _unchunk(raw, head.size)
+    payload = raw[head.size :]
+    try:
+        length = head.content_length
+    except MalformedAnswerError as error:
+        return Body(payload, ((0, head.size),), complete=False, delimited=True, problem=str(error))
+    if length is None:
+        return Body(payload, ((0, head.size),), complete=True, delimited=False, problem="")
+    return Body(payload[:length], ((0, head.size),), len(payload) >= length, delimited=True, problem="")
+
+
+def _unchunk(raw: bytes, position: int) -> Body:
+    pieces: list[bytes] = []
+    segments: list[tuple[int, int]] = []
+    done = 0
+    problem = ""
+    complete = False
+    while (newline := raw.find(b"\n", position)) >= 0:
+        line = raw[position:newline]
+        length = _chunk_length(line)
+        if length is None:
+            problem = f"a chunk begins with {line[:40]!r} where its length in hex was expected"
+            break
+        position = newline + 1
+        if length == 0:
+            complete = re.compile(rb"(?:[^\n]*[^\r\n][^\n]*\n)*\r?\n").match(raw, position) is not None
+            break
+        piece = raw[position : position + length]
+        if piece:
+            segments.append((done, position))
+            pieces.append(piece)
+            done += len(piece)
+        position += length + 2
+        if position > len(raw):
+            break
+    return Body(b"".join(pieces), tuple(segments), complete, delimited=True, problem=problem)

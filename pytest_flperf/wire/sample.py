@@ -1,0 +1,133 @@
+"""One request decoded: what it said, how it ended, when its text arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from pytest_flperf.wire.exchange import Phase
+
+__all__ = ["TIMEOUTS", "TRANSIENT", "Evidence", "Outcome", "Sample"]
+
+
+class Outcome(StrEnum):
+    """How a request ended: one word for each."""
+
+    OK = "ok"
+    LENGTH_ZERO = "length_zero"
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    HEADERS_TIMEOUT = "headers_timeout"
+    FIRST_TOKEN_TIMEOUT = "first_token_timeout"
+    STALL_TIMEOUT = "stall_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    RATE_LIMITED = "rate_limited"
+    CONTEXT_EXCEEDED = "context_exceeded"
+    MODEL_NOT_FOUND = "model_not_found"
+    TRUNCATED = "truncated"
+    MALFORMED_STREAM = "malformed_stream"
+    ERROR_IN_STREAM = "error_in_stream"
+    CONNECTION_LOST = "connection_lost"
+    CANCELLED = "cancelled"
+
+
+TIMEOUTS: Final = frozenset(
+    {
+        Outcome.CONNECT_TIMEOUT,
+        Outcome.HEADERS_TIMEOUT,
+        Outcome.FIRST_TOKEN_TIMEOUT,
+        Outcome.STALL_TIMEOUT,
+        Outcome.TOTAL_TIMEOUT,
+    }
+)
+
+# A 5xx is transient only as 502, 503 or 504: ask Sample.transient.
+TRANSIENT: Final = TIMEOUTS | {Outcome.CONNECT_REFUSED, Outcome.RATE_LIMITED, Outcome.CONNECTION_LOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What shows why a request was not ``ok``."""
+
+    status: int | None
+    """HTTP status; None where no response head came."""
+    detail: str
+    """What was found, in words (an exception's text, the part of the stream that is missing …)."""
+    body_head: str
+    """The first 2 kB of the body at most, secrets removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One decoded request.  All ``_ns`` are CLOCK_MONOTONIC; None where that point was never reached."""
+
+    index: int
+    phase: Phase
+    target: int
+    stream: bool
+    slot: int
+    outcome: Outcome
+    evidence: Evidence | None
+    """None for ``ok``."""
+    status: int | None
+    due_ns: int | None
+    connect_ns: int | None
+    """Time that connecting took; None where an open connection was used again."""
+    started_ns: int
+    sent_ns: int | None
+    headers_ns: int | None
+    first_token_ns: int | None
+    """First chunk with non-empty text of any kind: content, reasoning, tool-call."""
+    first_answer_token_ns: int | None
+    """First chunk with non-empty ``delta.content``."""
+    last_token_ns: int | None
+    end_ns: int | None
+    """Arrival of the last byte of the response body; None if it never ended."""
+    finished_ns: int
+    chunk_ns: tuple[int, ...]
+    """Arrival of every chunk with non-empty text, in order, the first one included."""
+    coalesced_chunks: int
+    """How many of these chunks shared a read with another."""
+    first_read_surplus: float
+    """Content chunks in the first token's read beyond the median of this stream's reads with content; 0 or more."""
+    output_text: str
+    reasoning_text: str
+    finish_reason: str | None
+    output_tokens: int | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    tokens_source: str | None
+    """``usage``, ``timings``, ``chunks``; None where nothing was counted."""
+    server_timings: dict[str, float] | None
+    """The server's own numbers (llama.cpp ``timings``), if it sent any."""
+    model_echoed: str | None
+    clock_source: str
+    clock_step: bool
+    """Realtime moved by more than 1 ms during the request: its times are left out."""
+    lag_ns: tuple[int, ...]
+    """Kernel arrival to Python's read, for every read; empty with user stamps."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the answer came whole."""
+        return self.outcome is Outcome.OK
+
+    @property
+    def transient(self) -> bool:
+        """Whether trying again could help."""
+        return self.outcome in TRANSIENT or self.status in (502, 503, 504)
+
+    def to_record(self) -> dict[str, Any]:
+        """A line of ``samples.jsonl``: exact builtins."""
+        record: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        record["phase"] = self.phase.value
+        record["outcome"] = self.outcome.value
+        record["chunk_ns"] = list(self.chunk_ns)
+        record["lag_ns"] = list(self.lag_ns)
+        if self.evidence is not None:
+            record["evidence"] = {name: getattr(self.evidence, name) for name in Evidence.__slots__}
+        return record
