@@ -16,9 +16,11 @@ from typing import Final
 __all__ = [
     "ANCILLARY_BYTES",
     "KERNEL_STAMPS_POSSIBLE",
+    "NO_STAMP",
     "SCM_TIMESTAMPING",
     "enable_kernel_stamps",
     "kernel_stamp_ns",
+    "kernel_stamps_ns",
     "realtime_minus_monotonic_ns",
 ]
 
@@ -28,6 +30,9 @@ SCM_TIMESTAMPING: Final = SO_TIMESTAMPING
 _RX_SOFTWARE: Final = 1 << 3
 _SOFTWARE: Final = 1 << 4
 _TIMESPEC: Final = struct.Struct("@ll")  # the first of the three timespecs in struct scm_timestamping
+_SCM_TIMESTAMPING: Final = struct.Struct("@ll4l")
+NO_STAMP: Final = bytes(_SCM_TIMESTAMPING.size)
+"""In place of a stamp where the kernel gave none."""
 
 KERNEL_STAMPS_POSSIBLE: Final = sys.platform == "linux"
 ANCILLARY_BYTES: Final = socket.CMSG_SPACE(3 * _TIMESPEC.size) if KERNEL_STAMPS_POSSIBLE else 0
@@ -51,6 +56,15 @@ def kernel_stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int | None:
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)
             return int(seconds) * 1_000_000_000 + int(nanoseconds) if seconds else None
     return None
+
+
+def kernel_stamps_ns(stamps: bytes) -> list[int]:
+    """The arrivals in stamps joined as ``recvmsg`` gave them: ns of CLOCK_REALTIME; 0 for ``NO_STAMP``."""
+    whole = len(stamps) // len(NO_STAMP) * len(NO_STAMP)
+    return [
+        seconds * 1_000_000_000 + nanoseconds if seconds else 0
+        for seconds, nanoseconds, *_hardware in _SCM_TIMESTAMPING.iter_unpack(stamps[:whole])
+    ]
 
 
 def realtime_minus_monotonic_ns() -> int:

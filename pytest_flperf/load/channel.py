@@ -35,6 +35,8 @@ class FrameReader:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = bytearray()
+        self._enough = _LENGTH.size
+        """How long the buffer must be to hold a frame."""
 
     def read(self) -> list[Any]:
         """Receive once and return the frames that are complete; raises ChannelClosedError at the end.
@@ -53,6 +55,8 @@ class FrameReader:
         return self._frames()
 
     def _frames(self) -> list[Any]:
+        if len(self._buffer) < self._enough:
+            return []
         frames: list[Any] = []
         position = 0
         view = memoryview(self._buffer)
@@ -61,7 +65,9 @@ class FrameReader:
                 (length,) = _LENGTH.unpack_from(view, position)
                 end = position + _LENGTH.size + length
                 if end > len(view):
+                    self._enough = _LENGTH.size + length
                     break
+                self._enough = _LENGTH.size
                 frames.append(marshal.loads(view[position + _LENGTH.size : end]))  # noqa: S302
                 position = end
         finally:

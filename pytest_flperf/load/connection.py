@@ -8,11 +8,13 @@ import os
 import socket
 import ssl
 import struct
-import time
-from typing import TYPE_CHECKING, Any, Final
+import sys
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pytest_flperf.clock import ANCILLARY_BYTES, enable_kernel_stamps, realtime_minus_monotonic_ns
-from pytest_flperf.wire.exchange import Ending
+from pytest_flperf.clock import ANCILLARY_BYTES, NO_STAMP, enable_kernel_stamps, realtime_minus_monotonic_ns
+from pytest_flperf.wire.exchange import READ_BYTES, Ending
 from pytest_flperf.wire.framing import Framing
 
 if TYPE_CHECKING:
@@ -20,18 +22,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Job"]
 
-_READ_BYTES: Final = 65_536
 _RAW_LIMIT: Final = 256 << 20
-_TIMESPEC: Final = struct.Struct("@ll")
+# A server with Nagle's algorithm holds its first token until the head is acknowledged.  On a connection that carries
+# one request right after the other, Linux delays that by 40 ms: TTFT of Foundry Local was 44 ms in place of 4 ms.
+# Only a closed loop does this to a server (a pause or a new connection ends it): it is our artefact, not its latency.
+_QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+_RESET_ON_CLOSE: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+_NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
+
+
+Ended: TypeAlias = tuple[Ending, str]
 
 
 class Job:
     """A request under way: what is known of it until it becomes a frame for the measuring process."""
 
     __slots__ = (
-        "arrivals_ns", "connect_ns", "due_ns", "framing", "index", "offset_ns", "out", "parts", "phase", "read_ns",
-        "sent_ns", "size", "sizes", "slot", "started_ns", "stream", "target",
+        "connect_ns", "due_ns", "framing", "index", "offset_ns", "out", "parts", "phase", "read_ns", "sent_ns", "size",
+        "slot", "stamps", "started_ns", "stream", "target",
     )  # fmt: skip
 
     def __init__(self, entry: tuple[Any, ...], slot: int, now: int) -> None:
@@ -43,19 +52,24 @@ class Job:
         self.sent_ns: int | None = None
         self.offset_ns = 0
         self.parts: list[bytes] = []
-        self.sizes: list[int] = []
-        self.arrivals_ns: list[int] = []  # realtime from the kernel; 0 where it gave no stamp
         self.read_ns: list[int] = []
+        self.stamps: list[bytes] = []  # the kernel's, as it gave them; zeros where it gave none
         self.framing = Framing()
         self.size = 0
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many bytes each read returned."""
+        return [len(part) for part in self.parts]
+
     def frame(self, ending: Ending, detail: str) -> tuple[Any, ...]:
         """What the measuring process makes an Exchange of; conversion of stamps is left to it."""
-        finished = time.monotonic_ns()
+        finished = monotonic_ns()
         return (
             self.index, self.phase, self.target, self.stream, self.slot, self.due_ns, self.connect_ns,
-            self.started_ns, self.sent_ns if not self.out else None, finished, self.arrivals_ns, self.read_ns,
-            self.sizes, self.offset_ns, realtime_minus_monotonic_ns(), ending.value, detail, b"".join(self.parts),
+            self.started_ns, self.sent_ns if not self.out else None, finished, b"".join(self.stamps), self.read_ns,
+            self.sizes, self.offset_ns, realtime_minus_monotonic_ns(), ending.value, detail,
+            b"".join(self.parts),
         )  # fmt: skip
 
 
@@ -63,32 +77,27 @@ class Connection:
     """A socket of our own.  Methods that end the request return ``(ending, detail)``, the others None."""
 
     __slots__ = (
-        "_addresses",
-        "_kernel_stamps",
-        "_tls",
-        "connect_ns",
-        "connect_started_ns",
-        "connecting",
-        "fd",
-        "handshaking",
-        "job",
-        "sock",
-        "target",
-        "timer",
+        "_addresses", "_handshaking", "_tls", "connect_ns", "connect_started_ns", "connecting", "deadline_ns", "fd",
+        "job", "read", "sock", "target", "timer_ns", "wants_write",
     )  # fmt: skip
 
     def __init__(self, target: int, spec: Target, tls: ssl.SSLContext | None) -> None:
         self.target = target
         self.job: Job | None = None
-        self.timer = -1
-        """Number of the one timer that counts for this connection."""
+        self.deadline_ns = 0
+        """When somebody has to look at this connection; 0: never."""
+        self.timer_ns = 0
+        """When its earliest timer fires; 0: none is set."""
         self.connecting = True
-        self.handshaking = False
-        self.connect_started_ns = time.monotonic_ns()
+        self.wants_write = True
+        """Whether a connection under way waits to be writable (a TLS handshake may wait to be readable only)."""
+        self.read: Callable[[], Ended | None] = self._read_user
+        """Take what has arrived, with its stamp.  This is the measured path: nothing else belongs here."""
+        self._handshaking = False
+        self.connect_started_ns = monotonic_ns()
         self.connect_ns: int | None = None
         self._addresses = list(spec.addresses)
         self._tls = (tls, spec.tls_name) if tls else None
-        self._kernel_stamps = False
         self.sock: Any = None
         self.fd = -1
 
@@ -97,23 +106,25 @@ class Connection:
         problem = "no address is left to try"
         while self._addresses:
             family, address = self._addresses.pop(0)
+            sock = None
             try:
                 sock = socket.socket(family, socket.SOCK_STREAM)
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 code = sock.connect_ex(address)
-            except OSError as error:
-                return _words(error)
-            if code in _IN_PROGRESS:
-                self.sock, self.fd = sock, sock.fileno()
-                return ""
-            problem = _words(OSError(code, os.strerror(code)))
-            sock.close()
+                problem = "" if code in _IN_PROGRESS else _words(OSError(code, os.strerror(code)))
+            except OSError as error:  # no descriptor is left, or this machine has no such family: try the next address
+                problem = _words(error)
+            if sock is not None:
+                if not problem:
+                    self.sock, self.fd, self.read = sock, sock.fileno(), self._read_user
+                    return ""
+                sock.close()
         return problem
 
     def connected(self) -> str | None:
-        """Take a writable event while connecting: None if it isn't through yet, else a problem or an empty string."""
-        if not self.handshaking:
+        """Take an event while connecting: None if it isn't through yet, else a problem or an empty string."""
+        if not self._handshaking:
             code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 return _words(OSError(code, os.strerror(code)))
@@ -122,22 +133,31 @@ class Connection:
             except OSError:
                 return None  # an event of another socket that had this number before
             if self._tls is None:
-                self._kernel_stamps = enable_kernel_stamps(self.sock)
+                if enable_kernel_stamps(self.sock):
+                    self.read = self._read_kernel
                 return self._through()
-            context, name = self._tls
-            self.sock = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
-            self.handshaking = True
         try:
-            self.sock.do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._shake_hands()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as wish:
+            self.wants_write = isinstance(wish, ssl.SSLWantWriteError)
             return None
         except OSError as error:
             return f"TLS handshake: {_words(error)}"
+        except ValueError as error:  # a host name that no certificate can hold
+            return f"TLS handshake: {error}"
         return self._through()
 
+    def _shake_hands(self) -> None:
+        if not self._handshaking:
+            assert self._tls is not None
+            context, name = self._tls
+            self.sock = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+            self._handshaking = True
+        self.sock.do_handshake()
+
     def _through(self) -> str:
-        self.connecting = self.handshaking = False
-        self.connect_ns = time.monotonic_ns() - self.connect_started_ns
+        self.connecting = self._handshaking = False
+        self.connect_ns = monotonic_ns() - self.connect_started_ns
         return ""
 
     def begin(self, job: Job) -> None:
@@ -145,62 +165,81 @@ class Connection:
         self.job = job
         job.connect_ns, self.connect_ns = self.connect_ns, None
         job.offset_ns = realtime_minus_monotonic_ns()
-        job.started_ns = time.monotonic_ns()
+        job.started_ns = monotonic_ns()
 
-    def send(self) -> tuple[Ending, str] | None:
+    def send(self) -> Ended | None:
         """Hand bytes to the kernel, as many as fit.  ``job.out`` is empty when all are sent."""
         job = self.job
         assert job is not None
         while job.out:
-            job.sent_ns = time.monotonic_ns()
+            job.sent_ns = monotonic_ns()
             try:
                 count = self.sock.send(job.out)
-            except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            except _NOT_NOW:
                 return None
             except OSError as error:
-                return Ending.CONNECTION_LOST, f"while sending: {_words(error)}"
+                return self._answer_before(job, f"while sending: {_words(error)}")
             job.out = job.out[count:]
+        if False:
+            self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         return None
 
-    def read(self) -> tuple[Ending, str] | None:
-        """Take what has arrived, with its stamp.  This is the measured path: nothing else belongs here."""
+    def _answer_before(self, job: Job, problem: str) -> Ended:
+        """The server hung up on a request that was not all sent: mostly it has said why (413, 400, 401 …)."""
+        size = -1
+        while size < job.size:
+            size = job.size
+            ended = self.read()
+            if ended is not None:
+                return ended if ended[0] is not Ending.CONNECTION_LOST else (Ending.CONNECTION_LOST, problem)
+        return Ending.CONNECTION_LOST, problem
+
+    def _read_kernel(self) -> Ended | None:
+        # Once for every token.  On a busy machine a third of the token's cost is spent here and in Framing.feed, the
+        # rest in the kernel: so stamps are kept as they come, and everything else is left for the end of the request.
         job = self.job
         assert job is not None
         try:
-            if self._kernel_stamps:
-                data, ancillary, _flags, _address = self.sock.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
-            else:
-                data, ancillary = self.sock.recv(_READ_BYTES), None
-        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            data, ancillary, _flags, _address = self.sock.recvmsg(READ_BYTES, ANCILLARY_BYTES)
+        except _NOT_NOW:
             return None
-        except ssl.SSLError as error:
-            return self._at_eof(job, _words(error))
         except OSError as error:
             return Ending.CONNECTION_LOST, _words(error)
-        now = time.monotonic_ns()
         if not data:
             return self._at_eof(job, "")
+        job.read_ns.append(monotonic_ns())
+        job.stamps.append(ancillary[0][2] if ancillary else NO_STAMP)
         job.parts.append(data)
-        job.sizes.append(len(data))
-        job.read_ns.append(now)
-        if ancillary:
-            seconds, nanoseconds = _TIMESPEC.unpack_from(ancillary[0][2])
-            job.arrivals_ns.append(seconds * 1_000_000_000 + nanoseconds)
-        else:
-            job.arrivals_ns.append(0)
         job.size += len(data)
-        if job.framing.feed(data):
-            return (Ending.MALFORMED, job.framing.problem) if job.framing.problem else (Ending.COMPLETE, "")
-        if job.size > _RAW_LIMIT:
-            return Ending.MALFORMED, f"the answer is longer than {_RAW_LIMIT >> 20} MiB"
+        if job.framing.feed(data) or job.size > _RAW_LIMIT:
+            return _ended(job)
         return None
 
-    @property
-    def more_to_read(self) -> bool:
-        """Whether TLS holds decrypted bytes that no event will announce."""
-        return self._tls is not None and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+    def _read_user(self) -> Ended | None:
+        job = self.job
+        assert job is not None
+        while True:
+            try:
+                data = self.sock.recv(READ_BYTES)
+            except _NOT_NOW:
+                return None
+            except ssl.SSLError as error:
+                return self._at_eof(job, _words(error))
+            except OSError as error:
+                return Ending.CONNECTION_LOST, _words(error)
+            if not data:
+                return self._at_eof(job, "")
+            job.read_ns.append(monotonic_ns())
+            job.stamps.append(NO_STAMP)
+            job.parts.append(data)
+            job.size += len(data)
+            if job.framing.feed(data) or job.size > _RAW_LIMIT:
+                return _ended(job)
+            # No event announces what TLS has decrypted already.
+            if self._tls is None or not self.sock.pending():
+                return None
 
-    def _at_eof(self, job: Job, problem: str) -> tuple[Ending, str]:
+    def _at_eof(self, job: Job, problem: str) -> Ended:
         if not problem and job.framing.at_eof():
             return Ending.COMPLETE, ""
         if not job.parts:
@@ -210,18 +249,19 @@ class Connection:
     @property
     def reusable(self) -> bool:
         """Whether another request may follow on this connection."""
-        framing = self.job.framing if self.job else None
-        if framing is None or framing.head is None or framing.surplus or not framing.ended:
+        job = self.job
+        if job is None or job.out or job.framing.head is None or job.framing.surplus or not job.framing.ended:
             return False
-        return framing.head.keep_alive
+        return job.framing.head.keep_alive
 
     def usable(self) -> bool:
         """Whether an idle connection is still open and silent."""
-        if self._tls is not None:
-            return True  # a closed one has shown itself by an event
         try:
-            self.sock.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
+            if self._tls is None:
+                self.sock.recv(1, socket.MSG_PEEK)
+            else:
+                self.sock.recv(1)  # a session ticket is TLS's own business and no data
+        except _NOT_NOW:
             return True
         except OSError:
             return False
@@ -229,10 +269,22 @@ class Connection:
 
     def close(self, *, abort: bool) -> None:
         """Close for good; ``abort`` resets the connection, so that the server notices at once."""
+        self.job, self.deadline_ns = None, 0
+        self.read = _nothing  # a bound method in an attribute is a cycle, and nothing collects cycles here
         with contextlib.suppress(OSError):
             if abort:
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.sock.close()
+
+
+def _ended(job: Job) -> Ended:
+    if job.framing.ended:
+        return Ending.COMPLETE, ""
+    return Ending.MALFORMED, job.framing.problem or f"the answer is longer than {_RAW_LIMIT >> 20} MiB"
+
+
+def _nothing() -> None:
+    return None
 
 
 def _words(error: OSError) -> str:

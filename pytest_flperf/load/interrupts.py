@@ -45,7 +45,7 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                if signal.getsignal(number) is not None:
+                if signal.getsignal(number) not in (None, signal.SIG_IGN):  # what is ignored stays ignored
                     self._previous[number] = signal.signal(number, self._hold)
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_flperf.wire.exchange import Phase
@@ -41,8 +41,8 @@ class Entry:
     phase: Phase
     target: int
     stream: bool
-    request: bytes
-    """Exactly what goes on the wire."""
+    request: bytes = field(repr=False)
+    """Exactly what goes on the wire; may hold a key, so never shown."""
     due_ns: int | None = None
     """When it is due, from the start of the plan; None: as soon as a stream is free (closed loop)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
 import ssl
@@ -10,11 +11,11 @@ from collections import deque
 from typing import Any, Final
 
 from pytest_flperf.load.channel import FrameReader, FrameWriter
-from pytest_flperf.load.connection import Connection, Job
+from pytest_flperf.load.connection import Connection, Ended, Job
 from pytest_flperf.load.plan import Deadlines, Target
 from pytest_flperf.load.poller import new_poller
-from pytest_flperf.wire.decode import content_arrivals
 from pytest_flperf.wire.exchange import Ending
+from pytest_flperf.wire.progress import last_content_arrival
 
 __all__ = ["Player"]
 
@@ -39,7 +40,7 @@ class Player:
         self._tls: ssl.SSLContext | None = None
         self._connections: dict[int, Connection] = {}
         self._idle: dict[int, list[Connection]] = {}
-        self._timers: list[tuple[int, int, Connection]] = []  # when, number of the job or of the connecting, which
+        self._timers: list[tuple[int, int, Connection]] = []  # when, a number that no two share, which
         self._numbers = itertools.count()
         self._forget_plan()
 
@@ -53,37 +54,42 @@ class Player:
         self._finished = 0
         self._reads = 0
         self._opening = 0
+        self._over = True
         self._playing = False
         self._starting = False
         self._started_ns = self._cpu_started_ns = 0
 
     def run(self) -> None:
         """Serve plans; ends by ChannelClosedError when the measuring process is gone."""
-        wait, events = self._poller.wait, self._event
+        wait, connections, timers = self._poller.wait, self._connections, self._timers
+        readable = self._poller.read_flag
+        now_ns = time.monotonic_ns
         while True:
-            for fd, flags in wait(self._patience()):
-                events(fd, flags)
-            if self._timers:
-                self._fire(time.monotonic_ns())
+            patience_s = max(0.0, (timers[0][0] - now_ns()) / 1e9) if timers else _IDLE_WAIT_S
+            for fd, flags in wait(patience_s):
+                connection = connections.get(fd)
+                if connection is None:
+                    if fd == self._channel_fd:
+                        self._channel_event(flags)
+                elif flags == readable and (job := connection.job) is not None:
+                    # Bytes of an answer: all but a few events.
+                    ended = connection.read()
+                    if ended is not None:
+                        self._finish(connection, job, ended)
+                else:
+                    self._rare_event(connection, flags)
+            if timers and timers[0][0] <= (now := now_ns()):
+                self._fire(now)
 
-    def _patience(self) -> float:
-        if not self._timers:
-            return _IDLE_WAIT_S
-        return max(0.0, (self._timers[0][0] - time.monotonic_ns()) / 1e9)
+    def _rare_event(self, connection: Connection, flags: int) -> None:
+        if connection.connecting:
+            self._connect_event(connection)
+        elif connection.job is not None:
+            self._exchange_event(connection, connection.job, flags)
+        elif not connection.usable():  # an idle one that the server has closed, or that speaks unasked
+            self._drop(connection)
 
     # ---- frames from the measuring process
-
-    def _event(self, fd: int, flags: int) -> None:
-        connection = self._connections.get(fd)
-        if connection is None:
-            if fd == self._channel_fd:
-                self._channel_event(flags)
-        elif connection.connecting:
-            self._connect_event(connection)
-        elif connection.job is None:
-            self._drop(connection)  # an idle one that speaks or closes
-        else:
-            self._exchange_event(connection, connection.job, flags)
 
     def _channel_event(self, flags: int) -> None:
         if flags & self._write_flag:
@@ -109,16 +115,21 @@ class Player:
             for connection in list(self._connections.values()):
                 self._drop(connection)
         self._forget_plan()
+        self._over = False
         self._targets = specs
         self._deadlines = Deadlines(*deadlines)
         self._left = total
         self._free_slots = list(range(concurrency - 1, -1, -1))
         if self._tls is None and any(spec.tls_name for spec in specs):
             self._tls = ssl.create_default_context()
-        # Connecting is no part of a latency: open what is missing before the first request.
-        missing = min(concurrency, total) - len(self._idle.get(0, ()))
-        for _ in range(max(missing, 0)):
-            self._open(0, None)
+        # Connecting is no part of a latency: open what is missing before the first request.  What is too much is
+        # closed: a server with a thread for each connection would be measured with the last case's threads.
+        for target in range(len(specs)):
+            idle = self._idle.setdefault(target, [])
+            for connection in idle[concurrency:]:
+                self._drop(connection)
+            for _ in range(min(concurrency, total) - len(idle)):
+                self._open(target, None)
         self._begin_if_ready()
 
     def _take_entries(self, entries: list[tuple[Any, ...]]) -> None:
@@ -127,19 +138,22 @@ class Player:
             self._start_what_can()
 
     def _take_cancel(self) -> None:
+        if self._over:
+            return  # it crossed the "done" of its plan on the way
         active = sum(connection.job is not None for connection in self._connections.values())
         self._left = self._finished + active + len(self._waiting)
         self._queue.clear()
+        stopped = (Ending.CANCELLED, "the run was stopped")
         waiting, self._waiting = self._waiting, {}
         for entry, slot in waiting.values():
-            self._report(Job(entry, slot, time.monotonic_ns()), Ending.CANCELLED, "the run was stopped")
+            self._report(Job(entry, slot, time.monotonic_ns()), stopped)
         for connection in list(self._connections.values()):
             if connection.job is not None:
-                self._finish(connection, connection.job, Ending.CANCELLED, "the run was stopped")
+                self._finish(connection, connection.job, stopped)
             elif connection.connecting:
                 self._drop(connection)
         self._opening = 0
-        if not self._playing:
+        if not self._over and not self._playing:
             self._begin()
         self._end_if_over()
 
@@ -177,9 +191,10 @@ class Player:
 
     def _end_if_over(self) -> None:
         if self._playing and self._finished >= self._left and not self._waiting:
-            self._playing = False
+            self._playing, self._over = False, True
             cpu_ns = time.process_time_ns() - self._cpu_started_ns
             self._say("done", self._started_ns, time.monotonic_ns(), cpu_ns, self._reads, self._finished)
+            gc.collect()  # it is off while a plan is played
 
     # ---- connections
 
@@ -191,7 +206,7 @@ class Player:
     def _open_next(self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, reason: str = "") -> None:
         problem = connection.open()
         if problem:
-            self._connect_failed(connection, work, Ending.CONNECT_REFUSED, reason or problem)
+            self._connect_failed(connection, work, (Ending.CONNECT_REFUSED, reason or problem))
             return
         self._connections[connection.fd] = connection
         if work is None:
@@ -199,12 +214,13 @@ class Player:
         else:
             self._waiting[connection.fd] = work
         self._poller.watch(connection.fd, write=True)
-        self._at(connection.connect_started_ns + self._deadlines.connect_ns, connection)
+        limit_ns = self._deadlines.connect_ns
+        self._at(connection.connect_started_ns + limit_ns if limit_ns else 0, connection)
 
     def _connect_event(self, connection: Connection) -> None:
         problem = connection.connected()
         if problem is None:
-            self._poller.change(connection.fd, write=False)
+            self._poller.change(connection.fd, write=connection.wants_write)
             return
         work = self._waiting.pop(connection.fd, None)
         if work is None:
@@ -215,18 +231,17 @@ class Player:
         else:
             # TLS has wrapped the socket: the number stays, the object is new.
             self._poller.change(connection.fd, write=False)
+            connection.deadline_ns = 0
             if work is None:
                 self._idle.setdefault(connection.target, []).append(connection)
             else:
                 self._send_on(connection, *work)
         self._begin_if_ready()
 
-    def _connect_failed(
-        self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, ending: Ending, detail: str
-    ) -> None:
+    def _connect_failed(self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, ended: Ended) -> None:
         if work is None:
             return  # the request that needs the connection tries again and has the outcome
-        self._report(Job(work[0], work[1], connection.connect_started_ns), ending, detail)
+        self._report(Job(work[0], work[1], connection.connect_started_ns), ended)
 
     def _drop(self, connection: Connection) -> None:
         idle = self._idle.get(connection.target, [])
@@ -246,66 +261,73 @@ class Player:
         connection.begin(job)
         ended = connection.send()
         if ended is not None:
-            self._finish(connection, job, *ended)
+            self._finish(connection, job, ended)
             return
         if job.out:
             self._poller.change(connection.fd, write=True)
-        limits = self._deadlines
-        self._schedule(connection, job, limits.headers_ns, limits.first_token_ns if job.stream else 0)
+        self._schedule(connection, job, job.started_ns, headers=True, token_ns=None)
 
     def _exchange_event(self, connection: Connection, job: Job, flags: int) -> None:
         if flags & self._write_flag and job.out:
             ended = connection.send()
             if ended is not None:
-                self._finish(connection, job, *ended)
+                self._finish(connection, job, ended)
                 return
             if not job.out:
                 self._poller.change(connection.fd, write=False)
         if flags & ~self._write_flag:
-            self._reads += 1
             ended = connection.read()
-            while ended is None and connection.more_to_read:
-                ended = connection.read()
             if ended is not None:
-                self._finish(connection, job, *ended)
+                self._finish(connection, job, ended)
 
-    def _finish(self, connection: Connection, job: Job, ending: Ending, detail: str) -> None:
-        keep = ending is Ending.COMPLETE and connection.reusable
-        connection.job = None
-        if keep:
+    def _finish(self, connection: Connection, job: Job, ended: Ended) -> None:
+        complete = ended[0] is Ending.COMPLETE
+        if complete and connection.reusable:
+            connection.job, connection.deadline_ns = None, 0
             self._idle.setdefault(connection.target, []).append(connection)
         else:
-            self._forget(connection, abort=ending is not Ending.COMPLETE)
-        self._report(job, ending, detail)
+            self._forget(connection, abort=not complete)
+        self._report(job, ended)
 
-    def _report(self, job: Job, ending: Ending, detail: str) -> None:
+    def _report(self, job: Job, ended: Ended) -> None:
         self._finished += 1
+        self._reads += len(job.parts)
         self._free_slots.append(job.slot)
         # The next request first: what this one leaves behind can wait, the closed loop can't.
         self._start_what_can()
-        self._say("exchange", *job.frame(ending, detail))
+        self._say("exchange", *job.frame(*ended))
         self._end_if_over()
 
     # ---- deadlines
 
     def _at(self, when_ns: int, connection: Connection) -> None:
-        connection.timer = next(self._numbers)
-        heapq.heappush(self._timers, (when_ns, connection.timer, connection))
+        """Look at the connection at that time and not before; 0: never."""
+        connection.deadline_ns = when_ns
+        # A timer that fires too early is moved on: so there are few of them, however many requests there are.
+        if not when_ns or 0 < connection.timer_ns <= when_ns:
+            return
+        connection.timer_ns = when_ns
+        heapq.heappush(self._timers, (when_ns, next(self._numbers), connection))
+        if len(self._timers) > 4 * len(self._connections) + 256:
+            # In place: run() holds the list.
+            self._timers[:] = [timer for timer in self._timers if self._counts(*timer)]
+            heapq.heapify(self._timers)
 
-    def _schedule(self, connection: Connection, job: Job, *limits_ns: int, stall_at_ns: int = 0) -> None:
-        """Look at the request again at the earliest of these limits, the total and ``stall_at_ns`` (0: none)."""
-        due = [job.started_ns + limit for limit in (*limits_ns, self._deadlines.total_ns) if limit]
-        if stall_at_ns:
-            due.append(stall_at_ns)
-        self._at(min(due), connection)
+    def _counts(self, when_ns: int, _number: int, connection: Connection) -> bool:
+        return connection.timer_ns == when_ns and self._connections.get(connection.fd) is connection
 
     def _fire(self, now: int) -> None:
         timers = self._timers
         while timers and timers[0][0] <= now:
-            _when, number, connection = heapq.heappop(timers)
-            if connection.timer != number or self._connections.get(connection.fd) is not connection:
-                continue  # its request has ended, or another limit has taken the place of this one
-            if connection.connecting:
+            when_ns, _number, connection = heapq.heappop(timers)
+            if connection.timer_ns != when_ns:
+                continue  # an earlier one has taken its place
+            connection.timer_ns = 0
+            if not connection.deadline_ns:
+                continue
+            if connection.deadline_ns > now:
+                self._at(connection.deadline_ns, connection)
+            elif connection.connecting:
                 self._connect_timed_out(connection)
             elif connection.job is not None:
                 self._check(connection, connection.job, now)
@@ -316,42 +338,46 @@ class Player:
             self._opening -= 1
         self._forget(connection, abort=True)
         seconds = self._deadlines.connect_ns / 1e9
-        self._connect_failed(connection, work, Ending.CONNECT_TIMEOUT, f"no connection within {seconds:g} s")
+        self._connect_failed(connection, work, (Ending.CONNECT_TIMEOUT, f"no connection within {seconds:g} s"))
         self._begin_if_ready()
 
     def _check(self, connection: Connection, job: Job, now: int) -> None:
-        """A deadline of this request has come: find out whether it is missed.
-
-        The bytes so far are decoded here and only here: role chunks and keep-alives are bytes too, and re-arm nothing.
-        """
+        """A deadline of this request has come: find out whether it is missed."""
         limits = self._deadlines
         elapsed = now - job.started_ns
+        headless = job.framing.head is None
         if limits.total_ns and elapsed >= limits.total_ns:
-            self._finish(connection, job, Ending.TOTAL_TIMEOUT, f"not finished within {limits.total_ns / 1e9:g} s")
-            return
-        if job.framing.head is None and limits.headers_ns and elapsed >= limits.headers_ns:
-            detail = f"no response head within {limits.headers_ns / 1e9:g} s"
-            self._finish(connection, job, Ending.HEADERS_TIMEOUT, detail)
-            return
-        pending_headers = limits.headers_ns if job.framing.head is None else 0
-        if not job.stream:
-            self._schedule(connection, job, pending_headers)
-            return
-        tokens = self._token_arrivals(job)
-        if not tokens:
-            if limits.first_token_ns and elapsed >= limits.first_token_ns:
-                detail = f"no token within {limits.first_token_ns / 1e9:g} s"
-                self._finish(connection, job, Ending.FIRST_TOKEN_TIMEOUT, detail)
+            missed = (Ending.TOTAL_TIMEOUT, f"not finished within {limits.total_ns / 1e9:g} s")
+        elif headless and limits.headers_ns and elapsed >= limits.headers_ns:
+            missed = (Ending.HEADERS_TIMEOUT, f"no response head within {limits.headers_ns / 1e9:g} s")
+        else:
+            token_ns = self._last_token_ns(job)
+            if token_ns is None and job.stream and limits.first_token_ns and elapsed >= limits.first_token_ns:
+                missed = (Ending.FIRST_TOKEN_TIMEOUT, f"no token within {limits.first_token_ns / 1e9:g} s")
+            elif token_ns is not None and limits.stall_ns and now - token_ns >= limits.stall_ns:
+                missed = (Ending.STALL_TIMEOUT, f"no further token within {limits.stall_ns / 1e9:g} s")
+            else:
+                self._schedule(connection, job, now, headers=headless, token_ns=token_ns)
                 return
-            self._schedule(connection, job, pending_headers, limits.first_token_ns)
-            return
-        if limits.stall_ns and now - tokens[-1] >= limits.stall_ns:
-            detail = f"no token for {limits.stall_ns / 1e9:g} s after {len(tokens)} chunks with text"
-            self._finish(connection, job, Ending.STALL_TIMEOUT, detail)
-            return
-        self._schedule(connection, job, stall_at_ns=tokens[-1] + limits.stall_ns if limits.stall_ns else 0)
+        self._finish(connection, job, missed)
 
-    def _token_arrivals(self, job: Job) -> tuple[int, ...]:
-        if job.framing.head is None:
-            return ()
-        return content_arrivals(b"".join(job.parts), tuple(job.read_ns), tuple(job.sizes))
+    def _schedule(self, connection: Connection, job: Job, now: int, *, headers: bool, token_ns: int | None) -> None:
+        """Look at the request again when the first of its limits can be missed; ``token_ns``: its last token so far."""
+        limits = self._deadlines
+        due = [job.started_ns + limits.total_ns] if limits.total_ns else []
+        if headers and limits.headers_ns:
+            due.append(job.started_ns + limits.headers_ns)
+        if job.stream:
+            if token_ns is None and limits.first_token_ns:
+                due.append(job.started_ns + limits.first_token_ns)
+            if limits.stall_ns:
+                # Without a token yet: one may come any moment now, and the next be due as long after it.
+                due.append((now if token_ns is None else token_ns) + limits.stall_ns)
+        self._at(min(due, default=0), connection)
+
+    @staticmethod
+    def _last_token_ns(job: Job) -> int | None:
+        """The bytes so far are decoded here and only here: role chunks and keep-alives are bytes too, and no token."""
+        if job.framing.head is None or not job.stream:
+            return None
+        return last_content_arrival(b"".join(job.parts), job.read_ns, job.sizes)

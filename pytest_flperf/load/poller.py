@@ -13,6 +13,8 @@ __all__ = ["Poller", "new_poller"]
 class Poller(Protocol):
     """Watches sockets by their file number."""
 
+    read_flag: int
+    """An event that says readable and nothing else."""
     write_flag: int
     """The bit of an event that says writable; any other bit means: read."""
 
@@ -28,15 +30,20 @@ class Poller(Protocol):
     def wait(self, timeout_s: float) -> list[tuple[int, int]]:
         """``(file number, event bits)`` of what is ready; empty after ``timeout_s``."""
 
+    def close(self) -> None:
+        """Give the poller's own file number back."""
+
 
 if sys.platform == "linux":
 
     class _Epoll:
+        read_flag = select.EPOLLIN
         write_flag = select.EPOLLOUT
 
         def __init__(self) -> None:
             self._epoll = select.epoll()
             self.forget = self._epoll.unregister
+            self.close = self._epoll.close
 
         def watch(self, fd: int, *, write: bool) -> None:
             self._epoll.register(fd, select.EPOLLIN | (select.EPOLLOUT if write else 0))
@@ -45,12 +52,13 @@ if sys.platform == "linux":
             self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if write else 0))
 
         def wait(self, timeout_s: float) -> list[tuple[int, int]]:
-            return self._epoll.poll(timeout_s, 1024)
+            return self._epoll.poll(timeout_s, 256)
 
 
 class _Selector:
     """For systems without epoll (select on Windows: about 500 sockets; kqueue on macOS)."""
 
+    read_flag = selectors.EVENT_READ
     write_flag = selectors.EVENT_WRITE
 
     def __init__(self) -> None:
@@ -64,6 +72,9 @@ class _Selector:
 
     def forget(self, fd: int) -> None:
         self._selector.unregister(fd)
+
+    def close(self) -> None:
+        self._selector.close()
 
     def wait(self, timeout_s: float) -> list[tuple[int, int]]:
         return [(key.fd, events) for key, events in self._selector.select(timeout_s)]

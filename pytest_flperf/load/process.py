@@ -1,4 +1,4 @@
-"""Main of the load process: ``python -m pytest_flperf.load.process FD`` (Windows: the socket comes over stdin)."""
+"""Main of the load process, started by :class:`pytest_flperf.load.session.LoadSession`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,17 @@ def _allow_many_sockets() -> None:
     import resource
 
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for wanted in (hard, 10_240):  # macOS says "no limit" and takes no more than this
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
 
 
 def main(arguments: list[str]) -> int:
-    """Play plans until the measuring process is gone."""
+    """Play plans until the measuring process is gone.  The argument is the number of the channel's socket.
+
+    (On Windows the socket comes over standard input.)
+    """
     # Ctrl-C is the measuring process's to handle; it says "cancel" or closes the channel.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _allow_many_sockets()
@@ -48,7 +53,3 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(ChannelClosedError), stamping, channel:
         Player(FrameReader(channel), FrameWriter(channel), channel.fileno()).run()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
-import select
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import astuple
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+import pytest_flperf
+from pytest_flperf.clock import kernel_stamps_ns
 from pytest_flperf.load.channel import ChannelClosedError, FrameReader, FrameWriter, buffer_generously
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import Entry, Plan, PlanStats
+from pytest_flperf.load.poller import new_poller
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 
 __all__ = ["LoadProcessError", "LoadSession"]
 
 _WINDOW: Final = 256
+_WINDOW_BYTES: Final = 32 << 20
+_BATCH_S: Final = 0.005
+_MAIN: Final = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from pytest_flperf.load.process import main;"
+    " sys.exit(main(sys.argv[1:]))"
+)
 _CANCEL_PATIENCE_S: Final = 2.0
 _TICK_S: Final = 0.1
 
@@ -39,9 +46,13 @@ class LoadSession:
         buffer_generously(ours)
         self._process = _spawn(theirs, log)
         theirs.close()
+        ours.setblocking(False)
         self._sock = ours
         self._reader = FrameReader(ours)
         self._writer = FrameWriter(ours)
+        self._poller = new_poller()
+        self._poller.watch(ours.fileno(), write=False)
+        self._rested_s = 0.0
 
     @property
     def pid(self) -> int:
@@ -56,17 +67,22 @@ class LoadSession:
     def play(
         self, plan: Plan, on_exchange: Callable[[Exchange], None], on_tick: Callable[[], None] | None = None
     ) -> PlanStats:
-        """Play a plan; every request that ends is handed to ``on_exchange`` at once.
+        """Play a plan; every request that ends is handed to ``on_exchange`` a few ms later.
 
         ``on_tick`` is called about ten times a second.  SIGINT and SIGTERM end the plan: what is under way is
         cancelled and handed over as well, then the signal takes its usual course.  Raises LoadProcessError.
+        A plan that is left by any exception ends the load process with it.
         """
         with Interrupts() as interrupts:
             try:
                 stats = self._play(plan, on_exchange, on_tick, interrupts)
             except ChannelClosedError as error:
                 code = self._ended()
+                self.stop()
                 raise LoadProcessError(f"the load process ended (exit status {code}) while it measured") from error
+            except BaseException:
+                self.stop()  # it would go on, and its frames would be taken for the next plan's
+                raise
         return stats
 
     def _play(
@@ -77,47 +93,64 @@ class LoadSession:
         interrupts: Interrupts,
     ) -> PlanStats:
         targets = [([(family, address) for family, address in t.addresses], t.tls_name) for t in plan.targets]
-        entries = iter(plan.entries)
-        ahead = max(_WINDOW, 2 * plan.concurrency)
-        first = list(itertools.islice(entries, ahead))
-        self._writer.write(("plan", targets, astuple(plan.deadlines), plan.concurrency, plan.total))
-        self._send_entries(first)
-        unsent = 0
+        self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, plan.total)
+        supply = _Supply(plan)
+        self._send_entries(supply.more())
         finished = complete = 0
         gave_up = False
-        cancelled_at: float | None = None
+        patience: float | None = None  # until when a cancelled plan may take
+        next_tick = time.monotonic() + _TICK_S
         while True:
             for frame in self._frames():
                 if frame[0] == "done":
                     started_ns, finished_ns, cpu_ns, reads, ended = frame[1:]
                     return PlanStats(started_ns, finished_ns, cpu_ns, reads, ended, gave_up)
                 exchange = _exchange(frame[1:])
+                supply.ended(exchange)
                 finished += 1
                 complete += exchange.ending is Ending.COMPLETE
-                unsent += 1
                 on_exchange(exchange)
-            if unsent >= ahead // 2:
-                self._send_entries(list(itertools.islice(entries, unsent)))
-                unsent = 0
-            if on_tick is not None:
+                if patience is not None:
+                    patience = time.monotonic() + _CANCEL_PATIENCE_S
+            now = time.monotonic()
+            if on_tick is not None and now >= next_tick:
+                next_tick = now + _TICK_S
                 on_tick()
             hopeless = bool(plan.give_up_after) and finished >= plan.give_up_after and not complete
-            if cancelled_at is None and (interrupts.pending or hopeless):
+            if patience is None and (interrupts.pending or hopeless):
                 gave_up = hopeless and not interrupts.pending
-                cancelled_at = time.monotonic()
-                self._writer.write(("cancel",))
-            if cancelled_at is not None and time.monotonic() - cancelled_at > _CANCEL_PATIENCE_S:
-                self.stop()
+                patience = time.monotonic() + _CANCEL_PATIENCE_S
+                self._send("cancel")
+            if patience is None:
+                self._send_entries(supply.more())
+            elif now > patience:
                 raise LoadProcessError("the load process didn't stop when it was told to; it was ended")
 
-    def _frames(self) -> Iterator[Any]:
-        ready, _, _ = select.select([self._sock], [], [], _TICK_S)
-        return iter(self._reader.read() if ready else ())
+    def _frames(self) -> list[Any]:
+        """What the load process has said; waits for a tick at most."""
+        events = self._poller.wait(_TICK_S)
+        if any(flags & self._poller.write_flag for _fd, flags in events):
+            self._writer.flush()
+            self._watch()
+        if not any(flags & ~self._poller.write_flag for _fd, flags in events):
+            return []
+        # In batches: waking up for every request takes the processor from the server and the load process.
+        rest_s = self._rested_s + _BATCH_S - time.monotonic()
+        if rest_s > 0:
+            time.sleep(min(rest_s, _BATCH_S))
+        self._rested_s = time.monotonic()
+        return self._reader.read()
 
     def _send_entries(self, entries: list[Entry]) -> None:
         if entries:
-            packed = [(e.index, e.phase.value, e.target, e.stream, e.request, e.due_ns) for e in entries]
-            self._writer.write(("entries", packed))
+            self._send("entries", [(e.index, e.phase.value, e.target, e.stream, e.request, e.due_ns) for e in entries])
+
+    def _send(self, *frame: Any) -> None:
+        self._writer.write(frame)
+        self._watch()
+
+    def _watch(self) -> None:
+        self._poller.change(self._sock.fileno(), write=self._writer.waiting)
 
     def _ended(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -126,7 +159,10 @@ class LoadSession:
 
     def stop(self) -> None:
         """End the load process; safe to call twice."""
-        self._sock.close()
+        if self._sock.fileno() >= 0:
+            self._poller.forget(self._sock.fileno())
+            self._poller.close()
+            self._sock.close()
         try:
             self._process.wait(0.5)
         except subprocess.TimeoutExpired:
@@ -143,8 +179,10 @@ class LoadSession:
 
 
 def _spawn(theirs: socket.socket, log: IO[bytes] | int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "pytest_flperf.load.process"]
-    environment = _environment()
+    # Its path is the interpreter's own (-P: without the current folder) and, at the end, this package's: a file
+    # called json.py in a project under test must not become the load process's json.
+    package_path = str(Path(pytest_flperf.__file__).parents[1])
+    command = [sys.executable, "-P", "-c", _MAIN, package_path]
     if sys.platform == "win32":
         process = subprocess.Popen(
             [*command, "stdin"],
@@ -152,7 +190,6 @@ def _spawn(theirs: socket.socket, log: IO[bytes] | int) -> subprocess.Popen[byte
             stdout=subprocess.DEVNULL,
             stderr=log,
             creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-            env=environment,
         )
         shared = theirs.share(process.pid)
         assert process.stdin is not None
@@ -167,23 +204,49 @@ def _spawn(theirs: socket.socket, log: IO[bytes] | int) -> subprocess.Popen[byte
         stderr=log,
         pass_fds=(number,),
         start_new_session=True,
-        env=environment,
     )
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with this package importable where the interpreter was told its path by hand."""
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
-    return environment
+class _Supply:
+    """Gives out a plan's entries ahead of the load process, but no more of them than it can hold with ease."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._entries = iter(plan.entries)
+        self._left = plan.total
+        self._window = max(_WINDOW, 2 * plan.concurrency)
+        self._least = plan.concurrency + 1
+        self._under_way: dict[tuple[Phase, int, int], int] = {}  # of an entry, the length of its request
+        self._bytes = 0
+
+    def ended(self, exchange: Exchange) -> None:
+        """A request has ended."""
+        self._bytes -= self._under_way.pop((exchange.phase, exchange.target, exchange.index), 0)
+
+    def more(self) -> list[Entry]:
+        """The entries to hand over now; raises ValueError if the plan has fewer than it said."""
+        entries: list[Entry] = []
+        if len(self._under_way) > self._window // 2 and self._bytes <= _WINDOW_BYTES:
+            return entries
+        while self._left and len(self._under_way) < self._window:
+            if self._bytes > _WINDOW_BYTES and len(self._under_way) >= self._least:
+                break
+            entry = next(self._entries, None)
+            if entry is None:
+                raise ValueError(f"the plan's entries ended {self._left} short of its total")
+            self._left -= 1
+            self._bytes += len(entry.request)
+            self._under_way[entry.phase, entry.target, entry.index] = len(entry.request)
+            entries.append(entry)
+        return entries
 
 
 def _exchange(values: tuple[Any, ...]) -> Exchange:
     """An Exchange from the load process's frame: kernel stamps become monotonic here, off the measured path."""
     (
-        index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, arrivals, read_ns,
+        index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, stamps, read_ns,
         sizes, offset_ns, end_offset_ns, ending, detail, raw,
     ) = values  # fmt: skip
+    arrivals = kernel_stamps_ns(stamps)
     moved = end_offset_ns - offset_ns if any(arrivals) else 0
     stamped = [arrival for arrival in arrivals if arrival]
     source = "user" if not stamped else "kernel" if len(stamped) == len(arrivals) else "mixed"

@@ -158,8 +158,17 @@ class Answer:
 def error_text(error: Any) -> str:
     """The words of an error object, which servers send as a string, a list or an object."""
     if isinstance(error, dict):
-        found = [str(error[name]) for name in ("message", "type", "code") if error.get(name)]
-        text = " · ".join(found) if found else json.dumps(error)[:2_000]
+        found = [_shown(error[name]) for name in ("message", "type", "code") if error.get(name)]
+        text = " · ".join(found) if found else _shown(error)
     else:
-        text = error if isinstance(error, str) else json.dumps(error)
+        text = _shown(error)
     return repair_text(text[:2_000])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)[:2_000]
+    except (RecursionError, ValueError):  # nested as deep as the parser allowed, or an integer of thousands of digits
+        return f"(a {type(value).__name__} too deep or too long to show)"

@@ -6,17 +6,16 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
-from statistics import median
 from typing import Final
 
 from pytest_flperf.wire.chunks import Answer, load_json, repair_text
-from pytest_flperf.wire.exchange import Exchange
+from pytest_flperf.wire.exchange import READ_BYTES, Exchange
 from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, parse_head, unframe
 from pytest_flperf.wire.outcome import evidence_of, http_outcome, stream_outcome, transport_outcome
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
 from pytest_flperf.wire.sse import Event, Events, parse_events
 
-__all__ = ["CLOCK_STEP_NS", "content_arrivals", "decode"]
+__all__ = ["CLOCK_STEP_NS", "decode"]
 
 CLOCK_STEP_NS: Final = 1_000_000
 
@@ -70,27 +69,6 @@ def decode(exchange: Exchange) -> Sample:
     outcome, detail = _outcome_of(exchange, head, body, reading, problem)
     evidence = None if outcome is Outcome.OK else evidence_of(head, payload or exchange.raw, detail)
     return _sample(exchange, head, arrivals, reading, outcome, evidence)
-
-
-def content_arrivals(raw: bytes, read_arrival_ns: tuple[int, ...], read_bytes: tuple[int, ...]) -> tuple[int, ...]:
-    """Arrivals of the chunks with text in what has come of an answer that is still streaming (for its deadlines)."""
-    head, _problem = _head_of(raw)
-    if head is None or head.status != 200:
-        return ()
-    ends = list(accumulate(read_bytes))
-    body = unframe(raw, head)
-    found: list[int] = []
-    starts = [start for start, _ in body.segments]
-    for event in parse_events(body.payload).events:
-        try:
-            text, _answer = Answer().take(load_json(event.data))
-        except ValueError:
-            continue
-        if text:
-            segment = max(bisect_right(starts, event.end) - 1, 0)
-            offset = body.segments[segment][1] + event.end - body.segments[segment][0]
-            found.append(read_arrival_ns[min(bisect_right(ends, offset), len(read_arrival_ns) - 1)])
-    return tuple(found)
 
 
 def _head_of(raw: bytes) -> tuple[Head | None, str]:
@@ -214,6 +192,7 @@ def _sample(
         chunk_ns=chunks,
         coalesced_chunks=coalesced,
         first_read_surplus=surplus,
+        first_read_window_ns=_first_read_window_ns(exchange, chunks[0]) if chunks else None,
         output_text=repair_text("".join(answer.output)),
         reasoning_text=repair_text("".join(answer.reasoning)),
         finish_reason=answer.finish_reason,
@@ -236,4 +215,21 @@ def _sharing(chunk_ns: tuple[int, ...]) -> tuple[int, float]:
         return 0, 0.0
     per_read = Counter(chunk_ns)
     coalesced = sum(count for count in per_read.values() if count > 1)
-    return coalesced, max(0.0, per_read[chunk_ns[0]] - median(per_read.values()))
+    return coalesced, max(0.0, per_read[chunk_ns[0]] - _median(list(per_read.values())))
+
+
+def _first_read_window_ns(exchange: Exchange, first_ns: int) -> int | None:
+    """How long before its stamp the first token's read can have begun to fill: since a read left the socket empty."""
+    read = exchange.read_arrival_ns.index(first_ns)
+    if read == 0:
+        return None if exchange.sent_ns is None else first_ns - exchange.sent_ns
+    if exchange.read_bytes[read - 1] >= READ_BYTES:
+        return None  # the buffer was full: more may have been waiting
+    lag_ns = exchange.read_lag_ns[read - 1] if exchange.read_lag_ns else 0
+    return max(0, first_ns - exchange.read_arrival_ns[read - 1] - lag_ns)
+
+
+def _median(counts: list[int]) -> float:
+    # statistics.median, without the 10 ms that importing it costs the load process
+    counts.sort()
+    return (counts[(len(counts) - 1) // 2] + counts[len(counts) // 2]) / 2

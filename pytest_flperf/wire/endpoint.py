@@ -29,22 +29,28 @@ class Endpoint:
     @classmethod
     def parse(cls, url: str) -> Endpoint:
         """Take a base URL apart; raises EndpointError with what is wrong with it."""
-        shown = repr(url[:200])
+        url = url.strip()
+        if "@" in url:
+            # first of all, so that no message below can show a password
+            raise EndpointError("the URL holds a user or password; keys come from the environment (an api-key-env)")
+        shown = repr(url.partition("?")[0][:200])
+        if not url.isprintable() or any(character.isspace() or character in '<>"\\^`{|}' for character in url):
+            raise EndpointError(f"{shown} holds a character that no URL can hold; {_FORM}")
         try:
-            parts = urlsplit(url.strip())
+            parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
             raise EndpointError(f"{shown} is no URL ({error}); {_FORM}") from None
         if parts.scheme not in ("http", "https"):
             raise EndpointError(f"{shown} begins with neither http:// nor https://; {_FORM}")
-        if not parts.hostname or any(character.isspace() for character in url.strip()):
+        if not parts.hostname:
             raise EndpointError(f"{shown} names no host; {_FORM}")
-        if parts.username is not None or parts.password is not None:
-            raise EndpointError("the URL holds a user or password; keys come from the environment (an api-key-env)")
-        if parts.query or parts.fragment:
+        if port == 0:
+            raise EndpointError(f"{shown} names port 0, on which nothing can listen; {_FORM}")
+        if "?" in url or "#" in url:
             raise EndpointError(f"{shown} has a query or fragment, which a base URL can't have; {_FORM}")
         tls = parts.scheme == "https"
-        return cls(url.strip().rstrip("/"), parts.hostname, port or (443 if tls else 80), tls)
+        return cls(url.rstrip("/"), parts.hostname, port or (443 if tls else 80), tls)
 
     @property
     def loopback(self) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
-__all__ = ["Ending", "Exchange", "Phase"]
+__all__ = ["READ_BYTES", "Ending", "Exchange", "Phase"]
+
+READ_BYTES: Final = 65_536
+"""Most bytes that one read of a socket returns."""
 
 
 class Phase(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.wire.chunks import Answer, error_text, load_json, repair_text
 from pytest_flperf.wire.exchange import Ending, Exchange
 from pytest_flperf.wire.framing import Body, Head
@@ -20,8 +21,11 @@ _CONTEXT: Final = re.compile(
     re.IGNORECASE,
 )
 _MODEL: Final = re.compile(
-    r"model_not_found|(unknown|no such|invalid|unsupported) model|model\b[^.]{0,160}?\b(not|n't|never)\b[^.]{0,20}?"
-    r"\b(found|exist|loaded|available|known|supported|registered|served)|model\b[^.]{0,160}?\bis unknown",
+    # a dot inside a name, as in qwen2.5, doesn't end the sentence
+    r"model_not_found|(unknown|no such|invalid|unsupported) model"
+    r"|model\b(?:[^.]|\.(?!\s)){0,160}?(?:\b(?:not|never)|n['’]t)\b[^.]{0,20}?"
+    r"\b(found|exist|loaded|available|known|supported|registered|served)"
+    r"|model\b(?:[^.]|\.(?!\s)){0,160}?\bis unknown",
     re.IGNORECASE,
 )
 _BY_ENDING: Final = {
@@ -41,8 +45,8 @@ def is_context_error(text: str) -> bool:
 
 
 def body_head(payload: bytes) -> str:
-    """The first 2 kB of a body as text that any file can hold."""
-    return payload[:BODY_HEAD_BYTES].decode("utf-8", "replace")
+    """The first 2 kB of a body as text that any file can hold, without anything that looks like a key."""
+    return Redactor().text(payload[:BODY_HEAD_BYTES].decode("utf-8", "replace"))
 
 
 def transport_outcome(exchange: Exchange) -> Outcome | None:
@@ -114,4 +118,5 @@ def _unfinished(body: Body, answer: Answer, stray: bytes, *, done: bool) -> tupl
 
 def evidence_of(head: Head | None, payload: bytes, detail: str) -> Evidence:
     """Evidence from a head, a payload and words."""
-    return Evidence(head.status if head else None, repair_text(detail)[:1_000], body_head(payload))
+    words = Redactor().text(repair_text(detail)[:1_000])
+    return Evidence(head.status if head else None, words, body_head(payload))

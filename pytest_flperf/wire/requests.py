@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.wire.chunks import repair_text
@@ -26,13 +26,13 @@ _HEAD_END: Final = b"\r\n\r\n"
 class RequestTemplate:
     """A captured request whose messages can be replaced without asking the client again."""
 
-    head: bytes
-    """Request line and headers but ``Content-Length``, which stands last."""
+    head: bytes = field(repr=False)
+    """Request line and headers but ``Content-Length``, which stands last; may hold a key, so never shown."""
     document: Mapping[str, Any]
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> bytes:
         """The request with other messages: byte for byte what the client would build (a test compares them)."""
-        body = _dump({**self.document, "messages": list(messages)})
+        body = _dump({**self.document, "messages": _sound(messages)})
         return self.head + b"Content-Length: %d" % len(body) + _HEAD_END + body
 
 
@@ -40,6 +40,8 @@ class RequestFactory:
     """Builds requests for one endpoint.  Creating the first one imports openai (0.3 to 0.6 s)."""
 
     def __init__(self, endpoint: Endpoint, api_key: str | None = None) -> None:
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
+            raise ValueError("the API key holds a character that no header can hold (a line end, a space around it …)")
         openai = importlib.import_module("openai")
         # The client stands on httpx or on httpx2, by its version; its own class says which.
         httpx = importlib.import_module(openai.DefaultHttpxClient.__mro__[2].__module__.partition(".")[0])
@@ -60,7 +62,9 @@ class RequestFactory:
             http_client=httpx.Client(transport=Capture(), trust_env=False),
             default_headers={"Accept-Encoding": "identity"},
         )
-        self._headers = {} if api_key else {"Authorization": openai.Omit()}
+        # Without a key, nothing of an account in the environment (OPENAI_ORG_ID …) is this server's business either.
+        account = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
+        self._headers = {} if api_key else dict.fromkeys(account, openai.Omit())
 
     def build(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
         """The bytes of one request.  ``extra`` goes into its JSON as it is."""

@@ -52,6 +52,9 @@ def parse_events(payload: bytes) -> Events:
         elif line.startswith(b"data:"):
             data.append(line[6:] if line[5:6] == b" " else line[5:])
             data_end = end
+        elif line == b"data":
+            data.append(b"")  # a field without a colon has an empty value
+            data_end = end
         else:
             _note_stray(line, stray)
     rest = payload[start:]

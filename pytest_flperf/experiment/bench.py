@@ -1,0 +1,307 @@
+"""Measures cases one after the other: makes the model ready, plays the plans, sums up.
+
+A notebook can use it without pytest::
+
+    with Bench(backend) as bench:
+        result = bench.run(case).result
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Final, Self
+
+from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
+from pytest_flperf.experiment.playing import CasePlans, target_of
+from pytest_flperf.experiment.recording import CaseRecording, Recorder
+from pytest_flperf.load.plan import Plan
+from pytest_flperf.load.session import LoadProcessError, LoadSession
+from pytest_flperf.results.records import CaseResult, Target
+from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.stats.case import summarise
+from pytest_flperf.suite.model import Case
+from pytest_flperf.wire.exchange import Exchange, Phase
+from pytest_flperf.wire.requests import RequestFactory
+from pytest_flperf.wire.sample import Sample
+
+__all__ = ["Bench", "CaseRun", "NotReadyError", "Prepared"]
+
+_NS_PER_MS: Final = 1e6
+_TRIES_UNTIL_HOPELESS: Final = 2
+
+
+class NotReadyError(Exception):
+    """The model of a case could not be made ready, or answered no token.  Nothing was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRun:
+    """A measured case, not judged yet."""
+
+    result: CaseResult
+    trouble: str = ""
+    """Why fewer requests were measured than planned; then the case can't pass.  Empty: all were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A case whose model has answered a token since it was loaded."""
+
+    case: Case
+    served: Served
+    cold_ttft_ms: float | None
+    """TTFT of the first request after the load; None where nothing was loaded."""
+    plans: CasePlans
+    recording: CaseRecording
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The load of a model after which it was seen to answer."""
+
+    generation: int
+    cold_ttft_ms: float | None
+
+
+def _ignore_progress(what: str, percent: float | None) -> None:
+    del what, percent
+
+
+class Bench:
+    """One backend, one load process, one model at a time."""
+
+    def __init__(self, backend: Backend, recorder: Recorder | None = None, seed: str | None = None) -> None:
+        """``seed`` makes the prompts' unique prefixes; None: another one for each run."""
+        self._backend = backend
+        self._recorder = recorder or Recorder(None, Redactor())
+        self._seed = seed or secrets.token_hex(8)
+        self._session: LoadSession | None = None
+        self._factories: dict[str, RequestFactory] = {}
+        self._ready: dict[str, _Seen] = {}
+        self._failures: dict[str, list[str]] = {}
+        self._current: str | None = None
+        self._host = platform.node()
+
+    def prepare(self, models: tuple[str, ...]) -> None:
+        """Start what takes time: the backend's processes and the load process; returns at once."""
+        self._backend.prepare(models)
+        self._load()
+
+    def ready(self, case: Case, *, on_progress: OnProgress = _ignore_progress, nodeid: str | None = None) -> Prepared:
+        """Make the model of a case ready: find, download, load, and see one token of it.
+
+        Args:
+            case: What will be measured.
+            on_progress: Told of downloads and loads.
+            nodeid: What to file the requests under; None: the case's own id.
+
+        Raises:
+            NotReadyError: The model could not be loaded or gave no token.
+
+        """
+        recording = self._recorder.case(nodeid or case.nodeid)
+        failures = self._failures.setdefault(case.model, [])
+        if len(failures) >= _TRIES_UNTIL_HOPELESS:
+            raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {failures[-1]}")
+        try:
+            prepared = self._try_ready(case, recording, on_progress)
+        except (BackendError, LoadProcessError) as error:
+            self._ready.pop(case.model, None)
+            if isinstance(error, LoadProcessError):
+                self._stop_load()
+            failures.append(str(error))
+            raise NotReadyError(str(error)) from error
+        failures.clear()
+        return prepared
+
+    def play(
+        self,
+        prepared: Prepared,
+        *,
+        on_request: Callable[[int, int], None] | None = None,
+        on_partial: Callable[[CaseResult], None] | None = None,
+    ) -> CaseRun:
+        """Warm up and measure a case whose model is ready.
+
+        Args:
+            prepared: From :meth:`ready`.
+            on_request: Told how many of how many measured requests have ended, about ten times a second.
+            on_partial: Given what was measured where an interrupt ends the case; the interrupt goes on after it.
+
+        """
+        case, recording, plans = prepared.case, prepared.recording, prepared.plans
+        counter = _Counter(case.scenario.settings.iterations, on_request)
+        trouble = ""
+        try:
+            self._play(plans.warmup(), recording.add)
+            trouble = self._play(plans.measured(), counter.wrap(recording.add), counter.tick)
+        except LoadProcessError as error:
+            trouble = f"{error}; a new one was started for the next case"
+            self._stop_load()
+        except BaseException:
+            if on_partial is not None:
+                on_partial(self._sum_up(prepared, ()))
+            raise
+        notes = list(prepared.served.notes)
+        if trouble or counter.lost:
+            notes += self._look_after_backend(case.model)
+        return CaseRun(self._sum_up(prepared, tuple(notes)), trouble)
+
+    def run(self, case: Case) -> CaseRun:
+        """Make ready and play in one; raises NotReadyError."""
+        return self.play(self.ready(case))
+
+    def release(self, model: str) -> None:
+        """Unload a model, if it is loaded."""
+        self._ready.pop(model, None)
+        if self._current == model:
+            self._current = None
+        self._backend.release(model)
+
+    def close(self) -> None:
+        """End the load process and what the backend started."""
+        self._stop_load()
+        self._backend.close()
+        self._recorder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- a model made ready
+
+    def _try_ready(self, case: Case, recording: CaseRecording, on_progress: OnProgress) -> Prepared:
+        model = case.model
+        if self._current is not None and self._current != model:
+            self.release(self._current)  # one model at a time: what is loaded beside it takes memory and cores
+        self._current = model
+        served = self._backend.ensure(model, on_progress)
+        plans = CasePlans(case, served, self._factory(served), target_of(served.endpoint), self._seed)
+        known = self._ready.get(model)
+        if known is not None and known.generation == served.generation:
+            return Prepared(case, served, known.cold_ttft_ms, plans, recording)
+        loaded_by_us = served.load_s is not None
+        sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
+        cold_ttft_ms = _ttft_ms(sample) if loaded_by_us else None
+        self._ready[model] = _Seen(served.generation, cold_ttft_ms)
+        return Prepared(case, served, cold_ttft_ms, plans, recording)
+
+    def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
+        mine = CaseRecording("", None, None, self._recorder.redactor)
+
+        def keep(exchange: Exchange) -> None:
+            recording.add(exchange)
+            mine.add(exchange)
+
+        self._play(plans.verify(phase), keep)
+        sample = next(iter(mine.samples()))
+        if sample.ok:
+            return sample
+        where = f"{served.model_id} at {served.endpoint.base_url}"
+        said = sample.evidence.detail if sample.evidence else ""
+        log = self._backend.health()
+        raise BackendError(
+            f"{where} gave no token when asked for one before measuring: {sample.outcome.value}"
+            + (f" ({said})" if said else "")
+            + (f"\n{log}" if log else "")
+        )
+
+    def _factory(self, served: Served) -> RequestFactory:
+        key = served.endpoint.base_url
+        if key not in self._factories:
+            self._factories[key] = RequestFactory(served.endpoint, served.api_key)
+        return self._factories[key]
+
+    # ---- plans played
+
+    def _load(self) -> LoadSession:
+        if self._session is None:
+            self._session = LoadSession()
+        return self._session
+
+    def _stop_load(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+            self._session = None
+
+    def _play(
+        self, plan: Plan, on_exchange: Callable[[Exchange], None], on_tick: Callable[[], None] | None = None
+    ) -> str:
+        """Play a plan; why it ended early, or an empty string."""
+        if plan.total == 0:
+            return ""
+        stats = self._load().play(plan, on_exchange, on_tick)
+        if stats.gave_up:
+            return (
+                f"stopped after {stats.finished} of {plan.total} requests: "
+                f"{plan.give_up_after} in a row had no complete answer"
+            )
+        return ""
+
+    def _look_after_backend(self, model: str) -> list[str]:
+        """After lost requests: what the backend says; a process that is gone is started anew by the next case."""
+        problem = self._backend.health()
+        if not problem:
+            return []
+        self._ready.pop(model, None)
+        return [problem]
+
+    def _sum_up(self, prepared: Prepared, notes: tuple[str, ...]) -> CaseResult:
+        served = prepared.served
+        result = summarise(
+            prepared.recording.samples(),
+            prepared.case,
+            host=self._host,
+            target=Target(
+                backend=served.backend,
+                base_url=served.endpoint.base_url,
+                model_id=served.model_id,
+                variant=served.variant,
+                device=served.device,
+                execution_provider=served.execution_provider,
+                context_length=served.context_length,
+            ),
+            load_s=served.load_s,
+            cold_ttft_ms=prepared.cold_ttft_ms,
+            notes=notes,
+        )
+        return replace(result, nodeid=prepared.recording.nodeid)
+
+
+class _Counter:
+    """Counts measured requests for whoever watches, and those that the transport lost."""
+
+    def __init__(self, total: int, on_request: Callable[[int, int], None] | None) -> None:
+        self._total = total
+        self._on_request = on_request
+        self._done = 0
+        self.lost = 0
+
+    def wrap(self, keep: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+        """Count what is kept."""
+
+        def count(exchange: Exchange) -> None:
+            keep(exchange)
+            self._done += 1
+            self.lost += exchange.ending.value != "complete"
+
+        return count
+
+    def tick(self) -> None:
+        """Tell."""
+        if self._on_request is not None:
+            self._on_request(self._done, self._total)
+
+
+def _ttft_ms(sample: Sample) -> float | None:
+    if sample.first_token_ns is None or sample.sent_ns is None or sample.clock_step:
+        return None
+    return (sample.first_token_ns - sample.sent_ns) / _NS_PER_MS

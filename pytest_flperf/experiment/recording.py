@@ -1,0 +1,107 @@
+"""Keeps what the wire saw: on disk as requests finish, and at hand until it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pytest_flperf.results.journal import Journal, JournalReader
+from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.exchange import Exchange
+from pytest_flperf.wire.sample import Sample
+
+__all__ = ["CaseRecording", "Recorder"]
+
+_IN_MEMORY_BYTES: Final = 64 << 20
+
+
+class Recorder:
+    """The journal and the samples of a run.
+
+    The journal gets every exchange at once, as it came; ``samples.jsonl`` follows when a case is decoded.  Without a
+    folder (a notebook, a disk that can't be written) everything stays in memory.
+    """
+
+    def __init__(self, folder: RunFolder | None, redactor: Redactor) -> None:
+        self._journal: Journal | None = folder.journal("journal.jsonl") if folder else None
+        self._samples: Journal | None = folder.journal("samples.jsonl") if folder else None
+        self.redactor = redactor
+
+    def case(self, nodeid: str) -> CaseRecording:
+        """Begin to record a case."""
+        return CaseRecording(nodeid, self._journal, self._samples, self.redactor)
+
+    def close(self) -> None:
+        """Close the files."""
+        for journal in (self._journal, self._samples):
+            if journal is not None:
+                journal.close()
+
+
+class CaseRecording:
+    """The exchanges of one case, in the order in which they finished."""
+
+    def __init__(self, nodeid: str, journal: Journal | None, samples: Journal | None, redactor: Redactor) -> None:
+        self.nodeid = nodeid
+        self._journal = journal
+        self._samples = samples
+        self._redactor = redactor
+        self._kept: list[Exchange] = []
+        self._kept_bytes = 0
+        self._start = _size(journal.path) if journal else 0
+        self._on_disk_only = False
+        self.count = 0
+
+    def add(self, exchange: Exchange) -> None:
+        """Keep an exchange, secrets masked: on disk first."""
+        exchange = replace(
+            exchange, raw=self._redactor.data(exchange.raw), detail=self._redactor.text(exchange.detail, 2_000)
+        )
+        written = self._journal is not None and self._journal.append({"nodeid": self.nodeid, **exchange.to_record()})
+        self.count += 1
+        if written and self._kept_bytes + len(exchange.raw) > _IN_MEMORY_BYTES:
+            self._on_disk_only = True
+        self._kept_bytes += len(exchange.raw)
+        if not (written and self._on_disk_only):
+            self._kept.append(exchange)
+
+    def samples(self) -> Iterator[Sample]:
+        """Decode everything, once, outside the measured part; each sample goes to ``samples.jsonl`` as well."""
+        for exchange in self._exchanges():
+            sample = self._masked(decode(exchange))
+            if self._samples is not None:
+                self._samples.append({"nodeid": self.nodeid, **sample.to_record()})
+            yield sample
+
+    def _exchanges(self) -> Iterator[Exchange]:
+        yield from self._kept
+        if not self._on_disk_only or self._journal is None:
+            return
+        kept = len(self._kept)
+        reader = JournalReader(self._journal.path, start=self._start)
+        records = (record for record in reader if record.get("nodeid") == self.nodeid)
+        for number, record in enumerate(records):
+            if number >= kept:
+                yield Exchange.from_record(record)
+
+    def _masked(self, sample: Sample) -> Sample:
+        evidence = sample.evidence
+        if evidence is None:
+            return sample
+        masked = replace(
+            evidence,
+            detail=self._redactor.text(evidence.detail, 1_000),
+            body_head=self._redactor.text(evidence.body_head, 2_048),
+        )
+        return replace(sample, evidence=masked)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

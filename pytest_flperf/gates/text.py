@@ -1,0 +1,45 @@
+"""Words and numbers for people: hostile text made harmless, values with their unit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["amount", "printable", "shorten"]
+
+_SHOWN: Final = {"ms": " ms", "s": " s", "tokens/s": " tokens/s", "requests/s": " requests/s", "%": " %", "MB": " MB"}
+
+
+def printable(text: str, limit: int = 500) -> str:
+    r"""``text`` in one line with every control, format and unassigned character escaped (``\x1b``, ``\u202e``).
+
+    Cut to ``limit`` characters, with ``…`` where something was left out.
+    """
+    cut = text[:limit]
+    shown = cut if cut.isprintable() else "".join(map(_escaped, cut))
+    return shown + "…" if len(text) > limit else shown
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """``printable`` in quotes, for quoting what was found in a message."""
+    return f"'{printable(text, limit)}'"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A value with its unit, four significant digits or more: ``812.4 ms``, ``1.25 %`` (of a fraction), ``none``."""
+    if value is None:
+        return "none"
+    if unit == "fraction":
+        return f"{_number(100 * value)} %"
+    return _number(value) + _SHOWN.get(unit, "")
+
+
+def _number(value: float) -> str:
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.4g}"

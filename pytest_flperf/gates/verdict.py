@@ -1,0 +1,126 @@
+"""From a case and its budgets to passed or failed, with the text that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final, Literal
+
+from pytest_flperf.gates.budgets import Budget, evaluate
+from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
+
+__all__ = ["case_outcome", "judge", "verdict_text"]
+
+_DETAIL: Final = 300
+_BODY: Final = 300
+_NAME: Final = 100
+
+
+def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
+    """The case with its budgets' verdicts, its outcome (``passed`` or ``failed``) and the message behind it."""
+    judged = replace(case, budgets=evaluate(case, budgets))
+    outcome, message = case_outcome(judged)
+    return replace(judged, outcome=outcome, message=message)
+
+
+def case_outcome(case: CaseResult) -> tuple[Literal["passed", "failed"], str]:
+    """``passed`` (and no message) or ``failed`` with the whole text.
+
+    Failed: a budget that is missed; no budget judged at all; not one measured request that ended ``ok``.
+    """
+    if case.requests.ok and case.budgets and all(verdict.met for verdict in case.budgets):
+        return "passed", ""
+    return "failed", verdict_text(case)
+
+
+def verdict_text(case: CaseResult) -> str:
+    """The text of a failed item: every budget with limit, value and n, how requests ended, and the doubts.
+
+    Bounded, and free of control characters whatever a server sent.
+    """
+    lines = [_headline(case)]
+    lines += _budget_lines(case)
+    lines += _request_lines(case)
+    lines += [f"  note: {printable(note)}" for note in case.notes[:10]]
+    return "\n".join(lines)
+
+
+def _headline(case: CaseResult) -> str:
+    what = f"{printable(case.scenario, _NAME)} on {printable(case.model, _NAME)}"
+    if not case.requests.total:
+        return f"{what}: not one request was measured"
+    if not case.requests.ok:
+        return f"{what}: none of {_count(case.requests.total, 'measured request')} ended ok"
+    missed = sum(not verdict.met for verdict in case.budgets)
+    if not case.budgets:
+        return f"{what}: no budget was judged"
+    return f"{what}: {missed} of {_count(len(case.budgets), 'budget')} missed"
+
+
+def _budget_lines(case: CaseResult) -> list[str]:
+    rows = []
+    for verdict in case.budgets:
+        unit = METRICS[verdict.metric].unit if verdict.metric in METRICS else ""
+        rows.append(
+            (
+                "met   " if verdict.met else "MISSED",
+                printable(verdict.expression, 120),
+                f"limit {amount(verdict.limit, unit)}",
+                _value(verdict, unit),
+                f"n {verdict.n}"
+                + _doubt(case, verdict, unit)
+                + (f"  ({printable(verdict.scope, _NAME)})" * bool(verdict.scope)),
+            )
+        )
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    return ["  " + "  ".join([*(row[i].ljust(widths[i]) for i in range(4)), row[4]]) for row in rows]
+
+
+def _value(verdict: BudgetVerdict, unit: str) -> str:
+    return "not measured" if verdict.value is None else f"value {amount(verdict.value, unit)}"
+
+
+def _doubt(case: CaseResult, verdict: BudgetVerdict, unit: str) -> str:
+    """Says where a percentile comes from fewer requests than it needs, with its interval where it has one."""
+    distribution = case.metrics.get(verdict.metric)
+    statistic = verdict.statistic or ""
+    if distribution is None or statistic not in distribution.unsure:
+        return ""
+    interval = distribution.interval(statistic)
+    between = f"95 % interval {amount(interval[0], unit)} to {amount(interval[1], unit)}" if interval else "no interval"
+    return f"  ~ unsure: {statistic} needs {REQUESTS_NEEDED.get(statistic, 0)} requests; {between}"
+
+
+def _request_lines(case: CaseResult) -> list[str]:
+    requests = case.requests
+    lines: list[str] = []
+    if requests.failed:
+        ends = ", ".join(f"{count} × {printable(name, 40)}" for name, count in requests.by_outcome.items())
+        lines.append(f"  requests: {requests.total} measured, {requests.ok} ok, {requests.failed} failed ({ends})")
+    for failure in case.failures:
+        lines += _failure_lines(failure)
+    if requests.late_reads:
+        lines.append(
+            f"  late reads: {requests.late_reads} of {_count(requests.ok, 'request')} with a TTFT that is "
+            "an upper bound only; they are in no TTFT above"
+        )
+    if requests.clock_steps:
+        lines.append(
+            f"  clock steps: {_count(requests.clock_steps, 'request')} left out of timing; the machine's clock moved"
+        )
+    return lines
+
+
+def _failure_lines(failure: Failure) -> list[str]:
+    status = "" if failure.status is None else f", HTTP {failure.status}"
+    detail = f": {printable(failure.detail, _DETAIL)}" if failure.detail else ""
+    lines = [f"  {failure.count} × {printable(failure.outcome, 40)}{status}{detail}"]
+    if failure.body_head:
+        lines.append(f"      body: {printable(failure.body_head, _BODY)}")
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

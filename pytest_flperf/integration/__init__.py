@@ -1,0 +1,1 @@
+"""Everything besides the plugin itself that knows pytest."""

@@ -1,0 +1,46 @@
+"""How long cases will take: from the newest run that measured them, else from max_tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_flperf.results.run_folder import LATEST
+from pytest_flperf.runtime.embedded import find_embedded
+from pytest_flperf.suite.model import Case
+
+__all__ = ["estimated_seconds", "known_seconds"]
+
+_EMBEDDED_TPS: Final = 3_000.0
+"""Of the embedded models on two cores; the smaller one is three times as fast."""
+_TPS: Final = 30.0
+"""Of a real model of a few billion parameters on a laptop."""
+_TOKENS: Final = 256
+_TTFT_S: Final = 0.5
+
+
+def known_seconds(report_dir: Path) -> dict[str, float]:
+    """Mean time per request, in seconds, by node id, from the newest run; empty without one."""
+    try:
+        record: Any = json.loads((report_dir / LATEST / "results.json").read_text(encoding="utf-8"))
+        cases = record["cases"]
+        return {
+            case["nodeid"]: case["metrics"]["e2e_ms"]["mean"] / 1000
+            for case in cases
+            if case.get("metrics", {}).get("e2e_ms", {}).get("mean") is not None
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def estimated_seconds(case: Case, known: Mapping[str, float]) -> tuple[float, bool]:
+    """Seconds that a case will take, and whether an earlier run says so."""
+    settings = case.scenario.settings
+    measured = known.get(case.nodeid)
+    embedded = find_embedded(case.model) is not None
+    tokens = settings.max_tokens or _TOKENS
+    guess = tokens / _EMBEDDED_TPS if embedded else _TTFT_S + tokens / _TPS
+    rounds = -(-settings.iterations // settings.concurrency) + -(-settings.warmup_requests // settings.concurrency)
+    return rounds * (guess if measured is None else measured), measured is not None

@@ -1,0 +1,177 @@
+"""The ``flperf`` fixture: measure from a test of one's own."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_flperf.integration.keys import SELECTION
+from pytest_flperf.integration.options import FlperfOptions
+from pytest_flperf.integration.run import MeasuringRun, add_item_result, measuring_run
+from pytest_flperf.integration.selection import overrides_of
+from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS
+from pytest_flperf.results.records import CaseResult, Distribution
+
+if TYPE_CHECKING:
+    from pytest_flperf.suite.model import Case, Scenario, Suite
+
+__all__ = ["Flperf", "Measurement"]
+
+
+class Measurement:
+    """What one ``flperf.run`` measured: ``result.ttft_ms.p95``, ``result.error_rate``, ``result.case``."""
+
+    def __init__(self, case: CaseResult) -> None:
+        self.case = case
+        """Everything, as it goes into ``results.json``."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A metric: a distribution for one of requests, a number for one of the case.
+
+        Raises:
+            AssertionError: Nothing was measured of this metric, so that no comparison can pass by omission.
+            AttributeError: There is no such metric.
+
+        """
+        if name in REQUEST_METRICS:
+            return self._distribution(name)
+        if name in CASE_METRICS and hasattr(self.case, name):
+            return getattr(self.case, name)
+        if name in CASE_METRICS and hasattr(self.case.requests, name):
+            return getattr(self.case.requests, name)
+        import difflib
+
+        near = difflib.get_close_matches(name, [*REQUEST_METRICS, *CASE_METRICS], n=1)
+        raise AttributeError(f"no metric {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+    def _distribution(self, name: str) -> Distribution:
+        found = self.case.metrics.get(name)
+        if found is None:
+            raise AssertionError(f"no value of {name} was measured: {self.case.message or 'the requests gave none'}")
+        return found
+
+    @property
+    def passed(self) -> bool:
+        """Whether every budget was met."""
+        return self.case.outcome == "passed"
+
+    def __repr__(self) -> str:
+        requests = self.case.requests
+        return f"<Measurement of {self.case.model!r}: {requests.ok} ok, {requests.failed} failed>"
+
+
+class Flperf:
+    """Measures; each call of :meth:`run` is a case of its own in table and results."""
+
+    def __init__(
+        self, run: MeasuringRun, item: pytest.Item, model: str, suite: Suite, scenario: Scenario | None
+    ) -> None:
+        self._run = run
+        self._item = item
+        self._model = model
+        self._suite = suite
+        self._scenario = scenario
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def from_request(cls, request: pytest.FixtureRequest) -> Flperf:
+        """Read the markers; raises UsageError for a suite or scenario that doesn't exist."""
+        run = measuring_run(request.config)
+        given: dict[str, Any] = {}
+        for marker in request.node.iter_markers("flperf"):
+            given = {**marker.kwargs, **given}  # the closest marker wins
+        suite, scenario = _template(request.config, given.get("suite"), given.get("scenario"))
+        return cls(run, request.node, given.get("model") or run.default_model, suite, scenario)
+
+    @property
+    def model(self) -> str:
+        """The model that is measured unless ``run`` is told another."""
+        return self._model
+
+    def run(
+        self, prompt: str | None = None, *, model: str | None = None, check: bool = True, **settings: Any
+    ) -> Measurement:
+        """Measure.
+
+        Args:
+            prompt: What to ask; None: the prompt of the marker's scenario.
+            model: Another model than the marker's or the run's.
+            check: Fail the test at once where a budget is missed (``error_rate <= 0`` unless ``budgets`` says
+                otherwise); False leaves the judgement to the test.
+            settings: Whatever a scenario can have: ``iterations``, ``warmup``, ``concurrency``, ``max_tokens``,
+                ``temperature``, ``timeout_s``, ``system``, ``messages``, ``stream``, ``budgets``, ``extra`` …
+
+        Raises:
+            pytest.UsageError: A setting that no scenario can have.
+
+        """
+        __tracebackhide__ = True
+        from pytest_flperf.experiment.bench import NotReadyError
+
+        number = next(self._numbers)
+        nodeid = self._item.nodeid if number == 1 else f"{self._item.nodeid} #{number}"
+        case = self._case(prompt, model or self._model, settings)
+        try:
+            result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets)
+        except NotReadyError as error:
+            result = self._run.not_ready(case, nodeid, str(error))
+            add_item_result(self._item, result)
+            pytest.fail(result.message, pytrace=False)
+        add_item_result(self._item, result)
+        if check and result.outcome != "passed":
+            pytest.fail(result.message, pytrace=False)
+        return Measurement(result)
+
+    def _case(self, prompt: str | None, model: str, settings: dict[str, Any]) -> Case:
+        from pytest_flperf.suite.cases import expand
+
+        scenario = self._written(prompt, settings)
+        suite = replace(self._suite, scenarios=(scenario,), models=(), matrix=())
+        options = FlperfOptions.from_pytest_config(self._item.config)
+        return expand(suite, [model], overrides_of(options))[0]
+
+    def _written(self, prompt: str | None, settings: dict[str, Any]) -> Scenario:
+        from pytest_flperf.suite.errors import SuiteError
+        from pytest_flperf.suite.loading import scenario_of
+
+        asks: dict[str, Any] = {key: settings.pop(key) for key in ("system", "messages") if key in settings}
+        if prompt is not None:
+            asks["prompt"] = prompt
+        if not asks and self._scenario is None:
+            raise pytest.UsageError("flperf.run: nothing to ask; give prompt=… or mark the test with a scenario")
+        try:
+            return scenario_of({"name": self._item.name, **asks, **settings}, self._scenario)
+        except SuiteError as error:
+            raise pytest.UsageError(f"flperf.run: {error}") from error
+
+
+def _template(
+    config: pytest.Config, suite_name: str | None, scenario_name: str | None
+) -> tuple[Suite, Scenario | None]:
+    """The suite and the scenario that a marker names; by default an empty suite and none."""
+    from pytest_flperf.suite.errors import SuiteError, suggestion
+    from pytest_flperf.suite.finding import find_suite
+    from pytest_flperf.suite.loading import load_suite
+    from pytest_flperf.suite.model import Suite
+
+    if suite_name is None and scenario_name is None:
+        return Suite("tests", "tests", Path(), "", "", (), ()), None
+    selection = config.stash.get(SELECTION, None)
+    try:
+        if suite_name is None and selection is not None:
+            suite = next(iter(selection.loaded.values())).suite
+        else:
+            suite = load_suite(*find_suite(suite_name or "default", config.rootpath, config.invocation_params.dir))
+    except SuiteError as error:
+        raise pytest.UsageError(f"@pytest.mark.flperf: {error}") from error
+    if scenario_name is None:
+        return suite, None
+    for scenario in suite.scenarios:
+        if scenario.name == scenario_name:
+            return suite, scenario
+    hint = suggestion(scenario_name, [scenario.name for scenario in suite.scenarios])
+    raise pytest.UsageError(f"@pytest.mark.flperf: {suite.ref} has no scenario {scenario_name[:80]!r}; {hint}")

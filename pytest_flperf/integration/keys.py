@@ -1,0 +1,24 @@
+"""Where the plugin's state lies in pytest's stashes.  Imported at plugin load: nothing heavy here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_flperf.integration.run import MeasuringRun
+    from pytest_flperf.integration.selection import Selection
+
+__all__ = ["ITEM_RESULTS", "RUN", "SELECTION", "FlperfWarning"]
+
+SELECTION: Final[pytest.StashKey[Selection]] = pytest.StashKey()
+"""On the config: the suites that were asked for, as soon as they are found."""
+RUN: Final[pytest.StashKey[MeasuringRun]] = pytest.StashKey()
+"""On the config: what is measured with and what has been measured, from the first use on."""
+ITEM_RESULTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
+"""On an item: its case results as plain dicts, until a report takes them along."""
+
+
+class FlperfWarning(pytest.PytestWarning):
+    """Something about a measurement that a person should know."""

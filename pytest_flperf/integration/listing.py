@@ -1,0 +1,159 @@
+"""Options that list something and exit: suites, models, what would be run."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.integration.keys import SELECTION
+from pytest_flperf.integration.selection import check_options
+from pytest_flperf.suite.finding import list_suites
+
+if TYPE_CHECKING:
+    from pytest_flperf.backends.base import Backend, ListedModel
+    from pytest_flperf.integration.options import FlperfOptions
+    from pytest_flperf.suite.model import Case
+
+__all__ = ["answer_listing"]
+
+
+def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
+    """Print what was asked for; the exit status."""
+    config._do_configure()  # what pytest itself does for --fixtures and the like: plugins may refuse the options
+    try:
+        check_options(options)
+        if options.list_suites:
+            return _print_suites(config)
+        if options.list_models:
+            return _print_models(config, options)
+        return _print_plan(config, options)
+    finally:
+        config._ensure_unconfigure()
+
+
+def _print_suites(config: pytest.Config) -> int:
+    listings = list_suites(config.rootpath)
+    rows = [
+        (each.name, str(each.scenarios) if each.error is None else "–", _first_line(each.error or each.description))
+        for each in listings
+    ]
+    _table(config, ("suite", "scenarios", "description"), rows)
+    return pytest.ExitCode.OK
+
+
+def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
+    from pytest_flperf.backends.base import BackendError
+
+    writer = config.get_terminal_writer()
+    with tempfile.TemporaryDirectory(prefix="flperf-logs-", ignore_cleanup_errors=True) as logs:
+        backend = _backend(options, Path(logs))
+        try:
+            models = backend.discover()
+        except BackendError as error:
+            writer.line(f"ERROR: {error}", red=True)
+            return pytest.ExitCode.INTERNAL_ERROR if options.base_url is None else pytest.ExitCode.TESTS_FAILED
+        finally:
+            backend.close()
+    _table(
+        config,
+        ("model", "id", "from", "size MB", "device", "context", "state"),
+        [
+            (
+                each.alias,
+                each.model_id,
+                each.source,
+                "–" if each.size_mb is None else str(each.size_mb),
+                each.device or "–",
+                "–" if each.context_length is None else str(each.context_length),
+                _state(each),
+            )
+            for each in models
+        ],
+    )
+    if options.base_url is None and not any(each.source == "catalog" for each in models):
+        writer.line("Foundry Local's public catalog lists nothing: without internet only the embedded models can run")
+    return pytest.ExitCode.OK
+
+
+def _backend(options: FlperfOptions, logs: Path) -> Backend:
+    if options.base_url is not None:
+        import os
+
+        from pytest_flperf.backends.url import UrlBackend
+
+        return UrlBackend(options.base_url, os.environ.get(options.api_key_env) if options.api_key_env else None)
+    from pytest_flperf.backends.foundry import FoundryBackend
+    from pytest_flperf.integration.run import foundry_config
+
+    return FoundryBackend(foundry_config(options, logs))
+
+
+def _state(model: ListedModel) -> str:
+    if model.loaded:
+        return "loaded"
+    if model.source == "embedded":
+        return "in the package"
+    if model.cached is None:
+        return "–"
+    return "cached" if model.cached else "to download"
+
+
+def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
+    selection = config.stash.get(SELECTION, None)
+    if selection is None:
+        raise pytest.UsageError("--flperf-dry-run needs a suite: add --flperf-suite=NAME (--flperf-list-suites)")
+    from pytest_flperf.integration.estimate import estimated_seconds, known_seconds
+
+    known = known_seconds(Path(config.invocation_params.dir) / options.report_dir)
+    rows = []
+    total = 0.0
+    guessed = False
+    for case in selection.cases:
+        seconds, from_run = estimated_seconds(case, known)
+        guessed |= not from_run
+        total += seconds
+        rows.append((case.nodeid, *_requests(case), _duration(seconds) + ("" if from_run else " ?")))
+    _table(config, ("case", "requests", "warm-up", "streams", "estimated"), rows)
+    writer = config.get_terminal_writer()
+    requests = sum(
+        case.scenario.settings.iterations + case.scenario.settings.warmup_requests for case in selection.cases
+    )
+    writer.line(f"{len(rows)} cases, {requests} requests, about {_duration(total)}, loads and downloads not counted")
+    if guessed:
+        writer.line("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
+    return pytest.ExitCode.OK
+
+
+def _requests(case: Case) -> tuple[str, str, str]:
+    settings = case.scenario.settings
+    return str(settings.iterations), str(settings.warmup_requests), str(settings.concurrency)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{math.ceil(seconds)} s"
+    return f"{math.ceil(seconds / 60)} min"
+
+
+def _table(config: pytest.Config, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table; the last column is cut where the terminal ends."""
+    from tabulate import tabulate
+
+    writer = config.get_terminal_writer()
+    shown = [[printable(cell, 200) for cell in row] for row in rows]
+    text = tabulate(shown, headers=head, tablefmt="simple", disable_numparse=True)
+    for index, line in enumerate(text.splitlines()):
+        cut = line if len(line) <= writer.fullwidth else line[: writer.fullwidth - 1] + "…"
+        writer.line(cut, bold=index == 0)
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")

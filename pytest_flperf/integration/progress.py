@@ -1,0 +1,106 @@
+"""What is going on, while it goes on: live on a terminal, a line a minute elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final
+
+import pytest
+
+from pytest_flperf.gates.text import printable
+
+__all__ = ["CaseProgress", "Progress"]
+
+_HEARTBEAT_S: Final = 60.0
+_LIVE_EVERY_S: Final = 0.2
+_ROOM_FOR_PERCENT: Final = 9
+_SHORTEST: Final = 20
+
+
+class Progress:
+    """Says what a session is doing.  Only the main thread writes."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
+        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        self._writer = config.get_terminal_writer() if self._reporter is not None else None
+        quiet = config.get_verbosity() < 0
+        self._live = self._writer is not None and not quiet and bool(getattr(self._reporter, "isatty", False))
+        self._heartbeat = self._writer is not None and not quiet and not self._live
+
+    @contextmanager
+    def of(self, nodeid: str) -> Iterator[CaseProgress]:
+        """Report on one case; what was shown live is taken away at the end."""
+        progress = CaseProgress(nodeid, self)
+        try:
+            yield progress
+        finally:
+            progress.clear()
+
+    def show(self, text: str, shown: int) -> int:
+        """Put ``text`` behind the cursor in place of the ``shown`` characters there; the new number of them.
+
+        Backspaces, because they need no knowledge of the terminal and leave pytest's own line as it was.
+        """
+        if not self._live or self._writer is None:
+            return 0
+        room = self._writer.fullwidth - self._writer.width_of_current_line - _ROOM_FOR_PERCENT
+        text = printable(text, max(room, 0)) if room >= _SHORTEST else ""
+        padded = text.ljust(shown)
+        if padded:
+            with self._uncaptured():
+                sys.stdout.write("\b" * shown + padded + "\b" * (len(padded) - len(text)))
+                sys.stdout.flush()
+        return len(text)
+
+    def take_away(self, shown: int) -> None:
+        """Remove what ``show`` put there."""
+        if shown and self._live:
+            with self._uncaptured():
+                sys.stdout.write("\b" * shown + " " * shown + "\b" * shown)
+                sys.stdout.flush()
+
+    def beat(self, text: str) -> None:
+        """Print a line of its own, where nobody watches live."""
+        if self._heartbeat:
+            with self._uncaptured():
+                self._reporter.ensure_newline()
+                self._reporter.write_line(f"flperf: {printable(text, 200)}")
+
+    def _uncaptured(self) -> Any:
+        return self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext()
+
+
+class CaseProgress:
+    """Progress of one case."""
+
+    def __init__(self, nodeid: str, progress: Progress) -> None:
+        self._name = nodeid.rpartition("::")[2]
+        self._progress = progress
+        self._shown = 0
+        self._begun = self._shown_at = self._beaten_at = time.monotonic()
+
+    def stage(self, what: str, percent: float | None) -> None:
+        """A download or a load goes on."""
+        self._say(what if percent is None else f"{what} {percent:.0f} %")
+
+    def requests(self, done: int, total: int) -> None:
+        """Requests have ended."""
+        self._say(f"{self._name} {done}/{total} requests")
+
+    def _say(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self._shown_at >= _LIVE_EVERY_S:
+            self._shown_at = now
+            self._shown = self._progress.show(text, self._shown)
+        if now - self._beaten_at >= _HEARTBEAT_S:
+            self._beaten_at = now
+            self._progress.beat(f"{self._name}: {text}, {(now - self._begun) / 60:.0f} min")
+
+    def clear(self) -> None:
+        """Take the live text away."""
+        self._progress.take_away(self._shown)
+        self._shown = 0

@@ -1,0 +1,214 @@
+"""Which suites a run measures: found before pytest collects, loaded before it begins, collected as files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_flperf.integration.keys import SELECTION
+from pytest_flperf.integration.options import FlperfOptions
+from pytest_flperf.suite.errors import SuiteError
+from pytest_flperf.suite.finding import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
+
+if TYPE_CHECKING:
+    from pytest_flperf.suite.cases import Overrides
+    from pytest_flperf.suite.model import Case, Suite
+
+__all__ = ["LoadedSuite", "Selection", "overrides_of", "select_suites"]
+
+_VALUE_FOLLOWS = frozenset({"--flperf-suite", "--deselect", "--ignore", "--ignore-glob", "-k", "-m"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSuite:
+    """A suite and its cases for this run."""
+
+    suite: Suite
+    cases: tuple[Case, ...]
+
+
+def select_suites(config: pytest.Config, names: list[str], positional: list[str], args: list[str]) -> None:
+    """Find the suites, put their files among the arguments, and remember them; raises UsageError.
+
+    Printed ids run again: ``flperf:default::short-chat[m]`` becomes the file's path, which it doesn't contain so that
+    it is the same on every machine.
+    """
+    root, here = config.rootpath, config.invocation_params.dir
+    found: dict[Path, str] = {}
+    try:
+        for argument in positional:
+            path = _suite_of_argument(argument, root, here, found)
+            if path is not None:
+                _replace(args, argument, str(path) + argument[len(argument.partition("::")[0]) :])
+        for name in names:
+            path, ref = find_suite(name, root, here)
+            if path not in found:
+                found[path] = ref
+                args.append(str(path))
+    except SuiteError as error:
+        raise pytest.UsageError(str(error)) from error
+    if found:
+        config.stash[SELECTION] = Selection(found)
+
+
+def _suite_of_argument(argument: str, root: Path, here: Path, found: dict[Path, str]) -> Path | None:
+    """The suite file that a positional argument names, now among ``found``; None: it is somebody else's."""
+    name = argument.partition("::")[0]
+    if not name.startswith(PACKAGED_PREFIX):
+        path = here / name
+        if not name.lower().endswith(SUITE_ENDINGS) or not _is_suite(path, root, here):
+            return None
+    path, ref = find_suite(name, root, here)
+    found[path] = ref
+    return path
+
+
+def _is_suite(path: Path, root: Path, here: Path) -> bool:
+    """Whether the file is one of ours: other plugins collect YAML and JSON files, too."""
+    from pytest_flperf.suite.loading import load_suite
+
+    try:
+        load_suite(*find_suite(str(path), root, here))
+    except SuiteError:
+        return False
+    return True
+
+
+def _replace(args: list[str], old: str, new: str) -> None:
+    for index, argument in enumerate(args):
+        if argument == old and (index == 0 or args[index - 1] not in _VALUE_FOLLOWS):
+            args[index] = new
+
+
+def overrides_of(options: FlperfOptions) -> Overrides:
+    """The command line's wishes for every case; raises UsageError."""
+    from pytest_flperf.suite.cases import Overrides
+
+    try:
+        return Overrides(
+            iterations=options.iterations,
+            warmup=options.warmup,
+            concurrency=options.concurrency,
+            timeout_s=options.timeout_s,
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            stream=False if options.no_stream else None,
+            budgets=options.budgets,
+        )
+    except SuiteError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+class Selection:
+    """The suites of a run."""
+
+    def __init__(self, files: dict[Path, str]) -> None:
+        self._files = files
+        self.loaded: dict[Path, LoadedSuite] = {}
+        self.models: tuple[str, ...] = ()
+
+    def load(self, config: pytest.Config) -> None:
+        """Load and expand every suite; raises UsageError with all that is wrong with what was asked for."""
+        from pytest_flperf.suite.cases import expand
+        from pytest_flperf.suite.loading import load_suite
+
+        options = FlperfOptions.from_pytest_config(config)
+        overrides = overrides_of(options)
+        check_options(options)
+        for path, ref in self._files.items():
+            try:
+                suite = load_suite(path, ref)
+            except SuiteError as error:
+                raise pytest.UsageError(str(error)) from error
+            _check_budgets(suite)
+            models = options.models or suite.models or default_models(options, suite)
+            self.loaded[path] = LoadedSuite(suite, expand(suite, models, overrides))
+        self.models = tuple(dict.fromkeys(case.model for case in self.cases))
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """All cases of all suites."""
+        return tuple(case for loaded in self.loaded.values() for case in loaded.cases)
+
+    def header(self) -> str:
+        """Suites, models and what must be known of them, in one line."""
+        from pytest_flperf.integration.words import suites_line
+
+        return suites_line(tuple(self.loaded.values()), self.models)
+
+    def collector(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """The collector of a selected file; None for any other file."""
+        loaded = self.loaded.get(path) or self.loaded.get(Path(os.path.abspath(path)))  # noqa: PTH100 - keep links
+        if loaded is None:
+            return None
+        from pytest_flperf.integration.cases import SuiteFile
+
+        return SuiteFile.of(parent, path, loaded)
+
+    def begin(self, session: pytest.Session) -> None:
+        """Start runtime and load process if this process is going to run cases."""
+        from pytest_flperf.integration.cases import case_of
+        from pytest_flperf.integration.run import measuring_run
+
+        config = session.config
+        if config.getoption("collectonly") or _is_xdist_controller(config):
+            return
+        models = tuple(dict.fromkeys(case.model for item in session.items if (case := case_of(item)) is not None))
+        if models:
+            measuring_run(config).prepare(models)
+
+
+def _is_xdist_controller(config: pytest.Config) -> bool:
+    return config.getoption("dist", default="no") != "no" and not hasattr(config, "workerinput")
+
+
+def default_models(options: FlperfOptions, suite: Suite | None) -> tuple[str, ...]:
+    """What is measured where nobody says what: the embedded models; raises UsageError for a URL without a model."""
+    if options.base_url is not None:
+        where = f" and {suite.ref} names none" if suite is not None else ""
+        raise pytest.UsageError(
+            f"--flperf-base-url needs a model{where}: add --flperf-model=NAME; "
+            "--flperf-list-models shows what the server lists"
+        )
+    from pytest_flperf.runtime.embedded import embedded_models
+
+    return tuple(model.alias for model in embedded_models())
+
+
+def check_options(options: FlperfOptions) -> None:
+    """Refuse a URL that is none, a missing key, a malformed budget; raises UsageError."""
+    from pytest_flperf.gates.budgets import BudgetError, parse_budgets
+    from pytest_flperf.wire.endpoint import Endpoint, EndpointError
+
+    for flag, url in (("--flperf-base-url", options.base_url), ("--flperf-catalog-url", options.catalog_url)):
+        if url is not None:
+            try:
+                Endpoint.parse(url)
+            except EndpointError as error:
+                raise pytest.UsageError(f"{flag}: {error}") from error
+    if options.api_key_env is not None and not os.environ.get(options.api_key_env):
+        raise pytest.UsageError(
+            f"--flperf-api-key-env: the environment variable {options.api_key_env!r} is not set; expected it to hold "
+            "the API key"
+        )
+    if options.api_key_env is not None and options.base_url is None:
+        raise pytest.UsageError("--flperf-api-key-env is for --flperf-base-url, which is missing")
+    try:
+        parse_budgets(options.budgets, "--flperf-budget")
+    except BudgetError as error:
+        raise pytest.UsageError(f"--flperf-budget: {error}") from error
+
+
+def _check_budgets(suite: Suite) -> None:
+    from pytest_flperf.gates.budgets import BudgetError, parse_budget
+
+    for scenario in suite.scenarios:
+        for text in scenario.budgets:
+            try:
+                parse_budget(text)
+            except BudgetError as error:
+                raise pytest.UsageError(f"{suite.ref}: scenario {scenario.name[:80]!r}: {error}") from error

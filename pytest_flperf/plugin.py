@@ -1,0 +1,176 @@
+"""The entry point: options, markers, hooks.  Everything else is imported when a suite or the fixture is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
+from pytest_flperf.integration.options import FlperfOptions, add_options
+
+if TYPE_CHECKING:
+    from pytest_flperf.integration.fixture import Flperf
+
+_MARKER = (
+    "flperf(model=None, suite=None, scenario=None): which model the flperf fixture measures, and the scenario whose "
+    "prompt and settings flperf.run() starts from; suite items carry it as well"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options."""
+    add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Turn suites, and ids of their cases, into files for pytest to collect."""
+    known = early_config.known_args_namespace
+    positional: list[str] = list(getattr(known, "file_or_dir", None) or ())
+    if getattr(known, "flperf_suite", None) or any(_may_be_a_case(argument) for argument in positional):
+        from pytest_flperf.integration.selection import select_suites
+
+        select_suites(early_config, list(known.flperf_suite or ()), positional, args)
+
+
+def _may_be_a_case(argument: str) -> bool:
+    path = argument.partition("::")[0]
+    return path.startswith("flperf:") or path.lower().endswith((".yaml", ".yml", ".json", ".toml"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Answer the options that list something and exit."""
+    if any(config.getoption(name) for name in ("flperf_list_suites", "flperf_list_models", "flperf_dry_run")):
+        from pytest_flperf.integration.listing import answer_listing
+
+        return answer_listing(config, FlperfOptions.from_pytest_config(config))
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; read the suites that were asked for, so that their faults end the run before it begins."""
+    config.addinivalue_line("markers", _MARKER)
+    selection = config.stash.get(SELECTION, None)
+    if selection is not None:
+        selection.load(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """One line, only where suites run."""
+    selection = config.stash.get(SELECTION, None)
+    return None if selection is None else selection.header()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the suite files that were asked for, and no others."""
+    selection = parent.config.stash.get(SELECTION, None)
+    return None if selection is None else selection.collector(file_path, parent)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse a marker with arguments that nobody reads."""
+    for marker in item.iter_markers("flperf"):
+        unknown = sorted(set(marker.kwargs) - {"model", "suite", "scenario"})
+        if marker.args or unknown:
+            found = ", ".join([*map(repr, marker.args), *unknown])
+            pytest.fail(f"@pytest.mark.flperf takes model=, suite= and scenario=; found {found}", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the report take the item's results along: that way they reach the controller of xdist, too."""
+    report = yield
+    results = item.stash.get(ITEM_RESULTS, None)
+    if results and call.when in ("setup", "call") and (call.when == "call" or report.failed):
+        from pytest_flperf.integration.run import attach_results
+
+        attach_results(report, results)
+        del item.stash[ITEM_RESULTS]
+    return report
+
+
+class _Reporter:
+    """Hooks that need the config and have no argument that leads to it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the results that a report brings."""
+        results: list[dict[str, Any]] | None = getattr(report, "flperf", None)
+        if results:
+            from pytest_flperf.integration.run import measuring_run
+
+            measuring_run(self._config).collect(results)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Watch reports; start what takes time where suites run."""
+    session.config.pluginmanager.register(_Reporter(session.config), "flperf-reporter")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin to start runtime and load process while pytest still reports what it collected."""
+    selection = session.config.stash.get(SELECTION, None)
+    if selection is not None:
+        selection.begin(session)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
+    """End our processes and write the results, after the fixtures have been finalised."""
+    try:
+        return (yield)
+    finally:
+        run = session.config.stash.get(RUN, None)
+        if run is not None:
+            run.finish(exitstatus)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table."""
+    run = config.stash.get(RUN, None)
+    if run is not None and not config.getoption("no_summary", default=False):
+        run.summarise(terminalreporter)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no process behind, whatever went wrong before."""
+    run = config.stash.get(RUN, None)
+    if run is not None:
+        run.close()
+
+
+@pytest.fixture(scope="session")
+def flperf_model(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The model of a suite's case; unloaded when the last of its cases is done."""
+    from pytest_flperf.integration.run import measuring_run
+
+    model: str = request.param
+    yield model
+    measuring_run(request.config).release(model)
+
+
+@pytest.fixture
+def flperf_case(request: pytest.FixtureRequest, flperf_model: str) -> Callable[[], None]:
+    """The case of a suite's item with its model ready; calling it measures and judges."""
+    from pytest_flperf.integration.cases import ready_case
+
+    del flperf_model  # taken so that pytest groups the items by model
+    return ready_case(request)
+
+
+@pytest.fixture
+def flperf(request: pytest.FixtureRequest) -> Flperf:
+    """Measure from a test of one's own: ``result = flperf.run(prompt="…", iterations=10)``."""
+    from pytest_flperf.integration.fixture import Flperf
+
+    return Flperf.from_request(request)

@@ -1,0 +1,19 @@
+"""``python -m pytest_flperf.reference``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pytest_flperf.reference.command import add_arguments, run
+
+
+def main() -> int:
+    """Serve."""
+    parser = argparse.ArgumentParser(prog="python -m pytest_flperf.reference", description="Serve on a known schedule")
+    add_arguments(parser)
+    return run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

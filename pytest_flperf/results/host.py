@@ -1,0 +1,143 @@
+"""The machine and the versions that stand beside every number.  Cheap: files and libraries, no child on Linux."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from pytest_flperf.results.plain import plain_text
+from pytest_flperf.results.records import HostInfo
+
+__all__ = ["DISTRIBUTIONS", "host_info", "versions"]
+
+DISTRIBUTIONS: Final = (
+    "pytest_flperf",
+    "pytest",
+    "openai",
+    "foundry_local_sdk",
+    "foundry_local_core",
+    "onnxruntime",
+    "onnxruntime_genai_core",
+    "pytest_benchmark",
+    "pytest_xdist",
+    "psutil",
+)
+"""Distributions that can move a number, by the key under which ``results.json`` has them."""
+
+_MB: Final = 1 << 20
+_READ_MOST: Final = 1 << 16
+
+
+def host_info(gpus: Iterable[str] = ()) -> HostInfo:
+    """Describe this machine; what can't be found is empty, and nothing raises.
+
+    Args:
+        gpus: Names of accelerators, from whoever can ask for them; none: what ``/proc`` knows of NVIDIA's.
+
+    """
+    logical, physical, ram_bytes = _sizes()
+    return HostInfo(
+        name=plain_text(platform.node()),
+        os=_os_name(),
+        cpu=_cpu_name(),
+        cores=logical,
+        ram_mb=ram_bytes // _MB,
+        gpus=tuple(gpus) or _nvidia_gpus(),
+        python=platform.python_version(),
+        machine=platform.machine(),
+        physical_cores=physical,
+        usable_cores=_usable_cores(),
+    )
+
+
+def versions(distributions: Iterable[str] = DISTRIBUTIONS) -> dict[str, str]:
+    """Versions of Python and of those distributions that are installed; only names given are looked up."""
+    found = {"python": platform.python_version()}
+    for name in distributions:
+        try:
+            version = importlib.metadata.version(name)
+        except (importlib.metadata.PackageNotFoundError, OSError, ValueError):
+            continue
+        if isinstance(version, str):  # None where the metadata is broken
+            found[name] = version
+    return found
+
+
+def _sizes() -> tuple[int, int | None, int]:
+    """Logical cores, physical cores, bytes of memory."""
+    try:
+        import psutil
+
+        return psutil.cpu_count() or 1, psutil.cpu_count(logical=False), int(psutil.virtual_memory().total)
+    except (ImportError, OSError, RuntimeError, NotImplementedError):
+        return os.cpu_count() or 1, None, 0
+
+
+def _usable_cores() -> int | None:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else None
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_READ_MOST)
+    except OSError:
+        return ""
+
+
+def _os_name() -> str:
+    if sys.platform == "linux":
+        try:
+            name = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+        except OSError:
+            name = "Linux"
+        return f"{name}, kernel {platform.release()}"
+    if sys.platform == "darwin":
+        return f"macOS {platform.mac_ver()[0]}"
+    return f"{platform.system()} {platform.release()} {platform.version()}"
+
+
+def _cpu_name() -> str:
+    if sys.platform == "linux":
+        return _linux_cpu_name(_read(Path("/proc/cpuinfo"))) or platform.machine()
+    if sys.platform == "darwin":
+        return _ask("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    return os.environ.get("PROCESSOR_IDENTIFIER", "") or platform.machine()
+
+
+def _linux_cpu_name(cpuinfo: str) -> str:
+    """The processor's name in ``/proc/cpuinfo``: ``model name`` (x86), ``Model`` (boards), ``cpu`` (POWER)."""
+    fields: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            fields.setdefault(key.strip(), value.strip())
+    for key in ("model name", "Model", "Hardware", "cpu"):
+        if fields.get(key):
+            return " ".join(fields[key].split())
+    implementer, part = fields.get("CPU implementer"), fields.get("CPU part")
+    return f"ARM implementer {implementer} part {part}" if implementer and part else ""
+
+
+def _nvidia_gpus() -> tuple[str, ...]:
+    names = []
+    for information in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in _read(information).splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "Model" and value.strip():
+                names.append(value.strip())
+    return tuple(names)
+
+
+def _ask(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=1, check=False).stdout.strip()
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ""

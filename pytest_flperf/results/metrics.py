@@ -1,0 +1,146 @@
+"""Every metric of the product: name, unit, title, which way is better, and its definition word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+__all__ = [
+    "CASE_METRICS",
+    "METRICS",
+    "REQUESTS_NEEDED",
+    "REQUEST_METRICS",
+    "STATISTICS",
+    "Better",
+    "Metric",
+]
+
+Better = Literal["lower", "higher", "neither"]
+
+STATISTICS: Final = ("n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max")
+"""What a distribution says of a metric, in the order of the results file."""
+
+REQUESTS_NEEDED: Final[Mapping[str, int]] = MappingProxyType({"p5": 130, "p50": 11, "p90": 64, "p95": 130, "p99": 662})
+"""Fewest requests that a percentile needs to be trusted: the bounds that MLPerf uses (p5 like p95, its mirror)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric."""
+
+    name: str
+    unit: str
+    """``ms``, ``s``, ``tokens/s``, ``requests/s``, ``tokens``, ``fraction``, ``%``, ``count`` or ``tokens/chunk``."""
+    title: str
+    """Short heading for a column, without the unit."""
+    better: Better
+    definition: str
+    per: Literal["request", "case"]
+    """``request``: a distribution over the requests of a case; ``case``: one number for the case."""
+
+    @property
+    def heading(self) -> str:
+        """The title with its unit, for a table's head: ``TTFT ms``."""
+        return self.title if self.unit in {"count", "tokens", "fraction"} else f"{self.title} {self.unit}"
+
+
+def _request(name: str, unit: str, title: str, better: Better, definition: str) -> Metric:
+    return Metric(name, unit, title, better, definition, "request")
+
+
+def _case(name: str, unit: str, title: str, better: Better, definition: str) -> Metric:
+    return Metric(name, unit, title, better, definition, "case")
+
+
+_TOKENS: Final = (
+    "from `usage`; else the server's `timings`; else a local tokenizer; else the number of content chunks. "
+    "`tokens_source` says which"
+)
+
+_ALL: Final = (
+    _request("ttft_ms", "ms", "TTFT", "lower", "first_token − sent"),
+    _request("ttfat_ms", "ms", "TTFAT", "lower", "first_answer_token − sent"),
+    _request("itl_ms", "ms", "ITL", "lower", "gaps between successive content arrivals (all of them pooled per case)"),
+    _request(
+        "tpot_ms",
+        "ms",
+        "TPOT",
+        "lower",
+        "(last_token − first_token) / (output_tokens − 1); null for fewer than 2 tokens",
+    ),
+    _request("gen_tps", "tokens/s", "gen", "higher", "1000 / tpot_ms"),
+    _request("tps", "tokens/s", "per stream", "higher", "output_tokens / (last_token − sent)"),
+    _request(
+        "prompt_tps",
+        "tokens/s",
+        "prompt",
+        "higher",
+        "prompt_tokens / ttft, and the server's own figure where it reports one",
+    ),
+    _request(
+        "server_prompt_tps",
+        "tokens/s",
+        "prompt (server)",
+        "higher",
+        "the server's own figure of prompt_tps, from its `timings`: prompt_n / prompt_ms",
+    ),
+    _request("e2e_ms", "ms", "e2e", "lower", "last_token − sent (streaming) or end − sent (not streaming)"),
+    _request("output_tokens", "tokens", "output tokens", "neither", _TOKENS),
+    _request("prompt_tokens", "tokens", "prompt tokens", "neither", _TOKENS),
+    _request("cached_tokens", "tokens", "cached tokens", "neither", _TOKENS),
+    _request("reasoning_tokens", "tokens", "reasoning tokens", "neither", _TOKENS),
+    _request("connect_ms", "ms", "connect", "lower", "connecting, stamped apart; not part of TTFT"),
+    _case("error_rate", "fraction", "errors", "lower", "measured requests that did not end ok / all measured requests"),
+    _case(
+        "timeout_rate",
+        "fraction",
+        "timeouts",
+        "lower",
+        "measured requests that ended in a timeout of any kind / all measured requests",
+    ),
+    _case("timeouts", "count", "timeouts", "lower", "measured requests that ended in a timeout of any kind"),
+    _case("request_rate", "requests/s", "requests", "higher", "measured requests that ended ok / wall_s"),
+    _case(
+        "tps_total",
+        "tokens/s",
+        "throughput",
+        "higher",
+        "output tokens of all requests / wall time of the measured part",
+    ),
+    _case("wall_s", "s", "wall", "lower", "from the start of the first measured request to the end of the last"),
+    _case("load_s", "s", "load", "lower", "time to make the model ready"),
+    _case(
+        "cold_ttft_ms",
+        "ms",
+        "cold TTFT",
+        "lower",
+        "ttft_ms of the very first request after a load; a result of its own, never a warm-up",
+    ),
+    _case(
+        "late_reads",
+        "count",
+        "late reads",
+        "lower",
+        "requests whose first-token read holds more content chunks than this stream's reads usually do, with a doubt "
+        "of (surplus × tpot_ms) over 1 ms and over 1 % of the TTFT: its TTFT is an upper bound and stays out of the "
+        "statistics",
+    ),
+    _case(
+        "clock_steps",
+        "count",
+        "clock steps",
+        "lower",
+        "requests during which realtime moved against monotonic by more than 1 ms: left out of timing",
+    ),
+    _case("stalls", "count", "stalls", "lower", "gaps over 5 × their stream's median gap and over 50 ms"),
+    _case("coalesced_pct", "%", "coalesced", "lower", "share of content chunks that shared a read"),
+    _case("tokens_per_chunk", "tokens/chunk", "tokens per chunk", "neither", "output tokens / content chunks"),
+)
+
+METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _ALL})
+"""All metrics by name, in the order in which they are shown."""
+
+REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "request")
+CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")

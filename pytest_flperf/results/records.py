@@ -1,0 +1,383 @@
+"""What a run measured: the records behind ``results.json``, version 1.
+
+Records grow by addition only.  ``to_dict`` gives exact builtins (JSON and execnet take nothing else; NaN and
+infinities become None), ``from_dict`` ignores keys that it doesn't know and raises ValueError for what is no record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar
+
+from pytest_flperf.results.plain import plain
+
+__all__ = [
+    "SCHEMA",
+    "BudgetVerdict",
+    "CaseOutcome",
+    "CaseResult",
+    "ClockQuality",
+    "Distribution",
+    "Failure",
+    "HostInfo",
+    "Interval",
+    "LagMs",
+    "Load",
+    "Record",
+    "Requests",
+    "Run",
+    "RunStatus",
+    "Target",
+    "load_schema",
+]
+
+SCHEMA: Final = "flperf.results/1"
+Interval: TypeAlias = tuple[float, float]
+CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped"]
+RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error"]
+Scalar: TypeAlias = str | int | float | bool | None
+_Reader: TypeAlias = Callable[[Any], Any]
+_T = TypeVar("_T")
+
+
+def load_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of ``results.json``."""
+    schema: dict[str, Any] = json.loads(Path(__file__).with_name("results.schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def _many(read: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:
+    return lambda values: tuple(read(value) for value in values)
+
+
+def _interval(value: Any) -> Interval:
+    low, high = value
+    return (float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Base of all records: to exact builtins and back.
+
+    ValueError is what a reader of a foreign file catches, hence no TypeError anywhere.
+    """
+
+    _readers: ClassVar[Mapping[str, _Reader]] = {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as exact builtins, keys in the order of the results file."""
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The record that ``to_dict`` gave; unknown keys are ignored, null stands for a field's default.
+
+        Raises ValueError where ``record`` is no mapping, lacks a field that has no default, or holds a nested
+        record of the wrong kind.
+        """
+        return cls._read(record)
+
+    @classmethod
+    def _read(cls, record: Mapping[str, Any]) -> Self:
+        if not isinstance(record, Mapping):
+            raise ValueError(f"{cls.__name__}: expected an object, found {type(record).__name__}")  # noqa: TRY004
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            name, value = each.name, record.get(each.name)
+            optional = each.default is not MISSING or each.default_factory is not MISSING
+            if value is None and optional:
+                continue
+            if name not in record:
+                raise ValueError(f"{cls.__name__}: {name!r} is missing")
+            if value is not None and name in cls._readers:
+                try:
+                    value = cls._readers[name](value)
+                except (TypeError, KeyError, AttributeError) as error:
+                    raise ValueError(f"{cls.__name__}: {name!r} is not what it should be: {error}") from error
+            values[name] = value
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution(Record):
+    """What is known of one metric over the requests of a case, in the metric's unit."""
+
+    n: int
+    """How many values; requests, except for ``itl_ms``, where it is gaps."""
+    mean: float
+    stdev: float | None
+    """Of the sample (n − 1); None for a single value."""
+    min: float
+    p5: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    max: float
+    p50_ci95: Interval | None = None
+    """95 % confidence interval of the median; None where so few values can't give one."""
+    p95_ci95: Interval | None = None
+    unsure: tuple[str, ...] = ()
+    """Percentiles from fewer requests than they need: shown with a mark, never hidden, never silently trusted."""
+
+    _readers: ClassVar[Mapping[str, _Reader]] = {"p50_ci95": _interval, "p95_ci95": _interval, "unsure": tuple}
+
+    def statistic(self, name: str) -> float | None:
+        """``n``, ``mean``, ``p95`` …; raises KeyError for any other name."""
+        if name not in _STATISTIC_FIELDS:
+            raise KeyError(name)
+        value: float | None = getattr(self, name)
+        return value
+
+    def interval(self, name: str) -> Interval | None:
+        """The 95 % confidence interval of a statistic, where there is one."""
+        return {"p50": self.p50_ci95, "p95": self.p95_ci95}.get(name)
+
+
+_STATISTIC_FIELDS: Final = frozenset({"n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max"})
+
+
+@dataclass(frozen=True, slots=True)
+class Requests(Record):
+    """How the measured requests of a case ended."""
+
+    total: int = 0
+    ok: int = 0
+    failed: int = 0
+    timeouts: int = 0
+    by_outcome: Mapping[str, int] = field(default_factory=dict)
+    late_reads: int = 0
+    """Requests whose TTFT is only an upper bound."""
+    clock_steps: int = 0
+    """Requests left out of timing because realtime moved."""
+    warmup: int = 0
+    """Requests before the measured ones; in no statistic."""
+    warmup_failed: int = 0
+
+    _readers: ClassVar[Mapping[str, _Reader]] = {"by_outcome": dict}
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Record):
+    """What answered the requests."""
+
+    backend: str
+    base_url: str | None = None
+    """As requests were sent to, without a password."""
+    model_id: str | None = None
+    variant: str | None = None
+    device: str | None = None
+    execution_provider: str | None = None
+    context_length: int | None = None
+    """In tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load(Record):
+    """How the requests were sent."""
+
+    shape: str = "closed"
+    concurrency: int = 1
+    iterations: int | None = None
+    """Measured requests in all, as planned."""
+    warmup: int | None = None
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetVerdict(Record):
+    """One budget and what came of it."""
+
+    expression: str
+    """As written."""
+    limit: float
+    """In the metric's own unit (a fraction for ``error_rate``)."""
+    value: float | None
+    """What was measured, same unit; None where nothing was, which is never met."""
+    n: int
+    """Values behind it."""
+    met: bool
+    scope: str = ""
+    """Where it was written: ``scenario``, ``suite``, ``--flperf-budget``, ``default`` …"""
+    metric: str = ""
+    statistic: str | None = None
+    """None for a metric that is one number for the case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Record):
+    """Requests that failed alike, and the evidence of the first of them."""
+
+    outcome: str
+    count: int
+    status: int | None = None
+    detail: str = ""
+    body_head: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LagMs(Record):
+    """From kernel arrival to Python's read, ms: how loaded the client was."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClockQuality(Record):
+    """Which clock stamped, and how late Python was."""
+
+    source: str | None = None
+    """``kernel``, ``user`` or ``mixed``; None where nothing was received."""
+    lag_ms: LagMs | None = None
+    """None with user stamps, where it can't be known."""
+    lag_histogram: Mapping[str, int] = field(default_factory=dict)
+    """Reads by round(16 × log2(lag in ns)): what merges the clocks of several cases, true to 2.2 %."""
+
+    _readers: ClassVar[Mapping[str, _Reader]] = {"lag_ms": LagMs.from_dict, "lag_histogram": dict}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult(Record):
+    """All that one case measured, and its verdict."""
+
+    nodeid: str
+    suite: str
+    scenario: str
+    model: str
+    """As asked for."""
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    """The point of the matrix, in suite order."""
+    host: str = ""
+    """Name of the machine; with the node id it is the key of the case."""
+    outcome: CaseOutcome = "failed"
+    """``failed`` until somebody judged: a case is never a pass by omission."""
+    message: str = "not judged"
+    """Why it is not ``passed``; empty where it is."""
+    target: Target | None = None
+    load: Load | None = None
+    load_s: float | None = None
+    """Time to make the model ready; None where nothing was loaded."""
+    cold_ttft_ms: float | None = None
+    """TTFT of the very first request after a load."""
+    requests: Requests = field(default_factory=Requests)
+    error_rate: float | None = None
+    """Fraction; None without a measured request."""
+    wall_s: float | None = None
+    request_rate: float | None = None
+    """Requests that ended ok per second."""
+    tps_total: float | None = None
+    """Output tokens of all measured requests per second."""
+    finish_reasons: Mapping[str, int] = field(default_factory=dict)
+    tokens_source: str | None = None
+    """``usage``, ``timings``, ``chunks`` …, or ``mixed``."""
+    tokens_per_chunk: float | None = None
+    coalesced_pct: float | None = None
+    stalls: int | None = None
+    """None where no stream could show one."""
+    metrics: Mapping[str, Distribution] = field(default_factory=dict)
+    """By name; a metric without one value is absent."""
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    budgets: tuple[BudgetVerdict, ...] = ()
+    clock: ClockQuality = field(default_factory=ClockQuality)
+    failures: tuple[Failure, ...] = ()
+    """Up to five kinds of failed requests, with evidence."""
+    description: str = ""
+    expected_output_length: str | None = None
+    tags: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the requests asked for: max_tokens, temperature …"""
+    notes: tuple[str, ...] = ()
+    """Lines for a person: ``model echoed as …``, ``left out parameter …``."""
+
+    _readers: ClassVar[Mapping[str, _Reader]] = {
+        "parameters": dict,
+        "target": Target.from_dict,
+        "load": Load.from_dict,
+        "requests": Requests.from_dict,
+        "finish_reasons": dict,
+        "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
+        "resources": dict,
+        "budgets": _many(BudgetVerdict.from_dict),
+        "clock": ClockQuality.from_dict,
+        "failures": _many(Failure.from_dict),
+        "tags": tuple,
+        "settings": dict,
+        "notes": tuple,
+    }
+
+    def metric(self, name: str) -> Distribution | None:
+        """The distribution of a metric; None where nothing was measured."""
+        return self.metrics.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo(Record):
+    """The machine that measured."""
+
+    name: str
+    os: str
+    cpu: str
+    cores: int
+    """Logical."""
+    ram_mb: int
+    """In units of 2²⁰ bytes."""
+    gpus: tuple[str, ...] = ()
+    python: str = ""
+    machine: str = ""
+    """``x86_64``, ``aarch64`` …"""
+    physical_cores: int | None = None
+    usable_cores: int | None = None
+    """Cores that this process may run on."""
+
+    _readers: ClassVar[Mapping[str, _Reader]] = {"gpus": tuple}
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Record):
+    """One run: all of ``results.json``."""
+
+    id: str
+    started_at: str
+    """ISO 8601, UTC."""
+    finished_at: str | None = None
+    status: RunStatus = "error"
+    suites: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    """With secrets removed."""
+    host: HostInfo | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    clock: ClockQuality = field(default_factory=ClockQuality)
+    notes: tuple[str, ...] = ()
+    """Lines for a person: what could not be written, what was left out …"""
+    cases: tuple[CaseResult, ...] = ()
+
+    _readers: ClassVar[Mapping[str, _Reader]] = {
+        "suites": tuple,
+        "command": tuple,
+        "host": HostInfo.from_dict,
+        "versions": dict,
+        "clock": ClockQuality.from_dict,
+        "notes": tuple,
+        "cases": _many(CaseResult.from_dict),
+    }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole of ``results.json`` as exact builtins: ``schema``, ``run``, ``cases``."""
+        run = {each.name: plain(getattr(self, each.name)) for each in fields(self) if each.name != "cases"}
+        return {"schema": SCHEMA, "run": run, "cases": [case.to_dict() for case in self.cases]}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict``; raises ValueError for a file that is no ``flperf.results/1``."""
+        found = record.get("schema") if isinstance(record, Mapping) else type(record).__name__
+        if found != SCHEMA:
+            raise ValueError(f"expected a results file of schema {SCHEMA!r}, found {found!r}")
+        run, cases = record.get("run"), record.get("cases", [])
+        if not isinstance(run, Mapping) or not isinstance(cases, list):
+            raise ValueError("expected a results file with an object 'run' and a list 'cases'")  # noqa: TRY004
+        return cls._read({**run, "cases": cases})

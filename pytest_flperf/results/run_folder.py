@@ -1,0 +1,194 @@
+"""The folder of a run: ``reports/<run id>/``, with ``reports/latest`` pointing to the newest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pytest_flperf.results.journal import Journal
+from pytest_flperf.results.plain import plain
+
+__all__ = ["LATEST", "RunFolder", "new_run_id"]
+
+LATEST: Final = "latest"
+_SLUG_LENGTH: Final = 40
+_ATTEMPTS: Final = 20
+_RESERVED: Final = frozenset({"con", "prn", "aux", "nul"})
+
+
+def new_run_id(started_at: datetime, suites: Sequence[str]) -> str:
+    """A sortable id that is a plain file name everywhere: ``20261121T101500Z-default-3f9a``.
+
+    Args:
+        started_at: An aware time; naive is taken as UTC.
+        suites: Suite names; several become ``first-and-2-more``, none ``run``.
+
+    """
+    when = started_at.replace(tzinfo=UTC) if started_at.tzinfo is None else started_at.astimezone(UTC)
+    name = _slug(suites[0]) if suites else "run"
+    more = f"-and-{len(suites) - 1}-more" if len(suites) > 1 else ""
+    return f"{when:%Y%m%dT%H%M%SZ}-{name}{more}-{secrets.token_hex(2)}"
+
+
+def _slug(name: str) -> str:
+    ascii_only = unicodedata.normalize("NFKD", name[:400]).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_only.lower()).strip("-")[:_SLUG_LENGTH].strip("-")
+    return slug if slug and slug not in _RESERVED else "suite"
+
+
+class RunFolder:
+    """Where one run's files go.
+
+    Once made, nothing raises: what can't be written is one line in ``problems`` (and told to ``on_problem``), one
+    for each file, and the run goes on.
+    """
+
+    def __init__(self, path: Path, *, on_problem: Callable[[str], None] | None = None) -> None:
+        """Use a folder that is there (see ``create`` for a new one)."""
+        self.path = path
+        self.id = path.name
+        self.problems: list[str] = []
+        self._on_problem = on_problem
+        self._told: set[str] = set()
+
+    @classmethod
+    def create(
+        cls,
+        base: Path,
+        started_at: datetime,
+        suites: Sequence[str],
+        *,
+        on_problem: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Make ``base/<run id>/``, parents included.
+
+        Raises:
+            OSError: Where that can't be done (read-only, no folder, a file in the way, full).
+
+        """
+        base.mkdir(parents=True, exist_ok=True)
+        for attempt in range(_ATTEMPTS):
+            path = base / new_run_id(started_at, suites)
+            try:
+                path.mkdir()
+            except FileExistsError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+            return cls(path.absolute(), on_problem=on_problem)
+        raise AssertionError  # the last attempt returned or raised
+
+    def write_json(self, name: str, value: Any) -> bool:
+        """Write ``value`` as JSON, whole or not at all; what JSON can't hold is made plain. False: not written."""
+        try:
+            text = json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False)
+        except (ValueError, TypeError) as error:
+            return self._problem(name, f"no JSON: {error}")
+        return self.write_text(name, text + "\n")
+
+    def write_text(self, name: str, text: str) -> bool:
+        """Write a text as UTF-8, whole or not at all; False: not written."""
+        return self.write_bytes(name, text.encode("utf-8", "backslashreplace"))
+
+    def write_bytes(self, name: str, content: bytes) -> bool:
+        """Write a file, whole or not at all: a temporary file beside it, fsync, ``os.replace``. False: not written."""
+        temporary = self.path / f".{name}.{secrets.token_hex(4)}.tmp"
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path / name)
+        except OSError as error:
+            _remove(temporary)
+            return self._problem(name, error.strerror or str(error))
+        return True
+
+    def journal(self, name: str) -> Journal | None:
+        """Open an append-only file of JSON lines; None where that can't be done."""
+        try:
+            return Journal(self.path / name, on_problem=self._tell)
+        except OSError as error:
+            self._problem(name, error.strerror or str(error))
+            return None
+
+    def update_latest(self) -> bool:
+        """Point ``latest`` beside the folder to it; False where that can't be done.
+
+        A relative symbolic link, replaced in one step.  On Windows, where links need a right that few have, a
+        junction (no right needed, not replaced in one step); else the text file ``latest.txt`` with the run's id.
+        """
+        latest = self.path.parent / LATEST
+        if not _is_link(latest) and os.path.lexists(latest):
+            return self._problem(LATEST, f"{latest} is no link of ours; move it away to have one")
+        try:
+            self._link(latest)
+        except OSError as error:
+            if sys.platform == "win32" and self._junction(latest):
+                return True
+            return self._latest_as_text(error)
+        return True
+
+    def _link(self, latest: Path) -> None:
+        temporary = latest.with_name(f".{LATEST}-{self.id}-{secrets.token_hex(2)}")
+        temporary.symlink_to(self.id, target_is_directory=True)
+        try:
+            temporary.replace(latest)
+        except OSError:
+            _remove(temporary)
+            raise
+
+    def _junction(self, latest: Path) -> bool:
+        try:
+            import _winapi
+
+            if _is_link(latest):
+                latest.rmdir()  # takes the junction away, never what it points to
+            _winapi.CreateJunction(str(self.path), str(latest))  # type: ignore[attr-defined,unused-ignore]
+        except (ImportError, AttributeError, OSError):
+            return False
+        return True
+
+    def _latest_as_text(self, reason: OSError) -> bool:
+        beside = RunFolder(self.path.parent)
+        if beside.write_text(f"{LATEST}.txt", self.id + "\n"):
+            return True
+        return self._problem(LATEST, reason.strerror or str(reason))
+
+    def _problem(self, name: str, reason: str) -> bool:
+        if name not in self._told:
+            self._told.add(name)
+            self._tell(f"{name} is not written: {reason}")
+        return False
+
+    def _tell(self, line: str) -> None:
+        self.problems.append(line)
+        if self._on_problem is not None:
+            self._on_problem(line)
+
+
+def _is_link(path: Path) -> bool:
+    """Whether it is a symbolic link, dangling ones included, or a junction."""
+    if path.is_symlink():
+        return True
+    if sys.platform != "win32":
+        return False
+    try:
+        return path.lstat().st_reparse_tag == 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError:
+        return

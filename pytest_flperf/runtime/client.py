@@ -1,0 +1,399 @@
+"""The parent's handle of a runtime host: start it, tell it what to do, notice when it dies or hangs, end it.
+
+Every call has a deadline and raises one of :mod:`pytest_flperf.runtime.errors`.  A handle may be used from several
+threads, one call at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn, Self
+
+from pytest_flperf.runtime import logs
+from pytest_flperf.runtime.errors import (
+    DownloadCancelled,
+    DownloadFailed,
+    HostDied,
+    HostHung,
+    LoadFailed,
+    ModelNotFound,
+    RuntimeHostError,
+    RuntimeUnavailable,
+    ServiceUnreachable,
+    UnloadFailed,
+)
+from pytest_flperf.runtime.names import nearest_names, pick
+from pytest_flperf.runtime.process import HostConfig, HostProcess
+from pytest_flperf.runtime.protocol import (
+    Cancel,
+    Command,
+    Failure,
+    FailureKind,
+    Mode,
+    ModelInfo,
+    Progress,
+    ProtocolError,
+    Ready,
+    Result,
+    Verb,
+)
+from pytest_flperf.runtime.reach import check_answers
+
+__all__ = ["HostConfig", "HostStatus", "Mode", "ModelInfo", "RuntimeHost"]
+
+_STOP_S: Final = 0.45
+_CANCEL_S: Final = 10.0
+"""How long the runtime may take to give up a download before it is ended."""
+_BY_URL: Final = "Or start a server yourself and measure it by URL: --flperf-base-url=http://HOST:PORT/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """What a host says about itself."""
+
+    loaded: tuple[str, ...]
+    """Ids of the models in memory; the runtime may have unloaded one that was idle for long."""
+
+
+class RuntimeHost:
+    """A running host process."""
+
+    def __init__(self, config: HostConfig) -> None:
+        """Start the process and return at once; :meth:`wait_ready` before anything else.
+
+        Do it on the main thread: on Linux the host then also dies with the parent where a fork of it keeps the pipe
+        open.  (That kernel feature watches the *thread* that started the host, so it is left out elsewhere.)
+        """
+        self.config = config
+        self._deadline = time.monotonic() + config.start_s
+        self._process = HostProcess(config)
+        self._calling = threading.RLock()
+        self._ids = itertools.count(1)
+        self._ready: Ready | None = None
+        self._models: dict[str, ModelInfo] | None = None
+        """The last listing; None before it, and where something has changed since."""
+        self._asked_by_id: set[str] = set()
+        self._ended = False
+
+    @classmethod
+    def start(cls, config: HostConfig) -> Self:
+        """Start a host and wait until its web service has answered a connection."""
+        host = cls(config)
+        host.wait_ready()
+        return host
+
+    def wait_ready(self) -> None:
+        """Wait until the web service has answered a connection; ends the host where it never does."""
+        with self._calling:
+            self._check_not_stopped()
+            if self._ready is not None:
+                return
+            try:
+                ready = self._await_ready()
+                problem = check_answers(ready.url, max(0.5, self._deadline - time.monotonic()))
+                if problem:
+                    self._fail(
+                        ServiceUnreachable,
+                        f"The Foundry Local runtime said it is up at {logs.clean(ready.url)} but {problem}. It was "
+                        f"tried for {self.config.start_s:g} s from the start of the host. This is known from Windows "
+                        "on ARM64; a firewall or a security program may be in the way, too. " + _BY_URL,
+                    )
+            except BaseException:
+                self.kill()
+                raise
+            self._ready = ready
+
+    def list_models(self, deadline_s: float = 60.0) -> tuple[ModelInfo, ...]:
+        """All variants that the catalog lists for this machine, with what is cached and loaded now."""
+        models = self._ask(Verb.LIST, None, deadline_s).models
+        self._models = {model.id: model for model in models}
+        return models
+
+    def resolve(self, name: str, deadline_s: float = 60.0) -> ModelInfo:
+        """The variant that an alias, an id or a name without version means.
+
+        Of an alias: a loaded variant before a cached one, a cached one before the runtime's own choice.
+        """
+        if self._models is None:
+            self.list_models(deadline_s)
+        known = self._models or {}
+        found = pick(name, tuple(known.values()))
+        if found is None and ":" in name and name not in self._asked_by_id:
+            # The catalog lists the newest version only; an older one can be had by its id.
+            self._asked_by_id.add(name)
+            known = self._models = {model.id: model for model in self._ask(Verb.LIST, name, deadline_s).models}
+            found = pick(name, tuple(known.values()))
+        if found is None:
+            raise self._not_found(name)
+        return found
+
+    def download(
+        self,
+        model_id: str,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
+        deadline_s: float = 24 * 3600.0,
+    ) -> float:
+        """Download a model's files, if they are not there; the time that it took, in seconds.
+
+        ``on_progress`` gets percent, 0 to 100, on the calling thread.  Setting ``cancel`` gives up; what has come so
+        far stays, and the next download goes on from there.
+        """
+        seconds = self._ask(Verb.DOWNLOAD, model_id, deadline_s, on_progress, cancel).seconds
+        self._models = None
+        return seconds
+
+    def load(self, model_id: str, deadline_s: float = 600.0) -> float:
+        """Load a model into memory; the time that it took in the host, in seconds."""
+        seconds = self._ask(Verb.LOAD, model_id, deadline_s).seconds
+        self._models = None
+        return seconds
+
+    def unload(self, model_id: str, deadline_s: float = 60.0) -> None:
+        """Unload a model from memory."""
+        self._ask(Verb.UNLOAD, model_id, deadline_s)
+        self._models = None
+
+    def status(self, deadline_s: float = 10.0) -> HostStatus:
+        """What is loaded; raises where the host has died or hangs."""
+        return HostStatus(loaded=self._ask(Verb.STATUS, None, deadline_s).loaded)
+
+    @property
+    def url(self) -> str:
+        """Base URL of the OpenAI-compatible API, ``http://127.0.0.1:PORT/v1``."""
+        if self._ready is None:
+            raise RuntimeHostError("The runtime host has no address yet: wait_ready() has not returned.")
+        return f"{self._ready.url}/v1"
+
+    @property
+    def sdk_version(self) -> str:
+        """Version of the Foundry Local SDK in the host; empty before it is ready."""
+        return self._ready.sdk_version if self._ready else ""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the host."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs (it may still hang: :meth:`status` tells)."""
+        return self._process.alive
+
+    @property
+    def log_path(self) -> Path:
+        """The host's log; native code prints into it, too."""
+        return self._process.log_path
+
+    def log_tail(self, lines: int = 20) -> tuple[str, ...]:
+        """The last lines of the log, bounded and without control characters."""
+        return logs.tail(self.log_path, lines)
+
+    def stop(self) -> None:
+        """End the host in an orderly way, within half a second; never raises, and may be called again."""
+        if not self._ended and self.alive:
+            self._ended = True
+            # Without the lock: a call that another thread waits in must not hold up the end.
+            with contextlib.suppress(OSError, ValueError):
+                self._process.say(Command(next(self._ids), Verb.SHUTDOWN))
+                self._process.wait(_STOP_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the host at once; never raises, and may be called again."""
+        self._ended = True
+        self._process.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _check_not_stopped(self) -> None:
+        if self._ended:
+            raise RuntimeHostError(f"The runtime host (pid {self.pid}) has been stopped; start a new one.")
+
+    def _await_ready(self) -> Ready:
+        while True:
+            try:
+                heard = self._process.heard.get(timeout=max(0.0, self._deadline - time.monotonic()))
+            except queue.Empty:
+                self._fail(
+                    HostHung,
+                    f"The runtime host (pid {self.pid}) did not report ready within {self.config.start_s:g} s and was "
+                    "ended. A machine under heavy load can cause that: try again, or give it longer.",
+                )
+            if isinstance(heard, Ready):
+                return heard
+            if isinstance(heard, Failure):
+                self._refuse_start(heard)
+            if heard is None:
+                self._died("while it started")
+
+    def _refuse_start(self, failure: Failure) -> NoReturn:
+        reason = logs.clean(failure.message, 1000)
+        if failure.kind is FailureKind.SDK_MISSING:
+            self._fail(
+                RuntimeUnavailable,
+                f"Foundry Local can't run here: the module foundry_local_sdk can't be imported: {reason}. It has "
+                "wheels for Windows (x64, arm64), Linux with glibc (x64, arm64) and macOS (arm64), and none for Intel "
+                "Macs and musl. On one of these machines: pip install foundry-local-sdk. " + _BY_URL,
+            )
+        self._fail(
+            RuntimeUnavailable,
+            f"The Foundry Local runtime did not start: {reason}. Its full log is {self.log_path}. " + _BY_URL,
+        )
+
+    def _ask(
+        self,
+        verb: Verb,
+        model_id: str | None,
+        deadline_s: float,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Result:
+        with self._calling:
+            self.wait_ready()
+            command = Command(next(self._ids), verb, model_id)
+            try:
+                self._process.say(command)
+            except OSError:
+                self._died(f"before it could {_words(command)}")
+            return self._await(command, deadline_s, on_progress, cancel)
+
+    def _await(
+        self,
+        command: Command,
+        deadline_s: float,
+        on_progress: Callable[[float], None] | None,
+        cancel: threading.Event | None,
+    ) -> Result:
+        began = last_sign = time.monotonic()
+        deadline = began + deadline_s
+        cancelling = False
+        while True:
+            if cancel is not None and cancel.is_set() and not cancelling:
+                cancelling = True
+                deadline = min(deadline, time.monotonic() + _CANCEL_S)
+                with contextlib.suppress(OSError):
+                    self._process.say(Cancel(command.id))
+            left = min(deadline, last_sign + self.config.silence_s) - time.monotonic()
+            if left <= 0:
+                self._too_late(command, time.monotonic() - began, time.monotonic() - last_sign, cancelling=cancelling)
+            try:
+                heard = self._process.heard.get(timeout=left if cancel is None or cancelling else min(left, 0.1))
+            except queue.Empty:
+                continue
+            last_sign = time.monotonic()
+            match heard:
+                case None:
+                    self._died(f"while it was told to {_words(command)}")
+                case ProtocolError():
+                    self.kill()
+                    self._fail(HostDied, f"The runtime host (pid {self.pid}) sent something that is no answer: {heard}")
+                case Progress(id=command.id, percent=float() as percent) if on_progress is not None:
+                    on_progress(percent)
+                case Result(id=command.id):
+                    return heard
+                case Failure(id=command.id):
+                    self._refused(command, heard)
+                case _:
+                    # An answer to a call that was interrupted (Ctrl-C).
+                    continue
+
+    def _refused(self, command: Command, failure: Failure) -> NoReturn:
+        model = logs.clean(command.model_id or "")
+        reason = logs.clean(failure.message, 1000)
+        match failure.kind:
+            case FailureKind.MODEL_NOT_FOUND:
+                raise self._not_found(command.model_id or "")
+            case FailureKind.LOAD_FAILED:
+                self._fail(
+                    LoadFailed,
+                    f"Foundry Local could not load {model}: {reason}. Is it downloaded, complete, and is there enough "
+                    "memory for it?",
+                )
+            case FailureKind.CANCELLED:
+                raise DownloadCancelled(
+                    f"The download of {model} was cancelled; what has come so far is kept, and the next download goes "
+                    "on from there."
+                )
+            case FailureKind.DOWNLOAD_FAILED:
+                self._fail(
+                    DownloadFailed,
+                    f"Foundry Local could not download {model}: {reason}. Is there a connection to the internet, and "
+                    "room on the disk? What has come so far is kept, and the next download goes on from there.",
+                )
+        kind = UnloadFailed if command.verb is Verb.UNLOAD else RuntimeHostError
+        self._fail(kind, f"Foundry Local could not {_words(command)}: {reason}.")
+
+    def _too_late(self, command: Command, waited_s: float, silent_s: float, *, cancelling: bool) -> NoReturn:
+        words = _words(command)
+        self.kill()
+        if cancelling:
+            raise DownloadCancelled(
+                f"The download of {logs.clean(command.model_id or '')} was cancelled; the runtime did not give it up "
+                f"within {_CANCEL_S:g} s and was ended with it."
+            )
+        if command.verb in {Verb.LOAD, Verb.DOWNLOAD} and silent_s < self.config.silence_s:
+            self._fail(
+                LoadFailed if command.verb is Verb.LOAD else DownloadFailed,
+                f"Foundry Local did not {words} within {waited_s:.1f} s; it was still busy with it, and was ended.",
+            )
+        self._fail(
+            HostHung,
+            f"The runtime host (pid {self.pid}) was told to {words} and gave no sign of life for {silent_s:.1f} s; it "
+            "was ended.",
+        )
+
+    def _died(self, when: str) -> NoReturn:
+        if self._ended:
+            raise RuntimeHostError(f"The runtime host (pid {self.pid}) was stopped {when}.")
+        how = self._process.exit_words()
+        self.kill()
+        self._fail(
+            HostDied,
+            f"The runtime host (pid {self.pid}) {how} {when}. Nobody had asked it to: out of memory, or a fault in the "
+            "native runtime, are usual causes.",
+        )
+
+    def _not_found(self, name: str) -> ModelNotFound:
+        models = tuple((self._models or {}).values())
+        nearest = nearest_names(name, dict.fromkeys(each for model in models for each in (model.alias, model.id)))
+        embedded = self.config.mode is Mode.EMBEDDED
+        where = "among the embedded models" if embedded else "in the catalog of Foundry Local for this machine"
+        if nearest:
+            hint = f"Nearest: {', '.join(map(logs.clean, nearest))}."
+        elif models:
+            hint = f"There are {len(models)}, none with a name like it."
+        else:
+            hint = "The catalog is empty: is there a connection to the internet?"
+        return ModelNotFound(
+            f"No model {logs.clean(name, 100)!r} {where}. {hint} --flperf-list-models shows all of them.",
+            name=name,
+            nearest=nearest,
+            log=() if models else self.log_tail(10),
+            log_path=str(self.log_path),
+        )
+
+    def _fail(self, kind: type[RuntimeHostError], message: str) -> NoReturn:
+        raise kind(message, log=self.log_tail(15), log_path=str(self.log_path)) from None
+
+
+def _words(command: Command) -> str:
+    model = logs.clean(command.model_id or "", 100)
+    match command.verb:
+        case Verb.LIST:
+            return "list its models"
+        case Verb.STATUS:
+            return "report its status"
+        case _:
+            return f"{command.verb} {model}".strip()

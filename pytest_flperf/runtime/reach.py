@@ -1,0 +1,39 @@
+"""Whether anything answers at an address: a runtime that says "started" is not believed."""
+
+from __future__ import annotations
+
+import socket
+import time
+from urllib.parse import urlsplit
+
+__all__ = ["check_answers"]
+
+
+def check_answers(url: str, within_s: float) -> str | None:
+    """None if an HTTP server answers at ``url`` within ``within_s`` seconds; else what happens there instead."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 80
+    except ValueError as error:
+        return f"that is no address ({error})"
+    deadline = time.monotonic() + within_s
+    problem = "accepted no connection"
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            # A socket of our own: never through a proxy.
+            with socket.create_connection((host, port), timeout=min(left, 5.0)) as connection:
+                connection.sendall(f"GET /status HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+                problem = "accepted a connection there and never answered"
+                connection.settimeout(max(0.01, deadline - time.monotonic()))
+                answer = connection.recv(16)
+        except TimeoutError:
+            continue
+        except OSError as error:
+            problem = f"accepted no connection ({error.strerror or error})"
+            time.sleep(min(0.05, max(0.0, deadline - time.monotonic())))
+            continue
+        if answer.startswith(b"HTTP/"):
+            return None
+        problem = f"answered no HTTP there but {answer!r}"
+        time.sleep(min(0.05, max(0.0, deadline - time.monotonic())))
+    return problem

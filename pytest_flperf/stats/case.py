@@ -1,0 +1,237 @@
+"""From the samples of a case to its result."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from pytest_flperf.results.metrics import REQUEST_METRICS
+from pytest_flperf.results.records import CaseResult, Distribution, Load, Requests, Target
+from pytest_flperf.stats.clock_quality import clock_quality
+from pytest_flperf.stats.failures import Failures
+from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
+from pytest_flperf.stats.summary import distribution
+from pytest_flperf.suite.model import Case, Settings
+from pytest_flperf.wire.exchange import Phase
+from pytest_flperf.wire.sample import TIMEOUTS, Sample
+
+__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "stalls", "summarise"]
+
+STALL_TIMES_MEDIAN = 5
+STALL_FLOOR_MS = 50
+_NS_PER_MS = 1e6
+_NS_PER_S = 1e9
+
+
+def stalls(gaps_ns: Sequence[int]) -> int:
+    """How many gaps of one stream are over 5 × its median gap and over 50 ms."""
+    if not gaps_ns or max(gaps_ns) <= STALL_FLOOR_MS * _NS_PER_MS:
+        return 0
+    limit = max(STALL_TIMES_MEDIAN * median(gaps_ns), STALL_FLOOR_MS * _NS_PER_MS)
+    return sum(gap > limit for gap in gaps_ns)
+
+
+def summarise(
+    samples: Iterable[Sample],
+    case: Case,
+    *,
+    host: str = "",
+    target: Target | None = None,
+    load_s: float | None = None,
+    cold_ttft_ms: float | None = None,
+    notes: Iterable[str] = (),
+) -> CaseResult:
+    """The result of a case, not judged yet (``gates.judge`` does that).
+
+    Only requests of the measured phase count; the warm-up is counted and in no statistic.  Latencies and token
+    counts are of requests that ended ``ok``; the error rate, the throughput and the wall time are of all.
+
+    Args:
+        samples: All decoded requests of the case, any phase, any order; read once.
+        case: What was played.
+        host: Name of the machine.
+        target: What answered.
+        load_s: Time to make the model ready, where it was loaded for this case.
+        cold_ttft_ms: TTFT of the very first request after that load.
+        notes: Lines for a person.
+
+    """
+    tally = _Tally()
+    for sample in samples:
+        tally.add(sample)
+    settings = case.scenario.settings
+    span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
+    wall_s = span_ns / _NS_PER_S if tally.total else None
+    return CaseResult(
+        nodeid=case.nodeid,
+        suite=case.suite,
+        scenario=case.scenario.name,
+        model=case.model,
+        parameters=dict(case.parameters),
+        host=host,
+        target=target,
+        load=Load(
+            shape="closed",
+            concurrency=settings.concurrency,
+            iterations=settings.iterations,
+            warmup=settings.warmup_requests,
+            stream=settings.stream,
+        ),
+        load_s=load_s,
+        cold_ttft_ms=cold_ttft_ms,
+        requests=tally.requests(),
+        error_rate=(tally.total - tally.ok) / tally.total if tally.total else None,
+        wall_s=wall_s,
+        request_rate=tally.ok / wall_s if wall_s else None,
+        tps_total=tally.tokens_out / wall_s if wall_s and tally.tokens_known else None,
+        finish_reasons=dict(tally.finish_reasons.most_common()),
+        tokens_source=_agreed(tally.token_sources),
+        tokens_per_chunk=tally.chunked_tokens / tally.token_chunks if tally.token_chunks else None,
+        coalesced_pct=100 * tally.coalesced / tally.chunks if tally.chunks else None,
+        stalls=tally.stalls if tally.gap_streams else None,
+        metrics=tally.metrics(),
+        clock=clock_quality(tally.clock_sources, tally.lags_ns),
+        failures=tally.failures.top(),
+        description=case.scenario.description,
+        expected_output_length=case.scenario.expected_output_length,
+        tags=case.scenario.tags,
+        settings=_asked_for(settings),
+        notes=(*notes, *tally.notes(case.model if target is None else target.model_id or case.model)),
+    )
+
+
+class _Tally:
+    """Counts of one case, fed one sample at a time, so that the samples themselves need not stay in memory."""
+
+    def __init__(self) -> None:
+        self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
+        self.warmup = self.warmup_failed = 0
+        self.first_start_ns = self.last_end_ns = 0
+        self.by_outcome: Counter[str] = Counter()
+        self.finish_reasons: Counter[str] = Counter()
+        self.token_sources: set[str | None] = set()
+        self.clock_sources: set[str | None] = set()
+        self.echoes: Counter[str] = Counter()
+        self.failures = Failures()
+        self.values: dict[str, array[float]] = {name: array("d") for name in REQUEST_METRICS}
+        self.gaps_ns: array[int] = array("q")
+        self.lags_ns: array[int] = array("q")
+        self.gap_streams = self.stalls = 0
+        self.chunks = self.coalesced = 0
+        self.chunked_tokens = self.token_chunks = 0
+        self.tokens_out = 0
+        self.tokens_known = True
+
+    def add(self, sample: Sample) -> None:
+        if sample.phase is Phase.WARMUP:
+            self.warmup += 1
+            self.warmup_failed += not sample.ok
+        if sample.phase is not Phase.MEASURED:
+            return
+        # The end of the body is the kernel's stamp and as true as any, unless realtime moved meanwhile.
+        end_ns = sample.finished_ns if sample.end_ns is None or sample.clock_step else sample.end_ns
+        self.first_start_ns = min(self.first_start_ns, sample.started_ns) if self.total else sample.started_ns
+        self.last_end_ns = max(self.last_end_ns, end_ns) if self.total else end_ns
+        self.total += 1
+        self.by_outcome[sample.outcome.value] += 1
+        self.timeouts += sample.outcome in TIMEOUTS
+        self.tokens_out += sample.output_tokens or 0
+        if sample.headers_ns is not None:
+            self.clock_sources.add(sample.clock_source)
+        if not sample.clock_step:
+            self.lags_ns.extend(sample.lag_ns)
+        if sample.ok:
+            self._add_ok(sample)
+        else:
+            self.failures.add(sample)
+
+    def _add_ok(self, sample: Sample) -> None:
+        self.ok += 1
+        self.tokens_known = self.tokens_known and sample.output_tokens is not None
+        if sample.finish_reason is not None:
+            self.finish_reasons[sample.finish_reason] += 1
+        if sample.model_echoed is not None:
+            self.echoes[sample.model_echoed] += 1
+        if sample.tokens_source is not None:
+            self.token_sources.add(sample.tokens_source)
+        for name, value in request_metrics(sample).items():
+            if value is not None:
+                self.values[name].append(value)
+        if sample.stream:
+            self._add_stream(sample)
+        if sample.clock_step:
+            self.clock_steps += 1
+        elif is_late_read(sample):
+            self.late_reads += 1
+
+    def _add_stream(self, sample: Sample) -> None:
+        chunks = len(sample.chunk_ns)
+        self.chunks += chunks
+        self.coalesced += sample.coalesced_chunks
+        # Where tokens were counted as chunks, the ratio is one by construction: that is no measurement.
+        if sample.output_tokens is not None and sample.tokens_source != "chunks":
+            self.chunked_tokens += sample.output_tokens
+            self.token_chunks += chunks
+        gaps = [] if sample.clock_step else arrival_gaps_ns(sample)
+        if gaps:
+            self.gaps_ns.extend(gaps)
+            self.gap_streams += 1
+            self.stalls += stalls(gaps)
+
+    def requests(self) -> Requests:
+        return Requests(
+            total=self.total,
+            ok=self.ok,
+            failed=self.total - self.ok,
+            timeouts=self.timeouts,
+            by_outcome=dict(self.by_outcome.most_common()),
+            late_reads=self.late_reads,
+            clock_steps=self.clock_steps,
+            warmup=self.warmup,
+            warmup_failed=self.warmup_failed,
+        )
+
+    def metrics(self) -> dict[str, Distribution]:
+        found: dict[str, Distribution] = {}
+        for name in REQUEST_METRICS:
+            if name == "itl_ms":
+                # Gaps of one stream are no independent draws: they give no order-statistic interval, and how far a
+                # percentile of theirs can be trusted goes by requests.
+                summary = distribution(self.gaps_ns, scale=_NS_PER_MS, requests=self.gap_streams, independent=False)
+            else:
+                summary = distribution(self.values[name])
+            if summary is not None:
+                found[name] = summary
+        return found
+
+    def notes(self, model_id: str) -> list[str]:
+        lines = [
+            f"model echoed as {echo!r} in {count} of {self.ok} answers, asked for {model_id!r}"
+            for echo, count in self.echoes.most_common(3)
+            if echo != model_id
+        ]
+        if not self.tokens_known and self.ok:
+            lines.append("output tokens of some answers are unknown: no total throughput")
+        return lines
+
+
+def _agreed(names: set[str | None]) -> str | None:
+    return None if not names else next(iter(names)) if len(names) == 1 else "mixed"
+
+
+def _asked_for(settings: Settings) -> Mapping[str, Any]:
+    """What the requests asked the server for, without what is not set."""
+    asked: dict[str, Any] = {
+        "max_tokens": settings.max_tokens,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "seed": settings.seed,
+        "stop": list(settings.stop) or None,
+        "prompt_cache": settings.prompt_cache,
+        "extra": dict(settings.extra) if settings.extra else None,
+        "timeout_s": settings.timeouts.total_s,
+    }
+    return {name: value for name, value in asked.items() if value is not None}

@@ -1,0 +1,88 @@
+"""How well the clock was read: per case from all reads, per run by merging cases."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from pytest_flperf.results.records import ClockQuality, LagMs
+from pytest_flperf.stats.summary import quantile
+
+__all__ = ["clock_quality", "merge_clocks", "merge_sources"]
+
+_STEPS_PER_OCTAVE = 16  # a bucket is 4.4 % wide: its middle is within 2.2 % of all it holds
+_NS_PER_MS = 1e6
+
+
+def merge_sources(sources: Iterable[str | None]) -> str | None:
+    """``kernel`` or ``user`` where all agree, ``mixed`` where they don't, None where there is none."""
+    known = {source for source in sources if source is not None}
+    return known.pop() if len(known) == 1 else ("mixed" if known else None)
+
+
+def clock_quality(sources: Iterable[str | None], lags_ns: Iterable[int]) -> ClockQuality:
+    """Clock source and lag over all reads of the measured requests.
+
+    Args:
+        sources: ``clock_source`` of each request.
+        lags_ns: Kernel arrival to Python's read of every read; empty with user stamps.
+
+    """
+    source = merge_sources(sources)
+    ordered = sorted(lags_ns)
+    if not ordered:
+        return ClockQuality(source=source)
+    lag = LagMs(
+        p50=quantile(ordered, 0.5) / _NS_PER_MS, p99=quantile(ordered, 0.99) / _NS_PER_MS, max=ordered[-1] / _NS_PER_MS
+    )
+    return ClockQuality(source=source, lag_ms=lag, lag_histogram=_histogram(ordered))
+
+
+def merge_clocks(clocks: Iterable[ClockQuality]) -> ClockQuality:
+    """The clock of a run from those of its cases.
+
+    The maximum is exact; p50 and p99 come from the merged histograms and are true to 2.2 %, except that one case's
+    own figures are kept as they are.  Lag is None unless at least one case knows its own.
+    """
+    every = [clock for clock in clocks if clock.source is not None]
+    source = merge_sources(clock.source for clock in every)
+    known = [clock for clock in every if clock.lag_ms is not None]
+    if len(known) == 1:
+        return ClockQuality(source=source, lag_ms=known[0].lag_ms, lag_histogram=known[0].lag_histogram)
+    counts: Counter[int] = Counter()
+    for clock in known:
+        for bucket, count in clock.lag_histogram.items():
+            counts[int(bucket)] += count
+    longest = max((clock.lag_ms.max for clock in known if clock.lag_ms is not None), default=0.0)
+    if not counts:
+        return ClockQuality(source=source)
+    buckets = sorted(counts.items())
+    lag = LagMs(
+        p50=min(_bucket_quantile_ms(buckets, 0.5), longest),
+        p99=min(_bucket_quantile_ms(buckets, 0.99), longest),
+        max=longest,
+    )
+    return ClockQuality(source=source, lag_ms=lag, lag_histogram={str(bucket): count for bucket, count in buckets})
+
+
+def _histogram(ordered: Sequence[int]) -> dict[str, int]:
+    """Counts by round(16 × log2(ns)) of ascending values; what is under 1 ns counts as 1 ns."""
+    histogram: dict[str, int] = {}
+    start = 0
+    while start < len(ordered):
+        bucket = round(_STEPS_PER_OCTAVE * math.log2(max(ordered[start], 1)))
+        edge = 2 ** ((bucket + 0.5) / _STEPS_PER_OCTAVE)
+        stop = max(bisect_left(ordered, edge, lo=start), start + 1)
+        histogram[str(bucket)] = histogram.get(str(bucket), 0) + stop - start
+        start = stop
+    return histogram
+
+
+def _bucket_quantile_ms(buckets: Sequence[tuple[int, int]], p: float) -> float:
+    rank = math.ceil(p * sum(count for _, count in buckets))
+    reached = accumulate(count for _, count in buckets)
+    bucket = next(bucket for (bucket, _), seen in zip(buckets, reached, strict=True) if seen >= rank)
+    return float(2 ** (bucket / _STEPS_PER_OCTAVE)) / _NS_PER_MS

@@ -1,0 +1,111 @@
+"""The metrics of one request, word for word as ``measuring.md`` defines them; what is not known is None."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from pytest_flperf.wire.sample import Sample
+
+__all__ = ["arrival_gaps_ns", "is_late_read", "request_metrics", "tpot_ms", "ttft_ms"]
+
+_NS_PER_MS = 1e6
+_NS_PER_S = 1e9
+
+
+def ttft_ms(sample: Sample) -> float | None:
+    """first_token − sent, late read or not; None for a request that didn't stream or never got so far."""
+    return _span(sample.sent_ns, sample.first_token_ns) if sample.stream else None
+
+
+def tpot_ms(sample: Sample) -> float | None:
+    """(last_token − first_token) / (output_tokens − 1); None for fewer than 2 tokens or without streaming."""
+    tokens = sample.output_tokens
+    if not sample.stream or tokens is None or tokens < 2:
+        return None
+    span = _span(sample.first_token_ns, sample.last_token_ns)
+    return None if span is None else span / (tokens - 1)
+
+
+def is_late_read(sample: Sample) -> bool:
+    """Whether the TTFT is an upper bound only.
+
+    The first token's read held more content chunks than this stream's reads usually do: the doubt is that surplus
+    × the request's ``tpot_ms``, and it counts where it is over 1 ms and over 1 % of the TTFT.  It is never more than
+    the time since the socket was last seen empty: a server that sends several tokens at once is not a late client.
+    """
+    ttft, tpot = ttft_ms(sample), tpot_ms(sample)
+    if ttft is None or tpot is None:
+        return False
+    doubt = sample.first_read_surplus * tpot
+    if sample.first_read_window_ns is not None:
+        doubt = min(doubt, sample.first_read_window_ns / _NS_PER_MS)
+    return doubt > 1.0 and doubt > 0.01 * ttft
+
+
+def arrival_gaps_ns(sample: Sample) -> list[int]:
+    """Gaps between successive content arrivals, ns: n distinct arrivals give n − 1 gaps.
+
+    Chunks that shared a read share one arrival, so there is no gap between them, not a gap of zero.
+    """
+    stamps = sample.chunk_ns
+    if not sample.stream:
+        return []
+    return [later - earlier for earlier, later in pairwise(stamps) if later > earlier]
+
+
+def request_metrics(sample: Sample) -> dict[str, float | None]:
+    """Every per-request metric but ``itl_ms`` (which is pooled) by name; None where it isn't known.
+
+    The caller decides which requests count: a failed request is in no latency statistic.
+
+    - ``clock_step``: all times are None, token counts stay.
+    - Late read: ``ttft_ms``, ``ttfat_ms`` and what follows from them (``prompt_tps``) are None.
+    - Not streaming: ``ttft_ms``, ``ttfat_ms``, ``tpot_ms`` and what follows from them are None; ``e2e_ms`` and
+      ``tps`` end with the body, for its end is when the last token came.
+    """
+    values: dict[str, float | None] = {
+        "ttft_ms": None,
+        "ttfat_ms": None,
+        "tpot_ms": None,
+        "gen_tps": None,
+        "tps": None,
+        "prompt_tps": None,
+        "server_prompt_tps": _server_prompt_tps(sample),
+        "e2e_ms": None,
+        "output_tokens": sample.output_tokens,
+        "prompt_tokens": sample.prompt_tokens,
+        "cached_tokens": sample.cached_tokens,
+        "reasoning_tokens": sample.reasoning_tokens,
+        "connect_ms": None,
+    }
+    if sample.clock_step:
+        return values
+    if sample.connect_ns is not None:
+        values["connect_ms"] = sample.connect_ns / _NS_PER_MS
+    e2e = _span(sample.sent_ns, sample.last_token_ns if sample.stream else sample.end_ns)
+    values["e2e_ms"] = e2e
+    values["tps"] = _rate(sample.output_tokens, e2e)
+    if not sample.stream:
+        return values
+    if not is_late_read(sample):
+        ttft = ttft_ms(sample)
+        values["ttft_ms"] = ttft
+        values["ttfat_ms"] = _span(sample.sent_ns, sample.first_answer_token_ns)
+        values["prompt_tps"] = _rate(sample.prompt_tokens, ttft)
+    tpot = tpot_ms(sample)
+    values["tpot_ms"] = tpot
+    values["gen_tps"] = 1000 / tpot if tpot else None
+    return values
+
+
+def _span(start_ns: int | None, stop_ns: int | None) -> float | None:
+    return None if start_ns is None or stop_ns is None else (stop_ns - start_ns) / _NS_PER_MS
+
+
+def _rate(count: float | None, span_ms: float | None) -> float | None:
+    return None if count is None or span_ms is None or span_ms <= 0 else count * 1000 / span_ms
+
+
+def _server_prompt_tps(sample: Sample) -> float | None:
+    timings = sample.server_timings or {}
+    return _rate(timings.get("prompt_n"), timings.get("prompt_ms"))

@@ -1,0 +1,147 @@
+"""A suite multiplied: scenarios × models × points of the matrix, with the command line's wishes applied."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from pytest_flperf.suite.limits import check_setting
+from pytest_flperf.suite.model import Case, Scalar, Scenario, Settings, Suite
+from pytest_flperf.suite.settings import with_values
+from pytest_flperf.suite.slugs import unique_slugs, without_clashes
+
+__all__ = ["Overrides", "expand"]
+
+_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "iterations": "--flperf-iterations",
+        "warmup": "--flperf-warmup",
+        "concurrency": "--flperf-concurrency",
+        "timeout_s": "--flperf-timeout",
+        "max_tokens": "--flperf-max-tokens",
+        "temperature": "--flperf-temperature",
+        "stream": "--flperf-no-stream",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says about every case.  None: nothing.
+
+    Raises:
+        SuiteError: a value that no suite could have either; the text names the option.
+
+    """
+
+    iterations: int | None = None
+    warmup: int | None = None
+    concurrency: int | None = None
+    timeout_s: float | None = None
+    """Deadline of a whole request, in seconds."""
+    max_tokens: int | None = None
+    temperature: float | None = None
+    stream: bool | None = None
+    budgets: tuple[str, ...] = ()
+    """Joined to those of suite and scenario."""
+
+    def __post_init__(self) -> None:
+        for key, value in self.settings().items():
+            check_setting(key, value, _OPTIONS[key])
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that are given, by their keys in a suite."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "budgets"}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = None) -> tuple[Case, ...]:
+    """Return the cases of *suite*: model outermost (each loads once), then scenario, then point of the matrix.
+
+    For settings the command line wins over the matrix, and the matrix over scenario and defaults.  A matrix key that
+    the command line sets is dropped: its values would all make the same case.
+
+    Args:
+        suite: as loaded.
+        models: what to measure, as asked for; each once, in this order.  None at all: the suite's own.
+        overrides: the command line's wishes.
+
+    """
+    wishes = overrides or Overrides()
+    forced = wishes.settings()
+    models = tuple(dict.fromkeys(models)) or suite.models
+    matrix = tuple((key, values) for key, values in suite.matrix if key not in forced)
+    points = tuple(_points(matrix))
+    scenario_ids = unique_slugs(scenario.name for scenario in suite.scenarios)
+    point_ids = _parameters_ids(models, matrix, points)
+    played = [
+        [_played(scenario, point, wishes, forced) for point in points] for scenario in suite.scenarios
+    ]  # one for all models
+    return tuple(
+        Case(
+            suite=suite.name,
+            suite_ref=suite.ref,
+            scenario=one_played,
+            model=model,
+            parameters=point,
+            scenario_id=scenario_ids[one_played.name],
+            parameters_id=point_ids[model, index],
+        )
+        for model in models
+        for scenario in played
+        for index, (point, one_played) in enumerate(zip(points, scenario, strict=True))
+    )
+
+
+def _points(matrix: tuple[tuple[str, tuple[Scalar, ...]], ...]) -> Iterable[tuple[tuple[str, Scalar], ...]]:
+    keys = [key for key, _ in matrix]
+    for values in itertools.product(*(values for _, values in matrix)):
+        yield tuple(zip(keys, values, strict=True))
+
+
+def _played(
+    scenario: Scenario, point: tuple[tuple[str, Scalar], ...], wishes: Overrides, forced: Mapping[str, Any]
+) -> Scenario:
+    """Return *scenario* with everything applied that says how it is played at *point*."""
+    settings = with_values(with_values(scenario.settings, dict(point)), forced)
+    given = scenario.given | {key for key, _ in point} | forced.keys()
+    return replace(
+        scenario,
+        settings=_without_early_head(settings, given),
+        budgets=tuple(dict.fromkeys([*scenario.budgets, *wishes.budgets])),
+        given=given,
+    )
+
+
+def _without_early_head(settings: Settings, given: frozenset[str]) -> Settings:
+    """Return *settings* without our own deadline for the head where it comes after the whole answer was made."""
+    if settings.stream or "headers_timeout_s" in given:
+        return settings
+    return replace(settings, timeouts=replace(settings.timeouts, headers_s=None))
+
+
+def _parameters_ids(
+    models: tuple[str, ...],
+    matrix: tuple[tuple[str, tuple[Scalar, ...]], ...],
+    points: tuple[tuple[tuple[str, Scalar], ...], ...],
+) -> dict[tuple[str, int], str]:
+    """Return ``model-key=value…`` for each model and index of a point, no two alike."""
+    model_ids = unique_slugs(models, ascii_only=True)
+    value_ids = {(key, repr(value)): text for key, values in matrix for value, text in _value_ids(values)}
+    wanted: dict[str, str] = {}
+    for model, point in itertools.product(models, points):
+        parts = [f"-{key}={value_ids[key, repr(value)]}" for key, value in point]
+        wanted[repr((model, point))] = model_ids[model] + "".join(parts)
+    # still needed: a model or a text may hold what looks like the next key
+    ids = without_clashes(wanted)
+    return {(model, index): ids[repr((model, point))] for model in models for index, point in enumerate(points)}
+
+
+def _value_ids(values: tuple[Scalar, ...]) -> Iterable[tuple[Scalar, str]]:
+    """Return each value with its writing in an id: texts as slugs, the rest as in JSON."""
+    texts = unique_slugs((value for value in values if isinstance(value, str)), ascii_only=True)
+    return [(value, texts[value] if isinstance(value, str) else json.dumps(value)) for value in values]

@@ -1,0 +1,134 @@
+"""What a setting may be: one table for suite files, the matrix, the command line and Python callers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from pytest_flperf.suite.errors import SuiteError, shown
+
+__all__ = ["LIMITS", "MAX_CASES", "MAX_SUITE_BYTES", "NULLABLE", "OUTPUT_LENGTHS", "Range", "check_setting", "expected"]
+
+MAX_SUITE_BYTES: Final = 10_000_000
+"""Largest suite file, and largest prompt file, in bytes."""
+MAX_CASES: Final = 10_000
+"""Most scenarios × matrix points of one suite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A number from *low* to *high*, both included."""
+
+    low: float
+    high: float
+    whole: bool = True
+
+    def accepts(self, value: object) -> bool:
+        """Tell whether *value* is such a number; true and false are not, NaN and infinity are not."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return False
+        # an integer is finite, and too large a one can't be asked
+        return (isinstance(value, int) or math.isfinite(value)) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        """Return the words for an error message."""
+        if self.high >= 2**53:
+            return "a whole number of 64 bits"
+        return f"a {'whole ' if self.whole else ''}number from {self.low:,} to {self.high:,}"
+
+
+_SECONDS: Final = Range(0.001, 86_400, whole=False)
+
+LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
+    {
+        "iterations": Range(1, 1_000_000),
+        "warmup": Range(0, 100_000),
+        "concurrency": Range(1, 1_000),
+        "timeout_s": _SECONDS,
+        "connect_timeout_s": _SECONDS,
+        "headers_timeout_s": _SECONDS,
+        "first_token_timeout_s": _SECONDS,
+        "stall_timeout_s": _SECONDS,
+        "max_tokens": Range(1, 1_000_000),
+        "temperature": Range(0, 2, whole=False),
+        "top_p": Range(0, 1, whole=False),
+        "seed": Range(-(2**63), 2**63 - 1),
+    }
+)
+"""Bounds of every numeric setting."""
+
+NULLABLE: Final = frozenset(
+    {
+        "warmup",
+        "headers_timeout_s",
+        "first_token_timeout_s",
+        "stall_timeout_s",
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "seed",
+    }
+)
+"""Settings that may be null: not sent, no deadline of its own, or (warm-up) worked out."""
+
+OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
+"""``expected_output_length`` and the ``max_tokens`` it stands for where there is none."""
+
+_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "stream": "true or false",
+        "streaming": "true or false",
+        "prompt_cache": "'avoid' or 'reuse'",
+        "timeout": "a number of milliseconds from 1 to 86,400,000",
+        "stop": "one text or a list of 1 to 32 texts that are not empty",
+        "tags": "one text or a list of texts that are not empty",
+        "models": "one model name or a list of different ones",
+        "budgets": "one budget or a list of them, such as 'ttft_ms.p95 <= 500'",
+        "extra": "a mapping that JSON can hold",
+        "name": "a text that is not empty",
+        "description": "a text",
+        "version": "a text or a number",
+        "prompt": "a text that is not empty",
+        "system": "a text that is not empty",
+        "prompt_file": "the path of a text file in the suite's folder or below",
+        "messages": "a list of one message or more, each with role and content",
+        "role": "'system', 'developer', 'user' or 'assistant'",
+        "content": "a text",
+        "expected_output_length": "'short', 'medium' or 'long'",
+        "scenarios": "a list of one scenario or more",
+        "defaults": "a mapping of settings",
+        "default_config": "a mapping of settings",
+        "matrix": "a mapping of settings to lists of values",
+        "$schema": "a text",
+    }
+)
+
+
+def expected(key: str) -> str:
+    """Return what the key *key* of a suite may hold, in words."""
+    words = str(LIMITS[key]) if key in LIMITS else _WORDS.get(key, "something else")
+    return f"{words}, or null" if key in NULLABLE else words
+
+
+def check_setting(key: str, value: object, where: str) -> None:
+    """Check one setting that did not come from a suite file (those are checked as a whole).
+
+    Raises:
+        SuiteError: *value* is not what *key* may be; the text begins with *where*.
+
+    """
+    if value is None and key in NULLABLE:
+        return
+    if key in LIMITS:
+        good = LIMITS[key].accepts(value)
+    elif key == "stream":
+        good = isinstance(value, bool)
+    elif key == "prompt_cache":
+        good = value in {"avoid", "reuse"} if isinstance(value, str) else False
+    else:
+        good = True
+    if not good:
+        raise SuiteError(f"{where}: found {shown(value)}, expected {expected(key)}")

@@ -1,0 +1,289 @@
+"""A suite file, read and validated: a :class:`Suite`, or one error that says everything that is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
+from pytest_flperf.suite.limits import MAX_CASES, MAX_SUITE_BYTES, OUTPUT_LENGTHS
+from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
+from pytest_flperf.suite.schema import ScenarioForm, SuiteForm, expectation, known_keys
+from pytest_flperf.suite.settings import SETTING_KEYS, with_values
+from pytest_flperf.suite.source import KeyPath, Source, display_path, read_source, read_text
+
+__all__ = ["load_suite", "scenario_of"]
+
+_MAX_PROBLEMS: Final = 10
+"""Problems shown at once."""
+
+
+def load_suite(path: Path, ref: str) -> Suite:
+    """Read the suite file *path* (YAML, JSON or TOML by its ending).
+
+    Values that stand nowhere come from a scenario, else from the suite's defaults, else from
+    :class:`~pytest_flperf.suite.model.Settings`; ``extra`` is merged key by key, all else is replaced as a whole.
+    The suite's own budgets come in front of a scenario's.  Names and descriptions with lone surrogates get them as
+    escapes; text that would be sent to a server is refused with them.
+
+    Args:
+        path: the file.
+        ref: stem of the suite's node ids, see :func:`pytest_flperf.suite.finding.find_suite`.
+
+    Raises:
+        SuiteError: the file or something in it is wrong; a line for each of the first ten problems.
+
+    """
+    source = read_source(path)
+    problems = _Problems(display_path(path), source)
+    data = _printable_names(source.data)
+    _check_names(data, problems)
+    form = _validated(data, problems)
+    if form is None:
+        raise problems.error()
+    prompts = _PromptFiles(path.parent)
+    defaults = _default_values(form)
+    scenarios = tuple(
+        _scenario(scenario, index, form, defaults, prompts, problems) for index, scenario in enumerate(form.scenarios)
+    )
+    matrix = _matrix(data, form)
+    cases = len(scenarios) * math.prod(len(values) for _, values in matrix)
+    if cases > MAX_CASES:
+        problems.add(
+            ("matrix",) if matrix else ("scenarios",), f"found {cases:,} cases, expected {MAX_CASES:,} at most"
+        )
+    if problems.texts:
+        raise problems.error()
+    return Suite(
+        name=form.name or printable(path.stem),
+        ref=ref,
+        path=path,
+        description=form.description,
+        version=form.version,
+        scenarios=scenarios,
+        models=tuple(form.models),
+        matrix=matrix,
+    )
+
+
+def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scenario:
+    """Return the scenario that *values*, in a suite's keys, describe: the form of a test's own ``flperf.run``.
+
+    Args:
+        values: keys and values as in a suite file.
+        base: the scenario to start from; without one, *values* must say what to ask.
+
+    Raises:
+        SuiteError: a value is wrong or a key unknown.
+
+    """
+    asks = {"prompt", "messages", "prompt_file"} & values.keys()
+    written = dict(values) if asks or base is None else {**values, "prompt": "-"}
+    problems = _Problems("settings", Source({}, lambda _path: None))
+    form = _validated({"name": "tests", "scenarios": [written]}, problems)
+    if form is None:
+        raise SuiteError(str(problems.error()).replace("scenarios[0].", "").replace("settings: ", ""))
+    scenario = _scenario(form.scenarios[0], 0, form, {}, _PromptFiles(Path.cwd()), problems)
+    if problems.texts:
+        raise problems.error()
+    if base is None:
+        return scenario
+    own = _with_length(_given(form.scenarios[0]))
+    return replace(
+        base,
+        name=scenario.name,
+        messages=scenario.messages if asks else base.messages,
+        settings=with_values(base.settings, own),
+        budgets=scenario.budgets if "budgets" in own else base.budgets,
+        given=base.given | scenario.given,
+    )
+
+
+@dataclass(slots=True)
+class _Problems:
+    """What is wrong with one file, in the order of the file's keys."""
+
+    where: str
+    source: Source
+    texts: list[str] = field(default_factory=list)
+    untold: int = 0
+    """How many more there are that nobody described."""
+
+    def add(self, path: KeyPath, text: str) -> None:
+        line = self.source.line_of(path) if len(self.texts) < _MAX_PROBLEMS else None
+        place = self.where if line is None else f"{self.where}:{line}"
+        self.texts.append(f"{place}: {key_path(path)}: {text}" if path else f"{place}: {text}")
+
+    def error(self) -> SuiteError:
+        more = len(self.texts) + self.untold - _MAX_PROBLEMS
+        tail = [f"{self.where}: and {more} more"] if more > 0 else []
+        return SuiteError("\n".join(self.texts[:_MAX_PROBLEMS] + tail))
+
+
+def _validated(data: object, problems: _Problems) -> SuiteForm | None:
+    """Return the validated form, or None with the problems noted."""
+    if not isinstance(data, dict):
+        problems.add((), f"found {shown(data)}, expected {expectation(())}")
+        return None
+    try:
+        form = SuiteForm.model_validate(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        for detail in details[:_MAX_PROBLEMS]:  # describing takes time, and a file can hold 100,000 problems
+            path = detail["loc"]
+            problems.add(path, _described(detail["type"], path, detail["input"], detail["msg"]))
+        problems.untold += max(len(details) - _MAX_PROBLEMS, 0)
+        return None
+    return None if problems.texts else form
+
+
+def _described(kind: str, path: KeyPath, found: object, message: str) -> str:
+    """Return one problem of pydantic's in the words of this package."""
+    if kind.startswith("flperf_"):
+        return message
+    if kind == "extra_forbidden":
+        return f"unknown key; {suggestion(str(path[-1]), known_keys(path[:-1]))}"
+    if kind == "missing":
+        return f"missing, expected {expectation(path)}"
+    if kind == "string_unicode":
+        return f"found {shown(found)} with half a surrogate pair, which can't be sent, expected {expectation(path)}"
+    return f"found {shown(found)}, expected {expectation(path)}"
+
+
+def _check_names(data: object, problems: _Problems) -> None:
+    """Note scenarios of the same name.  On the raw data, so that it is told together with what else is wrong."""
+    scenarios = data.get("scenarios") if isinstance(data, dict) else None
+    first: dict[str, int] = {}
+    for index, scenario in enumerate(scenarios if isinstance(scenarios, list) else ()):
+        name = scenario.get("name") if isinstance(scenario, dict) else None
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            path: KeyPath = ("scenarios", index, "name")
+            problems.add(path, f"found {shown(name)} again (scenarios[{first[name]}]), expected a name of its own")
+
+
+def _printable_names(data: object) -> object:
+    """Return *data* with lone surrogates in names, descriptions and tags as escapes: these are shown, not sent."""
+
+    def clean(mapping: dict[str, Any]) -> dict[str, Any]:
+        changed: dict[str, Any] = {
+            key: _clean_text(mapping[key]) for key in ("name", "description", "tags") if key in mapping
+        }
+        return {**mapping, **changed}
+
+    if not isinstance(data, dict):
+        return data
+    cleaned = clean(data)
+    scenarios = data.get("scenarios")
+    if isinstance(scenarios, list):
+        cleaned["scenarios"] = [clean(item) if isinstance(item, dict) else item for item in scenarios]
+    return cleaned
+
+
+def _clean_text(value: object) -> object:
+    if isinstance(value, list):
+        return [printable(item) if isinstance(item, str) else item for item in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def _default_values(form: SuiteForm) -> dict[str, Any]:
+    """Return what the suite's defaults set, in either form, with our keys."""
+    if form.default_config is not None:
+        values = _given(form.default_config)
+        if "timeout" in values:
+            values["timeout_s"] = values.pop("timeout") / 1000
+        if "streaming" in values:
+            values["stream"] = values.pop("streaming")
+        return values
+    return _with_length(_given(form.defaults)) if form.defaults is not None else {}
+
+
+def _given(form: BaseModel) -> dict[str, Any]:
+    """Return the fields that stand in the file, in the order of the schema."""
+    return {name: getattr(form, name) for name in type(form).model_fields if name in form.model_fields_set}
+
+
+def _with_length(values: dict[str, Any]) -> dict[str, Any]:
+    """Return *values* with ``max_tokens`` where only the expected length of the answer stands."""
+    length = values.get("expected_output_length")
+    return values if length is None or "max_tokens" in values else {**values, "max_tokens": OUTPUT_LENGTHS[length]}
+
+
+def _scenario(
+    form: ScenarioForm,
+    index: int,
+    suite: SuiteForm,
+    defaults: dict[str, Any],
+    prompts: _PromptFiles,
+    problems: _Problems,
+) -> Scenario:
+    own = _with_length(_given(form))
+    values = {**defaults, **own}
+    settings = with_values(with_values(Settings(), defaults), own)
+    prompt = form.prompt
+    if form.prompt_file:
+        try:
+            prompt = prompts.read(form.prompt_file)
+        except SuiteError as error:
+            problems.add(("scenarios", index, "prompt_file"), str(error))
+    if form.messages:
+        messages = tuple(Message(message.role, message.content) for message in form.messages)
+    else:
+        system = values.get("system")
+        messages = (*((Message("system", system),) if system else ()), Message("user", prompt))
+    return Scenario(
+        name=form.name,
+        description=form.description,
+        messages=messages,
+        settings=settings,
+        tags=tuple(dict.fromkeys(values.get("tags", ()))),
+        expected_output_length=values.get("expected_output_length"),
+        budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
+        given=frozenset(key for key in SETTING_KEYS if key in values),
+    )
+
+
+def _matrix(data: Any, form: SuiteForm) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """Return the matrix with its keys in the order of the file, which pydantic doesn't keep."""
+    if form.matrix is None:
+        return ()
+    return tuple((key, tuple(getattr(form.matrix, key))) for key in data["matrix"])
+
+
+class _PromptFiles:
+    """Prompt files of one suite: each is read once, and all together are bounded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._texts: dict[str, str] = {}
+
+    def read(self, name: str) -> str:
+        """Return the prompt in the file *name*, with single line feeds as line ends and none at the end.
+
+        A suite may come from anywhere: only the folder it lies in, and what is below, can be sent to a server.
+
+        Raises:
+            SuiteError: the file lies elsewhere (links are followed), or can't be read.
+
+        """
+        if name in self._texts:
+            return self._texts[name]
+        try:
+            folder = self._folder.resolve()
+            path = (folder / name).resolve()
+        except (OSError, RuntimeError, ValueError):  # links in a circle, a NUL
+            raise SuiteError(f"found {shown(name)}, expected the path of a file") from None
+        if not path.is_relative_to(folder):
+            raise SuiteError(f"found {shown(name)}, expected a file in the suite's folder or below")
+        # the same text on every machine, whatever git made of the line ends
+        text = read_text(path, "prompt").replace("\r\n", "\n").rstrip("\n")
+        if not text.strip():
+            raise SuiteError(f"found {shown(name)}, which is empty, expected a prompt")
+        if sum(map(len, self._texts.values())) + len(text) > MAX_SUITE_BYTES:
+            raise SuiteError(f"found more than {MAX_SUITE_BYTES / 1e6:.0f} MB of prompt files in all, expected less")
+        self._texts[name] = text
+        return text

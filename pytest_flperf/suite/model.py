@@ -1,0 +1,117 @@
+"""What a person wrote, validated: suites, scenarios, and the cases they multiply into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+__all__ = ["Case", "Message", "Scalar", "Scenario", "Settings", "Suite", "Timeouts"]
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Deadlines of one request, in seconds.  None: no deadline of its own, only the total."""
+
+    connect_s: float = 5.0
+    headers_s: float | None = 60.0
+    """Until the response head; for a request that doesn't stream only where a suite sets it."""
+    first_token_s: float | None = 60.0
+    stall_s: float | None = 30.0
+    """Longest gap between two chunks with text."""
+    total_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a scenario is played.  Every field can stand in a suite's defaults, a scenario or the matrix."""
+
+    iterations: int = 5
+    """Measured requests in all, over all streams."""
+    warmup: int | None = None
+    """Requests before them; None: one per stream, four at most."""
+    concurrency: int = 1
+    timeouts: Timeouts = Timeouts()
+    max_tokens: int | None = 150
+    temperature: float | None = 0.0
+    """Greedy unless asked otherwise: repeats do the same work, and servers' own defaults differ (0.7, 0.8, 1)."""
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    stream: bool = True
+    prompt_cache: str = "avoid"
+    """``avoid``: a short unique prefix before each prompt; ``reuse``: the prompt as it is."""
+    extra: Mapping[str, Any] | None = None
+    """Passed through to the server in the request's JSON."""
+
+    @property
+    def warmup_requests(self) -> int:
+        """How many requests warm a case up."""
+        return min(self.concurrency, 4) if self.warmup is None else self.warmup
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One kind of request."""
+
+    name: str
+    description: str
+    messages: tuple[Message, ...]
+    settings: Settings
+    tags: tuple[str, ...] = ()
+    expected_output_length: str | None = None
+    budgets: tuple[str, ...] = ()
+    """As written; the suite's own are joined in front, parsing is the gates' work."""
+    given: frozenset[str] = frozenset()
+    """Keys of the settings that the suite itself sets, for this scenario or for all; the rest are our defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A suite file, validated."""
+
+    name: str
+    ref: str
+    """Stem of its node ids, the same on every machine: ``flperf:NAME`` or the path from rootdir."""
+    path: Path
+    description: str
+    version: str
+    scenarios: tuple[Scenario, ...]
+    models: tuple[str, ...]
+    """Models that the suite asks for; empty: the run's choice."""
+    matrix: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+    """Setting names and their values; every combination is a case of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One scenario × one model × one point of the matrix."""
+
+    suite: str
+    suite_ref: str
+    scenario: Scenario
+    """With the point's settings and the command line's overrides applied."""
+    model: str
+    """As asked for (an alias or an id)."""
+    parameters: tuple[tuple[str, Scalar], ...]
+    """The matrix point, in suite order."""
+    scenario_id: str
+    """The scenario's name, made fit for a node id."""
+    parameters_id: str
+    """``model-key=value…`` made fit for the brackets of a node id."""
+
+    @property
+    def nodeid(self) -> str:
+        """``flperf:default::short-chat[flperf-nano-temperature=0.5]``."""
+        return f"{self.suite_ref}::{self.scenario_id}[{self.parameters_id}]"

@@ -1,0 +1,63 @@
+"""What a case asks, as the JSON of a chat-completions request."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from pytest_flperf.suite.model import Case
+
+__all__ = ["extra_body", "request_body", "unique_key"]
+
+_KEYS: Final = 10**9
+_STEP: Final = 618_033_989
+"""Coprime to 10**9 and near its golden section: keys that follow each other differ in their first digits."""
+
+
+def unique_key(run_seed: str, case_id: str, index: int) -> str:
+    """Return nine digits that tell request *index* of a case from every other of the case, and from other runs' too.
+
+    Digits, and always as many, because tokenizers cut them alike: one by one, or in threes.  Letters would make
+    prompts of different length in tokens.
+
+    Args:
+        run_seed: anything that differs from run to run.
+        case_id: the case's node id.
+        index: number of the request in the case, warm-up included.
+
+    """
+    digest = hashlib.blake2b(f"{run_seed}\0{case_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return f"{(int.from_bytes(digest, 'big') + index * _STEP) % _KEYS:09d}"
+
+
+def request_body(case: Case, model_id: str, unique_key: str | None) -> dict[str, Any]:
+    """Return the arguments of a chat-completions request, without :func:`extra_body`.
+
+    What is None in the settings is not sent.  The prompt begins with ``[unique_key] `` unless the scenario wants the
+    server's prompt cache (``prompt_cache: reuse``): at the very start of the conversation, since caches match prefixes.
+
+    Args:
+        case: what to ask.
+        model_id: the model's name at the server.
+        unique_key: from :func:`unique_key`; None leaves the prompt as it is.
+
+    """
+    settings = case.scenario.settings
+    messages = [{"role": message.role, "content": message.content} for message in case.scenario.messages]
+    if unique_key is not None and settings.prompt_cache == "avoid":
+        messages[0]["content"] = f"[{unique_key}] {messages[0]['content']}"
+    body: dict[str, Any] = {"model": model_id, "messages": messages, "stream": settings.stream}
+    if settings.stream:
+        body["stream_options"] = {"include_usage": True}
+    for key in ("max_tokens", "temperature", "top_p", "seed"):
+        value = getattr(settings, key)
+        if value is not None:
+            body[key] = value
+    if settings.stop:
+        body["stop"] = list(settings.stop)
+    return body
+
+
+def extra_body(case: Case) -> dict[str, Any]:
+    """Return what the suite passes through to the server (openai's ``extra_body``)."""
+    return dict(case.scenario.settings.extra or {})

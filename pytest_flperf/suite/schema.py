@@ -1,0 +1,321 @@
+"""The form of a suite file: one pydantic schema for JSON, YAML and TOML, and its JSON Schema for editors.
+
+Pydantic is imported here and nowhere else in the package: import this module only when a suite is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from pytest_flperf.suite.errors import key_path, shown
+from pytest_flperf.suite.limits import LIMITS, expected
+
+__all__ = ["OWN_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
+
+OWN_KEYS: Final = frozenset(
+    {"model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "seed", "stop"}
+)
+"""Keys of a request that have a setting of their own (or are ours to fill in) and can't stand in ``extra``."""
+
+_PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages")
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _version_text(value: object) -> object:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return repr(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value  # YAML and TOML read 2026-01-31 as a date
+
+
+def _refuse_repeated(values: list[Any]) -> list[Any]:
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise PydanticCustomError("flperf_repeated", "{text}", {"text": f"found {shown(value)} more than once"})
+        seen.add(value)
+    return values
+
+
+def _json_only(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what can't go into a request's JSON.  The depth is bounded by the loader."""
+    todo: list[tuple[tuple[str | int, ...], object]] = [((), value)]
+    while todo:
+        path, item = todo.pop()
+        if isinstance(item, dict):
+            todo.extend(((*path, str(key)), inner) for key, inner in item.items())
+        elif isinstance(item, list):
+            todo.extend(((*path, index), inner) for index, inner in enumerate(item))
+        elif not (item is None or isinstance(item, (str, bool, int)) or _is_finite(item)):
+            text = f"{key_path(path)}: found {shown(item)}, expected something that JSON can hold"
+            raise PydanticCustomError("flperf_extra", "{text}", {"text": text})
+    for key in sorted(OWN_KEYS & set(value)):
+        text = f"found {key!r} in extra, expected it as a setting of its own or not at all"
+        raise PydanticCustomError("flperf_extra", "{text}", {"text": text})
+    return value
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _number(key: str) -> Any:
+    limits = LIMITS[key]
+    return Field(ge=limits.low, le=limits.high, allow_inf_nan=None if limits.whole else False)
+
+
+_Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+_TEXTS: Final = WithJsonSchema(
+    {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}}]}
+)
+_Texts = Annotated[list[_Text], BeforeValidator(_listed), _TEXTS]
+_StopText = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+_Stops = Annotated[list[_StopText], Field(min_length=1, max_length=32), BeforeValidator(_listed), _TEXTS]
+
+_Iterations = Annotated[int, _number("iterations")]
+_Warmup = Annotated[int, _number("warmup")]
+_Concurrency = Annotated[int, _number("concurrency")]
+_Seconds = Annotated[float, _number("timeout_s")]
+_MaxTokens = Annotated[int, _number("max_tokens")]
+_Temperature = Annotated[float, _number("temperature")]
+_TopP = Annotated[float, _number("top_p")]
+_Seed = Annotated[int, _number("seed")]
+_PromptCache = Literal["avoid", "reuse"]
+_Length = Literal["short", "medium", "long"]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SettingsForm(_Form):
+    """Settings that a suite's defaults and each of its scenarios may have."""
+
+    iterations: _Iterations = Field(5, description="Measured requests in all, over all streams.")
+    warmup: _Warmup | None = Field(
+        None, description="Requests before the measured ones; without it one per stream, four at most."
+    )
+    concurrency: _Concurrency = Field(1, description="Requests in flight at the same time (streams).")
+    timeout_s: _Seconds = Field(120.0, description="Deadline of a whole request, in seconds.")
+    connect_timeout_s: _Seconds = Field(5.0, description="Deadline for the connection, in seconds.")
+    headers_timeout_s: _Seconds | None = Field(
+        60.0,
+        description="Deadline for the response head, in seconds; null: none. For requests that do not stream there "
+        "is none unless it is set.",
+    )
+    first_token_timeout_s: _Seconds | None = Field(
+        60.0, description="Deadline for the first text, in seconds; null: none of its own."
+    )
+    stall_timeout_s: _Seconds | None = Field(
+        30.0, description="Longest silence between two pieces of text, in seconds; null: any."
+    )
+    max_tokens: _MaxTokens | None = Field(
+        150, description="Longest answer, in tokens; null: not sent, the server decides."
+    )
+    temperature: _Temperature | None = Field(
+        0.0,
+        description="Randomness of the answer. 0 (the default) makes runs comparable; null: not sent, the server "
+        "decides.",
+    )
+    top_p: _TopP | None = Field(None, description="Nucleus sampling; null: not sent.")
+    seed: _Seed | None = Field(None, description="Seed of the sampling; null: not sent.")
+    stop: _Stops = Field([], description="One text or several at which the answer ends.")
+    stream: bool = Field(True, description="Whether answers are streamed. Without it there are no times of tokens.")
+    tags: _Texts = Field([], description="Labels to choose scenarios by.")
+    budgets: _Texts = Field(
+        [], description="Limits that a case must keep, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."
+    )
+    extra: dict[str, Any] = Field({}, description="Passed through to the server in the request's JSON.")
+    prompt_cache: _PromptCache = Field(
+        "avoid",
+        description="avoid: a short unique prefix keeps the server from answering out of its prompt cache; reuse: "
+        "every request has the prompt as it is.",
+    )
+    expected_output_length: _Length | None = Field(
+        None, description="Shown beside the results; gives max_tokens 50, 150 or 400 where that is absent."
+    )
+
+    _extra_is_json = field_validator("extra")(_json_only)
+
+
+class DefaultsForm(SettingsForm):
+    """Settings of all scenarios that do not say otherwise."""
+
+    system: _Text | None = Field(None, description="System message of scenarios that have a prompt or a prompt_file.")
+
+
+class LegacyDefaultsForm(_Form):
+    """The older form of the defaults.  New suites have `defaults`."""
+
+    iterations: _Iterations = Field(5, description="Measured requests in all, over all streams.")
+    concurrency: _Concurrency = Field(1, description="Requests in flight at the same time (streams).")
+    timeout: Annotated[float, Field(ge=1, le=86_400_000, allow_inf_nan=False)] = Field(
+        30_000, description="Deadline of a whole request, in milliseconds (timeout_s in seconds in `defaults`)."
+    )
+    temperature: _Temperature = Field(0.0, description="Randomness of the answer.")
+    streaming: bool = Field(True, description="Whether answers are streamed (stream in `defaults`).")
+
+
+class MessageForm(_Form):
+    """One message of a chat."""
+
+    role: Literal["system", "developer", "user", "assistant"] = Field(description="Whose message it is.")
+    content: str = Field(description="Its text.")
+
+
+class ScenarioForm(SettingsForm):
+    """One kind of request: what is asked, and how often."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in _PROMPT_KEYS]})
+
+    name: _Text = Field(description="Name of the scenario, different from all others of the suite.")
+    description: str = Field("", description="What it is for.")
+    system: _Text | None = Field(None, description="System message before the prompt; null: not even the default one.")
+    prompt: _Text = Field("", description="What the user asks.")
+    prompt_file: _Text = Field(
+        "", description="Path of a text file with the prompt, in the suite file's folder or below."
+    )
+    messages: list[MessageForm] = Field([], min_length=1, description="A whole conversation, in place of a prompt.")
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> ScenarioForm:
+        found = [key for key in _PROMPT_KEYS if key in self.model_fields_set]
+        if len(found) != 1:
+            text = f"found {' and '.join(found) or 'no prompt'}, expected exactly one of prompt, prompt_file, messages"
+            raise PydanticCustomError("flperf_prompt", "{text}", {"text": text})
+        if self.system is not None and self.messages:
+            text = "found system beside messages, expected it as the first of the messages"
+            raise PydanticCustomError("flperf_prompt", "{text}", {"text": text})
+        return self
+
+
+class MatrixForm(_Form):
+    """Settings and the values they take in turn: every combination makes a case of its own."""
+
+    iterations: list[_Iterations] = Field([], min_length=1, description="Values of iterations.")
+    warmup: list[_Warmup | None] = Field([], min_length=1, description="Values of warmup.")
+    concurrency: list[_Concurrency] = Field([], min_length=1, description="Values of concurrency.")
+    timeout_s: list[_Seconds] = Field([], min_length=1, description="Values of timeout_s.")
+    connect_timeout_s: list[_Seconds] = Field([], min_length=1, description="Values of connect_timeout_s.")
+    headers_timeout_s: list[_Seconds | None] = Field([], min_length=1, description="Values of headers_timeout_s.")
+    first_token_timeout_s: list[_Seconds | None] = Field(
+        [], min_length=1, description="Values of first_token_timeout_s."
+    )
+    stall_timeout_s: list[_Seconds | None] = Field([], min_length=1, description="Values of stall_timeout_s.")
+    max_tokens: list[_MaxTokens | None] = Field([], min_length=1, description="Values of max_tokens.")
+    temperature: list[_Temperature | None] = Field([], min_length=1, description="Values of temperature.")
+    top_p: list[_TopP | None] = Field([], min_length=1, description="Values of top_p.")
+    seed: list[_Seed | None] = Field([], min_length=1, description="Values of seed.")
+    stop: list[_StopText] = Field([], min_length=1, description="Values of stop, one text each.")
+    stream: list[bool] = Field([], min_length=1, description="Values of stream.")
+    prompt_cache: list[_PromptCache] = Field([], min_length=1, description="Values of prompt_cache.")
+
+    _different = field_validator("*")(_refuse_repeated)
+
+
+class SuiteForm(_Form):
+    """A suite of benchmark scenarios for pytest-flperf."""
+
+    schema_: str = Field("", alias="$schema", description="Where this schema lies; for editors only.")
+    name: _Text = Field("", description="Name of the suite; without it the file's.")
+    description: str = Field("", description="What the suite is for.")
+    version: Annotated[
+        str, BeforeValidator(_version_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]})
+    ] = Field("", description="Version of the suite, for people.")
+    defaults: DefaultsForm | None = Field(None, description="Settings of all scenarios that do not say otherwise.")
+    default_config: LegacyDefaultsForm | None = Field(None, description="The older form of defaults.")
+    models: Annotated[_Texts, Field(min_length=1)] = Field(
+        [], description="Models to measure where the command line names none."
+    )
+    matrix: MatrixForm | None = Field(
+        None, description="Settings and the values they take in turn: every combination makes a case of its own."
+    )
+    budgets: _Texts = Field([], description="Limits that every case must keep, beside those of its scenario.")
+    scenarios: list[ScenarioForm] = Field(min_length=1, description="What is asked of the models.")
+
+    _different = field_validator("models")(_refuse_repeated)
+
+    @model_validator(mode="after")
+    def _one_form_of_defaults(self) -> SuiteForm:
+        if self.defaults is not None and self.default_config is not None:
+            text = "found defaults and default_config (the older form), expected one of them"
+            raise PydanticCustomError("flperf_defaults", "{text}", {"text": text})
+        return self
+
+
+def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
+    """Return the keys that the mapping at *path* of a suite may have; ``()`` where any may."""
+    forms: dict[tuple[str, ...], type[_Form]] = {
+        (): SuiteForm,
+        ("defaults",): DefaultsForm,
+        ("default_config",): LegacyDefaultsForm,
+        ("matrix",): MatrixForm,
+        ("scenarios",): ScenarioForm,
+        ("scenarios", "messages"): MessageForm,
+    }
+    form = forms.get(tuple(part for part in path if isinstance(part, str)))
+    return () if form is None else tuple(field.alias or name for name, field in form.model_fields.items())
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a suite file (draft 2020-12), for editors.
+
+    What a schema can't say is checked by the loader alone: names that differ, prompt files that exist, values of the
+    matrix that differ.
+    """
+    schema = SuiteForm.model_json_schema(by_alias=True)
+    _tidy(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pytest-flperf suite", **schema}
+
+
+def _tidy(schema: Any) -> None:
+    """Remove titles, which an editor would show in place of the keys, and defaults that say nothing."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("title"), str):
+            del schema["title"]
+        if "default" in schema and schema["default"] in (None, "", [], {}):
+            del schema["default"]
+        for inner in schema.values():
+            _tidy(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _tidy(inner)
+
+
+def expectation(path: tuple[str | int, ...]) -> str:
+    """Return what may stand at *path* of a suite, in words."""
+    names = [part for part in path if isinstance(part, str)]
+    key = names[-1] if names else ""
+    in_list = bool(path) and isinstance(path[-1], int)
+    if not names:
+        return "a mapping with the key 'scenarios'"
+    if names[0] == "matrix" and len(names) == 2:
+        item = expected(key) if key != "stop" else "a text that is not empty"
+        return item if in_list else f"a list of one value or more, each {item}"
+    if in_list:
+        items = {"scenarios": "a mapping with a name and a prompt", "messages": "a mapping with role and content"}
+        return items.get(key, "a text that is not empty")
+    return expected(key)
+
+
+if __name__ == "__main__":  # renew the copy that editors read
+    Path(__file__).with_name("suite.schema.json").write_text(
+        json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )

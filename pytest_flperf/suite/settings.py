@@ -1,0 +1,65 @@
+"""From flat keys, as suites and command lines have them, to :class:`Settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from pytest_flperf.suite.model import Settings
+
+__all__ = ["MATRIX_KEYS", "SETTING_KEYS", "TIMEOUT_KEYS", "with_values"]
+
+TIMEOUT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "timeout_s": "total_s",
+        "connect_timeout_s": "connect_s",
+        "headers_timeout_s": "headers_s",
+        "first_token_timeout_s": "first_token_s",
+        "stall_timeout_s": "stall_s",
+    }
+)
+"""Keys of a suite and the fields of :class:`~pytest_flperf.suite.model.Timeouts` that they set."""
+
+MATRIX_KEYS: Final = (
+    "iterations",
+    "warmup",
+    "concurrency",
+    *TIMEOUT_KEYS,
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
+    "stream",
+    "prompt_cache",
+)
+"""Settings with one plain value: these can stand in a matrix."""
+
+SETTING_KEYS: Final = (*MATRIX_KEYS, "extra")
+"""Every setting."""
+
+
+def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """Return *settings* with *values* (flat keys, already checked; other keys are ignored) put over them.
+
+    ``extra`` is merged key by key; everything else is replaced.  One ``stop`` text stands for a list of one.
+    """
+    changes: dict[str, Any] = {}
+    timeouts: dict[str, Any] = {}
+    for key in SETTING_KEYS:
+        if key not in values:
+            continue
+        value = values[key]
+        if key in TIMEOUT_KEYS:
+            timeouts[TIMEOUT_KEYS[key]] = value
+        elif key == "stop":
+            changes[key] = (value,) if isinstance(value, str) else tuple(value)
+        elif key == "extra":
+            changes[key] = {**(settings.extra or {}), **value}
+        else:
+            changes[key] = value
+    if timeouts:
+        changes["timeouts"] = replace(settings.timeouts, **timeouts)
+    return replace(settings, **changes)

@@ -1,0 +1,208 @@
+"""Budgets: read, refused, judged."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pytest_flperf.gates.budgets import (
+    DEFAULT_BUDGET,
+    Budget,
+    BudgetError,
+    applicable,
+    evaluate,
+    parse_budget,
+    parse_budgets,
+)
+from pytest_flperf.results.metrics import CASE_METRICS, METRICS, REQUEST_METRICS, STATISTICS
+from pytest_flperf.results.records import CaseResult, Distribution, Requests
+
+TTFT = Distribution(20, 100.0, 5.0, 90, 91, 100, 110, 112.5, 115, 120)
+CASE = CaseResult(
+    "n",
+    "s",
+    "short-chat",
+    "m",
+    requests=Requests(total=20, ok=19, failed=1, timeouts=1),
+    error_rate=0.05,
+    wall_s=2.0,
+    stalls=0,
+    metrics={"ttft_ms": TTFT},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ttft_ms.p95 <= 500", (None, "ttft_ms", "p95", "<=", 500.0)),
+        ("tps.p50>=20", (None, "tps", "p50", ">=", 20.0)),
+        ("error_rate <= 1%", (None, "error_rate", None, "<=", 0.01)),
+        ("error_rate<0.7 %", (None, "error_rate", None, "<", 0.007)),
+        ("ttft_ms.p95 <= 0.5s", (None, "ttft_ms", "p95", "<=", 500.0)),
+        ("itl_ms.max < 2 min", (None, "itl_ms", "max", "<", 120_000.0)),
+        ("load_s <= 1500 MS", (None, "load_s", None, "<=", 1.5)),
+        ("coalesced_pct <= 5%", (None, "coalesced_pct", None, "<=", 5.0)),
+        ("request_rate > 2/s", (None, "request_rate", None, ">", 2.0)),
+        ("short-*: e2e_ms.mean <= 1e3", ("short-*", "e2e_ms", "mean", "<=", 1000.0)),
+        ("a: <= b :late_reads <= 0", ("a: <= b", "late_reads", None, "<=", 0.0)),
+        ("  日本 语:tps . p5 >= .5 ", ("日本 语", "tps", "p5", ">=", 0.5)),
+        ("ttft_ms.n >= 10", (None, "ttft_ms", "n", ">=", 10.0)),
+    ],
+)
+def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
+    """What may be written, and what it means in the metric's own unit."""
+    found = parse_budget(text, "suite")
+    assert (found.scenarios, found.metric, found.statistic, found.operator, found.limit) == expected
+    assert found.scope == "suite"
+    assert found.expression == " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "position"),
+    [
+        ("", "empty", 1),
+        ("   ", "empty", 1),
+        ("ttft_ms.p95", "no comparison", 12),
+        ("ttft.p95 <= 5", "unknown metric 'ttft'; did you mean ttft_ms?", 1),
+        ("x: tftt_ms.p95 <= 5", "did you mean ttft_ms?", 4),
+        ("zzz.p95 <= 5", "metrics are ttft_ms", 1),
+        ("ttft_ms.p59 <= 5", "unknown statistic 'p59'", 9),
+        ("ttft_ms.median <= 5", "did you mean p50?", 9),
+        ("ttft_ms. <= 5", "unknown statistic ''", 9),
+        ("ttft_ms <= 5", "such as ttft_ms.p95", 8),
+        ("tps >= 5", "such as tps.p50", 4),
+        ("error_rate.p95 <= 5", "write error_rate without", 11),
+        ("ttft_ms.p95 = 5", "expected <= or >=", 13),
+        ("ttft_ms.p95 == 5", "expected <= or >=", 13),
+        ("ttft_ms.p95 =< 5", "expected <=", 13),
+        ("ttft_ms.p95 ≤ 5", "expected <=", 13),
+        ("ttft_ms.p95 <= ", "no number", 16),
+        ("ttft_ms.p95 <= fast", "found 'fast', expected a number", 16),
+        ("ttft_ms.p95 <= nan", "expected a number", 16),
+        ("ttft_ms.p95 <= inf", "expected a number", 16),
+        ("ttft_ms.p95 <= 1e999", "too large", 16),
+        ("ttft_ms.p95 <= 1e99999999999", "doesn't fit", 17),
+        ("ttft_ms.p95 <= ٥", "expected a number", 16),
+        ("ttft_ms.p95 <= 5.5.5", "found '5.5.5', expected a number", 16),
+        ("ttft_ms.p95 <= 5 000", "found '5 000', expected a number", 16),
+        ("ttft_ms.p95 <= 5,000", "unit ',000'", 17),
+        ("ttft_ms.p95 <= -5", "never negative", 16),
+        ("ttft_ms.p95 <= 5%", "unit '%' doesn't fit ttft_ms; expected one of us", 17),
+        ("ttft_ms.p95 <= 5 mb", "unit 'mb' doesn't fit", 18),
+        ("late_reads <= 1%", "expected none", 16),
+        ("error_rate <= 5", "such as 5%", 15),
+        ("error_rate <= 101%", "from 0 to 1", 15),
+        ("coalesced_pct <= 101", "from 0 to 100", 18),
+        (": ttft_ms.p95 <= 5", "no scenario", 1),
+        (" <= 5", "no metric", 2),
+        ("a" * 1001, "longer than", 1001),
+        ("run.error_rate <= 1%", "unknown metric 'run'", 1),
+    ],
+)
+def test_bad_budgets(text: str, words: str, position: int) -> None:
+    """One message: what was found, where, what was expected, the nearest right word."""
+    with pytest.raises(BudgetError) as caught:
+        parse_budget(text)
+    message = str(caught.value)
+    assert words in message
+    assert message.endswith(f"(at character {position})")
+    assert message.isprintable()
+    assert len(message) < 800
+
+
+@given(
+    st.text(max_size=60)
+    | st.from_regex(r"[a-z_:. ]{0,12}(ttft_ms|error_rate)\.?p?[0-9]{0,2} ?(<=|<|>=|>|=) ?[-+0-9.eE]{0,9}[a-z%/]{0,3}")
+)
+@example("ttft_ms.p95 <= " + "9" * 900)
+@example("\x1b[31m<=\udc80")
+@example("a:" * 400 + "error_rate<=1")
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Nothing but a budget or a BudgetError of one harmless line comes out."""
+    try:
+        found = parse_budget(text)
+    except BudgetError as error:
+        found, message = None, str(error)
+    assert message.isprintable() if found is None else found.limit >= 0
+
+
+@given(
+    st.none() | st.from_regex(r"\A[a-z*?][a-z0-9 :<>=*?\[\]-]{0,20}[a-z]\Z"),
+    st.sampled_from(
+        [*((name, stat) for name in REQUEST_METRICS for stat in STATISTICS), *((n, None) for n in CASE_METRICS)]
+    ),
+    st.sampled_from(["<=", "<", ">=", ">"]),
+    st.floats(0, 1),
+)
+def test_budgets_round_trip(
+    scenarios: str | None, subject: tuple[str, str | None], operator: str, limit: float
+) -> None:
+    """What is written for a budget is read as that budget, and its expression as the same again."""
+    metric, statistic = subject
+    scenarios = None if scenarios is None else " ".join(scenarios.split())
+    text = f"{scenarios}: " * (scenarios is not None) + metric + f".{statistic}" * (statistic is not None)
+    found = parse_budget(f"{text} {operator} {limit!r}")
+    assert found == Budget(scenarios, metric, statistic, operator, limit, found.expression)  # type: ignore[arg-type]
+    assert parse_budget(found.expression) == found
+
+
+def test_percentages_are_exact() -> None:
+    """7 failures in 1,000 meet 0.7 %, for every count in a thousand."""
+    for failed in range(1001):
+        assert parse_budget(f"error_rate <= {failed / 10}%").limit == failed / 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "n", "met"),
+    [
+        ("ttft_ms.p95 <= 112.5", 112.5, 20, True),
+        ("ttft_ms.p95 < 112.5", 112.5, 20, False),
+        ("ttft_ms.p95 >= 112.5", 112.5, 20, True),
+        ("ttft_ms.p95 > 112.5", 112.5, 20, False),
+        ("ttft_ms.n >= 20", 20, 20, True),
+        ("tps.p50 >= 0", None, 0, False),
+        ("tps.n <= 0", 0, 0, True),
+        ("error_rate <= 5%", 0.05, 20, True),
+        ("timeout_rate <= 4%", 0.05, 20, False),
+        ("timeouts <= 1", 1, 20, True),
+        ("stalls <= 0", 0, 20, True),
+        ("late_reads <= 0", 0, 20, True),
+        ("wall_s < 1500 ms", 2.0, 20, False),
+        ("load_s <= 5", None, 0, False),
+        ("tps_total >= 0", None, 20, False),
+    ],
+)
+def test_judging(text: str, value: float | None, n: int, met: bool) -> None:
+    """Each comparison at its edge; what was not measured is never met."""
+    verdict = parse_budget(text, "scenario").judge(CASE)
+    assert (verdict.value, verdict.n, verdict.met, verdict.scope) == (value, n, met, "scenario")
+    assert verdict.expression == text
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_can_be_judged(name: str) -> None:
+    """No metric of the registry trips the gate, on a full case and on an empty one; empty meets nothing."""
+    text = f"{name}.p95 >= 0" if name in REQUEST_METRICS else f"{name} >= 0"
+    parse_budget(text).judge(CASE)
+    verdict = parse_budget(text).judge(CaseResult("n", "s", "c", "m"))
+    assert (verdict.value, verdict.met) == (None, False)
+
+
+def test_globs_choose_scenarios() -> None:
+    """A budget holds for the scenarios that its glob names, brackets in a name included."""
+    budget = parse_budget("short-*: tps.p50 >= 1")
+    assert [budget.holds_for(name) for name in ("short-chat", "Short-chat", "long")] == [True, False, False]
+    assert parse_budget("a[b]c: tps.p50 >= 1").holds_for("a[b]c")
+    assert parse_budget("tps.p50 >= 1").holds_for("anything")
+
+
+def test_default_budget() -> None:
+    """No failed request is the default, unless somebody limits the error rate of this very scenario."""
+    assert applicable("x", []) == (DEFAULT_BUDGET,)
+    mine = parse_budgets(["error_rate <= 5%", "y: tps.p50 >= 1"], "suite")
+    assert applicable("x", mine) == mine[:1]
+    assert applicable("x", parse_budgets(["y: error_rate <= 5%"])) == (DEFAULT_BUDGET,)
+    assert applicable("x", parse_budgets(["error_rate >= 5%"]))[1:] == (DEFAULT_BUDGET,)
+    assert [verdict.scope for verdict in evaluate(CASE, [])] == ["default"]
+    assert not evaluate(CASE, [])[0].met

@@ -1,0 +1,140 @@
+"""Metrics of one request against the definitions of measuring.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pytest_flperf.results.metrics import REQUEST_METRICS
+from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
+from pytest_flperf.wire.sample import Sample
+
+MS = 1_000_000
+START = 10**15
+Make = Callable[..., Sample]
+
+
+def test_a_plain_stream(make_sample: Make) -> None:
+    """Every metric of a request of ten tokens is what its definition says."""
+    found = request_metrics(make_sample(connect_ns=2 * MS, first_answer_token_ns=START + 60 * MS))
+    assert found == {
+        "ttft_ms": 50.0,
+        "ttfat_ms": 60.0,
+        "tpot_ms": 5.0,
+        "gen_tps": 200.0,
+        "tps": pytest.approx(10 / 0.095),
+        "prompt_tps": pytest.approx(20 / 0.050),
+        "server_prompt_tps": None,
+        "e2e_ms": 95.0,
+        "output_tokens": 10,
+        "prompt_tokens": 20,
+        "cached_tokens": None,
+        "reasoning_tokens": None,
+        "connect_ms": 2.0,
+    }
+    assert {*found, "itl_ms"} == set(REQUEST_METRICS)
+
+
+def test_without_streaming_nothing_is_guessed(make_sample: Make) -> None:
+    """An answer in one piece has no TTFT, gap or TPOT, and ends with its body."""
+    found = request_metrics(
+        make_sample(stream=False, chunk_ns=(), end_ns=START + 200 * MS, output_tokens=10, tokens_source="usage")
+    )
+    assert found["e2e_ms"] == 200.0
+    assert found["tps"] == pytest.approx(50.0)
+    assert {name for name, value in found.items() if value is None} == {
+        "ttft_ms",
+        "ttfat_ms",
+        "tpot_ms",
+        "gen_tps",
+        "prompt_tps",
+        "server_prompt_tps",
+        "cached_tokens",
+        "reasoning_tokens",
+        "connect_ms",
+    }
+
+
+@pytest.mark.parametrize("tokens", [None, 0, 1])
+def test_tpot_needs_two_tokens(make_sample: Make, tokens: int | None) -> None:
+    """With fewer than two tokens there is no time per token."""
+    found = request_metrics(make_sample(chunk_ns=(START + 50 * MS,), output_tokens=tokens))
+    assert found["tpot_ms"] is None
+    assert found["gen_tps"] is None
+    assert found["ttft_ms"] == 50.0
+
+
+def test_an_answer_that_came_at_once_has_no_rate(make_sample: Make) -> None:
+    """All text in one read: TPOT is zero by definition, and no infinite rate follows."""
+    found = request_metrics(make_sample(chunk_ns=(START + 50 * MS,) * 10))
+    assert found["tpot_ms"] == 0.0
+    assert found["gen_tps"] is None
+
+
+def test_clock_step_takes_all_times_out(make_sample: Make) -> None:
+    """When realtime moved, only counts remain."""
+    found = request_metrics(make_sample(clock_step=True, connect_ns=MS))
+    assert {name for name, value in found.items() if value is not None} == {"output_tokens", "prompt_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("surplus", "late"),
+    [
+        (0.0, False),
+        (0.2, False),  # 0.2 × 5 ms = 1 ms: not over 1 ms
+        (0.25, True),  # 1.25 ms, and over 1 % of 50 ms
+        (3.0, True),
+    ],
+)
+def test_late_read_by_doubt(make_sample: Make, surplus: float, late: bool) -> None:
+    """The doubt is surplus × TPOT and counts over 1 ms."""
+    sample = make_sample(first_read_surplus=surplus)
+    assert is_late_read(sample) is late
+    found = request_metrics(sample)
+    for name in ("ttft_ms", "ttfat_ms", "prompt_tps"):
+        assert (found[name] is None) is late
+    assert found["tpot_ms"] == 5.0
+    assert found["e2e_ms"] == 95.0
+
+
+def test_late_read_is_relative_too(make_sample: Make) -> None:
+    """A doubt of 1.25 ms on a TTFT of 200 ms is under 1 %: no late read."""
+    chunks = tuple(START + (200 + 5 * i) * MS for i in range(10))
+    assert not is_late_read(make_sample(chunk_ns=chunks, first_read_surplus=0.25))
+
+
+def test_without_tpot_no_late_read(make_sample: Make) -> None:
+    """Where the time per token is unknown there is no doubt to compute."""
+    assert not is_late_read(make_sample(first_read_surplus=5.0, output_tokens=None))
+    assert not is_late_read(make_sample(stream=False, first_read_surplus=5.0))
+
+
+def test_gaps_are_between_arrivals(make_sample: Make) -> None:
+    """Chunks that shared a read share an arrival: no gap of zero between them, and none below."""
+    sample = make_sample(chunk_ns=tuple(START + at * MS for at in (50, 50, 50, 90, 90, 130)))
+    assert arrival_gaps_ns(sample) == [40 * MS, 40 * MS]
+    assert arrival_gaps_ns(make_sample(chunk_ns=(START,))) == []
+    assert arrival_gaps_ns(replace(sample, stream=False)) == []
+    assert arrival_gaps_ns(make_sample(chunk_ns=(START, START - 1, START + 4))) == [5]
+
+
+def test_server_figure_stands_beside(make_sample: Make) -> None:
+    """The server's own prompt speed is kept apart from ours."""
+    found = request_metrics(make_sample(server_timings={"prompt_n": 100.0, "prompt_ms": 50.0}))
+    assert found["server_prompt_tps"] == 2000.0
+    assert request_metrics(make_sample(server_timings={"prompt_n": 1.0, "prompt_ms": 0.0}))["server_prompt_tps"] is None
+
+
+def test_never_sent(make_sample: Make) -> None:
+    """A request that was never sent has no time at all."""
+    found = request_metrics(make_sample(sent_ns=None, prompt_tokens=None))
+    assert all(value is None for value in found.values())
+
+
+def test_a_burst_after_an_empty_socket_is_no_late_read(make_sample: Make) -> None:
+    """The doubt is never more than the time since the socket was last seen empty: servers send bursts, too."""
+    assert is_late_read(make_sample(first_read_surplus=5.0))
+    assert is_late_read(make_sample(first_read_surplus=5.0, first_read_window_ns=50_000_000))
+    assert not is_late_read(make_sample(first_read_surplus=5.0, first_read_window_ns=60_000))

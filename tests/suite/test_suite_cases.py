@@ -1,0 +1,160 @@
+"""Suites multiplied into cases, and the command line's wishes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_flperf.suite.cases import Overrides, expand
+from pytest_flperf.suite.errors import SuiteError
+from pytest_flperf.suite.limits import check_setting
+from pytest_flperf.suite.model import Message, Scalar, Scenario, Settings, Suite, Timeouts
+from pytest_flperf.suite.settings import MATRIX_KEYS
+
+
+def make_suite(*names: str, matrix: tuple[tuple[str, tuple[Scalar, ...]], ...] = (), **keys: Any) -> Suite:
+    """Return a suite with one scenario of each name."""
+    scenarios = tuple(Scenario(name, "", (Message("user", "Hi"),), Settings(), **keys) for name in names)
+    return Suite("s", "flperf:s", Path("s.yaml"), "", "", scenarios, ("own",), matrix)
+
+
+def test_models_are_contiguous_and_ids_in_order() -> None:
+    """The model is outermost, then the scenario, then the matrix with its last key fastest."""
+    suite = make_suite("a", "b", matrix=(("concurrency", (1, 4)), ("temperature", (0.0, 0.5))))
+    cases = expand(suite, ["m2", "m1", "m2"])
+    assert [case.nodeid for case in cases][:5] == [
+        "flperf:s::a[m2-concurrency=1-temperature=0.0]",
+        "flperf:s::a[m2-concurrency=1-temperature=0.5]",
+        "flperf:s::a[m2-concurrency=4-temperature=0.0]",
+        "flperf:s::a[m2-concurrency=4-temperature=0.5]",
+        "flperf:s::b[m2-concurrency=1-temperature=0.0]",
+    ]
+    assert [model for model, _ in itertools.groupby(case.model for case in cases)] == ["m2", "m1"]
+    assert len(cases) == 16
+    assert cases[2].scenario.settings == Settings(concurrency=4, temperature=0.0)
+    assert cases[2].parameters == (("concurrency", 4), ("temperature", 0.0))
+
+
+def test_suites_own_models_where_none_are_given() -> None:
+    """Without models of the run's the suite's are taken; with neither there is no case."""
+    assert [case.model for case in expand(make_suite("a"), [])] == ["own"]
+    assert expand(replace(make_suite("a"), models=()), ()) == ()
+
+
+def test_every_matrix_key_reaches_its_setting() -> None:
+    """Each key that may stand in a matrix changes the settings of its cases."""
+    values: dict[str, Scalar] = dict.fromkeys(MATRIX_KEYS, 3) | {
+        "stop": "END",
+        "stream": False,
+        "prompt_cache": "reuse",
+        "temperature": None,
+    }
+    suite = make_suite("a", matrix=tuple((key, (value,)) for key, value in values.items()))
+    (case,) = expand(suite, ["m"])
+    assert case.scenario.settings == Settings(
+        iterations=3,
+        warmup=3,
+        concurrency=3,
+        timeouts=Timeouts(connect_s=3, headers_s=3, first_token_s=3, stall_s=3, total_s=3),
+        max_tokens=3,
+        temperature=None,
+        top_p=3,
+        seed=3,
+        stop=("END",),
+        stream=False,
+        prompt_cache="reuse",
+    )
+    assert case.parameters_id.endswith("-temperature=null-top_p=3-seed=3-stop=END-stream=false-prompt_cache=reuse")
+
+
+def test_command_line_wins_and_its_keys_leave_the_matrix() -> None:
+    """What the command line sets holds for every case; a matrix over it would make the same case twice."""
+    suite = make_suite("a", matrix=(("concurrency", (1, 4)), ("stream", (True, False))), budgets=("b1", "b2"))
+    cases = expand(
+        suite, ["m"], Overrides(iterations=9, concurrency=2, timeout_s=3.5, temperature=1, budgets=("b2", "b3"))
+    )
+    assert [case.parameters for case in cases] == [(("stream", True),), (("stream", False),)]
+    settings = cases[0].scenario.settings
+    assert (settings.iterations, settings.concurrency, settings.timeouts.total_s) == (9, 2, 3.5)
+    assert cases[0].scenario.budgets == ("b1", "b2", "b3")
+    assert cases[0].scenario.given == {"iterations", "concurrency", "timeout_s", "temperature", "stream"}
+
+
+def test_no_early_deadline_for_what_does_not_stream() -> None:
+    """Without streaming the head comes after the answer is made: only a suite's own deadline holds for it."""
+    suite = make_suite("a")
+    assert expand(suite, ["m"])[0].scenario.settings.timeouts.headers_s == 60
+    assert expand(suite, ["m"], Overrides(stream=False))[0].scenario.settings.timeouts.headers_s is None
+    suite = make_suite("a", given=frozenset({"headers_timeout_s"}))
+    assert expand(suite, ["m"], Overrides(stream=False))[0].scenario.settings.timeouts.headers_s == 60
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ({"iterations": 0}, "--flperf-iterations: found 0, expected a whole number from 1 to 1,000,000"),
+        ({"warmup": -1}, "--flperf-warmup: found -1, expected"),
+        ({"concurrency": 1001}, "--flperf-concurrency: found 1001, expected a whole number from 1 to 1,000"),
+        ({"timeout_s": float("nan")}, "--flperf-timeout: found nan, expected a number from 0.001 to 86,400"),
+        ({"max_tokens": True}, "--flperf-max-tokens: found true, expected"),
+        ({"temperature": 3.0}, "--flperf-temperature: found 3.0, expected a number from 0 to 2"),
+        ({"stream": 1}, "--flperf-no-stream: found 1, expected true or false"),
+    ],
+)
+def test_absurd_wishes_are_refused_by_option(wish: dict[str, Any], expected: str) -> None:
+    """A value that no suite could have is refused with the name of its option."""
+    with pytest.raises(SuiteError) as caught:
+        Overrides(**wish)
+    assert expected in str(caught.value)
+
+
+def test_settings_of_python_callers_are_checked() -> None:
+    """One setting at a time can be checked, with the words of suite files."""
+    check_setting("warmup", None, "here")
+    check_setting("prompt_cache", "reuse", "here")
+    check_setting("extra", {}, "here")
+    with pytest.raises(SuiteError, match=r"here: found nothing \(null\), expected a whole number"):
+        check_setting("iterations", None, "here")
+    with pytest.raises(SuiteError, match="here: found 5, expected 'avoid' or 'reuse'"):
+        check_setting("prompt_cache", 5, "here")
+
+
+any_text = st.text(st.characters(codec=None, exclude_categories=()), min_size=1)
+matrices = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.lists(st.integers(-(2**63), 2**63 - 1) | st.none(), min_size=1, max_size=3, unique=True),
+        "temperature": st.lists(st.floats(0, 2), min_size=1, max_size=3, unique=True),
+        "stop": st.lists(any_text | st.sampled_from(["x", "x-seed=1", "null"]), min_size=1, max_size=3, unique=True),
+        "stream": st.just([True, False]),
+    },
+)
+
+
+@given(
+    names=st.lists(any_text, min_size=1, max_size=4, unique=True),
+    models=st.lists(any_text | st.sampled_from(["m", "m-seed=1", "m-stop=x"]), min_size=1, max_size=3, unique=True),
+    matrix=matrices,
+)
+def test_any_suite_has_fit_and_different_ids(names: list[str], models: list[str], matrix: dict[str, Any]) -> None:
+    """Whatever the names: as many cases as the product, all ids different, printable, ASCII in the brackets."""
+    suite = make_suite(*names, matrix=tuple((key, tuple(values)) for key, values in matrix.items()))
+    cases = expand(suite, models)
+    points = 1
+    for values in matrix.values():
+        points *= len(values)
+    assert len(cases) == len(names) * len(models) * points
+    assert len({case.nodeid.casefold() for case in cases}) == len(cases)
+    for case in cases:
+        assert case.parameters_id.isascii()
+        assert case.nodeid.isprintable()
+        assert case.nodeid.count("::") == case.nodeid.count("[") == case.nodeid.count("]") == 1
+        assert not any(character.isspace() for character in case.nodeid)
+    backwards = expand(replace(suite, scenarios=suite.scenarios[::-1]), models[::-1])
+    assert {case.nodeid for case in backwards} == {case.nodeid for case in cases}

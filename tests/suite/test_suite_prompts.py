@@ -1,0 +1,81 @@
+"""Requests as JSON, and prompts that no cache knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_flperf.suite.cases import expand
+from pytest_flperf.suite.model import Case, Message, Scenario, Settings, Suite
+from pytest_flperf.suite.prompts import extra_body, request_body, unique_key
+
+
+def make_case(*messages: Message, **settings: Any) -> Case:
+    """Return a case that says *messages*."""
+    scenario = Scenario("a", "", messages or (Message("user", "Hi"),), Settings(**settings))
+    return expand(Suite("s", "flperf:s", Path("s.yaml"), "", "", (scenario,), ("m",)), ["m"])[0]
+
+
+def test_body_of_a_streamed_request() -> None:
+    """Usage is asked for with a stream; what is not set is not sent."""
+    case = make_case(max_tokens=9, temperature=0.0, extra={"top_k": 1})
+    assert request_body(case, "m:1", None) == {
+        "model": "m:1",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 9,
+        "temperature": 0.0,
+    }
+    assert extra_body(case) == {"top_k": 1}
+    assert extra_body(make_case()) == {}
+
+
+def test_body_with_everything() -> None:
+    """Every setting of the request goes by its name, and no stream options without a stream."""
+    case = make_case(stream=False, max_tokens=None, temperature=None, top_p=0.5, seed=7, stop=("a", "b"))
+    assert request_body(case, "m", None) == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": False,
+        "top_p": 0.5,
+        "seed": 7,
+        "stop": ["a", "b"],
+    }
+
+
+def test_unique_prefix_begins_the_conversation() -> None:
+    """The prefix stands before the first message, since caches match from the start; reuse keeps the prompt."""
+    messages = (Message("system", "Be brief."), Message("user", "Hi"))
+    contents = [item["content"] for item in request_body(make_case(*messages), "m", "123456789")["messages"]]
+    assert contents == ["[123456789] Be brief.", "Hi"]
+    reused = request_body(make_case(*messages, prompt_cache="reuse"), "m", "123456789")["messages"]
+    assert [item["content"] for item in reused] == ["Be brief.", "Hi"]
+
+
+def test_keys_of_a_case_are_all_different() -> None:
+    """Ten thousand requests have ten thousand keys of nine digits, other in the next run and case."""
+    keys = {unique_key("run", "case", index) for index in range(10_000)}
+    assert len(keys) == 10_000
+    assert all(len(key) == 9 and key.isdecimal() for key in keys)
+    assert unique_key("run", "case", 5) == unique_key("run", "case", 5)
+    assert len({unique_key("run", "case", 5), unique_key("run", "other", 5), unique_key("again", "case", 5)}) == 3
+
+
+def test_neighbours_differ_in_their_first_digits() -> None:
+    """A tokenizer that cuts in threes sees another first token in the next request."""
+    keys = [unique_key("run", "case", index) for index in range(100)]
+    assert len({key[:3] for key in keys}) > 90
+
+
+@given(st.text(st.characters(codec="utf-8")), st.integers(0, 10**6))
+def test_any_prompt_becomes_json(text: str, index: int) -> None:
+    """Any text that UTF-8 can hold can be sent, and the case itself stays as it was."""
+    case = make_case(Message("user", text))
+    body = request_body(case, "m", unique_key(text, "case", index))
+    assert json.loads(json.dumps(body, ensure_ascii=False).encode())["messages"][0]["content"].endswith(text)
+    assert case.scenario.messages[0].content == text
