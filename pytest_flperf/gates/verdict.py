@@ -53,10 +53,20 @@ def _headline(case: CaseResult) -> str:
         return f"{what}: not one request was measured"
     if not case.requests.ok:
         return f"{what}: none of {_count(case.requests.total, 'measured request')} ended ok"
-    missed = sum(not verdict.met for verdict in case.budgets)
     if not case.budgets:
         return f"{what}: no budget was judged"
-    return f"{what}: {missed} of {_count(len(case.budgets), 'budget')} missed"
+    missed = [verdict for verdict in case.budgets if not verdict.met]
+    if not missed:
+        return what
+    more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
+    return f"{what}: missed {_missed(missed[0])}{more}"
+
+
+def _missed(verdict: BudgetVerdict) -> str:
+    """A missed budget in few words: this line is all that pytest's short summary shows."""
+    unit = METRICS[verdict.metric].unit if verdict.metric in METRICS else ""
+    value = "nothing measured" if verdict.value is None else amount(verdict.value, unit)
+    return f"{printable(verdict.expression, 60)} ({value})"
 
 
 def _budget_lines(case: CaseResult) -> list[str]:

@@ -78,7 +78,6 @@ def case_of(item: pytest.Item) -> Case | None:
 
 def _case_function(name: str, module: str) -> Callable[[Callable[[], None]], None]:
     def measure(flperf_case: Callable[[], None]) -> None:
-        __tracebackhide__ = True
         flperf_case()
 
     measure.__name__ = measure.__qualname__ = name
@@ -94,7 +93,6 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
     prepared = _prepare(run, case, request.node)
 
     def measure() -> None:
-        __tracebackhide__ = True
         result = run.measure(prepared, case.scenario.budgets)
         add_item_result(request.node, result)
         if result.outcome != "passed":
@@ -106,7 +104,6 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
 def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
     from pytest_flperf.experiment.bench import NotReadyError
 
-    __tracebackhide__ = True
     try:
         return run.ready(case, case.nodeid)
     except NotReadyError as error:

@@ -109,7 +109,6 @@ class Flperf:
             pytest.UsageError: A setting that no scenario can have.
 
         """
-        __tracebackhide__ = True
         from pytest_flperf.experiment.bench import NotReadyError
 
         number = next(self._numbers)

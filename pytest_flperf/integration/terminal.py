@@ -17,6 +17,7 @@ __all__ = ["print_summary", "table_lines"]
 _WIDEST_NAME: Final = 40
 _NARROWEST_NAME: Final = 12
 _MARK: Final = "*"
+_HEAD_LINES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,11 @@ class _Column:
 
 
 def _number(value: float) -> str:
-    if value == 0:
-        return "0"
-    if abs(value) >= 1000:
+    """Three significant digits, in a form that lines up: ``2.19``, ``71.3``, ``494``, ``12843``."""
+    size = abs(value)
+    if value == 0 or size >= 99.95:
         return f"{value:.0f}"
-    return f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
 
 
 def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
@@ -61,19 +62,19 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     columns = [
         _Column("model", lambda case: case.model, name=True),
         _Column("scenario", _scenario, name=True),
-        _Column("n", lambda case: str(case.requests.ok), goes=3),
-        _Column("TTFT ms\np50", _statistic("ttft_ms", "p50")),
-        _Column("TTFT ms\np95", _statistic("ttft_ms", "p95"), goes=6),
-        _Column("TPOT ms\np50", _statistic("tpot_ms", "p50"), goes=5),
-        _Column("tokens/s\np50", _statistic("tps", "p50"), goes=4),
-        _Column("e2e ms\np50", _statistic("e2e_ms", "p50")),
-        _Column("e2e ms\np95", _statistic("e2e_ms", "p95"), goes=7),
+        _Column("n", lambda case: str(case.requests.ok), goes=2),
+        _Column("TTFT\np50 ms", _statistic("ttft_ms", "p50")),
+        _Column("\np95 ms", _statistic("ttft_ms", "p95"), goes=5),
+        _Column("TPOT\np50 ms", _statistic("tpot_ms", "p50"), goes=4),
+        _Column("tok/s\np50", _statistic("tps", "p50"), goes=3),
+        _Column("e2e\np50 ms", _statistic("e2e_ms", "p50")),
+        _Column("\np95 ms", _statistic("e2e_ms", "p95"), goes=6),
         _Column("errors", _errors),
     ]
     if any(case.requests.late_reads for case in cases):
-        columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=2))
+        columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
     if len({case.suite for case in cases}) > 1:
-        columns.insert(0, _Column("suite", lambda case: case.suite, goes=8, name=True))
+        columns.insert(0, _Column("suite", lambda case: case.suite, goes=7, name=True))
     return tuple(columns)
 
 
@@ -92,7 +93,7 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
             return lines
         droppable = [column for column in columns if column.goes]
         if longest > _NARROWEST_NAME * 2:
-            longest -= 4
+            longest -= 2
         elif droppable:
             columns.remove(max(droppable, key=lambda column: column.goes))
         elif longest > _NARROWEST_NAME:
@@ -104,17 +105,19 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
 def _render(cases: Sequence[CaseResult], columns: Sequence[_Column], longest: int) -> list[str]:
     from tabulate import tabulate
 
+    # As rows, because tabulate makes every column two wider than its heading.
+    heads = [("\n" + column.heading).rsplit("\n", 2)[-2:] for column in columns]
     rows = [
         [_name(column.cell(case), longest) if column.name else column.cell(case) for column in columns]
         for case in cases
     ]
-    return tabulate(
-        rows,
-        headers=[column.heading for column in columns],
-        tablefmt="simple",
+    lines = tabulate(
+        [[head[0] for head in heads], [head[1] for head in heads], *rows],
+        tablefmt="plain",
         colalign=["left" if column.name else "right" for column in columns],
         disable_numparse=True,
     ).splitlines()
+    return [*lines[:_HEAD_LINES], "-" * max(map(len, lines)), *lines[_HEAD_LINES:]]
 
 
 def _name(text: str, longest: int) -> str:
@@ -158,11 +161,9 @@ def _colour(case: CaseResult) -> dict[str, bool]:
 def _print_explanations(reporter: pytest.TerminalReporter, cases: Sequence[CaseResult], clock: ClockQuality) -> None:
     shown = {"ttft_ms", "tpot_ms", "tps", "e2e_ms"}
     if any(case.metrics[name].unsure for case in cases for name in shown & case.metrics.keys()):
-        reporter.write_line(
-            f"{_MARK} from fewer requests than this percentile needs (p50: 11, p95: 130); -vv: intervals"
-        )
+        reporter.write_line(f"{_MARK} too few requests for this percentile (p50: 11, p95: 130); -vv: intervals")
     if any(case.requests.late_reads for case in cases):
-        reporter.write_line("late reads: requests whose TTFT is only an upper bound and stays out of the statistics")
+        reporter.write_line("late reads: their TTFT is only an upper bound and stays out of the statistics")
     if clock.source is not None:
         lag = clock.lag_ms
         words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"

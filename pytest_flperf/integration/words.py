@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOISE", "model_words", "suites_line"]
 
-NOISE = "embedded: random weights, their answers are noise by design"
+NOISE = "embedded; answers are noise by design"
 _SHOWN_MODELS = 6
 
 
@@ -19,7 +19,7 @@ def suites_line(loaded: tuple[LoadedSuite, ...], models: tuple[str, ...]) -> str
     """The header line: suites, cases, models."""
     suites = ", ".join(printable(each.suite.ref, 60) for each in loaded)
     cases = sum(len(each.cases) for each in loaded)
-    return f"flperf: {suites} ({cases} cases) on {model_words(models)}"
+    return f"flperf: {suites}, {cases} cases on {model_words(models)}"
 
 
 def model_words(models: tuple[str, ...]) -> str:

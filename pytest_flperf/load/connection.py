@@ -180,7 +180,7 @@ class Connection:
             except OSError as error:
                 return self._answer_before(job, f"while sending: {_words(error)}")
             job.out = job.out[count:]
-        if False:
+        if _QUICK_ACK is not None:
             self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         return None
 

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import Any, Final
 
+from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
 from pytest_flperf.load.channel import FrameReader, FrameWriter
 from pytest_flperf.load.connection import Connection, Ended, Job
 from pytest_flperf.load.plan import Deadlines, Target
@@ -20,6 +21,12 @@ from pytest_flperf.wire.progress import last_content_arrival
 __all__ = ["Player"]
 
 _IDLE_WAIT_S: Final = 3_600.0
+# Waking for every token costs both sides more than the token.  64 streams with 200 tokens/s each: 18 µs of processor
+# time per token without rests, 13 µs with them, the server's down from 22 to 16 µs, and no stamp changes: they are the
+# kernel's.  A rest is far shorter than any stream's gaps, and nobody rests where the clock is our own or streams are few.
+_REST_S: Final = 0.0003
+_REST_STREAMS: Final = 16
+_DENSE_NS: Final = 600_000
 
 
 class Player:
@@ -55,6 +62,7 @@ class Player:
         self._reads = 0
         self._opening = 0
         self._over = True
+        self._rests = False
         self._playing = False
         self._starting = False
         self._started_ns = self._cpu_started_ns = 0
@@ -64,8 +72,9 @@ class Player:
         wait, connections, timers = self._poller.wait, self._connections, self._timers
         readable = self._poller.read_flag
         now_ns = time.monotonic_ns
+        woke = now = now_ns()
         while True:
-            patience_s = max(0.0, (timers[0][0] - now_ns()) / 1e9) if timers else _IDLE_WAIT_S
+            patience_s = max(0.0, (timers[0][0] - now) / 1e9) if timers else _IDLE_WAIT_S
             for fd, flags in wait(patience_s):
                 connection = connections.get(fd)
                 if connection is None:
@@ -78,8 +87,12 @@ class Player:
                         self._finish(connection, job, ended)
                 else:
                     self._rare_event(connection, flags)
-            if timers and timers[0][0] <= (now := now_ns()):
+            now = now_ns()
+            if timers and timers[0][0] <= now:
                 self._fire(now)
+            if self._rests and now - woke < _DENSE_NS:
+                time.sleep(_REST_S)
+            woke = now
 
     def _rare_event(self, connection: Connection, flags: int) -> None:
         if connection.connecting:
@@ -119,6 +132,7 @@ class Player:
         self._targets = specs
         self._deadlines = Deadlines(*deadlines)
         self._left = total
+        self._rests = KERNEL_STAMPS_POSSIBLE and concurrency >= _REST_STREAMS and not any(s.tls_name for s in specs)
         self._free_slots = list(range(concurrency - 1, -1, -1))
         if self._tls is None and any(spec.tls_name for spec in specs):
             self._tls = ssl.create_default_context()

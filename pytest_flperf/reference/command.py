@@ -211,10 +211,10 @@ def _failed(message: str, code: int) -> int:
 
 def _raise_descriptor_limit() -> None:
     """As many open sockets as the system allows: the usual limit is near a thousand streams."""
-    try:
-        import resource
-    except ImportError:  # Windows has none
+    if sys.platform == "win32":
         return
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import sys
 import time
 from collections.abc import Sequence
 from typing import Final, TypeVar
@@ -68,7 +69,7 @@ class Connection:
         """What has come (empty: the client has closed), stamped in ``last``; None: nothing for now."""
         stamp_ns = None
         try:
-            if self.stamped:
+            if self.stamped and sys.platform == "linux":
                 data, ancillary, _, _ = self.sock.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
                 stamp_ns = kernel_stamp_ns(ancillary)
             else:

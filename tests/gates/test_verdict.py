@@ -47,7 +47,7 @@ def test_the_whole_text() -> None:
     judged = judge(BAD, parse_budgets(["ttft_ms.p95 <= 500", "tps.p50 >= 20", "error_rate <= 10%"], "suite"))
     assert judged.outcome == "failed"
     assert judged.message.splitlines() == [
-        "short-chat on nano: 2 of 3 budgets missed",
+        "short-chat on nano: missed ttft_ms.p95 <= 500 (612.5 ms) and 1 more",
         "  MISSED  ttft_ms.p95 <= 500  limit 500 ms       value 612.5 ms  n 19  "
         "~ unsure: p95 needs 130 requests; 95 % interval 500 ms to 700 ms  (suite)",
         "  MISSED  tps.p50 >= 20       limit 20 tokens/s  not measured    n 0  (suite)",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 QUESTION: dict[str, Any] = {"model": "reference", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+PATIENCE_S = 30.0
 
 
 def request_bytes(
@@ -94,18 +95,33 @@ def dechunk(data: bytes) -> tuple[bytes, bool]:
 
 
 def ask(
-    port: int, sent: bytes | dict[str, Any], *, patience_s: float = 10.0, host: str = "127.0.0.1", most: int = 1 << 30
+    port: int,
+    sent: bytes | dict[str, Any],
+    *,
+    silence_s: float | None = None,
+    until: bytes = b"",
+    host: str = "127.0.0.1",
+    most: int = 1 << 30,
 ) -> Answer:
-    """Send one request (a question asks for no keep-alive) and read until the end, or a silence of ``patience_s``."""
+    """Send one request (a question asks for no keep-alive) and read until the end of it all.
+
+    Or, where no end is to come, until ``until`` has come and then nothing more for ``silence_s``.
+    """
     data = sent if isinstance(sent, bytes) else request_bytes(sent, headers="Connection: close\r\n")
     raw, reset, timed_out = bytearray(), False, False
-    with socket.create_connection((host, port), timeout=patience_s) as sock:
-        try:
+    try:
+        with socket.create_connection((host, port), timeout=PATIENCE_S) as sock:
             sock.sendall(data)
-            while len(raw) < most and (piece := sock.recv(65536)):
+            while len(raw) < most:
+                sock.settimeout(silence_s if silence_s is not None and until in raw else PATIENCE_S)
+                piece = sock.recv(65536)
+                if not piece:
+                    break
                 raw += piece
-        except TimeoutError:
-            timed_out = True
-        except ConnectionError:
-            reset = True
+    except TimeoutError:
+        timed_out = True
+    except ConnectionRefusedError:
+        raise
+    except ConnectionError:
+        reset = True
     return Answer(bytes(raw), reset, timed_out)

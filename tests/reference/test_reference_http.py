@@ -227,7 +227,7 @@ def test_a_large_body(serve: Serve) -> None:
     """Megabytes are taken in."""
     server = serve()
     question = QUESTION | {"messages": [{"role": "user", "content": "y" * (8 << 20)}], "stream": False}
-    answer = ask(server.port, question, patience_s=30)
+    answer = ask(server.port, question)
     assert json.loads(answer.body)["usage"]["prompt_tokens"] == 2 << 20
     assert server.log[0].prompt_head == "y" * 64
 

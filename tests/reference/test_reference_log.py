@@ -130,11 +130,11 @@ def test_the_log_over_http(serve: Serve) -> None:
     assert [LogEntry.from_json(entry | {"new": 1}) for entry in log["entries"]] == list(server.log)
     assert log["server"]["now_ns"] > log["entries"][0]["ended_ns"]
     assert ask(server.port, b"DELETE /flperf/log HTTP/1.1\r\nConnection: close\r\n\r\n").status == 200
-    assert server.log == ()
+    assert not server.log
     ask(server.port, QUESTION)
     assert [entry.number for entry in server.log] == [2]
     server.clear_log()
-    assert server.log == ()
+    assert not server.log
 
 
 def test_the_log_as_a_file(serve: Serve, tmp_path: Path) -> None:
