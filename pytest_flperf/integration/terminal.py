@@ -89,7 +89,7 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
     longest = _WIDEST_NAME
     while True:
         lines = _render(cases, columns, longest)
-        if max(map(len, lines)) <= width:
+        if max(map(_width, lines)) <= width:
             return lines
         droppable = [column for column in columns if column.goes]
         if longest > _NARROWEST_NAME * 2:
@@ -99,7 +99,7 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
         elif longest > _NARROWEST_NAME:
             longest -= 2
         else:
-            return [line[:width] for line in lines]
+            return [_cut(line, width) for line in lines]
 
 
 def _render(cases: Sequence[CaseResult], columns: Sequence[_Column], longest: int) -> list[str]:
@@ -117,12 +117,26 @@ def _render(cases: Sequence[CaseResult], columns: Sequence[_Column], longest: in
         colalign=["left" if column.name else "right" for column in columns],
         disable_numparse=True,
     ).splitlines()
-    return [*lines[:_HEAD_LINES], "-" * max(map(len, lines)), *lines[_HEAD_LINES:]]
+    return [*lines[:_HEAD_LINES], "-" * max(map(_width, lines)), *lines[_HEAD_LINES:]]
 
 
 def _name(text: str, longest: int) -> str:
-    text = printable(text, 4 * longest)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return _cut(printable(text, 4 * longest), longest)
+
+
+def _width(text: str) -> int:
+    """Cells of a terminal that a printable text takes: two for most of East Asia's characters, none for accents."""
+    from wcwidth import wcswidth
+
+    return int(wcswidth(text))
+
+
+def _cut(text: str, longest: int) -> str:
+    if _width(text) <= longest:
+        return text
+    while _width(text) > longest - 1:
+        text = text[:-1]
+    return text + "…"
 
 
 def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | None, problems: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["Endpoint", "EndpointError", "resolve"]
 
+_NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_.])?")  # another script's names: as xn--…
 _FORM: Final = "expected a form like http://127.0.0.1:8080/v1"
 
 
@@ -45,12 +47,16 @@ class Endpoint:
             raise EndpointError(f"{shown} begins with neither http:// nor https://; {_FORM}")
         if not parts.hostname:
             raise EndpointError(f"{shown} names no host; {_FORM}")
+        if not _is_host(parts.hostname):
+            raise EndpointError(
+                f"{shown} names a host that is neither an address nor a name of letters, digits, dots and dashes; {_FORM}"
+            )
         if port == 0:
             raise EndpointError(f"{shown} names port 0, on which nothing can listen; {_FORM}")
         if "?" in url or "#" in url:
             raise EndpointError(f"{shown} has a query or fragment, which a base URL can't have; {_FORM}")
         tls = parts.scheme == "https"
-        return cls(url.rstrip("/"), parts.hostname, port or (443 if tls else 80), tls)
+        return cls(url.rstrip("/"), parts.hostname.replace("%25", "%"), port or (443 if tls else 80), tls)
 
     @property
     def loopback(self) -> bool:
@@ -61,6 +67,15 @@ class Endpoint:
             return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
         except ValueError:
             return False
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        # What ends in a number is meant as an address.
+        return _NAME.fullmatch(host) is not None and not host.rpartition(".")[2].isdigit()
+    return True
 
 
 def resolve(endpoint: Endpoint) -> tuple[tuple[int, Any], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["Event", "Events", "parse_events"]
 
@@ -14,9 +14,11 @@ _KNOWN_FIELDS: Final = frozenset({b"event", b"id", b"retry"})
 _STRAY_LIMIT: Final = 2_048
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """The data of one event."""
+class Event(NamedTuple):
+    """The data of one event.
+
+    A tuple, because there is one for every chunk and a frozen dataclass costs three times as much.
+    """
 
     data: bytes
     end: int
@@ -40,14 +42,11 @@ def parse_events(payload: bytes) -> Events:
     stray: list[bytes] = []
     data: list[bytes] = []
     data_end = 0
-    start = len(_BOM) if payload.startswith(_BOM) else 0
-    for match in _LINE_END.finditer(payload, start):
-        end = match.start()
-        line = payload[start:end]
-        start = match.end()
+    lines, rest = _lines(payload, len(_BOM) if payload.startswith(_BOM) else 0)
+    for line, end in lines:
         if not line:
             if data:
-                events.append(Event(b"\n".join(data), data_end))
+                events.append(Event(data[0] if len(data) == 1 else b"\n".join(data), data_end))
                 data = []
         elif line.startswith(b"data:"):
             data.append(line[6:] if line[5:6] == b" " else line[5:])
@@ -57,7 +56,6 @@ def parse_events(payload: bytes) -> Events:
             data_end = end
         else:
             _note_stray(line, stray)
-    rest = payload[start:]
     if rest.startswith(b"data:"):
         data.append(rest[6:] if rest[5:6] == b" " else rest[5:])
         data_end = max(len(payload) - 1, 0)
@@ -65,6 +63,23 @@ def parse_events(payload: bytes) -> Events:
         _note_stray(rest, stray)
     unfinished = Event(b"\n".join(data), data_end) if data else None
     return Events(tuple(events), unfinished, b"\n".join(stray)[:_STRAY_LIMIT])
+
+
+def _lines(payload: bytes, start: int) -> tuple[list[tuple[bytes, int]], bytes]:
+    """Every line with the offset of its end, and what comes after the last end."""
+    found: list[tuple[bytes, int]] = []
+    if b"\r" in payload:
+        for match in _LINE_END.finditer(payload, start):
+            found.append((payload[start : match.start()], match.start()))
+            start = match.end()
+        return found, payload[start:]
+    # As nearly all servers write; the expression costs 2 µs a line more.
+    *lines, rest = payload[start:].split(b"\n")
+    for line in lines:
+        end = start + len(line)
+        found.append((line, end))
+        start = end + 1
+    return found, rest
 
 
 def _note_stray(line: bytes, stray: list[bytes]) -> None:

@@ -48,7 +48,10 @@ def until_close(*events: bytes) -> list[bytes]:
 def sized(*events: bytes, status: int = 200, kind: str = "text/event-stream") -> list[bytes]:
     """The sends of a server that says the length of the body at first."""
     length = sum(map(len, events))
-    return [b"HTTP/1.1 %d X\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (status, kind.encode(), length), *events]
+    return [
+        b"HTTP/1.1 %d X\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (status, kind.encode(), length),
+        *events,
+    ]
 
 
 def exchange(

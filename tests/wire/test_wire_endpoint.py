@@ -1,0 +1,110 @@
+"""Base URLs taken apart, and refused with what is wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
+from pytest_flperf.wire.requests import RequestFactory
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "tls", "loopback"),
+    [
+        ("http://127.0.0.1:8080/v1", "127.0.0.1", 8080, False, True),
+        ("  http://localhost/v1/ ", "localhost", 80, False, True),
+        ("HTTPS://api.example.com/v1", "api.example.com", 443, True, False),
+        ("http://[::1]:1234", "::1", 1234, False, True),
+        ("http://[fe80::1%25lo]:1234", "fe80::1%lo", 1234, False, False),
+        ("http://my.localhost:1/v1", "my.localhost", 1, False, True),
+        ("https://10.0.0.1:65535/a/b", "10.0.0.1", 65535, True, False),
+    ],
+)
+def test_a_base_url_is_taken_apart(url: str, host: str, port: int, *, tls: bool, loopback: bool) -> None:
+    """Host, port, scheme and whether it is this machine."""
+    endpoint = Endpoint.parse(url)
+    assert (endpoint.host, endpoint.port, endpoint.tls, endpoint.loopback) == (host, port, tls, loopback)
+    assert endpoint.base_url == url.strip().rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "neither http:// nor https://"),
+        ("localhost:8080", "neither"),
+        ("ftp://host/v1", "neither"),
+        ("http://", "no host"),
+        ("http:///v1", "no host"),
+        ("http://host:port/v1", "is no URL"),
+        ("http://host:99999/v1", "is no URL"),
+        ("http://host:0/v1", "port 0"),
+        ("http://[::1/v1", "is no URL"),
+        ("http://a b/v1", "no URL can hold"),
+        ("http://a\nb/v1", "no URL can hold"),
+        ("http://a\x00b/v1", "no URL can hold"),
+        ("http://<host>/v1", "no URL can hold"),
+        ("http://host/v1?x=1", "query"),
+        ("http://host/v1?", "query"),
+        ("http://host/v1#x", "query"),
+        ("http://" + "a" * 1_000_000, "names a host"),
+        ("http://exämple/v1", "names a host"),
+        ("http://256.1.1.1/v1", "names a host"),
+        ("http://[::g]/v1", ""),
+        ("http://[v1.x]/v1", "names a host"),
+        ("http://-dash/v1", "names a host"),
+    ],
+)
+def test_what_is_no_base_url_is_refused_in_words(url: str, words: str) -> None:
+    """The message says what was found and what is expected, and is short."""
+    with pytest.raises(EndpointError) as caught:
+        resolve(Endpoint.parse(url))
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 450
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:hunter2@host/v1", "http://hunter2@host", "ftp://u:hunter2@host", "http://u:hunter2@h:port/v1",
+     "http://u:hunter2@/v1", "http://host/v1?api_key=hunter2", "http://host:port/v1?key=hunter2"],
+)  # fmt: skip
+def test_a_secret_in_a_url_is_never_shown(url: str) -> None:
+    """Passwords and keys in URLs are refused, whatever else is wrong, and no message repeats them."""
+    with pytest.raises(EndpointError) as caught:
+        Endpoint.parse(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@given(st.text(max_size=30).map("http://{}".format) | st.text(alphabet="htps:/[]@%.-_~:1a\\?#é世", max_size=30))
+def test_any_text_is_an_endpoint_or_an_endpoint_error(url: str) -> None:
+    """No other exception comes out."""
+    with contextlib.suppress(EndpointError):
+        Endpoint.parse(url)
+
+
+@given(st.from_regex(r"http://[a-z0-9.%~!$&'()*+,;=é世\[\]:-]{1,20}(/[a-z%.;=é]{0,9}){0,2}", fullmatch=True))
+def test_what_is_accepted_can_be_asked(url: str) -> None:
+    """The openai client builds a request for every URL that parse lets through."""
+    try:
+        endpoint = Endpoint.parse(url)
+    except EndpointError:
+        return
+    assert RequestFactory(endpoint).build({"model": "m", "messages": []}).startswith(b"POST /")
+
+
+def test_resolve_gives_addresses_for_connecting() -> None:
+    """Literal addresses resolve without a name server, IPv6 ones with their four parts."""
+    assert resolve(Endpoint.parse("http://127.0.0.1:80")) == ((socket.AF_INET, ("127.0.0.1", 80)),)
+    family, address = resolve(Endpoint.parse("http://[::1]:80"))[0]
+    assert (family, address[:2]) == (socket.AF_INET6, ("::1", 80))
+
+
+def test_a_host_without_address_is_an_endpoint_error() -> None:
+    """A name that doesn't resolve, or can't, is said in words."""
+    for host in ("does-not-exist.invalid", "a" * 70, "a..b"):
+        with pytest.raises(EndpointError, match="no address for host"):
+            resolve(Endpoint.parse(f"http://{host}/v1"))
