@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
-from pytest_flperf.integration.options import FlperfOptions, add_options
+from pytest_flperf.integration.options import add_options
 
 if TYPE_CHECKING:
     from pytest_flperf.integration.fixture import Flperf
@@ -45,6 +45,7 @@ def _may_be_a_case(argument: str) -> bool:
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer the options that list something and exit."""
     if any(config.getoption(name) for name in ("flperf_list_suites", "flperf_list_models", "flperf_dry_run")):
+        from pytest_flperf.integration.asked import FlperfOptions
         from pytest_flperf.integration.listing import answer_listing
 
         return answer_listing(config, FlperfOptions.from_pytest_config(config))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import SELECTION
-from pytest_flperf.integration.options import FlperfOptions
 from pytest_flperf.integration.run import MeasuringRun, add_item_result, measuring_run
 from pytest_flperf.integration.selection import overrides_of
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS
@@ -106,14 +106,17 @@ class Flperf:
                 ``temperature``, ``timeout_s``, ``system``, ``messages``, ``stream``, ``budgets``, ``extra`` …
 
         Raises:
-            pytest.UsageError: A setting that no scenario can have.
+            pytest.fail.Exception: The model could not be made ready, a budget was missed, or a setting is none that a
+                scenario can have.
 
         """
         from pytest_flperf.experiment.bench import NotReadyError
 
         number = next(self._numbers)
         nodeid = self._item.nodeid if number == 1 else f"{self._item.nodeid} #{number}"
-        case = self._case(prompt, model or self._model, settings)
+        case, fault = self._case_or_fault(prompt, model or self._model, settings)
+        if case is None:
+            pytest.fail(fault, pytrace=False)
         try:
             result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets)
         except NotReadyError as error:
@@ -124,6 +127,13 @@ class Flperf:
         if check and result.outcome != "passed":
             pytest.fail(result.message, pytrace=False)
         return Measurement(result)
+
+    def _case_or_fault(self, prompt: str | None, model: str, settings: dict[str, Any]) -> tuple[Case | None, str]:
+        """The case, or in words what is wrong with what was asked for."""
+        try:
+            return self._case(prompt, model, settings), ""
+        except pytest.UsageError as error:
+            return None, str(error)
 
     def _case(self, prompt: str | None, model: str, settings: dict[str, Any]) -> Case:
         from pytest_flperf.suite.cases import expand

@@ -13,14 +13,17 @@ import pytest
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.selection import check_options
+from pytest_flperf.integration.tables import cut, render, width_of
 from pytest_flperf.suite.finding import list_suites
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.base import Backend, ListedModel
-    from pytest_flperf.integration.options import FlperfOptions
+    from pytest_flperf.integration.asked import FlperfOptions
     from pytest_flperf.suite.model import Case
 
 __all__ = ["answer_listing"]
+
+_SHORTEST_NAME = 20
 
 
 def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
@@ -43,7 +46,7 @@ def _print_suites(config: pytest.Config) -> int:
         (each.name, str(each.scenarios) if each.error is None else "–", _first_line(each.error or each.description))
         for each in listings
     ]
-    _table(config, ("suite", "scenarios", "description"), rows)
+    _table(config, ("suite", "scenarios", "description"), rows, names=3)
     return pytest.ExitCode.OK
 
 
@@ -75,6 +78,7 @@ def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
             )
             for each in models
         ],
+        names=7,
     )
     if options.base_url is None and not any(each.source == "catalog" for each in models):
         writer.line("Foundry Local's public catalog lists nothing: without internet only the embedded models can run")
@@ -98,7 +102,7 @@ def _state(model: ListedModel) -> str:
     if model.loaded:
         return "loaded"
     if model.source == "embedded":
-        return "in the package"
+        return "packaged"
     if model.cached is None:
         return "–"
     return "cached" if model.cached else "to download"
@@ -119,7 +123,7 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
         guessed |= not from_run
         total += seconds
         rows.append((case.nodeid, *_requests(case), _duration(seconds) + ("" if from_run else " ?")))
-    _table(config, ("case", "requests", "warm-up", "streams", "estimated"), rows)
+    _table(config, ("case", "requests", "warm-up", "streams", "time"), rows, names=1)
     writer = config.get_terminal_writer()
     requests = sum(
         case.scenario.settings.iterations + case.scenario.settings.warmup_requests for case in selection.cases
@@ -143,16 +147,18 @@ def _duration(seconds: float) -> str:
     return f"{math.ceil(seconds / 60)} min"
 
 
-def _table(config: pytest.Config, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table; the last column is cut where the terminal ends."""
-    from tabulate import tabulate
-
+def _table(config: pytest.Config, head: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> None:
+    """A table whose first ``names`` columns stand left; where it is too wide the first column gives way."""
     writer = config.get_terminal_writer()
+    left = [column < names for column in range(len(head))]
     shown = [[printable(cell, 200) for cell in row] for row in rows]
-    text = tabulate(shown, headers=head, tablefmt="simple", disable_numparse=True)
-    for index, line in enumerate(text.splitlines()):
-        cut = line if len(line) <= writer.fullwidth else line[: writer.fullwidth - 1] + "…"
-        writer.line(cut, bold=index == 0)
+    lines = render(head, shown, left)
+    excess = max(map(width_of, lines)) - writer.fullwidth
+    if excess > 0:
+        longest = max(_SHORTEST_NAME, max(width_of(row[0]) for row in shown) - excess)
+        lines = render(head, [[cut(row[0], longest), *row[1:]] for row in shown], left)
+    for index, line in enumerate(lines):
+        writer.line(cut(line, writer.fullwidth), bold=index == 0)
 
 
 def _first_line(text: str) -> str:

@@ -20,8 +20,8 @@ from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.gates.budgets import parse_budgets
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
+from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
-from pytest_flperf.integration.options import FlperfOptions
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.results.host import host_info, versions
@@ -274,7 +274,7 @@ def _status(exitstatus: int, results: Any) -> str:
         return "error"
     if "error" in outcomes:
         return "error"
-    return "failed" if "failed" in outcomes or exitstatus else "passed"
+    return "failed" if "failed" in outcomes else "passed"
 
 
 def _is_worker(config: pytest.Config) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import SELECTION
-from pytest_flperf.integration.options import FlperfOptions
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.finding import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.integration.tables import cut, render, width_of
 from pytest_flperf.results.records import CaseResult, ClockQuality, Distribution, Run
 
 __all__ = ["print_summary", "table_lines"]
@@ -17,7 +18,6 @@ __all__ = ["print_summary", "table_lines"]
 _WIDEST_NAME: Final = 40
 _NARROWEST_NAME: Final = 12
 _MARK: Final = "*"
-_HEAD_LINES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
     longest = _WIDEST_NAME
     while True:
         lines = _render(cases, columns, longest)
-        if max(map(_width, lines)) <= width:
+        if max(map(width_of, lines)) <= width:
             return lines
         droppable = [column for column in columns if column.goes]
         if longest > _NARROWEST_NAME * 2:
@@ -99,44 +99,18 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
         elif longest > _NARROWEST_NAME:
             longest -= 2
         else:
-            return [_cut(line, width) for line in lines]
+            return [cut(line, width) for line in lines]
 
 
 def _render(cases: Sequence[CaseResult], columns: Sequence[_Column], longest: int) -> list[str]:
-    from tabulate import tabulate
-
-    # As rows, because tabulate makes every column two wider than its heading.
-    heads = [("\n" + column.heading).rsplit("\n", 2)[-2:] for column in columns]
     rows = [
-        [_name(column.cell(case), longest) if column.name else column.cell(case) for column in columns]
+        [
+            cut(printable(column.cell(case), 4 * longest), longest) if column.name else column.cell(case)
+            for column in columns
+        ]
         for case in cases
     ]
-    lines = tabulate(
-        [[head[0] for head in heads], [head[1] for head in heads], *rows],
-        tablefmt="plain",
-        colalign=["left" if column.name else "right" for column in columns],
-        disable_numparse=True,
-    ).splitlines()
-    return [*lines[:_HEAD_LINES], "-" * max(map(_width, lines)), *lines[_HEAD_LINES:]]
-
-
-def _name(text: str, longest: int) -> str:
-    return _cut(printable(text, 4 * longest), longest)
-
-
-def _width(text: str) -> int:
-    """Cells of a terminal that a printable text takes: two for most of East Asia's characters, none for accents."""
-    from wcwidth import wcswidth
-
-    return int(wcswidth(text))
-
-
-def _cut(text: str, longest: int) -> str:
-    if _width(text) <= longest:
-        return text
-    while _width(text) > longest - 1:
-        text = text[:-1]
-    return text + "…"
+    return render([column.heading for column in columns], rows, [column.name for column in columns])
 
 
 def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | None, problems: Sequence[str]) -> None:

@@ -47,9 +47,9 @@ class Endpoint:
             raise EndpointError(f"{shown} begins with neither http:// nor https://; {_FORM}")
         if not parts.hostname:
             raise EndpointError(f"{shown} names no host; {_FORM}")
-        if not _is_host(parts.hostname):
+        if not _is_host(parts.hostname, bracketed="[" in parts.netloc):
             raise EndpointError(
-                f"{shown} names a host that is neither an address nor a name of letters, digits, dots and dashes; {_FORM}"
+                f"{shown} names a host that is no address and no name of letters, digits, dots and dashes; {_FORM}"
             )
         if port == 0:
             raise EndpointError(f"{shown} names port 0, on which nothing can listen; {_FORM}")
@@ -69,13 +69,12 @@ class Endpoint:
             return False
 
 
-def _is_host(host: str) -> bool:
+def _is_host(host: str, *, bracketed: bool) -> bool:
     try:
-        ipaddress.ip_address(host)
+        return (ipaddress.ip_address(host).version == 6) is bracketed
     except ValueError:
         # What ends in a number is meant as an address.
-        return _NAME.fullmatch(host) is not None and not host.rpartition(".")[2].isdigit()
-    return True
+        return not bracketed and _NAME.fullmatch(host) is not None and not host.rpartition(".")[2].isdigit()
 
 
 def resolve(endpoint: Endpoint) -> tuple[tuple[int, Any], ...]:
