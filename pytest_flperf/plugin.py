@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
+from pytest_flperf.integration.keys import BEGUN, ITEM_RESULTS, RUN, SELECTION
 from pytest_flperf.integration.options import add_options
 
 if TYPE_CHECKING:
@@ -94,6 +95,28 @@ def pytest_runtest_makereport(
         attach_results(report, results)
         del item.stash[ITEM_RESULTS]
     return report
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One worker where suites run: two on one machine would disturb each other."""
+    return 1 if SELECTION in config.stash else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Refuse to measure with two workers on one machine."""
+    if SELECTION in config.stash:
+        from pytest_flperf.integration.workers import refuse_neighbours
+
+        refuse_neighbours(specs)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Let the workers of xdist file their journals under the id of this run."""
+    begun = node.config.stash.setdefault(BEGUN, (time.time(), node.workerinput["testrunuid"][:4]))
+    node.workerinput["flperf_begun"] = begun
 
 
 class _Reporter:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.selection import check_options
-from pytest_flperf.integration.tables import cut, render, width_of
 from pytest_flperf.suite.finding import list_suites
 
 if TYPE_CHECKING:
@@ -28,16 +29,12 @@ _SHORTEST_NAME = 20
 
 def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
     """Print what was asked for; the exit status."""
-    config._do_configure()  # what pytest itself does for --fixtures and the like: plugins may refuse the options
-    try:
-        check_options(options)
-        if options.list_suites:
-            return _print_suites(config)
-        if options.list_models:
-            return _print_models(config, options)
-        return _print_plan(config, options)
-    finally:
-        config._ensure_unconfigure()
+    check_options(options)
+    if options.list_suites:
+        return _print_suites(config)
+    if options.list_models:
+        return _print_models(options)
+    return _print_plan(config, options)
 
 
 def _print_suites(config: pytest.Config) -> int:
@@ -46,25 +43,23 @@ def _print_suites(config: pytest.Config) -> int:
         (each.name, str(each.scenarios) if each.error is None else "–", _first_line(each.error or each.description))
         for each in listings
     ]
-    _table(config, ("suite", "scenarios", "description"), rows, names=3)
+    _table(("suite", "scenarios", "description"), rows, names=3)
     return pytest.ExitCode.OK
 
 
-def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
+def _print_models(options: FlperfOptions) -> int:
     from pytest_flperf.backends.base import BackendError
 
-    writer = config.get_terminal_writer()
     with tempfile.TemporaryDirectory(prefix="flperf-logs-", ignore_cleanup_errors=True) as logs:
         backend = _backend(options, Path(logs))
         try:
             models = backend.discover()
         except BackendError as error:
-            writer.line(f"ERROR: {error}", red=True)
+            _say(f"ERROR: {error}", sys.stderr)
             return pytest.ExitCode.INTERNAL_ERROR if options.base_url is None else pytest.ExitCode.TESTS_FAILED
         finally:
             backend.close()
     _table(
-        config,
         ("model", "id", "from", "size MB", "device", "context", "state"),
         [
             (
@@ -81,7 +76,7 @@ def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
         names=7,
     )
     if options.base_url is None and not any(each.source == "catalog" for each in models):
-        writer.line("Foundry Local's public catalog lists nothing: without internet only the embedded models can run")
+        _say("Foundry Local's public catalog lists nothing: without internet only the embedded models can run")
     return pytest.ExitCode.OK
 
 
@@ -112,6 +107,7 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
     selection = config.stash.get(SELECTION, None)
     if selection is None:
         raise pytest.UsageError("--flperf-dry-run needs a suite: add --flperf-suite=NAME (--flperf-list-suites)")
+    selection.load(config)
     from pytest_flperf.integration.estimate import estimated_seconds, known_seconds
 
     known = known_seconds(Path(config.invocation_params.dir) / options.report_dir)
@@ -123,14 +119,13 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
         guessed |= not from_run
         total += seconds
         rows.append((case.nodeid, *_requests(case), _duration(seconds) + ("" if from_run else " ?")))
-    _table(config, ("case", "requests", "warm-up", "streams", "time"), rows, names=1)
-    writer = config.get_terminal_writer()
+    _table(("case", "requests", "warm-up", "streams", "time"), rows, names=1)
     requests = sum(
         case.scenario.settings.iterations + case.scenario.settings.warmup_requests for case in selection.cases
     )
-    writer.line(f"{len(rows)} cases, {requests} requests, about {_duration(total)}, loads and downloads not counted")
+    _say(f"{len(rows)} cases, {requests} requests, about {_duration(total)}, loads and downloads not counted")
     if guessed:
-        writer.line("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
+        _say("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
     return pytest.ExitCode.OK
 
 
@@ -147,18 +142,21 @@ def _duration(seconds: float) -> str:
     return f"{math.ceil(seconds / 60)} min"
 
 
-def _table(config: pytest.Config, head: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> None:
-    """A table whose first ``names`` columns stand left; where it is too wide the first column gives way."""
-    writer = config.get_terminal_writer()
-    left = [column < names for column in range(len(head))]
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table; the last column is cut where the terminal ends."""
+    from tabulate import tabulate
+
+    width = shutil.get_terminal_size().columns
     shown = [[printable(cell, 200) for cell in row] for row in rows]
-    lines = render(head, shown, left)
-    excess = max(map(width_of, lines)) - writer.fullwidth
-    if excess > 0:
-        longest = max(_SHORTEST_NAME, max(width_of(row[0]) for row in shown) - excess)
-        lines = render(head, [[cut(row[0], longest), *row[1:]] for row in shown], left)
-    for index, line in enumerate(lines):
-        writer.line(cut(line, writer.fullwidth), bold=index == 0)
+    for line in tabulate(shown, headers=head, tablefmt="simple", disable_numparse=True).splitlines():
+        _say(line if len(line) <= width else line[: width - 1] + "…")
+
+
+def _say(line: str, stream: TextIO | None = None) -> None:
+    """Print without pytest's writer, which is there only after every plugin has been configured."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _first_line(text: str) -> str:

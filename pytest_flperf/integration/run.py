@@ -24,6 +24,7 @@ from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.selection import check_options, default_models
+from pytest_flperf.integration.workers import is_worker, run_begun
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.redaction import Redactor
@@ -70,7 +71,7 @@ class MeasuringRun:
         self._config = config
         self._options = FlperfOptions.from_pytest_config(config)
         check_options(self._options)
-        self._started_at = datetime.now(UTC)
+        self._started_at, self._token = run_begun(config)
         self._bench: Bench | None = None
         self._folder: RunFolder | None = None
         self._folder_tried = False
@@ -178,7 +179,7 @@ class MeasuringRun:
             result = CaseResult.from_dict(record)
             self._results[result.nodeid, result.host] = result
         self._open_folder()
-        if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
+        if time.monotonic() - self._saved_at > _SAVE_EVERY_S and not is_worker(self._config):
             self._save()
 
     def finish(self, exitstatus: int) -> None:
@@ -188,7 +189,7 @@ class MeasuringRun:
         self._finished = True
         self.close()
         self._status = _status(int(exitstatus), self._results.values())
-        if self._results and not _is_worker(self._config):
+        if self._results and not is_worker(self._config):
             self._save()
             if self._folder is not None:
                 self._folder.update_latest()
@@ -243,7 +244,7 @@ class MeasuringRun:
         selection = self._config.stash.get(SELECTION, None)
         names = [loaded.suite.name for loaded in selection.loaded.values()] if selection else ["tests"]
         try:
-            self._folder = RunFolder.create(base, self._started_at, names)
+            self._folder = RunFolder.create(base, self._started_at, names, token=self._token)
         except OSError as error:
             self._notes.append(f"nothing is written: {base} can't be used: {error.strerror or error}")
 
@@ -275,10 +276,6 @@ def _status(exitstatus: int, results: Any) -> str:
     if "error" in outcomes:
         return "error"
     return "failed" if "failed" in outcomes else "passed"
-
-
-def _is_worker(config: pytest.Config) -> bool:
-    return hasattr(config, "workerinput")
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:

@@ -118,7 +118,7 @@ def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | No
     cases = run.cases
     verbosity = reporter.config.get_verbosity()
     if verbosity >= 0:
-        reporter.section("flperf" + (" (INTERRUPTED)" if run.status == "interrupted" else ""))
+        reporter.write_sep("=", "flperf" + (" (INTERRUPTED)" if run.status == "interrupted" else ""))
         _print_table(reporter, cases)
         _print_explanations(reporter, cases, run.clock)
     if verbosity >= 1:

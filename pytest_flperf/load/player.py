@@ -23,7 +23,7 @@ __all__ = ["Player"]
 _IDLE_WAIT_S: Final = 3_600.0
 # Waking for every token costs more than the token.  64 streams of 200 tokens/s on two cores shared with the server:
 # 19 µs of processor time per token without rests and 12 µs with them, the server's 20 and 16 µs, the true TTFT p99 of
-# 256 streams 60 to 80 ms and 50 ms.  Stamps are the kernel's and don't change as long as a rest is shorter than the gaps
+# 256 streams 60 to 80 ms and 50 ms.  Stamps are the kernel's and stay true where a rest is shorter than the gaps
 # within one stream; so nobody rests where the clock is our own or where few streams may be fast ones.
 _REST_S: Final = 0.0003
 _REST_STREAMS: Final = 16

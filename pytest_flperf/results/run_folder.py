@@ -24,18 +24,19 @@ _ATTEMPTS: Final = 20
 _RESERVED: Final = frozenset({"con", "prn", "aux", "nul"})
 
 
-def new_run_id(started_at: datetime, suites: Sequence[str]) -> str:
+def new_run_id(started_at: datetime, suites: Sequence[str], token: str | None = None) -> str:
     """A sortable id that is a plain file name everywhere: ``20261121T101500Z-default-3f9a``.
 
     Args:
         started_at: An aware time; naive is taken as UTC.
         suites: Suite names; several become ``first-and-2-more``, none ``run``.
+        token: How it ends; None: at random.
 
     """
     when = started_at.replace(tzinfo=UTC) if started_at.tzinfo is None else started_at.astimezone(UTC)
     name = _slug(suites[0]) if suites else "run"
     more = f"-and-{len(suites) - 1}-more" if len(suites) > 1 else ""
-    return f"{when:%Y%m%dT%H%M%SZ}-{name}{more}-{secrets.token_hex(2)}"
+    return f"{when:%Y%m%dT%H%M%SZ}-{name}{more}-{token or secrets.token_hex(2)}"
 
 
 def _slug(name: str) -> str:
@@ -66,15 +67,27 @@ class RunFolder:
         started_at: datetime,
         suites: Sequence[str],
         *,
+        token: str | None = None,
         on_problem: Callable[[str], None] | None = None,
     ) -> Self:
         """Make ``base/<run id>/``, parents included.
+
+        Args:
+            base: Where runs lie.
+            started_at: When the run began.
+            suites: Names of its suites.
+            token: End of the run's id where several processes share the folder; whoever comes first makes it.
+            on_problem: Told in one line what can't be written.
 
         Raises:
             OSError: Where that can't be done (read-only, no folder, a file in the way, full).
 
         """
         base.mkdir(parents=True, exist_ok=True)
+        if token is not None:
+            path = base / new_run_id(started_at, suites, token)
+            path.mkdir(exist_ok=True)
+            return cls(path.absolute(), on_problem=on_problem)
         for attempt in range(_ATTEMPTS):
             path = base / new_run_id(started_at, suites)
             try:

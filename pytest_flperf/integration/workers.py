@@ -1,0 +1,36 @@
+"""The workers of pytest-xdist: never two on one machine, all in one run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pytest_flperf.integration.keys import BEGUN
+
+__all__ = ["is_worker", "refuse_neighbours", "run_begun"]
+
+
+def refuse_neighbours(specs: Sequence[Any]) -> None:
+    """Refuse workers that would disturb each other's measurements; raises UsageError."""
+    if max(Counter(spec.via for spec in specs if spec.popen).values(), default=0) > 1:
+        raise pytest.UsageError(
+            f"--flperf-suite: found {len(specs)} workers of pytest-xdist, expected one on each machine, because two "
+            "would disturb each other's measurements; use -n 1 or leave -n away"
+        )
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is a worker of xdist: it measures, its controller writes the results."""
+    return hasattr(config, "workerinput")
+
+
+def run_begun(config: pytest.Config) -> tuple[datetime, str | None]:
+    """When the run began, and the end of its id where other processes share it."""
+    begun = vars(config).get("workerinput", {}).get("flperf_begun") or config.stash.get(BEGUN, None)
+    if begun is None:
+        return datetime.now(UTC), None
+    return datetime.fromtimestamp(begun[0], UTC), begun[1]
