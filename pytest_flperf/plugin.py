@@ -14,6 +14,7 @@ from pytest_flperf.integration.options import add_options
 
 if TYPE_CHECKING:
     from pytest_flperf.integration.fixture import Flperf
+    from pytest_flperf.reference import ReferenceServer
 
 _MARKER = (
     "flperf(model=None, suite=None, scenario=None): which model the flperf fixture measures, and the scenario whose "
@@ -198,3 +199,15 @@ def flperf(request: pytest.FixtureRequest) -> Flperf:
     from pytest_flperf.integration.fixture import Flperf
 
     return Flperf.from_request(request)
+
+
+@pytest.fixture
+def flperf_reference() -> Iterator[ReferenceServer]:
+    """A server whose true times are known, to check a client or a set-up against (``flperf serve-reference``).
+
+    It runs in a process of its own; ``reconfigure`` changes its schedule and its fault, ``log`` tells the truth.
+    """
+    from pytest_flperf.reference import ReferenceServer
+
+    with ReferenceServer() as server:
+        yield server

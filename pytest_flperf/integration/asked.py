@@ -65,5 +65,8 @@ class FlperfOptions:
 def _value(config: pytest.Config, option: Option) -> Any:
     given = config.getoption(option.dest)
     if given is None and option.ini is not None:
-        given = config.getini(option.dest)
+        try:
+            given = config.getini(option.dest)
+        except (ValueError, TypeError, pytest.UsageError) as error:
+            raise pytest.UsageError(f"{config.inipath}: {option.dest}: {error}") from error
     return None if given in ("", []) else given

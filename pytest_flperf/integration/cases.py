@@ -108,5 +108,5 @@ def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
         return run.ready(case, case.nodeid)
     except NotReadyError as error:
         result = run.not_ready(case, case.nodeid, str(error))
-        add_item_result(item, result)
-        pytest.fail(result.message, pytrace=False)
+    add_item_result(item, result)  # outside of the except, so that pytest shows no chain of exceptions
+    pytest.fail(result.message, pytrace=False)

@@ -121,10 +121,8 @@ class Flperf:
             result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets)
         except NotReadyError as error:
             result = self._run.not_ready(case, nodeid, str(error))
-            add_item_result(self._item, result)
-            pytest.fail(result.message, pytrace=False)
         add_item_result(self._item, result)
-        if check and result.outcome != "passed":
+        if result.outcome == "error" or (check and result.outcome != "passed"):
             pytest.fail(result.message, pytrace=False)
         return Measurement(result)
 

@@ -15,6 +15,7 @@ import pytest
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.selection import check_options
+from pytest_flperf.integration.tables import cut, render, width_of
 from pytest_flperf.suite.finding import list_suites
 
 if TYPE_CHECKING:
@@ -142,14 +143,18 @@ def _duration(seconds: float) -> str:
     return f"{math.ceil(seconds / 60)} min"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table; the last column is cut where the terminal ends."""
-    from tabulate import tabulate
-
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> None:
+    """A table whose first ``names`` columns stand left; where it is too wide the first column gives way."""
     width = shutil.get_terminal_size().columns
+    left = [column < names for column in range(len(head))]
     shown = [[printable(cell, 200) for cell in row] for row in rows]
-    for line in tabulate(shown, headers=head, tablefmt="simple", disable_numparse=True).splitlines():
-        _say(line if len(line) <= width else line[: width - 1] + "…")
+    lines = render(head, shown, left)
+    excess = max(map(width_of, lines)) - width
+    if excess > 0 and shown:
+        longest = max(_SHORTEST_NAME, max(width_of(row[0]) for row in shown) - excess)
+        lines = render(head, [[cut(row[0], longest), *row[1:]] for row in shown], left)
+    for line in lines:
+        _say(cut(line, width))
 
 
 def _say(line: str, stream: TextIO | None = None) -> None:

@@ -60,8 +60,13 @@ def attach_results(report: pytest.TestReport, results: list[dict[str, Any]]) -> 
     for result in results:
         if report.failed and result["outcome"] == "passed":
             result["outcome"] = "failed"
-            result["message"] = printable(str(report.longreprtext).strip()[-500:], 500) or "the test failed"
+            result["message"] = printable(_failure(report), 500) or "the test failed"
     vars(report)["flperf"] = results
+
+
+def _failure(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message) if crash is not None else report.longreprtext.strip()
 
 
 class MeasuringRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import heapq
 import itertools
@@ -13,10 +14,10 @@ from typing import Any, Final
 from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
 from pytest_flperf.load.channel import FrameReader, FrameWriter
 from pytest_flperf.load.connection import Connection, Ended, Job
+from pytest_flperf.load.limits import look_at, missed_or_due
 from pytest_flperf.load.plan import Deadlines, Target
 from pytest_flperf.load.poller import new_poller
 from pytest_flperf.wire.exchange import Ending
-from pytest_flperf.wire.progress import last_content_arrival
 
 __all__ = ["Player"]
 
@@ -94,6 +95,12 @@ class Player:
             if self._rests and now - woke < _DENSE_NS:
                 time.sleep(_REST_S)
             woke = now
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in list(self._connections.values()):
+            self._forget(connection)
+        self._poller.close()
 
     def _rare_event(self, connection: Connection, flags: int) -> None:
         if connection.connecting:
@@ -175,7 +182,7 @@ class Player:
     # ---- the plan
 
     def _begin_if_ready(self) -> None:
-        if not self._playing and self._opening == 0:
+        if not self._playing and not self._over and self._opening == 0:
             self._begin()
 
     def _begin(self) -> None:
@@ -266,7 +273,8 @@ class Player:
 
     def _forget(self, connection: Connection, *, abort: bool = False) -> None:
         if self._connections.pop(connection.fd, None) is not None:
-            self._poller.forget(connection.fd)
+            with contextlib.suppress(OSError, KeyError, ValueError):  # ssl closes a socket that it fails to wrap
+                self._poller.forget(connection.fd)
         connection.close(abort=abort)
 
     # ---- requests
@@ -280,7 +288,7 @@ class Player:
             return
         if job.out:
             self._poller.change(connection.fd, write=True)
-        self._schedule(connection, job, job.started_ns, headers=True, token_ns=None)
+        self._at(look_at(self._deadlines, job, job.started_ns), connection)
 
     def _exchange_event(self, connection: Connection, job: Job, flags: int) -> None:
         if flags & self._write_flag and job.out:
@@ -345,7 +353,11 @@ class Player:
             elif connection.connecting:
                 self._connect_timed_out(connection)
             elif connection.job is not None:
-                self._check(connection, connection.job, now)
+                ended = missed_or_due(self._deadlines, connection.job, now)
+                if isinstance(ended, int):
+                    self._at(ended, connection)
+                else:
+                    self._finish(connection, connection.job, ended)
 
     def _connect_timed_out(self, connection: Connection) -> None:
         work = self._waiting.pop(connection.fd, None)
@@ -355,44 +367,3 @@ class Player:
         seconds = self._deadlines.connect_ns / 1e9
         self._connect_failed(connection, work, (Ending.CONNECT_TIMEOUT, f"no connection within {seconds:g} s"))
         self._begin_if_ready()
-
-    def _check(self, connection: Connection, job: Job, now: int) -> None:
-        """A deadline of this request has come: find out whether it is missed."""
-        limits = self._deadlines
-        elapsed = now - job.started_ns
-        headless = job.framing.head is None
-        if limits.total_ns and elapsed >= limits.total_ns:
-            missed = (Ending.TOTAL_TIMEOUT, f"not finished within {limits.total_ns / 1e9:g} s")
-        elif headless and limits.headers_ns and elapsed >= limits.headers_ns:
-            missed = (Ending.HEADERS_TIMEOUT, f"no response head within {limits.headers_ns / 1e9:g} s")
-        else:
-            token_ns = self._last_token_ns(job)
-            if token_ns is None and job.stream and limits.first_token_ns and elapsed >= limits.first_token_ns:
-                missed = (Ending.FIRST_TOKEN_TIMEOUT, f"no token within {limits.first_token_ns / 1e9:g} s")
-            elif token_ns is not None and limits.stall_ns and now - token_ns >= limits.stall_ns:
-                missed = (Ending.STALL_TIMEOUT, f"no further token within {limits.stall_ns / 1e9:g} s")
-            else:
-                self._schedule(connection, job, now, headers=headless, token_ns=token_ns)
-                return
-        self._finish(connection, job, missed)
-
-    def _schedule(self, connection: Connection, job: Job, now: int, *, headers: bool, token_ns: int | None) -> None:
-        """Look at the request again when the first of its limits can be missed; ``token_ns``: its last token so far."""
-        limits = self._deadlines
-        due = [job.started_ns + limits.total_ns] if limits.total_ns else []
-        if headers and limits.headers_ns:
-            due.append(job.started_ns + limits.headers_ns)
-        if job.stream:
-            if token_ns is None and limits.first_token_ns:
-                due.append(job.started_ns + limits.first_token_ns)
-            if limits.stall_ns:
-                # Without a token yet: one may come any moment now, and the next be due as long after it.
-                due.append((now if token_ns is None else token_ns) + limits.stall_ns)
-        self._at(min(due, default=0), connection)
-
-    @staticmethod
-    def _last_token_ns(job: Job) -> int | None:
-        """The bytes so far are decoded here and only here: role chunks and keep-alives are bytes too, and no token."""
-        if job.framing.head is None or not job.stream:
-            return None
-        return last_content_arrival(b"".join(job.parts), job.read_ns, job.sizes)

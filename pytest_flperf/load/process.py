@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> int:
     gc.collect()
     gc.freeze()
     gc.disable()
-    with contextlib.suppress(ChannelClosedError), stamping, channel:
-        Player(FrameReader(channel), FrameWriter(channel), channel.fileno()).run()
+    player = Player(FrameReader(channel), FrameWriter(channel), channel.fileno())
+    with contextlib.suppress(ChannelClosedError), stamping, channel, contextlib.closing(player):
+        player.run()
     return 0

@@ -142,3 +142,11 @@ def test_journal_tells_the_folder(tmp_path: Path) -> None:
     journal.close()
     assert not journal.append({"n": 2})
     assert folder.problems == ["j.jsonl is not complete: it is closed"]
+
+
+def test_folder_shared_by_processes(tmp_path: Path) -> None:
+    """Processes with the same token, start and suites use one folder, whoever comes first."""
+    first = RunFolder.create(tmp_path, STARTED, ["quick"], token="3f9a")
+    second = RunFolder.create(tmp_path, STARTED, ["quick"], token="3f9a")
+    assert first.path == second.path
+    assert first.id.endswith("-quick-3f9a")

@@ -1,0 +1,48 @@
+"""Folders to run pytest in, and the reference server.
+
+What runs import late is imported here once: pytester forgets modules that a run in this process imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import openai
+import psutil
+import pydantic
+import pytest
+import tiny_runs
+import wcwidth
+import yaml
+
+import pytest_flperf.backends.foundry
+import pytest_flperf.backends.url
+import pytest_flperf.integration.cases
+import pytest_flperf.integration.fixture
+import pytest_flperf.integration.listing
+import pytest_flperf.integration.terminal
+import pytest_flperf.integration.workers
+from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+
+assert openai
+assert psutil
+assert pydantic
+assert wcwidth
+assert yaml
+assert pytest_flperf
+
+
+@pytest.fixture(scope="session")
+def reference() -> Iterator[ReferenceServer]:
+    """A reference server that answers four tokens at once."""
+    quick = Schedule(ttft_ms=1, itl_ms=0.5, tokens=4)
+    with ReferenceServer(ReferenceConfig(quick), in_thread=True) as server:
+        yield server
+
+
+@pytest.fixture
+def tiny(pytester: pytest.Pytester, reference: ReferenceServer, monkeypatch: pytest.MonkeyPatch) -> tiny_runs.Tiny:
+    """A folder to run tiny suites in."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    return tiny_runs.Tiny(pytester, reference.base_url)

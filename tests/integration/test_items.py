@@ -1,0 +1,195 @@
+"""Suites as pytest items: ids, selection, and life beside other options and plugins."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_runs import Tiny
+
+from pytest_flperf.suite import finding
+
+THREE = ({"name": "a", "tags": ["slow"]}, {"name": "b"}, {"name": "c"})
+
+
+def _names(ids: list[str]) -> list[str]:
+    return [each.partition("::")[2].partition("[")[0] for each in ids]
+
+
+def test_collecting_starts_nothing(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--co`` starts no process and writes nothing."""
+    from pytest_flperf.load.session import LoadSession
+
+    monkeypatch.setattr(LoadSession, "__init__", None)
+    tiny.suite()
+    assert tiny.run("--flperf-suite=tiny.json", "--co", "-q").ret == 0
+    assert not (tiny.folder / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("-k", "a"), ["a"]),
+        (("-k", "slow"), ["a"]),
+        (("-k", "not b"), ["a", "c"]),
+        (("-m", "flperf"), ["a", "b", "c"]),
+        (("-m", "not flperf"), []),
+        (("--deselect", "tiny.json::b[m]"), ["a", "c"]),
+        (("--deselect", "tiny.json::b"), ["a", "c"]),
+    ],
+)
+def test_selecting(tiny: Tiny, options: tuple[str, ...], names: list[str]) -> None:
+    """Pytest's ways to select."""
+    tiny.suite(*THREE)
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-model=m", "--co", "-q", *options)
+    assert _names(done.ids) == names
+    assert done.ret == (0 if names else pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+def test_matrix_points(tiny: Tiny) -> None:
+    """Points of the matrix stand in the brackets, in the suite's order."""
+    tiny.suite(matrix={"temperature": [0.25, 0.5], "max_tokens": [3]})
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-model=m", "--co", "-q")
+    assert done.ids == [
+        "tiny.json::one[m-temperature=0.25-max_tokens=3]",
+        "tiny.json::one[m-temperature=0.5-max_tokens=3]",
+    ]
+
+
+@pytest.mark.parametrize("suite", ["flperf:quick", "tiny.json"])
+def test_a_printed_id_runs_alone(tiny: Tiny, suite: str) -> None:
+    """An id from one run is an argument of the next, with or without the suite option."""
+    tiny.suite(*THREE)
+    (*_, printed) = tiny.run(f"--flperf-suite={suite}", *tiny.at, "--co", "-q").ids
+    assert tiny.run(printed, *tiny.at, "--co", "-q").ids == [printed]
+    done = tiny.run(printed, *tiny.at, "--flperf-iterations=1")
+    assert done.ret == 0, done.text
+    assert [case["nodeid"] for case in done.cases] == [printed]
+
+
+STRANGE = [
+    "Größe 🚀 日本語 עברית",
+    'it\'s "quoted"',
+    "a/b\\c",
+    "x[y]z[",
+    "a::b::c",
+    "line\nend\r\n\ttab",
+    "nul\0 esc\x1b[31m",
+    "-k --co",
+    "%s {0} $HOME `id`",
+    "\U00010348\U0001d11e\U000e0041\U0010ffff",
+    "é e\u0301 \u202e \u200b",
+    "..",
+    "con",
+]
+
+
+def test_strange_names(tiny: Tiny) -> None:
+    """Names in every Unicode plane, with quotes, slashes, brackets, colons and line ends have ids that run alone."""
+    tiny.suite(*({"name": name, "prompt": name} for name in STRANGE))
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at)
+    assert done.ret == 0, done.text
+    assert [case["scenario"] for case in done.cases] == STRANGE
+    ids = [case["nodeid"] for case in done.cases]
+    assert len({each.casefold() for each in ids}) == len(STRANGE)
+    for each in ids:
+        assert each.isprintable()
+        assert len(each.split("::")) == 2
+        assert tiny.run(each, *tiny.at, "--co", "-q").text.count("tiny.json::") == 1
+    again = tiny.run(*ids[:3], *tiny.at)
+    assert [case["nodeid"] for case in again.cases] == ids[:3]
+
+
+def test_huge_names(tiny: Tiny) -> None:
+    """Names and prompts of 100 kB have short ids and lines that fit."""
+    huge = "名" * 100_000
+    tiny.suite({"name": huge, "prompt": huge}, {"name": huge + "2", "prompt": "x" * 100_000})
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "-v")
+    assert done.ret == 0, done.text[:2000]
+    assert all(len(case["nodeid"]) < 200 for case in done.cases)
+    assert max(map(len, done.lines)) < 300
+
+
+@pytest.mark.parametrize("model", ["org/model:q4", "模型", "a b[c]", "x" * 5000])
+def test_strange_models(tiny: Tiny, model: str) -> None:
+    """Models may be called anything, too."""
+    tiny.suite()
+    (printed,) = tiny.run("--flperf-suite=tiny.json", f"--flperf-model={model}", "--co", "-q").text.splitlines()[:1]
+    assert len(printed) < 200
+    assert tiny.run(printed, f"--flperf-model={model}", "--co", "-q").lines[0] == printed
+
+
+def test_stop_and_last_failed(tiny: Tiny) -> None:
+    """``-x`` ends the run after the first failure; ``--lf`` runs what failed."""
+    tiny.suite(THREE[0], {"name": "b", "budgets": ["ttft_ms.max <= 0.001"]}, THREE[2])
+    done = tiny.measure("-x")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert [case["outcome"] for case in done.cases] == ["passed", "failed"]
+    again = tiny.measure("--lf")
+    assert [case["scenario"] for case in again.cases] == ["b"]
+
+
+def test_addopts(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options in PYTEST_ADDOPTS and in the ini file's addopts count."""
+    tiny.suite()
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--flperf-suite=tiny.json {tiny.at[0]}")
+    tiny.pytester.makeini(f"[pytest]\naddopts = {tiny.at[1]}")
+    done = tiny.run()
+    assert done.ret == 0, done.text
+    assert done.case["nodeid"] == "tiny.json::one[reference]"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-W", "error"),
+        ("--strict-markers", "--strict-config"),
+        ("-p", "no:terminal"),
+        ("-p", "no:cacheprovider"),
+        ("-p", "no:capture"),
+        ("-s",),
+        ("-p", "no:benchmark", "-p", "no:xdist"),
+        ("--import-mode=importlib",),
+        ("--tb=no", "-rA"),
+        ("--setup-show",),
+        ("--durations=3",),
+        ("--assert=plain",),
+        ("-o", "python_functions=check_*", "-o", "python_files=check_*.py"),
+    ],
+)
+def test_in_company(tiny: Tiny, options: tuple[str, ...]) -> None:
+    """Other options don't interfere."""
+    done = tiny.measure(*options)
+    assert done.ret == 0, done.text
+    assert done.case["outcome"] == "passed"
+
+
+def test_packaged_under_rootdir(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the virtual environment inside of rootdir a packaged suite keeps its id."""
+    inside = tiny.folder / "venv" / "suites"
+    shutil.copytree(finding.packaged_folder(), inside)
+    monkeypatch.setattr(finding, "packaged_folder", lambda: Path(inside))
+    ids = tiny.run("--flperf-suite=quick", "--flperf-model=m", "--co", "-q").ids
+    assert ids
+    assert all(each.startswith("flperf:quick::") for each in ids)
+    assert tiny.run(ids[0], "--flperf-model=m", "--co", "-q").ids == ids[:1]
+
+
+def test_from_another_folder(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids count from rootdir wherever pytest is called."""
+    tiny.suite(file="deep/tiny.json")
+    tiny.pytester.makeini("[pytest]")
+    monkeypatch.chdir(tiny.folder / "deep")
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-model=m", "--co", "-q")
+    assert done.ids == ["deep/tiny.json::one[m]"]
+
+
+def test_unused(tiny: Tiny) -> None:
+    """Without a suite: no header, no folder, no table, and files of others are left alone."""
+    tiny.suite(file="test_data.json")
+    tiny.pytester.makepyfile(test_mine="def test_me(): pass")
+    done = tiny.run()
+    assert done.ret == 0
+    assert not [line for line in done.lines if line.startswith("flperf")]
+    assert not (tiny.folder / "reports").exists()

@@ -1,0 +1,145 @@
+"""``--flperf-report-dir``, the options that list, ini twins, ``-p no:flperf``."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_runs import Tiny
+
+from pytest_flperf.reference import ReferenceServer
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_report_dir(tiny: Tiny, absolute: bool) -> None:
+    """Another folder, made where it is missing."""
+    where = str(tiny.folder / "deep" / "er") if absolute else "deep/er"
+    done = tiny.measure(f"--flperf-report-dir={where}")
+    assert done.ret == 0
+    assert (tiny.folder / "deep/er/latest/results.json").is_file()
+    assert not (tiny.folder / "reports").exists()
+
+
+def test_report_dir_that_cannot_be(tiny: Tiny) -> None:
+    """A file in the way: said in one line; the measurement goes on."""
+    (tiny.folder / "taken").write_text("")
+    done = tiny.measure("--flperf-report-dir=taken")
+    assert done.ret == 0
+    assert "nothing is written" in done.text
+
+
+def test_latest_is_the_newest(tiny: Tiny) -> None:
+    """Every run has a folder of its own, and the link goes on."""
+    first, second = tiny.measure().report, tiny.measure().report
+    assert first != second
+    assert first.is_dir()
+    link = tiny.folder / "reports" / "latest"
+    assert link.is_symlink()
+    assert not link.readlink().is_absolute()
+
+
+def test_list_suites(tiny: Tiny) -> None:
+    """Names and descriptions and nothing else; a broken suite is listed with its fault."""
+    tiny.suite(file="suites/mine.json", description="About mine")
+    (tiny.folder / "suites" / "broken.json").write_text("{")
+    done = tiny.run("--flperf-list-suites")
+    assert done.ret == 0
+    assert done.lines[0].split() == ["suite", "scenarios", "description"]
+    assert {line.split()[0] for line in done.lines[2:]} == {"mine", "broken", "default", "quick"}
+    assert "About mine" in done.text
+    assert all(len(line) <= 100 for line in done.lines)
+
+
+def test_list_models_of_a_server(tiny: Tiny, reference: ReferenceServer) -> None:
+    """What the server lists, and nothing is run."""
+    done = tiny.run("--flperf-list-models", f"--flperf-base-url={reference.base_url}")
+    assert done.ret == 0
+    assert any(line.startswith("reference ") for line in done.lines)
+    assert "session starts" not in done.text
+
+
+def test_list_models_of_no_server(tiny: Tiny) -> None:
+    """A server that is not there: one line."""
+    done = tiny.run("--flperf-list-models", "--flperf-base-url=http://127.0.0.1:9/v1")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "Connection refused" in done.text
+
+
+@pytest.mark.parametrize("more", [(), ("-p", "no:terminal"), ("-q",)])
+def test_dry_run(tiny: Tiny, more: tuple[str, ...]) -> None:
+    """Cases, requests and time; nothing is sent, nothing written."""
+    tiny.suite({"iterations": 7, "warmup": 2})
+    done = tiny.run(
+        "--flperf-suite=tiny.json",
+        "--flperf-base-url=http://127.0.0.1:9/v1",
+        "--flperf-model=m",
+        "--flperf-dry-run",
+        *more,
+    )
+    assert done.ret == 0, done.text
+    assert done.lines[2].split()[:4] == ["tiny.json::one[m]", "7", "2", "1"]
+    assert "1 cases, 9 requests" in done.text
+    assert "session starts" not in done.text
+    assert not (tiny.folder / "reports").exists()
+
+
+def test_dry_run_of_nothing(tiny: Tiny) -> None:
+    """Without a suite there is nothing to plan."""
+    assert "--flperf-suite" in tiny.refused("--flperf-dry-run")
+
+
+def test_ini_twins(tiny: Tiny) -> None:
+    """Every setting has a twin in the ini file; the command line wins."""
+    tiny.suite({"iterations": 9})
+    base_url, model = (option.partition("=")[2] for option in tiny.at)
+    tiny.pytester.makeini(
+        f"""
+        [pytest]
+        flperf_base_url = {base_url}
+        flperf_model = {model}
+        flperf_iterations = 2
+        flperf_warmup = 1
+        flperf_concurrency = 2
+        flperf_timeout = 20
+        flperf_max_tokens = 3
+        flperf_temperature = 0.5
+        flperf_no_stream = true
+        flperf_report_dir = out
+        flperf_budget =
+            e2e_ms.max <= 60000
+            error_rate <= 1%
+        """
+    )
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-iterations=3", "--flperf-report-dir=reports")
+    assert done.ret == 0, done.text
+    assert done.case["requests"]["ok"] == 3
+    assert done.case["load"]["concurrency"] == 2
+    assert "ttft_ms" not in done.case["metrics"]
+    assert len(done.case["budgets"]) == 2
+
+
+def test_bad_ini(tiny: Tiny) -> None:
+    """An ini value of the wrong type is refused."""
+    tiny.suite()
+    tiny.pytester.makeini("[pytest]\nflperf_iterations = many")
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "flperf_iterations" in done.text
+
+
+def test_switched_off(tiny: Tiny) -> None:
+    """``-p no:flperf`` turns all off: the options are unknown, the fixture is missing."""
+    tiny.pytester.makepyfile(test_mine="def test_me(flperf): pass\ndef test_you(): pass")
+    done = tiny.run_apart("-p", "no:flperf", "-p", "no:cacheprovider")
+    assert "fixture 'flperf' not found" in done.text
+    assert "1 passed, 1 error" in done.text
+    done = tiny.run_apart("-p", "no:flperf", "--flperf-suite=quick")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_list_models_without_a_catalog(tiny: Tiny) -> None:
+    """The embedded models are listed with size, device and context; a catalog that can't be reached is said."""
+    done = tiny.run("--flperf-list-models", "--flperf-catalog-url=http://127.0.0.1:9/")
+    assert done.ret == 0, done.text
+    rows = {line.split()[0]: line for line in done.lines if line.startswith("flperf-")}
+    assert set(rows) == {"flperf-nano", "flperf-micro"}
+    assert all("CPU" in row and "4096" in row for row in rows.values())
+    assert "catalog" in done.lines[-1]

@@ -1,0 +1,79 @@
+"""Options for settings: iterations, warm-up, concurrency, timeout, tokens, temperature, whole answers."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from tiny_runs import RecordingServer, Tiny
+
+from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
+
+
+def test_counts(tiny: Tiny) -> None:
+    """Iterations, warm-up and streams come from the command line, whatever the suite says."""
+    tiny.suite({"iterations": 9, "warmup": 5, "concurrency": 1})
+    done = tiny.measure("--flperf-iterations=4", "--flperf-warmup=2", "--flperf-concurrency=2")
+    phases = [line["phase"] for line in done.journal()]
+    assert phases.count("measured") == 4
+    assert phases.count("warmup") == 2
+    assert done.case["load"]["concurrency"] == 2
+    assert {line["slot"] for line in done.journal() if line["phase"] == "measured"} == {0, 1}
+
+
+def test_what_is_sent(tiny: Tiny) -> None:
+    """Tokens and temperature reach the server."""
+    tiny.suite({"temperature": 0.1, "max_tokens": 99})
+    with RecordingServer() as server:
+        options = ("--flperf-max-tokens=7", "--flperf-temperature=0.25")
+        done = tiny.run("--flperf-suite=tiny.json", *server.at, *options)
+    assert done.ret == 0, done.text
+    body = server.bodies[-1]
+    assert (body["max_tokens"], body["temperature"], body["stream"]) == (7, 0.25, True)
+
+
+def test_no_stream(tiny: Tiny) -> None:
+    """Whole answers: no TTFT, but a time from end to end."""
+    done = tiny.measure("--flperf-no-stream")
+    assert done.ret == 0, done.text
+    assert "e2e_ms" in done.case["metrics"]
+    assert "ttft_ms" not in done.case["metrics"]
+
+
+def test_timeout(tiny: Tiny) -> None:
+    """The deadline ends a request that stalls; the case fails with that outcome."""
+    tiny.suite()
+    stalls = ReferenceConfig(fault=Fault(FaultKind.STALL, after_tokens=1))
+    with ReferenceServer(stalls, in_thread=True) as server:
+        began = time.monotonic()
+        at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
+        done = tiny.run("--flperf-suite=tiny.json", *at, "--flperf-timeout=0.3", "--flperf-max-tokens=8")
+    assert time.monotonic() - began < 10
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "timeout" in done.case["message"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--flperf-iterations=0",
+        "--flperf-iterations=-3",
+        "--flperf-iterations=1e9",
+        "--flperf-iterations=many",
+        "--flperf-warmup=-1",
+        "--flperf-concurrency=0",
+        "--flperf-concurrency=1000000",
+        "--flperf-timeout=0",
+        "--flperf-timeout=nan",
+        "--flperf-timeout=soon",
+        "--flperf-max-tokens=0",
+        "--flperf-temperature=-1",
+        "--flperf-temperature=inf",
+    ],
+)
+def test_absurd(tiny: Tiny, option: str) -> None:
+    """Numbers that no suite could have are refused by the option's name."""
+    tiny.suite()
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, option)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert option.partition("=")[0] in done.text

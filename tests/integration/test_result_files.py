@@ -1,0 +1,51 @@
+"""``results.json``, the journal and the samples of a run."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from tiny_runs import Tiny
+
+from pytest_flperf import cli
+
+
+def test_schema(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    """``results.json`` of passed, failed and unready cases is valid by the packaged schema."""
+    tiny.suite({"iterations": 2}, {"name": "missed", "budgets": ["ttft_ms.max <= 0.001"]}, {"name": "b"})
+    done = tiny.run("--flperf-suite=tiny.json", tiny.at[0], "--flperf-model=reference,nope")
+    capsys.readouterr()
+    assert cli.main(["schema", "results"]) == 0
+    jsonschema.validate(done.results, json.loads(capsys.readouterr().out))
+    assert done.results["schema"] == "flperf.results/1"
+    assert sorted(case["outcome"] for case in done.cases) == ["error"] * 3 + ["failed", "passed", "passed"]
+    assert done.results["run"]["status"] == "error"
+    assert done.results["run"]["suites"] == ["tiny.json"]
+    assert done.results["run"]["finished_at"] > done.results["run"]["started_at"]
+
+
+def test_a_line_per_request(tiny: Tiny) -> None:
+    """Journal and samples have one line for each request, in phases."""
+    tiny.suite({"iterations": 3, "warmup": 2}, {"name": "two", "iterations": 4})
+    done = tiny.measure()
+    for name in ("journal.jsonl", "samples.jsonl"):
+        lines = done.journal(name)
+        assert sum(line["phase"] == "measured" for line in lines) == 7, name
+        assert {line["nodeid"] for line in lines} == {"tiny.json::one[reference]", "tiny.json::two[reference]"}
+    assert len(done.journal()) == 7 + 2 + 1
+
+
+def test_nothing_selected(tiny: Tiny) -> None:
+    """A suite of which nothing is selected exits 5 and writes nothing."""
+    assert tiny.measure("-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert not (tiny.folder / "reports").exists()
+
+
+def test_versions_and_command(tiny: Tiny) -> None:
+    """The run says what it was: command, host, versions, clock."""
+    run = tiny.measure().results["run"]
+    assert run["command"][:2] == ["pytest", "--flperf-suite=tiny.json"]
+    assert run["host"]["cores"]
+    assert run["versions"]["pytest"] == pytest.__version__
+    assert run["clock"]["source"] in ("kernel", "user")

@@ -1,0 +1,174 @@
+"""Runs of pytest with a tiny suite, in this process, and a server that remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+PLAIN: dict[str, Any] = {"name": "one", "prompt": "Hello", "max_tokens": 2, "iterations": 1, "warmup": 0}
+
+
+class Done:
+    """A finished run."""
+
+    def __init__(self, ret: int, text: str, folder: Path) -> None:
+        self.ret = ret
+        self.text = _ESCAPES.sub("", text)
+        self._folder = folder
+
+    @property
+    def lines(self) -> list[str]:
+        """What was printed."""
+        return self.text.splitlines()
+
+    @property
+    def ids(self) -> list[str]:
+        """Node ids that ``--co -q`` printed."""
+        return [line for line in self.lines if "::" in line and " " not in line]
+
+    @property
+    def report(self) -> Path:
+        """The newest run's folder."""
+        return (self._folder / "reports" / "latest").resolve()
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """``results.json``."""
+        found: dict[str, Any] = json.loads((self.report / "results.json").read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        """The cases of ``results.json``."""
+        found: list[dict[str, Any]] = self.results["cases"]
+        return found
+
+    @property
+    def case(self) -> dict[str, Any]:
+        """The only case of ``results.json``."""
+        (found,) = self.cases
+        return found
+
+    def journal(self, name: str = "journal.jsonl") -> list[dict[str, Any]]:
+        """The lines of a journal."""
+        return [json.loads(line) for line in (self.report / name).read_text(encoding="utf-8").splitlines()]
+
+
+class Tiny:
+    """A folder in which pytest runs on small suites."""
+
+    def __init__(self, pytester: pytest.Pytester, base_url: str) -> None:
+        self.pytester = pytester
+        self.folder = pytester.path
+        self.at = (f"--flperf-base-url={base_url}", "--flperf-model=reference")
+        """Measure the reference server."""
+
+    def suite(self, *scenarios: dict[str, Any], file: str = "tiny.json", **settings: Any) -> Path:
+        """Write a suite; each scenario has what ``PLAIN`` has unless it says otherwise."""
+        path = self.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = [{**PLAIN, **scenario} for scenario in scenarios or ({},)]
+        path.write_text(
+            json.dumps({"name": "tiny", **settings, "scenarios": written}, ensure_ascii=True), encoding="utf-8"
+        )
+        return path
+
+    def run(self, *arguments: str) -> Done:
+        """Run pytest in this process; a traceback of ours is a failure whatever the test wants."""
+        return self._done(self.pytester.runpytest_inprocess(*arguments))
+
+    def run_apart(self, *arguments: str) -> Done:
+        """Run pytest as a process of its own."""
+        return self._done(self.pytester.runpytest_subprocess(*arguments, timeout=60))
+
+    def measure(self, *arguments: str) -> Done:
+        """Run ``tiny.json`` on the reference server."""
+        if not (self.folder / "tiny.json").exists():
+            self.suite()
+        return self.run("--flperf-suite=tiny.json", *self.at, *arguments)
+
+    def refused(self, *arguments: str) -> str:
+        """Run pytest, which must refuse it with exit 4; the message."""
+        done = self.run(*arguments)
+        assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
+        assert not (self.folder / "reports").exists()
+        (message,) = [line for line in done.lines if line.startswith("ERROR: ")]
+        return message
+
+    def _done(self, result: pytest.RunResult) -> Done:
+        text = "\n".join([*result.outlines, *result.errlines])
+        assert "Traceback" not in text, text
+        assert "INTERNALERROR" not in text, text
+        return Done(int(result.ret), text, self.folder)
+
+
+class RecordingServer:
+    """Answers every chat with two tokens, or as told, and keeps what it was asked."""
+
+    def __init__(self, refuse: Callable[[dict[str, str]], str] | None = None) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                headers = dict(self.headers.items())
+                body = json.loads(self.rfile.read(int(headers.get("content-length", headers.get("Content-Length", 0)))))
+                outer.headers.append(headers)
+                outer.bodies.append(body)
+                if refuse is not None:
+                    self._answer(401, "application/json", refuse(headers))
+                elif body.get("stream"):
+                    self._answer(200, "text/event-stream", _STREAM)
+                else:
+                    self._answer(200, "application/json", _WHOLE)
+
+            def _answer(self, status: int, kind: str, text: str) -> None:
+                data = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                del format, args
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def at(self) -> tuple[str, str]:
+        """Options to measure it."""
+        return f"--flperf-base-url=http://127.0.0.1:{self._server.server_address[1]}/v1", "--flperf-model=m"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+def _event(delta: dict[str, Any], finish: str | None = None) -> str:
+    return "data: " + json.dumps({"id": "x", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+_STREAM = "\n\n".join([_event({"content": "a"}), _event({"content": "b"}), _event({}, "stop"), "data: [DONE]", ""])
+_WHOLE = json.dumps(
+    {
+        "id": "x",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "ab"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    }
+)
