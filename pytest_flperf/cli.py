@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Final, NoReturn
 
 __all__ = ["main"]
+
+_BAD_USAGE: Final = 4
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(_BAD_USAGE, f"{self.prog}: error: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from pytest_flperf.reference.command import add_arguments
     from pytest_flperf.reference.command import run as serve_reference
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="flperf", description="Tools of pytest-flperf; benchmarks run with: pytest --flperf-suite=default"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

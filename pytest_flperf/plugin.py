@@ -71,7 +71,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect the suite files that were asked for, and no others."""
     selection = parent.config.stash.get(SELECTION, None)
-    return None if selection is None else selection.collector(file_path, parent)
+    loaded = None if selection is None else selection.suite_at(file_path)
+    if loaded is None:
+        return None
+    from pytest_flperf.integration.cases import SuiteFile
+
+    return SuiteFile.of(parent, file_path, loaded)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -144,9 +149,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to start runtime and load process while pytest still reports what it collected."""
-    selection = session.config.stash.get(SELECTION, None)
-    if selection is not None:
-        selection.begin(session)
+    if SELECTION in session.config.stash:
+        from pytest_flperf.integration.cases import begin
+
+        begin(session)
 
 
 @pytest.hookimpl(wrapper=True)

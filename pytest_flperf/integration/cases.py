@@ -11,9 +11,10 @@ import pytest
 
 from pytest_flperf.integration.run import MeasuringRun, add_item_result, measuring_run
 from pytest_flperf.integration.selection import LoadedSuite
+from pytest_flperf.integration.workers import is_worker
 from pytest_flperf.suite.model import Case
 
-__all__ = ["SuiteFile", "case_of", "ready_case"]
+__all__ = ["SuiteFile", "begin", "case_of", "ready_case"]
 
 
 class SuiteFile(pytest.Module):
@@ -74,6 +75,20 @@ def _place(item: Any, path: Path) -> None:
 def case_of(item: pytest.Item) -> Case | None:
     """The case of a suite's item; None for an item of any other kind."""
     return item.stash.get(_CASE, None)
+
+
+def begin(session: pytest.Session) -> None:
+    """Start runtime and load process, if this process is going to run cases."""
+    config = session.config
+    if config.getoption("collectonly") or _is_xdist_controller(config):
+        return
+    models = tuple(dict.fromkeys(case.model for item in session.items if (case := case_of(item)) is not None))
+    if models:
+        measuring_run(config).prepare(models)
+
+
+def _is_xdist_controller(config: pytest.Config) -> bool:
+    return config.getoption("dist", default="no") != "no" and not is_worker(config)
 
 
 def _case_function(name: str, module: str) -> Callable[[Callable[[], None]], None]:

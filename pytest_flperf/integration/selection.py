@@ -11,6 +11,7 @@ import pytest
 
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import SELECTION
+from pytest_flperf.integration.words import header_line
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.finding import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 
@@ -110,6 +111,7 @@ class Selection:
         self._files = files
         self.loaded: dict[Path, LoadedSuite] = {}
         self.models: tuple[str, ...] = ()
+        self._base_url: str | None = None
 
     def load(self, config: pytest.Config) -> None:
         """Load and expand every suite; raises UsageError with all that is wrong with what was asked for."""
@@ -119,6 +121,7 @@ class Selection:
         options = FlperfOptions.from_pytest_config(config)
         overrides = overrides_of(options)
         check_options(options)
+        self._base_url = options.base_url
         for path, ref in self._files.items():
             try:
                 suite = load_suite(path, ref)
@@ -136,34 +139,12 @@ class Selection:
 
     def header(self) -> str:
         """Suites, models and what must be known of them, in one line."""
-        from pytest_flperf.integration.words import suites_line
+        refs = tuple(loaded.suite.ref for loaded in self.loaded.values())
+        return header_line(refs, len(self.cases), self.models, self._base_url)
 
-        return suites_line(tuple(self.loaded.values()), self.models)
-
-    def collector(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        """The collector of a selected file; None for any other file."""
-        loaded = self.loaded.get(path) or self.loaded.get(Path(os.path.abspath(path)))  # noqa: PTH100 - keep links
-        if loaded is None:
-            return None
-        from pytest_flperf.integration.cases import SuiteFile
-
-        return SuiteFile.of(parent, path, loaded)
-
-    def begin(self, session: pytest.Session) -> None:
-        """Start runtime and load process if this process is going to run cases."""
-        from pytest_flperf.integration.cases import case_of
-        from pytest_flperf.integration.run import measuring_run
-
-        config = session.config
-        if config.getoption("collectonly") or _is_xdist_controller(config):
-            return
-        models = tuple(dict.fromkeys(case.model for item in session.items if (case := case_of(item)) is not None))
-        if models:
-            measuring_run(config).prepare(models)
-
-
-def _is_xdist_controller(config: pytest.Config) -> bool:
-    return config.getoption("dist", default="no") != "no" and not hasattr(config, "workerinput")
+    def suite_at(self, path: Path) -> LoadedSuite | None:
+        """The suite in a file; None for a file that was not asked for."""
+        return self.loaded.get(path) or self.loaded.get(Path(os.path.abspath(path)))  # noqa: PTH100 - keep links
 
 
 def default_models(options: FlperfOptions, suite: Suite | None) -> tuple[str, ...]:

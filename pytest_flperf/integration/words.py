@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import urllib.request
+from typing import Final
 
 from pytest_flperf.gates.text import printable
+from pytest_flperf.runtime.embedded import find_embedded
+from pytest_flperf.wire.endpoint import Endpoint
 
-if TYPE_CHECKING:
-    from pytest_flperf.integration.selection import LoadedSuite
+__all__ = ["header_line"]
 
-__all__ = ["NOISE", "model_words", "suites_line"]
-
-NOISE = "embedded; answers are noise by design"
-_SHOWN_MODELS = 6
-
-
-def suites_line(loaded: tuple[LoadedSuite, ...], models: tuple[str, ...]) -> str:
-    """The header line: suites, cases, models."""
-    suites = ", ".join(printable(each.suite.ref, 60) for each in loaded)
-    cases = sum(len(each.cases) for each in loaded)
-    return f"flperf: {suites}, {cases} cases on {model_words(models)}"
+_NOISE: Final = "embedded; answers are noise by design"
+_SHOWN_MODELS: Final = 6
 
 
-def model_words(models: tuple[str, ...]) -> str:
+def header_line(refs: tuple[str, ...], cases: int, models: tuple[str, ...], base_url: str | None) -> str:
+    """What runs on what: suites, number of cases, models, and where these are."""
+    suites = ", ".join(printable(ref, 60) for ref in refs)
+    where = _model_words(models) if base_url is None else _server_words(models, base_url)
+    return f"flperf: {suites}, {cases} cases on {where}"
+
+
+def _server_words(models: tuple[str, ...], base_url: str) -> str:
+    names = ", ".join(printable(model, 40) for model in models[:_SHOWN_MODELS])
+    proxied = not Endpoint.parse(base_url).loopback and urllib.request.getproxies().keys() & {"http", "https", "all"}
+    return f"{names} at {printable(base_url, 80)}" + (" (directly: proxy settings are not used)" if proxied else "")
+
+
+def _model_words(models: tuple[str, ...]) -> str:
     """Names of models, and what must be known of the embedded ones."""
-    from pytest_flperf.runtime.embedded import find_embedded
-
     shown = ", ".join(printable(model, 40) for model in models[:_SHOWN_MODELS])
     if len(models) > _SHOWN_MODELS:
         shown += f" and {len(models) - _SHOWN_MODELS} more"
@@ -33,5 +37,5 @@ def model_words(models: tuple[str, ...]) -> str:
     if not embedded:
         return shown
     if len(embedded) == len(models):
-        return f"{shown} ({NOISE})"
-    return f"{shown} ({', '.join(embedded)}: {NOISE})"
+        return f"{shown} ({_NOISE})"
+    return f"{shown} ({', '.join(embedded)}: {_NOISE})"

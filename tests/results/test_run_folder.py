@@ -146,7 +146,7 @@ def test_journal_tells_the_folder(tmp_path: Path) -> None:
 
 def test_folder_shared_by_processes(tmp_path: Path) -> None:
     """Processes with the same token, start and suites use one folder, whoever comes first."""
-    first = RunFolder.create(tmp_path, STARTED, ["quick"], token="3f9a")
-    second = RunFolder.create(tmp_path, STARTED, ["quick"], token="3f9a")
+    first = RunFolder.create(tmp_path, WHEN, ["quick"], token="3f9a")
+    second = RunFolder.create(tmp_path, WHEN, ["quick"], token="3f9a")
     assert first.path == second.path
     assert first.id.endswith("-quick-3f9a")
