@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +40,9 @@ class FlperfOptions:
     def from_pytest_config(cls, config: pytest.Config) -> FlperfOptions:
         """Read options and ini values; the command line wins."""
         values: dict[str, Any] = {option.dest: _value(config, option) for option in OPTIONS}
-        models = [name.strip() for text in values["flperf_model"] or () for name in text.split(",")]
         return cls(
             suites=tuple(values["flperf_suite"] or ()),
-            models=tuple(dict.fromkeys(name for name in models if name)),
+            models=_models(values["flperf_model"] or ()),
             base_url=values["flperf_base_url"],
             api_key_env=values["flperf_api_key_env"],
             iterations=values["flperf_iterations"],
@@ -62,8 +62,22 @@ class FlperfOptions:
         )
 
 
+def _models(texts: Iterable[str]) -> tuple[str, ...]:
+    """The names, each once; raises UsageError for a text that holds none."""
+    names: list[str] = []
+    for text in texts:
+        found = [name.strip() for name in text.split(",") if name.strip()]
+        if not found:
+            raise pytest.UsageError(f"--flperf-model: found {text[:80]!r}, expected the name of a model")
+        names += found
+    return tuple(dict.fromkeys(names))
+
+
 def _value(config: pytest.Config, option: Option) -> Any:
     given = config.getoption(option.dest)
+    if isinstance(given, str) and not given.strip():
+        # most likely a variable that isn't set: to go on without the option would measure something else
+        raise pytest.UsageError(f"{option.flag}: found {given[:80]!r}, expected {option.metavar}")
     if given is None and option.ini is not None:
         try:
             given = config.getini(option.dest)

@@ -21,23 +21,24 @@ class SuiteFile(pytest.Module):
     """A suite file that pytest collects like a module of test functions."""
 
     loaded: LoadedSuite
+    by_scenario: dict[str, list[Case]]
 
     @classmethod
     def of(cls, parent: pytest.Collector, path: Path, loaded: LoadedSuite) -> SuiteFile:
         """Make the collector of a suite; its node id is the suite's ref, the same on every machine."""
         collector: SuiteFile = cls.from_parent(parent, path=path, nodeid=loaded.suite.ref)
         collector.loaded = loaded
+        collector.by_scenario = {}
+        for case in loaded.cases:
+            collector.by_scenario.setdefault(case.scenario_id, []).append(case)
         return collector
 
     def _getobj(self) -> types.ModuleType:
-        by_scenario: dict[str, list[Case]] = {}
-        for case in self.loaded.cases:
-            by_scenario.setdefault(case.scenario_id, []).append(case)
         module = types.ModuleType("flperf_suite", self.loaded.suite.description)
-        vars(module).update({name: _case_function(name, module.__name__) for name in by_scenario})
+        vars(module).update({name: _case_function(name, module.__name__) for name in self.by_scenario})
 
         def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-            cases = by_scenario[metafunc.definition.name]
+            cases = self.by_scenario[metafunc.definition.name]
             metafunc.parametrize(
                 "flperf_model",
                 [pytest.param(case.model, id=case.parameters_id) for case in cases],
@@ -51,13 +52,14 @@ class SuiteFile(pytest.Module):
     def istestfunction(self, obj: object, name: str) -> bool:
         """Our functions and nothing else, whatever the user's ``python_functions`` says."""
         del obj
-        return any(case.scenario_id == name for case in self.loaded.cases)
+        return name in self.by_scenario
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """The items, each with its case, markers and a location in the suite file."""
-        cases = {case.nodeid: case for case in self.loaded.cases}
         for item in super().collect():
-            case = cases[item.nodeid]
+            assert isinstance(item, pytest.Function)
+            # by position, not by id: parametrised fixtures of the user's own, used by every test, make ids longer
+            case = self.by_scenario[item.originalname][item.callspec.indices["flperf_model"]]
             item.stash[_CASE] = case
             item.add_marker(pytest.mark.flperf(model=case.model, scenario=case.scenario.name))
             item.extra_keyword_matches.update(case.scenario.tags)
@@ -80,7 +82,7 @@ def case_of(item: pytest.Item) -> Case | None:
 def begin(session: pytest.Session) -> None:
     """Start runtime and load process, if this process is going to run cases."""
     config = session.config
-    if config.getoption("collectonly") or _is_xdist_controller(config):
+    if config.getoption("collectonly") or config.getoption("setupplan") or _is_xdist_controller(config):
         return
     models = tuple(dict.fromkeys(case.model for item in session.items if (case := case_of(item)) is not None))
     if models:
@@ -120,8 +122,8 @@ def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
     from pytest_flperf.experiment.bench import NotReadyError
 
     try:
-        return run.ready(case, case.nodeid)
+        return run.ready(case, item.nodeid)
     except NotReadyError as error:
-        result = run.not_ready(case, case.nodeid, str(error))
+        result = run.not_ready(case, item.nodeid, str(error))
     add_item_result(item, result)  # outside of the except, so that pytest shows no chain of exceptions
     pytest.fail(result.message, pytrace=False)

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.keys import SELECTION
-from pytest_flperf.integration.selection import check_options
+from pytest_flperf.integration.selection import check_asked
 from pytest_flperf.integration.tables import cut, render, width_of
 from pytest_flperf.suite.finding import list_suites
 
@@ -30,7 +30,7 @@ _SHORTEST_NAME = 20
 
 def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
     """Print what was asked for; the exit status."""
-    check_options(options)
+    check_asked(options)
     if options.list_suites:
         return _print_suites(config)
     if options.list_models:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_flperf.suite.cases import Overrides
     from pytest_flperf.suite.model import Case, Suite
 
-__all__ = ["LoadedSuite", "Selection", "overrides_of", "select_suites"]
+__all__ = ["LoadedSuite", "Selection", "check_asked", "check_options", "default_models", "overrides_of", "select_suites"]
 
 _VALUE_FOLLOWS = frozenset({"--flperf-suite", "--deselect", "--ignore", "--ignore-glob", "-k", "-m"})
 
@@ -69,12 +69,19 @@ def _suite_of_argument(argument: str, root: Path, here: Path, found: dict[Path, 
 
 
 def _is_suite(path: Path, root: Path, here: Path) -> bool:
-    """Whether the file is one of ours: other plugins collect YAML and JSON files, too."""
+    """Whether the file is one of ours: other plugins collect YAML and JSON files, too; raises SuiteError for a bad one."""
     from pytest_flperf.suite.loading import load_suite
+    from pytest_flperf.suite.source import read_source
 
     try:
         load_suite(*find_suite(str(path), root, here))
     except SuiteError:
+        try:
+            data = read_source(path).data
+        except SuiteError:
+            return False
+        if isinstance(data, dict) and "scenarios" in data:
+            raise
         return False
     return True
 
@@ -119,8 +126,7 @@ class Selection:
         from pytest_flperf.suite.loading import load_suite
 
         options = FlperfOptions.from_pytest_config(config)
-        overrides = overrides_of(options)
-        check_options(options)
+        overrides = check_asked(options)
         self._base_url = options.base_url
         for path, ref in self._files.items():
             try:
@@ -160,6 +166,13 @@ def default_models(options: FlperfOptions, suite: Suite | None) -> tuple[str, ..
     return tuple(model.alias for model in embedded_models())
 
 
+def check_asked(options: FlperfOptions) -> Overrides:
+    """Refuse whatever can be seen to be wrong without a suite; the wishes for every case.  Raises UsageError."""
+    overrides = overrides_of(options)
+    check_options(options)
+    return overrides
+
+
 def check_options(options: FlperfOptions) -> None:
     """Refuse a URL that is none, a missing key, a malformed budget; raises UsageError."""
     from pytest_flperf.gates.budgets import BudgetError, parse_budgets
@@ -187,9 +200,26 @@ def check_options(options: FlperfOptions) -> None:
 def _check_budgets(suite: Suite) -> None:
     from pytest_flperf.gates.budgets import BudgetError, parse_budget
 
-    for scenario in suite.scenarios:
+    for index, scenario in enumerate(suite.scenarios):
         for text in scenario.budgets:
             try:
                 parse_budget(text)
             except BudgetError as error:
-                raise pytest.UsageError(f"{suite.ref}: scenario {scenario.name[:80]!r}: {error}") from error
+                raise pytest.UsageError(f"{_place_of(text, index, suite.path)}: {error}") from error
+
+
+def _place_of(budget: str, scenario: int, path: Path) -> str:
+    """File, line where it is known, and key path of a budget in a suite."""
+    from pytest_flperf.suite.errors import key_path
+    from pytest_flperf.suite.source import display_path, read_source
+
+    source = read_source(path)
+    for keys in (("scenarios", scenario, "budgets"), ("budgets",), ("defaults", "budgets")):
+        found: Any = source.data
+        for key in keys:
+            found = found[key] if isinstance(key, int) else found.get(key, {})
+        if budget == found or (isinstance(found, list) and budget in found):
+            at = keys if budget == found else (*keys, found.index(budget))
+            line = source.line_of(at)
+            return f"{display_path(path)}{'' if line is None else f':{line}'}: {key_path(at)}"
+    return display_path(path)

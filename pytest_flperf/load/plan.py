@@ -58,7 +58,7 @@ class Plan:
     entries: Iterable[Entry]
     """``total`` of them; taken as they are needed, a window ahead."""
     give_up_after: int = 0
-    """Stop when that many requests ended and none got a complete answer; 0: never."""
+    """Stop when that many requests in a row ended without a complete answer; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

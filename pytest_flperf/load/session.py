@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import astuple
@@ -32,6 +34,8 @@ _MAIN: Final = (
 )
 _CANCEL_PATIENCE_S: Final = 2.0
 _TICK_S: Final = 0.1
+_LAST_WORDS_BYTES: Final = 4_096
+_LAST_WORDS_LINES: Final = 6
 
 
 class LoadProcessError(RuntimeError):
@@ -41,10 +45,11 @@ class LoadProcessError(RuntimeError):
 class LoadSession:
     """A load process, started at once and used for one plan after the other."""
 
-    def __init__(self, log: IO[bytes] | int = subprocess.DEVNULL) -> None:
+    def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         buffer_generously(ours)
-        self._process = _spawn(theirs, log)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - stop() closes it
+        self._process = _spawn(theirs, self._log)
         theirs.close()
         ours.setblocking(False)
         self._sock = ours
@@ -77,9 +82,11 @@ class LoadSession:
             try:
                 stats = self._play(plan, on_exchange, on_tick, interrupts)
             except ChannelClosedError as error:
-                code = self._ended()
+                code, said = self._ended(), self._last_words()
                 self.stop()
-                raise LoadProcessError(f"the load process ended (exit status {code}) while it measured") from error
+                raise LoadProcessError(
+                    f"the load process ended (exit status {code}) while it measured{said}"
+                ) from error
             except BaseException:
                 self.stop()  # it would go on, and its frames would be taken for the next plan's
                 raise
@@ -96,7 +103,7 @@ class LoadSession:
         self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, plan.total)
         supply = _Supply(plan)
         self._send_entries(supply.more())
-        finished = complete = 0
+        in_a_row = 0  # requests without a complete answer since the last one with one
         gave_up = False
         patience: float | None = None  # until when a cancelled plan may take
         next_tick = time.monotonic() + _TICK_S
@@ -107,8 +114,7 @@ class LoadSession:
                     return PlanStats(started_ns, finished_ns, cpu_ns, reads, ended, gave_up)
                 exchange = _exchange(frame[1:])
                 supply.ended(exchange)
-                finished += 1
-                complete += exchange.ending is Ending.COMPLETE
+                in_a_row = 0 if exchange.ending is Ending.COMPLETE else in_a_row + 1
                 on_exchange(exchange)
                 if patience is not None:
                     patience = time.monotonic() + _CANCEL_PATIENCE_S
@@ -116,7 +122,7 @@ class LoadSession:
             if on_tick is not None and now >= next_tick:
                 next_tick = now + _TICK_S
                 on_tick()
-            hopeless = bool(plan.give_up_after) and finished >= plan.give_up_after and not complete
+            hopeless = 0 < plan.give_up_after <= in_a_row
             if patience is None and (interrupts.pending or hopeless):
                 gave_up = hopeless and not interrupts.pending
                 patience = time.monotonic() + _CANCEL_PATIENCE_S
@@ -152,6 +158,14 @@ class LoadSession:
     def _watch(self) -> None:
         self._poller.change(self._sock.fileno(), write=self._writer.waiting)
 
+    def _last_words(self) -> str:
+        """The end of what the load process wrote to its standard error, which is nothing unless it broke."""
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - _LAST_WORDS_BYTES))
+        lines = self._log.read().decode("utf-8", "replace").splitlines()
+        shown = "".join(char if char.isprintable() else "?" for char in " | ".join(lines[-_LAST_WORDS_LINES:]))
+        return f"; its last words: {shown}" if shown else ""
+
     def _ended(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(1.0)
@@ -168,6 +182,7 @@ class LoadSession:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.close()
 
     def __enter__(self) -> Self:
         return self
@@ -178,7 +193,7 @@ class LoadSession:
         self.stop()
 
 
-def _spawn(theirs: socket.socket, log: IO[bytes] | int) -> subprocess.Popen[bytes]:
+def _spawn(theirs: socket.socket, log: IO[bytes]) -> subprocess.Popen[bytes]:
     # Its path is the interpreter's own (-P: without the current folder) and, at the end, this package's: a file
     # called json.py in a project under test must not become the load process's json.
     package_path = str(Path(pytest_flperf.__file__).parents[1])

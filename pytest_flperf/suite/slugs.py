@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,8 @@ __all__ = ["ascii_slug", "slug", "unique_slugs", "without_clashes"]
 _KEPT: Final = frozenset("._-+=,@")
 _MAX: Final = 80
 _DIGITS: Final = 8
+_PYTESTS_OWN: Final = re.compile(r"pytest(?:mark|_.*)|__.*__|(?:setup_|setUp|teardown_|tearDown)(?i:module|function)")
+"""Names that pytest looks for, or looks past, in a module of tests."""
 
 
 def slug(name: str) -> str:
@@ -20,9 +23,11 @@ def slug(name: str) -> str:
 
     Letters, digits and their marks of any script stay, and ``._-+=,@``; format characters (joiners, bidirectional
     controls) go; every run of anything else becomes one ``-``.  At most 80 characters; a longer name is cut and gets
-    eight digits of its hash, a name of which nothing is left is ``x-`` and the hash.
+    eight digits of its hash, a name of which nothing is left is ``x-`` and the hash.  So does a name that means something
+    to pytest (``setup_module``).
     """
-    return _bounded(_letters(unicodedata.normalize("NFC", name)), name)
+    text = _bounded(_letters(unicodedata.normalize("NFC", name)), name)
+    return _with_hash(text, name, _DIGITS) if _PYTESTS_OWN.fullmatch(text) else text
 
 
 def ascii_slug(name: str) -> str:

@@ -76,5 +76,6 @@ def test_no_summary(tiny: Tiny) -> None:
 
 def test_header(tiny: Tiny) -> None:
     """One line that says what runs."""
-    lines = [line for line in tiny.measure().lines if line.startswith("flperf: tiny.json")]
-    assert lines == ["flperf: tiny.json, 1 cases on reference"]
+    (line,) = [line for line in tiny.measure().lines if line.startswith("flperf: tiny.json")]
+    assert " 1 case" in line
+    assert " on reference" in line

@@ -1,0 +1,140 @@
+"""Processes that are killed, hang or are interrupted, on the real Foundry Local runtime."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from robust_doubles import HOST, LOAD, PytestRun, until, write_suite
+
+LONG = {"name": "long", "iterations": 2_000, "max_tokens": 40}
+AFTER = {"name": "after"}
+NANO = "--flperf-model=flperf-nano"
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+def test_a_host_that_is_killed_fails_its_case_only(tmp_path: Path) -> None:
+    """The case fails with its outcome and the host's log; a new host serves the next case."""
+    write_suite(tmp_path, LONG, AFTER)
+    with PytestRun(tmp_path, NANO) as run:
+        run.wait_measured("long", 5)
+        run.child(HOST).kill()
+        assert run.end() == 1
+        assert run.outcomes() == {"long": "failed", "after": "passed"}
+        failed = run.case("long")
+        assert {"connection_lost", "connect_refused"} & failed["requests"]["by_outcome"].keys()
+        assert failed["requests"]["total"] < 2_000
+        assert "was ended by SIGKILL" in failed["message"]
+        assert "Last lines of its log" in failed["message"]
+        assert "Traceback" not in run.output
+
+
+def test_a_host_that_hangs_ends_in_time(tmp_path: Path) -> None:
+    """Requests run into their deadline, the rest is not sent, the next case has a new host."""
+    write_suite(tmp_path, LONG, AFTER)
+    with PytestRun(tmp_path, NANO, "--flperf-timeout=1") as run:
+        run.wait_measured("long", 5)
+        run.child(HOST).send_signal(signal.SIGSTOP)
+        assert run.end() == 1
+        assert run.outcomes() == {"long": "failed", "after": "passed"}
+        failed = run.case("long")
+        assert failed["requests"]["by_outcome"]["total_timeout"] >= 3
+        assert "in a row" in failed["message"]
+
+
+def test_a_load_process_that_is_killed_fails_its_case_only(tmp_path: Path) -> None:
+    """The case says so, what was measured counts, the next case has a new load process."""
+    write_suite(tmp_path, LONG, AFTER)
+    with PytestRun(tmp_path, NANO) as run:
+        run.wait_measured("long", 5)
+        run.child(LOAD).kill()
+        assert run.end() == 1
+        assert run.outcomes() == {"long": "failed", "after": "passed"}
+        assert run.case("long")["requests"]["ok"] >= 5
+        assert "the load process ended" in run.case("long")["message"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_was_measured(tmp_path: Path, number: signal.Signals) -> None:
+    """Exit 2, INTERRUPTED, the partial case in table, results, journal and samples; no process is left."""
+    write_suite(tmp_path, {"name": "before"}, LONG, AFTER)
+    with PytestRun(tmp_path, NANO) as run:
+        run.wait_measured("long", 5)
+        run.signal(number)
+        assert run.end() == 2
+        assert "(INTERRUPTED)" in run.output
+        assert run.results["run"]["status"] == "interrupted"
+        assert run.outcomes() == {"before": "passed", "long": "error"}
+        partial = run.case("long")
+        assert partial["requests"]["ok"] >= 5
+        assert partial["message"].startswith("INTERRUPTED after")
+        journal, samples = run.records("journal.jsonl"), run.records("samples.jsonl")
+        assert len(journal) == len(samples)
+        measured = [record for record in journal if record["phase"] == "measured" and "::long[" in record["nodeid"]]
+        assert len(measured) == partial["requests"]["total"]
+        assert not any(path.name.startswith("flperf") for path in run.temp.iterdir())
+
+
+def test_an_interrupt_before_anything_is_measured(tmp_path: Path) -> None:
+    """Ctrl-C while the model is made ready: exit 2 and no process is left."""
+    write_suite(tmp_path, LONG)
+    with PytestRun(tmp_path, NANO) as run:
+        run.child(HOST)
+        run.signal(signal.SIGINT)
+        assert run.end() == 2
+
+
+def test_a_kill_leaves_no_orphan_and_a_readable_journal(tmp_path: Path) -> None:
+    """SIGKILL of pytest: host and load process end by themselves; the next run starts clean."""
+    write_suite(tmp_path, LONG)
+    with PytestRun(tmp_path, NANO) as run:
+        children: list[psutil.Process] = [run.child(HOST), run.child(LOAD)]
+        run.wait_measured("long", 5)
+        run.signal(signal.SIGKILL)
+        run.process.wait()
+        until(lambda: not any(_lives(child) for child in children), "the end of host and load process", 5.0)
+        assert run.measured("long") >= 5
+    write_suite(tmp_path, AFTER)
+    with PytestRun(tmp_path, NANO) as run:
+        assert run.end() == 0
+        assert not any(path.name.startswith("flperf") for path in run.temp.iterdir())
+
+
+def test_stopping_at_the_first_failure_ends_every_process(tmp_path: Path) -> None:
+    """``-x``: exit 1, the rest is not run, nothing is left."""
+    write_suite(tmp_path, {"name": "bad", "budgets": ["ttft_ms.p50 <= 0"]}, AFTER)
+    with PytestRun(tmp_path, NANO, "-x") as run:
+        run.child(HOST)
+        assert run.end() == 1
+        assert run.outcomes() == {"bad": "failed"}
+
+
+def test_a_report_folder_that_is_a_file(tmp_path: Path) -> None:
+    """The run goes on, one line says that nothing is written, the exit status is the verdict's."""
+    write_suite(tmp_path, AFTER)
+    (tmp_path / "reports").write_text("in the way", encoding="utf-8")
+    with PytestRun(tmp_path, NANO) as run:
+        assert run.end() == 0
+        assert run.output.count("nothing is written") == 1
+        assert "PASSED" in run.output
+
+
+def test_a_report_folder_that_vanishes(tmp_path: Path) -> None:
+    """The run goes on and says what is not written."""
+    import shutil
+
+    write_suite(tmp_path, {**LONG, "iterations": 400}, AFTER)
+    with PytestRun(tmp_path, NANO) as run:
+        run.wait_measured("long", 5)
+        shutil.rmtree(tmp_path / "reports")
+        assert run.end() == 0
+        assert "results.json is not written" in run.output
+        assert "Traceback" not in run.output
+
+
+def _lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
