@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_flperf.integration.keys import BEGUN, ITEM_RESULTS, RUN, SELECTION
-from pytest_flperf.integration.options import add_options
+from pytest_flperf.integration.options import OPTIONS, add_options
 
 if TYPE_CHECKING:
     from pytest_flperf.integration.fixture import Flperf
@@ -60,6 +60,13 @@ def pytest_configure(config: pytest.Config) -> None:
     selection = config.stash.get(SELECTION, None)
     if selection is not None:
         selection.load(config)
+    elif config.getoption("flperf_suite"):
+        raise pytest.UsageError("--flperf-suite came too late: load the plugin with -p pytest_flperf.plugin")
+    elif any(config.getoption(option.dest) is not None for option in OPTIONS):
+        from pytest_flperf.integration.asked import FlperfOptions
+        from pytest_flperf.integration.selection import check_asked
+
+        check_asked(FlperfOptions.from_pytest_config(config))
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -82,10 +89,16 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Refuse a marker with arguments that nobody reads."""
     for marker in item.iter_markers("flperf"):
-        unknown = sorted(set(marker.kwargs) - {"model", "suite", "scenario"})
-        if marker.args or unknown:
-            found = ", ".join([*map(repr, marker.args), *unknown])
-            pytest.fail(f"@pytest.mark.flperf takes model=, suite= and scenario=; found {found}", pytrace=False)
+        known = {"model", "suite", "scenario"}
+        faults = [repr(argument) for argument in marker.args]
+        for key, value in marker.kwargs.items():
+            if key not in known:
+                faults.append(key)
+            elif value is not None and not isinstance(value, str):
+                faults.append(f"{key}={value!r}")
+        if faults:
+            takes = "takes model=, suite= and scenario=, each a text"
+            pytest.fail(f"@pytest.mark.flperf {takes}; found {', '.join(faults)}", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -139,6 +152,18 @@ class _Reporter:
             from pytest_flperf.integration.run import measuring_run
 
             measuring_run(self._config).collect(results)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
+        """Let ``--lf`` look into suites: it passes over files whose path no failed id begins with, as packaged ones."""
+        plugins = self._config.pluginmanager
+        passes_over = plugins.get_plugin("lfplugin-collskip")
+        selection = self._config.stash.get(SELECTION, None)
+        if passes_over is None or selection is None or selection.suite_at(collector.path) is None:
+            return None
+        collect = plugins.subset_hook_caller("pytest_make_collect_report", [passes_over, self])
+        report: pytest.CollectReport = collect(collector=collector)
+        return report
 
 
 @pytest.hookimpl(trylast=True)

@@ -39,6 +39,8 @@ class Costs:
 
     idle: list[float] = field(default_factory=list)
     """Pytest's start with the plugin installed and unused, less its start without; one per pair."""
+    idle_cpu: list[float] = field(default_factory=list)
+    """The same in processor time, which a busy machine disturbs less; no limit."""
     first: list[float] = field(default_factory=list)
     """From the command to the first measured request; one per run."""
     case: list[float] = field(default_factory=list)
@@ -62,12 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         _time_start(folder)  # the first start and the first run write bytecode and fill caches
         for index in range(asked.pairs):
-            costs.idle.append(_extra_start(folder, plugin_first=index % 2 == 0))
+            wall_ms, cpu_ms = _extra_start(folder, plugin_first=index % 2 == 0)
+            costs.idle.append(wall_ms)
+            costs.idle_cpu.append(cpu_ms)
         _time_run(folder, asked.suite, "unused", Costs())
         for index in range(asked.runs):
             _time_run(folder, asked.suite, f"run-{index}", costs)
     rows = [
         ("pytest's start, plugin unused", costs.idle, IDLE_MS),
+        ("the same, processor time", costs.idle_cpu, None),
         ("command to first measured request", costs.first, FIRST_MS),
         ("a case, beside its requests", costs.case, CASE_MS),
         ("a change of model, beside requests", costs.load, None),
@@ -98,17 +103,17 @@ def _pytest(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pytest", *(word for name in others for word in ("-p", f"no:{name}")), *arguments]
 
 
-def _extra_start(folder: Path, *, plugin_first: bool) -> float:
-    """One pair of starts; who comes first alternates, so that a drifting machine favours neither."""
-    if plugin_first:
-        with_plugin = _time_start(folder)
-        return with_plugin - _time_start(folder, "-p", "no:flperf")
-    without = _time_start(folder, "-p", "no:flperf")
-    return _time_start(folder) - without
+def _extra_start(folder: Path, *, plugin_first: bool) -> tuple[float, float]:
+    """Wall and processor time of one pair; who comes first alternates, so that a drifting machine favours neither."""
+    without_plugin = ("-p", "no:flperf")
+    first, second = ((), without_plugin) if plugin_first else (without_plugin, ())
+    taken = [_time_start(folder, *first), _time_start(folder, *second)]
+    with_plugin, without = taken if plugin_first else reversed(taken)
+    return with_plugin[0] - without[0], with_plugin[1] - without[1]
 
 
-def _time_start(folder: Path, *arguments: str) -> float:
-    began = time.monotonic_ns()
+def _time_start(folder: Path, *arguments: str) -> tuple[float, float]:
+    cpu_before, began = _children_cpu_s(), time.monotonic_ns()
     done = subprocess.run(
         _pytest("-q", "-p", "no:cacheprovider", *arguments),
         cwd=folder,
@@ -118,10 +123,19 @@ def _time_start(folder: Path, *arguments: str) -> float:
         timeout=RUN_S,
         check=False,
     )
-    took = (time.monotonic_ns() - began) / NS_PER_MS
+    took_ms = (time.monotonic_ns() - began) / NS_PER_MS
     if done.returncode != 5:  # no tests
         raise SystemExit(done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace"))
-    return took
+    return took_ms, (_children_cpu_s() - cpu_before) * 1000
+
+
+def _children_cpu_s() -> float:
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # finer than os.times, whose ticks are 10 ms
+    return usage.ru_utime + usage.ru_stime
 
 
 def _time_run(folder: Path, suite: str, name: str, costs: Costs) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -57,6 +58,7 @@ class Prepared:
     """TTFT of the first request after the load; None where nothing was loaded."""
     plans: CasePlans
     recording: CaseRecording
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Bench:
         self._factories: dict[str, RequestFactory] = {}
         self._ready: dict[str, _Seen] = {}
         self._failures: dict[str, list[str]] = {}
+        self._left_busy: set[str] = set()  # models whose last case abandoned requests
         self._current: str | None = None
         self._host = platform.node()
 
@@ -146,9 +149,10 @@ class Bench:
             if on_partial is not None:
                 on_partial(self._sum_up(prepared, ()))
             raise
-        notes = list(prepared.served.notes)
+        notes = list(prepared.notes)
         if trouble or counter.lost:
             notes += self._look_after_backend(case.model)
+            self._left_busy.add(case.model)
         return CaseRun(self._sum_up(prepared, tuple(notes)), trouble)
 
     def run(self, case: Case) -> CaseRun:
@@ -187,12 +191,24 @@ class Bench:
         plans = CasePlans(case, served, self._factory(served), target_of(served.endpoint), self._seed)
         known = self._ready.get(model)
         if known is not None and known.generation == served.generation:
-            return Prepared(case, served, known.cold_ttft_ms, plans, recording)
+            notes = served.notes + self._wait_until_idle(plans, served, recording)
+            return Prepared(case, served, known.cold_ttft_ms, plans, recording, notes)
         loaded_by_us = served.load_s is not None
         sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
         cold_ttft_ms = _ttft_ms(sample) if loaded_by_us else None
         self._ready[model] = _Seen(served.generation, cold_ttft_ms)
-        return Prepared(case, served, cold_ttft_ms, plans, recording)
+        self._left_busy.discard(model)
+        return Prepared(case, served, cold_ttft_ms, plans, recording, served.notes)
+
+    def _wait_until_idle(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
+        """After requests that were abandoned: servers work on them for seconds, and the next case would pay for it."""
+        if served.model not in self._left_busy:
+            return ()
+        begun = time.monotonic()
+        self._verify(plans, Phase.VERIFY, served, recording)
+        self._left_busy.discard(served.model)
+        waited_s = time.monotonic() - begun
+        return (f"the case before lost requests; the server answered a short one again after {waited_s:.2f} s",)
 
     def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
         mine = CaseRecording("", None, None, self._recorder.redactor)

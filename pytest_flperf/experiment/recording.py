@@ -26,14 +26,18 @@ class Recorder:
     folder (a notebook, a disk that can't be written) everything stays in memory.
     """
 
-    def __init__(self, folder: RunFolder | None, redactor: Redactor) -> None:
+    def __init__(
+        self, folder: RunFolder | None, redactor: Redactor, *, in_memory_bytes: int = _IN_MEMORY_BYTES
+    ) -> None:
+        """``in_memory_bytes``: answers of one case that are kept at hand; what is more is read from the journal."""
+        self._in_memory_bytes = in_memory_bytes
         self._journal: Journal | None = folder.journal("journal.jsonl") if folder else None
         self._samples: Journal | None = folder.journal("samples.jsonl") if folder else None
         self.redactor = redactor
 
     def case(self, nodeid: str) -> CaseRecording:
         """Begin to record a case."""
-        return CaseRecording(nodeid, self._journal, self._samples, self.redactor)
+        return CaseRecording(nodeid, self._journal, self._samples, self.redactor, self._in_memory_bytes)
 
     def close(self) -> None:
         """Close the files."""
@@ -45,11 +49,19 @@ class Recorder:
 class CaseRecording:
     """The exchanges of one case, in the order in which they finished."""
 
-    def __init__(self, nodeid: str, journal: Journal | None, samples: Journal | None, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        nodeid: str,
+        journal: Journal | None,
+        samples: Journal | None,
+        redactor: Redactor,
+        in_memory_bytes: int = _IN_MEMORY_BYTES,
+    ) -> None:
         self.nodeid = nodeid
         self._journal = journal
         self._samples = samples
         self._redactor = redactor
+        self._in_memory_bytes = in_memory_bytes
         self._kept: list[Exchange] = []
         self._kept_bytes = 0
         self._start = _size(journal.path) if journal else 0
@@ -63,7 +75,7 @@ class CaseRecording:
         )
         written = self._journal is not None and self._journal.append({"nodeid": self.nodeid, **exchange.to_record()})
         self.count += 1
-        if written and self._kept_bytes + len(exchange.raw) > _IN_MEMORY_BYTES:
+        if written and self._kept_bytes + len(exchange.raw) > self._in_memory_bytes:
             self._on_disk_only = True
         self._kept_bytes += len(exchange.raw)
         if not (written and self._on_disk_only):

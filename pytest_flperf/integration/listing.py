@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.selection import check_asked
 from pytest_flperf.integration.tables import cut, render, width_of
+from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.suite.finding import list_suites
 
 if TYPE_CHECKING:
@@ -51,21 +53,23 @@ def _print_suites(config: pytest.Config) -> int:
 def _print_models(options: FlperfOptions) -> int:
     from pytest_flperf.backends.base import BackendError
 
+    key = os.environ.get(options.api_key_env) if options.api_key_env else None
+    masked = Redactor([key]).text
     with tempfile.TemporaryDirectory(prefix="flperf-logs-", ignore_cleanup_errors=True) as logs:
-        backend = _backend(options, Path(logs))
+        backend = _backend(options, key, Path(logs))
         try:
             models = backend.discover()
         except BackendError as error:
-            _say(f"ERROR: {error}", sys.stderr)
-            return pytest.ExitCode.INTERNAL_ERROR if options.base_url is None else pytest.ExitCode.TESTS_FAILED
+            _say(f"ERROR: {masked(str(error))}", sys.stderr)
+            return pytest.ExitCode.TESTS_FAILED
         finally:
             backend.close()
     _table(
         ("model", "id", "from", "size MB", "device", "context", "state"),
         [
             (
-                each.alias,
-                each.model_id,
+                masked(each.alias),
+                masked(each.model_id),
                 each.source,
                 "–" if each.size_mb is None else str(each.size_mb),
                 each.device or "–",
@@ -81,13 +85,11 @@ def _print_models(options: FlperfOptions) -> int:
     return pytest.ExitCode.OK
 
 
-def _backend(options: FlperfOptions, logs: Path) -> Backend:
+def _backend(options: FlperfOptions, key: str | None, logs: Path) -> Backend:
     if options.base_url is not None:
-        import os
-
         from pytest_flperf.backends.url import UrlBackend
 
-        return UrlBackend(options.base_url, os.environ.get(options.api_key_env) if options.api_key_env else None)
+        return UrlBackend(options.base_url, key)
     from pytest_flperf.backends.foundry import FoundryBackend
     from pytest_flperf.integration.run import foundry_config
 

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
 from pytest_flperf.experiment.recording import Recorder
-from pytest_flperf.gates.budgets import parse_budgets
+from pytest_flperf.gates.budgets import parse_budget
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
@@ -56,11 +56,14 @@ def add_item_result(item: pytest.Item, result: CaseResult) -> None:
 
 
 def attach_results(report: pytest.TestReport, results: list[dict[str, Any]]) -> None:
-    """Let a report carry results; where the test failed by itself, they have failed with it."""
+    """Let a report carry results; where the test failed by itself, or was skipped (xfail is), they share its end."""
     for result in results:
         if report.failed and result["outcome"] == "passed":
             result["outcome"] = "failed"
             result["message"] = printable(_failure(report), 500) or "the test failed"
+        elif report.skipped:
+            result["outcome"] = "skipped"
+            result["message"] = result["message"] or "the test was skipped after the measurement"
     vars(report)["flperf"] = results
 
 
@@ -141,7 +144,10 @@ class MeasuringRun:
             self._bench.release(model)
 
     def _judge(self, done: CaseRun, budgets: tuple[str, ...]) -> CaseResult:
-        result = judge(done.result, parse_budgets(budgets))
+        given = self._options.budgets
+        result = judge(
+            done.result, [parse_budget(text, "--flperf-budget" if text in given else "") for text in budgets]
+        )
         if done.trouble:
             result = replace(result, notes=(done.trouble, *result.notes), outcome="failed")
             result = replace(result, message=verdict_text(result))
@@ -194,7 +200,7 @@ class MeasuringRun:
         self._finished = True
         self.close()
         self._status = _status(int(exitstatus), self._results.values())
-        if self._results and not is_worker(self._config):
+        if (self._results or self._folder is not None) and not is_worker(self._config):
             self._save()
             if self._folder is not None:
                 self._folder.update_latest()

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from pytest_flperf.suite.cases import Overrides
     from pytest_flperf.suite.model import Case, Suite
 
-__all__ = ["LoadedSuite", "Selection", "check_asked", "check_options", "default_models", "overrides_of", "select_suites"]
+__all__ = [
+    "LoadedSuite",
+    "Selection",
+    "check_asked",
+    "check_options",
+    "default_models",
+    "overrides_of",
+    "select_suites",
+]
 
 _VALUE_FOLLOWS = frozenset({"--flperf-suite", "--deselect", "--ignore", "--ignore-glob", "-k", "-m"})
 
@@ -69,7 +77,7 @@ def _suite_of_argument(argument: str, root: Path, here: Path, found: dict[Path, 
 
 
 def _is_suite(path: Path, root: Path, here: Path) -> bool:
-    """Whether the file is one of ours: other plugins collect YAML and JSON files, too; raises SuiteError for a bad one."""
+    """Whether the file is one of ours: other plugins collect YAML and JSON files, too.  Raises SuiteError."""
     from pytest_flperf.suite.loading import load_suite
     from pytest_flperf.suite.source import read_source
 
@@ -217,7 +225,7 @@ def _place_of(budget: str, scenario: int, path: Path) -> str:
     for keys in (("scenarios", scenario, "budgets"), ("budgets",), ("defaults", "budgets")):
         found: Any = source.data
         for key in keys:
-            found = found[key] if isinstance(key, int) else found.get(key, {})
+            found = found[key] if isinstance(key, int) else (found or {}).get(key)
         if budget == found or (isinstance(found, list) and budget in found):
             at = keys if budget == found else (*keys, found.index(budget))
             line = source.line_of(at)

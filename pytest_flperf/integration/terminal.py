@@ -216,7 +216,9 @@ def _measured(value: float | None) -> str:
 
 
 def _print_verdict(reporter: pytest.TerminalReporter, run: Run) -> None:
-    counts = {word: sum(case.outcome == word for case in run.cases) for word in ("passed", "failed", "error")}
+    counts = {
+        word: sum(case.outcome == word for case in run.cases) for word in ("passed", "failed", "error", "skipped")
+    }
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     colour = {"green": True} if run.status == "passed" else {"red": True}
     reporter.write_line(f"flperf: {run.status.upper()}: {words or 'nothing measured'}", bold=True, **colour)

@@ -94,10 +94,13 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
     if base is None:
         return scenario
     own = _with_length(_given(form.scenarios[0]))
+    messages = scenario.messages if asks else base.messages
+    if "system" in own and not asks:
+        messages = (scenario.messages[0], *(message for message in messages if message.role != "system"))
     return replace(
         base,
         name=scenario.name,
-        messages=scenario.messages if asks else base.messages,
+        messages=messages,
         settings=with_values(base.settings, own),
         budgets=scenario.budgets if "budgets" in own else base.budgets,
         given=base.given | scenario.given,

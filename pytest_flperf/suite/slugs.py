@@ -23,8 +23,8 @@ def slug(name: str) -> str:
 
     Letters, digits and their marks of any script stay, and ``._-+=,@``; format characters (joiners, bidirectional
     controls) go; every run of anything else becomes one ``-``.  At most 80 characters; a longer name is cut and gets
-    eight digits of its hash, a name of which nothing is left is ``x-`` and the hash.  So does a name that means something
-    to pytest (``setup_module``).
+    eight digits of its hash, a name of which nothing is left is ``x-`` and the hash.  So does a name that means
+    something to pytest (``setup_module``).
     """
     text = _bounded(_letters(unicodedata.normalize("NFC", name)), name)
     return _with_hash(text, name, _DIGITS) if _PYTESTS_OWN.fullmatch(text) else text

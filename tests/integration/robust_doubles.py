@@ -70,7 +70,7 @@ class PytestRun:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            preexec_fn=before,
+            preexec_fn=before,  # noqa: PLW1509 - limits of the child; this process has no other thread that forks
         )
         self._seen: set[psutil.Process] = set()
 

@@ -264,3 +264,11 @@ def test_memory_does_not_grow_with_the_requests() -> None:
             assert session.play(plan, lambda _exchange: None).finished == 1_000
             sizes.append(process.memory_info().rss)
     assert sizes[2] - sizes[0] < 1_000_000
+
+
+def test_a_load_process_that_breaks_has_last_words() -> None:
+    """What it wrote to its standard error is in the message."""
+    with LoadSession() as session:
+        session._send("nonsense")
+        with pytest.raises(LoadProcessError, match=r"its last words: .*_take_nonsense"):
+            session.play(Plan((), Deadlines(0, 0, 0, 0, 0), 1, 0, ()), lambda _exchange: None)
