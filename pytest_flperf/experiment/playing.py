@@ -66,7 +66,7 @@ class CasePlans:
             "max_tokens": _VERIFY_TOKENS,
             "temperature": 0,
         }
-        request = self._factory.build(body, extra_body(self._case))
+        request = self._factory.build(body)  # without the case's extra: it is the model that is asked, not the case
         return self._plan([Entry(0, phase, 0, stream=True, request=request)], 1, 1)
 
     def warmup(self) -> Plan:

@@ -24,7 +24,7 @@ from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.selection import check_options, default_models
-from pytest_flperf.integration.workers import is_worker, run_begun
+from pytest_flperf.integration.workers import is_worker, neighbours, run_begun
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.redaction import Redactor
@@ -40,6 +40,7 @@ __all__ = ["MeasuringRun", "add_item_result", "attach_results", "measuring_run"]
 
 _SAVE_EVERY_S: Final = 1.0
 _MESSAGE_CHARACTERS: Final = 8_000
+_TRIED: Final = "an earlier try: "
 
 
 def measuring_run(config: pytest.Config) -> MeasuringRun:
@@ -148,6 +149,9 @@ class MeasuringRun:
         result = judge(
             done.result, [parse_budget(text, "--flperf-budget" if text in given else "") for text in budgets]
         )
+        others = neighbours(self._config)
+        if others:
+            result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))
         if done.trouble:
             result = replace(result, notes=(done.trouble, *result.notes), outcome="failed")
             result = replace(result, message=verdict_text(result))
@@ -188,7 +192,8 @@ class MeasuringRun:
         """Take results in, in the process that writes them."""
         for record in results:
             result = CaseResult.from_dict(record)
-            self._results[result.nodeid, result.host] = result
+            key = (result.nodeid, result.host)
+            self._results[key] = _after(self._results[key], result) if key in self._results else result
         self._open_folder()
         if time.monotonic() - self._saved_at > _SAVE_EVERY_S and not is_worker(self._config):
             self._save()
@@ -276,6 +281,13 @@ def foundry_config(options: FlperfOptions, logs: Path | None) -> FoundryConfig:
         catalog_url=options.catalog_url,
         model_cache_dir=Path(options.model_cache).expanduser().absolute() if options.model_cache else None,
     )
+
+
+def _after(former: CaseResult, result: CaseResult) -> CaseResult:
+    """The result of a case that another plugin ran again; what came of it before stays to be seen."""
+    headline = former.message.partition("\n")[0]
+    tries = [note for note in former.notes if note.startswith(_TRIED)]
+    return replace(result, notes=(*result.notes, *tries, f"{_TRIED}{former.outcome}. {headline}".strip()))
 
 
 def _status(exitstatus: int, results: Any) -> str:

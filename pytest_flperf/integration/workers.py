@@ -11,7 +11,7 @@ import pytest
 
 from pytest_flperf.integration.keys import BEGUN
 
-__all__ = ["is_worker", "refuse_neighbours", "run_begun"]
+__all__ = ["is_worker", "neighbours", "refuse_neighbours", "run_begun"]
 
 
 def refuse_neighbours(specs: Sequence[Any]) -> None:
@@ -26,6 +26,12 @@ def refuse_neighbours(specs: Sequence[Any]) -> None:
 def is_worker(config: pytest.Config) -> bool:
     """Whether this process is a worker of xdist: it measures, its controller writes the results."""
     return hasattr(config, "workerinput")
+
+
+def neighbours(config: pytest.Config) -> int:
+    """How many other workers run beside this one: they are refused where suites run, but not beside a user's tests."""
+    count: int = vars(config).get("workerinput", {}).get("workercount", 1)
+    return count - 1
 
 
 def run_begun(config: pytest.Config) -> tuple[datetime, str | None]:

@@ -39,8 +39,8 @@ class Job:
     """A request under way: what is known of it until it becomes a frame for the measuring process."""
 
     __slots__ = (
-        "connect_ns", "due_ns", "framing", "index", "offset_ns", "out", "parts", "phase", "read_ns", "sent_ns", "size",
-        "slot", "stamps", "started_ns", "stream", "target",
+        "connect_ns", "due_ns", "end_offset_ns", "ended", "finished_ns", "framing", "index", "offset_ns", "out",
+        "parts", "phase", "read_ns", "sent_ns", "size", "slot", "stamps", "started_ns", "stream", "target",
     )  # fmt: skip
 
     def __init__(self, entry: tuple[Any, ...], slot: int, now: int) -> None:
@@ -56,19 +56,27 @@ class Job:
         self.stamps: list[bytes] = []  # the kernel's, as it gave them; zeros where it gave none
         self.framing = Framing()
         self.size = 0
+        self.ended: Ended = (Ending.CANCELLED, "")
+        self.finished_ns = self.end_offset_ns = 0
 
     @property
     def sizes(self) -> list[int]:
         """How many bytes each read returned."""
         return [len(part) for part in self.parts]
 
-    def frame(self, ending: Ending, detail: str) -> tuple[Any, ...]:
+    def end(self, ended: Ended) -> None:
+        """The request has ended, now."""
+        self.ended = ended
+        self.finished_ns = monotonic_ns()
+        self.end_offset_ns = realtime_minus_monotonic_ns()
+
+    def frame(self) -> tuple[Any, ...]:
         """What the measuring process makes an Exchange of; conversion of stamps is left to it."""
-        finished = monotonic_ns()
+        ending, detail = self.ended
         return (
             self.index, self.phase, self.target, self.stream, self.slot, self.due_ns, self.connect_ns,
-            self.started_ns, self.sent_ns if not self.out else None, finished, b"".join(self.stamps), self.read_ns,
-            self.sizes, self.offset_ns, realtime_minus_monotonic_ns(), ending.value, detail,
+            self.started_ns, self.sent_ns if not self.out else None, self.finished_ns, b"".join(self.stamps),
+            self.read_ns, self.sizes, self.offset_ns, self.end_offset_ns, ending.value, detail,
             b"".join(self.parts),
         )  # fmt: skip
 

@@ -58,7 +58,11 @@ class Plan:
     entries: Iterable[Entry]
     """``total`` of them; taken as they are needed, a window ahead."""
     give_up_after: int = 0
-    """Stop when that many requests in a row ended without a complete answer; 0: never."""
+    """Stop when that many requests in a row, over all streams, ended without a complete answer; 0: never.
+
+    A server that dies in the middle then costs about that many timeouts and not one for each request that is left.
+    Any whole answer begins the count anew, an error page too: a server that refuses is quick and says why.
+    """
 
 
 @dataclass(frozen=True, slots=True)

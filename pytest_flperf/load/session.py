@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import subprocess
@@ -34,6 +35,7 @@ _MAIN: Final = (
 )
 _CANCEL_PATIENCE_S: Final = 2.0
 _TICK_S: Final = 0.1
+_SILENCE_MARGIN_S: Final = 10.0
 _LAST_WORDS_BYTES: Final = 4_096
 _LAST_WORDS_LINES: Final = 6
 
@@ -103,17 +105,24 @@ class LoadSession:
         self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, plan.total)
         supply = _Supply(plan)
         self._send_entries(supply.more())
-        in_a_row = 0  # requests without a complete answer since the last one with one
+        longest_silence_s = _longest_silence_s(plan)
+        finished = in_a_row = 0  # the second: requests without a complete answer since the last one with one
         gave_up = False
         patience: float | None = None  # until when a cancelled plan may take
         next_tick = time.monotonic() + _TICK_S
+        silent_s = 0.0
         while True:
-            for frame in self._frames():
+            before = time.monotonic()
+            frames = self._frames()
+            # No pause of the whole machine is held against it.
+            silent_s = 0.0 if frames else silent_s + min(time.monotonic() - before, 2 * _TICK_S)
+            for frame in frames:
                 if frame[0] == "done":
                     started_ns, finished_ns, cpu_ns, reads, ended = frame[1:]
-                    return PlanStats(started_ns, finished_ns, cpu_ns, reads, ended, gave_up)
+                    return PlanStats(started_ns, finished_ns, cpu_ns, reads, ended, gave_up and ended < plan.total)
                 exchange = _exchange(frame[1:])
                 supply.ended(exchange)
+                finished += 1
                 in_a_row = 0 if exchange.ending is Ending.COMPLETE else in_a_row + 1
                 on_exchange(exchange)
                 if patience is not None:
@@ -122,7 +131,7 @@ class LoadSession:
             if on_tick is not None and now >= next_tick:
                 next_tick = now + _TICK_S
                 on_tick()
-            hopeless = 0 < plan.give_up_after <= in_a_row
+            hopeless = 0 < plan.give_up_after <= in_a_row and finished < plan.total
             if patience is None and (interrupts.pending or hopeless):
                 gave_up = hopeless and not interrupts.pending
                 patience = time.monotonic() + _CANCEL_PATIENCE_S
@@ -131,6 +140,8 @@ class LoadSession:
                 self._send_entries(supply.more())
             elif now > patience:
                 raise LoadProcessError("the load process didn't stop when it was told to; it was ended")
+            if silent_s > longest_silence_s:
+                raise LoadProcessError(f"the load process said nothing for {silent_s:.1f} s; it was ended")
 
     def _frames(self) -> list[Any]:
         """What the load process has said; waits for a tick at most."""
@@ -253,6 +264,15 @@ class _Supply:
             self._under_way[entry.phase, entry.target, entry.index] = len(entry.request)
             entries.append(entry)
         return entries
+
+
+def _longest_silence_s(plan: Plan) -> float:
+    """After how long without a word the load process must be stuck: every request has its end by then."""
+    limits = plan.deadlines
+    if not (limits.total_ns and limits.connect_ns):
+        return math.inf
+    # Each connection is tried twice at most: before the plan's first request and for its own.
+    return (2 * limits.connect_ns + limits.total_ns) / 1e9 + _SILENCE_MARGIN_S
 
 
 def _exchange(values: tuple[Any, ...]) -> Exchange:

@@ -245,7 +245,7 @@ class RuntimeHost:
                 RuntimeUnavailable,
                 f"Foundry Local can't run here: the module foundry_local_sdk can't be imported: {reason}. It has "
                 "wheels for Windows (x64, arm64), Linux with glibc (x64, arm64) and macOS (arm64), and none for Intel "
-                "Macs and musl. On one of these machines: pip install foundry-local-sdk. " + _BY_URL,
+                "Macs and musl. On one of these machines: pip install --upgrade 'foundry-local-sdk>=2.2'. " + _BY_URL,
             )
         self._fail(
             RuntimeUnavailable,

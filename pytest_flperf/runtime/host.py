@@ -39,6 +39,7 @@ from pytest_flperf.runtime.protocol import (
 
 __all__ = ["main"]
 
+_STILL_USED_S: Final = 3.0
 _UNLOAD_S: Final = 0.25
 """Shutting down does not wait longer for unloading: the end of the process frees the memory anyway."""
 _BEAT_S: Final = 1.0
@@ -207,6 +208,19 @@ class _Runtime:
     def loaded(self) -> tuple[str, ...]:
         return tuple(str(model.id) for model in self._manager.catalog.get_loaded_models())
 
+    def unload(self, model_id: str) -> None:
+        """Unload a model; the session of an answer that has just ended may hold on to it for a moment."""
+        give_up = time.monotonic() + _STILL_USED_S
+        while True:
+            try:
+                self.find(model_id).unload()
+            except Exception as error:
+                if "still using" not in str(error) or time.monotonic() > give_up:
+                    raise
+            else:
+                return
+            time.sleep(0.02)
+
     def unload_all(self) -> None:
         for model in self._manager.catalog.get_loaded_models():
             model.unload()
@@ -319,7 +333,7 @@ class _Host:
             case Verb.LOAD:
                 runtime.find(model_id).load()
             case Verb.UNLOAD:
-                runtime.find(model_id).unload()
+                runtime.unload(model_id)
             case Verb.DOWNLOAD:
                 runtime.find(model_id).download(self._progress(command.id), self._cancelled[command.id])
             case _:

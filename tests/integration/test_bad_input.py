@@ -83,6 +83,72 @@ def test_strange_suite_names(tiny: Tiny, name: str) -> None:
     assert len(message) < 1000
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (
+            "name: x\nscenarios:\n- name: a\n  prompt: x\n  budgets:\n  - tps.p50 > 1\n  - tps.p50 > x\n",
+            ":7: scenarios[0]",
+        ),
+        ("name: x\nbudgets: tps.p50 => 3\nscenarios: [{name: a, prompt: x}]\n", ":2: budgets"),
+        ("name: x\ndefaults:\n  budgets: [nope]\nscenarios: [{name: a, prompt: x}]\n", ":3: defaults.budgets[0]"),
+    ],
+)
+def test_place_of_a_budget(tiny: Tiny, text: str, place: str) -> None:
+    """A malformed budget is told with file, line and key path, wherever it stands."""
+    (tiny.folder / "bad.yaml").write_text(text)
+    assert f"bad.yaml{place}" in tiny.refused("--flperf-suite=bad.yaml", *tiny.at)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--flperf-suite=",
+        "--flperf-model=",
+        "--flperf-model= , ",
+        "--flperf-base-url=",
+        "--flperf-budget=",
+        "--flperf-report-dir= ",
+        "--flperf-api-key-env=",
+        "--flperf-catalog-url=",
+        "--flperf-model-cache=",
+        "--flperf-iterations=",
+    ],
+)
+def test_empty_options(tiny: Tiny, option: str) -> None:
+    """An option without a value, as a variable that isn't set leaves it behind, is refused and not passed over."""
+    tiny.suite()
+    done = tiny.run("--flperf-suite=tiny.json", option)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert option.partition("=")[0] in done.text or "unknown suite" in done.text
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--flperf-base-url=nonsense",
+        "--flperf-budget=x",
+        "--flperf-iterations=0",
+        "--flperf-api-key-env=NOT_SET_ANYWHERE",
+    ],
+)
+def test_without_a_suite(tiny: Tiny, option: str) -> None:
+    """What the command line alone shows to be wrong is refused without a suite, too."""
+    tiny.pytester.makepyfile(test_mine="def test_me(flperf): flperf.run(prompt='x')")
+    assert option.partition("=")[0] in tiny.refused(option)
+
+
+def test_suite_as_an_argument(tiny: Tiny) -> None:
+    """A broken suite that is named without the option says what is wrong; a file of another kind is left to others."""
+    (tiny.folder / "bad.yaml").write_text("name: x\nscenarios: 3\n")
+    for argument in ("bad.yaml", "bad.yaml::one[m]"):
+        assert "bad.yaml:2: scenarios" in tiny.refused(argument)
+    (tiny.folder / "other.yaml").write_text("a: b\n")
+    done = tiny.run("other.yaml")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "flperf" not in done.lines[-1]
+
+
 def test_unknown_id(tiny: Tiny) -> None:
     """An id whose scenario or packaged suite isn't there is bad usage."""
     tiny.suite()

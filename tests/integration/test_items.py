@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import Tiny
 
+from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
 from pytest_flperf.suite import finding
 
 THREE = ({"name": "a", "tags": ["slow"]}, {"name": "b"}, {"name": "c"})
@@ -101,6 +102,15 @@ def test_strange_names(tiny: Tiny) -> None:
     assert [case["nodeid"] for case in again.cases] == ids[:3]
 
 
+def test_names_of_pytests_own(tiny: Tiny) -> None:
+    """Names that mean something to pytest in a module of tests are nothing but scenarios here."""
+    names = ["pytest_generate_tests", "setup_module", "pytestmark", "__doc__", "__test__", "pytest_plugins", "print"]
+    tiny.suite(*({"name": name} for name in names))
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at)
+    assert done.ret == 0, done.text
+    assert [case["scenario"] for case in done.cases] == names
+
+
 def test_huge_names(tiny: Tiny) -> None:
     """Names and prompts of 100 kB have short ids and lines that fit."""
     huge = "名" * 100_000
@@ -128,6 +138,69 @@ def test_stop_and_last_failed(tiny: Tiny) -> None:
     assert [case["outcome"] for case in done.cases] == ["passed", "failed"]
     again = tiny.measure("--lf")
     assert [case["scenario"] for case in again.cases] == ["b"]
+
+
+def test_last_failed_of_a_packaged_suite(tiny: Tiny) -> None:
+    """``--lf`` finds failed cases of packaged suites beside failures in files, though their ids name no file."""
+    tiny.suite(*THREE, budgets=["ttft_ms.max <= 0.001"])
+    suites = ("--flperf-suite=quick", "--flperf-suite=tiny.json", "--flperf-iterations=1")
+    budget = "--flperf-budget=one-word:ttft_ms.max <= 0.001"
+    first = tiny.run(*suites, *tiny.at, budget)
+    failed = [case["scenario"] for case in first.cases if case["outcome"] == "failed"]
+    assert failed == ["one-word", "a", "b", "c"]
+    again = tiny.run(*suites, *tiny.at, budget, "--lf")
+    assert sorted(case["scenario"] for case in again.cases) == sorted(failed)
+
+
+def test_fixtures_of_the_users(tiny: Tiny) -> None:
+    """A parametrised fixture that every test uses multiplies the cases; each has an id of its own."""
+    tiny.suite(*THREE[:2])
+    tiny.pytester.makeconftest(
+        "import pytest\n@pytest.fixture(autouse=True, params=['x', 'y'])\ndef all_of_them(request): pass"
+    )
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at)
+    assert done.ret == 0, done.text
+    ids = {f"tiny.json::{name}[reference-{letter}]" for name in "ab" for letter in "xy"}
+    assert {case["nodeid"] for case in done.cases} == ids
+
+
+def test_run_again(tiny: Tiny) -> None:
+    """Where another plugin runs a failed case again, the first try stays to be seen."""
+    tiny.suite()
+    tiny.pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):
+                item._initrequest()
+                for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                    item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """
+    )
+    the_third = ReferenceConfig(fault=Fault(FaultKind.HTTP_ERROR, status=503, every=3, first=5))
+    with ReferenceServer(the_third, in_thread=True) as server:
+        at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference", "--flperf-iterations=2")
+        done = tiny.run("--flperf-suite=tiny.json", *at, "-v")
+    assert "1 failed, 1 passed" in done.lines[-1], done.text
+    assert done.case["outcome"] == "passed"
+    assert done.case["notes"] == ["an earlier try: failed. one on reference: missed error_rate <= 0 (50 %)"]
+    assert "note: an earlier try" in done.text
+
+
+@pytest.mark.parametrize("beside", [".", "suites", "suites/tiny.json"])
+def test_collected_once(tiny: Tiny, beside: str) -> None:
+    """A suite that lies where pytest looks anyway is collected once."""
+    tiny.suite(file="suites/tiny.json")
+    done = tiny.run("--flperf-suite=tiny", beside, "--flperf-model=m", "--co", "-q")
+    assert done.ids == ["suites/tiny.json::one[m]"]
+
+
+def test_setup_plan(tiny: Tiny) -> None:
+    """``--setup-plan`` starts nothing either."""
+    tiny.suite()
+    assert tiny.run("--flperf-suite=tiny.json", *tiny.at, "--setup-plan").ret == 0
+    assert not (tiny.folder / "reports").exists()
 
 
 def test_addopts(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

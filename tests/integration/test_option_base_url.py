@@ -69,6 +69,16 @@ def test_the_key_is_nowhere(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
+def test_the_key_is_not_listed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it come out of a server's refusal to list its models."""
+    monkeypatch.setenv("MY_KEY", KEY)
+    with RecordingServer(str) as server:
+        done = tiny.run("--flperf-list-models", server.at[0], "--flperf-api-key-env=MY_KEY")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "401" in done.text
+    assert KEY not in done.text
+
+
 def test_the_key_is_missing(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that is not set is refused by its name; so is a key without a URL."""
     monkeypatch.delenv("MY_KEY", raising=False)

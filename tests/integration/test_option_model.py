@@ -37,14 +37,14 @@ def test_the_suites_own(tiny: Tiny) -> None:
 
 
 def test_measures_each_once_loaded(tiny: Tiny) -> None:
-    """Two suites on two models: each model is loaded once, for all of its cases."""
-    tiny.suite(file="a.json", name="a")
+    """Two suites on two models, one with a matrix: each model is loaded once, for all of its cases."""
+    tiny.suite(file="a.json", name="a", matrix={"max_tokens": [2, 3]})
     tiny.suite(file="b.json", name="b")
     done = tiny.run(
         "--flperf-suite=a.json", "--flperf-suite=b.json", "--flperf-model=flperf-nano,flperf-micro", "-p", "no:randomly"
     )
     assert done.ret == 0, done.text
-    assert [case["model"] for case in done.cases] == ["flperf-nano"] * 2 + ["flperf-micro"] * 2
+    assert [case["model"] for case in done.cases] == ["flperf-nano"] * 3 + ["flperf-micro"] * 3
     assert [line["phase"] for line in done.journal()].count("cold") == 2
     assert done.text.count(": loaded in") == 2
 

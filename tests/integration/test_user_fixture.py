@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny_runs import Tiny
+from tiny_runs import RecordingServer, Tiny
 
 RUN = "flperf.run(prompt='Hi', iterations=2, warmup=0, max_tokens=2"
 
@@ -52,7 +52,10 @@ def test_missed_budget(tiny: Tiny) -> None:
     assert "1 failed, 1 passed" in done.lines[-1]
     assert "not reached" not in done.text
     assert "ttft_ms.max" in done.text
-    assert [case["outcome"] for case in done.cases] == ["failed", "failed"]
+    strict, lenient = done.cases
+    assert (strict["outcome"], lenient["outcome"]) == ("failed", "passed")
+    assert not lenient["budgets"][0]["met"]
+    assert "left to the test" in lenient["notes"][-1]
 
 
 def test_failing_assert(tiny: Tiny) -> None:
@@ -87,6 +90,8 @@ def test_marker(tiny: Tiny) -> None:
     [
         ("modle='x'", "modle"),
         ("'x'", "'x'"),
+        ("model=3", "model=3"),
+        ("suite=3", "suite=3"),
         ("suite='quik'", "quick"),
         ("suite='quick', scenario='one-wrod'", "one-word"),
     ],
@@ -99,12 +104,20 @@ def test_wrong_marker(tiny: Tiny, marker: str, words: str) -> None:
     done = tiny.run(*tiny.at)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert words in done.text
+    assert "pytest_flperf/" not in done.text
     assert "1 passed, 1 error" in done.lines[-1]
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [("iteration=3", "iterations"), ("iterations=-1", "iterations"), ("budgets=['ttft <= 3']", "ttft_ms")],
+    [
+        ("iteration=3", "iterations"),
+        ("iterations=-1", "iterations"),
+        ("budgets=['ttft <= 3']", "ttft_ms"),
+        ("messages=[]", "messages"),
+        ("model=3", "model"),
+        ("model=''", "model"),
+    ],
 )
 def test_wrong_setting(tiny: Tiny, settings: str, words: str) -> None:
     """A setting that no scenario can have fails the test with the nearest key."""
@@ -112,7 +125,8 @@ def test_wrong_setting(tiny: Tiny, settings: str, words: str) -> None:
     done = tiny.run(*tiny.at)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert words in done.text
-    assert "suite/loading.py" not in done.text
+    assert "pytest_flperf/" not in done.text, "a message, no traceback"
+    assert not (tiny.folder / "reports").exists()
 
 
 def test_nothing_measured(tiny: Tiny) -> None:
@@ -140,3 +154,89 @@ def test_not_ready(tiny: Tiny) -> None:
     assert done.case["outcome"] == "error"
     assert "404" in done.text
     assert "The above exception" not in done.text
+
+
+def test_what_is_asked(tiny: Tiny) -> None:
+    """A prompt's file, messages, a system prompt in place of the scenario's; never the same prompt twice."""
+    tiny.suite({"name": "greet", "system": "Be rude", "prompt": "Greet me"})
+    (tiny.folder / "mail.txt").write_text("Dear sirs\n")
+    tiny.pytester.makepyfile(
+        test_mine="""
+        import pytest
+        FEW = {"iterations": 1, "warmup": 0}
+        def test_file(flperf):
+            flperf.run(prompt_file="mail.txt", **FEW)
+        def test_messages(flperf):
+            flperf.run(messages=[{"role": "user", "content": "Well?"}], **FEW)
+        @pytest.mark.flperf(suite="tiny.json", scenario="greet")
+        def test_scenario(flperf):
+            flperf.run(**FEW)
+            flperf.run(**FEW)
+            flperf.run(system="Be kind", **FEW)
+        """
+    )
+    with RecordingServer() as server:
+        done = tiny.run(*server.at)
+    assert done.ret == 0, done.text
+    asked = ["\n".join(message["content"] for message in body["messages"]) for body in server.bodies[1:]]
+    plain = ["Dear sirs", "Well?", "Be rude\nGreet me", "Be rude\nGreet me", "Be kind\nGreet me"]
+    assert [text.partition("] ")[2] for text in asked] == plain
+    assert len({text.partition("] ")[0] for text in asked}) == len(asked), "a prompt asked before may be cached"
+
+
+def test_expected_to_fail(tiny: Tiny) -> None:
+    """An expected failure and a skip are what pytest makes of them: the run passes, the cases don't."""
+    tiny.pytester.makepyfile(
+        test_mine=f"""
+        import pytest
+        @pytest.mark.xfail
+        def test_known(flperf):
+            {RUN}, budgets=["ttft_ms.max <= 0.001"])
+        def test_skipped(flperf):
+            {RUN})
+            pytest.skip("enough")
+        """
+    )
+    done = tiny.run(*tiny.at)
+    assert done.ret == 0, done.text
+    assert [case["outcome"] for case in done.cases] == ["skipped", "skipped"]
+    assert done.results["run"]["status"] == "passed"
+    assert "flperf: PASSED: 2 skipped" in done.text
+
+
+def test_nothing_ok_never_passes(tiny: Tiny) -> None:
+    """Without one good request a case is failed, even where the test wants to judge itself and finds nothing."""
+    tiny.pytester.makepyfile(test_mine=f"def test_me(flperf):\n    {RUN}, check=False)")
+
+    def refuse(headers: dict[str, str]) -> str:
+        del headers
+        return '{"error": {"message": "no"}}'
+
+    with RecordingServer(refuse, after=1) as server:
+        done = tiny.run(*server.at)
+    assert done.ret == 0, done.text
+    assert done.case["outcome"] == "failed"
+    assert done.results["run"]["status"] == "failed"
+
+
+@pytest.mark.parametrize("setting", ["flperf_base_url = nonsense", "flperf_iterations = many"])
+def test_wrong_ini(tiny: Tiny, setting: str) -> None:
+    """What is wrong in the ini file hurts only those who measure, and without a traceback."""
+    tiny.pytester.makeini(f"[pytest]\n{setting}")
+    tiny.pytester.makepyfile(test_mine=f"def test_me(flperf):\n    {RUN})\ndef test_you(): pass")
+    done = tiny.run()
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "1 passed, 1 error" in done.lines[-1]
+    key = setting.partition(" ")[0]
+    assert key in done.text or key.replace("_", "-") in done.text
+    assert "pytest_flperf/" not in done.text
+
+
+def test_beside_a_suite(tiny: Tiny) -> None:
+    """Tests with the fixture and a suite share one run, one table and one load of the model."""
+    tiny.suite()
+    tiny.pytester.makepyfile(test_mine=f"def test_me(flperf):\n    {RUN})")
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-model=flperf-nano", "test_mine.py")
+    assert done.ret == 0, done.text
+    assert {case["nodeid"] for case in done.cases} == {"test_mine.py::test_me", "tiny.json::one[flperf-nano]"}
+    assert "flperf: PASSED: 2 passed" in done.text

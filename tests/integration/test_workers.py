@@ -59,3 +59,14 @@ def test_others_may_have_workers(tiny: Tiny) -> None:
     assert len(done.cases) == 4
     assert len([path for path in (tiny.folder / "reports").iterdir() if not path.is_symlink()]) == 1
     assert sum(line["phase"] == "measured" for line in done.journal()) == 4
+    assert all("1 more worker" in case["notes"][-1] for case in done.cases)
+
+
+def test_plugin_that_comes_late(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaded by a conftest the plugin can't find suites any more: it says so in place of running nothing."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    tiny.suite()
+    tiny.pytester.makeconftest("pytest_plugins = ['pytest_flperf.plugin']")
+    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
+    assert "-p pytest_flperf.plugin" in done.text

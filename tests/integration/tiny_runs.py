@@ -113,18 +113,22 @@ class Tiny:
 class RecordingServer:
     """Answers every chat with two tokens, or as told, and keeps what it was asked."""
 
-    def __init__(self, refuse: Callable[[dict[str, str]], str] | None = None) -> None:
+    def __init__(self, refuse: Callable[[dict[str, str]], str] | None = None, after: int = 0) -> None:
+        """``refuse`` makes the body of an error out of a request's headers, from the request after ``after`` on."""
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(401, "text/plain", refuse(dict(self.headers.items())) if refuse is not None else "no")
+
             def do_POST(self) -> None:
                 headers = dict(self.headers.items())
                 body = json.loads(self.rfile.read(int(headers.get("content-length", headers.get("Content-Length", 0)))))
                 outer.headers.append(headers)
                 outer.bodies.append(body)
-                if refuse is not None:
+                if refuse is not None and len(outer.bodies) > after:
                     self._answer(401, "application/json", refuse(headers))
                 elif body.get("stream"):
                     self._answer(200, "text/event-stream", _STREAM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -129,6 +130,12 @@ def silent(sock: socket.socket, _number: int) -> None:
     """Listens to everything and says nothing, until the client goes."""
     while sock.recv(65_536):
         pass
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def request(body: bytes = b'{"model":"reference","stream":true,"messages":[{"role":"user","content":"hi"}]}') -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
-import struct
 import threading
 import time
 
@@ -25,6 +24,7 @@ from load_doubles import (
     read_request,
     reference_request,
     request,
+    reset,
     samples,
     silent,
     target_of,
@@ -147,88 +147,6 @@ def test_after_a_timeout_the_connection_is_closed_before_the_next_request(sessio
     assert seen == ["reset"] * 3
 
 
-def test_nobody_listens(session: LoadSession) -> None:
-    """Refused at once, for every request, with the system's words."""
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        target = Target(((int(socket.AF_INET), nobody.getsockname()),))
-        decoded = samples(session, plan_of([request()] * 50, target, concurrency=4))
-    assert [sample.outcome for sample in decoded] == [Outcome.CONNECT_REFUSED] * 50
-    assert decoded[0].evidence is not None
-    assert "ECONNREFUSED" in decoded[0].evidence.detail
-    assert decoded[0].sent_ns is None
-
-
-def test_a_connection_that_never_opens(session: LoadSession) -> None:
-    """A server that accepts and then says nothing of TLS: the connecting has its own limit."""
-    with RawServer(silent, tls_name="localhost") as server:
-        plan = plan_of([request()], server.target, limits=deadlines(connect=SHORT))
-        (sample,) = samples(session, plan)
-    assert sample.outcome is Outcome.CONNECT_TIMEOUT
-    assert 0 <= took(sample) - SHORT < LATE
-    assert sample.sent_ns is None
-
-
-def test_no_tls_where_tls_was_expected(session: LoadSession) -> None:
-    """A plain server behind an https URL is said to fail in the handshake."""
-    with RawServer(lambda sock, _number: sock.sendall(b"HTTP/1.1 400 Bad\r\n\r\n"), tls_name="localhost") as server:
-        (sample,) = samples(session, plan_of([request()], server.target))
-    assert sample.outcome is Outcome.CONNECT_REFUSED
-    assert sample.evidence is not None
-    assert "TLS handshake" in sample.evidence.detail
-
-
-def reset(sock: socket.socket) -> None:
-    """Close with RST."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
-@pytest.mark.parametrize(
-    ("said", "hard", "outcome"),
-    [
-        pytest.param(b"", False, Outcome.CONNECTION_LOST, id="closed at once"),
-        pytest.param(b"", True, Outcome.CONNECTION_LOST, id="reset at once"),
-        pytest.param(HEAD[:30], False, Outcome.CONNECTION_LOST, id="closed in the head"),
-        pytest.param(HEAD + token("a"), False, Outcome.CONNECTION_LOST, id="closed between chunks"),
-        pytest.param(HEAD + token("a"), True, Outcome.CONNECTION_LOST, id="reset between chunks"),
-        pytest.param(HEAD + token("a")[:20], False, Outcome.CONNECTION_LOST, id="closed in a chunk"),
-        pytest.param(
-            HEAD + token("a") + token("", "stop") + chunk(b"data: [DONE]\n\n"),
-            False,
-            Outcome.OK,
-            id="last chunk missing",
-        ),
-        pytest.param(b"SSH-2.0-OpenSSH_9.9\r\n", False, Outcome.MALFORMED_STREAM, id="another protocol"),
-        pytest.param(b"\x00\x01\x02", False, Outcome.MALFORMED_STREAM, id="binary"),
-        pytest.param(b"<html>hello</html>", False, Outcome.MALFORMED_STREAM, id="HTTP 0.9"),
-        pytest.param(HEAD + b"zz\r\n", False, Outcome.MALFORMED_STREAM, id="no chunk"),
-    ],
-)
-def test_connections_that_end_too_soon(session: LoadSession, said: bytes, hard: bool, outcome: Outcome) -> None:
-    """Closed or reset without a byte, in the head, in the middle; or speaking something else than HTTP."""
-
-    def serve(sock: socket.socket, _number: int) -> None:
-        read_request(sock)
-        sock.sendall(said)
-        time.sleep(0.02)
-        if hard:
-            reset(sock)
-
-    with RawServer(serve) as server:
-        decoded = samples(session, plan_of([request()] * 2, server.target))
-    assert [sample.outcome for sample in decoded] == [outcome] * 2
-
-
-@pytest.mark.parametrize("tls_name", [None, "localhost"])
-def test_resets_at_any_moment_of_connecting(session: LoadSession, tls_name: str | None) -> None:
-    """A server that resets whatever it accepts, over and over: every request has its end, the load process lives."""
-    with RawServer(lambda sock, _number: reset(sock), tls_name=tls_name) as server:
-        decoded = samples(session, plan_of([request()] * 600, server.target, concurrency=8))
-    assert len(decoded) == 600
-    assert {sample.outcome for sample in decoded} <= {Outcome.CONNECT_REFUSED, Outcome.CONNECTION_LOST}
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_a_server_gone_mad(session: LoadSession, seed: int) -> None:
     """Cut, reset, stalled, joined, garbled at random bytes: one outcome for each request, and the plan ends in time."""
@@ -299,8 +217,8 @@ def test_one_bad_server_does_not_hold_up_the_other(session: LoadSession) -> None
     assert stats.finished_ns - stats.started_ns < 3 * S
 
 
-def test_giving_up(session: LoadSession) -> None:
-    """After so many failures without one answer the rest of a plan is not tried; one answer is enough to go on."""
+def test_giving_up_on_a_server_that_never_answers(session: LoadSession) -> None:
+    """After so many failures in a row the rest of a plan is not tried."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         hopeless = Target(((int(socket.AF_INET), nobody.getsockname()),))
@@ -308,13 +226,49 @@ def test_giving_up(session: LoadSession) -> None:
     assert stats.gave_up
     assert 10 <= stats.finished == len(exchanges) < 5_000
 
-    def once(sock: socket.socket, number: int) -> None:
-        if number == 1:
-            answering(ANSWER)(sock, number)
 
-    with RawServer(once) as server:
-        _, stats = played(session, plan_of([request()] * 40, server.target, concurrency=2, give_up_after=2))
-    assert (stats.gave_up, stats.finished) == (False, 40)
+def test_giving_up_on_a_server_that_dies_in_the_middle(session: LoadSession) -> None:
+    """Answers before it died don't make a plan wait for the limit of every request that is left."""
+    answered = 0
+
+    def dying(sock: socket.socket, _number: int) -> None:
+        nonlocal answered
+        while read_request(sock):
+            answered += 1
+            if answered > 20:
+                silent(sock, 0)
+                return
+            sock.sendall(ANSWER)
+
+    with RawServer(dying) as server:
+        plan = plan_of([request()] * 500, server.target, give_up_after=5, limits=deadlines(headers=100 * MS))
+        exchanges, stats = played(session, plan)
+    assert stats.gave_up
+    assert [exchange.ending for exchange in exchanges[:25]] == [Ending.COMPLETE] * 20 + [Ending.HEADERS_TIMEOUT] * 5
+    assert 25 <= stats.finished == len(exchanges) < 30
+
+
+@pytest.mark.parametrize(("every", "status"), [(3, b"200"), (1, b"500")])
+def test_failures_between_answers_are_no_reason_to_give_up(session: LoadSession, every: int, status: bytes) -> None:
+    """An answer begins the count anew, and an error page is an answer."""
+    answer = ANSWER.replace(b"200", status, 1)
+
+    def sometimes(sock: socket.socket, number: int) -> None:
+        if read_request(sock) and number % every == 0:
+            sock.sendall(answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+
+    with RawServer(sometimes) as server:
+        exchanges, stats = played(session, plan_of([request()] * 30, server.target, give_up_after=3))
+    assert (stats.gave_up, stats.finished) == (False, 30)
+    assert sum(exchange.ending is Ending.COMPLETE for exchange in exchanges) == 30 // every
+
+
+def test_a_plan_that_was_played_whole_was_not_given_up(session: LoadSession) -> None:
+    """Where the last request is the one too many, nothing was left to give up."""
+    with RawServer(lambda sock, _number: reset(sock)) as server:
+        for _ in range(5):
+            _, stats = played(session, plan_of([request()] * 4, server.target, give_up_after=4))
+            assert (stats.gave_up, stats.finished) == (False, 4)
 
 
 def test_the_same_connection_has_its_limits_anew(session: LoadSession) -> None:

@@ -193,6 +193,24 @@ def test_connecting_is_stamped_apart(certificate: tuple[str, str], monkeypatch: 
         assert (first.first_token_ns or 0) - first.started_ns < 500 * MS
 
 
+@pytest.mark.skipif(not LINUX, reason="only Linux can be asked to acknowledge at once")
+def test_a_server_with_nagles_algorithm_is_not_held_up(session: LoadSession) -> None:
+    """Head and text in two sends, request after request: the text waits for no delayed acknowledgement (40 ms)."""
+
+    def serve(sock: socket.socket, _number: int) -> None:
+        assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        while read_request(sock):
+            sock.sendall(HEAD)
+            sock.sendall(ANSWER.removeprefix(HEAD))
+
+    with RawServer(serve) as server:
+        decoded = samples(session, plan_of([request()] * 40, server.target))
+        assert server.connections == 1
+    ttfts = sorted((sample.first_token_ns or 0) - (sample.sent_ns or 0) for sample in decoded)
+    assert ttfts[0] > 0
+    assert ttfts[len(ttfts) * 3 // 4] < 20 * MS
+
+
 def test_a_connection_that_closed_while_idle_is_replaced(session: LoadSession) -> None:
     """A server may close a silent connection between two cases; no request is lost to it."""
     asked = threading.Semaphore(0)

@@ -272,3 +272,33 @@ def test_a_load_process_that_breaks_has_last_words() -> None:
         session._send("nonsense")
         with pytest.raises(LoadProcessError, match=r"its last words: .*_take_nonsense"):
             session.play(Plan((), Deadlines(0, 0, 0, 0, 0), 1, 0, ()), lambda _exchange: None)
+
+
+def test_last_words_are_short_and_printable() -> None:
+    """The end of much is shown, and nothing in it can steer a terminal."""
+    with LoadSession() as session:
+        session._log.write(b"early\n" + b"x" * 100_000 + b"\n\x1b[2Jthe reason\x07\xff\n")
+        session._log.flush()
+        psutil.Process(session.pid).kill()
+        with pytest.raises(LoadProcessError) as caught:
+            session.play(Plan((), Deadlines(0, 0, 0, 0, 0), 1, 0, ()), lambda _exchange: None)
+    message = str(caught.value)
+    assert "the reason" in message
+    assert "early" not in message
+    assert message.isprintable()
+    assert len(message) < 5_000
+
+
+@posix
+def test_a_load_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When every request must have ended long ago and none is heard of, that is an error and no hang."""
+    monkeypatch.setattr("pytest_flperf.load.session._SILENCE_MARGIN_S", 0.5)
+    limits = deadlines(connect=100 * MS, total=200 * MS)
+    with RawServer(answering(ANSWER)) as server, LoadSession() as session:
+        assert samples(session, plan_of([request()], server.target))[0].ok
+        psutil.Process(session.pid).suspend()
+        started = time.monotonic()
+        with pytest.raises(LoadProcessError, match="said nothing for"):
+            session.play(plan_of([request()], server.target, limits=limits), lambda _exchange: None)
+        assert time.monotonic() - started < 5.0
+        assert gone(session.pid)

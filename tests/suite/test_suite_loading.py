@@ -265,7 +265,7 @@ def test_wrong_yaml_says_where(tmp_path: Path, text: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"a": 1,\n}', "suite.json:2:1: not JSON:"),
+        ('{"a": 1,\n"b" 2}', "suite.json:2:5: not JSON:"),
         ('{"a": 1, "a": 2}', "found the key 'a' twice in one mapping, expected it once"),
         ('{"a": NaN}', "found NaN, expected a number that JSON can hold"),
         ('{"a": ' + "9" * 5000 + "}", "not JSON that can be read"),

@@ -41,6 +41,8 @@ def is_fit(text: str) -> bool:
         ("\ufe0f", None),
         ("\ud800", None),
         ("", None),
+        ("setup-module", "setup-module"),
+        ("pytest", "pytest"),
     ],
 )
 def test_slug_keeps_what_is_readable(name: str, expected: str | None) -> None:
@@ -50,6 +52,16 @@ def test_slug_keeps_what_is_readable(name: str, expected: str | None) -> None:
         assert len(slug(name)) == len("x-") + 8
     else:
         assert slug(name) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["setup_module", "tearDownModule", "setup_function", "pytestmark", "pytest_generate_tests", "__doc__", "__test__"],
+)
+def test_slug_is_none_of_pytests_names(name: str) -> None:
+    """A name that pytest looks for, or past, in a module gets its hash, so that its case is neither lost nor called."""
+    assert slug(name).startswith(f"{name}-")
+    assert is_fit(slug(name))
 
 
 @pytest.mark.parametrize(
