@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +17,16 @@ from pytest_flperf.wire.endpoint import Endpoint
 __all__ = ["FoundryBackend", "FoundryConfig"]
 
 _HEALTH_S = 3.0
+_LET_GO = "the runtime had let go of the model: it was loaded again"
+_STARTED_ANEW = "the runtime had ended or hung: it was started anew, and the model was loaded again"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundryConfig:
     """How the runtime is to be run."""
 
-    logs_dir: Path
+    logs_dir: Path | None = None
+    """Where the hosts' logs go; None: a temporary folder that goes with the backend."""
     catalog_url: str | None = None
     """A catalog in place of Microsoft's."""
     model_cache_dir: Path | None = None
@@ -40,8 +44,9 @@ class FoundryBackend:
     def __init__(self, config: FoundryConfig) -> None:
         self._config = config
         self._hosts: dict[Mode, RuntimeHost] = {}
-        self._served: dict[str, tuple[Mode, Served]] = {}
+        self._served: dict[str, tuple[RuntimeHost, Served]] = {}
         self._loads = 0
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def prepare(self, models: tuple[str, ...]) -> None:
         """Start the hosts that these models need and don't wait for them."""
@@ -63,18 +68,21 @@ class FoundryBackend:
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
         """Find, download and load; load again what the runtime let go of or lost with its process."""
+        mode = _mode_of(model)
         try:
-            return self._ensure(model, on_progress)
+            return self._ensure(model, mode, on_progress)
         except (RuntimeHostError, OSError) as error:
+            self._bury(mode)
             raise BackendError(f"{model}: {error}") from error
 
-    def _ensure(self, model: str, on_progress: OnProgress) -> Served:
-        mode = _mode_of(model)
+    def _ensure(self, model: str, mode: Mode, on_progress: OnProgress) -> Served:
         host = self._live_host(mode)
-        ready = self._served.get(model)
-        if ready is not None and ready[1].model_id in host.status().loaded:
-            return ready[1]
-        notes = () if ready is None else ("the runtime had let go of the model: it was loaded again",)
+        former, ready = self._served.get(model, (None, None))
+        if ready is not None and former is host and ready.model_id in host.status().loaded:
+            return ready
+        notes: tuple[str, ...] = ()
+        if ready is not None:
+            notes = (_LET_GO if former is host else _STARTED_ANEW,)
         info = host.resolve(model)
         if not info.cached:
             on_progress(f"downloading {info.id}", 0.0)
@@ -96,7 +104,7 @@ class FoundryBackend:
             notes=notes,
         )
         # The note belongs to the case that met it, not to those after it.
-        self._served[model] = (mode, replace(served, notes=()))
+        self._served[model] = (host, replace(served, notes=()))
         return served
 
     def health(self) -> str:
@@ -113,9 +121,8 @@ class FoundryBackend:
 
     def release(self, model: str) -> None:
         """Unload a model."""
-        mode, served = self._served.pop(model, (None, None))
-        host = self._hosts.get(mode) if mode is not None else None
-        if host is not None and served is not None:
+        host, served = self._served.pop(model, (None, None))
+        if host is not None and served is not None and host in self._hosts.values():
             with contextlib.suppress(RuntimeHostError, OSError):
                 host.unload(served.model_id)
 
@@ -125,6 +132,9 @@ class FoundryBackend:
             host.stop()
         self._hosts.clear()
         self._served.clear()
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            temporary.cleanup()
 
     def _host(self, mode: Mode) -> RuntimeHost:
         host = self._hosts.get(mode)
@@ -132,7 +142,7 @@ class FoundryBackend:
             public = mode is Mode.PUBLIC
             host = self._hosts[mode] = RuntimeHost(
                 HostConfig(
-                    logs_dir=self._config.logs_dir,
+                    logs_dir=self._config.logs_dir or self._temporary_logs(),
                     mode=mode,
                     catalog_url=self._config.catalog_url if public else None,
                     model_cache_dir=self._config.model_cache_dir if public else None,
@@ -154,6 +164,17 @@ class FoundryBackend:
             self._forget(mode)
             raise
         return host
+
+    def _temporary_logs(self) -> Path:
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="flperf-logs-", ignore_cleanup_errors=True)
+        return Path(self._temporary.name)
+
+    def _bury(self, mode: Mode) -> None:
+        """Forget a host that has ended, so that the next case starts another."""
+        host = self._hosts.get(mode)
+        if host is not None and not host.alive:
+            self._forget(mode)
 
     def _forget(self, mode: Mode) -> None:
         host = self._hosts.pop(mode, None)

@@ -19,6 +19,7 @@ from typing import Final, Self
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
 from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
+from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import Plan
 from pytest_flperf.load.session import LoadProcessError, LoadSession
 from pytest_flperf.results.records import CaseResult, Target
@@ -33,6 +34,9 @@ __all__ = ["Bench", "CaseRun", "NotReadyError", "Prepared"]
 
 _NS_PER_MS: Final = 1e6
 _TRIES_UNTIL_HOPELESS: Final = 2
+_PROBLEM_LINES: Final = 2
+"""What happened, and where the log is; the log's lines follow."""
+_LOG_LINES: Final = 6
 
 
 class NotReadyError(Exception):
@@ -136,24 +140,32 @@ class Bench:
             on_partial: Given what was measured where an interrupt ends the case; the interrupt goes on after it.
 
         """
-        case, recording, plans = prepared.case, prepared.recording, prepared.plans
+        case = prepared.case
         counter = _Counter(case.scenario.settings.iterations, on_request)
-        trouble = ""
+        result: CaseResult | None = None
         try:
-            self._play(plans.warmup(), recording.add)
-            trouble = self._play(plans.measured(), counter.wrap(recording.add), counter.tick)
-        except LoadProcessError as error:
-            trouble = f"{error}; a new one was started for the next case"
-            self._stop_load()
+            trouble = self._play_case(prepared, counter)
+            notes = prepared.notes
+            if trouble or counter.lost:
+                notes += self._look_after_backend(case.model)
+                self._left_busy.add(case.model)
+            with Interrupts():  # summing up twice would write every sample twice
+                result = self._sum_up(prepared, notes)
         except BaseException:
             if on_partial is not None:
-                on_partial(self._sum_up(prepared, ()))
+                on_partial(result or self._sum_up(prepared, prepared.notes))
             raise
-        notes = list(prepared.notes)
-        if trouble or counter.lost:
-            notes += self._look_after_backend(case.model)
-            self._left_busy.add(case.model)
-        return CaseRun(self._sum_up(prepared, tuple(notes)), trouble)
+        return CaseRun(result, trouble)
+
+    def _play_case(self, prepared: Prepared, counter: _Counter) -> str:
+        """Warm up and measure; why fewer requests were measured than planned, or an empty string."""
+        recording, plans = prepared.recording, prepared.plans
+        try:
+            self._play(plans.warmup(), recording.add)
+            return self._play(plans.measured(), counter.wrap(recording.add), counter.tick)
+        except LoadProcessError as error:
+            self._stop_load()
+            return f"{error}; a new one was started for the next case"
 
     def run(self, case: Case) -> CaseRun:
         """Make ready and play in one; raises NotReadyError."""
@@ -262,13 +274,15 @@ class Bench:
             )
         return ""
 
-    def _look_after_backend(self, model: str) -> list[str]:
+    def _look_after_backend(self, model: str) -> tuple[str, ...]:
         """After lost requests: what the backend says; a process that is gone is started anew by the next case."""
         problem = self._backend.health()
         if not problem:
-            return []
+            return ()
         self._ready.pop(model, None)
-        return [problem]
+        lines = problem.splitlines()
+        # A line each, and the last of a log: where notes are shown, each is cut to one line's length.
+        return (*lines[:_PROBLEM_LINES], *lines[_PROBLEM_LINES:][-_LOG_LINES:])
 
     def _sum_up(self, prepared: Prepared, notes: tuple[str, ...]) -> CaseResult:
         served = prepared.served

@@ -272,12 +272,10 @@ class MeasuringRun:
 
 def foundry_config(options: FlperfOptions, logs: Path | None) -> FoundryConfig:
     """How the Foundry Local runtime is to be run."""
-    import tempfile
-
     from pytest_flperf.backends.foundry import FoundryConfig
 
     return FoundryConfig(
-        logs_dir=logs or Path(tempfile.mkdtemp(prefix="flperf-logs-")),
+        logs_dir=logs,
         catalog_url=options.catalog_url,
         model_cache_dir=Path(options.model_cache).expanduser().absolute() if options.model_cache else None,
     )
