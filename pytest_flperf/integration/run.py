@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import importlib
 import os
 import signal
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -108,9 +110,9 @@ class MeasuringRun:
     # ---- measuring
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Start runtime and load process, and import openai while they start."""
+        """Start runtime and load process, and import while they start."""
         self._working_bench().prepare(models)
-        threading.Thread(target=_import_openai, name="flperf-import", daemon=True).start()
+        threading.Thread(target=_import_ahead, name="flperf-import", daemon=True).start()
 
     def ready(self, case: Case, nodeid: str) -> Prepared:
         """Make a case's model ready; raises NotReadyError."""
@@ -166,6 +168,8 @@ class MeasuringRun:
         if self._bench is None:
             self._open_folder()
             self._catch_sigterm()
+            # The interpreter's last collections go through all that openai and pydantic made: 0.2 to 0.3 s for nothing.
+            atexit.register(gc.freeze)
             self._bench = Bench(self._backend(), Recorder(self._folder, self._redactor))
         return self._bench
 
@@ -304,10 +308,13 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     pytest.exit("SIGTERM", returncode=pytest.ExitCode.INTERRUPTED)
 
 
-def _import_openai() -> None:
-    """Import openai beside the start of the runtime: it takes 0.3 to 0.6 s."""
-    if "openai" not in sys.modules:
-        import openai  # noqa: F401
+def _import_ahead() -> None:
+    """Import beside the start of the runtime what the first case needs, and then what the end of the run needs.
+
+    openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
+    """
+    for name in ("openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate"):
+        importlib.import_module(name)
 
 
 def _lines(text: str) -> str:
