@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,7 @@ from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.workers import is_worker, neighbours, run_begun
 from pytest_flperf.results.host import host_info, versions
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, HostInfo, Run
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.stats.clock_quality import merge_clocks
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["MeasuringRun", "add_item_result", "attach_results", "measuring_run"]
 
 _SAVE_EVERY_S: Final = 1.0
+_SAVING_SHARE: Final = 0.01
+"""Of the time, at most, goes into results that will be written again: they grow with every case."""
 _MESSAGE_CHARACTERS: Final = 8_000
 _TRIED: Final = "an earlier try: "
 
@@ -88,7 +91,7 @@ class MeasuringRun:
         self._folder_tried = False
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
-        self._saved_at = 0.0
+        self._save_after = 0.0
         self._finished = False
         self._status = "interrupted"
         self._former_sigterm: Any = None
@@ -199,7 +202,7 @@ class MeasuringRun:
             key = (result.nodeid, result.host)
             self._results[key] = _after(self._results[key], result) if key in self._results else result
         self._open_folder()
-        if time.monotonic() - self._saved_at > _SAVE_EVERY_S and not is_worker(self._config):
+        if time.monotonic() > self._save_after and not is_worker(self._config):
             self._save()
 
     def finish(self, exitstatus: int) -> None:
@@ -243,17 +246,27 @@ class MeasuringRun:
             status=self._status,  # type: ignore[arg-type]
             suites=tuple(loaded.suite.ref for loaded in selection.loaded.values()) if selection else (),
             command=tuple(self._redactor.text(word) for word in ["pytest", *self._config.invocation_params.args]),
-            host=host_info(),
-            versions=versions(),
+            host=self._host,
+            versions=self._versions,
             clock=merge_clocks(case.clock for case in cases),
             notes=tuple(self._notes),
             cases=cases,
         )
 
+    @cached_property
+    def _host(self) -> HostInfo:
+        return host_info()
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return versions()
+
     def _save(self) -> None:
-        self._saved_at = time.monotonic()
+        begun = time.monotonic()
         if self._folder is not None:
             self._folder.write_json("results.json", self._run().to_dict())
+        saved_at = time.monotonic()
+        self._save_after = saved_at + max(_SAVE_EVERY_S, (saved_at - begun) / _SAVING_SHARE)
 
     def _open_folder(self) -> None:
         if self._folder_tried:
