@@ -113,7 +113,8 @@ class Bench:
         recording = self._recorder.case(nodeid or case.nodeid)
         failures = self._failures.setdefault(case.model, [])
         if len(failures) >= _TRIES_UNTIL_HOPELESS:
-            raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {failures[-1]}")
+            last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it
+            raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {last}")
         try:
             prepared = self._try_ready(case, recording, on_progress)
         except (BackendError, LoadProcessError) as error:
