@@ -191,8 +191,8 @@ def _parse_toml(text: str, where: str) -> Source:
     except tomllib.TOMLDecodeError as error:
         words, _, told = str(error).rpartition(" (at ")
         place = re.match(r"line (\d+), column (\d+)", told)
-        line, column = place.groups() if place else (str(text.rstrip().count("\n") + 1), "end")
-        raise SuiteError(f"{where}:{line}:{column}: not TOML: {printable(words or str(error))[:300]}") from None
+        spot = f"{place[1]}:{place[2]}" if place else f"{text.rstrip().count(chr(10)) + 1}:end"
+        raise SuiteError(f"{where}:{spot}: not TOML: {printable(words or str(error))[:300]}") from None
     except ValueError as error:  # a date that no calendar has, an integer of thousands of digits
         raise SuiteError(f"{where}: not TOML that can be read: {str(error)[:200]}") from None
     return Source(data, lambda _: None)
