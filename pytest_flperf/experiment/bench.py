@@ -24,7 +24,8 @@ from pytest_flperf.load.plan import Plan
 from pytest_flperf.load.session import LoadProcessError, LoadSession
 from pytest_flperf.results.records import CaseResult, Target
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.stats.case import summarise
+from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.stats.case import planned_result, summarise
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
@@ -57,12 +58,10 @@ class Prepared:
     """A case whose model has answered a token since it was loaded."""
 
     case: Case
-    served: Served
-    cold_ttft_ms: float | None
-    """TTFT of the first request after the load; None where nothing was loaded."""
+    planned: CaseResult
+    """What is known of the case before its first request."""
     plans: CasePlans
     recording: CaseRecording
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +143,10 @@ class Bench:
         case = prepared.case
         counter = _Counter(case.scenario.settings.iterations, on_request)
         result: CaseResult | None = None
+        prepared.recording.begin(prepared.planned, case.scenario.budgets)
         try:
             trouble = self._play_case(prepared, counter)
-            notes = prepared.notes
+            notes = prepared.planned.notes
             if trouble or counter.lost:
                 notes += self._look_after_backend(case.model)
                 self._left_busy.add(case.model)
@@ -154,7 +154,7 @@ class Bench:
                 result = self._sum_up(prepared, notes)
         except BaseException:
             if on_partial is not None:
-                on_partial(result or self._sum_up(prepared, prepared.notes))
+                on_partial(result or self._sum_up(prepared, prepared.planned.notes))
             raise
         return CaseRun(result, trouble)
 
@@ -205,13 +205,13 @@ class Bench:
         known = self._ready.get(model)
         if known is not None and known.generation == served.generation:
             notes = served.notes + self._wait_until_idle(plans, served, recording)
-            return Prepared(case, served, known.cold_ttft_ms, plans, recording, notes)
+            return self._prepared(case, served, known.cold_ttft_ms, plans, recording, notes)
         loaded_by_us = served.load_s is not None
         sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
         cold_ttft_ms = _ttft_ms(sample) if loaded_by_us else None
         self._ready[model] = _Seen(served.generation, cold_ttft_ms)
         self._left_busy.discard(model)
-        return Prepared(case, served, cold_ttft_ms, plans, recording, served.notes)
+        return self._prepared(case, served, cold_ttft_ms, plans, recording, served.notes)
 
     def _wait_until_idle(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
         """After requests that were abandoned: servers work on them for seconds, and the next case would pay for it."""
@@ -224,7 +224,7 @@ class Bench:
         return (f"the case before lost requests; the server answered a short one again after {waited_s:.2f} s",)
 
     def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
-        mine = CaseRecording("", None, None, self._recorder.redactor)
+        mine = CaseRecording("", None, None, RunLog(None), self._recorder.redactor)
 
         def keep(exchange: Exchange) -> None:
             recording.add(exchange)
@@ -286,10 +286,19 @@ class Bench:
         return (*lines[:_PROBLEM_LINES], *lines[_PROBLEM_LINES:][-_LOG_LINES:])
 
     def _sum_up(self, prepared: Prepared, notes: tuple[str, ...]) -> CaseResult:
-        served = prepared.served
-        result = summarise(
-            prepared.recording.samples(),
-            prepared.case,
+        return summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes))
+
+    def _prepared(
+        self,
+        case: Case,
+        served: Served,
+        cold_ttft_ms: float | None,
+        plans: CasePlans,
+        recording: CaseRecording,
+        notes: tuple[str, ...],
+    ) -> Prepared:
+        planned = planned_result(
+            case,
             host=self._host,
             target=Target(
                 backend=served.backend,
@@ -301,10 +310,10 @@ class Bench:
                 context_length=served.context_length,
             ),
             load_s=served.load_s,
-            cold_ttft_ms=prepared.cold_ttft_ms,
+            cold_ttft_ms=cold_ttft_ms,
             notes=notes,
         )
-        return replace(result, nodeid=prepared.recording.nodeid)
+        return Prepared(case, replace(planned, nodeid=recording.nodeid), plans, recording)
 
 
 class _Counter:

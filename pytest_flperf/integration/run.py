@@ -27,11 +27,12 @@ from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.selection import check_options, default_models
-from pytest_flperf.integration.workers import is_worker, neighbours, run_begun
+from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import CaseResult, HostInfo, Run
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.clock_quality import merge_clocks
 from pytest_flperf.suite.model import Case
 
@@ -89,6 +90,7 @@ class MeasuringRun:
         self._bench: Bench | None = None
         self._folder: RunFolder | None = None
         self._folder_tried = False
+        self._log: RunLog | None = None
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
         self._save_after = 0.0
@@ -116,9 +118,11 @@ class MeasuringRun:
         """Start runtime and load process, and import while they start."""
         self._working_bench().prepare(models)
         threading.Thread(target=_import_ahead, name="flperf-import", daemon=True).start()
+        self._log_begin()
 
     def ready(self, case: Case, nodeid: str) -> Prepared:
         """Make a case's model ready; raises NotReadyError."""
+        self._log_begin()
         with self._progress.of(nodeid) as progress:
             return self._working_bench().ready(case, on_progress=progress.stage, nodeid=nodeid)
 
@@ -201,7 +205,7 @@ class MeasuringRun:
             result = CaseResult.from_dict(record)
             key = (result.nodeid, result.host)
             self._results[key] = _after(self._results[key], result) if key in self._results else result
-        self._open_folder()
+            self._log_begin().result(self._results[key])
         if time.monotonic() > self._save_after and not is_worker(self._config):
             self._save()
 
@@ -211,11 +215,31 @@ class MeasuringRun:
             return
         self._finished = True
         self.close()
+        self._add_unfinished()
+        if self._log is not None:
+            self._log.close()
         self._status = _status(int(exitstatus), self._results.values())
         if (self._results or self._folder is not None) and not is_worker(self._config):
             self._save()
             if self._folder is not None:
                 self._folder.update_latest()
+
+    def _add_unfinished(self) -> None:
+        """Take in what a worker of xdist was measuring when it was ended: its controller has heard nothing of it."""
+        if self._folder is None or not is_controller(self._config):
+            return
+        from pytest_flperf.experiment.recovery import unfinished_cases
+
+        for case in unfinished_cases(self._folder.path):
+            self._results.setdefault((case.nodeid, case.host), case)
+
+    def _log_begin(self) -> RunLog:
+        """The log, which says what run this is; only the process that writes the results writes it."""
+        self._open_folder()
+        if self._log is None:
+            self._log = RunLog(None if is_worker(self._config) else self._folder)
+            self._log.run(self._run())
+        return self._log
 
     def close(self) -> None:
         """End the processes; safe to call twice."""

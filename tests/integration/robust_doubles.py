@@ -129,6 +129,12 @@ class PytestRun:
         self._remember()
         self.process.send_signal(number)
 
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to it and to its children, as a terminal does for Ctrl-C."""
+        for process in [*self._remember(), psutil.Process(self.process.pid)]:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+
     # ---- what it wrote
 
     @property
