@@ -16,7 +16,7 @@ import pytest
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.selection import check_asked
-from pytest_flperf.integration.tables import cut, render, width_of
+from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.suite.finding import list_suites
 
