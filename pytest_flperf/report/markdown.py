@@ -24,9 +24,9 @@ _HARMLESS: Final = frozenset("-.,;%()/=+?\"'")
 
 
 def words(text: str, limit: int = 300) -> str:
-    """A text of somebody else's as it is, in one line, not to be first in it: whatever Markdown or HTML would read is written as an entity.
+    """A text of somebody else's in one line: what Markdown or HTML would read is written as an entity.
 
-    Nobody is notified (``@name``) and nothing is linked (``#1``, addresses).
+    Not to stand first in a line.  Nobody is notified (``@name``) and nothing is linked (``#1``, addresses).
     """
     return _ACTIVE.sub(_entity, printable(text, limit))
 

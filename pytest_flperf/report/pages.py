@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Pages"]
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-_LONGEST: Final = 2_500
+_LONGEST: Final = 500
+_LONGEST_KEPT: Final = 2_500
 _LONGEST_LINES: Final = 60
 
 
@@ -76,12 +77,13 @@ def _harmless(value: Any) -> Any:
 
 
 def _kept(text: str) -> Markup:
-    """A text with its lines kept, each harmless: for ``<pre>``."""
+    """A long text with its lines kept, each harmless: for ``<pre>``."""
     from markupsafe import Markup, escape
 
-    lines = text[:_LONGEST].splitlines()
-    shown = [*lines[:_LONGEST_LINES], "…"] if len(lines) > _LONGEST_LINES or len(text) > _LONGEST else lines
-    return Markup("\n").join(escape(printable(line, _LONGEST)) for line in shown)
+    lines = text[:_LONGEST_KEPT].splitlines()
+    cut = len(lines) > _LONGEST_LINES or len(text) > _LONGEST_KEPT
+    shown = [*lines[:_LONGEST_LINES], "…"] if cut else lines
+    return Markup("\n").join(escape(printable(line, _LONGEST_KEPT)) for line in shown)
 
 
 def _style() -> Markup:

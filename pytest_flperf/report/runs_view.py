@@ -28,7 +28,7 @@ class RunsPage:
 
 def runs_page(runs: Sequence[Run]) -> RunsPage:
     """What a page on several runs says; cases are matched by node id and host."""
-    names = [f"{letter}: {run.id}" for letter, run in zip(_letters(len(runs)), runs, strict=True)]
+    letters = _letters(len(runs))
     by_run = [{(case.nodeid, case.host): case for case in run.cases} for run in runs]
     keys = list(dict.fromkeys(key for cases in by_run for key in cases))
     several_hosts = len({host for _, host in keys}) > 1
@@ -37,14 +37,14 @@ def runs_page(runs: Sequence[Run]) -> RunsPage:
     tables = [
         table
         for caption, cell in (("Verdicts", lambda case: case.outcome), *COMPARED)
-        if (table := _table(caption, cell, names, [[cases.get(key) for cases in by_run] for key in keys], labels))
+        if (table := _table(caption, cell, letters, [[cases.get(key) for cases in by_run] for key in keys], labels))
     ]
     shared = sum(all(key in cases for cases in by_run) for key in keys)
     return RunsPage(
         title=f"{len(runs)} runs side by side",
         sentence=f"{len(keys)} cases, {shared} of them in every run. The numbers stand side by side; "
         "nothing here says whether a difference is more than chance.",
-        runs=_runs(runs, names),
+        runs=_runs(runs, [f"{letter}: {run.id}" for letter, run in zip(letters, runs, strict=True)]),
         tables=tuple(tables),
     )
 
@@ -56,9 +56,8 @@ def _letters(count: int) -> list[str]:
 def _labels(cases: Sequence[CaseResult], *, host: bool) -> list[str]:
     """Names of cases; the node id beside those that share one."""
     names = [case_name(case, host=host) for case in cases]
-    return [
-        name if names.count(name) == 1 else f"{name}: {case.nodeid}" for name, case in zip(names, cases, strict=True)
-    ]
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name}: {case.nodeid}" for name, case in zip(names, cases, strict=True)]
 
 
 def _table(
@@ -76,19 +75,15 @@ def _table(
 
 
 def _runs(runs: Sequence[Run], names: Sequence[str]) -> Table:
-    rows = tuple(
-        (
-            Cell(name),
-            Cell(run.status, "good" if run.status == "passed" else "bad"),
-            Cell(outcome_words(run)),
-            Cell(when(run.started_at)),
-            Cell(", ".join(run.suites) or NOTHING),
-            Cell(", ".join(models_of(run.cases)) or NOTHING),
-            Cell(f"{run.host.name}: {run.host.cpu}, {run.host.cores} cores" if run.host else NOTHING),
-            Cell(clock_words(run.clock)),
-            Cell(" ".join(run.command)),
-        )
-        for name, run in zip(names, runs, strict=True)
+    known: tuple[tuple[str, Callable[[Run], str]], ...] = (
+        ("cases", outcome_words),
+        ("started", lambda run: when(run.started_at)),
+        ("suites", lambda run: ", ".join(run.suites)),
+        ("models", lambda run: ", ".join(models_of(run.cases))),
+        ("machine", lambda run: f"{run.host.name}: {run.host.cpu}, {run.host.cores} cores" if run.host else ""),
+        ("clock", lambda run: clock_words(run.clock)),
+        ("command", lambda run: " ".join(run.command)),
     )
-    head = ("run", "verdict", "cases", "started", "suites", "models", "machine", "clock", "command")
-    return Table("Runs", head, rows, words=True)
+    verdicts = tuple(Cell(run.status, "good" if run.status == "passed" else "bad") for run in runs)
+    rows = [(Cell(term), *(Cell(tell(run) or NOTHING) for run in runs)) for term, tell in known]
+    return Table("Runs", ("", *names), ((Cell("verdict"), *verdicts), *rows), words=True)
