@@ -13,6 +13,8 @@ _LOG_FROM: Final = 20.0
 """Largest ÷ smallest value from which an axis is logarithmic."""
 _DECADES_WITH_ALL_TICKS: Final = 2
 _LARGEST: Final = 1e15
+_SMALLEST: Final = 1e-9
+"""What is smaller is shown as zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def axis_of(
         log: None: logarithmic where the values are far apart.
 
     """
-    known = [min(max(float(value), 0.0), _LARGEST) for value in values if math.isfinite(value)] or [0.0]
+    known = [min(float(value), _LARGEST) if value > _SMALLEST else 0.0 for value in values if math.isfinite(value)]
+    known = known or [0.0]
     largest = max(known)
     positive = [value for value in known if value > 0]
     smallest = max(min(positive, default=0.0), largest / 1e7)
