@@ -26,6 +26,7 @@ from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
 from pytest_flperf.integration.progress import Progress
+from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun
 from pytest_flperf.results.host import host_info, versions
@@ -93,6 +94,7 @@ class MeasuringRun:
         self._log: RunLog | None = None
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
+        self._publisher = Publisher(self._options, config.invocation_params.dir)
         self._save_after = 0.0
         self._finished = False
         self._status = "interrupted"
@@ -117,8 +119,13 @@ class MeasuringRun:
     def prepare(self, models: tuple[str, ...]) -> None:
         """Start runtime and load process, and import while they start."""
         self._working_bench().prepare(models)
-        threading.Thread(target=_import_ahead, name="flperf-import", daemon=True).start()
+        threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True).start()
         self._log_begin()
+
+    def _import_ahead(self) -> None:
+        _import_ahead()
+        if not is_worker(self._config):
+            self._publisher.warm_up()
 
     def ready(self, case: Case, nodeid: str) -> Prepared:
         """Make a case's model ready; raises NotReadyError."""
@@ -206,7 +213,10 @@ class MeasuringRun:
             key = (result.nodeid, result.host)
             self._results[key] = _after(self._results[key], result) if key in self._results else result
             self._log_begin().result(self._results[key])
-        if time.monotonic() > self._save_after and not is_worker(self._config):
+        if is_worker(self._config):
+            return
+        self._publisher.follow(self._folder)
+        if time.monotonic() > self._save_after:
             self._save()
 
     def finish(self, exitstatus: int) -> None:
@@ -220,9 +230,10 @@ class MeasuringRun:
             self._log.close()
         self._status = _status(int(exitstatus), self._results.values())
         if (self._results or self._folder is not None) and not is_worker(self._config):
-            self._save()
+            run = self._save()
             if self._folder is not None:
                 self._folder.update_latest()
+            self._publisher.publish(run, self._folder)
 
     def _add_unfinished(self) -> None:
         """Take in what a worker of xdist was measuring when it was ended: its controller has heard nothing of it."""
@@ -256,7 +267,7 @@ class MeasuringRun:
             return
         from pytest_flperf.integration.terminal import print_summary
 
-        problems = tuple(self._folder.problems) if self._folder else ()
+        problems = (*(self._folder.problems if self._folder else ()), *self._publisher.problems)
         print_summary(reporter, self._run(), self._folder.path if self._folder else None, (*self._notes, *problems))
 
     def _run(self) -> Run:
@@ -285,12 +296,14 @@ class MeasuringRun:
     def _versions(self) -> dict[str, str]:
         return versions()
 
-    def _save(self) -> None:
+    def _save(self) -> Run:
         begun = time.monotonic()
+        run = self._run()
         if self._folder is not None:
-            self._folder.write_json("results.json", self._run().to_dict())
+            self._folder.write_json("results.json", run.to_dict())
         saved_at = time.monotonic()
         self._save_after = saved_at + max(_SAVE_EVERY_S, (saved_at - begun) / _SAVING_SHARE)
+        return run
 
     def _open_folder(self) -> None:
         if self._folder_tried:
