@@ -25,12 +25,14 @@ from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.workers import is_worker, neighbours, run_begun
+from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.stats.clock_quality import merge_clocks
 from pytest_flperf.suite.model import Case
+from pytest_flperf.telemetry.sampler import Sampler
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.base import Backend
@@ -86,6 +88,7 @@ class MeasuringRun:
         self._folder_tried = False
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
+        self._gpus: tuple[str, ...] = ()
         self._saved_at = 0.0
         self._finished = False
         self._status = "interrupted"
@@ -119,8 +122,10 @@ class MeasuringRun:
 
     def measure(self, prepared: Prepared, budgets: tuple[str, ...]) -> CaseResult:
         """Measure and judge a case."""
+        bench = self._working_bench()
         with self._progress.of(prepared.recording.nodeid) as progress:
-            done = self._working_bench().play(prepared, on_request=progress.requests, on_partial=self._interrupted)
+            done = bench.play(prepared, on_request=progress.requests, on_partial=self._interrupted)
+        self._gpus = bench.gpus
         return self._judge(done, budgets)
 
     def not_ready(self, case: Case, nodeid: str, reason: str) -> CaseResult:
@@ -166,7 +171,8 @@ class MeasuringRun:
         if self._bench is None:
             self._open_folder()
             self._catch_sigterm()
-            self._bench = Bench(self._backend(), Recorder(self._folder, self._redactor))
+            series = self._folder.journal("resources.jsonl") if self._folder else None
+            self._bench = Bench(self._backend(), Recorder(self._folder, self._redactor), sampler=Sampler(series))
         return self._bench
 
     def _backend(self) -> Backend:
@@ -239,10 +245,10 @@ class MeasuringRun:
             status=self._status,  # type: ignore[arg-type]
             suites=tuple(loaded.suite.ref for loaded in selection.loaded.values()) if selection else (),
             command=tuple(self._redactor.text(word) for word in ["pytest", *self._config.invocation_params.args]),
-            host=host_info(),
+            host=host_info(self._gpus),
             versions=versions(),
             clock=merge_clocks(case.clock for case in cases),
-            notes=tuple(self._notes),
+            notes=(*self._notes, *absent_lines(cases)),
             cases=cases,
         )
 

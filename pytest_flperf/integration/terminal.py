@@ -11,13 +11,15 @@ import pytest
 
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.integration.tables import cut, render, width_of
-from pytest_flperf.results.records import CaseResult, ClockQuality, Distribution, Run
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
 
 __all__ = ["print_summary", "table_lines"]
 
 _WIDEST_NAME: Final = 40
 _NARROWEST_NAME: Final = 12
 _MARK: Final = "*"
+_LONGEST_LINE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,29 @@ def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
     return cell
 
 
+def _resource(metric: str, name: str) -> Callable[[CaseResult], str]:
+    def cell(case: CaseResult) -> str:
+        use = case.resources.get(metric)
+        return "–" if use is None else _number(use.statistic(name))
+
+    return cell
+
+
 def _errors(case: CaseResult) -> str:
     if case.outcome == "error" and not case.requests.total:
         return "not ready"
     if not case.requests.failed:
         return "0"
     return f"{case.requests.failed}/{case.requests.total}"
+
+
+_RESOURCE_COLUMNS: Final = (
+    ("server\nCPU %", "server_cpu_pct", "mean", 9),
+    ("\nmax MB", "server_rss_mb", "max", 8),
+    ("GPU\n%", "gpu_util_pct", "mean", 10),
+    ("\nmax MB", "gpu_mem_mb", "max", 11),
+)
+"""Heading, metric, statistic, and how early the column goes: before all others."""
 
 
 def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
@@ -73,6 +92,11 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     ]
     if any(case.requests.late_reads for case in cases):
         columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+    columns += [
+        _Column(heading, _resource(metric, statistic), goes=goes)
+        for heading, metric, statistic, goes in _RESOURCE_COLUMNS
+        if any(metric in case.resources for case in cases)
+    ]
     if len({case.suite for case in cases}) > 1:
         columns.insert(0, _Column("suite", lambda case: case.suite, goes=7, name=True))
     return tuple(columns)
@@ -123,6 +147,8 @@ def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | No
         _print_explanations(reporter, cases, run.clock)
     if verbosity >= 1:
         _print_details(reporter, cases, percentiles=verbosity >= 2)
+        for line in absent_lines(cases):
+            reporter.write_line(printable(line, _LONGEST_LINE))
     for line in problems:
         reporter.write_line(f"flperf: {printable(line)}", yellow=True)
     _print_verdict(reporter, run)
@@ -174,13 +200,15 @@ def _print_details(reporter: pytest.TerminalReporter, cases: Sequence[CaseResult
         for verdict in case.budgets:
             met = "met" if verdict.met else "MISSED"
             reporter.write_line(
-                f"  budget {printable(verdict.expression)}: {met} ({_measured(verdict.value)}, n={verdict.n})"
+                f"  budget {printable(verdict.expression)}: {met} ({_measured(verdict)}, n={verdict.n})"
             )
         for note in case.notes:
             reporter.write_line(f"  note: {printable(note)}")
         if percentiles:
             for name, distribution in case.metrics.items():
                 reporter.write_line(f"  {_distribution(name, distribution)}")
+            for name, use in case.resources.items():
+                reporter.write_line(f"  {_use(name, use)}")
 
 
 def _facts(case: CaseResult) -> str:
@@ -211,8 +239,15 @@ def _distribution(name: str, found: Distribution) -> str:
     return f"{name:14} {' '.join(parts)}"
 
 
-def _measured(value: float | None) -> str:
-    return "nothing measured" if value is None else _number(value)
+def _use(name: str, found: ResourceUse) -> str:
+    parts = [f"{statistic} {_number(found.statistic(statistic))}" for statistic in ("mean", "min", "max")]
+    return f"{name:14} n={found.n} {' '.join(parts)}"
+
+
+def _measured(verdict: BudgetVerdict) -> str:
+    if verdict.value is not None:
+        return _number(verdict.value)
+    return f"not measured: {printable(verdict.reason)}" if verdict.reason else "nothing measured"
 
 
 def _print_verdict(reporter: pytest.TerminalReporter, run: Run) -> None:
