@@ -82,7 +82,7 @@ def _budget_lines(case: CaseResult) -> list[str]:
                 _value(verdict, unit),
                 f"n {verdict.n}"
                 + _doubt(case, verdict, unit)
-                + (f"  {_unmeasured(verdict)}" * bool(verdict.reason))
+                + (f"  {printable(verdict.reason, _REASON)}" * bool(verdict.reason))
                 + (f"  ({printable(verdict.scope, _NAME)})" * bool(verdict.scope)),
             )
         )

@@ -68,13 +68,15 @@ def _errors(case: CaseResult) -> str:
     return f"{case.requests.failed}/{case.requests.total}"
 
 
+_BEFORE_NAMES: Final = 8
+"""Columns that go even before a name is shortened."""
 _RESOURCE_COLUMNS: Final = (
     ("server\nCPU %", "server_cpu_pct", "mean", 9),
     ("\nmax MB", "server_rss_mb", "max", 8),
     ("GPU\n%", "gpu_util_pct", "mean", 10),
     ("\nmax MB", "gpu_mem_mb", "max", 11),
 )
-"""Heading, metric, statistic, and how early the column goes: before all others."""
+"""Heading, metric, statistic, and how early the column goes."""
 
 
 def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
@@ -116,10 +118,13 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
         if max(map(width_of, lines)) <= width:
             return lines
         droppable = [column for column in columns if column.goes]
-        if longest > _NARROWEST_NAME * 2:
+        first = max(droppable, key=lambda column: column.goes, default=None)
+        if first is not None and first.goes >= _BEFORE_NAMES:
+            columns.remove(first)
+        elif longest > _NARROWEST_NAME * 2:
             longest -= 2
-        elif droppable:
-            columns.remove(max(droppable, key=lambda column: column.goes))
+        elif first is not None:
+            columns.remove(first)
         elif longest > _NARROWEST_NAME:
             longest -= 2
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -53,6 +54,8 @@ class GpuSource:
 
     def open(self) -> Mapping[str, str]:
         """Load the driver's library and find the GPUs; why none can be read, or nothing."""
+        if not _library_there():
+            return dict.fromkeys(self.metrics, _REASONS["NVML_ERROR_LIBRARY_NOT_FOUND"])
         try:
             import pynvml
         except Exception as error:  # noqa: BLE001 - an old package of that name warns, and a warning may be an error
@@ -144,6 +147,19 @@ class GpuSource:
             if not hasattr(nvml, "nvmlDeviceGetTemperatureV"):
                 raise
             return float(nvml.nvmlDeviceGetTemperatureV(gpu, nvml.NVML_TEMPERATURE_GPU))
+
+
+def _library_there() -> bool:
+    """Whether it is worth 30 ms to import pynvml; most machines have no such driver."""
+    if sys.platform == "win32" or "pynvml" in sys.modules:
+        return True  # there it looks in several places; and where it is loaded already, it can be asked
+    import ctypes
+
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _reason(nvml: Any, error: Exception) -> str:
