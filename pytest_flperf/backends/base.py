@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 
 __all__ = ["Backend", "BackendError", "ListedModel", "OnProgress", "Served"]
@@ -75,6 +76,9 @@ class Backend(Protocol):
 
     def health(self) -> str:
         """What is wrong with the server, for a person; empty if nothing is."""
+
+    def processes(self, model: str) -> ServerProcesses:
+        """The processes that serve a model which is ready, or why they can't be told; never raises."""
 
     def release(self, model: str) -> None:
         """Unload what ``ensure`` loaded; nothing if it is gone already."""

@@ -12,6 +12,7 @@ from pytest_flperf.backends.base import BackendError, ListedModel, OnProgress, S
 from pytest_flperf.runtime.client import HostConfig, Mode, ModelInfo, RuntimeHost
 from pytest_flperf.runtime.embedded import find_embedded
 from pytest_flperf.runtime.errors import HostDied, HostHung, RuntimeHostError
+from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 
 __all__ = ["FoundryBackend", "FoundryConfig"]
@@ -118,6 +119,13 @@ class FoundryBackend:
             except RuntimeHostError as error:
                 return str(error)
         return ""
+
+    def processes(self, model: str) -> ServerProcesses:
+        """The host that serves the model; the other one, where there are two, has no part in it."""
+        host, _ = self._served.get(model, (None, None))
+        if host is None or not host.alive:
+            return ServerProcesses((), "no runtime host serves the model")
+        return ServerProcesses((host.pid,))
 
     def release(self, model: str) -> None:
         """Unload a model."""

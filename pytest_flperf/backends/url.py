@@ -7,7 +7,9 @@ import json
 import ssl
 
 from pytest_flperf.backends.base import BackendError, ListedModel, OnProgress, Served
-from pytest_flperf.wire.endpoint import Endpoint
+from pytest_flperf.telemetry.ports import ListenerFinder
+from pytest_flperf.telemetry.readings import ServerProcesses
+from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 
 __all__ = ["UrlBackend"]
 
@@ -24,6 +26,7 @@ class UrlBackend:
         """Take the URL apart; raises EndpointError for one that is none."""
         self._endpoint = Endpoint.parse(base_url)
         self._api_key = api_key
+        self._listeners = ListenerFinder()
 
     def prepare(self, models: tuple[str, ...]) -> None:
         """Nothing to prepare: the server runs."""
@@ -57,6 +60,15 @@ class UrlBackend:
     def health(self) -> str:
         """Not known from outside; a request tells."""
         return ""
+
+    def processes(self, model: str) -> ServerProcesses:
+        """Whoever listens on the URL's port, where that is one of this machine."""
+        del model
+        try:
+            addresses = [str(address[0]) for _family, address in resolve(self._endpoint)]
+        except EndpointError as error:
+            return ServerProcesses((), str(error))
+        return self._listeners.find(addresses, self._endpoint.port)
 
     def release(self, model: str) -> None:
         """Nothing was loaded."""

@@ -12,7 +12,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -27,6 +27,9 @@ from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.case import planned_result, summarise
 from pytest_flperf.suite.model import Case
+from pytest_flperf.telemetry.readings import ServerProcesses
+from pytest_flperf.telemetry.sampler import Sampler
+from pytest_flperf.telemetry.track import Watch
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
 from pytest_flperf.wire.sample import Sample
@@ -62,6 +65,7 @@ class Prepared:
     """What is known of the case before its first request."""
     plans: CasePlans
     recording: CaseRecording
+    server: ServerProcesses = field(default_factory=ServerProcesses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,26 @@ def _ignore_progress(what: str, percent: float | None) -> None:
 class Bench:
     """One backend, one load process, one model at a time."""
 
-    def __init__(self, backend: Backend, recorder: Recorder | None = None, seed: str | None = None) -> None:
-        """``seed`` makes the prompts' unique prefixes; None: another one for each run."""
+    def __init__(
+        self,
+        backend: Backend,
+        recorder: Recorder | None = None,
+        seed: str | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            backend: What serves the models; closed with the bench.
+            recorder: Keeps requests on disk; None: nothing is kept.
+            seed: Makes the prompts' unique prefixes; None: another one for each run.
+            sampler: Looks at the machine meanwhile, closed with the bench; None: one that writes no file.
+
+        """
         self._backend = backend
         self._recorder = recorder or Recorder(None, Redactor())
         self._seed = seed or secrets.token_hex(8)
+        self._sampler = sampler or Sampler()
         self._session: LoadSession | None = None
         self._factories: dict[str, RequestFactory] = {}
         self._ready: dict[str, _Seen] = {}
@@ -92,10 +111,16 @@ class Bench:
         self._current: str | None = None
         self._host = platform.node()
 
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Names of this machine's NVIDIA GPUs, as far as the driver has told them by now."""
+        return self._sampler.gpu_names
+
     def prepare(self, models: tuple[str, ...]) -> None:
         """Start what takes time: the backend's processes and the load process; returns at once."""
         self._backend.prepare(models)
         self._load()
+        self._sampler.start()
 
     def ready(self, case: Case, *, on_progress: OnProgress = _ignore_progress, nodeid: str | None = None) -> Prepared:
         """Make the model of a case ready: find, download, load, and see one token of it.
@@ -144,29 +169,33 @@ class Bench:
         counter = _Counter(case.scenario.settings.iterations, on_request)
         result: CaseResult | None = None
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
+        watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
-            trouble = self._play_case(prepared, counter)
+            trouble = self._play_case(prepared, counter, watch)
             notes = prepared.planned.notes
             if trouble or counter.lost:
                 notes += self._look_after_backend(case.model)
                 self._left_busy.add(case.model)
             with Interrupts():  # summing up twice would write every sample twice
-                result = self._sum_up(prepared, notes)
+                result = self._sum_up(prepared, notes, watch)
         except BaseException:
             if on_partial is not None:
-                on_partial(result or self._sum_up(prepared, prepared.planned.notes))
+                on_partial(result or self._sum_up(prepared, prepared.planned.notes, watch))
             raise
         return CaseRun(result, trouble)
 
-    def _play_case(self, prepared: Prepared, counter: _Counter) -> str:
+    def _play_case(self, prepared: Prepared, counter: _Counter, watch: Watch) -> str:
         """Warm up and measure; why fewer requests were measured than planned, or an empty string."""
         recording, plans = prepared.recording, prepared.plans
         try:
             self._play(plans.warmup(), recording.add)
+            watch.measured()
             return self._play(plans.measured(), counter.wrap(recording.add), counter.tick)
         except LoadProcessError as error:
             self._stop_load()
             return f"{error}; a new one was started for the next case"
+        finally:
+            watch.done()  # before anything is summed up: what that takes is not the case's
 
     def run(self, case: Case) -> CaseRun:
         """Make ready and play in one; raises NotReadyError."""
@@ -184,6 +213,7 @@ class Bench:
         self._stop_load()
         self._backend.close()
         self._recorder.close()
+        self._sampler.close()
 
     def __enter__(self) -> Self:
         return self
@@ -285,8 +315,10 @@ class Bench:
         # A line each, and the last of a log: where notes are shown, each is cut to one line's length.
         return (*lines[:_PROBLEM_LINES], *lines[_PROBLEM_LINES:][-_LOG_LINES:])
 
-    def _sum_up(self, prepared: Prepared, notes: tuple[str, ...]) -> CaseResult:
-        return summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes))
+    def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch) -> CaseResult:
+        result = summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes))
+        resources = watch.result()
+        return replace(result, resources=resources.use, resources_absent=resources.absent)
 
     def _prepared(
         self,
@@ -313,7 +345,8 @@ class Bench:
             cold_ttft_ms=cold_ttft_ms,
             notes=notes,
         )
-        return Prepared(case, replace(planned, nodeid=recording.nodeid), plans, recording)
+        server = self._backend.processes(served.model)
+        return Prepared(case, replace(planned, nodeid=recording.nodeid), plans, recording, server)
 
 
 class _Counter:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.gates.text import shorten
-from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric
+from pytest_flperf.results.metrics import METRICS, RESOURCE_STATISTICS, STATISTICS, Metric
 from pytest_flperf.results.records import BudgetVerdict, CaseResult
 
 __all__ = ["DEFAULT_BUDGET", "Budget", "BudgetError", "applicable", "evaluate", "parse_budget", "parse_budgets"]
@@ -55,6 +55,8 @@ _UNITS: Final[Mapping[str, Mapping[str, Decimal]]] = MappingProxyType(
         "%": {"%": Decimal(1)},
         "tokens/s": {"/s": Decimal(1), "tokens/s": Decimal(1)},
         "requests/s": {"/s": Decimal(1), "requests/s": Decimal(1)},
+        "W": {"w": Decimal(1), "kw": Decimal(1000)},
+        "°C": {"°c": Decimal(1), "c": Decimal(1)},
     }
 )
 """What may stand behind a number: the factor to the metric's own unit.  Not listed: no unit may."""
@@ -103,6 +105,7 @@ class Budget:
             scope=self.scope,
             metric=self.metric,
             statistic=self.statistic,
+            reason=case.resources_absent.get(self.metric, "") if value is None else "",
         )
 
 
@@ -160,21 +163,24 @@ def _parse_subject(text: str, end: int) -> tuple[str | None, Metric, str | None]
             at = text.index(".", start)
             raise BudgetError(text, at, f"{name} is one number for a case and has no statistic; write {name} without")
         return scenarios, metric, None
+    allowed = RESOURCE_STATISTICS if metric.per == "resource" else STATISTICS
+    choice = f"statistics are {', '.join(allowed)}"
     if not dot:
-        wish = "p50" if metric.better == "higher" else "p95"
-        raise BudgetError(text, start + len(name), f"{name} needs a statistic, such as {name}.{wish}; {_STATISTICS}")
+        if metric.per == "resource":
+            wish = "max" if metric.better == "lower" else "mean"
+        else:
+            wish = "p50" if metric.better == "higher" else "p95"
+        raise BudgetError(text, start + len(name), f"{name} needs a statistic, such as {name}.{wish}; {choice}")
     statistic = statistic.strip()
-    if statistic not in STATISTICS:
+    if statistic not in allowed:
         common = {"median": "p50", "avg": "mean", "average": "mean", "std": "stdev", "sd": "stdev", "count": "n"}
-        close = difflib.get_close_matches(statistic.lower()[:20], STATISTICS, n=1)
-        nearest = common.get(statistic.lower()) or "".join(close)
+        close = difflib.get_close_matches(statistic.lower()[:20], allowed, n=1)
+        meant = common.get(statistic.lower())
+        nearest = meant if meant in allowed else "".join(close)
         hint = f"did you mean {nearest}? " if nearest else ""
-        problem = f"unknown statistic {shorten(statistic)} of {name}; {hint}{_STATISTICS}"
+        problem = f"unknown statistic {shorten(statistic)} of {name}; {hint}{choice}"
         raise BudgetError(text, text.index(".", start) + 1, problem)
     return scenarios, metric, statistic
-
-
-_STATISTICS: Final = f"statistics are {', '.join(STATISTICS)}"
 
 
 def _parse_limit(text: str, start: int, metric: Metric) -> float:
@@ -198,7 +204,7 @@ def _parse_limit(text: str, start: int, metric: Metric) -> float:
         problem = f"{metric.name} is never negative"
     elif metric.unit == "fraction" and limit > 1:
         problem = f"{metric.name} is a fraction from 0 to 1; write a percentage with its sign, such as 5%"
-    elif metric.unit == "%" and limit > 100:
+    elif metric.unit == "%" and limit > 100 and not metric.over_100:
         problem = f"{metric.name} is a percentage from 0 to 100"
     if problem:
         raise BudgetError(text, start, f"found {shorten(read[0])}: {problem}")
@@ -231,10 +237,10 @@ def evaluate(case: CaseResult, budgets: Iterable[Budget]) -> tuple[BudgetVerdict
 def _measured(case: CaseResult, metric: str, statistic: str | None) -> tuple[float | None, int]:
     """The number that a budget limits, and how many values are behind it."""
     if statistic is not None:
-        distribution = case.metrics.get(metric)
-        if distribution is None:
+        measured = (case.resources if METRICS[metric].per == "resource" else case.metrics).get(metric)
+        if measured is None:
             return (0.0 if statistic == "n" else None), 0
-        return distribution.statistic(statistic), distribution.n
+        return measured.statistic(statistic), measured.n
     requests = case.requests
     if metric in {"load_s", "cold_ttft_ms"}:
         value: float | None = getattr(case, metric)

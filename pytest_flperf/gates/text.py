@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["amount", "printable", "shorten"]
 
-_SHOWN: Final = {"ms": " ms", "s": " s", "tokens/s": " tokens/s", "requests/s": " requests/s", "%": " %", "MB": " MB"}
+_SHOWN: Final = frozenset({"ms", "s", "tokens/s", "requests/s", "%", "MB", "W", "°C"})
 
 
 def printable(text: str, limit: int = 500) -> str:
@@ -34,7 +34,7 @@ def amount(value: float | None, unit: str) -> str:
         return "none"
     if unit == "fraction":
         return f"{_number(100 * value)} %"
-    return _number(value) + _SHOWN.get(unit, "")
+    return _number(value) + (f" {unit}" if unit in _SHOWN else "")
 
 
 def _number(value: float) -> str:

@@ -16,6 +16,7 @@ __all__ = ["case_outcome", "judge", "verdict_text"]
 _DETAIL: Final = 300
 _BODY: Final = 300
 _NAME: Final = 100
+_REASON: Final = 200
 
 
 def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
@@ -65,7 +66,7 @@ def _headline(case: CaseResult) -> str:
 def _missed(verdict: BudgetVerdict) -> str:
     """A missed budget in few words: this line is all that pytest's short summary shows."""
     unit = METRICS[verdict.metric].unit if verdict.metric in METRICS else ""
-    value = "nothing measured" if verdict.value is None else amount(verdict.value, unit)
+    value = _unmeasured(verdict) or amount(verdict.value, unit)
     return f"{printable(verdict.expression, 60)} ({value})"
 
 
@@ -81,6 +82,7 @@ def _budget_lines(case: CaseResult) -> list[str]:
                 _value(verdict, unit),
                 f"n {verdict.n}"
                 + _doubt(case, verdict, unit)
+                + (f"  {printable(verdict.reason, _REASON)}" * bool(verdict.reason))
                 + (f"  ({printable(verdict.scope, _NAME)})" * bool(verdict.scope)),
             )
         )
@@ -90,6 +92,13 @@ def _budget_lines(case: CaseResult) -> list[str]:
 
 def _value(verdict: BudgetVerdict, unit: str) -> str:
     return "not measured" if verdict.value is None else f"value {amount(verdict.value, unit)}"
+
+
+def _unmeasured(verdict: BudgetVerdict) -> str:
+    """Why there is no value; empty where there is one."""
+    if verdict.value is not None:
+        return ""
+    return f"not measured: {printable(verdict.reason, _REASON)}" if verdict.reason else "nothing measured"
 
 
 def _doubt(case: CaseResult, verdict: BudgetVerdict, unit: str) -> str:

@@ -13,8 +13,8 @@ from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.run import MeasuringRun, add_item_result, measuring_run
 from pytest_flperf.integration.selection import overrides_of
-from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS
-from pytest_flperf.results.records import CaseResult, Distribution
+from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
+from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case, Scenario, Suite
@@ -30,7 +30,7 @@ class Measurement:
         """Everything, as it goes into ``results.json``."""
 
     def __getattr__(self, name: str) -> Any:
-        """A metric: a distribution for one of requests, a number for one of the case.
+        """A metric: a distribution for one of requests, a number for one of the case, mean and max for a resource.
 
         Raises:
             AssertionError: Nothing was measured of this metric, so that no comparison can pass by omission.
@@ -39,19 +39,28 @@ class Measurement:
         """
         if name in REQUEST_METRICS:
             return self._distribution(name)
+        if name in RESOURCE_METRICS:
+            return self._resource(name)
         if name in CASE_METRICS and hasattr(self.case, name):
             return getattr(self.case, name)
         if name in CASE_METRICS and hasattr(self.case.requests, name):
             return getattr(self.case.requests, name)
         import difflib
 
-        near = difflib.get_close_matches(name, [*REQUEST_METRICS, *CASE_METRICS], n=1)
+        near = difflib.get_close_matches(name, [*REQUEST_METRICS, *CASE_METRICS, *RESOURCE_METRICS], n=1)
         raise AttributeError(f"no metric {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
     def _distribution(self, name: str) -> Distribution:
         found = self.case.metrics.get(name)
         if found is None:
             raise AssertionError(f"no value of {name} was measured: {self.case.message or 'the requests gave none'}")
+        return found
+
+    def _resource(self, name: str) -> ResourceUse:
+        found = self.case.resources.get(name)
+        if found is None:
+            reason = self.case.resources_absent.get(name) or self.case.message or "nothing was measured"
+            raise AssertionError(f"{name} was not measured: {reason}")
         return found
 
     @property

@@ -29,6 +29,7 @@ from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun
+from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import CaseResult, HostInfo, Run
 from pytest_flperf.results.redaction import Redactor
@@ -36,6 +37,7 @@ from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.clock_quality import merge_clocks
 from pytest_flperf.suite.model import Case
+from pytest_flperf.telemetry.sampler import Sampler
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.base import Backend
@@ -94,6 +96,7 @@ class MeasuringRun:
         self._log: RunLog | None = None
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
+        self._gpus: tuple[str, ...] = ()
         self._publisher = Publisher(self._options, config.invocation_params.dir)
         self._save_after = 0.0
         self._finished = False
@@ -135,8 +138,10 @@ class MeasuringRun:
 
     def measure(self, prepared: Prepared, budgets: tuple[str, ...]) -> CaseResult:
         """Measure and judge a case."""
+        bench = self._working_bench()
         with self._progress.of(prepared.recording.nodeid) as progress:
-            done = self._working_bench().play(prepared, on_request=progress.requests, on_partial=self._interrupted)
+            done = bench.play(prepared, on_request=progress.requests, on_partial=self._interrupted)
+        self._gpus = bench.gpus
         return self._judge(done, budgets)
 
     def not_ready(self, case: Case, nodeid: str, reason: str) -> CaseResult:
@@ -184,7 +189,8 @@ class MeasuringRun:
             self._catch_sigterm()
             # The interpreter's last collections go through all that openai and pydantic made: 0.2 to 0.3 s for nothing.
             atexit.register(gc.freeze)
-            self._bench = Bench(self._backend(), Recorder(self._folder, self._redactor))
+            series = self._folder.journal("resources.jsonl") if self._folder else None
+            self._bench = Bench(self._backend(), Recorder(self._folder, self._redactor), sampler=Sampler(series))
         return self._bench
 
     def _backend(self) -> Backend:
@@ -281,10 +287,10 @@ class MeasuringRun:
             status=self._status,  # type: ignore[arg-type]
             suites=tuple(loaded.suite.ref for loaded in selection.loaded.values()) if selection else (),
             command=tuple(self._redactor.text(word) for word in ["pytest", *self._config.invocation_params.args]),
-            host=self._host,
+            host=replace(self._host, gpus=self._gpus or self._host.gpus),
             versions=self._versions,
             clock=merge_clocks(case.clock for case in cases),
-            notes=tuple(self._notes),
+            notes=(*self._notes, *absent_lines(cases)),
             cases=cases,
         )
 

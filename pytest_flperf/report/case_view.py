@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.text import amount
 from pytest_flperf.report.charts import ecdf
@@ -28,7 +27,6 @@ _TITLES: Final = {
     "prompt_tps": "reading the prompt",
     "server_prompt_tps": "reading the prompt, by the server",
 }
-_UNITS: Final = {"pct": " %", "mb": " MB", "w": " W", "c": " °C", "ms": " ms", "s": " s"}
 
 
 def tone_of(case: CaseResult) -> Tone:
@@ -159,27 +157,15 @@ def _budgets(case: CaseResult) -> Table | None:
 
 
 def _resources(case: CaseResult) -> Table | None:
-    """Whatever was recorded of the machine; figures that are no numbers are left out."""
-    known = {name: found for name, found in case.resources.items() if isinstance(found, dict)}
-    keys = tuple(dict.fromkeys(key for found in known.values() for key, value in found.items() if _is_number(value)))
-    if not keys:
+    if not case.resources:
         return None
-    rows = tuple(
-        (Cell(name), *(Cell(_resource(name, key, found.get(key))) for key in keys)) for name, found in known.items()
-    )
-    return Table("Resources during the measured part", ("metric", *keys), rows)
-
-
-def _resource(name: str, key: str, value: Any) -> str:
-    if not _is_number(value):
-        return NOTHING
-    return str(value) if key == "n" else number(float(value)) + _UNITS.get(name.rpartition("_")[2], "")
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e300
-    )
+    rows = []
+    for name, use in case.resources.items():
+        unit = f" {METRICS[name].unit}" if name in METRICS else ""
+        rows.append(
+            (Cell(name), Cell(str(use.n)), *(Cell(number(value) + unit) for value in (use.mean, use.min, use.max)))
+        )
+    return Table("Resources during the measured part", ("metric", "n", "mean", "min", "max"), tuple(rows))
 
 
 def _facts(case: CaseResult) -> tuple[Fact, ...]:

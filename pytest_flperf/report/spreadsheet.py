@@ -119,10 +119,9 @@ def _statistic(case: CaseResult, metric: str, name: str) -> float | None:
     return None if found is None else found.statistic(name)
 
 
-def _resource(case: CaseResult, resource: str, key: str) -> Any:
+def _resource(case: CaseResult, resource: str, key: str) -> float | None:
     found = case.resources.get(resource)
-    value = found.get(key) if isinstance(found, dict) else None
-    return value if isinstance(value, int | float) else None
+    return None if found is None else found.statistic(key)
 
 
 def _cell(value: Any) -> str:

@@ -10,12 +10,14 @@ from typing import Final, Literal, TypeAlias
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.figures import MARK, errors, number, point, statistic, statistic_of
 from pytest_flperf.report.tables import cut, render, width_of
-from pytest_flperf.results.records import CaseResult, ClockQuality, Distribution, Run
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
 
 __all__ = ["Line", "loads", "outcome_words", "summary_lines", "table_lines"]
 
 _WIDEST_NAME: Final = 40
 _NARROWEST_NAME: Final = 12
+_LONGEST_LINE: Final = 500
 Colour: TypeAlias = Literal["", "red", "green", "yellow"]
 
 
@@ -43,6 +45,25 @@ def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
     return lambda case: statistic(case, metric, name)
 
 
+def _resource(metric: str, name: str) -> Callable[[CaseResult], str]:
+    def cell(case: CaseResult) -> str:
+        use = case.resources.get(metric)
+        return "–" if use is None else number(use.statistic(name))
+
+    return cell
+
+
+_BEFORE_NAMES: Final = 8
+"""Columns that go even before a name is shortened."""
+_RESOURCE_COLUMNS: Final = (
+    ("server\nCPU %", "server_cpu_pct", "mean", 9),
+    ("\nmax MB", "server_rss_mb", "max", 8),
+    ("GPU\n%", "gpu_util_pct", "mean", 10),
+    ("\nmax MB", "gpu_mem_mb", "max", 11),
+)
+"""Heading, metric, statistic, and how early the column goes."""
+
+
 def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     columns = [
         _Column("model", lambda case: case.model, name=True),
@@ -58,6 +79,11 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     ]
     if any(case.requests.late_reads for case in cases):
         columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+    columns += [
+        _Column(heading, _resource(metric, statistic), goes=goes)
+        for heading, metric, statistic, goes in _RESOURCE_COLUMNS
+        if any(metric in case.resources for case in cases)
+    ]
     if len({case.suite for case in cases}) > 1:
         columns.insert(0, _Column("suite", lambda case: case.suite, goes=7, name=True))
     return tuple(columns)
@@ -76,10 +102,13 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
         if max(map(width_of, lines)) <= width:
             return lines
         droppable = [column for column in columns if column.goes]
-        if longest > _NARROWEST_NAME * 2:
+        first = max(droppable, key=lambda column: column.goes, default=None)
+        if first is not None and first.goes >= _BEFORE_NAMES:
+            columns.remove(first)
+        elif longest > _NARROWEST_NAME * 2:
             longest -= 2
-        elif droppable:
-            columns.remove(max(droppable, key=lambda column: column.goes))
+        elif first is not None:
+            columns.remove(first)
         elif longest > _NARROWEST_NAME:
             longest -= 2
         else:
@@ -114,6 +143,7 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
     if verbosity >= 1:
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)
+        lines += [Line(printable(text, _LONGEST_LINE)) for text in absent_lines(run.cases)]
     lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
     words = f"flperf: {run.status.upper()}: {outcome_words(run)}"
     return [*lines, Line(words, "green" if run.status == "passed" else "red", bold=True)]
@@ -152,7 +182,8 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         lines.append(f"clock: {clock.source} stamps{words}")
     for model, load_s, cold in loads(cases):
         words = f", first token after it {number(cold)} ms" if cold is not None else ""
-        lines.append(f"{printable(model, _WIDEST_NAME)}: loaded in {amount(load_s, 's')}{words}")
+        took = amount(load_s, "s") if load_s >= 1 else amount(1000 * load_s, "ms")
+        lines.append(f"{printable(model, _WIDEST_NAME)}: loaded in {took}{words}")
     return lines
 
 
@@ -166,12 +197,23 @@ def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
     lines = [Line(""), Line(printable(case.nodeid, 200), _colour(case), bold=True), Line(f"  {_facts(case)}")]
     for verdict in case.budgets:
         met = "met" if verdict.met else "MISSED"
-        value = "nothing measured" if verdict.value is None else number(verdict.value)
-        lines.append(Line(f"  budget {printable(verdict.expression)}: {met} ({value}, n={verdict.n})"))
+        lines.append(Line(f"  budget {printable(verdict.expression)}: {met} ({_measured(verdict)}, n={verdict.n})"))
     lines += [Line(f"  note: {printable(note)}") for note in case.notes]
     if percentiles:
         lines += [Line(f"  {_distribution(name, found)}") for name, found in case.metrics.items()]
+        lines += [Line(f"  {_use(name, use)}") for name, use in case.resources.items()]
     return lines
+
+
+def _measured(verdict: BudgetVerdict) -> str:
+    if verdict.value is not None:
+        return number(verdict.value)
+    return f"not measured: {printable(verdict.reason)}" if verdict.reason else "nothing measured"
+
+
+def _use(name: str, found: ResourceUse) -> str:
+    parts = [f"{statistic} {number(found.statistic(statistic))}" for statistic in ("mean", "min", "max")]
+    return f"{printable(name, 40):14} n={found.n} {' '.join(parts)}"
 
 
 def _facts(case: CaseResult) -> str:

@@ -12,6 +12,8 @@ __all__ = [
     "METRICS",
     "REQUESTS_NEEDED",
     "REQUEST_METRICS",
+    "RESOURCE_METRICS",
+    "RESOURCE_STATISTICS",
     "STATISTICS",
     "Better",
     "Metric",
@@ -21,6 +23,9 @@ Better = Literal["lower", "higher", "neither"]
 
 STATISTICS: Final = ("n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max")
 """What a distribution says of a metric, in the order of the results file."""
+
+RESOURCE_STATISTICS: Final = ("n", "mean", "min", "max")
+"""What is said of a resource."""
 
 REQUESTS_NEEDED: Final[Mapping[str, int]] = MappingProxyType({"p5": 130, "p50": 11, "p90": 64, "p95": 130, "p99": 662})
 """Fewest requests that a percentile needs to be trusted: the bounds that MLPerf uses (p5 like p95, its mirror)."""
@@ -32,13 +37,17 @@ class Metric:
 
     name: str
     unit: str
-    """``ms``, ``s``, ``tokens/s``, ``requests/s``, ``tokens``, ``fraction``, ``%``, ``count`` or ``tokens/chunk``."""
+    """``ms``, ``s``, ``tokens/s``, ``requests/s``, ``tokens``, ``fraction``, ``%``, ``count``, ``tokens/chunk``,
+    ``MB`` (2²⁰ bytes), ``W`` or ``°C``."""
     title: str
     """Short heading for a column, without the unit."""
     better: Better
     definition: str
-    per: Literal["request", "case"]
-    """``request``: a distribution over the requests of a case; ``case``: one number for the case."""
+    per: Literal["request", "case", "resource"]
+    """``request``: a distribution over the requests of a case; ``case``: one number for the case; ``resource``: mean,
+    min and max over the time of a case."""
+    over_100: bool = False
+    """Whether a percentage may be more than 100."""
 
     @property
     def heading(self) -> str:
@@ -52,6 +61,10 @@ def _request(name: str, unit: str, title: str, better: Better, definition: str) 
 
 def _case(name: str, unit: str, title: str, better: Better, definition: str) -> Metric:
     return Metric(name, unit, title, better, definition, "case")
+
+
+def _resource(name: str, unit: str, title: str, better: Better, definition: str, *, over_100: bool = False) -> Metric:
+    return Metric(name, unit, title, better, definition, "resource", over_100)
 
 
 _TOKENS: Final = (
@@ -137,6 +150,35 @@ _ALL: Final = (
     _case("stalls", "count", "stalls", "lower", "gaps over 5 × their stream's median gap and over 50 ms"),
     _case("coalesced_pct", "%", "coalesced", "lower", "share of content chunks that shared a read"),
     _case("tokens_per_chunk", "tokens/chunk", "tokens per chunk", "neither", "output tokens / content chunks"),
+    _resource(
+        "server_cpu_pct",
+        "%",
+        "server CPU",
+        "neither",
+        "processor time of the server's processes and of all that they start / time; 100 is one core, fully used",
+        over_100=True,
+    ),
+    _resource(
+        "server_rss_mb",
+        "MB",
+        "server memory",
+        "lower",
+        "resident memory of the server's processes and of all that they start, summed, in units of 2²⁰ bytes",
+    ),
+    _resource(
+        "cpu_pct", "%", "CPU", "neither", "share of the machine's processor time that was used, over 50 ms at least"
+    ),
+    _resource("ram_pct", "%", "memory", "lower", "share of the machine's memory that was not available"),
+    _resource(
+        "gpu_util_pct",
+        "%",
+        "GPU",
+        "neither",
+        "share of the driver's last sampling period (1/6 to 1 s) in which a GPU worked; of several, the busiest",
+    ),
+    _resource("gpu_mem_mb", "MB", "GPU memory", "lower", "used memory of all GPUs, in units of 2²⁰ bytes"),
+    _resource("gpu_power_w", "W", "GPU power", "lower", "power that all GPUs draw"),
+    _resource("gpu_temp_c", "°C", "GPU temperature", "lower", "temperature of a GPU; of several, the hottest"),
 )
 
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _ALL})
@@ -144,3 +186,4 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for
 
 REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "request")
 CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")
+RESOURCE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "resource")

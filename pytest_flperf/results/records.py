@@ -28,6 +28,7 @@ __all__ = [
     "Load",
     "Record",
     "Requests",
+    "ResourceUse",
     "Run",
     "RunStatus",
     "Target",
@@ -205,6 +206,30 @@ class BudgetVerdict(Record):
     metric: str = ""
     statistic: str | None = None
     """None for a metric that is one number for the case."""
+    reason: str = ""
+    """Why nothing was measured, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUse(Record):
+    """What a case took of one resource while its requests were measured, in the metric's unit."""
+
+    n: int
+    """Readings."""
+    mean: float
+    """Over time: each reading weighs as much as the time since the one before."""
+    min: float
+    max: float
+
+    def statistic(self, name: str) -> float:
+        """``n``, ``mean``, ``min`` or ``max``; raises KeyError for any other name."""
+        if name not in _RESOURCE_FIELDS:
+            raise KeyError(name)
+        value: float = getattr(self, name)
+        return value
+
+
+_RESOURCE_FIELDS: Final = frozenset({"n", "mean", "min", "max"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +306,10 @@ class CaseResult(Record):
     """None where no stream could show one."""
     metrics: Mapping[str, Distribution] = field(default_factory=dict)
     """By name; a metric without one value is absent."""
-    resources: Mapping[str, Any] = field(default_factory=dict)
+    resources: Mapping[str, ResourceUse] = field(default_factory=dict)
+    """By name; what could not be measured is absent."""
+    resources_absent: Mapping[str, str] = field(default_factory=dict)
+    """Why, by name, for the others."""
     budgets: tuple[BudgetVerdict, ...] = ()
     clock: ClockQuality = field(default_factory=ClockQuality)
     failures: tuple[Failure, ...] = ()
@@ -301,7 +329,8 @@ class CaseResult(Record):
         "requests": Requests.from_dict,
         "finish_reasons": dict,
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
-        "resources": dict,
+        "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
+        "resources_absent": dict,
         "budgets": _many(BudgetVerdict.from_dict),
         "clock": ClockQuality.from_dict,
         "failures": _many(Failure.from_dict),

@@ -183,7 +183,8 @@ def test_judging(text: str, value: float | None, n: int, met: bool) -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_can_be_judged(name: str) -> None:
     """No metric of the registry trips the gate, on a full case and on an empty one; empty meets nothing."""
-    text = f"{name}.p95 >= 0" if name in REQUEST_METRICS else f"{name} >= 0"
+    statistic = {"request": ".p95", "resource": ".max", "case": ""}[METRICS[name].per]
+    text = f"{name}{statistic} >= 0"
     parse_budget(text).judge(CASE)
     verdict = parse_budget(text).judge(CaseResult("n", "s", "c", "m"))
     assert (verdict.value, verdict.met) == (None, False)

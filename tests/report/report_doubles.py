@@ -15,6 +15,7 @@ from pytest_flperf.results.records import (
     LagMs,
     Load,
     Requests,
+    ResourceUse,
     Run,
     Target,
 )
@@ -88,7 +89,8 @@ def hostile_run(text: str) -> Run:
         requests=Requests(total=11, ok=3, failed=8, by_outcome={text[:60]: 8, "ok": 3}),
         tokens_source=text,
         finish_reasons={text[:60]: 3},
-        resources={text[:60]: {text[:50]: 3.0}},
+        resources={text[:60]: ResourceUse(3, 1.0, 0.5, 2.0)},
+        resources_absent={text[:60]: text},
         budgets=(BudgetVerdict(text, 1.0, 2.0, 3, False, text, text, text),),
         failures=(Failure(text, 8, 500, text, text),),
         description=text,

@@ -9,7 +9,7 @@ import pytest
 from report_doubles import HOSTILE, case, hostile_run, run
 
 from pytest_flperf.report.spreadsheet import COLUMNS, csv_text
-from pytest_flperf.results.records import Run
+from pytest_flperf.results.records import ResourceUse, Run
 
 
 def rows(*runs: Run) -> list[dict[str, str]]:
@@ -40,10 +40,9 @@ def test_columns_are_stable() -> None:
 
 
 def test_resources() -> None:
-    """Resources have their columns; texts among them are left out."""
-    (found,) = rows(run(case(resources={"gpu_power_w": {"mean": 31.5, "max": "=1+1"}, "other": 3})))
-    assert found["gpu_power_w.mean"] == "31.5"
-    assert found["gpu_power_w.max"] == ""
+    """Resources have their columns; what was not measured is empty."""
+    (found,) = rows(run(case(resources={"gpu_power_w": ResourceUse(3, 31.5, 20.0, 40.0)})))
+    assert (found["gpu_power_w.mean"], found["gpu_power_w.max"], found["gpu_temp_c.mean"]) == ("31.5", "40.0", "")
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\r@x", "＝1", "=cmd|' /C calc'!A0"])

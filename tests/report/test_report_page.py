@@ -12,7 +12,7 @@ from report_doubles import HOSTILE, case, hostile_run, measured, run
 
 from pytest_flperf.report.pages import Pages
 from pytest_flperf.report.samples import CaseSamples
-from pytest_flperf.results.records import Failure, Requests, Run
+from pytest_flperf.results.records import Failure, Requests, ResourceUse, Run
 
 VOID = {"meta", "link", "br", "img", "hr"}
 ALLOWED_URLS = re.compile(r"#[a-z0-9-]+|data:,")
@@ -181,22 +181,20 @@ def test_models_side_by_side() -> None:
     assert "Models side by side" not in page(run(case(), case("other"))).text
 
 
-def test_resources_of_any_kind() -> None:
-    """Resources are shown with their units whatever their names are; what is no number is left out."""
+def test_resources() -> None:
+    """Resources are shown with their units, those of a later version without."""
     found = page(
         run(
             case(
                 resources={
-                    "server_rss_mb": {"n": 12, "mean": 812.4, "max": 900},
-                    "gpu_power_w": {"mean": 31.25, "why": "no <b>"},
-                    "odd": "text",
+                    "server_rss_mb": ResourceUse(12, 812.4, 700, 900),
+                    "npu_<b>": ResourceUse(1, 3, 3, 3),
                 }
             )
         )
     )
-    assert "server_rss_mb 12 812 MB 900 MB" in found.text
-    assert "gpu_power_w – 31.2 W –" in found.text
-    assert "no <b>" not in found.text
+    assert "server_rss_mb 12 812 MB 700 MB 900 MB" in found.text
+    assert "npu_<b> 1 3.00 3.00 3.00" in found.text
 
 
 def test_single_requests_are_drawn_and_bounded() -> None:

@@ -27,6 +27,7 @@ from pytest_flperf.results.records import (
     LagMs,
     Load,
     Requests,
+    ResourceUse,
     Run,
     Target,
     load_schema,
@@ -77,7 +78,8 @@ CASES = st.builds(
     tokens_source=st.none() | TEXT,
     expected_output_length=st.none() | TEXT,
     metrics=st.dictionaries(st.sampled_from(sorted(METRICS)), DISTRIBUTIONS, max_size=2),
-    resources=st.dictionaries(TEXT, st.dictionaries(TEXT, NUMBER, max_size=2), max_size=2),
+    resources=st.dictionaries(TEXT, st.builds(ResourceUse, st.integers(1), NUMBER, NUMBER, NUMBER), max_size=2),
+    resources_absent=st.dictionaries(TEXT, TEXT, max_size=2),
     settings=st.dictionaries(TEXT, SCALAR | st.lists(SCALAR, max_size=2), max_size=2),
     budgets=st.lists(
         st.builds(BudgetVerdict, TEXT, NUMBER, st.none() | NUMBER, COUNT, st.booleans(), TEXT), max_size=2
@@ -268,6 +270,9 @@ def test_registry_is_whole() -> None:
         assert metric.unit in {
             "ms",
             "s",
+            "MB",
+            "W",
+            "°C",
             "tokens/s",
             "requests/s",
             "tokens",

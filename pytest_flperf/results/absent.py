@@ -1,0 +1,33 @@
+"""What was not measured in a run, and why, in a line per reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.records import CaseResult
+
+__all__ = ["absent_lines"]
+
+_MOST: Final = 20
+
+
+def absent_lines(cases: Iterable[CaseResult]) -> tuple[str, ...]:
+    """``not measured: gpu_util_pct, gpu_mem_mb: no NVIDIA driver on this machine``, each reason once.
+
+    Metrics that some case has are named all the same where another one lacks them.
+    """
+    by_reason: dict[str, set[str]] = {}
+    for case in cases:
+        for metric, reason in case.resources_absent.items():
+            by_reason.setdefault(reason, set()).add(metric)
+    order = list(METRICS)
+
+    def place(metric: str) -> int:
+        return order.index(metric) if metric in METRICS else len(order)  # a later version's
+
+    lines = [
+        f"not measured: {', '.join(sorted(metrics, key=place))}: {reason}" for reason, metrics in by_reason.items()
+    ]
+    return tuple(lines[:_MOST])

@@ -1,0 +1,1 @@
+"""What a case costs the machine: processors, memory and NVIDIA GPUs, sampled while it is played."""

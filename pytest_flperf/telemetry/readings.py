@@ -1,0 +1,79 @@
+"""One look at a part of the machine, and what takes such looks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from pytest_flperf.results.metrics import RESOURCE_METRICS
+
+__all__ = ["GPU_METRICS", "HOST_METRICS", "SERVER_METRICS", "Meter", "Reading", "ServerProcesses", "Source"]
+
+GPU_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name.startswith("gpu_"))
+SERVER_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name.startswith("server_"))
+HOST_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name not in GPU_METRICS + SERVER_METRICS)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcesses:
+    """The processes that serve a model; those that they started belong to them and need no naming."""
+
+    pids: tuple[int, ...] = ()
+    absent: str = ""
+    """Why there are none, in words for a person; empty where there are some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read at one moment.  A metric is in ``values``, or in ``absent`` with the reason, or in neither."""
+
+    at_ns: int
+    """CLOCK_MONOTONIC, the clock of every request."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Goes into ``resources.jsonl`` and into no statistic: the figures of each GPU."""
+
+
+class Source(Protocol):
+    """A part of the machine that can be looked at.  All three methods are called by one thread."""
+
+    metrics: tuple[str, ...]
+
+    def open(self) -> Mapping[str, str]:
+        """Get ready to read: why metrics can't be read, by name; all of them: it is never asked again.
+
+        May take as long as it wants, and may raise: then the error is the reason.
+        """
+
+    def read(self, server: ServerProcesses) -> Reading:
+        """Look once; may raise, too."""
+
+    def close(self) -> None:
+        """Let go of what ``open`` took."""
+
+
+class Meter:
+    """Turns a running total into its share of the time since an earlier reading.
+
+    A clock of ticks (10 ms on Linux, 15.6 on Windows) says nothing about a span of few ticks, so the earlier reading
+    is the newest one that is at least ``shortest_ns`` old.
+    """
+
+    def __init__(self, shortest_ns: int) -> None:
+        self._shortest_ns = shortest_ns
+        self._readings: deque[tuple[int, float, float]] = deque()
+
+    def share(self, at_ns: int, used: float, whole: float) -> float | None:
+        """What ``used`` grew by as a share of what ``whole`` did; None where no reading is old enough."""
+        while len(self._readings) > 1 and at_ns - self._readings[1][0] >= self._shortest_ns:
+            self._readings.popleft()
+        share = None
+        if self._readings:
+            then_ns, then_used, then_whole = self._readings[0]
+            if at_ns - then_ns >= self._shortest_ns and whole > then_whole:
+                share = max((used - then_used) / (whole - then_whole), 0.0)
+        self._readings.append((at_ns, used, whole))
+        return share

@@ -1,0 +1,211 @@
+"""One case as the sampler sees it: which readings count, and what they sum up to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from pytest_flperf.results.metrics import RESOURCE_METRICS
+from pytest_flperf.results.records import ResourceUse
+from pytest_flperf.telemetry.readings import Reading, ServerProcesses
+from pytest_flperf.wire.exchange import Phase
+
+__all__ = ["CaseResources", "Mark", "Track", "Watch"]
+
+_AT_ONCE_S: Final = 0.001
+"""How long the measuring waits for a reading that was asked for; it takes about half of it."""
+_LATE_S: Final = 0.25
+"""How long a result waits for the last reading of a slow source."""
+_NOT_YET: Final = "it had not answered yet"
+_NOTHING: Final = "no request was measured"
+_TOO_SHORT: Final = "the case was too short for it"
+
+
+class Mark(Enum):
+    """A moment at which a reading is taken out of turn."""
+
+    MEASURED = "measured"
+    """The first request that counts is about to be sent: the reading is the base of what follows, and not counted."""
+    DONE = "done"
+    """The last one has ended: the reading counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResources:
+    """What a case took of the machine."""
+
+    use: Mapping[str, ResourceUse]
+    """By metric; what could not be measured is not among them."""
+    absent: Mapping[str, str]
+    """Why, by metric, for the others."""
+
+
+class Track:
+    """A case as one source sees it.  The measuring thread sets marks, the source's thread adds readings."""
+
+    def __init__(
+        self,
+        nodeid: str,
+        server: ServerProcesses,
+        metrics: Sequence[str],
+        changed: threading.Condition,
+        never: Mapping[str, str],
+    ) -> None:
+        """Begin with the warm-up.
+
+        Args:
+            nodeid: The case.
+            server: What serves it.
+            metrics: What the source reads.
+            changed: Of the source's thread; told of every mark and every reading.
+            never: Reasons for what the source can't ever read, as its thread finds them out.
+
+        """
+        self.nodeid = nodeid
+        self.server = server
+        self.phase = Phase.WARMUP.value
+        self.over = False
+        """Whether no more reading is wanted."""
+        self._changed = changed
+        self._never = never
+        self._marks: deque[Mark] = deque()
+        self._asked = self._answered = 0
+        self._before_ns: int | None = None
+        self._sums = {metric: _Sum() for metric in metrics}
+        self._reasons: dict[str, str] = {}
+        self._counted = False
+
+    @property
+    def marked(self) -> bool:
+        """Whether a reading is asked for."""
+        return bool(self._marks)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it has no reading yet."""
+        return self._before_ns is None
+
+    def next_mark(self) -> Mark | None:
+        """The mark that the next reading is for."""
+        with self._changed:
+            return self._marks.popleft() if self._marks else None
+
+    def add(self, reading: Reading, phase: str, mark: Mark | None) -> None:
+        """Take a reading that was begun in ``phase`` and for ``mark``."""
+        with self._changed:
+            if phase == Phase.MEASURED.value and self._before_ns is not None:
+                self._counted = True
+                for metric, value in reading.values.items():
+                    self._sums[metric].add(value, reading.at_ns - self._before_ns)
+            self._before_ns = reading.at_ns
+            self._reasons.update(reading.absent)
+            if mark is Mark.MEASURED:
+                self.phase = Phase.MEASURED.value
+            elif mark is Mark.DONE:
+                self.over = True
+            self._answered += mark is not None
+            self._changed.notify_all()
+
+    def mark(self, mark: Mark) -> None:
+        """Ask for a reading at once; returns at once."""
+        with self._changed:
+            self._marks.append(mark)
+            self._asked += 1
+            self._changed.notify_all()
+
+    def wait(self, until: float) -> None:
+        """Wait until all marks are answered, never beyond ``until`` of the monotonic clock."""
+        with self._changed:
+            while self._answered < self._asked and not self.over:
+                left_s = until - time.monotonic()
+                if left_s <= 0 or self._hopeless():
+                    return
+                self._changed.wait(left_s)
+
+    def abandon(self) -> None:
+        """Want no more reading."""
+        with self._changed:
+            self.over = True
+            self._changed.notify_all()
+
+    def result(self) -> CaseResources:
+        """What the readings sum up to."""
+        with self._changed:
+            use = {metric: each.use() for metric, each in self._sums.items() if each.n}
+            known = {**self._reasons, **self._never}
+            fallback = _TOO_SHORT if self._counted else _NOT_YET if self._asked else _NOTHING
+            absent = {metric: known.get(metric, fallback) for metric in self._sums if metric not in use}
+        return CaseResources(use, absent)
+
+    def _hopeless(self) -> bool:
+        return self._never.keys() >= self._sums.keys()
+
+
+class Watch:
+    """The watching of one case.  Its methods are called by the thread that measures, in their order."""
+
+    def __init__(self, tracks: Sequence[Track]) -> None:
+        """``tracks``: one for each source, the quickest source first."""
+        self._tracks = tracks
+        self._done = False
+
+    def measured(self) -> None:
+        """From now on requests count; takes about half a millisecond, 1 ms at most."""
+        self._mark(Mark.MEASURED)
+
+    def done(self) -> None:
+        """No more request; takes about half a millisecond, 1 ms at most.  A second time does nothing."""
+        if not self._done:
+            self._done = True
+            self._mark(Mark.DONE)
+
+    def result(self) -> CaseResources:
+        """What the case took; waits up to a quarter of a second for the last reading of a slow source."""
+        self.done()
+        until = time.monotonic() + _LATE_S
+        for track in self._tracks:
+            track.wait(until)
+            track.abandon()
+        found = [track.result() for track in self._tracks]
+        use = {name: value for each in found for name, value in each.use.items()}
+        absent = {name: reason for each in found for name, reason in each.absent.items()}
+        return CaseResources(
+            {name: use[name] for name in RESOURCE_METRICS if name in use},
+            {name: absent[name] for name in RESOURCE_METRICS if name in absent},
+        )
+
+    def _mark(self, mark: Mark) -> None:
+        for track in self._tracks:
+            track.mark(mark)
+        # Only for the quickest: a driver may take its time.
+        for track in self._tracks[:1]:
+            track.wait(time.monotonic() + _AT_ONCE_S)
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Readings of one metric, each weighing as much as the time that it stands for."""
+
+    n: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    weighted: float = 0.0
+    weight: float = 0.0
+
+    def add(self, value: float, span_ns: int) -> None:
+        weight = max(span_ns, 1)
+        self.low = min(self.low, value) if self.n else value
+        self.high = max(self.high, value) if self.n else value
+        self.weighted += value * weight
+        self.weight += weight
+        self.n += 1
+
+    def use(self) -> ResourceUse:
+        # Rounding of a long sum must not carry a mean beyond its own values.
+        mean = min(max(self.weighted / self.weight, self.low), self.high)
+        return ResourceUse(n=self.n, mean=mean, min=self.low, max=self.high)

@@ -1,0 +1,67 @@
+"""Resources of the real runtime, of servers by URL, and budgets on them."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_runs import Done, Tiny
+
+from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.results.metrics import RESOURCE_METRICS
+
+
+def check_series(done: Done) -> None:
+    """The readings of the measured part lie between its first and last request, give or take one interval."""
+    measured = [line for line in done.journal("samples.jsonl") if line["phase"] == "measured"]
+    first, last = min(line["started_ns"] for line in measured), max(line["finished_ns"] for line in measured)
+    readings = [line for line in done.journal("resources.jsonl") if line["phase"] == "measured"]
+    assert readings
+    for line in readings:
+        assert first - 150_000_000 < line["at_ns"] < last + 150_000_000
+        assert line["nodeid"] == done.case["nodeid"]
+
+
+def test_the_runtime_host(tiny: Tiny) -> None:
+    """Processors and memory of machine and host; whatever is absent has its reason."""
+    tiny.suite({"iterations": 300, "max_tokens": 30})
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-model=flperf-nano", "-vv")
+    assert done.ret == 0, done.text
+    found, absent = done.case["resources"], done.case["resources_absent"]
+    assert found["server_cpu_pct"]["mean"] > 5
+    assert found["server_rss_mb"]["max"] > 20
+    assert 0 < found["cpu_pct"]["mean"] <= 100
+    assert 0 < found["ram_pct"]["mean"] <= 100
+    assert found.keys() | absent.keys() == set(RESOURCE_METRICS)
+    assert not found.keys() & absent.keys()
+    assert all(absent.values())
+    wall_s = done.case["wall_s"]
+    assert found["server_cpu_pct"]["n"] >= 5 * wall_s - 2, "five readings a second"
+    assert "server_rss_mb" in done.text
+    for reason in set(absent.values()):
+        assert sum(reason in note for note in done.results["run"]["notes"]) == 1
+    check_series(done)
+
+
+def test_a_server_of_this_machine(tiny: Tiny) -> None:
+    """By URL: whoever listens on the port; budgets on it are judged like any other."""
+    tiny.suite({"iterations": 30})
+    with ReferenceServer() as server:
+        for budget, met in (("server_rss_mb.max <= 100000", True), ("server_rss_mb.max <= 1", False)):
+            at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
+            done = tiny.run("--flperf-suite=tiny.json", *at, f"--flperf-budget={budget}")
+            assert done.ret == (0 if met else 1), done.text
+            assert done.case["resources"]["server_rss_mb"]["max"] > 5
+            (verdict,) = [each for each in done.case["budgets"] if each["metric"] == "server_rss_mb"]
+            assert (verdict["met"], verdict["statistic"]) == (met, "max")
+            check_series(done)
+
+
+def test_a_budget_on_what_is_absent(tiny: Tiny) -> None:
+    """Not met, and the reason stands beside it."""
+    done = tiny.measure("--flperf-budget=gpu_power_w.mean <= 1000")
+    if "gpu_power_w" in done.case["resources"]:
+        pytest.skip("this machine has an NVIDIA GPU that tells its power")
+    assert done.ret == 1
+    (verdict,) = [each for each in done.case["budgets"] if each["metric"] == "gpu_power_w"]
+    assert (verdict["value"], verdict["met"]) == (None, False)
+    assert verdict["reason"] == done.case["resources_absent"]["gpu_power_w"]
+    assert verdict["reason"] in done.text

@@ -1,0 +1,136 @@
+"""Who listens on a port."""
+
+from __future__ import annotations
+
+import os
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from child_processes import Child
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_flperf.backends.url import UrlBackend
+from pytest_flperf.telemetry import ports
+from pytest_flperf.telemetry.ports import ListenerFinder, listeners
+from pytest_flperf.telemetry.readings import ServerProcesses
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - the port of a test
+def test_the_owner_is_found(address: str) -> None:
+    """The process that listens on loopback, or everywhere."""
+    with Child() as child:
+        port = int(child.tell(f"listen {address}"))
+        assert listeners(["127.0.0.1"], port) == ServerProcesses((child.pid,))
+        assert UrlBackend(f"http://localhost:{port}/v1").processes("m") == ServerProcesses((child.pid,))
+
+
+def test_the_owner_is_found_by_ipv6() -> None:
+    """Likewise for the other family."""
+    with Child() as child:
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("no IPv6 here")
+        port = int(child.tell("listen ::1"))
+        assert listeners(["::1"], port) == ServerProcesses((child.pid,))
+
+
+def test_an_address_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL that names this machine by its address in the network is one of this machine."""
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"eth0": [SimpleNamespace(address="192.0.2.7")]})
+    with Child() as child:
+        port = int(child.tell("listen 0.0.0.0"))
+        assert listeners(["192.0.2.7"], port).pids == (child.pid,)
+
+
+def test_another_machine() -> None:
+    """No process of this machine is taken for a server elsewhere."""
+    found = UrlBackend("http://192.0.2.1:80/v1").processes("m")
+    assert found == ServerProcesses((), "the server is on another machine")
+
+
+def test_nobody_listens() -> None:
+    """A port without an owner: absent with the reason."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert "has no owner that may be seen" in listeners(["127.0.0.1"], port).absent
+
+
+def test_this_process_listens() -> None:
+    """A server inside the measuring process can't be told from it."""
+    with socket.create_server(("127.0.0.1", 0)) as mine:
+        found = listeners(["127.0.0.1"], mine.getsockname()[1])
+    assert found.pids == ()
+    assert "inside this process" in found.absent
+
+
+def _socket(pid: int | None, port: int = 80, ip: str = "127.0.0.1") -> Any:
+    return SimpleNamespace(status=psutil.CONN_LISTEN, laddr=SimpleNamespace(ip=ip, port=port), pid=pid)
+
+
+def test_somebody_else_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner belongs to another user and can't be seen."""
+    monkeypatch.setattr(psutil, "net_connections", lambda kind: [_socket(None)])
+    assert "belongs to another user" in listeners(["127.0.0.1"], 80).absent
+
+
+def test_a_port_that_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Docker's proxy uses is not taken for what the server in the container uses."""
+    monkeypatch.setattr(psutil.Process, "name", lambda process: "docker-proxy")
+    with Child() as child:
+        port = int(child.tell("listen 127.0.0.1"))
+        found = listeners(["127.0.0.1"], port)
+    assert found.pids == ()
+    assert "docker-proxy" in found.absent
+
+
+def test_where_only_ones_own_processes_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS: the list of all sockets is refused, those of a process of one's own are not."""
+
+    def refuse(kind: str) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", refuse)
+    with Child() as child:
+        port = int(child.tell("listen 127.0.0.1"))
+        assert listeners(["127.0.0.1"], port).pids == (child.pid,)
+
+
+def test_trouble_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong inside becomes the reason."""
+
+    def fail(kind: str) -> None:
+        raise RuntimeError("no such table")
+
+    monkeypatch.setattr(psutil, "net_connections", fail)
+    assert "RuntimeError: no such table" in listeners(["127.0.0.1"], 80).absent
+
+
+def test_the_owner_is_remembered_as_long_as_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search is costly: once for a server, and again when that has ended."""
+    searched = []
+    real = ports.listeners
+    monkeypatch.setattr(ports, "listeners", lambda *asked: searched.append(asked) or real(*asked))
+    finder = ListenerFinder()
+    with Child() as child:
+        port = int(child.tell("listen 127.0.0.1"))
+        for _ in range(3):
+            assert finder.find(["127.0.0.1"], port).pids == (child.pid,)
+        assert len(searched) == 1
+        child.kill()
+        assert finder.find(["127.0.0.1"], port).pids == ()
+        assert len(searched) == 2
+
+
+@given(st.one_of(st.ip_addresses().map(str), st.text(max_size=20)), st.integers(1, 65535))
+def test_any_address_is_answered(address: str, port: int) -> None:
+    """Pids or a reason, and never this process, for whatever is asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psutil, "net_connections", lambda kind: [_socket(os.getpid(), port, "::")])
+        found = listeners([address], port)
+    assert found.pids == ()
+    assert found.absent
