@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_flperf.integration.keys import BEGUN, ITEM_RESULTS, RUN, SELECTION
+from pytest_flperf.integration.keys import BEGUN, ITEM_RESULTS, RUN, SELECTION, STARTED
 from pytest_flperf.integration.options import OPTIONS, add_options
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ class _Reporter:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch reports; start what takes time where suites run."""
+    session.config.stash[STARTED] = time.monotonic()
     session.config.pluginmanager.register(_Reporter(session.config), "flperf-reporter")
 
 
@@ -178,6 +179,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_flperf.integration.cases import begin
 
         begin(session)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Judge the budgets of the run when its last test is done."""
+    if session.config.getoption("flperf_budget") is None and not session.config.getini("flperf_budget"):
+        return (yield)
+    from pytest_flperf.integration.run_verdict import judging_run
+
+    return (yield from judging_run(session))
 
 
 @pytest.hookimpl(wrapper=True)

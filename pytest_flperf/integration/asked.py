@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_flperf.gates.run_budgets import is_run_budget
 from pytest_flperf.integration.options import OPTIONS, Option
 
 __all__ = ["FlperfOptions"]
@@ -39,6 +40,16 @@ class FlperfOptions:
     list_suites: bool
     list_models: bool
     dry_run: bool
+
+    @property
+    def case_budgets(self) -> tuple[str, ...]:
+        """Budgets for every case."""
+        return tuple(text for text in self.budgets if not is_run_budget(text))
+
+    @property
+    def run_budgets(self) -> tuple[str, ...]:
+        """Budgets of the whole run."""
+        return tuple(text for text in self.budgets if is_run_budget(text))
 
     @classmethod
     def from_pytest_config(cls, config: pytest.Config) -> FlperfOptions:

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,17 +22,18 @@ import pytest
 from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.gates.budgets import parse_budget
+from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
+from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION, STARTED, TOLD_PROPERTIES
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.host import host_info, versions
-from pytest_flperf.results.records import CaseResult, HostInfo, Run
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
@@ -62,7 +64,15 @@ def measuring_run(config: pytest.Config) -> MeasuringRun:
 
 def add_item_result(item: pytest.Item, result: CaseResult) -> None:
     """Give a result to the item's report, as exact builtins: xdist's channel takes nothing else."""
+    from pytest_flperf.report.junit import properties
+
     item.stash.setdefault(ITEM_RESULTS, []).append(result.to_dict())
+    told, found = item.user_properties, properties(result)
+    if found[0] in told:  # another plugin runs the test again: what the try before measured is not this one's
+        known = item.stash.get(TOLD_PROPERTIES, {}).get(result.nodeid, [])
+        told[:] = [each for each in told if each not in known]
+    item.stash.setdefault(TOLD_PROPERTIES, {})[result.nodeid] = found
+    told.extend(found)
 
 
 def attach_results(report: pytest.TestReport, results: list[dict[str, Any]]) -> None:
@@ -96,6 +106,8 @@ class MeasuringRun:
         self._log: RunLog | None = None
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
+        self._verdicts: tuple[BudgetVerdict, ...] = ()
+        self._begun_s = config.stash.get(STARTED, time.monotonic())
         self._gpus: tuple[str, ...] = ()
         self._publisher = Publisher(self._options, config.invocation_params.dir)
         self._save_after = 0.0
@@ -225,6 +237,14 @@ class MeasuringRun:
         if time.monotonic() > self._save_after:
             self._save()
 
+    def judge_run(self) -> tuple[BudgetVerdict, ...]:
+        """The verdicts of the run's own budgets; none where none were asked for, or nothing was to be measured."""
+        budgets = parse_run_budgets(self._options.run_budgets)
+        if budgets and self._results:
+            wall_s = time.monotonic() - self._begun_s
+            self._verdicts = tuple(budget.judge(tuple(self._results.values()), wall_s) for budget in budgets)
+        return self._verdicts
+
     def finish(self, exitstatus: int) -> None:
         """End the processes and write the final results."""
         if self._finished:
@@ -234,12 +254,15 @@ class MeasuringRun:
         self._add_unfinished()
         if self._log is not None:
             self._log.close()
-        self._status = _status(int(exitstatus), self._results.values())
+        self._status = _status(int(exitstatus), self._results.values(), self._verdicts)
         if (self._results or self._folder is not None) and not is_worker(self._config):
             run = self._save()
             if self._folder is not None:
                 self._folder.update_latest()
             self._publisher.publish(run, self._folder)
+            junit = self._config.getoption("xmlpath", default=None)
+            if junit:
+                self._publisher.complete_junit(run, junit)
 
     def _add_unfinished(self) -> None:
         """Take in what a worker of xdist was measuring when it was ended: its controller has heard nothing of it."""
@@ -291,6 +314,7 @@ class MeasuringRun:
             versions=self._versions,
             clock=merge_clocks(case.clock for case in cases),
             notes=(*self._notes, *absent_lines(cases)),
+            budgets=self._verdicts,
             cases=cases,
         )
 
@@ -348,7 +372,7 @@ def _after(former: CaseResult, result: CaseResult) -> CaseResult:
     return replace(result, notes=(*result.notes, *tries, f"{_TRIED}{former.outcome}. {headline}".strip()))
 
 
-def _status(exitstatus: int, results: Any) -> str:
+def _status(exitstatus: int, results: Iterable[CaseResult], verdicts: Iterable[BudgetVerdict]) -> str:
     if exitstatus == pytest.ExitCode.INTERRUPTED:
         return "interrupted"
     outcomes = {result.outcome for result in results}
@@ -356,7 +380,7 @@ def _status(exitstatus: int, results: Any) -> str:
         return "error"
     if "error" in outcomes:
         return "error"
-    return "failed" if "failed" in outcomes else "passed"
+    return "failed" if "failed" in outcomes or not all(verdict.met for verdict in verdicts) else "passed"
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:

@@ -383,6 +383,8 @@ class Run(Record):
     clock: ClockQuality = field(default_factory=ClockQuality)
     notes: tuple[str, ...] = ()
     """Lines for a person: what could not be written, what was left out …"""
+    budgets: tuple[BudgetVerdict, ...] = ()
+    """Of the whole run; none where none were asked for, or nobody judged them because it was interrupted."""
     cases: tuple[CaseResult, ...] = ()
 
     _readers: ClassVar[Mapping[str, _Reader]] = {
@@ -392,6 +394,7 @@ class Run(Record):
         "versions": dict,
         "clock": ClockQuality.from_dict,
         "notes": tuple,
+        "budgets": _many(BudgetVerdict.from_dict),
         "cases": _many(CaseResult.from_dict),
     }
 
