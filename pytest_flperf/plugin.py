@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_flperf.integration.keys import BEGUN, ITEM_RESULTS, RUN, SELECTION
+from pytest_flperf.integration.keys import BEGUN, ITEM_RESULTS, RUN, SELECTION, STARTED
 from pytest_flperf.integration.options import OPTIONS, add_options
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def pytest_runtest_makereport(
     """Let the report take the item's results along: that way they reach the controller of xdist, too."""
     report = yield
     results = item.stash.get(ITEM_RESULTS, None)
-    if results and call.when in ("setup", "call") and (call.when == "call" or report.failed):
+    if results and call.when in ("setup", "call") and (call.when == "call" or not report.passed):
         from pytest_flperf.integration.run import attach_results
 
         attach_results(report, results)
@@ -169,7 +169,17 @@ class _Reporter:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch reports; start what takes time where suites run."""
+    session.config.stash[STARTED] = time.monotonic()
     session.config.pluginmanager.register(_Reporter(session.config), "flperf-reporter")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One load for each model, in whatever order other plugins have put the items."""
+    if SELECTION in config.stash or any("flperf" in getattr(item, "fixturenames", ()) for item in items):
+        from pytest_flperf.integration.grouping import group_by_model
+
+        items[:] = group_by_model(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

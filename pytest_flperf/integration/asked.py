@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from pytest_flperf.integration.durations import lock_timeout_s, max_time_s
 from pytest_flperf.integration.options import OPTIONS, Option
 
 __all__ = ["FlperfOptions"]
+
+_LOCK_TIMEOUT_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,11 @@ class FlperfOptions:
     temperature: float | None
     no_stream: bool
     budgets: tuple[str, ...]
+    max_time: str | None
+    """As written."""
+    max_time_s: float | None
+    lock_timeout_s: float | None
+    """None: measure beside other runs."""
     report_dir: str
     catalog_url: str | None
     model_cache: str | None
@@ -53,6 +61,9 @@ class FlperfOptions:
             temperature=values["flperf_temperature"],
             no_stream=bool(values["flperf_no_stream"]),
             budgets=tuple(values["flperf_budget"] or ()),
+            max_time=values["flperf_max_time"],
+            max_time_s=max_time_s(values["flperf_max_time"]),
+            lock_timeout_s=lock_timeout_s(values["flperf_lock_timeout"], _LOCK_TIMEOUT_S),
             report_dir=values["flperf_report_dir"] or "reports",
             catalog_url=values["flperf_catalog_url"],
             model_cache=values["flperf_model_cache"],

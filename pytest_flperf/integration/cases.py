@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from pytest_flperf.integration.outcomes import raise_unless_passed
 from pytest_flperf.integration.run import MeasuringRun, add_item_result, measuring_run
 from pytest_flperf.integration.selection import LoadedSuite
+from pytest_flperf.integration.time_limit import OutOfTimeError
 from pytest_flperf.integration.workers import is_controller
 from pytest_flperf.suite.model import Case
 
@@ -106,10 +108,9 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
     prepared = _prepare(run, case, request.node)
 
     def measure() -> None:
-        result = run.measure(prepared, case.scenario.budgets)
+        result = run.measure(prepared, case.scenario.budgets, request.node)
         add_item_result(request.node, result)
-        if result.outcome != "passed":
-            pytest.fail(result.message, pytrace=False)
+        raise_unless_passed(result)
 
     return measure
 
@@ -119,7 +120,7 @@ def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
 
     try:
         return run.ready(case, item.nodeid)
-    except NotReadyError as error:
-        result = run.not_ready(case, item.nodeid, str(error))
+    except (NotReadyError, OutOfTimeError) as error:
+        result = run.not_ready(case, item.nodeid, error)
     add_item_result(item, result)  # outside of the except, so that pytest shows no chain of exceptions
-    pytest.fail(result.message, pytrace=False)
+    return raise_unless_passed(result)

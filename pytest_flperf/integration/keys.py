@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pytest_flperf.integration.run import MeasuringRun
     from pytest_flperf.integration.selection import Selection
 
-__all__ = ["BEGUN", "ITEM_RESULTS", "RUN", "SELECTION", "FlperfWarning"]
+__all__ = ["BEGUN", "ITEM_RESULTS", "RUN", "SELECTION", "STARTED", "FlperfWarning"]
 
 SELECTION: Final[pytest.StashKey[Selection]] = pytest.StashKey()
 """On the config: the suites that were asked for, as soon as they are found."""
@@ -20,6 +20,8 @@ ITEM_RESULTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
 """On an item: its case results as plain dicts, until a report takes them along."""
 BEGUN: Final[pytest.StashKey[tuple[float, str]]] = pytest.StashKey()
 """On the config of xdist's controller: when the run began and the end of its id, the same in all workers."""
+STARTED: Final[pytest.StashKey[float]] = pytest.StashKey()
+"""On the config: when the session began, in seconds of the monotonic clock."""
 
 
 class FlperfWarning(pytest.PytestWarning):

@@ -52,7 +52,9 @@ def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
 
 def _errors(case: CaseResult) -> str:
     if case.outcome == "error" and not case.requests.total:
-        return "not ready"
+        return "not run" if case.partial else "not ready"
+    if case.outcome == "skipped" and case.partial and not case.requests.total:
+        return "not run"
     if not case.requests.failed:
         return "0"
     return f"{case.requests.failed}/{case.requests.total}"
@@ -73,6 +75,8 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     ]
     if any(case.requests.late_reads for case in cases):
         columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+    if any(case.reruns for case in cases):
+        columns.append(_Column("reruns", lambda case: str(case.reruns)))
     if len({case.suite for case in cases}) > 1:
         columns.insert(0, _Column("suite", lambda case: case.suite, goes=7, name=True))
     return tuple(columns)
@@ -118,7 +122,7 @@ def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | No
     cases = run.cases
     verbosity = reporter.config.get_verbosity()
     if verbosity >= 0:
-        reporter.write_sep("=", "flperf" + (" (INTERRUPTED)" if run.status == "interrupted" else ""))
+        reporter.write_sep("=", f"flperf{_mark(run)}")
         _print_table(reporter, cases)
         _print_explanations(reporter, cases, run.clock)
     if verbosity >= 1:
@@ -128,6 +132,13 @@ def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | No
     _print_verdict(reporter, run)
     if folder is not None and verbosity >= 0:
         reporter.write_line(f"results: {_shown_path(folder, reporter.startpath)}")
+
+
+def _mark(run: Run) -> str:
+    """What must stand beside every verdict of a run that did not measure everything."""
+    if run.status == "interrupted":
+        return " (INTERRUPTED)"
+    return " (PARTIAL)" if run.partial else ""
 
 
 def _print_table(reporter: pytest.TerminalReporter, cases: Sequence[CaseResult]) -> None:
@@ -156,6 +167,8 @@ def _print_explanations(reporter: pytest.TerminalReporter, cases: Sequence[CaseR
         lag = clock.lag_ms
         words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
         reporter.write_line(f"clock: {clock.source} stamps{words}")
+    for line in dict.fromkeys(case.message for case in cases if case.partial and case.outcome == "skipped"):
+        reporter.write_line(printable(line), yellow=True)
     for model, load_s, cold in _loads(cases):
         words = f", first token after it {_number(cold)} ms" if cold is not None else ""
         reporter.write_line(f"{printable(model, _WIDEST_NAME)}: loaded in {amount(load_s, 's')}{words}")
@@ -220,8 +233,13 @@ def _print_verdict(reporter: pytest.TerminalReporter, run: Run) -> None:
         word: sum(case.outcome == word for case in run.cases) for word in ("passed", "failed", "error", "skipped")
     }
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    colour = {"green": True} if run.status == "passed" else {"red": True}
-    reporter.write_line(f"flperf: {run.status.upper()}: {words or 'nothing measured'}", bold=True, **colour)
+    reruns = sum(case.reruns for case in run.cases)
+    if reruns:
+        words += f", {reruns} {'rerun' if reruns == 1 else 'reruns'}"
+    partial = run.partial and run.status != "interrupted"
+    verdict = f"PARTIAL, {run.status.upper()} as far as measured" if partial else run.status.upper()
+    colour = {"red": True} if run.status != "passed" else {"yellow": True} if partial else {"green": True}
+    reporter.write_line(f"flperf: {verdict}: {words or 'nothing measured'}", bold=True, **colour)
 
 
 def _shown_path(folder: Path, start: Path) -> str:

@@ -293,6 +293,10 @@ class CaseResult(Record):
     """What the requests asked for: max_tokens, temperature …"""
     notes: tuple[str, ...] = ()
     """Lines for a person: ``model echoed as …``, ``left out parameter …``."""
+    partial: bool = False
+    """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
+    reruns: int = 0
+    """How often another plugin ran it again; the notes say what came of the earlier tries."""
 
     _readers: ClassVar[Mapping[str, _Reader]] = {
         "parameters": dict,
@@ -354,6 +358,8 @@ class Run(Record):
     clock: ClockQuality = field(default_factory=ClockQuality)
     notes: tuple[str, ...] = ()
     """Lines for a person: what could not be written, what was left out …"""
+    partial: bool = False
+    """Whether an interrupt or ``--flperf-max-time`` ended it before everything was measured."""
     cases: tuple[CaseResult, ...] = ()
 
     _readers: ClassVar[Mapping[str, _Reader]] = {

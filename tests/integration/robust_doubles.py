@@ -60,7 +60,12 @@ class PytestRun:
         self.temp = folder / "temp"
         self.temp.mkdir(exist_ok=True)
         self._output = (folder / "output.txt").open("wb")
-        dull = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "FLPERF_"))}
+        ours = {"FLPERF_LOCK_DIR", "PYTEST_ADDOPTS"}  # set for all tests
+        dull = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ours or not name.startswith(("PYTEST_", "FLPERF_"))
+        }
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder)]
         self.began = time.monotonic()
         self.process = subprocess.Popen(
