@@ -73,7 +73,7 @@ _CASE = pytest.StashKey[Case]()
 
 
 def _place(item: Any, path: Path) -> None:
-    item.reportinfo = lambda: (path, None, item.name)
+    item.reportinfo = lambda: (path, 0, item.name)  # a line, because pytest asserts one where a fixture skips
 
 
 def case_of(item: pytest.Item) -> Case | None:

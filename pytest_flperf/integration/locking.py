@@ -70,7 +70,7 @@ class SessionLock:
             return
         assert self._timeout_s is not None
         begun = last = said_at = time.monotonic()
-        waited_s, said = 0.0, ""
+        waited_s, said = 0.0, False
         while not self.try_take():
             holder = self._lock.holder()
             now = time.monotonic()
@@ -83,11 +83,13 @@ class SessionLock:
                 self._refused = self._refusal(holder)
                 raise MachineBusyError(self._refused)
             if not said and not (holder is not None and self._lock.is_ours(holder)):
-                said = _words(holder)
-                self._say(f"waiting for {said}, for {duration_words(self._timeout_s)} at most (--flperf-lock-timeout)")
+                said = True
+                self._say(
+                    f"waiting {duration_words(self._timeout_s)} at most (--flperf-lock-timeout): {_words(holder)}"
+                )
             elif now - said_at >= _SAY_EVERY_S:
                 said_at = now
-                self._say(f"waited {duration_words(now - begun)} so far for {_words(holder)}")
+                self._say(f"waited {duration_words(now - begun)} so far: {_words(holder)}")
             time.sleep(_POLL_S)
         if said:
             self._say(f"waited {duration_words(time.monotonic() - begun)}, and measures now")
@@ -103,21 +105,19 @@ class SessionLock:
 
     def _refusal(self, holder: Holder | None) -> str:
         assert self._timeout_s is not None
-        waited = f"waited {duration_words(self._timeout_s)} for" if self._timeout_s else "found"
+        waited = f"; waited {duration_words(self._timeout_s)}" if self._timeout_s else ""
         return (
-            f"{waited} {_words(holder)}; --flperf-lock-timeout says how long to wait, and with 'none' runs "
+            f"{_words(holder)}{waited}; --flperf-lock-timeout says how long to wait for it, and with 'none' runs "
             "measure beside each other"
         )
 
 
 def _words(holder: Holder | None) -> str:
     if holder is None:
-        return "another run that measures on this machine"
+        return "another run measures on this machine"
     form = "%H:%M:%S" if abs(time.time() - holder.since_s) < _TODAY_S else "%Y-%m-%d %H:%M:%S"
     try:
         since = time.strftime(form, time.localtime(holder.since_s))
     except (ValueError, OverflowError, OSError):  # whatever stands in the file
         since = "an unknown time"
-    return (
-        f"another run that measures on this machine: pid {holder.pid}, since {since}, {printable(holder.command, 120)}"
-    )
+    return f"pid {holder.pid} measures on this machine since {since} ({printable(holder.command, 120)})"

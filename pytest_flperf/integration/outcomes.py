@@ -11,8 +11,10 @@ from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import verdict_text
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["Standing", "after_rerun", "raise_unless_passed", "stopped"]
+__all__ = ["NOT_MEASURED", "Standing", "after_rerun", "raise_unless_passed", "stopped"]
 
+NOT_MEASURED: Final = "not measured: "
+"""How the message of a case begins that was not begun."""
 _TRIED: Final = "an earlier try: "
 
 
@@ -43,9 +45,14 @@ class Standing:
 
         That is so where nothing has been measured at all, and where the case is the rerun of one that failed.
         """
-        skip = self._any and planned.nodeid not in self._not_passed
-        message = f"not measured: {why}" + ("" if skip else ", and no earlier result can stand for it")
-        return replace(planned, outcome="skipped" if skip else "error", message=message, budgets=(), partial=True)
+        message = NOT_MEASURED + why
+        if not self._any:
+            message += ", and nothing was measured before"
+        elif planned.nodeid in self._not_passed:
+            message += ", and its earlier try did not pass"
+        else:
+            return replace(planned, outcome="skipped", message=message, budgets=(), partial=True)
+        return replace(planned, outcome="error", message=message, budgets=(), partial=True)
 
     def cut_short(self, judged: CaseResult, why: str) -> CaseResult:
         """A case whose last requests were not sent.

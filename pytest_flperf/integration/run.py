@@ -28,7 +28,7 @@ from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
-from pytest_flperf.integration.outcomes import Standing, after_rerun, stopped
+from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, after_rerun, stopped
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
@@ -167,8 +167,8 @@ class MeasuringRun:
         planned = self._planned(case, nodeid)
         if isinstance(reason, OutOfTimeError):
             return self._standing.not_measured(planned, self._limit.words)
-        what = "not measured" if isinstance(reason, MachineBusyError) else "the model is not ready"
-        message = _lines(f"{what}: {self._redactor.text(str(reason))}")
+        what = NOT_MEASURED if isinstance(reason, MachineBusyError) else "the model is not ready: "
+        message = _lines(what + self._redactor.text(str(reason)))
         return self._standing.add(replace(planned, outcome="error", message=message))
 
     def _planned(self, case: Case, nodeid: str) -> CaseResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 import pytest
 
 from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.integration.outcomes import NOT_MEASURED
 from pytest_flperf.integration.tables import cut, render, width_of
 from pytest_flperf.results.records import CaseResult, ClockQuality, Distribution, Run
 
@@ -52,8 +54,8 @@ def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
 
 def _errors(case: CaseResult) -> str:
     if case.outcome == "error" and not case.requests.total:
-        return "not run" if case.partial else "not ready"
-    if case.outcome == "skipped" and case.partial and not case.requests.total:
+        return "not run" if case.message.startswith(NOT_MEASURED) else "not ready"
+    if case.outcome == "skipped" and not case.requests.total:
         return "not run"
     if not case.requests.failed:
         return "0"
@@ -167,11 +169,20 @@ def _print_explanations(reporter: pytest.TerminalReporter, cases: Sequence[CaseR
         lag = clock.lag_ms
         words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
         reporter.write_line(f"clock: {clock.source} stamps{words}")
-    for line in dict.fromkeys(case.message for case in cases if case.partial and case.outcome == "skipped"):
-        reporter.write_line(printable(line), yellow=True)
+    for line in _cut_lines(cases):
+        reporter.write_line(line, yellow=True)
     for model, load_s, cold in _loads(cases):
         words = f", first token after it {_number(cold)} ms" if cold is not None else ""
         reporter.write_line(f"{printable(model, _WIDEST_NAME)}: loaded in {amount(load_s, 's')}{words}")
+
+
+def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
+    """Why cases have few requests or none, where that made no failure."""
+    skipped = [case for case in cases if case.partial and case.outcome == "skipped"]
+    begun = [case for case in skipped if case.requests.total]
+    not_run = Counter(case.message for case in skipped if not case.requests.total)
+    lines = [f"{printable(_scenario(case), _WIDEST_NAME)}: {printable(case.message)}" for case in begun]
+    return lines + [f"{count} of {len(cases)} cases {printable(message)}" for message, count in not_run.items()]
 
 
 def _loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:
@@ -237,7 +248,9 @@ def _print_verdict(reporter: pytest.TerminalReporter, run: Run) -> None:
     if reruns:
         words += f", {reruns} {'rerun' if reruns == 1 else 'reruns'}"
     partial = run.partial and run.status != "interrupted"
-    verdict = f"PARTIAL, {run.status.upper()} as far as measured" if partial else run.status.upper()
+    verdict = run.status.upper()
+    if partial:
+        verdict = f"PARTIAL, {verdict}" + (" as far as measured" if run.status == "passed" else "")
     colour = {"red": True} if run.status != "passed" else {"yellow": True} if partial else {"green": True}
     reporter.write_line(f"flperf: {verdict}: {words or 'nothing measured'}", bold=True, **colour)
 
