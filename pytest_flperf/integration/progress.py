@@ -68,17 +68,15 @@ class Progress:
     def beat(self, text: str) -> None:
         """Print a line of its own, where nobody watches live."""
         if self._heartbeat:
-            with self._uncaptured():
-                self._reporter.ensure_newline()
-                self._reporter.write_line(f"flperf: {printable(text, 200)}")
+            self.line(text)
 
     def line(self, text: str) -> None:
-        """Print a line that a person must see, also with ``-q``; a worker of xdist has standard error for it."""
-        if self._writer is None and not self._worker:
+        """Print a line that a person must see, also with ``-q``."""
+        if self._writer is None:
             return  # -p no:terminal
         shown = f"flperf: {printable(text, 400)}"
         with self._uncaptured():
-            if self._writer is None:
+            if self._worker:  # of xdist: its standard output leads nowhere
                 sys.stderr.write(shown + "\n")
                 sys.stderr.flush()
             else:
