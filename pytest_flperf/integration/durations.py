@@ -12,7 +12,7 @@ from pytest_flperf.gates.text import shorten
 __all__ = ["duration_words", "lock_timeout_s", "max_time_s"]
 
 _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
-_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h|d|)")
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h|d|)\s*")
 _LONGEST_S: Final = 30 * 86_400.0
 _CHARACTERS: Final = 40
 _OFF: Final = "none"
