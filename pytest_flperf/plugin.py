@@ -108,8 +108,8 @@ def pytest_runtest_makereport(
     """Let the report take the item's results along: that way they reach the controller of xdist, too."""
     report = yield
     results = item.stash.get(ITEM_RESULTS, None)
-    if results and call.when in ("setup", "call") and (call.when == "call" or report.failed):
-        from pytest_flperf.integration.run import attach_results
+    if results and call.when in ("setup", "call") and (call.when == "call" or not report.passed):
+        from pytest_flperf.integration.item_results import attach_results
 
         attach_results(report, results)
         del item.stash[ITEM_RESULTS]
@@ -171,6 +171,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch reports; start what takes time where suites run."""
     session.config.stash[STARTED] = time.monotonic()
     session.config.pluginmanager.register(_Reporter(session.config), "flperf-reporter")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One load for each model, in whatever order other plugins have put the items."""
+    if SELECTION in config.stash or any("flperf" in getattr(item, "fixturenames", ()) for item in items):
+        from pytest_flperf.integration.grouping import group_by_model
+
+        items[:] = group_by_model(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -11,7 +11,10 @@ from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
 
-__all__ = ["case_outcome", "judge", "verdict_text"]
+__all__ = ["NOT_MEASURED", "case_outcome", "judge", "verdict_text"]
+
+NOT_MEASURED: Final = "not measured: "
+"""How the message of a case begins that was not begun."""
 
 _DETAIL: Final = 300
 _BODY: Final = 300

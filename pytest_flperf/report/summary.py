@@ -88,6 +88,8 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     ]
     if any(case.requests.late_reads for case in cases):
         columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+    if any(case.reruns for case in cases):
+        columns.append(_Column("reruns", lambda case: str(case.reruns)))
     columns += [
         _Column(heading, _resource(metric, statistic), goes=goes)
         for heading, metric, statistic, goes in _RESOURCE_COLUMNS
@@ -149,6 +151,7 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
     if verbosity >= 0 and run.cases:
         lines += _table(run.cases, width)
         lines += [Line(text) for text in _explanations(run.cases, run.clock)]
+        lines += [Line(text, "yellow") for text in _cut_lines(run.cases)]
     if verbosity >= 1:
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)
@@ -156,14 +159,25 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
     for verdict in run.budgets:
         lines.append(Line(f"run: {_verdict(verdict)}", "" if verdict.met else "red"))
     lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
-    words = f"flperf: {run.status.upper()}: {outcome_words(run)}"
-    return [*lines, Line(words, "green" if run.status == "passed" else "red", bold=True)]
+    return [*lines, _verdict_line(run)]
+
+
+def _verdict_line(run: Run) -> Line:
+    partial = run.partial and run.status != "interrupted"
+    verdict = run.status.upper()
+    if partial:
+        verdict = f"PARTIAL, {verdict}" + (" as far as measured" if run.status == "passed" else "")
+    colour: Colour = "red" if run.status != "passed" else "yellow" if partial else "green"
+    return Line(f"flperf: {verdict}: {outcome_words(run)}", colour, bold=True)
 
 
 def outcome_words(run: Run) -> str:
     """How many cases ended how: ``20 passed, 2 failed``; ``nothing measured``."""
     counts = Counter(case.outcome for case in run.cases)
     words = [f"{counts[word]} {word}" for word in ("passed", "failed", "error", "skipped") if counts[word]]
+    reruns = sum(case.reruns for case in run.cases)
+    if reruns:
+        words.append(f"{reruns} {'rerun' if reruns == 1 else 'reruns'}")
     missed = sum(not verdict.met for verdict in run.budgets)
     if missed:
         words.append(f"{missed} of the run's {len(run.budgets)} budgets missed")
@@ -199,6 +213,15 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         took = amount(load_s, "s") if load_s >= 1 else amount(1000 * load_s, "ms")
         lines.append(f"{printable(model, _WIDEST_NAME)}: loaded in {took}{words}")
     return lines
+
+
+def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
+    """Why cases have few requests or none, where that made no failure."""
+    skipped = [case for case in cases if case.partial and case.outcome == "skipped"]
+    begun = [case for case in skipped if case.requests.total]
+    not_run = Counter(case.message for case in skipped if not case.requests.total)
+    lines = [f"{printable(_scenario(case), _WIDEST_NAME)}: {printable(case.message)}" for case in begun]
+    return lines + [f"{count} of {len(cases)} cases {printable(message)}" for message, count in not_run.items()]
 
 
 def loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:
