@@ -99,6 +99,7 @@ class MeasuringRun:
         self._notes: list[str] = []
         self._save_after = 0.0
         self._finished = False
+        self.interrupted = False  # by a person or a signal, and not by pytest after a failure
         self._status = "interrupted"
         self._former_sigterm: Any = None
         self._progress = Progress(config)
@@ -261,7 +262,7 @@ class MeasuringRun:
         self._add_unfinished()
         if self._log is not None:
             self._log.close()
-        self._status = _status(int(exitstatus), self._results.values())
+        self._status = _status(int(exitstatus), self.interrupted, self._results.values())
         if (self._results or self._folder is not None) and not is_worker(self._config):
             self._save()
             if self._folder is not None:
@@ -370,11 +371,11 @@ def foundry_config(options: FlperfOptions, logs: Path | None) -> FoundryConfig:
     )
 
 
-def _status(exitstatus: int, results: Any) -> str:
-    if exitstatus == pytest.ExitCode.INTERRUPTED:
+def _status(exitstatus: int, interrupted: bool, results: Any) -> str:
+    if interrupted:
         return "interrupted"
     outcomes = {result.outcome for result in results}
-    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
         return "error"
     if "error" in outcomes:
         return "error"
