@@ -153,6 +153,12 @@ class _Reporter:
 
             measuring_run(self._config).collect(results)
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell an interrupt from a stop: ``--sw``, and ``-x`` under xdist, end in the same way and with status 2."""
+        run = self._config.stash.get(RUN, None)
+        if run is not None and type(excinfo.value) in (KeyboardInterrupt, pytest.exit.Exception):
+            run.interrupted = True
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
         """Let ``--lf`` look into suites: it passes over files whose path no failed id begins with, as packaged ones."""

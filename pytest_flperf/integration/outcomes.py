@@ -10,7 +10,7 @@ import pytest
 
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import NOT_MEASURED, verdict_text
-from pytest_flperf.results.records import BudgetVerdict, CaseResult
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, RunStatus
 
 __all__ = ["NOT_MEASURED", "Standing", "after_rerun", "raise_unless_passed", "run_status", "stopped"]
 
@@ -25,12 +25,14 @@ def raise_unless_passed(result: CaseResult) -> None:
         pytest.fail(result.message, pytrace=False)
 
 
-def run_status(exitstatus: int, results: Iterable[CaseResult], verdicts: Iterable[BudgetVerdict]) -> str:
-    """``passed``, ``failed``, ``interrupted`` or ``error``, by exit status, cases and budgets of the run."""
-    if exitstatus == pytest.ExitCode.INTERRUPTED:
+def run_status(
+    exitstatus: int, interrupted: bool, results: Iterable[CaseResult], verdicts: Iterable[BudgetVerdict]
+) -> RunStatus:
+    """By the exit status, whether a person or a signal ended the run, the cases, and the budgets of the run."""
+    if interrupted:
         return "interrupted"
     outcomes = {result.outcome for result in results}
-    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
         return "error"
     if "error" in outcomes:
         return "error"

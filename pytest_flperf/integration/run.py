@@ -38,7 +38,7 @@ from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun, run_token
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.host import host_info, versions
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run, RunStatus
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
@@ -86,7 +86,8 @@ class MeasuringRun:
         self._publisher = Publisher(self._options, config.invocation_params.dir)
         self._save_after = 0.0
         self._finished = False
-        self._status = "interrupted"
+        self.interrupted = False  # by a person or a signal, and not by pytest after a failure
+        self._status: RunStatus = "interrupted"
         self._former_sigterm: Any = None
         self._progress = Progress(config)
         key = os.environ.get(self._options.api_key_env) if self._options.api_key_env else None
@@ -267,7 +268,7 @@ class MeasuringRun:
         self._add_unfinished()
         if self._log is not None:
             self._log.close()
-        self._status = run_status(int(exitstatus), self._results.values(), self._verdicts)
+        self._status = run_status(int(exitstatus), self.interrupted, self._results.values(), self._verdicts)
         if (self._results or self._folder is not None) and not is_worker(self._config):
             run = self._save()
             if self._folder is not None:
@@ -321,7 +322,7 @@ class MeasuringRun:
             id=self._folder.id if self._folder else "not-written",
             started_at=self._started_at.isoformat(timespec="milliseconds"),
             finished_at=finished_at.isoformat(timespec="milliseconds") if finished_at else None,
-            status=self._status,  # type: ignore[arg-type]
+            status=self._status,
             suites=tuple(loaded.suite.ref for loaded in selection.loaded.values()) if selection else (),
             command=self._command(),
             host=replace(self._host, gpus=self._gpus or self._host.gpus),

@@ -222,10 +222,17 @@ def test_workers_of_one_run_take_turns(tiny: Tiny, lock_file: Path) -> None:
     del lock_file
     tiny.pytester.makepyfile(
         test_mine="""
-        import pytest
+        import pathlib, time, pytest
         @pytest.mark.parametrize("number", range(6))
-        def test_me(flperf, number):
+        def test_me(flperf, worker_id, number):
             flperf.run(prompt="Hi", iterations=20, warmup=0, max_tokens=2)
+            here = pathlib.Path(__file__).parent
+            (here / worker_id).touch()
+            other = here / {"gw0": "gw1", "gw1": "gw0"}[worker_id]
+            deadline = time.monotonic() + 10
+            while not other.exists():
+                assert time.monotonic() < deadline, "the other worker can't measure before this one ends"
+                time.sleep(0.02)
         """
     )
     done = tiny.run_apart(*tiny.at, "-n2", "--flperf-lock-timeout=0.5s")
