@@ -66,9 +66,9 @@ _BEFORE_NAMES: Final = 8
 """Columns that go even before a name is shortened."""
 _RESOURCE_COLUMNS: Final = (
     ("server\nCPU %", "server_cpu_pct", "mean", 9),
-    ("\nmax MB", "server_rss_mb", "max", 8),
+    ("server\nmax MB", "server_rss_mb", "max", 8),
     ("GPU\n%", "gpu_util_pct", "mean", 10),
-    ("\nmax MB", "gpu_mem_mb", "max", 11),
+    ("GPU\nmax MB", "gpu_mem_mb", "max", 11),
 )
 """Heading, metric, statistic, and how early the column goes."""
 
