@@ -9,7 +9,7 @@ from typing import Final
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.rerun import rerun_command
-from pytest_flperf.report.words import case_name, clock_words, doubts, sentence
+from pytest_flperf.report.words import case_name, clock_words, doubts, heading, run_budgets, sentence
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["code", "markdown", "words"]
@@ -49,9 +49,11 @@ def _entity(found: re.Match[str]) -> str:
 def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
     """The run in at most so many bytes of UTF-8; what is left out is said."""
     head = [
-        f"## {_SIGNS.get(run.status, '')} flperf: {words(run.status.upper())}",
+        f"## {_SIGNS.get(run.status, '')} flperf: {words(heading(run))}",
         "",
         words(sentence(run)),
+        "",
+        *(f"- {words(line, 300)}" for line in run_budgets(run)),
         "",
     ]
     facts = [f"- run {code(run.id)}", f"- clock: {words(clock_words(run.clock), 500)}"]

@@ -10,7 +10,17 @@ from pytest_flperf.report.charts import Bar, Group, Strip, bars, strips
 from pytest_flperf.report.content import Cell, Fact, Page, Table, Tone
 from pytest_flperf.report.figures import NOTHING, errors, number, point, statistic
 from pytest_flperf.report.samples import CaseSamples
-from pytest_flperf.report.words import clock_words, doubts, duration, models_of, reasons, sentence, when
+from pytest_flperf.report.words import (
+    clock_words,
+    doubts,
+    duration,
+    heading,
+    models_of,
+    reasons,
+    run_budgets,
+    sentence,
+    when,
+)
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Run, Target
 
@@ -67,8 +77,8 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
     groups = _groups(cases)
     charts = _charts(cases, groups, samples)
     return Page(
-        title=f"{run.status.upper()}: {', '.join(run.suites) or 'tests'}, {when(run.started_at)}",
-        heading=run.status.upper(),
+        title=f"{heading(run)}: {', '.join(run.suites) or 'tests'}, {when(run.started_at)}",
+        heading=heading(run),
         tone=_tone(run),
         sentence=sentence(run),
         reasons=reasons(run),
@@ -87,6 +97,8 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
 
 
 def _tone(run: Run) -> Tone:
+    if run.partial and run.status == "passed":
+        return "doubt"
     return {"passed": "good", "interrupted": "doubt"}.get(run.status, "bad")  # type: ignore[return-value]
 
 
@@ -107,6 +119,7 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         ("Models", ", ".join(models_of(run.cases))),
         ("Machine", host and f"{host.name}: {host.cpu}, {host.cores} cores, {_gb(host.ram_mb)}"
          + (f", {', '.join(host.gpus)}" if host.gpus else "")),
+        ("Budgets of the run", "; ".join(run_budgets(run))),
         ("Clock", clock_words(run.clock)),
         ("Started", when(run.started_at)),
         ("Took", duration(run)),

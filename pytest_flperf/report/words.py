@@ -14,7 +14,18 @@ from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Run
 from pytest_flperf.runtime.embedded import find_embedded
 
-__all__ = ["case_name", "clock_words", "doubts", "duration", "models_of", "reasons", "sentence", "when"]
+__all__ = [
+    "case_name",
+    "clock_words",
+    "doubts",
+    "duration",
+    "heading",
+    "models_of",
+    "reasons",
+    "run_budgets",
+    "sentence",
+    "when",
+]
 
 _REASONS: Final = 20
 _SHOWN: Final = frozenset({"ttft_ms", "tpot_ms", "tps", "e2e_ms"})
@@ -37,6 +48,8 @@ def sentence(run: Run) -> str:
     words = f"{outcome_words(run)}, {_count(len(models), 'model')}."
     if run.status == "interrupted":
         return f"The run was interrupted; what had been measured by then is here: {words}"
+    if run.partial:
+        return f"The run is partial, as far as measured {run.status}: {words}"
     if run.status == "passed":
         return f"Every budget was met: {words}"
     return words[0].upper() + words[1:]
@@ -55,6 +68,19 @@ def reasons(run: Run) -> tuple[str, ...]:
     if not lines and run.status == "error":
         lines.append("pytest ended with an error of its own; its output says which")
     return tuple(lines)
+
+
+def run_budgets(run: Run) -> tuple[str, ...]:
+    """The budgets of the whole run, a line each; empty where none were judged."""
+    return tuple(
+        f"{each.expression}: {'met' if each.met else 'MISSED'} ({_value(each)}, n {each.n})" for each in run.budgets
+    )
+
+
+def heading(run: Run) -> str:
+    """The verdict in a word or two."""
+    partial = " (PARTIAL)" if run.partial and run.status != "interrupted" else ""
+    return f"{run.status.upper()}{partial}"
 
 
 def _value(verdict: BudgetVerdict) -> str:
