@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import openai
 import psutil
 import pydantic
+import pynvml
 import pytest
 import tiny_runs
 import wcwidth
@@ -27,6 +28,7 @@ from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 assert openai
 assert psutil
 assert pydantic
+assert pynvml
 assert wcwidth
 assert yaml
 assert pytest_flperf
