@@ -24,7 +24,8 @@ from pytest_flperf.load.plan import Plan
 from pytest_flperf.load.session import LoadProcessError, LoadSession
 from pytest_flperf.results.records import CaseResult, Target
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.stats.case import summarise
+from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.stats.case import planned_result, summarise
 from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sampler import Sampler
@@ -60,12 +61,10 @@ class Prepared:
     """A case whose model has answered a token since it was loaded."""
 
     case: Case
-    served: Served
-    cold_ttft_ms: float | None
-    """TTFT of the first request after the load; None where nothing was loaded."""
+    planned: CaseResult
+    """What is known of the case before its first request."""
     plans: CasePlans
     recording: CaseRecording
-    notes: tuple[str, ...] = ()
     server: ServerProcesses = field(default_factory=ServerProcesses)
 
 
@@ -138,7 +137,8 @@ class Bench:
         recording = self._recorder.case(nodeid or case.nodeid)
         failures = self._failures.setdefault(case.model, [])
         if len(failures) >= _TRIES_UNTIL_HOPELESS:
-            raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {failures[-1]}")
+            last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it
+            raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {last}")
         try:
             prepared = self._try_ready(case, recording, on_progress)
         except (BackendError, LoadProcessError) as error:
@@ -169,9 +169,10 @@ class Bench:
         counter = _Counter(case.scenario.settings.iterations, on_request)
         result: CaseResult | None = None
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
+        prepared.recording.begin(prepared.planned, case.scenario.budgets)
         try:
             trouble = self._play_case(prepared, counter, watch)
-            notes = prepared.notes
+            notes = prepared.planned.notes
             if trouble or counter.lost:
                 notes += self._look_after_backend(case.model)
                 self._left_busy.add(case.model)
@@ -179,7 +180,7 @@ class Bench:
                 result = self._sum_up(prepared, notes, watch)
         except BaseException:
             if on_partial is not None:
-                on_partial(result or self._sum_up(prepared, prepared.notes, watch))
+                on_partial(result or self._sum_up(prepared, prepared.planned.notes, watch))
             raise
         return CaseRun(result, trouble)
 
@@ -234,14 +235,13 @@ class Bench:
         known = self._ready.get(model)
         if known is not None and known.generation == served.generation:
             notes = served.notes + self._wait_until_idle(plans, served, recording)
-            return Prepared(case, served, known.cold_ttft_ms, plans, recording, notes, self._backend.processes(model))
+            return self._prepared(case, served, known.cold_ttft_ms, plans, recording, notes)
         loaded_by_us = served.load_s is not None
         sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
         cold_ttft_ms = _ttft_ms(sample) if loaded_by_us else None
         self._ready[model] = _Seen(served.generation, cold_ttft_ms)
         self._left_busy.discard(model)
-        server = self._backend.processes(model)
-        return Prepared(case, served, cold_ttft_ms, plans, recording, served.notes, server)
+        return self._prepared(case, served, cold_ttft_ms, plans, recording, served.notes)
 
     def _wait_until_idle(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
         """After requests that were abandoned: servers work on them for seconds, and the next case would pay for it."""
@@ -254,7 +254,7 @@ class Bench:
         return (f"the case before lost requests; the server answered a short one again after {waited_s:.2f} s",)
 
     def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
-        mine = CaseRecording("", None, None, self._recorder.redactor)
+        mine = CaseRecording("", None, None, RunLog(None), self._recorder.redactor)
 
         def keep(exchange: Exchange) -> None:
             recording.add(exchange)
@@ -316,10 +316,21 @@ class Bench:
         return (*lines[:_PROBLEM_LINES], *lines[_PROBLEM_LINES:][-_LOG_LINES:])
 
     def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch) -> CaseResult:
-        served = prepared.served
-        result = summarise(
-            prepared.recording.samples(),
-            prepared.case,
+        result = summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes))
+        resources = watch.result()
+        return replace(result, resources=resources.use, resources_absent=resources.absent)
+
+    def _prepared(
+        self,
+        case: Case,
+        served: Served,
+        cold_ttft_ms: float | None,
+        plans: CasePlans,
+        recording: CaseRecording,
+        notes: tuple[str, ...],
+    ) -> Prepared:
+        planned = planned_result(
+            case,
             host=self._host,
             target=Target(
                 backend=served.backend,
@@ -331,16 +342,11 @@ class Bench:
                 context_length=served.context_length,
             ),
             load_s=served.load_s,
-            cold_ttft_ms=prepared.cold_ttft_ms,
+            cold_ttft_ms=cold_ttft_ms,
             notes=notes,
         )
-        resources = watch.result()
-        return replace(
-            result,
-            nodeid=prepared.recording.nodeid,
-            resources=resources.use,
-            resources_absent=resources.absent,
-        )
+        planned = replace(planned, nodeid=recording.nodeid)
+        return Prepared(case, planned, plans, recording, self._backend.processes(case.model))
 
 
 class _Counter:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from pytest_flperf.results.journal import Journal, JournalReader
+from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import Sample
@@ -33,17 +35,19 @@ class Recorder:
         self._in_memory_bytes = in_memory_bytes
         self._journal: Journal | None = folder.journal("journal.jsonl") if folder else None
         self._samples: Journal | None = folder.journal("samples.jsonl") if folder else None
+        self._log = RunLog(folder)
         self.redactor = redactor
 
     def case(self, nodeid: str) -> CaseRecording:
         """Begin to record a case."""
-        return CaseRecording(nodeid, self._journal, self._samples, self.redactor, self._in_memory_bytes)
+        return CaseRecording(nodeid, self._journal, self._samples, self._log, self.redactor, self._in_memory_bytes)
 
     def close(self) -> None:
         """Close the files."""
         for journal in (self._journal, self._samples):
             if journal is not None:
                 journal.close()
+        self._log.close()
 
 
 class CaseRecording:
@@ -54,12 +58,14 @@ class CaseRecording:
         nodeid: str,
         journal: Journal | None,
         samples: Journal | None,
+        log: RunLog,
         redactor: Redactor,
         in_memory_bytes: int = _IN_MEMORY_BYTES,
     ) -> None:
         self.nodeid = nodeid
         self._journal = journal
         self._samples = samples
+        self._log = log
         self._redactor = redactor
         self._in_memory_bytes = in_memory_bytes
         self._kept: list[Exchange] = []
@@ -67,6 +73,10 @@ class CaseRecording:
         self._start = _size(journal.path) if journal else 0
         self._on_disk_only = False
         self.count = 0
+
+    def begin(self, planned: CaseResult, budgets: tuple[str, ...]) -> None:
+        """Leave what a recovery must know of the case, in case nobody finishes it."""
+        self._log.begun(planned, budgets, self._start)
 
     def add(self, exchange: Exchange) -> None:
         """Keep an exchange, secrets masked: on disk first."""

@@ -30,6 +30,10 @@ class FlperfOptions:
     no_stream: bool
     budgets: tuple[str, ...]
     report_dir: str
+    html: str | None
+    markdown: str | None
+    csv: str | None
+    json: str | None
     catalog_url: str | None
     model_cache: str | None
     list_suites: bool
@@ -54,6 +58,10 @@ class FlperfOptions:
             no_stream=bool(values["flperf_no_stream"]),
             budgets=tuple(values["flperf_budget"] or ()),
             report_dir=values["flperf_report_dir"] or "reports",
+            html=values["flperf_html"],
+            markdown=values["flperf_markdown"],
+            csv=values["flperf_csv"],
+            json=values["flperf_json"],
             catalog_url=values["flperf_catalog_url"],
             model_cache=values["flperf_model_cache"],
             list_suites=bool(values["flperf_list_suites"]),

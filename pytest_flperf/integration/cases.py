@@ -11,7 +11,7 @@ import pytest
 
 from pytest_flperf.integration.run import MeasuringRun, add_item_result, measuring_run
 from pytest_flperf.integration.selection import LoadedSuite
-from pytest_flperf.integration.workers import is_worker
+from pytest_flperf.integration.workers import is_controller
 from pytest_flperf.suite.model import Case
 
 __all__ = ["SuiteFile", "begin", "case_of", "ready_case"]
@@ -82,15 +82,11 @@ def case_of(item: pytest.Item) -> Case | None:
 def begin(session: pytest.Session) -> None:
     """Start runtime and load process, if this process is going to run cases."""
     config = session.config
-    if config.getoption("collectonly") or config.getoption("setupplan") or _is_xdist_controller(config):
+    if config.getoption("collectonly") or config.getoption("setupplan") or is_controller(config):
         return
     models = tuple(dict.fromkeys(case.model for item in session.items if (case := case_of(item)) is not None))
     if models:
         measuring_run(config).prepare(models)
-
-
-def _is_xdist_controller(config: pytest.Config) -> bool:
-    return config.getoption("dist", default="no") != "no" and not is_worker(config)
 
 
 def _case_function(name: str, module: str) -> Callable[[Callable[[], None]], None]:

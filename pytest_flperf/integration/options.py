@@ -55,6 +55,12 @@ OPTIONS: Final = (
         "'error_rate <= 1%%' (repeatable); default: 'error_rate <= 0'", "BUDGET", None, True,
     ),
     Option("--flperf-report-dir", "string", "Folder for the runs' files; default: reports", "DIR"),
+    Option("--flperf-html", "string", "Write the report to this file, too; each run's folder has it as report.html",
+            "FILE"),
+    Option("--flperf-markdown", "string", "Write verdict, table and failures as Markdown to this file; "
+           "$GITHUB_STEP_SUMMARY gets them wherever it is set", "FILE"),
+    Option("--flperf-csv", "string", "Write a row per case as CSV to this file", "FILE"),
+    Option("--flperf-json", "string", "Write what is in results.json to this file, too", "FILE"),
     Option("--flperf-catalog-url", "string", "Model catalog in place of Foundry Local's public one", "URL"),
     Option("--flperf-model-cache", "string", "Folder of downloaded models; default: Foundry Local's own", "DIR"),
     Option("--flperf-list-suites", None, "List the suites that can be asked for and exit", switch=True),

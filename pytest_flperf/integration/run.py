@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import importlib
 import os
 import signal
-import sys
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -23,13 +26,15 @@ from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
 from pytest_flperf.integration.progress import Progress
+from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
-from pytest_flperf.integration.workers import is_worker, neighbours, run_begun
+from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.host import host_info, versions
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, HostInfo, Run
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.clock_quality import merge_clocks
 from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.sampler import Sampler
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["MeasuringRun", "add_item_result", "attach_results", "measuring_run"]
 
 _SAVE_EVERY_S: Final = 1.0
+_SAVING_SHARE: Final = 0.01
+"""Of the time, at most, goes into results that will be written again: they grow with every case."""
 _MESSAGE_CHARACTERS: Final = 8_000
 _TRIED: Final = "an earlier try: "
 
@@ -86,10 +93,12 @@ class MeasuringRun:
         self._bench: Bench | None = None
         self._folder: RunFolder | None = None
         self._folder_tried = False
+        self._log: RunLog | None = None
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
+        self._publisher = Publisher(self._options, config.invocation_params.dir)
         self._gpus: tuple[str, ...] = ()
-        self._saved_at = 0.0
+        self._save_after = 0.0
         self._finished = False
         self._status = "interrupted"
         self._former_sigterm: Any = None
@@ -111,12 +120,19 @@ class MeasuringRun:
     # ---- measuring
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Start runtime and load process, and import openai while they start."""
+        """Start runtime and load process, and import while they start."""
         self._working_bench().prepare(models)
-        threading.Thread(target=_import_openai, name="flperf-import", daemon=True).start()
+        threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True).start()
+        self._log_begin()
+
+    def _import_ahead(self) -> None:
+        _import_ahead()
+        if not is_worker(self._config):
+            self._publisher.warm_up()
 
     def ready(self, case: Case, nodeid: str) -> Prepared:
         """Make a case's model ready; raises NotReadyError."""
+        self._log_begin()
         with self._progress.of(nodeid) as progress:
             return self._working_bench().ready(case, on_progress=progress.stage, nodeid=nodeid)
 
@@ -171,6 +187,8 @@ class MeasuringRun:
         if self._bench is None:
             self._open_folder()
             self._catch_sigterm()
+            # The interpreter's last collections go through all that openai and pydantic made: 0.2 to 0.3 s for nothing.
+            atexit.register(gc.freeze)
             series = self._folder.journal("resources.jsonl") if self._folder else None
             self._bench = Bench(self._backend(), Recorder(self._folder, self._redactor), sampler=Sampler(series))
         return self._bench
@@ -200,8 +218,11 @@ class MeasuringRun:
             result = CaseResult.from_dict(record)
             key = (result.nodeid, result.host)
             self._results[key] = _after(self._results[key], result) if key in self._results else result
-        self._open_folder()
-        if time.monotonic() - self._saved_at > _SAVE_EVERY_S and not is_worker(self._config):
+            self._log_begin().result(self._results[key])
+        if is_worker(self._config):
+            return
+        self._publisher.follow(self._folder)
+        if time.monotonic() > self._save_after:
             self._save()
 
     def finish(self, exitstatus: int) -> None:
@@ -210,11 +231,32 @@ class MeasuringRun:
             return
         self._finished = True
         self.close()
+        self._add_unfinished()
+        if self._log is not None:
+            self._log.close()
         self._status = _status(int(exitstatus), self._results.values())
         if (self._results or self._folder is not None) and not is_worker(self._config):
-            self._save()
+            run = self._save()
             if self._folder is not None:
                 self._folder.update_latest()
+            self._publisher.publish(run, self._folder)
+
+    def _add_unfinished(self) -> None:
+        """Take in what a worker of xdist was measuring when it was ended: its controller has heard nothing of it."""
+        if self._folder is None or not is_controller(self._config):
+            return
+        from pytest_flperf.experiment.recovery import unfinished_cases
+
+        for case in unfinished_cases(self._folder.path):
+            self._results.setdefault((case.nodeid, case.host), case)
+
+    def _log_begin(self) -> RunLog:
+        """The log, which says what run this is; only the process that writes the results writes it."""
+        self._open_folder()
+        if self._log is None:
+            self._log = RunLog(None if is_worker(self._config) else self._folder)
+            self._log.run(self._run())
+        return self._log
 
     def close(self) -> None:
         """End the processes; safe to call twice."""
@@ -231,7 +273,7 @@ class MeasuringRun:
             return
         from pytest_flperf.integration.terminal import print_summary
 
-        problems = tuple(self._folder.problems) if self._folder else ()
+        problems = (*(self._folder.problems if self._folder else ()), *self._publisher.problems)
         print_summary(reporter, self._run(), self._folder.path if self._folder else None, (*self._notes, *problems))
 
     def _run(self) -> Run:
@@ -245,17 +287,29 @@ class MeasuringRun:
             status=self._status,  # type: ignore[arg-type]
             suites=tuple(loaded.suite.ref for loaded in selection.loaded.values()) if selection else (),
             command=tuple(self._redactor.text(word) for word in ["pytest", *self._config.invocation_params.args]),
-            host=host_info(self._gpus),
-            versions=versions(),
+            host=replace(self._host, gpus=self._gpus or self._host.gpus),
+            versions=self._versions,
             clock=merge_clocks(case.clock for case in cases),
             notes=(*self._notes, *absent_lines(cases)),
             cases=cases,
         )
 
-    def _save(self) -> None:
-        self._saved_at = time.monotonic()
+    @cached_property
+    def _host(self) -> HostInfo:
+        return host_info()
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return versions()
+
+    def _save(self) -> Run:
+        begun = time.monotonic()
+        run = self._run()
         if self._folder is not None:
-            self._folder.write_json("results.json", self._run().to_dict())
+            self._folder.write_json("results.json", run.to_dict())
+        saved_at = time.monotonic()
+        self._save_after = saved_at + max(_SAVE_EVERY_S, (saved_at - begun) / _SAVING_SHARE)
+        return run
 
     def _open_folder(self) -> None:
         if self._folder_tried:
@@ -310,10 +364,13 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     pytest.exit("SIGTERM", returncode=pytest.ExitCode.INTERRUPTED)
 
 
-def _import_openai() -> None:
-    """Import openai beside the start of the runtime: it takes 0.3 to 0.6 s."""
-    if "openai" not in sys.modules:
-        import openai  # noqa: F401
+def _import_ahead() -> None:
+    """Import beside the start of the runtime what the first case needs, and then what the end of the run needs.
+
+    openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
+    """
+    for name in ("openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate"):
+        importlib.import_module(name)
 
 
 def _lines(text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_flperf.integration.keys import BEGUN
 
-__all__ = ["is_worker", "neighbours", "refuse_neighbours", "run_begun"]
+__all__ = ["is_controller", "is_worker", "neighbours", "refuse_neighbours", "run_begun"]
 
 
 def refuse_neighbours(specs: Sequence[Any]) -> None:
@@ -26,6 +26,11 @@ def refuse_neighbours(specs: Sequence[Any]) -> None:
 def is_worker(config: pytest.Config) -> bool:
     """Whether this process is a worker of xdist: it measures, its controller writes the results."""
     return hasattr(config, "workerinput")
+
+
+def is_controller(config: pytest.Config) -> bool:
+    """Whether this process only sends items to workers of xdist and hears what came of them."""
+    return config.getoption("dist", default="no") != "no" and not is_worker(config)
 
 
 def neighbours(config: pytest.Config) -> int:

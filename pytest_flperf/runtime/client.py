@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from pytest_flperf.runtime import logs
+from pytest_flperf.runtime.embedded import embedded_models
 from pytest_flperf.runtime.errors import (
     DownloadCancelled,
     DownloadFailed,
@@ -243,9 +244,9 @@ class RuntimeHost:
         if failure.kind is FailureKind.SDK_MISSING:
             self._fail(
                 RuntimeUnavailable,
-                f"Foundry Local can't run here: the module foundry_local_sdk can't be imported: {reason}. It has "
-                "wheels for Windows (x64, arm64), Linux with glibc (x64, arm64) and macOS (arm64), and none for Intel "
-                "Macs and musl. On one of these machines: pip install --upgrade 'foundry-local-sdk>=2.2'. " + _BY_URL,
+                f"Foundry Local can't run here: {reason}. foundry-local-sdk has wheels for Windows (x64, arm64), Linux "
+                "with glibc (x64 from 2.28, arm64 from 2.34) and macOS from 14 (arm64), and none for Intel Macs and "
+                "musl. On one of these machines: pip install --upgrade 'foundry-local-sdk>=2.2'. " + _BY_URL,
             )
         self._fail(
             RuntimeUnavailable,
@@ -367,15 +368,22 @@ class RuntimeHost:
 
     def _not_found(self, name: str) -> ModelNotFound:
         models = tuple((self._models or {}).values())
-        nearest = nearest_names(name, dict.fromkeys(each for model in models for each in (model.alias, model.id)))
-        embedded = self.config.mode is Mode.EMBEDDED
-        where = "among the embedded models" if embedded else "in the catalog of Foundry Local for this machine"
+        known = [each for model in models for each in (model.alias, model.id)]
+        where = "among the embedded models"
+        if self.config.mode is Mode.PUBLIC:
+            # What looks like an embedded model's name and is none was looked up in the public catalog.
+            embedded = [model.alias for model in embedded_models()]
+            known += embedded
+            where = f"in the catalog of Foundry Local for this machine, and none of the embedded {', '.join(embedded)}"
+        nearest = nearest_names(name, dict.fromkeys(known))
+        hints = []
         if nearest:
-            hint = f"Nearest: {', '.join(map(logs.clean, nearest))}."
+            hints.append(f"Nearest: {', '.join(map(logs.clean, nearest))}.")
         elif models:
-            hint = f"There are {len(models)}, none with a name like it."
-        else:
-            hint = "The catalog is empty: is there a connection to the internet?"
+            hints.append(f"There are {len(models)}, none with a name like it.")
+        if not models:
+            hints.append("The catalog is empty: is there a connection to the internet?")
+        hint = " ".join(hints)
         return ModelNotFound(
             f"No model {logs.clean(name, 100)!r} {where}. {hint} --flperf-list-models shows all of them.",
             name=name,

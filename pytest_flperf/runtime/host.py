@@ -36,6 +36,7 @@ from pytest_flperf.runtime.protocol import (
     decode,
     encode,
 )
+from pytest_flperf.runtime.sdk import SdkUnavailableError, import_sdk
 
 __all__ = ["main"]
 
@@ -122,28 +123,27 @@ class _Runtime:
             # Beside the import of the SDK: half of what it costs is the same standard library.
             threading.Thread(target=_serve_embedded, args=(serving,), daemon=True).start()
         try:
-            from foundry_local_sdk import Configuration, FoundryLocalManager
-            from foundry_local_sdk.logging_helper import LogLevel
-        except Exception as error:
-            raise _HostError(FailureKind.SDK_MISSING, _describe_missing(error)) from error
+            sdk = import_sdk()
+        except SdkUnavailableError as error:
+            raise _HostError(FailureKind.SDK_MISSING, str(error)) from error
         if start.mode is Mode.EMBEDDED:
             served = serving.get()
             if isinstance(served, Exception):
                 raise served
             catalog_url = served
-        configuration = Configuration(
+        configuration = sdk.configuration(
             app_name=start.app_name,
             app_data_dir=start.app_data_dir,
             model_cache_dir=start.model_cache_dir,
             logs_dir=start.logs_dir,
-            log_level=LogLevel[start.log_level.upper()],
-            web=Configuration.WebService(urls="http://127.0.0.1:0"),
+            log_level=sdk.log_level[start.log_level.upper()],
+            web=sdk.configuration.WebService(urls="http://127.0.0.1:0"),
             catalog_urls=[(catalog_url, None)] if catalog_url else None,
             disable_nonessential_telemetry=True,
         )
-        manager: Any = FoundryLocalManager
-        manager.initialize(configuration)
-        self._manager: Any = manager.instance
+        sdk.manager.initialize(configuration)
+        self._manager: Any = sdk.manager.instance
+        self._sdk_version = sdk.version
         self._models: dict[str, Any] = {}
         self._unknown: set[str] = set()
         # Seconds that the catalog took when it was asked first; None before that.
@@ -151,15 +151,13 @@ class _Runtime:
         self._manager.start_web_service()
 
     def ready(self) -> Ready:
-        from foundry_local_sdk.version import __version__
-
         urls = self._manager.urls or []
         if not urls:
             raise _HostError(FailureKind.START_FAILED, "the web service started without an address")
         return Ready(
             url=str(urls[0]).rstrip("/"),
             pid=os.getpid(),
-            sdk_version=str(__version__),
+            sdk_version=self._sdk_version,
             start_s=time.perf_counter() - self._began,
         )
 
@@ -265,11 +263,6 @@ def _describe(variant: Any, default_id: str) -> ModelInfo:
         task=info.task or "",
         license=info.license or "",
     )
-
-
-def _describe_missing(error: Exception) -> str:
-    where = f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}".strip(", ")
-    return f"{type(error).__name__}: {error} ({where}, Python {platform.python_version()})"
 
 
 class _Host:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -18,7 +19,7 @@ from pytest_flperf.suite.model import Case, Settings
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Sample
 
-__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "stalls", "summarise"]
+__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "planned_result", "stalls", "summarise"]
 
 STALL_TIMES_MEDIAN = 5
 STALL_FLOOR_MS = 50
@@ -34,8 +35,7 @@ def stalls(gaps_ns: Sequence[int]) -> int:
     return sum(gap > limit for gap in gaps_ns)
 
 
-def summarise(
-    samples: Iterable[Sample],
+def planned_result(
     case: Case,
     *,
     host: str = "",
@@ -44,27 +44,18 @@ def summarise(
     cold_ttft_ms: float | None = None,
     notes: Iterable[str] = (),
 ) -> CaseResult:
-    """The result of a case, not judged yet (``gates.judge`` does that).
-
-    Only requests of the measured phase count; the warm-up is counted and in no statistic.  Latencies and token
-    counts are of requests that ended ``ok``; the error rate, the throughput and the wall time are of all.
+    """What is known of a case before its first request.
 
     Args:
-        samples: All decoded requests of the case, any phase, any order; read once.
-        case: What was played.
+        case: What is going to be played.
         host: Name of the machine.
-        target: What answered.
+        target: What answers.
         load_s: Time to make the model ready, where it was loaded for this case.
         cold_ttft_ms: TTFT of the very first request after that load.
         notes: Lines for a person.
 
     """
-    tally = _Tally()
-    for sample in samples:
-        tally.add(sample)
     settings = case.scenario.settings
-    span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
-    wall_s = span_ns / _NS_PER_S if tally.total else None
     return CaseResult(
         nodeid=case.nodeid,
         suite=case.suite,
@@ -82,6 +73,33 @@ def summarise(
         ),
         load_s=load_s,
         cold_ttft_ms=cold_ttft_ms,
+        description=case.scenario.description,
+        expected_output_length=case.scenario.expected_output_length,
+        tags=case.scenario.tags,
+        settings=_asked_for(settings),
+        notes=tuple(notes),
+    )
+
+
+def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
+    """The result of a case, not judged yet (``gates.judge`` does that).
+
+    Only requests of the measured phase count; the warm-up is counted and in no statistic.  Latencies and token
+    counts are of requests that ended ``ok``; the error rate, the throughput and the wall time are of all.
+
+    Args:
+        samples: All decoded requests of the case, any phase, any order; read once.
+        planned: From :func:`planned_result`.
+
+    """
+    tally = _Tally()
+    for sample in samples:
+        tally.add(sample)
+    span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
+    wall_s = span_ns / _NS_PER_S if tally.total else None
+    asked_for = planned.target.model_id if planned.target is not None else None
+    return replace(
+        planned,
         requests=tally.requests(),
         error_rate=(tally.total - tally.ok) / tally.total if tally.total else None,
         wall_s=wall_s,
@@ -95,11 +113,7 @@ def summarise(
         metrics=tally.metrics(),
         clock=clock_quality(tally.clock_sources, tally.lags_ns),
         failures=tally.failures.top(),
-        description=case.scenario.description,
-        expected_output_length=case.scenario.expected_output_length,
-        tags=case.scenario.tags,
-        settings=_asked_for(settings),
-        notes=(*notes, *tally.notes(case.model if target is None else target.model_id or case.model)),
+        notes=(*planned.notes, *tally.notes(asked_for or planned.model)),
     )
 
 

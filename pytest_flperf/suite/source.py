@@ -189,9 +189,10 @@ def _parse_toml(text: str, where: str) -> Source:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        told = re.search(r"\(at line (\d+)", str(error))
-        place = f"{where}:{told[1]}" if told else where
-        raise SuiteError(f"{place}: not TOML: {printable(str(error))[:300]}") from None
+        words, _, told = str(error).rpartition(" (at ")
+        place = re.match(r"line (\d+), column (\d+)", told)
+        spot = f"{place[1]}:{place[2]}" if place else f"{text.rstrip().count(chr(10)) + 1}:end"
+        raise SuiteError(f"{where}:{spot}: not TOML: {printable(words or str(error))[:300]}") from None
     except ValueError as error:  # a date that no calendar has, an integer of thousands of digits
         raise SuiteError(f"{where}: not TOML that can be read: {str(error)[:200]}") from None
     return Source(data, lambda _: None)

@@ -35,8 +35,8 @@ def repair_text(text: str) -> str:
 
 def _text_of(value: Any) -> str:
     """Text of a content field: a string, or a list of parts with ``text``."""
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or ""
     if isinstance(value, list):
         parts = (part.get("text") for part in value if isinstance(part, dict))
         return "".join(part for part in parts if isinstance(part, str))
@@ -78,6 +78,7 @@ class Answer:
     model: str | None = None
     choices_seen: bool = False
     _length: int = 0
+    _model_sent: str | None = None
 
     def take(self, document: Any) -> tuple[bool, bool]:
         """Take a chunk or a whole answer; says whether it held text of any kind, and whether it held answer text."""
@@ -85,11 +86,14 @@ class Answer:
             return False, False
         if document.get("error"):
             self.error = error_text(document["error"])
+        # One document per token: what nearly all of them lack, or say again, costs no call.
         model = document.get("model")
-        if isinstance(model, str) and model:
-            self.model = repair_text(model[:_NAME_LIMIT])
-        self._take_usage(document.get("usage"))
-        self._take_timings(document.get("timings"))
+        if model != self._model_sent and isinstance(model, str) and model:
+            self._model_sent, self.model = model, repair_text(model[:_NAME_LIMIT])
+        if (usage := document.get("usage")) is not None:
+            self._take_usage(usage)
+        if (timings := document.get("timings")) is not None:
+            self._take_timings(timings)
         any_text = answer_text = False
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -112,6 +116,9 @@ class Answer:
             text = choice.get("text")
             part = {"content": text} if isinstance(text, str) else {}
         content = _text_of(part.get("content"))
+        if len(part) == 1 and content:
+            self._keep(self.output, content)
+            return True, True
         reasoning = _text_of(part.get("reasoning_content")) or _text_of(part.get("reasoning"))
         tools = _tool_text(part.get("tool_calls"))
         self._keep(self.output, content)

@@ -122,11 +122,12 @@ def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals
 
 
 def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
-    if event.data.strip() == b"[DONE]":
-        reading.done = True
-        return
-    if not event.data.strip():
-        return
+    if event.data[:1] != b"{":
+        bare = event.data.strip()
+        if bare == b"[DONE]":
+            reading.done = True
+        if bare in (b"", b"[DONE]"):
+            return
     try:
         document = load_json(event.data)
     except ValueError as error:

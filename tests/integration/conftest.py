@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import jinja2
 import openai
 import psutil
 import pydantic
@@ -23,8 +24,13 @@ import pytest_flperf.integration.fixture
 import pytest_flperf.integration.listing
 import pytest_flperf.integration.terminal
 import pytest_flperf.integration.workers
+import pytest_flperf.report.markdown
+import pytest_flperf.report.pages
+import pytest_flperf.report.samples
+import pytest_flperf.report.spreadsheet
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 
+assert jinja2
 assert openai
 assert psutil
 assert pydantic
@@ -47,4 +53,5 @@ def tiny(pytester: pytest.Pytester, reference: ReferenceServer, monkeypatch: pyt
     """A folder to run tiny suites in."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return tiny_runs.Tiny(pytester, reference.base_url)

@@ -60,7 +60,10 @@ class PytestRun:
         self.temp = folder / "temp"
         self.temp.mkdir(exist_ok=True)
         self._output = (folder / "output.txt").open("wb")
-        dull = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "FLPERF_"))}
+        mine = ("PYTEST_", "FLPERF_")
+        if before is not None:
+            mine += ("COVERAGE_",)  # it writes files of its own, which its limits are not meant for
+        dull = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder)]
         self.began = time.monotonic()
         self.process = subprocess.Popen(
@@ -110,6 +113,15 @@ class PytestRun:
         assert isinstance(found, psutil.Process)
         return found
 
+    def children_of(self, module: str) -> list[psutil.Process]:
+        """Its running children of that module, now."""
+        found = []
+        for process in self._remember():
+            with contextlib.suppress(psutil.Error):
+                if any(module in word for word in process.cmdline()):
+                    found.append(process)
+        return found
+
     def left(self) -> list[psutil.Process]:
         """Children that were seen and are still alive."""
         return [process for process in self._seen if process.is_running() and process.status() != "zombie"]
@@ -124,10 +136,26 @@ class PytestRun:
         until(lambda: not self.left(), "the end of every child process", 2.0)
         return self.process.returncode
 
+    def end_somehow(self, *, seconds: float = END_S) -> int:
+        """Wait for the end, and of every child after it: who is killed takes nobody along in order."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"still running after {seconds} s:\n{self.output}"
+            self._remember()
+            time.sleep(0.02)
+        until(lambda: not self.left(), "the end of every child process", 6.0)
+        return self.process.returncode
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._remember()
         self.process.send_signal(number)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to it and to its children, as a terminal does for Ctrl-C."""
+        for process in [*self._remember(), psutil.Process(self.process.pid)]:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
 
     # ---- what it wrote
 

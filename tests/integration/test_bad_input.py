@@ -39,7 +39,7 @@ def _text(**more: object) -> str:
         ("bad.yaml", "name: x\nscenarios: !!python/object/apply:os.system ['true']\n", "python"),
         ("bad.yaml", "name: x\n  scenarios: [\n", "bad.yaml:2:12: "),
         ("bad.yaml", "a: &a [1]\n" + "b: *c\n", "c"),
-        ("bad.toml", "name = 'x\n", "bad.toml: "),
+        ("bad.toml", "name = 'x\n", "bad.toml:1:end: "),
         ("bad.json", "[" * 100_000, ""),
         ("bad.yaml", "[" * 5_000, ""),
         ("bad.json", "\x00\x01\x02" * 100, ""),

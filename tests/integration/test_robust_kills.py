@@ -10,6 +10,8 @@ import psutil
 import pytest
 from robust_doubles import HOST, LOAD, PytestRun, until, write_suite
 
+from pytest_flperf.experiment.recovery import recover
+
 LONG = {"name": "long", "iterations": 2_000, "max_tokens": 40}
 AFTER = {"name": "after"}
 NANO = "--flperf-model=flperf-nano"
@@ -79,6 +81,19 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path: Path, number: signal.Sig
         assert not any(path.name.startswith("flperf") for path in run.temp.iterdir())
 
 
+def test_an_interrupt_reaches_the_table_through_xdist(tmp_path: Path) -> None:
+    """Ctrl-C goes to controller and worker: the case that the worker was measuring is in table and results."""
+    write_suite(tmp_path, {"name": "before"}, LONG, AFTER)
+    with PytestRun(tmp_path, NANO, "-n1") as run:
+        run.wait_measured("long", 5)
+        run.signal_group(signal.SIGINT)
+        assert run.end() == 2
+        assert "(INTERRUPTED)" in run.output
+        assert run.outcomes() == {"before": "passed", "long": "error"}
+        assert run.case("long")["requests"]["ok"] >= 5
+        assert run.case("long")["message"].startswith("INTERRUPTED after")
+
+
 def test_an_interrupt_before_anything_is_measured(tmp_path: Path) -> None:
     """Ctrl-C while the model is made ready: exit 2 and no process is left."""
     write_suite(tmp_path, LONG)
@@ -98,6 +113,10 @@ def test_a_kill_leaves_no_orphan_and_a_readable_journal(tmp_path: Path) -> None:
         run.process.wait()
         until(lambda: not any(_lives(child) for child in children), "the end of host and load process", 5.0)
         assert run.measured("long") >= 5
+        (folder,) = (tmp_path / "reports").iterdir()
+        (recovered,) = recover(folder).cases
+        assert recovered.requests.total == run.measured("long")
+        assert recovered.message.startswith("INTERRUPTED after")
     write_suite(tmp_path, AFTER)
     with PytestRun(tmp_path, NANO) as run:
         assert run.end() == 0

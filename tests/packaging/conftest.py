@@ -72,7 +72,7 @@ def run(scripts: Path, tmp_path: Path) -> Run:
     folder = tmp_path / "empty"
     folder.mkdir()
 
-    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(name: str, *arguments: str, cwd: Path = folder) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(scripts / name), *arguments],
             capture_output=True,
@@ -82,7 +82,7 @@ def run(scripts: Path, tmp_path: Path) -> Run:
             check=False,
             env=_clean_environment(),
             stdin=subprocess.DEVNULL,
-            cwd=folder,
+            cwd=cwd,
         )
 
     return run

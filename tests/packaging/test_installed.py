@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 pytestmark = pytest.mark.slow
@@ -45,6 +46,13 @@ def test_main_job_runs_from_an_empty_folder(run: Run, scripts: Path, tmp_path: P
     jsonschema.validate(results, json.loads(schema.stdout))
     run_folder = (folder / "reports" / "latest").resolve()
     assert {"results.json", "samples.jsonl", "journal.jsonl", "logs"} <= {path.name for path in run_folder.iterdir()}
+
+
+def test_the_checkout_needs_no_development_tools(run: Run) -> None:
+    """In the checkout, whose settings and conftest pytest reads, the README's first command collects its cases."""
+    done = run("pytest", "--flperf-suite=quick", "--co", "-q", "-p", "no:cacheprovider", cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "::short-chat[flperf-nano]" in done.stdout
 
 
 def test_read_only_package_is_enough(run: Run, tmp_path: Path) -> None:

@@ -49,7 +49,12 @@ def fake_sdk(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     """
 
     def build(
-        code: str = "", *, on_import: str = "", load: str = "", url: str = "http://127.0.0.1:9"
+        code: str = "",
+        *,
+        on_import: str = "",
+        load: str = "",
+        url: str = "http://127.0.0.1:9",
+        version: str = "2.2.1",
     ) -> dict[str, str]:
         package = tmp_path / "fake" / "foundry_local_sdk"
         package.mkdir(parents=True)
@@ -91,7 +96,7 @@ class FoundryLocalManager:
             encoding="utf-8",
         )
         (package / "logging_helper.py").write_text("from enum import Enum\nclass LogLevel(Enum): INFORMATION = 2\n")
-        (package / "version.py").write_text("__version__ = '0'\n")
+        (package / "version.py").write_text(f"__version__ = {version!r}\n")
         path = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         return {**os.environ, "PYTHONPATH": path}
 

@@ -41,7 +41,9 @@ def make_certificate(folder: Path) -> Path:
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = False  # server_close waits for them
+    # A connection that its client keeps alive would hold up the end of a test for as long as the client likes.
+    daemon_threads = True
+    block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is what some tests are about."""

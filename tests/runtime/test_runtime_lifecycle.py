@@ -252,6 +252,13 @@ def test_sdk_missing(make_config: MakeConfig, fake_sdk: FakeSdk) -> None:
     assert "Intel Macs" in text
 
 
+def test_sdk_too_old(make_config: MakeConfig, fake_sdk: FakeSdk) -> None:
+    """A version that can't do what is asked of it is named before it crashes in the middle of a suite."""
+    with pytest.raises(RuntimeUnavailable, match=r"foundry-local-sdk 2\.1\.0 is installed, and 2\.2 is") as caught:
+        RuntimeHost.start(make_config(environment=fake_sdk(version="2.1.0")))
+    assert "pip install --upgrade 'foundry-local-sdk>=2.2'" in str(caught.value)
+
+
 def test_sdk_broken(make_config: MakeConfig, fake_sdk: FakeSdk) -> None:
     """A native library that does not load is the same kind of trouble."""
     environment = fake_sdk(on_import="raise OSError('libfoundry_local.so: cannot open shared object file')")

@@ -127,6 +127,9 @@ def test_empty_catalog(start_public: StartPublic) -> None:
         with pytest.raises(ModelNotFound, match="catalog is empty: is there a connection to the internet") as caught:
             host.resolve("qwen2.5-0.5b")
         assert caught.value.log
+        with pytest.raises(ModelNotFound, match="none of the embedded flperf-nano, flperf-micro") as caught:
+            host.resolve("flperf-nanoo")
+        assert caught.value.nearest[0] == "flperf-nano"
 
 
 def test_not_downloaded(start_public: StartPublic) -> None:

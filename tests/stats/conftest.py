@@ -6,14 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from pytest_flperf.suite.model import Case, Message, Scenario, Settings
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
-
-settings.register_profile("flperf", deadline=None)  # two shared cores: an example may take its time
-settings.load_profile("flperf")
 
 MS = 1_000_000
 START = 10**15

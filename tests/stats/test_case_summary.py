@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_flperf.results.records import ClockQuality, LagMs, Target
-from pytest_flperf.stats.case import stalls, summarise
+from pytest_flperf.stats.case import planned_result, stalls, summarise
 from pytest_flperf.stats.clock_quality import clock_quality, merge_clocks
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.exchange import Phase
@@ -34,7 +34,9 @@ def test_a_case_of_three(make_sample: Make, case: Case) -> None:
             end_ns=None,
         ),
     ]
-    result = summarise(samples, case, host="here", target=Target("url", model_id="m"), load_s=1.5, cold_ttft_ms=70.0)
+    result = summarise(
+        samples, planned_result(case, host="here", target=Target("url", model_id="m"), load_s=1.5, cold_ttft_ms=70.0)
+    )
     assert (result.nodeid, result.host) == ("flperf:s::chat[m-temperature=0.5]", "here")
     assert (result.parameters, result.tags) == ({"temperature": 0.5}, ("t",))
     assert result.expected_output_length == "short"
@@ -61,7 +63,7 @@ def test_only_measured_requests_count(make_sample: Make, case: Case) -> None:
     """Warm-up, verifying and cold requests are in no statistic, whatever became of them."""
     samples = [make_sample(phase=phase, sent_ns=START - 10**9) for phase in (Phase.WARMUP, Phase.COLD, Phase.VERIFY)]
     samples.append(make_sample(phase=Phase.WARMUP, outcome=Outcome.CONNECTION_LOST))
-    result = summarise([*samples, make_sample()], case)
+    result = summarise([*samples, make_sample()], planned_result(case))
     assert (result.requests.total, result.requests.warmup, result.requests.warmup_failed) == (1, 2, 1)
     assert result.error_rate == 0.0
     assert result.wall_s == pytest.approx(0.095)
@@ -70,7 +72,7 @@ def test_only_measured_requests_count(make_sample: Make, case: Case) -> None:
 
 def test_no_measured_request(case: Case) -> None:
     """Nothing measured gives nulls and no division by zero."""
-    result = summarise([], case)
+    result = summarise([], planned_result(case))
     for name in ("error_rate", "wall_s", "request_rate", "tps_total", "tokens_per_chunk", "coalesced_pct", "stalls"):
         assert getattr(result, name) is None
     assert result.metrics == {}
@@ -80,7 +82,7 @@ def test_no_measured_request(case: Case) -> None:
 def test_late_reads_and_clock_steps(make_sample: Make, case: Case) -> None:
     """Both are counted, and their times stay out of what they would spoil."""
     samples = [make_sample(), make_sample(first_read_surplus=3.0), make_sample(clock_step=True, lag_ns=(10**12,))]
-    result = summarise(samples, case)
+    result = summarise(samples, planned_result(case))
     assert (result.requests.late_reads, result.requests.clock_steps) == (1, 1)
     assert result.metrics["ttft_ms"].n == 1
     assert result.metrics["tpot_ms"].n == 2
@@ -92,7 +94,7 @@ def test_late_reads_and_clock_steps(make_sample: Make, case: Case) -> None:
 def test_four_tokens_a_chunk(make_sample: Make, case: Case) -> None:
     """Gaps are real gaps, TPOT is per token, and tokens_per_chunk says why they differ."""
     chunks = tuple(START + (50 + 40 * i) * MS for i in range(16))
-    result = summarise([make_sample(chunk_ns=chunks, output_tokens=64)], case)
+    result = summarise([make_sample(chunk_ns=chunks, output_tokens=64)], planned_result(case))
     assert result.metrics["itl_ms"].p50 == 40.0
     assert result.metrics["tpot_ms"].p50 == pytest.approx(600 / 63)
     assert result.tokens_per_chunk == 4.0
@@ -100,22 +102,22 @@ def test_four_tokens_a_chunk(make_sample: Make, case: Case) -> None:
 
 def test_tokens_counted_as_chunks_say_nothing_of_chunks(make_sample: Make, case: Case) -> None:
     """Where chunks stand for tokens there is no ratio to report; two sources are mixed."""
-    result = summarise([make_sample(tokens_source="chunks")], case)
+    result = summarise([make_sample(tokens_source="chunks")], planned_result(case))
     assert (result.tokens_per_chunk, result.tokens_source) == (None, "chunks")
-    result = summarise([make_sample(tokens_source="chunks"), make_sample()], case)
+    result = summarise([make_sample(tokens_source="chunks"), make_sample()], planned_result(case))
     assert (result.tokens_per_chunk, result.tokens_source) == (1.0, "mixed")
 
 
 def test_unknown_tokens_give_no_throughput(make_sample: Make, case: Case) -> None:
     """A sum with a hole in it is not reported."""
-    result = summarise([make_sample(), make_sample(output_tokens=None, tokens_source=None)], case)
+    result = summarise([make_sample(), make_sample(output_tokens=None, tokens_source=None)], planned_result(case))
     assert result.tps_total is None
     assert any("throughput" in note for note in result.notes)
 
 
 def test_coalesced_share(make_sample: Make, case: Case) -> None:
     """The share of chunks that shared a read, over all streams."""
-    result = summarise([make_sample(coalesced_chunks=5), make_sample()], case)
+    result = summarise([make_sample(coalesced_chunks=5), make_sample()], planned_result(case))
     assert result.coalesced_pct == 25.0
 
 
@@ -137,7 +139,7 @@ def test_failures_keep_evidence(make_sample: Make, case: Case) -> None:
         for _ in range(10 - i)
     ]
     samples.append(make_sample(outcome=Outcome.MALFORMED_STREAM, evidence=None))
-    failures = summarise(samples, case).failures
+    failures = summarise(samples, planned_result(case)).failures
     assert [failure.count for failure in failures] == [10, 9, 8, 7, 1]
     assert failures[-1].outcome == "malformed_stream"
     assert (failures[0].detail, failures[0].status) == ("no 0", 503)
@@ -147,7 +149,7 @@ def test_failures_keep_evidence(make_sample: Make, case: Case) -> None:
 def test_failures_are_bounded(make_sample: Make, case: Case) -> None:
     """A server that words each error anew fills neither memory nor report, and no request is lost count of."""
     samples = [make_sample(outcome=Outcome.HTTP_4XX, evidence=Evidence(400, f"id {i}", "")) for i in range(1000)]
-    result = summarise(samples, case)
+    result = summarise(samples, planned_result(case))
     assert len(result.failures) == 5
     assert result.failures[0].count == 800
     assert result.requests.failed == 1000
@@ -155,7 +157,7 @@ def test_failures_are_bounded(make_sample: Make, case: Case) -> None:
 
 def test_echoed_model_is_noted(make_sample: Make, case: Case) -> None:
     """An answer under another model's name is said."""
-    result = summarise([make_sample(model_echoed="other")], case)
+    result = summarise([make_sample(model_echoed="other")], planned_result(case))
     assert len(result.notes) == 1
     assert "'other'" in result.notes[0]
 
@@ -166,12 +168,15 @@ def test_clock_of_a_case(make_sample: Make, case: Case) -> None:
         make_sample(lag_ns=tuple(range(1000, 51_000, 1000))),
         make_sample(lag_ns=tuple(range(51_000, 102_000, 1000))),
     ]
-    clock = summarise(samples, case).clock
+    clock = summarise(samples, planned_result(case)).clock
     assert clock.source == "kernel"
     assert clock.lag_ms == LagMs(p50=0.051, p99=pytest.approx(0.1), max=0.101)  # type: ignore[arg-type]
     assert sum(clock.lag_histogram.values()) == 101
-    assert summarise([*samples, make_sample(clock_source="user")], case).clock.source == "mixed"
-    assert summarise([make_sample(sent_ns=None, outcome=Outcome.CONNECT_REFUSED)], case).clock.source is None
+    assert summarise([*samples, make_sample(clock_source="user")], planned_result(case)).clock.source == "mixed"
+    assert (
+        summarise([make_sample(sent_ns=None, outcome=Outcome.CONNECT_REFUSED)], planned_result(case)).clock.source
+        is None
+    )
 
 
 def test_clocks_merge() -> None:
@@ -203,6 +208,6 @@ def test_many_samples_take_seconds(make_sample: Make, case: Case) -> None:
     """Ten thousand requests of ten tokens are summarised in a moment, and read once."""
     sample = make_sample(lag_ns=tuple(range(20_000, 30_000, 1000)))
     began = time.process_time()
-    result = summarise((sample for _ in range(10_000)), case)
+    result = summarise((sample for _ in range(10_000)), planned_result(case))
     assert time.process_time() - began < 3
     assert result.requests.ok == 10_000

@@ -284,8 +284,8 @@ def test_wrong_json_says_where(tmp_path: Path, text: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a = 1\nb == 2", "suite.toml:2: not TOML:"),
-        ("a = 1\na = 2\n", "suite.toml:2: not TOML:"),
+        ("a = 1\nb == 2", "suite.toml:2:4: not TOML:"),
+        ("a = 1\na = 2\n", "suite.toml:2:6: not TOML:"),
         ("a = 2026-99-99", "not TOML"),
         ("a = " + "[" * 5000 + "]" * 5000, "nested too deep"),
         ("a" + ".a" * 2_000_000 + " = 1", "suite.toml:1: nested too deep"),

@@ -1,0 +1,120 @@
+"""Results of a run that was killed, from what it left on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pytest_flperf.results.journal import Journal, JournalReader
+from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.run_log import RUN_LOG, BegunCase, LoggedRun, read_run_log
+from pytest_flperf.stats.case import summarise
+from pytest_flperf.stats.clock_quality import merge_clocks
+from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.exchange import Exchange
+from pytest_flperf.wire.sample import Sample
+
+__all__ = ["RecoveryError", "recover", "unfinished_cases"]
+
+JOURNAL: Final = "journal.jsonl"
+SAMPLES: Final = "samples.jsonl"
+RESULTS: Final = "results.json"
+
+
+class RecoveryError(Exception):
+    """The folder holds no run that results could be made of."""
+
+
+def recover(folder: Path) -> Run:
+    """The run in a folder: results that were judged as they are, and what the journal holds of the cases after them.
+
+    Samples that were never decoded are added to ``samples.jsonl``.  A run that ended by itself comes back unchanged.
+
+    Raises:
+        RecoveryError: There is no run in the folder, or none that can be read.
+
+    """
+    written = _written(folder)
+    if written is not None and written.finished_at is not None:
+        return written
+    try:
+        logged = read_run_log(folder / RUN_LOG)
+    except OSError as error:
+        if written is None:
+            raise RecoveryError(
+                f"{folder}: found neither {RESULTS} nor {RUN_LOG} that can be read ({error.strerror or error}); "
+                "expected the folder of a run, such as reports/latest"
+            ) from error
+        logged = LoggedRun()
+    run = logged.run or written or Run(id=folder.name, started_at="")
+    known = {(case.nodeid, case.host): case for case in written.cases} if written is not None else {}
+    known.update(logged.results)
+    for case in unfinished_cases(folder, logged):
+        known[case.nodeid, case.host] = case
+    cases = tuple(known.values())
+    note = "recovered from the journal: the run was ended before it could write its results"
+    return replace(
+        run,
+        status="interrupted",
+        cases=cases,
+        clock=merge_clocks(case.clock for case in cases),
+        notes=(*run.notes, note),
+    )
+
+
+def unfinished_cases(folder: Path, logged: LoggedRun | None = None) -> list[CaseResult]:
+    """Cases that began and were never judged, summed up from the journal; none where nothing can be read."""
+    try:
+        logged = read_run_log(folder / RUN_LOG) if logged is None else logged
+        return [_partial(folder, begun) for begun in logged.begun.values()]
+    except OSError:
+        return []
+
+
+def _partial(folder: Path, begun: BegunCase) -> CaseResult:
+    samples = list(_decoded(folder / JOURNAL, begun))
+    _add_missing(folder / SAMPLES, begun.case.nodeid, samples)
+    case = summarise(samples, begun.case)
+    planned = case.load.iterations if case.load is not None else None
+    return replace(
+        case, outcome="error", message=f"INTERRUPTED after {case.requests.total} of {planned} requests", budgets=()
+    )
+
+
+def _decoded(journal: Path, begun: BegunCase) -> Iterator[Sample]:
+    try:
+        for record in JournalReader(journal, start=begun.journal_start):
+            if record.get("nodeid") == begun.case.nodeid:
+                try:
+                    exchange = Exchange.from_record(record)
+                except (ValueError, KeyError, TypeError):  # a damaged line
+                    continue
+                yield decode(exchange)
+    except FileNotFoundError:  # killed before the first request
+        return
+
+
+def _add_missing(path: Path, nodeid: str, samples: Iterable[Sample]) -> None:
+    """Write samples that the file lacks; where it can't be written, they are in the journal still."""
+    try:
+        there = set()
+        if path.exists():
+            there = {(each.get("nodeid"), each.get("phase"), each.get("started_ns")) for each in JournalReader(path)}
+        with Journal(path) as journal:
+            for sample in samples:
+                record = sample.to_record()
+                if (nodeid, record["phase"], record["started_ns"]) not in there:
+                    journal.append({"nodeid": nodeid, **record})
+    except OSError:
+        return
+
+
+def _written(folder: Path) -> Run | None:
+    """What ``results.json`` says; None where it is not there, or can't be read."""
+    try:
+        return Run.from_dict(json.loads((folder / RESULTS).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None

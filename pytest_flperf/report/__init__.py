@@ -1,0 +1,1 @@
+"""What people read: HTML, charts, Markdown, CSV, the table of the terminal.  From records only."""

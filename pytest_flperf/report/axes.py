@@ -1,0 +1,91 @@
+"""Axes of a chart: where a value lies, and round numbers to mark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Axis", "axis_of", "tick_text"]
+
+_LOG_FROM: Final = 20.0
+"""Largest ÷ smallest value from which an axis is logarithmic."""
+_DECADES_WITH_ALL_TICKS: Final = 2
+_LARGEST: Final = 1e15
+_SMALLEST: Final = 1e-9
+"""What is smaller is shown as zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A scale from ``low`` to ``high`` over ``start`` to ``start + length`` in units of the drawing."""
+
+    low: float
+    high: float
+    start: float
+    length: float
+    log: bool = False
+    ticks: tuple[float, ...] = ()
+
+    def at(self, value: float) -> float:
+        """The place of a value; what lies outside is at the nearer end."""
+        value = min(max(value, self.low), self.high)
+        if self.log:
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return self.start + share * self.length
+
+
+def axis_of(
+    values: Iterable[float], start: float, length: float, *, ticks: int = 4, zero: bool = False, log: bool | None = None
+) -> Axis:
+    """An axis on which all values have room; raises nothing, whatever they are.
+
+    Args:
+        values: What is to be shown.
+        start: Where the axis begins in the drawing.
+        length: Its length there.
+        ticks: About how many marks a linear axis gets.
+        zero: Begin at zero, as bars must.
+        log: None: logarithmic where the values are far apart.
+
+    """
+    known = [min(float(value), _LARGEST) if value > _SMALLEST else 0.0 for value in values if math.isfinite(value)]
+    known = known or [0.0]
+    largest = max(known)
+    positive = [value for value in known if value > 0]
+    smallest = max(min(positive, default=0.0), largest / 1e7)
+    if log is None:
+        log = not zero and smallest > 0 and largest / smallest > _LOG_FROM
+    if log and smallest > 0:
+        return _log_axis(smallest, largest, start, length)
+    low = 0.0 if zero else min(known)
+    if largest <= low:  # all the same
+        low, largest = (0.0, 1.0) if largest == 0 else (low * (0.0 if zero else 0.95), largest * 1.05)
+    step = _step((largest - low) / ticks)
+    first, last = math.floor(low / step + 1e-9), math.ceil(largest / step - 1e-9)
+    marks = tuple(index * step for index in range(first, last + 1))
+    return Axis(marks[0], marks[-1], start, length, ticks=marks)
+
+
+def _log_axis(smallest: float, largest: float, start: float, length: float) -> Axis:
+    marks = [digit * 10.0**power for power in range(-8, 16) for digit in (1, 2, 5)]
+    below = max(mark for mark in marks if mark <= smallest * (1 + 1e-9) or mark == marks[0])
+    above = min(mark for mark in marks if (mark >= largest and mark > below) or mark == marks[-1])
+    inside = [mark for mark in marks if below <= mark <= above]
+    if math.log10(above / below) > _DECADES_WITH_ALL_TICKS:
+        inside = [mark for mark in inside if f"{mark:e}".startswith("1.0")]
+    return Axis(below, above, start, length, log=True, ticks=tuple(inside))
+
+
+def _step(rough: float) -> float:
+    """The smallest of 1, 2, 5 × 10ⁿ that is not below ``rough``."""
+    power: float = 10.0 ** math.floor(math.log10(max(rough, 1e-12)))
+    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough * (1 - 1e-9))
+
+
+def tick_text(value: float) -> str:
+    """A mark's number without needless digits: ``0.05``, ``20``, ``1500``."""
+    return f"{value:.10g}" if abs(value) < 1e6 else f"{value:.3g}"

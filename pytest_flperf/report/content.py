@@ -1,0 +1,103 @@
+"""What a page holds: plain records that the templates write out, one text per cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["CaseSection", "Cell", "Fact", "FailedCase", "Page", "Table", "Tone"]
+
+Tone: TypeAlias = Literal["", "good", "bad", "doubt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table."""
+
+    text: str
+    tone: Tone = ""
+    link: str = ""
+    """Anchor within the page, without ``#``."""
+    wide: bool = False
+    """Whether it holds a text that may take several lines, kept as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; every row has as many cells as the head has columns."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    names: int = 1
+    """How many columns at the left name the row; the others hold numbers, or texts where ``words`` says so."""
+    words: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A term and what it is."""
+
+    term: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCase:
+    """A case that did not pass, with all that shows why."""
+
+    anchor: str
+    """Of its section, empty where it has none."""
+    heading: str
+    outcome: str
+    lines: tuple[str, ...]
+    """The verdict's text."""
+    evidence: Table | None
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSection:
+    """All about one case."""
+
+    anchor: str
+    heading: str
+    outcome: str
+    tone: Tone
+    brief: str
+    """Its most important numbers in one line."""
+    open: bool
+    command: str
+    facts: tuple[Fact, ...]
+    tables: tuple[Table, ...]
+    charts: tuple[Markup, ...]
+    charts_note: str
+    notes: tuple[str, ...]
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The report of a run."""
+
+    title: str
+    heading: str
+    tone: Tone
+    sentence: str
+    reasons: tuple[str, ...]
+    doubts: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    failures: tuple[FailedCase, ...]
+    results: Table
+    comparison: tuple[Table, ...]
+    charts: tuple[tuple[str, Markup], ...]
+    """Heading and drawing."""
+    charts_note: str
+    cases: tuple[CaseSection, ...]
+    cases_note: str
+    environment: tuple[Table, ...]
+    definitions: tuple[Fact, ...] = field(default=())

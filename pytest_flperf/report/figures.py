@@ -1,0 +1,62 @@
+"""Numbers of a result as short texts: three significant digits, with a mark where they can't be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pytest_flperf.results.records import CaseResult, Distribution
+
+__all__ = ["MARK", "NOTHING", "errors", "interval", "number", "point", "statistic", "statistic_of"]
+
+MARK: Final = "*"
+"""Stands behind a percentile from fewer requests than it needs."""
+NOTHING: Final = "–"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, in a form that lines up: ``2.19``, ``71.3``, ``494``, ``12843``; ``–`` for None."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    size = abs(value)
+    if size >= 1e12:
+        return f"{value:.3g}"
+    if value == 0 or size >= 99.95:
+        return f"{value:.0f}"
+    if size < 0.095:
+        return f"{value:.2g}"
+    return f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
+
+
+def statistic_of(found: Distribution | None, name: str) -> str:
+    """A statistic with its mark; ``–`` where nothing was measured."""
+    value = found.statistic(name) if found is not None else None
+    if found is None or value is None:
+        return NOTHING
+    return number(value) + (MARK if name in found.unsure else "")
+
+
+def statistic(case: CaseResult, metric: str, name: str) -> str:
+    """The statistic of a case's metric with its mark; ``–`` where nothing was measured."""
+    return statistic_of(case.metrics.get(metric), name)
+
+
+def interval(found: Distribution | None, name: str) -> str:
+    """The 95 % interval of a statistic, such as ``3.6 to 6.93``; empty where there is none."""
+    bounds = found.interval(name) if found is not None else None
+    return f"{number(bounds[0])} to {number(bounds[1])}" if bounds else ""
+
+
+def errors(case: CaseResult) -> str:
+    """Failed of all measured requests: ``0``, ``3/11``, ``not ready``."""
+    if case.outcome == "error" and not case.requests.total:
+        return "not ready"
+    if not case.requests.failed:
+        return "0"
+    return f"{case.requests.failed}/{case.requests.total}"
+
+
+def point(parameters: Mapping[str, Any]) -> str:
+    """The point of the matrix in words: ``concurrency=4 seed=1``; empty without a matrix."""
+    return " ".join(f"{key}={value}" for key, value in parameters.items())

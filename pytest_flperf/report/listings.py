@@ -1,0 +1,79 @@
+"""Suites and models as tables for a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, TextIO
+
+from pytest_flperf.backends.base import ListedModel
+from pytest_flperf.gates.text import printable
+from pytest_flperf.report.tables import cut, render, width_of
+from pytest_flperf.suite.finding import SuiteListing
+
+__all__ = ["NO_CATALOG", "fitted_table", "models_table", "say", "suites_table"]
+
+_SHORTEST_NAME: Final = 20
+NO_CATALOG: Final = "Foundry Local's public catalog lists nothing: without internet only the embedded models can run"
+
+
+def suites_table(listings: Sequence[SuiteListing]) -> list[str]:
+    """Name, scenarios and description; a suite that can't be loaded shows why."""
+    rows = [
+        (each.name, str(each.scenarios) if each.error is None else "–", _first_line(each.error or each.description))
+        for each in listings
+    ]
+    return fitted_table(("suite", "scenarios", "description"), rows, names=3)
+
+
+def models_table(models: Sequence[ListedModel], masked: Callable[[str], str]) -> list[str]:
+    """What a backend lists; ``masked`` takes secrets out of a server's names."""
+    head = ("model", "id", "from", "size MB", "device", "context", "state")
+    rows = [
+        (
+            masked(each.alias),
+            masked(each.model_id),
+            each.source,
+            "–" if each.size_mb is None else str(each.size_mb),
+            each.device or "–",
+            "–" if each.context_length is None else str(each.context_length),
+            _state(each),
+        )
+        for each in models
+    ]
+    return fitted_table(head, rows, names=7)
+
+
+def _state(model: ListedModel) -> str:
+    if model.loaded:
+        return "loaded"
+    if model.source == "embedded":
+        return "packaged"
+    if model.cached is None:
+        return "–"
+    return "cached" if model.cached else "to download"
+
+
+def fitted_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> list[str]:
+    """A table whose first ``names`` columns stand left; where it is too wide the first column gives way."""
+    width = shutil.get_terminal_size().columns
+    left = [column < names for column in range(len(head))]
+    shown = [[printable(cell, 200) for cell in row] for row in rows]
+    lines = render(head, shown, left)
+    excess = max(map(width_of, lines)) - width
+    if excess > 0 and shown:
+        longest = max(_SHORTEST_NAME, max(width_of(row[0]) for row in shown) - excess)
+        lines = render(head, [[cut(row[0], longest), *row[1:]] for row in shown], left)
+    return [cut(line, width) for line in lines]
+
+
+def say(line: str, stream: TextIO | None = None) -> None:
+    """Write a line to standard output or another stream, whatever its encoding can't hold as an escape."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")

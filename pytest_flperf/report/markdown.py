@@ -1,0 +1,132 @@
+"""A run as Markdown, for the summary of a CI job or a comment: verdict, table, failures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.report.figures import errors, point, statistic
+from pytest_flperf.report.rerun import rerun_command
+from pytest_flperf.report.words import case_name, clock_words, doubts, sentence
+from pytest_flperf.results.records import CaseResult, Run
+
+__all__ = ["code", "markdown", "words"]
+
+_LONGEST_BYTES: Final = 400_000
+_ROWS: Final = 500
+_FAILURES: Final = 30
+_MESSAGE_LINES: Final = 12
+_SIGNS: Final = {"passed": "✅", "failed": "❌", "error": "❌", "skipped": "⏭️", "interrupted": "⚠️"}
+_ACTIVE: Final = re.compile(r"(?i:www\.)|:(?! )|[!-/;-@\[-`{-~]")
+_HARMLESS: Final = frozenset("-.,;%()/=+?\"'")
+
+
+def words(text: str, limit: int = 300) -> str:
+    """A text of somebody else's in one line: what Markdown or HTML would read is written as an entity.
+
+    Not to stand first in a line.  Nobody is notified (``@name``) and nothing is linked (``#1``, addresses).
+    """
+    return _ACTIVE.sub(_entity, printable(text, limit))
+
+
+def code(text: str, limit: int = 300) -> str:
+    """The same as code, where ``@name`` and ``#1`` mean nothing to anybody."""
+    return f"<code>{words(text, limit)}</code>"
+
+
+def _entity(found: re.Match[str]) -> str:
+    char = found[0]
+    if char in _HARMLESS:
+        return char
+    if len(char) > 1:
+        return f"{char[:-1]}&#46;"
+    # The empty comment keeps what reads the page's text from seeing a name or an address.
+    return f"&#{ord(char)};" + ("<!-- -->" if char in "@#:" else "")
+
+
+def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
+    """The run in at most so many bytes of UTF-8; what is left out is said."""
+    head = [
+        f"## {_SIGNS.get(run.status, '')} flperf: {words(run.status.upper())}",
+        "",
+        words(sentence(run)),
+        "",
+    ]
+    facts = [f"- run {code(run.id)}", f"- clock: {words(clock_words(run.clock), 500)}"]
+    if run.host is not None:
+        facts.insert(
+            1, f"- {words(run.host.name)}: {words(run.host.cpu)}, {run.host.cores} cores, {words(run.host.os)}"
+        )
+    tail = ["", *(f"- {words(line, 500)}" for line in doubts(run)[:30]), *facts, ""]
+    table, failures = _table(run.cases), _failures(run)
+    kept = longest_bytes - _size(head) - _size(tail) - 200
+    shown = _fitting(failures, kept // 2)
+    rows = _fitting(table, kept - _size(shown))
+    return "\n".join([*head, *rows, *shown, *tail])
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line.encode()) + 1 for line in lines)
+
+
+def _fitting(lines: Sequence[str], most_bytes: int) -> list[str]:
+    shown: list[str] = []
+    used = 0
+    for line in lines:
+        used += len(line.encode()) + 1
+        if used > most_bytes:
+            return [*shown, "", "The rest is left out for its length; report.html and results.json have all.", ""]
+        shown.append(line)
+    return shown
+
+
+def _table(cases: Sequence[CaseResult]) -> list[str]:
+    if not cases:
+        return []
+    suites = len({case.suite for case in cases}) > 1
+    head = ["", "model", "scenario", *["suite"] * suites, "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms",
+            "tokens/s p50", "e2e p50 ms", "e2e p95 ms", "errors"]  # fmt: skip
+    left = 3 + suites
+    lines = [_row(head), _row([":--"] * left + ["--:"] * (len(head) - left))]
+    for case in cases[:_ROWS]:
+        label = f"{case.scenario} {point(case.parameters)}".strip()
+        numbers = (
+            ("ttft_ms", "p50"), ("ttft_ms", "p95"), ("tpot_ms", "p50"), ("tps", "p50"), ("e2e_ms", "p50"),
+            ("e2e_ms", "p95"),
+        )  # fmt: skip
+        lines.append(
+            _row(
+                [
+                    _SIGNS.get(case.outcome, ""),
+                    words(case.model, 80),
+                    words(label, 80),
+                    *[words(case.suite, 80)] * suites,
+                    str(case.requests.ok),
+                    *(words(statistic(case, metric, name)) for metric, name in numbers),
+                    errors(case),
+                ]
+            )
+        )
+    more = [f"… and {len(cases) - _ROWS} more cases, in report.html and results.json."] if len(cases) > _ROWS else []
+    return [*lines, "", *more]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _failures(run: Run) -> list[str]:
+    bad = [case for case in run.cases if case.outcome in ("failed", "error")]
+    if not bad:
+        return []
+    lines = ["### What failed", ""]
+    for case in bad[:_FAILURES]:
+        lines += [f"**{words(case_name(case))}**: {words(case.outcome)}", ""]
+        said = case.message.splitlines()[:_MESSAGE_LINES]
+        lines += [f"<pre>{'&#10;'.join(words(line, 400) for line in said)}</pre>", ""] if said else []
+        lines += [f"Run it again: {code(rerun_command(run, case), 600)}", ""]
+    if len(bad) > _FAILURES:
+        lines += [f"… and {len(bad) - _FAILURES} more, in report.html.", ""]
+    return lines

@@ -1,0 +1,46 @@
+"""The command that runs a case again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_flperf.results.records import CaseResult, Run
+
+__all__ = ["NOT_REPEATED", "SWITCHES", "rerun_command"]
+
+SWITCHES: Final = frozenset({"--flperf-no-stream", "--flperf-list-suites", "--flperf-list-models", "--flperf-dry-run"})
+"""Options of ours that take no value."""
+NOT_REPEATED: Final = frozenset(
+    {"--flperf-suite", "--flperf-html", "--flperf-markdown", "--flperf-csv", "--flperf-json", "--flperf-dry-run"}
+)
+"""Options of ours that say which cases run, or where files go that one case would overwrite."""
+_KEPT_OF_PYTEST: Final = frozenset({"-c", "-o", "-p", "--rootdir", "--override-ini", "--config-file"})
+_CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
+
+
+def rerun_command(run: Run, case: CaseResult) -> str:
+    """``pytest 'flperf:default::short-chat[m]' --flperf-iterations=3``, quoted for the shell of that machine."""
+    words = ["pytest", _CALL_NUMBER.sub("", case.nodeid), *_kept(run.command[1:])]
+    windows = run.host is not None and run.host.os.startswith("Windows")
+    return subprocess.list2cmdline(words) if windows else shlex.join(words)
+
+
+def _kept(words: Sequence[str]) -> list[str]:
+    """Options of the run's command that change what a case measures."""
+    kept: list[str] = []
+    following = iter(words)
+    for word in following:
+        name, equals, _ = word.partition("=")
+        ours = name.startswith("--flperf-")
+        if not ours and name not in _KEPT_OF_PYTEST:
+            continue
+        pair = [word]
+        if not equals and name not in SWITCHES:
+            pair += [value for value in [next(following, None)] if value is not None]
+        if name not in NOT_REPEATED:
+            kept += pair
+    return kept

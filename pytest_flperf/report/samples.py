@@ -1,0 +1,141 @@
+"""What single requests measured, read from ``samples.jsonl`` for the distributions of a report."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.stats.request_metrics import request_metrics
+from pytest_flperf.wire.exchange import Phase
+from pytest_flperf.wire.sample import Outcome, Sample
+
+__all__ = ["DRAWN_METRICS", "CaseSamples", "SamplesReader"]
+
+DRAWN_METRICS: Final = ("ttft_ms", "tpot_ms", "e2e_ms")
+"""Metrics whose single values are kept."""
+_REQUESTS_KEPT: Final = 10_000
+_ANSWER_CHARACTERS: Final = 400
+_LONGEST_LINE: Final = 64 << 20
+_ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
+    {"stream": True, "chunk_ns": (), "lag_ns": (), "coalesced_chunks": 0, "first_read_surplus": 0.0}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSamples:
+    """The measured requests of one case that ended ok."""
+
+    values: Mapping[str, tuple[float, ...]]
+    """By metric, in ascending order; late reads and clock steps are left out, as in the statistics."""
+    answer: str
+    """The head of one answer; empty where none had text."""
+    complete: bool
+    """False where the case had more requests than were read."""
+
+
+class _Case:
+    def __init__(self) -> None:
+        self.indices: set[int] = set()
+        self.values: dict[str, array[float]] = {name: array("d") for name in DRAWN_METRICS}
+        self.answer = ""
+        self.complete = True
+
+    def summary(self) -> CaseSamples:
+        """What was taken in so far."""
+        values = {name: tuple(sorted(found)) for name, found in self.values.items() if found}
+        return CaseSamples(values, self.answer, self.complete)
+
+
+class SamplesReader:
+    """Reads the lines of a samples file, those that came since the last call of :meth:`read`.
+
+    Nothing raises: without a file, or with one of another kind, there are no samples.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read nothing yet."""
+        self._path = path
+        self._offset = 0
+        self._cases: dict[str, _Case] = {}
+
+    def read(self) -> None:
+        """Take in what was written since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                while line := file.readline(_LONGEST_LINE):
+                    if line.endswith(b"\n"):
+                        self._add(line)
+                    elif len(line) < _LONGEST_LINE:
+                        break  # somebody is writing it, or was
+                    self._offset += len(line)
+        except OSError:
+            return
+
+    def of(self, cases: Iterable[CaseResult]) -> dict[str, CaseSamples]:
+        """What was read of these cases, by node id; lines don't name the machine, so cases of several have none."""
+        counts = Counter(case.nodeid for case in cases)
+        found = {
+            nodeid: self._cases[nodeid] for nodeid, count in counts.items() if count == 1 and nodeid in self._cases
+        }
+        return {nodeid: case.summary() for nodeid, case in found.items()}
+
+    def _add(self, line: bytes) -> None:
+        try:
+            record = json.loads(_without(b"lag_ns", _without(b"chunk_ns", line)))
+            nodeid, index, phase = record["nodeid"], record["index"], record["phase"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            return
+        if not isinstance(nodeid, str) or not isinstance(index, int):
+            return
+        if phase != Phase.MEASURED.value:
+            self._cases.pop(nodeid, None)  # what comes before the measured requests begins a case anew
+            return
+        case = self._cases.setdefault(nodeid, _Case())
+        if index in case.indices:  # another plugin ran it again
+            case = self._cases[nodeid] = _Case()
+        if len(case.indices) >= _REQUESTS_KEPT:
+            case.complete = False
+            return
+        case.indices.add(index)
+        _take(case, record)
+
+
+def _without(key: bytes, line: bytes) -> bytes:
+    """The line with the array of ``key`` emptied: the stamps of chunks are nine tenths of it, and aren't needed.
+
+    A quote within a string is written with a backslash, so that no text can look like the key.
+    """
+    start = line.find(b'"' + key + b'":[')
+    if start < 0:
+        return line
+    start += len(key) + 4
+    return line[:start] + line[line.find(b"]", start) :]
+
+
+def _take(case: _Case, record: Mapping[str, Any]) -> None:
+    try:
+        sample = _sample(record)
+        if not sample.ok:
+            return
+        measured = request_metrics(sample)
+        values = {name: float(value) for name in DRAWN_METRICS if (value := measured[name]) is not None}
+    except (ValueError, TypeError, ArithmeticError):
+        return
+    for name, value in values.items():
+        case.values[name].append(value)
+    if not case.answer and isinstance(sample.output_text, str):
+        case.answer = sample.output_text[:_ANSWER_CHARACTERS]
+
+
+def _sample(record: Mapping[str, Any]) -> Sample:
+    fields = {name: record.get(name, _ABSENT.get(name)) for name in Sample.__slots__}
+    fields |= {"phase": Phase(record["phase"]), "outcome": Outcome(record.get("outcome", "")), "evidence": None}
+    return Sample(**fields)

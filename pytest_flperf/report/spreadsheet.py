@@ -1,0 +1,130 @@
+"""Runs as CSV: a row per case, raw values, units in the names of the columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.results.metrics import REQUEST_METRICS, RESOURCE_METRICS, STATISTICS
+from pytest_flperf.results.records import CaseResult, Run
+
+__all__ = ["COLUMNS", "csv_text"]
+
+_RESOURCE_KEYS: Final = ("mean", "max")
+_TEXT: Final = 2_000
+_FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_KEY: Final = (
+    "run_id", "started_at", "run_status", "nodeid", "host", "suite", "scenario", "model", "parameters", "outcome",
+    "message", "backend", "model_id", "device", "execution_provider", "concurrency", "stream", "clock_source",
+    "tokens_source",
+)  # fmt: skip
+_NUMBERS: Final = (
+    "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps", "error_rate", "wall_s",
+    "request_rate_per_s", "tps_total", "load_s", "cold_ttft_ms", "tokens_per_chunk", "coalesced_pct", "stalls",
+)  # fmt: skip
+COLUMNS: Final = (
+    *_KEY,
+    *_NUMBERS,
+    *(f"{metric}.{statistic}" for metric in REQUEST_METRICS for statistic in STATISTICS),
+    *(f"{resource}.{key}" for resource in RESOURCE_METRICS for key in _RESOURCE_KEYS),
+    "unsure",
+)
+"""Always all of them, in this order; new ones are added at the end.
+
+``parameters`` is JSON, ``message`` the verdict's first line, ``error_rate`` a fraction; ``tps`` and its kin are tokens
+per second.  ``ttft_ms.p95`` and so on are named as in budgets; empty means not measured.  ``unsure`` names the
+percentiles from fewer requests than they need, with spaces between.
+"""
+
+
+def csv_text(runs: Iterable[Run]) -> str:
+    """A head and a row per case (RFC 4180), in the order of the runs.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers never do.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for run in runs:
+        writer.writerows(_row(run, case) for case in run.cases)
+    return out.getvalue()
+
+
+def _row(run: Run, case: CaseResult) -> list[str]:
+    return [
+        *map(_cell, _key(run, case)),
+        *map(_cell, _numbers(case)),
+        *(_cell(_statistic(case, metric, name)) for metric in REQUEST_METRICS for name in STATISTICS),
+        *(_cell(_resource(case, resource, key)) for resource in RESOURCE_METRICS for key in _RESOURCE_KEYS),
+        " ".join(f"{metric}.{name}" for metric, found in case.metrics.items() for name in found.unsure),
+    ]
+
+
+def _key(run: Run, case: CaseResult) -> Sequence[Any]:
+    target, load = case.target, case.load
+    return (
+        run.id,
+        run.started_at,
+        run.status,
+        case.nodeid,
+        case.host,
+        case.suite,
+        case.scenario,
+        case.model,
+        json.dumps(dict(case.parameters), ensure_ascii=False) if case.parameters else None,
+        case.outcome,
+        case.message.partition("\n")[0],
+        target and target.backend,
+        target and target.model_id,
+        target and target.device,
+        target and target.execution_provider,
+        load and load.concurrency,
+        None if load is None else str(load.stream).lower(),
+        case.clock.source,
+        case.tokens_source,
+    )
+
+
+def _numbers(case: CaseResult) -> Sequence[Any]:
+    requests = case.requests
+    return (
+        requests.total,
+        requests.ok,
+        requests.failed,
+        requests.timeouts,
+        requests.late_reads,
+        requests.clock_steps,
+        case.error_rate,
+        case.wall_s,
+        case.request_rate,
+        case.tps_total,
+        case.load_s,
+        case.cold_ttft_ms,
+        case.tokens_per_chunk,
+        case.coalesced_pct,
+        case.stalls,
+    )
+
+
+def _statistic(case: CaseResult, metric: str, name: str) -> float | None:
+    found = case.metrics.get(metric)
+    return None if found is None else found.statistic(name)
+
+
+def _resource(case: CaseResult, resource: str, key: str) -> float | None:
+    found = case.resources.get(resource)
+    return None if found is None else found.statistic(key)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return repr(value) if math.isfinite(value) else ""
+    text = printable(str(value), _TEXT)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

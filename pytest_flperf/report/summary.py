@@ -1,0 +1,241 @@
+"""A run in the terminal: one table by default, verdicts only with -q, rows and percentiles with -v and -vv."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.report.figures import MARK, NOTHING, errors, number, point, statistic, statistic_of
+from pytest_flperf.report.tables import cut, render, width_of
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
+
+__all__ = ["Line", "loads", "outcome_words", "summary_lines", "table_lines"]
+
+_WIDEST_NAME: Final = 40
+_NARROWEST_NAME: Final = 12
+_LONGEST_LINE: Final = 500
+Colour: TypeAlias = Literal["", "red", "green", "yellow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line and how it is to be written."""
+
+    text: str
+    colour: Colour = ""
+    bold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column: its heading, what it shows, and how early it goes where the terminal is narrow (0: never)."""
+
+    heading: str
+    cell: Callable[[CaseResult], str]
+    goes: int = 0
+    name: bool = False
+    """Whether it holds a name, which is on the left and may be shortened."""
+
+
+def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
+    return lambda case: statistic(case, metric, name)
+
+
+def _resource(metric: str, name: str) -> Callable[[CaseResult], str]:
+    def cell(case: CaseResult) -> str:
+        use = case.resources.get(metric)
+        return NOTHING if use is None else number(use.statistic(name))
+
+    return cell
+
+
+_BEFORE_NAMES: Final = 8
+"""Columns that go even before a name is shortened."""
+_RESOURCE_COLUMNS: Final = (
+    ("server\nCPU %", "server_cpu_pct", "mean", 9),
+    ("\nmax MB", "server_rss_mb", "max", 8),
+    ("GPU\n%", "gpu_util_pct", "mean", 10),
+    ("\nmax MB", "gpu_mem_mb", "max", 11),
+)
+"""Heading, metric, statistic, and how early the column goes."""
+
+
+def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
+    columns = [
+        _Column("model", lambda case: case.model, name=True),
+        _Column("scenario", _scenario, name=True),
+        _Column("n", lambda case: str(case.requests.ok), goes=2),
+        _Column("TTFT\np50 ms", _statistic("ttft_ms", "p50")),
+        _Column("\np95 ms", _statistic("ttft_ms", "p95"), goes=5),
+        _Column("TPOT\np50 ms", _statistic("tpot_ms", "p50"), goes=4),
+        _Column("tok/s\np50", _statistic("tps", "p50"), goes=3),
+        _Column("e2e\np50 ms", _statistic("e2e_ms", "p50")),
+        _Column("\np95 ms", _statistic("e2e_ms", "p95"), goes=6),
+        _Column("errors", errors),
+    ]
+    if any(case.requests.late_reads for case in cases):
+        columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+    columns += [
+        _Column(heading, _resource(metric, name), goes=goes)
+        for heading, metric, name, goes in _RESOURCE_COLUMNS
+        if any(metric in case.resources for case in cases)
+    ]
+    if len({case.suite for case in cases}) > 1:
+        columns.insert(0, _Column("suite", lambda case: case.suite, goes=7, name=True))
+    return tuple(columns)
+
+
+def _scenario(case: CaseResult) -> str:
+    return f"{case.scenario} {point(case.parameters)}".strip()
+
+
+def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
+    """The table, head first, in ``width`` characters: columns go in order of importance, names are shortened."""
+    columns = list(_columns(cases))
+    longest = _WIDEST_NAME
+    while True:
+        lines = _render(cases, columns, longest)
+        if max(map(width_of, lines)) <= width:
+            return lines
+        droppable = [column for column in columns if column.goes]
+        first = max(droppable, key=lambda column: column.goes, default=None)
+        if first is not None and first.goes >= _BEFORE_NAMES:
+            columns.remove(first)
+        elif longest > _NARROWEST_NAME * 2:
+            longest -= 2
+        elif first is not None:
+            columns.remove(first)
+        elif longest > _NARROWEST_NAME:
+            longest -= 2
+        else:
+            return [cut(line, width) for line in lines]
+
+
+def _render(cases: Sequence[CaseResult], columns: Sequence[_Column], longest: int) -> list[str]:
+    rows = [
+        [
+            cut(printable(column.cell(case), 4 * longest), longest) if column.name else column.cell(case)
+            for column in columns
+        ]
+        for case in cases
+    ]
+    return render([column.heading for column in columns], rows, [column.name for column in columns])
+
+
+def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] = ()) -> list[Line]:
+    """Table, details, problems and verdict, as much as the verbosity asks for.
+
+    Args:
+        run: What was measured.
+        width: Columns of the terminal.
+        verbosity: -1: the verdict only; 1: a block per case; 2: all percentiles.
+        problems: Lines on what went wrong beside the measuring.
+
+    """
+    lines: list[Line] = []
+    if verbosity >= 0 and run.cases:
+        lines += _table(run.cases, width)
+        lines += [Line(text) for text in _explanations(run.cases, run.clock)]
+    if verbosity >= 1:
+        for case in run.cases:
+            lines += _details(case, percentiles=verbosity >= 2)
+        lines += [Line(printable(line, _LONGEST_LINE)) for line in absent_lines(run.cases)]
+    lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
+    words = f"flperf: {run.status.upper()}: {outcome_words(run)}"
+    return [*lines, Line(words, "green" if run.status == "passed" else "red", bold=True)]
+
+
+def outcome_words(run: Run) -> str:
+    """How many cases ended how: ``20 passed, 2 failed``; ``nothing measured``."""
+    counts = Counter(case.outcome for case in run.cases)
+    words = [f"{counts[word]} {word}" for word in ("passed", "failed", "error", "skipped") if counts[word]]
+    return ", ".join(words) or "nothing measured"
+
+
+def _table(cases: Sequence[CaseResult], width: int) -> list[Line]:
+    texts = table_lines(cases, width)
+    head = len(texts) - len(cases)
+    rows = [Line(text, _colour(case)) for text, case in zip(texts[head:], cases, strict=True)]
+    return [*(Line(text, bold=True) for text in texts[:head]), *rows]
+
+
+def _colour(case: CaseResult) -> Colour:
+    if case.outcome == "passed":
+        return ""
+    return "yellow" if case.outcome == "skipped" else "red"
+
+
+def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]:
+    lines = []
+    shown = {"ttft_ms", "tpot_ms", "tps", "e2e_ms"}
+    if any(case.metrics[name].unsure for case in cases for name in shown & case.metrics.keys()):
+        lines.append(f"{MARK} too few requests for this percentile (p50: 11, p95: 130); -vv: intervals")
+    if any(case.requests.late_reads for case in cases):
+        lines.append("late reads: their TTFT is only an upper bound and stays out of the statistics")
+    if clock.source is not None:
+        lag = clock.lag_ms
+        words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
+        lines.append(f"clock: {clock.source} stamps{words}")
+    for model, load_s, cold in loads(cases):
+        words = f", first token after it {number(cold)} ms" if cold is not None else ""
+        lines.append(f"{printable(model, _WIDEST_NAME)}: loaded in {amount(load_s, 's')}{words}")
+    return lines
+
+
+def loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:
+    """Model, seconds that its load took, and TTFT in ms of the first request after it, for what was loaded."""
+    found = {case.model: (case.model, case.load_s, case.cold_ttft_ms) for case in reversed(cases) if case.load_s}
+    return [(model, load_s, cold) for model, load_s, cold in reversed(found.values()) if load_s is not None]
+
+
+def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
+    lines = [Line(""), Line(printable(case.nodeid, 200), _colour(case), bold=True), Line(f"  {_facts(case)}")]
+    for verdict in case.budgets:
+        met = "met" if verdict.met else "MISSED"
+        lines.append(Line(f"  budget {printable(verdict.expression)}: {met} ({_measured(verdict)}, n={verdict.n})"))
+    lines += [Line(f"  note: {printable(note)}") for note in case.notes]
+    if percentiles:
+        lines += [Line(f"  {_distribution(name, found)}") for name, found in case.metrics.items()]
+        lines += [Line(f"  {_use(name, use)}") for name, use in case.resources.items()]
+    return lines
+
+
+def _measured(verdict: BudgetVerdict) -> str:
+    if verdict.value is not None:
+        return number(verdict.value)
+    return f"not measured: {printable(verdict.reason)}" if verdict.reason else "nothing measured"
+
+
+def _facts(case: CaseResult) -> str:
+    facts = [f"{case.requests.ok} ok, {case.requests.failed} failed"]
+    if case.wall_s is not None:
+        facts.append(f"{case.wall_s:.2f} s")
+    if case.tps_total is not None:
+        facts.append(f"{number(case.tps_total)} tokens/s in all")
+    if case.load is not None:
+        facts.append(f"concurrency {case.load.concurrency}")
+    if case.tokens_per_chunk is not None:
+        facts.append(f"{case.tokens_per_chunk:.2f} tokens/chunk")
+    if case.coalesced_pct:
+        facts.append(f"{number(case.coalesced_pct)} % of chunks shared a read")
+    if case.expected_output_length is not None:
+        facts.append(f"expected output {printable(case.expected_output_length, 20)}")
+    return ", ".join(facts)
+
+
+def _distribution(name: str, found: Distribution) -> str:
+    parts = [f"n={found.n}", f"mean {number(found.mean)}"]
+    for each in ("min", "p50", "p90", "p95", "p99", "max"):
+        between = found.interval(each)
+        text = f"{each} {statistic_of(found, each)}"
+        parts.append(text + (f" [{number(between[0])}, {number(between[1])}]" if between else ""))
+    return f"{printable(name, 40):14} {' '.join(parts)}"
+
+
+def _use(name: str, found: ResourceUse) -> str:
+    parts = [f"{each} {number(found.statistic(each))}" for each in ("mean", "min", "max")]
+    return f"{printable(name, 40):14} n={found.n} {' '.join(parts)}"

@@ -1,0 +1,145 @@
+"""What must be said beside the numbers: the verdict, its reasons, the doubts, the clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from pytest_flperf.report.figures import MARK, number, point
+from pytest_flperf.report.summary import outcome_words
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.metrics import REQUESTS_NEEDED
+from pytest_flperf.results.records import CaseResult, ClockQuality, Run
+from pytest_flperf.runtime.embedded import find_embedded
+
+__all__ = ["case_name", "clock_words", "doubts", "duration", "models_of", "reasons", "sentence", "when"]
+
+_REASONS: Final = 20
+_SHOWN: Final = frozenset({"ttft_ms", "tpot_ms", "tps", "e2e_ms"})
+
+
+def models_of(cases: Iterable[CaseResult]) -> tuple[str, ...]:
+    """Models, as asked for, in the order in which they were measured."""
+    return tuple(dict.fromkeys(case.model for case in cases))
+
+
+def case_name(case: CaseResult, *, host: bool = False) -> str:
+    """Scenario, point of the matrix and model in words, and the host where there are several."""
+    where = f" ({case.host})" if host else ""
+    return f"{case.scenario} {point(case.parameters)}".strip() + f" on {case.model}{where}"
+
+
+def sentence(run: Run) -> str:
+    """The verdict in one sentence."""
+    models = models_of(run.cases)
+    words = f"{outcome_words(run)}, {_count(len(models), 'model')}."
+    if run.status == "interrupted":
+        return f"The run was interrupted; what had been measured by then is here: {words}"
+    if run.status == "passed":
+        return f"Every budget was met: {words}"
+    return words[0].upper() + words[1:]
+
+
+def reasons(run: Run) -> tuple[str, ...]:
+    """Why the run did not pass, a line per case; empty where it passed."""
+    bad = [case for case in run.cases if case.outcome in ("failed", "error")]
+    lines = []
+    for case in bad[:_REASONS]:
+        headline = case.message.partition("\n")[0] or case.outcome
+        name = case_name(case)
+        lines.append(headline if headline.startswith(name) else f"{name}: {headline}")
+    if len(bad) > _REASONS:
+        lines.append(f"… and {len(bad) - _REASONS} more cases")
+    if not lines and run.status == "error":
+        lines.append("pytest ended with an error of its own; its output says which")
+    return tuple(lines)
+
+
+def doubts(run: Run) -> tuple[str, ...]:
+    """What a reader must know before trusting the numbers."""
+    cases = run.cases
+    lines = []
+    embedded = [model for model in models_of(cases) if _is_embedded(model, cases)]
+    if embedded:
+        lines.append(f"{', '.join(embedded)}: embedded models with random weights; their answers are noise by design.")
+    unsure = [case for case in cases if any(case.metrics[name].unsure for name in _SHOWN & case.metrics.keys())]
+    if unsure:
+        needs = ", ".join(f"{name} {count}" for name, count in REQUESTS_NEEDED.items() if name != "p5")
+        lines.append(
+            f"{MARK} marks a percentile from fewer requests than it needs ({needs}): "
+            f"{len(unsure)} of {_count(len(cases), 'case')} have some. Their 95 % intervals are in the case's section."
+        )
+    late, ok = sum(case.requests.late_reads for case in cases), sum(case.requests.ok for case in cases)
+    if late:
+        lines.append(
+            f"Late reads: {late} of {_count(ok, 'request')} have a TTFT that is an upper bound only; "
+            "it stays out of the statistics."
+        )
+    steps = sum(case.requests.clock_steps for case in cases)
+    if steps:
+        lines.append(f"Clock steps: {_count(steps, 'request')} left out of timing, because the machine's clock moved.")
+    sources = Counter(case.tokens_source for case in cases if case.tokens_source is not None)
+    if sources.keys() - {"usage", "timings"}:
+        words = ", ".join(f"{name} ({count})" for name, count in sources.items())
+        lines.append(f"Output tokens were not reported by the server everywhere; counted from: {words}.")
+    if run.clock.source in ("user", "mixed"):
+        lines.append("Not every arrival was stamped by the kernel: times may include how late the client read.")
+    hosts = {case.host for case in cases}
+    if len(hosts) > 1:
+        lines.append(f"Measured on {len(hosts)} machines: {', '.join(sorted(hosts))}.")
+    absent = absent_lines(cases)  # no doubt about what was measured; each case's table of resources says it
+    return (*lines, *(note for note in run.notes if note not in absent))
+
+
+def _is_embedded(model: str, cases: Sequence[CaseResult]) -> bool:
+    ours = any(case.model == model and case.target and case.target.backend == "foundry" for case in cases)
+    return ours and find_embedded(model) is not None
+
+
+def clock_words(clock: ClockQuality) -> str:
+    """Which clock stamped, and the client's lag in ms."""
+    if clock.source is None:
+        return "nothing was received"
+    words = {
+        "kernel": "the kernel's stamp of each arrival",
+        "user": "the monotonic clock right after each read",
+        "mixed": "the kernel's stamps for some requests, the clock after the read for others",
+    }.get(clock.source, clock.source)
+    lag = clock.lag_ms
+    if lag is None:
+        return f"{clock.source}: {words}; how late the client read can't be known"
+    return (
+        f"{clock.source}: {words}; the client read later by p50 {number(lag.p50)} ms, p99 {number(lag.p99)} ms, "
+        f"at most {number(lag.max)} ms"
+    )
+
+
+def when(text: str | None) -> str:
+    """``2026-11-21 04:17:53 UTC`` of an ISO time; what is none stays as it is."""
+    if text is None:
+        return "not finished"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname() or ''}".strip()
+
+
+def duration(run: Run) -> str:
+    """How long the run took; empty where it can't be known."""
+    try:
+        seconds = (
+            datetime.fromisoformat(run.finished_at or "") - datetime.fromisoformat(run.started_at)
+        ).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

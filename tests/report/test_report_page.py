@@ -1,0 +1,260 @@
+"""The HTML of a run."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from report_doubles import HOSTILE, case, hostile_run, measured, run
+
+from pytest_flperf.report.pages import Pages
+from pytest_flperf.report.samples import CaseSamples
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.records import BudgetVerdict, Failure, Requests, ResourceUse, Run
+
+VOID = {"meta", "link", "br", "img", "hr"}
+ALLOWED_URLS = re.compile(r"#[a-z0-9-]+|data:,")
+
+
+class Reader(HTMLParser):
+    """Tags, texts and attributes; complains of what is not nested as it should be."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take in an element."""
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take in an element without content."""
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        """It closes what was opened last."""
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Take in a text."""
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        """All texts, white space joined."""
+        return " ".join(" ".join(self.texts).split())
+
+
+def page(it: Run, samples: dict[str, CaseSamples] | None = None) -> Reader:
+    """The page of a run, read."""
+    return Reader(Pages().run(it, samples or {}))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts(name: str) -> None:
+    """Whatever a text holds, the page has the same elements, no other addresses, and no character that misleads."""
+    found, ordinary = page(hostile_run(HOSTILE[name])), page(hostile_run("plain"))
+    assert sorted(set(found.tags)) == sorted(set(ordinary.tags))
+    for tag, attribute, value in found.attributes:
+        assert not attribute.startswith("on"), (tag, attribute)
+        assert attribute not in {"style", "src", "srcdoc", "action", "formaction", "xlink:href"}
+        if attribute == "href":
+            assert ALLOWED_URLS.fullmatch(value), value
+    characters = set("".join(found.texts)) | {char for _, _, value in found.attributes for char in value}
+    assert [char for char in characters if not char.isprintable() and char != "\n"] == []
+
+
+def test_template_language_in_texts_is_text() -> None:
+    """Jinja in a name is shown, not run."""
+    found = page(hostile_run("{{7*7}}"))
+    assert "{{7*7}}" in found.text
+    assert "49" not in found.text
+
+
+def test_hostile_texts_are_bounded() -> None:
+    """100 kB in every text of a run: the page stays below 500 kB."""
+    assert len(Pages().run(hostile_run("<" * 100_000), {})) < 500_000
+
+
+def test_only_the_style_block() -> None:
+    """No script, no inline style, a policy that forbids everything else, and nothing from elsewhere."""
+    html = Pages().run(run(), {})
+    found = Reader(html)
+    assert "script" not in found.tags
+    assert found.tags.count("style") == 1
+    (policy,) = [value for tag, name, value in found.attributes if tag == "meta" and value.startswith("default-src")]
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+    assert "http://" not in html.replace("http://127.0.0.1:1/v1", "")
+    assert "https://" not in html
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_what_it_says() -> None:
+    """Verdict, machine, clock with its lag, numbers with marks and intervals, token source, cold start, command."""
+    text = page(run()).text
+    for part in (
+        "PASSED",
+        "Every budget was met: 1 passed, 1 model.",
+        "a processor, 2 cores, 8.00 GB memory",
+        "kernel: the kernel's stamp of each arrival",
+        "the client read later by p50 0.02 ms, p99 0.20 ms, at most 1.50 ms",
+        "TTFT p50 15.0",
+        "19.5*",
+        "11.0 to 19.0",
+        "123 tokens/s",
+        "usage",
+        "1.25 s",
+        "42.0 ms",
+        "pytest 's::short[m]'",
+        "2026-11-21 10:15:00 UTC",
+        "27.0 s",
+        "3.11.7",
+        "error_rate <= 0 met 0 % 0 % 11 default",
+    ):
+        assert part in text, part
+
+
+def test_failures_come_with_their_evidence() -> None:
+    """Each failed case: the verdict's text, status, detail and body of its requests, and how to run it again."""
+    bad = case(
+        "bad",
+        outcome="failed",
+        message="bad on m: missed error_rate <= 0 (72 %)\n  MISSED  error_rate <= 0",
+        requests=Requests(total=11, ok=3, failed=8, by_outcome={"ok": 3, "http_5xx": 8}),
+        failures=(Failure("http_5xx", 7, 503, "the server is busy", '{"error": "queue <full>"}'),),
+        notes=("the runtime ended",),
+    )
+    unready = case(
+        "unready", outcome="error", message="the model is not ready: no such", requests=Requests(), metrics={}
+    )
+    text = page(run(case(), bad, unready, status="failed")).text
+    for part in (
+        "1 passed, 1 failed, 1 error",
+        "missed error_rate <= 0 (72 %)",
+        "http_5xx 7 503 the server is busy",
+        '{"error": "queue <full>"}',
+        "1 more failed requests are of other kinds",
+        "8/11",
+        "unready on m: the model is not ready: no such",
+        "not ready",
+        "pytest 's::bad[m]'",
+        "the runtime ended",
+    ):
+        assert part in text, part
+
+
+def test_interrupted() -> None:
+    """An interrupted run says so and shows what there is, even nothing."""
+    assert "The run was interrupted" in page(run(status="interrupted", finished_at=None)).text
+    nothing = Run(id="x", started_at="", status="interrupted")
+    assert "nothing measured" in page(nothing).text
+
+
+def test_doubts() -> None:
+    """Late reads, clock steps, counted chunks and user stamps are said above the numbers."""
+    doubtful = case(
+        requests=Requests(total=11, ok=11, late_reads=2, clock_steps=1, by_outcome={"ok": 11}), tokens_source="chunks"
+    )
+    text = page(run(doubtful, clock=replace(run().clock, source="user", lag_ms=None), notes=("full disk",))).text
+    for part in ("2 of 11 requests", "1 request left out", "chunks (1)", "Not every arrival", "full disk"):
+        assert part in text, part
+
+
+def test_models_side_by_side() -> None:
+    """Two models: a table per metric with a column each; a scenario that one lacks has a dash."""
+    found = page(run(case(), case(model="n"), case("other", model="n")))
+    assert "Models side by side" in found.text
+    assert "scenario m n short 15.0 15.0 other – 15.0" in found.text
+    assert "Models side by side" not in page(run(case(), case("other"))).text
+
+
+def test_resources() -> None:
+    """Resources with mean, min and max; what could not be measured with its reason, once, and as no doubt."""
+    absent = {"gpu_util_pct": "no <b> driver", "gpu_temp_c": "no <b> driver"}
+    it = case(resources={"server_rss_mb": ResourceUse(12, 812.4, 700.0, 900.0)}, resources_absent=absent)
+    found = page(run(it, notes=absent_lines([it])))
+    assert "server_rss_mb: server memory, MB 812 700 900 12" in found.text
+    assert found.text.count("not measured: gpu_util_pct, gpu_temp_c: no <b> driver") == 1
+    assert "<b> driver" not in Pages().run(run(it), {})
+
+
+def test_a_budget_on_an_absent_resource() -> None:
+    """The table of budgets says why there is no value."""
+    verdict = BudgetVerdict("gpu_power_w.max <= 9", 9.0, None, 0, False, "", "gpu_power_w", "max", "no driver")
+    assert "gpu_power_w.max <= 9 MISSED 9 W not measured: no driver 0" in page(run(case(budgets=(verdict,)))).text
+
+
+def test_single_requests_are_drawn_and_bounded() -> None:
+    """Eleven requests give eleven steps; ten thousand give a drawing that is no larger than a hundred would."""
+    few, many = [float(10 + index) for index in range(11)], [10 + index / 1000 for index in range(10_000)]
+    sizes = []
+    for values in (few, many):
+        it = run(case(metrics={"ttft_ms": measured(values)}))
+        html = Pages().run(it, {"s::short[m]": CaseSamples({"ttft_ms": tuple(values)}, "Hello <b>", True)})
+        assert "a step per request" in html
+        assert "Hello &lt;b&gt;" in html
+        path = re.search(r'class="s0" d="(M[^"]*V[^"]*)"', html)
+        assert path is not None
+        assert path[1].count("V") == min(len(values), 120)
+        sizes.append(len(html))
+    assert sizes[1] < sizes[0] + 10_000
+
+
+def test_many_cases() -> None:
+    """Five hundred cases: every one in the table, failed ones with a section, and the rest is said."""
+    cases = [case(f"scenario-{index}", outcome="failed" if index == 499 else "passed") for index in range(500)]
+    html = Pages().run(run(*cases), {})
+    assert len(html) < 2_500_000
+    assert html.count("<details") == 100
+    assert 'id="case-500"' in html
+    assert "100 of 500 cases have a section" in html
+    assert "60 of 500 cases are drawn" in html
+
+
+def test_drawings_are_described() -> None:
+    """Every drawing has a title, a description and ids of its own; every table a caption and scopes."""
+    found = page(run(case(), case(model="n")))
+    ids = [value for _, name, value in found.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    named = [value.split() for tag, name, value in found.attributes if tag == "svg" and name == "aria-labelledby"]
+    assert len(named) == found.tags.count("svg") > 3
+    assert all(set(pair) <= set(ids) for pair in named)
+    assert found.tags.count("caption") == found.tags.count("table")
+    assert sum(name == "scope" for _, name, _ in found.attributes) == found.tags.count("th")
+
+
+def test_same_case_again() -> None:
+    """Several calls of the fixture in one test and the same scenario on two machines all stay apart."""
+    cases = (case(), case(nodeid="s::short[m] #2"), case(host="other"))
+    found = page(run(*cases))
+    assert found.tags.count("details") == 3
+    assert "Measured on 2 machines: h, other." in found.text
+
+
+def test_time(record_property: pytest.RecordProperty) -> None:
+    """The report of the default suite's 22 cases takes no more than a quarter of a second after a warm-up."""
+    values = tuple(float(10 + index) for index in range(11))
+    cases = [case(f"scenario-{index}", model) for model in ("m", "n") for index in range(11)]
+    known = {it.nodeid: CaseSamples({"ttft_ms": values, "e2e_ms": values}, "x", True) for it in cases}
+    pages = Pages()
+    pages.warm_up()
+    begun = time.perf_counter()
+    html = pages.run(run(*cases), known)
+    seconds = time.perf_counter() - begun
+    record_property("seconds", seconds)
+    assert seconds < 0.25
+    assert len(html) < 500_000
