@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_flperf.integration.options import OPTIONS
-from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.metrics import METRICS, RESOURCE_METRICS
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -20,7 +20,17 @@ def test_every_option_is_in_the_readme_word_for_word() -> None:
 
 def test_metrics_are_defined_word_for_word() -> None:
     """The definitions in the README are those of the code."""
-    for name in ("ttft_ms", "ttfat_ms", "itl_ms", "tpot_ms", "gen_tps", "tps", "prompt_tps", "e2e_ms"):
+    for name in (
+        "ttft_ms",
+        "ttfat_ms",
+        "itl_ms",
+        "tpot_ms",
+        "gen_tps",
+        "tps",
+        "prompt_tps",
+        "e2e_ms",
+        *RESOURCE_METRICS,
+    ):
         assert f"| `{name}` | {METRICS[name].definition} |" in README
 
 

@@ -72,7 +72,7 @@ def sampler(fake: FakeSource) -> Iterator[Sampler]:
     yield made
     made.close()
     assert fake.closed
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("flperf-")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("flperf-sampler")]
 
 
 def test_five_times_a_second(sampler: Sampler) -> None:
@@ -173,7 +173,7 @@ def test_a_source_that_hangs(fake: FakeSource) -> None:
     assert set(resources.use) == {"ram_pct"}
     assert resources.absent == {"gpu_temp_c": "it had not answered yet"}
     hung.hangs.set()
-    (thread,) = [thread for thread in threading.enumerate() if thread.name.startswith("flperf-")]
+    (thread,) = [thread for thread in threading.enumerate() if thread.name.startswith("flperf-sampler")]
     thread.join(10)
     assert hung.closed
 
