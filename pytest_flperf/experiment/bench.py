@@ -168,8 +168,8 @@ class Bench:
         case = prepared.case
         counter = _Counter(case.scenario.settings.iterations, on_request)
         result: CaseResult | None = None
-        watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
+        watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
             trouble = self._play_case(prepared, counter, watch)
             notes = prepared.planned.notes
@@ -345,8 +345,8 @@ class Bench:
             cold_ttft_ms=cold_ttft_ms,
             notes=notes,
         )
-        planned = replace(planned, nodeid=recording.nodeid)
-        return Prepared(case, planned, plans, recording, self._backend.processes(case.model))
+        server = self._backend.processes(served.model)
+        return Prepared(case, replace(planned, nodeid=recording.nodeid), plans, recording, server)
 
 
 class _Counter:

@@ -96,6 +96,7 @@ class MeasuringRun:
         self._log: RunLog | None = None
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
+        self._gpus: tuple[str, ...] = ()
         self._publisher = Publisher(self._options, config.invocation_params.dir)
         self._gpus: tuple[str, ...] = ()
         self._save_after = 0.0

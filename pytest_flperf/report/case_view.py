@@ -28,7 +28,6 @@ _TITLES: Final = {
     "prompt_tps": "reading the prompt",
     "server_prompt_tps": "reading the prompt, by the server",
 }
-_USES: Final = ("mean", "min", "max")
 
 
 def tone_of(case: CaseResult) -> Tone:
@@ -168,12 +167,13 @@ def _not_measured(verdict: BudgetVerdict) -> str:
 def _resources(case: CaseResult) -> Table | None:
     if not case.resources:
         return None
-    rows = tuple(
-        (Cell(_metric_words(name)), *(Cell(number(use.statistic(each))) for each in _USES), Cell(str(use.n)))
-        for name, use in case.resources.items()
-    )
-    head = ("metric", *_USES, "readings")
-    return Table("Resources during the measured part", head, rows, note=". ".join(absent_lines([case])))
+    rows = []
+    for name, use in case.resources.items():
+        unit = f" {METRICS[name].unit}" if name in METRICS else ""
+        rows.append(
+            (Cell(name), Cell(str(use.n)), *(Cell(number(value) + unit) for value in (use.mean, use.min, use.max)))
+        )
+    return Table("Resources during the measured part", ("metric", "n", "mean", "min", "max"), tuple(rows))
 
 
 def _facts(case: CaseResult) -> tuple[Fact, ...]:

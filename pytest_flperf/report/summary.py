@@ -48,7 +48,7 @@ def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
 def _resource(metric: str, name: str) -> Callable[[CaseResult], str]:
     def cell(case: CaseResult) -> str:
         use = case.resources.get(metric)
-        return NOTHING if use is None else number(use.statistic(name))
+        return "–" if use is None else number(use.statistic(name))
 
     return cell
 
@@ -80,8 +80,8 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     if any(case.requests.late_reads for case in cases):
         columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
     columns += [
-        _Column(heading, _resource(metric, name), goes=goes)
-        for heading, metric, name, goes in _RESOURCE_COLUMNS
+        _Column(heading, _resource(metric, statistic), goes=goes)
+        for heading, metric, statistic, goes in _RESOURCE_COLUMNS
         if any(metric in case.resources for case in cases)
     ]
     if len({case.suite for case in cases}) > 1:
@@ -143,7 +143,7 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
     if verbosity >= 1:
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)
-        lines += [Line(printable(line, _LONGEST_LINE)) for line in absent_lines(run.cases)]
+        lines += [Line(printable(text, _LONGEST_LINE)) for text in absent_lines(run.cases)]
     lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
     words = f"flperf: {run.status.upper()}: {outcome_words(run)}"
     return [*lines, Line(words, "green" if run.status == "passed" else "red", bold=True)]
@@ -182,7 +182,8 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         lines.append(f"clock: {clock.source} stamps{words}")
     for model, load_s, cold in loads(cases):
         words = f", first token after it {number(cold)} ms" if cold is not None else ""
-        lines.append(f"{printable(model, _WIDEST_NAME)}: loaded in {amount(load_s, 's')}{words}")
+        took = amount(load_s, "s") if load_s >= 1 else amount(1000 * load_s, "ms")
+        lines.append(f"{printable(model, _WIDEST_NAME)}: loaded in {took}{words}")
     return lines
 
 
@@ -208,6 +209,11 @@ def _measured(verdict: BudgetVerdict) -> str:
     if verdict.value is not None:
         return number(verdict.value)
     return f"not measured: {printable(verdict.reason)}" if verdict.reason else "nothing measured"
+
+
+def _use(name: str, found: ResourceUse) -> str:
+    parts = [f"{statistic} {number(found.statistic(statistic))}" for statistic in ("mean", "min", "max")]
+    return f"{printable(name, 40):14} n={found.n} {' '.join(parts)}"
 
 
 def _facts(case: CaseResult) -> str:

@@ -214,7 +214,7 @@ def test_an_absent_resource_says_why() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_can_be_judged(name: str) -> None:
     """No metric of the registry trips the gate, on a full case and on an empty one; empty meets nothing."""
-    statistic = ".p95" if name in REQUEST_METRICS else ".max" if name in RESOURCE_METRICS else ""
+    statistic = {"request": ".p95", "resource": ".max", "case": ""}[METRICS[name].per]
     text = f"{name}{statistic} >= 0"
     parse_budget(text).judge(CASE)
     verdict = parse_budget(text).judge(CaseResult("n", "s", "c", "m"))

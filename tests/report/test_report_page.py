@@ -12,8 +12,7 @@ from report_doubles import HOSTILE, case, hostile_run, measured, run
 
 from pytest_flperf.report.pages import Pages
 from pytest_flperf.report.samples import CaseSamples
-from pytest_flperf.results.absent import absent_lines
-from pytest_flperf.results.records import BudgetVerdict, Failure, Requests, ResourceUse, Run
+from pytest_flperf.results.records import Failure, Requests, ResourceUse, Run
 
 VOID = {"meta", "link", "br", "img", "hr"}
 ALLOWED_URLS = re.compile(r"#[a-z0-9-]+|data:,")
@@ -183,19 +182,19 @@ def test_models_side_by_side() -> None:
 
 
 def test_resources() -> None:
-    """Resources with mean, min and max; what could not be measured with its reason, once, and as no doubt."""
-    absent = {"gpu_util_pct": "no <b> driver", "gpu_temp_c": "no <b> driver"}
-    it = case(resources={"server_rss_mb": ResourceUse(12, 812.4, 700.0, 900.0)}, resources_absent=absent)
-    found = page(run(it, notes=absent_lines([it])))
-    assert "server_rss_mb: server memory, MB 812 700 900 12" in found.text
-    assert found.text.count("not measured: gpu_util_pct, gpu_temp_c: no <b> driver") == 1
-    assert "<b> driver" not in Pages().run(run(it), {})
-
-
-def test_a_budget_on_an_absent_resource() -> None:
-    """The table of budgets says why there is no value."""
-    verdict = BudgetVerdict("gpu_power_w.max <= 9", 9.0, None, 0, False, "", "gpu_power_w", "max", "no driver")
-    assert "gpu_power_w.max <= 9 MISSED 9 W not measured: no driver 0" in page(run(case(budgets=(verdict,)))).text
+    """Resources are shown with their units, those of a later version without."""
+    found = page(
+        run(
+            case(
+                resources={
+                    "server_rss_mb": ResourceUse(12, 812.4, 700, 900),
+                    "npu_<b>": ResourceUse(1, 3, 3, 3),
+                }
+            )
+        )
+    )
+    assert "server_rss_mb 12 812 MB 700 MB 900 MB" in found.text
+    assert "npu_<b> 1 3.00 3.00 3.00" in found.text
 
 
 def test_single_requests_are_drawn_and_bounded() -> None:
