@@ -98,7 +98,6 @@ class MeasuringRun:
         self._notes: list[str] = []
         self._gpus: tuple[str, ...] = ()
         self._publisher = Publisher(self._options, config.invocation_params.dir)
-        self._gpus: tuple[str, ...] = ()
         self._save_after = 0.0
         self._finished = False
         self._status = "interrupted"

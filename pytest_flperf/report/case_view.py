@@ -173,7 +173,8 @@ def _resources(case: CaseResult) -> Table | None:
         rows.append(
             (Cell(name), Cell(str(use.n)), *(Cell(number(value) + unit) for value in (use.mean, use.min, use.max)))
         )
-    return Table("Resources during the measured part", ("metric", "n", "mean", "min", "max"), tuple(rows))
+    head = ("metric", "n", "mean", "min", "max")
+    return Table("Resources during the measured part", head, tuple(rows), note="; ".join(absent_lines([case])))
 
 
 def _facts(case: CaseResult) -> tuple[Fact, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.gates.text import amount, printable
-from pytest_flperf.report.figures import MARK, NOTHING, errors, number, point, statistic, statistic_of
+from pytest_flperf.report.figures import MARK, errors, number, point, statistic, statistic_of
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
@@ -240,8 +240,3 @@ def _distribution(name: str, found: Distribution) -> str:
         text = f"{each} {statistic_of(found, each)}"
         parts.append(text + (f" [{number(between[0])}, {number(between[1])}]" if between else ""))
     return f"{printable(name, 40):14} {' '.join(parts)}"
-
-
-def _use(name: str, found: ResourceUse) -> str:
-    parts = [f"{each} {number(found.statistic(each))}" for each in ("mean", "min", "max")]
-    return f"{printable(name, 40):14} n={found.n} {' '.join(parts)}"

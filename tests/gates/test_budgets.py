@@ -15,7 +15,7 @@ from pytest_flperf.gates.budgets import (
     parse_budget,
     parse_budgets,
 )
-from pytest_flperf.results.metrics import CASE_METRICS, METRICS, REQUEST_METRICS, RESOURCE_METRICS, STATISTICS
+from pytest_flperf.results.metrics import CASE_METRICS, METRICS, REQUEST_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Distribution, Requests, ResourceUse
 
 TTFT = Distribution(20, 100.0, 5.0, 90, 91, 100, 110, 112.5, 115, 120)

@@ -296,9 +296,6 @@ def test_registry_is_whole() -> None:
             "%",
             "count",
             "tokens/chunk",
-            "MB",
-            "W",
-            "°C",
         }
         suffixes = {"_ms": "ms", "_s": "s", "_pct": "%", "_tokens": "tokens", "_mb": "MB", "_w": "W", "_c": "°C"}
         for suffix, unit in {**suffixes, "_rate": None}.items():
