@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_flperf.integration.keys import BEGUN, ITEM_RESULTS, RUN, SELECTION
+from pytest_flperf.integration.keys import BEGUN, ITEM_RESULTS, RUN, SELECTION, STARTED
 from pytest_flperf.integration.options import OPTIONS, add_options
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def pytest_runtest_makereport(
     """Let the report take the item's results along: that way they reach the controller of xdist, too."""
     report = yield
     results = item.stash.get(ITEM_RESULTS, None)
-    if results and call.when in ("setup", "call") and (call.when == "call" or report.failed):
-        from pytest_flperf.integration.run import attach_results
+    if results and call.when in ("setup", "call") and (call.when == "call" or not report.passed):
+        from pytest_flperf.integration.item_results import attach_results
 
         attach_results(report, results)
         del item.stash[ITEM_RESULTS]
@@ -153,6 +153,12 @@ class _Reporter:
 
             measuring_run(self._config).collect(results)
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell an interrupt from a stop: ``--sw``, and ``-x`` under xdist, end in the same way and with status 2."""
+        run = self._config.stash.get(RUN, None)
+        if run is not None and type(excinfo.value) in (KeyboardInterrupt, pytest.exit.Exception):
+            run.interrupted = True
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
         """Let ``--lf`` look into suites: it passes over files whose path no failed id begins with, as packaged ones."""
@@ -169,7 +175,17 @@ class _Reporter:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch reports; start what takes time where suites run."""
+    session.config.stash[STARTED] = time.monotonic()
     session.config.pluginmanager.register(_Reporter(session.config), "flperf-reporter")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One load for each model, in whatever order other plugins have put the items."""
+    if SELECTION in config.stash or any("flperf" in getattr(item, "fixturenames", ()) for item in items):
+        from pytest_flperf.integration.grouping import group_by_model
+
+        items[:] = group_by_model(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -178,6 +194,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_flperf.integration.cases import begin
 
         begin(session)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Judge the budgets of the run when its last test is done."""
+    if session.config.getoption("flperf_budget") is None and not session.config.getini("flperf_budget"):
+        return (yield)
+    from pytest_flperf.integration.run_verdict import judging_run
+
+    return (yield from judging_run(session))
 
 
 @pytest.hookimpl(wrapper=True)

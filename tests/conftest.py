@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 # `pytest --flperf-suite=…` in a checkout reads this file, too, and has not installed what only the tests need.
 with contextlib.suppress(ImportError):
@@ -15,3 +18,23 @@ with contextlib.suppress(ImportError):
 # A shell that starts us in the background makes us, and every pytest that a test starts, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+WITHOUT_COMPANY = " ".join(
+    f"-p no:{name}" for name in ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
+)
+"""Options for the runs that tests make: plugins that people have are there for the tests that ask for them."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runs_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs that tests make wait for no other run of this machine, and no other run waits for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLPERF_LOCK_DIR", str(tmp_path_factory.mktemp("lock")))
+        patch.setenv("PYTEST_ADDOPTS", WITHOUT_COMPANY)
+        yield
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Pytester, which drops what the environment says, with those plugins left out again."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", WITHOUT_COMPANY)
+    return pytester

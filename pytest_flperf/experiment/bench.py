@@ -20,7 +20,7 @@ from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Serve
 from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
 from pytest_flperf.load.interrupts import Interrupts
-from pytest_flperf.load.plan import Plan
+from pytest_flperf.load.plan import Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError, LoadSession
 from pytest_flperf.results.records import CaseResult, Target
 from pytest_flperf.results.redaction import Redactor
@@ -54,6 +54,8 @@ class CaseRun:
     result: CaseResult
     trouble: str = ""
     """Why fewer requests were measured than planned; then the case can't pass.  Empty: all were."""
+    out_of_time: bool = False
+    """Whether requests were left out because the time was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,6 @@ class Bench:
             prepared = self._try_ready(case, recording, on_progress)
         except (BackendError, LoadProcessError) as error:
             self._ready.pop(case.model, None)
-            if isinstance(error, LoadProcessError):
-                self._stop_load()
             failures.append(str(error))
             raise NotReadyError(str(error)) from error
         failures.clear()
@@ -156,6 +156,7 @@ class Bench:
         *,
         on_request: Callable[[int, int], None] | None = None,
         on_partial: Callable[[CaseResult], None] | None = None,
+        stop_at: float | None = None,
     ) -> CaseRun:
         """Warm up and measure a case whose model is ready.
 
@@ -163,6 +164,7 @@ class Bench:
             prepared: From :meth:`ready`.
             on_request: Told how many of how many measured requests have ended, about ten times a second.
             on_partial: Given what was measured where an interrupt ends the case; the interrupt goes on after it.
+            stop_at: From when on no request is sent (monotonic, in seconds); None: never.
 
         """
         case = prepared.case
@@ -171,7 +173,7 @@ class Bench:
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
-            trouble = self._play_case(prepared, counter, watch)
+            trouble, out_of_time = self._play_case(prepared, counter, watch, stop_at)
             notes = prepared.planned.notes
             if trouble or counter.lost:
                 notes += self._look_after_backend(case.model)
@@ -179,23 +181,27 @@ class Bench:
             with Interrupts():  # summing up twice would write every sample twice
                 result = self._sum_up(prepared, notes, watch)
         except BaseException:
+            self._left_busy.add(case.model)
             if on_partial is not None:
                 on_partial(result or self._sum_up(prepared, prepared.planned.notes, watch))
             raise
-        return CaseRun(result, trouble)
+        return CaseRun(result, trouble, out_of_time)
 
-    def _play_case(self, prepared: Prepared, counter: _Counter, watch: Watch) -> str:
-        """Warm up and measure; why fewer requests were measured than planned, or an empty string."""
+    def _play_case(
+        self, prepared: Prepared, counter: _Counter, watch: Watch, stop_at: float | None
+    ) -> tuple[str, bool]:
+        """Warm up and measure; why fewer requests were measured than planned, and whether the time was over."""
         recording, plans = prepared.recording, prepared.plans
         try:
-            self._play(plans.warmup(), recording.add)
+            self._play(plans.warmup(), recording.add, stop_at=stop_at)
+            measured = plans.measured()
             watch.measured()
-            return self._play(plans.measured(), counter.wrap(recording.add), counter.tick)
+            stats = self._play(measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at)
         except LoadProcessError as error:
-            self._stop_load()
-            return f"{error}; a new one was started for the next case"
+            return f"{error}; a new one was started for the next case", False
         finally:
             watch.done()  # before anything is summed up: what that takes is not the case's
+        return (_gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
 
     def run(self, case: Case) -> CaseRun:
         """Make ready and play in one; raises NotReadyError."""
@@ -292,18 +298,21 @@ class Bench:
             self._session = None
 
     def _play(
-        self, plan: Plan, on_exchange: Callable[[Exchange], None], on_tick: Callable[[], None] | None = None
-    ) -> str:
-        """Play a plan; why it ended early, or an empty string."""
-        if plan.total == 0:
-            return ""
-        stats = self._load().play(plan, on_exchange, on_tick)
-        if stats.gave_up:
-            return (
-                f"stopped after {stats.finished} of {plan.total} requests: "
-                f"{plan.give_up_after} in a row had no complete answer"
-            )
-        return ""
+        self,
+        plan: Plan,
+        on_exchange: Callable[[Exchange], None],
+        on_tick: Callable[[], None] | None = None,
+        *,
+        stop_at: float | None = None,
+    ) -> PlanStats | None:
+        """Play a plan; None where there was nothing to play, or no time left for it."""
+        if plan.total == 0 or (stop_at is not None and time.monotonic() >= stop_at):
+            return None
+        try:
+            return self._load().play(plan, on_exchange, on_tick, stop_at=stop_at)
+        except BaseException:
+            self._stop_load()  # it has been ended, or doesn't answer: the next plan needs another
+            raise
 
     def _look_after_backend(self, model: str) -> tuple[str, ...]:
         """After lost requests: what the backend says; a process that is gone is started anew by the next case."""
@@ -372,6 +381,14 @@ class _Counter:
         """Tell."""
         if self._on_request is not None:
             self._on_request(self._done, self._total)
+
+
+def _gave_up(plan: Plan, stats: PlanStats) -> str:
+    if not stats.gave_up:
+        return ""
+    return (
+        f"stopped after {stats.finished} of {plan.total} requests: {plan.give_up_after} in a row had no complete answer"
+    )
 
 
 def _ttft_ms(sample: Sample) -> float | None:

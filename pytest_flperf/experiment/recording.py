@@ -12,13 +12,15 @@ from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.stats.request_metrics import request_metrics
 from pytest_flperf.wire.decode import decode
-from pytest_flperf.wire.exchange import Exchange
+from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.sample import Sample
 
 __all__ = ["CaseRecording", "Recorder"]
 
 _IN_MEMORY_BYTES: Final = 64 << 20
+_MS_PER_S: Final = 1000
 
 
 class Recorder:
@@ -98,6 +100,19 @@ class CaseRecording:
             if self._samples is not None:
                 self._samples.append({"nodeid": self.nodeid, **sample.to_record()})
             yield sample
+
+    def e2e_s(self) -> list[float]:
+        """End-to-end times in seconds of the measured requests that ended ok, in the order in which they ended.
+
+        They are decoded once more: results hold distributions, and hardly anybody asks for single values.
+        """
+        found = []
+        for exchange in self._exchanges():
+            if exchange.phase is Phase.MEASURED:
+                sample = decode(exchange)
+                e2e_ms = request_metrics(sample)["e2e_ms"] if sample.ok else None
+                found += [] if e2e_ms is None else [e2e_ms / _MS_PER_S]
+        return found
 
     def _exchanges(self) -> Iterator[Exchange]:
         yield from self._kept

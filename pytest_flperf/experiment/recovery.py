@@ -59,6 +59,7 @@ def recover(folder: Path) -> Run:
     return replace(
         run,
         status="interrupted",
+        partial=True,
         cases=cases,
         clock=merge_clocks(case.clock for case in cases),
         notes=(*run.notes, note),
@@ -80,7 +81,11 @@ def _partial(folder: Path, begun: BegunCase) -> CaseResult:
     case = summarise(samples, begun.case)
     planned = case.load.iterations if case.load is not None else None
     return replace(
-        case, outcome="error", message=f"INTERRUPTED after {case.requests.total} of {planned} requests", budgets=()
+        case,
+        outcome="error",
+        message=f"INTERRUPTED after {case.requests.total} of {planned} requests",
+        budgets=(),
+        partial=True,
     )
 
 

@@ -19,11 +19,26 @@ from pytest_flperf.gates.text import shorten
 from pytest_flperf.results.metrics import METRICS, RESOURCE_STATISTICS, STATISTICS, Metric
 from pytest_flperf.results.records import BudgetVerdict, CaseResult
 
-__all__ = ["DEFAULT_BUDGET", "Budget", "BudgetError", "applicable", "evaluate", "parse_budget", "parse_budgets"]
+__all__ = [
+    "COMPARE",
+    "DEFAULT_BUDGET",
+    "RUN_PREFIX",
+    "Budget",
+    "BudgetError",
+    "Operator",
+    "applicable",
+    "evaluate",
+    "find_operator",
+    "nearest_metric",
+    "parse_budget",
+    "parse_budgets",
+    "parse_limit",
+]
 
 Operator: TypeAlias = Literal["<=", "<", ">=", ">"]
 
-_COMPARE: Final[Mapping[Operator, Callable[[float, float], bool]]] = MappingProxyType(
+RUN_PREFIX: Final = "run"
+COMPARE: Final[Mapping[Operator, Callable[[float, float], bool]]] = MappingProxyType(
     {
         "<=": lambda value, limit: value <= limit,
         "<": lambda value, limit: value < limit,
@@ -101,7 +116,7 @@ class Budget:
             limit=self.limit,
             value=value,
             n=n,
-            met=value is not None and _COMPARE[self.operator](value, self.limit),
+            met=value is not None and COMPARE[self.operator](value, self.limit),
             scope=self.scope,
             metric=self.metric,
             statistic=self.statistic,
@@ -125,6 +140,15 @@ def parse_budget(text: str, scope: str = "") -> Budget:
         BudgetError: For anything else, and nothing but that for any text.
 
     """
+    operator = find_operator(text)
+    scenarios, metric, statistic = _parse_subject(text, operator.start())
+    limit = parse_limit(text, operator.end(), metric)
+    expression = " ".join(text.split())
+    return Budget(scenarios, metric.name, statistic, operator[0], limit, expression, scope)  # type: ignore[arg-type]
+
+
+def find_operator(text: str) -> re.Match[str]:
+    """The comparison of a budget; raises BudgetError where there is none, or for a text that is no budget at all."""
     if not text.strip():
         raise BudgetError(text, 0, f"empty; expected {_FORM}")
     if len(text) > _LONGEST:
@@ -135,13 +159,10 @@ def parse_budget(text: str, scope: str = "") -> Budget:
     # The last one: a scenario's name may hold others, what follows it may not.
     operator = found[-1]
     sign = operator[0]
-    if sign not in _COMPARE:
+    if sign not in COMPARE:
         nearest = {"=<": "<=", "≤": "<=", "=>": ">=", "≥": ">="}.get(sign, "<= or >=")
         raise BudgetError(text, operator.start(), f"found {shorten(sign)}, expected {nearest}")
-    scenarios, metric, statistic = _parse_subject(text, operator.start())
-    limit = _parse_limit(text, operator.end(), metric)
-    expression = " ".join(text.split())
-    return Budget(scenarios, metric.name, statistic, sign, limit, expression, scope)  # type: ignore[arg-type]
+    return operator
 
 
 def _parse_subject(text: str, end: int) -> tuple[str | None, Metric, str | None]:
@@ -155,9 +176,11 @@ def _parse_subject(text: str, end: int) -> tuple[str | None, Metric, str | None]
         raise BudgetError(text, 0, "no scenario before the colon")
     if not name:
         raise BudgetError(text, start, f"no metric before the comparison; expected {_FORM}")
+    if name == RUN_PREFIX:
+        raise BudgetError(text, start, "a budget of the whole run stands in no suite; give it to --flperf-budget")
     metric = METRICS.get(name)
     if metric is None:
-        raise BudgetError(text, start, f"unknown metric {shorten(name)}{_nearest(name)}")
+        raise BudgetError(text, start, f"unknown metric {shorten(name)}{nearest_metric(name, METRICS)}")
     if metric.per == "case":
         if dot:
             at = text.index(".", start)
@@ -183,7 +206,8 @@ def _parse_subject(text: str, end: int) -> tuple[str | None, Metric, str | None]
     return scenarios, metric, statistic
 
 
-def _parse_limit(text: str, start: int, metric: Metric) -> float:
+def parse_limit(text: str, start: int, metric: Metric) -> float:
+    """The number from ``start`` on, in the metric's unit; raises BudgetError."""
     start += len(text[start:]) - len(text[start:].lstrip())
     read = _NUMBER.fullmatch(text, start, len(text.rstrip()))
     if read is None:
@@ -211,12 +235,11 @@ def _parse_limit(text: str, start: int, metric: Metric) -> float:
     return limit
 
 
-def _nearest(found: str) -> str:
-    word = found.lower()[:80]
-    close = [name for name in METRICS if word and name.startswith(word)] or difflib.get_close_matches(
-        word, METRICS, n=1
-    )
-    return f"; did you mean {close[0]}?" if close else f"; metrics are {', '.join(METRICS)}"
+def nearest_metric(found: str, known: Iterable[str]) -> str:
+    """What was probably meant, or all that there is, to go behind ``unknown metric …``."""
+    names, word = tuple(known), found.lower()[:80]
+    close = [name for name in names if word and name.startswith(word)] or difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; metrics are {', '.join(names)}"
 
 
 DEFAULT_BUDGET: Final = parse_budget("error_rate <= 0", "default")

@@ -8,10 +8,13 @@ from typing import Final, Literal
 
 from pytest_flperf.gates.budgets import Budget, evaluate
 from pytest_flperf.gates.text import amount, printable
-from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
+from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
 
-__all__ = ["case_outcome", "judge", "verdict_text"]
+__all__ = ["NOT_MEASURED", "case_outcome", "judge", "verdict_text"]
+
+NOT_MEASURED: Final = "not measured: "
+"""How the message of a case begins that was not begun."""
 
 _DETAIL: Final = 300
 _BODY: Final = 300
@@ -65,7 +68,7 @@ def _headline(case: CaseResult) -> str:
 
 def _missed(verdict: BudgetVerdict) -> str:
     """A missed budget in few words: this line is all that pytest's short summary shows."""
-    unit = METRICS[verdict.metric].unit if verdict.metric in METRICS else ""
+    unit = unit_of(verdict.metric)
     value = _unmeasured(verdict) or amount(verdict.value, unit)
     return f"{printable(verdict.expression, 60)} ({value})"
 
@@ -73,7 +76,7 @@ def _missed(verdict: BudgetVerdict) -> str:
 def _budget_lines(case: CaseResult) -> list[str]:
     rows = []
     for verdict in case.budgets:
-        unit = METRICS[verdict.metric].unit if verdict.metric in METRICS else ""
+        unit = unit_of(verdict.metric)
         rows.append(
             (
                 "met   " if verdict.met else "MISSED",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from pytest_flperf.gates.run_budgets import is_run_budget
+from pytest_flperf.integration.durations import lock_timeout_s, max_time_s
 from pytest_flperf.integration.options import OPTIONS, Option
 
 __all__ = ["FlperfOptions"]
+
+_LOCK_TIMEOUT_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,11 @@ class FlperfOptions:
     temperature: float | None
     no_stream: bool
     budgets: tuple[str, ...]
+    max_time: str | None
+    """As written."""
+    max_time_s: float | None
+    lock_timeout_s: float | None
+    """None: measure beside other runs."""
     report_dir: str
     html: str | None
     markdown: str | None
@@ -39,6 +48,16 @@ class FlperfOptions:
     list_suites: bool
     list_models: bool
     dry_run: bool
+
+    @property
+    def case_budgets(self) -> tuple[str, ...]:
+        """Budgets for every case."""
+        return tuple(text for text in self.budgets if not is_run_budget(text))
+
+    @property
+    def run_budgets(self) -> tuple[str, ...]:
+        """Budgets of the whole run."""
+        return tuple(text for text in self.budgets if is_run_budget(text))
 
     @classmethod
     def from_pytest_config(cls, config: pytest.Config) -> FlperfOptions:
@@ -57,6 +76,9 @@ class FlperfOptions:
             temperature=values["flperf_temperature"],
             no_stream=bool(values["flperf_no_stream"]),
             budgets=tuple(values["flperf_budget"] or ()),
+            max_time=values["flperf_max_time"],
+            max_time_s=max_time_s(values["flperf_max_time"]),
+            lock_timeout_s=lock_timeout_s(values["flperf_lock_timeout"], _LOCK_TIMEOUT_S),
             report_dir=values["flperf_report_dir"] or "reports",
             html=values["flperf_html"],
             markdown=values["flperf_markdown"],

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.integration.run import MeasuringRun, add_item_result, measuring_run
+from pytest_flperf.integration.benchmark_bridge import is_asked, mark, must_be_an_argument, tell
+from pytest_flperf.integration.item_results import add_item_result
+from pytest_flperf.integration.outcomes import raise_unless_passed
+from pytest_flperf.integration.run import MeasuringRun, measuring_run
 from pytest_flperf.integration.selection import LoadedSuite
+from pytest_flperf.integration.time_limit import OutOfTimeError
 from pytest_flperf.integration.workers import is_controller
 from pytest_flperf.suite.model import Case
 
@@ -35,7 +39,8 @@ class SuiteFile(pytest.Module):
 
     def _getobj(self) -> types.ModuleType:
         module = types.ModuleType("flperf_suite", self.loaded.suite.description)
-        vars(module).update({name: _case_function(name, module.__name__) for name in self.by_scenario})
+        make = _benchmarked_function if must_be_an_argument(self.config) else _case_function
+        vars(module).update({name: make(name, module.__name__) for name in self.by_scenario})
 
         def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             cases = self.by_scenario[metafunc.definition.name]
@@ -63,6 +68,8 @@ class SuiteFile(pytest.Module):
             item.stash[_CASE] = case
             item.add_marker(pytest.mark.flperf(model=case.model, scenario=case.scenario.name))
             item.extra_keyword_matches.update(case.scenario.tags)
+            if is_asked(self.config):
+                mark(item, case.scenario.name)
             _place(item, self.path)
             yield item
 
@@ -71,7 +78,7 @@ _CASE = pytest.StashKey[Case]()
 
 
 def _place(item: Any, path: Path) -> None:
-    item.reportinfo = lambda: (path, None, item.name)
+    item.reportinfo = lambda: (path, 0, item.name)  # a line, because pytest asserts one where a fixture skips
 
 
 def case_of(item: pytest.Item) -> Case | None:
@@ -89,13 +96,25 @@ def begin(session: pytest.Session) -> None:
         measuring_run(config).prepare(models)
 
 
-def _case_function(name: str, module: str) -> Callable[[Callable[[], None]], None]:
+def _case_function(name: str, module: str) -> Callable[..., None]:
     def measure(flperf_case: Callable[[], None]) -> None:
         flperf_case()
 
-    measure.__name__ = measure.__qualname__ = name
-    measure.__module__ = module
-    return measure
+    return _named(measure, name, module)
+
+
+def _benchmarked_function(name: str, module: str) -> Callable[..., None]:
+    def measure(flperf_case: Callable[[], None], benchmark: Any) -> None:
+        del benchmark  # the case asks for it when it has something to tell
+        flperf_case()
+
+    return _named(measure, name, module)
+
+
+def _named(function: Callable[..., None], name: str, module: str) -> Callable[..., None]:
+    function.__name__ = function.__qualname__ = name  # type: ignore[attr-defined,unused-ignore]
+    function.__module__ = module
+    return function
 
 
 def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
@@ -106,10 +125,11 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
     prepared = _prepare(run, case, request.node)
 
     def measure() -> None:
-        result = run.measure(prepared, case.scenario.budgets)
+        result = run.measure(prepared, case.scenario.budgets, request.node)
         add_item_result(request.node, result)
-        if result.outcome != "passed":
-            pytest.fail(result.message, pytrace=False)
+        if is_asked(request.config):
+            tell(request, prepared.recording.e2e_s(), result)
+        raise_unless_passed(result)
 
     return measure
 
@@ -119,7 +139,7 @@ def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
 
     try:
         return run.ready(case, item.nodeid)
-    except NotReadyError as error:
-        result = run.not_ready(case, item.nodeid, str(error))
+    except (NotReadyError, OutOfTimeError) as error:
+        result = run.not_ready(case, item.nodeid, error)
     add_item_result(item, result)  # outside of the except, so that pytest shows no chain of exceptions
-    pytest.fail(result.message, pytrace=False)
+    return raise_unless_passed(result)

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.keys import SELECTION
-from pytest_flperf.integration.run import MeasuringRun, add_item_result, measuring_run
+from pytest_flperf.integration.outcomes import raise_unless_passed
+from pytest_flperf.integration.run import MeasuringRun, measuring_run
 from pytest_flperf.integration.selection import overrides_of
+from pytest_flperf.integration.time_limit import OutOfTimeError
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
 
@@ -125,6 +128,7 @@ class Flperf:
         Raises:
             pytest.fail.Exception: The model could not be made ready, a budget was missed, or a setting is none that a
                 scenario can have.
+            pytest.skip.Exception: ``--flperf-max-time`` is over: nothing was measured, or not all of it.
 
         """
         from pytest_flperf.experiment.bench import NotReadyError
@@ -135,12 +139,12 @@ class Flperf:
         if case is None:
             pytest.fail(fault, pytrace=False)
         try:
-            result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets)
-        except NotReadyError as error:
-            result = self._run.not_ready(case, nodeid, str(error))
+            result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, self._item)
+        except (NotReadyError, OutOfTimeError) as error:
+            result = self._run.not_ready(case, nodeid, error)
         add_item_result(self._item, result if check else _left_to_the_test(result))
-        if result.outcome == "error" or (check and result.outcome != "passed"):
-            pytest.fail(result.message, pytrace=False)
+        if check or result.outcome != "failed":
+            raise_unless_passed(result)
         return Measurement(result)
 
     def _case_or_fault(

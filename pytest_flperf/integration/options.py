@@ -54,6 +54,14 @@ OPTIONS: Final = (
         "--flperf-budget", "linelist", "Limit for every case, such as 'ttft_ms.p95 <= 500', 'tps.p50 >= 20' or "
         "'error_rate <= 1%%' (repeatable); default: 'error_rate <= 0'", "BUDGET", None, True,
     ),
+    Option(
+        "--flperf-max-time", "string", "Stop measuring when the session is that old, such as 90s, 15m or 1h30m; the "
+        "run is marked partial", "DURATION",
+    ),
+    Option(
+        "--flperf-lock-timeout", "string", "Wait so long for another run that measures on this machine (0: not at "
+        "all), or 'none' to measure beside it; default: 600", "SECONDS",
+    ),
     Option("--flperf-report-dir", "string", "Folder for the runs' files; default: reports", "DIR"),
     Option("--flperf-html", "string", "Write the report to this file, too; each run's folder has it as report.html",
             "FILE"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_flperf.gates.text import printable
+from pytest_flperf.integration.workers import is_worker
 
 __all__ = ["CaseProgress", "Progress"]
 
@@ -27,6 +28,7 @@ class Progress:
         self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
         self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         self._writer = config.get_terminal_writer() if self._reporter is not None else None
+        self._worker = is_worker(config)
         quiet = config.get_verbosity() < 0
         self._live = self._writer is not None and not quiet and bool(getattr(self._reporter, "isatty", False))
         self._heartbeat = self._writer is not None and not quiet and not self._live
@@ -66,9 +68,20 @@ class Progress:
     def beat(self, text: str) -> None:
         """Print a line of its own, where nobody watches live."""
         if self._heartbeat:
-            with self._uncaptured():
+            self.line(text)
+
+    def line(self, text: str) -> None:
+        """Print a line that a person must see, also with ``-q``."""
+        if self._writer is None:
+            return  # -p no:terminal
+        shown = f"flperf: {printable(text, 400)}"
+        with self._uncaptured():
+            if self._worker:  # of xdist: its standard output leads nowhere
+                sys.stderr.write(shown + "\n")
+                sys.stderr.flush()
+            else:
                 self._reporter.ensure_newline()
-                self._reporter.write_line(f"flperf: {printable(text, 200)}")
+                self._reporter.write_line(shown)
 
     def _uncaptured(self) -> Any:
         return self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext()

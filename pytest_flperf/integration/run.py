@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -18,20 +19,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
+from pytest_flperf.experiment.bench import Bench, CaseRun, NotReadyError, Prepared
+from pytest_flperf.experiment.machine_lock import MachineLock
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.gates.budgets import parse_budget
+from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.keys import ITEM_RESULTS, RUN, SELECTION
+from pytest_flperf.integration.item_results import add_item_result
+from pytest_flperf.integration.keys import RUN, SELECTION, STARTED
+from pytest_flperf.integration.locking import MachineBusyError, SessionLock
+from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, after_rerun, run_status, stopped
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
-from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun
+from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
+from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun, run_token
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.host import host_info, versions
-from pytest_flperf.results.records import CaseResult, HostInfo, Run
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run, RunStatus
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
@@ -43,13 +50,12 @@ if TYPE_CHECKING:
     from pytest_flperf.backends.base import Backend
     from pytest_flperf.backends.foundry import FoundryConfig
 
-__all__ = ["MeasuringRun", "add_item_result", "attach_results", "measuring_run"]
+__all__ = ["MeasuringRun", "measuring_run"]
 
 _SAVE_EVERY_S: Final = 1.0
 _SAVING_SHARE: Final = 0.01
 """Of the time, at most, goes into results that will be written again: they grow with every case."""
 _MESSAGE_CHARACTERS: Final = 8_000
-_TRIED: Final = "an earlier try: "
 
 
 def measuring_run(config: pytest.Config) -> MeasuringRun:
@@ -58,28 +64,6 @@ def measuring_run(config: pytest.Config) -> MeasuringRun:
     if run is None:
         run = config.stash[RUN] = MeasuringRun(config)
     return run
-
-
-def add_item_result(item: pytest.Item, result: CaseResult) -> None:
-    """Give a result to the item's report, as exact builtins: xdist's channel takes nothing else."""
-    item.stash.setdefault(ITEM_RESULTS, []).append(result.to_dict())
-
-
-def attach_results(report: pytest.TestReport, results: list[dict[str, Any]]) -> None:
-    """Let a report carry results; where the test failed by itself, or was skipped (xfail is), they share its end."""
-    for result in results:
-        if report.failed and result["outcome"] == "passed":
-            result["outcome"] = "failed"
-            result["message"] = printable(_failure(report), 500) or "the test failed"
-        elif report.skipped:
-            result["outcome"] = "skipped"
-            result["message"] = result["message"] or "the test was skipped after the measurement"
-    vars(report)["flperf"] = results
-
-
-def _failure(report: pytest.TestReport) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message) if crash is not None else report.longreprtext.strip()
 
 
 class MeasuringRun:
@@ -96,16 +80,27 @@ class MeasuringRun:
         self._log: RunLog | None = None
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
+        self._verdicts: tuple[BudgetVerdict, ...] = ()
+        self._begun_s = config.stash.get(STARTED, time.monotonic())
         self._gpus: tuple[str, ...] = ()
         self._publisher = Publisher(self._options, config.invocation_params.dir)
         self._save_after = 0.0
         self._finished = False
-        self._status = "interrupted"
+        self.interrupted = False  # by a person or a signal, and not by pytest after a failure
+        self._status: RunStatus = "interrupted"
         self._former_sigterm: Any = None
         self._progress = Progress(config)
         key = os.environ.get(self._options.api_key_env) if self._options.api_key_env else None
         self._api_key = key
         self._redactor = Redactor([key])
+        self._limit = TimeLimit.from_pytest_config(config, self._options)
+        self._standing = Standing()
+        self._lock = SessionLock(
+            MachineLock(" ".join(self._command()), run_token(config)),
+            self._options.lock_timeout_s,
+            self._progress.line,
+            in_turns=neighbours(config) > 0 and SELECTION not in config.stash,
+        )
 
     @property
     def default_model(self) -> str:
@@ -120,7 +115,9 @@ class MeasuringRun:
     # ---- measuring
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Start runtime and load process, and import while they start."""
+        """Start runtime and load process, and import while they start; while another run measures nothing is begun."""
+        if not self._lock.try_take():
+            return
         self._working_bench().prepare(models)
         threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True).start()
         self._log_begin()
@@ -131,21 +128,45 @@ class MeasuringRun:
             self._publisher.warm_up()
 
     def ready(self, case: Case, nodeid: str) -> Prepared:
-        """Make a case's model ready; raises NotReadyError."""
-        self._log_begin()
-        with self._progress.of(nodeid) as progress:
-            return self._working_bench().ready(case, on_progress=progress.stage, nodeid=nodeid)
+        """Make a case's model ready; raises NotReadyError and OutOfTimeError."""
+        if self._limit.over:
+            raise OutOfTimeError
+        self._catch_sigterm()
+        try:
+            self._lock.take(self._limit)
+            self._log_begin()
+            with self._progress.of(nodeid) as progress:
+                return self._working_bench().ready(case, on_progress=progress.stage, nodeid=nodeid)
+        except BaseException:
+            self._lock.case_over()
+            raise
 
-    def measure(self, prepared: Prepared, budgets: tuple[str, ...]) -> CaseResult:
-        """Measure and judge a case."""
+    def measure(self, prepared: Prepared, budgets: tuple[str, ...], item: pytest.Item) -> CaseResult:
+        """Measure and judge a case; what an exception cuts off is kept, and judged to be no pass."""
         bench = self._working_bench()
-        with self._progress.of(prepared.recording.nodeid) as progress:
-            done = bench.play(prepared, on_request=progress.requests, on_partial=self._interrupted)
+        try:
+            with self._progress.of(prepared.recording.nodeid) as progress:
+                done = bench.play(
+                    prepared,
+                    on_request=progress.requests,
+                    on_partial=lambda partial: self._cut_off(partial, item),
+                    stop_at=self._limit.ends_at,
+                )
+        finally:
+            self._lock.case_over()
         self._gpus = bench.gpus
         return self._judge(done, budgets)
 
-    def not_ready(self, case: Case, nodeid: str, reason: str) -> CaseResult:
-        """The result of a case whose model could not be made ready."""
+    def not_ready(self, case: Case, nodeid: str, reason: NotReadyError | OutOfTimeError) -> CaseResult:
+        """The result of a case of which nothing was measured: an error, or skipped because the time is over."""
+        planned = self._planned(case, nodeid)
+        if isinstance(reason, OutOfTimeError):
+            return self._standing.not_measured(planned, self._limit.words)
+        what = NOT_MEASURED if isinstance(reason, MachineBusyError) else "the model is not ready: "
+        message = _lines(what + self._redactor.text(str(reason)))
+        return self._standing.add(replace(planned, outcome="error", message=message))
+
+    def _planned(self, case: Case, nodeid: str) -> CaseResult:
         return CaseResult(
             nodeid=nodeid,
             suite=case.suite,
@@ -153,8 +174,6 @@ class MeasuringRun:
             model=case.model,
             parameters=dict(case.parameters),
             host=self._host_name(),
-            outcome="error",
-            message=_lines(f"the model is not ready: {self._redactor.text(reason)}"),
             description=case.scenario.description,
             expected_output_length=case.scenario.expected_output_length,
             tags=case.scenario.tags,
@@ -176,12 +195,19 @@ class MeasuringRun:
         if done.trouble:
             result = replace(result, notes=(done.trouble, *result.notes), outcome="failed")
             result = replace(result, message=verdict_text(result))
-        return result
+        if done.out_of_time:
+            result = self._standing.cut_short(result, self._limit.words)
+        if self._lock.problem:
+            result = replace(result, notes=(*result.notes, self._lock.problem))
+        return self._standing.add(result)
 
-    def _interrupted(self, partial: CaseResult) -> None:
-        planned = partial.load.iterations if partial.load else None
-        message = f"INTERRUPTED after {partial.requests.total} of {planned} requests"
-        self.collect([replace(partial, outcome="error", message=message).to_dict()])
+    def _cut_off(self, partial: CaseResult, item: pytest.Item) -> None:
+        """Keep what was measured: of an interrupt pytest makes no report, of other exceptions (a timeout) it does."""
+        error = sys.exception()
+        if isinstance(error, KeyboardInterrupt | SystemExit | pytest.exit.Exception):
+            self.collect([stopped(partial, "INTERRUPTED", "").to_dict()])
+        else:
+            add_item_result(item, self._standing.add(stopped(partial, "stopped", self._redactor.text(str(error)))))
 
     def _working_bench(self) -> Bench:
         if self._bench is None:
@@ -205,7 +231,7 @@ class MeasuringRun:
 
     def _catch_sigterm(self) -> None:
         """Let SIGTERM end the session in order: by default it would kill pytest without finalisers or results."""
-        if threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread() or self._former_sigterm is not None:
             return
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             self._former_sigterm = signal.signal(signal.SIGTERM, _exit_on_sigterm)
@@ -217,13 +243,21 @@ class MeasuringRun:
         for record in results:
             result = CaseResult.from_dict(record)
             key = (result.nodeid, result.host)
-            self._results[key] = _after(self._results[key], result) if key in self._results else result
+            self._results[key] = after_rerun(self._results[key], result) if key in self._results else result
             self._log_begin().result(self._results[key])
         if is_worker(self._config):
             return
         self._publisher.follow(self._folder)
         if time.monotonic() > self._save_after:
             self._save()
+
+    def judge_run(self) -> tuple[BudgetVerdict, ...]:
+        """The verdicts of the run's own budgets; none where none were asked for, or nothing was to be measured."""
+        budgets = parse_run_budgets(self._options.run_budgets)
+        if budgets and self._results:
+            wall_s = time.monotonic() - self._begun_s
+            self._verdicts = tuple(budget.judge(tuple(self._results.values()), wall_s) for budget in budgets)
+        return self._verdicts
 
     def finish(self, exitstatus: int) -> None:
         """End the processes and write the final results."""
@@ -234,12 +268,15 @@ class MeasuringRun:
         self._add_unfinished()
         if self._log is not None:
             self._log.close()
-        self._status = _status(int(exitstatus), self._results.values())
+        self._status = run_status(int(exitstatus), self.interrupted, self._results.values(), self._verdicts)
         if (self._results or self._folder is not None) and not is_worker(self._config):
             run = self._save()
             if self._folder is not None:
                 self._folder.update_latest()
             self._publisher.publish(run, self._folder)
+            junit = self._config.getoption("xmlpath", default=None)
+            if junit:
+                self._publisher.complete_junit(run, junit)
 
     def _add_unfinished(self) -> None:
         """Take in what a worker of xdist was measuring when it was ended: its controller has heard nothing of it."""
@@ -263,6 +300,7 @@ class MeasuringRun:
         if self._bench is not None:
             bench, self._bench = self._bench, None
             bench.close()
+        self._lock.release()
         if self._former_sigterm is not None:
             signal.signal(signal.SIGTERM, self._former_sigterm)
             self._former_sigterm = None
@@ -284,15 +322,20 @@ class MeasuringRun:
             id=self._folder.id if self._folder else "not-written",
             started_at=self._started_at.isoformat(timespec="milliseconds"),
             finished_at=finished_at.isoformat(timespec="milliseconds") if finished_at else None,
-            status=self._status,  # type: ignore[arg-type]
+            status=self._status,
             suites=tuple(loaded.suite.ref for loaded in selection.loaded.values()) if selection else (),
-            command=tuple(self._redactor.text(word) for word in ["pytest", *self._config.invocation_params.args]),
+            command=self._command(),
             host=replace(self._host, gpus=self._gpus or self._host.gpus),
             versions=self._versions,
             clock=merge_clocks(case.clock for case in cases),
             notes=(*self._notes, *absent_lines(cases)),
+            budgets=self._verdicts,
+            partial=self._status == "interrupted" or any(case.partial for case in cases),
             cases=cases,
         )
+
+    def _command(self) -> tuple[str, ...]:
+        return tuple(self._redactor.text(word) for word in ["pytest", *self._config.invocation_params.args])
 
     @cached_property
     def _host(self) -> HostInfo:
@@ -339,24 +382,6 @@ def foundry_config(options: FlperfOptions, logs: Path | None) -> FoundryConfig:
         catalog_url=options.catalog_url,
         model_cache_dir=Path(options.model_cache).expanduser().absolute() if options.model_cache else None,
     )
-
-
-def _after(former: CaseResult, result: CaseResult) -> CaseResult:
-    """The result of a case that another plugin ran again; what came of it before stays to be seen."""
-    headline = former.message.partition("\n")[0]
-    tries = [note for note in former.notes if note.startswith(_TRIED)]
-    return replace(result, notes=(*result.notes, *tries, f"{_TRIED}{former.outcome}. {headline}".strip()))
-
-
-def _status(exitstatus: int, results: Any) -> str:
-    if exitstatus == pytest.ExitCode.INTERRUPTED:
-        return "interrupted"
-    outcomes = {result.outcome for result in results}
-    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        return "error"
-    if "error" in outcomes:
-        return "error"
-    return "failed" if "failed" in outcomes else "passed"
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:

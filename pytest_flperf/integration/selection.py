@@ -113,7 +113,7 @@ def overrides_of(options: FlperfOptions) -> Overrides:
             max_tokens=options.max_tokens,
             temperature=options.temperature,
             stream=False if options.no_stream else None,
-            budgets=options.budgets,
+            budgets=options.case_budgets,
         )
     except SuiteError as error:
         raise pytest.UsageError(str(error)) from error
@@ -184,6 +184,7 @@ def check_asked(options: FlperfOptions) -> Overrides:
 def check_options(options: FlperfOptions) -> None:
     """Refuse a URL that is none, a missing key, a malformed budget; raises UsageError."""
     from pytest_flperf.gates.budgets import BudgetError, parse_budgets
+    from pytest_flperf.gates.run_budgets import parse_run_budgets
     from pytest_flperf.wire.endpoint import Endpoint, EndpointError
 
     for flag, url in (("--flperf-base-url", options.base_url), ("--flperf-catalog-url", options.catalog_url)):
@@ -200,7 +201,8 @@ def check_options(options: FlperfOptions) -> None:
     if options.api_key_env is not None and options.base_url is None:
         raise pytest.UsageError("--flperf-api-key-env is for --flperf-base-url, which is missing")
     try:
-        parse_budgets(options.budgets, "--flperf-budget")
+        parse_budgets(options.case_budgets, "--flperf-budget")
+        parse_run_budgets(options.run_budgets)
     except BudgetError as error:
         raise pytest.UsageError(f"--flperf-budget: {error}") from error
 

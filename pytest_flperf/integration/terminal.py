@@ -17,12 +17,19 @@ def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | No
     """Print verdict, table, details and where the files are, as much as the verbosity asks for."""
     verbosity = reporter.config.get_verbosity()
     if verbosity >= 0:
-        reporter.write_sep("=", "flperf" + (" (INTERRUPTED)" if run.status == "interrupted" else ""))
+        reporter.write_sep("=", f"flperf{_mark(run)}")
     for line in summary_lines(run, reporter.config.get_terminal_writer().fullwidth, verbosity, problems):
         colour = {line.colour: True} if line.colour else {}
         reporter.write_line(line.text, bold=line.bold, **colour)
     if folder is not None and verbosity >= 0:
         reporter.write_line(f"results: {_shown_path(folder, reporter.startpath)}")
+
+
+def _mark(run: Run) -> str:
+    """What must stand beside every verdict of a run that did not measure everything."""
+    if run.status == "interrupted":
+        return " (INTERRUPTED)"
+    return " (PARTIAL)" if run.partial else ""
 
 
 def _shown_path(folder: Path, start: Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_flperf.integration.keys import BEGUN
 
-__all__ = ["is_controller", "is_worker", "neighbours", "refuse_neighbours", "run_begun"]
+__all__ = ["is_controller", "is_worker", "neighbours", "refuse_neighbours", "run_begun", "run_token"]
 
 
 def refuse_neighbours(specs: Sequence[Any]) -> None:
@@ -31,6 +31,12 @@ def is_worker(config: pytest.Config) -> bool:
 def is_controller(config: pytest.Config) -> bool:
     """Whether this process only sends items to workers of xdist and hears what came of them."""
     return config.getoption("dist", default="no") != "no" and not is_worker(config)
+
+
+def run_token(config: pytest.Config) -> str | None:
+    """What all workers of a run have in common; None where there are none."""
+    token: str | None = vars(config).get("workerinput", {}).get("testrunuid")
+    return token
 
 
 def neighbours(config: pytest.Config) -> int:

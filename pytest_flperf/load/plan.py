@@ -77,3 +77,5 @@ class PlanStats:
     finished: int
     """Requests that ended, cancelled ones included."""
     gave_up: bool = False
+    stopped: bool = False
+    """Whether requests were left out because the time was over."""

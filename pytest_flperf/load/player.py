@@ -38,7 +38,8 @@ _TELL_SHARE: Final = 64
 class Player:
     """Plays one plan after the other until the channel closes.
 
-    Frames in: ``("plan", targets, deadlines, concurrency, total)``, ``("entries", [entry, …])``, ``("cancel",)``.
+    Frames in: ``("plan", targets, deadlines, concurrency, total)``, ``("entries", [entry, …])``, ``("stop",)``,
+    ``("cancel",)``.
     Frames out: ``("exchange", *job)``, ``("done", started_ns, finished_ns, cpu_ns, reads, finished)``.
     """
 
@@ -172,12 +173,19 @@ class Player:
         if self._playing:
             self._start_what_can()
 
-    def _take_cancel(self) -> None:
+    def _take_stop(self) -> None:
+        """Send nothing more; what is under way may end."""
         if self._over:
             return  # it crossed the "done" of its plan on the way
         active = sum(connection.job is not None for connection in self._connections.values())
         self._left = self._finished + active + len(self._waiting)
         self._queue.clear()
+        self._end_if_over()
+
+    def _take_cancel(self) -> None:
+        self._take_stop()
+        if self._over:
+            return
         stopped = (Ending.CANCELLED, "the run was stopped")
         waiting, self._waiting = self._waiting, {}
         for entry, slot in waiting.values():

@@ -72,17 +72,23 @@ class LoadSession:
         return self._process.poll() is None
 
     def play(
-        self, plan: Plan, on_exchange: Callable[[Exchange], None], on_tick: Callable[[], None] | None = None
+        self,
+        plan: Plan,
+        on_exchange: Callable[[Exchange], None],
+        on_tick: Callable[[], None] | None = None,
+        *,
+        stop_at: float | None = None,
     ) -> PlanStats:
         """Play a plan; every request that ends is handed to ``on_exchange`` a few ms later.
 
         ``on_tick`` is called about ten times a second.  SIGINT and SIGTERM end the plan: what is under way is
-        cancelled and handed over as well, then the signal takes its usual course.  Raises LoadProcessError.
+        cancelled and handed over as well, then the signal takes its usual course.  From ``stop_at`` on (monotonic, in
+        seconds) no request is sent, and those under way may end.  Raises LoadProcessError.
         A plan that is left by any exception ends the load process with it.
         """
         with Interrupts() as interrupts:
             try:
-                stats = self._play(plan, on_exchange, on_tick, interrupts)
+                stats = self._play(plan, on_exchange, on_tick, interrupts, stop_at)
             except ChannelClosedError as error:
                 code, said = self._ended(), self._last_words()
                 self.stop()
@@ -100,6 +106,7 @@ class LoadSession:
         on_exchange: Callable[[Exchange], None],
         on_tick: Callable[[], None] | None,
         interrupts: Interrupts,
+        stop_at: float | None,
     ) -> PlanStats:
         targets = [([(family, address) for family, address in t.addresses], t.tls_name) for t in plan.targets]
         self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, plan.total)
@@ -107,7 +114,7 @@ class LoadSession:
         self._send_entries(supply.more())
         longest_silence_s = _longest_silence_s(plan)
         finished = in_a_row = 0  # the second: requests without a complete answer since the last one with one
-        gave_up = False
+        gave_up = stopped = False
         patience: float | None = None  # until when a cancelled plan may take
         next_tick = time.monotonic() + _TICK_S
         silent_s = 0.0
@@ -119,7 +126,8 @@ class LoadSession:
             for frame in frames:
                 if frame[0] == "done":
                     started_ns, finished_ns, cpu_ns, reads, ended = frame[1:]
-                    return PlanStats(started_ns, finished_ns, cpu_ns, reads, ended, gave_up and ended < plan.total)
+                    gave_up, stopped = (each and ended < plan.total for each in (gave_up, stopped))
+                    return PlanStats(started_ns, finished_ns, cpu_ns, reads, ended, gave_up, stopped)
                 exchange = _exchange(frame[1:])
                 supply.ended(exchange)
                 finished += 1
@@ -136,9 +144,12 @@ class LoadSession:
                 gave_up = hopeless and not interrupts.pending
                 patience = time.monotonic() + _CANCEL_PATIENCE_S
                 self._send("cancel")
-            if patience is None:
+            if stop_at is not None and now >= stop_at and patience is None and not stopped:
+                stopped = True
+                self._send("stop")
+            if patience is None and not stopped:
                 self._send_entries(supply.more())
-            elif now > patience:
+            elif patience is not None and now > patience:
                 raise LoadProcessError("the load process didn't stop when it was told to; it was ended")
             if silent_s > longest_silence_s:
                 raise LoadProcessError(f"the load process said nothing for {silent_s:.1f} s; it was ended")

@@ -12,7 +12,7 @@ from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
 from pytest_flperf.report.words import case_name, clock_words
 from pytest_flperf.results.absent import absent_lines
-from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.metrics import METRICS, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Distribution, Load, Run
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _budgets(case: CaseResult) -> Table | None:
         return None
     rows = []
     for verdict in case.budgets:
-        unit = METRICS[verdict.metric].unit if verdict.metric in METRICS else ""
+        unit = unit_of(verdict.metric)
         found = case.metrics.get(verdict.metric)
         doubt = found is not None and verdict.statistic in found.unsure
         rows.append(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pytest_flperf.gates.verdict import NOT_MEASURED
 from pytest_flperf.results.records import CaseResult, Distribution
 
 __all__ = ["MARK", "NOTHING", "errors", "interval", "number", "point", "statistic", "statistic_of"]
@@ -49,9 +50,11 @@ def interval(found: Distribution | None, name: str) -> str:
 
 
 def errors(case: CaseResult) -> str:
-    """Failed of all measured requests: ``0``, ``3/11``, ``not ready``."""
+    """Failed of all measured requests: ``0``, ``3/11``, ``not ready``, ``not run``."""
     if case.outcome == "error" and not case.requests.total:
-        return "not ready"
+        return "not run" if case.message.startswith(NOT_MEASURED) else "not ready"
+    if case.outcome == "skipped" and not case.requests.total:
+        return "not run"
     if not case.requests.failed:
         return "0"
     return f"{case.requests.failed}/{case.requests.total}"

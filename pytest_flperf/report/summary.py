@@ -11,9 +11,18 @@ from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.figures import MARK, errors, number, point, statistic, statistic_of
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.absent import absent_lines
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
+from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.results.records import (
+    BudgetVerdict,
+    CaseResult,
+    ClockQuality,
+    Distribution,
+    ResourceUse,
+    Run,
+    Target,
+)
 
-__all__ = ["Line", "loads", "outcome_words", "summary_lines", "table_lines"]
+__all__ = ["Line", "case_lines", "loads", "outcome_words", "summary_lines", "table_lines"]
 
 _WIDEST_NAME: Final = 40
 _NARROWEST_NAME: Final = 12
@@ -57,9 +66,9 @@ _BEFORE_NAMES: Final = 8
 """Columns that go even before a name is shortened."""
 _RESOURCE_COLUMNS: Final = (
     ("server\nCPU %", "server_cpu_pct", "mean", 9),
-    ("\nmax MB", "server_rss_mb", "max", 8),
+    ("server\nmax MB", "server_rss_mb", "max", 8),
     ("GPU\n%", "gpu_util_pct", "mean", 10),
-    ("\nmax MB", "gpu_mem_mb", "max", 11),
+    ("GPU\nmax MB", "gpu_mem_mb", "max", 11),
 )
 """Heading, metric, statistic, and how early the column goes."""
 
@@ -79,6 +88,8 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     ]
     if any(case.requests.late_reads for case in cases):
         columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+    if any(case.reruns for case in cases):
+        columns.append(_Column("reruns", lambda case: str(case.reruns)))
     columns += [
         _Column(heading, _resource(metric, statistic), goes=goes)
         for heading, metric, statistic, goes in _RESOURCE_COLUMNS
@@ -140,19 +151,36 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
     if verbosity >= 0 and run.cases:
         lines += _table(run.cases, width)
         lines += [Line(text) for text in _explanations(run.cases, run.clock)]
+        lines += [Line(text, "yellow") for text in _cut_lines(run.cases)]
     if verbosity >= 1:
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)
         lines += [Line(printable(text, _LONGEST_LINE)) for text in absent_lines(run.cases)]
+    for verdict in run.budgets:
+        lines.append(Line(f"run: {_verdict(verdict)}", "" if verdict.met else "red"))
     lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
-    words = f"flperf: {run.status.upper()}: {outcome_words(run)}"
-    return [*lines, Line(words, "green" if run.status == "passed" else "red", bold=True)]
+    return [*lines, _verdict_line(run)]
+
+
+def _verdict_line(run: Run) -> Line:
+    partial = run.partial and run.status != "interrupted"
+    verdict = run.status.upper()
+    if partial:
+        verdict = f"PARTIAL, {verdict}" + (" as far as measured" if run.status == "passed" else "")
+    colour: Colour = "red" if run.status != "passed" else "yellow" if partial else "green"
+    return Line(f"flperf: {verdict}: {outcome_words(run)}", colour, bold=True)
 
 
 def outcome_words(run: Run) -> str:
     """How many cases ended how: ``20 passed, 2 failed``; ``nothing measured``."""
     counts = Counter(case.outcome for case in run.cases)
     words = [f"{counts[word]} {word}" for word in ("passed", "failed", "error", "skipped") if counts[word]]
+    reruns = sum(case.reruns for case in run.cases)
+    if reruns:
+        words.append(f"{reruns} {'rerun' if reruns == 1 else 'reruns'}")
+    missed = sum(not verdict.met for verdict in run.budgets)
+    if missed:
+        words.append(f"{missed} of the run's {len(run.budgets)} budgets missed")
     return ", ".join(words) or "nothing measured"
 
 
@@ -187,17 +215,38 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
     return lines
 
 
+def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
+    """Why cases have few requests or none, where that made no failure."""
+    skipped = [case for case in cases if case.partial and case.outcome == "skipped"]
+    begun = [case for case in skipped if case.requests.total]
+    not_run = Counter(case.message for case in skipped if not case.requests.total)
+    lines = [f"{printable(_scenario(case), _WIDEST_NAME)}: {printable(case.message)}" for case in begun]
+    return lines + [f"{count} of {len(cases)} cases {printable(message)}" for message, count in not_run.items()]
+
+
 def loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:
     """Model, seconds that its load took, and TTFT in ms of the first request after it, for what was loaded."""
     found = {case.model: (case.model, case.load_s, case.cold_ttft_ms) for case in reversed(cases) if case.load_s}
     return [(model, load_s, cold) for model, load_s, cold in reversed(found.values()) if load_s is not None]
 
 
+def case_lines(case: CaseResult) -> list[str]:
+    """All that is known of a case, for a file that is read as plain text: ``-vv``, and what and where it measured."""
+    target, host = case.target, printable(case.host, 100) or "unknown"
+    where = "unknown" if target is None else printable(", ".join(map(str, filter(None, _target_words(target)))))
+    lines = [line.text for line in _details(case, percentiles=True)][1:]
+    source = case.clock.source
+    facts = [f"  target: {where}", f"  host: {host}", f"  clock: {source} stamps" if source else "  clock: unknown"]
+    return [*lines[:1], *facts, *lines[1:], *(f"  {line}" for line in absent_lines([case]))]
+
+
+def _target_words(target: Target) -> tuple[str | None, ...]:
+    return (target.backend, target.model_id, target.base_url, target.device, target.execution_provider)
+
+
 def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
     lines = [Line(""), Line(printable(case.nodeid, 200), _colour(case), bold=True), Line(f"  {_facts(case)}")]
-    for verdict in case.budgets:
-        met = "met" if verdict.met else "MISSED"
-        lines.append(Line(f"  budget {printable(verdict.expression)}: {met} ({_measured(verdict)}, n={verdict.n})"))
+    lines += [Line(f"  {_verdict(verdict)}") for verdict in case.budgets]
     lines += [Line(f"  note: {printable(note)}") for note in case.notes]
     if percentiles:
         lines += [Line(f"  {_distribution(name, found)}") for name, found in case.metrics.items()]
@@ -205,9 +254,14 @@ def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
     return lines
 
 
+def _verdict(verdict: BudgetVerdict) -> str:
+    met = "met" if verdict.met else "MISSED"
+    return f"budget {printable(verdict.expression)}: {met} ({_measured(verdict)}, n={verdict.n})"
+
+
 def _measured(verdict: BudgetVerdict) -> str:
     if verdict.value is not None:
-        return number(verdict.value)
+        return amount(verdict.value, unit_of(verdict.metric))
     return f"not measured: {printable(verdict.reason)}" if verdict.reason else "nothing measured"
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from pytest_flperf.gates.text import amount
 from pytest_flperf.report.figures import MARK, number, point
 from pytest_flperf.report.summary import outcome_words
 from pytest_flperf.results.absent import absent_lines
-from pytest_flperf.results.metrics import REQUESTS_NEEDED
-from pytest_flperf.results.records import CaseResult, ClockQuality, Run
+from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Run
 from pytest_flperf.runtime.embedded import find_embedded
 
 __all__ = ["case_name", "clock_words", "doubts", "duration", "models_of", "reasons", "sentence", "when"]
@@ -45,7 +46,7 @@ def sentence(run: Run) -> str:
 def reasons(run: Run) -> tuple[str, ...]:
     """Why the run did not pass, a line per case; empty where it passed."""
     bad = [case for case in run.cases if case.outcome in ("failed", "error")]
-    lines = []
+    lines = [f"the run missed {each.expression} ({_value(each)})" for each in run.budgets if not each.met]
     for case in bad[:_REASONS]:
         headline = case.message.partition("\n")[0] or case.outcome
         name = case_name(case)
@@ -55,6 +56,10 @@ def reasons(run: Run) -> tuple[str, ...]:
     if not lines and run.status == "error":
         lines.append("pytest ended with an error of its own; its output says which")
     return tuple(lines)
+
+
+def _value(verdict: BudgetVerdict) -> str:
+    return verdict.reason if verdict.value is None else amount(verdict.value, unit_of(verdict.metric))
 
 
 def doubts(run: Run) -> tuple[str, ...]:

@@ -14,9 +14,11 @@ __all__ = [
     "REQUEST_METRICS",
     "RESOURCE_METRICS",
     "RESOURCE_STATISTICS",
+    "RUN_METRICS",
     "STATISTICS",
     "Better",
     "Metric",
+    "unit_of",
 ]
 
 Better = Literal["lower", "higher", "neither"]
@@ -43,9 +45,9 @@ class Metric:
     """Short heading for a column, without the unit."""
     better: Better
     definition: str
-    per: Literal["request", "case", "resource"]
+    per: Literal["request", "case", "resource", "run"]
     """``request``: a distribution over the requests of a case; ``case``: one number for the case; ``resource``: mean,
-    min and max over the time of a case."""
+    min and max over the time of a case; ``run``: one number for the whole run."""
     over_100: bool = False
     """Whether a percentage may be more than 100."""
 
@@ -181,9 +183,37 @@ _ALL: Final = (
     _resource("gpu_temp_c", "°C", "GPU temperature", "lower", "temperature of a GPU; of several, the hottest"),
 )
 
+
+def _run(name: str, unit: str, title: str, definition: str) -> Metric:
+    return Metric(f"run.{name}", unit, title, "lower", definition, "run")
+
+
+RUN_METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            _run("error_rate", "fraction", "errors", "measured requests that did not end ok / all of them"),
+            _run("timeout_rate", "fraction", "timeouts", "measured requests that ran into a deadline / all of them"),
+            _run("failed", "count", "failed requests", "measured requests that did not end ok"),
+            _run("late_reads", "count", "late reads", "late reads of all cases"),
+            _run("cases_failed", "count", "failed cases", "cases that failed, or whose model could not be made ready"),
+            _run("wall_s", "s", "wall time", "from the start of pytest's session to the end of its last test"),
+        )
+    }
+)
+"""What a budget of the whole run can limit."""
+
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _ALL})
 """All metrics by name, in the order in which they are shown."""
 
 REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "request")
 CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")
+
+
+def unit_of(name: str) -> str:
+    """The unit of a metric of cases or runs; empty for a name of a later version."""
+    metric = METRICS.get(name) or RUN_METRICS.get(name)
+    return metric.unit if metric is not None else ""
+
+
 RESOURCE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "resource")

@@ -321,6 +321,10 @@ class CaseResult(Record):
     """What the requests asked for: max_tokens, temperature …"""
     notes: tuple[str, ...] = ()
     """Lines for a person: ``model echoed as …``, ``left out parameter …``."""
+    partial: bool = False
+    """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
+    reruns: int = 0
+    """How often another plugin ran it again; the notes say what came of the earlier tries."""
 
     _readers: ClassVar[Mapping[str, _Reader]] = {
         "parameters": dict,
@@ -383,6 +387,10 @@ class Run(Record):
     clock: ClockQuality = field(default_factory=ClockQuality)
     notes: tuple[str, ...] = ()
     """Lines for a person: what could not be written, what was left out …"""
+    budgets: tuple[BudgetVerdict, ...] = ()
+    """Of the whole run; none where none were asked for, or nobody judged them because it was interrupted."""
+    partial: bool = False
+    """Whether an interrupt or ``--flperf-max-time`` ended it before everything was measured."""
     cases: tuple[CaseResult, ...] = ()
 
     _readers: ClassVar[Mapping[str, _Reader]] = {
@@ -392,6 +400,7 @@ class Run(Record):
         "versions": dict,
         "clock": ClockQuality.from_dict,
         "notes": tuple,
+        "budgets": _many(BudgetVerdict.from_dict),
         "cases": _many(CaseResult.from_dict),
     }
 

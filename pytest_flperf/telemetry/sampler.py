@@ -107,7 +107,7 @@ class _Worker:
         self._stopped = False
         self._failures = 0
         self._never: dict[str, str] = {}
-        self._thread = threading.Thread(target=self._run, name=f"flperf-sampler-{type(source).__name__}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"flperf-{type(source).__name__}", daemon=True)
         self._thread.start()
 
     def follow(self, nodeid: str, server: ServerProcesses) -> Track:

@@ -16,6 +16,7 @@ from pytest_flperf.experiment.bench import Bench, NotReadyError
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.journal import JournalReader
+from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.suite.cases import expand
@@ -135,3 +136,34 @@ def test_a_server_that_is_not_there_is_not_asked_for_ever() -> None:
                 bench.run(a_case())
         with pytest.raises(NotReadyError, match="not tried again"):
             bench.run(a_case())
+
+
+def test_a_case_without_time_left(server: ReferenceServer) -> None:
+    """From ``stop_at`` on nothing is sent: what was measured is summed up, and the case says that it was cut short."""
+    with Bench(UrlBackend(server.base_url)) as bench:
+        run = bench.play(bench.ready(a_case(iterations=1_000_000)), stop_at=time.monotonic() + 0.5)
+        assert run.out_of_time
+        assert run.trouble == ""
+        assert 1 <= run.result.requests.ok == run.result.requests.total < 1_000_000
+        late = bench.play(bench.ready(a_case()), stop_at=time.monotonic())
+        assert late.out_of_time
+        assert late.result.requests.total == 0
+        whole = bench.play(bench.ready(a_case()), stop_at=time.monotonic() + 60)
+        assert not whole.out_of_time
+        assert whole.result.requests.ok == 4
+
+
+def test_an_exception_leaves_a_bench_that_works(server: ReferenceServer) -> None:
+    """What a timeout raises in the middle of a case ends the load process; the next case has another."""
+    partial: list[CaseResult] = []
+
+    def raise_it(done: int, total: int) -> None:
+        del done, total
+        raise TimeoutError("enough")
+
+    with Bench(UrlBackend(server.base_url)) as bench:
+        prepared = bench.ready(a_case(iterations=1_000_000))
+        with pytest.raises(TimeoutError):
+            bench.play(prepared, on_request=raise_it, on_partial=partial.append)
+        assert partial[0].requests.ok >= 1
+        assert bench.run(a_case()).result.requests.ok == 4

@@ -113,7 +113,7 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         (": ttft_ms.p95 <= 5", "no scenario", 1),
         (" <= 5", "no metric", 2),
         ("a" * 1001, "longer than", 1001),
-        ("run.error_rate <= 1%", "unknown metric 'run'", 1),
+        ("run.error_rate <= 1%", "stands in no suite", 1),
     ],
 )
 def test_bad_budgets(text: str, words: str, position: int) -> None:

@@ -52,6 +52,5 @@ def reference() -> Iterator[ReferenceServer]:
 def tiny(pytester: pytest.Pytester, reference: ReferenceServer, monkeypatch: pytest.MonkeyPatch) -> tiny_runs.Tiny:
     """A folder to run tiny suites in."""
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return tiny_runs.Tiny(pytester, reference.base_url)

@@ -60,10 +60,11 @@ class PytestRun:
         self.temp = folder / "temp"
         self.temp.mkdir(exist_ok=True)
         self._output = (folder / "output.txt").open("wb")
-        mine = ("PYTEST_", "FLPERF_")
+        ours = {"FLPERF_LOCK_DIR", "PYTEST_ADDOPTS"}  # set for all tests
+        dull_names = ("PYTEST_", "FLPERF_")
         if before is not None:
-            mine += ("COVERAGE_",)  # it writes files of its own, which its limits are not meant for
-        dull = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+            dull_names += ("COVERAGE_",)  # it writes files of its own, which its limits are not meant for
+        dull = {name: value for name, value in os.environ.items() if name in ours or not name.startswith(dull_names)}
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder)]
         self.began = time.monotonic()
         self.process = subprocess.Popen(

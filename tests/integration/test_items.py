@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -206,7 +207,7 @@ def test_setup_plan(tiny: Tiny) -> None:
 def test_addopts(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """Options in PYTEST_ADDOPTS and in the ini file's addopts count."""
     tiny.suite()
-    monkeypatch.setenv("PYTEST_ADDOPTS", f"--flperf-suite=tiny.json {tiny.at[0]}")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{os.environ['PYTEST_ADDOPTS']} --flperf-suite=tiny.json {tiny.at[0]}")
     tiny.pytester.makeini(f"[pytest]\naddopts = {tiny.at[1]}")
     done = tiny.run()
     assert done.ret == 0, done.text

@@ -31,7 +31,7 @@ from pytest_flperf.load.plan import Deadlines, Entry, Plan, Target
 from pytest_flperf.load.session import LoadSession
 from pytest_flperf.reference import LogEntry, ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.wire.decode import decode
-from pytest_flperf.wire.exchange import Ending, Phase
+from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 from pytest_flperf.wire.sample import Outcome, Sample
 
 LINUX = sys.platform == "linux"
@@ -363,3 +363,35 @@ def test_a_late_reader_knows_when_a_token_came(session: LoadSession) -> None:
         gaps = [later - sooner for sooner, later in itertools.pairwise(stamps)]
         assert len(gaps) == 9
         assert min(gaps) > gap_ms * MS * 0.5
+
+
+def test_nothing_is_sent_when_the_time_is_over(session: LoadSession) -> None:
+    """What is under way may end, whole; the rest is not sent, and the next plan is played as ever."""
+    asked: list[float] = []
+
+    def serve(sock: socket.socket, _number: int) -> None:
+        while read_request(sock):
+            asked.append(time.monotonic())
+            time.sleep(0.2)
+            sock.sendall(ANSWER)
+
+    with RawServer(serve) as server:
+        stop_at = time.monotonic() + 0.5
+        exchanges: list[Exchange] = []
+        stats = session.play(plan_of([request()] * 50, server.target, concurrency=2), exchanges.append, stop_at=stop_at)
+        assert stats.stopped
+        assert not stats.gave_up
+        assert stats.finished == len(exchanges) == len(asked)
+        assert 2 <= len(asked) <= 10
+        assert {exchange.ending for exchange in exchanges} == {Ending.COMPLETE}
+        assert max(asked) < stop_at + 0.25, "a tick later at most"
+        assert len({exchange.index for exchange in exchanges}) == len(exchanges)
+        again, stats = played(session, plan_of([request()] * 3, server.target))
+        assert (len(again), stats.stopped) == (3, False)
+
+
+def test_a_time_that_is_not_over_stops_nothing(session: LoadSession) -> None:
+    """A plan that ends in time is whole."""
+    with RawServer(answering(ANSWER)) as server:
+        stats = session.play(plan_of([request()] * 5, server.target), lambda _: None, stop_at=time.monotonic() + 60)
+    assert (stats.finished, stats.stopped) == (5, False)

@@ -24,7 +24,7 @@ def _clean_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in ours and not name.startswith(("COV", "PYTEST_XDIST", "FLPERF"))
+        if name == "FLPERF_LOCK_DIR" or (name not in ours and not name.startswith(("COV", "PYTEST_XDIST", "FLPERF")))
     }
 
 

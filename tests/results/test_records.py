@@ -88,6 +88,8 @@ CASES = st.builds(
     failures=st.lists(st.builds(Failure, TEXT, COUNT, st.none() | COUNT, TEXT, TEXT), max_size=2).map(tuple),
     tags=st.lists(TEXT, max_size=2).map(tuple),
     notes=st.lists(TEXT, max_size=2).map(tuple),
+    partial=st.booleans(),
+    reruns=COUNT,
 )
 RUNS = st.builds(
     Run,
@@ -99,6 +101,7 @@ RUNS = st.builds(
     host=st.none() | st.builds(HostInfo, TEXT, TEXT, TEXT, COUNT, COUNT, st.lists(TEXT, max_size=2).map(tuple)),
     versions=st.dictionaries(TEXT, TEXT, max_size=2),
     clock=CLOCKS,
+    partial=st.booleans(),
     cases=st.lists(CASES, max_size=2).map(tuple),
 )
 VALIDATOR = jsonschema.Draft202012Validator(load_schema())

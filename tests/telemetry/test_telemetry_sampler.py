@@ -21,6 +21,8 @@ from pytest_flperf.telemetry.sampler import INTERVAL_S, Sampler
 from pytest_flperf.telemetry.track import Mark, Track
 
 NS = 1_000_000_000
+NAMES = ("flperf-FakeSource", "flperf-HostSource", "flperf-GpuSource")
+"""Of the sampler's threads: a fixture of other tests may have threads of its own."""
 NOBODY = ServerProcesses((), "nobody serves")
 
 
@@ -72,7 +74,7 @@ def sampler(fake: FakeSource) -> Iterator[Sampler]:
     yield made
     made.close()
     assert fake.closed
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("flperf-sampler")]
+    assert not [thread for thread in threading.enumerate() if thread.name in NAMES]
 
 
 def test_five_times_a_second(sampler: Sampler) -> None:
@@ -173,7 +175,7 @@ def test_a_source_that_hangs(fake: FakeSource) -> None:
     assert set(resources.use) == {"ram_pct"}
     assert resources.absent == {"gpu_temp_c": "it had not answered yet"}
     hung.hangs.set()
-    (thread,) = [thread for thread in threading.enumerate() if thread.name.startswith("flperf-sampler")]
+    (thread,) = [thread for thread in threading.enumerate() if thread.name in NAMES]
     thread.join(10)
     assert hung.closed
 

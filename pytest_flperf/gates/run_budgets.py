@@ -1,0 +1,114 @@
+"""Budgets of a whole run: ``run.metric <= number[unit]``, parsed, and judged when its last case is done.
+
+``run.error_rate <= 1%``, ``run.wall_s <= 15min``, ``run.cases_failed <= 0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_flperf.gates.budgets import (
+    COMPARE,
+    RUN_PREFIX,
+    BudgetError,
+    Operator,
+    find_operator,
+    nearest_metric,
+    parse_limit,
+)
+from pytest_flperf.gates.text import amount, printable, shorten
+from pytest_flperf.results.metrics import RUN_METRICS, unit_of
+from pytest_flperf.results.records import BudgetVerdict, CaseResult
+
+__all__ = ["RunBudget", "is_run_budget", "parse_run_budget", "parse_run_budgets", "run_verdict_text"]
+
+_SCOPE: Final = "--flperf-budget"
+
+
+@dataclass(frozen=True, slots=True)
+class RunBudget:
+    """A limit on one number of a run."""
+
+    metric: str
+    """With its ``run.`` in front."""
+    operator: Operator
+    limit: float
+    """In the metric's own unit."""
+    expression: str
+    """As written, white space joined."""
+
+    def judge(self, cases: Sequence[CaseResult], wall_s: float) -> BudgetVerdict:
+        """What comes of it; a rate without one measured request is not met."""
+        value, n = _measured(self.metric, cases, wall_s)
+        return BudgetVerdict(
+            expression=self.expression,
+            limit=self.limit,
+            value=value,
+            n=n,
+            met=value is not None and COMPARE[self.operator](value, self.limit),
+            scope=_SCOPE,
+            metric=self.metric,
+            reason="" if value is not None else "not one request was measured",
+        )
+
+
+def is_run_budget(text: str) -> bool:
+    """Whether it is meant to be a budget of a run, right or wrong."""
+    return text.partition(".")[0].strip() == RUN_PREFIX
+
+
+def parse_run_budgets(texts: Iterable[str]) -> tuple[RunBudget, ...]:
+    """Those of several budgets that are of a run; raises BudgetError for the first bad one."""
+    return tuple(parse_run_budget(text) for text in texts if is_run_budget(text))
+
+
+def parse_run_budget(text: str) -> RunBudget:
+    """Read ``run.metric (<=|<|>=|>) number[unit]``; raises BudgetError."""
+    operator = find_operator(text)
+    subject = "".join(text[: operator.start()].split())
+    metric = RUN_METRICS.get(subject)
+    if metric is None:
+        position = len(text) - len(text.lstrip())
+        raise BudgetError(text, position, f"unknown metric {shorten(subject)}{nearest_metric(subject, RUN_METRICS)}")
+    limit = parse_limit(text, operator.end(), metric)
+    return RunBudget(metric.name, operator[0], limit, " ".join(text.split()))  # type: ignore[arg-type]
+
+
+def run_verdict_text(verdicts: Sequence[BudgetVerdict]) -> str:
+    """A headline, then a line per budget with limit, value and n."""
+    missed = [verdict for verdict in verdicts if not verdict.met]
+    if missed:
+        more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
+        headline = f"the run missed {printable(missed[0].expression, 60)} ({_value(missed[0])}){more}"
+    else:
+        headline = "the run met its budgets"
+    return "\n".join([headline, *map(_line, verdicts)])
+
+
+def _line(verdict: BudgetVerdict) -> str:
+    limit = amount(verdict.limit, unit_of(verdict.metric))
+    met = "met   " if verdict.met else "MISSED"
+    return f"  {met}  {printable(verdict.expression, 120)}  limit {limit}  value {_value(verdict)}  n {verdict.n}"
+
+
+def _value(verdict: BudgetVerdict) -> str:
+    return amount(verdict.value, unit_of(verdict.metric)) if verdict.value is not None else verdict.reason
+
+
+def _measured(metric: str, cases: Sequence[CaseResult], wall_s: float) -> tuple[float | None, int]:
+    """The number that a budget limits, and how many requests or cases are behind it."""
+    requests = sum(case.requests.total for case in cases)
+    failed = sum(case.requests.failed for case in cases)
+    timeouts = sum(case.requests.timeouts for case in cases)
+    lost = sum(case.outcome in ("failed", "error") for case in cases)
+    values: dict[str, tuple[float | None, int]] = {
+        "run.error_rate": (failed / requests if requests else None, requests),
+        "run.timeout_rate": (timeouts / requests if requests else None, requests),
+        "run.failed": (float(failed), requests),
+        "run.late_reads": (float(sum(case.requests.late_reads for case in cases)), requests),
+        "run.cases_failed": (float(lost), len(cases)),
+        "run.wall_s": (wall_s, len(cases)),
+    }
+    return values[metric]

@@ -1,0 +1,97 @@
+"""The requests' end-to-end times as rounds of pytest-benchmark, for who asks that plugin for something.
+
+There is no public call that takes measured values.  What works with its public face: a timer that replays them, given
+by its marker, and one round for each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+
+from pytest_flperf.results.records import CaseResult
+
+__all__ = ["BENCHMARK", "ReplayTimer", "is_asked", "mark", "must_be_an_argument", "tell"]
+
+BENCHMARK: Final = "benchmark"
+"""The name of its fixture, its marker and its plugin."""
+_ASKING: Final = (
+    "benchmark_json",
+    "benchmark_save",
+    "benchmark_autosave",
+    "benchmark_compare",
+    "benchmark_compare_fail",
+    "benchmark_histogram",
+    "benchmark_only",
+    "benchmark_enable",
+)
+"""Its options that ask for something; without one its table would only say again what ours says."""
+_EXTRA: Final = ("ttft_ms", "tpot_ms", "tps", "e2e_ms")
+
+
+class ReplayTimer:
+    """A timer that says what was measured before: 0 and the first duration, 0 and the second, and so on."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def load(self, durations_s: Sequence[float]) -> None:
+        """Replay these from now on."""
+        self._times = deque(time for duration in durations_s for time in (0.0, duration))
+
+    def __repr__(self) -> str:
+        return "flperf's replay of what was measured"
+
+    def __call__(self) -> float:
+        """The next time; 0 where none is left."""
+        return self._times.popleft() if self._times else 0.0
+
+
+_TIMER: Final = pytest.StashKey[ReplayTimer]()
+
+
+def is_asked(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark is there, was asked for something, and has not given way to pytest-codspeed."""
+    if not config.pluginmanager.hasplugin(BENCHMARK):
+        return False
+    if config.getoption("codspeed", default=False) or "CODSPEED_ENV" in os.environ:
+        return False  # it takes the marker for its own, and refuses a timer
+    return any(config.getoption(name, default=None) for name in _ASKING)
+
+
+def must_be_an_argument(config: pytest.Config) -> bool:
+    """Whether it passes over tests that don't take its fixture as an argument."""
+    return is_asked(config) and bool(config.getoption("benchmark_only"))
+
+
+def mark(item: pytest.Item, group: str) -> None:
+    """Let an item's fixture replay."""
+    timer = item.stash[_TIMER] = ReplayTimer()
+    item.add_marker(pytest.mark.benchmark(timer=timer, group=group))
+
+
+def tell(request: pytest.FixtureRequest, durations_s: Sequence[float], result: CaseResult) -> None:
+    """Give a case's end-to-end times, in seconds, to the fixture; what is none of pytest-benchmark's is left alone."""
+    timer = request.node.stash.get(_TIMER, None)
+    if timer is None or not durations_s:  # a fixture that is taken and not used warns: so it is not taken before
+        return
+    fixture = request.getfixturevalue(BENCHMARK)
+    if not type(fixture).__module__.startswith("pytest_benchmark"):  # pytest-codspeed has a fixture of this name, too
+        return
+    timer.load(durations_s)
+    fixture.pedantic(lambda: None, rounds=len(durations_s), iterations=1)
+    fixture.extra_info.update(_extra(result))
+
+
+def _extra(result: CaseResult) -> dict[str, Any]:
+    found: dict[str, Any] = {"nodeid": result.nodeid, "model": result.model, "scenario": result.scenario}
+    for name in _EXTRA:
+        metric = result.metric(name)
+        if metric is not None:
+            found.update({f"{name}.{each}": metric.statistic(each) for each in ("p50", "p95")})
+    found.update({"error_rate": result.error_rate, "requests": result.requests.total, "host": result.host})
+    return found

@@ -1,0 +1,99 @@
+"""Results of cases that did not go as planned: cut short, not begun, run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.gates.verdict import NOT_MEASURED, verdict_text
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, RunStatus
+
+__all__ = ["NOT_MEASURED", "Standing", "after_rerun", "raise_unless_passed", "run_status", "stopped"]
+
+_TRIED: Final = "an earlier try: "
+
+
+def raise_unless_passed(result: CaseResult) -> None:
+    """Fail or skip the test whose case did not pass."""
+    if result.outcome == "skipped":
+        pytest.skip(result.message)
+    if result.outcome != "passed":
+        pytest.fail(result.message, pytrace=False)
+
+
+def run_status(
+    exitstatus: int, interrupted: bool, results: Iterable[CaseResult], verdicts: Iterable[BudgetVerdict]
+) -> RunStatus:
+    """By the exit status, whether a person or a signal ended the run, the cases, and the budgets of the run."""
+    if interrupted:
+        return "interrupted"
+    outcomes = {result.outcome for result in results}
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
+        return "error"
+    if "error" in outcomes:
+        return "error"
+    return "failed" if "failed" in outcomes or not all(verdict.met for verdict in verdicts) else "passed"
+
+
+class Standing:
+    """What a session has measured so far: by it a case that the end of the time cuts short is judged."""
+
+    def __init__(self) -> None:
+        self._any = False
+        self._not_passed: set[str] = set()
+
+    def add(self, result: CaseResult) -> CaseResult:
+        """Take a result in, and give it back."""
+        self._any |= result.requests.ok > 0
+        if result.outcome != "passed":
+            self._not_passed.add(result.nodeid)
+        return result
+
+    def not_measured(self, planned: CaseResult, why: str) -> CaseResult:
+        """A case without a measured request: skipped, but an error where a skip would make a green run of nothing.
+
+        That is so where nothing has been measured at all, and where the case is the rerun of one that failed.
+        """
+        message = NOT_MEASURED + why
+        if not self._any:
+            message += ", and nothing was measured before"
+        elif planned.nodeid in self._not_passed:
+            message += ", and its earlier try did not pass"
+        else:
+            return replace(planned, outcome="skipped", message=message, budgets=(), partial=True)
+        return replace(planned, outcome="error", message=message, budgets=(), partial=True)
+
+    def cut_short(self, judged: CaseResult, why: str) -> CaseResult:
+        """A case whose last requests were not sent.
+
+        A budget that what was measured misses stays missed.  Budgets that are met so far are no pass: it is skipped.
+        """
+        if not judged.requests.total:
+            return self.not_measured(judged, why)
+        planned = judged.load.iterations if judged.load is not None else None
+        line = f"cut short after {judged.requests.total} of {planned} requests: {why}"
+        if judged.outcome == "passed":
+            return replace(judged, outcome="skipped", message=f"{line}; every budget is met so far", partial=True)
+        result = replace(judged, notes=(line, *judged.notes), partial=True)
+        return replace(result, message=verdict_text(result))
+
+
+def stopped(partial: CaseResult, word: str, why: str) -> CaseResult:
+    """A case that an exception ended; without a reason it was an interrupt."""
+    planned = partial.load.iterations if partial.load is not None else None
+    message = f"{word} after {partial.requests.total} of {planned} requests"
+    if why:
+        message += f": {printable(why.strip(), 300)}"
+    return replace(partial, outcome="failed" if why else "error", message=message, partial=True)
+
+
+def after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
+    """The result of a case that another plugin ran again; what came of it before stays to be seen."""
+    headline = former.message.partition("\n")[0]
+    tries = [note for note in former.notes if note.startswith(_TRIED)]
+    notes = (*result.notes, *tries, f"{_TRIED}{former.outcome}. {headline}".strip())
+    return replace(result, notes=notes, reruns=former.reruns + 1)

@@ -1,0 +1,43 @@
+"""``--flperf-max-time``: until when a session may measure."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Self
+
+import pytest
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.keys import STARTED
+
+__all__ = ["OutOfTimeError", "TimeLimit"]
+
+
+class OutOfTimeError(Exception):
+    """The time of ``--flperf-max-time`` is over: no case begins any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """Until when the session may measure; counted from its start, so that it bounds waiting and loading as well."""
+
+    ends_at: float | None
+    """On the monotonic clock, in seconds; None: for ever."""
+    words: str
+    """Why no more is measured."""
+
+    @classmethod
+    def from_pytest_config(cls, config: pytest.Config, options: FlperfOptions) -> Self:
+        """Read the option."""
+        if options.max_time is None or options.max_time_s is None:
+            return cls(None, "")
+        started = config.stash.get(STARTED, None)
+        started = time.monotonic() if started is None else started
+        return cls(started + options.max_time_s, f"--flperf-max-time={printable(options.max_time, 40)} is over")
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more may begin."""
+        return self.ends_at is not None and time.monotonic() >= self.ends_at

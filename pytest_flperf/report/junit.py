@@ -1,0 +1,112 @@
+"""What JUnit files say of a case: properties for readers that know them (Jenkins), a text for the others (GitLab)."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.report.summary import case_lines
+from pytest_flperf.results.files import write_file
+from pytest_flperf.results.records import CaseResult
+
+__all__ = ["NODEID_PROPERTY", "add_texts", "case_text", "properties"]
+
+NODEID_PROPERTY: Final = "flperf.nodeid"
+"""The property by which the test of a case is found again."""
+_STATISTICS: Final = ("n", "mean", "p50", "p90", "p95", "p99", "max")
+_VALUE: Final = 500
+_LONGEST_TEXT: Final = 60_000
+_LARGEST_FILE: Final = 256 << 20
+
+
+def properties(case: CaseResult) -> list[tuple[str, str]]:
+    """Names and values, all text: what was measured where, every number, every budget with limit, value and n."""
+    target, load = case.target, case.load
+    found: list[tuple[str, object]] = [
+        (NODEID_PROPERTY, case.nodeid),
+        ("suite", case.suite),
+        ("scenario", case.scenario),
+        ("model", case.model),
+        ("host", case.host),
+    ]
+    if target is not None:
+        names = ("backend", "base_url", "model_id", "device", "execution_provider", "context_length")
+        found += [(f"target.{name}", getattr(target, name)) for name in names]
+    if load is not None:
+        found += [(f"load.{name}", getattr(load, name)) for name in ("shape", "concurrency", "iterations", "stream")]
+    found += [(name, value) for name, value in case.parameters.items()]
+    found += [(f"requests.{name}", getattr(case.requests, name)) for name in ("total", "ok", "failed", "timeouts")]
+    numbers = ("error_rate", "wall_s", "request_rate", "tps_total", "load_s", "cold_ttft_ms")
+    found += [(name, getattr(case, name)) for name in numbers]
+    for name, metric in case.metrics.items():
+        found += [(f"{name}.{statistic}", metric.statistic(statistic)) for statistic in _STATISTICS]
+    for name, use in case.resources.items():
+        found += [(f"{name}.{statistic}", use.statistic(statistic)) for statistic in ("mean", "max")]
+    found.append(("clock.source", case.clock.source))
+    for budget in case.budgets:
+        met = "met" if budget.met else "MISSED"
+        value = "not measured" if budget.value is None else _text(budget.value)
+        found.append(
+            (f"budget {budget.expression}", f"{met}, value {value}, limit {_text(budget.limit)}, n {budget.n}")
+        )
+    return [(printable(name, _VALUE), _text(value)) for name, value in found if value is not None]
+
+
+def case_text(case: CaseResult) -> str:
+    """The same for people, as ``-vv`` prints it."""
+    return "\n".join(case_lines(case))[:_LONGEST_TEXT]
+
+
+def add_texts(path: Path, texts: Mapping[str, Sequence[str]]) -> str:
+    """Put texts into a JUnit file that pytest has written, as ``system-out`` of their tests.
+
+    pytest writes what passed tests say only with ``junit_logging`` set, for all tests at once, and keeps the hand on
+    its file until the session has ended.
+
+    Args:
+        path: The file; replaced whole, or left as it is.
+        texts: By the value of the property :data:`NODEID_PROPERTY`.
+
+    Returns:
+        Why nothing was added; empty where all is well.
+
+    """
+    if not texts:
+        return ""
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            return "it is too large to be read again"
+        tree = ET.parse(path)  # noqa: S314 - pytest wrote it a moment ago; expat expands no entities from outside
+    except OSError as error:
+        return error.strerror or str(error)
+    except ET.ParseError as error:
+        return f"it is no XML: {error}"
+    for test in tree.iter("testcase"):
+        _add(test, texts)
+    return write_file(path, ET.tostring(tree.getroot(), encoding="utf-8", xml_declaration=True))
+
+
+def _add(test: ET.Element, texts: Mapping[str, Sequence[str]]) -> None:
+    said = [
+        text
+        for each in test.iter("property")
+        if each.get("name") == NODEID_PROPERTY
+        for text in texts.get(each.get("value") or "", ())
+    ]
+    if not said:
+        return
+    out = test.find("system-out")
+    if out is None:
+        out = ET.SubElement(test, "system-out")
+    out.text = "\n\n".join([*_filled([out.text]), *said])
+
+
+def _filled(texts: Iterable[str | None]) -> list[str]:
+    return [text for text in texts if text]
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value), _VALUE)

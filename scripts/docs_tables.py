@@ -1,0 +1,51 @@
+"""Tables of the documentation that come from the code: a hook of MkDocs puts them where a page asks for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pytest_flperf.integration.options import OPTIONS
+from pytest_flperf.results.metrics import METRICS, RUN_METRICS, Metric
+
+_PLACE = re.compile(r"<!-- table: (\S+) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill a page in; raises KeyError for a table that there isn't."""
+    return _PLACE.sub(lambda found: table(found[1]), markdown)
+
+
+def table(name: str) -> str:
+    """A table in Markdown: ``options``, or metrics by what they are measured per."""
+    if name == "options":
+        return _options()
+    metrics = [*METRICS.values(), *RUN_METRICS.values()]
+    chosen = [metric for metric in metrics if metric.per == name]
+    if not chosen:
+        raise KeyError(name)
+    return _metrics(chosen)
+
+
+def _options() -> str:
+    rows = []
+    for option in OPTIONS:
+        value = f"={option.metavar}" if option.metavar else ""
+        twin = f"`{option.dest}`" if option.ini else ""
+        rows.append((f"`{option.flag}{value}`", twin, _cell(option.text.replace("%%", "%"))))
+    return _table(("option", "ini twin", "meaning"), rows)
+
+
+def _metrics(metrics: Iterable[Metric]) -> str:
+    rows = [(f"`{metric.name}`", metric.unit, _cell(metric.definition)) for metric in metrics]
+    return _table(("metric", "unit", "definition"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,134 @@
+"""The documentation against the code: examples load, workflows run, tables are whole, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pytest_flperf.gates.budgets import parse_budget
+from pytest_flperf.gates.run_budgets import is_run_budget, parse_run_budget
+from pytest_flperf.integration.options import OPTIONS
+from pytest_flperf.results.metrics import METRICS, RUN_METRICS
+from pytest_flperf.suite.loading import load_suite
+from pytest_flperf.wire.sample import Outcome
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def page(name: str) -> str:
+    """The text of a page."""
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The code of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page(name), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("language", ["yaml", "json", "toml"])
+def test_suites_load(tmp_path: Path, language: str) -> None:
+    """Every suite that is shown is one."""
+    found = blocks("suites.md", language)
+    assert found
+    for text in found:
+        path = tmp_path / f"example.{language}"
+        path.write_text(text, encoding="utf-8")
+        assert load_suite(path, "example").scenarios
+
+
+def test_budgets_are_budgets() -> None:
+    """Every budget that is shown can be read."""
+    (shown,) = [text for text in blocks("budgets.md", "text") if text.startswith("ttft_ms.p95 <= 500\n")]
+    for line in shown.splitlines():
+        assert parse_run_budget(line) if is_run_budget(line) else parse_budget(line)
+
+
+def test_tables_are_whole() -> None:
+    """The tables that the build puts in hold every option and every metric, word for word."""
+    namespace: dict[str, Any] = {"__name__": "docs_tables"}
+    exec((ROOT / "scripts" / "docs_tables.py").read_text(encoding="utf-8"), namespace)  # noqa: S102 - our own script
+    fill = namespace["on_page_markdown"]
+    options = fill(page("options.md"))
+    assert all(f"| `{option.flag}" in options for option in OPTIONS)
+    metrics = fill(page("metrics.md")) + fill(page("budgets.md"))
+    for name, metric in {**METRICS, **RUN_METRICS}.items():
+        assert f"| `{name}` | {metric.unit} | {metric.definition.replace('|', chr(92) + '|')} |" in metrics
+    with pytest.raises(KeyError):
+        fill("<!-- table: nosuch -->")
+
+
+def test_outcomes_are_listed() -> None:
+    """All of them, and no other."""
+    (listed,) = re.findall(r"Every request ends in exactly one:\n\n(.*?)\n\n", page("metrics.md"), re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(outcome.value for outcome in Outcome)
+
+
+def commands(node: Any) -> list[str]:
+    """Every pytest command in a workflow."""
+    if isinstance(node, dict):
+        return [each for value in node.values() for each in commands(value)]
+    if isinstance(node, list):
+        return [each for value in node for each in commands(value)]
+    return [node] if isinstance(node, str) and " -m pytest " in node else []
+
+
+def workflow_commands() -> list[str]:
+    """Of the page on CI, the pipeline of Jenkins included."""
+    found = [command for text in blocks("ci.md", "yaml") for command in commands(yaml.safe_load(text))]
+    (pipeline,) = blocks("ci.md", "groovy")
+    (jenkins,) = re.findall(r"sh '''(.*?)'''", pipeline, re.DOTALL)
+    return [*found, jenkins.replace("\\\n", " "), *(line for line in blocks("ci.md", "console")[0].splitlines()[1:])]
+
+
+def test_there_are_four_commands() -> None:
+    """One for each service and the plain one; they ask for the same, the plain one for no model."""
+    asked = [set(shlex.split(command)[3:]) for command in workflow_commands()]
+    assert len(asked) == 4
+    models = {"--flperf-model=qwen2.5-0.5b", "--flperf-model-cache=.flperf-models"}
+    assert asked[0] == asked[1] == asked[2] == asked[3] | models
+
+
+@pytest.mark.slow
+def test_the_commands_run(tmp_path: Path) -> None:
+    """With the embedded models and a short suite: green; with a small limit: red, and it says why."""
+    command = shlex.split(workflow_commands()[0])[3:]
+    kept = [each for each in command if "suite" not in each and "model" not in each]
+    env = {**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "COLUMNS": "100"}
+    for more, status in (([], 0), (["--flperf-budget=ttft_ms.p50 <= 0.001"], 1)):
+        options = ["--flperf-suite=quick", "-p", "no:cacheprovider", *kept, *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options],
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "flperf: PASSED" in summary
+    assert "flperf: FAILED" in summary
+    assert "missed ttft" in summary
+    assert (tmp_path / "reports" / "junit.xml").exists()
+    assert (tmp_path / "reports" / "latest" / "report.html").exists()
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    """Strictly: every link and anchor within the site leads somewhere.  Links to elsewhere are not followed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    options = (tmp_path / "site" / "options" / "index.html").read_text(encoding="utf-8")
+    assert "--flperf-suite=SUITE" in options
+    for html in (tmp_path / "site").rglob("*.html"):
+        text = html.read_text(encoding="utf-8")
+        assert "fonts.googleapis" not in text
+        assert "<!-- table" not in text

@@ -1,0 +1,57 @@
+"""Plugins that people have installed, and another run that measures on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Self
+
+import pytest
+from tiny_runs import Done, Tiny
+
+WORKERS = [(), ("-n0",), ("-n1",)]
+"""Without pytest-xdist's help and with it."""
+_HOLD = (
+    "import sys; from pytest_flperf.experiment.machine_lock import MachineLock; lock = MachineLock('the other run');"
+    " print(lock.try_take(), flush=True); sys.stdin.read()"
+)
+
+
+def invite(monkeypatch: pytest.MonkeyPatch, *plugins: str) -> None:
+    """Let the runs of this test have these plugins, which the others do without."""
+    options = os.environ["PYTEST_ADDOPTS"]
+    for name in plugins:
+        assert f"-p no:{name}" in options
+        options = options.replace(f"-p no:{name}", "")
+    monkeypatch.setenv("PYTEST_ADDOPTS", options)
+
+
+def run_in(tiny: Tiny, workers: tuple[str, ...], *arguments: str) -> Done:
+    """Run in this process, which is quicker, or with a worker in processes of their own."""
+    return tiny.run_apart(*workers, *arguments) if workers else tiny.run(*arguments)
+
+
+class OtherRun:
+    """A process that holds the machine's lock and measures nothing."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "True\n"
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def end(self) -> None:
+        """Let go of the lock as a process does that is killed."""
+        self._process.kill()
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
