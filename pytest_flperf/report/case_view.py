@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.gates.text import amount
+from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.charts import ecdf
 from pytest_flperf.report.content import CaseSection, Cell, Fact, FailedCase, Table, Tone
 from pytest_flperf.report.figures import NOTHING, errors, interval, number, statistic, statistic_of
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
 from pytest_flperf.report.words import case_name, clock_words
+from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import METRICS, unit_of
-from pytest_flperf.results.records import CaseResult, Distribution, Load, Run
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, Distribution, Load, Run
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -148,12 +149,19 @@ def _budgets(case: CaseResult) -> Table | None:
                 Cell(verdict.expression),
                 Cell("met" if verdict.met else "MISSED", "good" if verdict.met else "bad"),
                 Cell(amount(verdict.limit, unit)),
-                Cell("not measured" if verdict.value is None else amount(verdict.value, unit) + "*" * doubt),
+                Cell(_not_measured(verdict) or amount(verdict.value, unit) + "*" * doubt),
                 Cell(str(verdict.n)),
                 Cell(verdict.scope or "suite"),
             )
         )
     return Table("Budgets", ("budget", "verdict", "limit", "value", "n", "set by"), tuple(rows))
+
+
+def _not_measured(verdict: BudgetVerdict) -> str:
+    """Empty where there is a value."""
+    if verdict.value is not None:
+        return ""
+    return f"not measured: {printable(verdict.reason)}" if verdict.reason else "not measured"
 
 
 def _resources(case: CaseResult) -> Table | None:
@@ -165,7 +173,8 @@ def _resources(case: CaseResult) -> Table | None:
         rows.append(
             (Cell(name), Cell(str(use.n)), *(Cell(number(value) + unit) for value in (use.mean, use.min, use.max)))
         )
-    return Table("Resources during the measured part", ("metric", "n", "mean", "min", "max"), tuple(rows))
+    head = ("metric", "n", "mean", "min", "max")
+    return Table("Resources during the measured part", head, tuple(rows), note="; ".join(absent_lines([case])))
 
 
 def _facts(case: CaseResult) -> tuple[Fact, ...]:

@@ -10,14 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from pytest_flperf.gates.text import printable
-from pytest_flperf.results.metrics import REQUEST_METRICS, STATISTICS
+from pytest_flperf.results.metrics import REQUEST_METRICS, RESOURCE_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["COLUMNS", "RESOURCES", "csv_text"]
+__all__ = ["COLUMNS", "csv_text"]
 
-RESOURCES: Final = (
-    "server_cpu_pct", "server_rss_mb", "cpu_pct", "ram_pct", "gpu_util_pct", "gpu_mem_mb", "gpu_power_w", "gpu_temp_c",
-)  # fmt: skip
 _RESOURCE_KEYS: Final = ("mean", "max")
 _TEXT: Final = 2_000
 _FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
@@ -34,7 +31,7 @@ COLUMNS: Final = (
     *_KEY,
     *_NUMBERS,
     *(f"{metric}.{statistic}" for metric in REQUEST_METRICS for statistic in STATISTICS),
-    *(f"{resource}.{key}" for resource in RESOURCES for key in _RESOURCE_KEYS),
+    *(f"{resource}.{key}" for resource in RESOURCE_METRICS for key in _RESOURCE_KEYS),
     "unsure",
 )
 """Always all of them, in this order; new ones are added at the end.
@@ -63,7 +60,7 @@ def _row(run: Run, case: CaseResult) -> list[str]:
         *map(_cell, _key(run, case)),
         *map(_cell, _numbers(case)),
         *(_cell(_statistic(case, metric, name)) for metric in REQUEST_METRICS for name in STATISTICS),
-        *(_cell(_resource(case, resource, key)) for resource in RESOURCES for key in _RESOURCE_KEYS),
+        *(_cell(_resource(case, resource, key)) for resource in RESOURCE_METRICS for key in _RESOURCE_KEYS),
         " ".join(f"{metric}.{name}" for metric, found in case.metrics.items() for name in found.unsure),
     ]
 

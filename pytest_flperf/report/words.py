@@ -10,6 +10,7 @@ from typing import Final
 from pytest_flperf.gates.text import amount
 from pytest_flperf.report.figures import MARK, number, point
 from pytest_flperf.report.summary import outcome_words
+from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Run
 from pytest_flperf.runtime.embedded import find_embedded
@@ -119,7 +120,8 @@ def doubts(run: Run) -> tuple[str, ...]:
     hosts = {case.host for case in cases}
     if len(hosts) > 1:
         lines.append(f"Measured on {len(hosts)} machines: {', '.join(sorted(hosts))}.")
-    return (*lines, *run.notes)
+    absent = absent_lines(cases)  # no doubt about what was measured; each case's table of resources says it
+    return (*lines, *(note for note in run.notes if note not in absent))
 
 
 def _is_embedded(model: str, cases: Sequence[CaseResult]) -> bool:

@@ -16,7 +16,7 @@ from pytest_flperf.gates.budgets import (
     parse_budgets,
 )
 from pytest_flperf.results.metrics import CASE_METRICS, METRICS, REQUEST_METRICS, STATISTICS
-from pytest_flperf.results.records import CaseResult, Distribution, Requests
+from pytest_flperf.results.records import CaseResult, Distribution, Requests, ResourceUse
 
 TTFT = Distribution(20, 100.0, 5.0, 90, 91, 100, 110, 112.5, 115, 120)
 CASE = CaseResult(
@@ -29,6 +29,11 @@ CASE = CaseResult(
     wall_s=2.0,
     stalls=0,
     metrics={"ttft_ms": TTFT},
+    resources={
+        "server_rss_mb": ResourceUse(7, 512.0, 400.0, 801.5),
+        "server_cpu_pct": ResourceUse(7, 150.0, 0.0, 199.0),
+    },
+    resources_absent={"gpu_util_pct": "no NVIDIA driver on this machine"},
 )
 
 
@@ -48,6 +53,10 @@ CASE = CaseResult(
         ("a: <= b :late_reads <= 0", ("a: <= b", "late_reads", None, "<=", 0.0)),
         ("  日本 语:tps . p5 >= .5 ", ("日本 语", "tps", "p5", ">=", 0.5)),
         ("ttft_ms.n >= 10", (None, "ttft_ms", "n", ">=", 10.0)),
+        ("server_rss_mb.max <= 2 GB", (None, "server_rss_mb", "max", "<=", 2048.0)),
+        ("server_cpu_pct.mean <= 350 %", (None, "server_cpu_pct", "mean", "<=", 350.0)),
+        ("gpu_power_w.mean < 0.3 kW", (None, "gpu_power_w", "mean", "<", 300.0)),
+        ("gpu_temp_c.max <= 80 °C", (None, "gpu_temp_c", "max", "<=", 80.0)),
     ],
 )
 def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
@@ -72,6 +81,13 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         ("ttft_ms. <= 5", "unknown statistic ''", 9),
         ("ttft_ms <= 5", "such as ttft_ms.p95", 8),
         ("tps >= 5", "such as tps.p50", 4),
+        ("server_rss_mb <= 5", "such as server_rss_mb.max; statistics are n, mean, min, max", 14),
+        ("gpu_util_pct >= 5", "such as gpu_util_pct.mean", 13),
+        ("server_rss_mb.p95 <= 5", "unknown statistic 'p95' of server_rss_mb; statistics are n, mean, min, max", 15),
+        ("server_rss_mb.average <= 5", "did you mean mean?", 15),
+        ("gpu_utl_pct.mean >= 5", "did you mean gpu_util_pct?", 1),
+        ("gpu_util_pct.mean >= 101", "a percentage from 0 to 100", 22),
+        ("gpu_power_w.mean <= 5 ms", "expected one of w, kw or none", 23),
         ("error_rate.p95 <= 5", "write error_rate without", 11),
         ("ttft_ms.p95 = 5", "expected <= or >=", 13),
         ("ttft_ms.p95 == 5", "expected <= or >=", 13),
@@ -171,6 +187,14 @@ def test_percentages_are_exact() -> None:
         ("wall_s < 1500 ms", 2.0, 20, False),
         ("load_s <= 5", None, 0, False),
         ("tps_total >= 0", None, 20, False),
+        ("server_rss_mb.max <= 800", 801.5, 7, False),
+        ("server_rss_mb.mean <= 0.5 GB", 512.0, 7, True),
+        ("server_cpu_pct.max <= 400%", 199.0, 7, True),
+        ("server_cpu_pct.min >= 1", 0.0, 7, False),
+        ("server_rss_mb.n >= 5", 7, 7, True),
+        ("gpu_util_pct.mean >= 0", None, 0, False),
+        ("gpu_util_pct.max <= 100", None, 0, False),
+        ("gpu_temp_c.n <= 0", 0, 0, True),
     ],
 )
 def test_judging(text: str, value: float | None, n: int, met: bool) -> None:
@@ -178,6 +202,13 @@ def test_judging(text: str, value: float | None, n: int, met: bool) -> None:
     verdict = parse_budget(text, "scenario").judge(CASE)
     assert (verdict.value, verdict.n, verdict.met, verdict.scope) == (value, n, met, "scenario")
     assert verdict.expression == text
+
+
+def test_an_absent_resource_says_why() -> None:
+    """What could not be measured is not met, and the verdict has the reason."""
+    verdict = parse_budget("gpu_util_pct.mean >= 50").judge(CASE)
+    assert (verdict.met, verdict.reason) == (False, "no NVIDIA driver on this machine")
+    assert parse_budget("server_rss_mb.max <= 1").judge(CASE).reason == "", "missed, but measured"
 
 
 @pytest.mark.parametrize("name", METRICS)

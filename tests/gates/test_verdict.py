@@ -128,3 +128,15 @@ def test_amounts(value: float | None, unit: str, shown: str) -> None:
 def test_printable(text: str, shown: str) -> None:
     """Escapes, direction marks, line ends and half characters are written out."""
     assert printable(text, 10) == shown
+
+
+def test_a_resource_that_is_absent() -> None:
+    """The text of the item says why there is nothing to compare with, in the headline as well."""
+    case = replace(GOOD, resources_absent={"gpu_power_w": "no NVIDIA\x1b driver"})
+    judged = judge(case, parse_budgets(["gpu_power_w.max <= 300"], "suite"))
+    assert judged.outcome == "failed"
+    headline, missed, *_ = judged.message.splitlines()
+    assert headline.endswith("missed gpu_power_w.max <= 300 (not measured: no NVIDIA\\x1b driver)")
+    assert missed == (
+        "  MISSED  gpu_power_w.max <= 300  limit 300 W  not measured  n 0  no NVIDIA\\x1b driver  (suite)"
+    )

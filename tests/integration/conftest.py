@@ -11,6 +11,7 @@ import jinja2
 import openai
 import psutil
 import pydantic
+import pynvml
 import pytest
 import tiny_runs
 import wcwidth
@@ -33,6 +34,7 @@ assert jinja2
 assert openai
 assert psutil
 assert pydantic
+assert pynvml
 assert wcwidth
 assert yaml
 assert pytest_flperf

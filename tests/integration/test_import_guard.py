@@ -18,6 +18,8 @@ HEAVY = [
     "sqlalchemy",
     "pydantic",
     "psutil",
+    "pynvml",
+    "pytest_flperf.telemetry",
     "yaml",
     "tabulate",
     "wcwidth",

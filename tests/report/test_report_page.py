@@ -12,7 +12,8 @@ from report_doubles import HOSTILE, case, hostile_run, measured, run
 
 from pytest_flperf.report.pages import Pages
 from pytest_flperf.report.samples import CaseSamples
-from pytest_flperf.results.records import Failure, Requests, ResourceUse, Run
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.records import BudgetVerdict, Failure, Requests, ResourceUse, Run
 
 VOID = {"meta", "link", "br", "img", "hr"}
 ALLOWED_URLS = re.compile(r"#[a-z0-9-]+|data:,")
@@ -195,6 +196,19 @@ def test_resources() -> None:
     )
     assert "server_rss_mb 12 812 MB 700 MB 900 MB" in found.text
     assert "npu_<b> 1 3.00 3.00 3.00" in found.text
+
+
+def test_what_could_not_be_measured() -> None:
+    """Under the table of resources and beside the budget, with the reason; it is no doubt about what was measured."""
+    absent = {"gpu_power_w": "no <b> driver", "gpu_temp_c": "no <b> driver"}
+    verdict = BudgetVerdict("gpu_power_w.max <= 9", 9.0, None, 0, False, "", "gpu_power_w", "max", "no <b> driver")
+    use = {"ram_pct": ResourceUse(1, 5, 5, 5)}
+    it = case(resources=use, resources_absent=absent, budgets=(verdict,))
+    whole = run(it, notes=absent_lines([it]))
+    found = page(whole)
+    assert found.text.count("not measured: gpu_power_w, gpu_temp_c: no <b> driver") == 1
+    assert "gpu_power_w.max <= 9 MISSED 9 W not measured: no <b> driver 0" in found.text
+    assert "<b> driver" not in Pages().run(whole, {})
 
 
 def test_single_requests_are_drawn_and_bounded() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED, STATISTICS
+from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED, RESOURCE_STATISTICS, STATISTICS
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.records import (
     SCHEMA,
@@ -141,6 +141,7 @@ def test_schema_is_a_schema() -> None:
         "load": Load(),
         "budget": BudgetVerdict("e", 1, 1, 1, met=True),
         "failure": Failure("o", 1),
+        "resource": ResourceUse(1, 1, 1, 1),
         "clock": ClockQuality(),
         "host": HostInfo("n", "o", "c", 1, 1),
     }.items():
@@ -174,6 +175,13 @@ def test_missing_additions_have_defaults() -> None:
     """A file without what was added since, or with null for it, can be read."""
     record = {"nodeid": "n", "suite": "s", "scenario": "c", "model": "m", "notes": None, "clock": None}
     assert CaseResult.from_dict(record) == CaseResult("n", "s", "c", "m")
+
+
+def test_a_file_from_before_resources() -> None:
+    """The first files of version 1 had an empty object there, and nothing beside it."""
+    record = {"nodeid": "n", "suite": "s", "scenario": "c", "model": "m", "resources": {}}
+    case = CaseResult.from_dict(record)
+    assert (case.resources, case.resources_absent) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -264,6 +272,14 @@ def test_statistics_by_name() -> None:
         found.statistic("to_dict")
 
 
+def test_statistics_of_a_resource() -> None:
+    """A resource gives its statistics by name and refuses other names."""
+    found = ResourceUse(3, 2.0, 1.0, 4.0)
+    assert [found.statistic(name) for name in RESOURCE_STATISTICS] == [3, 2.0, 1.0, 4.0]
+    with pytest.raises(KeyError):
+        found.statistic("p95")
+
+
 def test_registry_is_whole() -> None:
     """Every metric has a title, a definition and a unit that fits its name."""
     for name, metric in METRICS.items():
@@ -284,7 +300,8 @@ def test_registry_is_whole() -> None:
             "count",
             "tokens/chunk",
         }
-        for suffix, unit in {"_ms": "ms", "_s": "s", "_pct": "%", "_tokens": "tokens", "_rate": None}.items():
+        suffixes = {"_ms": "ms", "_s": "s", "_pct": "%", "_tokens": "tokens", "_mb": "MB", "_w": "W", "_c": "°C"}
+        for suffix, unit in {**suffixes, "_rate": None}.items():
             assert not name.endswith(suffix) or unit is None or metric.unit == unit
     assert METRICS["ttft_ms"].definition == "first_token − sent"
     assert METRICS["ttft_ms"].heading == "TTFT ms"
