@@ -33,12 +33,16 @@ COLUMNS: Final = (
     *(f"{metric}.{statistic}" for metric in REQUEST_METRICS for statistic in STATISTICS),
     *(f"{resource}.{key}" for resource in RESOURCE_METRICS for key in _RESOURCE_KEYS),
     "unsure",
+    "run_partial",
+    "partial",
+    "reruns",
 )
 """Always all of them, in this order; new ones are added at the end.
 
 ``parameters`` is JSON, ``message`` the verdict's first line, ``error_rate`` a fraction; ``tps`` and its kin are tokens
 per second.  ``ttft_ms.p95`` and so on are named as in budgets; empty means not measured.  ``unsure`` names the
-percentiles from fewer requests than they need, with spaces between.
+percentiles from fewer requests than they need, with spaces between.  ``run_partial`` and ``partial`` say whether the
+run, and the case, ended before everything was measured.
 """
 
 
@@ -62,6 +66,9 @@ def _row(run: Run, case: CaseResult) -> list[str]:
         *(_cell(_statistic(case, metric, name)) for metric in REQUEST_METRICS for name in STATISTICS),
         *(_cell(_resource(case, resource, key)) for resource in RESOURCE_METRICS for key in _RESOURCE_KEYS),
         " ".join(f"{metric}.{name}" for metric, found in case.metrics.items() for name in found.unsure),
+        str(run.partial).lower(),
+        str(case.partial).lower(),
+        str(case.reruns),
     ]
 
 

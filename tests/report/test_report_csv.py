@@ -39,6 +39,13 @@ def test_columns_are_stable() -> None:
     assert {"ttft_ms.p95", "tps_total", "server_rss_mb.max", "gpu_power_w.mean", "load_s"} <= set(COLUMNS)
 
 
+def test_partial_runs_and_reruns() -> None:
+    """What was cut short, and what was run again, can be filtered."""
+    whole, cut = rows(run(case()), run(case(partial=True, reruns=2), partial=True))
+    assert [whole[name] for name in ("run_partial", "partial", "reruns")] == ["false", "false", "0"]
+    assert [cut[name] for name in ("run_partial", "partial", "reruns")] == ["true", "true", "2"]
+
+
 def test_resources() -> None:
     """Resources have their columns; what was not measured is empty."""
     (found,) = rows(run(case(resources={"gpu_power_w": ResourceUse(3, 31.5, 20.0, 40.0)})))

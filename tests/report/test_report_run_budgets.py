@@ -36,3 +36,9 @@ def test_partial(status: str, shown: bool) -> None:
     for text in pages(it):
         assert ("(PARTIAL)" in text or "&#40;PARTIAL&#41;" in text) is shown
         assert "Every budget was met" not in text
+
+
+def test_partial_beside_others() -> None:
+    """Side by side with other runs a partial one is marked, too."""
+    html = Pages().runs([run(case()), run(case(), partial=True)])
+    assert html.count("passed (partial)") == 1
