@@ -1,20 +1,30 @@
-"""Tables of the documentation that come from the code: a hook of MkDocs puts them where a page asks for them."""
+"""A hook of MkDocs: puts tables from the code, and sections of the README, where a page asks for them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pytest_flperf.integration.options import OPTIONS
 from pytest_flperf.results.metrics import METRICS, RUN_METRICS, Metric
 
-_PLACE = re.compile(r"<!-- table: (\S+) -->")
+_PLACE = re.compile(r"<!-- (table|readme): (.+?) -->")
+_README = Path(__file__).parents[1] / "README.md"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill a page in; raises KeyError for a table that there isn't."""
-    return _PLACE.sub(lambda found: table(found[1]), markdown)
+    """Fill a page in; raises KeyError for a table or a section that there isn't."""
+    return _PLACE.sub(lambda found: (table if found[1] == "table" else section)(found[2]), markdown)
+
+
+def section(name: str) -> str:
+    """The text of a section of the README, without its heading."""
+    found = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", _README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise KeyError(name)
+    return found[1].strip()
 
 
 def table(name: str) -> str:
