@@ -5,8 +5,8 @@ Windows), because it is the processor and the GPU that are shared and not the ac
 Containers with a ``/tmp`` of their own see each other's runs where ``FLPERF_LOCK_DIR`` names a folder that they share.
 
 Our own code and not filelock: since 4.2.12 that refuses a file of another account in ``/tmp``, which is what is needed
-here, and versions before it (3.24 to 3.29 were read) remove the file with each release.  Nothing is safeguarded here but
-measurements: whoever deletes the file or keeps it locked spoils or delays them, and gets at nothing.
+here, and versions before it (3.24 to 3.29 were read) remove the file with each release.  Nothing is safeguarded here
+but measurements: whoever deletes the file or keeps it locked spoils or delays them, and gets at nothing.
 """
 
 from __future__ import annotations
