@@ -30,6 +30,8 @@ def _runs_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLPERF_LOCK_DIR", str(tmp_path_factory.mktemp("lock")))
         patch.setenv("PYTEST_ADDOPTS", WITHOUT_COMPANY)
+        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # ours; theirs would take it for their own
+            patch.delenv(name, raising=False)
         yield
 
 
