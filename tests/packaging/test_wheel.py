@@ -36,6 +36,14 @@ def test_wheel_holds_suites_schemas_and_types(names: set[str]) -> None:
     assert suites | schemas | {"pytest_flperf/py.typed"} <= names
 
 
+def test_wheel_holds_the_templates_of_the_report(names: set[str]) -> None:
+    """All that the page is made of, its style included."""
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pytest_flperf/report/templates").iterdir()}
+    assert "pytest_flperf/report/templates/style.css" in templates
+    assert len(templates) >= 4
+    assert templates <= names
+
+
 def test_wheel_holds_nothing_else(names: set[str]) -> None:
     """No tests, no benchmarks, no bytecode, nothing beside the package and its metadata."""
     places = {name.split("/")[0] for name in names} - {"pytest_flperf"}
