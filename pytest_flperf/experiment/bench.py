@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
+from pytest_flperf.experiment.collector import no_collections
 from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
 from pytest_flperf.load.interrupts import Interrupts
@@ -325,7 +326,8 @@ class Bench:
         return (*lines[:_PROBLEM_LINES], *lines[_PROBLEM_LINES:][-_LOG_LINES:])
 
     def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch) -> CaseResult:
-        result = summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes))
+        with no_collections():
+            result = summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes))
         resources = watch.result()
         return replace(result, resources=resources.use, resources_absent=resources.absent)
 
