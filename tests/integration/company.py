@@ -11,6 +11,8 @@ import pytest
 from tiny_runs import Done, Tiny
 
 WORKERS = [(), ("-n0",), ("-n1",)]
+AROUND = [(), ("-n1",)]
+"""Where there are many cases: with -n0 a run is the same as without."""
 """Without pytest-xdist's help and with it."""
 _HOLD = (
     "import sys; from pytest_flperf.experiment.machine_lock import MachineLock; lock = MachineLock('the other run');"

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from company import WORKERS, invite, run_in
+from company import AROUND, invite, run_in
 from tiny_runs import Done, RecordingServer, Tiny
 
 MISSED = {"budgets": ["ttft_ms.max <= 0.001"]}
@@ -76,7 +76,7 @@ def test_the_audit_sees_what_a_run_starts(tiny: Tiny, monkeypatch: pytest.Monkey
     assert {"subprocess.Popen", "socket.connect"} <= {event for event, _ in seen["events"]}
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", AROUND)
 @pytest.mark.parametrize(
     ("options", "names"),
     [
@@ -108,7 +108,7 @@ def test_marker(tiny: Tiny, mark: str, suite: bool, mine: bool) -> None:
     assert (tiny.folder / "reports").exists() == suite
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", AROUND)
 def test_last_failed_and_failed_first(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """``--lf`` measures what failed; ``--ff`` all, what failed at first."""
     tiny.suite(*FOUR)
@@ -147,7 +147,7 @@ def test_stepwise(tiny: Tiny) -> None:
     assert _names(tiny.measure("--sw")) == ["c", "d"]
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", AROUND)
 @pytest.mark.parametrize(("option", "failed"), [("-x", 1), ("--exitfirst", 1), ("--maxfail=1", 1), ("--maxfail=2", 2)])
 def test_stopping(tiny: Tiny, workers: tuple[str, ...], option: str, failed: int) -> None:
     """``-x`` and ``--maxfail`` end the run after so many failures; what was measured is in the results."""
@@ -164,7 +164,7 @@ def test_stopping(tiny: Tiny, workers: tuple[str, ...], option: str, failed: int
     assert done.results["run"]["status"] == "failed"
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", AROUND)
 def test_a_printed_id_runs_again(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """Each id that a run prints is an argument that runs that case alone."""
     tiny.suite(*FOUR, matrix={"max_tokens": [2, 3]})
@@ -178,7 +178,7 @@ def test_a_printed_id_runs_again(tiny: Tiny, workers: tuple[str, ...]) -> None:
     assert {case["nodeid"] for case in both.cases} == set(printed[:2])
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", AROUND)
 def test_addopts_of_the_environment(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]) -> None:
     """A whole run can be asked for in PYTEST_ADDOPTS; the command line goes before it."""
     tiny.suite(*FOUR)
@@ -190,7 +190,7 @@ def test_addopts_of_the_environment(tiny: Tiny, monkeypatch: pytest.MonkeyPatch,
     assert done.case["requests"]["ok"] == 3
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", AROUND)
 @pytest.mark.parametrize(
     "options",
     [
