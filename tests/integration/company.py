@@ -11,9 +11,9 @@ import pytest
 from tiny_runs import Done, Tiny
 
 WORKERS = [(), ("-n0",), ("-n1",)]
+"""Without pytest-xdist's help and with it."""
 AROUND = [(), ("-n1",)]
 """Where there are many cases: with -n0 a run is the same as without."""
-"""Without pytest-xdist's help and with it."""
 _HOLD = (
     "import sys; from pytest_flperf.experiment.machine_lock import MachineLock; lock = MachineLock('the other run');"
     " print(lock.try_take(), flush=True); sys.stdin.read()"
