@@ -40,9 +40,7 @@ assert yaml
 assert pytest_flperf
 
 
-_MANY_PROCESSES = frozenset(
-    {"test_company_grouping", "test_company_plugins", "test_company_selection", "test_robust_moments"}
-)
+_MANY_PROCESSES = frozenset({"test_company_grouping", "test_company_plugins", "test_company_selection"})
 
 
 @pytest.fixture(autouse=True)

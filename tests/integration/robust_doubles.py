@@ -61,9 +61,9 @@ class PytestRun:
         self.temp.mkdir(exist_ok=True)
         self._output = (folder / "output.txt").open("wb")
         ours = {"FLPERF_LOCK_DIR", "PYTEST_ADDOPTS"}  # set for all tests
-        dull_names = ("PYTEST_", "FLPERF_")
-        if before is not None:
-            dull_names += ("COVERAGE_",)  # it writes files of its own, which its limits are not meant for
+        # Coverage takes a lock around its bookkeeping, which a signal's exception can leave locked for ever; and it
+        # writes files of its own, which limits on files are not meant for.
+        dull_names = ("PYTEST_", "FLPERF_", "COVERAGE_")
         dull = {name: value for name, value in os.environ.items() if name in ours or not name.startswith(dull_names)}
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder)]
         self.began = time.monotonic()

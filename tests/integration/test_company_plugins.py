@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from company import WORKERS, invite, run_in
+from company import WORKERS, invite
 from tiny_runs import RecordingServer, Tiny
 
 from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
@@ -66,14 +66,14 @@ def test_collecting_with_workers(tiny: Tiny) -> None:
     assert done.ids == ["tiny.json::one[reference]"]
 
 
-# ---- pytest-timeout
+# ---- pytest-timeout, whose exception comes at any moment: in processes of their own, see PytestRun
 
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_timeout(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """``--timeout`` fails the case, which keeps what was measured; the next one has a new load process and passes."""
     tiny.suite({"name": "long", "iterations": 1_000_000}, {"name": "after", "iterations": 3})
-    done = run_in(tiny, workers, "--flperf-suite=tiny.json", *tiny.at, "--timeout=2")
+    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "--timeout=2", *workers)
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert "1 failed, 1 passed" in done.lines[-1]
     long, after = done.cases
@@ -98,7 +98,7 @@ def test_timeout_of_a_test_with_the_fixture(tiny: Tiny) -> None:
             flperf.run(prompt="Hi", iterations=1, max_tokens=2)
         """
     )
-    done = tiny.run(*tiny.at)
+    done = tiny.run_apart(*tiny.at)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert [case["outcome"] for case in done.cases] == ["failed", "passed"]
 
@@ -109,7 +109,7 @@ def test_timeout_while_a_model_is_made_ready(tiny: Tiny) -> None:
     silent = ReferenceConfig(fault=Fault(FaultKind.HANG_BEFORE_HEADERS))
     with ReferenceServer(silent, in_thread=True) as server:
         at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
-        done = tiny.run("--flperf-suite=tiny.json", *at, "--timeout=1")
+        done = tiny.run_apart("--flperf-suite=tiny.json", *at, "--timeout=1")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "2 errors" in done.lines[-1] or "2 failed" in done.lines[-1], done.text
     assert done.text.count("Timeout (>1.0s)") >= 2
