@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
-from pytest_flperf.experiment.collector import no_collections
+from pytest_flperf.experiment.collector import Collector, no_collections
 from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
 from pytest_flperf.load.interrupts import Interrupts
@@ -113,6 +113,7 @@ class Bench:
         self._left_busy: set[str] = set()  # models whose last case abandoned requests
         self._current: str | None = None
         self._host = platform.node()
+        self._collector = Collector()
 
     @property
     def gpus(self) -> tuple[str, ...]:
@@ -168,6 +169,7 @@ class Bench:
             stop_at: From when on no request is sent (monotonic, in seconds); None: never.
 
         """
+        self._collector.set_aside()
         case = prepared.case
         counter = _Counter(case.scenario.settings.iterations, on_request)
         result: CaseResult | None = None
@@ -221,6 +223,7 @@ class Bench:
         self._backend.close()
         self._recorder.close()
         self._sampler.close()
+        self._collector.give_back()
 
     def __enter__(self) -> Self:
         return self

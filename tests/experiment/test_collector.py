@@ -1,0 +1,71 @@
+"""The garbage collector is kept from what was there, and gets it back."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from pytest_flperf.experiment.collector import Collector, no_collections
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    assert gc.get_freeze_count() == 0
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+class Ring:
+    """Garbage that only the collector finds."""
+
+    found = 0
+
+    def __init__(self) -> None:
+        self.ring = self
+
+    def __del__(self) -> None:
+        Ring.found += 1
+
+
+def test_what_was_set_aside_comes_back() -> None:
+    """Garbage among it is not looked for meanwhile, what is new is, and in the end all of it is."""
+    Ring.found = 0
+    collector = Collector()
+    gc.disable()
+    Ring()
+    collector.set_aside()
+    collector.set_aside()
+    assert gc.get_freeze_count() > 1_000
+    Ring()
+    gc.collect()
+    assert Ring.found == 1
+    collector.give_back()
+    collector.give_back()
+    assert gc.get_freeze_count() == 0
+    gc.collect()
+    assert Ring.found == 2
+
+
+def test_what_others_set_aside_stays() -> None:
+    """Somebody who has frozen what is theirs (a forking server) keeps it so."""
+    gc.freeze()
+    before = gc.get_freeze_count()
+    collector = Collector()
+    collector.set_aside()
+    collector.give_back()
+    assert gc.get_freeze_count() == before
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_no_collections(on: bool) -> None:
+    """The collector is as it was afterwards, whatever happens."""
+    if not on:
+        gc.disable()
+    with suppress(KeyError), no_collections():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled() is on
