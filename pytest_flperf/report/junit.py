@@ -31,6 +31,7 @@ def properties(case: CaseResult) -> list[tuple[str, str]]:
         ("scenario", case.scenario),
         ("model", case.model),
         ("host", case.host),
+        ("partial", "true" if case.partial else None),
     ]
     if target is not None:
         names = ("backend", "base_url", "model_id", "device", "execution_provider", "context_length")

@@ -52,6 +52,15 @@ def test_numbers(tiny: Tiny, way: tuple[str, ...], family: str) -> None:
     assert "budget e2e_ms.p50 <= 0.001: MISSED" in str(tests["slow[reference]"].system_out)
 
 
+def test_what_was_cut_short_says_so(tiny: Tiny) -> None:
+    """A case that the time was over for is partial, and a whole one doesn't say it is not."""
+    tiny.suite({"iterations": 1}, {"name": "endless", "iterations": 1_000_000})
+    tiny.measure("--junitxml=junit.xml", "--flperf-max-time=1s")
+    whole, cut = cases_of(tiny.folder / "junit.xml").values()
+    assert "partial" not in dict(properties_of(whole))
+    assert dict(properties_of(cut))["partial"] == "true"
+
+
 def test_a_person_reads_it_once(tiny: Tiny) -> None:
     """The text of the file doesn't appear at the terminal, not even with -rA."""
     done = tiny.measure("--junitxml=junit.xml", "-rA")
