@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import xmlschema
 from junitparser import JUnitXml, Properties, TestCase
 from tiny_runs import Tiny
 
@@ -109,6 +110,21 @@ def test_a_model_that_is_not_ready(tiny: Tiny) -> None:
     (test,) = ET.parse(tiny.folder / "j.xml").iter("testcase")
     assert "not ready" in str(test.findtext("error"))
     assert {each.get("name") for each in test.iter("property")} >= {"flperf.nodeid", "model", "host"}
+
+
+def test_the_schema_holds(tiny: Tiny) -> None:
+    """Passed, failed, skipped, not ready and the run's own budgets: a file of the form that readers expect."""
+    tiny.suite({}, {"name": "slow", "budgets": ["e2e_ms.p50 <= 0.001"]}, {"name": "endless", "iterations": 1_000_000})
+    tiny.measure("--junitxml=a.xml", "--flperf-budget=run.wall_s <= 0.001", "--flperf-max-time=1s")
+    tiny.run(
+        "--flperf-suite=tiny.json", "--flperf-base-url=http://127.0.0.1:9/v1", "--flperf-model=m", "--junitxml=b.xml"
+    )
+    schema = xmlschema.XMLSchema11(str(Path(__file__).with_name("junit.xsd")))
+    kinds: set[str] = set()
+    for name in ("a.xml", "b.xml"):
+        schema.validate(str(tiny.folder / name))
+        kinds |= {child.tag for test in ET.parse(tiny.folder / name).iter("testcase") for child in test}
+    assert kinds == {"properties", "failure", "skipped", "error", "system-out"}
 
 
 def test_a_reader_makes_a_page_of_it(tiny: Tiny) -> None:
