@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
 from pytest_flperf.experiment.collector import Collector, no_collections
-from pytest_flperf.experiment.playing import CasePlans, target_of
+from pytest_flperf.experiment.playing import UNCOUNTED, CasePlans, target_of
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import Plan, PlanStats
@@ -164,14 +164,15 @@ class Bench:
 
         Args:
             prepared: From :meth:`ready`.
-            on_request: Told how many of how many measured requests have ended, about ten times a second.
+            on_request: Told how many of how many measured requests have ended, about ten times a second; of 0 where
+                nobody knows.
             on_partial: Given what was measured where an interrupt ends the case; the interrupt goes on after it.
             stop_at: From when on no request is sent (monotonic, in seconds); None: never.
 
         """
         self._collector.set_aside()
         case = prepared.case
-        counter = _Counter(case.scenario.settings.iterations, on_request)
+        counter = _Counter(on_request)
         result: CaseResult | None = None
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
@@ -198,6 +199,7 @@ class Bench:
         try:
             self._play(plans.warmup(), recording.add, stop_at=stop_at)
             measured = plans.measured()
+            counter.total = 0 if measured.total == UNCOUNTED else measured.total
             watch.measured()
             stats = self._play(measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at)
         except LoadProcessError as error:
@@ -366,8 +368,8 @@ class Bench:
 class _Counter:
     """Counts measured requests for whoever watches, and those that the transport lost."""
 
-    def __init__(self, total: int, on_request: Callable[[int, int], None] | None) -> None:
-        self._total = total
+    def __init__(self, on_request: Callable[[int, int], None] | None) -> None:
+        self.total = 0
         self._on_request = on_request
         self._done = 0
         self.lost = 0
@@ -385,15 +387,14 @@ class _Counter:
     def tick(self) -> None:
         """Tell."""
         if self._on_request is not None:
-            self._on_request(self._done, self._total)
+            self._on_request(self._done, self.total)
 
 
 def _gave_up(plan: Plan, stats: PlanStats) -> str:
     if not stats.gave_up:
         return ""
-    return (
-        f"stopped after {stats.finished} of {plan.total} requests: {plan.give_up_after} in a row had no complete answer"
-    )
+    planned = "" if plan.total == UNCOUNTED else f" of {plan.total}"
+    return f"stopped after {stats.finished}{planned} requests: {plan.give_up_after} in a row had no complete answer"
 
 
 def _ttft_ms(sample: Sample) -> float | None:

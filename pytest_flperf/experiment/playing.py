@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError, Served
-from pytest_flperf.load.plan import Deadlines, Entry, Plan, Target
+from pytest_flperf.experiment.arrivals import due_times_ns
+from pytest_flperf.load.plan import Deadlines, Entry, Plan, Schedule, Target
 from pytest_flperf.suite.model import Case, Timeouts
 from pytest_flperf.suite.prompts import extra_body, request_body, unique_key
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
 
-__all__ = ["CasePlans", "deadlines", "target_of"]
+__all__ = ["UNCOUNTED", "CasePlans", "deadlines", "target_of"]
+
+_PLAIN: Final = Schedule()
 
 _NS_PER_S: Final = 1_000_000_000
 _FEWEST_TO_GIVE_UP: Final = 3
+_MOST_TO_GIVE_UP: Final = 20
+_OPEN_AHEAD: Final = 8
 _VERIFY_TOKENS: Final = 8
+UNCOUNTED: Final = 1 << 40
+"""Requests of a plan that its duration ends: more than it has room for."""
 
 
 def deadlines(timeouts: Timeouts) -> Deadlines:
@@ -33,6 +41,10 @@ def deadlines(timeouts: Timeouts) -> Deadlines:
         stall_ns=ns(timeouts.stall_s),
         total_ns=ns(timeouts.total_s),
     )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * _NS_PER_S)
 
 
 def target_of(endpoint: Endpoint) -> Target:
@@ -72,29 +84,72 @@ class CasePlans:
     def warmup(self) -> Plan:
         """The requests before the measured ones."""
         total = self._settings.warmup_requests
-        return self._plan(self._entries(Phase.WARMUP, total, 0), self._settings.concurrency, total)
-
-    def measured(self) -> Plan:
-        """The requests that count."""
-        total = self._settings.iterations
-        entries = self._entries(Phase.MEASURED, total, self._settings.warmup_requests)
+        entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), 0)
         return self._plan(entries, self._settings.concurrency, total)
 
-    def _plan(self, entries: Iterator[Entry] | list[Entry], concurrency: int, total: int) -> Plan:
+    def measured(self) -> Plan:
+        """The requests that count, with those of ramp-up and cool-down around them."""
+        return self._open() if self._settings.load.is_open else self._closed()
+
+    def _closed(self) -> Plan:
+        settings, load = self._settings, self._settings.load
+        total = settings.iterations or UNCOUNTED
+        schedule = Schedule(
+            think_ns=_ns(load.think_time_s),
+            stagger_ns=_ns(load.ramp_up_s),
+            duration_ns=_ns(load.duration_s or 0.0),
+            steady_from_ns=_ns(load.ramp_up_s),
+            steady_until_ns=_ns(load.duration_s - load.cool_down_s) if load.duration_s is not None else 0,
+        )
+        entries = self._entries(Phase.MEASURED, itertools.repeat(None, total), settings.warmup_requests)
+        return self._plan(entries, settings.concurrency, total, schedule, max(schedule.think_ns, schedule.stagger_ns))
+
+    def _open(self) -> Plan:
+        settings, load = self._settings, self._settings.load
+        seed = f"{self._seed}/{self._case.nodeid}/due"
+
+        def due_ns() -> Iterator[int]:
+            return due_times_ns(load, settings.iterations, seed)
+
+        total = last_ns = longest_ns = 0
+        for at_ns in due_ns():
+            total += 1
+            longest_ns, last_ns = max(longest_ns, at_ns - last_ns), at_ns
+        end_ns = _ns(load.duration_s) if load.duration_s is not None else last_ns + 1
+        schedule = Schedule(
+            open_ahead=max(_OPEN_AHEAD, load.burst_size or 0),
+            steady_from_ns=_ns(load.ramp_up_s),
+            steady_until_ns=end_ns - _ns(load.cool_down_s) if load.cool_down_s else 0,
+        )
+        entries = self._entries(Phase.MEASURED, due_ns(), settings.warmup_requests)
+        return self._plan(entries, min(load.max_in_flight, total), total, schedule, longest_ns)
+
+    def _plan(
+        self,
+        entries: Iterator[Entry] | list[Entry],
+        concurrency: int,
+        total: int,
+        schedule: Schedule = _PLAIN,
+        longest_pause_ns: int = 0,
+    ) -> Plan:
+        lost = min(concurrency, _MOST_TO_GIVE_UP) if schedule.open_ahead else concurrency
         return Plan(
             targets=(self._target,),
             deadlines=self._deadlines,
             concurrency=concurrency,
             total=total,
             entries=entries,
-            give_up_after=max(_FEWEST_TO_GIVE_UP, concurrency),
+            give_up_after=max(_FEWEST_TO_GIVE_UP, lost),
+            schedule=schedule,
+            longest_pause_ns=longest_pause_ns,
         )
 
-    def _entries(self, phase: Phase, total: int, offset: int) -> Iterator[Entry]:
-        for index in range(total):
+    def _entries(self, phase: Phase, due_ns: Iterable[int | None], offset: int) -> Iterator[Entry]:
+        """A request for each due time; None: as soon as a stream is free."""
+        for index, at_ns in enumerate(due_ns):
             key = unique_key(self._seed, self._case.nodeid, index + offset)
             request = self._template.render(self._body(key)["messages"])
-            yield Entry(index, phase, 0, self._settings.stream, request)
+            yield Entry(index, phase, 0, self._settings.stream, request, at_ns)
 
     def _body(self, key: str | None) -> dict[str, Any]:
         return request_body(self._case, self._served.model_id, key)

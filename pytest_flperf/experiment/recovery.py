@@ -79,11 +79,10 @@ def _partial(folder: Path, begun: BegunCase) -> CaseResult:
     samples = list(_decoded(folder / JOURNAL, begun))
     _add_missing(folder / SAMPLES, begun.case.nodeid, samples)
     case = summarise(samples, begun.case)
-    planned = case.load.iterations if case.load is not None else None
     return replace(
         case,
         outcome="error",
-        message=f"INTERRUPTED after {case.requests.total} of {planned} requests",
+        message=f"INTERRUPTED after {case.sent_words}",
         budgets=(),
         partial=True,
     )

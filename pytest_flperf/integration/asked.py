@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import pytest
 
 from pytest_flperf.gates.run_budgets import is_run_budget
 from pytest_flperf.integration.durations import lock_timeout_s, max_time_s
+from pytest_flperf.integration.load_option import load_settings
 from pytest_flperf.integration.options import OPTIONS, Option
 
 __all__ = ["FlperfOptions"]
@@ -28,6 +29,9 @@ class FlperfOptions:
     iterations: int | None
     warmup: int | None
     concurrency: int | None
+    load: Mapping[str, Any]
+    """Settings of the load, by their keys in a suite."""
+    seed: str | None
     timeout_s: float | None
     max_tokens: int | None
     temperature: float | None
@@ -71,6 +75,8 @@ class FlperfOptions:
             iterations=values["flperf_iterations"],
             warmup=values["flperf_warmup"],
             concurrency=values["flperf_concurrency"],
+            load=load_settings(values["flperf_load"]),
+            seed=values["flperf_seed"],
             timeout_s=values["flperf_timeout"],
             max_tokens=values["flperf_max_tokens"],
             temperature=values["flperf_temperature"],

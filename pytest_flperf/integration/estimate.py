@@ -38,9 +38,16 @@ def known_seconds(report_dir: Path) -> dict[str, float]:
 def estimated_seconds(case: Case, known: Mapping[str, float]) -> tuple[float, bool]:
     """Seconds that a case will take, and whether an earlier run says so."""
     settings = case.scenario.settings
+    load = settings.load
+    if load.duration_s is not None and settings.iterations is None:
+        return load.duration_s, True
+    if load.is_open and load.rate is not None:
+        return (settings.iterations or 0) / load.rate + load.ramp_up_s / 2, True
     measured = known.get(case.nodeid)
     embedded = find_embedded(case.model) is not None
     tokens = settings.max_tokens or _TOKENS
     guess = tokens / _EMBEDDED_TPS if embedded else _TTFT_S + tokens / _TPS
-    rounds = -(-settings.iterations // settings.concurrency) + -(-settings.warmup_requests // settings.concurrency)
-    return rounds * (guess if measured is None else measured), measured is not None
+    count = settings.iterations or 0
+    rounds = -(-count // settings.concurrency) + -(-settings.warmup_requests // settings.concurrency)
+    each_s = (guess if measured is None else measured) + load.think_time_s
+    return rounds * each_s + load.ramp_up_s, measured is not None

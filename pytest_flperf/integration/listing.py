@@ -68,6 +68,7 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
         raise pytest.UsageError("--flperf-dry-run needs a suite: add --flperf-suite=NAME (--flperf-list-suites)")
     selection.load(config)
     from pytest_flperf.integration.estimate import estimated_seconds, known_seconds
+    from pytest_flperf.suite.shapes import expected_requests
 
     known = known_seconds(Path(config.invocation_params.dir) / options.report_dir)
     rows = []
@@ -79,18 +80,23 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
         total += seconds
         rows.append((case.nodeid, *_requests(case), _duration(seconds) + ("" if from_run else " ?")))
     _say_all(fitted_table(("case", "requests", "warm-up", "streams", "time"), rows, names=1))
-    requests = sum(
-        case.scenario.settings.iterations + case.scenario.settings.warmup_requests for case in selection.cases
-    )
-    say(f"{len(rows)} cases, {requests} requests, about {_duration(total)}, loads and downloads not counted")
+    settings = [case.scenario.settings for case in selection.cases]
+    requests = sum((expected_requests(each) or 0) + each.warmup_requests for each in settings)
+    more = " and what the time has room for" if any(expected_requests(each) is None for each in settings) else ""
+    say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
     if guessed:
         say("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
     return pytest.ExitCode.OK
 
 
 def _requests(case: Case) -> tuple[str, str, str]:
+    from pytest_flperf.suite.shapes import expected_requests
+
     settings = case.scenario.settings
-    return str(settings.iterations), str(settings.warmup_requests), str(settings.concurrency)
+    count = expected_requests(settings)
+    load = settings.load
+    streams = f"{load.kind} {load.rate:g}/s" if load.is_open and load.rate is not None else str(settings.concurrency)
+    return "?" if count is None else str(count), str(settings.warmup_requests), streams
 
 
 def _duration(seconds: float) -> str:

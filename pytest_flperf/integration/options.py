@@ -46,6 +46,12 @@ OPTIONS: Final = (
     Option("--flperf-warmup", "int", "Requests before the measured ones; default: one per stream, four at most", "N",
             int),
     Option("--flperf-concurrency", "int", "Streams per case, each sending when its last request has ended", "N", int),
+    Option(
+        "--flperf-load", "string", "When requests are sent: closed, constant, poisson, gamma, burst or ramp with its "
+        "settings, such as 'poisson,rate=8,duration_s=30' or 'closed,think_time_s=1'", "SHAPE",
+    ),
+    Option("--flperf-seed", "string", "Text from which prompts' prefixes and due times are made, to repeat a run's "
+            "plan; default: another one each time", "TEXT"),
     Option("--flperf-timeout", "float", "Deadline of a whole request in seconds", "SECONDS", float),
     Option("--flperf-max-tokens", "int", "Longest answer in tokens", "N", int),
     Option("--flperf-temperature", "float", "Sampling temperature", "T", float),

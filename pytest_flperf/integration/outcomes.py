@@ -74,8 +74,7 @@ class Standing:
         """
         if not judged.requests.total:
             return self.not_measured(judged, why)
-        planned = judged.load.iterations if judged.load is not None else None
-        line = f"cut short after {judged.requests.total} of {planned} requests: {why}"
+        line = f"cut short after {judged.sent_words}: {why}"
         if judged.outcome == "passed":
             return replace(judged, outcome="skipped", message=f"{line}; every budget is met so far", partial=True)
         result = replace(judged, notes=(line, *judged.notes), partial=True)
@@ -84,8 +83,7 @@ class Standing:
 
 def stopped(partial: CaseResult, word: str, why: str) -> CaseResult:
     """A case that an exception ended; without a reason it was an interrupt."""
-    planned = partial.load.iterations if partial.load is not None else None
-    message = f"{word} after {partial.requests.total} of {planned} requests"
+    message = f"{word} after {partial.sent_words}"
     if why:
         message += f": {printable(why.strip(), 300)}"
     return replace(partial, outcome="failed" if why else "error", message=message, partial=True)

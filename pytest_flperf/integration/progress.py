@@ -102,7 +102,7 @@ class CaseProgress:
 
     def requests(self, done: int, total: int) -> None:
         """Requests have ended."""
-        self._say(f"{self._name} {done}/{total} requests")
+        self._say(f"{self._name} {done}/{total} requests" if total else f"{self._name} {done} requests")
 
     def _say(self, text: str) -> None:
         now = time.monotonic()

@@ -216,7 +216,8 @@ class MeasuringRun:
             # The interpreter's last collections go through all that openai and pydantic made: 0.2 to 0.3 s for nothing.
             atexit.register(gc.freeze)
             series = self._folder.journal("resources.jsonl") if self._folder else None
-            self._bench = Bench(self._backend(), Recorder(self._folder, self._redactor), sampler=Sampler(series))
+            recorder = Recorder(self._folder, self._redactor)
+            self._bench = Bench(self._backend(), recorder, self._options.seed, sampler=Sampler(series))
         return self._bench
 
     def _backend(self) -> Backend:

@@ -109,6 +109,7 @@ def overrides_of(options: FlperfOptions) -> Overrides:
             iterations=options.iterations,
             warmup=options.warmup,
             concurrency=options.concurrency,
+            load=options.load,
             timeout_s=options.timeout_s,
             max_tokens=options.max_tokens,
             temperature=options.temperature,
@@ -139,11 +140,11 @@ class Selection:
         for path, ref in self._files.items():
             try:
                 suite = load_suite(path, ref)
+                _check_budgets(suite)
+                models = options.models or suite.models or default_models(options, suite)
+                self.loaded[path] = LoadedSuite(suite, expand(suite, models, overrides))
             except SuiteError as error:
                 raise pytest.UsageError(str(error)) from error
-            _check_budgets(suite)
-            models = options.models or suite.models or default_models(options, suite)
-            self.loaded[path] = LoadedSuite(suite, expand(suite, models, overrides))
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
 
     @property

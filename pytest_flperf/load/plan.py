@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_flperf.wire.exchange import Phase
 
-__all__ = ["Deadlines", "Entry", "Plan", "PlanStats", "Target"]
+__all__ = ["Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +48,48 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the requests of a plan begin.  Times in ns from its start; 0: no such thing."""
+
+    open_ahead: int = 0
+    """Connections to open before the first request, and one more whenever none is idle; 0: one for each stream, which
+    is what a closed loop needs."""
+    think_ns: int = 0
+    """Pause of a stream between the end of a request and the next one."""
+    stagger_ns: int = 0
+    """Over which time the streams begin, one after the other."""
+    duration_ns: int = 0
+    """After which no request begins; those under way may end."""
+    steady_from_ns: int = 0
+    """Measured requests that begin (or are due) earlier are of the phase ``outside``."""
+    steady_until_ns: int = 0
+    """… and those from then on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A closed loop: ``total`` requests over ``concurrency`` streams, each sending when its last one has ended."""
+    """Requests over ``concurrency`` streams.
+
+    Closed loop: each stream sends when its last request has ended.  Open loop (entries with ``due_ns``): a request is
+    sent when it is due on any stream that is free, or as soon as one is.
+    """
 
     targets: tuple[Target, ...]
     deadlines: Deadlines
     concurrency: int
     total: int
+    """How many there are, at most where the schedule has a duration."""
     entries: Iterable[Entry]
-    """``total`` of them; taken as they are needed, a window ahead."""
+    """``total`` of them, by ``due_ns`` where they have one; taken as they are needed, a window ahead."""
     give_up_after: int = 0
     """Stop when that many requests in a row, over all streams, ended without a complete answer; 0: never.
 
     A server that dies in the middle then costs about that many timeouts and not one for each request that is left.
     Any whole answer begins the count anew, an error page too: a server that refuses is quick and says why.
     """
+    schedule: Schedule = Schedule()
+    longest_pause_ns: int = 0
+    """Longest time in which nobody sends anything although all is well."""
 
 
 @dataclass(frozen=True, slots=True)

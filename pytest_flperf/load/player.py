@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import heapq
-import itertools
 import ssl
 import time
 from collections import deque
@@ -15,9 +13,11 @@ from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
 from pytest_flperf.load.channel import FrameReader, FrameWriter
 from pytest_flperf.load.connection import Connection, Ended, Job
 from pytest_flperf.load.limits import look_at, missed_or_due
-from pytest_flperf.load.plan import Deadlines, Target
+from pytest_flperf.load.pacing import Pacing, rest_until
+from pytest_flperf.load.plan import Deadlines, Schedule, Target
 from pytest_flperf.load.poller import new_poller
-from pytest_flperf.wire.exchange import Ending
+from pytest_flperf.load.timers import Timers
+from pytest_flperf.wire.exchange import Ending, Phase
 
 __all__ = ["Player"]
 
@@ -38,8 +38,8 @@ _TELL_SHARE: Final = 64
 class Player:
     """Plays one plan after the other until the channel closes.
 
-    Frames in: ``("plan", targets, deadlines, concurrency, total)``, ``("entries", [entry, …])``, ``("stop",)``,
-    ``("cancel",)``.
+    Frames in: ``("plan", targets, deadlines, concurrency, total, schedule)``, ``("entries", [entry, …])``,
+    ``("stop",)``, ``("cancel",)``.
     Frames out: ``("exchange", *job)``, ``("done", started_ns, finished_ns, cpu_ns, reads, finished)``.
     """
 
@@ -54,8 +54,7 @@ class Player:
         self._tls: ssl.SSLContext | None = None
         self._connections: dict[int, Connection] = {}
         self._idle: dict[int, list[Connection]] = {}
-        self._timers: list[tuple[int, int, Connection]] = []  # when, a number that no two share, which
-        self._numbers = itertools.count()
+        self._timers = Timers(self._connections)
         self._forget_plan()
 
     def _forget_plan(self) -> None:
@@ -63,7 +62,9 @@ class Player:
         self._deadlines = Deadlines(0, 0, 0, 0, 0)
         self._queue: deque[tuple[Any, ...]] = deque()
         self._waiting: dict[int, tuple[tuple[Any, ...], int]] = {}  # fd of a connecting socket: its entry and slot
-        self._free_slots: list[int] = []
+        self._streams = 0
+        self._pacing = Pacing(Schedule(), 0)
+        self._wake_ns = 0  # when a request may begin although none has ended
         self._left = 0
         self._finished = 0
         self._reads = 0
@@ -79,15 +80,12 @@ class Player:
 
     def run(self) -> None:
         """Serve plans; ends by ChannelClosedError when the measuring process is gone."""
-        wait, connections, timers = self._poller.wait, self._connections, self._timers
+        wait, connections, timers = self._poller.wait, self._connections, self._timers.heap
         readable = self._poller.read_flag
         now_ns = time.monotonic_ns
         woke = now = now_ns()
         while True:
-            patience_s = max(0.0, (timers[0][0] - now) / 1e9) if timers else _IDLE_WAIT_S
-            if self._untold and patience_s > _TELL_NS / 1e9:
-                patience_s = _TELL_NS / 1e9
-            for fd, flags in wait(patience_s):
+            for fd, flags in wait(self._patience_s(now)):
                 connection = connections.get(fd)
                 if connection is None:
                     if fd == self._channel_fd:
@@ -102,12 +100,23 @@ class Player:
             now = now_ns()
             if timers and timers[0][0] <= now:
                 self._fire(now)
+            if 0 < self._wake_ns <= now:
+                self._wake()
             if self._untold and now - self._told_ns >= _TELL_NS:
                 self._told_ns = now
                 self._tell()
             if self._rests and now - woke < _DENSE_NS:
                 time.sleep(_REST_S)
             woke = now
+
+    def _patience_s(self, now: int) -> float:
+        timers = self._timers.heap
+        patience_s = max(0.0, (timers[0][0] - now) / 1e9) if timers else _IDLE_WAIT_S
+        if self._untold and patience_s > _TELL_NS / 1e9:
+            patience_s = _TELL_NS / 1e9
+        if self._wake_ns:
+            patience_s = min(patience_s, rest_until((self._wake_ns - now) / 1e9))
+        return patience_s
 
     def close(self) -> None:
         """Close every connection."""
@@ -143,7 +152,14 @@ class Player:
         if self._writer.waiting:
             self._watch_channel()
 
-    def _take_plan(self, targets: list[Any], deadlines: tuple[int, ...], concurrency: int, total: int) -> None:
+    def _take_plan(
+        self,
+        targets: list[Any],
+        deadlines: tuple[int, ...],
+        concurrency: int,
+        total: int,
+        schedule: tuple[Any, ...] = (),
+    ) -> None:
         specs = tuple(Target(tuple(addresses), name) for addresses, name in targets)
         if specs != self._targets:
             for connection in list(self._connections.values()):
@@ -154,16 +170,19 @@ class Player:
         self._deadlines = Deadlines(*deadlines)
         self._left = total
         self._rests = KERNEL_STAMPS_POSSIBLE and concurrency >= _REST_STREAMS and not any(s.tls_name for s in specs)
-        self._free_slots = list(range(concurrency - 1, -1, -1))
+        self._streams = concurrency
+        paced = Schedule(*schedule)
+        self._pacing = Pacing(paced, concurrency)
         if self._tls is None and any(spec.tls_name for spec in specs):
             self._tls = ssl.create_default_context()
         # Connecting is no part of a latency: open what is missing before the first request.  What is too much is
         # closed: a server with a thread for each connection would be measured with the last case's threads.
+        ahead = min(concurrency, total, paced.open_ahead or concurrency)
         for target in range(len(specs)):
             idle = self._idle.setdefault(target, [])
             for connection in idle[concurrency:]:
                 self._drop(connection)
-            for _ in range(min(concurrency, total) - len(idle)):
+            for _ in range(ahead - len(idle)):
                 self._open(target, None)
         self._begin_if_ready()
 
@@ -189,7 +208,7 @@ class Player:
         stopped = (Ending.CANCELLED, "the run was stopped")
         waiting, self._waiting = self._waiting, {}
         for entry, slot in waiting.values():
-            self._report(Job(entry, slot, time.monotonic_ns()), stopped)
+            self._report(self._job(entry, slot, time.monotonic_ns()), stopped)
         for connection in list(self._connections.values()):
             if connection.job is not None:
                 self._finish(connection, connection.job, stopped)
@@ -209,6 +228,7 @@ class Player:
     def _begin(self) -> None:
         self._playing = True
         self._started_ns = time.monotonic_ns()
+        self._pacing.begin(self._started_ns)
         self._cpu_started_ns = time.process_time_ns()
         self._start_what_can()
         self._end_if_over()
@@ -217,9 +237,21 @@ class Player:
         if self._starting:
             return  # one that fails at once has freed its slot: the loop below goes on with it
         self._starting = True
-        while self._queue and self._free_slots:
-            self._start(self._queue.popleft(), self._free_slots.pop())
+        pacing, queue = self._pacing, self._queue
+        while queue and (slot := pacing.slot_for(queue[0][5], time.monotonic_ns())) is not None:
+            self._start(queue.popleft(), slot)
+        self._wake_ns = pacing.wake_ns()
         self._starting = False
+
+    def _wake(self) -> None:
+        """A request is due, a stream has rested, or the plan's time is over."""
+        self._wake_ns = 0
+        if not self._playing:
+            return
+        if self._pacing.over(time.monotonic_ns()):
+            self._take_stop()
+        else:
+            self._start_what_can()
 
     def _start(self, entry: tuple[Any, ...], slot: int) -> None:
         target = entry[2]
@@ -228,9 +260,21 @@ class Player:
             connection = idle.pop()
             if connection.usable():
                 self._send_on(connection, entry, slot)
+                if entry[5] is not None and not idle and len(self._connections) < self._streams:
+                    self._open(target, None)  # an open loop has one to spare: connecting would delay what is due next
                 return
             self._forget(connection)
         self._open(target, (entry, slot))
+
+    def _job(self, entry: tuple[Any, ...], slot: int, now: int) -> Job:
+        job = Job(entry, slot, now)
+        if job.due_ns is not None:
+            job.due_ns += self._started_ns
+        if job.phase == Phase.MEASURED.value:
+            begins_ns = job.due_ns if job.due_ns is not None else time.monotonic_ns()
+            if not self._pacing.steady(begins_ns):
+                job.phase = Phase.OUTSIDE.value
+        return job
 
     def _end_if_over(self) -> None:
         if self._playing and self._finished >= self._left and not self._waiting:
@@ -260,7 +304,7 @@ class Player:
             self._waiting[connection.fd] = work
         self._poller.watch(connection.fd, write=True)
         limit_ns = self._deadlines.connect_ns
-        self._at(connection.connect_started_ns + limit_ns if limit_ns else 0, connection)
+        self._timers.set(connection.connect_started_ns + limit_ns if limit_ns else 0, connection)
 
     def _connect_event(self, connection: Connection) -> None:
         problem = connection.connected()
@@ -286,7 +330,7 @@ class Player:
     def _connect_failed(self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, ended: Ended) -> None:
         if work is None:
             return  # the request that needs the connection tries again and has the outcome
-        self._report(Job(work[0], work[1], connection.connect_started_ns), ended)
+        self._report(self._job(*work, connection.connect_started_ns), ended)
 
     def _drop(self, connection: Connection) -> None:
         idle = self._idle.get(connection.target, [])
@@ -303,7 +347,7 @@ class Player:
     # ---- requests
 
     def _send_on(self, connection: Connection, entry: tuple[Any, ...], slot: int) -> None:
-        job = Job(entry, slot, 0)
+        job = self._job(entry, slot, 0)
         connection.begin(job)
         ended = connection.send()
         if ended is not None:
@@ -311,7 +355,7 @@ class Player:
             return
         if job.out:
             self._poller.change(connection.fd, write=True)
-        self._at(look_at(self._deadlines, job, job.started_ns), connection)
+        self._timers.set(look_at(self._deadlines, job, job.started_ns), connection)
 
     def _exchange_event(self, connection: Connection, job: Job, flags: int) -> None:
         if flags & self._write_flag and job.out:
@@ -340,7 +384,7 @@ class Player:
         self._untold.append(job)
         self._finished += 1
         self._reads += len(job.parts)
-        self._free_slots.append(job.slot)
+        self._pacing.release(job.slot, job.finished_ns)
         # The next request first: what this one leaves behind can wait, the closed loop can't.
         self._start_what_can()
         self._end_if_over()
@@ -355,39 +399,14 @@ class Player:
 
     # ---- deadlines
 
-    def _at(self, when_ns: int, connection: Connection) -> None:
-        """Look at the connection at that time and not before; 0: never."""
-        connection.deadline_ns = when_ns
-        # A timer that fires too early is moved on: so there are few of them, however many requests there are.
-        if not when_ns or 0 < connection.timer_ns <= when_ns:
-            return
-        connection.timer_ns = when_ns
-        heapq.heappush(self._timers, (when_ns, next(self._numbers), connection))
-        if len(self._timers) > 4 * len(self._connections) + 256:
-            # In place: run() holds the list.
-            self._timers[:] = [timer for timer in self._timers if self._counts(*timer)]
-            heapq.heapify(self._timers)
-
-    def _counts(self, when_ns: int, _number: int, connection: Connection) -> bool:
-        return connection.timer_ns == when_ns and self._connections.get(connection.fd) is connection
-
     def _fire(self, now: int) -> None:
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            when_ns, _number, connection = heapq.heappop(timers)
-            if connection.timer_ns != when_ns:
-                continue  # an earlier one has taken its place
-            connection.timer_ns = 0
-            if not connection.deadline_ns:
-                continue
-            if connection.deadline_ns > now:
-                self._at(connection.deadline_ns, connection)
-            elif connection.connecting:
+        for connection in self._timers.fire(now):
+            if connection.connecting:
                 self._connect_timed_out(connection)
             elif connection.job is not None:
                 ended = missed_or_due(self._deadlines, connection.job, now)
                 if isinstance(ended, int):
-                    self._at(ended, connection)
+                    self._timers.set(ended, connection)
                 else:
                     self._finish(connection, connection.job, ended)
 

@@ -29,6 +29,7 @@ __all__ = ["LoadProcessError", "LoadSession"]
 _WINDOW: Final = 256
 _WINDOW_BYTES: Final = 32 << 20
 _BATCH_S: Final = 0.005
+_AHEAD_NS: Final = 1_000_000_000
 _MAIN: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); from pytest_flperf.load.process import main;"
     " sys.exit(main(sys.argv[1:]))"
@@ -109,9 +110,10 @@ class LoadSession:
         stop_at: float | None,
     ) -> PlanStats:
         targets = [([(family, address) for family, address in t.addresses], t.tls_name) for t in plan.targets]
-        self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, plan.total)
         supply = _Supply(plan)
-        self._send_entries(supply.more())
+        first = supply.more()  # before the plan, whose time begins when it has its connections
+        self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, plan.total, astuple(plan.schedule))
+        self._send_entries(first)
         longest_silence_s = _longest_silence_s(plan)
         finished = in_a_row = 0  # the second: requests without a complete answer since the last one with one
         gave_up = stopped = False
@@ -252,29 +254,46 @@ class _Supply:
         self._left = plan.total
         self._window = max(_WINDOW, 2 * plan.concurrency)
         self._least = plan.concurrency + 1
-        self._under_way: dict[tuple[Phase, int, int], int] = {}  # of an entry, the length of its request
+        self._under_way: dict[tuple[int, int], int] = {}  # of an entry, the length of its request
         self._bytes = 0
+        self._next: Entry | None = None
+        self._begun_ns = time.monotonic_ns()
 
     def ended(self, exchange: Exchange) -> None:
         """A request has ended."""
-        self._bytes -= self._under_way.pop((exchange.phase, exchange.target, exchange.index), 0)
+        self._bytes -= self._under_way.pop((exchange.target, exchange.index), 0)
 
     def more(self) -> list[Entry]:
         """The entries to hand over now; raises ValueError if the plan has fewer than it said."""
         entries: list[Entry] = []
-        if len(self._under_way) > self._window // 2 and self._bytes <= _WINDOW_BYTES:
+        if len(self._under_way) > self._window // 2 and self._bytes <= _WINDOW_BYTES and not self._hurry():
             return entries
-        while self._left and len(self._under_way) < self._window:
-            if self._bytes > _WINDOW_BYTES and len(self._under_way) >= self._least:
-                break
-            entry = next(self._entries, None)
-            if entry is None:
-                raise ValueError(f"the plan's entries ended {self._left} short of its total")
+        while self._left and (self._room() or self._hurry()):
+            entry, self._next = self._peek(), None
             self._left -= 1
             self._bytes += len(entry.request)
-            self._under_way[entry.phase, entry.target, entry.index] = len(entry.request)
+            self._under_way[entry.target, entry.index] = len(entry.request)
             entries.append(entry)
         return entries
+
+    def _room(self) -> bool:
+        if self._bytes > _WINDOW_BYTES and len(self._under_way) >= self._least:
+            return False
+        return len(self._under_way) < self._window
+
+    def _hurry(self) -> bool:
+        """Whether the next entry is due soon, whatever else is under way.  The plan began later than this clock."""
+        if not self._left:
+            return False
+        due_ns = self._peek().due_ns
+        return due_ns is not None and due_ns < time.monotonic_ns() - self._begun_ns + _AHEAD_NS
+
+    def _peek(self) -> Entry:
+        if self._next is None:
+            self._next = next(self._entries, None)
+            if self._next is None:
+                raise ValueError(f"the plan's entries ended {self._left} short of its total")
+        return self._next
 
 
 def _longest_silence_s(plan: Plan) -> float:
@@ -283,7 +302,7 @@ def _longest_silence_s(plan: Plan) -> float:
     if not (limits.total_ns and limits.connect_ns):
         return math.inf
     # Each connection is tried twice at most: before the plan's first request and for its own.
-    return (2 * limits.connect_ns + limits.total_ns) / 1e9 + _SILENCE_MARGIN_S
+    return (2 * limits.connect_ns + limits.total_ns + plan.longest_pause_ns) / 1e9 + _SILENCE_MARGIN_S
 
 
 def _exchange(values: tuple[Any, ...]) -> Exchange:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.charts import ecdf
 from pytest_flperf.report.content import CaseSection, Cell, Fact, FailedCase, Table, Tone
-from pytest_flperf.report.figures import NOTHING, errors, interval, number, statistic, statistic_of
+from pytest_flperf.report.figures import NOTHING, errors, interval, load_words, number, statistic, statistic_of
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
 from pytest_flperf.report.words import case_name, clock_words
@@ -186,6 +186,8 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Ended", ", ".join(f"{count} × {name}" for name, count in requests.by_outcome.items())),
         ("Finish reasons", ", ".join(f"{count} × {name}" for name, count in case.finish_reasons.items())),
         ("Load", _load(case.load)),
+        ("Offered load", _rates(case)),
+        ("Steady window", _window(case)),
         ("Throughput", _amount(case.tps_total, "tokens/s")),
         ("Requests per second", _amount(case.request_rate, "requests/s")),
         ("Measured part", _amount(case.wall_s, "s")),
@@ -210,7 +212,21 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
 def _load(load: Load | None) -> str | None:
     if load is None:
         return None
-    return f"{load.shape} loop, concurrency {load.concurrency}, {'streaming' if load.stream else 'not streaming'}"
+    return f"{load_words(load)}, {'streaming' if load.stream else 'not streaming'}"
+
+
+def _rates(case: CaseResult) -> str | None:
+    if case.offered_rate is None:
+        return None
+    sent = "" if case.sent_rate is None else f", sent {number(case.sent_rate)}"
+    return f"due {number(case.offered_rate)}{sent} requests/s"
+
+
+def _window(case: CaseResult) -> str | None:
+    if case.steady_window_s is None:
+        return None
+    begin_s, end_s = case.steady_window_s
+    return f"{begin_s:.1f} s to {end_s:.1f} s, {case.requests.outside} requests before and after it in no statistic"
 
 
 def _server(case: CaseResult) -> str | None:

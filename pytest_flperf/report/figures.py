@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_flperf.gates.verdict import NOT_MEASURED
-from pytest_flperf.results.records import CaseResult, Distribution
+from pytest_flperf.results.records import CaseResult, Distribution, Load
 
-__all__ = ["MARK", "NOTHING", "errors", "interval", "number", "point", "statistic", "statistic_of"]
+__all__ = ["MARK", "NOTHING", "errors", "interval", "load_words", "number", "point", "statistic", "statistic_of"]
 
 MARK: Final = "*"
 """Stands behind a percentile from fewer requests than it needs."""
@@ -63,3 +63,18 @@ def errors(case: CaseResult) -> str:
 def point(parameters: Mapping[str, Any]) -> str:
     """The point of the matrix in words: ``concurrency=4 seed=1``; empty without a matrix."""
     return " ".join(f"{key}={value}" for key, value in parameters.items())
+
+
+def load_words(load: Load) -> str:
+    """How requests were sent: ``concurrency 4``, ``poisson 8 requests/s for 30 s``."""
+    words = [f"concurrency {load.concurrency}"]
+    if load.rate is not None:
+        to = "" if load.rate_to is None else f" to {load.rate_to:g}"
+        burst = "" if load.burst_size is None else f", {load.burst_size} at once"
+        even = "" if load.burstiness is None else f", burstiness {load.burstiness:g}"
+        words = [f"{load.shape} {load.rate:g}{to} requests/s{burst}{even}"]
+    if load.think_time_s:
+        words.append(f"{load.think_time_s:g} s think time")
+    if load.duration_s is not None:
+        words.append(f"for {load.duration_s:g} s")
+    return ", ".join(words)

@@ -17,6 +17,10 @@ __all__ = ["NODEID_PROPERTY", "add_texts", "case_text", "properties"]
 NODEID_PROPERTY: Final = "flperf.nodeid"
 """The property by which the test of a case is found again."""
 _STATISTICS: Final = ("n", "mean", "p50", "p90", "p95", "p99", "max")
+_LOAD: Final = ("shape", "rate", "concurrency", "iterations", "duration_s", "stream")
+_NUMBERS: Final = (
+    "error_rate", "wall_s", "request_rate", "offered_rate", "sent_rate", "tps_total", "load_s", "cold_ttft_ms",
+)  # fmt: skip
 _VALUE: Final = 500
 _LONGEST_TEXT: Final = 60_000
 _LARGEST_FILE: Final = 256 << 20
@@ -37,11 +41,10 @@ def properties(case: CaseResult) -> list[tuple[str, str]]:
         names = ("backend", "base_url", "model_id", "device", "execution_provider", "context_length")
         found += [(f"target.{name}", getattr(target, name)) for name in names]
     if load is not None:
-        found += [(f"load.{name}", getattr(load, name)) for name in ("shape", "concurrency", "iterations", "stream")]
+        found += [(f"load.{name}", getattr(load, name)) for name in _LOAD]
     found += [(name, value) for name, value in case.parameters.items()]
     found += [(f"requests.{name}", getattr(case.requests, name)) for name in ("total", "ok", "failed", "timeouts")]
-    numbers = ("error_rate", "wall_s", "request_rate", "tps_total", "load_s", "cold_ttft_ms")
-    found += [(name, getattr(case, name)) for name in numbers]
+    found += [(name, getattr(case, name)) for name in _NUMBERS]
     for name, metric in case.metrics.items():
         found += [(f"{name}.{statistic}", metric.statistic(statistic)) for statistic in _STATISTICS]
     for name, use in case.resources.items():

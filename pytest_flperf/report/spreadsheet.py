@@ -20,12 +20,13 @@ _TEXT: Final = 2_000
 _FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _KEY: Final = (
     "run_id", "started_at", "run_status", "nodeid", "host", "suite", "scenario", "model", "parameters", "outcome",
-    "message", "backend", "model_id", "device", "execution_provider", "concurrency", "stream", "clock_source",
-    "tokens_source",
+    "message", "backend", "model_id", "device", "execution_provider", "load", "rate_per_s", "concurrency", "stream",
+    "clock_source", "tokens_source",
 )  # fmt: skip
 _NUMBERS: Final = (
     "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps", "error_rate", "wall_s",
-    "request_rate_per_s", "tps_total", "load_s", "cold_ttft_ms", "tokens_per_chunk", "coalesced_pct", "stalls",
+    "request_rate_per_s", "offered_rate_per_s", "sent_rate_per_s", "tps_total", "load_s", "cold_ttft_ms",
+    "tokens_per_chunk", "coalesced_pct", "stalls",
 )  # fmt: skip
 COLUMNS: Final = (
     *_KEY,
@@ -90,6 +91,8 @@ def _key(run: Run, case: CaseResult) -> Sequence[Any]:
         target and target.model_id,
         target and target.device,
         target and target.execution_provider,
+        load and load.shape,
+        load and load.rate,
         load and load.concurrency,
         None if load is None else str(load.stream).lower(),
         case.clock.source,
@@ -109,6 +112,8 @@ def _numbers(case: CaseResult) -> Sequence[Any]:
         case.error_rate,
         case.wall_s,
         case.request_rate,
+        case.offered_rate,
+        case.sent_rate,
         case.tps_total,
         case.load_s,
         case.cold_ttft_ms,

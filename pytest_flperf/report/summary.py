@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.gates.text import amount, printable
-from pytest_flperf.report.figures import MARK, errors, number, point, statistic, statistic_of
+from pytest_flperf.report.figures import MARK, errors, load_words, number, point, statistic, statistic_of
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import unit_of
@@ -277,7 +277,10 @@ def _facts(case: CaseResult) -> str:
     if case.tps_total is not None:
         facts.append(f"{number(case.tps_total)} tokens/s in all")
     if case.load is not None:
-        facts.append(f"concurrency {case.load.concurrency}")
+        facts.append(load_words(case.load))
+    if case.offered_rate is not None:
+        sent = "" if case.sent_rate is None else f" and {number(case.sent_rate)} sent"
+        facts.append(f"{number(case.offered_rate)} requests/s due{sent}")
     if case.tokens_per_chunk is not None:
         facts.append(f"{case.tokens_per_chunk:.2f} tokens/chunk")
     if case.coalesced_pct:

@@ -107,6 +107,11 @@ _ALL: Final = (
     _request("cached_tokens", "tokens", "cached tokens", "neither", _TOKENS),
     _request("reasoning_tokens", "tokens", "reasoning tokens", "neither", _TOKENS),
     _request("connect_ms", "ms", "connect", "lower", "connecting, stamped apart; not part of TTFT"),
+    _request(
+        "dispatch_delay_ms", "ms", "dispatch delay", "lower", "sent − due; open loop only, whose times count from due"
+    ),
+    _request("ttft_sent_ms", "ms", "TTFT (sent)", "lower", "first_token − sent; open loop only"),
+    _request("e2e_sent_ms", "ms", "e2e (sent)", "lower", "last_token − sent or end − sent; open loop only"),
     _case("error_rate", "fraction", "errors", "lower", "measured requests that did not end ok / all measured requests"),
     _case(
         "timeout_rate",
@@ -117,6 +122,20 @@ _ALL: Final = (
     ),
     _case("timeouts", "count", "timeouts", "lower", "measured requests that ended in a timeout of any kind"),
     _case("request_rate", "requests/s", "requests", "higher", "measured requests that ended ok / wall_s"),
+    _case(
+        "offered_rate",
+        "requests/s",
+        "offered",
+        "neither",
+        "measured requests due before the last one / time from the first due time to the last; open loop only",
+    ),
+    _case(
+        "sent_rate",
+        "requests/s",
+        "sent",
+        "higher",
+        "the same of the times at which they were sent, a burst's requests counted as one moment",
+    ),
     _case(
         "tps_total",
         "tokens/s",

@@ -154,6 +154,8 @@ class Requests(Record):
     """Requests whose TTFT is only an upper bound."""
     clock_steps: int = 0
     """Requests left out of timing because realtime moved."""
+    outside: int = 0
+    """Requests of ramp-up and cool-down; in no statistic."""
     warmup: int = 0
     """Requests before the measured ones; in no statistic."""
     warmup_failed: int = 0
@@ -178,14 +180,25 @@ class Target(Record):
 
 @dataclass(frozen=True, slots=True)
 class Load(Record):
-    """How the requests were sent."""
+    """How the requests were sent.  What a shape has no use for is null."""
 
     shape: str = "closed"
     concurrency: int = 1
+    """Streams of a closed loop; of an open one those of its warm-up."""
     iterations: int | None = None
-    """Measured requests in all, as planned."""
+    """Measured requests in all, as planned; null where only the duration ended them."""
     warmup: int | None = None
     stream: bool = True
+    rate: float | None = None
+    """Requests per second as planned; of a ramp at its begin."""
+    rate_to: float | None = None
+    burstiness: float | None = None
+    burst_size: int | None = None
+    max_in_flight: int | None = None
+    think_time_s: float | None = None
+    duration_s: float | None = None
+    ramp_up_s: float | None = None
+    cool_down_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +308,12 @@ class CaseResult(Record):
     wall_s: float | None = None
     request_rate: float | None = None
     """Requests that ended ok per second."""
+    offered_rate: float | None = None
+    """Of an open loop: measured requests that were due per second; None in a closed loop."""
+    sent_rate: float | None = None
+    """… and that were sent per second."""
+    steady_window_s: Interval | None = None
+    """From when to when requests were measured, from the first one of the plan; None without ramp-up and cool-down."""
     tps_total: float | None = None
     """Output tokens of all measured requests per second."""
     finish_reasons: Mapping[str, int] = field(default_factory=dict)
@@ -332,6 +351,7 @@ class CaseResult(Record):
         "load": Load.from_dict,
         "requests": Requests.from_dict,
         "finish_reasons": dict,
+        "steady_window_s": _interval,
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
         "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
         "resources_absent": dict,
@@ -346,6 +366,13 @@ class CaseResult(Record):
     def metric(self, name: str) -> Distribution | None:
         """The distribution of a metric; None where nothing was measured."""
         return self.metrics.get(name)
+
+    @property
+    def sent_words(self) -> str:
+        """How many requests of how many there were: ``3 of 11 requests``."""
+        planned = self.load.iterations if self.load is not None else None
+        sent = self.requests.total + self.requests.outside
+        return f"{sent} requests" if planned is None else f"{sent} of {planned} requests"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,13 +64,7 @@ def planned_result(
         parameters=dict(case.parameters),
         host=host,
         target=target,
-        load=Load(
-            shape="closed",
-            concurrency=settings.concurrency,
-            iterations=settings.iterations,
-            warmup=settings.warmup_requests,
-            stream=settings.stream,
-        ),
+        load=_load(settings),
         load_s=load_s,
         cold_ttft_ms=cold_ttft_ms,
         description=case.scenario.description,
@@ -97,6 +91,7 @@ def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
         tally.add(sample)
     span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
     wall_s = span_ns / _NS_PER_S if tally.total else None
+    offered_rate, sent_rate = _rates(tally.due_ns, tally.sent_ns)
     asked_for = planned.target.model_id if planned.target is not None else None
     return replace(
         planned,
@@ -104,6 +99,9 @@ def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
         error_rate=(tally.total - tally.ok) / tally.total if tally.total else None,
         wall_s=wall_s,
         request_rate=tally.ok / wall_s if wall_s else None,
+        offered_rate=offered_rate,
+        sent_rate=sent_rate,
+        steady_window_s=tally.steady_window_s(),
         tps_total=tally.tokens_out / wall_s if wall_s and tally.tokens_known else None,
         finish_reasons=dict(tally.finish_reasons.most_common()),
         tokens_source=_agreed(tally.token_sources),
@@ -122,7 +120,10 @@ class _Tally:
 
     def __init__(self) -> None:
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
-        self.warmup = self.warmup_failed = 0
+        self.warmup = self.warmup_failed = self.outside = 0
+        self.plan_start_ns: int | None = None
+        self.due_ns: array[int] = array("q")
+        self.sent_ns: array[int] = array("q")
         self.first_start_ns = self.last_end_ns = 0
         self.by_outcome: Counter[str] = Counter()
         self.finish_reasons: Counter[str] = Counter()
@@ -143,8 +144,15 @@ class _Tally:
         if sample.phase is Phase.WARMUP:
             self.warmup += 1
             self.warmup_failed += not sample.ok
+        if sample.phase in (Phase.MEASURED, Phase.OUTSIDE):
+            begun_ns = sample.started_ns if sample.due_ns is None else sample.due_ns
+            self.plan_start_ns = begun_ns if self.plan_start_ns is None else min(self.plan_start_ns, begun_ns)
+        self.outside += sample.phase is Phase.OUTSIDE
         if sample.phase is not Phase.MEASURED:
             return
+        if sample.due_ns is not None and sample.sent_ns is not None:
+            self.due_ns.append(sample.due_ns)
+            self.sent_ns.append(sample.sent_ns)
         # The end of the body is the kernel's stamp and as true as any, unless realtime moved meanwhile.
         end_ns = sample.finished_ns if sample.end_ns is None or sample.clock_step else sample.end_ns
         self.first_start_ns = min(self.first_start_ns, sample.started_ns) if self.total else sample.started_ns
@@ -204,9 +212,16 @@ class _Tally:
             by_outcome=dict(self.by_outcome.most_common()),
             late_reads=self.late_reads,
             clock_steps=self.clock_steps,
+            outside=self.outside,
             warmup=self.warmup,
             warmup_failed=self.warmup_failed,
         )
+
+    def steady_window_s(self) -> tuple[float, float] | None:
+        if not self.outside or not self.total or self.plan_start_ns is None:
+            return None
+        first_ns, last_ns = self.first_start_ns - self.plan_start_ns, self.last_end_ns - self.plan_start_ns
+        return first_ns / _NS_PER_S, last_ns / _NS_PER_S
 
     def metrics(self) -> dict[str, Distribution]:
         found: dict[str, Distribution] = {}
@@ -230,6 +245,41 @@ class _Tally:
         if not self.tokens_known and self.ok:
             lines.append("output tokens of some answers are unknown: no total throughput")
         return lines
+
+
+def _load(settings: Settings) -> Load:
+    load = settings.load
+    return Load(
+        shape=load.kind,
+        concurrency=settings.concurrency,
+        iterations=settings.iterations,
+        warmup=settings.warmup_requests,
+        stream=settings.stream,
+        rate=load.rate,
+        rate_to=load.rate_to,
+        burstiness=load.burstiness,
+        burst_size=load.burst_size,
+        max_in_flight=load.max_in_flight if load.is_open else None,
+        think_time_s=load.think_time_s or None,
+        duration_s=load.duration_s,
+        ramp_up_s=load.ramp_up_s or None,
+        cool_down_s=load.cool_down_s or None,
+    )
+
+
+def _rates(due_ns: Sequence[int], sent_ns: Sequence[int]) -> tuple[float | None, float | None]:
+    """Requests per second that were due and that were sent, of those that were sent.
+
+    Those before the last due time, over the time until then: several may be due at once.
+    """
+    last_ns = max(due_ns, default=0)
+    before = len(due_ns) - due_ns.count(last_ns)
+    if not before:
+        return None, None
+    last_sent_ns = min(sent for due, sent in zip(due_ns, sent_ns, strict=True) if due == last_ns)
+    sent_span_ns = last_sent_ns - min(sent_ns)
+    sent_rate = before * _NS_PER_S / sent_span_ns if sent_span_ns > 0 else None
+    return before * _NS_PER_S / (last_ns - min(due_ns)), sent_rate
 
 
 def _agreed(names: set[str | None]) -> str | None:

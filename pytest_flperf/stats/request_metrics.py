@@ -60,6 +60,7 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
 
     - ``clock_step``: all times are None, token counts stay.
     - Late read: ``ttft_ms``, ``ttfat_ms`` and what follows from them (``prompt_tps``) are None.
+    - Open loop: times count from when the request was due; those from when it was sent stand beside them.
     - Not streaming: ``ttft_ms``, ``ttfat_ms``, ``tpot_ms`` and what follows from them are None; ``e2e_ms`` and
       ``tps`` end with the body, for its end is when the last token came.
     """
@@ -77,20 +78,29 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
         "cached_tokens": sample.cached_tokens,
         "reasoning_tokens": sample.reasoning_tokens,
         "connect_ms": None,
+        "dispatch_delay_ms": None,
+        "ttft_sent_ms": None,
+        "e2e_sent_ms": None,
     }
     if sample.clock_step:
         return values
+    is_open, begin_ns = sample.due_ns is not None, sample.sent_ns if sample.due_ns is None else sample.due_ns
     if sample.connect_ns is not None:
         values["connect_ms"] = sample.connect_ns / _NS_PER_MS
-    e2e = _span(sample.sent_ns, sample.last_token_ns if sample.stream else sample.end_ns)
-    values["e2e_ms"] = e2e
-    values["tps"] = _rate(sample.output_tokens, e2e)
+    last_ns = sample.last_token_ns if sample.stream else sample.end_ns
+    e2e_sent = _span(sample.sent_ns, last_ns)
+    values["e2e_ms"] = _span(begin_ns, last_ns)
+    values["tps"] = _rate(sample.output_tokens, e2e_sent)
+    if is_open:
+        values["dispatch_delay_ms"] = _span(sample.due_ns, sample.sent_ns)
+        values["e2e_sent_ms"] = e2e_sent
     if not sample.stream:
         return values
     if not is_late_read(sample):
         ttft = ttft_ms(sample)
-        values["ttft_ms"] = ttft
-        values["ttfat_ms"] = _span(sample.sent_ns, sample.first_answer_token_ns)
+        values["ttft_ms"] = _span(begin_ns, sample.first_token_ns)
+        values["ttfat_ms"] = _span(begin_ns, sample.first_answer_token_ns)
+        values["ttft_sent_ms"] = ttft if is_open else None
         values["prompt_tps"] = _rate(sample.prompt_tokens, ttft)
     tpot = tpot_ms(sample)
     values["tpot_ms"] = tpot

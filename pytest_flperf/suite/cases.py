@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from pytest_flperf.suite.errors import SuiteError, shown
 from pytest_flperf.suite.limits import check_setting
 from pytest_flperf.suite.model import Case, Scalar, Scenario, Settings, Suite
 from pytest_flperf.suite.settings import with_values
+from pytest_flperf.suite.shapes import shape_problem
 from pytest_flperf.suite.slugs import unique_slugs, without_clashes
 
 __all__ = ["Overrides", "expand"]
@@ -41,6 +43,8 @@ class Overrides:
     iterations: int | None = None
     warmup: int | None = None
     concurrency: int | None = None
+    load: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the load, by their keys in a suite."""
     timeout_s: float | None = None
     """Deadline of a whole request, in seconds."""
     max_tokens: int | None = None
@@ -51,12 +55,12 @@ class Overrides:
 
     def __post_init__(self) -> None:
         for key, value in self.settings().items():
-            check_setting(key, value, _OPTIONS[key])
+            check_setting(key, value, _OPTIONS.get(key, f"--flperf-load: {key}"))
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that are given, by their keys in a suite."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "budgets"}
-        return {key: value for key, value in values.items() if value is not None}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("budgets", "load")}
+        return {key: value for key, value in values.items() if value is not None} | dict(self.load)
 
 
 def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = None) -> tuple[Case, ...]:
@@ -70,6 +74,9 @@ def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = No
         models: what to measure, as asked for; each once, in this order.  None at all: the suite's own.
         overrides: the command line's wishes.
 
+    Raises:
+        SuiteError: The load of a case lacks something, or has what its shape has no use for.
+
     """
     wishes = overrides or Overrides()
     forced = wishes.settings()
@@ -81,6 +88,10 @@ def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = No
     played = [
         [_played(scenario, point, wishes, forced) for point in points] for scenario in suite.scenarios
     ]  # one for all models
+    for one_played in itertools.chain.from_iterable(played):
+        problem = shape_problem(one_played.settings)
+        if problem:
+            raise SuiteError(f"{suite.ref}: scenario {shown(one_played.name)}: {problem}")
     return tuple(
         Case(
             suite=suite.name,

@@ -10,7 +10,17 @@ from typing import Final
 
 from pytest_flperf.suite.errors import SuiteError, shown
 
-__all__ = ["LIMITS", "MAX_CASES", "MAX_SUITE_BYTES", "NULLABLE", "OUTPUT_LENGTHS", "Range", "check_setting", "expected"]
+__all__ = [
+    "LIMITS",
+    "LOADS",
+    "MAX_CASES",
+    "MAX_SUITE_BYTES",
+    "NULLABLE",
+    "OUTPUT_LENGTHS",
+    "Range",
+    "check_setting",
+    "expected",
+]
 
 MAX_SUITE_BYTES: Final = 10_000_000
 """Largest suite file, and largest prompt file, in bytes."""
@@ -42,11 +52,22 @@ class Range:
 
 _SECONDS: Final = Range(0.001, 86_400, whole=False)
 
+_RATE: Final = Range(0.001, 100_000, whole=False)
+
 LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
     {
         "iterations": Range(1, 1_000_000),
         "warmup": Range(0, 100_000),
         "concurrency": Range(1, 1_000),
+        "rate": _RATE,
+        "rate_to": _RATE,
+        "burstiness": Range(0.01, 1_000, whole=False),
+        "burst_size": Range(1, 100_000),
+        "max_in_flight": Range(1, 1_000),
+        "think_time_s": Range(0, 86_400, whole=False),
+        "duration_s": _SECONDS,
+        "ramp_up_s": Range(0, 86_400, whole=False),
+        "cool_down_s": Range(0, 86_400, whole=False),
         "timeout_s": _SECONDS,
         "connect_timeout_s": _SECONDS,
         "headers_timeout_s": _SECONDS,
@@ -63,6 +84,11 @@ LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
 NULLABLE: Final = frozenset(
     {
         "warmup",
+        "rate",
+        "rate_to",
+        "burstiness",
+        "burst_size",
+        "duration_s",
         "headers_timeout_s",
         "first_token_timeout_s",
         "stall_timeout_s",
@@ -72,13 +98,17 @@ NULLABLE: Final = frozenset(
         "seed",
     }
 )
-"""Settings that may be null: not sent, no deadline of its own, or (warm-up) worked out."""
+"""Settings that may be null: not sent, no deadline of its own, not there, or (warm-up) worked out."""
+
+LOADS: Final = ("closed", "constant", "poisson", "gamma", "burst", "ramp")
+"""Shapes of load."""
 
 OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
 """``expected_output_length`` and the ``max_tokens`` it stands for where there is none."""
 
 _WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "load": ", ".join(map(repr, LOADS[:-1])) + f" or {LOADS[-1]!r}",
         "stream": "true or false",
         "streaming": "true or false",
         "prompt_cache": "'avoid' or 'reuse'",
@@ -124,6 +154,8 @@ def check_setting(key: str, value: object, where: str) -> None:
         return
     if key in LIMITS:
         good = LIMITS[key].accepts(value)
+    elif key == "load":
+        good = value in LOADS
     elif key == "stream":
         good = isinstance(value, bool)
     elif key == "prompt_cache":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-__all__ = ["Case", "Message", "Scalar", "Scenario", "Settings", "Suite", "Timeouts"]
+__all__ = ["Case", "LoadShape", "Message", "Scalar", "Scenario", "Settings", "Suite", "Timeouts"]
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -34,14 +34,48 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadShape:
+    """When requests are sent.  What a shape has no use for is None or 0."""
+
+    kind: str = "closed"
+    """``closed``: each stream sends when its last request has ended.  Open loops send when a request is due, whatever
+    became of the others: ``constant``, ``poisson``, ``gamma``, ``burst``, ``ramp``."""
+    rate: float | None = None
+    """Requests per second; of a ramp at its begin."""
+    rate_to: float | None = None
+    """… and at its end."""
+    burstiness: float | None = None
+    """Shape of the gamma distribution of the gaps: 1 is Poisson, less is burstier, more is more even."""
+    burst_size: int | None = None
+    """Requests that are due at the same time."""
+    max_in_flight: int = 1_000
+    """Most requests of an open loop under way at the same time: what is due beyond that waits, and says so."""
+    think_time_s: float = 0.0
+    """Pause of a closed loop's stream between the end of a request and the next one."""
+    duration_s: float | None = None
+    """After which no request is sent; None: ended by the count alone."""
+    ramp_up_s: float = 0.0
+    """Beginning that is in no statistic: streams begin one after the other, rates rise from 0."""
+    cool_down_s: float = 0.0
+    """End that is in no statistic."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests have due times."""
+        return self.kind != "closed"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How a scenario is played.  Every field can stand in a suite's defaults, a scenario or the matrix."""
 
-    iterations: int = 5
-    """Measured requests in all, over all streams."""
+    iterations: int | None = 5
+    """Measured requests in all, over all streams; None: as many as the duration has room for."""
     warmup: int | None = None
     """Requests before them; None: one per stream, four at most."""
     concurrency: int = 1
+    """Streams of a closed loop, and of the warm-up of an open one."""
+    load: LoadShape = LoadShape()
     timeouts: Timeouts = Timeouts()
     max_tokens: int | None = 150
     temperature: float | None = 0.0

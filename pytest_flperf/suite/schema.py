@@ -92,6 +92,12 @@ _Stops = Annotated[list[_StopText], Field(min_length=1, max_length=32), BeforeVa
 _Iterations = Annotated[int, _number("iterations")]
 _Warmup = Annotated[int, _number("warmup")]
 _Concurrency = Annotated[int, _number("concurrency")]
+_Load = Literal["closed", "constant", "poisson", "gamma", "burst", "ramp"]
+_Rate = Annotated[float, _number("rate")]
+_Burstiness = Annotated[float, _number("burstiness")]
+_BurstSize = Annotated[int, _number("burst_size")]
+_MaxInFlight = Annotated[int, _number("max_in_flight")]
+_Pause = Annotated[float, _number("think_time_s")]
 _Seconds = Annotated[float, _number("timeout_s")]
 _MaxTokens = Annotated[int, _number("max_tokens")]
 _Temperature = Annotated[float, _number("temperature")]
@@ -113,6 +119,28 @@ class SettingsForm(_Form):
         None, description="Requests before the measured ones; without it one per stream, four at most."
     )
     concurrency: _Concurrency = Field(1, description="Requests in flight at the same time (streams).")
+    load: _Load = Field(
+        "closed",
+        description="When requests are sent: closed (each stream when its last request has ended), or whenever they "
+        "are due: constant, poisson, gamma, burst, ramp.",
+    )
+    rate: _Rate | None = Field(None, description="Requests per second of an open loop; of a ramp at its begin.")
+    rate_to: _Rate | None = Field(None, description="Requests per second at the end of a ramp.")
+    burstiness: _Burstiness | None = Field(
+        None, description="Of gamma: 1 is Poisson, less is burstier, more is more even."
+    )
+    burst_size: _BurstSize | None = Field(None, description="Of burst: how many requests are due at the same time.")
+    max_in_flight: _MaxInFlight = Field(
+        1_000, description="Most requests of an open loop under way at the same time; what is due beyond that waits."
+    )
+    think_time_s: _Pause = Field(0.0, description="Pause of a closed loop's stream after each request, in seconds.")
+    duration_s: _Seconds | None = Field(
+        None, description="How long requests are sent, in seconds, in place of a count or beside it."
+    )
+    ramp_up_s: _Pause = Field(
+        0.0, description="Seconds at the begin that are in no statistic: streams or rate come up."
+    )
+    cool_down_s: _Pause = Field(0.0, description="Seconds at the end that are in no statistic.")
     timeout_s: _Seconds = Field(120.0, description="Deadline of a whole request, in seconds.")
     connect_timeout_s: _Seconds = Field(5.0, description="Deadline for the connection, in seconds.")
     headers_timeout_s: _Seconds | None = Field(
@@ -212,6 +240,16 @@ class MatrixForm(_Form):
     iterations: list[_Iterations] = Field([], min_length=1, description="Values of iterations.")
     warmup: list[_Warmup | None] = Field([], min_length=1, description="Values of warmup.")
     concurrency: list[_Concurrency] = Field([], min_length=1, description="Values of concurrency.")
+    load: list[_Load] = Field([], min_length=1, description="Values of load.")
+    rate: list[_Rate | None] = Field([], min_length=1, description="Values of rate.")
+    rate_to: list[_Rate | None] = Field([], min_length=1, description="Values of rate_to.")
+    burstiness: list[_Burstiness | None] = Field([], min_length=1, description="Values of burstiness.")
+    burst_size: list[_BurstSize | None] = Field([], min_length=1, description="Values of burst_size.")
+    max_in_flight: list[_MaxInFlight] = Field([], min_length=1, description="Values of max_in_flight.")
+    think_time_s: list[_Pause] = Field([], min_length=1, description="Values of think_time_s.")
+    duration_s: list[_Seconds | None] = Field([], min_length=1, description="Values of duration_s.")
+    ramp_up_s: list[_Pause] = Field([], min_length=1, description="Values of ramp_up_s.")
+    cool_down_s: list[_Pause] = Field([], min_length=1, description="Values of cool_down_s.")
     timeout_s: list[_Seconds] = Field([], min_length=1, description="Values of timeout_s.")
     connect_timeout_s: list[_Seconds] = Field([], min_length=1, description="Values of connect_timeout_s.")
     headers_timeout_s: list[_Seconds | None] = Field([], min_length=1, description="Values of headers_timeout_s.")

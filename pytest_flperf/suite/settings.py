@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pytest_flperf.suite.model import Settings
 
-__all__ = ["MATRIX_KEYS", "SETTING_KEYS", "TIMEOUT_KEYS", "with_values"]
+__all__ = ["LOAD_KEYS", "MATRIX_KEYS", "SETTING_KEYS", "TIMEOUT_KEYS", "with_values"]
 
 TIMEOUT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -22,10 +22,27 @@ TIMEOUT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Keys of a suite and the fields of :class:`~pytest_flperf.suite.model.Timeouts` that they set."""
 
+LOAD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "load": "kind",
+        "rate": "rate",
+        "rate_to": "rate_to",
+        "burstiness": "burstiness",
+        "burst_size": "burst_size",
+        "max_in_flight": "max_in_flight",
+        "think_time_s": "think_time_s",
+        "duration_s": "duration_s",
+        "ramp_up_s": "ramp_up_s",
+        "cool_down_s": "cool_down_s",
+    }
+)
+"""Keys of a suite and the fields of :class:`~pytest_flperf.suite.model.LoadShape` that they set."""
+
 MATRIX_KEYS: Final = (
     "iterations",
     "warmup",
     "concurrency",
+    *LOAD_KEYS,
     *TIMEOUT_KEYS,
     "max_tokens",
     "temperature",
@@ -45,21 +62,31 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """Return *settings* with *values* (flat keys, already checked; other keys are ignored) put over them.
 
     ``extra`` is merged key by key; everything else is replaced.  One ``stop`` text stands for a list of one.
+    A duration takes the place of a count, and a count that of a duration, unless *values* has both.
     """
     changes: dict[str, Any] = {}
     timeouts: dict[str, Any] = {}
+    load: dict[str, Any] = {}
     for key in SETTING_KEYS:
         if key not in values:
             continue
         value = values[key]
         if key in TIMEOUT_KEYS:
             timeouts[TIMEOUT_KEYS[key]] = value
+        elif key in LOAD_KEYS:
+            load[LOAD_KEYS[key]] = value
         elif key == "stop":
             changes[key] = (value,) if isinstance(value, str) else tuple(value)
         elif key == "extra":
             changes[key] = {**(settings.extra or {}), **value}
         else:
             changes[key] = value
+    if load.get("duration_s") is not None and "iterations" not in values:
+        changes["iterations"] = None
+    elif "iterations" in values and "duration_s" not in values:
+        load["duration_s"] = None
+    if load:
+        changes["load"] = replace(settings.load, **load)
     if timeouts:
         changes["timeouts"] = replace(settings.timeouts, **timeouts)
     return replace(settings, **changes)

@@ -19,6 +19,8 @@ class Phase(StrEnum):
     COLD = "cold"
     WARMUP = "warmup"
     MEASURED = "measured"
+    OUTSIDE = "outside"
+    """Of the measured plan, but sent during its ramp-up or its cool-down."""
 
 
 class Ending(StrEnum):

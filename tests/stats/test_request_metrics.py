@@ -33,6 +33,9 @@ def test_a_plain_stream(make_sample: Make) -> None:
         "cached_tokens": None,
         "reasoning_tokens": None,
         "connect_ms": 2.0,
+        "dispatch_delay_ms": None,
+        "ttft_sent_ms": None,
+        "e2e_sent_ms": None,
     }
     assert {*found, "itl_ms"} == set(REQUEST_METRICS)
 
@@ -54,7 +57,20 @@ def test_without_streaming_nothing_is_guessed(make_sample: Make) -> None:
         "cached_tokens",
         "reasoning_tokens",
         "connect_ms",
+        "dispatch_delay_ms",
+        "ttft_sent_ms",
+        "e2e_sent_ms",
     }
+
+
+def test_an_open_loop_counts_from_when_a_request_was_due(make_sample: Make) -> None:
+    """What the client was late by is in the latency, and stands beside it; the server's own speed counts from sent."""
+    closed = request_metrics(make_sample(first_answer_token_ns=START + 60 * MS))
+    found = request_metrics(make_sample(due_ns=START - 7 * MS, first_answer_token_ns=START + 60 * MS))
+    assert (found["ttft_ms"], found["ttfat_ms"], found["e2e_ms"]) == (57.0, 67.0, 102.0)
+    assert (found["dispatch_delay_ms"], found["ttft_sent_ms"], found["e2e_sent_ms"]) == (7.0, 50.0, 95.0)
+    for name in ("tps", "prompt_tps", "tpot_ms", "gen_tps"):
+        assert found[name] == closed[name]
 
 
 @pytest.mark.parametrize("tokens", [None, 0, 1])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_flperf.suite.cases import Overrides, expand
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.limits import check_setting
-from pytest_flperf.suite.model import Message, Scalar, Scenario, Settings, Suite, Timeouts
+from pytest_flperf.suite.model import LoadShape, Message, Scalar, Scenario, Settings, Suite, Timeouts
 from pytest_flperf.suite.settings import MATRIX_KEYS
 
 
@@ -54,6 +54,13 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         "stream": False,
         "prompt_cache": "reuse",
         "temperature": None,
+        "load": "constant",
+        "rate_to": None,
+        "burstiness": None,
+        "burst_size": None,
+        "think_time_s": 0,
+        "ramp_up_s": 1,
+        "cool_down_s": 1,
     }
     suite = make_suite("a", matrix=tuple((key, (value,)) for key, value in values.items()))
     (case,) = expand(suite, ["m"])
@@ -61,6 +68,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         iterations=3,
         warmup=3,
         concurrency=3,
+        load=LoadShape("constant", rate=3, max_in_flight=3, duration_s=3, ramp_up_s=1, cool_down_s=1),
         timeouts=Timeouts(connect_s=3, headers_s=3, first_token_s=3, stall_s=3, total_s=3),
         max_tokens=3,
         temperature=None,

@@ -182,7 +182,7 @@ def test_greedy_unless_asked_otherwise(tmp_path: Path) -> None:
         ({"max_tokns": 5}, "scenarios[0].max_tokns: unknown key; did you mean 'max_tokens'?"),
         ({"timeout": 5}, "scenarios[0].timeout: unknown key; did you mean 'timeout_s'?"),
         ({"streaming": True}, "scenarios[0].streaming: unknown key; did you mean 'stream'?"),
-        ({"xyzzy": 5}, "scenarios[0].xyzzy: unknown key; known: budgets, concurrency,"),
+        ({"xyzzy": 5}, "scenarios[0].xyzzy: unknown key; known: budgets, burst_size,"),
         ({"name": " "}, "scenarios[0].name: found ' ', expected a text that is not empty"),
         ({"prompt": ""}, "scenarios[0].prompt: found '', expected a text that is not empty"),
         ({"prompt": "a\ud800"}, "with half a surrogate pair, which can't be sent"),

@@ -1,0 +1,75 @@
+"""Which settings a shape of load needs, and which it has no use for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from pytest_flperf.suite.limits import LIMITS
+from pytest_flperf.suite.model import Settings
+
+__all__ = ["NEEDED", "expected_requests", "shape_problem"]
+
+NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "closed": (),
+        "constant": ("rate",),
+        "poisson": ("rate",),
+        "gamma": ("rate", "burstiness"),
+        "burst": ("rate", "burst_size"),
+        "ramp": ("rate", "rate_to", "duration_s"),
+    }
+)
+"""Settings without which a shape says nothing."""
+_OF_SHAPES: Final = ("rate", "rate_to", "burstiness", "burst_size")
+_MOST: Final = int(LIMITS["iterations"].high)
+
+
+def shape_problem(settings: Settings) -> str:
+    """What is wrong with the load of a scenario, in words that begin with the key; empty where nothing is."""
+    load = settings.load
+    kind, needed = load.kind, NEEDED[load.kind]
+    for key in needed:
+        if getattr(load, key) is None:
+            return f"{key}: missing, expected {LIMITS[key]} for load: {kind}"
+    for key in _OF_SHAPES:
+        value = getattr(load, key)
+        if value is not None and key not in needed:
+            users = [each for each, keys in NEEDED.items() if key in keys]
+            return f"{key}: found {value:g} with load: {kind}, expected it with load: {' or '.join(users)}"
+    if load.is_open and load.think_time_s:
+        return f"think_time_s: found {load.think_time_s:g} with load: {kind}, expected it with load: closed"
+    if kind == "ramp" and load.ramp_up_s:
+        return f"ramp_up_s: found {load.ramp_up_s:g} with load: ramp, expected its own begin to be the low rate"
+    return _problem_of_times(settings)
+
+
+def _problem_of_times(settings: Settings) -> str:
+    load = settings.load
+    if load.cool_down_s and load.duration_s is None and not load.is_open:
+        return (
+            f"cool_down_s: found {load.cool_down_s:g} without duration_s, expected both: a closed loop's end is not "
+            "known before"
+        )
+    outside_s = load.ramp_up_s + load.cool_down_s
+    if load.duration_s is not None and outside_s >= load.duration_s:
+        return (
+            f"duration_s: found {load.duration_s:g} with {outside_s:g} s of ramp-up and cool-down, expected more than "
+            "these"
+        )
+    if load.is_open and load.duration_s is not None and load.rate is not None and settings.iterations is None:
+        requests = max(load.rate, load.rate_to or 0.0) * load.duration_s
+        if requests > _MOST:
+            return f"duration_s: found about {requests:,.0f} requests, expected {_MOST:,} at most"
+    return ""
+
+
+def expected_requests(settings: Settings) -> int | None:
+    """About how many measured requests will be sent; None where a closed loop goes on for a time."""
+    load = settings.load
+    if load.duration_s is None or not load.is_open or load.rate is None:
+        return settings.iterations
+    mean = (load.rate + (load.rate_to or load.rate)) / 2
+    due = round(mean * (load.duration_s - load.ramp_up_s / 2))
+    return due if settings.iterations is None else min(due, settings.iterations)

@@ -1,0 +1,196 @@
+"""Shapes of load, from a suite and from ``--flperf-load``, to the results."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from tiny_runs import RecordingServer, Tiny
+
+from pytest_flperf.results.records import load_schema
+
+TIMED = {"name": "one", "prompt": "Hello", "max_tokens": 2, "warmup": 0}
+OPEN = {"load": "poisson", "rate": 40, "iterations": 8}
+
+
+def write(tiny: Tiny, *scenarios: dict[str, object], **settings: object) -> None:
+    """A suite whose scenarios have no count of their own."""
+    document = {"name": "tiny", **settings, "scenarios": [{**TIMED, **scenario} for scenario in scenarios]}
+    (tiny.folder / "tiny.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+@pytest.mark.parametrize("way", ["suite", "option"])
+def test_an_open_loop(tiny: Tiny, way: str) -> None:
+    """Shape, rates and dispatch delay are in the results; times count from when requests were due."""
+    if way == "suite":
+        tiny.suite(OPEN)
+        done = tiny.measure("-vv", "--flperf-csv=out.csv", "--junitxml=junit.xml")
+    else:
+        tiny.suite({"iterations": 8})
+        options = ("--flperf-load=poisson, rate=40", "--flperf-csv=out.csv", "--junitxml=junit.xml")
+        done = tiny.measure("-vv", *options)
+    assert done.ret == 0, done.text
+    jsonschema.validate(done.results, load_schema())
+    case = done.case
+    assert (case["load"]["shape"], case["load"]["rate"], case["load"]["iterations"]) == ("poisson", 40, 8)
+    assert case["requests"]["ok"] == 8
+    assert case["offered_rate"] > 0
+    assert case["sent_rate"] == pytest.approx(case["offered_rate"], rel=0.5)
+    assert set(case["metrics"]) >= {"dispatch_delay_ms", "ttft_sent_ms", "e2e_sent_ms"}
+    lines = [line for line in done.journal() if line["phase"] == "measured"]
+    assert all(0 <= line["sent_ns"] - line["due_ns"] < 1e9 for line in lines)
+    assert "poisson 40 requests/s" in done.text
+    assert "dispatch_delay_ms" in done.text
+    assert ",poisson,40" in (tiny.folder / "out.csv").read_text(encoding="utf-8")
+    assert 'name="load.shape" value="poisson"' in (tiny.folder / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_a_seed_repeats_the_plan(tiny: Tiny) -> None:
+    """The same text, the same due times and prompts; without it others each time."""
+    tiny.suite(OPEN)
+
+    def plan(*options: str) -> tuple[list[int], list[str]]:
+        with RecordingServer() as server:
+            done = tiny.run("--flperf-suite=tiny.json", *server.at, *options)
+        assert done.ret == 0, done.text
+        lines = sorted((line for line in done.journal() if line["phase"] == "measured"), key=lambda line: line["index"])
+        due = [line["due_ns"] - lines[0]["due_ns"] for line in lines]
+        return due, sorted(json.dumps(body["messages"]) for body in server.bodies)
+
+    assert plan("--flperf-seed=a") == plan("--flperf-seed=a")
+    assert plan("--flperf-seed=a") != plan("--flperf-seed=b")
+    assert plan() != plan()
+
+
+def test_a_duration_and_its_window(tiny: Tiny) -> None:
+    """A closed loop for a time: no count was promised, ramp-up and cool-down are counted apart."""
+    write(tiny, {"duration_s": 0.6, "ramp_up_s": 0.2, "cool_down_s": 0.2, "concurrency": 2})
+    done = tiny.measure("-vv")
+    assert done.ret == 0, done.text
+    jsonschema.validate(done.results, load_schema())
+    case = done.case
+    assert case["load"]["iterations"] is None
+    assert (case["load"]["duration_s"], case["load"]["ramp_up_s"]) == (0.6, 0.2)
+    assert case["requests"]["total"] > 2
+    assert case["requests"]["outside"] > 2
+    begin_s, end_s = case["steady_window_s"]
+    assert 0.19 <= begin_s < end_s < 5
+    assert case["wall_s"] == pytest.approx(end_s - begin_s, abs=1e-6)
+    phases = [line["phase"] for line in done.journal()]
+    assert phases.count("measured") == case["requests"]["total"]
+    assert phases.count("outside") == case["requests"]["outside"]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "scenario", "options", "count", "seconds"),
+    [
+        ({"iterations": 50}, {"duration_s": 0.1}, (), None, 0.1),
+        ({"duration_s": 99}, {"iterations": 2}, (), 2, None),
+        ({}, {"duration_s": 99}, ("--flperf-iterations=2",), 2, None),
+        ({}, {"duration_s": 99, "iterations": 2}, (), 2, 99),
+        ({}, {"iterations": 1000}, ("--flperf-load=closed,duration_s=0.1",), None, 0.1),
+    ],
+)
+def test_count_or_duration(
+    tiny: Tiny,
+    defaults: dict[str, object],
+    scenario: dict[str, object],
+    options: tuple[str, ...],
+    count: int | None,
+    seconds: float | None,
+) -> None:
+    """What stands nearer to the case says how it ends; both at one place: whichever comes first."""
+    write(tiny, scenario, defaults=defaults)
+    done = tiny.measure(*options)
+    assert done.ret == 0, done.text
+    load = done.case["load"]
+    assert (load["iterations"], load["duration_s"]) == (count, seconds)
+
+
+def test_a_sweep_is_a_matrix(tiny: Tiny) -> None:
+    """Rates in a matrix make a case each."""
+    tiny.suite({"load": "constant", "iterations": 3}, matrix={"rate": [50, 100]})
+    done = tiny.measure()
+    assert done.ret == 0, done.text
+    assert [case["nodeid"] for case in done.cases] == [
+        f"tiny.json::one[reference-rate={rate}]" for rate in (50.0, 100.0)
+    ]
+    assert [case["offered_rate"] for case in done.cases] == pytest.approx([50, 100])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "problem"),
+    [
+        ({"load": "poisson"}, "rate: missing, expected a number from 0.001 to 100,000 for load: poisson"),
+        ({"load": "gamma", "rate": 1}, "burstiness: missing"),
+        ({"load": "burst", "rate": 1}, "burst_size: missing"),
+        ({"load": "ramp", "rate": 1, "rate_to": 2}, "duration_s: missing"),
+        ({"load": "constant", "rate": 1, "burstiness": 2}, "burstiness: found 2 with load: constant"),
+        ({"rate": 4}, "rate: found 4 with load: closed"),
+        ({"load": "constant", "rate": 1, "think_time_s": 2}, "think_time_s: found 2 with load: constant"),
+        ({"cool_down_s": 1}, "cool_down_s: found 1 without duration_s"),
+        ({"duration_s": 2, "ramp_up_s": 1, "cool_down_s": 1}, "duration_s: found 2 with 2 s of ramp-up and cool-down"),
+        ({"load": "ramp", "rate": 1, "rate_to": 2, "duration_s": 9, "ramp_up_s": 1}, "ramp_up_s: found 1 with load"),
+        ({"load": "constant", "rate": 90000, "duration_s": 3600}, "found about 324,000,000 requests"),
+    ],
+)
+def test_shapes_that_make_no_sense(tiny: Tiny, scenario: dict[str, object], problem: str) -> None:
+    """One message with suite, scenario, key, what was found and expected; nothing is sent."""
+    write(tiny, scenario)
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at)
+    assert message.startswith("ERROR: tiny.json: scenario 'one': ")
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("poison,rate=3", "found 'poison', expected 'closed', 'constant'"),
+        ("poisson,rate=0", "rate: found 0.0, expected a number from 0.001"),
+        ("poisson,rate=-1", "rate: found -1.0, expected"),
+        ("poisson,rate=x", "rate: found 'x', expected a number"),
+        ("poisson,rate=nan", "rate: found nan, expected a number"),
+        ("poisson,speed=3", "found 'speed=3', expected one of rate,"),
+        ("poisson,rate=3,rate=4", "found 'rate=4', expected one of rate_to,"),
+        ("burst,rate=1,burst_size=1.5", "burst_size: found '1.5', expected a whole number"),
+        (",", "found '', expected 'closed'"),
+        ("poisson", "rate: missing"),
+    ],
+)
+def test_options_that_make_no_sense(tiny: Tiny, option: str, problem: str) -> None:
+    """Refused with the option's name and the place in it."""
+    tiny.suite()
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, f"--flperf-load={option}")
+    assert problem in message
+
+
+def test_a_users_own_test(tiny: Tiny) -> None:
+    """``flperf.run`` takes the same settings, and says what is wrong with them."""
+    tiny.pytester.makepyfile(
+        """
+        def test_open(flperf):
+            result = flperf.run("Hi", load="constant", rate=50, iterations=4, warmup=0, max_tokens=2)
+            assert result.dispatch_delay_ms.n == 4
+            assert abs(result.offered_rate - 50) < 0.1
+            assert flperf.run("Hi", duration_s=0.1, warmup=0, max_tokens=2).passed
+
+        def test_wrong(flperf):
+            flperf.run("Hi", load="constant")
+        """
+    )
+    done = tiny.run(*tiny.at)
+    assert "1 failed, 1 passed" in done.lines[-1] or "1 passed, 1 error" in done.lines[-1], done.text
+    assert "rate: missing, expected a number" in done.text
+
+
+def test_dry_run(tiny: Tiny) -> None:
+    """Requests that are due in the time are counted; where nobody can know, it says so."""
+    write(tiny, {"load": "constant", "rate": 10, "duration_s": 30}, {"name": "closed", "duration_s": 20})
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "--flperf-dry-run")
+    assert done.ret == 0, done.text
+    (constant,) = [line for line in done.lines if line.startswith("tiny.json::one[")]
+    (closed,) = [line for line in done.lines if line.startswith("tiny.json::closed[")]
+    assert constant.split()[1:] == ["300", "0", "constant", "10/s", "30", "s"]
+    assert closed.split()[1:] == ["?", "0", "1", "20", "s"]
+    assert "300 requests and what the time has room for" in done.text
