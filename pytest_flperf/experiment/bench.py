@@ -362,7 +362,8 @@ class Bench:
             notes=notes,
         )
         server = self._backend.processes(served.model)
-        return Prepared(case, replace(planned, nodeid=recording.nodeid), plans, recording, server)
+        asked = self._recorder.redactor.value(planned.settings)  # extra may hold anything
+        return Prepared(case, replace(planned, nodeid=recording.nodeid, settings=asked), plans, recording, server)
 
 
 class _Counter:

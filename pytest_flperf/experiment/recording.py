@@ -126,6 +126,12 @@ class CaseRecording:
                 yield Exchange.from_record(record)
 
     def _masked(self, sample: Sample) -> Sample:
+        """The journal's bytes are masked as they came; what was split over several chunks shows only here."""
+        sample = replace(
+            sample,
+            output_text=self._redactor.exact(sample.output_text),
+            reasoning_text=self._redactor.exact(sample.reasoning_text),
+        )
         evidence = sample.evidence
         if evidence is None:
             return sample

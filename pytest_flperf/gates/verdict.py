@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from pytest_flperf.gates.budgets import Budget, evaluate
+from pytest_flperf.gates.hints import hint
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
@@ -20,6 +21,7 @@ _DETAIL: Final = 300
 _BODY: Final = 300
 _NAME: Final = 100
 _REASON: Final = 200
+_TROUBLE: Final = 160
 
 
 def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
@@ -39,31 +41,46 @@ def case_outcome(case: CaseResult) -> tuple[Literal["passed", "failed"], str]:
     return "failed", verdict_text(case)
 
 
-def verdict_text(case: CaseResult) -> str:
+def verdict_text(case: CaseResult, trouble: str = "") -> str:
     """The text of a failed item: every budget with limit, value and n, how requests ended, and the doubts.
 
     Bounded, and free of control characters whatever a server sent.
+
+    Args:
+        case: Judged.
+        trouble: Why fewer requests were measured than planned; one of the case's notes.
+
     """
-    lines = [_headline(case)]
+    lines = [_headline(case, trouble)]
     lines += _budget_lines(case)
     lines += _request_lines(case)
     lines += [f"  note: {printable(note)}" for note in case.notes[:10]]
     return "\n".join(lines)
 
 
-def _headline(case: CaseResult) -> str:
+def _headline(case: CaseResult, trouble: str) -> str:
     what = f"{printable(case.scenario, _NAME)} on {printable(case.model, _NAME)}"
     if not case.requests.total:
-        return f"{what}: not one request was measured"
+        return f"{what}: not one request was measured" + (f": {printable(trouble, _TROUBLE)}" if trouble else "")
     if not case.requests.ok:
-        return f"{what}: none of {_count(case.requests.total, 'measured request')} ended ok"
+        all_of_them = "the only request" if case.requests.total == 1 else f"all {case.requests.total} requests"
+        return f"{what}: {all_of_them} failed{_mostly(case)}"
     if not case.budgets:
         return f"{what}: no budget was judged"
     missed = [verdict for verdict in case.budgets if not verdict.met]
     if not missed:
-        return what
+        return f"{what}: {printable(trouble, _TROUBLE)}" if trouble else what
     more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
     return f"{what}: missed {_missed(missed[0])}{more}"
+
+
+def _mostly(case: CaseResult) -> str:
+    """What most of them ended with instead, in few words."""
+    if not case.failures:
+        return ""
+    first = case.failures[0]
+    said = printable(first.detail, _TROUBLE) if first.detail else ""
+    return f": {printable(first.outcome, 40)}" + (f" ({said})" if said else "")
 
 
 def _missed(verdict: BudgetVerdict) -> str:
@@ -123,6 +140,8 @@ def _request_lines(case: CaseResult) -> list[str]:
         lines.append(f"  requests: {requests.total} measured, {requests.ok} ok, {requests.failed} failed ({ends})")
     for failure in case.failures:
         lines += _failure_lines(failure)
+        advice = hint(failure, case)
+        lines += [f"      {printable(advice, _DETAIL)}"] if advice else []
     if requests.late_reads:
         lines.append(
             f"  late reads: {requests.late_reads} of {_count(requests.ok, 'request')} with a TTFT that is "

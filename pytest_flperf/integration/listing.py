@@ -79,7 +79,7 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
         guessed |= not from_run
         total += seconds
         rows.append((case.nodeid, *_requests(case), _duration(seconds) + ("" if from_run else " ?")))
-    _say_all(fitted_table(("case", "requests", "warm-up", "streams", "time"), rows, names=1))
+    _say_all(fitted_table(("case", "requests", "warm-up", "streams", "time"), rows, names=1, whole=True))
     settings = [case.scenario.settings for case in selection.cases]
     requests = sum((expected_requests(each) or 0) + each.warmup_requests for each in settings)
     more = " and what the time has room for" if any(expected_requests(each) is None for each in settings) else ""

@@ -111,7 +111,8 @@ class CaseProgress:
             self._shown = self._progress.show(text, self._shown)
         if now - self._beaten_at >= _HEARTBEAT_S:
             self._beaten_at = now
-            self._progress.beat(f"{self._name}: {text}, {(now - self._begun) / 60:.0f} min")
+            named = text if text.startswith(self._name) else f"{self._name}: {text}"
+            self._progress.beat(f"{named}, {(now - self._begun) / 60:.0f} min")
 
     def clear(self) -> None:
         """Take the live text away."""

@@ -54,6 +54,7 @@ __all__ = ["MeasuringRun", "measuring_run"]
 
 _SAVE_EVERY_S: Final = 1.0
 _SAVING_SHARE: Final = 0.01
+_INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 """Of the time, at most, goes into results that will be written again: they grow with every case."""
 _MESSAGE_CHARACTERS: Final = 8_000
 
@@ -137,8 +138,12 @@ class MeasuringRun:
             self._log_begin()
             with self._progress.of(nodeid) as progress:
                 return self._working_bench().ready(case, on_progress=progress.stage, nodeid=nodeid)
-        except BaseException:
+        except BaseException as error:
             self._lock.case_over()
+            if self._bench is not None and isinstance(error, _INTERRUPTS):
+                planned = self._planned(case, nodeid)
+                message = "INTERRUPTED while its model was made ready"
+                self.collect([replace(planned, outcome="error", message=message, partial=True).to_dict()])
             raise
 
     def measure(self, prepared: Prepared, budgets: tuple[str, ...], item: pytest.Item) -> CaseResult:
@@ -194,7 +199,7 @@ class MeasuringRun:
             result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))
         if done.trouble:
             result = replace(result, notes=(done.trouble, *result.notes), outcome="failed")
-            result = replace(result, message=verdict_text(result))
+            result = replace(result, message=verdict_text(result, done.trouble))
         if done.out_of_time:
             result = self._standing.cut_short(result, self._limit.words)
         if self._lock.problem:
@@ -204,7 +209,7 @@ class MeasuringRun:
     def _cut_off(self, partial: CaseResult, item: pytest.Item) -> None:
         """Keep what was measured: of an interrupt pytest makes no report, of other exceptions (a timeout) it does."""
         error = sys.exception()
-        if isinstance(error, KeyboardInterrupt | SystemExit | pytest.exit.Exception):
+        if isinstance(error, _INTERRUPTS):
             self.collect([stopped(partial, "INTERRUPTED", "").to_dict()])
         else:
             add_item_result(item, self._standing.add(stopped(partial, "stopped", self._redactor.text(str(error)))))
@@ -246,11 +251,20 @@ class MeasuringRun:
             key = (result.nodeid, result.host)
             self._results[key] = after_rerun(self._results[key], result) if key in self._results else result
             self._log_begin().result(self._results[key])
+            if not is_worker(self._config):
+                self._call("pytest_flperf_case_measured", result=self._results[key])
         if is_worker(self._config):
             return
         self._publisher.follow(self._folder)
         if time.monotonic() > self._save_after:
             self._save()
+
+    def _call(self, name: str, **arguments: Any) -> None:
+        """Call a hook of ours; what an implementation raises costs nobody a measurement."""
+        try:
+            getattr(self._config.hook, name)(config=self._config, **arguments)
+        except Exception as error:  # noqa: BLE001 - somebody else's code
+            self._notes.append(f"{name}: {type(error).__name__}: {printable(str(error), 300)}")
 
     def judge_run(self) -> tuple[BudgetVerdict, ...]:
         """The verdicts of the run's own budgets; none where none were asked for, or nothing was to be measured."""
@@ -278,6 +292,7 @@ class MeasuringRun:
             junit = self._config.getoption("xmlpath", default=None)
             if junit:
                 self._publisher.complete_junit(run, junit)
+            self._call("pytest_flperf_run_finished", run=run, folder=self._folder.path if self._folder else None)
 
     def _add_unfinished(self) -> None:
         """Take in what a worker of xdist was measuring when it was ended: its controller has heard nothing of it."""

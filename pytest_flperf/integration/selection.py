@@ -16,6 +16,7 @@ from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.finding import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 
 if TYPE_CHECKING:
+    from pytest_flperf.gates.budgets import Budget
     from pytest_flperf.suite.cases import Overrides
     from pytest_flperf.suite.model import Case, Suite
 
@@ -145,6 +146,7 @@ class Selection:
                 self.loaded[path] = LoadedSuite(suite, expand(suite, models, overrides))
             except SuiteError as error:
                 raise pytest.UsageError(str(error)) from error
+        _check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()])
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
 
     @property
@@ -209,18 +211,41 @@ def check_options(options: FlperfOptions) -> None:
 
 
 def _check_budgets(suite: Suite) -> None:
+    """Refuse budgets that can't be read, and those that hold for no scenario: nobody would ever hear of them."""
     from pytest_flperf.gates.budgets import BudgetError, parse_budget
 
+    names = [scenario.name for scenario in suite.scenarios]
     for index, scenario in enumerate(suite.scenarios):
         for text in scenario.budgets:
             try:
-                parse_budget(text)
+                budget = parse_budget(text)
             except BudgetError as error:
-                raise pytest.UsageError(f"{_place_of(text, index, suite.path)}: {error}") from error
+                raise pytest.UsageError(f"{_place_of(text, index, suite.path)[0]}: {error}") from error
+            if not budget.holds_for(scenario.name):
+                place, of_scenario = _place_of(text, index, suite.path)
+                _check_scope(budget, [scenario.name] if of_scenario else names, place)
 
 
-def _place_of(budget: str, scenario: int, path: Path) -> str:
-    """File, line where it is known, and key path of a budget in a suite."""
+def _check_scopes(budgets: tuple[str, ...], suites: list[Suite]) -> None:
+    from pytest_flperf.gates.budgets import parse_budgets
+
+    names = [scenario.name for suite in suites for scenario in suite.scenarios]
+    for budget in parse_budgets(budgets):
+        _check_scope(budget, names, "--flperf-budget")
+
+
+def _check_scope(budget: Budget, names: list[str], place: str) -> None:
+    from pytest_flperf.suite.errors import shown, suggestion
+
+    if not any(budget.holds_for(name) for name in names):
+        raise pytest.UsageError(
+            f"{place}: budget {shown(budget.expression)}: found {shown(budget.scenarios)} before the colon, expected "
+            f"the name of a scenario or a pattern of names; {suggestion(budget.scenarios or '', names)}"
+        )
+
+
+def _place_of(budget: str, scenario: int, path: Path) -> tuple[str, bool]:
+    """File, line where it is known, and key path of a budget in a suite; and whether it is a scenario's own."""
     from pytest_flperf.suite.errors import key_path
     from pytest_flperf.suite.source import display_path, read_source
 
@@ -232,5 +257,6 @@ def _place_of(budget: str, scenario: int, path: Path) -> str:
         if budget == found or (isinstance(found, list) and budget in found):
             at = keys if budget == found else (*keys, found.index(budget))
             line = source.line_of(at)
-            return f"{display_path(path)}{'' if line is None else f':{line}'}: {key_path(at)}"
-    return display_path(path)
+            place = f"{display_path(path)}{'' if line is None else f':{line}'}: {key_path(at)}"
+            return place, keys[0] == "scenarios"
+    return display_path(path), False

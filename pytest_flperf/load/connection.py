@@ -296,5 +296,7 @@ def _nothing() -> None:
 
 
 def _words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):  # its number is one of OpenSSL's
+        return str(getattr(error, "verify_message", "") or error.reason or error).replace("_", " ").lower()
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return f"{error.strerror or error} ({name})"

@@ -15,6 +15,7 @@ from pytest_flperf.suite.finding import SuiteListing
 __all__ = ["NO_CATALOG", "fitted_table", "models_table", "say", "suites_table"]
 
 _SHORTEST_NAME: Final = 20
+_LONGEST_CELL: Final = 1_000
 NO_CATALOG: Final = "Foundry Local's public catalog lists nothing: without internet only the embedded models can run"
 
 
@@ -55,12 +56,17 @@ def _state(model: ListedModel) -> str:
     return "cached" if model.cached else "to download"
 
 
-def fitted_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> list[str]:
-    """A table whose first ``names`` columns stand left; where it is too wide the first column gives way."""
+def fitted_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int, *, whole: bool = False) -> list[str]:
+    """A table whose first ``names`` columns stand left; where it is too wide the first column gives way.
+
+    ``whole``: it doesn't, because what it holds is to be copied: lines are longer than the terminal is wide.
+    """
     width = shutil.get_terminal_size().columns
     left = [column < names for column in range(len(head))]
-    shown = [[printable(cell, 200) for cell in row] for row in rows]
+    shown = [[printable(cell, _LONGEST_CELL if whole else 200) for cell in row] for row in rows]
     lines = render(head, shown, left)
+    if whole:
+        return lines
     excess = max(map(width_of, lines)) - width
     if excess > 0 and shown:
         longest = max(_SHORTEST_NAME, max(width_of(row[0]) for row in shown) - excess)

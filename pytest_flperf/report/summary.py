@@ -13,6 +13,7 @@ from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import unit_of
 from pytest_flperf.results.records import (
+    WARNING,
     BudgetVerdict,
     CaseResult,
     ClockQuality,
@@ -151,7 +152,7 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
     if verbosity >= 0 and run.cases:
         lines += _table(run.cases, width)
         lines += [Line(text) for text in _explanations(run.cases, run.clock)]
-        lines += [Line(text, "yellow") for text in _cut_lines(run.cases)]
+        lines += [Line(text, "yellow") for text in (*_cut_lines(run.cases), *_warnings(run.cases))]
     if verbosity >= 1:
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)
@@ -222,6 +223,22 @@ def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
     not_run = Counter(case.message for case in skipped if not case.requests.total)
     lines = [f"{printable(_scenario(case), _WIDEST_NAME)}: {printable(case.message)}" for case in begun]
     return lines + [f"{count} of {len(cases)} cases {printable(message)}" for message, count in not_run.items()]
+
+
+def _warnings(cases: Sequence[CaseResult]) -> list[str]:
+    """What must not be overlooked, once for each model and kind."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for case in cases:
+        for note in case.notes:
+            if note.startswith(WARNING):
+                # The same but for its numbers: one line says it, and how often.
+                kind = "".join("#" if char.isdigit() else char for char in note)
+                found.setdefault((case.model, kind), []).append(f"{case.scenario}: {note.removeprefix(WARNING)}")
+    return [
+        f"{WARNING}{printable(model, _WIDEST_NAME)}, {printable(lines[0], _LONGEST_LINE)}"
+        + (f" (and {len(lines) - 1} more cases like this)" if len(lines) > 1 else "")
+        for (model, _), lines in found.items()
+    ]
 
 
 def loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:

@@ -39,6 +39,8 @@ SCHEMA: Final = "flperf.results/1"
 Interval: TypeAlias = tuple[float, float]
 CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped"]
 RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error"]
+WARNING: Final = "warning: "
+"""Begins a note that must not be overlooked."""
 Scalar: TypeAlias = str | int | float | bool | None
 _Reader: TypeAlias = Callable[[Any], Any]
 _T = TypeVar("_T")
@@ -339,7 +341,7 @@ class CaseResult(Record):
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the requests asked for: max_tokens, temperature …"""
     notes: tuple[str, ...] = ()
-    """Lines for a person: ``model echoed as …``, ``left out parameter …``."""
+    """Lines for a person; those that begin with :data:`WARNING` are always shown."""
     partial: bool = False
     """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
     reruns: int = 0

@@ -76,6 +76,12 @@ class Redactor:
             cut = cut[: max(0, len(cut) - self._longest - 512)]
         return cut[:limit]
 
+    def exact(self, text: str) -> str:
+        """``text`` without the exact secrets, and otherwise as it is: what a model wrote is no place to guess."""
+        for secret in self._exact:
+            text = text.replace(secret, MASK)
+        return text
+
     def data(self, content: bytes) -> bytes:
         """``content`` with the exact secrets overwritten by as many ``*``: offsets and lengths stay true."""
         for secret in self._exact_bytes:

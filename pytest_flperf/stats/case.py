@@ -10,16 +10,17 @@ from statistics import median
 from typing import Any
 
 from pytest_flperf.results.metrics import REQUEST_METRICS
-from pytest_flperf.results.records import CaseResult, Distribution, Load, Requests, Target
+from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Load, Requests, Target
 from pytest_flperf.stats.clock_quality import clock_quality
 from pytest_flperf.stats.failures import Failures
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
 from pytest_flperf.suite.model import Case, Settings
 from pytest_flperf.wire.exchange import Phase
-from pytest_flperf.wire.sample import TIMEOUTS, Sample
+from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
 __all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "planned_result", "stalls", "summarise"]
+
 
 STALL_TIMES_MEDIAN = 5
 STALL_FLOOR_MS = 50
@@ -153,12 +154,14 @@ class _Tally:
         if sample.due_ns is not None and sample.sent_ns is not None:
             self.due_ns.append(sample.due_ns)
             self.sent_ns.append(sample.sent_ns)
+        self.by_outcome[sample.outcome.value] += 1
+        if sample.outcome is Outcome.CANCELLED:
+            return  # we did that: it says nothing of the server
         # The end of the body is the kernel's stamp and as true as any, unless realtime moved meanwhile.
         end_ns = sample.finished_ns if sample.end_ns is None or sample.clock_step else sample.end_ns
         self.first_start_ns = min(self.first_start_ns, sample.started_ns) if self.total else sample.started_ns
         self.last_end_ns = max(self.last_end_ns, end_ns) if self.total else end_ns
         self.total += 1
-        self.by_outcome[sample.outcome.value] += 1
         self.timeouts += sample.outcome in TIMEOUTS
         self.tokens_out += sample.output_tokens or 0
         if sample.headers_ns is not None:
@@ -238,10 +241,12 @@ class _Tally:
 
     def notes(self, model_id: str) -> list[str]:
         lines = [
-            f"model echoed as {echo!r} in {count} of {self.ok} answers, asked for {model_id!r}"
+            f"{WARNING}model echoed as {echo!r} in {count} of {self.ok} answers, asked for {model_id!r}"
             for echo, count in self.echoes.most_common(3)
             if echo != model_id
         ]
+        if self.warmup_failed:
+            lines.append(f"{WARNING}{self.warmup_failed} of {self.warmup} warm-up requests failed")
         if not self.tokens_known and self.ok:
             lines.append("output tokens of some answers are unknown: no total throughput")
         return lines

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, shown
 from pytest_flperf.suite.limits import check_setting
-from pytest_flperf.suite.model import Case, Scalar, Scenario, Settings, Suite
+from pytest_flperf.suite.model import Case, Scalar, Scenario, Settings, Suite, Timeouts
 from pytest_flperf.suite.settings import with_values
 from pytest_flperf.suite.shapes import shape_problem
 from pytest_flperf.suite.slugs import unique_slugs, without_clashes
@@ -122,7 +122,7 @@ def _played(
     given = scenario.given | {key for key, _ in point} | forced.keys()
     return replace(
         scenario,
-        settings=_without_early_head(settings, given),
+        settings=_as_patient_as_asked(_without_early_head(settings, given), given),
         budgets=tuple(dict.fromkeys([*scenario.budgets, *wishes.budgets])),
         given=given,
     )
@@ -133,6 +133,18 @@ def _without_early_head(settings: Settings, given: frozenset[str]) -> Settings:
     if settings.stream or "headers_timeout_s" in given:
         return settings
     return replace(settings, timeouts=replace(settings.timeouts, headers_s=None))
+
+
+def _as_patient_as_asked(settings: Settings, given: frozenset[str]) -> Settings:
+    """Return *settings* whose own early deadlines don't end what a longer total than ours was asked for."""
+    ours, asked = Timeouts(), settings.timeouts
+    if "timeout_s" not in given or asked.total_s <= ours.total_s:
+        return settings
+    early = {"headers_timeout_s": "headers_s", "first_token_timeout_s": "first_token_s"}
+    longer = {
+        field: asked.total_s for key, field in early.items() if key not in given and getattr(asked, field) is not None
+    }
+    return replace(settings, timeouts=replace(asked, **longer))
 
 
 def _parameters_ids(

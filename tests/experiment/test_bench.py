@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import socket
@@ -91,6 +92,32 @@ def test_a_key_reaches_no_file(tmp_path: Path) -> None:
                 bench.run(a_case())
             assert KEY not in str(caught.value)
     assert (tmp_path / "journal.jsonl").stat().st_size > 0
+    assert all(KEY not in path.read_text(encoding="utf-8") for path in tmp_path.iterdir())
+
+
+def test_a_key_that_is_split_over_chunks_reaches_no_text(tmp_path: Path) -> None:
+    """A server that streams the key back piece by piece: what the pieces make is masked."""
+
+    def echo(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connection.recv(65_536)
+                events = b""
+                for field in ("content", "reasoning_content"):
+                    for piece in (KEY[:9], KEY[9:]):
+                        events += b"data: " + json.dumps({"choices": [{"delta": {field: piece}}]}).encode() + b"\n\n"
+                events += b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + events)
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=echo, args=(listener,), daemon=True).start()
+        backend = UrlBackend(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", KEY)
+        with Bench(backend, Recorder(RunFolder(tmp_path), Redactor([KEY]))) as bench:
+            assert bench.run(a_case()).result.requests.ok == 4
+    (sample, *_) = JournalReader(tmp_path / "samples.jsonl")
+    assert (sample["output_text"], sample["reasoning_text"]) == ("***", "***")
     assert all(KEY not in path.read_text(encoding="utf-8") for path in tmp_path.iterdir())
 
 

@@ -55,7 +55,9 @@ def test_the_whole_text() -> None:
         "  requests: 21 measured, 19 ok, 2 failed (19 × ok, 1 × http_5xx, 1 × stall_timeout)",
         "  1 × http_5xx, HTTP 503: busy",
         '      body: {"error": "no\\nslot"}',
+        "      the server's own log says more",
         "  1 × stall_timeout: no text",
+        "      if the model pauses that long, stall_timeout_s in the suite waits longer",
         "  late reads: 3 of 19 requests with a TTFT that is an upper bound only; they are in no TTFT above",
         "  clock steps: 1 request left out of timing; the machine's clock moved",
         "  note: model echoed as 'x'",
@@ -68,7 +70,7 @@ def test_the_whole_text() -> None:
         (CaseResult("n", "s", "c", "m"), "not one request was measured"),
         (
             replace(BAD, requests=Requests(2, 0, 2, 0, {"http_5xx": 2}), error_rate=1.0),
-            "none of 2 measured requests ended ok",
+            "all 2 requests failed: http_5xx (busy)",
         ),
     ],
 )

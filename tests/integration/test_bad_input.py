@@ -29,6 +29,7 @@ def _text(**more: object) -> str:
         ("bad.json", _text(timeout_s=-3), "timeout_s"),
         ("bad.json", _text(budgets=["ttft_ms.p95"]), "ttft_ms.p95"),
         ("bad.json", _text(budgets=["tfft_ms.p95 <= 3"]), "ttft_ms"),
+        ("bad.json", _text(budgets=["onee:ttft_ms.p95 <= 3"]), "found 'onee' before the colon, expected the name"),
         ("bad.json", _text(messages=[{"role": "user", "content": "x"}]), "prompt"),
         ("bad.json", _text(prompt_file="nowhere.txt"), ""),
         (

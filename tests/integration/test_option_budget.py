@@ -74,3 +74,27 @@ def test_errors(tiny: Tiny, iterations: int, more: tuple[str, ...]) -> None:
     assert done.case["outcome"] == "failed"
     assert done.case["requests"]["failed"] == 1
     assert "503" in done.case["message"]
+
+
+@pytest.mark.parametrize("scoped", ["onee:ttft_ms.max <= 60000", "One:ttft_ms.max <= 60000", "two*:tps.p50 >= 1"])
+def test_a_budget_of_no_scenario(tiny: Tiny, scoped: str) -> None:
+    """Refused wherever it stands, with the nearest name: a gate that never closes is none."""
+    tiny.suite({}, {"name": "other"})
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, f"--flperf-budget={scoped}")
+    assert message.startswith(f"ERROR: --flperf-budget: budget {scoped!r}: found ")
+    assert "did you mean 'one'?" in message or "known: one, other" in message
+    tiny.suite({}, {"name": "other"}, budgets=[scoped])
+    assert "tiny.json: budgets[0]: budget" in tiny.refused("--flperf-suite=tiny.json", *tiny.at)
+
+
+def test_a_budget_of_another_scenario(tiny: Tiny) -> None:
+    """Under one scenario a budget of another would never be judged; in the suite it is."""
+    tiny.suite({}, {"name": "other", "budgets": ["one:tps.p50 >= 1"]})
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at)
+    assert "tiny.json: scenarios[1].budgets[0]: budget 'one:tps.p50 >= 1'" in message
+    tiny.suite({}, {"name": "other"}, budgets=["one:tps.p50 >= 1"])
+    done = tiny.measure("--flperf-budget=oth*:ttft_ms.max <= 60000")
+    assert done.ret == 0, done.text
+    one, other = ([budget["expression"] for budget in case["budgets"]] for case in done.cases)
+    assert one == ["one:tps.p50 >= 1", "error_rate <= 0"]
+    assert other == ["oth*:ttft_ms.max <= 60000", "error_rate <= 0"]

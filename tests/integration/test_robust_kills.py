@@ -11,6 +11,7 @@ import pytest
 from robust_doubles import HOST, LOAD, PytestRun, until, write_suite
 
 from pytest_flperf.experiment.recovery import recover
+from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
 
 LONG = {"name": "long", "iterations": 2_000, "max_tokens": 40}
 AFTER = {"name": "after"}
@@ -77,7 +78,9 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path: Path, number: signal.Sig
         journal, samples = run.records("journal.jsonl"), run.records("samples.jsonl")
         assert len(journal) == len(samples)
         measured = [record for record in journal if record["phase"] == "measured" and "::long[" in record["nodeid"]]
-        assert len(measured) == partial["requests"]["total"]
+        assert sum(record["ending"] != "cancelled" for record in measured) == partial["requests"]["total"]
+        assert partial["requests"]["by_outcome"].get("cancelled", 0) <= 1
+        assert partial["requests"]["failed"] == 0, "what we ended ourselves is no fault of the server"
         assert not any(path.name.startswith("flperf") for path in run.temp.iterdir())
 
 
@@ -95,12 +98,30 @@ def test_an_interrupt_reaches_the_table_through_xdist(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_before_anything_is_measured(tmp_path: Path) -> None:
-    """Ctrl-C while the model is made ready: exit 2 and no process is left."""
+    """Ctrl-C while the runtime starts: exit 2 and no process is left."""
     write_suite(tmp_path, LONG)
     with PytestRun(tmp_path, NANO) as run:
         run.child(HOST)
         run.signal(signal.SIGINT)
         assert run.end() == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_a_model_is_made_ready(tmp_path: Path, number: signal.Signals) -> None:
+    """Marked INTERRUPTED in table and results, with the case that was under way and no other."""
+    write_suite(tmp_path, LONG, AFTER)
+    silent = ReferenceConfig(fault=Fault(FaultKind.HANG_BEFORE_HEADERS))
+    with ReferenceServer(silent, in_thread=True) as server:
+        at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
+        with PytestRun(tmp_path, *at) as run:
+            until(lambda: server.log, "the verifying request")
+            run.signal(number)
+            assert run.end() == 2
+            assert "(INTERRUPTED)" in run.output
+            assert "results: reports" in run.output
+            assert run.results["run"]["status"] == "interrupted"
+            assert run.outcomes() == {"long": "error"}
+            assert run.case("long")["message"] == "INTERRUPTED while its model was made ready"
 
 
 def test_a_kill_leaves_no_orphan_and_a_readable_journal(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_flperf.suite.cases import Overrides, expand
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.limits import check_setting
+from pytest_flperf.suite.loading import scenario_of
 from pytest_flperf.suite.model import LoadShape, Message, Scalar, Scenario, Settings, Suite, Timeouts
 from pytest_flperf.suite.settings import MATRIX_KEYS
 
@@ -166,3 +167,23 @@ def test_any_suite_has_fit_and_different_ids(names: list[str], models: list[str]
         assert not any(character.isspace() for character in case.nodeid)
     backwards = expand(replace(suite, scenarios=suite.scenarios[::-1]), models[::-1])
     assert {case.nodeid for case in backwards} == {case.nodeid for case in cases}
+
+
+@pytest.mark.parametrize(
+    ("asked", "headers_s", "first_token_s"),
+    [
+        ({"timeout_s": 300}, 300, 300),
+        ({"timeout_s": 90}, 60, 60),
+        ({"timeout_s": 300, "first_token_timeout_s": 20}, 300, 20),
+        ({"timeout_s": 300, "headers_timeout_s": None}, None, 300),
+        ({}, 60, 60),
+    ],
+)
+def test_a_longer_total_is_no_empty_promise(
+    asked: dict[str, object], headers_s: float | None, first_token_s: float
+) -> None:
+    """Who gives a request five minutes doesn't mean our own minute for the first token."""
+    scenario = scenario_of({"name": "a", "prompt": "x", **asked})
+    (case,) = expand(replace(make_suite("a"), scenarios=(scenario,)), ["m"])
+    timeouts = case.scenario.settings.timeouts
+    assert (timeouts.headers_s, timeouts.first_token_s) == (headers_s, first_token_s)

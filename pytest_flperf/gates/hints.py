@@ -1,0 +1,45 @@
+"""What a person can do about a request that failed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytest_flperf.results.records import CaseResult, Failure
+from pytest_flperf.wire.sample import Outcome
+
+__all__ = ["hint"]
+
+_UNAUTHORISED: Final = frozenset({401, 403})
+_HINTS: Final = {
+    Outcome.CONNECT_REFUSED: "is the server running at {url}? start it, or correct --flperf-base-url",
+    Outcome.CONNECT_TIMEOUT: "does the server accept connections at {url}? connect_timeout_s in the suite waits longer",
+    Outcome.HEADERS_TIMEOUT: "if the server is that slow, headers_timeout_s in the suite waits longer",
+    Outcome.FIRST_TOKEN_TIMEOUT: "if the model is that slow, first_token_timeout_s in the suite waits longer",
+    Outcome.STALL_TIMEOUT: "if the model pauses that long, stall_timeout_s in the suite waits longer",
+    Outcome.TOTAL_TIMEOUT: "if answers take that long, timeout_s in the suite or --flperf-timeout waits longer",
+    Outcome.RATE_LIMITED: "send less at once: a lower concurrency or rate, or a think_time_s",
+    Outcome.CONTEXT_EXCEEDED: "a shorter prompt, a lower max_tokens, or a model with more context",
+    Outcome.MODEL_NOT_FOUND: "--flperf-list-models shows what there is",
+    Outcome.HTTP_5XX: "the server's own log says more",
+    Outcome.ERROR_IN_STREAM: "the server's own log says more",
+    Outcome.CONNECTION_LOST: "did the server crash, or something between close the connection? its log says more",
+    Outcome.MALFORMED_STREAM: "is this an OpenAI-compatible API? journal.jsonl holds the answer as it came",
+    Outcome.TRUNCATED: "the server ended its answer early; journal.jsonl holds it as it came",
+    Outcome.LENGTH_ZERO: "the model answered without any text: try another prompt or a higher max_tokens",
+}
+_KEY: Final = "--flperf-api-key-env=NAME names the environment variable that holds the server's key"
+_TLS: Final = "is it a server for https? a certificate of your own is trusted with SSL_CERT_FILE=its-authority.pem"
+
+
+def hint(failure: Failure, case: CaseResult) -> str:
+    """What to do about failures of this kind; empty where only the evidence can tell."""
+    if failure.status in _UNAUTHORISED:
+        return _KEY
+    if "TLS handshake" in failure.detail:
+        return _TLS
+    try:
+        words = _HINTS.get(Outcome(failure.outcome), "")
+    except ValueError:  # a results file of a later version
+        return ""
+    url = case.target.base_url if case.target is not None and case.target.base_url else "its address"
+    return words.format(url=url)

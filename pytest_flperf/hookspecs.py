@@ -1,0 +1,46 @@
+"""Hooks that conftest files and plugins can implement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_flperf.results.records import CaseResult, Run
+
+__all__ = ["pytest_flperf_case_measured", "pytest_flperf_run_finished"]
+
+_hookspec = pluggy.HookspecMarker("pytest")
+
+
+@_hookspec
+def pytest_flperf_case_measured(config: pytest.Config, result: CaseResult) -> None:
+    """A case was measured and judged.
+
+    Called outside the measured part, in the process that writes the results; under xdist that is the controller.  What
+    an implementation raises is a line in the summary and changes no verdict.
+
+    Args:
+        config: The session's.
+        result: The case: distributions, outcomes, resources, budgets.  Frozen.
+
+    """
+
+
+@_hookspec
+def pytest_flperf_run_finished(config: pytest.Config, run: Run, folder: Path | None) -> None:
+    """The run is over and its files are written.
+
+    Called once, also after an interrupt; not after a kill.  What an implementation raises is a line in the summary and
+    changes no verdict.
+
+    Args:
+        config: The session's.
+        run: All cases with host, versions and clock.  Frozen.
+        folder: Where its files are; None where nothing could be written.
+
+    """
