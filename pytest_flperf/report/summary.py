@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.gates.text import amount, printable
-from pytest_flperf.report.figures import MARK, errors, load_words, number, point, statistic, statistic_of
+from pytest_flperf.report.figures import MARK, NOTHING, errors, load_words, number, point, statistic, statistic_of
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import unit_of
@@ -87,6 +87,8 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
         _Column("\np95 ms", _statistic("e2e_ms", "p95"), goes=6),
         _Column("errors", errors),
     ]
+    if any("quality" in case.metrics for case in cases):
+        columns.append(_Column("quality\nmean", _quality))
     if any(case.requests.late_reads for case in cases):
         columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
     if any(case.reruns for case in cases):
@@ -99,6 +101,11 @@ def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
     if len({case.suite for case in cases}) > 1:
         columns.insert(0, _Column("suite", lambda case: case.suite, goes=7, name=True))
     return tuple(columns)
+
+
+def _quality(case: CaseResult) -> str:
+    found = case.metrics.get("quality")
+    return NOTHING if found is None else f"{100 * found.mean:.0f} %"
 
 
 def _scenario(case: CaseResult) -> str:

@@ -108,6 +108,9 @@ _ALL: Final = (
     _request("reasoning_tokens", "tokens", "reasoning tokens", "neither", _TOKENS),
     _request("connect_ms", "ms", "connect", "lower", "connecting, stamped apart; not part of TTFT"),
     _request(
+        "quality", "fraction", "quality", "higher", "score of the answer against what the scenario expects, 0 to 1"
+    ),
+    _request(
         "dispatch_delay_ms", "ms", "dispatch delay", "lower", "sent − due; open loop only, whose times count from due"
     ),
     _request("ttft_sent_ms", "ms", "TTFT (sent)", "lower", "first_token − sent; open loop only"),

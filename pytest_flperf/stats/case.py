@@ -15,6 +15,7 @@ from pytest_flperf.stats.clock_quality import clock_quality
 from pytest_flperf.stats.failures import Failures
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
+from pytest_flperf.suite.expect import Scorer
 from pytest_flperf.suite.model import Case, Settings
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
@@ -71,7 +72,7 @@ def planned_result(
         description=case.scenario.description,
         expected_output_length=case.scenario.expected_output_length,
         tags=case.scenario.tags,
-        settings=_asked_for(settings),
+        settings=_asked_for(case),
         notes=tuple(notes),
     )
 
@@ -87,7 +88,7 @@ def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
         planned: From :func:`planned_result`.
 
     """
-    tally = _Tally()
+    tally = _Tally(planned.settings.get("expect"))
     for sample in samples:
         tally.add(sample)
     span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
@@ -119,7 +120,8 @@ def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
 class _Tally:
     """Counts of one case, fed one sample at a time, so that the samples themselves need not stay in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, expect: Mapping[str, Any] | None) -> None:
+        self.scorer = _scorer(expect)
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
         self.warmup = self.warmup_failed = self.outside = 0
         self.plan_start_ns: int | None = None
@@ -185,6 +187,8 @@ class _Tally:
         for name, value in request_metrics(sample).items():
             if value is not None:
                 self.values[name].append(value)
+        if self.scorer is not None:
+            self.values["quality"].append(self.scorer.score(sample.output_text))
         if sample.stream:
             self._add_stream(sample)
         if sample.clock_step:
@@ -247,9 +251,18 @@ class _Tally:
         ]
         if self.warmup_failed:
             lines.append(f"{WARNING}{self.warmup_failed} of {self.warmup} warm-up requests failed")
+        if self.scorer is not None and self.scorer.too_slow:
+            lines.append(f"{WARNING}the pattern took too long on {self.scorer.too_slow} of {self.ok} answers: score 0")
         if not self.tokens_known and self.ok:
             lines.append("output tokens of some answers are unknown: no total throughput")
         return lines
+
+
+def _scorer(expect: Mapping[str, Any] | None) -> Scorer | None:
+    try:
+        return Scorer(expect) if expect else None
+    except ValueError:  # a results file that somebody has changed
+        return None
 
 
 def _load(settings: Settings) -> Load:
@@ -291,8 +304,9 @@ def _agreed(names: set[str | None]) -> str | None:
     return None if not names else next(iter(names)) if len(names) == 1 else "mixed"
 
 
-def _asked_for(settings: Settings) -> Mapping[str, Any]:
-    """What the requests asked the server for, without what is not set."""
+def _asked_for(case: Case) -> Mapping[str, Any]:
+    """What the requests asked the server for, and what answers shall be, without what is not set."""
+    settings = case.scenario.settings
     asked: dict[str, Any] = {
         "max_tokens": settings.max_tokens,
         "temperature": settings.temperature,
@@ -302,5 +316,6 @@ def _asked_for(settings: Settings) -> Mapping[str, Any]:
         "prompt_cache": settings.prompt_cache,
         "extra": dict(settings.extra) if settings.extra else None,
         "timeout_s": settings.timeouts.total_s,
+        "expect": dict(case.scenario.expect) if case.scenario.expect else None,
     }
     return {name: value for name, value in asked.items() if value is not None}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
 from pytest_flperf.suite.limits import MAX_CASES, MAX_SUITE_BYTES, OUTPUT_LENGTHS
 from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
-from pytest_flperf.suite.schema import ScenarioForm, SuiteForm, expectation, known_keys
+from pytest_flperf.suite.schema import ExpectForm, ScenarioForm, SuiteForm, expectation, known_keys
 from pytest_flperf.suite.settings import SETTING_KEYS, with_values
 from pytest_flperf.suite.source import KeyPath, Source, display_path, read_source, read_text
 
@@ -102,6 +102,7 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         name=scenario.name,
         messages=messages,
         settings=with_values(base.settings, own),
+        expect=scenario.expect if form.scenarios[0].expect is not None else base.expect,
         budgets=scenario.budgets if "budgets" in own else base.budgets,
         given=base.given | scenario.given,
     )
@@ -245,9 +246,23 @@ def _scenario(
         settings=settings,
         tags=tuple(dict.fromkeys(values.get("tags", ()))),
         expected_output_length=values.get("expected_output_length"),
+        expect=_expectation(form.expect, index, problems),
         budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
         given=frozenset(key for key in SETTING_KEYS if key in values),
     )
+
+
+def _expectation(form: ExpectForm | None, index: int, problems: _Problems) -> dict[str, Any] | None:
+    if form is None:
+        return None
+    ((name, value),) = form.model_dump(by_alias=True, exclude_unset=True).items()
+    if name in {"regex", "json_schema"}:
+        from pytest_flperf.suite.expect import problem_of
+
+        problem = problem_of({name: value})
+        if problem:
+            problems.add(("scenarios", index, "expect", name), f"found {shown(value)}, which is {problem}")
+    return {name: value}
 
 
 def _matrix(data: Any, form: SuiteForm) -> tuple[tuple[str, tuple[Any, ...]], ...]:

@@ -105,6 +105,8 @@ class Scenario:
     settings: Settings
     tags: tuple[str, ...] = ()
     expected_output_length: str | None = None
+    expect: Mapping[str, Any] | None = None
+    """What an answer shall be: one of ``contains``, ``regex``, ``equals``, ``json``, ``json_schema``."""
     budgets: tuple[str, ...] = ()
     """As written; the suite's own are joined in front, parsing is the gates' work."""
     given: frozenset[str] = frozenset()

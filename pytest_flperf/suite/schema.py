@@ -208,6 +208,26 @@ class MessageForm(_Form):
     content: str = Field(description="Its text.")
 
 
+class ExpectForm(_Form):
+    """What an answer shall be; each request gets a score from 0 to 1."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    contains: Annotated[_Texts, Field(min_length=1)] = Field([], description="A text, or several, that it contains.")
+    regex: _Text = Field("", description="A regular expression that is found in it.")
+    equals: _Text = Field("", description="The whole of it, but for white space around it.")
+    json_: Literal[True] = Field(True, alias="json", description="true: it is JSON.")
+    json_schema: dict[str, Any] = Field({}, description="It is JSON, and as this JSON Schema says.")
+
+    @model_validator(mode="after")
+    def _one(self) -> ExpectForm:
+        if len(self.model_fields_set) != 1:
+            found = ", ".join(sorted(name.rstrip("_") for name in self.model_fields_set)) or "nothing"
+            text = f"found {found}, expected exactly one of contains, regex, equals, json, json_schema"
+            raise PydanticCustomError("flperf_expect", "{text}", {"text": text})
+        return self
+
+
 class ScenarioForm(SettingsForm):
     """One kind of request: what is asked, and how often."""
 
@@ -221,6 +241,9 @@ class ScenarioForm(SettingsForm):
         "", description="Path of a text file with the prompt, in the suite file's folder or below."
     )
     messages: list[MessageForm] = Field([], min_length=1, description="A whole conversation, in place of a prompt.")
+    expect: ExpectForm | None = Field(
+        None, description="What an answer shall be. Its score, from 0 to 1, is the metric quality."
+    )
 
     @model_validator(mode="after")
     def _one_prompt(self) -> ScenarioForm:
@@ -307,6 +330,7 @@ def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         ("matrix",): MatrixForm,
         ("scenarios",): ScenarioForm,
         ("scenarios", "messages"): MessageForm,
+        ("scenarios", "expect"): ExpectForm,
     }
     form = forms.get(tuple(part for part in path if isinstance(part, str)))
     return () if form is None else tuple(field.alias or name for name, field in form.model_fields.items())

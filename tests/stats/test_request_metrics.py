@@ -37,7 +37,7 @@ def test_a_plain_stream(make_sample: Make) -> None:
         "ttft_sent_ms": None,
         "e2e_sent_ms": None,
     }
-    assert {*found, "itl_ms"} == set(REQUEST_METRICS)
+    assert {*found, "itl_ms", "quality"} == set(REQUEST_METRICS)
 
 
 def test_without_streaming_nothing_is_guessed(make_sample: Make) -> None:
