@@ -26,7 +26,7 @@ from pytest_flperf.load.session import LoadProcessError, LoadSession
 from pytest_flperf.results.records import CaseResult, Target
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_log import RunLog
-from pytest_flperf.stats.case import planned_result, summarise
+from pytest_flperf.stats.case import IsGood, planned_result, summarise
 from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sampler import Sampler
@@ -159,11 +159,13 @@ class Bench:
         on_request: Callable[[int, int], None] | None = None,
         on_partial: Callable[[CaseResult], None] | None = None,
         stop_at: float | None = None,
+        good: IsGood | None = None,
     ) -> CaseRun:
         """Warm up and measure a case whose model is ready.
 
         Args:
             prepared: From :meth:`ready`.
+            good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
             on_request: Told how many of how many measured requests have ended, about ten times a second; of 0 where
                 nobody knows.
             on_partial: Given what was measured where an interrupt ends the case; the interrupt goes on after it.
@@ -183,11 +185,11 @@ class Bench:
                 notes += self._look_after_backend(case.model)
                 self._left_busy.add(case.model)
             with Interrupts():  # summing up twice would write every sample twice
-                result = self._sum_up(prepared, notes, watch)
+                result = self._sum_up(prepared, notes, watch, good)
         except BaseException:
             self._left_busy.add(case.model)
             if on_partial is not None:
-                on_partial(result or self._sum_up(prepared, prepared.planned.notes, watch))
+                on_partial(result or self._sum_up(prepared, prepared.planned.notes, watch, good))
             raise
         return CaseRun(result, trouble, out_of_time)
 
@@ -330,9 +332,9 @@ class Bench:
         # A line each, and the last of a log: where notes are shown, each is cut to one line's length.
         return (*lines[:_PROBLEM_LINES], *lines[_PROBLEM_LINES:][-_LOG_LINES:])
 
-    def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch) -> CaseResult:
+    def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch, good: IsGood | None) -> CaseResult:
         with no_collections():
-            result = summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes))
+            result = summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes), good)
         resources = watch.result()
         return replace(result, resources=resources.use, resources_absent=resources.absent)
 

@@ -252,6 +252,33 @@ def applicable(scenario: str, budgets: Iterable[Budget]) -> tuple[Budget, ...]:
     return chosen if limited else (*chosen, DEFAULT_BUDGET)
 
 
+def request_limits(scenario: str, budgets: Iterable[Budget]) -> Callable[[Mapping[str, float | None]], bool] | None:
+    """Whether a request keeps every latency budget of a scenario, given its metrics; None where there is none.
+
+    A limit on any statistic of a request's time or speed is one on each request here: that is what goodput asks.  What
+    was not measured of a request keeps no limit.
+    """
+    limits = [
+        budget
+        for budget in budgets
+        if budget.holds_for(scenario)
+        and METRICS[budget.metric].per == "request"
+        and METRICS[budget.metric].unit in {"ms", "tokens/s"}
+        and budget.metric != "itl_ms"  # gaps are pooled: they are no number of one request
+        and budget.statistic != "n"
+    ]
+    if not limits:
+        return None
+
+    def kept(metrics: Mapping[str, float | None]) -> bool:
+        return all(
+            (value := metrics.get(budget.metric)) is not None and COMPARE[budget.operator](value, budget.limit)
+            for budget in limits
+        )
+
+    return kept
+
+
 def evaluate(case: CaseResult, budgets: Iterable[Budget]) -> tuple[BudgetVerdict, ...]:
     """The verdict of every budget that holds for the case's scenario, the default one included."""
     return tuple(budget.judge(case) for budget in applicable(case.scenario, budgets))

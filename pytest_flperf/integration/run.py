@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +23,7 @@ import pytest
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
 from pytest_flperf.experiment.recording import Recorder
-from pytest_flperf.gates.budgets import parse_budget
+from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
 from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
@@ -149,6 +150,7 @@ class MeasuringRun:
     def measure(self, prepared: Prepared, budgets: tuple[str, ...], item: pytest.Item) -> CaseResult:
         """Measure and judge a case; what an exception cuts off is kept, and judged to be no pass."""
         bench = self._working_bench()
+        limits = [parse_budget(text, "--flperf-budget" if text in self._options.budgets else "") for text in budgets]
         try:
             with self._progress.of(prepared.recording.nodeid) as progress:
                 done = bench.play(
@@ -156,11 +158,12 @@ class MeasuringRun:
                     on_request=progress.requests,
                     on_partial=lambda partial: self._cut_off(partial, item),
                     stop_at=self._limit.ends_at,
+                    good=request_limits(prepared.case.scenario.name, limits),
                 )
         finally:
             self._lock.case_over()
         self._gpus = bench.gpus
-        return self._judge(done, budgets)
+        return self._judge(done, limits)
 
     def not_ready(self, case: Case, nodeid: str, reason: NotReadyError | OutOfTimeError) -> CaseResult:
         """The result of a case of which nothing was measured: an error, or skipped because the time is over."""
@@ -189,11 +192,8 @@ class MeasuringRun:
         if self._bench is not None:
             self._bench.release(model)
 
-    def _judge(self, done: CaseRun, budgets: tuple[str, ...]) -> CaseResult:
-        given = self._options.budgets
-        result = judge(
-            done.result, [parse_budget(text, "--flperf-budget" if text in given else "") for text in budgets]
-        )
+    def _judge(self, done: CaseRun, budgets: Sequence[Budget]) -> CaseResult:
+        result = judge(done.result, budgets)
         others = neighbours(self._config)
         if others:
             result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))

@@ -297,6 +297,7 @@ def _nothing() -> None:
 
 def _words(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):  # its number is one of OpenSSL's
-        return str(getattr(error, "verify_message", "") or error.reason or error).replace("_", " ").lower()
+        parts = (error.reason or str(error), getattr(error, "verify_message", ""))
+        return ": ".join(str(part).replace("_", " ").lower() for part in parts if part)
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return f"{error.strerror or error} ({name})"

@@ -186,6 +186,7 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Ended", ", ".join(f"{count} × {name}" for name, count in requests.by_outcome.items())),
         ("Finish reasons", ", ".join(f"{count} × {name}" for name, count in case.finish_reasons.items())),
         ("Load", _load(case.load)),
+        ("Goodput", _amount(case.goodput, "requests/s")),
         ("Offered load", _rates(case)),
         ("Steady window", _window(case)),
         ("Throughput", _amount(case.tps_total, "tokens/s")),

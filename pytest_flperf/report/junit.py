@@ -19,7 +19,8 @@ NODEID_PROPERTY: Final = "flperf.nodeid"
 _STATISTICS: Final = ("n", "mean", "p50", "p90", "p95", "p99", "max")
 _LOAD: Final = ("shape", "rate", "concurrency", "iterations", "duration_s", "stream")
 _NUMBERS: Final = (
-    "error_rate", "wall_s", "request_rate", "offered_rate", "sent_rate", "tps_total", "load_s", "cold_ttft_ms",
+    "error_rate", "wall_s", "request_rate", "goodput", "offered_rate", "sent_rate", "tps_total", "load_s",
+    "cold_ttft_ms",
 )  # fmt: skip
 _VALUE: Final = 500
 _LONGEST_TEXT: Final = 60_000

@@ -25,8 +25,8 @@ _KEY: Final = (
 )  # fmt: skip
 _NUMBERS: Final = (
     "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps", "error_rate", "wall_s",
-    "request_rate_per_s", "offered_rate_per_s", "sent_rate_per_s", "tps_total", "load_s", "cold_ttft_ms",
-    "tokens_per_chunk", "coalesced_pct", "stalls",
+    "request_rate_per_s", "goodput_per_s", "offered_rate_per_s", "sent_rate_per_s", "tps_total", "load_s",
+    "cold_ttft_ms", "tokens_per_chunk", "coalesced_pct", "stalls",
 )  # fmt: skip
 COLUMNS: Final = (
     *_KEY,
@@ -112,6 +112,7 @@ def _numbers(case: CaseResult) -> Sequence[Any]:
         case.error_rate,
         case.wall_s,
         case.request_rate,
+        case.goodput,
         case.offered_rate,
         case.sent_rate,
         case.tps_total,

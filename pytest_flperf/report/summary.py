@@ -302,6 +302,8 @@ def _facts(case: CaseResult) -> str:
         facts.append(f"{number(case.tps_total)} tokens/s in all")
     if case.load is not None:
         facts.append(load_words(case.load))
+    if case.goodput is not None:
+        facts.append(f"goodput {number(case.goodput)} requests/s")
     if case.offered_rate is not None:
         sent = "" if case.sent_rate is None else f" and {number(case.sent_rate)} sent"
         facts.append(f"{number(case.offered_rate)} requests/s due{sent}")

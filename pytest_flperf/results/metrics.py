@@ -126,6 +126,13 @@ _ALL: Final = (
     _case("timeouts", "count", "timeouts", "lower", "measured requests that ended in a timeout of any kind"),
     _case("request_rate", "requests/s", "requests", "higher", "measured requests that ended ok / wall_s"),
     _case(
+        "goodput",
+        "requests/s",
+        "goodput",
+        "higher",
+        "requests per second that met every latency budget of the case, each taken as a limit on every request",
+    ),
+    _case(
         "offered_rate",
         "requests/s",
         "offered",

@@ -310,6 +310,8 @@ class CaseResult(Record):
     wall_s: float | None = None
     request_rate: float | None = None
     """Requests that ended ok per second."""
+    goodput: float | None = None
+    """Requests per second that kept every latency budget of the case; None where it has none."""
     offered_rate: float | None = None
     """Of an open loop: measured requests that were due per second; None in a closed loop."""
     sent_rate: float | None = None

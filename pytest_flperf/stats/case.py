@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Load, Requests, Target
@@ -20,11 +20,12 @@ from pytest_flperf.suite.model import Case, Settings
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
-__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "planned_result", "stalls", "summarise"]
+__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "planned_result", "stalls", "summarise"]
 
 
 STALL_TIMES_MEDIAN = 5
 STALL_FLOOR_MS = 50
+IsGood: TypeAlias = Callable[[Mapping[str, float | None]], bool]
 _NS_PER_MS = 1e6
 _NS_PER_S = 1e9
 
@@ -77,7 +78,7 @@ def planned_result(
     )
 
 
-def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
+def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | None = None) -> CaseResult:
     """The result of a case, not judged yet (``gates.judge`` does that).
 
     Only requests of the measured phase count; the warm-up is counted and in no statistic.  Latencies and token
@@ -86,9 +87,10 @@ def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
     Args:
         samples: All decoded requests of the case, any phase, any order; read once.
         planned: From :func:`planned_result`.
+        good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
 
     """
-    tally = _Tally(planned.settings.get("expect"))
+    tally = _Tally(planned.settings.get("expect"), good)
     for sample in samples:
         tally.add(sample)
     span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
@@ -101,6 +103,7 @@ def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
         error_rate=(tally.total - tally.ok) / tally.total if tally.total else None,
         wall_s=wall_s,
         request_rate=tally.ok / wall_s if wall_s else None,
+        goodput=tally.good / wall_s if wall_s and good is not None else None,
         offered_rate=offered_rate,
         sent_rate=sent_rate,
         steady_window_s=tally.steady_window_s(),
@@ -120,8 +123,10 @@ def summarise(samples: Iterable[Sample], planned: CaseResult) -> CaseResult:
 class _Tally:
     """Counts of one case, fed one sample at a time, so that the samples themselves need not stay in memory."""
 
-    def __init__(self, expect: Mapping[str, Any] | None) -> None:
+    def __init__(self, expect: Mapping[str, Any] | None, good: IsGood | None) -> None:
         self.scorer = _scorer(expect)
+        self.is_good = good
+        self.good = 0
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
         self.warmup = self.warmup_failed = self.outside = 0
         self.plan_start_ns: int | None = None
@@ -184,9 +189,11 @@ class _Tally:
             self.echoes[sample.model_echoed] += 1
         if sample.tokens_source is not None:
             self.token_sources.add(sample.tokens_source)
-        for name, value in request_metrics(sample).items():
+        metrics = request_metrics(sample)
+        for name, value in metrics.items():
             if value is not None:
                 self.values[name].append(value)
+        self.good += self.is_good is not None and self.is_good(metrics)
         if self.scorer is not None:
             self.values["quality"].append(self.scorer.score(sample.output_text))
         if sample.stream:

@@ -108,6 +108,22 @@ def test_count_or_duration(
     assert (load["iterations"], load["duration_s"]) == (count, seconds)
 
 
+def test_goodput(tiny: Tiny) -> None:
+    """Requests that keep every latency budget, per second; with no such budget there is none."""
+    tiny.suite(
+        {"iterations": 6, "budgets": ["ttft_ms.p95 <= 60000", "tps.p50 >= 0.001", "ttft_ms.n >= 1"]},
+        {"name": "slow", "iterations": 6, "budgets": ["ttft_ms.p50 <= 60000", "e2e_ms.max <= 0.001", "goodput <= 0"]},
+        {"name": "none", "budgets": ["itl_ms.p99 <= 60000", "output_tokens.p50 >= 1"]},
+    )
+    done = tiny.measure("-v")
+    all_good, slow, none = done.cases
+    assert all_good["goodput"] == pytest.approx(all_good["request_rate"])
+    assert slow["goodput"] == 0
+    assert {each["expression"]: each["met"] for each in slow["budgets"]}["goodput <= 0"]
+    assert none["goodput"] is None
+    assert done.text.count("goodput ") >= 2
+
+
 def test_a_sweep_is_a_matrix(tiny: Tiny) -> None:
     """Rates in a matrix make a case each."""
     tiny.suite({"load": "constant", "iterations": 3}, matrix={"rate": [50, 100]})
