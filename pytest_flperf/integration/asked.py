@@ -11,7 +11,7 @@ import pytest
 from pytest_flperf.gates.run_budgets import is_run_budget
 from pytest_flperf.integration.durations import lock_timeout_s, max_time_s
 from pytest_flperf.integration.load_option import load_settings
-from pytest_flperf.integration.options import OPTIONS, Option
+from pytest_flperf.startup import OPTIONS, Option
 
 __all__ = ["FlperfOptions"]
 

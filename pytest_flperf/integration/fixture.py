@@ -11,13 +11,13 @@ import pytest
 
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
-from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.outcomes import raise_unless_passed
 from pytest_flperf.integration.run import MeasuringRun, measuring_run
 from pytest_flperf.integration.selection import overrides_of
 from pytest_flperf.integration.time_limit import OutOfTimeError
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
+from pytest_flperf.startup import SELECTION
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case, Scenario, Suite

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pytest_flperf.gates.text import printable
-from pytest_flperf.integration.keys import ITEM_RESULTS, TOLD_PROPERTIES
 from pytest_flperf.report.junit import properties
 from pytest_flperf.results.records import CaseResult
+from pytest_flperf.startup import ITEM_RESULTS, TOLD_PROPERTIES
 
 __all__ = ["add_item_result", "attach_results"]
 

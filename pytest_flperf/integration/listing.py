@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.selection import check_asked
 from pytest_flperf.report.listings import NO_CATALOG, fitted_table, models_table, say, suites_table
 from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.startup import SELECTION
 from pytest_flperf.suite.finding import list_suites
 
 if TYPE_CHECKING:

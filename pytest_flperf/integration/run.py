@@ -29,12 +29,12 @@ from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
-from pytest_flperf.integration.keys import RUN, SELECTION, STARTED
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
 from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, after_rerun, run_status, stopped
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
+from pytest_flperf.integration.session_hooks import register
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun, run_token
 from pytest_flperf.results.absent import absent_lines
@@ -43,6 +43,7 @@ from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, R
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.startup import RUN, SELECTION, STARTED
 from pytest_flperf.stats.clock_quality import merge_clocks
 from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.sampler import Sampler
@@ -64,6 +65,7 @@ def measuring_run(config: pytest.Config) -> MeasuringRun:
     """The run of this session, begun at its first use."""
     run = config.stash.get(RUN, None)
     if run is None:
+        register(config)  # a fixture that was asked for by name while a test runs was in no list before
         run = config.stash[RUN] = MeasuringRun(config)
     return run
 
@@ -261,8 +263,11 @@ class MeasuringRun:
 
     def _call(self, name: str, **arguments: Any) -> None:
         """Call a hook of ours; what an implementation raises costs nobody a measurement."""
+        hook = getattr(self._config.hook, name, None)
+        if hook is None:
+            return  # nobody implements it
         try:
-            getattr(self._config.hook, name)(config=self._config, **arguments)
+            hook(config=self._config, **arguments)
         except Exception as error:  # noqa: BLE001 - somebody else's code
             self._notes.append(f"{name}: {type(error).__name__}: {printable(str(error), 300)}")
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 
 from pytest_flperf.gates.run_budgets import run_verdict_text
-from pytest_flperf.integration.keys import RUN
 from pytest_flperf.integration.workers import is_worker
 from pytest_flperf.results.records import BudgetVerdict
+from pytest_flperf.startup import RUN
 
 __all__ = ["RUN_NODEID", "judging_run"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.keys import SELECTION
 from pytest_flperf.integration.words import header_line
+from pytest_flperf.startup import SELECTION
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.finding import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 

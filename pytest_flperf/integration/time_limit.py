@@ -10,7 +10,7 @@ import pytest
 
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.keys import STARTED
+from pytest_flperf.startup import STARTED
 
 __all__ = ["OutOfTimeError", "TimeLimit"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.integration.keys import BEGUN
+from pytest_flperf.startup import BEGUN
 
 __all__ = ["is_controller", "is_worker", "neighbours", "refuse_neighbours", "run_begun", "run_token"]
 

@@ -15,8 +15,8 @@ import yaml
 
 from pytest_flperf.gates.budgets import parse_budget
 from pytest_flperf.gates.run_budgets import is_run_budget, parse_run_budget
-from pytest_flperf.integration.options import OPTIONS
 from pytest_flperf.results.metrics import METRICS, RUN_METRICS
+from pytest_flperf.startup import OPTIONS
 from pytest_flperf.suite.loading import load_suite
 from pytest_flperf.wire.sample import Outcome
 

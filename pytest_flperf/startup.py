@@ -1,0 +1,162 @@
+"""All that pytest is told when it starts: options with their ini twins, and where our state lies in its stashes.
+
+One module, and nothing heavy in it: each module that is imported at the start costs every run of pytest half a
+millisecond, whether it measures anything or not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_flperf.integration.run import MeasuringRun
+    from pytest_flperf.integration.selection import Selection
+
+__all__ = [
+    "BEGUN",
+    "ITEM_RESULTS",
+    "OPTIONS",
+    "RUN",
+    "SELECTION",
+    "STARTED",
+    "TOLD_PROPERTIES",
+    "FlperfWarning",
+    "Option",
+    "add_options",
+]
+
+_IniType: TypeAlias = Literal["string", "args", "linelist", "bool", "int", "float"]
+
+SELECTION: Final[pytest.StashKey[Selection]] = pytest.StashKey()
+"""On the config: the suites that were asked for, as soon as they are found."""
+RUN: Final[pytest.StashKey[MeasuringRun]] = pytest.StashKey()
+"""On the config: what is measured with and what has been measured, from the first use on."""
+ITEM_RESULTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
+"""On an item: its case results as plain dicts, until a report takes them along."""
+TOLD_PROPERTIES: Final[pytest.StashKey[dict[str, list[tuple[str, str]]]]] = pytest.StashKey()
+"""On an item: the properties that its report got, by the node id of the case."""
+BEGUN: Final[pytest.StashKey[tuple[float, str]]] = pytest.StashKey()
+"""On the config of xdist's controller: when the run began and the end of its id, the same in all workers."""
+STARTED: Final[pytest.StashKey[float]] = pytest.StashKey()
+"""On the config: when the session began, in seconds of the monotonic clock."""
+
+
+class FlperfWarning(pytest.PytestWarning):
+    """Something about a measurement that a person should know."""
+
+
+class Option:
+    """An option and how its ini twin is typed; None: it has none.
+
+    No dataclass and no named tuple: making one of these takes as long as importing a module.
+    """
+
+    __slots__ = ("dest", "flag", "ini", "kind", "metavar", "repeatable", "switch", "text")
+
+    def __init__(
+        self,
+        flag: str,
+        ini: _IniType | None,
+        text: str,
+        metavar: str | None = None,
+        kind: type | None = None,
+        repeatable: bool = False,
+        *,
+        switch: bool = False,
+    ) -> None:
+        """``dest`` follows from the flag: the name among the parsed options and in the ini file."""
+        self.flag = flag
+        self.ini = ini
+        self.text = text
+        self.metavar = metavar
+        self.kind = kind
+        self.repeatable = repeatable
+        self.switch = switch
+        self.dest = flag.lstrip("-").replace("-", "_")
+
+
+_WHAT: Final = (
+    Option("--flperf-suite", None, "Suite to run: a name or the path of a suite file (repeatable)", "SUITE",
+            None, True),
+    Option(
+        "--flperf-model", "args",
+        "Model to measure, by alias or id (repeatable, or several with commas); default: the suite's models, else the "
+        "embedded ones", "MODEL", None, True,
+    ),
+    Option(
+        "--flperf-base-url", "string", "Measure the OpenAI-compatible server at this URL, such as "
+        "http://127.0.0.1:8080/v1, in place of Foundry Local; nothing is loaded or unloaded", "URL",
+    ),
+    Option("--flperf-api-key-env", "string", "Environment variable that holds the key for --flperf-base-url", "NAME"),
+    Option(
+        "--flperf-max-time", "string", "Stop measuring when the session is that old, such as 90s, 15m or 1h30m; the "
+        "run is marked partial", "DURATION",
+    ),
+    Option(
+        "--flperf-lock-timeout", "string", "Wait so long for another run that measures on this machine (0: not at "
+        "all), or 'none' to measure beside it; default: 600", "SECONDS",
+    ),
+    Option("--flperf-catalog-url", "string", "Model catalog in place of Foundry Local's public one", "URL"),
+    Option("--flperf-model-cache", "string", "Folder of downloaded models; default: Foundry Local's own", "DIR"),
+    Option("--flperf-list-suites", None, "List the suites that can be asked for and exit", switch=True),
+    Option("--flperf-list-models", None, "List catalog, cached and loaded models and exit", switch=True),
+    Option("--flperf-dry-run", None, "Print the cases, their requests and the estimated time and exit", switch=True),
+)  # fmt: skip
+_REQUESTS: Final = (
+    Option("--flperf-iterations", "int", "Measured requests per case, over all streams", "N", int),
+    Option("--flperf-warmup", "int", "Requests before the measured ones; default: one per stream, four at most", "N",
+            int),
+    Option("--flperf-concurrency", "int", "Streams per case, each sending when its last request has ended", "N", int),
+    Option(
+        "--flperf-load", "string", "When requests are sent: closed, constant, poisson, gamma, burst or ramp with its "
+        "settings, such as 'poisson,rate=8,duration_s=30' or 'closed,think_time_s=1'", "SHAPE",
+    ),
+    Option("--flperf-seed", "string", "Text from which prompts' prefixes and due times are made, to repeat a run's "
+            "plan; default: another one each time", "TEXT"),
+    Option("--flperf-timeout", "float", "Deadline of a whole request in seconds", "SECONDS", float),
+    Option("--flperf-max-tokens", "int", "Longest answer in tokens", "N", int),
+    Option("--flperf-temperature", "float", "Sampling temperature", "T", float),
+    Option("--flperf-no-stream", "bool", "Ask for whole answers: no TTFT, ITL or TPOT", switch=True),
+)  # fmt: skip
+_RESULTS: Final = (
+    Option(
+        "--flperf-budget", "linelist", "Limit for every case, such as 'ttft_ms.p95 <= 500', 'tps.p50 >= 20' or "
+        "'error_rate <= 1%%' (repeatable); default: 'error_rate <= 0'", "BUDGET", None, True,
+    ),
+    Option("--flperf-report-dir", "string", "Folder for the runs' files; default: reports", "DIR"),
+    Option("--flperf-html", "string", "Write the report to this file, too; each run's folder has it as report.html",
+            "FILE"),
+    Option("--flperf-markdown", "string", "Write verdict, table and failures as Markdown to this file; "
+           "$GITHUB_STEP_SUMMARY gets them wherever it is set", "FILE"),
+    Option("--flperf-csv", "string", "Write a row per case as CSV to this file", "FILE"),
+    Option("--flperf-json", "string", "Write what is in results.json to this file, too", "FILE"),
+)  # fmt: skip
+_GROUPS: Final = (
+    ("flperf", "benchmarks of local language models (pytest-flperf)", _WHAT),
+    ("flperf-requests", "flperf: how requests are sent", _REQUESTS),
+    ("flperf-results", "flperf: what is made of them", _RESULTS),
+)
+# In three groups for readers, and because pytest compares each option with all others of its group.
+OPTIONS: Final = (*_WHAT, *_REQUESTS, *_RESULTS)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini twin."""
+    for name, title, options in _GROUPS:
+        group = parser.getgroup(name, title)
+        for option in options:
+            _add(group, option)
+            if option.ini is not None:
+                text = f"{option.text.replace('%%', '%')} (as {option.flag})"
+                parser.addini(option.dest, text, type=option.ini, default=None)
+
+
+def _add(group: pytest.OptionGroup, option: Option) -> None:
+    if option.switch:
+        group.addoption(option.flag, action="store_true", default=None, help=option.text)
+    elif option.repeatable:
+        group.addoption(option.flag, action="append", metavar=option.metavar, help=option.text)
+    else:
+        group.addoption(option.flag, type=option.kind or str, metavar=option.metavar, help=option.text)
