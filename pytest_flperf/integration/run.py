@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MeasuringRun", "measuring_run"]
 
-_SAVE_EVERY_S: Final = 1.0
+_SAVE_EVERY_S: Final = 5.0
 _SAVING_SHARE: Final = 0.01
 _INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 """Of the time, at most, goes into results that will be written again: they grow with every case."""

@@ -39,8 +39,10 @@ class _Arrivals:
     def __init__(self, exchange: Exchange, body: Body | None) -> None:
         self._stamps = exchange.read_arrival_ns
         self._ends = list(accumulate(exchange.read_bytes))
-        self._starts = [start for start, _ in body.segments] if body else []
-        self._body = body
+        self._segments = body.segments if body else ()
+        # Where the last byte asked for was: they are asked for in order, thousands of them, and stepping on is quicker
+        # than searching anew.
+        self._segment = self._read = 0
 
     def of_raw(self, offset: int) -> int | None:
         """Arrival of the raw answer's byte ``offset``."""
@@ -48,12 +50,21 @@ class _Arrivals:
         return self._stamps[read] if read < len(self._stamps) else None
 
     def of_payload(self, offset: int) -> int | None:
-        """Arrival of the payload's byte ``offset``."""
-        if self._body is None or not self._starts:
+        """Arrival of the payload's byte ``offset``, which is none before the one asked for last."""
+        segments, segment = self._segments, self._segment
+        if not segments:
             return None
-        segment = max(bisect_right(self._starts, offset) - 1, 0)
-        payload_start, raw_start = self._body.segments[segment]
-        return self.of_raw(raw_start + offset - payload_start)
+        last = len(segments) - 1
+        while segment < last and segments[segment + 1][0] <= offset:
+            segment += 1
+        self._segment = segment
+        payload_start, raw_start = segments[segment]
+        raw = raw_start + offset - payload_start
+        ends, read = self._ends, self._read
+        while read < len(ends) and ends[read] <= raw:
+            read += 1
+        self._read = read
+        return self._stamps[read] if read < len(self._stamps) else None
 
 
 def decode(exchange: Exchange) -> Sample:
