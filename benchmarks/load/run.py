@@ -71,7 +71,7 @@ def open_loop(kind: str, rate: float, seconds: float) -> tuple[float, float, flo
 
 
 def thousand(streams: int) -> tuple[int, float, float, float, float]:
-    """Failed requests, TTFT p99 that is said and that is true in ms, memory in MB and µs a token of the load process."""
+    """Failed requests; TTFT p99 that is said and that is true, ms; MB and µs a token of the load process."""
     answers = Answers(ttft_ms=200, itl_ms=50, tokens=64)
     with ReferenceServer(ReferenceConfig(schedule=answers)) as server, LoadSession() as session:
         stats, exchanges = play(server, session, plan_of(server, [None] * (3 * streams), streams))
