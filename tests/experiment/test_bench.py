@@ -46,8 +46,8 @@ def test_a_case_is_measured(server: ReferenceServer) -> None:
     """Verified once, warmed up, measured; nothing was loaded, so there is no cold TTFT."""
     with Bench(UrlBackend(server.base_url)) as bench:
         first, second = bench.run(a_case()).result, bench.run(a_case()).result
-        assert gc.get_freeze_count() > 0, "the collector has nothing to do with what was there before"
-    assert gc.get_freeze_count() == 0
+        assert gc.get_freeze_count() > 1_000, "the collector has nothing to do with what was there before"
+    assert gc.get_freeze_count() < 1_000
     assert first.requests.ok == second.requests.ok == 4
     assert first.requests.warmup == 1
     assert (first.load_s, first.cold_ttft_ms) == (None, None)

@@ -10,10 +10,13 @@ import pytest
 
 from pytest_flperf.experiment.collector import Collector, no_collections
 
+FEW = 1_000
+"""More than Python 3.12 has set aside when it starts, and fewer than any session of pytest has."""
+
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() < FEW
     yield
     gc.unfreeze()
     gc.enable()
@@ -39,13 +42,13 @@ def test_what_was_set_aside_comes_back() -> None:
     Ring()
     collector.set_aside()
     collector.set_aside()
-    assert gc.get_freeze_count() > 1_000
+    assert gc.get_freeze_count() > FEW
     Ring()
     gc.collect()
     assert Ring.found == 1
     collector.give_back()
     collector.give_back()
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() < FEW
     gc.collect()
     assert Ring.found == 2
 
