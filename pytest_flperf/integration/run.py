@@ -37,6 +37,7 @@ from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.session_hooks import register
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.integration.workers import is_controller, is_worker, neighbours, run_begun, run_token
+from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run, RunStatus
@@ -81,6 +82,7 @@ class MeasuringRun:
         self._bench: Bench | None = None
         self._folder: RunFolder | None = None
         self._folder_tried = False
+        self._importing: threading.Thread | None = None
         self._log: RunLog | None = None
         self._results: dict[tuple[str, str], CaseResult] = {}
         self._notes: list[str] = []
@@ -122,9 +124,22 @@ class MeasuringRun:
         """Start runtime and load process, and import while they start; while another run measures nothing is begun."""
         if not self._lock.try_take():
             return
-        self._working_bench().prepare(models)
-        threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True).start()
-        self._log_begin()
+        with Interrupts():  # see _await_imports
+            self._working_bench().prepare(models)
+            self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
+            self._importing.start()
+            self._log_begin()
+
+    def _await_imports(self) -> None:
+        """Let nothing interrupt this thread where it imports beside others.
+
+        Python can leave its import lock locked for ever when a Ctrl-C comes in the middle (seen with 3.12.1), and then
+        every thread that imports waits for every other.
+        """
+        if self._importing is not None:
+            with Interrupts():
+                self._importing.join()
+            self._importing = None
 
     def _import_ahead(self) -> None:
         _import_ahead()
@@ -136,6 +151,7 @@ class MeasuringRun:
         if self._limit.over:
             raise OutOfTimeError
         self._catch_sigterm()
+        self._await_imports()
         try:
             self._lock.take(self._limit)
             self._log_begin()
@@ -415,7 +431,7 @@ def _import_ahead() -> None:
 
     openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
     """
-    for name in ("openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate"):
+    for name in ("psutil", "openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate"):
         importlib.import_module(name)
 
 
