@@ -98,7 +98,10 @@ class RuntimeHost:
                 return
             try:
                 ready = self._await_ready()
-                problem = check_answers(ready.url, max(0.5, self._deadline - time.monotonic()))
+                within_s = max(0.5, self._deadline - time.monotonic())
+                problem = check_answers(ready.url, within_s, lambda: self.alive)
+                if problem and not self.alive:
+                    self._died("before its web service had answered")
                 if problem:
                     self._fail(
                         ServiceUnreachable,

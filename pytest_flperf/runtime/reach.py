@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 __all__ = ["check_answers"]
 
 
-def check_answers(url: str, within_s: float) -> str | None:
-    """None if an HTTP server answers at ``url`` within ``within_s`` seconds; else what happens there instead."""
+def check_answers(url: str, within_s: float, still_there: Callable[[], bool] = lambda: True) -> str | None:
+    """None if an HTTP server answers at ``url`` within ``within_s`` seconds; else what happens there instead.
+
+    ``still_there``: whether there is anybody left to wait for.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 80
@@ -18,7 +22,7 @@ def check_answers(url: str, within_s: float) -> str | None:
         return f"that is no address ({error})"
     deadline = time.monotonic() + within_s
     problem = "accepted no connection"
-    while (left := deadline - time.monotonic()) > 0:
+    while (left := deadline - time.monotonic()) > 0 and still_there():
         try:
             # A socket of our own: never through a proxy.
             with socket.create_connection((host, port), timeout=min(left, 5.0)) as connection:
