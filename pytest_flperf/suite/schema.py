@@ -1,6 +1,6 @@
 """The form of a suite file: one pydantic schema for JSON, YAML and TOML, and its JSON Schema for editors.
 
-Pydantic is imported here and nowhere else in the package: import this module only when a suite is loaded.
+Pydantic's models are here and nowhere else in the package: import this module only when a suite is loaded.
 """
 
 from __future__ import annotations
