@@ -216,7 +216,7 @@ class MeasuringRun:
         if others:
             result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))
         if done.trouble:
-            result = replace(result, notes=(done.trouble, *result.notes), outcome="failed")
+            result = replace(result, notes=(done.trouble, *result.notes), outcome="failed", given_up=True)
             result = replace(result, message=verdict_text(result, done.trouble))
         if done.out_of_time:
             result = self._standing.cut_short(result, self._limit.words)

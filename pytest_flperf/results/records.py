@@ -346,6 +346,8 @@ class CaseResult(Record):
     """Lines for a person; those that begin with :data:`WARNING` are always shown."""
     partial: bool = False
     """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
+    given_up: bool = False
+    """Whether requests were left out because those before them, or the load process, failed."""
     reruns: int = 0
     """How often another plugin ran it again; the notes say what came of the earlier tries."""
 

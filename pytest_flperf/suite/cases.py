@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, shown
-from pytest_flperf.suite.limits import check_setting
+from pytest_flperf.suite.limits import MAX_CASES, check_setting
 from pytest_flperf.suite.model import Case, Scalar, Scenario, Settings, Suite, Timeouts
 from pytest_flperf.suite.settings import with_values
 from pytest_flperf.suite.shapes import shape_problem
 from pytest_flperf.suite.slugs import unique_slugs, without_clashes
 
-__all__ = ["Overrides", "expand"]
+__all__ = ["Overrides", "expand", "joined"]
 
 _OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -44,7 +44,7 @@ class Overrides:
     warmup: int | None = None
     concurrency: int | None = None
     load: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the load, by their keys in a suite."""
+    """Settings of the load, by their keys in a suite; a tuple of values is a sweep over them."""
     timeout_s: float | None = None
     """Deadline of a whole request, in seconds."""
     max_tokens: int | None = None
@@ -54,13 +54,19 @@ class Overrides:
     """Joined to those of suite and scenario."""
 
     def __post_init__(self) -> None:
-        for key, value in self.settings().items():
+        swept = [(key, value) for key, values in self.sweep() for value in values]
+        for key, value in [*self.settings().items(), *swept]:
             check_setting(key, value, _OPTIONS.get(key, f"--flperf-load: {key}"))
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that are given, by their keys in a suite."""
+        """Return the settings that are given with one value, by their keys in a suite."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("budgets", "load")}
-        return {key: value for key, value in values.items() if value is not None} | dict(self.load)
+        given = {key: value for key, value in values.items() if value is not None}
+        return given | {key: value for key, value in self.load.items() if not isinstance(value, tuple)}
+
+    def sweep(self) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+        """Return the settings that are given with several values, each a case of its own."""
+        return tuple((key, value) for key, value in self.load.items() if isinstance(value, tuple))
 
 
 def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = None) -> tuple[Case, ...]:
@@ -81,31 +87,63 @@ def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = No
     wishes = overrides or Overrides()
     forced = wishes.settings()
     models = tuple(dict.fromkeys(models)) or suite.models
-    matrix = tuple((key, values) for key, values in suite.matrix if key not in forced)
-    points = tuple(_points(matrix))
+    swept = wishes.sweep()
     scenario_ids = unique_slugs(scenario.name for scenario in suite.scenarios)
-    point_ids = _parameters_ids(models, matrix, points)
-    played = [
-        [_played(scenario, point, wishes, forced) for point in points] for scenario in suite.scenarios
-    ]  # one for all models
-    for one_played in itertools.chain.from_iterable(played):
-        problem = shape_problem(one_played.settings)
-        if problem:
-            raise SuiteError(f"{suite.ref}: scenario {shown(one_played.name)}: {problem}")
+    points: list[_Point] = []  # one for all models
+    ids: list[dict[tuple[str, int], str]] = []
+    for number, scenario in enumerate(suite.scenarios):
+        matrix = tuple(
+            (key, values) for key, values in joined(suite.matrix, scenario.sweep, swept) if key not in forced
+        )
+        found = tuple(_points(matrix))
+        ids.append(_parameters_ids(models, matrix, found))
+        for index, point in enumerate(found):
+            played = _played(scenario, point, wishes, forced)
+            problem = shape_problem(played.settings)
+            if problem:
+                raise SuiteError(f"{suite.ref}: scenario {shown(scenario.name)}: {problem}")
+            points.append(_Point(number, index, point, played))
+        if len(points) > MAX_CASES:
+            raise SuiteError(f"{suite.ref}: found more than {MAX_CASES:,} cases, expected {MAX_CASES:,} at most")
     return tuple(
         Case(
             suite=suite.name,
             suite_ref=suite.ref,
-            scenario=one_played,
+            scenario=each.played,
             model=model,
-            parameters=point,
-            scenario_id=scenario_ids[one_played.name],
-            parameters_id=point_ids[model, index],
+            parameters=each.values,
+            scenario_id=scenario_ids[each.played.name],
+            parameters_id=ids[each.scenario][model, each.index],
         )
         for model in models
-        for scenario in played
-        for index, (point, one_played) in enumerate(zip(points, scenario, strict=True))
+        for each in points
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A scenario at one point of what varies."""
+
+    scenario: int
+    """Its number in the suite."""
+    index: int
+    """Of the point among the scenario's."""
+    values: tuple[tuple[str, Scalar], ...]
+    played: Scenario
+
+
+def joined(*varied: tuple[tuple[str, tuple[Scalar, ...]], ...]) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+    """Return all that varies: a suite's matrix, then a scenario's sweeps, then the command line's.
+
+    The matrix wins over a scenario's sweep of the same key, and the command line over both.
+    """
+    matrix, *sweeps = varied
+    found = dict(matrix)
+    for number, sweep in enumerate(sweeps):
+        for key, values in sweep:
+            if number or key not in found:
+                found[key] = values
+    return tuple(found.items())
 
 
 def _points(matrix: tuple[tuple[str, tuple[Scalar, ...]], ...]) -> Iterable[tuple[tuple[str, Scalar], ...]]:

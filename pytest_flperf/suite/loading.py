@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from pytest_flperf.suite.cases import joined
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
 from pytest_flperf.suite.limits import MAX_CASES, MAX_SUITE_BYTES, OUTPUT_LENGTHS
 from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
 from pytest_flperf.suite.schema import ExpectForm, ScenarioForm, SuiteForm, expectation, known_keys
-from pytest_flperf.suite.settings import SETTING_KEYS, with_values
+from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
 from pytest_flperf.suite.source import KeyPath, Source, display_path, read_source, read_text
 
 __all__ = ["load_suite", "scenario_of"]
@@ -52,7 +53,7 @@ def load_suite(path: Path, ref: str) -> Suite:
         _scenario(scenario, index, form, defaults, prompts, problems) for index, scenario in enumerate(form.scenarios)
     )
     matrix = _matrix(data, form)
-    cases = len(scenarios) * math.prod(len(values) for _, values in matrix)
+    cases = sum(math.prod(len(values) for _, values in joined(matrix, scenario.sweep)) for scenario in scenarios)
     if cases > MAX_CASES:
         problems.add(
             ("matrix",) if matrix else ("scenarios",), f"found {cases:,} cases, expected {MAX_CASES:,} at most"
@@ -101,7 +102,8 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         base,
         name=scenario.name,
         messages=messages,
-        settings=with_values(base.settings, own),
+        settings=with_values(base.settings, _first_of_sweeps(own)[0]),
+        sweep=scenario.sweep or tuple((key, each) for key, each in base.sweep if key not in own),
         expect=scenario.expect if form.scenarios[0].expect is not None else base.expect,
         budgets=scenario.budgets if "budgets" in own else base.budgets,
         given=base.given | scenario.given,
@@ -139,11 +141,25 @@ def _validated(data: object, problems: _Problems) -> SuiteForm | None:
     except ValidationError as error:
         details = error.errors(include_url=False)
         for detail in details[:_MAX_PROBLEMS]:  # describing takes time, and a file can hold 100,000 problems
-            path = detail["loc"]
+            path = _as_written(detail["loc"], data)
             problems.add(path, _described(detail["type"], path, detail["input"], detail["msg"]))
         problems.untold += max(len(details) - _MAX_PROBLEMS, 0)
         return None
     return None if problems.texts else form
+
+
+def _as_written(path: KeyPath, data: object) -> KeyPath:
+    """Return *path* without the index of a value that stands alone where a list may stand."""
+    found: list[str | int] = []
+    for part in path:
+        if isinstance(part, int) and not isinstance(data, list):
+            continue
+        found.append(part)
+        try:
+            data = data[part]  # type: ignore[index]
+        except (LookupError, TypeError):
+            data = None
+    return tuple(found)
 
 
 def _described(kind: str, path: KeyPath, found: object, message: str) -> str:
@@ -227,7 +243,8 @@ def _scenario(
 ) -> Scenario:
     own = _with_length(_given(form))
     values = {**defaults, **own}
-    settings = with_values(with_values(Settings(), defaults), own)
+    values, sweep = _first_of_sweeps(values)
+    settings = with_values(with_values(Settings(), _first_of_sweeps(defaults)[0]), _first_of_sweeps(own)[0])
     prompt = form.prompt
     if form.prompt_file:
         try:
@@ -248,8 +265,16 @@ def _scenario(
         expected_output_length=values.get("expected_output_length"),
         expect=_expectation(form.expect, index, problems),
         budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
+        sweep=sweep,
         given=frozenset(key for key in SETTING_KEYS if key in values),
     )
+
+
+def _first_of_sweeps(values: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, tuple[Any, ...]], ...]]:
+    """Return *values* with one value where there may be several, and those that have several, with all."""
+    listed = {key: tuple(values[key]) for key in SWEEP_KEYS if isinstance(values.get(key), list)}
+    sweep = tuple((key, each) for key, each in listed.items() if len(each) > 1)
+    return {**values, **{key: each[0] for key, each in listed.items()}}, sweep
 
 
 def _expectation(form: ExpectForm | None, index: int, problems: _Problems) -> dict[str, Any] | None:

@@ -109,6 +109,8 @@ class Scenario:
     """What an answer shall be: one of ``contains``, ``regex``, ``equals``, ``json``, ``json_schema``."""
     budgets: tuple[str, ...] = ()
     """As written; the suite's own are joined in front, parsing is the gates' work."""
+    sweep: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+    """Settings with several values, each a case of its own, as in a suite's matrix."""
     given: frozenset[str] = frozenset()
     """Keys of the settings that the suite itself sets, for this scenario or for all; the rest are our defaults."""
 

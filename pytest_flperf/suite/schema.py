@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,6 +38,10 @@ _PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages")
 
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def _number_listed(value: object) -> object:
+    return value if value is None or isinstance(value, list) else [value]
 
 
 def _version_text(value: object) -> object:
@@ -81,6 +86,12 @@ def _number(key: str) -> Any:
     return Field(ge=limits.low, le=limits.high, allow_inf_nan=None if limits.whole else False)
 
 
+def _one_or_list(key: str) -> WithJsonSchema:
+    limits = LIMITS[key]
+    one = {"type": "integer" if limits.whole else "number", "minimum": limits.low, "maximum": limits.high}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]})
+
+
 _Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 _TEXTS: Final = WithJsonSchema(
     {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}}]}
@@ -92,8 +103,22 @@ _Stops = Annotated[list[_StopText], Field(min_length=1, max_length=32), BeforeVa
 _Iterations = Annotated[int, _number("iterations")]
 _Warmup = Annotated[int, _number("warmup")]
 _Concurrency = Annotated[int, _number("concurrency")]
+_Concurrencies = Annotated[
+    list[_Concurrency],
+    Field(min_length=1),
+    BeforeValidator(_number_listed),
+    AfterValidator(_refuse_repeated),
+    _one_or_list("concurrency"),
+]
 _Load = Literal["closed", "constant", "poisson", "gamma", "burst", "ramp"]
 _Rate = Annotated[float, _number("rate")]
+_Rates = Annotated[
+    list[_Rate],
+    Field(min_length=1),
+    BeforeValidator(_number_listed),
+    AfterValidator(_refuse_repeated),
+    _one_or_list("rate"),
+]
 _Burstiness = Annotated[float, _number("burstiness")]
 _BurstSize = Annotated[int, _number("burst_size")]
 _MaxInFlight = Annotated[int, _number("max_in_flight")]
@@ -118,13 +143,21 @@ class SettingsForm(_Form):
     warmup: _Warmup | None = Field(
         None, description="Requests before the measured ones; without it one per stream, four at most."
     )
-    concurrency: _Concurrency = Field(1, description="Requests in flight at the same time (streams).")
+    concurrency: _Concurrencies = Field(
+        [1],
+        json_schema_extra={"default": 1},
+        description="Requests in flight at the same time (streams); of a list each value is a case of its own.",
+    )
     load: _Load = Field(
         "closed",
         description="When requests are sent: closed (each stream when its last request has ended), or whenever they "
         "are due: constant, poisson, gamma, burst, ramp.",
     )
-    rate: _Rate | None = Field(None, description="Requests per second of an open loop; of a ramp at its begin.")
+    rate: _Rates | None = Field(
+        None,
+        description="Requests per second of an open loop; of a ramp at its begin; of a list each value is a case of "
+        "its own.",
+    )
     rate_to: _Rate | None = Field(None, description="Requests per second at the end of a ramp.")
     burstiness: _Burstiness | None = Field(
         None, description="Of gamma: 1 is Poisson, less is burstier, more is more even."
@@ -373,7 +406,7 @@ def expectation(path: tuple[str | int, ...]) -> str:
         return item if in_list else f"a list of one value or more, each {item}"
     if in_list:
         items = {"scenarios": "a mapping with a name and a prompt", "messages": "a mapping with role and content"}
-        return items.get(key, "a text that is not empty")
+        return expected(key) if key in LIMITS else items.get(key, "a text that is not empty")
     return expected(key)
 
 

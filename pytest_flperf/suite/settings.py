@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pytest_flperf.suite.model import Settings
 
-__all__ = ["LOAD_KEYS", "MATRIX_KEYS", "SETTING_KEYS", "TIMEOUT_KEYS", "with_values"]
+__all__ = ["LOAD_KEYS", "MATRIX_KEYS", "SETTING_KEYS", "SWEEP_KEYS", "TIMEOUT_KEYS", "with_values"]
 
 TIMEOUT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -53,6 +53,9 @@ MATRIX_KEYS: Final = (
     "prompt_cache",
 )
 """Settings with one plain value: these can stand in a matrix."""
+
+SWEEP_KEYS: Final = ("concurrency", "rate")
+"""Settings that may have a list of values wherever they stand: each value is a case of its own."""
 
 SETTING_KEYS: Final = (*MATRIX_KEYS, "extra")
 """Every setting."""

@@ -210,3 +210,32 @@ def test_dry_run(tiny: Tiny) -> None:
     assert constant.split()[1:] == ["300", "0", "constant", "10/s", "30", "s"]
     assert closed.split()[1:] == ["?", "0", "1", "20", "s"]
     assert "300 requests and what the time has room for" in done.text
+
+
+def test_a_sweep_on_the_command_line(tiny: Tiny) -> None:
+    """Several rates are a case each, and the table tells them apart."""
+    tiny.suite({"iterations": 4})
+    done = tiny.measure("--flperf-load=constant,rate=50,100,max_in_flight=9")
+    assert done.ret == 0, done.text
+    cases = done.results["cases"]
+    assert [case["load"]["rate"] for case in cases] == [50, 100]
+    assert {case["load"]["max_in_flight"] for case in cases} == {9}
+    assert [case["nodeid"].rpartition("-")[2] for case in cases] == ["rate=50.0]", "rate=100.0]"]
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("poisson,rate=1,1", "found '1,1', expected one number, or several different ones"),
+        ("gamma,rate=1,burstiness=1,2", "burstiness: found '1,2', expected one number; several can have concurrency"),
+        ("poisson,rate=1,2,x", "found 'x', expected one of"),
+        ("poisson,rate=1,0", "--flperf-load: rate: found 0.0, expected a number from 0.001"),
+        ("closed,concurrency=1,2.5", "concurrency: found '2.5', expected a whole number"),
+    ],
+)
+def test_sweeps_that_are_none(tiny: Tiny, option: str, problem: str) -> None:
+    """One message and exit 4."""
+    tiny.suite({})
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-dry-run", f"--flperf-load={option}")
+    assert done.ret == 4
+    assert problem in done.text

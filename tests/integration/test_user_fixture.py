@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
+from robust_doubles import RawServer, answer, read_request
 from tiny_runs import RecordingServer, Tiny
 
 RUN = "flperf.run(prompt='Hi', iterations=2, warmup=0, max_tokens=2"
@@ -202,6 +205,33 @@ def test_expected_to_fail(tiny: Tiny) -> None:
     assert [case["outcome"] for case in done.cases] == ["skipped", "skipped"]
     assert done.results["run"]["status"] == "passed"
     assert "flperf: PASSED: 2 skipped" in done.text
+
+
+def test_given_up_is_not_left_to_the_test(tiny: Tiny) -> None:
+    """A case whose server dies on the way is failed, whatever the test judges itself, also without a planned count."""
+    arguments = "prompt='Hi', max_tokens=2, duration_s=30, check=False"
+    tiny.pytester.makepyfile(test_mine=f"def test_me(flperf):\n    assert flperf.run({arguments}).case.given_up")
+
+    def behave(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        if number >= 20:
+            connection.close()
+        else:
+            answer(connection)
+
+    with RawServer(behave) as server:
+        done = tiny.run(f"--flperf-base-url={server.base_url}", "--flperf-model=m")
+    assert done.ret == 0, done.text
+    assert done.case["outcome"] == "failed"
+    assert "3 in a row had no complete answer" in done.case["message"]
+
+
+def test_several_values_are_no_case(tiny: Tiny) -> None:
+    """One call is one case: a list of concurrencies is refused with what to do."""
+    tiny.pytester.makepyfile(test_mine=f"def test_me(flperf):\n    {RUN}, concurrency=[1, 2])")
+    done = tiny.run(*tiny.at)
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "flperf.run: found several values of concurrency, expected one: parametrise the test" in done.text
 
 
 def test_nothing_ok_never_passes(tiny: Tiny) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_flperf.suite.cases import Overrides, expand
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.limits import check_setting
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loading import load_suite, scenario_of
 from pytest_flperf.suite.model import LoadShape, Message, Scalar, Scenario, Settings, Suite, Timeouts
 from pytest_flperf.suite.settings import MATRIX_KEYS
 
@@ -187,3 +187,50 @@ def test_a_longer_total_is_no_empty_promise(
     (case,) = expand(replace(make_suite("a"), scenarios=(scenario,)), ["m"])
     timeouts = case.scenario.settings.timeouts
     assert (timeouts.headers_s, timeouts.first_token_s) == (headers_s, first_token_s)
+
+
+def test_a_sweep_in_a_scenario(tmp_path: Path) -> None:
+    """A list of rates or concurrencies is a case each, of this scenario only, after the matrix."""
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "defaults: {concurrency: [1, 2]}\nmatrix: {temperature: [0, 1]}\nscenarios:\n"
+        "  - {name: a, prompt: Hi}\n  - {name: b, prompt: Hi, concurrency: 3}\n"
+        "  - {name: c, prompt: Hi, concurrency: [5], load: poisson, rate: [1, 2.5]}\n"
+    )
+    suite = load_suite(path, "s.yaml")
+    ids = [case.nodeid.partition("::")[2] for case in expand(suite, ["m"])]
+    assert ids == [
+        *(f"a[m-temperature={t}-concurrency={c}]" for t in ("0.0", "1.0") for c in (1, 2)),
+        *(f"b[m-temperature={t}]" for t in ("0.0", "1.0")),
+        *(f"c[m-temperature={t}-rate={rate}]" for t in ("0.0", "1.0") for rate in ("1.0", "2.5")),
+    ]
+    cases = expand(suite, ["m"], Overrides(load={"load": "poisson", "rate": (4.0, 8.0)}, concurrency=7))
+    assert {case.scenario.settings.concurrency for case in cases} == {7}
+    assert sorted({case.scenario.settings.load.rate for case in cases}) == [4.0, 8.0]
+    assert len(cases) == 3 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("concurrency: [1, 0]", "scenarios[0].concurrency[1]: found 0, expected a whole number from 1 to 1,000"),
+        ("concurrency: 0", "scenarios[0].concurrency: found 0, expected a whole number from 1 to 1,000"),
+        ("concurrency: []", "scenarios[0].concurrency: found [], expected a whole number from 1 to 1,000"),
+        ("concurrency: [2, 2]", "scenarios[0].concurrency: found 2 more than once"),
+        ("rate: [1, x]", "scenarios[0].rate[1]: found 'x', expected a number from 0.001"),
+    ],
+)
+def test_sweeps_that_are_none(tmp_path: Path, line: str, problem: str) -> None:
+    """Values of a list are checked like values that stand alone."""
+    path = tmp_path / "s.yaml"
+    path.write_text(f"scenarios:\n  - name: a\n    prompt: Hi\n    {line}\n")
+    with pytest.raises(SuiteError) as caught:
+        load_suite(path, "s.yaml")
+    assert f"s.yaml:4: {problem}" in str(caught.value)
+
+
+def test_too_many_cases_by_the_command_line() -> None:
+    """A sweep on top of a large matrix is refused before anything is made of it."""
+    suite = make_suite("a", matrix=(("seed", tuple(range(200))), ("max_tokens", tuple(range(1, 51)))))
+    with pytest.raises(SuiteError, match="more than 10,000 cases"):
+        expand(suite, ["m"], Overrides(load={"load": "closed", "concurrency": tuple(range(1, 9))}))

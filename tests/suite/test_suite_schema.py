@@ -108,4 +108,5 @@ def test_defaults_of_the_schema_are_those_of_the_settings() -> None:
     """What an editor shows as default is what is played."""
     form = SettingsForm.model_validate({})
     values = {key: getattr(form, key) for key in SETTING_KEYS if key != "extra"}
+    (values["concurrency"],) = values["concurrency"]
     assert with_values(Settings(), values) == Settings()
