@@ -65,7 +65,7 @@ class Pacing:
             now_ns: The time.
 
         """
-        self._due_ns = _NEVER if due_ns is None else self.started_ns + due_ns
+        self._due_ns = self.started_ns + (due_ns or 0)
         resting = self._resting
         while resting and resting[0][0] <= now_ns:
             self._free.append(heapq.heappop(resting)[1])
@@ -73,11 +73,15 @@ class Pacing:
             return None
         return self._free.pop()
 
-    def wake_ns(self) -> int:
-        """When to ask for a stream again although no request has ended: of the entry last asked for."""
-        waits = [self._resting[0][0]] if self._resting and not self._free else []
-        if self._free and self._due_ns:
-            waits.append(self._due_ns)
+    def wake_ns(self, *, waiting: bool) -> int:
+        """When to ask for a stream again although no request has ended; ``waiting``: whether the last one got none.
+
+        Whoever waits for nothing but answers must not be woken for streams: that would be for ever.
+        """
+        waits: list[int] = []
+        if waiting:
+            waits += [self._resting[0][0]] if self._resting and not self._free else []
+            waits += [self._due_ns] if self._free and self._due_ns else []
         end_ns = self._end_ns
         return min([*waits, end_ns] if end_ns else waits, default=_NEVER)
 

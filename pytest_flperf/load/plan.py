@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from pytest_flperf.wire.exchange import Phase
+from pytest_flperf.wire.exchange import Exchange, Phase
 
-__all__ = ["Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
+__all__ = ["OPEN_END", "Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
+
+
+OPEN_END: Final = 1 << 40
+"""Requests of a plan that something else ends than their number: more than there can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Entry:
     """Exactly what goes on the wire; may hold a key, so never shown."""
     due_ns: int | None = None
     """When it is due, from the start of the plan; None: as soon as a stream is free (closed loop)."""
+    wait_ns: int = 0
+    """Of one that another has brought about: pause before it may begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Plan:
     deadlines: Deadlines
     concurrency: int
     total: int
-    """How many there are, at most where the schedule has a duration."""
+    """How many ``entries`` there are, at most where the schedule has a duration."""
     entries: Iterable[Entry]
     """``total`` of them, by ``due_ns`` where they have one; taken as they are needed, a window ahead."""
     give_up_after: int = 0
@@ -90,6 +96,12 @@ class Plan:
     schedule: Schedule = Schedule()
     longest_pause_ns: int = 0
     """Longest time in which nobody sends anything although all is well."""
+    follow: Callable[[Exchange], Entry | None] | None = None
+    """Asked of every request that has ended which one it brings about, beside the ``total``: a retry, the next turn of
+    a chat.  Called while others are measured, so quick; the entry's ``due_ns`` has no meaning."""
+    window: int = 0
+    """Most entries that are handed over before their requests have ended, those that follow included; 0: as many as
+    the load process can hold with ease."""
 
 
 @dataclass(frozen=True, slots=True)

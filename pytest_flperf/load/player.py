@@ -10,6 +10,7 @@ from collections import deque
 from typing import Any, Final
 
 from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
+from pytest_flperf.load.backlog import Backlog
 from pytest_flperf.load.channel import FrameReader, FrameWriter
 from pytest_flperf.load.connection import Connection, Ended, Job
 from pytest_flperf.load.limits import look_at, missed_or_due
@@ -38,9 +39,10 @@ _TELL_SHARE: Final = 64
 class Player:
     """Plays one plan after the other until the channel closes.
 
-    Frames in: ``("plan", targets, deadlines, concurrency, total, schedule)``, ``("entries", [entry, …])``,
-    ``("stop",)``, ``("cancel",)``.
-    Frames out: ``("exchange", *job)``, ``("done", started_ns, finished_ns, cpu_ns, reads, finished)``.
+    Frames in: ``("plan", targets, deadlines, concurrency, total, schedule, hold)``, ``("entries", [entry, …])``,
+    ``("go", begins_ns)`` for a plan on hold, ``("follow", entry, wait_ns)``, ``("stop",)``, ``("cancel",)``.
+    Frames out: ``("ready",)`` of a plan on hold, ``("exchange", *job)``,
+    ``("done", started_ns, finished_ns, cpu_ns, reads, finished)``.
     """
 
     def __init__(self, reader: FrameReader, writer: FrameWriter, channel_fd: int) -> None:
@@ -60,7 +62,7 @@ class Player:
     def _forget_plan(self) -> None:
         self._targets: tuple[Target, ...] = ()
         self._deadlines = Deadlines(0, 0, 0, 0, 0)
-        self._queue: deque[tuple[Any, ...]] = deque()
+        self._backlog = Backlog()
         self._waiting: dict[int, tuple[tuple[Any, ...], int]] = {}  # fd of a connecting socket: its entry and slot
         self._streams = 0
         self._pacing = Pacing(Schedule(), 0)
@@ -69,12 +71,12 @@ class Player:
         self._finished = 0
         self._reads = 0
         self._opening = 0
-        self._taken = 0
         self._untold: deque[Job] = deque()
         self._told_ns = 0
         self._over = True
         self._rests = False
         self._playing = False
+        self._held = self._said_ready = False
         self._starting = False
         self._started_ns = self._cpu_started_ns = 0
 
@@ -159,6 +161,7 @@ class Player:
         concurrency: int,
         total: int,
         schedule: tuple[Any, ...] = (),
+        hold: bool = False,
     ) -> None:
         specs = tuple(Target(tuple(addresses), name) for addresses, name in targets)
         if specs != self._targets:
@@ -166,6 +169,7 @@ class Player:
                 self._drop(connection)
         self._forget_plan()
         self._over = False
+        self._held = hold
         self._targets = specs
         self._deadlines = Deadlines(*deadlines)
         self._left = total
@@ -187,8 +191,12 @@ class Player:
         self._begin_if_ready()
 
     def _take_entries(self, entries: list[tuple[Any, ...]]) -> None:
-        self._queue.extend(entries)
-        self._taken += len(entries)
+        self._backlog.add(entries)
+        if self._playing:
+            self._start_what_can()
+
+    def _take_follow(self, entry: tuple[Any, ...], wait_ns: int) -> None:
+        self._backlog.add_later(entry, time.monotonic_ns() + wait_ns)
         if self._playing:
             self._start_what_can()
 
@@ -198,7 +206,7 @@ class Player:
             return  # it crossed the "done" of its plan on the way
         active = sum(connection.job is not None for connection in self._connections.values())
         self._left = self._finished + active + len(self._waiting)
-        self._queue.clear()
+        self._backlog.clear()
         self._end_if_over()
 
     def _take_cancel(self) -> None:
@@ -222,12 +230,22 @@ class Player:
     # ---- the plan
 
     def _begin_if_ready(self) -> None:
-        if not self._playing and not self._over and self._opening == 0:
+        if self._playing or self._over or self._opening:
+            return
+        if not self._held:
             self._begin()
+        elif not self._said_ready:
+            self._said_ready = True
+            self._say("ready")
 
-    def _begin(self) -> None:
+    def _take_go(self, begins_ns: int) -> None:
+        """All that play parts of the plan are ready: it begins then."""
+        if not self._playing and not self._over:
+            self._begin(begins_ns)
+
+    def _begin(self, begins_ns: int = 0) -> None:
         self._playing = True
-        self._started_ns = time.monotonic_ns()
+        self._started_ns = begins_ns or time.monotonic_ns()
         self._pacing.begin(self._started_ns)
         self._cpu_started_ns = time.process_time_ns()
         self._start_what_can()
@@ -237,10 +255,14 @@ class Player:
         if self._starting:
             return  # one that fails at once has freed its slot: the loop below goes on with it
         self._starting = True
-        pacing, queue = self._pacing, self._queue
-        while queue and (slot := pacing.slot_for(queue[0][5], time.monotonic_ns())) is not None:
-            self._start(queue.popleft(), slot)
-        self._wake_ns = pacing.wake_ns()
+        pacing, backlog = self._pacing, self._backlog
+        now = time.monotonic_ns()
+        while (entry := backlog.first(now)) is not None and (slot := pacing.slot_for(entry[5], now)) is not None:
+            backlog.take(entry)
+            self._start(entry, slot)
+            now = time.monotonic_ns()
+        wakes = [at for at in (pacing.wake_ns(waiting=entry is not None), backlog.wake_ns(now)) if at]
+        self._wake_ns = min(wakes, default=0)
         self._starting = False
 
     def _wake(self) -> None:
@@ -392,7 +414,7 @@ class Player:
     def _tell(self) -> None:
         """Hand over what has ended: a share of it, or all where nothing is gained by waiting."""
         untold = self._untold
-        starving = not self._queue and self._taken < self._left  # the next entries come when these are told
+        starving = not self._backlog and self._backlog.taken < self._left  # the next entries come when these are told
         count = len(untold) if self._over or starving else 1 + len(untold) // _TELL_SHARE
         for _ in range(count):
             self._say("exchange", *untold.popleft().frame())

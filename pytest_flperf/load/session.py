@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import socket
 import subprocess
@@ -14,35 +13,40 @@ from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, Protocol, Self
 
 import pytest_flperf
-from pytest_flperf.clock import kernel_stamps_ns
 from pytest_flperf.load.channel import ChannelClosedError, FrameReader, FrameWriter, buffer_generously
 from pytest_flperf.load.interrupts import Interrupts
-from pytest_flperf.load.plan import Entry, Plan, PlanStats
+from pytest_flperf.load.plan import OPEN_END, Entry, Plan, PlanStats
 from pytest_flperf.load.poller import new_poller
-from pytest_flperf.wire.exchange import Ending, Exchange, Phase
+from pytest_flperf.load.supply import Supply, exchange_of, longest_silence_s
+from pytest_flperf.wire.exchange import Ending, Exchange
 
-__all__ = ["LoadProcessError", "LoadSession"]
+__all__ = ["LoadProcessError", "LoadSession", "Pending"]
 
-_WINDOW: Final = 256
-_WINDOW_BYTES: Final = 32 << 20
 _BATCH_S: Final = 0.005
-_AHEAD_NS: Final = 1_000_000_000
 _MAIN: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); from pytest_flperf.load.process import main;"
     " sys.exit(main(sys.argv[1:]))"
 )
 _CANCEL_PATIENCE_S: Final = 2.0
 _TICK_S: Final = 0.1
-_SILENCE_MARGIN_S: Final = 10.0
 _LAST_WORDS_BYTES: Final = 4_096
 _LAST_WORDS_LINES: Final = 6
 
 
 class LoadProcessError(RuntimeError):
     """The load process ended or stopped answering while a plan was played."""
+
+
+class Pending(Protocol):
+    """Says whether a plan must end at once."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether something came that ends it."""
+        ...
 
 
 class LoadSession:
@@ -88,73 +92,83 @@ class LoadSession:
         A plan that is left by any exception ends the load process with it.
         """
         with Interrupts() as interrupts:
-            try:
-                stats = self._play(plan, on_exchange, on_tick, interrupts, stop_at)
-            except ChannelClosedError as error:
-                code, said = self._ended(), self._last_words()
-                self.stop()
-                raise LoadProcessError(
-                    f"the load process ended (exit status {code}) while it measured{said}"
-                ) from error
-            except BaseException:
-                self.stop()  # it would go on, and its frames would be taken for the next plan's
-                raise
-        return stats
+            return self.play_beside(plan, on_exchange, on_tick, interrupts, stop_at=stop_at)
 
-    def _play(
+    def play_beside(
         self,
         plan: Plan,
         on_exchange: Callable[[Exchange], None],
         on_tick: Callable[[], None] | None,
-        interrupts: Interrupts,
-        stop_at: float | None,
+        interrupts: Pending,
+        *,
+        stop_at: float | None = None,
+        gate: Callable[[], int] | None = None,
     ) -> PlanStats:
-        targets = [([(family, address) for family, address in t.addresses], t.tls_name) for t in plan.targets]
-        supply = _Supply(plan)
-        first = supply.more()  # before the plan, whose time begins when it has its connections
-        self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, plan.total, astuple(plan.schedule))
-        self._send_entries(first)
-        longest_silence_s = _longest_silence_s(plan)
-        finished = in_a_row = 0  # the second: requests without a complete answer since the last one with one
-        gave_up = stopped = False
-        patience: float | None = None  # until when a cancelled plan may take
+        """Like :meth:`play`, for whoever plays parts of a plan in several load processes at once.
+
+        Args:
+            plan: This one's part.
+            on_exchange: As in :meth:`play`.
+            on_tick: As in :meth:`play`.
+            interrupts: Says when to end; held back by the caller.
+            stop_at: As in :meth:`play`.
+            gate: Called when all connections stand; returns when the plan begins (monotonic, ns).  None: at once.
+
+        """
+        try:
+            return self._play(_Playing(plan), on_exchange, on_tick, interrupts, stop_at, gate)
+        except ChannelClosedError as error:
+            code, said = self._ended(), self._last_words()
+            self.stop()
+            raise LoadProcessError(f"the load process ended (exit status {code}) while it measured{said}") from error
+        except BaseException:
+            self.stop()  # it would go on, and its frames would be taken for the next plan's
+            raise
+
+    def _play(
+        self,
+        playing: _Playing,
+        on_exchange: Callable[[Exchange], None],
+        on_tick: Callable[[], None] | None,
+        interrupts: Pending,
+        stop_at: float | None,
+        gate: Callable[[], int] | None,
+    ) -> PlanStats:
+        self._begin(playing, hold=gate is not None)
         next_tick = time.monotonic() + _TICK_S
-        silent_s = 0.0
         while True:
             before = time.monotonic()
             frames = self._frames()
-            # No pause of the whole machine is held against it.
-            silent_s = 0.0 if frames else silent_s + min(time.monotonic() - before, 2 * _TICK_S)
+            playing.heard(frames, time.monotonic() - before)
             for frame in frames:
                 if frame[0] == "done":
-                    started_ns, finished_ns, cpu_ns, reads, ended = frame[1:]
-                    gave_up, stopped = (each and ended < plan.total for each in (gave_up, stopped))
-                    return PlanStats(started_ns, finished_ns, cpu_ns, reads, ended, gave_up, stopped)
-                exchange = _exchange(frame[1:])
-                supply.ended(exchange)
-                finished += 1
-                in_a_row = 0 if exchange.ending is Ending.COMPLETE else in_a_row + 1
+                    return playing.stats(frame)
+                if frame[0] == "ready":
+                    assert gate is not None
+                    self._send("go", gate())
+                    continue
+                exchange = exchange_of(frame[1:])
+                following = playing.ended(exchange)
                 on_exchange(exchange)
-                if patience is not None:
-                    patience = time.monotonic() + _CANCEL_PATIENCE_S
+                if following is not None:
+                    self._send("follow", _frame_of(following), following.wait_ns)
             now = time.monotonic()
             if on_tick is not None and now >= next_tick:
                 next_tick = now + _TICK_S
                 on_tick()
-            hopeless = 0 < plan.give_up_after <= in_a_row and finished < plan.total
-            if patience is None and (interrupts.pending or hopeless):
-                gave_up = hopeless and not interrupts.pending
-                patience = time.monotonic() + _CANCEL_PATIENCE_S
-                self._send("cancel")
-            if stop_at is not None and now >= stop_at and patience is None and not stopped:
-                stopped = True
-                self._send("stop")
-            if patience is None and not stopped:
-                self._send_entries(supply.more())
-            elif patience is not None and now > patience:
-                raise LoadProcessError("the load process didn't stop when it was told to; it was ended")
-            if silent_s > longest_silence_s:
-                raise LoadProcessError(f"the load process said nothing for {silent_s:.1f} s; it was ended")
+            word = playing.word(now, stop_at, interrupts.pending)
+            if word:
+                self._send(word)
+            self._send_entries(playing.more())
+
+    def _begin(self, playing: _Playing, *, hold: bool) -> None:
+        plan = playing.plan
+        targets = [([(family, address) for family, address in t.addresses], t.tls_name) for t in plan.targets]
+        first = playing.more()  # before the plan, whose time begins when it has its connections
+        total = OPEN_END if plan.follow is not None else plan.total
+        schedule = astuple(plan.schedule)
+        self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, total, schedule, hold)
+        self._send_entries(first)
 
     def _frames(self) -> list[Any]:
         """What the load process has said; waits for a tick at most."""
@@ -173,7 +187,7 @@ class LoadSession:
 
     def _send_entries(self, entries: list[Entry]) -> None:
         if entries:
-            self._send("entries", [(e.index, e.phase.value, e.target, e.stream, e.request, e.due_ns) for e in entries])
+            self._send("entries", [_frame_of(entry) for entry in entries])
 
     def _send(self, *frame: Any) -> None:
         self._writer.write(frame)
@@ -217,6 +231,84 @@ class LoadSession:
         self.stop()
 
 
+class _Playing:
+    """What is known of a plan under way."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._supply = Supply(plan)
+        self._finished = self._in_a_row = 0  # the second: requests without a complete answer since the last with one
+        self._gave_up = self._stopped = self._ended = self._cut_off = False
+        self._patience: float | None = None  # until when a cancelled plan may take
+        self._silent_s = 0.0
+        self._longest_silence_s = longest_silence_s(plan)
+
+    def heard(self, frames: list[Any], waited_s: float) -> None:
+        """Frames have come, or none; raises LoadProcessError after too long a silence."""
+        # No pause of the whole machine is held against it.
+        self._silent_s = 0.0 if frames else self._silent_s + min(waited_s, 2 * _TICK_S)
+        if self._silent_s > self._longest_silence_s:
+            raise LoadProcessError(f"the load process said nothing for {self._silent_s:.1f} s; it was ended")
+
+    def ended(self, exchange: Exchange) -> Entry | None:
+        """A request has ended; the one that it brings about."""
+        self._supply.ended(exchange)
+        self._finished += 1
+        self._in_a_row = 0 if exchange.ending is Ending.COMPLETE else self._in_a_row + 1
+        if self._patience is not None:
+            self._patience = time.monotonic() + _CANCEL_PATIENCE_S
+        if self.plan.follow is None:
+            return None
+        if not self._goes_on:
+            self._cut_off = True  # nobody knows what it would have brought about
+            return None
+        following = self.plan.follow(exchange)
+        if following is not None:
+            self._supply.follows(following)
+        return following
+
+    def word(self, now: float, stop_at: float | None, interrupted: bool) -> str:
+        """What the load process must be told now: cancel, stop or nothing; raises LoadProcessError if it is deaf."""
+        hopeless = 0 < self.plan.give_up_after <= self._in_a_row and not self._all_ended
+        if self._patience is None and (interrupted or hopeless):
+            self._gave_up = hopeless and not interrupted
+            self._patience = time.monotonic() + _CANCEL_PATIENCE_S
+            return "cancel"
+        if self._patience is not None and now > self._patience:
+            raise LoadProcessError("the load process didn't stop when it was told to; it was ended")
+        if stop_at is not None and now >= stop_at and self._goes_on:
+            self._stopped = True
+            return "stop"
+        if self.plan.follow is not None and self._all_ended and not self._ended:
+            self._ended = True
+            return "stop"
+        return ""
+
+    def more(self) -> list[Entry]:
+        """The entries to hand over now."""
+        return self._supply.more() if self._goes_on else []
+
+    def stats(self, frame: tuple[Any, ...]) -> PlanStats:
+        """What the load process says of the plan."""
+        started_ns, finished_ns, cpu_ns, reads, ended = frame[1:]
+        short = ended < self.plan.total if self.plan.follow is None else self._cut_off or not self._all_ended
+        return PlanStats(
+            started_ns, finished_ns, cpu_ns, reads, ended, self._gave_up and short, self._stopped and short
+        )
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._patience is None and not self._stopped
+
+    @property
+    def _all_ended(self) -> bool:
+        return self._finished >= self.plan.total if self.plan.follow is None else self._supply.over
+
+
+def _frame_of(entry: Entry) -> tuple[Any, ...]:
+    return (entry.index, entry.phase.value, entry.target, entry.stream, entry.request, entry.due_ns)
+
+
 def _spawn(theirs: socket.socket, log: IO[bytes]) -> subprocess.Popen[bytes]:
     # Its path is the interpreter's own (-P: without the current folder) and, at the end, this package's: a file
     # called json.py in a project under test must not become the load process's json.
@@ -243,100 +335,4 @@ def _spawn(theirs: socket.socket, log: IO[bytes]) -> subprocess.Popen[bytes]:
         stderr=log,
         pass_fds=(number,),
         start_new_session=True,
-    )
-
-
-class _Supply:
-    """Gives out a plan's entries ahead of the load process, but no more of them than it can hold with ease."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._entries = iter(plan.entries)
-        self._left = plan.total
-        self._window = max(_WINDOW, 2 * plan.concurrency)
-        self._least = plan.concurrency + 1
-        self._under_way: dict[tuple[int, int], int] = {}  # of an entry, the length of its request
-        self._bytes = 0
-        self._next: Entry | None = None
-        self._begun_ns = time.monotonic_ns()
-
-    def ended(self, exchange: Exchange) -> None:
-        """A request has ended."""
-        self._bytes -= self._under_way.pop((exchange.target, exchange.index), 0)
-
-    def more(self) -> list[Entry]:
-        """The entries to hand over now; raises ValueError if the plan has fewer than it said."""
-        entries: list[Entry] = []
-        if len(self._under_way) > self._window // 2 and self._bytes <= _WINDOW_BYTES and not self._hurry():
-            return entries
-        while self._left and (self._room() or self._hurry()):
-            entry, self._next = self._peek(), None
-            self._left -= 1
-            self._bytes += len(entry.request)
-            self._under_way[entry.target, entry.index] = len(entry.request)
-            entries.append(entry)
-        return entries
-
-    def _room(self) -> bool:
-        if self._bytes > _WINDOW_BYTES and len(self._under_way) >= self._least:
-            return False
-        return len(self._under_way) < self._window
-
-    def _hurry(self) -> bool:
-        """Whether the next entry is due soon, whatever else is under way.  The plan began later than this clock."""
-        if not self._left:
-            return False
-        due_ns = self._peek().due_ns
-        return due_ns is not None and due_ns < time.monotonic_ns() - self._begun_ns + _AHEAD_NS
-
-    def _peek(self) -> Entry:
-        if self._next is None:
-            self._next = next(self._entries, None)
-            if self._next is None:
-                raise ValueError(f"the plan's entries ended {self._left} short of its total")
-        return self._next
-
-
-def _longest_silence_s(plan: Plan) -> float:
-    """After how long without a word the load process must be stuck: every request has its end by then."""
-    limits = plan.deadlines
-    if not (limits.total_ns and limits.connect_ns):
-        return math.inf
-    # Each connection is tried twice at most: before the plan's first request and for its own.
-    return (2 * limits.connect_ns + limits.total_ns + plan.longest_pause_ns) / 1e9 + _SILENCE_MARGIN_S
-
-
-def _exchange(values: tuple[Any, ...]) -> Exchange:
-    """An Exchange from the load process's frame: kernel stamps become monotonic here, off the measured path."""
-    (
-        index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, stamps, read_ns,
-        sizes, offset_ns, end_offset_ns, ending, detail, raw,
-    ) = values  # fmt: skip
-    arrivals = kernel_stamps_ns(stamps)
-    moved = end_offset_ns - offset_ns if any(arrivals) else 0
-    stamped = [arrival for arrival in arrivals if arrival]
-    source = "user" if not stamped else "kernel" if len(stamped) == len(arrivals) else "mixed"
-    slope = moved / max(finished_ns - started_ns, 1)
-    monotonic = [
-        arrival - offset_ns - round(slope * (read - started_ns)) if arrival else read
-        for arrival, read in zip(arrivals, read_ns, strict=True)
-    ]
-    return Exchange(
-        index=index,
-        phase=Phase(phase),
-        target=target,
-        stream=stream,
-        slot=slot,
-        due_ns=due_ns,
-        connect_ns=connect_ns,
-        started_ns=started_ns,
-        sent_ns=sent_ns,
-        finished_ns=finished_ns,
-        read_arrival_ns=tuple(monotonic),
-        read_lag_ns=tuple(read - at for at, read in zip(monotonic, read_ns, strict=True)) if source != "user" else (),
-        read_bytes=tuple(sizes),
-        clock_source=source,
-        clock_moved_ns=moved,
-        ending=Ending(ending),
-        detail=detail,
-        raw=raw,
     )

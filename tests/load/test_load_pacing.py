@@ -39,7 +39,7 @@ def test_streams(streams: int, think_ns: int, stagger_ns: int, duration_ns: int,
                 over = bool(duration_ns) and now >= START + duration_ns
                 idle = [slot for slot in range(streams) if slot not in busy]
                 assert over or all(max(free_from[slot], START + stagger_ns * slot // streams) > now for slot in idle)
-                wake = pacing.wake_ns()
+                wake = pacing.wake_ns(waiting=True)
                 assert over or not idle or wake > now
             else:
                 assert found not in busy
@@ -52,10 +52,10 @@ def test_open_loop() -> None:
     """A request begins when it is due, or when a stream is free if that is later."""
     pacing = begun(1)
     assert pacing.slot_for(100, START + 99) is None
-    assert pacing.wake_ns() == START + 100
+    assert pacing.wake_ns(waiting=True) == START + 100
     assert pacing.slot_for(100, START + 100) == 0
     assert pacing.slot_for(150, START + 200) is None, "the only stream is busy"
-    assert pacing.wake_ns() == 0
+    assert pacing.wake_ns(waiting=True) == 0
     pacing.release(0, START + 300)
     assert pacing.slot_for(150, START + 300) == 0
 

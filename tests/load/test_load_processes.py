@@ -292,7 +292,7 @@ def test_last_words_are_short_and_printable() -> None:
 @posix
 def test_a_load_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """When every request must have ended long ago and none is heard of, that is an error and no hang."""
-    monkeypatch.setattr("pytest_flperf.load.session._SILENCE_MARGIN_S", 0.5)
+    monkeypatch.setattr("pytest_flperf.load.supply._SILENCE_MARGIN_S", 0.5)
     limits = deadlines(connect=100 * MS, total=200 * MS)
     with RawServer(answering(ANSWER)) as server, LoadSession() as session:
         assert samples(session, plan_of([request()], server.target))[0].ok

@@ -1,0 +1,62 @@
+"""Entries of a plan that have not begun yet."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["Backlog"]
+
+_Entry = tuple[Any, ...]
+
+
+class Backlog:
+    """The plan's own entries in their order, and before them those that an ended request has brought about."""
+
+    __slots__ = ("_later", "_numbers", "_queue", "taken")
+
+    def __init__(self) -> None:
+        self._queue: deque[_Entry] = deque()
+        self._later: list[tuple[int, int, _Entry]] = []  # from when on, a number that no two share, which
+        self._numbers = itertools.count()
+        self.taken = 0
+        """How many entries have come so far."""
+
+    def __bool__(self) -> bool:
+        return bool(self._queue or self._later)
+
+    def add(self, entries: Iterable[_Entry]) -> None:
+        """Add entries of the plan."""
+        before = len(self._queue)
+        self._queue.extend(entries)
+        self.taken += len(self._queue) - before
+
+    def add_later(self, entry: _Entry, from_ns: int) -> None:
+        """Add one that may not begin before a time (monotonic)."""
+        heapq.heappush(self._later, (from_ns, next(self._numbers), entry))
+        self.taken += 1
+
+    def first(self, now_ns: int) -> _Entry | None:
+        """The entry that is to begin next; None where there is none, or none that may begin now."""
+        if self._later and self._later[0][0] <= now_ns:
+            return self._later[0][2]
+        return self._queue[0] if self._queue else None
+
+    def take(self, entry: _Entry) -> None:
+        """What :meth:`first` gave begins."""
+        if self._queue and self._queue[0] is entry:
+            self._queue.popleft()
+        else:
+            heapq.heappop(self._later)
+
+    def wake_ns(self, now_ns: int) -> int:
+        """When the next entry may begin that may not now; 0: never."""
+        return min((from_ns for from_ns, _, _ in self._later[:1] if from_ns > now_ns), default=0)
+
+    def clear(self) -> None:
+        """Drop what has not begun."""
+        self._queue.clear()
+        self._later.clear()

@@ -1,0 +1,128 @@
+"""Entries of a plan on their way to the load process, and requests on their way back."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, Final
+
+from pytest_flperf.clock import kernel_stamps_ns
+from pytest_flperf.load.plan import Entry, Plan
+from pytest_flperf.wire.exchange import Ending, Exchange, Phase
+
+__all__ = ["Supply", "exchange_of", "longest_silence_s"]
+
+_WINDOW: Final = 256
+_WINDOW_BYTES: Final = 32 << 20
+_AHEAD_NS: Final = 1_000_000_000
+_SILENCE_MARGIN_S: Final = 10.0
+
+
+class Supply:
+    """Gives out a plan's entries ahead of the load process, but no more of them than it can hold with ease."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._entries = iter(plan.entries)
+        self._left = plan.total
+        self._window = plan.window or max(_WINDOW, 2 * plan.concurrency)
+        self._strict = bool(plan.window)
+        self._least = plan.concurrency + 1
+        self._under_way: dict[tuple[int, int], int] = {}  # of an entry, the length of its request
+        self._bytes = 0
+        self._next: Entry | None = None
+        self._begun_ns = time.monotonic_ns()
+
+    @property
+    def over(self) -> bool:
+        """Whether every entry was given out and has ended."""
+        return not self._left and not self._under_way
+
+    def ended(self, exchange: Exchange) -> None:
+        """A request has ended."""
+        self._bytes -= self._under_way.pop((exchange.target, exchange.index), 0)
+
+    def follows(self, entry: Entry) -> None:
+        """An ended request has brought about another one."""
+        self._count(entry)
+
+    def more(self) -> list[Entry]:
+        """The entries to hand over now; raises ValueError if the plan has fewer than it said."""
+        entries: list[Entry] = []
+        plenty = len(self._under_way) > self._window // 2 and self._bytes <= _WINDOW_BYTES
+        if plenty and not self._strict and not self._hurry():
+            return entries
+        while self._left and (self._room() or self._hurry()):
+            entry, self._next = self._peek(), None
+            self._left -= 1
+            self._count(entry)
+            entries.append(entry)
+        return entries
+
+    def _count(self, entry: Entry) -> None:
+        self._bytes += len(entry.request)
+        self._under_way[entry.target, entry.index] = len(entry.request)
+
+    def _room(self) -> bool:
+        if self._bytes > _WINDOW_BYTES and len(self._under_way) >= self._least:
+            return False
+        return len(self._under_way) < self._window
+
+    def _hurry(self) -> bool:
+        """Whether the next entry is due soon, whatever else is under way.  The plan began later than this clock."""
+        if not self._left:
+            return False
+        due_ns = self._peek().due_ns
+        return due_ns is not None and due_ns < time.monotonic_ns() - self._begun_ns + _AHEAD_NS
+
+    def _peek(self) -> Entry:
+        if self._next is None:
+            self._next = next(self._entries, None)
+            if self._next is None:
+                raise ValueError(f"the plan's entries ended {self._left} short of its total")
+        return self._next
+
+
+def longest_silence_s(plan: Plan) -> float:
+    """After how long without a word the load process must be stuck: every request has its end by then."""
+    limits = plan.deadlines
+    if not (limits.total_ns and limits.connect_ns):
+        return math.inf
+    # Each connection is tried twice at most: before the plan's first request and for its own.
+    return (2 * limits.connect_ns + limits.total_ns + plan.longest_pause_ns) / 1e9 + _SILENCE_MARGIN_S
+
+
+def exchange_of(values: tuple[Any, ...]) -> Exchange:
+    """An Exchange from the load process's frame: kernel stamps become monotonic here, off the measured path."""
+    (
+        index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, stamps, read_ns,
+        sizes, offset_ns, end_offset_ns, ending, detail, raw,
+    ) = values  # fmt: skip
+    arrivals = kernel_stamps_ns(stamps)
+    moved = end_offset_ns - offset_ns if any(arrivals) else 0
+    stamped = [arrival for arrival in arrivals if arrival]
+    source = "user" if not stamped else "kernel" if len(stamped) == len(arrivals) else "mixed"
+    slope = moved / max(finished_ns - started_ns, 1)
+    monotonic = [
+        arrival - offset_ns - round(slope * (read - started_ns)) if arrival else read
+        for arrival, read in zip(arrivals, read_ns, strict=True)
+    ]
+    return Exchange(
+        index=index,
+        phase=Phase(phase),
+        target=target,
+        stream=stream,
+        slot=slot,
+        due_ns=due_ns,
+        connect_ns=connect_ns,
+        started_ns=started_ns,
+        sent_ns=sent_ns,
+        finished_ns=finished_ns,
+        read_arrival_ns=tuple(monotonic),
+        read_lag_ns=tuple(read - at for at, read in zip(monotonic, read_ns, strict=True)) if source != "user" else (),
+        read_bytes=tuple(sizes),
+        clock_source=source,
+        clock_moved_ns=moved,
+        ending=Ending(ending),
+        detail=detail,
+        raw=raw,
+    )
