@@ -32,6 +32,7 @@ _SCHEDULE_NUMBERS: Final = {
     "reasoning_tokens": "Tokens of reasoning before the answer",
     "stall_every_tokens": "Pause after each so many tokens",
     "stall_ms": "Length of these pauses, in ms",
+    "timings_factor": "What the times in timings are multiplied by: 1 is the truth",
 }
 _SCHEDULE_WORDS: Final = {
     "role_chunk": "When the role-only chunk is sent: early, with_first, every, none",
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fault", metavar="NAME", help=f"Fault of every answer: {', '.join(preset_names())} or http-<status>"
     )
+    parser.add_argument("--timings", action="store_true", help="Send llama.cpp's timings with each answer")
     parser.add_argument("--any-model", action="store_true", help="Serve every model name, not only the known ones")
     parser.add_argument("--log-file", metavar="FILE", help="Append each finished request to it, one JSON object a line")
     parser.add_argument("--cert-file", metavar="FILE", help="Certificate (PEM) to speak TLS with")
@@ -109,6 +111,8 @@ def _config(args: argparse.Namespace, lines: Iterator[str]) -> ReferenceConfig:
         if text is not None:
             schedule[name] = _number(text, "--" + name.replace("_", "-"))
     schedule |= {name: getattr(args, name) for name in _SCHEDULE_WORDS if getattr(args, name) is not None}
+    if args.timings:
+        schedule["timings"] = True
     if schedule:
         given["schedule"] = schedule
     if args.port is not None:

@@ -130,8 +130,8 @@ class _Writer:
     def timings(self, due_ns: int) -> str:
         """llama.cpp's own figures."""
         total = self.reasoning + self.answer
-        prompt_ms = self.schedule.ttft_ms
-        predicted_ms = round(due_ns / _MS - prompt_ms, 3)
+        factor, ttft_ms = self.schedule.timings_factor, self.schedule.ttft_ms
+        prompt_ms, predicted_ms = round(factor * ttft_ms, 3), round(factor * (due_ns / _MS - ttft_ms), 3)
         return (
             f'{{"prompt_n":{PROMPT_MARK},"prompt_ms":{prompt_ms},"predicted_n":{total},'
             f'"predicted_ms":{predicted_ms},"cache_n":{self.schedule.cached_tokens}}}'

@@ -73,6 +73,8 @@ class Schedule:
     """Prompt tokens said to come from a cache."""
     timings: bool = False
     """llama.cpp's ``timings`` on the usage chunk, or else on the finish chunk."""
+    timings_factor: float = amount(1.0, 0, 1000)
+    """What the times in ``timings`` are multiplied by: a server that is wrong about itself."""
     tail_ms: float | None = amount(None, 0, _HOUR_MS)
     """From the last chunk with text to the finish chunk; None: one ``itl_ms``, as the end-of-text token takes."""
     done_marker: bool = True

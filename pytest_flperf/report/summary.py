@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -239,7 +240,7 @@ def _warnings(cases: Sequence[CaseResult]) -> list[str]:
         for note in case.notes:
             if note.startswith(WARNING):
                 # The same but for its numbers: one line says it, and how often.
-                kind = "".join("#" if char.isdigit() else char for char in note)
+                kind = re.sub(r"\d+(\.\d+)?", "#", note)
                 found.setdefault((case.model, kind), []).append(f"{case.scenario}: {note.removeprefix(WARNING)}")
     return [
         f"{WARNING}{printable(model, _WIDEST_NAME)}, {printable(lines[0], _LONGEST_LINE)}"

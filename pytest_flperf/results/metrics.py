@@ -101,6 +101,21 @@ _ALL: Final = (
         "higher",
         "the server's own figure of prompt_tps, from its `timings`: prompt_n / prompt_ms",
     ),
+    _request(
+        "server_prompt_ms",
+        "ms",
+        "prompt (server)",
+        "lower",
+        "the server's own time for the prompt: prompt_ms of llama.cpp's `timings`, prompt_eval_duration of Ollama",
+    ),
+    _request(
+        "server_tpot_ms",
+        "ms",
+        "TPOT (server)",
+        "lower",
+        "the server's own time per token, whose clock starts with the first one, too: predicted_ms / (predicted_n − 1) "
+        "of llama.cpp's `timings`, eval_duration / (eval_count − 1) of Ollama; null for fewer than 2 tokens",
+    ),
     _request("e2e_ms", "ms", "e2e", "lower", "last_token − sent (streaming) or end − sent (not streaming)"),
     _request("output_tokens", "tokens", "output tokens", "neither", _TOKENS),
     _request("prompt_tokens", "tokens", "prompt tokens", "neither", _TOKENS),

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Load, Requests, Target
 from pytest_flperf.stats.clock_quality import clock_quality
+from pytest_flperf.stats.cross_check import cross_check
 from pytest_flperf.stats.failures import Failures
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
@@ -97,6 +98,7 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
     wall_s = span_ns / _NS_PER_S if tally.total else None
     offered_rate, sent_rate = _rates(tally.due_ns, tally.sent_ns)
     asked_for = planned.target.model_id if planned.target is not None else None
+    metrics = tally.metrics()
     return replace(
         planned,
         requests=tally.requests(),
@@ -113,10 +115,10 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
         tokens_per_chunk=tally.chunked_tokens / tally.token_chunks if tally.token_chunks else None,
         coalesced_pct=100 * tally.coalesced / tally.chunks if tally.chunks else None,
         stalls=tally.stalls if tally.gap_streams else None,
-        metrics=tally.metrics(),
+        metrics=metrics,
         clock=clock_quality(tally.clock_sources, tally.lags_ns),
         failures=tally.failures.top(),
-        notes=(*planned.notes, *tally.notes(asked_for or planned.model)),
+        notes=(*planned.notes, *tally.notes(asked_for or planned.model), *cross_check(metrics)),
     )
 
 

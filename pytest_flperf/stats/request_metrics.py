@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 from pytest_flperf.wire.sample import Sample
@@ -58,7 +59,7 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
 
     The caller decides which requests count: a failed request is in no latency statistic.
 
-    - ``clock_step``: all times are None, token counts stay.
+    - ``clock_step``: all times are None, token counts and the server's own figures stay.
     - Late read: ``ttft_ms``, ``ttfat_ms`` and what follows from them (``prompt_tps``) are None.
     - Open loop: times count from when the request was due; those from when it was sent stand beside them.
     - Not streaming: ``ttft_ms``, ``ttfat_ms``, ``tpot_ms`` and what follows from them are None; ``e2e_ms`` and
@@ -71,7 +72,9 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
         "gen_tps": None,
         "tps": None,
         "prompt_tps": None,
-        "server_prompt_tps": _server_prompt_tps(sample),
+        "server_prompt_tps": None,
+        "server_prompt_ms": None,
+        "server_tpot_ms": None,
         "e2e_ms": None,
         "output_tokens": sample.output_tokens,
         "prompt_tokens": sample.prompt_tokens,
@@ -82,6 +85,8 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
         "ttft_sent_ms": None,
         "e2e_sent_ms": None,
     }
+    if sample.server_timings is not None:
+        values.update(_server_metrics(sample.server_timings))
     if sample.clock_step:
         return values
     is_open, begin_ns = sample.due_ns is not None, sample.sent_ns if sample.due_ns is None else sample.due_ns
@@ -116,6 +121,12 @@ def _rate(count: float | None, span_ms: float | None) -> float | None:
     return None if count is None or span_ms is None or span_ms <= 0 else count * 1000 / span_ms
 
 
-def _server_prompt_tps(sample: Sample) -> float | None:
-    timings = sample.server_timings or {}
-    return _rate(timings.get("prompt_n"), timings.get("prompt_ms"))
+def _server_metrics(timings: Mapping[str, float]) -> dict[str, float | None]:
+    """What the server says of itself; its clock for the answer starts with the first token, as ours does."""
+    prompt_ms, answer_ms = timings.get("prompt_ms", 0.0), timings.get("predicted_ms", 0.0)
+    tokens = timings.get("predicted_n", 0.0)
+    return {
+        "server_prompt_tps": _rate(timings.get("prompt_n"), prompt_ms),
+        "server_prompt_ms": prompt_ms if prompt_ms > 0 else None,
+        "server_tpot_ms": answer_ms / (tokens - 1) if answer_ms > 0 and tokens >= 2 else None,
+    }

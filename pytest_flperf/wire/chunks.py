@@ -13,6 +13,14 @@ __all__ = ["Answer", "load_json", "repair_text"]
 _TEXT_LIMIT: Final = 262_144
 _COUNT_LIMIT: Final = 1_000_000_000
 _NAME_LIMIT: Final = 512
+_NS_PER_MS: Final = 1e6
+_OLLAMA_MS: Final = {
+    "prompt_ms": "prompt_eval_duration",
+    "predicted_ms": "eval_duration",
+    "load_ms": "load_duration",
+    "total_ms": "total_duration",
+}
+"""llama.cpp's names, and two in their manner, of what Ollama says in ns."""
 
 
 def load_json(data: bytes) -> Any:
@@ -93,6 +101,8 @@ class Answer:
             self._take_usage(usage)
         if (timings := document.get("timings")) is not None:
             self._take_timings(timings)
+        elif "eval_duration" in document:
+            self._take_timings(_of_ollama(document))
         any_text = answer_text = False
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -171,6 +181,25 @@ class Answer:
         if self.output_tokens is None and content_chunks:
             self.output_tokens = content_chunks
             self.tokens_source = self.tokens_source or "chunks"
+
+
+def _of_ollama(document: dict[str, Any]) -> dict[str, float]:
+    """Ollama's durations and counts as llama.cpp would say them."""
+    told = {name: value / _NS_PER_MS for name, key in _OLLAMA_MS.items() if (value := _duration(document.get(key)))}
+    output, prompt = _count(document.get("eval_count")), _count(document.get("prompt_eval_count"))
+    if output is not None:
+        told["predicted_n"] = output
+    if prompt is not None:
+        # Later versions count what came from the cache with the prompt, and their duration is of the rest.
+        cached = _count(document.get("prompt_eval_cached_count"))
+        told["prompt_n"] = max(0, prompt - (cached or 0))
+        if cached is not None:
+            told["cache_n"] = cached
+    return told
+
+
+def _duration(value: Any) -> int | None:
+    return value if type(value) is int and 0 < value < 1e15 else None
 
 
 def error_text(error: Any) -> str:

@@ -105,7 +105,7 @@ class Sample:
     tokens_source: str | None
     """``usage``, ``timings``, ``chunks``; None where nothing was counted."""
     server_timings: dict[str, float] | None
-    """The server's own numbers (llama.cpp ``timings``), if it sent any."""
+    """The server's own numbers, if it sent any: llama.cpp's ``timings``, or Ollama's durations by the same names."""
     model_echoed: str | None
     clock_source: str
     clock_step: bool

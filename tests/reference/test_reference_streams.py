@@ -142,6 +142,14 @@ def test_timings_ride_on_the_last_chunk(serve: Serve, asked: bool) -> None:
     assert chunk["timings"]["predicted_ms"] == pytest.approx(7)
 
 
+def test_timings_may_be_wrong(serve: Serve) -> None:
+    """By a factor, and the schedule is as it was."""
+    chunks = ask(serve(timings=True, timings_factor=2).port, QUESTION).chunks
+    (chunk,) = [chunk for chunk in chunks if "timings" in chunk]
+    assert chunk["timings"]["predicted_ms"] == pytest.approx(14)
+    assert chunk["timings"]["predicted_n"] == 8
+
+
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "think"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_reasoning_comes_first(serve: Serve, name: str, stream: bool) -> None:

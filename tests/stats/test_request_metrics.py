@@ -27,6 +27,8 @@ def test_a_plain_stream(make_sample: Make) -> None:
         "tps": pytest.approx(10 / 0.095),
         "prompt_tps": pytest.approx(20 / 0.050),
         "server_prompt_tps": None,
+        "server_prompt_ms": None,
+        "server_tpot_ms": None,
         "e2e_ms": 95.0,
         "output_tokens": 10,
         "prompt_tokens": 20,
@@ -54,6 +56,8 @@ def test_without_streaming_nothing_is_guessed(make_sample: Make) -> None:
         "gen_tps",
         "prompt_tps",
         "server_prompt_tps",
+        "server_prompt_ms",
+        "server_tpot_ms",
         "cached_tokens",
         "reasoning_tokens",
         "connect_ms",
@@ -137,10 +141,23 @@ def test_gaps_are_between_arrivals(make_sample: Make) -> None:
 
 
 def test_server_figure_stands_beside(make_sample: Make) -> None:
-    """The server's own prompt speed is kept apart from ours."""
-    found = request_metrics(make_sample(server_timings={"prompt_n": 100.0, "prompt_ms": 50.0}))
-    assert found["server_prompt_tps"] == 2000.0
-    assert request_metrics(make_sample(server_timings={"prompt_n": 1.0, "prompt_ms": 0.0}))["server_prompt_tps"] is None
+    """The server's own times are kept apart from ours, and are its own even where our clock moved."""
+    timings = {"prompt_n": 100.0, "prompt_ms": 50.0, "predicted_n": 11.0, "predicted_ms": 60.0}
+    for clock_step in (False, True):
+        found = request_metrics(make_sample(server_timings=timings, clock_step=clock_step))
+        assert (found["server_prompt_tps"], found["server_prompt_ms"]) == (2000.0, 50.0)
+        assert found["server_tpot_ms"] == 6.0
+    assert found["tpot_ms"] is None
+
+
+@pytest.mark.parametrize(
+    "timings",
+    [{}, {"prompt_n": 1.0, "prompt_ms": 0.0}, {"predicted_n": 1.0, "predicted_ms": 5.0}, {"predicted_n": 9.0}],
+)
+def test_what_the_server_does_not_know_is_not_guessed(make_sample: Make, timings: dict[str, float]) -> None:
+    """A time of nothing, one token, or half of a pair: no figure of the server's own."""
+    found = request_metrics(make_sample(server_timings=timings))
+    assert [found[f"server_{name}"] for name in ("prompt_tps", "prompt_ms", "tpot_ms")] == [None] * 3
 
 
 def test_never_sent(make_sample: Make) -> None:

@@ -17,6 +17,10 @@ from pytest_flperf.wire.exchange import Ending, Exchange
 from pytest_flperf.wire.sample import Outcome, Sample
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
+OLLAMA = {
+    "total_duration": 174_560_334, "load_duration": 101_397_084, "prompt_eval_count": 11, "prompt_eval_cached_count": 8,
+    "prompt_eval_duration": 13_074_791, "eval_count": 18, "eval_duration": 52_479_709,
+}  # fmt: skip
 TIMINGS = {"prompt_n": 9, "prompt_ms": 5.5, "predicted_n": 4, "predicted_ms": 8.0, "cache_n": 1}
 BOM = b"\xef\xbb\xbf"
 
@@ -80,6 +84,28 @@ STREAMS: dict[str, tuple[list[bytes], dict[str, Any]]] = {
     "timings beside usage": (
         chunked(text("a"), STOP, event(None, usage=USAGE, timings=TIMINGS), DONE),
         {"output_tokens": 3, "tokens_source": "usage", "server_timings": TIMINGS},
+    ),
+    "Ollama's durations": (
+        chunked(text("a"), STOP, event(None, **OLLAMA), DONE),
+        {
+            "output_tokens": 18,
+            "prompt_tokens": 3,
+            "cached_tokens": 8,
+            "tokens_source": "timings",
+            "server_timings": {
+                "prompt_n": 3,
+                "prompt_ms": 13.074791,
+                "predicted_n": 18,
+                "predicted_ms": 52.479709,
+                "cache_n": 8,
+                "load_ms": 101.397084,
+                "total_ms": 174.560334,
+            },
+        },
+    ),
+    "Ollama's durations where half of them are no numbers": (
+        chunked(text("a"), STOP, event(None, eval_duration=5_000_000, eval_count="2", prompt_eval_duration=0), DONE),
+        {"server_timings": {"predicted_ms": 5.0}, "output_tokens": 1, "tokens_source": "chunks"},
     ),
     "no [DONE]": (chunked(text("a"), STOP), {"output_text": "a"}),
     "ends by close": (until_close(text("a"), STOP, DONE), {"output_text": "a", "chunks": (1,), "end": 3}),
@@ -228,6 +254,7 @@ KEYS = [
     *("choices", "delta", "message", "content", "text", "finish_reason", "usage", "timings", "error", "model"),
     *("tool_calls", "function", "name", "arguments", "completion_tokens", "prompt_tokens", "prompt_tokens_details"),
     *("cached_tokens", "predicted_n", "prompt_n", "cache_n"),
+    *("eval_duration", "eval_count", "prompt_eval_duration", "prompt_eval_count", "prompt_eval_cached_count"),
 ]
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),

@@ -1,0 +1,71 @@
+"""Our times beside those that the server says of itself: two clocks that should agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_flperf.results.records import WARNING, Distribution
+
+__all__ = ["REQUESTS_NEEDED", "cross_check"]
+
+REQUESTS_NEEDED: Final = 3
+_APART: Final = 0.05
+_TPOT_FLOOR_MS: Final = 0.05
+_TTFT_FLOOR_MS: Final = 5.0
+
+
+def cross_check(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
+    """Lines for a person where the medians of our times and of the server's own disagree beyond 5 %.
+
+    Nothing is said of fewer than :data:`REQUESTS_NEEDED` requests, nor of TPOTs within 0.05 ms of each other.  Where
+    our TTFT is the longer one, that is no disagreement of clocks, and a line of its own from 5 ms on.
+
+    Args:
+        metrics: Distributions of a case, in ms, by name.
+
+    """
+    return (*_tpot_notes(metrics), *_ttft_notes(metrics))
+
+
+def _tpot_notes(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
+    pair = _medians(metrics.get("tpot_ms"), metrics.get("server_tpot_ms"))
+    if pair is None:
+        return ()
+    ours, theirs = pair
+    # Many servers count the end-of-text token, which takes its time but brings no text: ours may lack one in n.
+    tokens = metrics["output_tokens"].p50 if "output_tokens" in metrics else 0
+    least, most = ours, ours * (tokens - 1) / (tokens - 2) if tokens > 2 else ours
+    apart = max(least - theirs, theirs - most)
+    if apart <= _APART * theirs or apart <= _TPOT_FLOOR_MS:
+        return ()
+    share = 100 * abs(ours - theirs) / theirs
+    return (
+        f"{WARNING}the server says {theirs:.3g} ms per token (its timings), we say {ours:.3g}: {share:.1f} % apart",
+    )
+
+
+def _ttft_notes(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
+    # In an open loop ttft_ms counts from when a request was due, of which the server knows nothing.
+    pair = _medians(metrics.get("ttft_sent_ms") or metrics.get("ttft_ms"), metrics.get("server_prompt_ms"))
+    if pair is None:
+        return ()
+    ours, theirs = pair
+    if ours < theirs * (1 - _APART):
+        return (
+            f"{WARNING}the server says that it took {theirs:.4g} ms for the prompt (its timings), but its first token "
+            f"was here after {ours:.4g} ms: one of the two is wrong",
+        )
+    beyond = ours - theirs
+    if beyond <= _APART * theirs or beyond <= _TTFT_FLOOR_MS:
+        return ()
+    return (
+        f"TTFT is {beyond:.4g} ms beyond the server's own prompt time of {theirs:.4g} ms: "
+        "queueing, HTTP or the network",
+    )
+
+
+def _medians(ours: Distribution | None, theirs: Distribution | None) -> tuple[float, float] | None:
+    if ours is None or theirs is None or min(ours.n, theirs.n) < REQUESTS_NEEDED:
+        return None
+    return ours.p50, theirs.p50
