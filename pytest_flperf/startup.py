@@ -113,6 +113,8 @@ _REQUESTS: Final = (
         "--flperf-load", "string", "When requests are sent: closed, constant, poisson, gamma, burst or ramp with its "
         "settings, such as 'poisson,rate=8,duration_s=30' or 'closed,think_time_s=1'", "SHAPE",
     ),
+    Option("--flperf-load-processes", "int", "Processes that send each case's requests, with one plan and one clock; "
+            "default: 1", "N", int),
     Option("--flperf-seed", "string", "Text from which prompts' prefixes and due times are made, to repeat a run's "
             "plan; default: another one each time", "TEXT"),
     Option("--flperf-timeout", "float", "Deadline of a whole request in seconds", "SECONDS", float),

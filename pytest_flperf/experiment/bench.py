@@ -18,10 +18,11 @@ from typing import Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
 from pytest_flperf.experiment.collector import Collector, no_collections
-from pytest_flperf.experiment.playing import UNCOUNTED, CasePlans, target_of
+from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
+from pytest_flperf.load.group import LoadGroup, Plays
 from pytest_flperf.load.interrupts import Interrupts
-from pytest_flperf.load.plan import Plan, PlanStats
+from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError, LoadSession
 from pytest_flperf.results.records import CaseResult, Target
 from pytest_flperf.results.redaction import Redactor
@@ -92,6 +93,7 @@ class Bench:
         recorder: Recorder | None = None,
         seed: str | None = None,
         sampler: Sampler | None = None,
+        processes: int = 1,
     ) -> None:
         """Start nothing yet.
 
@@ -100,13 +102,15 @@ class Bench:
             recorder: Keeps requests on disk; None: nothing is kept.
             seed: Makes the prompts' unique prefixes; None: another one for each run.
             sampler: Looks at the machine meanwhile, closed with the bench; None: one that writes no file.
+            processes: Load processes that the streams of a case are spread over.
 
         """
         self._backend = backend
         self._recorder = recorder or Recorder(None, Redactor())
         self._seed = seed or secrets.token_hex(8)
         self._sampler = sampler or Sampler()
-        self._session: LoadSession | None = None
+        self._processes = processes
+        self._session: Plays | None = None
         self._factories: dict[str, RequestFactory] = {}
         self._ready: dict[str, _Seen] = {}
         self._failures: dict[str, list[str]] = {}
@@ -201,7 +205,7 @@ class Bench:
         try:
             self._play(plans.warmup(), recording.add, stop_at=stop_at)
             measured = plans.measured()
-            counter.total = 0 if measured.total == UNCOUNTED else measured.total
+            counter.total = 0 if measured.total == OPEN_END else measured.total
             watch.measured()
             stats = self._play(measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at)
         except LoadProcessError as error:
@@ -295,9 +299,9 @@ class Bench:
 
     # ---- plans played
 
-    def _load(self) -> LoadSession:
+    def _load(self) -> Plays:
         if self._session is None:
-            self._session = LoadSession()
+            self._session = LoadSession() if self._processes == 1 else LoadGroup(self._processes)
         return self._session
 
     def _stop_load(self) -> None:
@@ -365,7 +369,9 @@ class Bench:
         )
         server = self._backend.processes(served.model)
         asked = self._recorder.redactor.value(planned.settings)  # extra may hold anything
-        return Prepared(case, replace(planned, nodeid=recording.nodeid, settings=asked), plans, recording, server)
+        load = planned.load and replace(planned.load, processes=self._processes)
+        planned = replace(planned, nodeid=recording.nodeid, settings=asked, load=load)
+        return Prepared(case, planned, plans, recording, server)
 
 
 class _Counter:
@@ -382,7 +388,7 @@ class _Counter:
 
         def count(exchange: Exchange) -> None:
             keep(exchange)
-            self._done += 1
+            self._done += exchange.phase is not Phase.RETRY
             self.lost += exchange.ending.value != "complete"
 
         return count
@@ -396,7 +402,7 @@ class _Counter:
 def _gave_up(plan: Plan, stats: PlanStats) -> str:
     if not stats.gave_up:
         return ""
-    planned = "" if plan.total == UNCOUNTED else f" of {plan.total}"
+    planned = "" if plan.total == OPEN_END else f" of {plan.total}"
     return f"stopped after {stats.finished}{planned} requests: {plan.give_up_after} in a row had no complete answer"
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError, Served
 from pytest_flperf.experiment.arrivals import due_times_ns
-from pytest_flperf.load.plan import Deadlines, Entry, Plan, Schedule, Target
+from pytest_flperf.experiment.following import Retries
+from pytest_flperf.load.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
 from pytest_flperf.suite.model import Case, Timeouts
 from pytest_flperf.suite.prompts import extra_body, request_body, unique_key
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
 
-__all__ = ["UNCOUNTED", "CasePlans", "deadlines", "target_of"]
+__all__ = ["CasePlans", "deadlines", "target_of"]
 
 _PLAIN: Final = Schedule()
 
@@ -24,15 +26,13 @@ _FEWEST_TO_GIVE_UP: Final = 3
 _MOST_TO_GIVE_UP: Final = 20
 _OPEN_AHEAD: Final = 8
 _VERIFY_TOKENS: Final = 8
-UNCOUNTED: Final = 1 << 40
-"""Requests of a plan that its duration ends: more than it has room for."""
 
 
 def deadlines(timeouts: Timeouts) -> Deadlines:
     """Seconds as a person writes them to ns, None to 0 (no deadline)."""
 
     def ns(seconds: float | None) -> int:
-        return 0 if seconds is None else max(round(seconds * _NS_PER_S), 1)
+        return 0 if seconds is None else max(_ns(seconds), 1)
 
     return Deadlines(
         connect_ns=ns(timeouts.connect_s),
@@ -88,12 +88,21 @@ class CasePlans:
         return self._plan(entries, self._settings.concurrency, total)
 
     def measured(self) -> Plan:
-        """The requests that count, with those of ramp-up and cool-down around them."""
-        return self._open() if self._settings.load.is_open else self._closed()
+        """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""
+        plan = self._open() if self._settings.load.is_open else self._closed()
+        if not self._settings.retries:
+            return plan
+        retries = Retries(self._settings.retries, _ns(self._settings.retry_backoff_s))
+        return replace(
+            plan,
+            entries=retries.watched(plan.entries),
+            follow=retries.after,
+            longest_pause_ns=max(plan.longest_pause_ns, retries.longest_pause_ns),
+        )
 
     def _closed(self) -> Plan:
         settings, load = self._settings, self._settings.load
-        total = settings.iterations or UNCOUNTED
+        total = settings.iterations or OPEN_END
         schedule = Schedule(
             think_ns=_ns(load.think_time_s),
             stagger_ns=_ns(load.ramp_up_s),

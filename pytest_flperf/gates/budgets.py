@@ -120,8 +120,18 @@ class Budget:
             scope=self.scope,
             metric=self.metric,
             statistic=self.statistic,
-            reason=case.resources_absent.get(self.metric, "") if value is None else "",
+            reason=_reason(case, self.metric, value),
+            infinite=value is not None and math.isinf(value),
         )
+
+
+def _reason(case: CaseResult, metric: str, value: float | None) -> str:
+    """Why there is no number, where that is known."""
+    if value is None:
+        return case.resources_absent.get(metric, "")
+    if math.isinf(value):
+        return f"{case.requests.failed} of {case.requests.total} requests failed and count as infinitely slow"
+    return ""
 
 
 def parse_budgets(texts: Iterable[str], scope: str = "") -> tuple[Budget, ...]:
@@ -299,7 +309,7 @@ def _measured(case: CaseResult, metric: str, statistic: str | None) -> tuple[flo
         return None, 0
     if metric == "timeout_rate":
         return requests.timeouts / requests.total, requests.total
-    if metric in {"timeouts", "late_reads", "clock_steps"}:
+    if metric in {"timeouts", "late_reads", "clock_steps", "recovered"}:
         return float(getattr(requests, metric)), requests.total
     value = getattr(case, metric)
     return (None if value is None else float(value)), requests.total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 __all__ = ["amount", "printable", "shorten"]
@@ -38,6 +39,8 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     if value == int(value) and abs(value) < 1e15:
         return str(int(value))
     if abs(value) >= 1000:

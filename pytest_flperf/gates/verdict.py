@@ -137,7 +137,10 @@ def _request_lines(case: CaseResult) -> list[str]:
     lines: list[str] = []
     if requests.failed:
         ends = ", ".join(f"{count} × {printable(name, 40)}" for name, count in requests.by_outcome.items())
-        lines.append(f"  requests: {requests.total} measured, {requests.ok} ok, {requests.failed} failed ({ends})")
+        again = f"; {requests.recovered} recovered by a retry" if requests.retries else ""
+        lines.append(
+            f"  requests: {requests.total} measured, {requests.ok} ok, {requests.failed} failed ({ends}){again}"
+        )
     for failure in case.failures:
         lines += _failure_lines(failure)
         advice = hint(failure, case)

@@ -16,6 +16,7 @@ from pytest_flperf.startup import OPTIONS, Option
 __all__ = ["FlperfOptions"]
 
 _LOCK_TIMEOUT_S: Final = 600.0
+_MOST_PROCESSES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class FlperfOptions:
     concurrency: int | None
     load: Mapping[str, Any]
     """Settings of the load, by their keys in a suite."""
+    load_processes: int
     seed: str | None
     timeout_s: float | None
     max_tokens: int | None
@@ -76,6 +78,7 @@ class FlperfOptions:
             warmup=values["flperf_warmup"],
             concurrency=values["flperf_concurrency"],
             load=load_settings(values["flperf_load"]),
+            load_processes=_processes(values["flperf_load_processes"]),
             seed=values["flperf_seed"],
             timeout_s=values["flperf_timeout"],
             max_tokens=values["flperf_max_tokens"],
@@ -96,6 +99,15 @@ class FlperfOptions:
             list_models=bool(values["flperf_list_models"]),
             dry_run=bool(values["flperf_dry_run"]),
         )
+
+
+def _processes(given: int | None) -> int:
+    """How many load processes; raises UsageError."""
+    if given is not None and not 1 <= given <= _MOST_PROCESSES:
+        raise pytest.UsageError(
+            f"--flperf-load-processes: found {given}, expected a whole number from 1 to {_MOST_PROCESSES}"
+        )
+    return given or 1
 
 
 def _models(texts: Iterable[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_flperf.results.plain import plain
 from pytest_flperf.results.records import CaseResult
 
 __all__ = ["BENCHMARK", "ReplayTimer", "is_asked", "mark", "must_be_an_argument", "tell"]
@@ -92,6 +93,6 @@ def _extra(result: CaseResult) -> dict[str, Any]:
     for name in _EXTRA:
         metric = result.metric(name)
         if metric is not None:
-            found.update({f"{name}.{each}": metric.statistic(each) for each in ("p50", "p95")})
+            found.update({f"{name}.{each}": plain(metric.statistic(each)) for each in ("p50", "p95")})
     found.update({"error_rate": result.error_rate, "requests": result.requests.total, "host": result.host})
     return found

@@ -240,7 +240,8 @@ class MeasuringRun:
             atexit.register(gc.freeze)
             series = self._folder.journal("resources.jsonl") if self._folder else None
             recorder = Recorder(self._folder, self._redactor)
-            self._bench = Bench(self._backend(), recorder, self._options.seed, sampler=Sampler(series))
+            sampler, processes = Sampler(series), self._options.load_processes
+            self._bench = Bench(self._backend(), recorder, self._options.seed, sampler, processes)
         return self._bench
 
     def _backend(self) -> Backend:

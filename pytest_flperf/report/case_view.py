@@ -241,7 +241,8 @@ def _requests(case: CaseResult) -> str:
     requests = case.requests
     warm = f"; {requests.warmup} warm-up before them" if requests.warmup else ""
     bad = f" ({requests.warmup_failed} failed)" if requests.warmup_failed else ""
-    return f"{requests.total} measured, {requests.ok} ok, {requests.failed} failed{warm}{bad}"
+    tried = f"; {requests.retries} retries, by which {requests.recovered} recovered" if requests.retries else ""
+    return f"{requests.total} measured, {requests.ok} ok, {requests.failed} failed{tried}{warm}{bad}"
 
 
 def _amount(value: float | None, unit: str) -> str | None:

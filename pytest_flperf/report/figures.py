@@ -18,8 +18,10 @@ NOTHING: Final = "–"
 
 def number(value: float | None) -> str:
     """Three significant digits, in a form that lines up: ``2.19``, ``71.3``, ``494``, ``12843``; ``–`` for None."""
-    if value is None or not math.isfinite(value):
+    if value is None or math.isnan(value):
         return NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     size = abs(value)
     if size >= 1e12:
         return f"{value:.3g}"
@@ -77,4 +79,6 @@ def load_words(load: Load) -> str:
         words.append(f"{load.think_time_s:g} s think time")
     if load.duration_s is not None:
         words.append(f"for {load.duration_s:g} s")
+    if load.processes > 1:
+        words.append(f"from {load.processes} load processes")
     return ", ".join(words)

@@ -138,6 +138,6 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, int | float):
-        return repr(value) if math.isfinite(value) else ""
+        return "" if math.isnan(value) else repr(value)
     text = printable(str(value), _TEXT)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

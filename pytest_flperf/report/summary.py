@@ -211,6 +211,8 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
     shown = {"ttft_ms", "tpot_ms", "tps", "e2e_ms"}
     if any(case.metrics[name].unsure for case in cases for name in shown & case.metrics.keys()):
         lines.append(f"{MARK} too few requests for this percentile (p50: 11, p95: 130); -vv: intervals")
+    if any(metric.as_inf for case in cases for metric in case.metrics.values()):
+        lines.append("∞ failed requests count as infinitely slow (failures: as_inf)")
     if any(case.requests.late_reads for case in cases):
         lines.append("late reads: their TTFT is only an upper bound and stays out of the statistics")
     if clock.source is not None:
@@ -297,6 +299,8 @@ def _use(name: str, found: ResourceUse) -> str:
 
 def _facts(case: CaseResult) -> str:
     facts = [f"{case.requests.ok} ok, {case.requests.failed} failed"]
+    if case.requests.retries:
+        facts.append(f"{case.requests.retries} retries, {case.requests.recovered} recovered")
     if case.wall_s is not None:
         facts.append(f"{case.wall_s:.2f} s")
     if case.tps_total is not None:

@@ -139,6 +139,13 @@ _ALL: Final = (
         "measured requests that ended in a timeout of any kind / all measured requests",
     ),
     _case("timeouts", "count", "timeouts", "lower", "measured requests that ended in a timeout of any kind"),
+    _case(
+        "recovered",
+        "count",
+        "recovered",
+        "neither",
+        "failed requests of which a further try (`retries`) ended ok; they stay in the error rate",
+    ),
     _case("request_rate", "requests/s", "requests", "higher", "measured requests that ended ok / wall_s"),
     _case(
         "goodput",

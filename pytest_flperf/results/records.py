@@ -7,12 +7,14 @@ infinities become None), ``from_dict`` ignores keys that it doesn't know and rai
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from pytest_flperf.results.plain import plain
+from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 
 __all__ = [
     "SCHEMA",
@@ -36,72 +38,17 @@ __all__ = [
 ]
 
 SCHEMA: Final = "flperf.results/1"
-Interval: TypeAlias = tuple[float, float]
 CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped"]
 RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error"]
 WARNING: Final = "warning: "
 """Begins a note that must not be overlooked."""
 Scalar: TypeAlias = str | int | float | bool | None
-_Reader: TypeAlias = Callable[[Any], Any]
-_T = TypeVar("_T")
 
 
 def load_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of ``results.json``."""
     schema: dict[str, Any] = json.loads(Path(__file__).with_name("results.schema.json").read_text(encoding="utf-8"))
     return schema
-
-
-def _many(read: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:
-    return lambda values: tuple(read(value) for value in values)
-
-
-def _interval(value: Any) -> Interval:
-    low, high = value
-    return (float(low), float(high))
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Base of all records: to exact builtins and back.
-
-    ValueError is what a reader of a foreign file catches, hence no TypeError anywhere.
-    """
-
-    _readers: ClassVar[Mapping[str, _Reader]] = {}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as exact builtins, keys in the order of the results file."""
-        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """The record that ``to_dict`` gave; unknown keys are ignored, null stands for a field's default.
-
-        Raises ValueError where ``record`` is no mapping, lacks a field that has no default, or holds a nested
-        record of the wrong kind.
-        """
-        return cls._read(record)
-
-    @classmethod
-    def _read(cls, record: Mapping[str, Any]) -> Self:
-        if not isinstance(record, Mapping):
-            raise ValueError(f"{cls.__name__}: expected an object, found {type(record).__name__}")  # noqa: TRY004
-        values: dict[str, Any] = {}
-        for each in fields(cls):
-            name, value = each.name, record.get(each.name)
-            optional = each.default is not MISSING or each.default_factory is not MISSING
-            if value is None and optional:
-                continue
-            if name not in record:
-                raise ValueError(f"{cls.__name__}: {name!r} is missing")
-            if value is not None and name in cls._readers:
-                try:
-                    value = cls._readers[name](value)
-                except (TypeError, KeyError, AttributeError) as error:
-                    raise ValueError(f"{cls.__name__}: {name!r} is not what it should be: {error}") from error
-            values[name] = value
-        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +70,22 @@ class Distribution(Record):
     p50_ci95: Interval | None = None
     """95 % confidence interval of the median; None where so few values can't give one."""
     p95_ci95: Interval | None = None
+    as_inf: int = 0
+    """Failed requests that count as infinitely slow, where the scenario asks for that (``failures: as_inf``): those of
+    the n that lie beyond ``max``, which like mean and stdev is of what was measured.  A percentile among them is
+    infinite, in JSON null."""
     unsure: tuple[str, ...] = ()
     """Percentiles from fewer requests than they need: shown with a mark, never hidden, never silently trusted."""
 
-    _readers: ClassVar[Mapping[str, _Reader]] = {"p50_ci95": _interval, "p95_ci95": _interval, "unsure": tuple}
+    _readers: ClassVar[Mapping[str, Reader]] = {"p50_ci95": interval_of, "p95_ci95": interval_of, "unsure": tuple}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """As of any record; null percentiles are infinite where requests count as that."""
+        if isinstance(record, Mapping) and record.get("as_inf"):
+            beyond = {name: math.inf for name in _PERCENTILES if record.get(name, 0.0) is None}
+            record = {**record, **beyond}
+        return cls._read(record)
 
     def statistic(self, name: str) -> float | None:
         """``n``, ``mean``, ``p95`` …; raises KeyError for any other name."""
@@ -140,6 +99,7 @@ class Distribution(Record):
         return {"p50": self.p50_ci95, "p95": self.p95_ci95}.get(name)
 
 
+_PERCENTILES: Final = ("p5", "p50", "p90", "p95", "p99")
 _STATISTIC_FIELDS: Final = frozenset({"n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max"})
 
 
@@ -161,8 +121,12 @@ class Requests(Record):
     warmup: int = 0
     """Requests before the measured ones; in no statistic."""
     warmup_failed: int = 0
+    retries: int = 0
+    """Further tries of failed requests; in no statistic, the error rate included."""
+    recovered: int = 0
+    """Failed requests of which a further try ended ok; they stay in the error rate."""
 
-    _readers: ClassVar[Mapping[str, _Reader]] = {"by_outcome": dict}
+    _readers: ClassVar[Mapping[str, Reader]] = {"by_outcome": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +165,8 @@ class Load(Record):
     duration_s: float | None = None
     ramp_up_s: float | None = None
     cool_down_s: float | None = None
+    processes: int = 1
+    """Load processes that the streams were spread over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +188,16 @@ class BudgetVerdict(Record):
     statistic: str | None = None
     """None for a metric that is one number for the case."""
     reason: str = ""
-    """Why nothing was measured, where that is known."""
+    """Why nothing was measured, or why it is infinite, where that is known."""
+    infinite: bool = False
+    """Whether the value is infinite, because failed requests count as that; in JSON it is null."""
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """As of any record, with an infinite value where it was one."""
+        if isinstance(record, Mapping) and record.get("infinite"):
+            record = {**record, "value": math.inf}
+        return cls._read(record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +253,7 @@ class ClockQuality(Record):
     lag_histogram: Mapping[str, int] = field(default_factory=dict)
     """Reads by round(16 × log2(lag in ns)): what merges the clocks of several cases, true to 2.2 %."""
 
-    _readers: ClassVar[Mapping[str, _Reader]] = {"lag_ms": LagMs.from_dict, "lag_histogram": dict}
+    _readers: ClassVar[Mapping[str, Reader]] = {"lag_ms": LagMs.from_dict, "lag_histogram": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,19 +326,19 @@ class CaseResult(Record):
     reruns: int = 0
     """How often another plugin ran it again; the notes say what came of the earlier tries."""
 
-    _readers: ClassVar[Mapping[str, _Reader]] = {
+    _readers: ClassVar[Mapping[str, Reader]] = {
         "parameters": dict,
         "target": Target.from_dict,
         "load": Load.from_dict,
         "requests": Requests.from_dict,
         "finish_reasons": dict,
-        "steady_window_s": _interval,
+        "steady_window_s": interval_of,
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
         "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
         "resources_absent": dict,
-        "budgets": _many(BudgetVerdict.from_dict),
+        "budgets": many(BudgetVerdict.from_dict),
         "clock": ClockQuality.from_dict,
-        "failures": _many(Failure.from_dict),
+        "failures": many(Failure.from_dict),
         "tags": tuple,
         "settings": dict,
         "notes": tuple,
@@ -400,7 +375,7 @@ class HostInfo(Record):
     usable_cores: int | None = None
     """Cores that this process may run on."""
 
-    _readers: ClassVar[Mapping[str, _Reader]] = {"gpus": tuple}
+    _readers: ClassVar[Mapping[str, Reader]] = {"gpus": tuple}
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,15 +401,15 @@ class Run(Record):
     """Whether an interrupt or ``--flperf-max-time`` ended it before everything was measured."""
     cases: tuple[CaseResult, ...] = ()
 
-    _readers: ClassVar[Mapping[str, _Reader]] = {
+    _readers: ClassVar[Mapping[str, Reader]] = {
         "suites": tuple,
         "command": tuple,
         "host": HostInfo.from_dict,
         "versions": dict,
         "clock": ClockQuality.from_dict,
         "notes": tuple,
-        "budgets": _many(BudgetVerdict.from_dict),
-        "cases": _many(CaseResult.from_dict),
+        "budgets": many(BudgetVerdict.from_dict),
+        "cases": many(CaseResult.from_dict),
     }
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pytest_flperf.results.records import Run
 from pytest_flperf.results.run_folder import LATEST
@@ -89,9 +90,7 @@ def _checked(run: Run) -> Run:
     """The run, every value of the type that its record says: a file may hold anything.  Raises ValueError."""
     from pydantic import TypeAdapter
 
-    record = run.to_dict()
-    values: dict[str, Any] = {**record["run"], "cases": record["cases"]}
-    return TypeAdapter(Run).validate_python(values)
+    return TypeAdapter(Run).validate_python(asdict(run))
 
 
 def _fault(error: Exception) -> str:

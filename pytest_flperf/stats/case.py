@@ -13,6 +13,7 @@ from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Load, Requests, Target
 from pytest_flperf.stats.clock_quality import clock_quality
 from pytest_flperf.stats.cross_check import cross_check
+from pytest_flperf.stats.failed_requests import INFINITE, ZERO, with_failures
 from pytest_flperf.stats.failures import Failures
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
@@ -92,13 +93,14 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
 
     """
     tally = _Tally(planned.settings.get("expect"), good)
+    as_inf = planned.settings.get("failures") == "as_inf"
     for sample in samples:
         tally.add(sample)
     span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
     wall_s = span_ns / _NS_PER_S if tally.total else None
     offered_rate, sent_rate = _rates(tally.due_ns, tally.sent_ns)
     asked_for = planned.target.model_id if planned.target is not None else None
-    metrics = tally.metrics()
+    metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
     return replace(
         planned,
         requests=tally.requests(),
@@ -130,7 +132,7 @@ class _Tally:
         self.is_good = good
         self.good = 0
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
-        self.warmup = self.warmup_failed = self.outside = 0
+        self.warmup = self.warmup_failed = self.outside = self.retries = self.recovered = 0
         self.plan_start_ns: int | None = None
         self.due_ns: array[int] = array("q")
         self.sent_ns: array[int] = array("q")
@@ -158,6 +160,8 @@ class _Tally:
             begun_ns = sample.started_ns if sample.due_ns is None else sample.due_ns
             self.plan_start_ns = begun_ns if self.plan_start_ns is None else min(self.plan_start_ns, begun_ns)
         self.outside += sample.phase is Phase.OUTSIDE
+        self.retries += sample.phase is Phase.RETRY
+        self.recovered += sample.phase is Phase.RETRY and sample.ok
         if sample.phase is not Phase.MEASURED:
             return
         if sample.due_ns is not None and sample.sent_ns is not None:
@@ -231,6 +235,8 @@ class _Tally:
             outside=self.outside,
             warmup=self.warmup,
             warmup_failed=self.warmup_failed,
+            retries=self.retries,
+            recovered=self.recovered,
         )
 
     def steady_window_s(self) -> tuple[float, float] | None:
@@ -239,13 +245,18 @@ class _Tally:
         first_ns, last_ns = self.first_start_ns - self.plan_start_ns, self.last_end_ns - self.plan_start_ns
         return first_ns / _NS_PER_S, last_ns / _NS_PER_S
 
-    def metrics(self) -> dict[str, Distribution]:
+    def metrics(self, failed: int) -> dict[str, Distribution]:
+        """By name; ``failed``: requests that count as infinitely slow."""
         found: dict[str, Distribution] = {}
         for name in REQUEST_METRICS:
             if name == "itl_ms":
                 # Gaps of one stream are no independent draws: they give no order-statistic interval, and how far a
                 # percentile of theirs can be trusted goes by requests.
                 summary = distribution(self.gaps_ns, scale=_NS_PER_MS, requests=self.gap_streams, independent=False)
+            elif name in INFINITE:
+                summary = with_failures(self.values[name], failed)
+            elif name in ZERO:
+                summary = distribution([*self.values[name], *[0.0] * failed] if self.values[name] else ())
             else:
                 summary = distribution(self.values[name])
             if summary is not None:
@@ -325,6 +336,8 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "prompt_cache": settings.prompt_cache,
         "extra": dict(settings.extra) if settings.extra else None,
         "timeout_s": settings.timeouts.total_s,
+        "retries": settings.retries or None,
+        "failures": settings.failures if settings.failures != "apart" else None,
         "expect": dict(case.scenario.expect) if case.scenario.expect else None,
     }
     return {name: value for name, value in asked.items() if value is not None}

@@ -73,6 +73,8 @@ LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
         "headers_timeout_s": _SECONDS,
         "first_token_timeout_s": _SECONDS,
         "stall_timeout_s": _SECONDS,
+        "retries": Range(0, 10),
+        "retry_backoff_s": Range(0, 600, whole=False),
         "max_tokens": Range(1, 1_000_000),
         "temperature": Range(0, 2, whole=False),
         "top_p": Range(0, 1, whole=False),
@@ -106,12 +108,17 @@ LOADS: Final = ("closed", "constant", "poisson", "gamma", "burst", "ramp")
 OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
 """``expected_output_length`` and the ``max_tokens`` it stands for where there is none."""
 
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"prompt_cache": ("avoid", "reuse"), "failures": ("apart", "as_inf")}
+)
+
 _WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "load": ", ".join(map(repr, LOADS[:-1])) + f" or {LOADS[-1]!r}",
         "stream": "true or false",
         "streaming": "true or false",
         "prompt_cache": "'avoid' or 'reuse'",
+        "failures": "'apart' or 'as_inf'",
         "timeout": "a number of milliseconds from 1 to 86,400,000",
         "stop": "one text or a list of 1 to 32 texts that are not empty",
         "tags": "one text or a list of texts that are not empty",
@@ -164,8 +171,8 @@ def check_setting(key: str, value: object, where: str) -> None:
         good = value in LOADS
     elif key == "stream":
         good = isinstance(value, bool)
-    elif key == "prompt_cache":
-        good = value in {"avoid", "reuse"} if isinstance(value, str) else False
+    elif key in _CHOICES:
+        good = value in _CHOICES[key]
     else:
         good = True
     if not good:

@@ -77,6 +77,12 @@ class Settings:
     """Streams of a closed loop, and of the warm-up of an open one."""
     load: LoadShape = LoadShape()
     timeouts: Timeouts = Timeouts()
+    retries: int = 0
+    """Further tries of a request that failed in a way that may pass (:attr:`Sample.transient`)."""
+    retry_backoff_s: float = 0.5
+    """Pause before the first of them; before each further one twice as long."""
+    failures: str = "apart"
+    """``apart``: failed requests are in no latency statistic; ``as_inf``: percentiles count them as infinitely slow."""
     max_tokens: int | None = 150
     temperature: float | None = 0.0
     """Greedy unless asked otherwise: repeats do the same work, and servers' own defaults differ (0.7, 0.8, 1)."""

@@ -124,6 +124,9 @@ _BurstSize = Annotated[int, _number("burst_size")]
 _MaxInFlight = Annotated[int, _number("max_in_flight")]
 _Pause = Annotated[float, _number("think_time_s")]
 _Seconds = Annotated[float, _number("timeout_s")]
+_Retries = Annotated[int, _number("retries")]
+_Backoff = Annotated[float, _number("retry_backoff_s")]
+_Failures = Literal["apart", "as_inf"]
 _MaxTokens = Annotated[int, _number("max_tokens")]
 _Temperature = Annotated[float, _number("temperature")]
 _TopP = Annotated[float, _number("top_p")]
@@ -186,6 +189,19 @@ class SettingsForm(_Form):
     )
     stall_timeout_s: _Seconds | None = Field(
         30.0, description="Longest silence between two pieces of text, in seconds; null: any."
+    )
+    retries: _Retries = Field(
+        0,
+        description="Further tries of a request that failed in a way that may pass (no connection, a timeout, 429, "
+        "502 to 504). The first try stays in the error rate.",
+    )
+    retry_backoff_s: _Backoff = Field(
+        0.5, description="Pause before the first further try, in seconds; before each next one twice as long."
+    )
+    failures: _Failures = Field(
+        "apart",
+        description="apart: failed requests are in no latency statistic; as_inf: percentiles count them as infinitely "
+        "slow.",
     )
     max_tokens: _MaxTokens | None = Field(
         150, description="Longest answer, in tokens; null: not sent, the server decides."
@@ -313,6 +329,9 @@ class MatrixForm(_Form):
         [], min_length=1, description="Values of first_token_timeout_s."
     )
     stall_timeout_s: list[_Seconds | None] = Field([], min_length=1, description="Values of stall_timeout_s.")
+    retries: list[_Retries] = Field([], min_length=1, description="Values of retries.")
+    retry_backoff_s: list[_Backoff] = Field([], min_length=1, description="Values of retry_backoff_s.")
+    failures: list[_Failures] = Field([], min_length=1, description="Values of failures.")
     max_tokens: list[_MaxTokens | None] = Field([], min_length=1, description="Values of max_tokens.")
     temperature: list[_Temperature | None] = Field([], min_length=1, description="Values of temperature.")
     top_p: list[_TopP | None] = Field([], min_length=1, description="Values of top_p.")

@@ -21,6 +21,8 @@ class Phase(StrEnum):
     MEASURED = "measured"
     OUTSIDE = "outside"
     """Of the measured plan, but sent during its ramp-up or its cool-down."""
+    RETRY = "retry"
+    """A further try of one that failed."""
 
 
 class Ending(StrEnum):

@@ -239,3 +239,25 @@ def test_sweeps_that_are_none(tiny: Tiny, option: str, problem: str) -> None:
     done = tiny.run("--flperf-suite=tiny.json", "--flperf-dry-run", f"--flperf-load={option}")
     assert done.ret == 4
     assert problem in done.text
+
+
+def test_several_load_processes(tiny: Tiny) -> None:
+    """One case over two processes: each request once, streams told apart, and the results say how many there were."""
+    tiny.suite({"iterations": 20, "concurrency": 4})
+    done = tiny.measure("--flperf-load-processes=2", "-v")
+    assert done.ret == 0, done.text
+    jsonschema.validate(done.results, load_schema())
+    assert done.case["load"]["processes"] == 2
+    assert done.case["requests"]["ok"] == 20
+    lines = [line for line in done.journal() if line["phase"] == "measured"]
+    assert sorted(line["index"] for line in lines) == list(range(20))
+    assert {line["slot"] for line in lines} == {0, 1, 2, 3}
+    assert "2 load processes" in done.text
+
+
+def test_load_processes_that_are_none(tiny: Tiny) -> None:
+    """One message and exit 4."""
+    tiny.suite({})
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-load-processes=0")
+    assert done.ret == 4
+    assert "--flperf-load-processes: found 0, expected a whole number from 1 to 64" in done.text

@@ -62,6 +62,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         "think_time_s": 0,
         "ramp_up_s": 1,
         "cool_down_s": 1,
+        "failures": "as_inf",
     }
     suite = make_suite("a", matrix=tuple((key, (value,)) for key, value in values.items()))
     (case,) = expand(suite, ["m"])
@@ -71,6 +72,9 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         concurrency=3,
         load=LoadShape("constant", rate=3, max_in_flight=3, duration_s=3, ramp_up_s=1, cool_down_s=1),
         timeouts=Timeouts(connect_s=3, headers_s=3, first_token_s=3, stall_s=3, total_s=3),
+        retries=3,
+        retry_backoff_s=3,
+        failures="as_inf",
         max_tokens=3,
         temperature=None,
         top_p=3,
