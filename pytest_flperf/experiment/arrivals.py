@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pytest_flperf.suite.model import LoadShape
 
-__all__ = ["due_times_ns"]
+__all__ = ["due_times_ns", "traced_times_ns"]
 
 _NS_PER_S: Final = 1_000_000_000
 
@@ -28,6 +28,13 @@ def due_times_ns(load: LoadShape, count: int | None, seed: str) -> Iterator[int]
     end_s = math.inf if load.duration_s is None else load.duration_s
     for due_s in itertools.takewhile(lambda due_s: due_s < end_s, times):
         yield round(due_s * _NS_PER_S)
+
+
+def traced_times_ns(load: LoadShape, count: int | None, due_s: Iterable[float]) -> Iterator[int]:
+    """Due times of a trace in ns, as many and as long as asked for: arguments as of :func:`due_times_ns`."""
+    end_s = math.inf if load.duration_s is None else load.duration_s
+    for at_s in itertools.takewhile(lambda at_s: at_s < end_s, itertools.islice(due_s, count)):
+        yield round(at_s * _NS_PER_S)
 
 
 def _due_s(load: LoadShape, rng: random.Random) -> Iterator[float]:

@@ -28,7 +28,9 @@ from pytest_flperf.results.records import CaseResult, Target
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.case import IsGood, planned_result, summarise
+from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.synthetic import TokensPerWord
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sampler import Sampler
 from pytest_flperf.telemetry.track import Watch
@@ -36,17 +38,24 @@ from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
 from pytest_flperf.wire.sample import Sample
 
-__all__ = ["Bench", "CaseRun", "NotReadyError", "Prepared"]
+__all__ = ["Bench", "CaseRun", "NotPossibleError", "NotReadyError", "Prepared"]
 
 _NS_PER_MS: Final = 1e6
 _TRIES_UNTIL_HOPELESS: Final = 2
 _PROBLEM_LINES: Final = 2
 """What happened, and where the log is; the log's lines follow."""
 _LOG_LINES: Final = 6
+_FEWEST_WORDS: Final = 64
+_MOST_WORDS: Final = 1_000
+"""Of the longer request that tells how a server counts."""
 
 
 class NotReadyError(Exception):
     """The model of a case could not be made ready, or answered no token.  Nothing was measured."""
+
+
+class NotPossibleError(Exception):
+    """A case that this model can't play, whatever is done: it is left out with this reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,7 @@ class Bench:
 
         Raises:
             NotReadyError: The model could not be loaded or gave no token.
+            NotPossibleError: The model can't play the case.
 
         """
         recording = self._recorder.case(nodeid or case.nodeid)
@@ -184,7 +194,7 @@ class Bench:
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
             trouble, out_of_time = self._play_case(prepared, counter, watch, stop_at)
-            notes = prepared.planned.notes
+            notes = prepared.planned.notes + prepared.plans.notes
             if trouble or counter.lost:
                 notes += self._look_after_backend(case.model)
                 self._left_busy.add(case.model)
@@ -210,6 +220,8 @@ class Bench:
             stats = self._play(measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at)
         except LoadProcessError as error:
             return f"{error}; a new one was started for the next case", False
+        except SuiteError as error:  # a template that fails on a row that nobody tried before
+            return str(error), False
         finally:
             watch.done()  # before anything is summed up: what that takes is not the case's
         return (_gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
@@ -250,16 +262,63 @@ class Bench:
         self._current = model
         served = self._backend.ensure(model, on_progress)
         plans = CasePlans(case, served, self._factory(served), target_of(served.endpoint), self._seed)
+        self._refuse_too_long(case, served)
         known = self._ready.get(model)
         if known is not None and known.generation == served.generation:
             notes = served.notes + self._wait_until_idle(plans, served, recording)
+            self._learn_lengths(plans, recording)
             return self._prepared(case, served, known.cold_ttft_ms, plans, recording, notes)
         loaded_by_us = served.load_s is not None
         sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
         cold_ttft_ms = _ttft_ms(sample) if loaded_by_us else None
         self._ready[model] = _Seen(served.generation, cold_ttft_ms)
         self._left_busy.discard(model)
+        self._learn_lengths(plans, recording)
         return self._prepared(case, served, cold_ttft_ms, plans, recording, served.notes)
+
+    def _refuse_too_long(self, case: Case, served: Served) -> None:
+        settings = case.scenario.settings
+        context, answer = settings.context_tokens or 0, settings.max_tokens or 0
+        if context and served.context_length is not None and context + answer > served.context_length:
+            raise NotPossibleError(
+                f"context_tokens {context:,} and {answer:,} for the answer are more than the model's "
+                f"{served.context_length:,}"
+            )
+
+    def _learn_lengths(self, plans: CasePlans, recording: CaseRecording) -> None:
+        """Ask the server how it counts tokens, where prompts have a length and nothing else counts."""
+        if not plans.asker.needs_usage:
+            return
+        long = min(max(plans.asker.longest_words // 2, _FEWEST_WORDS), _MOST_WORDS)
+        counts = []
+        for words in (long // 8, long):
+            sample = self._one(plans.calibrating(words), recording)
+            if not sample.ok:
+                said = sample.evidence.detail if sample.evidence else ""
+                raise NotReadyError(
+                    f"a prompt of {words} words, to learn how tokens are counted: {sample.outcome} {said}"
+                )
+            if sample.prompt_tokens is None:
+                raise NotReadyError(
+                    "lengths in tokens can't be kept: the server doesn't say how many tokens a prompt has; give the "
+                    "scenario a tokenizer: the path of the model's tokenizer.json"
+                )
+            counts.append((words, sample.prompt_tokens))
+        try:
+            plans.asker.learn(TokensPerWord.from_counts(*counts))
+        except ValueError as error:
+            raise NotReadyError(f"lengths in tokens can't be kept by what the server counts: {error}") from error
+
+    def _one(self, plan: Plan, recording: CaseRecording) -> Sample:
+        """Play a plan of one request."""
+        mine = CaseRecording("", None, None, RunLog(None), self._recorder.redactor)
+
+        def keep(exchange: Exchange) -> None:
+            recording.add(exchange)
+            mine.add(exchange)
+
+        self._play(plan, keep)
+        return next(iter(mine.samples()))
 
     def _wait_until_idle(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
         """After requests that were abandoned: servers work on them for seconds, and the next case would pay for it."""
@@ -272,14 +331,7 @@ class Bench:
         return (f"the case before lost requests; the server answered a short one again after {waited_s:.2f} s",)
 
     def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
-        mine = CaseRecording("", None, None, RunLog(None), self._recorder.redactor)
-
-        def keep(exchange: Exchange) -> None:
-            recording.add(exchange)
-            mine.add(exchange)
-
-        self._play(plans.verify(phase), keep)
-        sample = next(iter(mine.samples()))
+        sample = self._one(plans.verify(phase), recording)
         if sample.ok:
             return sample
         where = f"{served.model_id} at {served.endpoint.base_url}"

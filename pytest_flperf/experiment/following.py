@@ -1,17 +1,20 @@
-"""What an ended request brings about: another try of it."""
+"""What an ended request brings about: another try of it, or the next turn of its chat."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_flperf.load.plan import Entry
+from pytest_flperf.suite.asking import Ask, Asker
+from pytest_flperf.suite.model import Message
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
+from pytest_flperf.wire.sample import Outcome
 
-__all__ = ["Retries"]
+__all__ = ["Retries", "Sessions"]
 
 _SENT_ON_PURPOSE: Final = frozenset({Phase.MEASURED, Phase.OUTSIDE, Phase.RETRY})
 _OK: Final = (b"HTTP/1.1 200", b"HTTP/1.0 200")
@@ -32,11 +35,14 @@ class Retries:
         """Before the last try."""
         return self._backoff_ns << max(self._most - 1, 0)
 
+    def watch(self, entry: Entry) -> Entry:
+        """Keep an entry until its request has ended for good."""
+        self._entries[entry.index] = entry
+        return entry
+
     def watched(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """The entries, kept until their requests have ended for good."""
-        for entry in entries:
-            self._entries[entry.index] = entry
-            yield entry
+        return map(self.watch, entries)
 
     def after(self, exchange: Exchange) -> Entry | None:
         """The next try of a request; None where it is well, was tried often enough, or can't be helped."""
@@ -49,6 +55,77 @@ class Retries:
             return replace(entry, phase=Phase.RETRY, due_ns=None, wait_ns=self._backoff_ns << tried)
         del self._entries[exchange.index], self._tries[exchange.index]
         return None
+
+
+class Sessions:
+    """Chats that keep their history: each turn holds what was asked and answered before it."""
+
+    def __init__(self, asker: Asker, entry: Callable[[int, Ask], Entry], first_number: int, most: int | None) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            asker: Says what sessions are about.
+            entry: Makes the entry of a request.
+            first_number: Added to a request's index for its unique prefix.
+            most: Requests in all, after which a session under way is left where it is; None: no bound.
+
+        """
+        self._asker = asker
+        self._entry = entry
+        self._first_number = first_number
+        self._most = most
+        self._under_way: dict[int, _Chat] = {}
+        self.broken = 0
+        """Sessions that ended early because a turn failed."""
+
+    @property
+    def count(self) -> int | None:
+        """How many sessions there will be; None: no end."""
+        if self._most is None:
+            return None
+        requests = session = 0
+        while requests < self._most:
+            requests += len(self._asker.conversation(session))
+            session += 1
+        return session
+
+    def openings(self) -> Iterator[Entry]:
+        """The first request of each session."""
+        index = session = 0
+        while self._most is None or index < self._most:
+            ask = self._asker.opening(session, index + self._first_number)
+            turns = self._asker.conversation(session)
+            self._under_way[index] = _Chat(ask.messages, turns[1:], ask.max_tokens)
+            yield self._entry(index, ask)
+            index += len(turns)
+            session += 1
+
+    def after(self, exchange: Exchange) -> Entry | None:
+        """The next turn; None where the session is over, or can't go on because this one failed."""
+        chat = self._under_way.pop(exchange.index, None)
+        if chat is None or not chat.left:
+            return None
+        index = exchange.index + 1
+        if self._most is not None and index >= self._most:
+            return None
+        sample = decode(exchange)
+        if not sample.ok:
+            self.broken += sample.outcome is not Outcome.CANCELLED
+            return None
+        said = (Message("assistant", sample.output_text), Message("user", chat.left[0]))
+        chat = _Chat((*chat.messages, *said), chat.left[1:], chat.max_tokens)
+        self._under_way[index] = chat
+        return self._entry(index, Ask(chat.messages, chat.max_tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chat:
+    """A session before the answer to its last message."""
+
+    messages: tuple[Message, ...]
+    left: tuple[str, ...]
+    """What the user will say."""
+    max_tokens: int | None
 
 
 def _is_transient(exchange: Exchange) -> bool:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError, Served
-from pytest_flperf.experiment.arrivals import due_times_ns
-from pytest_flperf.experiment.following import Retries
+from pytest_flperf.experiment.arrivals import due_times_ns, traced_times_ns
+from pytest_flperf.experiment.following import Retries, Sessions
 from pytest_flperf.load.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
+from pytest_flperf.suite.asking import Ask, Asker
 from pytest_flperf.suite.model import Case, Timeouts
-from pytest_flperf.suite.prompts import extra_body, request_body, unique_key
+from pytest_flperf.suite.prompts import extra_body, request_body
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
-from pytest_flperf.wire.exchange import Phase
+from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
 
 __all__ = ["CasePlans", "deadlines", "target_of"]
@@ -67,7 +68,11 @@ class CasePlans:
         self._seed = seed
         self._settings = case.scenario.settings
         self._deadlines = deadlines(self._settings.timeouts)
-        self._template: RequestTemplate = factory.template(self._body(None), extra_body(case))
+        body = request_body(case, served.model_id, None)
+        self._template: RequestTemplate = factory.template(body, extra_body(case))
+        self._sessions: Sessions | None = None
+        self.asker = Asker(case, seed)
+        """What requests ask."""
 
     def verify(self, phase: Phase) -> Plan:
         """One short streamed request: the proof that the model answers."""
@@ -84,20 +89,60 @@ class CasePlans:
     def warmup(self) -> Plan:
         """The requests before the measured ones."""
         total = self._settings.warmup_requests
-        entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), 0)
+        entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), 0, -total)
         return self._plan(entries, self._settings.concurrency, total)
+
+    def calibrating(self, words: int) -> Plan:
+        """One request with so many pieces of filler, to learn how many tokens the server counts."""
+        return self._plan([self._entry(Phase.CALIBRATE, 0, self.asker.calibrating(words))], 1, 1)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the plans went."""
+        broken = self._sessions.broken if self._sessions is not None else 0
+        if not broken:
+            return ()
+        return (f"{broken} session{'s' * (broken > 1)} ended early because a turn failed",)
 
     def measured(self) -> Plan:
         """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""
-        plan = self._open() if self._settings.load.is_open else self._closed()
+        kind = self._settings.load.kind
+        plan = self._chats() if kind == "session" else self._open() if kind != "closed" else self._closed()
         if not self._settings.retries:
             return plan
         retries = Retries(self._settings.retries, _ns(self._settings.retry_backoff_s))
+        goes_on = plan.follow
+
+        def follow(exchange: Exchange) -> Entry | None:
+            again = retries.after(exchange)
+            if again is not None or goes_on is None:
+                return again
+            following = goes_on(exchange)
+            return retries.watch(following) if following is not None else None
+
         return replace(
             plan,
             entries=retries.watched(plan.entries),
-            follow=retries.after,
+            follow=follow,
             longest_pause_ns=max(plan.longest_pause_ns, retries.longest_pause_ns),
+        )
+
+    def _chats(self) -> Plan:
+        """A closed loop of sessions; as many at a time as there are streams."""
+        settings = self._settings
+
+        def entry(index: int, ask: Ask) -> Entry:
+            return self._entry(Phase.MEASURED, index, ask)
+
+        sessions = Sessions(self.asker, entry, settings.warmup_requests, settings.iterations)
+        self._sessions = sessions
+        plan = self._closed()
+        return replace(
+            plan,
+            total=sessions.count or OPEN_END,
+            entries=sessions.openings(),
+            follow=sessions.after,
+            window=settings.concurrency,
         )
 
     def _closed(self) -> Plan:
@@ -110,7 +155,7 @@ class CasePlans:
             steady_from_ns=_ns(load.ramp_up_s),
             steady_until_ns=_ns(load.duration_s - load.cool_down_s) if load.duration_s is not None else 0,
         )
-        entries = self._entries(Phase.MEASURED, itertools.repeat(None, total), settings.warmup_requests)
+        entries = self._entries(Phase.MEASURED, itertools.repeat(None, total), settings.warmup_requests, 0)
         return self._plan(entries, settings.concurrency, total, schedule, max(schedule.think_ns, schedule.stagger_ns))
 
     def _open(self) -> Plan:
@@ -118,6 +163,9 @@ class CasePlans:
         seed = f"{self._seed}/{self._case.nodeid}/due"
 
         def due_ns() -> Iterator[int]:
+            source = self._case.scenario.source
+            if load.kind == "trace" and source is not None:
+                return traced_times_ns(load, settings.iterations, (each.due_s for each in source.trace))
             return due_times_ns(load, settings.iterations, seed)
 
         total = last_ns = longest_ns = 0
@@ -130,7 +178,7 @@ class CasePlans:
             steady_from_ns=_ns(load.ramp_up_s),
             steady_until_ns=end_ns - _ns(load.cool_down_s) if load.cool_down_s else 0,
         )
-        entries = self._entries(Phase.MEASURED, due_ns(), settings.warmup_requests)
+        entries = self._entries(Phase.MEASURED, due_ns(), settings.warmup_requests, 0)
         return self._plan(entries, min(load.max_in_flight, total), total, schedule, longest_ns)
 
     def _plan(
@@ -153,12 +201,20 @@ class CasePlans:
             longest_pause_ns=longest_pause_ns,
         )
 
-    def _entries(self, phase: Phase, due_ns: Iterable[int | None], offset: int) -> Iterator[Entry]:
-        """A request for each due time; None: as soon as a stream is free."""
-        for index, at_ns in enumerate(due_ns):
-            key = unique_key(self._seed, self._case.nodeid, index + offset)
-            request = self._template.render(self._body(key)["messages"])
-            yield Entry(index, phase, 0, self._settings.stream, request, at_ns)
+    def _entries(self, phase: Phase, due_ns: Iterable[int | None], offset: int, first: int) -> Iterator[Entry]:
+        """A request for each due time; None: as soon as a stream is free.
 
-    def _body(self, key: str | None) -> dict[str, Any]:
-        return request_body(self._case, self._served.model_id, key)
+        Args:
+            phase: Why they are sent.
+            due_ns: When each is due.
+            offset: How many requests of the case there were before.
+            first: Place of the first one among the measured ones.
+
+        """
+        for index, at_ns in enumerate(due_ns):
+            yield self._entry(phase, index, self.asker.ask(index + first, index + offset), at_ns)
+
+    def _entry(self, phase: Phase, index: int, ask: Ask, due_ns: int | None = None) -> Entry:
+        messages = [{"role": each.role, "content": each.content} for each in ask.messages]
+        request = self._template.render(messages, ask.max_tokens)
+        return Entry(index, phase, 0, self._settings.stream, request, due_ns)

@@ -135,11 +135,11 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
 
 
 def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
-    from pytest_flperf.experiment.bench import NotReadyError
+    from pytest_flperf.experiment.bench import NotPossibleError, NotReadyError
 
     try:
         return run.ready(case, item.nodeid)
-    except (NotReadyError, OutOfTimeError) as error:
+    except (NotReadyError, NotPossibleError, OutOfTimeError) as error:
         result = run.not_ready(case, item.nodeid, error)
     add_item_result(item, result)  # outside of the except, so that pytest shows no chain of exceptions
     return raise_unless_passed(result)

@@ -41,6 +41,8 @@ def estimated_seconds(case: Case, known: Mapping[str, float]) -> tuple[float, bo
     load = settings.load
     if load.duration_s is not None and settings.iterations is None:
         return load.duration_s, True
+    if load.kind == "trace" and case.scenario.source is not None:
+        return case.scenario.source.trace[: settings.iterations][-1].due_s, True
     if load.is_open and load.rate is not None:
         return (settings.iterations or 0) / load.rate + load.ramp_up_s / 2, True
     measured = known.get(case.nodeid)

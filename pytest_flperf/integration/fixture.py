@@ -131,7 +131,7 @@ class Flperf:
             pytest.skip.Exception: ``--flperf-max-time`` is over: nothing was measured, or not all of it.
 
         """
-        from pytest_flperf.experiment.bench import NotReadyError
+        from pytest_flperf.experiment.bench import NotPossibleError, NotReadyError
 
         number = next(self._numbers)
         nodeid = self._item.nodeid if number == 1 else f"{self._item.nodeid} #{number}"
@@ -140,7 +140,7 @@ class Flperf:
             pytest.fail(fault, pytrace=False)
         try:
             result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, self._item)
-        except (NotReadyError, OutOfTimeError) as error:
+        except (NotReadyError, NotPossibleError, OutOfTimeError) as error:
             result = self._run.not_ready(case, nodeid, error)
         add_item_result(self._item, result if check else _left_to_the_test(result))
         if check or result.outcome != "failed":
@@ -180,9 +180,10 @@ class Flperf:
         from pytest_flperf.gates.budgets import BudgetError, parse_budgets
         from pytest_flperf.suite.errors import SuiteError
         from pytest_flperf.suite.loading import scenario_of
+        from pytest_flperf.suite.schema import PROMPT_KEYS
 
         asked = settings if prompt is None else {"prompt": prompt, **settings}
-        if self._scenario is None and not asked.keys() & {"prompt", "messages", "prompt_file"}:
+        if self._scenario is None and not asked.keys() & set(PROMPT_KEYS):
             raise pytest.UsageError("flperf.run: nothing to ask; give prompt=… or mark the test with a scenario")
         try:
             scenario = scenario_of({"name": self._item.name, **asked}, self._scenario)

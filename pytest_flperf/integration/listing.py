@@ -16,6 +16,7 @@ from pytest_flperf.report.listings import NO_CATALOG, fitted_table, models_table
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.startup import SELECTION
 from pytest_flperf.suite.finding import list_suites
+from pytest_flperf.suite.shapes import expected_requests
 
 if TYPE_CHECKING:
     from pytest_flperf.integration.asked import FlperfOptions
@@ -68,7 +69,6 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
         raise pytest.UsageError("--flperf-dry-run needs a suite: add --flperf-suite=NAME (--flperf-list-suites)")
     selection.load(config)
     from pytest_flperf.integration.estimate import estimated_seconds, known_seconds
-    from pytest_flperf.suite.shapes import expected_requests
 
     known = known_seconds(Path(config.invocation_params.dir) / options.report_dir)
     rows = []
@@ -80,9 +80,9 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
         total += seconds
         rows.append((case.nodeid, *_requests(case), _duration(seconds) + ("" if from_run else " ?")))
     _say_all(fitted_table(("case", "requests", "warm-up", "streams", "time"), rows, names=1, whole=True))
-    settings = [case.scenario.settings for case in selection.cases]
-    requests = sum((expected_requests(each) or 0) + each.warmup_requests for each in settings)
-    more = " and what the time has room for" if any(expected_requests(each) is None for each in settings) else ""
+    scenarios = [case.scenario for case in selection.cases]
+    requests = sum((expected_requests(each) or 0) + each.settings.warmup_requests for each in scenarios)
+    more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
     say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
     if guessed:
         say("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
@@ -90,12 +90,12 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
 
 
 def _requests(case: Case) -> tuple[str, str, str]:
-    from pytest_flperf.suite.shapes import expected_requests
-
     settings = case.scenario.settings
-    count = expected_requests(settings)
+    count = expected_requests(case.scenario)
     load = settings.load
-    streams = f"{load.kind} {load.rate:g}/s" if load.is_open and load.rate is not None else str(settings.concurrency)
+    streams = f"{load.kind} {load.rate:g}/s" if load.rate is not None else str(settings.concurrency)
+    if load.kind == "trace":
+        streams = load.kind
     return "?" if count is None else str(count), str(settings.warmup_requests), streams
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_flperf.experiment.bench import Bench, CaseRun, NotReadyError, Prepared
+from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
@@ -147,7 +147,7 @@ class MeasuringRun:
             self._publisher.warm_up()
 
     def ready(self, case: Case, nodeid: str) -> Prepared:
-        """Make a case's model ready; raises NotReadyError and OutOfTimeError."""
+        """Make a case's model ready; raises NotReadyError, NotPossibleError and OutOfTimeError."""
         if self._limit.over:
             raise OutOfTimeError
         self._catch_sigterm()
@@ -183,9 +183,13 @@ class MeasuringRun:
         self._gpus = bench.gpus
         return self._judge(done, limits)
 
-    def not_ready(self, case: Case, nodeid: str, reason: NotReadyError | OutOfTimeError) -> CaseResult:
-        """The result of a case of which nothing was measured: an error, or skipped because the time is over."""
+    def not_ready(
+        self, case: Case, nodeid: str, reason: NotReadyError | NotPossibleError | OutOfTimeError
+    ) -> CaseResult:
+        """The result of a case of which nothing was measured: an error, or skipped: out of time, or not possible."""
         planned = self._planned(case, nodeid)
+        if isinstance(reason, NotPossibleError):
+            return self._standing.add(replace(planned, outcome="skipped", message=NOT_MEASURED + str(reason)))
         if isinstance(reason, OutOfTimeError):
             return self._standing.not_measured(planned, self._limit.words)
         what = NOT_MEASURED if isinstance(reason, MachineBusyError) else "the model is not ready: "

@@ -99,7 +99,7 @@ def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = No
         ids.append(_parameters_ids(models, matrix, found))
         for index, point in enumerate(found):
             played = _played(scenario, point, wishes, forced)
-            problem = shape_problem(played.settings)
+            problem = shape_problem(played)
             if problem:
                 raise SuiteError(f"{suite.ref}: scenario {shown(scenario.name)}: {problem}")
             points.append(_Point(number, index, point, played))
@@ -158,8 +158,14 @@ def _played(
     """Return *scenario* with everything applied that says how it is played at *point*."""
     settings = with_values(with_values(scenario.settings, dict(point)), forced)
     given = scenario.given | {key for key, _ in point} | forced.keys()
+    if settings.load.kind == "trace" and "iterations" not in given:
+        settings = replace(settings, iterations=None)  # all of it
+    source = scenario.source
+    if source is not None and "max_tokens" in forced:
+        source = replace(source, own_lengths=False)
     return replace(
         scenario,
+        source=source,
         settings=_as_patient_as_asked(_without_early_head(settings, given), given),
         budgets=tuple(dict.fromkeys([*scenario.budgets, *wishes.budgets])),
         given=given,

@@ -77,6 +77,8 @@ LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
         "retry_backoff_s": Range(0, 600, whole=False),
         "max_tokens": Range(1, 1_000_000),
         "temperature": Range(0, 2, whole=False),
+        "context_tokens": Range(0, 1_000_000),
+        "shared_prefix_tokens": Range(1, 1_000_000),
         "top_p": Range(0, 1, whole=False),
         "seed": Range(-(2**63), 2**63 - 1),
     }
@@ -91,6 +93,7 @@ NULLABLE: Final = frozenset(
         "burstiness",
         "burst_size",
         "duration_s",
+        "context_tokens",
         "headers_timeout_s",
         "first_token_timeout_s",
         "stall_timeout_s",
@@ -102,7 +105,7 @@ NULLABLE: Final = frozenset(
 )
 """Settings that may be null: not sent, no deadline of its own, not there, or (warm-up) worked out."""
 
-LOADS: Final = ("closed", "constant", "poisson", "gamma", "burst", "ramp")
+LOADS: Final = ("closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace")
 """Shapes of load."""
 
 OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
@@ -130,6 +133,17 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "version": "a text or a number",
         "prompt": "a text that is not empty",
         "system": "a text that is not empty",
+        "template": "a text that is not empty",
+        "dataset": "the path of a file in the suite's folder or below",
+        "dataset_column": "the name of a column",
+        "dataset_order": "'sequential' or 'shuffled'",
+        "variables": "a mapping of names to values or lists of values",
+        "trace": "the path of a JSON Lines file in the suite's folder or below",
+        "turns": "a list of one text or more",
+        "tokenizer": "the path of a tokenizer.json",
+        "filler": "'prose', 'code' or 'json'",
+        "input_tokens": "a number of tokens, {'uniform': [100, 200]} or {'normal': {'mean': 512, 'stdev': 64}}",
+        "output_tokens": "a number of tokens, {'uniform': [100, 200]} or {'normal': {'mean': 512, 'stdev': 64}}",
         "prompt_file": "the path of a text file in the suite's folder or below",
         "messages": "a list of one message or more, each with role and content",
         "role": "'system', 'developer', 'user' or 'assistant'",

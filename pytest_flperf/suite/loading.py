@@ -12,14 +12,18 @@ from pydantic import BaseModel, ValidationError
 
 from pytest_flperf.suite.cases import joined
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
-from pytest_flperf.suite.limits import MAX_CASES, MAX_SUITE_BYTES, OUTPUT_LENGTHS
+from pytest_flperf.suite.limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
-from pytest_flperf.suite.schema import ExpectForm, ScenarioForm, SuiteForm, expectation, known_keys
+from pytest_flperf.suite.schema import PROMPT_KEYS, ExpectForm, ScenarioForm, SuiteForm, expectation, known_keys
 from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
-from pytest_flperf.suite.source import KeyPath, Source, display_path, read_source, read_text
+from pytest_flperf.suite.source import KeyPath, Source, display_path, read_source
+from pytest_flperf.suite.source_building import source_of
+from pytest_flperf.suite.suite_files import SuiteFiles
 
 __all__ = ["load_suite", "scenario_of"]
 
+_PLACE_OF_A_PROMPT: Final = "-"
+"""Stands in the messages where each request has another text."""
 _MAX_PROBLEMS: Final = 10
 """Problems shown at once."""
 
@@ -47,10 +51,10 @@ def load_suite(path: Path, ref: str) -> Suite:
     form = _validated(data, problems)
     if form is None:
         raise problems.error()
-    prompts = _PromptFiles(path.parent)
+    files = SuiteFiles(path.parent)
     defaults = _default_values(form)
     scenarios = tuple(
-        _scenario(scenario, index, form, defaults, prompts, problems) for index, scenario in enumerate(form.scenarios)
+        _scenario(scenario, index, form, defaults, files, problems) for index, scenario in enumerate(form.scenarios)
     )
     matrix = _matrix(data, form)
     cases = sum(math.prod(len(values) for _, values in joined(matrix, scenario.sweep)) for scenario in scenarios)
@@ -83,13 +87,13 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         SuiteError: a value is wrong or a key unknown.
 
     """
-    asks = {"prompt", "messages", "prompt_file"} & values.keys()
+    asks = set(PROMPT_KEYS) & values.keys()
     written = dict(values) if asks or base is None else {**values, "prompt": "-"}
     problems = _Problems("settings", Source({}, lambda _path: None))
     form = _validated({"name": "tests", "scenarios": [written]}, problems)
     if form is None:
         raise SuiteError(str(problems.error()).replace("scenarios[0].", "").replace("settings: ", ""))
-    scenario = _scenario(form.scenarios[0], 0, form, {}, _PromptFiles(Path.cwd()), problems)
+    scenario = _scenario(form.scenarios[0], 0, form, {}, SuiteFiles(Path.cwd()), problems)
     if problems.texts:
         raise problems.error()
     if base is None:
@@ -102,6 +106,7 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         base,
         name=scenario.name,
         messages=messages,
+        source=scenario.source if asks or scenario.source is not None else base.source,
         settings=with_values(base.settings, _first_of_sweeps(own)[0]),
         sweep=scenario.sweep or tuple((key, each) for key, each in base.sweep if key not in own),
         expect=scenario.expect if form.scenarios[0].expect is not None else base.expect,
@@ -238,7 +243,7 @@ def _scenario(
     index: int,
     suite: SuiteForm,
     defaults: dict[str, Any],
-    prompts: _PromptFiles,
+    files: SuiteFiles,
     problems: _Problems,
 ) -> Scenario:
     own = _with_length(_given(form))
@@ -248,14 +253,16 @@ def _scenario(
     prompt = form.prompt
     if form.prompt_file:
         try:
-            prompt = prompts.read(form.prompt_file)
+            prompt = files.prompt(form.prompt_file)
         except SuiteError as error:
             problems.add(("scenarios", index, "prompt_file"), str(error))
     if form.messages:
         messages = tuple(Message(message.role, message.content) for message in form.messages)
     else:
         system = values.get("system")
-        messages = (*((Message("system", system),) if system else ()), Message("user", prompt))
+        text = prompt or (form.turns[0] if form.turns else form.template) or _PLACE_OF_A_PROMPT
+        messages = (*((Message("system", system),) if system else ()), Message("user", text))
+    source = source_of(form, values, files, lambda key, words: problems.add(_place(form, index, key), words))
     return Scenario(
         name=form.name,
         description=form.description,
@@ -265,9 +272,15 @@ def _scenario(
         expected_output_length=values.get("expected_output_length"),
         expect=_expectation(form.expect, index, problems),
         budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
+        source=source,
         sweep=sweep,
         given=frozenset(key for key in SETTING_KEYS if key in values),
     )
+
+
+def _place(form: ScenarioForm, index: int, key: str) -> KeyPath:
+    """Return where a key stands that may stand in the suite's defaults, too."""
+    return ("scenarios", index, key) if key in form.model_fields_set else ("defaults", key)
 
 
 def _first_of_sweeps(values: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, tuple[Any, ...]], ...]]:
@@ -295,38 +308,3 @@ def _matrix(data: Any, form: SuiteForm) -> tuple[tuple[str, tuple[Any, ...]], ..
     if form.matrix is None:
         return ()
     return tuple((key, tuple(getattr(form.matrix, key))) for key in data["matrix"])
-
-
-class _PromptFiles:
-    """Prompt files of one suite: each is read once, and all together are bounded."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._texts: dict[str, str] = {}
-
-    def read(self, name: str) -> str:
-        """Return the prompt in the file *name*, with single line feeds as line ends and none at the end.
-
-        A suite may come from anywhere: only the folder it lies in, and what is below, can be sent to a server.
-
-        Raises:
-            SuiteError: the file lies elsewhere (links are followed), or can't be read.
-
-        """
-        if name in self._texts:
-            return self._texts[name]
-        try:
-            folder = self._folder.resolve()
-            path = (folder / name).resolve()
-        except (OSError, RuntimeError, ValueError):  # links in a circle, a NUL
-            raise SuiteError(f"found {shown(name)}, expected the path of a file") from None
-        if not path.is_relative_to(folder):
-            raise SuiteError(f"found {shown(name)}, expected a file in the suite's folder or below")
-        # the same text on every machine, whatever git made of the line ends
-        text = read_text(path, "prompt").replace("\r\n", "\n").rstrip("\n")
-        if not text.strip():
-            raise SuiteError(f"found {shown(name)}, which is empty, expected a prompt")
-        if sum(map(len, self._texts.values())) + len(text) > MAX_SUITE_BYTES:
-            raise SuiteError(f"found more than {MAX_SUITE_BYTES / 1e6:.0f} MB of prompt files in all, expected less")
-        self._texts[name] = text
-        return text

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from pytest_flperf.suite.sources import PromptSource
 
 __all__ = ["Case", "LoadShape", "Message", "Scalar", "Scenario", "Settings", "Suite", "Timeouts"]
 
@@ -39,7 +42,8 @@ class LoadShape:
 
     kind: str = "closed"
     """``closed``: each stream sends when its last request has ended.  Open loops send when a request is due, whatever
-    became of the others: ``constant``, ``poisson``, ``gamma``, ``burst``, ``ramp``."""
+    became of the others: ``constant``, ``poisson``, ``gamma``, ``burst``, ``ramp``, ``trace``.  ``session``: a closed
+    loop of chats that keep their history."""
     rate: float | None = None
     """Requests per second; of a ramp at its begin."""
     rate_to: float | None = None
@@ -62,7 +66,7 @@ class LoadShape:
     @property
     def is_open(self) -> bool:
         """Whether requests have due times."""
-        return self.kind != "closed"
+        return self.kind not in ("closed", "session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class Settings:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     stream: bool = True
+    context_tokens: int | None = None
+    """Length to which prompts are filled up; None or 0: they stay as they are."""
     prompt_cache: str = "avoid"
     """``avoid``: a short unique prefix before each prompt; ``reuse``: the prompt as it is."""
     extra: Mapping[str, Any] | None = None
@@ -115,6 +121,8 @@ class Scenario:
     """What an answer shall be: one of ``contains``, ``regex``, ``equals``, ``json``, ``json_schema``."""
     budgets: tuple[str, ...] = ()
     """As written; the suite's own are joined in front, parsing is the gates' work."""
+    source: PromptSource | None = None
+    """Where prompts come from, if not from the messages as they are."""
     sweep: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     """Settings with several values, each a case of its own, as in a suite's matrix."""
     given: frozenset[str] = frozenset()

@@ -23,17 +23,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pytest_flperf.suite.errors import key_path, shown
+from pytest_flperf.suite.errors import SuiteError, key_path, shown
+from pytest_flperf.suite.lengths import Lengths, lengths_of
 from pytest_flperf.suite.limits import LIMITS, expected
 
-__all__ = ["OWN_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
+__all__ = ["OWN_KEYS", "PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
 
 OWN_KEYS: Final = frozenset(
     {"model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "seed", "stop"}
 )
 """Keys of a request that have a setting of their own (or are ours to fill in) and can't stand in ``extra``."""
 
-_PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages")
+PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages", "template", "dataset", "input_tokens", "turns", "trace")
 
 
 def _listed(value: object) -> object:
@@ -92,6 +93,42 @@ def _one_or_list(key: str) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]})
 
 
+def _length(value: object) -> Lengths:
+    try:
+        return lengths_of(value, "-")
+    except SuiteError as error:
+        raise PydanticCustomError("flperf_length", "{text}", {"text": str(error).removeprefix("-: ")}) from None
+
+
+_LENGTH_SCHEMA: Final = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {
+                "type": "object",
+                "properties": {
+                    "uniform": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+                },
+                "required": ["uniform"],
+                "additionalProperties": False,
+            },
+            {
+                "type": "object",
+                "properties": {
+                    "normal": {
+                        "type": "object",
+                        "properties": {key: {"type": "number"} for key in ("mean", "stdev", "min", "max")},
+                        "required": ["mean", "stdev"],
+                        "additionalProperties": False,
+                    }
+                },
+                "required": ["normal"],
+                "additionalProperties": False,
+            },
+        ]
+    }
+)
+_Length = Annotated[Any, BeforeValidator(_length), _LENGTH_SCHEMA]
 _Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 _TEXTS: Final = WithJsonSchema(
     {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}}]}
@@ -110,7 +147,7 @@ _Concurrencies = Annotated[
     AfterValidator(_refuse_repeated),
     _one_or_list("concurrency"),
 ]
-_Load = Literal["closed", "constant", "poisson", "gamma", "burst", "ramp"]
+_Load = Literal["closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace"]
 _Rate = Annotated[float, _number("rate")]
 _Rates = Annotated[
     list[_Rate],
@@ -131,8 +168,22 @@ _MaxTokens = Annotated[int, _number("max_tokens")]
 _Temperature = Annotated[float, _number("temperature")]
 _TopP = Annotated[float, _number("top_p")]
 _Seed = Annotated[int, _number("seed")]
+_Contexts = Annotated[
+    list[Annotated[int, _number("context_tokens")]],
+    Field(min_length=1),
+    BeforeValidator(_number_listed),
+    AfterValidator(_refuse_repeated),
+    _one_or_list("context_tokens"),
+]
+_Context = Annotated[int, _number("context_tokens")]
+_SharedPrefix = Annotated[int, _number("shared_prefix_tokens")]
+_Scalar = str | int | float | bool | None
 _PromptCache = Literal["avoid", "reuse"]
-_Length = Literal["short", "medium", "long"]
+_OutputLength = Literal["short", "medium", "long"]
+
+
+_TOGETHER: Final = (["template", "dataset"], ["template", "dataset", "trace"])
+"""What may stand side by side; a trace may stand beside whatever else asks."""
 
 
 class _Form(BaseModel):
@@ -153,8 +204,8 @@ class SettingsForm(_Form):
     )
     load: _Load = Field(
         "closed",
-        description="When requests are sent: closed (each stream when its last request has ended), or whenever they "
-        "are due: constant, poisson, gamma, burst, ramp.",
+        description="When requests are sent: closed (each stream when its last request has ended), session (the same "
+        "with chats that keep their history), or whenever they are due: constant, poisson, gamma, burst, ramp, trace.",
     )
     rate: _Rates | None = Field(
         None,
@@ -225,7 +276,24 @@ class SettingsForm(_Form):
         description="avoid: a short unique prefix keeps the server from answering out of its prompt cache; reuse: "
         "every request has the prompt as it is.",
     )
-    expected_output_length: _Length | None = Field(
+    context_tokens: _Contexts | None = Field(
+        None,
+        description="Length in tokens to which prompts are filled up with filler; 0: not at all; of a list each value "
+        "is a case of its own.",
+    )
+    output_tokens: _Length | None = Field(
+        None, description="max_tokens of each request: a number, uniform or normal lengths."
+    )
+    shared_prefix_tokens: _SharedPrefix | None = Field(
+        None, description="Length of a text at the begin of all prompts of a case, to measure prompt caches on purpose."
+    )
+    filler: Literal["prose", "code", "json"] = Field("prose", description="What filler looks like.")
+    tokenizer: _Text | None = Field(
+        None,
+        description="Path of a tokenizer.json to count tokens with; without it, the server's own usage tells how it "
+        "counts.",
+    )
+    expected_output_length: _OutputLength | None = Field(
         None, description="Shown beside the results; gives max_tokens 50, 150 or 400 where that is absent."
     )
 
@@ -280,7 +348,7 @@ class ExpectForm(_Form):
 class ScenarioForm(SettingsForm):
     """One kind of request: what is asked, and how often."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in _PROMPT_KEYS]})
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in PROMPT_KEYS]})
 
     name: _Text = Field(description="Name of the scenario, different from all others of the suite.")
     description: str = Field("", description="What it is for.")
@@ -290,15 +358,34 @@ class ScenarioForm(SettingsForm):
         "", description="Path of a text file with the prompt, in the suite file's folder or below."
     )
     messages: list[MessageForm] = Field([], min_length=1, description="A whole conversation, in place of a prompt.")
+    template: _Text = Field(
+        "", description="A prompt in Jinja, with the variables and the data set's columns; alone or beside a dataset."
+    )
+    variables: dict[_Text, _Scalar | Annotated[list[_Scalar], Field(min_length=1)]] = Field(
+        {}, description="Values for the template; of a list, each request has one that the seed decides."
+    )
+    dataset: _Text = Field(
+        "",
+        description="Path of a file with prompts (.jsonl, .json, .csv, .tsv, .txt), in the suite's folder or below.",
+    )
+    dataset_column: _Text | None = Field(None, description="Which of its columns holds the prompts.")
+    dataset_order: Literal["sequential", "shuffled"] = Field("sequential", description="Order of its rows.")
+    input_tokens: _Length | None = Field(
+        None, description="Length of synthetic prompts: a number, uniform or normal lengths."
+    )
+    turns: list[_Text] = Field([], min_length=1, description="What the user says in a session, one after the other.")
+    trace: _Text = Field(
+        "", description="Path of a JSON Lines file with due times, prompts or lengths, for load: trace."
+    )
     expect: ExpectForm | None = Field(
         None, description="What an answer shall be. Its score, from 0 to 1, is the metric quality."
     )
 
     @model_validator(mode="after")
     def _one_prompt(self) -> ScenarioForm:
-        found = [key for key in _PROMPT_KEYS if key in self.model_fields_set]
-        if len(found) != 1:
-            text = f"found {' and '.join(found) or 'no prompt'}, expected exactly one of prompt, prompt_file, messages"
+        found = [key for key in PROMPT_KEYS if key in self.model_fields_set]
+        if len(found) != 1 and found not in _TOGETHER and (len(found) != 2 or found[1] != "trace"):
+            text = f"found {' and '.join(found) or 'no prompt'}, expected exactly one of {', '.join(PROMPT_KEYS)}"
             raise PydanticCustomError("flperf_prompt", "{text}", {"text": text})
         if self.system is not None and self.messages:
             text = "found system beside messages, expected it as the first of the messages"
@@ -338,6 +425,7 @@ class MatrixForm(_Form):
     seed: list[_Seed | None] = Field([], min_length=1, description="Values of seed.")
     stop: list[_StopText] = Field([], min_length=1, description="Values of stop, one text each.")
     stream: list[bool] = Field([], min_length=1, description="Values of stream.")
+    context_tokens: list[_Context | None] = Field([], min_length=1, description="Values of context_tokens.")
     prompt_cache: list[_PromptCache] = Field([], min_length=1, description="Values of prompt_cache.")
 
     _different = field_validator("*")(_refuse_repeated)

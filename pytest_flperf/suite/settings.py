@@ -53,11 +53,12 @@ MATRIX_KEYS: Final = (
     "seed",
     "stop",
     "stream",
+    "context_tokens",
     "prompt_cache",
 )
 """Settings with one plain value: these can stand in a matrix."""
 
-SWEEP_KEYS: Final = ("concurrency", "rate")
+SWEEP_KEYS: Final = ("concurrency", "rate", "context_tokens")
 """Settings that may have a list of values wherever they stand: each value is a case of its own."""
 
 SETTING_KEYS: Final = (*MATRIX_KEYS, "extra")

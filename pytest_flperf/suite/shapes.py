@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf.suite.limits import LIMITS
-from pytest_flperf.suite.model import Settings
+from pytest_flperf.suite.model import Scenario, Settings
 
 __all__ = ["NEEDED", "expected_requests", "shape_problem"]
 
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "closed": (),
+        "session": (),
         "constant": ("rate",),
         "poisson": ("rate",),
         "gamma": ("rate", "burstiness"),
         "burst": ("rate", "burst_size"),
         "ramp": ("rate", "rate_to", "duration_s"),
+        "trace": (),
     }
 )
 """Settings without which a shape says nothing."""
@@ -26,9 +29,12 @@ _OF_SHAPES: Final = ("rate", "rate_to", "burstiness", "burst_size")
 _MOST: Final = int(LIMITS["iterations"].high)
 
 
-def shape_problem(settings: Settings) -> str:
+def shape_problem(scenario: Scenario) -> str:
     """What is wrong with the load of a scenario, in words that begin with the key; empty where nothing is."""
-    load = settings.load
+    settings, load = scenario.settings, scenario.settings.load
+    problem = _problem_of_source(scenario)
+    if problem:
+        return problem
     kind, needed = load.kind, NEEDED[load.kind]
     for key in needed:
         if getattr(load, key) is None:
@@ -40,9 +46,30 @@ def shape_problem(settings: Settings) -> str:
             return f"{key}: found {value:g} with load: {kind}, expected it with load: {' or '.join(users)}"
     if load.is_open and load.think_time_s:
         return f"think_time_s: found {load.think_time_s:g} with load: {kind}, expected it with load: closed"
-    if kind == "ramp" and load.ramp_up_s:
-        return f"ramp_up_s: found {load.ramp_up_s:g} with load: ramp, expected its own begin to be the low rate"
+    if kind in {"ramp", "trace"} and load.ramp_up_s:
+        own = "begin to be the low rate" if kind == "ramp" else "times to be kept"
+        return f"ramp_up_s: found {load.ramp_up_s:g} with load: {kind}, expected its own {own}"
     return _problem_of_times(settings)
+
+
+def _problem_of_source(scenario: Scenario) -> str:
+    """What is wrong between the load and where prompts come from."""
+    source, kind = scenario.source, scenario.settings.load.kind
+    trace = source is not None and bool(source.trace)
+    if (kind == "trace") != trace:
+        return (
+            "trace: missing, expected a JSON Lines file for load: trace"
+            if not trace
+            else (f"trace: found it with load: {kind}, expected load: trace")
+        )
+    turns = source is not None and bool(source.turns)
+    if kind == "session" and not turns and not (source is not None and source.rows and source.template is None):
+        return "turns: missing, expected what the user says, or a dataset of conversations, for load: session"
+    if turns and kind != "session":
+        return f"turns: found them with load: {kind}, expected load: session"
+    if kind == "session" and scenario.settings.context_tokens:
+        return "context_tokens: found it with load: session, expected another load: histories have lengths of their own"
+    return ""
 
 
 def _problem_of_times(settings: Settings) -> str:
@@ -65,9 +92,13 @@ def _problem_of_times(settings: Settings) -> str:
     return ""
 
 
-def expected_requests(settings: Settings) -> int | None:
+def expected_requests(scenario: Scenario) -> int | None:
     """About how many measured requests will be sent; None where a closed loop goes on for a time."""
-    load = settings.load
+    settings, load = scenario.settings, scenario.settings.load
+    if load.kind == "trace" and scenario.source is not None:
+        end_s = math.inf if load.duration_s is None else load.duration_s
+        due = sum(each.due_s < end_s for each in scenario.source.trace)
+        return due if settings.iterations is None else min(due, settings.iterations)
     if load.duration_s is None or not load.is_open or load.rate is None:
         return settings.iterations
     mean = (load.rate + (load.rate_to or load.rate)) / 2

@@ -21,6 +21,8 @@ class Phase(StrEnum):
     MEASURED = "measured"
     OUTSIDE = "outside"
     """Of the measured plan, but sent during its ramp-up or its cool-down."""
+    CALIBRATE = "calibrate"
+    """To learn how many tokens the server counts for a text."""
     RETRY = "retry"
     """A further try of one that failed."""
 

@@ -30,9 +30,13 @@ class RequestTemplate:
     """Request line and headers but ``Content-Length``, which stands last; may hold a key, so never shown."""
     document: Mapping[str, Any]
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> bytes:
-        """The request with other messages: byte for byte what the client would build (a test compares them)."""
-        body = _dump({**self.document, "messages": _sound(messages)})
+    def render(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None = None) -> bytes:
+        """The request with other messages: byte for byte what the client would build (a test compares them).
+
+        ``max_tokens``: another longest answer; None: the request's own.
+        """
+        longest = {} if max_tokens is None else {"max_tokens": max_tokens}
+        body = _dump({**self.document, "messages": _sound(messages), **longest})
         return self.head + b"Content-Length: %d" % len(body) + _HEAD_END + body
 
 

@@ -1,0 +1,265 @@
+"""What each request of a case asks: prompts from wherever they come, the same for the same seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+from pytest_flperf.suite.filler import filler_words
+from pytest_flperf.suite.model import Case, Message
+from pytest_flperf.suite.prompts import unique_key
+from pytest_flperf.suite.sources import PromptSource, TracedRequest
+from pytest_flperf.suite.synthetic import TokensPerWord
+
+__all__ = ["Ask", "Asker"]
+
+_TRIES: Final = 6
+_NO_SOURCE: Final = PromptSource()
+_SAMPLE_KEY: Final = "123456789"
+_MOST_TURNS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one request asks."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    """None: as the settings say."""
+
+
+class Asker:
+    """Makes the requests of one case."""
+
+    def __init__(self, case: Case, seed: str) -> None:
+        """``seed``: the same text gives the same prompts."""
+        self._case = case
+        self._settings = case.scenario.settings
+        self._source = case.scenario.source or _NO_SOURCE
+        self._seed = f"{seed}/{case.nodeid}"
+        self._key_seed = seed
+        self._usage: TokensPerWord | None = None
+        self._texts: dict[tuple[str, int], str] = {}  # by use and length
+        self._padding: dict[tuple[Message, ...], str] = {}
+
+    # ---- lengths
+
+    @property
+    def needs_usage(self) -> bool:
+        """Whether the server has to tell how it counts before anything can be asked."""
+        source = self._source
+        lengths = source.input_tokens or source.shared_prefix_tokens or self._settings.context_tokens
+        traced = any(each.input_tokens for each in source.trace)
+        return bool(lengths or traced) and source.tokenizer is None
+
+    def calibrating(self, words: int) -> Ask:
+        """A request with so many pieces of filler beside what is asked anyway, to learn how the server counts."""
+        text = filler_words(words, random.Random(f"{self._seed}/calibration"), self._source.filler)  # noqa: S311
+        if self._by_length:
+            messages = self._with_user_text(f"[{_SAMPLE_KEY}] {text}")
+        else:
+            messages = self._keyed(self._padded(self._plain(0), text), _SAMPLE_KEY)
+        return Ask(messages, 1)
+
+    def learn(self, usage: TokensPerWord) -> None:
+        """Take in how the server counts."""
+        self._usage = usage
+
+    @property
+    def longest_words(self) -> int:
+        """About how many pieces of filler the longest prompt will need: what to calibrate with."""
+        source = self._source
+        lengths = [self._settings.context_tokens or 0, source.shared_prefix_tokens]
+        lengths += [source.input_tokens.high] if source.input_tokens else []
+        lengths += [each.input_tokens or 0 for each in source.trace]
+        return max(lengths)
+
+    # ---- requests
+
+    def ask(self, index: int, number: int) -> Ask:
+        """What a request asks.
+
+        Args:
+            index: Its place among the measured ones, by which rows of data sets and traces go; negative in a warm-up.
+            number: Its number in the case, by which its unique prefix goes.
+
+        """
+        source = self._source
+        rng = self._random(index)
+        traced = source.trace[index % len(source.trace)] if source.trace else None
+        key = unique_key(self._key_seed, self._case.nodeid, number)
+        length = self._input_tokens(traced, rng)
+        max_tokens = self._max_tokens(index, traced, rng)
+        if length is not None:
+            return Ask(self._prefixed(self._synthetic(length, key)), max_tokens)
+        messages = traced.messages if traced is not None and traced.messages else self._plain(index)
+        context = self._settings.context_tokens
+        if context:
+            messages = self._padded(messages, self._padding_for(messages, context))
+        return Ask(self._prefixed(self._keyed(messages, key)), max_tokens)
+
+    def conversation(self, session: int) -> tuple[str, ...]:
+        """The user's messages of a session, in order."""
+        if self._source.turns:
+            return self._source.turns
+        return self._source.rows[self._row_number(session)].turns[:_MOST_TURNS]
+
+    def opening(self, session: int, number: int) -> Ask:
+        """The first request of a session."""
+        first = self._with_user_text(self.conversation(session)[0])
+        key = unique_key(self._key_seed, self._case.nodeid, number)
+        return Ask(self._prefixed(self._keyed(first, key)), self._max_tokens(session, None, self._random(session)))
+
+    # ---- their parts
+
+    @property
+    def _by_length(self) -> bool:
+        source = self._source
+        return source.input_tokens is not None or any(each.input_tokens for each in source.trace)
+
+    def _random(self, index: int) -> random.Random:
+        return random.Random(f"{self._seed}/{index}")  # noqa: S311 - no secret: a plan
+
+    def _input_tokens(self, traced: TracedRequest | None, rng: random.Random) -> int | None:
+        if traced is not None and traced.input_tokens and not traced.messages:
+            return traced.input_tokens
+        return self._source.input_tokens.draw(rng) if self._source.input_tokens is not None else None
+
+    def _max_tokens(self, index: int, traced: TracedRequest | None, rng: random.Random) -> int | None:
+        source = self._source
+        if not source.own_lengths:
+            return None
+        if traced is not None and traced.max_tokens:
+            return traced.max_tokens
+        if source.output_tokens is not None:
+            return source.output_tokens.draw(rng)
+        return source.rows[self._row_number(index)].max_tokens if source.rows else None
+
+    def _plain(self, index: int) -> tuple[Message, ...]:
+        """The messages as template, data set or suite have them."""
+        source, messages = self._source, self._case.scenario.messages
+        row = source.rows[self._row_number(index)] if source.rows else None
+        if source.template is not None:
+            rng = random.Random(f"{self._seed}/{index}/variables")  # noqa: S311
+            values: dict[str, Any] = {"index": index}
+            values |= dict(row.fields) if row is not None else {}
+            values |= {
+                name: rng.choice(value) if isinstance(value, tuple) else value
+                for name, value in source.variables.items()
+            }
+            return self._with_user_text(source.template.render(values))
+        if row is None:
+            return messages
+        system = () if row.messages[0].role != "user" else messages[:-1]
+        return (*system, *row.messages)
+
+    def _with_user_text(self, text: str) -> tuple[Message, ...]:
+        """The scenario's messages with another text as the last one."""
+        *before, last = self._case.scenario.messages
+        return (*before, replace(last, content=text))
+
+    @cached_property
+    def _order(self) -> Mapping[int, int] | None:
+        count = len(self._source.rows)
+        if not self._source.shuffled or not count:
+            return None
+        places = random.Random(f"{self._seed}/order").sample(range(count), count)  # noqa: S311
+        return dict(enumerate(places))
+
+    def _row_number(self, index: int) -> int:
+        place = index % len(self._source.rows)
+        return place if self._order is None else self._order[place]
+
+    def _keyed(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
+        """The messages with a unique prefix, at the very start, since caches match prefixes; not where they shall."""
+        if self._settings.prompt_cache != "avoid":
+            return messages
+        first = messages[0]
+        return (replace(first, content=f"[{key}] {first.content}"), *messages[1:])
+
+    def _prefixed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The messages behind the text that all requests of the case share."""
+        length = self._source.shared_prefix_tokens
+        if not length:
+            return messages
+        first = messages[0]
+        return (replace(first, content=f"{self._text(length)}\n\n{first.content}"), *messages[1:])
+
+    def _synthetic(self, length: int, key: str) -> tuple[Message, ...]:
+        """Messages of that length in tokens: all of it with a tokenizer, as the server counts without."""
+        tokenizer = self._source.tokenizer
+        unique = self._settings.prompt_cache == "avoid"
+        if tokenizer is None:
+            text = self._text(length)
+        else:
+            head = f"[{_SAMPLE_KEY}] " if unique else ""
+            others = sum(tokenizer.count(each.content) for each in self._case.scenario.messages[:-1])
+            if ("prompt", length) not in self._texts:
+                text = self._fitting(length, lambda text: others + tokenizer.count(head + text))
+                self._texts["prompt", length] = text
+            text = self._texts["prompt", length]
+        return self._with_user_text(f"[{key}] {text}" if unique else text)
+
+    def _padding_for(self, messages: tuple[Message, ...], context: int) -> str:
+        """Filler that makes these messages as long as wanted; empty where they are longer."""
+        if messages not in self._padding:
+            tokenizer = self._source.tokenizer
+            if tokenizer is None:
+                assert self._usage is not None
+                left = context - self._usage.overhead
+                words = self._usage.words_for(context) if left > 0 else 0
+                text = filler_words(words, self._filler_random(context), self._source.filler) if words else ""
+            else:
+                text = self._fitting(
+                    context,
+                    lambda text: sum(
+                        tokenizer.count(each.content) for each in self._keyed(self._padded(messages, text), _SAMPLE_KEY)
+                    ),
+                )
+            if len(self._padding) >= 64:  # data sets have many prompts, and a padding can be long
+                self._padding.clear()
+            self._padding[messages] = text
+        return self._padding[messages]
+
+    def _padded(self, messages: tuple[Message, ...], padding: str) -> tuple[Message, ...]:
+        if not padding:
+            return messages
+        *before, last = messages
+        return (*before, replace(last, content=f"{padding}\n\n{last.content}"))
+
+    def _text(self, length: int) -> str:
+        """Filler of that many tokens by itself, or as the server counts."""
+        if ("text", length) not in self._texts:
+            rng = self._filler_random(length)
+            if self._source.tokenizer is not None:
+                text = self._source.tokenizer.exact(length, rng, self._source.filler)
+            else:
+                assert self._usage is not None
+                words = self._usage.words_for(length) if self._by_length else round(length / self._usage.per_word)
+                text = filler_words(max(words, 1), rng, self._source.filler)
+            self._texts["text", length] = text
+        return self._texts["text", length]
+
+    def _fitting(self, length: int, count: Any) -> str:
+        """Filler with which *count* says that length; the nearest where seams between texts don't allow it."""
+        tokenizer = self._source.tokenizer
+        assert tokenizer is not None
+        best, wanted = "", length - count("")
+        missed = wanted
+        for _ in range(_TRIES):
+            if wanted < 1:
+                break
+            text = tokenizer.exact(wanted, self._filler_random(wanted), self._source.filler)
+            over = count(text) - length
+            if abs(over) < missed or not best:
+                best, missed = text, abs(over)
+            if not over:
+                break
+            wanted -= over
+        return best
+
+    def _filler_random(self, length: int) -> random.Random:
+        return random.Random(f"{self._seed}/filler/{length}")  # noqa: S311
