@@ -1,189 +1,33 @@
 """The form of a suite file: one pydantic schema for JSON, YAML and TOML, and its JSON Schema for editors.
 
-Pydantic's models are here and nowhere else in the package: import this module only when a suite is loaded.
+Pydantic's models are here (the types of their fields in ``setting_types``) and nowhere else in the package: import this
+module only when a suite is loaded.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from pytest_flperf.suite.errors import SuiteError, key_path, shown
-from pytest_flperf.suite.lengths import Lengths, lengths_of
+from pytest_flperf.suite import setting_types as types
 from pytest_flperf.suite.limits import LIMITS, expected
 
-__all__ = ["OWN_KEYS", "PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
-
-OWN_KEYS: Final = frozenset(
-    {"model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "seed", "stop"}
-)
-"""Keys of a request that have a setting of their own (or are ours to fill in) and can't stand in ``extra``."""
+__all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
 
 PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages", "template", "dataset", "input_tokens", "turns", "trace")
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _number_listed(value: object) -> object:
-    return value if value is None or isinstance(value, list) else [value]
-
-
-def _version_text(value: object) -> object:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return repr(value)
-    return value.isoformat() if hasattr(value, "isoformat") else value  # YAML and TOML read 2026-01-31 as a date
-
-
-def _refuse_repeated(values: list[Any]) -> list[Any]:
-    seen: set[Any] = set()
-    for value in values:
-        if value in seen:
-            raise PydanticCustomError("flperf_repeated", "{text}", {"text": f"found {shown(value)} more than once"})
-        seen.add(value)
-    return values
-
-
-def _json_only(value: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what can't go into a request's JSON.  The depth is bounded by the loader."""
-    todo: list[tuple[tuple[str | int, ...], object]] = [((), value)]
-    while todo:
-        path, item = todo.pop()
-        if isinstance(item, dict):
-            todo.extend(((*path, str(key)), inner) for key, inner in item.items())
-        elif isinstance(item, list):
-            todo.extend(((*path, index), inner) for index, inner in enumerate(item))
-        elif not (item is None or isinstance(item, (str, bool, int)) or _is_finite(item)):
-            text = f"{key_path(path)}: found {shown(item)}, expected something that JSON can hold"
-            raise PydanticCustomError("flperf_extra", "{text}", {"text": text})
-    for key in sorted(OWN_KEYS & set(value)):
-        text = f"found {key!r} in extra, expected it as a setting of its own or not at all"
-        raise PydanticCustomError("flperf_extra", "{text}", {"text": text})
-    return value
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
-
-
-def _number(key: str) -> Any:
-    limits = LIMITS[key]
-    return Field(ge=limits.low, le=limits.high, allow_inf_nan=None if limits.whole else False)
-
-
-def _one_or_list(key: str) -> WithJsonSchema:
-    limits = LIMITS[key]
-    one = {"type": "integer" if limits.whole else "number", "minimum": limits.low, "maximum": limits.high}
-    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]})
-
-
-def _length(value: object) -> Lengths:
-    try:
-        return lengths_of(value, "-")
-    except SuiteError as error:
-        raise PydanticCustomError("flperf_length", "{text}", {"text": str(error).removeprefix("-: ")}) from None
-
-
-_LENGTH_SCHEMA: Final = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "integer", "minimum": 1},
-            {
-                "type": "object",
-                "properties": {
-                    "uniform": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
-                },
-                "required": ["uniform"],
-                "additionalProperties": False,
-            },
-            {
-                "type": "object",
-                "properties": {
-                    "normal": {
-                        "type": "object",
-                        "properties": {key: {"type": "number"} for key in ("mean", "stdev", "min", "max")},
-                        "required": ["mean", "stdev"],
-                        "additionalProperties": False,
-                    }
-                },
-                "required": ["normal"],
-                "additionalProperties": False,
-            },
-        ]
-    }
-)
-_Length = Annotated[Any, BeforeValidator(_length), _LENGTH_SCHEMA]
-_Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
-_TEXTS: Final = WithJsonSchema(
-    {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}}]}
-)
-_Texts = Annotated[list[_Text], BeforeValidator(_listed), _TEXTS]
-_StopText = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
-_Stops = Annotated[list[_StopText], Field(min_length=1, max_length=32), BeforeValidator(_listed), _TEXTS]
-
-_Iterations = Annotated[int, _number("iterations")]
-_Warmup = Annotated[int, _number("warmup")]
-_Concurrency = Annotated[int, _number("concurrency")]
-_Concurrencies = Annotated[
-    list[_Concurrency],
-    Field(min_length=1),
-    BeforeValidator(_number_listed),
-    AfterValidator(_refuse_repeated),
-    _one_or_list("concurrency"),
-]
-_Load = Literal["closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace"]
-_Rate = Annotated[float, _number("rate")]
-_Rates = Annotated[
-    list[_Rate],
-    Field(min_length=1),
-    BeforeValidator(_number_listed),
-    AfterValidator(_refuse_repeated),
-    _one_or_list("rate"),
-]
-_Burstiness = Annotated[float, _number("burstiness")]
-_BurstSize = Annotated[int, _number("burst_size")]
-_MaxInFlight = Annotated[int, _number("max_in_flight")]
-_Pause = Annotated[float, _number("think_time_s")]
-_Seconds = Annotated[float, _number("timeout_s")]
-_Retries = Annotated[int, _number("retries")]
-_Backoff = Annotated[float, _number("retry_backoff_s")]
-_Failures = Literal["apart", "as_inf"]
-_MaxTokens = Annotated[int, _number("max_tokens")]
-_Temperature = Annotated[float, _number("temperature")]
-_TopP = Annotated[float, _number("top_p")]
-_Seed = Annotated[int, _number("seed")]
-_Contexts = Annotated[
-    list[Annotated[int, _number("context_tokens")]],
-    Field(min_length=1),
-    BeforeValidator(_number_listed),
-    AfterValidator(_refuse_repeated),
-    _one_or_list("context_tokens"),
-]
-_Context = Annotated[int, _number("context_tokens")]
-_SharedPrefix = Annotated[int, _number("shared_prefix_tokens")]
-_Scalar = str | int | float | bool | None
-_PromptCache = Literal["avoid", "reuse"]
-_OutputLength = Literal["short", "medium", "long"]
-
-
 _TOGETHER: Final = (["template", "dataset"], ["template", "dataset", "trace"])
 """What may stand side by side; a trace may stand beside whatever else asks."""
+_ASKED_BY: Final = [{"required": [key]} for key in PROMPT_KEYS if key not in {"template", "dataset", "trace"}]
+_MADE_OF: Final[dict[str, Any]] = {"anyOf": [{"required": ["template"]}, {"required": ["dataset"]}]}
+_ONE_PROMPT: Final[list[Any]] = [
+    *_ASKED_BY,
+    _MADE_OF,
+    {"required": ["trace"], "not": {"anyOf": [*_ASKED_BY, _MADE_OF]}},
+]
 
 
 class _Form(BaseModel):
@@ -193,128 +37,134 @@ class _Form(BaseModel):
 class SettingsForm(_Form):
     """Settings that a suite's defaults and each of its scenarios may have."""
 
-    iterations: _Iterations = Field(5, description="Measured requests in all, over all streams.")
-    warmup: _Warmup | None = Field(
+    iterations: types.Iterations = Field(5, description="Measured requests in all, over all streams.")
+    warmup: types.Warmup | None = Field(
         None, description="Requests before the measured ones; without it one per stream, four at most."
     )
-    concurrency: _Concurrencies = Field(
+    concurrency: types.Concurrencies = Field(
         [1],
         json_schema_extra={"default": 1},
         description="Requests in flight at the same time (streams); of a list each value is a case of its own.",
     )
-    load: _Load = Field(
+    load: types.Load = Field(
         "closed",
         description="When requests are sent: closed (each stream when its last request has ended), session (the same "
         "with chats that keep their history), or whenever they are due: constant, poisson, gamma, burst, ramp, trace.",
     )
-    rate: _Rates | None = Field(
+    rate: types.Rates | None = Field(
         None,
         description="Requests per second of an open loop; of a ramp at its begin; of a list each value is a case of "
         "its own.",
     )
-    rate_to: _Rate | None = Field(None, description="Requests per second at the end of a ramp.")
-    burstiness: _Burstiness | None = Field(
+    rate_to: types.Rate | None = Field(None, description="Requests per second at the end of a ramp.")
+    burstiness: types.Burstiness | None = Field(
         None, description="Of gamma: 1 is Poisson, less is burstier, more is more even."
     )
-    burst_size: _BurstSize | None = Field(None, description="Of burst: how many requests are due at the same time.")
-    max_in_flight: _MaxInFlight = Field(
+    burst_size: types.BurstSize | None = Field(
+        None, description="Of burst: how many requests are due at the same time."
+    )
+    max_in_flight: types.MaxInFlight = Field(
         1_000, description="Most requests of an open loop under way at the same time; what is due beyond that waits."
     )
-    think_time_s: _Pause = Field(0.0, description="Pause of a closed loop's stream after each request, in seconds.")
-    duration_s: _Seconds | None = Field(
+    think_time_s: types.Pause = Field(
+        0.0, description="Pause of a closed loop's stream after each request, in seconds."
+    )
+    duration_s: types.Seconds | None = Field(
         None, description="How long requests are sent, in seconds, in place of a count or beside it."
     )
-    ramp_up_s: _Pause = Field(
+    ramp_up_s: types.Pause = Field(
         0.0, description="Seconds at the begin that are in no statistic: streams or rate come up."
     )
-    cool_down_s: _Pause = Field(0.0, description="Seconds at the end that are in no statistic.")
-    timeout_s: _Seconds = Field(120.0, description="Deadline of a whole request, in seconds.")
-    connect_timeout_s: _Seconds = Field(5.0, description="Deadline for the connection, in seconds.")
-    headers_timeout_s: _Seconds | None = Field(
+    cool_down_s: types.Pause = Field(0.0, description="Seconds at the end that are in no statistic.")
+    timeout_s: types.Seconds = Field(120.0, description="Deadline of a whole request, in seconds.")
+    connect_timeout_s: types.Seconds = Field(5.0, description="Deadline for the connection, in seconds.")
+    headers_timeout_s: types.Seconds | None = Field(
         60.0,
         description="Deadline for the response head, in seconds; null: none. For requests that do not stream there "
         "is none unless it is set.",
     )
-    first_token_timeout_s: _Seconds | None = Field(
+    first_token_timeout_s: types.Seconds | None = Field(
         60.0, description="Deadline for the first text, in seconds; null: none of its own."
     )
-    stall_timeout_s: _Seconds | None = Field(
+    stall_timeout_s: types.Seconds | None = Field(
         30.0, description="Longest silence between two pieces of text, in seconds; null: any."
     )
-    retries: _Retries = Field(
+    retries: types.Retries = Field(
         0,
         description="Further tries of a request that failed in a way that may pass (no connection, a timeout, 429, "
         "502 to 504). The first try stays in the error rate.",
     )
-    retry_backoff_s: _Backoff = Field(
+    retry_backoff_s: types.Backoff = Field(
         0.5, description="Pause before the first further try, in seconds; before each next one twice as long."
     )
-    failures: _Failures = Field(
+    failures: types.Failures = Field(
         "apart",
         description="apart: failed requests are in no latency statistic; as_inf: percentiles count them as infinitely "
         "slow.",
     )
-    max_tokens: _MaxTokens | None = Field(
+    max_tokens: types.MaxTokens | None = Field(
         150, description="Longest answer, in tokens; null: not sent, the server decides."
     )
-    temperature: _Temperature | None = Field(
+    temperature: types.Temperature | None = Field(
         0.0,
         description="Randomness of the answer. 0 (the default) makes runs comparable; null: not sent, the server "
         "decides.",
     )
-    top_p: _TopP | None = Field(None, description="Nucleus sampling; null: not sent.")
-    seed: _Seed | None = Field(None, description="Seed of the sampling; null: not sent.")
-    stop: _Stops = Field([], description="One text or several at which the answer ends.")
+    top_p: types.TopP | None = Field(None, description="Nucleus sampling; null: not sent.")
+    seed: types.Seed | None = Field(None, description="Seed of the sampling; null: not sent.")
+    stop: types.Stops = Field([], description="One text or several at which the answer ends.")
     stream: bool = Field(True, description="Whether answers are streamed. Without it there are no times of tokens.")
-    tags: _Texts = Field([], description="Labels to choose scenarios by.")
-    budgets: _Texts = Field(
+    tags: types.Texts = Field([], description="Labels to choose scenarios by.")
+    budgets: types.Texts = Field(
         [], description="Limits that a case must keep, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."
     )
     extra: dict[str, Any] = Field({}, description="Passed through to the server in the request's JSON.")
-    prompt_cache: _PromptCache = Field(
+    prompt_cache: types.PromptCache = Field(
         "avoid",
         description="avoid: a short unique prefix keeps the server from answering out of its prompt cache; reuse: "
         "every request has the prompt as it is.",
     )
-    context_tokens: _Contexts | None = Field(
+    context_tokens: types.Contexts | None = Field(
         None,
         description="Length in tokens to which prompts are filled up with filler; 0: not at all; of a list each value "
         "is a case of its own.",
     )
-    output_tokens: _Length | None = Field(
+    output_tokens: types.Length | None = Field(
         None, description="max_tokens of each request: a number, uniform or normal lengths."
     )
-    shared_prefix_tokens: _SharedPrefix | None = Field(
+    shared_prefix_tokens: types.SharedPrefix | None = Field(
         None, description="Length of a text at the begin of all prompts of a case, to measure prompt caches on purpose."
     )
     filler: Literal["prose", "code", "json"] = Field("prose", description="What filler looks like.")
-    tokenizer: _Text | None = Field(
+    tokenizer: types.Text | None = Field(
         None,
         description="Path of a tokenizer.json to count tokens with; without it, the server's own usage tells how it "
         "counts.",
     )
-    expected_output_length: _OutputLength | None = Field(
+    expected_output_length: types.OutputLength | None = Field(
         None, description="Shown beside the results; gives max_tokens 50, 150 or 400 where that is absent."
     )
 
-    _extra_is_json = field_validator("extra")(_json_only)
+    _extra_is_json = field_validator("extra")(types.json_only)
 
 
 class DefaultsForm(SettingsForm):
     """Settings of all scenarios that do not say otherwise."""
 
-    system: _Text | None = Field(None, description="System message of scenarios that have a prompt or a prompt_file.")
+    system: types.Text | None = Field(
+        None, description="System message of scenarios that have a prompt or a prompt_file."
+    )
 
 
 class LegacyDefaultsForm(_Form):
     """The older form of the defaults.  New suites have `defaults`."""
 
-    iterations: _Iterations = Field(5, description="Measured requests in all, over all streams.")
-    concurrency: _Concurrency = Field(1, description="Requests in flight at the same time (streams).")
+    iterations: types.Iterations = Field(5, description="Measured requests in all, over all streams.")
+    concurrency: types.Concurrency = Field(1, description="Requests in flight at the same time (streams).")
     timeout: Annotated[float, Field(ge=1, le=86_400_000, allow_inf_nan=False)] = Field(
         30_000, description="Deadline of a whole request, in milliseconds (timeout_s in seconds in `defaults`)."
     )
-    temperature: _Temperature = Field(0.0, description="Randomness of the answer.")
+    temperature: types.Temperature = Field(0.0, description="Randomness of the answer.")
     streaming: bool = Field(True, description="Whether answers are streamed (stream in `defaults`).")
 
 
@@ -330,9 +180,11 @@ class ExpectForm(_Form):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
-    contains: Annotated[_Texts, Field(min_length=1)] = Field([], description="A text, or several, that it contains.")
-    regex: _Text = Field("", description="A regular expression that is found in it.")
-    equals: _Text = Field("", description="The whole of it, but for white space around it.")
+    contains: Annotated[types.Texts, Field(min_length=1)] = Field(
+        [], description="A text, or several, that it contains."
+    )
+    regex: types.Text = Field("", description="A regular expression that is found in it.")
+    equals: types.Text = Field("", description="The whole of it, but for white space around it.")
     json_: Literal[True] = Field(True, alias="json", description="true: it is JSON.")
     json_schema: dict[str, Any] = Field({}, description="It is JSON, and as this JSON Schema says.")
 
@@ -348,33 +200,37 @@ class ExpectForm(_Form):
 class ScenarioForm(SettingsForm):
     """One kind of request: what is asked, and how often."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in PROMPT_KEYS]})
+    model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_PROMPT})
 
-    name: _Text = Field(description="Name of the scenario, different from all others of the suite.")
+    name: types.Text = Field(description="Name of the scenario, different from all others of the suite.")
     description: str = Field("", description="What it is for.")
-    system: _Text | None = Field(None, description="System message before the prompt; null: not even the default one.")
-    prompt: _Text = Field("", description="What the user asks.")
-    prompt_file: _Text = Field(
+    system: types.Text | None = Field(
+        None, description="System message before the prompt; null: not even the default one."
+    )
+    prompt: types.Text = Field("", description="What the user asks.")
+    prompt_file: types.Text = Field(
         "", description="Path of a text file with the prompt, in the suite file's folder or below."
     )
     messages: list[MessageForm] = Field([], min_length=1, description="A whole conversation, in place of a prompt.")
-    template: _Text = Field(
+    template: types.Text = Field(
         "", description="A prompt in Jinja, with the variables and the data set's columns; alone or beside a dataset."
     )
-    variables: dict[_Text, _Scalar | Annotated[list[_Scalar], Field(min_length=1)]] = Field(
+    variables: dict[types.Text, types.Scalar | Annotated[list[types.Scalar], Field(min_length=1)]] = Field(
         {}, description="Values for the template; of a list, each request has one that the seed decides."
     )
-    dataset: _Text = Field(
+    dataset: types.Text = Field(
         "",
         description="Path of a file with prompts (.jsonl, .json, .csv, .tsv, .txt), in the suite's folder or below.",
     )
-    dataset_column: _Text | None = Field(None, description="Which of its columns holds the prompts.")
+    dataset_column: types.Text | None = Field(None, description="Which of its columns holds the prompts.")
     dataset_order: Literal["sequential", "shuffled"] = Field("sequential", description="Order of its rows.")
-    input_tokens: _Length | None = Field(
+    input_tokens: types.Length | None = Field(
         None, description="Length of synthetic prompts: a number, uniform or normal lengths."
     )
-    turns: list[_Text] = Field([], min_length=1, description="What the user says in a session, one after the other.")
-    trace: _Text = Field(
+    turns: list[types.Text] = Field(
+        [], min_length=1, description="What the user says in a session, one after the other."
+    )
+    trace: types.Text = Field(
         "", description="Path of a JSON Lines file with due times, prompts or lengths, for load: trace."
     )
     expect: ExpectForm | None = Field(
@@ -396,62 +252,62 @@ class ScenarioForm(SettingsForm):
 class MatrixForm(_Form):
     """Settings and the values they take in turn: every combination makes a case of its own."""
 
-    iterations: list[_Iterations] = Field([], min_length=1, description="Values of iterations.")
-    warmup: list[_Warmup | None] = Field([], min_length=1, description="Values of warmup.")
-    concurrency: list[_Concurrency] = Field([], min_length=1, description="Values of concurrency.")
-    load: list[_Load] = Field([], min_length=1, description="Values of load.")
-    rate: list[_Rate | None] = Field([], min_length=1, description="Values of rate.")
-    rate_to: list[_Rate | None] = Field([], min_length=1, description="Values of rate_to.")
-    burstiness: list[_Burstiness | None] = Field([], min_length=1, description="Values of burstiness.")
-    burst_size: list[_BurstSize | None] = Field([], min_length=1, description="Values of burst_size.")
-    max_in_flight: list[_MaxInFlight] = Field([], min_length=1, description="Values of max_in_flight.")
-    think_time_s: list[_Pause] = Field([], min_length=1, description="Values of think_time_s.")
-    duration_s: list[_Seconds | None] = Field([], min_length=1, description="Values of duration_s.")
-    ramp_up_s: list[_Pause] = Field([], min_length=1, description="Values of ramp_up_s.")
-    cool_down_s: list[_Pause] = Field([], min_length=1, description="Values of cool_down_s.")
-    timeout_s: list[_Seconds] = Field([], min_length=1, description="Values of timeout_s.")
-    connect_timeout_s: list[_Seconds] = Field([], min_length=1, description="Values of connect_timeout_s.")
-    headers_timeout_s: list[_Seconds | None] = Field([], min_length=1, description="Values of headers_timeout_s.")
-    first_token_timeout_s: list[_Seconds | None] = Field(
+    iterations: list[types.Iterations] = Field([], min_length=1, description="Values of iterations.")
+    warmup: list[types.Warmup | None] = Field([], min_length=1, description="Values of warmup.")
+    concurrency: list[types.Concurrency] = Field([], min_length=1, description="Values of concurrency.")
+    load: list[types.Load] = Field([], min_length=1, description="Values of load.")
+    rate: list[types.Rate | None] = Field([], min_length=1, description="Values of rate.")
+    rate_to: list[types.Rate | None] = Field([], min_length=1, description="Values of rate_to.")
+    burstiness: list[types.Burstiness | None] = Field([], min_length=1, description="Values of burstiness.")
+    burst_size: list[types.BurstSize | None] = Field([], min_length=1, description="Values of burst_size.")
+    max_in_flight: list[types.MaxInFlight] = Field([], min_length=1, description="Values of max_in_flight.")
+    think_time_s: list[types.Pause] = Field([], min_length=1, description="Values of think_time_s.")
+    duration_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of duration_s.")
+    ramp_up_s: list[types.Pause] = Field([], min_length=1, description="Values of ramp_up_s.")
+    cool_down_s: list[types.Pause] = Field([], min_length=1, description="Values of cool_down_s.")
+    timeout_s: list[types.Seconds] = Field([], min_length=1, description="Values of timeout_s.")
+    connect_timeout_s: list[types.Seconds] = Field([], min_length=1, description="Values of connect_timeout_s.")
+    headers_timeout_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of headers_timeout_s.")
+    first_token_timeout_s: list[types.Seconds | None] = Field(
         [], min_length=1, description="Values of first_token_timeout_s."
     )
-    stall_timeout_s: list[_Seconds | None] = Field([], min_length=1, description="Values of stall_timeout_s.")
-    retries: list[_Retries] = Field([], min_length=1, description="Values of retries.")
-    retry_backoff_s: list[_Backoff] = Field([], min_length=1, description="Values of retry_backoff_s.")
-    failures: list[_Failures] = Field([], min_length=1, description="Values of failures.")
-    max_tokens: list[_MaxTokens | None] = Field([], min_length=1, description="Values of max_tokens.")
-    temperature: list[_Temperature | None] = Field([], min_length=1, description="Values of temperature.")
-    top_p: list[_TopP | None] = Field([], min_length=1, description="Values of top_p.")
-    seed: list[_Seed | None] = Field([], min_length=1, description="Values of seed.")
-    stop: list[_StopText] = Field([], min_length=1, description="Values of stop, one text each.")
+    stall_timeout_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of stall_timeout_s.")
+    retries: list[types.Retries] = Field([], min_length=1, description="Values of retries.")
+    retry_backoff_s: list[types.Backoff] = Field([], min_length=1, description="Values of retry_backoff_s.")
+    failures: list[types.Failures] = Field([], min_length=1, description="Values of failures.")
+    max_tokens: list[types.MaxTokens | None] = Field([], min_length=1, description="Values of max_tokens.")
+    temperature: list[types.Temperature | None] = Field([], min_length=1, description="Values of temperature.")
+    top_p: list[types.TopP | None] = Field([], min_length=1, description="Values of top_p.")
+    seed: list[types.Seed | None] = Field([], min_length=1, description="Values of seed.")
+    stop: list[types.StopText] = Field([], min_length=1, description="Values of stop, one text each.")
     stream: list[bool] = Field([], min_length=1, description="Values of stream.")
-    context_tokens: list[_Context | None] = Field([], min_length=1, description="Values of context_tokens.")
-    prompt_cache: list[_PromptCache] = Field([], min_length=1, description="Values of prompt_cache.")
+    context_tokens: list[types.Context | None] = Field([], min_length=1, description="Values of context_tokens.")
+    prompt_cache: list[types.PromptCache] = Field([], min_length=1, description="Values of prompt_cache.")
 
-    _different = field_validator("*")(_refuse_repeated)
+    _different = field_validator("*")(types.refuse_repeated)
 
 
 class SuiteForm(_Form):
     """A suite of benchmark scenarios for pytest-flperf."""
 
     schema_: str = Field("", alias="$schema", description="Where this schema lies; for editors only.")
-    name: _Text = Field("", description="Name of the suite; without it the file's.")
+    name: types.Text = Field("", description="Name of the suite; without it the file's.")
     description: str = Field("", description="What the suite is for.")
     version: Annotated[
-        str, BeforeValidator(_version_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]})
+        str, BeforeValidator(types.version_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]})
     ] = Field("", description="Version of the suite, for people.")
     defaults: DefaultsForm | None = Field(None, description="Settings of all scenarios that do not say otherwise.")
     default_config: LegacyDefaultsForm | None = Field(None, description="The older form of defaults.")
-    models: Annotated[_Texts, Field(min_length=1)] = Field(
+    models: Annotated[types.Texts, Field(min_length=1)] = Field(
         [], description="Models to measure where the command line names none."
     )
     matrix: MatrixForm | None = Field(
         None, description="Settings and the values they take in turn: every combination makes a case of its own."
     )
-    budgets: _Texts = Field([], description="Limits that every case must keep, beside those of its scenario.")
+    budgets: types.Texts = Field([], description="Limits that every case must keep, beside those of its scenario.")
     scenarios: list[ScenarioForm] = Field(min_length=1, description="What is asked of the models.")
 
-    _different = field_validator("models")(_refuse_repeated)
+    _different = field_validator("models")(types.refuse_repeated)
 
     @model_validator(mode="after")
     def _one_form_of_defaults(self) -> SuiteForm:

@@ -162,7 +162,7 @@ def test_shapes_that_make_no_sense(tiny: Tiny, scenario: dict[str, object], prob
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
-        ("poison,rate=3", "found 'poison', expected 'closed', 'constant'"),
+        ("poison,rate=3", "found 'poison', expected 'closed', 'session', 'constant'"),
         ("poisson,rate=0", "rate: found 0.0, expected a number from 0.001"),
         ("poisson,rate=-1", "rate: found -1.0, expected"),
         ("poisson,rate=x", "rate: found 'x', expected a number"),

@@ -113,8 +113,16 @@ class Tiny:
 class RecordingServer:
     """Answers every chat with two tokens, or as told, and keeps what it was asked."""
 
-    def __init__(self, refuse: Callable[[dict[str, str]], str] | None = None, after: int = 0) -> None:
-        """``refuse`` makes the body of an error out of a request's headers, from the request after ``after`` on."""
+    def __init__(
+        self,
+        refuse: Callable[[dict[str, str]], str] | None = None,
+        after: int = 0,
+        count: Callable[[dict[str, Any]], int] | None = None,
+    ) -> None:
+        """``refuse`` makes the body of an error out of a request's headers, from the request after ``after`` on.
+
+        ``count`` says how many tokens a request's prompt has, for the answer's usage; without it there is none.
+        """
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         outer = self
@@ -131,7 +139,8 @@ class RecordingServer:
                 if refuse is not None and len(outer.bodies) > after:
                     self._answer(401, "application/json", refuse(headers))
                 elif body.get("stream"):
-                    self._answer(200, "text/event-stream", _STREAM)
+                    usage = "" if count is None else _usage(count(body))
+                    self._answer(200, "text/event-stream", _STREAM.replace("data: [DONE]", f"{usage}data: [DONE]"))
                 else:
                     self._answer(200, "application/json", _WHOLE)
 
@@ -166,6 +175,11 @@ class RecordingServer:
 
 def _event(delta: dict[str, Any], finish: str | None = None) -> str:
     return "data: " + json.dumps({"id": "x", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+def _usage(prompt_tokens: int) -> str:
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 2, "total_tokens": prompt_tokens + 2}
+    return "data: " + json.dumps({"id": "x", "choices": [], "usage": usage}) + "\n\n"
 
 
 _STREAM = "\n\n".join([_event({"content": "a"}), _event({"content": "b"}), _event({}, "stop"), "data: [DONE]", ""])

@@ -101,7 +101,8 @@ def test_a_follower_that_goes_wrong_is_given_up(session: LoadSession) -> None:
     exchanges, stats = played(session, nobody)
     assert stats.gave_up
     assert 3 <= len(exchanges) < 99
-    assert {each.ending for each in exchanges} == {Ending.CONNECT_REFUSED}
+    assert exchanges[0].ending is Ending.CONNECT_REFUSED
+    assert {each.ending for each in exchanges} <= {Ending.CONNECT_REFUSED, Ending.CANCELLED}
 
 
 @pytest.mark.parametrize("schedule", [Schedule(open_ahead=4), Schedule(think_ns=5_000 * MS)], ids=["open", "think"])

@@ -75,6 +75,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         retries=3,
         retry_backoff_s=3,
         failures="as_inf",
+        context_tokens=3,
         max_tokens=3,
         temperature=None,
         top_p=3,
@@ -83,7 +84,9 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         stream=False,
         prompt_cache="reuse",
     )
-    assert case.parameters_id.endswith("-temperature=null-top_p=3-seed=3-stop=END-stream=false-prompt_cache=reuse")
+    assert case.parameters_id.endswith(
+        "-temperature=null-top_p=3-seed=3-stop=END-stream=false-context_tokens=3-prompt_cache=reuse"
+    )
 
 
 def test_command_line_wins_and_its_keys_leave_the_matrix() -> None:
