@@ -226,6 +226,14 @@ class Bench:
             watch.done()  # before anything is summed up: what that takes is not the case's
         return (_gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
 
+    def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
+        """A case that is ready, played another way; its requests are filed under its node id and ``where``."""
+        recording = self._recorder.case(f"{prepared.recording.nodeid} [{where}]")
+        load = planned_result(case).load
+        load = load and replace(load, processes=self._processes)
+        planned = replace(prepared.planned, load=load)
+        return replace(prepared, case=case, planned=planned, plans=prepared.plans.at(case), recording=recording)
+
     def run(self, case: Case) -> CaseRun:
         """Make ready and play in one; raises NotReadyError."""
         return self.play(self.ready(case))

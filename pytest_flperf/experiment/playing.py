@@ -63,6 +63,7 @@ class CasePlans:
     def __init__(self, case: Case, served: Served, factory: RequestFactory, target: Target, seed: str) -> None:
         self._case = case
         self._served = served
+        self._made_of = (factory, target, seed)
         self._factory = factory
         self._target = target
         self._seed = seed
@@ -73,6 +74,12 @@ class CasePlans:
         self._sessions: Sessions | None = None
         self.asker = Asker(case, seed)
         """What requests ask."""
+
+    def at(self, case: Case) -> CasePlans:
+        """The plans of another case on the same model, which counts tokens as this one has learnt."""
+        plans = CasePlans(case, self._served, *self._made_of)
+        plans.asker.learn_from(self.asker)
+        return plans
 
     def verify(self, phase: Phase) -> Plan:
         """One short streamed request: the proof that the model answers."""

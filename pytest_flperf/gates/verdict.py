@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -12,11 +12,12 @@ from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
 
-__all__ = ["NOT_MEASURED", "case_outcome", "judge", "verdict_text"]
+__all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text"]
 
 NOT_MEASURED: Final = "not measured: "
 """How the message of a case begins that was not begun."""
 
+_OF_SEARCHES: Final = frozenset({"max_concurrency", "max_rate"})
 _DETAIL: Final = 300
 _BODY: Final = 300
 _NAME: Final = 100
@@ -29,6 +30,20 @@ def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
     judged = replace(case, budgets=evaluate(case, budgets))
     outcome, message = case_outcome(judged)
     return replace(judged, outcome=outcome, message=message)
+
+
+def missed_by(budgets: Iterable[Budget]) -> Callable[[CaseResult], str]:
+    """Says which budget a result misses first, in words; budgets of what a search finds are left out."""
+    limits = [budget for budget in budgets if budget.metric not in _OF_SEARCHES]
+
+    def missed(case: CaseResult) -> str:
+        judged = judge(case, limits)
+        if judged.outcome == "passed":
+            return ""
+        verdicts = [verdict for verdict in judged.budgets if not verdict.met]
+        return _missed(verdicts[0]) if verdicts else judged.message.partition("\n")[0]
+
+    return missed
 
 
 def case_outcome(case: CaseResult) -> tuple[Literal["passed", "failed"], str]:

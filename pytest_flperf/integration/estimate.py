@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +42,9 @@ def estimated_seconds(case: Case, known: Mapping[str, float]) -> tuple[float, bo
     load = settings.load
     if load.duration_s is not None and settings.iterations is None:
         return load.duration_s, True
+    if load.kind == "search":
+        steps = 2 * math.log2((load.search_to or 2.0) / load.search_from) + 1
+        return steps * (load.duration_s or 10.0), False
     if load.kind == "trace" and case.scenario.source is not None:
         return case.scenario.source.trace[: settings.iterations][-1].due_s, True
     if load.is_open and load.rate is not None:

@@ -96,6 +96,8 @@ def _requests(case: Case) -> tuple[str, str, str]:
     streams = f"{load.kind} {load.rate:g}/s" if load.rate is not None else str(settings.concurrency)
     if load.kind == "trace":
         streams = load.kind
+    if load.kind == "search":
+        streams = f"{load.search_over} {load.search_from:g} to {load.search_to:g}"
     return "?" if count is None else str(count), str(settings.warmup_requests), streams
 
 

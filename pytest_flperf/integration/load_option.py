@@ -43,6 +43,9 @@ def load_settings(text: str | None) -> Mapping[str, Any]:
                 f"--flperf-load: found {shorten(word)}, expected one of "
                 f"{', '.join(each for each in known if each not in found)}, with '=' and a number"
             )
+        if key == "search_over":
+            found[key] = value
+            continue
         numbers = tuple(_number(key, each) for each in value.split(","))
         if len(numbers) > 1 and (key not in SWEEP_KEYS or len(set(numbers)) < len(numbers)):
             raise pytest.UsageError(

@@ -23,10 +23,11 @@ import pytest
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
 from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.experiment.search import play_search
 from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
 from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.text import printable
-from pytest_flperf.gates.verdict import judge, verdict_text
+from pytest_flperf.gates.verdict import judge, missed_by, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
@@ -169,15 +170,23 @@ class MeasuringRun:
         """Measure and judge a case; what an exception cuts off is kept, and judged to be no pass."""
         bench = self._working_bench()
         limits = [parse_budget(text, "--flperf-budget" if text in self._options.budgets else "") for text in budgets]
+        scenario = prepared.case.scenario
         try:
             with self._progress.of(prepared.recording.nodeid) as progress:
-                done = bench.play(
-                    prepared,
-                    on_request=progress.requests,
-                    on_partial=lambda partial: self._cut_off(partial, item),
-                    stop_at=self._limit.ends_at,
-                    good=request_limits(prepared.case.scenario.name, limits),
-                )
+
+                def play(ready: Prepared) -> CaseRun:
+                    return bench.play(
+                        ready,
+                        on_request=progress.requests,
+                        on_partial=lambda partial: self._cut_off(partial, item),
+                        stop_at=self._limit.ends_at,
+                        good=request_limits(scenario.name, limits),
+                    )
+
+                if scenario.settings.load.kind == "search":
+                    done = play_search(bench, prepared, play, missed_by(limits))
+                else:
+                    done = play(prepared)
         finally:
             self._lock.case_over()
         self._gpus = bench.gpus

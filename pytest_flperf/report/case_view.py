@@ -53,7 +53,7 @@ def case_section(
     run: Run, case: CaseResult, samples: CaseSamples | None, anchor: str, *, host: bool, open_: bool
 ) -> CaseSection:
     """All about a case."""
-    tables = [_percentiles(case), _budgets(case), _resources(case)]
+    tables = [_search(case), _percentiles(case), _budgets(case), _resources(case)]
     return CaseSection(
         anchor=anchor,
         heading=case_name(case, host=host),
@@ -99,6 +99,23 @@ def _evidence(case: CaseResult) -> Table | None:
     )
     head = ("outcome", "requests", "HTTP status", "what was found", "answer's body, its first 2 kB at most")
     return Table("Failed requests, the first of each kind as evidence", head, rows, words=True, note=note)
+
+
+def _search(case: CaseResult) -> Table | None:
+    if case.search is None:
+        return None
+    rows = tuple(
+        (
+            Cell(f"{step.load:.4g}"),
+            Cell("met" if step.met else "missed", "" if step.met else "bad"),
+            Cell(str(step.requests)),
+            *(Cell(number(each)) for each in (step.request_rate, step.tps_total, step.ttft_p95_ms, step.e2e_p95_ms)),
+            Cell(step.missed or NOTHING, wide=True),
+        )
+        for step in sorted(case.search.steps, key=lambda step: step.load)
+    )
+    head = (case.search.unit, "budgets", "n", "requests/s", "tokens/s", "TTFT p95 ms", "e2e p95 ms", "missed")
+    return Table("Loads that were tried", head, rows, words=True, note="All else here is of the highest that met them.")
 
 
 def _percentiles(case: CaseResult) -> Table | None:

@@ -7,9 +7,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_flperf.gates.verdict import NOT_MEASURED
+from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.records import CaseResult, Distribution, Load
 
-__all__ = ["MARK", "NOTHING", "errors", "interval", "load_words", "number", "point", "statistic", "statistic_of"]
+__all__ = [
+    "MARK",
+    "NOTHING",
+    "capacity_words",
+    "errors",
+    "interval",
+    "load_words",
+    "number",
+    "point",
+    "statistic",
+    "statistic_of",
+]
 
 MARK: Final = "*"
 """Stands behind a percentile from fewer requests than it needs."""
@@ -65,6 +77,15 @@ def errors(case: CaseResult) -> str:
 def point(parameters: Mapping[str, Any]) -> str:
     """The point of the matrix in words: ``concurrency=4 seed=1``; empty without a matrix."""
     return " ".join(f"{key}={value}" for key, value in parameters.items())
+
+
+def capacity_words(search: Search) -> str:
+    """What a search found: ``highest load that meets the budgets: 12 streams; saturated at 8``."""
+    if search.highest is None:
+        return f"no load met the budgets, not even {number(search.steps[0].load)} {search.unit}"
+    more = "" if search.bounded else " (the highest that was tried)"
+    full = "" if search.saturation is None else f"; saturated at {number(search.saturation)}"
+    return f"highest load that meets the budgets: {number(search.highest)} {search.unit}{more}{full}"
 
 
 def load_words(load: Load) -> str:

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.gates.text import amount, printable
-from pytest_flperf.report.figures import MARK, NOTHING, errors, load_words, number, point, statistic, statistic_of
+from pytest_flperf.report.figures import (
+    MARK,
+    NOTHING,
+    capacity_words,
+    errors,
+    load_words,
+    number,
+    point,
+    statistic,
+    statistic_of,
+)
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import unit_of
@@ -219,6 +229,9 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         lag = clock.lag_ms
         words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
         lines.append(f"clock: {clock.source} stamps{words}")
+    for case in cases:
+        if case.search is not None:
+            lines.append(f"{printable(_scenario(case), _WIDEST_NAME)}: {capacity_words(case.search)}")
     for model, load_s, cold in loads(cases):
         words = f", first token after it {number(cold)} ms" if cold is not None else ""
         took = amount(load_s, "s") if load_s >= 1 else amount(1000 * load_s, "ms")

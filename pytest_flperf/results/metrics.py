@@ -169,6 +169,20 @@ _ALL: Final = (
         "the same of the times at which they were sent, a burst's requests counted as one moment",
     ),
     _case(
+        "max_concurrency",
+        "count",
+        "max streams",
+        "higher",
+        "highest concurrency that met the other budgets of a search (`load: search`); 0 where none did",
+    ),
+    _case(
+        "max_rate",
+        "requests/s",
+        "max rate",
+        "higher",
+        "highest rate that met the other budgets of a search (`search_over: rate`); 0 where none did",
+    ),
+    _case(
         "tps_total",
         "tokens/s",
         "throughput",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
+from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 
@@ -319,6 +320,9 @@ class CaseResult(Record):
     """What the requests asked for: max_tokens, temperature …"""
     notes: tuple[str, ...] = ()
     """Lines for a person; those that begin with :data:`WARNING` are always shown."""
+    search: Search | None = None
+    """What a search for the highest load found; then all else here is of that load (of the lowest, where none met the
+    budgets)."""
     partial: bool = False
     """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
     given_up: bool = False
@@ -341,12 +345,28 @@ class CaseResult(Record):
         "failures": many(Failure.from_dict),
         "tags": tuple,
         "settings": dict,
+        "search": Search.from_dict,
         "notes": tuple,
     }
 
     def metric(self, name: str) -> Distribution | None:
         """The distribution of a metric; None where nothing was measured."""
         return self.metrics.get(name)
+
+    @property
+    def max_concurrency(self) -> float | None:
+        """Streams of the highest load that met the budgets; None where nobody looked for it."""
+        return self._highest("concurrency")
+
+    @property
+    def max_rate(self) -> float | None:
+        """Requests per second of the highest load that met the budgets; None where nobody looked for it."""
+        return self._highest("rate")
+
+    def _highest(self, over: str) -> float | None:
+        if self.search is None or self.search.over != over:
+            return None
+        return self.search.highest or 0.0
 
     @property
     def sent_words(self) -> str:

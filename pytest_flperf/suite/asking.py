@@ -68,6 +68,10 @@ class Asker:
         """Take in how the server counts."""
         self._usage = usage
 
+    def learn_from(self, other: Asker) -> None:
+        """Take in what another has learnt of the same server."""
+        self._usage = other._usage
+
     @property
     def longest_words(self) -> int:
         """About how many pieces of filler the longest prompt will need: what to calibrate with."""

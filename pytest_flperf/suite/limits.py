@@ -65,6 +65,8 @@ LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
         "burst_size": Range(1, 100_000),
         "max_in_flight": Range(1, 1_000),
         "think_time_s": Range(0, 86_400, whole=False),
+        "search_from": _RATE,
+        "search_to": _RATE,
         "duration_s": _SECONDS,
         "ramp_up_s": Range(0, 86_400, whole=False),
         "cool_down_s": Range(0, 86_400, whole=False),
@@ -92,6 +94,7 @@ NULLABLE: Final = frozenset(
         "rate_to",
         "burstiness",
         "burst_size",
+        "search_to",
         "duration_s",
         "context_tokens",
         "headers_timeout_s",
@@ -105,14 +108,18 @@ NULLABLE: Final = frozenset(
 )
 """Settings that may be null: not sent, no deadline of its own, not there, or (warm-up) worked out."""
 
-LOADS: Final = ("closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace")
+LOADS: Final = ("closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace", "search")
 """Shapes of load."""
 
 OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
 """``expected_output_length`` and the ``max_tokens`` it stands for where there is none."""
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"prompt_cache": ("avoid", "reuse"), "failures": ("apart", "as_inf")}
+    {
+        "prompt_cache": ("avoid", "reuse"),
+        "failures": ("apart", "as_inf"),
+        "search_over": ("concurrency", "rate"),
+    }
 )
 
 _WORDS: Final[Mapping[str, str]] = MappingProxyType(
@@ -122,6 +129,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "streaming": "true or false",
         "prompt_cache": "'avoid' or 'reuse'",
         "failures": "'apart' or 'as_inf'",
+        "search_over": "'concurrency' or 'rate'",
         "timeout": "a number of milliseconds from 1 to 86,400,000",
         "stop": "one text or a list of 1 to 32 texts that are not empty",
         "tags": "one text or a list of texts that are not empty",

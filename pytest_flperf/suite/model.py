@@ -43,7 +43,8 @@ class LoadShape:
     kind: str = "closed"
     """``closed``: each stream sends when its last request has ended.  Open loops send when a request is due, whatever
     became of the others: ``constant``, ``poisson``, ``gamma``, ``burst``, ``ramp``, ``trace``.  ``session``: a closed
-    loop of chats that keep their history."""
+    loop of chats that keep their history.  ``search``: one closed loop or Poisson process after the other, for the
+    highest load that meets the budgets."""
     rate: float | None = None
     """Requests per second; of a ramp at its begin."""
     rate_to: float | None = None
@@ -56,6 +57,12 @@ class LoadShape:
     """Most requests of an open loop under way at the same time: what is due beyond that waits, and says so."""
     think_time_s: float = 0.0
     """Pause of a closed loop's stream between the end of a request and the next one."""
+    search_over: str = "concurrency"
+    """What a search looks for: ``concurrency`` (closed loops) or ``rate`` (Poisson arrivals)."""
+    search_from: float = 1.0
+    """Lowest load to try, in streams or requests per second."""
+    search_to: float | None = None
+    """Highest load to try."""
     duration_s: float | None = None
     """After which no request is sent; None: ended by the count alone."""
     ramp_up_s: float = 0.0
@@ -66,7 +73,7 @@ class LoadShape:
     @property
     def is_open(self) -> bool:
         """Whether requests have due times."""
-        return self.kind not in ("closed", "session")
+        return self.kind not in ("closed", "session", "search")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@ class SettingsForm(_Form):
     load: types.Load = Field(
         "closed",
         description="When requests are sent: closed (each stream when its last request has ended), session (the same "
-        "with chats that keep their history), or whenever they are due: constant, poisson, gamma, burst, ramp, trace.",
+        "with chats that keep their history), or whenever they are due: constant, poisson, gamma, burst, ramp, trace. "
+        "search tries one load after the other for the highest that meets the budgets.",
     )
     rate: types.Rates | None = Field(
         None,
@@ -69,6 +70,11 @@ class SettingsForm(_Form):
     think_time_s: types.Pause = Field(
         0.0, description="Pause of a closed loop's stream after each request, in seconds."
     )
+    search_over: types.SearchOver = Field(
+        "concurrency", description="What a search looks for: concurrency (closed loops) or rate (Poisson arrivals)."
+    )
+    search_from: types.Rate = Field(1.0, description="Lowest load that a search tries.")
+    search_to: types.Rate | None = Field(None, description="Highest load that a search tries.")
     duration_s: types.Seconds | None = Field(
         None, description="How long requests are sent, in seconds, in place of a count or beside it."
     )
@@ -262,6 +268,9 @@ class MatrixForm(_Form):
     burst_size: list[types.BurstSize | None] = Field([], min_length=1, description="Values of burst_size.")
     max_in_flight: list[types.MaxInFlight] = Field([], min_length=1, description="Values of max_in_flight.")
     think_time_s: list[types.Pause] = Field([], min_length=1, description="Values of think_time_s.")
+    search_over: list[types.SearchOver] = Field([], min_length=1, description="Values of search_over.")
+    search_from: list[types.Rate] = Field([], min_length=1, description="Values of search_from.")
+    search_to: list[types.Rate | None] = Field([], min_length=1, description="Values of search_to.")
     duration_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of duration_s.")
     ramp_up_s: list[types.Pause] = Field([], min_length=1, description="Values of ramp_up_s.")
     cool_down_s: list[types.Pause] = Field([], min_length=1, description="Values of cool_down_s.")

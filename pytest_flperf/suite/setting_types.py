@@ -135,7 +135,8 @@ Concurrencies = Annotated[
     AfterValidator(refuse_repeated),
     one_or_list("concurrency"),
 ]
-Load = Literal["closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace"]
+Load = Literal["closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace", "search"]
+SearchOver = Literal["concurrency", "rate"]
 Rate = Annotated[float, number("rate")]
 Rates = Annotated[
     list[Rate],

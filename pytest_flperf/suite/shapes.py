@@ -22,10 +22,11 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "burst": ("rate", "burst_size"),
         "ramp": ("rate", "rate_to", "duration_s"),
         "trace": (),
+        "search": ("search_to",),
     }
 )
 """Settings without which a shape says nothing."""
-_OF_SHAPES: Final = ("rate", "rate_to", "burstiness", "burst_size")
+_OF_SHAPES: Final = ("rate", "rate_to", "burstiness", "burst_size", "search_to")
 _MOST: Final = int(LIMITS["iterations"].high)
 
 
@@ -44,6 +45,9 @@ def shape_problem(scenario: Scenario) -> str:
         if value is not None and key not in needed:
             users = [each for each, keys in NEEDED.items() if key in keys]
             return f"{key}: found {value:g} with load: {kind}, expected it with load: {' or '.join(users)}"
+    problem = _problem_of_search(settings) if kind == "search" else ""
+    if problem:
+        return problem
     if load.is_open and load.think_time_s:
         return f"think_time_s: found {load.think_time_s:g} with load: {kind}, expected it with load: closed"
     if kind in {"ramp", "trace"} and load.ramp_up_s:
@@ -69,6 +73,19 @@ def _problem_of_source(scenario: Scenario) -> str:
         return f"turns: found them with load: {kind}, expected load: session"
     if kind == "session" and scenario.settings.context_tokens:
         return "context_tokens: found it with load: session, expected another load: histories have lengths of their own"
+    return ""
+
+
+def _problem_of_search(settings: Settings) -> str:
+    load = settings.load
+    low, high = load.search_from, load.search_to or 0.0
+    if high <= low:
+        return f"search_to: found {high:g} with search_from {low:g}, expected more than it"
+    if load.search_over == "concurrency":
+        most = LIMITS["concurrency"]
+        for key, value in (("search_from", low), ("search_to", high)):
+            if not (value.is_integer() and most.accepts(int(value))):
+                return f"{key}: found {value:g} with search_over: concurrency, expected {most}"
     return ""
 
 
@@ -99,6 +116,8 @@ def expected_requests(scenario: Scenario) -> int | None:
         end_s = math.inf if load.duration_s is None else load.duration_s
         due = sum(each.due_s < end_s for each in scenario.source.trace)
         return due if settings.iterations is None else min(due, settings.iterations)
+    if load.kind == "search":
+        return None
     if load.duration_s is None or not load.is_open or load.rate is None:
         return settings.iterations
     mean = (load.rate + (load.rate_to or load.rate)) / 2

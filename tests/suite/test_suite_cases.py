@@ -63,6 +63,8 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         "ramp_up_s": 1,
         "cool_down_s": 1,
         "failures": "as_inf",
+        "search_over": "rate",
+        "search_to": None,
     }
     suite = make_suite("a", matrix=tuple((key, (value,)) for key, value in values.items()))
     (case,) = expand(suite, ["m"])
@@ -70,7 +72,16 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         iterations=3,
         warmup=3,
         concurrency=3,
-        load=LoadShape("constant", rate=3, max_in_flight=3, duration_s=3, ramp_up_s=1, cool_down_s=1),
+        load=LoadShape(
+            "constant",
+            rate=3,
+            max_in_flight=3,
+            search_over="rate",
+            search_from=3,
+            duration_s=3,
+            ramp_up_s=1,
+            cool_down_s=1,
+        ),
         timeouts=Timeouts(connect_s=3, headers_s=3, first_token_s=3, stall_s=3, total_s=3),
         retries=3,
         retry_backoff_s=3,

@@ -1,0 +1,145 @@
+"""The highest load that still meets the budgets, and the one from which more load gives no more throughput.
+
+The load doubles until a budget is missed or the highest that was asked for is reached; then the gap between the last
+load that met them and the first that didn't is halved until it is small.  It takes for granted that a higher load is
+not better: a load above one that failed is not tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
+from pytest_flperf.results.capacity import Search, SearchStep
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.suite.model import Case, LoadShape
+
+__all__ = ["Missed", "SearchPlan", "at_load", "play_search", "search", "search_plan"]
+
+Missed: TypeAlias = Callable[[CaseResult], str]
+"""The first budget that a result misses, in words; empty where it meets all."""
+_CLOSE_ENOUGH: Final = 1.1
+_MOST_STEPS: Final = 24
+_SATURATED: Final = 0.95
+_ROUNDS: Final = 3
+"""Requests per stream that a step has at least: with fewer, the first ones would decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """Between which loads to look."""
+
+    over: str
+    """``concurrency`` or ``rate``."""
+    lowest: float
+    highest: float
+
+    def between(self, met: float, missed: float) -> float | None:
+        """The next load to try between one that met the budgets and one that didn't; None: they are close enough."""
+        if self.over == "concurrency":
+            middle = (int(met) + int(missed)) // 2
+            return float(middle) if missed / met > _CLOSE_ENOUGH and met < middle < missed else None
+        return math.sqrt(met * missed) if missed / met > _CLOSE_ENOUGH else None
+
+
+def search_plan(load: LoadShape) -> SearchPlan:
+    """What a scenario's load says of its search."""
+    assert load.search_to is not None
+    return SearchPlan(load.search_over, load.search_from, load.search_to)
+
+
+def at_load(case: Case, over: str, value: float) -> Case:
+    """The case as it is played at one load of a search: a closed loop, or independent arrivals."""
+    settings, shape = case.scenario.settings, case.scenario.settings.load
+    plain = replace(shape, search_to=None)
+    if over == "concurrency":
+        streams = int(value)
+        count = settings.iterations and max(settings.iterations, _ROUNDS * streams)
+        settings = replace(settings, concurrency=streams, iterations=count, load=replace(plain, kind="closed"))
+    else:
+        settings = replace(settings, load=replace(plain, kind="poisson", rate=value))
+    return replace(case, scenario=replace(case.scenario, settings=settings))
+
+
+def search(plan: SearchPlan, play: Callable[[float], CaseRun], missed: Missed) -> CaseRun:
+    """Look for the highest load; the run at it, or at the lowest where not even that met the budgets.
+
+    Args:
+        plan: Where to look.
+        play: Plays the case at a load.
+        missed: Judges what came of it.
+
+    """
+    steps: list[SearchStep] = []
+    best: CaseRun | None = None
+    met, bad = 0.0, math.inf
+    load: float | None = plan.lowest
+    while load is not None and len(steps) < _MOST_STEPS:
+        done = play(load)
+        step = _step(load, done, missed(done.result))
+        steps.append(step)
+        if done.out_of_time:
+            return replace(done, result=_with(done.result, _found(plan, steps, met)))
+        if step.met:
+            best, met = done, load
+        else:
+            bad = load
+            if best is None:
+                return replace(done, result=_with(done.result, _found(plan, steps, met)))
+        if bad < math.inf:
+            load = plan.between(met, bad)
+        else:
+            load = min(2 * load, plan.highest) if load < plan.highest else None
+    assert best is not None
+    return replace(best, result=_with(best.result, _found(plan, steps, met)))
+
+
+def _step(load: float, done: CaseRun, missed: str) -> SearchStep:
+    result = done.result
+    ttft, e2e = result.metric("ttft_ms"), result.metric("e2e_ms")
+    return SearchStep(
+        load=load,
+        met=not missed and not done.trouble,
+        missed=done.trouble or missed,
+        requests=result.requests.total,
+        request_rate=result.request_rate,
+        tps_total=result.tps_total,
+        ttft_p95_ms=ttft.p95 if ttft is not None else None,
+        e2e_p95_ms=e2e.p95 if e2e is not None else None,
+    )
+
+
+def _found(plan: SearchPlan, steps: list[SearchStep], met: float) -> Search:
+    return Search(
+        over=plan.over,
+        highest=met or None,
+        bounded=any(not step.met for step in steps),
+        saturation=_saturation(steps),
+        steps=tuple(steps),
+    )
+
+
+def _saturation(steps: list[SearchStep]) -> float | None:
+    """The lowest load with 95 % of the highest throughput, where a higher one was tried and gave no more."""
+    throughput = {step.load: step.tps_total or step.request_rate or 0.0 for step in steps}
+    most = max(throughput.values(), default=0.0)
+    enough = sorted(load for load, each in throughput.items() if most and each >= _SATURATED * most)
+    return enough[0] if enough and enough[0] < max(throughput) else None
+
+
+def _with(result: CaseResult, found: Search) -> CaseResult:
+    return replace(result, search=found)
+
+
+def play_search(bench: Bench, prepared: Prepared, play: Callable[[Prepared], CaseRun], missed: Missed) -> CaseRun:
+    """Search with a case whose model is ready; each load has its own place in the journal."""
+    plan = search_plan(prepared.case.scenario.settings.load)
+
+    def at(load: float) -> CaseRun:
+        case = at_load(prepared.case, plan.over, load)
+        return play(bench.prepared_at(prepared, case, f"{plan.over} {load:.4g}"))
+
+    return search(plan, at, missed)
