@@ -28,6 +28,7 @@ from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.host import host_info
 
 FEW_STREAMS = 4
+LEAST_SHOWN_PCT = 0.1
 DASH = "–"
 KINDS = ("plain", "stalls", "chunks", "reasoning")
 
@@ -166,17 +167,12 @@ def row(name: str, rounds: Sequence[Round], setting: Setting) -> list[str]:
     """A client's row of the table."""
     good = [each for each in rounds if each.said and each.true]
     troubles = sorted({each.trouble for each in rounds if each.trouble})
-    columns = 9 + bool(setting.schedule.reasoning_tokens)
+    columns = 9 + 2 * bool(setting.schedule.reasoning_tokens)
     if not good:
         return [name, *[DASH] * columns, "; ".join(troubles)]
     errors = [error(good, figure) for figure in ("ttft_p50", "ttft_p99", "itl_p99")]
     cpu_us = middle([each.cpu_us_per_token for each in good])
-    remarks = [] if not troubles else [f"{len(rounds) - len(good)} of {len(rounds)} rounds: {'; '.join(troubles)}"]
-    last = good[-1]
-    assert last.said
-    assert last.true
-    if last.true.n != last.said.n:
-        remarks.append(f"{last.said.n} requests measured, {last.true.n} of them in the log")
+    failures = [f"{len(rounds) - len(good)} of {len(rounds)} rounds: {'; '.join(troubles)}"] if troubles else []
     cells = [
         name,
         pair(good, "ttft_p50"),
@@ -190,12 +186,29 @@ def row(name: str, rounds: Sequence[Round], setting: Setting) -> list[str]:
         f"{max(each.others_pct for each in good):.0f} %",
     ]
     if setting.schedule.reasoning_tokens:
-        cells.append(counted(good))
-    return [*cells, "; ".join([*remarks, *last.said.remarks])]
+        cells += [counted(good), pair(good, "ttfat_p50")]
+    return [*cells, "; ".join([*failures, *remarks(good)])]
+
+
+def remarks(good: Sequence[Round]) -> list[str]:
+    """What a reader should know of a client's figures."""
+    said = [each.said for each in good if each.said]
+    found = []
+    if (gap := middle([each.gap_p99 for each in said])) is not None:
+        found.append(f"its gaps between chunks: p99 {gap:.2f} ms")
+    if any(each.late_reads for each in said):
+        found.append(f"late reads left out of its TTFT: {', '.join(str(each.late_reads) for each in said)}")
+    if (most := max(each.coalesced_pct for each in said)) >= LEAST_SHOWN_PCT:
+        found.append(f"gaps left out of its ITL, as chunks shared a read: {most:.1f} % at most")
+    apart = [(each.said.n, each.true.n) for each in good if each.said and each.true and each.said.n != each.true.n]
+    if apart:
+        found.append(f"says of {apart[-1][0]} requests, true of {apart[-1][1]}")
+    return found
 
 
 def table(setting: Setting, played: Mapping[str, Sequence[Round]]) -> str:
     """A setting's table, with its headline."""
+    reasons = setting.schedule.reasoning_tokens
     heads = [
         "client",
         "TTFT p50 ms says / true",
@@ -207,14 +220,11 @@ def table(setting: Setting, played: Mapping[str, Sequence[Round]]) -> str:
         "CPU µs a token",
         "CPU s, whole run",
         "others at most",
-        *(["its TTFT is the first token"] if setting.schedule.reasoning_tokens else []),
+        *(["its TTFT is the first token", "first of the answer, p50 ms says / true"] if reasons else []),
         "remarks",
     ]
     rows = [row(name, rounds, setting) for name, rounds in played.items()]
     lines = [f"### {setting.title}", "", f"{setting.requests} requests a round."]
-    answers = [each.true.ttfat_p50 for rounds in played.values() for each in rounds if each.true]
-    if setting.schedule.reasoning_tokens and answers:
-        lines[-1] += f" The first token of the answer was sent after {median(answers):.1f} ms."
     return "\n".join([*lines, "", tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True), ""])
 
 
@@ -302,6 +312,8 @@ def main(given: Sequence[str] | None = None) -> int:
     paths_given = given_paths(parser, options.client)
     chosen = [client for client in clients() if client.name in options.clients]
     paths = {client.name: find(client, paths_given) for client in chosen}
+    if lost := [name for name in paths_given if name in paths and not paths[name]]:
+        parser.error(f"--client: {paths_given[lost[0]]} is no executable file")
     started_s = time.monotonic()
 
     def say(line: str) -> None:
@@ -316,10 +328,10 @@ def main(given: Sequence[str] | None = None) -> int:
         played = play_setting(setting, chosen, paths, options.rounds, options.limit, say)
         print(f"\n{table(setting, played)}", flush=True)
         data.append(as_data(setting, played))
+        if options.json:
+            found = {"host": host.to_dict(), "versions": versions, "rounds": options.rounds, "settings": data}
+            options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     say("done")
-    if options.json:
-        found = {"host": host.to_dict(), "versions": versions, "rounds": options.rounds, "settings": data}
-        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return 0
 
 

@@ -44,8 +44,8 @@ class Job:
 
     @property
     def prompts(self) -> list[str]:
-        """One for each request, those of the warm-up included; all different, all equally long."""
-        return [f"{number:06} How fast are you?" for number in range(self.requests + self.streams)]
+        """One for each request, those of a warm-up included; all different, all equally long."""
+        return [f"{number:06} How fast are you?" for number in range(self.requests + 2 * self.streams)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,6 @@ def flperf_said(results: Mapping[str, Any]) -> Said:
     """From ``results.json``."""
     case = results["cases"][0]
     requests, metrics = case["requests"], case["metrics"]
-    remarks = []
-    if requests["late_reads"]:
-        remarks.append(f"{requests['late_reads']} late reads left out of its TTFT")
-    if case.get("coalesced_pct"):
-        remarks.append(f"{case['coalesced_pct']:.2g} % of chunks shared a read, no gaps of theirs in its ITL")
     return Said(
         n=requests["ok"],
         failed=requests["failed"],
@@ -124,7 +119,9 @@ def flperf_said(results: Mapping[str, Any]) -> Said:
         ttft_p99=metrics["ttft_ms"]["p99"],
         itl_p99=metrics["itl_ms"]["p99"],
         tpot_p50=metrics["tpot_ms"]["p50"],
-        remarks=tuple(remarks),
+        ttfat_p50=metrics["ttfat_ms"]["p50"],
+        late_reads=requests["late_reads"],
+        coalesced_pct=case["coalesced_pct"] or 0.0,
     )
 
 
@@ -149,7 +146,7 @@ def aiperf_said(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
         if each["metadata"]["benchmark_phase"] == "profiling" and not each.get("error")
     ]
     failed = summary.get("error_request_count") or {"avg": 0}
-    itl, gaps = summary["inter_token_latency"], summary["inter_chunk_latency"]
+    itl = summary["inter_token_latency"]
     return Said(
         n=round(summary["request_count"]["avg"]),
         failed=round(failed["avg"]),
@@ -157,8 +154,9 @@ def aiperf_said(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
         ttft_p99=summary["time_to_first_token"]["p99"],
         itl_p99=itl["p99"],
         tpot_p50=itl["p50"],
+        ttfat_p50=summary["time_to_first_output_token"]["p50"],
+        gap_p99=summary["inter_chunk_latency"]["p99"],
         ids=frozenset(good),
-        remarks=(f"`inter_chunk_latency` p99 {gaps['p99']:.2f} ms",),
     )
 
 
@@ -169,7 +167,8 @@ def guidellm_arguments(job: Job) -> list[str]:
     return [
         *("run", "--backend", f"kind=openai_http,target={job.url},model={MODEL}"),
         *("--profile", f"kind=concurrent,streams={job.streams},warmup={job.streams}"),
-        *("--constraint", f"kind=max_requests,count={job.requests + job.streams}"),
+        # what is under way when its warm-up ends is not measured either
+        *("--constraint", f"kind=max_requests,count={job.requests + 2 * job.streams}"),
         *("--tokenizer", f"kind=huggingface_auto,model={job.folder / 'tokenizer'}"),
         *("--data", f"kind=json_file,path={job.folder / 'prompts.jsonl'}"),
         *("--output", f"kind=json,path={job.folder / 'out.json'}", "--disable-console"),
@@ -179,23 +178,26 @@ def guidellm_arguments(job: Job) -> list[str]:
 def guidellm_said(report: Mapping[str, Any]) -> Said:
     """From its JSON file."""
     benchmark = report["benchmarks"][0]
-    metrics, good = benchmark["metrics"], benchmark["requests"]["successful"] or []
+    metrics = benchmark["metrics"]
+    # its list has those of the warm-up, too; its TTFT is of the requests whose first token came in the measured part
+    good = [
+        each["response_id"]
+        for each in benchmark["requests"]["successful"]
+        if (each["info"]["timings"]["first_token_iteration"] or 0) >= benchmark["start_time"]
+    ]
 
     def of(name: str, percentile: str) -> float:
         return float(metrics[name]["successful"]["percentiles"][percentile])
 
-    answer_p50 = of("time_to_first_output_token_ms", "p50") if "time_to_first_output_token_ms" in metrics else None
-    first_p50 = of("time_to_first_token_ms", "p50")
-    apart = answer_p50 is not None and answer_p50 > first_p50 + 1
     return Said(
-        n=metrics["request_totals"]["successful"],
+        n=metrics["time_to_first_token_ms"]["successful"]["count"],
         failed=metrics["request_totals"]["errored"],
-        ttft_p50=first_p50,
+        ttft_p50=of("time_to_first_token_ms", "p50"),
         ttft_p99=of("time_to_first_token_ms", "p99"),
         itl_p99=of("inter_token_latency_ms", "p99"),
         tpot_p50=of("time_per_output_token_ms", "p50"),
-        ids=frozenset(each["response_id"] for each in good),
-        remarks=(f"`time_to_first_output_token_ms` p50 {answer_p50:.2f}",) if apart else (),
+        ttfat_p50=of("time_to_first_output_token_ms", "p50"),
+        ids=frozenset(good),
     )
 
 
@@ -203,7 +205,7 @@ def inference_perf_arguments(job: Job) -> list[str]:
     """Two stages, of which the first is the warm-up."""
     write_tokenizer(job.folder / "tokenizer")
     stages = [{"num_requests": requests, "concurrency_level": job.streams} for requests in (job.streams, job.requests)]
-    prefix = {"num_groups": 1, "num_prompts_per_group": len(job.prompts), "system_prompt_len": 1}
+    prefix = {"num_groups": 1, "num_prompts_per_group": job.requests + job.streams, "system_prompt_len": 1}
     config = {
         "api": {"type": "chat", "streaming": True},
         "data": {
@@ -213,7 +215,14 @@ def inference_perf_arguments(job: Job) -> list[str]:
             "multimodal": {},
         },
         # 100 unless said otherwise: less than our streams, which would then not be closed loops
-        "load": {"type": "concurrent", "interval": 0, "worker_max_concurrency": job.streams, "stages": stages},
+        # a worker without a stream would keep a core busy
+        "load": {
+            "type": "concurrent",
+            "interval": 0,
+            "num_workers": min(job.streams, os.cpu_count() or 1),
+            "worker_max_concurrency": job.streams,
+            "stages": stages,
+        },
         "server": {"type": "vllm", "model_name": MODEL, "base_url": job.url, "ignore_eos": False},
         "tokenizer": {"pretrained_model_name_or_path": str(job.folder / "tokenizer")},
         "storage": {"local_storage": {"path": str(job.folder / "out")}},

@@ -122,6 +122,8 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], li
             readings = meter.close()
             _end(process, meter.members())
     cpu_s = _waited_for_s() - children_s
+    # what was used between the last reading and the end
+    readings = (*readings, (time.monotonic_ns(), max(cpu_s, readings[-1][1] if readings else 0.0)))
     wall_s = time.monotonic() - started_s
     others_s = _machine_busy_s() - busy_s - cpu_s - (_ours_s(server) - ours_s)
     return Ended(status, wall_s, cpu_s, readings, max(0.0, 100 * others_s / (wall_s * (psutil.cpu_count() or 1))))

@@ -23,10 +23,16 @@ class Said:
     """Of what the client itself calls inter-token latency."""
     tpot_p50: float | None
     """Of the client's figure per token."""
+    ttfat_p50: float | None = None
+    """To the first token of the answer, where the client tells it from that of the reasoning."""
+    gap_p99: float | None = None
+    """Of the gaps between chunks, where the client has them beside what it calls inter-token latency."""
+    late_reads: int = 0
+    """Requests that the client left out of its TTFT because it read them late."""
+    coalesced_pct: float = 0.0
+    """Chunks that the client left out of its gaps because they came in one read with others."""
     ids: frozenset[str] = frozenset()
     """Of the measured requests or of their answers; empty: the client doesn't tell."""
-    remarks: tuple[str, ...] = ()
-    """Other figures of the client that belong beside these."""
 
 
 @dataclass(frozen=True, slots=True)
