@@ -199,7 +199,7 @@ def remarks(good: Sequence[Round]) -> list[str]:
     if any(each.late_reads for each in said):
         found.append(f"late reads left out of its TTFT: {', '.join(str(each.late_reads) for each in said)}")
     if (most := max(each.coalesced_pct for each in said)) >= LEAST_SHOWN_PCT:
-        found.append(f"gaps left out of its ITL, as chunks shared a read: {most:.1f} % at most")
+        found.append(f"chunks that shared a read, and so an arrival: {most:.1f} % at most")
     apart = [(each.said.n, each.true.n) for each in good if each.said and each.true and each.said.n != each.true.n]
     if apart:
         found.append(f"says of {apart[-1][0]} requests, true of {apart[-1][1]}")

@@ -30,7 +30,7 @@ class Said:
     late_reads: int = 0
     """Requests that the client left out of its TTFT because it read them late."""
     coalesced_pct: float = 0.0
-    """Chunks that the client left out of its gaps because they came in one read with others."""
+    """Chunks that came in one read with others: one arrival, and no gap between them."""
     ids: frozenset[str] = frozenset()
     """Of the measured requests or of their answers; empty: the client doesn't tell."""
 
