@@ -134,6 +134,7 @@ def test_aiperf_leaves_out_its_warm_up() -> None:
 
 def test_guidellm_leaves_out_its_warm_up() -> None:
     """Its TTFT is of the requests whose first token came in the measured part."""
+
     def summary(p50: float, p99: float) -> dict[str, Any]:
         return {"successful": {"count": 36, "percentiles": {"p50": p50, "p99": p99}}}
 
