@@ -18,6 +18,7 @@ __all__ = ["main"]
 
 _FAILED: Final = 1
 _BAD_USAGE: Final = 4
+_MOST_PROCESSES: Final = 64
 _FORMS: Final = (".html", ".htm", ".md", ".csv")
 _Parsed: TypeAlias = argparse.Namespace
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_report(commands)
     _add_schema(commands)
     _add_reference(commands)
+    _add_calibrate(commands)
     parsed = parser.parse_args(sys.argv[1:] if arguments is None else list(arguments))
     try:
         status: int = parsed.run(parsed)
@@ -151,6 +153,67 @@ def _add_reference(commands: _Commands) -> None:
     )
     add_arguments(parser)
     parser.set_defaults(run=serve_reference)
+
+
+def _add_calibrate(commands: _Commands) -> None:
+    parser = commands.add_parser(
+        "calibrate",
+        help="Measure what this client adds to latencies on this machine",
+        description="Plays loads against the reference server, whose true times are known, and shows what this client "
+        "says and what is true.  Run it on an idle machine.",
+    )
+    parser.add_argument(
+        "suite", metavar="SUITE", nargs="?", help="Take the loads of this suite's cases: a name or the path of a file"
+    )
+    parser.add_argument("--concurrency", metavar="N", type=int, nargs="+", default=[], help="Streams of closed loops")
+    parser.add_argument("--rate", metavar="R", type=float, nargs="+", default=[], help="Requests/s of open loops")
+    parser.add_argument("--processes", metavar="N", type=int, default=1, help="Load processes; default: 1")
+    _add_json(parser, "the figures")
+    parser.set_defaults(run=_calibrate, usage=parser)
+
+
+def _calibrate(parsed: _Parsed) -> int:
+    from pytest_flperf.experiment.calibration import CalibrationError, calibrate_once
+    from pytest_flperf.report.listings import calibrations_table, say
+
+    loads = _loads(parsed)
+    if not 1 <= parsed.processes <= _MOST_PROCESSES:
+        _refuse(parsed, f"--processes: found {parsed.processes}, expected a whole number from 1 to {_MOST_PROCESSES}")
+    try:
+        found = [calibrate_once(shape, load, parsed.processes) for shape, load in loads]
+    except CalibrationError as error:
+        say(f"{parsed.usage.prog}: error: {error}", sys.stderr)
+        return _FAILED
+    if parsed.json:
+        return _print_json([each.to_dict() for each in found])
+    for line in calibrations_table(found):
+        say(line)
+    return 0
+
+
+def _loads(parsed: _Parsed) -> list[tuple[str, float]]:
+    """The loads to play; ends the command where one is none."""
+    from pytest_flperf.experiment.calibration import load_of
+    from pytest_flperf.suite.cases import expand
+    from pytest_flperf.suite.errors import SuiteError
+    from pytest_flperf.suite.finding import find_suite
+    from pytest_flperf.suite.limits import check_setting
+    from pytest_flperf.suite.loading import load_suite
+
+    loads: list[tuple[str, float]] = []
+    try:
+        for key, shape in (("concurrency", "closed"), ("rate", "poisson")):
+            for value in getattr(parsed, key):
+                check_setting(key, value, f"--{key}")
+                loads.append((shape, float(value)))
+        if parsed.suite is not None:
+            here = Path.cwd()
+            loads += [
+                load_of(case) for case in expand(load_suite(*find_suite(parsed.suite, here, here)), ["reference"])
+            ]
+    except SuiteError as error:
+        _refuse(parsed, str(error))
+    return list(dict.fromkeys(loads)) or [("closed", 1.0), ("closed", 16.0), ("closed", 64.0)]
 
 
 def _suites(parsed: _Parsed) -> int:

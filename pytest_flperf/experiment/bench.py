@@ -17,13 +17,15 @@ from types import TracebackType
 from typing import Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
+from pytest_flperf.experiment.calibration import CalibrationError, calibrate, load_of, new_client
 from pytest_flperf.experiment.collector import Collector, no_collections
 from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
-from pytest_flperf.load.group import LoadGroup, Plays
+from pytest_flperf.load.group import Plays
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
-from pytest_flperf.load.session import LoadProcessError, LoadSession
+from pytest_flperf.load.session import LoadProcessError
+from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.records import CaseResult, Target
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_log import RunLog
@@ -45,6 +47,8 @@ _TRIES_UNTIL_HOPELESS: Final = 2
 _PROBLEM_LINES: Final = 2
 """What happened, and where the log is; the log's lines follow."""
 _LOG_LINES: Final = 6
+_CALIBRATED_FROM: Final = 16
+"""Streams, or requests per second, up to which a client adds next to nothing."""
 _FEWEST_WORDS: Final = 64
 _MOST_WORDS: Final = 1_000
 """Of the longer request that tells how a server counts."""
@@ -123,6 +127,7 @@ class Bench:
         self._factories: dict[str, RequestFactory] = {}
         self._ready: dict[str, _Seen] = {}
         self._failures: dict[str, list[str]] = {}
+        self._calibrations: dict[tuple[str, float], Calibration | str] = {}
         self._left_busy: set[str] = set()  # models whose last case abandoned requests
         self._current: str | None = None
         self._host = platform.node()
@@ -275,6 +280,7 @@ class Bench:
         if known is not None and known.generation == served.generation:
             notes = served.notes + self._wait_until_idle(plans, served, recording)
             self._learn_lengths(plans, recording)
+            self._calibrate(case, on_progress)
             return self._prepared(case, served, known.cold_ttft_ms, plans, recording, notes)
         loaded_by_us = served.load_s is not None
         sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
@@ -282,6 +288,7 @@ class Bench:
         self._ready[model] = _Seen(served.generation, cold_ttft_ms)
         self._left_busy.discard(model)
         self._learn_lengths(plans, recording)
+        self._calibrate(case, on_progress)
         return self._prepared(case, served, cold_ttft_ms, plans, recording, served.notes)
 
     def _refuse_too_long(self, case: Case, served: Served) -> None:
@@ -316,6 +323,18 @@ class Bench:
             plans.asker.learn(TokensPerWord.from_counts(*counts))
         except ValueError as error:
             raise NotReadyError(f"lengths in tokens can't be kept by what the server counts: {error}") from error
+
+    def _calibrate(self, case: Case, on_progress: OnProgress) -> None:
+        """Before a load at which a client may say too much: see what ours says at it.  Once for each load."""
+        load = _calibrated_load(case)
+        if load is None or load in self._calibrations:
+            return
+        on_progress(f"calibrating the client at {load[1]:g} {'streams' if load[0] == 'closed' else 'requests/s'}", None)
+        try:
+            self._calibrations[load] = calibrate(self._load(), *load, self._processes, short=True)
+        except CalibrationError as error:
+            self._calibrations[load] = str(error)
+            self._stop_load()
 
     def _one(self, plan: Plan, recording: CaseRecording) -> Sample:
         """Play a plan of one request."""
@@ -361,7 +380,7 @@ class Bench:
 
     def _load(self) -> Plays:
         if self._session is None:
-            self._session = LoadSession() if self._processes == 1 else LoadGroup(self._processes)
+            self._session = new_client(self._processes)
         return self._session
 
     def _stop_load(self) -> None:
@@ -430,7 +449,15 @@ class Bench:
         server = self._backend.processes(served.model)
         asked = self._recorder.redactor.value(planned.settings)  # extra may hold anything
         load = planned.load and replace(planned.load, processes=self._processes)
-        planned = replace(planned, nodeid=recording.nodeid, settings=asked, load=load)
+        found = self._calibrations.get(_calibrated_load(case) or ("", 0.0))
+        planned = replace(
+            planned,
+            nodeid=recording.nodeid,
+            settings=asked,
+            load=load,
+            calibration=found if isinstance(found, Calibration) else None,
+            notes=(*planned.notes, found) if isinstance(found, str) else planned.notes,
+        )
         return Prepared(case, planned, plans, recording, server)
 
 
@@ -464,6 +491,12 @@ def _gave_up(plan: Plan, stats: PlanStats) -> str:
         return ""
     planned = "" if plan.total == OPEN_END else f" of {plan.total}"
     return f"stopped after {stats.finished}{planned} requests: {plan.give_up_after} in a row had no complete answer"
+
+
+def _calibrated_load(case: Case) -> tuple[str, float] | None:
+    """The load of a case that our client is calibrated at; None where it is too low to matter."""
+    shape, load = load_of(case)
+    return (shape, load) if load > _CALIBRATED_FROM and case.scenario.settings.stream else None
 
 
 def _ttft_ms(sample: Sample) -> float | None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_flperf.gates.verdict import NOT_MEASURED
+from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.records import CaseResult, Distribution, Load
 
 __all__ = [
     "MARK",
     "NOTHING",
+    "calibration_words",
     "capacity_words",
     "errors",
     "interval",
@@ -77,6 +79,14 @@ def errors(case: CaseResult) -> str:
 def point(parameters: Mapping[str, Any]) -> str:
     """The point of the matrix in words: ``concurrency=4 seed=1``; empty without a matrix."""
     return " ".join(f"{key}={value}" for key, value in parameters.items())
+
+
+def calibration_words(found: Calibration) -> str:
+    """What the client adds at a load: ``client at 64 streams …: TTFT p99 +0.010 ms, 12.4 µs … a token``."""
+    return (
+        f"client at {found.load:g} {found.unit} against the reference server: TTFT p99 {found.ttft_p99_error_ms:+.3f} "
+        f"ms, {number(found.cpu_us_per_token)} µs of processor time a token"
+    )
 
 
 def capacity_words(search: Search) -> str:

@@ -9,10 +9,12 @@ from typing import Final, TextIO
 
 from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.gates.text import printable
+from pytest_flperf.report.figures import number
 from pytest_flperf.report.tables import cut, render, width_of
+from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.suite.finding import SuiteListing
 
-__all__ = ["NO_CATALOG", "fitted_table", "models_table", "say", "suites_table"]
+__all__ = ["NO_CATALOG", "calibrations_table", "fitted_table", "models_table", "say", "suites_table"]
 
 _SHORTEST_NAME: Final = 20
 _LONGEST_CELL: Final = 1_000
@@ -44,6 +46,30 @@ def models_table(models: Sequence[ListedModel], masked: Callable[[str], str]) ->
         for each in models
     ]
     return fitted_table(head, rows, names=7)
+
+
+def calibrations_table(found: Sequence[Calibration]) -> list[str]:
+    """What the client says and what is true, a row per load."""
+    head = ("load", "n", "TTFT p50", "error", "p99", "error", "gap error", "µs/token", "late")
+    rows = [
+        (
+            f"{each.load:g} {each.unit}",
+            str(each.requests),
+            number(each.ttft_p50_ms),
+            f"{each.ttft_p50_error_ms:+.3f}",
+            number(each.ttft_p99_ms),
+            f"{each.ttft_p99_error_ms:+.3f}",
+            f"{each.gap_p99_error_ms:+.4f}",
+            number(each.cpu_us_per_token),
+            str(each.late_reads),
+        )
+        for each in found
+    ]
+    words = (
+        "True TTFT in ms; error: what this client says minus what is true.",
+        "Processor time of the load process per token; late: read too late to say.",
+    )
+    return [*fitted_table(head, rows, names=1), *words]
 
 
 def _state(model: ListedModel) -> str:

@@ -12,6 +12,7 @@ from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.figures import (
     MARK,
     NOTHING,
+    calibration_words,
     capacity_words,
     errors,
     load_words,
@@ -229,6 +230,7 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         lag = clock.lag_ms
         words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
         lines.append(f"clock: {clock.source} stamps{words}")
+    lines += dict.fromkeys(calibration_words(case.calibration) for case in cases if case.calibration is not None)
     for case in cases:
         if case.search is not None:
             lines.append(f"{printable(_scenario(case), _WIDEST_NAME)}: {capacity_words(case.search)}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
+from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
@@ -320,6 +321,8 @@ class CaseResult(Record):
     """What the requests asked for: max_tokens, temperature …"""
     notes: tuple[str, ...] = ()
     """Lines for a person; those that begin with :data:`WARNING` are always shown."""
+    calibration: Calibration | None = None
+    """What this client adds at that load on this machine; None with few streams, where it adds next to nothing."""
     search: Search | None = None
     """What a search for the highest load found; then all else here is of that load (of the lowest, where none met the
     budgets)."""
@@ -345,6 +348,7 @@ class CaseResult(Record):
         "failures": many(Failure.from_dict),
         "tags": tuple,
         "settings": dict,
+        "calibration": Calibration.from_dict,
         "search": Search.from_dict,
         "notes": tuple,
     }

@@ -1,0 +1,37 @@
+"""What a client says and what is true, at one load on one machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_flperf.results.record import Record
+
+__all__ = ["Calibration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration(Record):
+    """Our client against the reference server, whose true times are known.  Errors: what it says − what is true."""
+
+    shape: str
+    """``closed``, or ``poisson`` for open loops."""
+    load: float
+    """Streams, or requests per second."""
+    requests: int
+    ttft_p50_ms: float
+    """True, from the arrival of the request at the server to the send of the first token."""
+    ttft_p99_ms: float
+    ttft_p50_error_ms: float
+    """Holds the way through loopback twice (15 to 60 µs)."""
+    ttft_p99_error_ms: float
+    gap_p99_error_ms: float
+    """Of the mean gap per request."""
+    cpu_us_per_token: float
+    """Processor time of the load processes per streamed token."""
+    late_reads: int = 0
+    processes: int = 1
+
+    @property
+    def unit(self) -> str:
+        """``streams`` or ``requests/s``."""
+        return "streams" if self.shape == "closed" else "requests/s"

@@ -1,0 +1,60 @@
+"""``flperf calibrate``, and the short calibration before a load of many streams."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from tiny_runs import Tiny
+
+from pytest_flperf.results.records import load_schema
+
+
+def test_the_command(tiny: Tiny) -> None:
+    """A row per load, in a terminal of 80 columns; the same as JSON."""
+    done = tiny.pytester.run("flperf", "calibrate", "--concurrency", "2", "--rate", "30")
+    text = done.stdout.str()
+    assert done.ret == 0, done.stderr.str()
+    assert "2 streams" in text
+    assert "30 requests/s" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    tiny.suite({"concurrency": 3}, {"name": "two", "load": "poisson", "rate": 25})
+    done = tiny.pytester.run("flperf", "calibrate", "tiny.json", "--processes", "2", "--json")
+    found = json.loads(done.stdout.str())
+    assert [(each["shape"], each["load"], each["processes"]) for each in found] == [
+        ("closed", 3, 2),
+        ("poisson", 25, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--concurrency", "0"), "--concurrency: found 0, expected a whole number from 1 to 1,000"),
+        (("--rate", "-1"), "--rate: found -1.0, expected a number from"),
+        (("--processes", "99"), "--processes: found 99, expected a whole number from 1 to 64"),
+        (("nosuch",), "nosuch"),
+    ],
+)
+def test_loads_that_are_none(tiny: Tiny, arguments: tuple[str, ...], problem: str) -> None:
+    """One message and exit 4."""
+    done = tiny.pytester.run("flperf", "calibrate", *arguments)
+    assert done.ret == 4
+    assert problem in done.stderr.str()
+    assert "Traceback" not in done.stderr.str()
+
+
+def test_before_many_streams(tiny: Tiny) -> None:
+    """Once for each load of more than 16 streams, in the results and under the table."""
+    tiny.suite(
+        {"concurrency": 17, "iterations": 20}, {"name": "two", "concurrency": 17, "iterations": 20}, {"name": "few"}
+    )
+    done = tiny.measure()
+    assert done.ret == 0, done.text
+    jsonschema.validate(done.results, load_schema())
+    one, two, few = done.cases
+    assert one["calibration"] == two["calibration"]
+    assert one["calibration"]["load"] == 17
+    assert few["calibration"] is None
+    assert done.text.count("client at 17 streams against the reference server: TTFT p99 ") == 1
