@@ -193,12 +193,12 @@ def _calibrate(parsed: _Parsed) -> int:
 
 def _loads(parsed: _Parsed) -> list[tuple[str, float]]:
     """The loads to play; ends the command where one is none."""
-    from pytest_flperf.experiment.calibration import load_of
     from pytest_flperf.suite.cases import expand
     from pytest_flperf.suite.errors import SuiteError
     from pytest_flperf.suite.finding import find_suite
     from pytest_flperf.suite.limits import check_setting
     from pytest_flperf.suite.loading import load_suite
+    from pytest_flperf.suite.shapes import load_of
 
     loads: list[tuple[str, float]] = []
     try:

@@ -17,22 +17,27 @@ from types import TracebackType
 from typing import Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
-from pytest_flperf.experiment.calibration import CalibrationError, calibrate, load_of, new_client
 from pytest_flperf.experiment.collector import Collector, no_collections
+from pytest_flperf.experiment.counting import Counter, gave_up
 from pytest_flperf.experiment.playing import CasePlans, target_of
+from pytest_flperf.experiment.preparing import (
+    Calibrations,
+    NotPossibleError,
+    NotReadyError,
+    learn_lengths,
+    refuse_too_long,
+)
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
-from pytest_flperf.load.group import Plays
+from pytest_flperf.load.group import Plays, new_client
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError
-from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.records import CaseResult, Target
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.case import IsGood, planned_result, summarise
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
-from pytest_flperf.suite.synthetic import TokensPerWord
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sampler import Sampler
 from pytest_flperf.telemetry.track import Watch
@@ -47,19 +52,6 @@ _TRIES_UNTIL_HOPELESS: Final = 2
 _PROBLEM_LINES: Final = 2
 """What happened, and where the log is; the log's lines follow."""
 _LOG_LINES: Final = 6
-_CALIBRATED_FROM: Final = 16
-"""Streams, or requests per second, up to which a client adds next to nothing."""
-_FEWEST_WORDS: Final = 64
-_MOST_WORDS: Final = 1_000
-"""Of the longer request that tells how a server counts."""
-
-
-class NotReadyError(Exception):
-    """The model of a case could not be made ready, or answered no token.  Nothing was measured."""
-
-
-class NotPossibleError(Exception):
-    """A case that this model can't play, whatever is done: it is left out with this reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +119,7 @@ class Bench:
         self._factories: dict[str, RequestFactory] = {}
         self._ready: dict[str, _Seen] = {}
         self._failures: dict[str, list[str]] = {}
-        self._calibrations: dict[tuple[str, float], Calibration | str] = {}
+        self._calibrations = Calibrations(processes)
         self._left_busy: set[str] = set()  # models whose last case abandoned requests
         self._current: str | None = None
         self._host = platform.node()
@@ -193,7 +185,7 @@ class Bench:
         """
         self._collector.set_aside()
         case = prepared.case
-        counter = _Counter(on_request)
+        counter = Counter(on_request)
         result: CaseResult | None = None
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
@@ -212,9 +204,7 @@ class Bench:
             raise
         return CaseRun(result, trouble, out_of_time)
 
-    def _play_case(
-        self, prepared: Prepared, counter: _Counter, watch: Watch, stop_at: float | None
-    ) -> tuple[str, bool]:
+    def _play_case(self, prepared: Prepared, counter: Counter, watch: Watch, stop_at: float | None) -> tuple[str, bool]:
         """Warm up and measure; why fewer requests were measured than planned, and whether the time was over."""
         recording, plans = prepared.recording, prepared.plans
         try:
@@ -229,7 +219,7 @@ class Bench:
             return str(error), False
         finally:
             watch.done()  # before anything is summed up: what that takes is not the case's
-        return (_gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
+        return (gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
 
     def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
         """A case that is ready, played another way; its requests are filed under its node id and ``where``."""
@@ -275,65 +265,23 @@ class Bench:
         self._current = model
         served = self._backend.ensure(model, on_progress)
         plans = CasePlans(case, served, self._factory(served), target_of(served.endpoint), self._seed)
-        self._refuse_too_long(case, served)
+        refuse_too_long(case, served)
         known = self._ready.get(model)
         if known is not None and known.generation == served.generation:
             notes = served.notes + self._wait_until_idle(plans, served, recording)
-            self._learn_lengths(plans, recording)
-            self._calibrate(case, on_progress)
+            self._learn(plans, case, recording, on_progress)
             return self._prepared(case, served, known.cold_ttft_ms, plans, recording, notes)
         loaded_by_us = served.load_s is not None
         sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
         cold_ttft_ms = _ttft_ms(sample) if loaded_by_us else None
         self._ready[model] = _Seen(served.generation, cold_ttft_ms)
         self._left_busy.discard(model)
-        self._learn_lengths(plans, recording)
-        self._calibrate(case, on_progress)
+        self._learn(plans, case, recording, on_progress)
         return self._prepared(case, served, cold_ttft_ms, plans, recording, served.notes)
 
-    def _refuse_too_long(self, case: Case, served: Served) -> None:
-        settings = case.scenario.settings
-        context, answer = settings.context_tokens or 0, settings.max_tokens or 0
-        if context and served.context_length is not None and context + answer > served.context_length:
-            raise NotPossibleError(
-                f"context_tokens {context:,} and {answer:,} for the answer are more than the model's "
-                f"{served.context_length:,}"
-            )
-
-    def _learn_lengths(self, plans: CasePlans, recording: CaseRecording) -> None:
-        """Ask the server how it counts tokens, where prompts have a length and nothing else counts."""
-        if not plans.asker.needs_usage:
-            return
-        long = min(max(plans.asker.longest_words // 2, _FEWEST_WORDS), _MOST_WORDS)
-        counts = []
-        for words in (long // 8, long):
-            sample = self._one(plans.calibrating(words), recording)
-            if not sample.ok:
-                said = sample.evidence.detail if sample.evidence else ""
-                raise NotReadyError(
-                    f"a prompt of {words} words, to learn how tokens are counted: {sample.outcome} {said}"
-                )
-            if sample.prompt_tokens is None:
-                raise NotReadyError(
-                    "lengths in tokens can't be kept: the server doesn't say how many tokens a prompt has; give the "
-                    "scenario a tokenizer: the path of the model's tokenizer.json"
-                )
-            counts.append((words, sample.prompt_tokens))
-        try:
-            plans.asker.learn(TokensPerWord.from_counts(*counts))
-        except ValueError as error:
-            raise NotReadyError(f"lengths in tokens can't be kept by what the server counts: {error}") from error
-
-    def _calibrate(self, case: Case, on_progress: OnProgress) -> None:
-        """Before a load at which a client may say too much: see what ours says at it.  Once for each load."""
-        load = _calibrated_load(case)
-        if load is None or load in self._calibrations:
-            return
-        on_progress(f"calibrating the client at {load[1]:g} {'streams' if load[0] == 'closed' else 'requests/s'}", None)
-        try:
-            self._calibrations[load] = calibrate(self._load(), *load, self._processes, short=True)
-        except CalibrationError as error:
-            self._calibrations[load] = str(error)
+    def _learn(self, plans: CasePlans, case: Case, recording: CaseRecording, on_progress: OnProgress) -> None:
+        learn_lengths(plans, lambda plan: self._one(plan, recording))
+        if not self._calibrations.before(case, self._load, on_progress):
             self._stop_load()
 
     def _one(self, plan: Plan, recording: CaseRecording) -> Sample:
@@ -449,54 +397,16 @@ class Bench:
         server = self._backend.processes(served.model)
         asked = self._recorder.redactor.value(planned.settings)  # extra may hold anything
         load = planned.load and replace(planned.load, processes=self._processes)
-        found = self._calibrations.get(_calibrated_load(case) or ("", 0.0))
+        calibration, why_none = self._calibrations.of(case)
         planned = replace(
             planned,
             nodeid=recording.nodeid,
             settings=asked,
             load=load,
-            calibration=found if isinstance(found, Calibration) else None,
-            notes=(*planned.notes, found) if isinstance(found, str) else planned.notes,
+            calibration=calibration,
+            notes=(*planned.notes, *why_none),
         )
         return Prepared(case, planned, plans, recording, server)
-
-
-class _Counter:
-    """Counts measured requests for whoever watches, and those that the transport lost."""
-
-    def __init__(self, on_request: Callable[[int, int], None] | None) -> None:
-        self.total = 0
-        self._on_request = on_request
-        self._done = 0
-        self.lost = 0
-
-    def wrap(self, keep: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
-        """Count what is kept."""
-
-        def count(exchange: Exchange) -> None:
-            keep(exchange)
-            self._done += exchange.phase is not Phase.RETRY
-            self.lost += exchange.ending.value != "complete"
-
-        return count
-
-    def tick(self) -> None:
-        """Tell."""
-        if self._on_request is not None:
-            self._on_request(self._done, self.total)
-
-
-def _gave_up(plan: Plan, stats: PlanStats) -> str:
-    if not stats.gave_up:
-        return ""
-    planned = "" if plan.total == OPEN_END else f" of {plan.total}"
-    return f"stopped after {stats.finished}{planned} requests: {plan.give_up_after} in a row had no complete answer"
-
-
-def _calibrated_load(case: Case) -> tuple[str, float] | None:
-    """The load of a case that our client is calibrated at; None where it is too low to matter."""
-    shape, load = load_of(case)
-    return (shape, load) if load > _CALIBRATED_FROM and case.scenario.settings.stream else None
 
 
 def _ttft_ms(sample: Sample) -> float | None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from pytest_flperf.experiment.arrivals import due_times_ns
-from pytest_flperf.load.group import LoadGroup, Plays
+from pytest_flperf.load.group import Plays, new_client
 from pytest_flperf.load.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
-from pytest_flperf.load.session import LoadProcessError, LoadSession
+from pytest_flperf.load.session import LoadProcessError
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer
 from pytest_flperf.reference import Schedule as Answers
 from pytest_flperf.reference.log import LogEntry
@@ -18,14 +18,14 @@ from pytest_flperf.reference.server import ReferenceServerError
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.stats.request_metrics import is_late_read
 from pytest_flperf.stats.summary import quantile
-from pytest_flperf.suite.model import Case, LoadShape
+from pytest_flperf.suite.model import LoadShape
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.endpoint import Endpoint, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
 from pytest_flperf.wire.sample import Sample
 
-__all__ = ["CalibrationError", "calibrate", "calibrate_once", "load_of", "new_client"]
+__all__ = ["CalibrationError", "calibrate", "calibrate_once"]
 
 _QUESTION: Final = {
     "model": "reference",
@@ -43,24 +43,6 @@ SHORT_TOKENS: Final = 32
 
 class CalibrationError(RuntimeError):
     """The reference server or the load process failed: nothing is known of the client."""
-
-
-def load_of(case: Case) -> tuple[str, float]:
-    """The load of a case as something to calibrate at: shape, and streams or requests per second."""
-    settings, load = case.scenario.settings, case.scenario.settings.load
-    if load.kind == "search":
-        return ("closed" if load.search_over == "concurrency" else "poisson"), load.search_to or 1.0
-    if load.is_open and load.rate is not None:
-        return "poisson", max(load.rate, load.rate_to or 0.0)
-    if load.kind == "trace" and case.scenario.source is not None:
-        trace = case.scenario.source.trace
-        return "poisson", max(len(trace) / max(trace[-1].due_s, 1.0), 1.0)
-    return "closed", float(settings.concurrency)
-
-
-def new_client(processes: int) -> Plays:
-    """Load processes that play together."""
-    return LoadSession() if processes == 1 else LoadGroup(processes)
 
 
 def calibrate_once(shape: str, load: float, processes: int = 1, *, short: bool = False) -> Calibration:

@@ -15,7 +15,7 @@ from pytest_flperf.load.plan import Entry, Plan, PlanStats
 from pytest_flperf.load.session import LoadSession
 from pytest_flperf.wire.exchange import Exchange
 
-__all__ = ["LoadGroup", "Plays", "parts_of"]
+__all__ = ["LoadGroup", "Plays", "new_client", "parts_of"]
 
 _TICK_S: Final = 0.1
 _HEAD_START_NS: Final = 5_000_000
@@ -90,6 +90,11 @@ class LoadGroup:
         """End the load processes; safe to call twice."""
         for session in self._sessions:
             session.stop()
+
+
+def new_client(processes: int) -> Plays:
+    """Load processes that play together."""
+    return LoadSession() if processes == 1 else LoadGroup(processes)
 
 
 class _Shared:

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf.suite.limits import LIMITS
-from pytest_flperf.suite.model import Scenario, Settings
+from pytest_flperf.suite.model import Case, Scenario, Settings
 
-__all__ = ["NEEDED", "expected_requests", "shape_problem"]
+__all__ = ["NEEDED", "expected_requests", "load_of", "shape_problem"]
 
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -123,3 +123,16 @@ def expected_requests(scenario: Scenario) -> int | None:
     mean = (load.rate + (load.rate_to or load.rate)) / 2
     due = round(mean * (load.duration_s - load.ramp_up_s / 2))
     return due if settings.iterations is None else min(due, settings.iterations)
+
+
+def load_of(case: Case) -> tuple[str, float]:
+    """The load of a case as something to calibrate at: shape, and streams or requests per second."""
+    settings, load = case.scenario.settings, case.scenario.settings.load
+    if load.kind == "search":
+        return ("closed" if load.search_over == "concurrency" else "poisson"), load.search_to or 1.0
+    if load.is_open and load.rate is not None:
+        return "poisson", max(load.rate, load.rate_to or 0.0)
+    if load.kind == "trace" and case.scenario.source is not None:
+        trace = case.scenario.source.trace
+        return "poisson", max(len(trace) / max(trace[-1].due_s, 1.0), 1.0)
+    return "closed", float(settings.concurrency)

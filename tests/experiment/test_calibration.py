@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from pytest_flperf.experiment import calibration
-from pytest_flperf.experiment.calibration import CalibrationError, calibrate_once, load_of
+from pytest_flperf.experiment.calibration import CalibrationError, calibrate_once
 from pytest_flperf.load.plan import PlanStats
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.loading import scenario_of
 from pytest_flperf.suite.model import Case, Suite
+from pytest_flperf.suite.shapes import load_of
 
 
 def case(**settings: object) -> Case:

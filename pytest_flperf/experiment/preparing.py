@@ -1,0 +1,109 @@
+"""What must be known before a case is measured: whether the model can play it, how the server counts, what we add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pytest_flperf.backends.base import OnProgress, Served
+from pytest_flperf.experiment.playing import CasePlans
+from pytest_flperf.load.group import Plays
+from pytest_flperf.load.plan import Plan
+from pytest_flperf.results.calibration import Calibration
+from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.shapes import load_of
+from pytest_flperf.suite.synthetic import TokensPerWord
+from pytest_flperf.wire.sample import Sample
+
+__all__ = ["Calibrations", "NotPossibleError", "NotReadyError", "learn_lengths", "refuse_too_long"]
+
+_CALIBRATED_FROM: Final = 16
+"""Streams, or requests per second, up to which a client adds next to nothing."""
+_FEWEST_WORDS: Final = 64
+_MOST_WORDS: Final = 1_000
+"""Of the longer request that tells how a server counts."""
+
+
+class NotReadyError(Exception):
+    """The model of a case could not be made ready, or answered no token.  Nothing was measured."""
+
+
+class NotPossibleError(Exception):
+    """A case that this model can't play, whatever is done: it is left out with this reason."""
+
+
+def refuse_too_long(case: Case, served: Served) -> None:
+    """Raise NotPossibleError for a context that the model hasn't."""
+    settings = case.scenario.settings
+    context, answer = settings.context_tokens or 0, settings.max_tokens or 0
+    if context and served.context_length is not None and context + answer > served.context_length:
+        raise NotPossibleError(
+            f"context_tokens {context:,} and {answer:,} for the answer are more than the model's "
+            f"{served.context_length:,}"
+        )
+
+
+def learn_lengths(plans: CasePlans, one: Callable[[Plan], Sample]) -> None:
+    """Ask the server how it counts tokens, where prompts have a length and nothing else counts.
+
+    Args:
+        plans: Of the case; they learn it.
+        one: Plays a plan of one request.
+
+    Raises:
+        NotReadyError: The server doesn't say it, or not in a way that makes sense.
+
+    """
+    if not plans.asker.needs_usage:
+        return
+    long = min(max(plans.asker.longest_words // 2, _FEWEST_WORDS), _MOST_WORDS)
+    counts = []
+    for words in (long // 8, long):
+        sample = one(plans.calibrating(words))
+        if not sample.ok:
+            said = sample.evidence.detail if sample.evidence else ""
+            raise NotReadyError(f"a prompt of {words} words, to learn how tokens are counted: {sample.outcome} {said}")
+        if sample.prompt_tokens is None:
+            raise NotReadyError(
+                "lengths in tokens can't be kept: the server doesn't say how many tokens a prompt has; give the "
+                "scenario a tokenizer: the path of the model's tokenizer.json"
+            )
+        counts.append((words, sample.prompt_tokens))
+    try:
+        plans.asker.learn(TokensPerWord.from_counts(*counts))
+    except ValueError as error:
+        raise NotReadyError(f"lengths in tokens can't be kept by what the server counts: {error}") from error
+
+
+class Calibrations:
+    """What our client says at the loads of a run, each looked at once."""
+
+    def __init__(self, processes: int) -> None:
+        """``processes``: load processes of the client."""
+        self._processes = processes
+        self._found: dict[tuple[str, float], Calibration | str] = {}
+
+    def before(self, case: Case, client: Callable[[], Plays], on_progress: OnProgress) -> bool:
+        """Before a load at which a client may say too much: see what ours says.  Whether the client still plays."""
+        load = _calibrated_load(case)
+        if load is None or load in self._found:
+            return True
+        from pytest_flperf.experiment.calibration import CalibrationError, calibrate
+
+        on_progress(f"calibrating the client at {load[1]:g} {'streams' if load[0] == 'closed' else 'requests/s'}", None)
+        try:
+            self._found[load] = calibrate(client(), *load, self._processes, short=True)
+        except CalibrationError as error:
+            self._found[load] = str(error)
+            return False
+        return True
+
+    def of(self, case: Case) -> tuple[Calibration | None, tuple[str, ...]]:
+        """The figures at a case's load; without them, why."""
+        found = self._found.get(_calibrated_load(case) or ("", 0.0))
+        return (None, (found,)) if isinstance(found, str) else (found, ())
+
+
+def _calibrated_load(case: Case) -> tuple[str, float] | None:
+    shape, load = load_of(case)
+    return (shape, load) if load > _CALIBRATED_FROM and case.scenario.settings.stream else None
