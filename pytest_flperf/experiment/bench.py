@@ -223,7 +223,7 @@ class Bench:
 
     def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
         """A case that is ready, played another way; its requests are filed under its node id and ``where``."""
-        recording = self._recorder.case(f"{prepared.recording.nodeid} [{where}]")
+        recording = self._recorder.case(f"{prepared.recording.nodeid} {where}")
         load = planned_result(case).load
         load = load and replace(load, processes=self._processes)
         planned = replace(prepared.planned, load=load)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
-from pytest_flperf.results.capacity import Search, SearchStep
+from pytest_flperf.results.capacity import Search, SearchStep, step_label
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.model import Case, LoadShape
 
@@ -140,6 +140,6 @@ def play_search(bench: Bench, prepared: Prepared, play: Callable[[Prepared], Cas
 
     def at(load: float) -> CaseRun:
         case = at_load(prepared.case, plan.over, load)
-        return play(bench.prepared_at(prepared, case, f"{plan.over} {load:.4g}"))
+        return play(bench.prepared_at(prepared, case, step_label(plan.over, load)))
 
     return search(plan, at, missed)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Final
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.charts import ecdf
 from pytest_flperf.report.content import CaseSection, Cell, Fact, FailedCase, Table, Tone
-from pytest_flperf.report.figures import NOTHING, errors, interval, load_words, number, statistic, statistic_of
+from pytest_flperf.report.figures import (
+    NOTHING,
+    calibration_words,
+    capacity_words,
+    errors,
+    interval,
+    load_words,
+    number,
+    statistic,
+    statistic_of,
+)
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
 from pytest_flperf.report.words import case_name, clock_words
@@ -110,7 +120,7 @@ def _search(case: CaseResult) -> Table | None:
             Cell("met" if step.met else "missed", "" if step.met else "bad"),
             Cell(str(step.requests)),
             *(Cell(number(each)) for each in (step.request_rate, step.tps_total, step.ttft_p95_ms, step.e2e_p95_ms)),
-            Cell(step.missed or NOTHING, wide=True),
+            Cell(step.missed, wide=True) if step.missed else Cell(NOTHING),
         )
         for step in sorted(case.search.steps, key=lambda step: step.load)
     )
@@ -203,6 +213,8 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Ended", ", ".join(f"{count} × {name}" for name, count in requests.by_outcome.items())),
         ("Finish reasons", ", ".join(f"{count} × {name}" for name, count in case.finish_reasons.items())),
         ("Load", _load(case.load)),
+        ("Capacity", capacity_words(case.search) if case.search is not None else None),
+        ("What this client adds", calibration_words(case.calibration) if case.calibration is not None else None),
         ("Goodput", _amount(case.goodput, "requests/s")),
         ("Offered load", _rates(case)),
         ("Steady window", _window(case)),

@@ -82,20 +82,20 @@ def point(parameters: Mapping[str, Any]) -> str:
 
 
 def calibration_words(found: Calibration) -> str:
-    """What the client adds at a load: ``client at 64 streams …: TTFT p99 +0.010 ms, 12.4 µs … a token``."""
+    """What the client adds at a load: ``client at 64 streams: says TTFT p99 +0.010 ms, takes 12.4 µs a token``."""
     return (
-        f"client at {found.load:g} {found.unit} against the reference server: TTFT p99 {found.ttft_p99_error_ms:+.3f} "
-        f"ms, {number(found.cpu_us_per_token)} µs of processor time a token"
+        f"client at {found.load:g} {found.unit}: says TTFT p99 {found.ttft_p99_error_ms:+.3f} ms, takes "
+        f"{number(found.cpu_us_per_token)} µs a token"
     )
 
 
 def capacity_words(search: Search) -> str:
     """What a search found: ``highest load that meets the budgets: 12 streams; saturated at 8``."""
     if search.highest is None:
-        return f"no load met the budgets, not even {number(search.steps[0].load)} {search.unit}"
+        return f"no load met the budgets, not even {search.steps[0].load:.4g} {search.unit}"
     more = "" if search.bounded else " (the highest that was tried)"
-    full = "" if search.saturation is None else f"; saturated at {number(search.saturation)}"
-    return f"highest load that meets the budgets: {number(search.highest)} {search.unit}{more}{full}"
+    full = "" if search.saturation is None else f"; saturated at {search.saturation:.4g}"
+    return f"highest load that meets the budgets: {search.highest:.4g} {search.unit}{more}{full}"
 
 
 def load_words(load: Load) -> str:

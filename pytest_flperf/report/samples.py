@@ -21,6 +21,7 @@ __all__ = ["DRAWN_METRICS", "CaseSamples", "SamplesReader"]
 DRAWN_METRICS: Final = ("ttft_ms", "tpot_ms", "e2e_ms")
 """Metrics whose single values are kept."""
 _REQUESTS_KEPT: Final = 10_000
+_BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRATE.value, Phase.WARMUP.value})
 _ANSWER_CHARACTERS: Final = 400
 _LONGEST_LINE: Final = 64 << 20
 _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
@@ -81,11 +82,14 @@ class SamplesReader:
 
     def of(self, cases: Iterable[CaseResult]) -> dict[str, CaseSamples]:
         """What was read of these cases, by node id; lines don't name the machine, so cases of several have none."""
+        cases = tuple(cases)
         counts = Counter(case.nodeid for case in cases)
-        found = {
-            nodeid: self._cases[nodeid] for nodeid, count in counts.items() if count == 1 and nodeid in self._cases
-        }
-        return {nodeid: case.summary() for nodeid, case in found.items()}
+        found: dict[str, CaseSamples] = {}
+        for case in cases:
+            written = case.nodeid if case.search is None else f"{case.nodeid} {case.search.played}"
+            if counts[case.nodeid] == 1 and written in self._cases:
+                found[case.nodeid] = self._cases[written].summary()
+        return found
 
     def _add(self, line: bytes) -> None:
         try:
@@ -95,8 +99,9 @@ class SamplesReader:
             return
         if not isinstance(nodeid, str) or not isinstance(index, int):
             return
-        if phase != Phase.MEASURED.value:
+        if phase in _BEFORE:
             self._cases.pop(nodeid, None)  # what comes before the measured requests begins a case anew
+        if phase != Phase.MEASURED.value:
             return
         case = self._cases.setdefault(nodeid, _Case())
         if index in case.indices:  # another plugin ran it again

@@ -8,7 +8,12 @@ from typing import ClassVar
 
 from pytest_flperf.results.record import Reader, Record, many
 
-__all__ = ["Search", "SearchStep"]
+__all__ = ["Search", "SearchStep", "step_label"]
+
+
+def step_label(over: str, load: float) -> str:
+    """What stands behind a case's node id in journal and samples at a load of its search."""
+    return f"[{over} {load:.4g}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,12 @@ class Search(Record):
     """In the order in which they were tried."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {"steps": many(SearchStep.from_dict)}
+
+    @property
+    def played(self) -> str:
+        """The load that the case's own figures are of, as :func:`step_label` writes it; empty where none was tried."""
+        load = self.highest if self.highest is not None else self.steps[0].load if self.steps else None
+        return "" if load is None else step_label(self.over, load)
 
     @property
     def unit(self) -> str:

@@ -57,4 +57,4 @@ def test_before_many_streams(tiny: Tiny) -> None:
     assert one["calibration"] == two["calibration"]
     assert one["calibration"]["load"] == 17
     assert few["calibration"] is None
-    assert done.text.count("client at 17 streams against the reference server: TTFT p99 ") == 1
+    assert done.text.count("client at 17 streams: says TTFT p99 ") == 1

@@ -84,7 +84,7 @@ def test_the_highest_rate_on_the_command_line(tiny: Tiny) -> None:
     search = done.case["search"]
     assert (search["over"], search["highest"], search["bounded"]) == ("rate", 20, False)
     assert done.case["load"]["shape"] == "poisson"
-    assert "20.0 requests/s (the highest that was tried)" in done.text
+    assert "20 requests/s (the highest that was tried)" in done.text
 
 
 def test_out_of_time(tiny: Tiny) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from report_doubles import case
 
 from pytest_flperf.report.samples import SamplesReader
+from pytest_flperf.results.capacity import Search, SearchStep
 
 MS = 1_000_000
 
@@ -114,3 +115,19 @@ def test_cases_of_several_machines_have_none(tmp_path: Path) -> None:
     """Lines don't say which machine they come from."""
     reader = read(tmp_path / "s", line())
     assert reader.of([case(), case(host="other")]) == {}
+
+
+def test_requests_beside_the_measured_ones(tmp_path: Path) -> None:
+    """Ramp-up, cool-down and retries come between and after the measured requests and take none of them away."""
+    text = line(index=0, phase="outside") + line(index=1) + line(index=1, phase="retry") + line(index=2)
+    reader = read(tmp_path / "samples.jsonl", text + line(index=3, phase="outside"))
+    assert reader.of([case()])["s::short[m]"].values["ttft_ms"] == (11.0, 12.0)
+
+
+def test_the_load_that_a_search_found(tmp_path: Path) -> None:
+    """The figures of a search's case are those of one of its loads, and so are its requests."""
+    name = "s::short[m]"
+    text = line(f"{name} [concurrency 1]", 1) + line(f"{name} [concurrency 2]", 2) + line(f"{name} [concurrency 4]", 4)
+    steps = tuple(SearchStep(load, load < 4) for load in (1.0, 2.0, 4.0))
+    found = case(search=Search("concurrency", 2.0, True, steps=steps))
+    assert read(tmp_path / "samples.jsonl", text).of([found])[name].values["ttft_ms"] == (12.0,)
