@@ -76,9 +76,8 @@ def unfinished_cases(folder: Path, logged: LoggedRun | None = None) -> list[Case
 
 
 def _partial(folder: Path, begun: BegunCase) -> CaseResult:
-    samples = list(_decoded(folder / JOURNAL, begun))
-    _add_missing(folder / SAMPLES, begun.case.nodeid, samples)
-    case = summarise(samples, begun.case)
+    samples = _decoded(folder / JOURNAL, begun)  # one at a time: there may be a million
+    case = summarise(_written_too(folder / SAMPLES, begun.case.nodeid, samples), begun.case)
     return replace(
         case,
         outcome="error",
@@ -101,19 +100,29 @@ def _decoded(journal: Path, begun: BegunCase) -> Iterator[Sample]:
         return
 
 
-def _add_missing(path: Path, nodeid: str, samples: Iterable[Sample]) -> None:
-    """Write samples that the file lacks; where it can't be written, they are in the journal still."""
+def _written_too(path: Path, nodeid: str, samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples; those that the file lacks are added.  Where it can't be written, they are in the journal still."""
     try:
-        there = set()
-        if path.exists():
-            there = {(each.get("nodeid"), each.get("phase"), each.get("started_ns")) for each in JournalReader(path)}
-        with Journal(path) as journal:
-            for sample in samples:
-                record = sample.to_record()
-                if (nodeid, record["phase"], record["started_ns"]) not in there:
-                    journal.append({"nodeid": nodeid, **record})
+        there = _there(path, nodeid)
+        journal = Journal(path)
     except OSError:
+        yield from samples
         return
+    with journal:
+        for sample in samples:
+            if sample.started_ns not in there.get(sample.phase.value, ()):
+                journal.append({"nodeid": nodeid, **sample.to_record()})
+            yield sample
+
+
+def _there(path: Path, nodeid: str) -> dict[str, set[int]]:
+    """When the requests of a case whose samples are in the file were started, by phase."""
+    there: dict[str, set[int]] = {}
+    if path.exists():
+        for record in JournalReader(path):
+            if record.get("nodeid") == nodeid:
+                there.setdefault(str(record.get("phase")), set()).add(record.get("started_ns", 0))
+    return there
 
 
 def _written(folder: Path) -> Run | None:

@@ -6,14 +6,17 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from statistics import median
 from typing import Any, TypeAlias
 
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Load, Requests, Target
+from pytest_flperf.stats.bottleneck import bottleneck
 from pytest_flperf.stats.clock_quality import clock_quality
+from pytest_flperf.stats.column import Column
 from pytest_flperf.stats.cross_check import cross_check
-from pytest_flperf.stats.failed_requests import INFINITE, ZERO, with_failures
+from pytest_flperf.stats.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.failures import Failures
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
@@ -30,13 +33,19 @@ STALL_FLOOR_MS = 50
 IsGood: TypeAlias = Callable[[Mapping[str, float | None]], bool]
 _NS_PER_MS = 1e6
 _NS_PER_S = 1e9
+_STALL_FLOOR_NS = STALL_FLOOR_MS * _NS_PER_MS
+# Requests that are summed up at a time: what they need is in the processor's cache then, and memory holds no more.
+_BATCH = 64
+# Members of an enum, looked up for every request, are worth a name on Python 3.11.
+_MEASURED, _OUTSIDE, _WARMUP, _RETRY = Phase.MEASURED, Phase.OUTSIDE, Phase.WARMUP, Phase.RETRY
+_OK, _CANCELLED = Outcome.OK, Outcome.CANCELLED
 
 
 def stalls(gaps_ns: Sequence[int]) -> int:
     """How many gaps of one stream are over 5 × its median gap and over 50 ms."""
-    if not gaps_ns or max(gaps_ns) <= STALL_FLOOR_MS * _NS_PER_MS:
+    if not gaps_ns or max(gaps_ns) <= _STALL_FLOOR_NS:
         return 0
-    limit = max(STALL_TIMES_MEDIAN * median(gaps_ns), STALL_FLOOR_MS * _NS_PER_MS)
+    limit = max(STALL_TIMES_MEDIAN * median(gaps_ns), _STALL_FLOOR_NS)
     return sum(gap > limit for gap in gaps_ns)
 
 
@@ -94,16 +103,19 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
     """
     tally = _Tally(planned.settings.get("expect"), good)
     as_inf = planned.settings.get("failures") == "as_inf"
-    for sample in samples:
-        tally.add(sample)
+    remaining = iter(samples)
+    while batch := list(islice(remaining, _BATCH)):
+        tally.add(batch)
     span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
     wall_s = span_ns / _NS_PER_S if tally.total else None
     offered_rate, sent_rate = _rates(tally.due_ns, tally.sent_ns)
     asked_for = planned.target.model_id if planned.target is not None else None
     metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
+    requests, clock = tally.requests(), clock_quality(tally.clock_sources, tally.lags_ns)
+    processes = planned.load.processes if planned.load is not None else 1
     return replace(
         planned,
-        requests=tally.requests(),
+        requests=requests,
         error_rate=(tally.total - tally.ok) / tally.total if tally.total else None,
         wall_s=wall_s,
         request_rate=tally.ok / wall_s if wall_s else None,
@@ -118,14 +130,19 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
         coalesced_pct=100 * tally.coalesced / tally.chunks if tally.chunks else None,
         stalls=tally.stalls if tally.gap_streams else None,
         metrics=metrics,
-        clock=clock_quality(tally.clock_sources, tally.lags_ns),
+        clock=clock,
         failures=tally.failures.top(),
-        notes=(*planned.notes, *tally.notes(asked_for or planned.model), *cross_check(metrics)),
+        notes=(
+            *planned.notes,
+            *tally.notes(asked_for or planned.model),
+            *bottleneck(requests, clock, processes),
+            *cross_check(metrics),
+        ),
     )
 
 
 class _Tally:
-    """Counts of one case, fed one sample at a time, so that the samples themselves need not stay in memory."""
+    """Counts of one case, fed a few samples at a time, so that the samples themselves need not stay in memory."""
 
     def __init__(self, expect: Mapping[str, Any] | None, good: IsGood | None) -> None:
         self.scorer = _scorer(expect)
@@ -137,53 +154,67 @@ class _Tally:
         self.due_ns: array[int] = array("q")
         self.sent_ns: array[int] = array("q")
         self.first_start_ns = self.last_end_ns = 0
-        self.by_outcome: Counter[str] = Counter()
+        self.by_outcome: Counter[Outcome] = Counter()
         self.finish_reasons: Counter[str] = Counter()
         self.token_sources: set[str | None] = set()
         self.clock_sources: set[str | None] = set()
         self.echoes: Counter[str] = Counter()
         self.failures = Failures()
-        self.values: dict[str, array[float]] = {name: array("d") for name in REQUEST_METRICS}
-        self.gaps_ns: array[int] = array("q")
-        self.lags_ns: array[int] = array("q")
+        self.rows: list[dict[str, float | None]] = []
+        self.values = {name: Column() for name in REQUEST_METRICS}
+        self.gaps_ns = Column()
+        self.lags_ns = Column()
         self.gap_streams = self.stalls = 0
         self.chunks = self.coalesced = 0
         self.chunked_tokens = self.token_chunks = 0
         self.tokens_out = 0
         self.tokens_known = True
 
-    def add(self, sample: Sample) -> None:
-        if sample.phase is Phase.WARMUP:
+    def add(self, samples: Iterable[Sample]) -> None:
+        for sample in samples:
+            self._add(sample)
+        self._take_rows()
+
+    def _add(self, sample: Sample) -> None:
+        phase = sample.phase
+        if phase is _WARMUP:
             self.warmup += 1
             self.warmup_failed += not sample.ok
-        if sample.phase in (Phase.MEASURED, Phase.OUTSIDE):
+        if phase is _MEASURED or phase is _OUTSIDE:
             begun_ns = sample.started_ns if sample.due_ns is None else sample.due_ns
-            self.plan_start_ns = begun_ns if self.plan_start_ns is None else min(self.plan_start_ns, begun_ns)
-        self.outside += sample.phase is Phase.OUTSIDE
-        self.retries += sample.phase is Phase.RETRY
-        self.recovered += sample.phase is Phase.RETRY and sample.ok
-        if sample.phase is not Phase.MEASURED:
-            return
+            if self.plan_start_ns is None or begun_ns < self.plan_start_ns:
+                self.plan_start_ns = begun_ns
+        elif phase is _RETRY:
+            self.retries += 1
+            self.recovered += sample.ok
+        self.outside += phase is _OUTSIDE
+        if phase is _MEASURED:
+            self._add_measured(sample)
+
+    def _add_measured(self, sample: Sample) -> None:
+        outcome = sample.outcome
         if sample.due_ns is not None and sample.sent_ns is not None:
             self.due_ns.append(sample.due_ns)
             self.sent_ns.append(sample.sent_ns)
-        self.by_outcome[sample.outcome.value] += 1
-        if sample.outcome is Outcome.CANCELLED:
+        self.by_outcome[outcome] += 1
+        if outcome is _CANCELLED:
             return  # we did that: it says nothing of the server
         # The end of the body is the kernel's stamp and as true as any, unless realtime moved meanwhile.
         end_ns = sample.finished_ns if sample.end_ns is None or sample.clock_step else sample.end_ns
-        self.first_start_ns = min(self.first_start_ns, sample.started_ns) if self.total else sample.started_ns
-        self.last_end_ns = max(self.last_end_ns, end_ns) if self.total else end_ns
+        if not self.total or sample.started_ns < self.first_start_ns:
+            self.first_start_ns = sample.started_ns
+        if not self.total or end_ns > self.last_end_ns:
+            self.last_end_ns = end_ns
         self.total += 1
-        self.timeouts += sample.outcome in TIMEOUTS
         self.tokens_out += sample.output_tokens or 0
         if sample.headers_ns is not None:
             self.clock_sources.add(sample.clock_source)
         if not sample.clock_step:
             self.lags_ns.extend(sample.lag_ns)
-        if sample.ok:
+        if outcome is _OK:
             self._add_ok(sample)
         else:
+            self.timeouts += outcome in TIMEOUTS
             self.failures.add(sample)
 
     def _add_ok(self, sample: Sample) -> None:
@@ -196,9 +227,7 @@ class _Tally:
         if sample.tokens_source is not None:
             self.token_sources.add(sample.tokens_source)
         metrics = request_metrics(sample)
-        for name, value in metrics.items():
-            if value is not None:
-                self.values[name].append(value)
+        self.rows.append(metrics)
         self.good += self.is_good is not None and self.is_good(metrics)
         if self.scorer is not None:
             self.values["quality"].append(self.scorer.score(sample.output_text))
@@ -206,8 +235,17 @@ class _Tally:
             self._add_stream(sample)
         if sample.clock_step:
             self.clock_steps += 1
-        elif is_late_read(sample):
+        elif sample.first_read_surplus and is_late_read(sample):
             self.late_reads += 1
+
+    def _take_rows(self) -> None:
+        """Rows into columns: many at once, that is half the work."""
+        if not self.rows:
+            return
+        columns = zip(*(row.values() for row in self.rows), strict=True)
+        for name, column in zip(self.rows[0], columns, strict=True):
+            self.values[name].extend([value for value in column if value is not None])
+        self.rows.clear()
 
     def _add_stream(self, sample: Sample) -> None:
         chunks = len(sample.chunk_ns)
@@ -221,7 +259,8 @@ class _Tally:
         if gaps:
             self.gaps_ns.extend(gaps)
             self.gap_streams += 1
-            self.stalls += stalls(gaps)
+            if max(gaps) > _STALL_FLOOR_NS:
+                self.stalls += stalls(gaps)
 
     def requests(self) -> Requests:
         return Requests(
@@ -229,7 +268,7 @@ class _Tally:
             ok=self.ok,
             failed=self.total - self.ok,
             timeouts=self.timeouts,
-            by_outcome=dict(self.by_outcome.most_common()),
+            by_outcome={outcome.value: count for outcome, count in self.by_outcome.most_common()},
             late_reads=self.late_reads,
             clock_steps=self.clock_steps,
             outside=self.outside,
@@ -256,7 +295,7 @@ class _Tally:
             elif name in INFINITE:
                 summary = with_failures(self.values[name], failed)
             elif name in ZERO:
-                summary = distribution([*self.values[name], *[0.0] * failed] if self.values[name] else ())
+                summary = with_zeros(self.values[name], failed)
             else:
                 summary = distribution(self.values[name])
             if summary is not None:

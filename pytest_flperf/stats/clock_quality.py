@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from pytest_flperf.results.records import ClockQuality, LagMs
+from pytest_flperf.stats.column import Column
 from pytest_flperf.stats.summary import quantile
 
 __all__ = ["clock_quality", "merge_clocks", "merge_sources"]
@@ -23,7 +24,7 @@ def merge_sources(sources: Iterable[str | None]) -> str | None:
     return known.pop() if len(known) == 1 else ("mixed" if known else None)
 
 
-def clock_quality(sources: Iterable[str | None], lags_ns: Iterable[int]) -> ClockQuality:
+def clock_quality(sources: Iterable[str | None], lags_ns: Iterable[float]) -> ClockQuality:
     """Clock source and lag over all reads of the measured requests.
 
     Args:
@@ -32,13 +33,13 @@ def clock_quality(sources: Iterable[str | None], lags_ns: Iterable[int]) -> Cloc
 
     """
     source = merge_sources(sources)
-    ordered = sorted(lags_ns)
-    if not ordered:
+    ordered = lags_ns if isinstance(lags_ns, Column) else Column(lags_ns)
+    if not len(ordered):
         return ClockQuality(source=source)
     lag = LagMs(
         p50=quantile(ordered, 0.5) / _NS_PER_MS, p99=quantile(ordered, 0.99) / _NS_PER_MS, max=ordered[-1] / _NS_PER_MS
     )
-    return ClockQuality(source=source, lag_ms=lag, lag_histogram=_histogram(ordered))
+    return ClockQuality(source=source, lag_ms=lag, lag_histogram=_histogram(ordered.runs()))
 
 
 def merge_clocks(clocks: Iterable[ClockQuality]) -> ClockQuality:
@@ -68,17 +69,18 @@ def merge_clocks(clocks: Iterable[ClockQuality]) -> ClockQuality:
     return ClockQuality(source=source, lag_ms=lag, lag_histogram={str(bucket): count for bucket, count in buckets})
 
 
-def _histogram(ordered: Sequence[int]) -> dict[str, int]:
-    """Counts by round(16 × log2(ns)) of ascending values; what is under 1 ns counts as 1 ns."""
-    histogram: dict[str, int] = {}
-    start = 0
-    while start < len(ordered):
-        bucket = round(_STEPS_PER_OCTAVE * math.log2(max(ordered[start], 1)))
-        edge = 2 ** ((bucket + 0.5) / _STEPS_PER_OCTAVE)
-        stop = max(bisect_left(ordered, edge, lo=start), start + 1)
-        histogram[str(bucket)] = histogram.get(str(bucket), 0) + stop - start
-        start = stop
-    return histogram
+def _histogram(runs: Iterable[Sequence[float]]) -> dict[str, int]:
+    """Counts by round(16 × log2(ns)) of runs of ascending values; what is under 1 ns counts as 1 ns."""
+    counts: Counter[int] = Counter()
+    for ordered in runs:
+        start = 0
+        while start < len(ordered):
+            bucket = round(_STEPS_PER_OCTAVE * math.log2(max(ordered[start], 1)))
+            edge = 2 ** ((bucket + 0.5) / _STEPS_PER_OCTAVE)
+            stop = max(bisect_left(ordered, edge, lo=start), start + 1)
+            counts[bucket] += stop - start
+            start = stop
+    return {str(bucket): count for bucket, count in sorted(counts.items())}
 
 
 def _bucket_quantile_ms(buckets: Sequence[tuple[int, int]], p: float) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Final
 
 from pytest_flperf.results.metrics import REQUESTS_NEEDED
 from pytest_flperf.results.records import Distribution, Interval
-from pytest_flperf.stats.summary import distribution, quantile, quantile_interval
+from pytest_flperf.stats.column import Column
+from pytest_flperf.stats.summary import Ordered, distribution, quantile, quantile_interval
 
-__all__ = ["INFINITE", "ZERO", "with_failures"]
+__all__ = ["INFINITE", "ZERO", "with_failures", "with_zeros"]
 
 INFINITE: Final = ("ttft_ms", "ttfat_ms", "tpot_ms", "e2e_ms", "ttft_sent_ms", "e2e_sent_ms")
 """Metrics of which a failed request has an infinite value."""
@@ -19,15 +21,23 @@ ZERO: Final = ("tps", "gen_tps")
 """Metrics of which a failed request has the value 0."""
 
 
-def with_failures(values: Sequence[float], failed: int) -> Distribution | None:
+def with_zeros(values: Column, failed: int) -> Distribution | None:
+    """The distribution of ``values`` and as many zeros; None where nothing was measured."""
+    if not len(values):
+        return None
+    return distribution(Column(chain(values, repeat(0.0, failed))) if failed else values)
+
+
+def with_failures(values: Iterable[float], failed: int) -> Distribution | None:
     """The distribution of ``values`` with as many infinite ones behind them; None where nothing was measured.
 
     Percentiles and their intervals are of all; mean, standard deviation, smallest and largest of the finite ones.
     """
-    measured = distribution(values)
+    finite = values if isinstance(values, Column) else Column(values)
+    measured = distribution(finite)
     if measured is None or not failed:
         return measured
-    ordered = [*sorted(filter(math.isfinite, values)), *[math.inf] * failed]
+    ordered = _Beyond(finite, failed)
 
     def interval(p: float) -> Interval | None:
         found = quantile_interval(ordered, p)
@@ -48,10 +58,25 @@ def with_failures(values: Sequence[float], failed: int) -> Distribution | None:
     )
 
 
-def _quantile(ordered: Sequence[float], p: float) -> float:
+class _Beyond:
+    """Values in ascending order, and infinite ones behind them."""
+
+    def __init__(self, finite: Column, infinite: int) -> None:
+        self._finite = finite
+        self._known = len(finite)
+        self._length = self._known + infinite
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, k: int) -> float:
+        return self._finite[k] if k < self._known else math.inf
+
+
+def _quantile(ordered: Ordered, p: float) -> float:
     """As :func:`quantile`; between a finite value and an infinite one it is infinite."""
     place = (len(ordered) - 1) * p
-    above = ordered[min(math.floor(place) + 1, len(ordered) - 1)]
-    if math.isfinite(above):
+    below = math.floor(place)
+    if math.isfinite(ordered[min(below + 1, len(ordered) - 1)]):
         return quantile(ordered, p)
-    return ordered[math.floor(place)] if place == math.floor(place) else math.inf
+    return ordered[below] if place == below else math.inf

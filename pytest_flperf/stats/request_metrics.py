@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
+from operator import sub
 
 from pytest_flperf.wire.sample import Sample
 
@@ -34,6 +34,8 @@ def is_late_read(sample: Sample) -> bool:
     × the request's ``tpot_ms``, and it counts where it is over 1 ms and over 1 % of the TTFT.  It is never more than
     the time since the socket was last seen empty: a server that sends several tokens at once is not a late client.
     """
+    if sample.first_read_surplus <= 0:  # nearly all of them
+        return False
     ttft, tpot = ttft_ms(sample), tpot_ms(sample)
     if ttft is None or tpot is None:
         return False
@@ -51,7 +53,8 @@ def arrival_gaps_ns(sample: Sample) -> list[int]:
     stamps = sample.chunk_ns
     if not sample.stream:
         return []
-    return [later - earlier for earlier, later in pairwise(stamps) if later > earlier]
+    gaps = list(map(sub, stamps[1:], stamps))
+    return gaps if gaps and min(gaps) > 0 else [gap for gap in gaps if gap > 0]
 
 
 def request_metrics(sample: Sample) -> dict[str, float | None]:
@@ -94,7 +97,7 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
         values["connect_ms"] = sample.connect_ns / _NS_PER_MS
     last_ns = sample.last_token_ns if sample.stream else sample.end_ns
     e2e_sent = _span(sample.sent_ns, last_ns)
-    values["e2e_ms"] = _span(begin_ns, last_ns)
+    values["e2e_ms"] = _span(begin_ns, last_ns) if is_open else e2e_sent
     values["tps"] = _rate(sample.output_tokens, e2e_sent)
     if is_open:
         values["dispatch_delay_ms"] = _span(sample.due_ns, sample.sent_ns)
@@ -103,7 +106,7 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
         return values
     if not is_late_read(sample):
         ttft = ttft_ms(sample)
-        values["ttft_ms"] = _span(begin_ns, sample.first_token_ns)
+        values["ttft_ms"] = _span(begin_ns, sample.first_token_ns) if is_open else ttft
         values["ttfat_ms"] = _span(begin_ns, sample.first_answer_token_ns)
         values["ttft_sent_ms"] = ttft if is_open else None
         values["prompt_tps"] = _rate(sample.prompt_tokens, ttft)

@@ -4,34 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from operator import mul
+from itertools import chain
+from typing import Protocol
 
 from pytest_flperf.results.metrics import REQUESTS_NEEDED
 from pytest_flperf.results.records import Distribution, Interval
+from pytest_flperf.stats.column import Column
 
-__all__ = ["distribution", "quantile", "quantile_interval"]
+__all__ = ["Ordered", "distribution", "quantile", "quantile_interval"]
+
+
+class Ordered(Protocol):
+    """Values in ascending order: a sorted list, or a column."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, k: int, /) -> float: ...
 
 
 def distribution(
-    values: Iterable[float], *, scale: float = 1.0, requests: int | None = None, independent: bool = True
+    values: Iterable[float],
+    *,
+    scale: float = 1.0,
+    requests: int | None = None,
+    independent: bool = True,
 ) -> Distribution | None:
     """Summarise ``values``; None where there is none.
 
     Args:
-        values: In any order.  What is not finite is no measurement and is left out; ``n`` tells.
+        values: In any order; a column where there are very many.  What is not finite is no measurement and is left
+            out; ``n`` tells.
         scale: What every value is divided by (1e6: ns to ms); int values stay exact until then.
         requests: How many requests the values come from; None: one value each.  Percentiles are marked by this.
         independent: False for values that come in runs (the gaps of one stream): the order-statistic intervals
             hold for independent values only and are None then.
 
     """
-    ordered = sorted(filter(math.isfinite, values))
+    ordered: Ordered
+    runs: Sequence[Sequence[float]]
+    if isinstance(values, Column):
+        ordered, runs = values, values.runs()
+    else:
+        ordered = in_memory = sorted(filter(math.isfinite, values))
+        runs = [in_memory]
     n = len(ordered)
     if not n:
         return None
-    mean = math.fsum(ordered) / n
-    away = [value - mean for value in ordered]
-    stdev = math.sqrt(math.fsum(map(mul, away, away)) / (n - 1)) if n > 1 else None
+    mean = math.fsum(chain.from_iterable(runs)) / n
+    squares = chain.from_iterable([(away := value - mean) * away for value in run] for run in runs)
+    stdev = math.sqrt(math.fsum(squares) / (n - 1)) if n > 1 else None
     known = n if requests is None else requests
 
     def interval(p: float) -> Interval | None:
@@ -55,7 +76,7 @@ def distribution(
     )
 
 
-def quantile(ordered: Sequence[float], p: float) -> float:
+def quantile(ordered: Ordered, p: float) -> float:
     """The quantile ``p`` (0 to 1) of values in ascending order, linear between order statistics.
 
     Definition 7 of Hyndman and Fan (1996), "Sample quantiles in statistical packages", The American Statistician
@@ -69,7 +90,7 @@ def quantile(ordered: Sequence[float], p: float) -> float:
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
 
 
-def quantile_interval(ordered: Sequence[float], p: float, confidence: float = 0.95) -> Interval | None:
+def quantile_interval(ordered: Ordered, p: float, confidence: float = 0.95) -> Interval | None:
     """A distribution-free confidence interval of quantile ``p``: two order statistics of ascending values.
 
     With B binomial (n, p), the l-th and the u-th smallest enclose the quantile with probability P(l ≤ B ≤ u − 1) at
