@@ -270,3 +270,20 @@ def test_beside_a_suite(tiny: Tiny) -> None:
     assert done.ret == 0, done.text
     assert {case["nodeid"] for case in done.cases} == {"test_mine.py::test_me", "tiny.json::one[flperf-nano]"}
     assert "flperf: PASSED: 2 passed" in done.text
+
+
+def test_sessions_and_searches(tiny: Tiny) -> None:
+    """A test's own run takes whatever a scenario can have: chats that keep their history, a search."""
+    tiny.pytester.makepyfile(
+        test_mine="""
+        def test_chat(flperf):
+            result = flperf.run(load="session", turns=["Hi", "And then?"], iterations=4, warmup=0, max_tokens=2)
+            assert result.case.requests.ok == 4
+        def test_capacity(flperf):
+            result = flperf.run("Hi", load="search", search_to=4, iterations=4, warmup=0, max_tokens=2)
+            assert result.max_concurrency == 4
+            assert [step.load for step in result.case.search.steps] == [1, 2, 4]
+        """
+    )
+    done = tiny.run(*tiny.at)
+    assert done.ret == 0, done.text
