@@ -160,6 +160,8 @@ class Bench:
             self._ready.pop(case.model, None)
             failures.append(str(error))
             raise NotReadyError(str(error)) from error
+        except SuiteError as error:  # a prompt that can't be made: the model is not to blame
+            raise NotReadyError(str(error)) from error
         failures.clear()
         return prepared
 

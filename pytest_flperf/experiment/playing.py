@@ -114,6 +114,10 @@ class CasePlans:
     def measured(self) -> Plan:
         """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""
         kind = self._settings.load.kind
+        if kind == "search":
+            raise ValueError(
+                "a search is no plan of its own: pytest_flperf.experiment.search plays one load after another"
+            )
         plan = self._chats() if kind == "session" else self._open() if kind != "closed" else self._closed()
         if not self._settings.retries:
             return plan

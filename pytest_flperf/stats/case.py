@@ -22,6 +22,7 @@ from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, r
 from pytest_flperf.stats.summary import distribution
 from pytest_flperf.suite.expect import Scorer
 from pytest_flperf.suite.model import Case, Settings
+from pytest_flperf.suite.sources import PromptSource
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
@@ -378,5 +379,21 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "retries": settings.retries or None,
         "failures": settings.failures if settings.failures != "apart" else None,
         "expect": dict(case.scenario.expect) if case.scenario.expect else None,
+        "context_tokens": settings.context_tokens,
+        **_asked_of(case.scenario.source),
     }
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _asked_of(source: PromptSource | None) -> dict[str, Any]:
+    """What prompts were made of, in few words."""
+    if source is None:
+        return {}
+    return {
+        "dataset_rows": len(source.rows) or None,
+        "trace_requests": len(source.trace) or None,
+        "turns": len(source.turns) or None,
+        "input_tokens": source.input_tokens.words if source.input_tokens is not None else None,
+        "output_tokens": source.output_tokens.words if source.output_tokens is not None else None,
+        "shared_prefix_tokens": source.shared_prefix_tokens or None,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -58,11 +58,8 @@ class Asker:
     def calibrating(self, words: int) -> Ask:
         """A request with so many pieces of filler beside what is asked anyway, to learn how the server counts."""
         text = filler_words(words, random.Random(f"{self._seed}/calibration"), self._source.filler)  # noqa: S311
-        if self._by_length:
-            messages = self._with_user_text(f"[{_SAMPLE_KEY}] {text}")
-        else:
-            messages = self._keyed(self._padded(self._plain(0), text), _SAMPLE_KEY)
-        return Ask(messages, 1)
+        messages = self._with_user_text(text) if self._by_length else self._padded(self._plain(0), text)
+        return Ask(self._keyed(messages, _SAMPLE_KEY), 1)
 
     def learn(self, usage: TokensPerWord) -> None:
         """Take in how the server counts."""
@@ -98,7 +95,8 @@ class Asker:
         length = self._input_tokens(traced, rng)
         max_tokens = self._max_tokens(index, traced, rng)
         if length is not None:
-            return Ask(self._prefixed(self._synthetic(length, key)), max_tokens)
+            messages = self._with_user_text(self._synthetic(length))
+            return Ask(self._prefixed(self._keyed(messages, key)), max_tokens)
         messages = traced.messages if traced is not None and traced.messages else self._plain(index)
         context = self._settings.context_tokens
         if context:
@@ -192,20 +190,13 @@ class Asker:
         first = messages[0]
         return (replace(first, content=f"{self._text(length)}\n\n{first.content}"), *messages[1:])
 
-    def _synthetic(self, length: int, key: str) -> tuple[Message, ...]:
-        """Messages of that length in tokens: all of it with a tokenizer, as the server counts without."""
-        tokenizer = self._source.tokenizer
-        unique = self._settings.prompt_cache == "avoid"
-        if tokenizer is None:
-            text = self._text(length)
-        else:
-            head = f"[{_SAMPLE_KEY}] " if unique else ""
-            others = sum(tokenizer.count(each.content) for each in self._case.scenario.messages[:-1])
-            if ("prompt", length) not in self._texts:
-                text = self._fitting(length, lambda text: others + tokenizer.count(head + text))
-                self._texts["prompt", length] = text
-            text = self._texts["prompt", length]
-        return self._with_user_text(f"[{key}] {text}" if unique else text)
+    def _synthetic(self, length: int) -> str:
+        """Text with which a prompt has that many tokens: all of it with a tokenizer, as the server counts without."""
+        if self._source.tokenizer is None:
+            return self._text(length)
+        if ("prompt", length) not in self._texts:
+            self._texts["prompt", length] = self._fitting(length, self._with_user_text)
+        return self._texts["prompt", length]
 
     def _padding_for(self, messages: tuple[Message, ...], context: int) -> str:
         """Filler that makes these messages as long as wanted; empty where they are longer."""
@@ -217,12 +208,7 @@ class Asker:
                 words = self._usage.words_for(context) if left > 0 else 0
                 text = filler_words(words, self._filler_random(context), self._source.filler) if words else ""
             else:
-                text = self._fitting(
-                    context,
-                    lambda text: sum(
-                        tokenizer.count(each.content) for each in self._keyed(self._padded(messages, text), _SAMPLE_KEY)
-                    ),
-                )
+                text = self._fitting(context, lambda text: self._padded(messages, text))
             if len(self._padding) >= 64:  # data sets have many prompts, and a padding can be long
                 self._padding.clear()
             self._padding[messages] = text
@@ -247,22 +233,27 @@ class Asker:
             self._texts["text", length] = text
         return self._texts["text", length]
 
-    def _fitting(self, length: int, count: Any) -> str:
-        """Filler with which *count* says that length; the nearest where seams between texts don't allow it."""
+    def _fitting(self, length: int, made: Callable[[str], tuple[Message, ...]]) -> str:
+        """Filler with which the messages *made* of it, and their prefix, have that many tokens in all.
+
+        The nearest where seams between texts don't allow it; empty where they are longer without any.
+        """
         tokenizer = self._source.tokenizer
         assert tokenizer is not None
-        best, wanted = "", length - count("")
-        missed = wanted
+
+        def over(text: str) -> int:
+            return sum(tokenizer.count(each.content) for each in self._keyed(made(text), _SAMPLE_KEY)) - length
+
+        best, wanted = "", -over("")
+        least = wanted
         for _ in range(_TRIES):
-            if wanted < 1:
+            if wanted < 1 or not least:
                 break
             text = tokenizer.exact(wanted, self._filler_random(wanted), self._source.filler)
-            over = count(text) - length
-            if abs(over) < missed or not best:
-                best, missed = text, abs(over)
-            if not over:
-                break
-            wanted -= over
+            surplus = over(text)
+            if abs(surplus) < least or not best:
+                best, least = text, abs(surplus)
+            wanted -= surplus
         return best
 
     def _filler_random(self, length: int) -> random.Random:

@@ -168,6 +168,19 @@ def test_exact_lengths_with_a_tokenizer(tiny: Tiny, cache: str) -> None:
     assert "calibrate" not in {line["phase"] for line in done.journal()}
 
 
+def test_a_template_that_fails_on_a_late_row(tiny: Tiny) -> None:
+    """The first thousand rows are tried before; one behind them fails the case, with the template's words."""
+    rows = [{"prompt": "a", "n": 1}] * 1_000 + [{"prompt": "b", "n": "many"}]
+    lines(tiny.folder / "rows.jsonl", *rows)
+    scenario(
+        tiny, {"dataset": "rows.jsonl", "template": "{{ prompt }} {{ n + 1 }}", "iterations": 1_001, "concurrency": 8}
+    )
+    done, _ = asked(tiny)
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "of the template" in done.text or "template:" in done.text
+    assert done.case["given_up"]
+
+
 def test_context_tiers(tiny: Tiny) -> None:
     """Each length is a case of its own; the question stands behind the filler."""
     tokenizer = tokenizer_file(tiny.folder)
