@@ -246,8 +246,9 @@ def _check_scope(budget: Budget, names: list[str], place: str) -> None:
 
 def _place_of(budget: str, scenario: int, path: Path) -> tuple[str, bool]:
     """File, line where it is known, and key path of a budget in a suite; and whether it is a scenario's own."""
+    from pytest_flperf.suite.bounded import display_path
     from pytest_flperf.suite.errors import key_path
-    from pytest_flperf.suite.source import display_path, read_source
+    from pytest_flperf.suite.source import read_source
 
     source = read_source(path)
     for keys in (("scenarios", scenario, "budgets"), ("budgets",), ("defaults", "budgets")):

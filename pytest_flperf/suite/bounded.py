@@ -6,9 +6,16 @@ import stat
 from pathlib import Path
 
 from pytest_flperf.suite.errors import SuiteError, printable
-from pytest_flperf.suite.source import display_path
 
-__all__ = ["decoded", "read_bytes"]
+__all__ = ["decoded", "display_path", "read_bytes"]
+
+
+def display_path(path: Path) -> str:
+    """Return *path* for messages: from the current folder where it lies below it."""
+    try:
+        return printable(str(path.relative_to(Path.cwd())))
+    except (ValueError, OSError):
+        return printable(str(path))
 
 
 def read_bytes(path: Path, what: str, most: int) -> bytes:
@@ -55,7 +62,7 @@ def decoded(raw: bytes, where: str, what: str) -> str:
     nul = raw.find(b"\0")
     if nul >= 0:
         line = raw.count(b"\n", 0, nul) + 1
-        raise SuiteError(f"{where}:{line}: found a NUL byte, expected a {what} in UTF-8")
+        raise SuiteError(f"{where}:{line}: found a binary file (a NUL byte), expected a {what} in UTF-8")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -13,10 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NoReturn
 
-from pytest_flperf.suite.bounded import decoded, read_bytes
+from pytest_flperf.suite.bounded import decoded, display_path, read_bytes
 from pytest_flperf.suite.errors import SuiteError, printable, shown, suggestion
 from pytest_flperf.suite.rows import NoColumnError, Row, row_of
-from pytest_flperf.suite.source import display_path
 
 __all__ = ["ENDINGS", "MAX_DATASET_BYTES", "MAX_ROWS", "Row", "read_dataset"]
 

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from pytest_flperf.suite.bounded import display_path
 from pytest_flperf.suite.cases import joined
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
 from pytest_flperf.suite.limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
 from pytest_flperf.suite.schema import PROMPT_KEYS, ExpectForm, ScenarioForm, SuiteForm, expectation, known_keys
 from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
-from pytest_flperf.suite.source import KeyPath, Source, display_path, read_source
+from pytest_flperf.suite.source import KeyPath, Source, read_source
 from pytest_flperf.suite.source_building import source_of
 from pytest_flperf.suite.suite_files import SuiteFiles
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import stat
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +15,16 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import yaml
 
+from pytest_flperf.suite.bounded import decoded, display_path, read_bytes
 from pytest_flperf.suite.errors import SuiteError, printable, shown
 from pytest_flperf.suite.limits import MAX_SUITE_BYTES
 
-__all__ = ["KeyPath", "Source", "display_path", "parse", "read_source", "read_text"]
+__all__ = ["KeyPath", "Source", "parse", "read_source", "read_text"]
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
 _MAX_DEPTH: Final = 50
 """A suite is six deep; beyond it only ``extra`` can nest."""
-_MAX_MB: Final = MAX_SUITE_BYTES // 1_000_000
 _MAX_VALUES: Final = 200_000
 """Values of a file with every alias written out: bounds the time that validating takes."""
 _DOTTED_KEY: Final = re.compile(
@@ -43,14 +42,6 @@ class Source:
     """Line (from 1) of the key or list item at a path; None where the format doesn't tell."""
 
 
-def display_path(path: Path) -> str:
-    """Return *path* for messages: from the current folder where it lies below it."""
-    try:
-        return printable(str(path.relative_to(Path.cwd())))
-    except (ValueError, OSError):
-        return printable(str(path))
-
-
 def read_text(path: Path, what: str = "suite") -> str:
     """Return the text of the regular file *path*, without a byte order mark.
 
@@ -58,46 +49,7 @@ def read_text(path: Path, what: str = "suite") -> str:
         SuiteError: it is missing, no regular file, unreadable, larger than 10 MB, binary or not UTF-8.
 
     """
-    where = display_path(path)
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise SuiteError(f"{where}: no such file, expected a {what}") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise SuiteError(f"{where}: can't be read: {_reason(error)}") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise SuiteError(f"{where}: found a folder, expected a {what}")
-    if not stat.S_ISREG(status.st_mode):  # a pipe would keep us waiting, a device never end
-        raise SuiteError(f"{where}: found a device or pipe, expected a {what}")
-    if status.st_size > MAX_SUITE_BYTES:
-        raise SuiteError(f"{where}: found {status.st_size / 1e6:,.1f} MB, expected a {what} of {_MAX_MB} MB at most")
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_SUITE_BYTES + 1)
-    except OSError as error:
-        raise SuiteError(f"{where}: can't be read: {_reason(error)}") from None
-    if len(raw) > MAX_SUITE_BYTES:
-        raise SuiteError(f"{where}: expected a {what} of {_MAX_MB} MB at most")
-    return _decoded(raw, where, what)
-
-
-def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(text)
-
-
-def _decoded(raw: bytes, where: str, what: str) -> str:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise SuiteError(f"{where}: found UTF-16, expected a {what} in UTF-8")
-    if b"\0" in raw:
-        raise SuiteError(f"{where}: found a binary file, expected a {what} in UTF-8")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise SuiteError(
-            f"{where}:{line}: found the byte 0x{raw[error.start]:02x}, expected a {what} in UTF-8"
-        ) from None
+    return decoded(read_bytes(path, what, MAX_SUITE_BYTES), display_path(path), what)
 
 
 def read_source(path: Path) -> Source:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pytest_flperf.suite.bounded import decoded, read_bytes
+from pytest_flperf.suite.bounded import decoded, display_path, read_bytes
 from pytest_flperf.suite.errors import SuiteError, printable
 from pytest_flperf.suite.filler import FILLERS, filler_words
-from pytest_flperf.suite.source import display_path
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_flperf.suite.bounded import decoded, read_bytes
+from pytest_flperf.suite.bounded import decoded, display_path, read_bytes
 from pytest_flperf.suite.errors import SuiteError, shown
 from pytest_flperf.suite.limits import LIMITS
 from pytest_flperf.suite.rows import row_of
-from pytest_flperf.suite.source import display_path
 from pytest_flperf.suite.sources import TracedRequest
 
 __all__ = ["MAX_TRACE_BYTES", "read_trace"]
@@ -41,17 +40,18 @@ def read_trace(path: Path) -> tuple[TracedRequest, ...]:
     text = decoded(read_bytes(path, _WHAT, MAX_TRACE_BYTES), where, _WHAT)
     found: list[TracedRequest] = []
     problems: list[str] = []
-    first_s = 0.0
+    first_s = last_s = 0.0
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            request = _request(line, found[-1].due_s + first_s if found else 0.0)
+            request = _request(line, last_s)
         except SuiteError as error:
             problems.append(f"{where}:{number}: {error}")
             continue
+        last_s = request.due_s
         if not found:
-            first_s = request.due_s
+            first_s = last_s
         found.append(TracedRequest(request.due_s - first_s, request.messages, request.input_tokens, request.max_tokens))
         if found[-1].due_s > _LONGEST_S:
             problems.append(f"{where}:{number}: found {found[-1].due_s:.10g} s, expected {_LONGEST_S:,.0f} at most")

@@ -272,10 +272,10 @@ def test_ten_problems_are_shown(tmp_path: Path) -> None:
     ("raw", "expected"),
     [
         (b'"a"\n"b\xff"', "data.jsonl:2: found the byte 0xff, expected a data set in UTF-8"),
-        (b'"a"\n"b\0"', "data.jsonl:2: found a NUL byte, expected a data set in UTF-8"),
+        (b'"a"\n"b\0"', "data.jsonl:2: found a binary file (a NUL byte), expected a data set in UTF-8"),
         ('"a"'.encode("utf-16"), "data.jsonl: found UTF-16, expected a data set in UTF-8"),
         ('"\ud800"'.encode("utf-8", "surrogatepass"), "data.jsonl:1: found the byte 0xed"),
-        (b"PAR1\x00\x15", "data.jsonl:1: found a NUL byte"),
+        (b"PAR1\x00\x15", "data.jsonl:1: found a binary file (a NUL byte)"),
     ],
 )
 def test_files_that_are_no_text(tmp_path: Path, raw: bytes, expected: str) -> None:

@@ -417,7 +417,7 @@ def test_prompt_file_is_read_from_the_suites_folder(tmp_path: Path) -> None:
         ("loop.txt", "prompt_file"),
         ("none.txt", "no such file, expected a prompt"),
         ("empty.txt", "found 'empty.txt', which is empty, expected a prompt"),
-        ("binary.txt", "found a binary file, expected a prompt"),
+        ("binary.txt", "found a binary file (a NUL byte), expected a prompt"),
         ("big.txt", "expected a prompt of 10 MB at most"),
         (".", "found a folder, expected a prompt"),
         ("a\0b", "prompt_file"),

@@ -233,7 +233,7 @@ def test_exact_takes_sensible_arguments(tokenizers: dict[str, LocalTokenizer]) -
     [
         (b"", "found an empty file, expected a tokenizer.json"),
         (b" \n", "found an empty file"),
-        (b"\x0a\x09\x00model", ":2: found a NUL byte, expected a tokenizer.json in UTF-8"),
+        (b"\x0a\x09\x00model", ":2: found a binary file (a NUL byte), expected a tokenizer.json in UTF-8"),
         (b"\xff", ":1: found the byte 0xff"),
         (b"hello", "found no tokenizer that can be read, expected a tokenizer.json: expected value"),
         (b"{}", "found no tokenizer that can be read, expected a tokenizer.json: "),
