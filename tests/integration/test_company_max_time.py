@@ -16,7 +16,7 @@ from tiny_runs import RecordingServer, Tiny
 from pytest_flperf.results.records import load_schema
 
 ENDLESS = {"name": "endless", "iterations": 1_000_000}
-NOT_RUN = "not measured: --flperf-max-time=2s is over"
+NOT_RUN = "not measured: --flperf-max-time=4s is over"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
@@ -25,7 +25,7 @@ def test_partial(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """What was measured counts, the case under way is cut short, the others are not begun; all of it is said."""
     tiny.suite({"name": "before"}, ENDLESS, {"name": "after"}, {"name": "later"})
     begun = time.monotonic()
-    options = ("--flperf-suite=tiny.json", *tiny.at, "--flperf-max-time=2s", "-rs")
+    options = ("--flperf-suite=tiny.json", *tiny.at, "--flperf-max-time=4s", "-rs")
     done = run_in(tiny, workers, *options)
     assert 2 <= time.monotonic() - begun < 15
     assert done.ret == 0, done.text
@@ -35,7 +35,7 @@ def test_partial(tiny: Tiny, workers: tuple[str, ...]) -> None:
     assert [case["partial"] for case in done.cases] == [False, True, True, True]
     count = endless["requests"]["total"]
     assert 1 <= count < 1_000_000
-    cut = f"cut short after {count} of 1000000 requests: --flperf-max-time=2s is over; every budget is met so far"
+    cut = f"cut short after {count} of 1000000 requests: --flperf-max-time=4s is over; every budget is met so far"
     assert endless["message"] == cut
     assert endless["metrics"]["ttft_ms"]["n"] == endless["requests"]["ok"] == count
     assert after["message"] == later["message"] == NOT_RUN
