@@ -110,8 +110,8 @@ _REQUESTS: Final = (
             int),
     Option("--flperf-concurrency", "int", "Streams per case, each sending when its last request has ended", "N", int),
     Option(
-        "--flperf-load", "string", "When requests are sent: closed, constant, poisson, gamma, burst, ramp or search "
-        "with its settings, such as 'poisson,rate=8,duration_s=30', 'closed,concurrency=1,4,16' or "
+        "--flperf-load", "string", "When requests are sent: closed, constant, poisson, gamma, burst, ramp, "
+        "trace or search with its settings, such as 'poisson,rate=8,duration_s=30', 'closed,concurrency=1,4,16' or "
         "'search,search_to=64'",
         "SHAPE",
     ),

@@ -22,7 +22,7 @@ _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 def load_settings(text: str | None) -> Mapping[str, Any]:
     """The settings in ``poisson,rate=8,duration_s=30`` by their keys in a suite; raises UsageError.
 
-    Of ``rate=1,2,4`` all three, as a tuple: a sweep.
+    Of ``rate=1,2,4`` all three, as a tuple: a sweep.  ``trace`` is a path.
 
     Whether a value is one that its key may have, and whether the shape has all it needs, is for the suite to check.
     """
@@ -37,13 +37,13 @@ def load_settings(text: str | None) -> Mapping[str, Any]:
     found: dict[str, Any] = {"load": words[0]}
     for word in words[1:]:
         key, _, value = (part.strip() for part in word.partition("="))
-        known = [*LOAD_KEYS, "concurrency"]
+        known = [*LOAD_KEYS, "concurrency", "trace"]
         if key not in known or key in found:
             raise pytest.UsageError(
                 f"--flperf-load: found {shorten(word)}, expected one of "
                 f"{', '.join(each for each in known if each not in found)}, with '=' and a number"
             )
-        if key == "search_over":
+        if key in {"search_over", "trace"}:
             found[key] = value
             continue
         numbers = tuple(_number(key, each) for each in value.split(","))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_flperf.gates.budgets import Budget
     from pytest_flperf.suite.cases import Overrides
     from pytest_flperf.suite.model import Case, Suite
+    from pytest_flperf.suite.sources import TracedRequest
 
 __all__ = [
     "LoadedSuite",
@@ -105,12 +106,15 @@ def overrides_of(options: FlperfOptions) -> Overrides:
     """The command line's wishes for every case; raises UsageError."""
     from pytest_flperf.suite.cases import Overrides
 
+    load = dict(options.load)
+    trace = load.pop("trace", None)
     try:
         return Overrides(
             iterations=options.iterations,
             warmup=options.warmup,
             concurrency=options.concurrency,
-            load=options.load,
+            load=load,
+            trace=_trace(trace),
             timeout_s=options.timeout_s,
             max_tokens=options.max_tokens,
             temperature=options.temperature,
@@ -119,6 +123,15 @@ def overrides_of(options: FlperfOptions) -> Overrides:
         )
     except SuiteError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _trace(name: str | None) -> tuple[TracedRequest, ...]:
+    """The trace that the command line names, from the current folder; raises SuiteError."""
+    if name is None:
+        return ()
+    from pytest_flperf.suite.traces import read_trace
+
+    return read_trace(Path(name).expanduser())
 
 
 class Selection:

@@ -20,6 +20,8 @@ _TRIES: Final = 6
 _NO_SOURCE: Final = PromptSource()
 _SAMPLE_KEY: Final = "123456789"
 _MOST_TURNS: Final = 1_000
+_MOST_KEPT: Final = 32_000_000
+"""Characters of filler that are kept for requests of the same length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Asker:
         self._key_seed = seed
         self._usage: TokensPerWord | None = None
         self._texts: dict[tuple[str, int], str] = {}  # by use and length
+        self._kept = 0  # their characters
         self._padding: dict[tuple[Message, ...], str] = {}
 
     # ---- lengths
@@ -111,7 +114,7 @@ class Asker:
 
     def opening(self, session: int, number: int) -> Ask:
         """The first request of a session."""
-        first = self._with_user_text(self.conversation(session)[0])
+        first = self._with_user_text(self._source.turns[0]) if self._source.turns else self._plain(session)
         key = unique_key(self._key_seed, self._case.nodeid, number)
         return Ask(self._prefixed(self._keyed(first, key)), self._max_tokens(session, None, self._random(session)))
 
@@ -188,15 +191,18 @@ class Asker:
         if not length:
             return messages
         first = messages[0]
-        return (replace(first, content=f"{self._text(length)}\n\n{first.content}"), *messages[1:])
+        return (replace(first, content=f"{self._shared_prefix(length)}\n\n{first.content}"), *messages[1:])
 
     def _synthetic(self, length: int) -> str:
         """Text with which a prompt has that many tokens: all of it with a tokenizer, as the server counts without."""
-        if self._source.tokenizer is None:
-            return self._text(length)
-        if ("prompt", length) not in self._texts:
-            self._texts["prompt", length] = self._fitting(length, self._with_user_text)
-        return self._texts["prompt", length]
+        known = self._texts.get(("prompt", length))
+        if known is not None:
+            return known
+        if self._source.tokenizer is not None:
+            return self._remember(("prompt", length), self._fitting(length, self._with_user_text))
+        assert self._usage is not None
+        words = self._usage.words_for(length)
+        return self._remember(("prompt", length), filler_words(words, self._filler_random(length), self._source.filler))
 
     def _padding_for(self, messages: tuple[Message, ...], context: int) -> str:
         """Filler that makes these messages as long as wanted; empty where they are longer."""
@@ -220,18 +226,27 @@ class Asker:
         *before, last = messages
         return (*before, replace(last, content=f"{padding}\n\n{last.content}"))
 
-    def _text(self, length: int) -> str:
-        """Filler of that many tokens by itself, or as the server counts."""
-        if ("text", length) not in self._texts:
-            rng = self._filler_random(length)
-            if self._source.tokenizer is not None:
-                text = self._source.tokenizer.exact(length, rng, self._source.filler)
-            else:
-                assert self._usage is not None
-                words = self._usage.words_for(length) if self._by_length else round(length / self._usage.per_word)
-                text = filler_words(max(words, 1), rng, self._source.filler)
-            self._texts["text", length] = text
-        return self._texts["text", length]
+    def _shared_prefix(self, length: int) -> str:
+        """Filler of that many tokens by itself."""
+        known = self._texts.get(("prefix", length))
+        if known is not None:
+            return known
+        rng = random.Random(f"{self._seed}/prefix")  # noqa: S311
+        if self._source.tokenizer is not None:
+            text = self._source.tokenizer.exact(length, rng, self._source.filler)
+        else:
+            assert self._usage is not None
+            text = filler_words(max(round(length / self._usage.per_word), 1), rng, self._source.filler)
+        return self._remember(("prefix", length), text)
+
+    def _remember(self, key: tuple[str, int], text: str) -> str:
+        """Keep a text, for which a tokenizer takes milliseconds; of many lengths not all of them."""
+        if self._kept + len(text) > _MOST_KEPT:
+            self._texts.clear()
+            self._kept = 0
+        self._texts[key] = text
+        self._kept += len(text)
+        return text
 
     def _fitting(self, length: int, made: Callable[[str], tuple[Message, ...]]) -> str:
         """Filler with which the messages *made* of it, and their prefix, have that many tokens in all.

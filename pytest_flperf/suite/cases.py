@@ -15,6 +15,7 @@ from pytest_flperf.suite.model import Case, Scalar, Scenario, Settings, Suite, T
 from pytest_flperf.suite.settings import with_values
 from pytest_flperf.suite.shapes import shape_problem
 from pytest_flperf.suite.slugs import unique_slugs, without_clashes
+from pytest_flperf.suite.sources import PromptSource, TracedRequest
 
 __all__ = ["Overrides", "expand", "joined"]
 
@@ -45,6 +46,8 @@ class Overrides:
     concurrency: int | None = None
     load: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the load, by their keys in a suite; a tuple of values is a sweep over them."""
+    trace: tuple[TracedRequest, ...] = ()
+    """For ``load: trace``, in place of a scenario's own; a request that says nothing asks what the scenario asks."""
     timeout_s: float | None = None
     """Deadline of a whole request, in seconds."""
     max_tokens: int | None = None
@@ -60,7 +63,11 @@ class Overrides:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that are given with one value, by their keys in a suite."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("budgets", "load")}
+        values = {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.name not in ("budgets", "load", "trace")
+        }
         given = {key: value for key, value in values.items() if value is not None}
         return given | {key: value for key, value in self.load.items() if not isinstance(value, tuple)}
 
@@ -161,6 +168,8 @@ def _played(
     if settings.load.kind == "trace" and "iterations" not in given:
         settings = replace(settings, iterations=None)  # all of it
     source = scenario.source
+    if wishes.trace:
+        source = replace(source or PromptSource(), trace=wishes.trace)
     if source is not None and "max_tokens" in forced:
         source = replace(source, own_lengths=False)
     return replace(

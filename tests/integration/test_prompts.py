@@ -278,6 +278,20 @@ def test_a_trace(tiny: Tiny) -> None:
     assert re.search(r"one\[m\]\s+4\s+1\s+trace", dry.text), dry.text
 
 
+def test_a_trace_on_the_command_line(tiny: Tiny) -> None:
+    """Whatever a suite asks can be sent when a trace says, with the trace's lengths of answers."""
+    lines(
+        tiny.folder / "trace.jsonl", {"due_s": 0, "output_length": 4}, {"due_s": 0.02}, {"due_s": 0.04, "prompt": "Own"}
+    )
+    scenario(tiny, {"prompt": "Hello", "iterations": 9})
+    _, bodies = asked(tiny, "--flperf-load=trace,trace=trace.jsonl")
+    assert sorted(contents(bodies)) == ["Hello", "Hello", "Own"]
+    assert sorted(body["max_tokens"] for body in bodies) == [2, 2, 4]
+    refused = tiny.run("--flperf-suite=tiny.json", "--flperf-model=m", "--flperf-load=trace,trace=no.jsonl")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no.jsonl: no such file" in refused.text
+
+
 def test_a_part_of_a_trace(tiny: Tiny) -> None:
     """A count or a duration ends it early; the scenario's prompt is asked where the trace has none."""
     lines(tiny.folder / "trace.jsonl", *({"due_s": n / 100} for n in range(10)))
@@ -327,7 +341,12 @@ def test_sessions_from_conversations(tiny: Tiny) -> None:
                 {"from": "human", "value": "A2"},
             ]
         },
-        {"conversations": [{"from": "human", "value": f"B{n}"} for n in (1, 2, 3)]},
+        {
+            "conversations": [
+                {"from": "system", "value": "Be brief."},
+                *({"from": "human", "value": f"B{n}"} for n in (1, 2, 3)),
+            ]
+        },
     ]
     lines(tiny.folder / "chats.jsonl", *chats)
     scenario(tiny, {"load": "session", "dataset": "chats.jsonl", "iterations": 4, "think_time_s": 0.01})
@@ -335,6 +354,7 @@ def test_sessions_from_conversations(tiny: Tiny) -> None:
     assert done.ret == 0, done.text
     assert contents(bodies) == ["A1", "A2", "B1", "B2"]
     assert bodies[1]["messages"][1] == {"role": "assistant", "content": "ab"}
+    assert [message["role"] for message in bodies[3]["messages"]] == ["system", "user", "assistant", "user"]
     assert [line["index"] for line in done.journal() if line["phase"] == "measured"] == [0, 1, 2, 3]
 
 
