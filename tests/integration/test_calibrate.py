@@ -13,17 +13,17 @@ from pytest_flperf.results.records import load_schema
 
 def test_the_command(tiny: Tiny) -> None:
     """A row per load, in a terminal of 80 columns; the same as JSON."""
-    done = tiny.pytester.run("flperf", "calibrate", "--concurrency", "2", "--rate", "30")
+    done = tiny.pytester.run("flperf", "calibrate", "--concurrency", "12", "--rate", "30")
     text = done.stdout.str()
     assert done.ret == 0, done.stderr.str()
-    assert "2 streams" in text
+    assert "12 streams" in text
     assert "30 requests/s" in text
     assert all(len(line) <= 80 for line in text.splitlines())
-    tiny.suite({"concurrency": 3}, {"name": "two", "load": "poisson", "rate": 25})
+    tiny.suite({"concurrency": 16}, {"name": "two", "load": "poisson", "rate": 25})
     done = tiny.pytester.run("flperf", "calibrate", "tiny.json", "--processes", "2", "--json")
     found = json.loads(done.stdout.str())
     assert [(each["shape"], each["load"], each["processes"]) for each in found] == [
-        ("closed", 3, 2),
+        ("closed", 16, 2),
         ("poisson", 25, 2),
     ]
 

@@ -89,7 +89,7 @@ def test_the_highest_rate_on_the_command_line(tiny: Tiny) -> None:
 
 def test_out_of_time(tiny: Tiny) -> None:
     """What was found by then stands, and the case is cut short."""
-    done = measured(tiny, "--flperf-max-time=6", budgets=["error_rate <= 0"], duration_s=2.5, iterations=None)
+    done = measured(tiny, "--flperf-max-time=6", budgets=["error_rate <= 0"], duration_s=2.5, iterations=100_000)
     assert done.case["partial"]
     assert done.case["outcome"] == "skipped"
     assert done.case["search"]["steps"]
