@@ -23,6 +23,7 @@ from tabulate import tabulate
 from pytest_flperf.load.plan import Deadlines, Entry, Plan, PlanStats, Target
 from pytest_flperf.load.session import LoadSession
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference.log import echoed_id
 from pytest_flperf.results.host import host_info
 from pytest_flperf.stats.request_metrics import is_late_read
 from pytest_flperf.stats.summary import quantile
@@ -102,7 +103,7 @@ def ours(server: ReferenceServer, session: LoadSession, streams: int) -> Figures
         assert sample.first_token_ns is not None
         assert sample.last_token_ns is not None
         assert sample.sent_ns is not None
-        entry = log[echoed_id(exchange)]
+        entry = log[echoed_id(exchange.raw)]
         true_ttft_all.append((entry.text_ns[0] - entry.last_byte_ns) / 1e6)
         if is_late_read(sample):
             late_reads += 1
@@ -122,12 +123,6 @@ def ours(server: ReferenceServer, session: LoadSession, streams: int) -> Figures
         quantile(sorted(true_ttft_all), 0.99),
         late_reads,
     )
-
-
-def echoed_id(exchange: Exchange) -> str:
-    """The ``id`` of the answer's chunks, by which the server's log names the request."""
-    start = exchange.raw.index(b'"id":"') + 6
-    return exchange.raw[start : exchange.raw.index(b'"', start)].decode()
 
 
 def bare(server: ReferenceServer, streams: int) -> Figures:

@@ -19,6 +19,7 @@ from pytest_flperf.load.plan import Deadlines, Entry, Plan, PlanStats, Schedule,
 from pytest_flperf.load.session import LoadSession
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer
 from pytest_flperf.reference import Schedule as Answers
+from pytest_flperf.reference.log import echoed_id
 from pytest_flperf.results.host import host_info
 from pytest_flperf.stats.summary import quantile
 from pytest_flperf.suite.model import LoadShape
@@ -83,8 +84,7 @@ def thousand(streams: int) -> tuple[int, float, float, float, float]:
         if not sample.ok or sample.first_token_ns is None or sample.sent_ns is None:
             failed += 1
             continue
-        start = exchange.raw.index(b'"id":"') + 6
-        entry = log[exchange.raw[start : exchange.raw.index(b'"', start)].decode()]
+        entry = log[echoed_id(exchange.raw)]
         says.append((sample.first_token_ns - sample.sent_ns) / 1e6)
         true.append((entry.text_ns[0] - entry.last_byte_ns) / 1e6)
     tokens = answers.tokens * len(says)

@@ -226,9 +226,7 @@ class Bench:
     def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
         """A case that is ready, played another way; its requests are filed under its node id and ``where``."""
         recording = self._recorder.case(f"{prepared.recording.nodeid} {where}")
-        load = planned_result(case).load
-        load = load and replace(load, processes=self._processes)
-        planned = replace(prepared.planned, load=load)
+        planned = replace(prepared.planned, load=planned_result(case, processes=self._processes).load)
         return replace(prepared, case=case, planned=planned, plans=prepared.plans.at(case), recording=recording)
 
     def run(self, case: Case) -> CaseRun:
@@ -395,16 +393,15 @@ class Bench:
             load_s=served.load_s,
             cold_ttft_ms=cold_ttft_ms,
             notes=notes,
+            processes=self._processes,
         )
         server = self._backend.processes(served.model)
         asked = self._recorder.redactor.value(planned.settings)  # extra may hold anything
-        load = planned.load and replace(planned.load, processes=self._processes)
         calibration, why_none = self._calibrations.of(case)
         planned = replace(
             planned,
             nodeid=recording.nodeid,
             settings=asked,
-            load=load,
             calibration=calibration,
             notes=(*planned.notes, *why_none),
         )

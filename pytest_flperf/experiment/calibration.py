@@ -13,7 +13,7 @@ from pytest_flperf.load.plan import Deadlines, Entry, Plan, PlanStats, Schedule,
 from pytest_flperf.load.session import LoadProcessError
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer
 from pytest_flperf.reference import Schedule as Answers
-from pytest_flperf.reference.log import LogEntry
+from pytest_flperf.reference.log import LogEntry, echoed_id
 from pytest_flperf.reference.server import ReferenceServerError
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.stats.request_metrics import is_late_read
@@ -119,7 +119,7 @@ def _compared(exchanges: Sequence[Exchange], log: dict[str, LogEntry]) -> Calibr
     true_gap: list[float] = []
     late_reads = 0
     for exchange in exchanges:
-        sample, entry = decode(exchange), log.get(_echoed_id(exchange))
+        sample, entry = decode(exchange), log.get(echoed_id(exchange.raw))
         if not sample.ok or entry is None or entry.ttft_ms is None or entry.mean_gap_ms is None:
             raise CalibrationError("this client can't be calibrated: the reference server lost a request")
         ttft_ms, gap_ms = _said(sample)
@@ -159,9 +159,3 @@ def _said(sample: Sample) -> tuple[float, float]:
     assert sample.sent_ns is not None
     gaps = max(len(sample.chunk_ns) - 1, 1)
     return (sample.first_token_ns - sample.sent_ns) / 1e6, (sample.last_token_ns - sample.first_token_ns) / gaps / 1e6
-
-
-def _echoed_id(exchange: Exchange) -> str:
-    """The ``id`` of the answer's chunks, by which the server's log names the request; empty where there is none."""
-    start = exchange.raw.find(b'"id":"') + 6
-    return exchange.raw[start : exchange.raw.find(b'"', start)].decode("latin-1") if start > 5 else ""

@@ -63,13 +63,12 @@ class CasePlans:
     def __init__(self, case: Case, served: Served, factory: RequestFactory, target: Target, seed: str) -> None:
         self._case = case
         self._served = served
-        self._made_of = (factory, target, seed)
         self._factory = factory
         self._target = target
         self._seed = seed
         self._settings = case.scenario.settings
         self._deadlines = deadlines(self._settings.timeouts)
-        body = request_body(case, served.model_id, None)
+        body = request_body(case, served.model_id)
         self._template: RequestTemplate = factory.template(body, extra_body(case))
         self._sessions: Sessions | None = None
         self.asker = Asker(case, seed)
@@ -77,7 +76,7 @@ class CasePlans:
 
     def at(self, case: Case) -> CasePlans:
         """The plans of another case on the same model, which counts tokens as this one has learnt."""
-        plans = CasePlans(case, self._served, *self._made_of)
+        plans = CasePlans(case, self._served, self._factory, self._target, self._seed)
         plans.asker.learn_from(self.asker)
         return plans
 

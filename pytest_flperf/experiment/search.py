@@ -82,19 +82,19 @@ def search(plan: SearchPlan, play: Callable[[float], CaseRun], missed: Missed) -
         step = _step(load, done, missed(done.result))
         steps.append(step)
         if done.out_of_time:
-            return replace(done, result=_with(done.result, _found(plan, steps, met)))
+            return replace(done, result=replace(done.result, search=_found(plan, steps, met)))
         if step.met:
             best, met = done, load
         else:
             bad = load
             if best is None:
-                return replace(done, result=_with(done.result, _found(plan, steps, met)))
+                return replace(done, result=replace(done.result, search=_found(plan, steps, met)))
         if bad < math.inf:
             load = plan.between(met, bad)
         else:
             load = min(2 * load, plan.highest) if load < plan.highest else None
     assert best is not None
-    return replace(best, result=_with(best.result, _found(plan, steps, met)))
+    return replace(best, result=replace(best.result, search=_found(plan, steps, met)))
 
 
 def _step(load: float, done: CaseRun, missed: str) -> SearchStep:
@@ -128,10 +128,6 @@ def _saturation(steps: list[SearchStep]) -> float | None:
     most = max(throughput.values(), default=0.0)
     enough = sorted(load for load, each in throughput.items() if most and each >= _SATURATED * most)
     return enough[0] if enough and enough[0] < max(throughput) else None
-
-
-def _with(result: CaseResult, found: Search) -> CaseResult:
-    return replace(result, search=found)
 
 
 def play_search(bench: Bench, prepared: Prepared, play: Callable[[Prepared], CaseRun], missed: Missed) -> CaseRun:

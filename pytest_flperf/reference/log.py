@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
-__all__ = ["Finished", "LogEntry", "RequestLog"]
+__all__ = ["Finished", "LogEntry", "RequestLog", "echoed_id"]
 
 _MOST_ENTRIES: Final = 50_000
 
@@ -97,6 +97,12 @@ class LogEntry:
                 value = given[field.name]
                 known[field.name] = tuple(value) if isinstance(value, list) else value
         return cls(**known)
+
+
+def echoed_id(answer: bytes) -> str:
+    """The ``id`` that a streamed answer's chunks echo: its :attr:`LogEntry.id`; empty where there is none."""
+    start = answer.find(b'"id":"') + 6
+    return answer[start : answer.find(b'"', start)].decode("latin-1") if start > 5 else ""
 
 
 class Finished(Protocol):

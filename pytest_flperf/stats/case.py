@@ -58,6 +58,7 @@ def planned_result(
     load_s: float | None = None,
     cold_ttft_ms: float | None = None,
     notes: Iterable[str] = (),
+    processes: int = 1,
 ) -> CaseResult:
     """What is known of a case before its first request.
 
@@ -68,6 +69,7 @@ def planned_result(
         load_s: Time to make the model ready, where it was loaded for this case.
         cold_ttft_ms: TTFT of the very first request after that load.
         notes: Lines for a person.
+        processes: Load processes that send the requests.
 
     """
     settings = case.scenario.settings
@@ -79,7 +81,7 @@ def planned_result(
         parameters=dict(case.parameters),
         host=host,
         target=target,
-        load=_load(settings),
+        load=_load(settings, processes),
         load_s=load_s,
         cold_ttft_ms=cold_ttft_ms,
         description=case.scenario.description,
@@ -325,7 +327,7 @@ def _scorer(expect: Mapping[str, Any] | None) -> Scorer | None:
         return None
 
 
-def _load(settings: Settings) -> Load:
+def _load(settings: Settings, processes: int) -> Load:
     load = settings.load
     return Load(
         shape=load.kind,
@@ -342,6 +344,7 @@ def _load(settings: Settings) -> Load:
         duration_s=load.duration_s,
         ramp_up_s=load.ramp_up_s or None,
         cool_down_s=load.cool_down_s or None,
+        processes=processes,
     )
 
 

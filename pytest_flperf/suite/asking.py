@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pytest_flperf.suite.filler import filler_words
 from pytest_flperf.suite.model import Case, Message
-from pytest_flperf.suite.prompts import unique_key
+from pytest_flperf.suite.prompts import keyed, unique_key
 from pytest_flperf.suite.sources import PromptSource, TracedRequest
 from pytest_flperf.suite.synthetic import TokensPerWord
 
@@ -179,11 +179,7 @@ class Asker:
         return place if self._order is None else self._order[place]
 
     def _keyed(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
-        """The messages with a unique prefix, at the very start, since caches match prefixes; not where they shall."""
-        if self._settings.prompt_cache != "avoid":
-            return messages
-        first = messages[0]
-        return (replace(first, content=f"[{key}] {first.content}"), *messages[1:])
+        return keyed(messages, key, self._settings.prompt_cache)
 
     def _prefixed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """The messages behind the text that all requests of the case share."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any, Final
 
-from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.model import Case, Message
 
-__all__ = ["extra_body", "request_body", "unique_key"]
+__all__ = ["extra_body", "keyed", "request_body", "unique_key"]
 
 _KEYS: Final = 10**9
 _STEP: Final = 618_033_989
@@ -30,22 +31,35 @@ def unique_key(run_seed: str, case_id: str, index: int) -> str:
     return f"{(int.from_bytes(digest, 'big') + index * _STEP) % _KEYS:09d}"
 
 
-def request_body(case: Case, model_id: str, unique_key: str | None) -> dict[str, Any]:
-    """Return the arguments of a chat-completions request, without :func:`extra_body`.
+def keyed(messages: tuple[Message, ...], key: str, prompt_cache: str) -> tuple[Message, ...]:
+    """Return *messages* with ``[key] `` before the first, unless the scenario wants the server's prompt cache.
 
-    What is None in the settings is not sent.  The prompt begins with ``[unique_key] `` unless the scenario wants the
-    server's prompt cache (``prompt_cache: reuse``): at the very start of the conversation, since caches match prefixes.
+    At the very start of the conversation, since caches match prefixes.
+
+    Args:
+        messages: one or more.
+        key: from :func:`unique_key`.
+        prompt_cache: ``avoid``, or ``reuse``, which leaves them as they are.
+
+    """
+    if prompt_cache != "avoid":
+        return messages
+    first = messages[0]
+    return (replace(first, content=f"[{key}] {first.content}"), *messages[1:])
+
+
+def request_body(case: Case, model_id: str) -> dict[str, Any]:
+    """Return the arguments of a chat-completions request as the suite has it, without :func:`extra_body`.
+
+    What is None in the settings is not sent.
 
     Args:
         case: what to ask.
         model_id: the model's name at the server.
-        unique_key: from :func:`unique_key`; None leaves the prompt as it is.
 
     """
     settings = case.scenario.settings
     messages = [{"role": message.role, "content": message.content} for message in case.scenario.messages]
-    if unique_key is not None and settings.prompt_cache == "avoid":
-        messages[0]["content"] = f"[{unique_key}] {messages[0]['content']}"
     body: dict[str, Any] = {"model": model_id, "messages": messages, "stream": settings.stream}
     if settings.stream:
         body["stream_options"] = {"include_usage": True}

@@ -125,26 +125,16 @@ Texts = Annotated[list[Text], BeforeValidator(listed), TEXTS]
 StopText = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
 Stops = Annotated[list[StopText], Field(min_length=1, max_length=32), BeforeValidator(listed), TEXTS]
 
+ONE_OR_MORE: Final = (Field(min_length=1), BeforeValidator(number_listed), AfterValidator(refuse_repeated))
+"""What makes a list that a value alone can stand for."""
 Iterations = Annotated[int, number("iterations")]
 Warmup = Annotated[int, number("warmup")]
 Concurrency = Annotated[int, number("concurrency")]
-Concurrencies = Annotated[
-    list[Concurrency],
-    Field(min_length=1),
-    BeforeValidator(number_listed),
-    AfterValidator(refuse_repeated),
-    one_or_list("concurrency"),
-]
+Concurrencies = Annotated[list[Concurrency], *ONE_OR_MORE, one_or_list("concurrency")]
 Load = Literal["closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace", "search"]
 SearchOver = Literal["concurrency", "rate"]
 Rate = Annotated[float, number("rate")]
-Rates = Annotated[
-    list[Rate],
-    Field(min_length=1),
-    BeforeValidator(number_listed),
-    AfterValidator(refuse_repeated),
-    one_or_list("rate"),
-]
+Rates = Annotated[list[Rate], *ONE_OR_MORE, one_or_list("rate")]
 Burstiness = Annotated[float, number("burstiness")]
 BurstSize = Annotated[int, number("burst_size")]
 MaxInFlight = Annotated[int, number("max_in_flight")]
@@ -157,14 +147,8 @@ MaxTokens = Annotated[int, number("max_tokens")]
 Temperature = Annotated[float, number("temperature")]
 TopP = Annotated[float, number("top_p")]
 Seed = Annotated[int, number("seed")]
-Contexts = Annotated[
-    list[Annotated[int, number("context_tokens")]],
-    Field(min_length=1),
-    BeforeValidator(number_listed),
-    AfterValidator(refuse_repeated),
-    one_or_list("context_tokens"),
-]
 Context = Annotated[int, number("context_tokens")]
+Contexts = Annotated[list[Context], *ONE_OR_MORE, one_or_list("context_tokens")]
 SharedPrefix = Annotated[int, number("shared_prefix_tokens")]
 Scalar = str | int | float | bool | None
 PromptCache = Literal["avoid", "reuse"]

@@ -16,7 +16,7 @@ __all__ = ["source_of"]
 
 _KEYS: Final = (
     "template", "variables", "dataset", "dataset_column", "dataset_order", "input_tokens", "turns", "trace",
-    "output_tokens", "shared_prefix_tokens", "tokenizer", "context_tokens",
+    "output_tokens", "shared_prefix_tokens", "tokenizer", "context_tokens", "filler",
 )  # fmt: skip
 _TRIED_ROWS: Final = 1_000
 """Rows for which a template is rendered before anything is measured."""

@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.suite.bounded import decoded, display_path, read_bytes
 from pytest_flperf.suite.errors import SuiteError, printable
@@ -15,7 +15,7 @@ from pytest_flperf.suite.filler import FILLERS, filler_words
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["FILLERS", "MAX_TOKENIZER_BYTES", "LocalTokenizer", "TokenCounter", "TokensPerWord", "filler_words"]
+__all__ = ["FILLERS", "MAX_TOKENIZER_BYTES", "LocalTokenizer", "TokensPerWord", "filler_words"]
 
 MAX_TOKENIZER_BYTES: Final = 100_000_000
 """Largest tokenizer.json, in bytes."""
@@ -51,14 +51,6 @@ _ENDINGS: Final = (
 """What is added at the end, one token each with most tokenizers; never white space, which chat templates cut off."""
 _LEAST_PER_WORD: Final = 0.2
 _MOST_PER_WORD: Final = 100.0
-
-
-class TokenCounter(Protocol):
-    """Counts tokens."""
-
-    def count(self, text: str) -> int:
-        """Return how many tokens *text* is, without special ones."""
-        ...
 
 
 class LocalTokenizer:

@@ -203,6 +203,13 @@ def test_context_tiers(tiny: Tiny) -> None:
     assert [len(tokenizer.encode(text).ids) for text in sent[2:]] == [100, 100, 250, 250]
 
 
+def test_filler_of_tiers_in_a_matrix(tiny: Tiny) -> None:
+    """What filler looks like counts wherever the lengths stand."""
+    scenario(tiny, {"prompt": "Why?", "filler": "json", "iterations": 1}, matrix={"context_tokens": [100]})
+    _, bodies = asked(tiny)
+    assert '": ' in bodies[0]["messages"][0]["content"]
+
+
 def test_lengths_on_the_real_runtime(tiny: Tiny) -> None:
     """Foundry Local counts for itself: tiers come out as asked, and one beyond the model's context is skipped."""
     scenario(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.model import Case, Message, Scenario, Settings, Suite
-from pytest_flperf.suite.prompts import extra_body, request_body, unique_key
+from pytest_flperf.suite.prompts import extra_body, keyed, request_body, unique_key
 
 
 def make_case(*messages: Message, **settings: Any) -> Case:
@@ -23,7 +24,7 @@ def make_case(*messages: Message, **settings: Any) -> Case:
 def test_body_of_a_streamed_request() -> None:
     """Usage is asked for with a stream; what is not set is not sent."""
     case = make_case(max_tokens=9, temperature=0.0, extra={"top_k": 1})
-    assert request_body(case, "m:1", None) == {
+    assert request_body(case, "m:1") == {
         "model": "m:1",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
@@ -38,7 +39,7 @@ def test_body_of_a_streamed_request() -> None:
 def test_body_with_everything() -> None:
     """Every setting of the request goes by its name, and no stream options without a stream."""
     case = make_case(stream=False, max_tokens=None, temperature=None, top_p=0.5, seed=7, stop=("a", "b"))
-    assert request_body(case, "m", None) == {
+    assert request_body(case, "m") == {
         "model": "m",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": False,
@@ -51,10 +52,10 @@ def test_body_with_everything() -> None:
 def test_unique_prefix_begins_the_conversation() -> None:
     """The prefix stands before the first message, since caches match from the start; reuse keeps the prompt."""
     messages = (Message("system", "Be brief."), Message("user", "Hi"))
-    contents = [item["content"] for item in request_body(make_case(*messages), "m", "123456789")["messages"]]
+    contents = [message.content for message in keyed(messages, "123456789", "avoid")]
     assert contents == ["[123456789] Be brief.", "Hi"]
-    reused = request_body(make_case(*messages, prompt_cache="reuse"), "m", "123456789")["messages"]
-    assert [item["content"] for item in reused] == ["Be brief.", "Hi"]
+    reused = keyed(messages, "123456789", "reuse")
+    assert [message.content for message in reused] == ["Be brief.", "Hi"]
 
 
 def test_keys_of_a_case_are_all_different() -> None:
@@ -76,6 +77,7 @@ def test_neighbours_differ_in_their_first_digits() -> None:
 def test_any_prompt_becomes_json(text: str, index: int) -> None:
     """Any text that UTF-8 can hold can be sent, and the case itself stays as it was."""
     case = make_case(Message("user", text))
-    body = request_body(case, "m", unique_key(text, "case", index))
+    messages = keyed(case.scenario.messages, unique_key(text, "case", index), "avoid")
+    body = request_body(replace(case, scenario=replace(case.scenario, messages=messages)), "m")
     assert json.loads(json.dumps(body, ensure_ascii=False).encode())["messages"][0]["content"].endswith(text)
     assert case.scenario.messages[0].content == text
