@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
+    from pytest_flperf.experiment.probes import Probe
     from pytest_flperf.results.records import Run
 
 __all__ = ["main"]
@@ -19,6 +20,8 @@ __all__ = ["main"]
 _FAILED: Final = 1
 _BAD_USAGE: Final = 4
 _MOST_PROCESSES: Final = 64
+_STREAMS: Final = (1, 16, 64)
+"""Of the closed loops that are calibrated where none is asked for."""
 _FORMS: Final = (".html", ".htm", ".md", ".csv")
 _Parsed: TypeAlias = argparse.Namespace
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
@@ -176,11 +179,11 @@ def _calibrate(parsed: _Parsed) -> int:
     from pytest_flperf.experiment.calibration import CalibrationError, calibrate_once
     from pytest_flperf.report.listings import calibrations_table, say
 
-    loads = _loads(parsed)
     if not 1 <= parsed.processes <= _MOST_PROCESSES:
         _refuse(parsed, f"--processes: found {parsed.processes}, expected a whole number from 1 to {_MOST_PROCESSES}")
+    probes = _probes(parsed)
     try:
-        found = [calibrate_once(shape, load, parsed.processes) for shape, load in loads]
+        found = [calibrate_once(probe) for probe in probes]
     except CalibrationError as error:
         say(f"{parsed.usage.prog}: error: {error}", sys.stderr)
         return _FAILED
@@ -191,29 +194,30 @@ def _calibrate(parsed: _Parsed) -> int:
     return 0
 
 
-def _loads(parsed: _Parsed) -> list[tuple[str, float]]:
+def _probes(parsed: _Parsed) -> list[Probe]:
     """The loads to play; ends the command where one is none."""
+    from pytest_flperf.experiment.probes import closed_probe, poisson_probe, probe_of
     from pytest_flperf.suite.cases import expand
     from pytest_flperf.suite.errors import SuiteError
     from pytest_flperf.suite.finding import find_suite
     from pytest_flperf.suite.limits import check_setting
     from pytest_flperf.suite.loading import load_suite
-    from pytest_flperf.suite.shapes import load_of
 
-    loads: list[tuple[str, float]] = []
+    count: int = parsed.processes
+    probes: list[Probe] = []
     try:
-        for key, shape in (("concurrency", "closed"), ("rate", "poisson")):
+        for key in ("concurrency", "rate"):
             for value in getattr(parsed, key):
                 check_setting(key, value, f"--{key}")
-                loads.append((shape, float(value)))
+        probes += [closed_probe(streams, count, short=False) for streams in parsed.concurrency]
+        probes += [poisson_probe(rate, count, short=False) for rate in parsed.rate]
         if parsed.suite is not None:
             here = Path.cwd()
-            loads += [
-                load_of(case) for case in expand(load_suite(*find_suite(parsed.suite, here, here)), ["reference"])
-            ]
+            cases = expand(load_suite(*find_suite(parsed.suite, here, here)), ["reference"])
+            probes += [probe_of(case, count, short=False) for case in cases]
     except SuiteError as error:
         _refuse(parsed, str(error))
-    return list(dict.fromkeys(loads)) or [("closed", 1.0), ("closed", 16.0), ("closed", 64.0)]
+    return list(dict.fromkeys(probes)) or [closed_probe(streams, count, short=False) for streams in _STREAMS]
 
 
 def _suites(parsed: _Parsed) -> int:

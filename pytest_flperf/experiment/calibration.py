@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pytest_flperf.experiment.arrivals import due_times_ns
+from pytest_flperf.experiment.probes import Probe, closed_probe
 from pytest_flperf.load.group import Plays, new_client
 from pytest_flperf.load.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
 from pytest_flperf.load.session import LoadProcessError
@@ -16,16 +16,16 @@ from pytest_flperf.reference import Schedule as Answers
 from pytest_flperf.reference.log import LogEntry, echoed_id
 from pytest_flperf.reference.server import ReferenceServerError
 from pytest_flperf.results.calibration import Calibration
+from pytest_flperf.results.load import Load
 from pytest_flperf.stats.request_metrics import is_late_read
 from pytest_flperf.stats.summary import quantile
-from pytest_flperf.suite.model import LoadShape
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.endpoint import Endpoint, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
 from pytest_flperf.wire.sample import Sample
 
-__all__ = ["CalibrationError", "calibrate", "calibrate_once"]
+__all__ = ["SHORT_TOKENS", "CalibrationError", "calibrate", "calibrate_once"]
 
 _QUESTION: Final = {
     "model": "reference",
@@ -35,79 +35,77 @@ _QUESTION: Final = {
 _NS_PER_S: Final = 1_000_000_000
 _DEADLINES: Final = Deadlines(*(seconds * _NS_PER_S for seconds in (5, 20, 20, 20, 60)))
 _WARM_UP: Final = 4
-_OPEN_STREAMS: Final = 1_000
+_OPEN_AHEAD: Final = 8
 TOKENS: Final = 64
 """Of each answer, 5 ms apart, 50 ms after the request."""
 SHORT_TOKENS: Final = 32
+"""… before a run."""
 
 
 class CalibrationError(RuntimeError):
     """The reference server or the load process failed: nothing is known of the client."""
 
 
-def calibrate_once(shape: str, load: float, processes: int = 1, *, short: bool = False) -> Calibration:
+def calibrate_once(probe: Probe) -> Calibration:
     """As :func:`calibrate`, with load processes of its own."""
-    client = new_client(processes)
+    client = new_client(probe.load.processes)
     try:
-        return calibrate(client, shape, load, processes, short=short)
+        return calibrate(client, probe)
     finally:
         client.stop()
 
 
-def calibrate(client: Plays, shape: str, load: float, processes: int = 1, *, short: bool = False) -> Calibration:
+def calibrate(client: Plays, probe: Probe, *, tokens: int = TOKENS) -> Calibration:
     """Play a load against the reference server on this machine, and compare.
 
     Args:
         client: What sends; warmed up here.
-        shape: ``closed``, or ``poisson``.
-        load: Streams, or requests per second.
-        processes: Load processes of the client, for the record.
-        short: About a second, in place of several.
+        probe: The load.
+        tokens: Of each answer.
 
     Raises:
         CalibrationError: It can't be done here; the text says why.
 
     """
-    tokens = SHORT_TOKENS if short else TOKENS
     answers = Answers(ttft_ms=50, itl_ms=5, tokens=tokens)
     try:
         with ReferenceServer(ReferenceConfig(schedule=answers)) as server:
-            _play(client, server, [None] * _WARM_UP, min(_WARM_UP, math.ceil(load)))
+            _play(client, server, closed_probe(min(_WARM_UP, probe.streams), 1, short=True), _WARM_UP)
             server.clear_log()
-            due_ns, streams = _plan(shape, load, short=short)
-            stats, exchanges = _play(client, server, due_ns, streams)
+            stats, exchanges = _play(client, server, probe, probe.load.iterations or 0)
             log = {entry.id: entry for entry in server.log}
     except (ReferenceServerError, LoadProcessError, OSError) as error:
         raise CalibrationError(f"this client can't be calibrated: {error}") from error
     compared = _compared(exchanges, log)
     cpu_us = stats.cpu_ns / 1e3 / (len(exchanges) * tokens)
-    return replace(compared, shape=shape, load=load, processes=processes, cpu_us_per_token=cpu_us)
+    return replace(compared, load=probe.load, cpu_us_per_token=cpu_us)
 
 
-def _plan(shape: str, load: float, *, short: bool) -> tuple[Sequence[int | None], int]:
-    """Due times, and how many streams there are."""
-    if shape == "closed":
-        streams = math.ceil(load)
-        return [None] * max((3 if short else 6) * streams, 20 if short else 60), streams
-    seconds = 1.0 if short else 5.0
-    open_loop = LoadShape(shape, rate=load, duration_s=max(seconds, 10 / load))
-    return list(due_times_ns(open_loop, None, "calibration")), _OPEN_STREAMS
-
-
-def _play(
-    client: Plays, server: ReferenceServer, due_ns: Sequence[int | None], streams: int
-) -> tuple[PlanStats, list[Exchange]]:
+def _play(client: Plays, server: ReferenceServer, probe: Probe, count: int) -> tuple[PlanStats, list[Exchange]]:
     endpoint = Endpoint.parse(server.base_url)
     request = RequestFactory(endpoint).build(_QUESTION)
+    load, due_ns = probe.load, probe.due_ns
+    think_ns = round((load.think_time_s or 0.0) * _NS_PER_S)
 
     def entries() -> Iterator[Entry]:
-        for index, at_ns in enumerate(due_ns):
+        for index, at_ns in enumerate(due_ns or itertools.repeat(None, count)):
             yield Entry(index, Phase.MEASURED, 0, stream=True, request=request, due_ns=at_ns)
 
-    schedule = Schedule(open_ahead=8) if due_ns and due_ns[0] is not None else Schedule()
+    schedule = Schedule(
+        open_ahead=max(_OPEN_AHEAD, load.burst_size or 0) if due_ns else 0,
+        think_ns=think_ns,
+        duration_ns=round((load.duration_s or 0.0) * _NS_PER_S) if not due_ns else 0,
+    )
     exchanges: list[Exchange] = []
-    targets = (Target(resolve(endpoint)),)
-    plan = Plan(targets, _DEADLINES, streams, len(due_ns), entries(), schedule=schedule)
+    plan = Plan(
+        (Target(resolve(endpoint)),),
+        _DEADLINES,
+        probe.streams,
+        count,
+        entries(),
+        schedule=schedule,
+        longest_pause_ns=max([think_ns, *(after - before for before, after in itertools.pairwise(due_ns))]),
+    )
     return client.play(plan, exchanges.append), exchanges
 
 
@@ -139,8 +137,7 @@ def _compared(exchanges: Sequence[Exchange], log: dict[str, LogEntry]) -> Calibr
         return quantile(sorted(says), p) - quantile(sorted(true), p)
 
     return Calibration(
-        shape="",
-        load=0.0,
+        load=Load(),
         requests=len(exchanges),
         ttft_p50_ms=quantile(sorted(true_ttft), 0.5),
         ttft_p99_ms=quantile(sorted(true_ttft), 0.99),

@@ -7,18 +7,18 @@ from typing import Final
 
 from pytest_flperf.backends.base import OnProgress, Served
 from pytest_flperf.experiment.playing import CasePlans
+from pytest_flperf.experiment.probes import Probe, probe_of
 from pytest_flperf.load.group import Plays
 from pytest_flperf.load.plan import Plan
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.suite.model import Case
-from pytest_flperf.suite.shapes import load_of
 from pytest_flperf.suite.synthetic import TokensPerWord
 from pytest_flperf.wire.sample import Sample
 
 __all__ = ["Calibrations", "NotPossibleError", "NotReadyError", "learn_lengths", "refuse_too_long"]
 
 _CALIBRATED_FROM: Final = 16
-"""Streams, or requests per second, up to which a client adds next to nothing."""
+"""Streams, or requests within a second, up to which a client adds next to nothing."""
 _FEWEST_WORDS: Final = 64
 _MOST_WORDS: Final = 1_000
 """Of the longer request that tells how a server counts."""
@@ -81,29 +81,30 @@ class Calibrations:
     def __init__(self, processes: int) -> None:
         """``processes``: load processes of the client."""
         self._processes = processes
-        self._found: dict[tuple[str, float], Calibration | str] = {}
+        self._probes: dict[str, Probe] = {}
+        self._found: dict[Probe, Calibration | str] = {}
 
     def before(self, case: Case, client: Callable[[], Plays], on_progress: OnProgress) -> bool:
         """Before a load at which a client may say too much: see what ours says.  Whether the client still plays."""
-        load = _calibrated_load(case)
-        if load is None or load in self._found:
+        probe = probe_of(case, self._processes, short=True)
+        if probe.peak <= _CALIBRATED_FROM or not case.scenario.settings.stream:
             return True
-        from pytest_flperf.experiment.calibration import CalibrationError, calibrate
+        self._probes[case.nodeid] = probe
+        if probe in self._found:
+            return True
+        from pytest_flperf.experiment.calibration import SHORT_TOKENS, CalibrationError, calibrate
 
-        on_progress(f"calibrating the client at {load[1]:g} {'streams' if load[0] == 'closed' else 'requests/s'}", None)
+        unit = "streams" if probe.load.shape == "closed" else "requests/s"
+        on_progress(f"calibrating the client at {probe.load.rate or probe.load.concurrency:g} {unit}", None)
         try:
-            self._found[load] = calibrate(client(), *load, self._processes, short=True)
+            self._found[probe] = calibrate(client(), probe, tokens=SHORT_TOKENS)
         except CalibrationError as error:
-            self._found[load] = str(error)
+            self._found[probe] = str(error)
             return False
         return True
 
     def of(self, case: Case) -> tuple[Calibration | None, tuple[str, ...]]:
         """The figures at a case's load; without them, why."""
-        found = self._found.get(_calibrated_load(case) or ("", 0.0))
+        probe = self._probes.get(case.nodeid)
+        found = self._found.get(probe) if probe is not None else None
         return (None, (found,)) if isinstance(found, str) else (found, ())
-
-
-def _calibrated_load(case: Case) -> tuple[str, float] | None:
-    shape, load = load_of(case)
-    return (shape, load) if load > _CALIBRATED_FROM and case.scenario.settings.stream else None

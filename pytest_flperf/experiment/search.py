@@ -15,17 +15,16 @@ from typing import Final, TypeAlias
 from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
 from pytest_flperf.results.capacity import Search, SearchStep, step_label
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.suite.model import Case, LoadShape
+from pytest_flperf.suite.model import LoadShape
+from pytest_flperf.suite.shapes import at_load
 
-__all__ = ["Missed", "SearchPlan", "at_load", "play_search", "search", "search_plan"]
+__all__ = ["Missed", "SearchPlan", "play_search", "search", "search_plan"]
 
 Missed: TypeAlias = Callable[[CaseResult], str]
 """The first budget that a result misses, in words; empty where it meets all."""
 _CLOSE_ENOUGH: Final = 1.1
 _MOST_STEPS: Final = 24
 _SATURATED: Final = 0.95
-_ROUNDS: Final = 3
-"""Requests per stream that a step has at least: with fewer, the first ones would decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +48,6 @@ def search_plan(load: LoadShape) -> SearchPlan:
     """What a scenario's load says of its search."""
     assert load.search_to is not None
     return SearchPlan(load.search_over, load.search_from, load.search_to)
-
-
-def at_load(case: Case, over: str, value: float) -> Case:
-    """The case as it is played at one load of a search: a closed loop, or independent arrivals."""
-    settings, shape = case.scenario.settings, case.scenario.settings.load
-    plain = replace(shape, search_to=None)
-    if over == "concurrency":
-        streams = int(value)
-        count = settings.iterations and max(settings.iterations, _ROUNDS * streams)
-        settings = replace(settings, concurrency=streams, iterations=count, load=replace(plain, kind="closed"))
-    else:
-        settings = replace(settings, load=replace(plain, kind="poisson", rate=value))
-    return replace(case, scenario=replace(case.scenario, settings=settings))
 
 
 def search(plan: SearchPlan, play: Callable[[float], CaseRun], missed: Missed) -> CaseRun:

@@ -22,8 +22,9 @@ from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
 from pytest_flperf.report.words import case_name, clock_words
 from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import METRICS, unit_of
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, Distribution, Load, Run
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, Distribution, Run
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.gates.verdict import NOT_MEASURED
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
-from pytest_flperf.results.records import CaseResult, Distribution, Load
+from pytest_flperf.results.load import Load
+from pytest_flperf.results.records import CaseResult, Distribution
 
 __all__ = [
     "MARK",
     "NOTHING",
+    "calibrated_words",
     "calibration_words",
     "capacity_words",
     "errors",
@@ -84,9 +87,17 @@ def point(parameters: Mapping[str, Any]) -> str:
 def calibration_words(found: Calibration) -> str:
     """What the client adds at a load: ``client at 64 streams: says TTFT p99 +0.010 ms, takes 12.4 µs a token``."""
     return (
-        f"client at {found.load:g} {found.unit}: says TTFT p99 {found.ttft_p99_error_ms:+.3f} ms, takes "
+        f"client at {calibrated_words(found.load)}: says TTFT p99 {found.ttft_p99_error_ms:+.3f} ms, takes "
         f"{number(found.cpu_us_per_token)} µs a token"
     )
+
+
+def calibrated_words(load: Load) -> str:
+    """The load of a calibration: ``64 streams``, ``burst 8 requests/s, 4 at once``."""
+    if load.shape != "closed":
+        return load_words(replace(load, duration_s=None, processes=1))
+    think = f", {load.think_time_s:g} s think time" if load.think_time_s else ""
+    return f"{load.concurrency} stream{'s' * (load.concurrency != 1)}{think}"
 
 
 def capacity_words(search: Search) -> str:

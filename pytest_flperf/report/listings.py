@@ -9,7 +9,7 @@ from typing import Final, TextIO
 
 from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.gates.text import printable
-from pytest_flperf.report.figures import number
+from pytest_flperf.report.figures import calibrated_words, number
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.suite.finding import SuiteListing
@@ -50,10 +50,10 @@ def models_table(models: Sequence[ListedModel], masked: Callable[[str], str]) ->
 
 def calibrations_table(found: Sequence[Calibration]) -> list[str]:
     """What the client says and what is true, a row per load."""
-    head = ("load", "n", "TTFT p50", "error", "p99", "error", "gap error", "µs/token", "late")
+    head = ("load", "n", "p50", "error", "p99", "error", "gap error", "µs/token", "late")
     rows = [
         (
-            f"{each.load:g} {each.unit}",
+            calibrated_words(each.load).replace(" requests/s", "/s"),
             str(each.requests),
             number(each.ttft_p50_ms),
             f"{each.ttft_p50_error_ms:+.3f}",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from pytest_flperf.results.record import Record
+from pytest_flperf.results.load import Load
+from pytest_flperf.results.record import Reader, Record
 
 __all__ = ["Calibration"]
 
@@ -13,10 +16,8 @@ __all__ = ["Calibration"]
 class Calibration(Record):
     """Our client against the reference server, whose true times are known.  Errors: what it says − what is true."""
 
-    shape: str
-    """``closed``, or ``poisson`` for open loops."""
-    load: float
-    """Streams, or requests per second."""
+    load: Load
+    """What was played: of a ramp or a trace its busiest seconds, ``rate`` being their mean."""
     requests: int
     ttft_p50_ms: float
     """True, from the arrival of the request at the server to the send of the first token."""
@@ -29,9 +30,5 @@ class Calibration(Record):
     cpu_us_per_token: float
     """Processor time of the load processes per streamed token."""
     late_reads: int = 0
-    processes: int = 1
 
-    @property
-    def unit(self) -> str:
-        """``streams`` or ``requests/s``."""
-        return "streams" if self.shape == "closed" else "requests/s"
+    _readers: ClassVar[Mapping[str, Reader]] = {"load": Load.from_dict}

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
+from pytest_flperf.results.load import Load
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 
@@ -29,7 +30,6 @@ __all__ = [
     "HostInfo",
     "Interval",
     "LagMs",
-    "Load",
     "Record",
     "Requests",
     "ResourceUse",
@@ -144,31 +144,6 @@ class Target(Record):
     execution_provider: str | None = None
     context_length: int | None = None
     """In tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load(Record):
-    """How the requests were sent.  What a shape has no use for is null."""
-
-    shape: str = "closed"
-    concurrency: int = 1
-    """Streams of a closed loop; of an open one those of its warm-up."""
-    iterations: int | None = None
-    """Measured requests in all, as planned; null where only the duration ended them."""
-    warmup: int | None = None
-    stream: bool = True
-    rate: float | None = None
-    """Requests per second as planned; of a ramp at its begin."""
-    rate_to: float | None = None
-    burstiness: float | None = None
-    burst_size: int | None = None
-    max_in_flight: int | None = None
-    think_time_s: float | None = None
-    duration_s: float | None = None
-    ramp_up_s: float | None = None
-    cool_down_s: float | None = None
-    processes: int = 1
-    """Load processes that the streams were spread over."""
 
 
 @dataclass(frozen=True, slots=True)

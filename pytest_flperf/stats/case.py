@@ -10,8 +10,9 @@ from itertools import islice
 from statistics import median
 from typing import Any, TypeAlias
 
+from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import REQUEST_METRICS
-from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Load, Requests, Target
+from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Requests, Target
 from pytest_flperf.stats.bottleneck import bottleneck
 from pytest_flperf.stats.clock_quality import clock_quality
 from pytest_flperf.stats.column import Column

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf.suite.limits import LIMITS
 from pytest_flperf.suite.model import Case, Scenario, Settings
 
-__all__ = ["NEEDED", "expected_requests", "load_of", "shape_problem"]
+__all__ = ["NEEDED", "at_load", "expected_requests", "shape_problem"]
 
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -27,6 +28,8 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """Settings without which a shape says nothing."""
 _OF_SHAPES: Final = ("rate", "rate_to", "burstiness", "burst_size", "search_to")
+_ROUNDS: Final = 3
+"""Requests per stream that a step of a search has at least: with fewer, the first ones would decide."""
 _MOST: Final = int(LIMITS["iterations"].high)
 
 
@@ -125,14 +128,14 @@ def expected_requests(scenario: Scenario) -> int | None:
     return due if settings.iterations is None else min(due, settings.iterations)
 
 
-def load_of(case: Case) -> tuple[str, float]:
-    """The load of a case as something to calibrate at: shape, and streams or requests per second."""
-    settings, load = case.scenario.settings, case.scenario.settings.load
-    if load.kind == "search":
-        return ("closed" if load.search_over == "concurrency" else "poisson"), load.search_to or 1.0
-    if load.is_open and load.rate is not None:
-        return "poisson", max(load.rate, load.rate_to or 0.0)
-    if load.kind == "trace" and case.scenario.source is not None:
-        trace = case.scenario.source.trace
-        return "poisson", max(len(trace) / max(trace[-1].due_s, 1.0), 1.0)
-    return "closed", float(settings.concurrency)
+def at_load(case: Case, over: str, value: float) -> Case:
+    """The case as it is played at one load of a search: a closed loop, or independent arrivals."""
+    settings, shape = case.scenario.settings, case.scenario.settings.load
+    plain = replace(shape, search_to=None)
+    if over == "concurrency":
+        streams = int(value)
+        count = settings.iterations and max(settings.iterations, _ROUNDS * streams)
+        settings = replace(settings, concurrency=streams, iterations=count, load=replace(plain, kind="closed"))
+    else:
+        settings = replace(settings, load=replace(plain, kind="poisson", rate=value))
+    return replace(case, scenario=replace(case.scenario, settings=settings))

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.experiment.bench import CaseRun
-from pytest_flperf.experiment.search import SearchPlan, at_load, search
+from pytest_flperf.experiment.search import SearchPlan, search
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.loading import scenario_of
 from pytest_flperf.suite.model import Suite
+from pytest_flperf.suite.shapes import at_load
 
 
 def run_at(load: float, throughput: float, *, out_of_time: bool = False, trouble: str = "") -> CaseRun:

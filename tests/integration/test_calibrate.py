@@ -17,14 +17,15 @@ def test_the_command(tiny: Tiny) -> None:
     text = done.stdout.str()
     assert done.ret == 0, done.stderr.str()
     assert "12 streams" in text
-    assert "30 requests/s" in text
+    assert "poisson 30/s" in text
     assert all(len(line) <= 80 for line in text.splitlines())
     tiny.suite({"concurrency": 16}, {"name": "two", "load": "poisson", "rate": 25})
     done = tiny.pytester.run("flperf", "calibrate", "tiny.json", "--processes", "2", "--json")
     found = json.loads(done.stdout.str())
-    assert [(each["shape"], each["load"], each["processes"]) for each in found] == [
-        ("closed", 16, 2),
-        ("poisson", 25, 2),
+    loads = [each["load"] for each in found]
+    assert [(each["shape"], each["concurrency"], each["rate"], each["processes"]) for each in loads] == [
+        ("closed", 16, None, 2),
+        ("poisson", 1, 25, 2),
     ]
 
 
@@ -55,6 +56,6 @@ def test_before_many_streams(tiny: Tiny) -> None:
     jsonschema.validate(done.results, load_schema())
     one, two, few = done.cases
     assert one["calibration"] == two["calibration"]
-    assert one["calibration"]["load"] == 17
+    assert one["calibration"]["load"]["concurrency"] == 17
     assert few["calibration"] is None
     assert done.text.count("client at 17 streams: says TTFT p99 ") == 1

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.results.records import CaseResult, Load, Run
+from pytest_flperf.results.load import Load
+from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RUN_LOG, RunLog, read_run_log
 
