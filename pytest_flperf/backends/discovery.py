@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from pytest_flperf.backends.base import Backend, ListedModel
+from pytest_flperf.backends.base import Backend, BackendConfig, ListedModel
 
 __all__ = ["discover_models"]
 
@@ -31,10 +31,10 @@ def _backend(
     base_url: str | None, api_key: str | None, catalog_url: str | None, model_cache: str | None, logs: Path
 ) -> Backend:
     if base_url is not None:
-        from pytest_flperf.backends.url import UrlBackend
+        from pytest_flperf.backends.openai import OpenAiBackend
 
-        return UrlBackend(base_url, api_key)
-    from pytest_flperf.backends.foundry import FoundryBackend, FoundryConfig
+        return OpenAiBackend.at(base_url, api_key)
+    from pytest_flperf.backends.foundry import FoundryBackend
 
     cache = Path(model_cache).expanduser().absolute() if model_cache else None
-    return FoundryBackend(FoundryConfig(logs_dir=logs, catalog_url=catalog_url, model_cache_dir=cache))
+    return FoundryBackend(BackendConfig(logs_dir=logs, catalog_url=catalog_url, model_cache_dir=cache))

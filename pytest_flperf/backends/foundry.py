@@ -5,33 +5,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from pytest_flperf.backends.base import BackendError, ListedModel, OnProgress, Served
+from pytest_flperf.backends.base import (
+    About,
+    BackendConfig,
+    BackendError,
+    Capabilities,
+    ListedModel,
+    OnProgress,
+    Served,
+)
 from pytest_flperf.runtime.client import HostConfig, Mode, ModelInfo, RuntimeHost
 from pytest_flperf.runtime.embedded import find_embedded
 from pytest_flperf.runtime.errors import HostDied, HostHung, RuntimeHostError
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 
-__all__ = ["FoundryBackend", "FoundryConfig"]
+__all__ = ["FoundryBackend"]
 
 _HEALTH_S = 3.0
 _LET_GO = "the runtime had let go of the model: it was loaded again"
 _STARTED_ANEW = "the runtime had ended or hung: it was started anew, and the model was loaded again"
-
-
-@dataclass(frozen=True, slots=True)
-class FoundryConfig:
-    """How the runtime is to be run."""
-
-    logs_dir: Path | None = None
-    """Where the hosts' logs go; None: a temporary folder that goes with the backend."""
-    catalog_url: str | None = None
-    """A catalog in place of Microsoft's."""
-    model_cache_dir: Path | None = None
-    """Where downloaded models lie; None: the user's ``~/.foundry/cache/models``."""
 
 
 class FoundryBackend:
@@ -42,7 +38,8 @@ class FoundryBackend:
 
     name = "foundry"
 
-    def __init__(self, config: FoundryConfig) -> None:
+    def __init__(self, config: BackendConfig) -> None:
+        """Start nothing yet."""
         self._config = config
         self._hosts: dict[Mode, RuntimeHost] = {}
         self._served: dict[str, tuple[RuntimeHost, Served]] = {}
@@ -85,9 +82,10 @@ class FoundryBackend:
         if ready is not None:
             notes = (_LET_GO if former is host else _STARTED_ANEW,)
         info = host.resolve(model)
+        download_s: float | None = None
         if not info.cached:
             on_progress(f"downloading {info.id}", 0.0)
-            host.download(info.id, functools.partial(on_progress, f"downloading {info.id}"))
+            download_s = host.download(info.id, functools.partial(on_progress, f"downloading {info.id}"))
         on_progress(f"loading {info.id}", None)
         load_s = host.load(info.id)
         self._loads += 1
@@ -100,13 +98,37 @@ class FoundryBackend:
             device=info.device or None,
             execution_provider=info.execution_provider or None,
             context_length=info.context_length,
+            max_output_tokens=info.max_output_tokens,
+            size_mb=info.size_mb,
+            download_s=download_s,
             load_s=load_s,
             generation=self._loads,
+            reloaded=ready is not None,
             notes=notes,
         )
         # The note belongs to the case that met it, not to those after it.
-        self._served[model] = (host, replace(served, notes=()))
+        self._served[model] = (host, replace(served, reloaded=False, download_s=None, notes=()))
         return served
+
+    def about(self) -> About:
+        """The version of the SDK, and where the host of the embedded models serves."""
+        try:
+            host = self._live_host(Mode.EMBEDDED)
+        except (RuntimeHostError, OSError) as error:
+            raise BackendError(str(error)) from error
+        return About("Foundry Local", host.sdk_version, host.url)
+
+    def endpoint(self, model: str) -> Endpoint:
+        """Of the host that serves the model."""
+        _, served = self._served.get(model, (None, None))
+        if served is None:
+            raise BackendError(f"{model}: not ready, ensure() it first")
+        return served.endpoint
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Not known yet which parameters it takes."""
+        del model
+        return Capabilities()
 
     def health(self) -> str:
         """Whether the hosts live and answer; one that doesn't is ended, and started anew when it is next needed."""

@@ -51,8 +51,7 @@ from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.sampler import Sampler
 
 if TYPE_CHECKING:
-    from pytest_flperf.backends.base import Backend
-    from pytest_flperf.backends.foundry import FoundryConfig
+    from pytest_flperf.backends.base import Backend, BackendConfig
 
 __all__ = ["MeasuringRun", "measuring_run"]
 
@@ -260,9 +259,9 @@ class MeasuringRun:
     def _backend(self) -> Backend:
         options = self._options
         if options.base_url is not None:
-            from pytest_flperf.backends.url import UrlBackend
+            from pytest_flperf.backends.openai import OpenAiBackend
 
-            return UrlBackend(options.base_url, self._api_key)
+            return OpenAiBackend.at(options.base_url, self._api_key)
         from pytest_flperf.backends.foundry import FoundryBackend
 
         return FoundryBackend(foundry_config(options, self._folder.path / "logs" if self._folder else None))
@@ -424,11 +423,11 @@ class MeasuringRun:
         return platform.node()
 
 
-def foundry_config(options: FlperfOptions, logs: Path | None) -> FoundryConfig:
+def foundry_config(options: FlperfOptions, logs: Path | None) -> BackendConfig:
     """How the Foundry Local runtime is to be run."""
-    from pytest_flperf.backends.foundry import FoundryConfig
+    from pytest_flperf.backends.base import BackendConfig
 
-    return FoundryConfig(
+    return BackendConfig(
         logs_dir=logs,
         catalog_url=options.catalog_url,
         model_cache_dir=Path(options.model_cache).expanduser().absolute() if options.model_cache else None,

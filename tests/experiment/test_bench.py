@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_flperf.backends.url import UrlBackend
+from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.experiment.bench import Bench, NotReadyError
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
@@ -44,7 +44,7 @@ def a_case(model: str = "reference", **settings: object) -> Case:
 
 def test_a_case_is_measured(server: ReferenceServer) -> None:
     """Verified once, warmed up, measured; nothing was loaded, so there is no cold TTFT."""
-    with Bench(UrlBackend(server.base_url)) as bench:
+    with Bench(OpenAiBackend.at(server.base_url)) as bench:
         first, second = bench.run(a_case()).result, bench.run(a_case()).result
         assert gc.get_freeze_count() > 1_000, "the collector has nothing to do with what was there before"
     assert gc.get_freeze_count() < 1_000
@@ -62,7 +62,7 @@ def test_a_case_is_measured(server: ReferenceServer) -> None:
 def test_the_recorder_reads_back_what_it_did_not_keep(server: ReferenceServer, tmp_path: Path) -> None:
     """Beyond its room in memory, exchanges are decoded from the journal: the same requests, the same numbers."""
     folder = RunFolder(tmp_path)
-    with Bench(UrlBackend(server.base_url), Recorder(folder, Redactor(), in_memory_bytes=3_000)) as bench:
+    with Bench(OpenAiBackend.at(server.base_url), Recorder(folder, Redactor(), in_memory_bytes=3_000)) as bench:
         result = bench.run(a_case(iterations=12)).result
     assert result.requests.ok == 12
     samples = [record for record in JournalReader(tmp_path / "samples.jsonl") if record["phase"] == "measured"]
@@ -86,7 +86,7 @@ def test_a_key_reaches_no_file(tmp_path: Path) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=echo, args=(listener,), daemon=True).start()
-        backend = UrlBackend(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", KEY)
+        backend = OpenAiBackend.at(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", KEY)
         with Bench(backend, Recorder(RunFolder(tmp_path), Redactor([KEY]))) as bench:
             with pytest.raises(NotReadyError, match="http_4xx") as caught:
                 bench.run(a_case())
@@ -113,7 +113,7 @@ def test_a_key_that_is_split_over_chunks_reaches_no_text(tmp_path: Path) -> None
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=echo, args=(listener,), daemon=True).start()
-        backend = UrlBackend(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", KEY)
+        backend = OpenAiBackend.at(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", KEY)
         with Bench(backend, Recorder(RunFolder(tmp_path), Redactor([KEY]))) as bench:
             assert bench.run(a_case()).result.requests.ok == 4
     (sample, *_) = JournalReader(tmp_path / "samples.jsonl")
@@ -147,7 +147,7 @@ def test_an_abandoned_request_is_waited_for() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        with Bench(UrlBackend(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")) as bench:
+        with Bench(OpenAiBackend.at(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")) as bench:
             hung = bench.run(a_case(prompt="hang", iterations=1, warmup=0, timeout_s=0.2)).result
             after = bench.run(a_case(warmup=0)).result
     assert hung.requests.by_outcome == {"total_timeout": 1}
@@ -160,7 +160,7 @@ def test_an_abandoned_request_is_waited_for() -> None:
 
 def test_a_server_that_is_not_there_is_not_asked_for_ever() -> None:
     """After two failures the next case of the model is not tried again."""
-    with Bench(UrlBackend("http://127.0.0.1:9/v1")) as bench:
+    with Bench(OpenAiBackend.at("http://127.0.0.1:9/v1")) as bench:
         for _ in range(2):
             with pytest.raises(NotReadyError, match="connect_refused"):
                 bench.run(a_case())
@@ -170,7 +170,7 @@ def test_a_server_that_is_not_there_is_not_asked_for_ever() -> None:
 
 def test_a_case_without_time_left(server: ReferenceServer) -> None:
     """From ``stop_at`` on nothing is sent: what was measured is summed up, and the case says that it was cut short."""
-    with Bench(UrlBackend(server.base_url)) as bench:
+    with Bench(OpenAiBackend.at(server.base_url)) as bench:
         run = bench.play(bench.ready(a_case(iterations=1_000_000)), stop_at=time.monotonic() + 0.5)
         assert run.out_of_time
         assert run.trouble == ""
@@ -191,7 +191,7 @@ def test_an_exception_leaves_a_bench_that_works(server: ReferenceServer) -> None
         del done, total
         raise TimeoutError("enough")
 
-    with Bench(UrlBackend(server.base_url)) as bench:
+    with Bench(OpenAiBackend.at(server.base_url)) as bench:
         prepared = bench.ready(a_case(iterations=1_000_000))
         with pytest.raises(TimeoutError):
             bench.play(prepared, on_request=raise_it, on_partial=partial.append)

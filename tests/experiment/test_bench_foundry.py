@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_flperf.backends.foundry import FoundryBackend, FoundryConfig
+from pytest_flperf.backends.base import BackendConfig
+from pytest_flperf.backends.foundry import FoundryBackend
 from pytest_flperf.experiment.bench import Bench
 from pytest_flperf.runtime.client import RuntimeHost
 from pytest_flperf.suite.cases import expand
@@ -24,7 +25,7 @@ MODEL = "flperf-nano"
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     """A bench on a runtime of its own, whose logs go with it."""
-    with Bench(FoundryBackend(FoundryConfig())) as running:
+    with Bench(FoundryBackend(BackendConfig())) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.backends.url import UrlBackend
+from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.experiment.bench import Bench
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.experiment.recovery import RecoveryError, recover
@@ -39,7 +39,7 @@ def a_case(name: str) -> Case:
 @pytest.fixture
 def played(server: ReferenceServer, tmp_path: Path) -> CaseResult:
     """A case that was measured and never judged, its files in ``tmp_path``."""
-    with Bench(UrlBackend(server.base_url), Recorder(RunFolder(tmp_path), Redactor())) as bench:
+    with Bench(OpenAiBackend.at(server.base_url), Recorder(RunFolder(tmp_path), Redactor())) as bench:
         return bench.run(a_case("one")).result
 
 

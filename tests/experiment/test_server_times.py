@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_flperf.backends.url import UrlBackend
+from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.experiment.bench import Bench
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import WARNING, CaseResult
@@ -18,7 +18,10 @@ def measured(factor: float) -> CaseResult:
     scenario = scenario_of({"name": "one", "prompt": "Go on", "iterations": 5, "warmup": 0})
     case = expand(Suite("times", "times", Path(), "", "", (scenario,), ("reference",)), ["reference"])[0]
     schedule = Schedule(ttft_ms=100, itl_ms=20, tokens=20, timings=True, timings_factor=factor)
-    with ReferenceServer(ReferenceConfig(schedule=schedule)) as server, Bench(UrlBackend(server.base_url)) as bench:
+    with (
+        ReferenceServer(ReferenceConfig(schedule=schedule)) as server,
+        Bench(OpenAiBackend.at(server.base_url)) as bench,
+    ):
         result = bench.run(case).result
     assert result.requests.ok == 5
     assert result.metrics["server_tpot_ms"].p50 == 20 * factor

@@ -13,7 +13,7 @@ from statistics import median
 
 import pytest
 
-from pytest_flperf.backends.url import UrlBackend
+from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.experiment.bench import Bench
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
@@ -39,7 +39,7 @@ def measured(schedule: Schedule, folder: Path) -> tuple[CaseResult, list[LogEntr
     case = expand(Suite("two", "two", Path(), "", "", (scenario,), ("reference",)), ["reference"])[0]
     with (
         ReferenceServer(ReferenceConfig(schedule=schedule)) as server,
-        Bench(UrlBackend(server.base_url), Recorder(RunFolder(folder), Redactor())) as bench,
+        Bench(OpenAiBackend.at(server.base_url), Recorder(RunFolder(folder), Redactor())) as bench,
     ):
         prepared = bench.ready(case)
         server.clear_log()  # of the request that saw the model answer

@@ -13,7 +13,7 @@ from child_processes import Child
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.backends.url import UrlBackend
+from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.telemetry import ports
 from pytest_flperf.telemetry.ports import ListenerFinder, listeners
 from pytest_flperf.telemetry.readings import ServerProcesses
@@ -25,7 +25,7 @@ def test_the_owner_is_found(address: str) -> None:
     with Child() as child:
         port = int(child.tell(f"listen {address}"))
         assert listeners(["127.0.0.1"], port) == ServerProcesses((child.pid,))
-        assert UrlBackend(f"http://localhost:{port}/v1").processes("m") == ServerProcesses((child.pid,))
+        assert OpenAiBackend.at(f"http://localhost:{port}/v1").processes("m") == ServerProcesses((child.pid,))
 
 
 def test_the_owner_is_found_by_ipv6() -> None:
@@ -49,7 +49,7 @@ def test_an_address_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_machine() -> None:
     """No process of this machine is taken for a server elsewhere."""
-    found = UrlBackend("http://192.0.2.1:80/v1").processes("m")
+    found = OpenAiBackend.at("http://192.0.2.1:80/v1").processes("m")
     assert found == ServerProcesses((), "the server is on another machine")
 
 

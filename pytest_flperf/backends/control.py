@@ -1,0 +1,117 @@
+"""A server's own JSON interface: listing, loading, state.  Never used for what is measured."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pytest_flperf.backends.base import BackendError
+from pytest_flperf.runtime.logs import clean
+from pytest_flperf.wire.endpoint import Endpoint
+from pytest_flperf.wire.tls import TlsOptions
+
+__all__ = ["Control", "ControlError"]
+
+_PATIENCE_S: Final = 10.0
+_MOST_BYTES: Final = 4 << 20
+_SHOWN: Final = 300
+
+
+class ControlError(BackendError):
+    """A control request without the answer that was hoped for."""
+
+    def __init__(self, message: str, status: int | None = None, body: str = "") -> None:
+        """``status`` and ``body`` of the answer; None where there was none."""
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+class Control:
+    """Control requests to one server: no proxy, no redirects, bounded in time and size."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tls: TlsOptions | None = None,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        """``endpoint``: anywhere on the server; paths are taken from its root, or, without a slash, from its path."""
+        self._endpoint = endpoint
+        self._tls = tls or TlsOptions()
+        self._patience_s = patience_s
+        self._headers = {"Accept": "application/json", **(headers or {})}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+
+    def get(self, path: str, patience_s: float | None = None) -> Any:
+        """The JSON at a path.
+
+        Args:
+            path: ``/from/the/root``, or ``relative`` to the base URL's own path.
+            patience_s: How long to wait; None: the server's own.
+
+        Raises:
+            ControlError: Nobody answered, with an error, or not with JSON.
+
+        """
+        return self.call("GET", path, None, patience_s)
+
+    def post(self, path: str, body: Mapping[str, Any], patience_s: float | None = None) -> Any:
+        """As :meth:`get`, with a JSON body."""
+        return self.call("POST", path, body, patience_s)
+
+    def call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
+    ) -> Any:
+        """As :meth:`get`, by any method; an empty answer is None."""
+        status, text = self.raw(method, path, body, patience_s)
+        where = self._where(method, path)
+        if not 200 <= status < 300:
+            raise ControlError(f"{where} answered {status}: {clean(text, _SHOWN)}", status, text)
+        if not text.strip():
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            raise ControlError(f"{where} answered no JSON: {clean(text, _SHOWN)}", status, text) from None
+
+    def raw(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
+    ) -> tuple[int, str]:
+        """Status and text of an answer, whatever they are; raises ControlError where there is none."""
+        where = self._where(method, path)
+        payload = None if body is None else json.dumps(body).encode()
+        headers = self._headers | ({"Content-Type": "application/json"} if payload is not None else {})
+        try:
+            connection = self._connection(patience_s or self._patience_s)
+            try:
+                connection.request(method, self._path(path), payload, headers)
+                answer = connection.getresponse()
+                text = answer.read(_MOST_BYTES).decode("utf-8", "replace")
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ControlError(f"{where} failed: {clean(str(error), _SHOWN) or type(error).__name__}") from None
+        return answer.status, text
+
+    def _connection(self, patience_s: float) -> http.client.HTTPConnection:
+        host, port = self._endpoint.host, self._endpoint.port
+        if self._endpoint.tls:
+            return http.client.HTTPSConnection(host, port, timeout=patience_s, context=self._tls.context())
+        return http.client.HTTPConnection(host, port, timeout=patience_s)
+
+    def _path(self, path: str) -> str:
+        if path.startswith("/"):
+            return path
+        return f"{urlsplit(self._endpoint.base_url).path.rstrip('/')}/{path}"
+
+    def _where(self, method: str, path: str) -> str:
+        parts = urlsplit(self._endpoint.base_url)
+        return f"{method} {parts.scheme}://{parts.netloc}{self._path(path).partition('?')[0]}"

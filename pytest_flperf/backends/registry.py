@@ -1,0 +1,85 @@
+"""Which kinds of backends there are: ours, and those that other packages bring by a hook."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from pytest_flperf.backends.base import Backend, BackendConfig
+
+__all__ = ["BUILT_IN", "BackendType", "UnknownBackendError", "backend_type", "registry"]
+
+
+class UnknownBackendError(ValueError):
+    """A kind of backend that nobody brings; the text names the nearest."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendType:
+    """A kind of backend: its name, and how one is made."""
+
+    name: str
+    """As ``--flperf-backend`` and a suite's ``targets`` name it."""
+    make: Callable[[BackendConfig], Backend]
+    """Starts nothing and connects to nothing; raises BackendError or ValueError for a configuration that can't be."""
+    summary: str
+    """What it is, in a few words."""
+    takes: frozenset[str] = frozenset()
+    """Fields of :class:`BackendConfig` that it has a use for, beside ``options`` and ``logs_dir``."""
+    options: Mapping[str, str] = MappingProxyType({})
+    """Names of its own options with a few words on each."""
+    local_urls: tuple[str, ...] = ()
+    """Loopback URLs at which such a server is usually found."""
+    untested: str = ""
+    """What of it has been written from documentation only; empty: all of it has been run."""
+
+
+def _foundry(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.foundry import FoundryBackend
+
+    return FoundryBackend(config)
+
+
+def _openai(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.openai import OpenAiBackend
+
+    return OpenAiBackend(config)
+
+
+_TYPES: Final = (
+    BackendType(
+        "foundry",
+        _foundry,
+        "Foundry Local's runtime, started by the run: embedded models, the public catalog, a folder of your own",
+        takes=frozenset({"device", "isolation", "transport", "catalog_url", "model_cache_dir"}),
+    ),
+    BackendType(
+        "openai",
+        _openai,
+        "any server with an OpenAI-compatible API, by its URL",
+        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+    ),
+)
+BUILT_IN: Final[Mapping[str, BackendType]] = MappingProxyType({each.name: each for each in _TYPES})
+
+
+def registry(more: Iterable[BackendType] = ()) -> Mapping[str, BackendType]:
+    """All kinds by name: ours, and ``more``; raises ValueError where two have one name."""
+    found = dict(BUILT_IN)
+    for each in more:
+        if each.name in found:
+            raise ValueError(f"two backends are named {each.name!r}: rename one of them")
+        found[each.name] = each
+    return MappingProxyType(found)
+
+
+def backend_type(name: str, known: Mapping[str, BackendType]) -> BackendType:
+    """The kind of that name; raises UnknownBackendError."""
+    if name in known:
+        return known[name]
+    nearest = difflib.get_close_matches(name, known, 1)
+    hint = f", nearest: {nearest[0]}" if nearest else ""
+    raise UnknownBackendError(f"found {name[:80]!r}, expected one of {', '.join(known)}{hint}")
