@@ -27,6 +27,7 @@ from pytest_flperf.wire.endpoint import Endpoint
 __all__ = ["BackendContract"]
 
 _PATIENCE_S = 60.0
+_TEXTS = ("content", "reasoning_content", "reasoning")
 
 
 def _ignore(what: str, percent: float | None) -> None:
@@ -135,7 +136,7 @@ class BackendContract:
             assert backend.processes("never-was-ready") is not None
             backend.ensure(self.model, _ignore)
             found = backend.processes(self.model)
-            assert found.pids or found.reason
+            assert found.pids or found.absent
 
     def test_capabilities_never_raise(self) -> None:
         """Known before anything is ready."""
@@ -188,9 +189,8 @@ def answer_of(served: Served) -> str:
     finally:
         connection.close()
     assert answer.status == 200, raw[:500]
-    return "".join(
-        _text_of(json.loads(line[5:])) for line in raw.splitlines() if line.startswith("data:") and "{" in line
-    )
+    events = [line[5:] for line in raw.splitlines() if line.startswith("data:") and "{" in line]
+    return "".join(_text_of(json.loads(event)) for event in events)
 
 
 def _path(endpoint: Endpoint) -> str:
@@ -204,7 +204,5 @@ def _body(served: Served) -> dict[str, Any]:
 
 def _text_of(chunk: Any) -> str:
     assert "error" not in chunk, chunk
-    found = [each.get("delta") or {} for each in chunk.get("choices") or ()]
-    return "".join(
-        str(delta.get(key) or "") for delta in found for key in ("content", "reasoning_content", "reasoning")
-    )
+    deltas = [each.get("delta") or {} for each in chunk.get("choices") or ()]
+    return "".join(str(delta.get(key) or "") for delta in deltas for key in _TEXTS)
