@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -29,7 +29,7 @@ class BackendType:
     """What it is, in a few words."""
     takes: frozenset[str] = frozenset()
     """Fields of :class:`BackendConfig` that it has a use for, beside ``options`` and ``logs_dir``."""
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, str] = field(default_factory=dict)
     """Names of its own options with a few words on each."""
     local_urls: tuple[str, ...] = ()
     """Loopback URLs at which such a server is usually found."""
@@ -49,6 +49,12 @@ def _openai(config: BackendConfig) -> Backend:
     return OpenAiBackend(config)
 
 
+def _litellm(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.litellm import LiteLlmBackend
+
+    return LiteLlmBackend(config)
+
+
 _TYPES: Final = (
     BackendType(
         "foundry",
@@ -61,6 +67,21 @@ _TYPES: Final = (
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
         takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+    ),
+    BackendType(
+        "litellm",
+        _litellm,
+        "any provider that LiteLLM knows, as provider/model: through LiteLLM's proxy, started by the run or running",
+        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        options=MappingProxyType(
+            {
+                "server": "the litellm command or its path, where it isn't on PATH",
+                "models": "LiteLLM's parameters of single models by provider/model: api_base; keys as os.environ/NAME",
+                "params": "LiteLLM's parameters of every model",
+                "start_s": "seconds that the proxy may take to start, 90 where nothing is said",
+            }
+        ),
+        untested="real providers: the proxy was run with LiteLLM's mock answers and servers of this machine",
     ),
 )
 BUILT_IN: Final[Mapping[str, BackendType]] = MappingProxyType({each.name: each for each in _TYPES})

@@ -28,6 +28,8 @@ __all__ = ["main"]
 _LONGEST_LINE: Final = 64 << 10
 _LONGEST_LOG: Final = 32 << 20
 _LOOK_S: Final = 0.5
+_LAST_WORDS_S: Final = 0.5
+"""A server's last lines are worth a moment, also where a child of it holds the other end of the pipe."""
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -53,9 +55,11 @@ def main() -> int:
     copier.start()
     threading.Thread(target=_follow, args=(must_end,), daemon=True).start()
     _wait(server, must_end, wish["parent_pid"])
+    if server.poll() is not None:
+        copier.join(_LAST_WORDS_S)
+        _say({"code": server.returncode})  # before what it leaves behind is ended: somebody waits for the news
     _end_tree(server, wish["grace_s"])
-    copier.join(1.0)  # its last words are worth a moment
-    _say({"code": server.returncode})
+    copier.join(_LAST_WORDS_S)
     return 0
 
 

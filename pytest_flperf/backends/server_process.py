@@ -93,6 +93,10 @@ class ServerProcess:
         """Whether the server runs (it may still hang)."""
         return not self._told.over.is_set()
 
+    def wait_end(self, timeout_s: float) -> bool:
+        """Whether the server has ended, or does so within the time."""
+        return self._told.over.wait(timeout_s)
+
     def wait_ready(self, ready: Callable[[], bool], on_wait: Callable[[], None] | None = None) -> float:
         """Wait until ``ready`` says so; how long the start took, in seconds.
 
