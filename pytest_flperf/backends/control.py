@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint
+from pytest_flperf.wire.headers import check_headers, check_key, joined
 from pytest_flperf.wire.tls import TlsOptions
 
 __all__ = ["Control", "ControlError"]
@@ -42,13 +43,17 @@ class Control:
         tls: TlsOptions | None = None,
         patience_s: float = _PATIENCE_S,
     ) -> None:
-        """``endpoint``: anywhere on the server; paths are taken from its root, or, without a slash, from its path."""
+        """``endpoint``: anywhere on the server; paths are taken from its root, or, without a slash, from its path.
+
+        Raises ValueError for a key or headers that no header can hold.
+        """
+        check_key(api_key)
+        check_headers(headers or {})
         self._endpoint = endpoint
         self._tls = tls or TlsOptions()
         self._patience_s = patience_s
-        self._headers = {"Accept": "application/json", **(headers or {})}
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+        default = {"Accept": "application/json"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+        self._headers = joined(default, headers or {})
 
     def get(self, path: str, patience_s: float | None = None) -> Any:
         """The JSON at a path.
@@ -86,9 +91,16 @@ class Control:
         self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
     ) -> tuple[int, str]:
         """Status and text of an answer, whatever they are; raises ControlError where there is none."""
+        status, text, _ = self.exchange(method, path, body, patience_s)
+        return status, text
+
+    def exchange(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """As :meth:`raw`, with the answer's headers, their names in lower case."""
         where = self._where(method, path)
         payload = None if body is None else json.dumps(body).encode()
-        headers = self._headers | ({"Content-Type": "application/json"} if payload is not None else {})
+        headers = self._headers if payload is None else joined({"Content-Type": "application/json"}, self._headers)
         try:
             connection = self._connection(patience_s or self._patience_s)
             try:
@@ -99,7 +111,7 @@ class Control:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ControlError(f"{where} failed: {clean(str(error), _SHOWN) or type(error).__name__}") from None
-        return answer.status, text
+        return answer.status, text, {name.lower(): value for name, value in answer.getheaders()}
 
     def _connection(self, patience_s: float) -> http.client.HTTPConnection:
         host, port = self._endpoint.host, self._endpoint.port

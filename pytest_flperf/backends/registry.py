@@ -31,6 +31,8 @@ class BackendType:
     """Fields of :class:`BackendConfig` that it has a use for, beside ``options`` and ``logs_dir``."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Names of its own options with a few words on each."""
+    programs: frozenset[str] = frozenset()
+    """Options that name a program or its arguments: a suite file, which may be anybody's, can't set them."""
     local_urls: tuple[str, ...] = ()
     """Loopback URLs at which such a server is usually found."""
     untested: str = ""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
 from pytest_flperf.experiment.collector import Collector, no_collections
@@ -116,7 +116,7 @@ class Bench:
         self._sampler = sampler or Sampler()
         self._processes = processes
         self._session: Plays | None = None
-        self._factories: dict[str, RequestFactory] = {}
+        self._factories: dict[tuple[Any, ...], RequestFactory] = {}
         self._ready: dict[str, _Seen] = {}
         self._failures: dict[str, list[str]] = {}
         self._calibrations = Calibrations(processes)
@@ -264,7 +264,7 @@ class Bench:
             self.release(self._current)  # one model at a time: what is loaded beside it takes memory and cores
         self._current = model
         served = self._backend.ensure(model, on_progress)
-        plans = CasePlans(case, served, self._factory(served), target_of(served.endpoint), self._seed)
+        plans = CasePlans(case, served, self._factory(served), target_of(served.endpoint, served.tls), self._seed)
         refuse_too_long(case, served)
         known = self._ready.get(model)
         if known is not None and known.generation == served.generation:
@@ -319,9 +319,12 @@ class Bench:
         )
 
     def _factory(self, served: Served) -> RequestFactory:
-        key = served.endpoint.base_url
+        key = (served.endpoint.base_url, served.api_key, *sorted(served.headers.items()))
         if key not in self._factories:
-            self._factories[key] = RequestFactory(served.endpoint, served.api_key)
+            try:
+                self._factories[key] = RequestFactory(served.endpoint, served.api_key, served.headers)
+            except ValueError as error:
+                raise BackendError(str(error)) from error
         return self._factories[key]
 
     # ---- plans played

@@ -17,10 +17,12 @@ from pytest_flperf.suite.prompts import extra_body, request_body
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
+from pytest_flperf.wire.tls import TlsOptions, tls_problem
 
 __all__ = ["CasePlans", "deadlines", "target_of"]
 
 _PLAIN: Final = Schedule()
+_TRUSTING_THE_SYSTEM: Final = TlsOptions()
 
 _NS_PER_S: Final = 1_000_000_000
 _FEWEST_TO_GIVE_UP: Final = 3
@@ -48,13 +50,21 @@ def _ns(seconds: float) -> int:
     return round(seconds * _NS_PER_S)
 
 
-def target_of(endpoint: Endpoint) -> Target:
-    """Where to connect to; raises BackendError for a host without an address."""
+def target_of(endpoint: Endpoint, tls: TlsOptions = _TRUSTING_THE_SYSTEM) -> Target:
+    """Where to connect to; raises BackendError for a host without an address, and for certificates of no use."""
     try:
         addresses = resolve(endpoint)
     except EndpointError as error:
         raise BackendError(f"{endpoint.base_url}: {error}") from error
-    return Target(addresses, endpoint.host if endpoint.tls else None)
+    if not endpoint.tls:
+        return Target(addresses)
+    # Nobody would read the load process's complaint, which has the same files.
+    tls = tls.at_home()
+    try:
+        tls.context()
+    except (OSError, ValueError) as error:
+        raise BackendError(f"{endpoint.base_url}: {tls_problem(tls, error)}") from error
+    return Target(addresses, endpoint.host, tls)
 
 
 class CasePlans:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.sources import PromptSource
+    from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["Case", "LoadShape", "Message", "Scalar", "Scenario", "Settings", "Suite", "Timeouts"]
 
@@ -151,6 +152,8 @@ class Suite:
     """Models that the suite asks for; empty: the run's choice."""
     matrix: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     """Setting names and their values; every combination is a case of its own."""
+    targets: tuple[TargetSpec, ...] = ()
+    """Models and where they live, in place of ``models``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +165,15 @@ class Case:
     scenario: Scenario
     """With the point's settings and the command line's overrides applied."""
     model: str
-    """As asked for (an alias or an id)."""
+    """What it is called: as asked for (an alias or an id), or the label of a target."""
     parameters: tuple[tuple[str, Scalar], ...]
     """The matrix point, in suite order."""
     scenario_id: str
     """The scenario's name, made fit for a node id."""
     parameters_id: str
     """``model-key=value…`` made fit for the brackets of a node id."""
+    target: TargetSpec | None = None
+    """Where the model lives; None: as the run says."""
 
     @property
     def nodeid(self) -> str:
