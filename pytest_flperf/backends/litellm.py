@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from pytest_flperf.backends.attached import Attachment, root_of
 from pytest_flperf.backends.base import (
     About,
     BackendConfig,
@@ -71,6 +72,7 @@ class _Place:
     api_key: str | None
     proxy: LiteLlmProxy | None = None
     number: int = 0
+    notes: tuple[str, ...] = ()
     groups: Mapping[str, _Group] | None = None
 
 
@@ -90,9 +92,8 @@ class LiteLlmBackend:
         self._started = 0
         self._theirs: _Place | None = None
         if config.base_url is not None:
-            endpoint = Endpoint.parse(config.base_url)
-            control = Control(endpoint, api_key=config.api_key, headers=config.headers, tls=config.tls)
-            self._theirs = _Place(endpoint, control, config.api_key)
+            server = Attachment(self.name, config, config.base_url, root_of(config.base_url))
+            self._theirs = _Place(server.endpoint, server.control, config.api_key, notes=server.notes)
 
     def prepare(self, models: tuple[str, ...]) -> None:
         """Start one proxy for all of them and don't wait for it."""
@@ -104,7 +105,7 @@ class LiteLlmBackend:
     def about(self) -> About:
         """LiteLLM, and where its proxy listens; one of our own is started for it."""
         place = self._first_place()
-        place.control.get("/health/liveliness")
+        place.control.get("health/liveliness")
         version = "" if place.proxy is None else place.proxy.version()
         return About("LiteLLM proxy", version, place.endpoint.base_url)
 
@@ -138,11 +139,11 @@ class LiteLlmBackend:
             context_length=group.context_length if group else None,
             max_output_tokens=group.max_output_tokens if group else None,
             generation=place.number,
-            notes=(_THROUGH,),
+            notes=(_THROUGH, *place.notes),
         )
         self._ready[model] = served
         if ready is not None:
-            return replace(served, reloaded=True, notes=(_STARTED_ANEW, _THROUGH))
+            return replace(served, reloaded=True, notes=(_STARTED_ANEW, *served.notes))
         return served
 
     def endpoint(self, model: str) -> Endpoint:
@@ -169,7 +170,7 @@ class LiteLlmBackend:
         """Whether the proxies live and answer; nothing is known of the providers behind them."""
         for place in self._proxies if self._theirs is None else [self._theirs]:
             try:
-                place.control.get("/health/liveliness", _HEALTH_S)
+                place.control.get("health/liveliness", _HEALTH_S)
             except BackendError as error:
                 ended = place.proxy is not None and place.proxy.has_ended()
                 return place.proxy.obituary() if place.proxy is not None and ended else str(error)
@@ -208,9 +209,8 @@ class LiteLlmBackend:
         self._options.check_key([*self._places, *wanted])
         proxy = LiteLlmProxy(self._options, tuple(wanted), self._config.logs_dir)
         self._started += 1
-        place = _Place(
-            proxy.endpoint, Control(proxy.endpoint, api_key=proxy.master_key), proxy.master_key, proxy, self._started
-        )
+        control = Control(Endpoint.parse(root_of(proxy.endpoint.base_url)), api_key=proxy.master_key)
+        place = _Place(proxy.endpoint, control, proxy.master_key, proxy, self._started)
         self._proxies.append(place)
         self._places.update(dict.fromkeys(wanted, place))
         return place
@@ -259,7 +259,7 @@ class LiteLlmBackend:
         """What the proxy says of a model; None where it doesn't (a key that may not ask, an older version)."""
         if place.groups is None:
             try:
-                place.groups = _groups(place.control.get("/model_group/info", _INFO_S))
+                place.groups = _groups(place.control.get("model_group/info", _INFO_S))
             except ControlError as error:
                 if error.status is None:
                     raise

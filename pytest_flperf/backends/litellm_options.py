@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,7 +66,10 @@ class LiteLlmOptions:
             start_s=_seconds(given.get("start_s", _START_S)),
             api_key=config.api_key,
         )
-        for name, each in (("params", options.params), *((f"models.{key}", each) for key, each in models.items())):
+        for name, each in (
+            ("params", options.params),
+            *((f"models.{key}", each) for key, each in options.models.items()),
+        ):
             for path, value in _texts(each, name):
                 _check_key(path, value)
         return options
@@ -105,6 +110,9 @@ def provider_of(model: str) -> str:
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str) and value.lstrip().startswith("{"):  # from a command line
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
     value = {} if value is None else value
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise BackendError(

@@ -79,10 +79,11 @@ _TYPES: Final = (
             {
                 "server": "the litellm command or its path, where it isn't on PATH",
                 "models": "LiteLLM's parameters of single models by provider/model: api_base; keys as os.environ/NAME",
-                "params": "LiteLLM's parameters of every model",
+                "params": "LiteLLM's parameters of every model; both may be JSON as text",
                 "start_s": "seconds that the proxy may take to start, 90 where nothing is said",
             }
         ),
+        programs=frozenset({"server"}),
         untested="real providers: the proxy was run with LiteLLM's mock answers and servers of this machine",
     ),
 )

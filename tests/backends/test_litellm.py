@@ -72,6 +72,13 @@ def test_keys_as_text_are_refused(params: dict[str, Any]) -> None:
         assert KEY not in said
 
 
+def test_options_of_a_command_line() -> None:
+    """There is only text there: a mapping as JSON is understood, and checked as any other."""
+    LiteLlmBackend(BackendConfig(options={"params": '{"mock_response": "Hello"}', "start_s": 30}))
+    assert "holds a key" in refused(options={"params": '{"api_key": "planted"}'})
+    assert "expected names with values" in refused(options={"params": "{nonsense"})
+
+
 def test_what_is_for_a_running_proxy_only() -> None:
     """Options beside ``base_url``, and headers without it, would do nothing."""
     said = refused(base_url="http://127.0.0.1:4000/v1", options={"params": {}, "server": "litellm"})
