@@ -51,6 +51,12 @@ def _openai(config: BackendConfig) -> Backend:
     return OpenAiBackend(config)
 
 
+def _litellm(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.litellm import LiteLlmBackend
+
+    return LiteLlmBackend(config)
+
+
 _TYPES: Final = (
     BackendType(
         "foundry",
@@ -63,6 +69,22 @@ _TYPES: Final = (
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
         takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+    ),
+    BackendType(
+        "litellm",
+        _litellm,
+        "any provider that LiteLLM knows, as provider/model: through LiteLLM's proxy, started by the run or running",
+        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        options=MappingProxyType(
+            {
+                "server": "the litellm command or its path, where it isn't on PATH",
+                "models": "LiteLLM's parameters of single models by provider/model: api_base; keys as os.environ/NAME",
+                "params": "LiteLLM's parameters of every model; both may be JSON as text",
+                "start_s": "seconds that the proxy may take to start, 90 where nothing is said",
+            }
+        ),
+        programs=frozenset({"server"}),
+        untested="real providers: the proxy was run with LiteLLM's mock answers and servers of this machine",
     ),
 )
 BUILT_IN: Final[Mapping[str, BackendType]] = MappingProxyType({each.name: each for each in _TYPES})
