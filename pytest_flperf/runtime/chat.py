@@ -7,8 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pytest_flperf.runtime.protocol import Answered, Command
 
@@ -22,36 +21,48 @@ _SWITCH_S: Final = 0.0005
 """A thread that packs a finished answer holds up the others' stamps for so long at most (Python's own: 5 ms)."""
 
 
-class _Stamping:
-    """A queue that notes when something is put into it."""
+class _Chunks:
+    """Stands where the SDK's session puts the chunks of a stream: keeps them, stamped by the thread that makes them.
 
-    def __init__(self, queue: Any, stamps_ns: list[int]) -> None:
-        self._queue = queue
-        self._stamps_ns = stamps_ns
-
-    def put(self, item: Any) -> None:
-        self._stamps_ns.append(time.monotonic_ns())
-        self._queue.put(item)
-
-
-def _stamped(session_class: Any) -> Any:
-    """A session class that stamps chunks on the thread that makes them.
-
-    Whoever waits for them wakes up to a millisecond later, and for several at once: the runtime keeps the cores busy.
-    The SDK hands chunks to the queue in ``_stream_queue``; where it doesn't, they are stamped when they are read.
+    Nobody is woken before the end: whoever waits for chunks needs a core and Python's lock, and so does the runtime.
     """
 
-    class Stamped(session_class):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.stamps_ns: list[int] = []
+        self.texts: list[str] = []
+        self._left = _MOST_CHARACTERS
+        self._queue: Any = None
+
+    def put_into(self, queue: Any) -> Self | None:
+        self._queue = queue
+        return None if queue is None else self
+
+    def put(self, item: Any) -> None:
+        now_ns = time.monotonic_ns()
+        text = getattr(item, "text", None)
+        if not isinstance(text, str):
+            self._queue.put(item)  # an error, which ends the stream
+            return
+        self._left -= len(text)
+        if self._left < 0:
+            raise ValueError(f"the answer's JSON is longer than {_MOST_CHARACTERS} characters: cut off there")
+        self.stamps_ns.append(now_ns)
+        self.texts.append(text)
+
+
+def _keeping(session_class: Any, chunks: _Chunks) -> Any:
+    """A session class that puts chunks into ``chunks``; where the SDK has changed, they come out of the stream."""
+
+    class Keeping(session_class):  # type: ignore[misc]
         @property
         def _stream_queue(self) -> Any:
             return self.__dict__.get("flperf_queue")
 
         @_stream_queue.setter
         def _stream_queue(self, queue: Any) -> None:
-            stamps_ns = self.__dict__.setdefault("flperf_stamps_ns", [])
-            self.__dict__["flperf_queue"] = None if queue is None else _Stamping(queue, stamps_ns)
+            self.__dict__["flperf_queue"] = chunks.put_into(queue)
 
-    return Stamped
+    return Keeping
 
 
 class Chat:
@@ -61,17 +72,14 @@ class Chat:
         """Nothing is asked of the runtime yet."""
         self.command = command
         self._request: Any = None
-        self._cancelled = threading.Event()
         self._over = threading.Event()
         self._sent_ns = 0
         self._ended_ns = 0
-        self._stamps_ns: list[int] = []
-        self._chunks: list[str] = []
+        self._chunks = _Chunks()
         self._usage = ""
 
     def cancel(self) -> None:
         """Give up; returns when the chat is over.  The runtime forgets a wish that comes before it has begun."""
-        self._cancelled.set()
         while not self._over.wait(_AGAIN_S):
             request = self._request
             if request is not None:
@@ -91,7 +99,7 @@ class Chat:
             values = json.loads(body)
             streams = bool(values.get("stream"))
             item = TextItem(body, TextItemType.OPENAI_JSON)
-            session_class = _stamped(ChatSession) if streams else ChatSession
+            session_class = _keeping(ChatSession, self._chunks) if streams else ChatSession
             self._sent_ns = time.monotonic_ns()
             with session_class(model) as session, Request() as request:
                 self._request = request
@@ -109,8 +117,8 @@ class Chat:
         return Answered(
             self.command.id,
             self._sent_ns or ended_ns,
-            tuple(self._stamps_ns),
-            tuple(self._chunks),
+            tuple(self._chunks.stamps_ns),
+            tuple(self._chunks.texts),
             self._usage,
             ended_ns,
             error,
@@ -120,35 +128,17 @@ class Chat:
         session.set_streaming(True)
         with session.process_streaming_request(request) as stream:
             try:
-                for text in self._texts(stream):
-                    self._chunks.append(text)
-                    self._stamps_ns.append(time.monotonic_ns())
+                for item in stream:
+                    self._chunks.put(item)
             finally:
                 self._ended_ns = time.monotonic_ns()
-                stamps_ns = session.__dict__.get("flperf_stamps_ns", ())
-                if len(stamps_ns) >= len(self._chunks):
-                    self._stamps_ns = list(stamps_ns[: len(self._chunks)])
             with stream.final_response as response:
                 self._usage = _usage_of(response)
-
-    def _texts(self, stream: Any) -> Iterator[str]:
-        left = _MOST_CHARACTERS
-        for item in stream:
-            text = str(item.text)
-            left -= len(text)
-            if left < 0:
-                raise ValueError(
-                    f"the answer is longer than {_MOST_CHARACTERS} characters of JSON: the rest was cut off"
-                )
-            if self._cancelled.is_set():
-                raise ValueError("cancelled")
-            yield text
 
     def _whole(self, session: Any, request: Any) -> None:
         with session.process_request(request) as response:
             self._ended_ns = time.monotonic_ns()
-            self._stamps_ns.append(self._ended_ns)
-            self._chunks.append(str(response.get_item(0).text)[:_MOST_CHARACTERS])
+            self._chunks.put(response.get_item(0))
 
 
 def _usage_of(response: Any) -> str:
