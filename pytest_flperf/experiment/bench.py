@@ -33,6 +33,7 @@ from pytest_flperf.experiment.preparing import (
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
 from pytest_flperf.load.group import Plays, new_client
 from pytest_flperf.load.interrupts import Interrupts
+from pytest_flperf.load.native import NativeClient
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError
 from pytest_flperf.results.records import CaseResult
@@ -111,6 +112,7 @@ class Bench:
         self._sampler = sampler or Sampler()
         self._processes = processes
         self._session: Plays | None = None
+        self._native: Plays | None = None  # of a model that answers without HTTP
         self._factories: dict[tuple[Any, ...], RequestFactory] = {}
         self._ready: dict[str, FirstUse] = {}
         self._failures: dict[str, list[str]] = {}
@@ -259,6 +261,7 @@ class Bench:
             self.release(self._current)  # one model at a time: what is loaded beside it takes memory and cores
         self._current = model
         served, cost = ensure_with_cost(self._backend, model, on_progress)
+        self._native = NativeClient(served.native) if served.native is not None else None
         known, target = self._backend.capabilities(model), target_of(served.endpoint, served.tls)
         plans = CasePlans(case, served, self._factory(served), target, self._seed, known)
         refuse_too_long(case, served)
@@ -347,7 +350,8 @@ class Bench:
         if plan.total == 0 or (stop_at is not None and time.monotonic() >= stop_at):
             return None
         try:
-            return self._load().play(plan, on_exchange, on_tick, stop_at=stop_at)
+            client = self._native or self._load()
+            return client.play(plan, on_exchange, on_tick, stop_at=stop_at)
         except BaseException:
             self._stop_load()  # it has been ended, or doesn't answer: the next plan needs another
             raise
