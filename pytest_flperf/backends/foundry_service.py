@@ -1,9 +1,9 @@
 """A Foundry Local service that runs already, of either generation.
 
 The newer one is the web service of the 2.x runtime and of the command line from 0.10 on: ``/status``,
-``/models/loaded``, ``/models/load/{name}``, ``/models/unload/{name}``.  There a name is an *alias*, and which variant that
-means is known when it is loaded; seen on the runtime of foundry-local-sdk 2.2.1.  The older one is the service of the
-command line up to 0.9: ``/openai/status``, ``/foundry/list``, ``/openai/models``, ``/openai/loadedmodels``,
+``/models/loaded``, ``/models/load/{name}``, ``/models/unload/{name}``.  There a name is an *alias*, and which variant
+that means is known when it is loaded; seen on the runtime of foundry-local-sdk 2.2.1.  The older one is the service of
+the command line up to 0.9: ``/openai/status``, ``/foundry/list``, ``/openai/models``, ``/openai/loadedmodels``,
 ``/openai/load/{id}``, ``/openai/unload/{id}``; from its documentation (learn.microsoft.com, "Foundry Local REST API
 reference") and from foundry-local-sdk 0.5.1.  Both want requests to name the id, never the alias.
 """
@@ -105,13 +105,13 @@ class FoundryServiceBackend(LoadingBackend):
         return self._connected().find(model)
 
     def _is_loaded(self, model_id: str, patience_s: float | None = None) -> bool:
-        api = self._connected()
         try:
-            return model_id in api.loaded(patience_s)
+            return model_id in self._connected().loaded(patience_s)
         except ControlError as error:
-            if error.status is None and self._config.base_url is None:
-                self._api = self._attachment = None  # it may be back at another port
-            raise
+            if error.status is not None or self._config.base_url is not None:
+                raise
+        self._api = self._attachment = None  # it may be back at another port
+        return model_id in self._connected().loaded(patience_s)
 
     def _load(self, found: Found) -> Loaded:
         try:
@@ -120,7 +120,12 @@ class FoundryServiceBackend(LoadingBackend):
             raise self._too_long(found, error) from error
 
     def _unload(self, handle: str) -> None:
-        self._connected().unload(handle)
+        if self._api is not None:
+            self._api.unload(handle)
+
+    def _details(self, found: Found, model_id: str) -> dict[str, Any]:
+        details = super()._details(found, model_id)
+        return {"variant": model_id, **details, "device": details.get("device") or _device_in(model_id) or None}
 
 
 class _Newer:
@@ -128,8 +133,9 @@ class _Newer:
 
     words: Final = "2.x web service"
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, device: str) -> None:
         self._control = control
+        self._device = device
 
     def loaded(self, patience_s: float | None = None) -> tuple[str, ...]:
         return _names(self._control.get("models/loaded", patience_s))
@@ -137,7 +143,7 @@ class _Newer:
     def models(self) -> tuple[ListedModel, ...]:
         loaded = self.loaded()
         return tuple(
-            ListedModel(alias=_without_version(each), model_id=each, source="server", loaded=each in loaded)
+            ListedModel(_without_version(each), each, "server", _device_in(each), loaded=each in loaded)
             for each in dict.fromkeys((*self._ids(), *loaded))
         )
 
@@ -176,18 +182,17 @@ class _Newer:
         loaded = self.loaded()
         new = [each for each in loaded if each not in before]
         wanted = found.model_id if found.model_id in self._ids() else ""
-        if wanted in loaded:
-            return Loaded(wanted, name)
-        if len(new) == 1 and not wanted:
-            return Loaded(new[0], name)
-        alike = [each for each in loaded if each.startswith(name)]
-        if not new and len(alike) == 1 and not wanted:  # an alias of what was loaded before
-            return Loaded(alike[0], name)
+        model_id = wanted if wanted in loaded else "" if wanted else _only(new or list(loaded), name)
+        if model_id and self._device in ("auto", _device_in(model_id) or "auto"):
+            return Loaded(model_id, name if model_id in new else "")
         if new:
             self.unload(name)
         came = ", ".join(map(clean, new)) or "nothing new"
+        asked = f" for device {self._device}" if self._device != "auto" else ""
         raise BackendError(
-            f"{clean(found.name)}: the service said that it is loaded, but {came} appeared in its list of loaded models"
+            f"{clean(found.name)}{asked}: the service said that it is loaded, but {came} appeared in its list of "
+            f"loaded models, which has {', '.join(map(clean, loaded)) or 'nothing'}; it chooses the variant of an "
+            "alias itself"
         )
 
     def unload(self, handle: str) -> None:
@@ -277,7 +282,7 @@ class _Older:
 def _generation(control: Control, device: str) -> _Newer | _Older:
     """Which interface the service has, by its own paths."""
     tried = []
-    for path, api in (("models/loaded", _Newer(control)), ("openai/loadedmodels", _Older(control, device))):
+    for path, api in (("models/loaded", _Newer(control, device)), ("openai/loadedmodels", _Older(control, device))):
         try:
             if isinstance(control.get(path), list):
                 return api
@@ -326,6 +331,18 @@ def _by_id(model: str, ids: tuple[str, ...] | list[str]) -> str:
         return model
     versions = [each for each in ids if _without_version(each).casefold() == model.casefold()]
     return max(versions, key=_version, default="")
+
+
+def _only(names: list[str], name: str) -> str:
+    """The one that is there, or the only one that begins so; empty where nobody can tell."""
+    some = names if len(names) == 1 else [each for each in names if each.startswith(name)]
+    return some[0] if len(some) == 1 else ""
+
+
+def _device_in(model_id: str) -> str:
+    """The device that ends a variant's name (``phi-4-mini-instruct-generic-gpu:5``); empty where none does."""
+    ending = _without_version(model_id).rpartition("-")[2].lower()
+    return ending if ending in _DEVICES[1:] else ""
 
 
 def _same(one: str, other: str) -> bool:

@@ -21,7 +21,12 @@ LOAD_TIMEOUT_S: Final = 600.0
 _HEALTH_S: Final = 3.0
 _GONE_S: Final = 10.0
 _POLL_S: Final = 0.05
+_NOBODY_OR_NOTHING: Final = (None, 404)
 _LET_GO: Final = "the server had let go of the model: it was loaded again"
+
+
+class _GivenUpError(BackendError):
+    """A load that took too long for us; the server may go on with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Loaded:
     model_id: str
     """As requests name it."""
     handle: str
-    """What unloading takes."""
+    """What unloading takes; empty: others had loaded it before."""
     own_s: float | None = None
     """How long it took as the server says."""
 
@@ -107,7 +112,7 @@ class LoadingBackend(ABC):
         """Find and load; load again what the server let go of."""
         with self._asking():
             ready = self._ready.get(model)
-            if ready is not None and self._is_loaded(ready.model_id):
+            if ready is not None and self._is_loaded(ready.model_id) and ready.endpoint == self._server().endpoint:
                 return ready
             served = self._make_ready(model, ready, on_progress)
         lasting = tuple(note for note in served.notes if note != _LET_GO)
@@ -128,15 +133,17 @@ class LoadingBackend(ABC):
             begun = time.monotonic()
             try:
                 loaded = self._load(found)
-            except ControlError as error:
-                if error.status is not None:  # it has refused, and loads nothing
+            except BackendError as error:
+                if not _may_go_on(error):
                     self._ours.pop(model_id, None)
                 raise
-            load_s = time.monotonic() - begun
+            took_s = time.monotonic() - begun
             self._ours.pop(model_id, None)
             model_id = loaded.model_id
-            self._ours[model_id] = loaded.handle
-            self._loads += 1
+            if loaded.handle:
+                load_s = took_s
+                self._ours[model_id] = loaded.handle
+                self._loads += 1
             if loaded.own_s is not None:
                 notes = (*notes, f"the server says that loading took {loaded.own_s:.3g} s")
         details = self._details(found, model_id)
@@ -181,21 +188,32 @@ class LoadingBackend(ABC):
         handle = self._ours.get(served.model_id)
         if handle is None:
             return
-        with contextlib.suppress(BackendError):  # whoever needs the server next meets what is wrong with it
-            if self._is_loaded(served.model_id):
-                self._unload(handle)
-            self._ours.pop(served.model_id, None)
-            deadline = time.monotonic() + _GONE_S
-            while self._is_loaded(served.model_id) and time.monotonic() < deadline:
+        self._let_go(served.model_id, handle)
+        del self._ours[served.model_id]
+
+    def _let_go(self, model_id: str, handle: str) -> None:
+        """Unload, and wait until it is gone.  A runtime may refuse for a moment after an answer has ended.
+
+        Nothing is said of what goes wrong: whoever needs the server next meets that.
+        """
+        deadline = time.monotonic() + _GONE_S
+        with contextlib.suppress(BackendError):
+            while time.monotonic() < deadline:
+                try:
+                    self._unload(handle)
+                except ControlError as error:
+                    if error.status in _NOBODY_OR_NOTHING:
+                        return
+                if not self._is_loaded(model_id):
+                    return
                 time.sleep(_POLL_S)
 
     def close(self) -> None:
         """Unload what was loaded here."""
         ours, self._ours = self._ours, {}
         self._ready.clear()
-        for handle in ours.values():
-            with contextlib.suppress(BackendError):
-                self._unload(handle)
+        for model_id, handle in ours.items():
+            self._let_go(model_id, handle)
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
@@ -211,8 +229,13 @@ class LoadingBackend(ABC):
     def _too_long(self, found: Found, error: ControlError) -> BackendError:
         """In place of a load's error: says so where it was given up."""
         if error.status is None and "timed out" in str(error):
-            return BackendError(
+            return _GivenUpError(
                 f"{found.name} was not loaded within {self._load_timeout_s:g} s; for a slow disk or a large model, "
                 "set the option load_timeout_s higher"
             )
         return error
+
+
+def _may_go_on(error: BackendError) -> bool:
+    """Whether the server may have the model loaded in the end although asking for it has failed."""
+    return isinstance(error, _GivenUpError) or (isinstance(error, ControlError) and error.status is None)

@@ -133,7 +133,7 @@ def test_a_load_that_never_ends(server: OllamaDouble) -> None:
 
 
 def test_a_load_that_is_only_claimed(server: OllamaDouble) -> None:
-    """ "Done" is not believed where the list of running models doesn't have it."""
+    """The answer that it is done is not believed where the list of running models doesn't have it."""
     server.load = "lies"
     assert "does not list it" in problem_of(backend_of(server))
 
