@@ -61,6 +61,12 @@ def _foundry_service(config: BackendConfig) -> Backend:
     return FoundryServiceBackend(config)
 
 
+def _lmstudio(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.lmstudio import LmStudioBackend
+
+    return LmStudioBackend(config)
+
+
 _REMOTE: Final = frozenset({"base_url", "api_key", "headers", "tls"})
 _LOAD_TIMEOUT: Final = "seconds that a load may take (600)"
 _TYPES: Final = (
@@ -94,6 +100,15 @@ _TYPES: Final = (
         ),
         local_urls=("http://127.0.0.1:11434",),
         untested="all of it: written from Ollama's documentation and source, run against a stand-in only",
+    ),
+    BackendType(
+        "lmstudio",
+        _lmstudio,
+        "an LM Studio whose server runs already; loads and unloads models in it",
+        takes=_REMOTE,
+        options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
+        local_urls=("http://127.0.0.1:1234",),
+        untested="all of it: written from LM Studio's documentation, run against a stand-in only",
     ),
 )
 BUILT_IN: Final[Mapping[str, BackendType]] = MappingProxyType({each.name: each for each in _TYPES})
