@@ -57,6 +57,26 @@ def _litellm(config: BackendConfig) -> Backend:
     return LiteLlmBackend(config)
 
 
+def _ollama(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.ollama import OllamaBackend
+
+    return OllamaBackend(config)
+
+
+def _foundry_service(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.foundry_service import FoundryServiceBackend
+
+    return FoundryServiceBackend(config)
+
+
+def _lmstudio(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.lmstudio import LmStudioBackend
+
+    return LmStudioBackend(config)
+
+
+_REMOTE: Final = frozenset({"base_url", "api_key", "headers", "tls"})
+_LOAD_TIMEOUT: Final = "seconds that a load may take (600)"
 _TYPES: Final = (
     BackendType(
         "foundry",
@@ -68,7 +88,35 @@ _TYPES: Final = (
         "openai",
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
-        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        takes=_REMOTE,
+    ),
+    BackendType(
+        "foundry-service",
+        _foundry_service,
+        "a Foundry Local service that runs already, by its URL or found by the foundry command",
+        takes=_REMOTE | {"device"},
+        options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
+        untested="the service of the command line before 0.10, and the foundry command: from their documentation only",
+    ),
+    BackendType(
+        "ollama",
+        _ollama,
+        "an Ollama that runs already; loads and unloads models in it",
+        takes=_REMOTE,
+        options=MappingProxyType(
+            {"pull": "true: download models that aren't there (false)", "load_timeout_s": _LOAD_TIMEOUT}
+        ),
+        local_urls=("http://127.0.0.1:11434",),
+        untested="all of it: written from Ollama's documentation and source, run against a stand-in only",
+    ),
+    BackendType(
+        "lmstudio",
+        _lmstudio,
+        "an LM Studio whose server runs already; loads and unloads models in it",
+        takes=_REMOTE,
+        options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
+        local_urls=("http://127.0.0.1:1234",),
+        untested="all of it: written from LM Studio's documentation, run against a stand-in only",
     ),
     BackendType(
         "litellm",
