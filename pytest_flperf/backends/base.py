@@ -108,6 +108,9 @@ class Served:
     reloaded: bool = False
     """Whether it had been ready before, and was found gone: evicted, idle for too long, or its process had ended."""
     notes: tuple[str, ...] = ()
+    request_defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Put into the JSON of each measured request, unless the suite sets the key or wants the prompt cache used
+    (``prompt_cache: reuse``)."""
 
 
 @dataclass(frozen=True, slots=True)

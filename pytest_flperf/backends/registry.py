@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf.backends.base import Backend, BackendConfig
+from pytest_flperf.backends.llama_options import OPTIONS as LLAMA_OPTIONS
 
 __all__ = ["BUILT_IN", "BackendType", "UnknownBackendError", "backend_type", "registry"]
 
@@ -49,6 +50,12 @@ def _openai(config: BackendConfig) -> Backend:
     return OpenAiBackend(config)
 
 
+def _llamacpp(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.llamacpp import LlamaCppBackend
+
+    return LlamaCppBackend(config)
+
+
 _TYPES: Final = (
     BackendType(
         "foundry",
@@ -61,6 +68,15 @@ _TYPES: Final = (
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
         takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+    ),
+    BackendType(
+        "llamacpp",
+        _llamacpp,
+        "llama.cpp's llama-server, by its URL or started by the run: one model, or a router of many",
+        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        options=LLAMA_OPTIONS,
+        local_urls=("http://127.0.0.1:8080/v1",),
+        untested="offloading to a GPU; Windows and macOS",
     ),
 )
 BUILT_IN: Final[Mapping[str, BackendType]] = MappingProxyType({each.name: each for each in _TYPES})
