@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf.backends.base import Backend, BackendConfig
+from pytest_flperf.backends.llama_options import OPTIONS as LLAMA_OPTIONS
 
 __all__ = ["BUILT_IN", "BackendType", "UnknownBackendError", "backend_type", "registry"]
 
@@ -75,8 +76,16 @@ def _lmstudio(config: BackendConfig) -> Backend:
     return LmStudioBackend(config)
 
 
+def _llamacpp(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.llamacpp import LlamaCppBackend
+
+    return LlamaCppBackend(config)
+
+
 _REMOTE: Final = frozenset({"base_url", "api_key", "headers", "tls"})
 _LOAD_TIMEOUT: Final = "seconds that a load may take (600)"
+
+
 _TYPES: Final = (
     BackendType(
         "foundry",
@@ -122,7 +131,7 @@ _TYPES: Final = (
         "litellm",
         _litellm,
         "any provider that LiteLLM knows, as provider/model: through LiteLLM's proxy, started by the run or running",
-        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        takes=_REMOTE,
         options=MappingProxyType(
             {
                 "server": "the litellm command or its path, where it isn't on PATH",
@@ -133,6 +142,16 @@ _TYPES: Final = (
         ),
         programs=frozenset({"server"}),
         untested="real providers: the proxy was run with LiteLLM's mock answers and servers of this machine",
+    ),
+    BackendType(
+        "llamacpp",
+        _llamacpp,
+        "llama.cpp's llama-server, by its URL or started by the run: one model, or a router of many",
+        takes=_REMOTE,
+        options=LLAMA_OPTIONS,
+        programs=frozenset({"server", "args"}),
+        local_urls=("http://127.0.0.1:8080/v1",),
+        untested="offloading to a GPU; Windows and macOS",
     ),
 )
 BUILT_IN: Final[Mapping[str, BackendType]] = MappingProxyType({each.name: each for each in _TYPES})
