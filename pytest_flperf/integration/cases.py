@@ -91,9 +91,9 @@ def begin(session: pytest.Session) -> None:
     config = session.config
     if config.getoption("collectonly") or config.getoption("setupplan") or is_controller(config):
         return
-    models = tuple(dict.fromkeys(case.model for item in session.items if (case := case_of(item)) is not None))
-    if models:
-        measuring_run(config).prepare(models)
+    cases = [case for item in session.items if (case := case_of(item)) is not None]
+    if cases:
+        measuring_run(config).prepare(cases)
 
 
 def _case_function(name: str, module: str) -> Callable[..., None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
-import os
 import signal
 import sys
 import threading
@@ -16,10 +16,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
+from pytest_flperf.backends.base import BackendError
+from pytest_flperf.backends.placing import secrets_of
+from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
 from pytest_flperf.experiment.recording import Recorder
@@ -32,6 +35,7 @@ from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
 from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, after_rerun, run_status, stopped
+from pytest_flperf.integration.placing import known_backends, placing_of
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
@@ -48,10 +52,8 @@ from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.startup import RUN, SELECTION, STARTED
 from pytest_flperf.stats.clock_quality import merge_clocks
 from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
-
-if TYPE_CHECKING:
-    from pytest_flperf.backends.base import Backend, BackendConfig
 
 __all__ = ["MeasuringRun", "measuring_run"]
 
@@ -79,6 +81,8 @@ class MeasuringRun:
         self._options = FlperfOptions.from_pytest_config(config)
         check_options(self._options)
         self._started_at, self._token = run_begun(config)
+        self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)
+        self._known_backends = known_backends(config)
         self._bench: Bench | None = None
         self._folder: RunFolder | None = None
         self._folder_tried = False
@@ -96,9 +100,8 @@ class MeasuringRun:
         self._status: RunStatus = "interrupted"
         self._former_sigterm: Any = None
         self._progress = Progress(config)
-        key = os.environ.get(self._options.api_key_env) if self._options.api_key_env else None
-        self._api_key = key
-        self._redactor = Redactor([key])
+        selection = config.stash.get(SELECTION, None)
+        self._redactor = Redactor(secrets_of(self._options.api_key_env, selection.targets if selection else ()))
         self._limit = TimeLimit.from_pytest_config(config, self._options)
         self._standing = Standing()
         self._lock = SessionLock(
@@ -120,12 +123,16 @@ class MeasuringRun:
 
     # ---- measuring
 
-    def prepare(self, models: tuple[str, ...]) -> None:
+    def prepare(self, cases: Sequence[Case]) -> None:
         """Start runtime and load process, and import while they start; while another run measures nothing is begun."""
         if not self._lock.try_take():
             return
         with Interrupts():  # see _await_imports
-            self._working_bench().prepare(models)
+            bench = self._working_bench()
+            for case in cases:
+                with contextlib.suppress(BackendError):  # said when the case is made ready
+                    self._place(case)
+            bench.prepare(tuple(dict.fromkeys(case.model for case in cases)))
             self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
             self._importing.start()
             self._log_begin()
@@ -156,7 +163,12 @@ class MeasuringRun:
             self._lock.take(self._limit)
             self._log_begin()
             with self._progress.of(nodeid) as progress:
-                return self._working_bench().ready(case, on_progress=progress.stage, nodeid=nodeid)
+                bench = self._working_bench()
+                try:
+                    self._place(case)
+                except BackendError as error:
+                    raise NotReadyError(str(error)) from error
+                return bench.ready(case, on_progress=progress.stage, nodeid=nodeid)
         except BaseException as error:
             self._lock.case_over()
             if self._bench is not None and isinstance(error, _INTERRUPTS):
@@ -253,18 +265,14 @@ class MeasuringRun:
             series = self._folder.journal("resources.jsonl") if self._folder else None
             recorder = Recorder(self._folder, self._redactor)
             sampler, processes = Sampler(series), self._options.load_processes
-            self._bench = Bench(self._backend(), recorder, self._options.seed, sampler, processes)
+            self._bench = Bench(self._backends, recorder, self._options.seed, sampler, processes)
         return self._bench
 
-    def _backend(self) -> Backend:
-        options = self._options
-        if options.base_url is not None:
-            from pytest_flperf.backends.openai import OpenAiBackend
-
-            return OpenAiBackend.at(options.base_url, self._api_key)
-        from pytest_flperf.backends.foundry import FoundryBackend
-
-        return FoundryBackend(foundry_config(options, self._folder.path / "logs" if self._folder else None))
+    def _place(self, case: Case) -> None:
+        """Say where the model of a case lives; raises BackendError where that can't be."""
+        logs = self._folder.path / "logs" if self._folder else None
+        placing = placing_of(self._options, self._known_backends, logs)
+        self._backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
 
     def _catch_sigterm(self) -> None:
         """Let SIGTERM end the session in order: by default it would kill pytest without finalisers or results."""
@@ -421,17 +429,6 @@ class MeasuringRun:
         import platform
 
         return platform.node()
-
-
-def foundry_config(options: FlperfOptions, logs: Path | None) -> BackendConfig:
-    """How the Foundry Local runtime is to be run."""
-    from pytest_flperf.backends.base import BackendConfig
-
-    return BackendConfig(
-        logs_dir=logs,
-        catalog_url=options.catalog_url,
-        model_cache_dir=Path(options.model_cache).expanduser().absolute() if options.model_cache else None,
-    )
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:

@@ -8,12 +8,16 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-__all__ = ["MASK", "SHORTEST_SECRET", "Redactor"]
+__all__ = ["MASK", "SHORTEST_SECRET", "Redactor", "environment_secrets"]
 
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 8
 """What is shorter is a placeholder (``none``, ``EMPTY``): masking it would maim ordinary text."""
 _SLACK: Final = 1 << 16
+_KEY_VARIABLES: Final = re.compile(
+    r"(?:^|_)(?:API_?KEY|ACCESS_?KEY|SECRET_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)\Z", re.IGNORECASE
+)
+_KEY_LIKE: Final = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])(?![A-Za-z]:\\)[^\s/]\S{11,}")
 
 # Every repetition is bounded or over a class that what follows is not in, so that matching time stays linear.
 _SHAPES: Final = (
@@ -100,3 +104,15 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.value(item) for item in value]
         return value
+
+
+def environment_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Values of variables that hold keys by their names (``…_API_KEY``, ``…_TOKEN`` …) and look like keys.
+
+    A value of letters alone (``disabled``), a short one, or a path is none: masking it would maim ordinary text.
+    """
+    return tuple(
+        value.strip()
+        for name, value in environment.items()
+        if _KEY_VARIABLES.search(name) and _KEY_LIKE.fullmatch(value.strip())
+    )
