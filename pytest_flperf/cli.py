@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from pytest_flperf.commands.calibrate import add_calibrate
 from pytest_flperf.commands.common import FAILED, Parser
+from pytest_flperf.commands.discover import add_discover
+from pytest_flperf.commands.doctor import add_doctor
 from pytest_flperf.commands.models import add_models
 from pytest_flperf.commands.reference import add_reference
 from pytest_flperf.commands.runs import add_report, add_show
@@ -24,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_suites(commands)
     add_models(commands)
+    add_discover(commands)
+    add_doctor(commands)
     add_show(commands)
     add_report(commands)
     add_schema(commands)

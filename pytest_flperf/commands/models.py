@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
 
@@ -13,17 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["add_models", "add_place", "place_of"]
 
+_LOCAL: Final = "foundry"
+
 
 def add_models(commands: Commands) -> None:
     """The command ``models``."""
     parser = commands.add_parser(
         "models",
-        help="List catalog, cached and loaded models",
-        description="Models for --flperf-model: Foundry Local's, or those of a server.",
+        help="List models, download them, remove them",
+        description="Models for --flperf-model: Foundry Local's, or those of a server.  Download and remove are for "
+        "Foundry Local's catalog.",
+    )
+    parser.add_argument("action", nargs="?", default="list", choices=tuple(_ACTIONS), help="What to do; default: list")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="Alias or id of the model to download or to remove")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "gpu", "npu"), default="auto", help="Of which variants; default: any"
     )
     add_place(parser)
     add_json(parser, "them")
-    parser.set_defaults(run=_list, usage=parser)
+    parser.set_defaults(run=_run, usage=parser)
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -68,18 +79,29 @@ def place_of(parsed: Parsed) -> Place:
         refuse(parsed, str(error))
 
 
-def _list(parsed: Parsed) -> int:
-    from dataclasses import asdict
+def _run(parsed: Parsed) -> int:
+    place = place_of(parsed)
+    wanted = parsed.action != "list"
+    if wanted and parsed.model is None:
+        refuse(parsed, f"{parsed.action}: no model, expected the alias or id of one")
+    if not wanted and parsed.model is not None:
+        refuse(parsed, f"list: found {parsed.model!r}, expected nothing: it lists all models")
+    if wanted and place.kind.name != _LOCAL:
+        refuse(parsed, f"{parsed.action}: the backend {place.kind.name} manages its models itself")
+    return _ACTIONS[parsed.action](parsed, place)
 
+
+def _list(parsed: Parsed, place: Place) -> int:
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.discovery import discover_models
     from pytest_flperf.report.listings import NO_CATALOG, models_table, say
     from pytest_flperf.results.redaction import Redactor
 
-    place = place_of(parsed)
     masked = Redactor([place.config.api_key])
     try:
         models = discover_models(place.kind, place.config)
+        if parsed.device != "auto":
+            models = tuple(each for each in models if each.device.casefold() == parsed.device)
     except BackendError as error:
         say(f"{parsed.usage.prog}: error: {masked.text(str(error))}", sys.stderr)
         return FAILED
@@ -87,6 +109,69 @@ def _list(parsed: Parsed) -> int:
         return print_json(masked.value([asdict(each) for each in models]))
     for line in models_table(models, masked.text):
         say(line)
-    if place.kind.name == "foundry" and not any(each.source == "catalog" for each in models):
+    if place.kind.name == _LOCAL and not any(each.source == "catalog" for each in models):
         say(NO_CATALOG)
     return 0
+
+
+def _download(parsed: Parsed, place: Place) -> int:
+    """Download with progress; Ctrl-C gives up, and what has come so far is kept."""
+    import threading
+
+    from pytest_flperf.backends.base import BackendError
+    from pytest_flperf.backends.foundry_models import CancelledError, Downloaded, FoundryModels
+    from pytest_flperf.report.listings import say
+
+    cancel, ended = threading.Event(), threading.Event()
+    done: list[Downloaded | BackendError] = []
+
+    def told(what: str, percent: float | None) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{what}" + (f" {percent:.1f} %" if percent is not None else ""))
+            sys.stderr.flush()
+
+    def work() -> None:
+        try:
+            with FoundryModels(replace(place.config, device=parsed.device)) as models:
+                done.append(models.download(parsed.model, told, cancel))
+        except BackendError as error:
+            done.append(error)
+        finally:
+            ended.set()
+
+    threading.Thread(target=work, name="flperf-download", daemon=True).start()
+    while not ended.wait(0.1):  # a wait without an end would be deaf to Ctrl-C on Windows
+        pass
+    (found,) = done
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    if isinstance(found, BackendError):
+        say(f"{parsed.usage.prog}: error: {found}", sys.stderr)
+        return FAILED
+    took = "was there already" if found.download_s is None else f"downloaded in {found.download_s:.1f} s"
+    if parsed.json:
+        return print_json({"model": asdict(found.model), "download_s": found.download_s})
+    say(f"{found.model.model_id}: {took}")
+    return 0
+
+
+def _remove(parsed: Parsed, place: Place) -> int:
+    from pytest_flperf.backends.base import BackendError
+    from pytest_flperf.backends.foundry_models import FoundryModels
+    from pytest_flperf.report.listings import say
+
+    try:
+        with FoundryModels(replace(place.config, device=parsed.device)) as models:
+            removed = models.remove(parsed.model)
+    except BackendError as error:
+        say(f"{parsed.usage.prog}: error: {error}", sys.stderr)
+        return FAILED
+    if parsed.json:
+        return print_json({"model": asdict(removed)})
+    say(f"{removed.model_id}: removed")
+    return 0
+
+
+_ACTIONS: Final["Mapping[str, Callable[[Parsed, Place], int]]"] = MappingProxyType(
+    {"list": _list, "download": _download, "remove": _remove}
+)
