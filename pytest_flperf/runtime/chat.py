@@ -13,8 +13,10 @@ from pytest_flperf.runtime.protocol import Answered, Command
 
 __all__ = ["Chat"]
 
-_MOST_CHARACTERS: Final = 8 << 20
-"""Of all chunks of one answer: about 35,000 tokens."""
+_MOST_CHARACTERS: Final = 7 << 20
+"""Of all chunks of one answer, about 30,000 tokens: a message to the parent holds twice as many, for quoting."""
+_QUOTED: Final = 6
+"""Characters that one takes in a message where it is not ASCII."""
 _MOST_OF_AN_ERROR: Final = 2_000
 _AGAIN_S: Final = 0.05
 _SWITCH_S: Final = 0.0005
@@ -43,7 +45,7 @@ class _Chunks:
         if not isinstance(text, str):
             self._queue.put(item)  # an error, which ends the stream
             return
-        self._left -= len(text)
+        self._left -= len(text) * (1 if text.isascii() else _QUOTED)
         if self._left < 0:
             raise ValueError(f"the answer's JSON is longer than {_MOST_CHARACTERS} characters: cut off there")
         self.stamps_ns.append(now_ns)
