@@ -30,7 +30,7 @@ class TestFolder(BackendContract):
         shutil.copytree(first.folder, tmp_path / "mine")
         shutil.copytree(second.folder, tmp_path / "deep" / "mine")
         self.model = "./mine"
-        TestFolder.second_model = str(tmp_path / "deep" / "mine")
+        monkeypatch.setattr(TestFolder, "second_model", str(tmp_path / "deep" / "mine"))
         with CatalogServer([]) as catalog:
             self.catalog_url = catalog.url
             yield
