@@ -6,6 +6,7 @@ import contextlib
 import functools
 from dataclasses import replace
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from pytest_flperf.backends.base import (
     About,
@@ -73,7 +74,7 @@ class FoundryBackend:
         self._config = checked(config)
         self._hosts = Hosts(config)
         self._served: dict[str, tuple[RuntimeHost, Served]] = {}
-        self._folders: dict[RuntimeHost, set[str]] = {}
+        self._folders: WeakKeyDictionary[RuntimeHost, set[str]] = WeakKeyDictionary()
         self._loads = 0
 
     def prepare(self, models: tuple[str, ...]) -> None:
@@ -268,7 +269,6 @@ class FoundryBackend:
         if key is None:
             return
         if key[1]:
-            self._folders.pop(host, None)
             self._hosts.end(key, gently=True)
             return
         # Under another name it may be in use still.
@@ -280,7 +280,6 @@ class FoundryBackend:
         """End the hosts."""
         self._hosts.close()
         self._served.clear()
-        self._folders.clear()
 
 
 def listed(model: ModelInfo, mode: Mode) -> ListedModel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_doctor"]
 
-_DEFAULT: Final = "foundry"
-_PROBLEM_LINES: Final = 4
+_NARROWEST: Final = 40
+_LOG_LINES: Final = 4
 
 
 def add_doctor(commands: Commands) -> None:
@@ -94,15 +96,22 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     ]
     lines = fitted_table(("backend", "runtime", "address", "models", "one token", ""), rows, names=3)
     for each in found:
-        problem = each.problem.splitlines()
-        lines += [f"{each.backend}: {problem[0]}"] if problem else []
-        lines += [f"  {line}" for line in problem[1:_PROBLEM_LINES] if each.backend == chosen]
+        first, *more = each.problem.removeprefix(f"{each.backend}: ").splitlines() or [""]
+        if first:
+            lines += _wrapped(f"{each.backend}: {first}")
+        lines += [f"  {line}" for line in more[:_LOG_LINES] if each.backend == chosen]
     works = [each for each in found if each.works]
     gpus = tuple(dict.fromkeys(gpu for each in works for gpu in each.gpus))
     lines.append(f"GPU: {', '.join(gpus) or 'no NVIDIA GPU found'}")
     sources = dict.fromkeys(each.clock_source for each in works if each.clock_source)
     lines.append(f"clock: {', '.join(f'{source} stamps' for source in sources) or 'unknown, nothing was measured'}")
     return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    """A sentence over several lines of the terminal's width."""
+    width = max(shutil.get_terminal_size().columns, _NARROWEST)
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _address(found: Finding) -> str:

@@ -119,7 +119,7 @@ def _download(parsed: Parsed, place: Place) -> int:
     import threading
 
     from pytest_flperf.backends.base import BackendError
-    from pytest_flperf.backends.foundry_models import CancelledError, Downloaded, FoundryModels
+    from pytest_flperf.backends.foundry_models import Downloaded, FoundryModels
     from pytest_flperf.report.listings import say
 
     cancel, ended = threading.Event(), threading.Event()
@@ -172,6 +172,6 @@ def _remove(parsed: Parsed, place: Place) -> int:
     return 0
 
 
-_ACTIONS: Final["Mapping[str, Callable[[Parsed, Place], int]]"] = MappingProxyType(
+_ACTIONS: Final[Mapping[str, Callable[[Parsed, Place], int]]] = MappingProxyType(
     {"list": _list, "download": _download, "remove": _remove}
 )

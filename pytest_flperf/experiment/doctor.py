@@ -135,10 +135,9 @@ def _and_step(found: Finding, step: Step) -> Finding:
 
 
 def _to_ask(listed: Sequence[ListedModel]) -> str | None:
-    for wanted in (lambda each: each.loaded, lambda each: each.source == "embedded"):
-        found = next((each.model_id for each in listed if wanted(each)), None)
-        if found is not None:
-            return found
+    ready = [each for each in listed if each.loaded] or [each for each in listed if each.source == "embedded"]
+    if ready:
+        return ready[0].model_id
     here = [each for each in listed if each.cached and each.size_mb is not None and each.size_mb <= _SMALL_MB]
     if here:
         return min(here, key=lambda each: each.size_mb or 0).model_id

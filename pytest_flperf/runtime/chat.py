@@ -13,8 +13,10 @@ from pytest_flperf.runtime.protocol import Answered, Command
 
 __all__ = ["Chat"]
 
-_MOST_CHARACTERS: Final = 8 << 20
-"""Of all chunks of one answer: about 35,000 tokens."""
+_MOST_CHARACTERS: Final = 7 << 20
+"""Of all chunks of one answer, about 30,000 tokens: a message to the parent holds twice as many, for quoting."""
+_QUOTED: Final = 6
+"""Characters that one takes in a message where it is not ASCII."""
 _MOST_OF_AN_ERROR: Final = 2_000
 _AGAIN_S: Final = 0.05
 _SWITCH_S: Final = 0.0005
@@ -38,16 +40,22 @@ class _Chunks:
         return None if queue is None else self
 
     def put(self, item: Any) -> None:
+        """As the session's callback calls it: what is no text is an error, which ends the stream."""
+        if not self.keep(item) and self._queue is not None:
+            self._queue.put(item)
+
+    def keep(self, item: Any) -> bool:
+        """Keep a chunk; False for what is none."""
         now_ns = time.monotonic_ns()
         text = getattr(item, "text", None)
         if not isinstance(text, str):
-            self._queue.put(item)  # an error, which ends the stream
-            return
-        self._left -= len(text)
+            return False
+        self._left -= len(text) * (1 if text.isascii() else _QUOTED)
         if self._left < 0:
             raise ValueError(f"the answer's JSON is longer than {_MOST_CHARACTERS} characters: cut off there")
         self.stamps_ns.append(now_ns)
         self.texts.append(text)
+        return True
 
 
 def _keeping(session_class: Any, chunks: _Chunks) -> Any:
@@ -129,7 +137,7 @@ class Chat:
         with session.process_streaming_request(request) as stream:
             try:
                 for item in stream:
-                    self._chunks.put(item)
+                    self._chunks.keep(item)
             finally:
                 self._ended_ns = time.monotonic_ns()
             with stream.final_response as response:
@@ -138,7 +146,7 @@ class Chat:
     def _whole(self, session: Any, request: Any) -> None:
         with session.process_request(request) as response:
             self._ended_ns = time.monotonic_ns()
-            self._chunks.put(response.get_item(0))
+            self._chunks.keep(response.get_item(0))
 
 
 def _usage_of(response: Any) -> str:

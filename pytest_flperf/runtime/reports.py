@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["HostStatus", "Providers"]
 
 
-@dataclass(frozen=True, slots=True)
-class HostStatus:
+class HostStatus(NamedTuple):
     """What a host says about itself."""
 
     loaded: tuple[str, ...]
     """Ids of the models in memory; the runtime may have unloaded one that was idle for long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Providers:
+class Providers(NamedTuple):
     """Execution providers beside the CPU's: what makes models run on a GPU or NPU."""
 
     registered: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ def multi_line(content: str) -> bytes:
 
 
 def preview(content: str, **more: Any) -> bytes:
-    """A chunk as Foundry Local 0.8.101 sent it, by its issue #299; ``more`` goes into the choice or beside."""
+    """A chunk as Foundry Local 0.8.101 sent it, by microsoft/foundry-local#299, and ``more``."""
     said = {"role": "assistant", "content": content, "tool_calls": []}
     choice = {"delta": said, "message": said, "index": 0}
     choice |= {name: more.pop(name) for name in ("finish_reason",) if name in more}
