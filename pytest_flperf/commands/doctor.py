@@ -86,15 +86,15 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     rows = [
         (
             each.backend,
+            "works" if each.works else "no",
             " ".join(filter(None, (each.about.runtime, each.about.version))) if each.about else "–",
             _address(each),
             "–" if each.models is None else str(each.models),
             "–" if each.ttft_ms is None else f"{each.ttft_ms:.3g} ms",
-            "works" if each.works else "no",
         )
         for each in found
     ]
-    lines = fitted_table(("backend", "runtime", "address", "models", "one token", ""), rows, names=3)
+    lines = fitted_table(("backend", "state", "runtime", "address", "models", "one token"), rows, names=4)
     for each in found:
         first, *more = each.problem.removeprefix(f"{each.backend}: ").splitlines() or [""]
         if first:
