@@ -117,7 +117,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     known = list(dict.fromkeys(names))
     if not known:
         return "it has none"
-    close = difflib.get_close_matches(name, known, 1, 0.5) or [each for each in known if each.startswith(name)][:1]
+    close = [each for each in known if each.startswith(name)][:1] or difflib.get_close_matches(name, known, 1)
     if close:
         return f"nearest: {clean(close[0])}"
     shown = ", ".join(clean(each) for each in known[:_NAMES_SHOWN])

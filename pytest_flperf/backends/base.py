@@ -89,6 +89,8 @@ class Served:
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: TlsOptions = _TRUSTING_THE_SYSTEM
+    request_defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of each measured request's JSON, unless the suite sets them or wants ``prompt_cache: reuse``."""
     native: NativeChat | None = None
     """Where requests go in place of the endpoint, for ``transport: native``."""
     variant: str | None = None

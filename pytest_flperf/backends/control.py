@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ __all__ = ["Control", "ControlError"]
 
 _PATIENCE_S: Final = 10.0
 _MOST_BYTES: Final = 4 << 20
+_LONGEST_LINE: Final = 1 << 16
 _SHOWN: Final = 300
 _LETS_IN: Final = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 
@@ -121,6 +122,28 @@ class Control:
 
     def _shown(self, text: str) -> str:
         return clean(self._redactor.text(text, 4 * _SHOWN), _SHOWN)
+
+    def lines(self, path: str, body: Mapping[str, Any], patience_s: float | None = None) -> Generator[Any, None, None]:
+        """Post, and yield each line of the answer as the JSON that it is; closing the generator hangs up.
+
+        ``patience_s``: how long the server may be silent.  Raises ControlError as :meth:`get` does, also in the middle.
+        """
+        where = self._where("POST", path)
+        connection = self._connection(patience_s or self._patience_s)
+        headers = joined({"Content-Type": "application/json"}, self._headers)
+        try:
+            connection.request("POST", self._path(path), json.dumps(body).encode(), headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                text = self._redactor.exact(answer.read(_MOST_BYTES).decode("utf-8", "replace"))
+                raise ControlError(f"{where} answered {answer.status}: {self._shown(text)}", answer.status, text)
+            while line := answer.readline(_LONGEST_LINE):
+                if line.strip():
+                    yield json.loads(self._redactor.exact(line.decode("utf-8", "replace")))
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+            raise ControlError(f"{where} failed: {clean(str(error), _SHOWN) or type(error).__name__}") from None
+        finally:
+            connection.close()
 
     def _connection(self, patience_s: float) -> http.client.HTTPConnection:
         host, port = self._endpoint.host, self._endpoint.port

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf.backends.base import Backend, BackendConfig
+from pytest_flperf.backends.llama_options import OPTIONS as LLAMA_OPTIONS
 
 __all__ = ["BUILT_IN", "BackendType", "UnknownBackendError", "backend_type", "registry"]
 
@@ -57,6 +58,34 @@ def _litellm(config: BackendConfig) -> Backend:
     return LiteLlmBackend(config)
 
 
+def _ollama(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.ollama import OllamaBackend
+
+    return OllamaBackend(config)
+
+
+def _foundry_service(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.foundry_service import FoundryServiceBackend
+
+    return FoundryServiceBackend(config)
+
+
+def _lmstudio(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.lmstudio import LmStudioBackend
+
+    return LmStudioBackend(config)
+
+
+def _llamacpp(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.llamacpp import LlamaCppBackend
+
+    return LlamaCppBackend(config)
+
+
+_REMOTE: Final = frozenset({"base_url", "api_key", "headers", "tls"})
+_LOAD_TIMEOUT: Final = "seconds that a load may take (600)"
+
+
 _TYPES: Final = (
     BackendType(
         "foundry",
@@ -68,13 +97,41 @@ _TYPES: Final = (
         "openai",
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
-        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        takes=_REMOTE,
+    ),
+    BackendType(
+        "foundry-service",
+        _foundry_service,
+        "a Foundry Local service that runs already, by its URL or found by the foundry command",
+        takes=_REMOTE | {"device"},
+        options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
+        untested="the service of the command line before 0.10, and the foundry command: from their documentation only",
+    ),
+    BackendType(
+        "ollama",
+        _ollama,
+        "an Ollama that runs already; loads and unloads models in it",
+        takes=_REMOTE,
+        options=MappingProxyType(
+            {"pull": "true: download models that aren't there (false)", "load_timeout_s": _LOAD_TIMEOUT}
+        ),
+        local_urls=("http://127.0.0.1:11434",),
+        untested="all of it: written from Ollama's documentation and source, run against a stand-in only",
+    ),
+    BackendType(
+        "lmstudio",
+        _lmstudio,
+        "an LM Studio whose server runs already; loads and unloads models in it",
+        takes=_REMOTE,
+        options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
+        local_urls=("http://127.0.0.1:1234",),
+        untested="all of it: written from LM Studio's documentation, run against a stand-in only",
     ),
     BackendType(
         "litellm",
         _litellm,
         "any provider that LiteLLM knows, as provider/model: through LiteLLM's proxy, started by the run or running",
-        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        takes=_REMOTE,
         options=MappingProxyType(
             {
                 "server": "the litellm command or its path, where it isn't on PATH",
@@ -85,6 +142,16 @@ _TYPES: Final = (
         ),
         programs=frozenset({"server"}),
         untested="real providers: the proxy was run with LiteLLM's mock answers and servers of this machine",
+    ),
+    BackendType(
+        "llamacpp",
+        _llamacpp,
+        "llama.cpp's llama-server, by its URL or started by the run: one model, or a router of many",
+        takes=_REMOTE,
+        options=LLAMA_OPTIONS,
+        programs=frozenset({"server", "args"}),
+        local_urls=("http://127.0.0.1:8080/v1",),
+        untested="offloading to a GPU; Windows and macOS",
     ),
 )
 BUILT_IN: Final[Mapping[str, BackendType]] = MappingProxyType({each.name: each for each in _TYPES})

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from pytest_flperf.backends.base import BackendError, Served
+from pytest_flperf.backends.base import BackendError, Capabilities, Served
 from pytest_flperf.experiment.arrivals import due_times_ns, traced_times_ns
 from pytest_flperf.experiment.following import Retries, Sessions
+from pytest_flperf.experiment.parameters import fitted
 from pytest_flperf.load.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
+from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.asking import Ask, Asker
 from pytest_flperf.suite.model import Case, Timeouts
 from pytest_flperf.suite.prompts import extra_body, request_body
@@ -22,6 +24,7 @@ from pytest_flperf.wire.tls import TlsOptions, tls_problem
 __all__ = ["CasePlans", "deadlines", "target_of"]
 
 _PLAIN: Final = Schedule()
+_NOT_KNOWN: Final = Capabilities()
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
 
 _NS_PER_S: Final = 1_000_000_000
@@ -70,7 +73,16 @@ def target_of(endpoint: Endpoint, tls: TlsOptions = _TRUSTING_THE_SYSTEM) -> Tar
 class CasePlans:
     """The plans of one case against one served model."""
 
-    def __init__(self, case: Case, served: Served, factory: RequestFactory, target: Target, seed: str) -> None:
+    def __init__(
+        self,
+        case: Case,
+        served: Served,
+        factory: RequestFactory,
+        target: Target,
+        seed: str,
+        known: Capabilities = _NOT_KNOWN,
+    ) -> None:
+        """Fit the case's request to what is ``known`` of its server."""
         self._case = case
         self._served = served
         self._factory = factory
@@ -78,15 +90,19 @@ class CasePlans:
         self._seed = seed
         self._settings = case.scenario.settings
         self._deadlines = deadlines(self._settings.timeouts)
-        body = request_body(case, served.model_id)
-        self._template: RequestTemplate = factory.template(body, extra_body(case))
+        self._known = known
+        body, extra = request_body(case, served.model_id), extra_body(case)
+        if self._settings.prompt_cache == "avoid":
+            extra = {**served.request_defaults, **extra}
+        self._fitted = fitted(body, extra, served, known)
+        self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra)
         self._sessions: Sessions | None = None
         self.asker = Asker(case, seed)
         """What requests ask."""
 
     def at(self, case: Case) -> CasePlans:
         """The plans of another case on the same model, which counts tokens as this one has learnt."""
-        plans = CasePlans(case, self._served, self._factory, self._target, self._seed)
+        plans = CasePlans(case, self._served, self._factory, self._target, self._seed, self._known)
         plans.asker.learn_from(self.asker)
         return plans
 
@@ -99,6 +115,7 @@ class CasePlans:
             "max_tokens": _VERIFY_TOKENS,
             "temperature": 0,
         }
+        body = dict(fitted(body, {}, self._served, self._known).body)
         request = self._factory.build(body)  # without the case's extra: it is the model that is asked, not the case
         return self._plan([Entry(0, phase, 0, stream=True, request=request)], 1, 1)
 
@@ -111,6 +128,11 @@ class CasePlans:
     def calibrating(self, words: int) -> Plan:
         """One request with so many pieces of filler, to learn how many tokens the server counts."""
         return self._plan([self._entry(Phase.CALIBRATE, 0, self.asker.calibrating(words))], 1, 1)
+
+    @property
+    def adjustments(self) -> tuple[Adjustment, ...]:
+        """Parameters that are not sent as they were asked for."""
+        return self._fitted.adjustments
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -236,5 +258,8 @@ class CasePlans:
 
     def _entry(self, phase: Phase, index: int, ask: Ask, due_ns: int | None = None) -> Entry:
         messages = [{"role": each.role, "content": each.content} for each in ask.messages]
-        request = self._template.render(messages, ask.max_tokens)
+        longest, most = ask.max_tokens, self._fitted.longest_answer
+        if longest is not None and most is not None:
+            longest = min(longest, most)
+        request = self._template.render(messages, longest)
         return Entry(index, phase, 0, self._settings.stream, request, due_ns)

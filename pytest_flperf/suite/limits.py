@@ -82,6 +82,9 @@ LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
         "context_tokens": Range(0, 1_000_000),
         "shared_prefix_tokens": Range(1, 1_000_000),
         "top_p": Range(0, 1, whole=False),
+        "top_k": Range(0, 1_000_000),
+        "presence_penalty": Range(-2, 2, whole=False),
+        "frequency_penalty": Range(-2, 2, whole=False),
         "seed": Range(-(2**63), 2**63 - 1),
     }
 )
@@ -103,6 +106,10 @@ NULLABLE: Final = frozenset(
         "max_tokens",
         "temperature",
         "top_p",
+        "top_k",
+        "presence_penalty",
+        "frequency_penalty",
+        "reasoning_effort",
         "seed",
     }
 )
@@ -114,10 +121,14 @@ LOADS: Final = ("closed", "session", "constant", "poisson", "gamma", "burst", "r
 OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
 """``expected_output_length`` and the ``max_tokens`` it stands for where there is none."""
 
+REASONING_EFFORTS: Final = ("none", "minimal", "low", "medium", "high")
+"""How hard a reasoning model shall think."""
+
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "prompt_cache": ("avoid", "reuse"),
         "failures": ("apart", "as_inf"),
+        "reasoning_effort": REASONING_EFFORTS,
         "search_over": ("concurrency", "rate"),
     }
 )
@@ -129,6 +140,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "streaming": "true or false",
         "prompt_cache": "'avoid' or 'reuse'",
         "failures": "'apart' or 'as_inf'",
+        "reasoning_effort": "'none', 'minimal', 'low', 'medium' or 'high'",
         "search_over": "'concurrency' or 'rate'",
         "timeout": "a number of milliseconds from 1 to 86,400,000",
         "stop": "one text or a list of 1 to 32 texts that are not empty",

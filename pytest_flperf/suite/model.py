@@ -99,6 +99,10 @@ class Settings:
     temperature: float | None = 0.0
     """Greedy unless asked otherwise: repeats do the same work, and servers' own defaults differ (0.7, 0.8, 1)."""
     top_p: float | None = None
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    reasoning_effort: str | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     stream: bool = True

@@ -117,6 +117,16 @@ class SettingsForm(_Form):
         "decides.",
     )
     top_p: types.TopP | None = Field(None, description="Nucleus sampling; null: not sent.")
+    top_k: types.TopK | None = Field(None, description="Only the k likeliest tokens; null: not sent.")
+    presence_penalty: types.Penalty | None = Field(
+        None, description="Penalty for tokens that were there before; null: not sent."
+    )
+    frequency_penalty: types.Penalty | None = Field(
+        None, description="Penalty that grows with each repetition; null: not sent."
+    )
+    reasoning_effort: types.Effort | None = Field(
+        None, description="How hard a reasoning model shall think; null: not sent."
+    )
     seed: types.Seed | None = Field(None, description="Seed of the sampling; null: not sent.")
     stop: types.Stops = Field([], description="One text or several at which the answer ends.")
     stream: bool = Field(True, description="Whether answers are streamed. Without it there are no times of tokens.")
@@ -287,6 +297,10 @@ class MatrixForm(_Form):
     max_tokens: list[types.MaxTokens | None] = Field([], min_length=1, description="Values of max_tokens.")
     temperature: list[types.Temperature | None] = Field([], min_length=1, description="Values of temperature.")
     top_p: list[types.TopP | None] = Field([], min_length=1, description="Values of top_p.")
+    top_k: list[types.TopK | None] = Field([], min_length=1, description="Values of top_k.")
+    presence_penalty: list[types.Penalty | None] = Field([], min_length=1, description="Values of presence_penalty.")
+    frequency_penalty: list[types.Penalty | None] = Field([], min_length=1, description="Values of frequency_penalty.")
+    reasoning_effort: list[types.Effort | None] = Field([], min_length=1, description="Values of reasoning_effort.")
     seed: list[types.Seed | None] = Field([], min_length=1, description="Values of seed.")
     stop: list[types.StopText] = Field([], min_length=1, description="Values of stop, one text each.")
     stream: list[bool] = Field([], min_length=1, description="Values of stream.")

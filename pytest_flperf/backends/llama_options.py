@@ -1,0 +1,136 @@
+"""What a configuration says about llama.cpp: its own options, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from pytest_flperf.backends.base import BackendConfig, BackendError
+from pytest_flperf.runtime.logs import clean
+
+__all__ = ["OPTIONS", "LlamaOptions"]
+
+OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "server": "llama-server to start: a path, or a name on PATH (default llama-server)",
+        "models_dir": "Folder with .gguf files for a router to serve (default: llama.cpp's own cache of downloads)",
+        "models_max": "How many models a router keeps loaded at once (default 1)",
+        "context": "Context in tokens, -c (default: the model's own)",
+        "args": "Further arguments of llama-server, such as [-ngl, 99, --threads, 8]",
+        "start_s": "Deadline in seconds of its first answer (default 60)",
+        "load_s": "Deadline in seconds of loading a model (default 600)",
+    }
+)
+_OF_STARTING: Final = ("server", "models_dir", "models_max", "context", "args", "start_s")
+_SAID_OTHERWISE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "--host": "it is bound to 127.0.0.1",
+        "--port": "a free one is taken",
+        "--model": "name the file as the target's model",
+        "-m": "name the file as the target's model",
+        "--alias": "the model's name is the file's",
+        "-a": "the model's name is the file's",
+        "--models-dir": "use the option models_dir",
+        "--models-max": "use the option models_max",
+        "--ctx-size": "use the option context",
+        "-c": "use the option context",
+        "--api-key": "a command line is no place for a key, and the server is on loopback only",
+        "--api-key-file": "the server is on loopback only",
+        "--api-prefix": "it is not needed on a port of its own",
+        "--ssl-key-file": "the server is on loopback only",
+        "--ssl-cert-file": "the server is on loopback only",
+    }
+)
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaOptions:
+    """How to start llama-server, and how long to wait."""
+
+    server: str = "llama-server"
+    models_dir: Path | None = None
+    models_max: int = 1
+    context: int | None = None
+    args: tuple[str, ...] = ()
+    start_s: float = 60.0
+    load_s: float = 600.0
+
+    @classmethod
+    def of(cls, config: BackendConfig) -> LlamaOptions:
+        """Those of a configuration; raises BackendError for what can't be."""
+        given = {name: value for name, value in config.options.items() if value is not None}
+        unknown = sorted(given.keys() - {each.name for each in fields(cls)})
+        if unknown:
+            raise BackendError(f"llamacpp: no option {clean(unknown[0])!r}, expected one of {', '.join(OPTIONS)}")
+        if config.base_url is not None:
+            for name in _OF_STARTING:
+                if name in given:
+                    raise BackendError(
+                        f"llamacpp: option {name} is about a server to start, and base_url names one that runs: "
+                        "leave one of them out"
+                    )
+        readers: Mapping[str, Callable[[Any], Any]] = {
+            "server": _text,
+            "models_dir": _folder,
+            "models_max": _whole,
+            "context": _whole,
+            "args": _arguments,
+            "start_s": _seconds,
+            "load_s": _seconds,
+        }
+        return cls(**{name: _read(name, value, readers[name]) for name, value in given.items()})
+
+    def arguments(self) -> list[str]:
+        """What every server of ours is given."""
+        context = [] if self.context is None else ["--ctx-size", str(self.context)]
+        return ["--metrics", *context, *self.args]
+
+
+def _read(name: str, value: Any, reader: Callable[[Any], _Value]) -> _Value:
+    try:
+        return reader(value)
+    except ValueError as error:
+        raise BackendError(f"llamacpp: option {name}: found {clean(repr(value)[:300])}, expected {error}") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError("a path or a name")
+    return value.strip()
+
+
+def _folder(value: Any) -> Path:
+    path = Path(_text(str(value))).expanduser().absolute()
+    if not path.is_dir():
+        raise ValueError(f"a folder that is there (there is none at {path})")
+    return path
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 30:
+        raise ValueError("a whole number, 1 or more")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
+        raise ValueError("seconds, more than 0 and at most a day")
+    return float(value)
+
+
+def _arguments(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list of arguments, such as [-ngl, 99]")  # noqa: TRY004 - one kind of error for _read
+    found = []
+    for each in value:
+        if isinstance(each, bool) or not isinstance(each, str | int | float) or "\0" in str(each):
+            raise ValueError("words and numbers in it")
+        name = str(each).partition("=")[0]
+        if name in _SAID_OTHERWISE:
+            raise ValueError(f"it without {name}: {_SAID_OTHERWISE[name]}")
+        found.append(str(each))
+    return tuple(found)
