@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
+from pytest_flperf.backends.litellm_options import variables_in
 from pytest_flperf.backends.registry import BackendType, UnknownBackendError, backend_type
 from pytest_flperf.backends.several import Place
 from pytest_flperf.results.redaction import environment_secrets
@@ -174,7 +175,7 @@ def secrets_of(api_key_env: str | None, targets: Iterable[TargetSpec]) -> list[s
     """
     names = [api_key_env]
     for target in targets:
-        names += [target.api_key_env, *target.headers_env.values()]
+        names += [target.api_key_env, *target.headers_env.values(), *variables_in(target.options)]
     named = [value for name in names if name and (value := os.environ.get(name))]
     return [*named, *environment_secrets(os.environ)]
 

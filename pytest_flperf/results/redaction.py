@@ -42,12 +42,21 @@ _SHAPES: Final = (
         ),
         rf"\g<keep>{MASK}",
     ),
-    # keys that tell by their beginning: OpenAI, Anthropic, Hugging Face, GitHub, GitLab, Slack, Google, AWS
+    # …?key=… and …&sig=… in a URL
+    (
+        re.compile(
+            r"(?P<keep>[?&](?:key|token|secret|sig|signature)=)(?!\*\*\*)[^\s\"'&,;<>)}\]\\]{4,}", re.IGNORECASE
+        ),
+        rf"\g<keep>{MASK}",
+    ),
+    # keys that tell by their beginning: OpenAI, Anthropic, Hugging Face, GitHub, GitLab, Slack, Google, AWS, Groq, xAI,
+    # NVIDIA, Perplexity, Replicate
     (
         re.compile(
             r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}|hf_[A-Za-z0-9]{12,}|gh[pousr]_[A-Za-z0-9]{12,}"
             r"|github_pat_[A-Za-z0-9_]{12,}|glpat-[A-Za-z0-9_-]{12,}|xox[abprs]-[A-Za-z0-9-]{10,}"
-            r"|AIza[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{12,})"
+            r"|AIza[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{12,}|gsk_[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{20,}|nvapi-[A-Za-z0-9_-]{20,}"
+            r"|pplx-[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{20,})"
         ),
         MASK,
     ),

@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import socket
+import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from pathlib import Path
 import pytest
 from robust_doubles import HEAD, RawServer
 from tiny_runs import Tiny
+
+from pytest_flperf.backends.placing import secrets_of
+from pytest_flperf.suite.targets import TargetSpec
 
 KEY = "Zq7/plan+ted=K3y~0x9Wv/Tr8mN"
 """Of no known form, and different in JSON with escaped slashes, in URLs and in base64."""
@@ -176,6 +180,45 @@ def test_a_key_of_the_environment(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -
     with answering(WAYS["message"](KEY)) as url:
         done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={url}", "--flperf-model=m", *OUTPUTS)
     assert leaks(tiny.folder, done.text, KEY) == []
+
+
+@pytest.mark.parametrize("way", ["message", "header", "quoted", "comment"])
+def test_a_test_of_somebody_s_own(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """A failing test of a user's, shown with every local variable of every frame."""
+    monkeypatch.setenv("MY_KEY", KEY)
+    (tiny.folder / "test_mine.py").write_text(
+        "def test_it(flperf):\n    assert flperf.run(prompt='Hi', iterations=1).ttft_ms.p50 < 0\n"
+    )
+    shown = ("--showlocals", "--full-trace", "--tb=long", *OUTPUTS)
+    with answering(WAYS[way](KEY)) as url:
+        at = (f"--flperf-base-url={url}", "--flperf-model=m", "--flperf-api-key-env=MY_KEY")
+        result = tiny.pytester.runpytest_inprocess("test_mine.py", *at, *shown)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert leaks(tiny.folder, "\n".join([*result.outlines, *result.errlines]), KEY) == []
+
+
+@pytest.mark.parametrize("way", ["message", "header", "quoted", "base64", "echo", "chunked"])
+def test_listing_models(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """``flperf models`` shows a server's refusal without the key."""
+    monkeypatch.setenv("MY_KEY", KEY)
+    with answering(WAYS[way](KEY)) as url:
+        at = ("--base-url", url, "--api-key-env", "MY_KEY")
+        result = tiny.pytester.run(sys.executable, "-m", "pytest_flperf.cli", "models", *at)
+    text = "\n".join([*result.outlines, *result.errlines])
+    assert result.ret == 1
+    assert "GET http://127.0.0.1" in text
+    assert not [form for form in forms(KEY) if form in text]
+
+
+def test_variables_that_a_target_names(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target's headers and options name variables: what is in them is masked, whatever they are called."""
+    monkeypatch.setenv("MINE", KEY)
+    with answering(WAYS["message"](KEY)) as url:
+        tiny.suite(targets=[{"backend": "openai", "model": "m", "base_url": url, "headers_env": {"X-Mine": "MINE"}}])
+        done = tiny.run("--flperf-suite=tiny.json", *OUTPUTS)
+    assert leaks(tiny.folder, done.text, KEY) == []
+    spec = TargetSpec("openai/m", "litellm", options={"params": {"nested": ["os.environ/MINE"]}})
+    assert KEY in secrets_of(None, [spec])
 
 
 def test_what_a_model_writes_stays(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def test_bytes_keep_their_length(before: bytes, after: bytes) -> None:
         ('{\\"password\\": \\"hunter22\\"}', '{\\"password\\": \\"***\\"}'),
         ("X-Api-Key: abcd1234", "X-Api-Key: ***"),
         ("hf_abcdefghijklmnop1234", "***"),
+        ("gsk_abcdefghijklmnopqrst1234 at /v1/x?key=abcd1234&n=1", "*** at /v1/x?key=***&n=1"),
         ("ghp_abcdefghijklmnop1234 AKIAABCDEFGHIJKLMNOP", "*** ***"),
     ],
 )
