@@ -58,6 +58,7 @@ class Player:
         self._connections: dict[int, Connection] = {}
         self._idle: dict[int, list[Connection]] = {}
         self._timers = Timers(self._connections)
+        self._closing: set[int] = set()  # targets that close connections without having said so
         self._forget_plan()
 
     def _forget_plan(self) -> None:
@@ -168,6 +169,7 @@ class Player:
         if specs != self._targets:
             for connection in list(self._connections.values()):
                 self._drop(connection)
+            self._closing.clear()
         self._forget_plan()
         self._over = False
         self._held = hold
@@ -396,7 +398,12 @@ class Player:
 
     def _finish(self, connection: Connection, job: Job, ended: Ended) -> None:
         complete = ended[0] is Ending.COMPLETE
-        if complete and connection.reusable:
+        if job.met_a_closed_door(ended):
+            self._closing.add(job.target)
+            self._forget(connection)
+            self._open(job.target, (job.entry, job.slot))
+            return
+        if complete and connection.reusable and job.target not in self._closing:
             connection.job, connection.deadline_ns = None, 0
             self._idle.setdefault(connection.target, []).append(connection)
         else:
