@@ -22,7 +22,7 @@ from pytest_flperf.backends.base import (
     Served,
 )
 from pytest_flperf.backends.control import Control, ControlError
-from pytest_flperf.backends.litellm_options import LiteLlmOptions
+from pytest_flperf.backends.litellm_options import LiteLlmOptions, provider_of
 from pytest_flperf.backends.litellm_proxy import LiteLlmProxy
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
@@ -117,6 +117,8 @@ class LiteLlmBackend:
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
         """Have a proxy that takes the model; that the provider has it, and takes the key, only a request tells."""
+        if self._theirs is None:
+            provider_of(model)
         ready = self._ready.get(model)
         place = self._place(model)
         if ready is not None and place is not None and (place.proxy is None or place.proxy.alive):

@@ -14,7 +14,7 @@ from pytest_flperf.backends.base import BackendConfig, BackendError
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.wire.tls import TlsOptions
 
-__all__ = ["FROM_ENVIRONMENT", "LiteLlmOptions", "provider_of"]
+__all__ = ["FROM_ENVIRONMENT", "LiteLlmOptions", "provider_of", "variables_in"]
 
 FROM_ENVIRONMENT: Final = "os.environ/"
 """How LiteLLM's configuration names a variable of the environment in place of a value."""
@@ -92,10 +92,11 @@ class LiteLlmOptions:
                 f"or {FROM_ENVIRONMENT}NAME as api_key of each under the option models"
             )
 
-    def variables(self) -> frozenset[str]:
-        """The variables of the environment that the options name."""
-        named = [value for each in (self.params, *self.models.values()) for _, value in _texts(each, "")]
-        return frozenset(value.removeprefix(FROM_ENVIRONMENT) for value in named if value.startswith(FROM_ENVIRONMENT))
+
+def variables_in(options: Any) -> frozenset[str]:
+    """The variables of the environment that options name as ``os.environ/NAME``, however deep."""
+    named = (value for _, value in _texts(options, "") if value.startswith(FROM_ENVIRONMENT))
+    return frozenset(value.removeprefix(FROM_ENVIRONMENT) for value in named)
 
 
 def provider_of(model: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.control import Control
-from pytest_flperf.backends.litellm_options import FROM_ENVIRONMENT, LiteLlmOptions
+from pytest_flperf.backends.litellm_options import FROM_ENVIRONMENT, LiteLlmOptions, variables_in
 from pytest_flperf.backends.server_process import ServerCommand, ServerProcess, find_command, free_port
 from pytest_flperf.results.redaction import environment_secrets
 from pytest_flperf.runtime.logs import tail
@@ -71,7 +71,7 @@ class LiteLlmProxy:
         config = folder / "config.yaml"
         config.write_text(json.dumps(_configuration(entries)), encoding="utf-8")  # JSON is YAML
         environment = _environment(os.environ, self.master_key, options.api_key)
-        named = [os.environ.get(name, "") for name in options.variables()]
+        named = [os.environ.get(name, "") for name in variables_in([options.params, options.models])]
         try:
             self._process = ServerProcess(
                 ServerCommand(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
@@ -33,10 +34,10 @@ def _run(parsed: Parsed) -> int:
     from pytest_flperf.backends.local_servers import find_servers
     from pytest_flperf.backends.registry import BUILT_IN
     from pytest_flperf.report.listings import say
-    from pytest_flperf.results.redaction import Redactor
+    from pytest_flperf.results.redaction import Redactor, environment_secrets
 
     found = find_servers(BUILT_IN)
-    masked = Redactor()
+    masked = Redactor(environment_secrets(os.environ))
     if parsed.json:
         return print_json(masked.value([asdict(each) for each in found]))
     for line in _lines(found):

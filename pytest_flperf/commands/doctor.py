@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -39,10 +40,10 @@ def add_doctor(commands: Commands) -> None:
 
 def _run(parsed: Parsed) -> int:
     from pytest_flperf.report.listings import say
-    from pytest_flperf.results.redaction import Redactor
+    from pytest_flperf.results.redaction import Redactor, environment_secrets
 
     chosen = place_of(parsed)
-    masked = Redactor([chosen.config.api_key, *chosen.config.headers.values()])
+    masked = Redactor([chosen.config.api_key, *environment_secrets(os.environ)])
     found = [_examined(place, parsed.model if place is chosen else None) for place in _places(parsed, chosen)]
     if parsed.json:
         print_json(masked.value([_as_dict(each) for each in found]))

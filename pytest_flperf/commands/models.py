@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -95,9 +96,9 @@ def _list(parsed: Parsed, place: Place) -> int:
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.discovery import discover_models
     from pytest_flperf.report.listings import NO_CATALOG, models_table, say
-    from pytest_flperf.results.redaction import Redactor
+    from pytest_flperf.results.redaction import Redactor, environment_secrets
 
-    masked = Redactor([place.config.api_key])
+    masked = Redactor([place.config.api_key, *environment_secrets(os.environ)])
     try:
         models = discover_models(place.kind, place.config)
         if parsed.device != "auto":

@@ -96,6 +96,14 @@ def test_no_command() -> None:
     backend.close()
 
 
+def test_a_model_without_a_provider() -> None:
+    """Nothing is started for a name that can't be one."""
+    backend = LiteLlmBackend(BackendConfig(options={"server": "flperf-no-such-litellm"}))
+    with pytest.raises(BackendError, match="found 'gpt-4o', expected provider/model"):
+        backend.ensure("gpt-4o", ignore)
+    backend.close()
+
+
 def test_one_key_goes_to_one_provider() -> None:
     """OpenAI's key is nothing for Anthropic: two providers with one key are refused before anything starts."""
     backend = LiteLlmBackend(BackendConfig(api_key=KEY, options={"models": {"openai/x": {}, "anthropic/y": {}}}))
