@@ -80,7 +80,7 @@ class LlamaServer:
         while "pid" not in self._said:
             self._hear(max(give_up - time.monotonic(), 0.0))
             if "error" in self._said:
-                raise BackendError(f"llama-server could not be started: {clean(str(self._said['error']))}")
+                raise BackendError(self.obituary())
             if "ended" in self._said or time.monotonic() >= give_up:
                 raise BackendError(f"llama-server could not be started within {_TOLD_S:g} s")
         return int(self._said["pid"])
@@ -88,8 +88,17 @@ class LlamaServer:
     @property
     def alive(self) -> bool:
         """Whether it runs, as far as has been told."""
-        self._hear(0.0)
-        return not self._said.keys() & {"exit", "ended", "error"}
+        return not self.has_ended(0.0)
+
+    def has_ended(self, patience_s: float) -> bool:
+        """Whether it has ended, or does so soon: its guard tells a moment after its sockets do."""
+        give_up = time.monotonic() + patience_s
+        while not (over := bool(self._said.keys() & {"exit", "ended", "error"})):
+            left_s = give_up - time.monotonic()
+            self._hear(max(left_s, 0.0))
+            if left_s <= 0:
+                break
+        return over or bool(self._said.keys() & {"exit", "ended", "error"})
 
     def once_more(self) -> LlamaServer | None:
         """Another one on another port, where it ended because its port had been taken since it was found free."""
@@ -117,6 +126,8 @@ class LlamaServer:
 
     def obituary(self) -> str:
         """How it ended, with the last lines of its log."""
+        if "error" in self._said:
+            return f"llama-server could not be started: {clean(str(self._said['error']))}"
         code = self._said.get("exit")
         how = "ended"
         if isinstance(code, int) and code < 0:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
 from pytest_flperf.backends.control import ControlError
@@ -20,6 +21,8 @@ from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 
 __all__ = ["Site", "Sites"]
+
+_LAST_WORDS_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -155,13 +158,22 @@ class Sites:
                     raise BackendError(f"{error}. Is llama-server running, and is the URL right?") from None
                 raise
             text = str(error)
-            if not server.alive:
+            if server.has_ended(_LAST_WORDS_S if isinstance(error, ControlError) else 0.0):
                 text = f"{clean(model)}: {server.obituary()}" if model else server.obituary()
             elif isinstance(error, NotReadyError):
                 text += server.log_lines()
             if not site.healthy:
                 self.drop(site)
             raise BackendError(text) from None
+
+    def lament(self, site: Site, problem: str) -> str:
+        """What to say of one that doesn't answer; one of ours that hangs is ended."""
+        if site.server is None:
+            return problem
+        if site.server.has_ended(_LAST_WORDS_S):
+            return site.server.obituary()
+        self.drop(site)
+        return f"{problem}; it was ended{site.server.log_lines()}"
 
     def owner(self, site: Site) -> ServerProcesses:
         """Its process; children belong to it."""

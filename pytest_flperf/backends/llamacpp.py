@@ -230,8 +230,7 @@ class LlamaCppBackend:
             try:
                 status, words = site.control.health()
             except BackendError as error:
-                self._sites.drop(site)
-                return str(error)
+                return self._sites.lament(site, str(error))
             if status != 200:
                 return f"llama-server at {site.endpoint.base_url} is not well ({status}): {words}"
         for ready in self._ready.values():

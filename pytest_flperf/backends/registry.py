@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -30,7 +30,7 @@ class BackendType:
     """What it is, in a few words."""
     takes: frozenset[str] = frozenset()
     """Fields of :class:`BackendConfig` that it has a use for, beside ``options`` and ``logs_dir``."""
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, str] = field(default_factory=dict)
     """Names of its own options with a few words on each."""
     local_urls: tuple[str, ...] = ()
     """Loopback URLs at which such a server is usually found."""
