@@ -74,9 +74,14 @@ class LlamaControl:
     def props(self, model: str = "") -> Mapping[str, Any]:
         """``GET /props``, of a router's child where ``model`` is given; never loads it."""
         query = f"?model={quote(model, safe='')}&autoload=false" if model else ""
-        answer = self._control.get(f"{self._root}/props{query}", _PROPS_S)
+        try:
+            answer = self._control.get(f"{self._root}/props{query}", _PROPS_S)
+        except ControlError as error:
+            if error.status == 404:
+                raise ControlError(f"{error}. Is this a llama-server?", error.status, error.body) from None
+            raise
         if not isinstance(answer, dict) or "build_info" not in answer:
-            raise ControlError(f"GET {self._root}/props answered what no llama-server does: {_shown(answer)}")
+            raise ControlError(f"GET {self._root}/props: {_shown(answer)}. Is this a llama-server?", 200)
         return answer
 
     def models(self) -> tuple[LlamaModel, ...]:
@@ -84,7 +89,7 @@ class LlamaControl:
         answer = self._control.get(f"{self._root}/models")
         entries = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(entries, list):
-            raise ControlError(f"GET {self._root}/models answered no list of models: {_shown(answer)}")
+            raise ControlError(f"GET {self._root}/models answered no list of models: {_shown(answer)}", 200)
         found = (_model_of(entry) for entry in entries if isinstance(entry, dict))
         # A name with control characters is somebody's joke.
         return tuple(model for model in found if model.name and model.name.isprintable())

@@ -14,7 +14,7 @@ from pytest_flperf.backends.control import ControlError
 from pytest_flperf.backends.llama_control import LlamaControl, NotReadyError, wait_healthy
 from pytest_flperf.backends.llama_models import alias_of
 from pytest_flperf.backends.llama_options import LlamaOptions
-from pytest_flperf.backends.llama_server import LlamaServer, find_binary
+from pytest_flperf.backends.llama_server import LlamaServer, find_binary, has_devices
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.ports import ListenerFinder
 from pytest_flperf.telemetry.readings import ServerProcesses
@@ -63,6 +63,8 @@ class Sites:
         self._alone: dict[str, Site] = {}
         self._listeners = ListenerFinder()
         self._started = 0
+        self._asked_for_devices = False
+        self._has_devices: bool | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def all(self) -> tuple[Site, ...]:
@@ -174,6 +176,18 @@ class Sites:
             return site.server.obituary()
         self.drop(site)
         return f"{problem}; it was ended{site.server.log_lines()}"
+
+    def device_of(self, site: Site) -> str | None:
+        """Where one of ours computes, as far as it says: nothing is said where a GPU could be used."""
+        if site.server is None:
+            return None
+        found = site.server.offloaded
+        if found is None:
+            if not self._asked_for_devices:
+                self._asked_for_devices = True
+                self._has_devices = has_devices(find_binary(self._options.server))
+            found = "cpu" if self._has_devices is False else None
+        return found
 
     def owner(self, site: Site) -> ServerProcesses:
         """Its process; children belong to it."""

@@ -29,6 +29,7 @@ from pytest_flperf.backends.llama_models import (
     is_file_name,
     listed,
     listed_file,
+    quantization_of,
     size_mb_of,
     tools_of,
 )
@@ -192,7 +193,8 @@ class LlamaCppBackend:
             api_key=self._config.api_key,
             headers=self._config.headers,
             tls=self._config.tls,
-            device=None if site.server is None else site.server.device,
+            variant=quantization_of(props),
+            device=self._sites.device_of(site),
             context_length=context_of(props),
             size_mb=size_mb_of(found, found.path or str(props.get("model_path", "")), ours=site.ours),
             load_s=load_s,

@@ -213,10 +213,14 @@ def main(arguments: list[str]) -> int:
         parser.add_argument(name, default="")
     for name in ("--port", "--models-max"):
         parser.add_argument(name, type=int, default=0)
-    parser.add_argument("--version", action="store_true")
+    for name in ("--version", "--list-devices"):
+        parser.add_argument(name, action="store_true")
     asked, _ = parser.parse_known_args(arguments)
     if asked.version:
         sys.stderr.write(f"version: replay of {BUILD}\n")
+        return 0
+    if asked.list_devices:
+        sys.stdout.write(RECORDED["devices"])
         return 0
     if Path(asked.model).name.startswith("broken"):
         sys.stderr.write("\n".join(RECORDED["log of a broken model"]) + "\n")

@@ -182,8 +182,9 @@ def record(binary: Path, folder: Path) -> dict[str, Any]:
     with to.server("--model", str(folder / "broken.gguf")) as (_, process):
         process.wait()
         log = to.clean((folder / "log").read_bytes()).splitlines()
+    devices = subprocess.run([str(binary), "--list-devices"], capture_output=True, text=True, check=True).stdout
     build = json.loads(to.answers["one props"]["body"])["build_info"]
-    return {"build": build, "answers": to.answers, "log of a broken model": log}
+    return {"build": build, "devices": devices, "answers": to.answers, "log of a broken model": log}
 
 
 if __name__ == "__main__":

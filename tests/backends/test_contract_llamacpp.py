@@ -105,12 +105,7 @@ class TestServerOfAFile(BackendContract):
 
     @pytest.fixture(autouse=True)
     def _files(self, folder: Path) -> None:
-        self.model, self.second = str(folder / "alpha.gguf"), str(folder / "beta.gguf")
-
-    @property
-    def second_model(self) -> str:  # type: ignore[override]
-        """Another file, which gets a server of its own."""
-        return self.second
+        self.model, self.second_model = str(folder / "alpha.gguf"), str(folder / "beta.gguf")
 
     def make(self) -> Backend:
         """Started when it is needed; what is prepared is listed."""

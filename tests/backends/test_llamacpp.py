@@ -11,12 +11,13 @@ import psutil
 import pytest
 from llama_doubles import BUILD, ReplayedLlama
 
-from pytest_flperf.backends import llama_control, llama_server
+from pytest_flperf.backends import llama_control
 from pytest_flperf.backends.base import BackendConfig, BackendError, ListedModel
 from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.llama_options import OPTIONS
 from pytest_flperf.backends.llamacpp import LlamaCppBackend
 from pytest_flperf.backends.registry import BUILT_IN
+from pytest_flperf.reference import ReferenceServer
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the double is no program there")
 
@@ -40,11 +41,8 @@ def llama() -> Iterator[ReplayedLlama]:
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """The double as a program, with a folder of models beside it."""
-    program = tmp_path / "bin" / "llama-server"
-    double = Path(__file__).with_name("llama_doubles.py")
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{double}" "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    program = _script(tmp_path / "bin" / "llama-server", _double_command())
     for name in ("alpha", "broken"):
         (tmp_path / f"{name}.gguf").write_bytes(b"GGUF")
     return program
@@ -61,7 +59,7 @@ class TestRouter:
         assert served.load_s is not None
         assert served.load_s > 0
         assert served.request_defaults == {"cache_prompt": False}
-        assert served.device is None
+        assert (served.device, served.variant) == (None, "(guessed) all F32")
         assert backend.capabilities("alpha").tools is False
         assert backend.capabilities("beta").tools is None
         about = backend.about()
@@ -276,7 +274,7 @@ class TestStart:
         backend = LlamaCppBackend(BackendConfig(logs_dir=tmp_path / "logs", options=options))
         assert backend.discover()[0] == ListedModel("alpha", "alpha", "server", cached=True, loaded=False)
         served = backend.ensure("alpha", ignore)
-        assert (served.endpoint.host, served.size_mb) == ("127.0.0.1", 1)
+        assert (served.endpoint.host, served.size_mb, served.device) == ("127.0.0.1", 1, "cpu")
         (pid,) = backend.processes("alpha").pids
         line = " ".join(psutil.Process(pid).cmdline())
         assert f"--models-dir {tmp_path} --models-max 1 --metrics --ctx-size 512 -ngl 99 --host 127.0.0.1" in line
@@ -296,9 +294,7 @@ class TestStart:
     @posix
     def test_a_server_that_never_answers(self, tmp_path: Path) -> None:
         """It is ended at the deadline."""
-        program = tmp_path / "llama-server"
-        program.write_text("#!/bin/sh\necho I sleep\nexec sleep 1000\n", encoding="utf-8")
-        program.chmod(0o755)
+        program = _script(tmp_path / "llama-server", "echo I sleep; exec sleep 1000")
         backend = LlamaCppBackend(BackendConfig(options={"server": str(program), "start_s": 0.3}))
         before = set(_children())
         with pytest.raises(BackendError, match=r"not ready within 0\.3 s \(option start_s\).*(.|\n)*I sleep"):
@@ -370,13 +366,33 @@ class TestStart:
         with pytest.raises(BackendError, match=r"none\.gguf: there is no such file"):
             LlamaCppBackend(BackendConfig()).ensure(str(tmp_path / "none.gguf"), ignore)
 
+    @posix
     def test_where_the_layers_are(self, tmp_path: Path) -> None:
         """As llama.cpp's log says it (src/llama-model.cpp of the recorded build; no GPU has been at hand)."""
-        server = llama_server.LlamaServer(Path(sys.executable), ["-c", "pass"], tmp_path / "log")
-        server.end()
-        assert server.device is None
-        server.log_path.write_text("load_tensors: offloaded 13/33 layers to GPU\n", encoding="utf-8")
-        assert server.device == "gpu (13 of 33 layers)"
+        program = _script(
+            tmp_path / "llama-server",
+            f'echo "load_tensors: offloaded 13/33 layers to GPU" >&2; {_double_command()}',
+        )
+        (tmp_path / "alpha.gguf").write_bytes(b"GGUF")
+        backend = LlamaCppBackend(BackendConfig(options={"server": str(program)}))
+        assert backend.ensure(str(tmp_path / "alpha.gguf"), ignore).device == "gpu (13 of 33 layers)"
+        backend.close()
+
+    @posix
+    @pytest.mark.parametrize(
+        ("listed", "device"),
+        [("Available devices:\n  (none)", "cpu"), ("Available devices:\n  CUDA0: some GPU (80 MiB)", None), ("", None)],
+    )
+    def test_the_device(self, tmp_path: Path, listed: str, device: str | None) -> None:
+        """Where the program knows of no other, it is the processor; where it does, it isn't known."""
+        program = _script(
+            tmp_path / "llama-server",
+            f'if [ "$1" = --list-devices ]; then echo "{listed}"; exit; fi; {_double_command()}',
+        )
+        (tmp_path / "alpha.gguf").write_bytes(b"GGUF")
+        backend = LlamaCppBackend(BackendConfig(options={"server": str(program)}))
+        assert backend.ensure(str(tmp_path / "alpha.gguf"), ignore).device == device
+        backend.close()
 
 
 class TestOptions:
@@ -423,18 +439,36 @@ class TestOptions:
 
 
 @posix
-def test_a_port_that_is_taken_is_left(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between finding it free and binding it another program may have taken it."""
-    refuses = tmp_path / "bin" / "refuses"
+def test_a_port_that_is_taken_is_left(program: Path, tmp_path: Path) -> None:
+    """Between finding it free and binding it another program may have taken it: then another is tried."""
     words = "E srv start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 1"
-    refuses.write_text(
-        f'#!/bin/sh\nif mkdir "{tmp_path}/once"; then echo "{words}"; exit 1; fi\nexec "{program}" "$@"\n',
-        encoding="utf-8",
+    refuses = _script(
+        tmp_path / "bin" / "refuses",
+        f'if mkdir "{tmp_path}/once"; then echo "{words}"; exit 1; fi; {_double_command()}',
     )
-    refuses.chmod(0o755)
     backend = LlamaCppBackend(BackendConfig(options={"server": str(refuses), "models_dir": str(tmp_path)}))
     assert answer_of(backend.ensure("alpha", ignore))
     backend.close()
+
+
+def test_another_kind_of_server() -> None:
+    """One that isn't llama.cpp is told apart before anything is measured."""
+    with ReferenceServer() as server:
+        backend = LlamaCppBackend(BackendConfig(base_url=server.base_url))
+        with pytest.raises(BackendError, match="Is this a llama-server"):
+            backend.ensure("reference", ignore)
+
+
+def _double_command() -> str:
+    double = Path(__file__).with_name("llama_doubles.py")
+    return f'exec "{sys.executable}" "{double}" "$@"'
+
+
+def _script(path: Path, line: str) -> Path:
+    """A program of one line."""
+    path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 def _children() -> list[int]:
