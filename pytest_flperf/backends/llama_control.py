@@ -80,7 +80,7 @@ class LlamaControl:
             if error.status == 404:
                 raise ControlError(f"{error}. Is this a llama-server?", error.status, error.body) from None
             raise
-        if not isinstance(answer, dict) or "build_info" not in answer:
+        if not isinstance(answer, dict) or "default_generation_settings" not in answer:
             raise ControlError(f"GET {self._root}/props: {_shown(answer)}. Is this a llama-server?", 200)
         return answer
 

@@ -91,7 +91,7 @@ class LlamaCppBackend:
             return About(_RUNTIME, version_of(find_binary(self._options.server)))
         with self._sites.explained(site):
             self._sites.wait(site)
-            return About(_RUNTIME, clean(str(site.control.props()["build_info"]), 80), site.endpoint.base_url)
+            return About(_RUNTIME, clean(str(site.control.props().get("build_info", "")), 80), site.endpoint.base_url)
 
     def discover(self) -> tuple[ListedModel, ...]:
         """What the server lists, and the files that have been asked for."""

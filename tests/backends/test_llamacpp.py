@@ -28,7 +28,7 @@ def ignore(what: str, percent: float | None) -> None:
 
 def attach(llama: ReplayedLlama, **options: Any) -> LlamaCppBackend:
     """A backend on a double."""
-    return LlamaCppBackend(BackendConfig(base_url=llama.base_url, options={"load_s": 0.3, **options}))
+    return LlamaCppBackend(BackendConfig(base_url=llama.base_url, options=options))
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ class TestRouter:
     def test_a_load_that_fails(self, llama: ReplayedLlama) -> None:
         """The request for it had been answered with success."""
         with pytest.raises(BackendError, match=r"broken: llama-server could not load it \(.*exit code 1\)"):
-            attach(llama, load_s=60).ensure("broken", ignore)
+            attach(llama).ensure("broken", ignore)
 
     def test_a_failure_of_the_past_is_tried_again(self, llama: ReplayedLlama) -> None:
         """That others failed to load it once doesn't say that we do."""
@@ -85,14 +85,14 @@ class TestRouter:
         """It is given up at the deadline, with the option that moves it."""
         llama.stuck = True
         with pytest.raises(BackendError, match=r"alpha: not ready within 0\.3 s \(option load_s\): it is still lo"):
-            attach(llama).ensure("alpha", ignore)
+            attach(llama, load_s=0.3).ensure("alpha", ignore)
 
     def test_no_room(self, llama: ReplayedLlama) -> None:
         """Other models that work are not given up: that is said, not taken for an error of this one."""
         llama.load("beta")
         llama.busy = True
         with pytest.raises(BackendError, match="no room, its other models are busy"):
-            attach(llama).ensure("alpha", ignore)
+            attach(llama, load_s=0.3).ensure("alpha", ignore)
 
     def test_room_comes(self, llama: ReplayedLlama) -> None:
         """A router that is full is asked again."""
@@ -104,14 +104,14 @@ class TestRouter:
             told.append(what)
             llama.busy = llama.busy and "waiting" not in what
 
-        assert answer_of(attach(llama, load_s=60).ensure("alpha", on_progress))
+        assert answer_of(attach(llama).ensure("alpha", on_progress))
         assert told == ["loading alpha", "waiting for room for alpha: other models are busy", "loading alpha"]
 
     def test_a_dead_process(self, llama: ReplayedLlama) -> None:
         """A router lists a model as loaded for a moment after its process has died."""
         llama.dead.add("alpha")
         with pytest.raises(BackendError, match=r"alpha: not ready within .*: its process does not answer"):
-            attach(llama).ensure("alpha", ignore)
+            attach(llama, load_s=0.3).ensure("alpha", ignore)
 
     def test_an_eviction(self, llama: ReplayedLlama) -> None:
         """It is noticed, loaded again, and told once."""
@@ -225,7 +225,7 @@ class TestOneModel:
         told: list[str] = []
         with ReplayedLlama(alone="alpha") as llama:
             llama.starting = 3
-            attach(llama, load_s=60).ensure("alpha", lambda what, _percent: told.append(what))
+            attach(llama).ensure("alpha", lambda what, _percent: told.append(what))
         assert told == ["loading alpha"]
 
     def test_it_loads_for_ever(self) -> None:
@@ -233,7 +233,7 @@ class TestOneModel:
         with ReplayedLlama(alone="alpha") as llama:
             llama.starting = 1_000_000
             with pytest.raises(BackendError, match=r"not ready within 0\.3 s \(option load_s\): Loading model"):
-                attach(llama).ensure("alpha", ignore)
+                attach(llama, load_s=0.3).ensure("alpha", ignore)
 
     def test_nobody_answers(self) -> None:
         """At once, with a hint."""
@@ -295,9 +295,9 @@ class TestStart:
     def test_a_server_that_never_answers(self, tmp_path: Path) -> None:
         """It is ended at the deadline."""
         program = _script(tmp_path / "llama-server", "echo I sleep; exec sleep 1000")
-        backend = LlamaCppBackend(BackendConfig(options={"server": str(program), "start_s": 0.3}))
+        backend = LlamaCppBackend(BackendConfig(options={"server": str(program), "start_s": 1}))
         before = set(_children())
-        with pytest.raises(BackendError, match=r"not ready within 0\.3 s \(option start_s\).*(.|\n)*I sleep"):
+        with pytest.raises(BackendError, match=r"not ready within 1 s \(option start_s\).*(.|\n)*I sleep"):
             backend.discover()
         assert set(_children()) == before
         backend.close()

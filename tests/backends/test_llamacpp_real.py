@@ -161,15 +161,14 @@ def test_the_prompt_cache_is_left_alone(router: LlamaCppBackend) -> None:
 
 
 def test_a_busy_server(router: LlamaCppBackend, guest: LlamaCppBackend) -> None:
-    """While others are served, a note before the case says so; and a model that works is not given up."""
+    """While others are served, a note before the case says so."""
     served = router.ensure("alpha", ignore)
-    connection = _ask(served, {"max_tokens": 4000})
-    answer = connection.getresponse()
-    answer.read(1)
-    assert guest.ensure("alpha", ignore).notes == (
-        "llama-server was busy before the case began: requests in work: 1, waiting: 0",
-    )
-    connection.close()
+    connections = [_ask(served, {"max_tokens": 4000}) for _ in range(8)]  # twice as many as it has slots
+    assert connections[0].getresponse().read(1)
+    (note,) = guest.ensure("alpha", ignore).notes
+    assert note.startswith("llama-server was busy before the case began: requests in work: ")
+    for connection in connections:
+        connection.close()
 
 
 def test_what_was_recorded_is_still_true(tmp_path: Path) -> None:
@@ -198,21 +197,12 @@ def test_nothing_is_left_after_close(folder: Path, kind: str) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
 @pytest.mark.parametrize("victim", ["parent", "guard", "router"])
-def test_nothing_is_left_when_one_is_killed(folder: Path, tmp_path: Path, victim: str, number: str) -> None:
+def test_nothing_is_left_when_one_is_killed(folder: Path, victim: str, number: str) -> None:
     """Whoever it is: all others follow, and the router's children."""
     if victim == "guard" and number == "SIGKILL" and sys.platform != "linux":
         pytest.skip("only Linux ends a process with its parent")
     before = _llamas()
-    program = (
-        "import sys, time\n"
-        "from pytest_flperf.backends.base import BackendConfig\n"
-        "from pytest_flperf.backends.llamacpp import LlamaCppBackend\n"
-        "backend = LlamaCppBackend(BackendConfig(options={'server': sys.argv[1], 'models_dir': sys.argv[2]}))\n"
-        "backend.ensure('alpha', lambda what, percent: None)\n"
-        "print('ready', flush=True)\n"
-        "time.sleep(100)\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", program, SERVER, str(folder)], stdout=subprocess.PIPE)
+    parent = subprocess.Popen([sys.executable, "-c", _PROGRAM, SERVER, str(folder)], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"ready\n"
     (guard,) = psutil.Process(parent.pid).children()
@@ -226,6 +216,35 @@ def test_nothing_is_left_when_one_is_killed(folder: Path, tmp_path: Path, victim
     parent.wait()
     parent.stdout.close()
     _wait_for(lambda: _llamas() == before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no forks there")
+@pytest.mark.parametrize("end", ["backend.close()", "os.kill(os.getpid(), 9)"])
+def test_a_fork_of_ours_holds_nothing_open(folder: Path, end: str) -> None:
+    """Not the server, by the pipe that its guard waits at."""
+    before = _llamas()
+    forks = f"pid = os.fork()\nif not pid: time.sleep(100)\nprint(pid, flush=True)\n{end}"
+    program = _PROGRAM.replace("time.sleep(100)", forks)
+    parent = subprocess.Popen([sys.executable, "-c", program, SERVER, str(folder)], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"ready\n"
+    fork = psutil.Process(int(parent.stdout.readline()))
+    parent.wait()
+    _wait_for(lambda: _llamas() == before)
+    assert fork.is_running()
+    fork.kill()
+    parent.stdout.close()
+
+
+_PROGRAM = """
+import os, sys, time
+from pytest_flperf.backends.base import BackendConfig
+from pytest_flperf.backends.llamacpp import LlamaCppBackend
+backend = LlamaCppBackend(BackendConfig(options={'server': sys.argv[1], 'models_dir': sys.argv[2]}))
+backend.ensure('alpha', lambda what, percent: None)
+print('ready', flush=True)
+time.sleep(100)
+"""
 
 
 def ignore(what: str, percent: float | None) -> None:
