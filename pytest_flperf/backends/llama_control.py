@@ -74,9 +74,14 @@ class LlamaControl:
     def props(self, model: str = "") -> Mapping[str, Any]:
         """``GET /props``, of a router's child where ``model`` is given; never loads it."""
         query = f"?model={quote(model, safe='')}&autoload=false" if model else ""
-        answer = self._control.get(f"{self._root}/props{query}", _PROPS_S)
-        if not isinstance(answer, dict) or "build_info" not in answer:
-            raise ControlError(f"GET {self._root}/props answered what no llama-server does: {_shown(answer)}")
+        try:
+            answer = self._control.get(f"{self._root}/props{query}", _PROPS_S)
+        except ControlError as error:
+            if error.status == 404:
+                raise ControlError(f"{error}. Is this a llama-server?", error.status, error.body) from None
+            raise
+        if not isinstance(answer, dict) or "default_generation_settings" not in answer:
+            raise ControlError(f"GET {self._root}/props: {_shown(answer)}. Is this a llama-server?", 200)
         return answer
 
     def models(self) -> tuple[LlamaModel, ...]:
@@ -84,7 +89,7 @@ class LlamaControl:
         answer = self._control.get(f"{self._root}/models")
         entries = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(entries, list):
-            raise ControlError(f"GET {self._root}/models answered no list of models: {_shown(answer)}")
+            raise ControlError(f"GET {self._root}/models answered no list of models: {_shown(answer)}", 200)
         found = (_model_of(entry) for entry in entries if isinstance(entry, dict))
         # A name with control characters is somebody's joke.
         return tuple(model for model in found if model.name and model.name.isprintable())
@@ -157,12 +162,12 @@ def load(
     """
     give_up = time.monotonic() + patience_s
     asked_at: float | None = None
-    asked, told, pause_s = 0, "", _FIRST_LOOK_S
+    asked, told, full, pause_s = 0, "", False, _FIRST_LOOK_S
     while True:
         model = find()
-        what = "loading" if model.state == "unloaded" else model.state
-        if not model.ready and what != told:
-            on_progress(f"{what} {model.name}", None)
+        what = _what_goes_on(model, full=full)
+        if what != told and not model.ready:
+            on_progress(what, None)
             told = what
         if model.ready:
             props = _props_of(control, model.name)
@@ -175,20 +180,26 @@ def load(
             if asked == _MOST_LOADS:
                 raise NotReadyError(f"{model.name}: gone again after each of {asked} loads: who else uses this router?")
             status = control.ask_to_load(model.name, max(give_up - time.monotonic(), 1.0))
+            full = status == 500
             if status == 200:
                 asked, asked_at, pause_s = asked + 1, time.monotonic(), _FIRST_LOOK_S
-            elif status == 500 and told != "full":
-                on_progress(f"waiting for room for {model.name}: other models are busy", None)
-                told = "full"
         if time.monotonic() >= give_up:
-            why = f"it is still {model.state}"
-            if told == "full":
-                why = "the router has no room, its other models are busy"
-            elif model.ready:
-                why = "its process does not answer"
-            raise NotReadyError(f"{model.name}: not ready within {patience_s:g} s (option load_s): {why}")
+            late = f"{model.name}: not ready within {patience_s:g} s (option load_s)"
+            raise NotReadyError(f"{late}: {_why_late(model, full=full)}")
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, _SLOWEST_LOOK_S)
+
+
+def _what_goes_on(model: LlamaModel, *, full: bool) -> str:
+    if full:
+        return f"waiting for room for {model.name}: other models are busy"
+    return f"{'loading' if model.state == 'unloaded' else model.state} {model.name}"
+
+
+def _why_late(model: LlamaModel, *, full: bool) -> str:
+    if full:
+        return "the router has no room, its other models are busy"
+    return "its process does not answer" if model.ready else f"it is still {model.state}"
 
 
 def wait_healthy(

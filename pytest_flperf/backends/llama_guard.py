@@ -1,9 +1,9 @@
 """Stands between us and a llama-server that we started: ends it, and its children, when we end, however we end.
 
 A process of its own, because a killed one ends nothing.  It reads one line, ``{"command": […], "log": PATH}``, starts
-the command, says ``{"pid": N}`` or ``{"error": TEXT}``, and waits for the end of its input, of its parent or of the
-command, which it tells as ``{"exit": CODE}``.  A router's children end by themselves when the router's end of a pipe
-closes; one that is in the middle of loading a model does not look at the pipe, and is ended from here.
+the command, says ``{"pid": N}`` or ``{"error": TEXT}``, and waits for another line, for the end of its input, of its
+parent or of the command, which it tells as ``{"exit": CODE}``.  A router's children end by themselves when the router's
+end of a pipe closes; one that is in the middle of loading a model does not look at the pipe, and is ended from here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def main() -> int:
-    """Guard one command until one of the three has ended."""
+    """Guard one command until it has ended, or is to end."""
     parent = os.getppid()
     start = json.loads(sys.stdin.buffer.readline() or b"null")
     if start is None:  # the parent died first
@@ -41,7 +41,7 @@ def main() -> int:
         _say({"error": error.strerror or type(error).__name__})
         return 1
     _say({"pid": process.pid})
-    for waits in (sys.stdin.buffer.read, process.wait):
+    for waits in (sys.stdin.buffer.readline, process.wait):
         threading.Thread(target=_then, args=(waits, over), daemon=True).start()
     # A fork of the parent may hold the pipe open, so that its end is not seen.
     while not over.wait(_LOOK_S):

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.backends.llama_control import LlamaModel
+from pytest_flperf.runtime.logs import clean
 
 __all__ = [
     "PARAMETERS",
@@ -19,6 +20,7 @@ __all__ = [
     "is_file_name",
     "listed",
     "listed_file",
+    "quantization_of",
     "size_mb_of",
     "tools_of",
 ]
@@ -81,6 +83,12 @@ def context_of(props: Mapping[str, Any]) -> int | None:
     settings = props.get("default_generation_settings")
     context = settings.get("n_ctx") if isinstance(settings, dict) else None
     return context if isinstance(context, int) and context > 0 else None
+
+
+def quantization_of(props: Mapping[str, Any]) -> str | None:
+    """Of the model's weights, such as ``Q4_K - Medium``; older builds don't say."""
+    found = props.get("model_ftype")
+    return clean(found, 60) or None if isinstance(found, str) else None
 
 
 def tools_of(props: Mapping[str, Any]) -> bool | None:

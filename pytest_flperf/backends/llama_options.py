@@ -37,7 +37,7 @@ _SAID_OTHERWISE: Final[Mapping[str, str]] = MappingProxyType(
         "--models-max": "use the option models_max",
         "--ctx-size": "use the option context",
         "-c": "use the option context",
-        "--api-key": "a command line is no place for a key, and the server is on loopback only",
+        "--api-key": "for a command line is no place for a key, and the server is on loopback only",
         "--api-key-file": "the server is on loopback only",
         "--api-prefix": "it is not needed on a port of its own",
         "--ssl-key-file": "the server is on loopback only",
@@ -131,6 +131,7 @@ def _arguments(value: Any) -> tuple[str, ...]:
             raise ValueError("words and numbers in it")
         name = str(each).partition("=")[0]
         if name in _SAID_OTHERWISE:
-            raise ValueError(f"it without {name}: {_SAID_OTHERWISE[name]}")
+            # not with what was found: there may be a key in it
+            raise BackendError(f"llamacpp: option args: leave {name} out of it, {_SAID_OTHERWISE[name]}")
         found.append(str(each))
     return tuple(found)

@@ -23,7 +23,7 @@ from pytest_flperf.backends.base import BackendError
 from pytest_flperf.runtime.logs import clean, tail
 from pytest_flperf.wire.endpoint import Endpoint
 
-__all__ = ["LlamaServer", "find_binary", "version_of"]
+__all__ = ["LlamaServer", "find_binary", "has_devices", "version_of"]
 
 _HOST: Final = "127.0.0.1"
 _TOLD_S: Final = 15.0
@@ -51,17 +51,18 @@ class LlamaServer:
         self._heard: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         log_path.parent.mkdir(parents=True, exist_ok=True)
         command = [str(binary), *arguments, "--host", _HOST, "--port", str(self.endpoint.port)]
-        # -P: no module of the current folder may stand in for one of ours.
-        guard = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pytest_flperf.backends.llama_guard"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_surroundings(os.environ),
-            # Ctrl-C in the terminal is ours to handle.
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        with log_path.open("ab") as log:
+            guard = subprocess.Popen(
+                # -P: no module of the current folder may stand in for one of ours.
+                [sys.executable, "-P", "-m", "pytest_flperf.backends.llama_guard"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=_surroundings(os.environ),
+                # Ctrl-C in the terminal is ours to handle.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
         assert guard.stdin is not None
         assert guard.stdout is not None
         # The thread gets the stream and the queue and not self, so that a forgotten handle can be collected.
@@ -80,7 +81,7 @@ class LlamaServer:
         while "pid" not in self._said:
             self._hear(max(give_up - time.monotonic(), 0.0))
             if "error" in self._said:
-                raise BackendError(f"llama-server could not be started: {clean(str(self._said['error']))}")
+                raise BackendError(self.obituary())
             if "ended" in self._said or time.monotonic() >= give_up:
                 raise BackendError(f"llama-server could not be started within {_TOLD_S:g} s")
         return int(self._said["pid"])
@@ -88,8 +89,17 @@ class LlamaServer:
     @property
     def alive(self) -> bool:
         """Whether it runs, as far as has been told."""
-        self._hear(0.0)
-        return not self._said.keys() & {"exit", "ended", "error"}
+        return not self.has_ended(0.0)
+
+    def has_ended(self, patience_s: float) -> bool:
+        """Whether it has ended, or does so soon: its guard tells a moment after its sockets do."""
+        give_up = time.monotonic() + patience_s
+        while not (over := bool(self._said.keys() & {"exit", "ended", "error"})):
+            left_s = give_up - time.monotonic()
+            self._hear(max(left_s, 0.0))
+            if left_s <= 0:
+                break
+        return over or bool(self._said.keys() & {"exit", "ended", "error"})
 
     def once_more(self) -> LlamaServer | None:
         """Another one on another port, where it ended because its port had been taken since it was found free."""
@@ -99,8 +109,8 @@ class LlamaServer:
         return LlamaServer(self._binary, self._arguments, self.log_path.with_suffix(".again.log"))
 
     @property
-    def device(self) -> str | None:
-        """Where the model's layers are, if its log says so: newer builds do with ``--verbosity 4`` only."""
+    def offloaded(self) -> str | None:
+        """How many of the model's layers a GPU has, if the log says so: newer builds do with ``--verbosity 4`` only."""
         with contextlib.suppress(OSError), self.log_path.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _READ_BYTES))
             found = _OFFLOADED.findall(log.read(_READ_BYTES).decode("utf-8", "replace"))
@@ -117,6 +127,8 @@ class LlamaServer:
 
     def obituary(self) -> str:
         """How it ended, with the last lines of its log."""
+        if "error" in self._said:
+            return f"llama-server could not be started: {clean(str(self._said['error']))}"
         code = self._said.get("exit")
         how = "ended"
         if isinstance(code, int) and code < 0:
@@ -154,9 +166,29 @@ def find_binary(named: str) -> Path:
 
 def version_of(binary: Path) -> str:
     """What ``llama-server --version`` says; raises BackendError where it says nothing."""
+    text = _said_by(binary, "--version")
+    for line in text.splitlines():
+        if line.startswith("version:"):
+            return clean(line.removeprefix("version:"))
+    raise BackendError(f"llamacpp: {binary} --version named no version: {clean(text)!r}. Is it a llama-server?")
+
+
+def has_devices(binary: Path) -> bool | None:
+    """Whether ``llama-server --list-devices`` lists any beside the processor; None where it can't be told."""
+    try:
+        lines = _said_by(binary, "--list-devices").splitlines()
+    except BackendError:
+        return None
+    heading = next((at for at, line in enumerate(lines) if line.startswith("Available devices")), None)
+    if heading is None:
+        return None
+    return any(line.strip() not in ("", "(none)") for line in lines[heading + 1 :])
+
+
+def _said_by(binary: Path, argument: str) -> str:
     try:
         answer = subprocess.run(
-            [str(binary), "--version"],
+            [str(binary), argument],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_VERSION_S,
@@ -164,12 +196,8 @@ def version_of(binary: Path) -> str:
             env=_surroundings(os.environ),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise BackendError(f"llamacpp: {binary} --version failed: {clean(str(error))}") from None
-    text = (answer.stdout + b"\n" + answer.stderr).decode("utf-8", "replace")
-    for line in text.splitlines():
-        if line.startswith("version:"):
-            return clean(line.removeprefix("version:"))
-    raise BackendError(f"llamacpp: {binary} --version named no version: {clean(text)!r}. Is it a llama-server?")
+        raise BackendError(f"llamacpp: {binary} {argument} failed: {clean(str(error))}") from None
+    return (answer.stdout + b"\n" + answer.stderr).decode("utf-8", "replace")
 
 
 def _surroundings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -195,6 +223,10 @@ def _listen(stream: IO[bytes], heard: queue.SimpleQueue[dict[str, Any] | None]) 
 def _end(guard: subprocess.Popen[bytes], listener: threading.Thread) -> None:
     assert guard.stdin is not None
     assert guard.stdout is not None
+    # A line and not only the end of the pipe, which a fork of ours may hold open.
+    with contextlib.suppress(OSError, ValueError):
+        guard.stdin.write(b"end\n")
+        guard.stdin.flush()
     with contextlib.suppress(OSError):
         guard.stdin.close()
     try:

@@ -7,19 +7,22 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
 from pytest_flperf.backends.control import ControlError
 from pytest_flperf.backends.llama_control import LlamaControl, NotReadyError, wait_healthy
 from pytest_flperf.backends.llama_models import alias_of
 from pytest_flperf.backends.llama_options import LlamaOptions
-from pytest_flperf.backends.llama_server import LlamaServer, find_binary
+from pytest_flperf.backends.llama_server import LlamaServer, find_binary, has_devices
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.ports import ListenerFinder
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 
 __all__ = ["Site", "Sites"]
+
+_LAST_WORDS_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class Sites:
         self._alone: dict[str, Site] = {}
         self._listeners = ListenerFinder()
         self._started = 0
+        self._asked_for_devices = False
+        self._has_devices: bool | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def all(self) -> tuple[Site, ...]:
@@ -155,13 +160,34 @@ class Sites:
                     raise BackendError(f"{error}. Is llama-server running, and is the URL right?") from None
                 raise
             text = str(error)
-            if not server.alive:
+            if server.has_ended(_LAST_WORDS_S if isinstance(error, ControlError) else 0.0):
                 text = f"{clean(model)}: {server.obituary()}" if model else server.obituary()
             elif isinstance(error, NotReadyError):
                 text += server.log_lines()
             if not site.healthy:
                 self.drop(site)
             raise BackendError(text) from None
+
+    def lament(self, site: Site, problem: str) -> str:
+        """What to say of one that doesn't answer; one of ours that hangs is ended."""
+        if site.server is None:
+            return problem
+        if site.server.has_ended(_LAST_WORDS_S):
+            return site.server.obituary()
+        self.drop(site)
+        return f"{problem}; it was ended{site.server.log_lines()}"
+
+    def device_of(self, site: Site) -> str | None:
+        """Where one of ours computes, as far as it says: nothing is said where a GPU could be used."""
+        if site.server is None:
+            return None
+        found = site.server.offloaded
+        if found is None:
+            if not self._asked_for_devices:
+                self._asked_for_devices = True
+                self._has_devices = has_devices(find_binary(self._options.server))
+            found = "cpu" if self._has_devices is False else None
+        return found
 
     def owner(self, site: Site) -> ServerProcesses:
         """Its process; children belong to it."""

@@ -29,6 +29,7 @@ from pytest_flperf.backends.llama_models import (
     is_file_name,
     listed,
     listed_file,
+    quantization_of,
     size_mb_of,
     tools_of,
 )
@@ -90,7 +91,7 @@ class LlamaCppBackend:
             return About(_RUNTIME, version_of(find_binary(self._options.server)))
         with self._sites.explained(site):
             self._sites.wait(site)
-            return About(_RUNTIME, clean(str(site.control.props()["build_info"]), 80), site.endpoint.base_url)
+            return About(_RUNTIME, clean(str(site.control.props().get("build_info", "")), 80), site.endpoint.base_url)
 
     def discover(self) -> tuple[ListedModel, ...]:
         """What the server lists, and the files that have been asked for."""
@@ -192,7 +193,8 @@ class LlamaCppBackend:
             api_key=self._config.api_key,
             headers=self._config.headers,
             tls=self._config.tls,
-            device=None if site.server is None else site.server.device,
+            variant=quantization_of(props),
+            device=self._sites.device_of(site),
             context_length=context_of(props),
             size_mb=size_mb_of(found, found.path or str(props.get("model_path", "")), ours=site.ours),
             load_s=load_s,
@@ -230,8 +232,7 @@ class LlamaCppBackend:
             try:
                 status, words = site.control.health()
             except BackendError as error:
-                self._sites.drop(site)
-                return str(error)
+                return self._sites.lament(site, str(error))
             if status != 200:
                 return f"llama-server at {site.endpoint.base_url} is not well ({status}): {words}"
         for ready in self._ready.values():
