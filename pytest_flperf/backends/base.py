@@ -121,6 +121,8 @@ class Capabilities:
     everything is sent."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Lowest and highest value of a parameter; what is asked beyond is clamped."""
+    default_max_tokens: int | None = None
+    """Where an answer is cut if a request says nothing of its length; None: nowhere, or not known."""
     streaming: bool = True
     usage: bool | None = None
     """Whether a streamed answer ends with the server's own token counts; None: not known."""

@@ -45,6 +45,7 @@ _STARTED_ANEW = "the runtime had ended or hung: it was started anew, and the mod
 # Without max_tokens an answer ends at 2,048 tokens, with finish_reason "length", whatever the catalog or the model's
 # own configuration say; a model whose context has no room for so many answers 400.  Before 1.0 it was about 512, with
 # "stop".
+_DEFAULT_MAX_TOKENS: Final = 2_048
 _TAKEN: Final = frozenset(
     {
         "max_tokens",
@@ -237,6 +238,7 @@ class FoundryBackend:
         return Capabilities(
             parameters=_TAKEN - _OF_TOOLS if embedded else _TAKEN,
             ranges=_RANGES,
+            default_max_tokens=_DEFAULT_MAX_TOKENS,
             usage=True,
             tools=False if embedded else None,
         )

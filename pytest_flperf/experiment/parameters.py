@@ -10,7 +10,7 @@ from pytest_flperf.backends.base import Capabilities, Served
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.errors import shown
 
-__all__ = ["Fitted", "adjustment_words", "fitted"]
+__all__ = ["Fitted", "adjustment_words", "fitted", "silent_cut"]
 
 _ALWAYS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """What a request is made of; no capabilities name it."""
@@ -83,6 +83,14 @@ def _clamped(key: str, value: Any, bounds: tuple[float, float] | None, adjustmen
     near = int(near) if isinstance(value, int) else near
     adjustments.append(Adjustment(key, shown(value), shown(near), f"it takes {low:g} to {high:g}"))
     return near
+
+
+def silent_cut(body: Mapping[str, Any], extra: Mapping[str, Any], known: Capabilities) -> str:
+    """In words that answers may be cut although nobody asked for it; empty where they aren't."""
+    limits = {"max_tokens", "max_completion_tokens"}
+    if known.default_max_tokens is None or limits & {*body, *extra}:
+        return ""
+    return f"max_tokens is not sent: the server cuts answers at {known.default_max_tokens:,} tokens of its own accord"
 
 
 def adjustment_words(adjustments: tuple[Adjustment, ...]) -> str:

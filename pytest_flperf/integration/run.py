@@ -26,16 +26,17 @@ from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
 from pytest_flperf.experiment.recording import Recorder
-from pytest_flperf.experiment.search import play_search
-from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
+from pytest_flperf.experiment.side_by_side import Asked, SideBySide
+from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.text import printable
-from pytest_flperf.gates.verdict import judge, missed_by, verdict_text
+from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
 from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, after_rerun, run_status, stopped
 from pytest_flperf.integration.placing import known_backends, placing_of
+from pytest_flperf.integration.playing import begin_beside, limits_of, played
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
@@ -84,6 +85,8 @@ class MeasuringRun:
         self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)
         self._known_backends = known_backends(config)
         self._bench: Bench | None = None
+        self._asked: Sequence[Asked] = ()  # until those of other providers have begun
+        self._beside: SideBySide | None = None
         self._folder: RunFolder | None = None
         self._folder_tried = False
         self._importing: threading.Thread | None = None
@@ -123,16 +126,18 @@ class MeasuringRun:
 
     # ---- measuring
 
-    def prepare(self, cases: Sequence[Case]) -> None:
+    def prepare(self, cases: Sequence[Asked]) -> None:
         """Start runtime and load process, and import while they start; while another run measures nothing is begun."""
         if not self._lock.try_take():
             return
         with Interrupts():  # see _await_imports
             bench = self._working_bench()
-            for case in cases:
+            for asked in cases:
                 with contextlib.suppress(BackendError):  # said when the case is made ready
-                    self._place(case)
-            bench.prepare(tuple(dict.fromkeys(case.model for case in cases)))
+                    self._place(asked.case)
+            if self._options.parallel_targets:
+                self._asked = cases
+            bench.prepare(tuple(dict.fromkeys(asked.case.model for asked in cases)))
             self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
             self._importing.start()
             self._log_begin()
@@ -164,6 +169,9 @@ class MeasuringRun:
             self._log_begin()
             with self._progress.of(nodeid) as progress:
                 bench = self._working_bench()
+                self._begin_beside()
+                if self._beside is not None and nodeid in self._beside:
+                    return self._beside.ready(nodeid, lambda: progress.stage("measured beside others", None))
                 try:
                     self._place(case)
                 except BackendError as error:
@@ -180,28 +188,53 @@ class MeasuringRun:
     def measure(self, prepared: Prepared, budgets: tuple[str, ...], item: pytest.Item) -> CaseResult:
         """Measure and judge a case; what an exception cuts off is kept, and judged to be no pass."""
         bench = self._working_bench()
-        limits = [parse_budget(text, "--flperf-budget" if text in self._options.budgets else "") for text in budgets]
-        scenario = prepared.case.scenario
+        limits = limits_of(budgets, self._options)
+        nodeid = prepared.recording.nodeid
         try:
-            with self._progress.of(prepared.recording.nodeid) as progress:
-
-                def play(ready: Prepared) -> CaseRun:
-                    return bench.play(
-                        ready,
+            with self._progress.of(nodeid) as progress:
+                if self._beside is not None and nodeid in self._beside:
+                    done = self._beside.played(nodeid, lambda: progress.stage("measured beside others", None))
+                else:
+                    done = played(
+                        bench,
+                        prepared,
+                        limits,
+                        self._limit.ends_at,
                         on_request=progress.requests,
                         on_partial=lambda partial: self._cut_off(partial, item),
-                        stop_at=self._limit.ends_at,
-                        good=request_limits(scenario.name, limits),
                     )
-
-                if scenario.settings.load.kind == "search":
-                    done = play_search(bench, prepared, play, missed_by(limits))
-                else:
-                    done = play(prepared)
         finally:
             self._lock.case_over()
         self._gpus = bench.gpus
         return self._judge(done, limits)
+
+    def _begin_beside(self) -> None:
+        """Begin to measure the targets of other providers, once."""
+        cases, self._asked = self._asked, ()
+        if not cases:
+            return
+        placing = placing_of(self._options, self._known_backends, self._logs)
+        try:
+            self._beside = begin_beside(
+                cases,
+                placing,
+                self._options,
+                lambda: Recorder(self._folder, self._redactor),
+                self._limit.ends_at,
+            )
+        except BackendError as error:
+            self._notes.append(f"nothing is measured at the same time: {printable(str(error), 300)}")
+        else:
+            if self._beside is None:
+                self._notes.append("nothing is measured at the same time: all targets are of one provider")
+
+    def _collect_unclaimed(self, runs: Sequence[tuple[Case, CaseRun]]) -> None:
+        """Keep what was measured beside others and nobody asked for, because the session ended before."""
+        for case, done in runs:
+            result = self._judge(done, limits_of(case.scenario.budgets, self._options))
+            if done.trouble:
+                result = stopped(result, "INTERRUPTED", "")
+            self.collect([result.to_dict()])
 
     def not_ready(
         self, case: Case, nodeid: str, reason: NotReadyError | NotPossibleError | OutOfTimeError
@@ -270,9 +303,12 @@ class MeasuringRun:
 
     def _place(self, case: Case) -> None:
         """Say where the model of a case lives; raises BackendError where that can't be."""
-        logs = self._folder.path / "logs" if self._folder else None
-        placing = placing_of(self._options, self._known_backends, logs)
+        placing = placing_of(self._options, self._known_backends, self._logs)
         self._backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
+
+    @property
+    def _logs(self) -> Path | None:
+        return self._folder.path / "logs" if self._folder else None
 
     def _catch_sigterm(self) -> None:
         """Let SIGTERM end the session in order: by default it would kill pytest without finalisers or results."""
@@ -355,6 +391,9 @@ class MeasuringRun:
 
     def close(self) -> None:
         """End the processes; safe to call twice."""
+        if self._beside is not None:
+            beside, self._beside = self._beside, None
+            self._collect_unclaimed(beside.close())
         if self._bench is not None:
             bench, self._bench = self._bench, None
             bench.close()
