@@ -54,6 +54,8 @@ class BackendConfig:
     """A catalog in place of the public one."""
     model_cache_dir: Path | None = None
     """Where downloaded models lie; None: the kind's own place."""
+    keep_loaded: bool = False
+    """Whether what was loaded in somebody else's server stays there when the run is over."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What only this kind of backend knows, by the names in its documentation."""
 

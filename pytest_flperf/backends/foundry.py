@@ -18,6 +18,7 @@ from pytest_flperf.backends.base import (
     Served,
 )
 from pytest_flperf.backends.foundry_hosts import Hosts, Key, checked, mode_of
+from pytest_flperf.backends.memory import said_of_memory
 from pytest_flperf.backends.native import NativeChat
 from pytest_flperf.runtime.client import Mode, ModelInfo, RuntimeHost
 from pytest_flperf.runtime.embedded import find_embedded
@@ -141,6 +142,7 @@ class FoundryBackend:
         if not info.cached:
             on_progress(f"downloading {info.id}", 0.0)
             download_s = host.download(info.id, functools.partial(on_progress, f"downloading {info.id}"))
+        notes += said_of_memory(info.size_mb, on_progress, info.device)
         on_progress(f"loading {info.id}", None)
         load_s = host.load(info.id)
         self._loads += 1

@@ -42,6 +42,7 @@ class Defaults:
     model_cache: str | None = None
     backend_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By kind and key."""
+    keep_loaded: bool = False
     flags: str = "--flperf-"
     """What the options of the command line begin with, for errors."""
 
@@ -165,7 +166,7 @@ class Placing:
         }
         taken = {key: value for key, value in found.items() if key in kind.takes and value is not None}
         own = {**defaults.backend_options.get(kind.name, {}), **target.options}
-        return BackendConfig(logs_dir=self._logs, options=own, **taken)
+        return BackendConfig(logs_dir=self._logs, keep_loaded=defaults.keep_loaded, options=own, **taken)
 
 
 def secrets_of(api_key_env: str | None, targets: Iterable[TargetSpec]) -> list[str]:
