@@ -123,9 +123,17 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
+def _words(text: str) -> list[str]:
+    """As a shell would cut it."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise ValueError("quotes in pairs") from None
+
+
 def _arguments(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        value = shlex.split(value)  # as on a command line; a quote without its other half is a ValueError
+        value = _words(value)
     if not isinstance(value, list | tuple):
         raise ValueError("a list of arguments, such as [-ngl, 99], or one text")  # noqa: TRY004 - one kind of error for _read
     found = []

@@ -409,7 +409,7 @@ class TestOptions:
             ({"server": ""}, "server: found '', expected a path or a name"),
             ({"models_dir": "/nowhere/at/all"}, "models_dir: found '/nowhere/at/all', expected a folder"),
             ({"args": 99}, "args: found 99, expected a list"),
-            ({"args": "-ngl '99"}, "args: .* expected No closing quotation"),
+            ({"args": "-ngl '99"}, "args: .* expected quotes in pairs"),
             ({"args": [["-ngl"]]}, "args: .* expected words and numbers"),
             ({"args": ["--port", 8080]}, "args: leave --port out of it, a free one is taken"),
             ({"args": ["--api-key", "x"]}, "args: leave --api-key out of it, for a command"),
