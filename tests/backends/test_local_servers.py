@@ -70,7 +70,7 @@ MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
             LLAMA | {"/props": {"default_generation_settings": {"n_ctx": 4096}, "build_info": "b6790-1"}},
             ("llamacpp", "llama.cpp", "b6790-1"),
         ),
-        (LLAMA | {"/props": {"role": "router", "default_generation_settings": {}}}, ("llamacpp", "llama.cpp", "")),
+        (LLAMA | {"/props": {"role": "router", "build_info": "b6790-1"}}, ("llamacpp", "llama.cpp", "b6790-1")),
         (
             {
                 "/v1/models": MODELS,
