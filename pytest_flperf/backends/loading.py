@@ -183,7 +183,10 @@ class LoadingBackend(ABC):
         """Whoever listens on the server's port, where that is one of this machine."""
         if model not in self._ready:
             return ServerProcesses((), "the model is not ready")
-        return self._server().processes()
+        try:
+            return self._server().processes()
+        except BackendError as error:
+            return ServerProcesses((), str(error))
 
     def release(self, model: str) -> None:
         """Unload the model where it was loaded here, and wait until it is gone."""

@@ -50,6 +50,11 @@ class Told(Double):
         return found if isinstance(found, Answer) else Answer(found) if found is not None else Answer("no", 404)
 
 
+LLAMA = {
+    "/health": {"status": "ok"},
+    "/models": {"data": [{"id": "m", "status": {"value": "unloaded"}}]},
+    "/v1/models": {"data": [{"id": "m", "owned_by": "llamacpp"}]},
+}
 MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
 
 
@@ -62,10 +67,10 @@ MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
             ("openai", "vLLM", "0.11"),
         ),
         (
-            {"/v1/models": MODELS, "/props": {"default_generation_settings": {}, "build_info": "b6790-1"}},
-            ("openai", "llama.cpp", "b6790-1"),
+            LLAMA | {"/props": {"default_generation_settings": {"n_ctx": 4096}, "build_info": "b6790-1"}},
+            ("llamacpp", "llama.cpp", "b6790-1"),
         ),
-        ({"/v1/models": MODELS, "/props": {"role": "router"}}, ("openai", "llama.cpp", "")),
+        (LLAMA | {"/props": {"role": "router", "build_info": "b6790-1"}}, ("llamacpp", "llama.cpp", "b6790-1")),
         (
             {
                 "/v1/models": MODELS,
