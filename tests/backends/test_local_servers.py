@@ -79,7 +79,7 @@ MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
             },
             ("openai", "KoboldCpp", "1.117"),
         ),
-        ({"/v1/models": MODELS, "/health/liveliness": "I'm alive!"}, ("openai", "LiteLLM", "")),
+        ({"/v1/models": MODELS, "/health/liveliness": "I'm alive!"}, ("litellm", "LiteLLM", "")),
         ({"/api/v0/models": {"data": [{"id": "m", "type": "llm"}]}}, ("lmstudio", "LM Studio", "")),
         (
             {"/openai/loadedmodels": [], "/openai/models": ["m:1"], "/foundry/list": []},
