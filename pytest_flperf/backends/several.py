@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -116,10 +117,11 @@ class SeveralBackends:
             backend.release(place.model)
 
     def close(self) -> None:
-        """End what was started, everywhere."""
+        """End what was started, everywhere; one that raises all the same leaves no other running."""
         made, self._made = self._made, []
-        for _, _, backend in made:
-            backend.close()
+        with contextlib.ExitStack() as stack:
+            for _, _, backend in made:
+                stack.callback(backend.close)
 
     def _of(self, label: str) -> tuple[Backend, Place]:
         place = self._places.get(label)
