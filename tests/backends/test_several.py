@@ -213,8 +213,7 @@ def test_one_that_closes_badly(kinds: Kinds) -> None:
         backend.add(label, kinds.place("m", device=device))
         backend.ensure(label, ignore)
     kinds.made[0].closes_badly = kinds.made[2].closes_badly = True
-    with pytest.raises(RuntimeError, match="a bug of theirs"):
-        backend.close()
+    backend.close()
     assert [each.calls[-1] for each in kinds.made] == ["close"] * 3
 
 
