@@ -218,7 +218,7 @@ def _told(asker: _Asker, root: str, known: Mapping[str, BackendType]) -> tuple[s
     if isinstance(props, Mapping) and ("default_generation_settings" in props or props.get("role") == "router"):
         return "llamacpp", "llama.cpp", text_of(props.get("build_info"))
     if "alive" in str(asker.get("health/liveliness") or ""):
-        return "litellm", "LiteLLM", ""
+        return "openai", "LiteLLM", ""
     return _by_owner(asker, root, known)
 
 

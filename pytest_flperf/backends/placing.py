@@ -87,8 +87,10 @@ class Placing:
             kind = self._kind(target, where)
             self._check_fields(target, kind, where)
             self._check_options(kind, target.options, where, suite)
-            if target.base_url is not None:
-                _check_url(target.base_url, f"{where}: base_url")
+            for key in ("base_url", "catalog_url"):
+                url = getattr(target, key)
+                if url is not None:
+                    _check_url(url, f"{where}: {key}")
         flag = self._flag("backend-option")
         for name, options in self._defaults.backend_options.items():
             self._check_options(self._named(name, flag), options, flag, "")
@@ -132,8 +134,8 @@ class Placing:
             if value and _field_of(key) not in kind.takes:
                 raise PlacingError(f"{where}: found {key}, for which the backend {kind.name} has no use")
         if not target.backend:
-            for key in ("base_url", "device", "isolation", "transport"):
-                if getattr(defaults, key) is not None and key not in kind.takes:
+            for key in ("base_url", "api_key_env", "device", "isolation", "transport"):
+                if getattr(defaults, key) is not None and _field_of(key) not in kind.takes:
                     raise PlacingError(f"{self._flag(key)}: the backend {kind.name} has no use for it")
 
     def _check_options(self, kind: BackendType, options: Mapping[str, Any], where: str, suite: str) -> None:

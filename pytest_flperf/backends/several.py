@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -119,7 +120,8 @@ class SeveralBackends:
         """End what was started, everywhere."""
         made, self._made = self._made, []
         for _, _, backend in made:
-            backend.close()
+            with contextlib.suppress(Exception):  # one of others that raises all the same leaves no other running
+                backend.close()
 
     def _of(self, label: str) -> tuple[Backend, Place]:
         place = self._places.get(label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -51,8 +52,8 @@ def fitted(body: Mapping[str, Any], extra: Mapping[str, Any], served: Served, kn
     sent = [_kept(values, ranges, known, served, adjustments) for values in (body, extra)]
     if known.usage is False:
         sent[0].pop("stream_options", None)
-    top = ranges.get("max_tokens")
-    return Fitted(sent[0], sent[1], int(top[1]) if top is not None else None, tuple(adjustments))
+    _, top = ranges.get("max_tokens", (1, math.inf))
+    return Fitted(sent[0], sent[1], int(top) if math.isfinite(top) else None, tuple(adjustments))
 
 
 def _kept(
@@ -80,7 +81,7 @@ def _clamped(key: str, value: Any, bounds: tuple[float, float] | None, adjustmen
     near = min(max(value, low), high)
     if near == value:
         return value
-    near = int(near) if isinstance(value, int) else near
+    near = int(near) if isinstance(value, int) and int(near) == near else near
     adjustments.append(Adjustment(key, shown(value), shown(near), f"it takes {low:g} to {high:g}"))
     return near
 

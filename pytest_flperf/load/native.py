@@ -154,15 +154,17 @@ def _ask(chat: NativeChat, entry: Entry, slot: int, due_ns: int | None, total_ns
     body: Mapping[str, Any] = json.loads(entry.request.partition(b"\r\n\r\n")[2])
     started_ns = time.monotonic_ns()
     deadline_s = total_ns / _NS_PER_S if total_ns else _NO_DEADLINE_S
+    reads: list[tuple[int, bytes]] = []
     try:
         answer = chat.chat(body, deadline_s)
-    except BackendError as error:
+        reads = _reads_of(answer)
+    except Exception as error:  # noqa: BLE001 - backends of others may raise anything, and the plan waits for an end
         answer = NativeAnswer(started_ns, (), time.monotonic_ns())
-        ending, detail, reads = Ending.CONNECTION_LOST, str(error), []
+        detail = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
+        ending = Ending.CONNECTION_LOST
     else:
         ending = Ending.TOTAL_TIMEOUT if answer.timed_out else Ending.COMPLETE
         detail = answer.error if answer.timed_out else ""
-        reads = _reads_of(answer)
     return Exchange(
         index=entry.index,
         phase=entry.phase,

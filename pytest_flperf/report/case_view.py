@@ -269,7 +269,9 @@ def _server(case: CaseResult) -> str | None:
     target = case.target
     if target is None:
         return None
-    return f"{target.backend}, {target.model_id or case.model} at {target.base_url or 'an address unknown'}"
+    native = target.transport == "native"
+    where = "inside its process, without HTTP" if native else f"at {target.base_url or 'an address unknown'}"
+    return f"{target.backend}, {target.model_id or case.model} {where}"
 
 
 def _requests(case: CaseResult) -> str:

@@ -285,7 +285,7 @@ def _targets(cases: Sequence[CaseResult]) -> Table | None:
                 model,
                 target.backend,
                 target.model_id,
-                target.base_url,
+                "inside its process" if target.transport == "native" else target.base_url,
                 target.device,
                 target.execution_provider,
                 None if target.context_length is None else str(target.context_length),

@@ -70,7 +70,10 @@ MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
             LLAMA | {"/props": {"default_generation_settings": {"n_ctx": 4096}, "build_info": "b6790-1"}},
             ("llamacpp", "llama.cpp", "b6790-1"),
         ),
-        (LLAMA | {"/props": {"role": "router", "build_info": "b6790-1"}}, ("llamacpp", "llama.cpp", "b6790-1")),
+        (
+            LLAMA | {"/props": {"role": "router", "default_generation_settings": {}, "build_info": "b6790-1"}},
+            ("llamacpp", "llama.cpp", "b6790-1"),
+        ),
         (
             {
                 "/v1/models": MODELS,
@@ -79,7 +82,7 @@ MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
             },
             ("openai", "KoboldCpp", "1.117"),
         ),
-        ({"/v1/models": MODELS, "/health/liveliness": "I'm alive!"}, ("litellm", "LiteLLM", "")),
+        ({"/v1/models": MODELS, "/health/liveliness": "I'm alive!"}, ("openai", "LiteLLM", "")),
         ({"/api/v0/models": {"data": [{"id": "m", "type": "llm"}]}}, ("lmstudio", "LM Studio", "")),
         (
             {"/openai/loadedmodels": [], "/openai/models": ["m:1"], "/foundry/list": []},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -78,6 +79,25 @@ def test_answers_that_are_cut_in_silence() -> None:
     assert silent_cut({**BODY, "max_tokens": 9}, {}, known) == ""
     assert silent_cut(BODY, {"max_completion_tokens": 9}, known) == ""
     assert silent_cut(BODY, {}, Capabilities()) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "bounds", "sent"),
+    [(0, (0.01, 2), 0.01), (3, (0, 1.5), 1.5), (0, (1, 2), 1), (5, (0, 2.0), 2), (7, (0, math.inf), 7)],
+)
+def test_integers_beyond_a_range(asked: int, bounds: tuple[float, float], sent: float) -> None:
+    """An integer stays one only where the range allows it: ``temperature: 0`` may well be below the lowest."""
+    found = fitted({**BODY, "temperature": asked}, {}, served(), Capabilities(ranges={"temperature": bounds}))
+    value = found.body["temperature"]
+    assert (value, isinstance(value, int)) == (sent, sent == int(sent))
+    assert [each.sent for each in found.adjustments] == ([] if sent == asked else [str(value)])
+
+
+def test_answers_without_a_longest() -> None:
+    """A range that is open above is no limit."""
+    found = fitted({**BODY, "max_tokens": 9}, {}, served(), Capabilities(ranges={"max_tokens": (1, math.inf)}))
+    assert found.longest_answer is None
+    assert found.body["max_tokens"] == 9
 
 
 def test_flags_are_no_numbers() -> None:

@@ -215,11 +215,14 @@ def _age(path: Path) -> tuple[int, str]:
 class RawServer:
     """Gives every connection to ``behave`` in a thread of its own."""
 
-    def __init__(self, behave: Callable[[socket.socket, int], None]) -> None:
+    def __init__(self, behave: Callable[[socket.socket, int], None], *, lists: bool = False) -> None:
+        """``lists``: ``behave`` answers who asks for models as well; else there is no list, and nobody counts that."""
         self._behave = behave
+        self._lists = lists
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.accepted = 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -245,12 +248,19 @@ class RawServer:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
-                self.accepted += 1
                 self._open.append(connection)
-                threading.Thread(target=self._one, args=(connection, self.accepted), daemon=True).start()
+                threading.Thread(target=self._one, args=(connection,), daemon=True).start()
 
-    def _one(self, connection: socket.socket, number: int) -> None:
+    def _one(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
+            if not self._lists and connection.recv(4, socket.MSG_PEEK) == b"GET ":
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                connection.close()
+                return
+            with self._counting:
+                self.accepted += 1
+                number = self.accepted
             self._behave(connection, number)
 
 

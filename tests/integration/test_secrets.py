@@ -146,7 +146,7 @@ def answering(data: bytes) -> Iterator[str]:
         connection.shutdown(socket.SHUT_WR)
         connection.recv(1)
 
-    with RawServer(behave) as server:
+    with RawServer(behave, lists=True) as server:
         yield server.base_url
 
 

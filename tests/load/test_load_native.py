@@ -153,3 +153,33 @@ def test_giving_up() -> None:
     assert (len(samples), stats.gave_up) == (3, True)
     stats = NativeClient(Model()).play(plan([entry(0)]), lambda _: None, stop_at=time.monotonic() - 1)
     assert (stats.finished, stats.stopped) == (0, True)
+
+
+def test_what_nobody_expected() -> None:
+    """A backend of others that raises what it mustn't: the request failed with that, and the rest goes on."""
+
+    class Broken(Model):
+        def chat(self, body: Mapping[str, Any], deadline_s: float) -> NativeAnswer:
+            if body["n"] == 0:
+                raise KeyError("choices")
+            return super().chat(body, deadline_s)
+
+    _, (first, second), _ = played(Broken(), plan([entry(0), entry(1)]))
+    assert first.outcome is Outcome.CONNECTION_LOST
+    assert first.evidence is not None
+    assert first.evidence.detail == "KeyError: 'choices'"
+    assert second.ok
+
+
+def test_chunks_that_are_no_json() -> None:
+    """As above, where an answer holds what can't be written down."""
+
+    class Strange(Model):
+        def chat(self, body: Mapping[str, Any], deadline_s: float) -> NativeAnswer:
+            answer = super().chat(body, deadline_s)
+            return NativeAnswer(answer.sent_ns, ((answer.sent_ns, {"x": object()}),), answer.ended_ns)
+
+    _, (sample,), _ = played(Strange(), plan([entry(0)]))
+    assert not sample.ok
+    assert sample.evidence is not None
+    assert "TypeError" in sample.evidence.detail
