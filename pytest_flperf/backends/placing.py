@@ -72,7 +72,7 @@ class Placing:
             raise PlacingError(f"{flag} is for {self._flag('base_url')} or {self._flag('backend')}, which are missing")
 
     def check(self, targets: Iterable[TargetSpec], suite: str = "") -> None:
-        """Refuse what no machine could make of them; raises UsageError.
+        """Refuse what no machine could make of them.
 
         Args:
             targets: What a run wants to measure.
@@ -95,6 +95,14 @@ class Placing:
         for name, options in self._defaults.backend_options.items():
             self._check_options(self._named(name, flag), options, flag, "")
 
+    def check_used(self, targets: Iterable[TargetSpec]) -> None:
+        """Refuse a URL at which none of all that is measured lives; raises PlacingError."""
+        if self._defaults.base_url is None or any(each.base_url is None and self._mine(each) for each in targets):
+            return
+        raise PlacingError(
+            f"{self._flag('base_url')}: all targets say where they live, none of them would be measured there"
+        )
+
     def place(self, target: TargetSpec) -> Place:
         """Where a target lives; raises BackendError for a key that isn't there."""
         kind = self._kind(target, shown(target.label))
@@ -107,6 +115,10 @@ class Placing:
             return self._named(self._defaults.backend, self._flag("backend"))
         by_url = target.base_url is not None or self._defaults.base_url is not None
         return self._known[_BY_URL if by_url else _LOCAL]
+
+    def _mine(self, target: TargetSpec) -> bool:
+        """Whether a target lives where the run says."""
+        return not target.backend or target.backend == self._defaults.backend
 
     def _flag(self, name: str) -> str:
         return f"{self._defaults.flags}{name.replace('_', '-')}"
@@ -151,7 +163,7 @@ class Placing:
 
     def _config(self, target: TargetSpec, kind: BackendType) -> BackendConfig:
         defaults = self._defaults
-        mine = not target.backend or target.backend == defaults.backend
+        mine = self._mine(target)
         key_env = target.api_key_env or (defaults.api_key_env if mine else None)
         headers = {**target.headers, **{name: _secret(variable) for name, variable in target.headers_env.items()}}
         cache = target.model_cache or defaults.model_cache

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["add_models", "add_place", "place_of"]
 
 _LOCAL: Final = "foundry"
+_CANCEL_S: Final = 15.0
 
 
 def add_models(commands: Commands) -> None:
@@ -141,8 +142,14 @@ def _download(parsed: Parsed, place: Place) -> int:
             ended.set()
 
     threading.Thread(target=work, name="flperf-download", daemon=True).start()
-    while not ended.wait(0.1):  # a wait without an end would be deaf to Ctrl-C on Windows
-        pass
+    try:
+        while not ended.wait(0.1):  # a wait without an end would be deaf to Ctrl-C on Windows
+            pass
+    except KeyboardInterrupt:
+        cancel.set()
+        ended.wait(_CANCEL_S)
+    if not done:
+        parsed.usage.exit(FAILED, f"\n{parsed.usage.prog}: error: {parsed.model}: given up\n")
     (found,) = done
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")

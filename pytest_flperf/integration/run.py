@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_flperf.backends.base import BackendError
-from pytest_flperf.backends.placing import secrets_of
+from pytest_flperf.backends.placing import PlacingError, secrets_of
 from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
@@ -68,8 +68,12 @@ class MeasuringRun:
         self._config = config
         self._options = FlperfOptions.from_pytest_config(config)
         check_options(self._options)
-        self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)
         self._known_backends = known_backends(config)
+        try:
+            placing_of(self._options, self._known_backends).check([*self._options.targets, TargetSpec("any")])
+        except PlacingError as error:
+            raise pytest.UsageError(str(error)) from error
+        self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)
         self._bench: Bench | None = None
         self._asked: Sequence[Asked] = ()  # until those of other providers have begun
         self._beside: SideBySide | None = None
@@ -78,7 +82,8 @@ class MeasuringRun:
         self._former_sigterm: Any = None
         self._progress = Progress(config)
         selection = config.stash.get(SELECTION, None)
-        self._redactor = Redactor(secrets_of(self._options.api_key_env, selection.targets if selection else ()))
+        targets = (*self._options.targets, *(selection.targets if selection else ()))
+        self._redactor = Redactor(secrets_of(self._options.api_key_env, targets))
         self.record = RunRecord(config, self._options, self._redactor)
         """What has been measured, and where it is written."""
         self._limit = TimeLimit.from_pytest_config(config, self._options)
@@ -93,7 +98,13 @@ class MeasuringRun:
     @property
     def default_model(self) -> str:
         """What a test of the user's measures where nobody says what; raises UsageError for a URL without a model."""
-        return (self._options.models or default_models(self._options, None))[0]
+        named = tuple(target.label for target in self._options.targets)
+        return (self._options.models or named or default_models(self._options, None))[0]
+
+    def target(self, model: str) -> TargetSpec:
+        """Where a model that a test names lives: a target of the command line, else as the run says."""
+        named = [each for each in self._options.targets if model in (each.label, each.model)]
+        return named[0] if named else TargetSpec(model)
 
     @property
     def options(self) -> FlperfOptions:
