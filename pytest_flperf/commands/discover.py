@@ -46,18 +46,24 @@ def _run(parsed: Parsed) -> int:
 
 
 def _lines(found: Sequence[FoundServer]) -> list[str]:
-    from pytest_flperf.report.listings import fitted_table
+    from pytest_flperf.report.listings import fitted_table, wrapped
 
     if not found:
         return [_NONE]
-    rows: list[tuple[str, ...]] = []
-    for server in found:
-        place = (server.kind or "–", server.runtime or "unknown", server.version or "–", server.url)
-        if not server.models:
-            rows.append((*place, server.problem or "no model", "–"))
-        for number, model in enumerate(server.models[:_SHOWN]):
-            state = "loaded" if model.loaded else "–" if model.loaded is None else "not loaded"
-            rows.append((*(place if not number else ("", "", "", "")), model.model_id, state))
-        if len(server.models) > _SHOWN:
-            rows.append(("", "", "", "", f"and {len(server.models) - _SHOWN} more", ""))
-    return fitted_table(("backend", "runtime", "version", "base URL", "model", "state"), rows, names=6)
+    rows = [
+        (each.kind or "–", each.runtime or "unknown", each.version or "–", each.url, str(len(each.models)))
+        for each in found
+    ]
+    lines = fitted_table(("backend", "runtime", "version", "base URL", "models"), rows, names=4)
+    for each in found:
+        lines += wrapped(f"{each.url}: {_models(each)}")
+    return lines
+
+
+def _models(server: FoundServer) -> str:
+    """Names and states, or why there are none."""
+    if not server.models:
+        return server.problem or "lists no model"
+    names = [f"{each.model_id} (loaded)" if each.loaded else each.model_id for each in server.models[:_SHOWN]]
+    more = [f"and {len(server.models) - _SHOWN} more"] if len(server.models) > _SHOWN else []
+    return ", ".join(names + more)
