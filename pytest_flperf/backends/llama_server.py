@@ -43,13 +43,12 @@ class LlamaServer:
     """One process on a free port of loopback, its log, and the guard that ends it."""
 
     def __init__(self, binary: Path, arguments: Sequence[str], log_path: Path) -> None:
-        """Start it; returns at once.  What it says goes to ``log_path``."""
+        """Start it; returns at once.  What it says goes to ``log_path``, whose folder is there; may raise OSError."""
         self.endpoint = Endpoint.parse(f"http://{_HOST}:{_free_port()}/v1")
         self.log_path = log_path
         self._binary, self._arguments = binary, tuple(arguments)
         self._said: dict[str, Any] = {}
         self._heard: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        log_path.parent.mkdir(parents=True, exist_ok=True)
         command = [str(binary), *arguments, "--host", _HOST, "--port", str(self.endpoint.port)]
         with log_path.open("ab") as log:
             guard = subprocess.Popen(
@@ -153,7 +152,7 @@ class LlamaServer:
 
 def find_binary(named: str) -> Path:
     """The program by its path, or by its name on PATH; raises BackendError with what to do."""
-    path = Path(named).expanduser()
+    path = Path(os.path.expanduser(named))  # noqa: PTH111 - which leaves ~somebody unknown as it is
     if path.parent != Path() or path.is_absolute():
         if not path.is_file():
             raise BackendError(f"llamacpp: no llama-server at {clean(named)}. {_HOW}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -62,7 +63,6 @@ class Sites:
         self.own_router: Site | None = None
         self._alone: dict[str, Site] = {}
         self._listeners = ListenerFinder()
-        self._started = 0
         self._asked_for_devices = False
         self._has_devices: bool | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -211,9 +211,15 @@ class Sites:
 
     def _start(self, name: str, arguments: list[str]) -> Site:
         binary = find_binary(self._options.server)
-        self._started += 1
-        log_path = self._logs() / f"llama-server-{self._started}-{name[:60]}.log"
-        server = LlamaServer(binary, [*arguments, *self._options.arguments()], log_path)
+        try:
+            folder = self._logs()
+            folder.mkdir(parents=True, exist_ok=True)
+            # Backends of one run may share the folder.
+            descriptor, log_path = tempfile.mkstemp(".log", f"llama-server-{name[:60]}-", folder)
+            os.close(descriptor)
+            server = LlamaServer(binary, [*arguments, *self._options.arguments()], Path(log_path))
+        except OSError as error:
+            raise BackendError(f"llamacpp: llama-server could not be started: {clean(str(error))}") from None
         return Site(LlamaControl(server.endpoint, self._config), server.endpoint, server)
 
     def _forget_router(self) -> None:
