@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,25 @@ import pluggy
 if TYPE_CHECKING:
     import pytest
 
+    from pytest_flperf.backends.registry import BackendType
     from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["pytest_flperf_case_measured", "pytest_flperf_run_finished"]
+__all__ = ["pytest_flperf_backends", "pytest_flperf_case_measured", "pytest_flperf_run_finished"]
 
 _hookspec = pluggy.HookspecMarker("pytest")
+
+
+@_hookspec
+def pytest_flperf_backends() -> Sequence[BackendType]:  # type: ignore[empty-body]
+    """Kinds of backends that a package or a conftest file brings, beside ours.
+
+    Called once, when it is settled where models live; the answers of all implementations are joined.  Two kinds of one
+    name, ours included, refuse the run.
+
+    Returns:
+        The kinds: each with its name for ``--flperf-backend`` and for a suite's ``targets``.
+
+    """
 
 
 @_hookspec

@@ -87,7 +87,7 @@ _WHAT: Final = (
     ),
     Option(
         "--flperf-base-url", "string", "Measure the OpenAI-compatible server at this URL, such as "
-        "http://127.0.0.1:8080/v1, in place of Foundry Local; nothing is loaded or unloaded", "URL",
+        "http://127.0.0.1:8080/v1, in place of Foundry Local; with --flperf-backend, the server of that kind", "URL",
     ),
     Option("--flperf-api-key-env", "string", "Environment variable that holds the key for --flperf-base-url", "NAME"),
     Option(
@@ -103,6 +103,24 @@ _WHAT: Final = (
     Option("--flperf-list-suites", None, "List the suites that can be asked for and exit", switch=True),
     Option("--flperf-list-models", None, "List catalog, cached and loaded models and exit", switch=True),
     Option("--flperf-dry-run", None, "Print the cases, their requests and the estimated time and exit", switch=True),
+)  # fmt: skip
+_BACKENDS: Final = (
+    Option("--flperf-backend", "string", "Kind of server that models are measured on: foundry, llamacpp, ollama, "
+            "openai … ('flperf discover' shows what runs); default: foundry, with a base URL openai", "KIND"),
+    Option(
+        "--flperf-target", "linelist", "A model and where it lives, such as 'backend=ollama,model=qwen2.5:0.5b' or "
+        "'base_url=http://127.0.0.1:8080/v1,model=NAME' (repeatable, side by side); keys as in a suite's targets",
+        "TARGET", None, True,
+    ),
+    Option("--flperf-device", "string", "Where models shall run: cpu, gpu, npu or auto", "DEVICE"),
+    Option("--flperf-isolation", "string", "shared (one process serves all models) or process (one for each model)",
+            "HOW"),
+    Option("--flperf-transport", "string", "http, or native: inside the server's process, without HTTP", "HOW"),
+    Option("--flperf-backend-option", "linelist", "What only one kind of backend knows, such as "
+            "'llamacpp.models_dir=models' (repeatable)", "KIND.KEY=VALUE", None, True),
+    Option("--flperf-parallel-targets", "bool", "Measure the targets of different providers at the same time; those of "
+            "this machine stay one after the other", switch=True),
+    Option("--flperf-keep-loaded", "bool", "Leave models loaded, side by side and after the run", switch=True),
 )  # fmt: skip
 _REQUESTS: Final = (
     Option("--flperf-iterations", "int", "Measured requests per case, over all streams", "N", int),
@@ -139,11 +157,12 @@ _RESULTS: Final = (
 )  # fmt: skip
 _GROUPS: Final = (
     ("flperf", "benchmarks of local language models (pytest-flperf)", _WHAT),
+    ("flperf-backends", "flperf: where models live", _BACKENDS),
     ("flperf-requests", "flperf: how requests are sent", _REQUESTS),
     ("flperf-results", "flperf: what is made of them", _RESULTS),
 )
-# In three groups for readers, and because pytest compares each option with all others of its group.
-OPTIONS: Final = (*_WHAT, *_REQUESTS, *_RESULTS)
+# In four groups for readers, and because pytest compares each option with all others of its group.
+OPTIONS: Final = (*_WHAT, *_BACKENDS, *_REQUESTS, *_RESULTS)
 
 
 def add_options(parser: pytest.Parser) -> None:

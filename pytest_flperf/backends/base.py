@@ -54,6 +54,8 @@ class BackendConfig:
     """A catalog in place of the public one."""
     model_cache_dir: Path | None = None
     """Where downloaded models lie; None: the kind's own place."""
+    keep_loaded: bool = False
+    """Whether what was loaded in somebody else's server stays there when the run is over."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What only this kind of backend knows, by the names in its documentation."""
 
@@ -89,6 +91,8 @@ class Served:
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: TlsOptions = _TRUSTING_THE_SYSTEM
+    request_defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of each measured request's JSON, unless the suite sets them or wants ``prompt_cache: reuse``."""
     native: NativeChat | None = None
     """Where requests go in place of the endpoint, for ``transport: native``."""
     variant: str | None = None
@@ -108,9 +112,6 @@ class Served:
     reloaded: bool = False
     """Whether it had been ready before, and was found gone: evicted, idle for too long, or its process had ended."""
     notes: tuple[str, ...] = ()
-    request_defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Put into the JSON of each measured request, unless the suite sets the key or wants the prompt cache used
-    (``prompt_cache: reuse``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,8 @@ class Capabilities:
     everything is sent."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Lowest and highest value of a parameter; what is asked beyond is clamped."""
+    default_max_tokens: int | None = None
+    """Where an answer is cut if a request says nothing of its length; None: nowhere, or not known."""
     streaming: bool = True
     usage: bool | None = None
     """Whether a streamed answer ends with the server's own token counts; None: not known."""

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pytest_flperf.backends.base import BackendError
+from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint
+from pytest_flperf.wire.headers import check_headers, check_key, joined
 from pytest_flperf.wire.tls import TlsOptions
 
 __all__ = ["Control", "ControlError"]
 
 _PATIENCE_S: Final = 10.0
 _MOST_BYTES: Final = 4 << 20
+_LONGEST_LINE: Final = 1 << 16
 _SHOWN: Final = 300
+_LETS_IN: Final = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 
 
 class ControlError(BackendError):
@@ -42,13 +47,18 @@ class Control:
         tls: TlsOptions | None = None,
         patience_s: float = _PATIENCE_S,
     ) -> None:
-        """``endpoint``: anywhere on the server; paths are taken from its root, or, without a slash, from its path."""
+        """``endpoint``: anywhere on the server; paths are taken from its root, or, without a slash, from its path.
+
+        Raises ValueError for a key or headers that no header can hold.
+        """
+        check_key(api_key)
+        check_headers(headers or {})
         self._endpoint = endpoint
         self._tls = tls or TlsOptions()
         self._patience_s = patience_s
-        self._headers = {"Accept": "application/json", **(headers or {})}
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+        default = {"Accept": "application/json"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+        self._redactor = Redactor([api_key, *_secrets_in(headers or {})])
+        self._headers = joined(default, headers or {})
 
     def get(self, path: str, patience_s: float | None = None) -> Any:
         """The JSON at a path.
@@ -74,21 +84,28 @@ class Control:
         status, text = self.raw(method, path, body, patience_s)
         where = self._where(method, path)
         if not 200 <= status < 300:
-            raise ControlError(f"{where} answered {status}: {clean(text, _SHOWN)}", status, text)
+            raise ControlError(f"{where} answered {status}: {self._shown(text)}", status, text)
         if not text.strip():
             return None
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            raise ControlError(f"{where} answered no JSON: {clean(text, _SHOWN)}", status, text) from None
+            raise ControlError(f"{where} answered no JSON: {self._shown(text)}", status, text) from None
 
     def raw(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
     ) -> tuple[int, str]:
         """Status and text of an answer, whatever they are; raises ControlError where there is none."""
+        status, text, _ = self.exchange(method, path, body, patience_s)
+        return status, text
+
+    def exchange(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """As :meth:`raw`, with the answer's headers, their names in lower case."""
         where = self._where(method, path)
         payload = None if body is None else json.dumps(body).encode()
-        headers = self._headers | ({"Content-Type": "application/json"} if payload is not None else {})
+        headers = self._headers if payload is None else joined({"Content-Type": "application/json"}, self._headers)
         try:
             connection = self._connection(patience_s or self._patience_s)
             try:
@@ -99,7 +116,34 @@ class Control:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ControlError(f"{where} failed: {clean(str(error), _SHOWN) or type(error).__name__}") from None
-        return answer.status, text
+        # A server that repeats our key, in an error or among its models, must not bring it into notes and messages.
+        masked = self._redactor.exact
+        return answer.status, masked(text), {name.lower(): masked(value) for name, value in answer.getheaders()}
+
+    def _shown(self, text: str) -> str:
+        return clean(self._redactor.text(text, 4 * _SHOWN), _SHOWN)
+
+    def lines(self, path: str, body: Mapping[str, Any], patience_s: float | None = None) -> Generator[Any, None, None]:
+        """Post, and yield each line of the answer as the JSON that it is; closing the generator hangs up.
+
+        ``patience_s``: how long the server may be silent.  Raises ControlError as :meth:`get` does, also in the middle.
+        """
+        where = self._where("POST", path)
+        connection = self._connection(patience_s or self._patience_s)
+        headers = joined({"Content-Type": "application/json"}, self._headers)
+        try:
+            connection.request("POST", self._path(path), json.dumps(body).encode(), headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                text = self._redactor.exact(answer.read(_MOST_BYTES).decode("utf-8", "replace"))
+                raise ControlError(f"{where} answered {answer.status}: {self._shown(text)}", answer.status, text)
+            while line := answer.readline(_LONGEST_LINE):
+                if line.strip():
+                    yield json.loads(self._redactor.exact(line.decode("utf-8", "replace")))
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+            raise ControlError(f"{where} failed: {clean(str(error), _SHOWN) or type(error).__name__}") from None
+        finally:
+            connection.close()
 
     def _connection(self, patience_s: float) -> http.client.HTTPConnection:
         host, port = self._endpoint.host, self._endpoint.port
@@ -115,3 +159,11 @@ class Control:
     def _where(self, method: str, path: str) -> str:
         parts = urlsplit(self._endpoint.base_url)
         return f"{method} {parts.scheme}://{parts.netloc}{self._path(path).partition('?')[0]}"
+
+
+def _secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
+    """Values of headers that let somebody in, also without ``Bearer`` before them."""
+    for name, value in headers.items():
+        if _LETS_IN.search(name):
+            yield value
+            yield value.split(" ")[-1]

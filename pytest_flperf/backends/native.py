@@ -20,6 +20,8 @@ class NativeAnswer:
     ended_ns: int
     error: str = ""
     """What the runtime said in place of an answer, or of its end."""
+    timed_out: bool = False
+    """Whether it was cancelled because the deadline had passed."""
 
 
 class NativeChat(Protocol):

@@ -32,6 +32,8 @@ class BackendType:
     """Fields of :class:`BackendConfig` that it has a use for, beside ``options`` and ``logs_dir``."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Names of its own options with a few words on each."""
+    programs: frozenset[str] = frozenset()
+    """Options that name a program or its arguments: a suite file, which may be anybody's, can't set them."""
     local_urls: tuple[str, ...] = ()
     """Loopback URLs at which such a server is usually found."""
     untested: str = ""
@@ -50,10 +52,38 @@ def _openai(config: BackendConfig) -> Backend:
     return OpenAiBackend(config)
 
 
+def _litellm(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.litellm import LiteLlmBackend
+
+    return LiteLlmBackend(config)
+
+
+def _ollama(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.ollama import OllamaBackend
+
+    return OllamaBackend(config)
+
+
+def _foundry_service(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.foundry_service import FoundryServiceBackend
+
+    return FoundryServiceBackend(config)
+
+
+def _lmstudio(config: BackendConfig) -> Backend:
+    from pytest_flperf.backends.lmstudio import LmStudioBackend
+
+    return LmStudioBackend(config)
+
+
 def _llamacpp(config: BackendConfig) -> Backend:
     from pytest_flperf.backends.llamacpp import LlamaCppBackend
 
     return LlamaCppBackend(config)
+
+
+_REMOTE: Final = frozenset({"base_url", "api_key", "headers", "tls"})
+_LOAD_TIMEOUT: Final = "seconds that a load may take (600)"
 
 
 _TYPES: Final = (
@@ -67,14 +97,59 @@ _TYPES: Final = (
         "openai",
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
-        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        takes=_REMOTE,
+    ),
+    BackendType(
+        "foundry-service",
+        _foundry_service,
+        "a Foundry Local service that runs already, by its URL or found by the foundry command",
+        takes=_REMOTE | {"device"},
+        options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
+        untested="the service of the command line before 0.10, and the foundry command: from their documentation only",
+    ),
+    BackendType(
+        "ollama",
+        _ollama,
+        "an Ollama that runs already; loads and unloads models in it",
+        takes=_REMOTE,
+        options=MappingProxyType(
+            {"pull": "true: download models that aren't there (false)", "load_timeout_s": _LOAD_TIMEOUT}
+        ),
+        local_urls=("http://127.0.0.1:11434",),
+        untested="all of it: written from Ollama's documentation and source, run against a stand-in only",
+    ),
+    BackendType(
+        "lmstudio",
+        _lmstudio,
+        "an LM Studio whose server runs already; loads and unloads models in it",
+        takes=_REMOTE,
+        options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
+        local_urls=("http://127.0.0.1:1234",),
+        untested="all of it: written from LM Studio's documentation, run against a stand-in only",
+    ),
+    BackendType(
+        "litellm",
+        _litellm,
+        "any provider that LiteLLM knows, as provider/model: through LiteLLM's proxy, started by the run or running",
+        takes=_REMOTE,
+        options=MappingProxyType(
+            {
+                "server": "the litellm command or its path, where it isn't on PATH",
+                "models": "LiteLLM's parameters of single models by provider/model: api_base; keys as os.environ/NAME",
+                "params": "LiteLLM's parameters of every model; both may be JSON as text",
+                "start_s": "seconds that the proxy may take to start, 90 where nothing is said",
+            }
+        ),
+        programs=frozenset({"server"}),
+        untested="real providers: the proxy was run with LiteLLM's mock answers and servers of this machine",
     ),
     BackendType(
         "llamacpp",
         _llamacpp,
         "llama.cpp's llama-server, by its URL or started by the run: one model, or a router of many",
-        takes=frozenset({"base_url", "api_key", "headers", "tls"}),
+        takes=_REMOTE,
         options=LLAMA_OPTIONS,
+        programs=frozenset({"server", "args"}),
         local_urls=("http://127.0.0.1:8080/v1",),
         untested="offloading to a GPU; Windows and macOS",
     ),

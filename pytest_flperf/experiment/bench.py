@@ -14,25 +14,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
 from pytest_flperf.experiment.collector import Collector, no_collections
 from pytest_flperf.experiment.counting import Counter, gave_up
+from pytest_flperf.experiment.loading import ensure_with_cost
 from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.preparing import (
     Calibrations,
+    FirstUse,
     NotPossibleError,
     NotReadyError,
     learn_lengths,
+    planned_on,
     refuse_too_long,
 )
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
 from pytest_flperf.load.group import Plays, new_client
 from pytest_flperf.load.interrupts import Interrupts
+from pytest_flperf.load.native import NativeClient
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError
-from pytest_flperf.results.records import CaseResult, Target
+from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.case import IsGood, planned_result, summarise
@@ -77,14 +81,6 @@ class Prepared:
     server: ServerProcesses = field(default_factory=ServerProcesses)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The load of a model after which it was seen to answer."""
-
-    generation: int
-    cold_ttft_ms: float | None
-
-
 def _ignore_progress(what: str, percent: float | None) -> None:
     del what, percent
 
@@ -116,8 +112,9 @@ class Bench:
         self._sampler = sampler or Sampler()
         self._processes = processes
         self._session: Plays | None = None
-        self._factories: dict[str, RequestFactory] = {}
-        self._ready: dict[str, _Seen] = {}
+        self._native: Plays | None = None  # of a model that answers without HTTP
+        self._factories: dict[tuple[Any, ...], RequestFactory] = {}
+        self._ready: dict[str, FirstUse] = {}
         self._failures: dict[str, list[str]] = {}
         self._calibrations = Calibrations(processes)
         self._left_busy: set[str] = set()  # models whose last case abandoned requests
@@ -263,21 +260,23 @@ class Bench:
         if self._current is not None and self._current != model:
             self.release(self._current)  # one model at a time: what is loaded beside it takes memory and cores
         self._current = model
-        served = self._backend.ensure(model, on_progress)
-        plans = CasePlans(case, served, self._factory(served), target_of(served.endpoint), self._seed)
+        served, cost = ensure_with_cost(self._backend, model, on_progress)
+        self._native = NativeClient(served.native) if served.native is not None else None
+        known, target = self._backend.capabilities(model), target_of(served.endpoint, served.tls)
+        plans = CasePlans(case, served, self._factory(served), target, self._seed, known)
         refuse_too_long(case, served)
-        known = self._ready.get(model)
-        if known is not None and known.generation == served.generation:
-            notes = served.notes + self._wait_until_idle(plans, served, recording)
-            self._learn(plans, case, recording, on_progress)
-            return self._prepared(case, served, known.cold_ttft_ms, plans, recording, notes)
-        loaded_by_us = served.load_s is not None
-        sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
-        cold_ttft_ms = _ttft_ms(sample) if loaded_by_us else None
-        self._ready[model] = _Seen(served.generation, cold_ttft_ms)
-        self._left_busy.discard(model)
+        seen = self._ready.get(model)
+        notes = served.notes
+        if seen is not None and seen.generation == served.generation:
+            notes += self._wait_until_idle(plans, served, recording)
+        else:
+            loaded_by_us = served.load_s is not None
+            sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
+            seen = FirstUse(served.generation, _ttft_ms(sample) if loaded_by_us else None, served.download_s, cost)
+            self._ready[model] = seen
+            self._left_busy.discard(model)
         self._learn(plans, case, recording, on_progress)
-        return self._prepared(case, served, cold_ttft_ms, plans, recording, served.notes)
+        return self._prepared(case, served, seen, plans, recording, notes)
 
     def _learn(self, plans: CasePlans, case: Case, recording: CaseRecording, on_progress: OnProgress) -> None:
         learn_lengths(plans, lambda plan: self._one(plan, recording))
@@ -319,9 +318,12 @@ class Bench:
         )
 
     def _factory(self, served: Served) -> RequestFactory:
-        key = served.endpoint.base_url
+        key = (served.endpoint.base_url, served.api_key, *sorted(served.headers.items()))
         if key not in self._factories:
-            self._factories[key] = RequestFactory(served.endpoint, served.api_key)
+            try:
+                self._factories[key] = RequestFactory(served.endpoint, served.api_key, served.headers)
+            except ValueError as error:
+                raise BackendError(str(error)) from error
         return self._factories[key]
 
     # ---- plans played
@@ -348,7 +350,8 @@ class Bench:
         if plan.total == 0 or (stop_at is not None and time.monotonic() >= stop_at):
             return None
         try:
-            return self._load().play(plan, on_exchange, on_tick, stop_at=stop_at)
+            client = self._native or self._load()
+            return client.play(plan, on_exchange, on_tick, stop_at=stop_at)
         except BaseException:
             self._stop_load()  # it has been ended, or doesn't answer: the next plan needs another
             raise
@@ -373,39 +376,22 @@ class Bench:
         self,
         case: Case,
         served: Served,
-        cold_ttft_ms: float | None,
+        seen: FirstUse,
         plans: CasePlans,
         recording: CaseRecording,
         notes: tuple[str, ...],
     ) -> Prepared:
-        planned = planned_result(
-            case,
-            host=self._host,
-            target=Target(
-                backend=served.backend,
-                base_url=served.endpoint.base_url,
-                model_id=served.model_id,
-                variant=served.variant,
-                device=served.device,
-                execution_provider=served.execution_provider,
-                context_length=served.context_length,
-            ),
-            load_s=served.load_s,
-            cold_ttft_ms=cold_ttft_ms,
-            notes=notes,
-            processes=self._processes,
-        )
-        server = self._backend.processes(served.model)
-        asked = self._recorder.redactor.value(planned.settings)  # extra may hold anything
         calibration, why_none = self._calibrations.of(case)
+        planned = planned_on(case, served, seen, plans.adjustments, (*notes, *why_none), self._processes)
         planned = replace(
             planned,
+            host=self._host,
             nodeid=recording.nodeid,
-            settings=asked,
+            settings=self._recorder.redactor.value(planned.settings),  # extra may hold anything
+            adjusted=tuple(replace(each, asked=self._recorder.redactor.text(each.asked)) for each in planned.adjusted),
             calibration=calibration,
-            notes=(*planned.notes, *why_none),
         )
-        return Prepared(case, planned, plans, recording, server)
+        return Prepared(case, planned, plans, recording, self._backend.processes(served.model))
 
 
 def _ttft_ms(sample: Sample) -> float | None:

@@ -7,20 +7,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from pytest_flperf.backends.base import BackendError, Served
+from pytest_flperf.backends.base import BackendError, Capabilities, Served
 from pytest_flperf.experiment.arrivals import due_times_ns, traced_times_ns
 from pytest_flperf.experiment.following import Retries, Sessions
+from pytest_flperf.experiment.parameters import fitted, silent_cut
 from pytest_flperf.load.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
+from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.asking import Ask, Asker
 from pytest_flperf.suite.model import Case, Timeouts
 from pytest_flperf.suite.prompts import extra_body, request_body
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
+from pytest_flperf.wire.tls import TlsOptions, tls_problem
 
 __all__ = ["CasePlans", "deadlines", "target_of"]
 
 _PLAIN: Final = Schedule()
+_NOT_KNOWN: Final = Capabilities()
+_TRUSTING_THE_SYSTEM: Final = TlsOptions()
 
 _NS_PER_S: Final = 1_000_000_000
 _FEWEST_TO_GIVE_UP: Final = 3
@@ -48,19 +53,36 @@ def _ns(seconds: float) -> int:
     return round(seconds * _NS_PER_S)
 
 
-def target_of(endpoint: Endpoint) -> Target:
-    """Where to connect to; raises BackendError for a host without an address."""
+def target_of(endpoint: Endpoint, tls: TlsOptions = _TRUSTING_THE_SYSTEM) -> Target:
+    """Where to connect to; raises BackendError for a host without an address, and for certificates of no use."""
     try:
         addresses = resolve(endpoint)
     except EndpointError as error:
         raise BackendError(f"{endpoint.base_url}: {error}") from error
-    return Target(addresses, endpoint.host if endpoint.tls else None)
+    if not endpoint.tls:
+        return Target(addresses)
+    # Nobody would read the load process's complaint, which has the same files.
+    tls = tls.at_home()
+    try:
+        tls.context()
+    except (OSError, ValueError) as error:
+        raise BackendError(f"{endpoint.base_url}: {tls_problem(tls, error)}") from error
+    return Target(addresses, endpoint.host, tls)
 
 
 class CasePlans:
     """The plans of one case against one served model."""
 
-    def __init__(self, case: Case, served: Served, factory: RequestFactory, target: Target, seed: str) -> None:
+    def __init__(
+        self,
+        case: Case,
+        served: Served,
+        factory: RequestFactory,
+        target: Target,
+        seed: str,
+        known: Capabilities = _NOT_KNOWN,
+    ) -> None:
+        """Fit the case's request to what is ``known`` of its server."""
         self._case = case
         self._served = served
         self._factory = factory
@@ -68,15 +90,20 @@ class CasePlans:
         self._seed = seed
         self._settings = case.scenario.settings
         self._deadlines = deadlines(self._settings.timeouts)
-        body = request_body(case, served.model_id)
-        self._template: RequestTemplate = factory.template(body, extra_body(case))
+        self._known = known
+        body, extra = request_body(case, served.model_id), extra_body(case)
+        if self._settings.prompt_cache == "avoid":
+            extra = {**served.request_defaults, **extra}
+        self._fitted = fitted(body, extra, served, known)
+        self._cut = silent_cut(body, extra, known)
+        self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra)
         self._sessions: Sessions | None = None
         self.asker = Asker(case, seed)
         """What requests ask."""
 
     def at(self, case: Case) -> CasePlans:
         """The plans of another case on the same model, which counts tokens as this one has learnt."""
-        plans = CasePlans(case, self._served, self._factory, self._target, self._seed)
+        plans = CasePlans(case, self._served, self._factory, self._target, self._seed, self._known)
         plans.asker.learn_from(self.asker)
         return plans
 
@@ -89,6 +116,7 @@ class CasePlans:
             "max_tokens": _VERIFY_TOKENS,
             "temperature": 0,
         }
+        body = dict(fitted(body, {}, self._served, self._known).body)
         request = self._factory.build(body)  # without the case's extra: it is the model that is asked, not the case
         return self._plan([Entry(0, phase, 0, stream=True, request=request)], 1, 1)
 
@@ -103,12 +131,16 @@ class CasePlans:
         return self._plan([self._entry(Phase.CALIBRATE, 0, self.asker.calibrating(words))], 1, 1)
 
     @property
+    def adjustments(self) -> tuple[Adjustment, ...]:
+        """Parameters that are not sent as they were asked for."""
+        return self._fitted.adjustments
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how the plans went."""
         broken = self._sessions.broken if self._sessions is not None else 0
-        if not broken:
-            return ()
-        return (f"{broken} session{'s' * (broken > 1)} ended early because a turn failed",)
+        ended = f"{broken} session{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
+        return tuple(filter(None, (self._cut, ended)))
 
     def measured(self) -> Plan:
         """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""
@@ -226,5 +258,8 @@ class CasePlans:
 
     def _entry(self, phase: Phase, index: int, ask: Ask, due_ns: int | None = None) -> Entry:
         messages = [{"role": each.role, "content": each.content} for each in ask.messages]
-        request = self._template.render(messages, ask.max_tokens)
+        longest, most = ask.max_tokens, self._fitted.longest_answer
+        if longest is not None and most is not None:
+            longest = min(longest, most)
+        request = self._template.render(messages, longest)
         return Entry(index, phase, 0, self._settings.stream, request, due_ns)

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_flperf.backends.base import OnProgress, Served
+from pytest_flperf.experiment.loading import LoadCost
+from pytest_flperf.experiment.parameters import adjustment_words
 from pytest_flperf.experiment.playing import CasePlans
 from pytest_flperf.experiment.probes import Probe, probe_of
 from pytest_flperf.load.group import Plays
 from pytest_flperf.load.plan import Plan
 from pytest_flperf.results.calibration import Calibration
+from pytest_flperf.results.records import WARNING, CaseResult
+from pytest_flperf.results.serving import Adjustment, Target
+from pytest_flperf.stats.case import planned_result
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.synthetic import TokensPerWord
 from pytest_flperf.wire.sample import Sample
 
-__all__ = ["Calibrations", "NotPossibleError", "NotReadyError", "learn_lengths", "refuse_too_long"]
+__all__ = [
+    "Calibrations",
+    "FirstUse",
+    "NotPossibleError",
+    "NotReadyError",
+    "learn_lengths",
+    "planned_on",
+    "refuse_too_long",
+]
 
 _CALIBRATED_FROM: Final = 16
 """Streams, or requests within a second, up to which a client adds next to nothing."""
@@ -73,6 +87,56 @@ def learn_lengths(plans: CasePlans, one: Callable[[Plan], Sample]) -> None:
         plans.asker.learn(TokensPerWord.from_counts(*counts))
     except ValueError as error:
         raise NotReadyError(f"lengths in tokens can't be kept by what the server counts: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class FirstUse:
+    """What was seen of a model when it answered first after its load."""
+
+    generation: int
+    """Number of the load."""
+    cold_ttft_ms: float | None
+    download_s: float | None
+    cost: LoadCost
+
+
+def planned_on(
+    case: Case,
+    served: Served,
+    seen: FirstUse,
+    adjustments: tuple[Adjustment, ...],
+    notes: tuple[str, ...],
+    processes: int,
+) -> CaseResult:
+    """What is known of a case whose model is ready, before its first request."""
+    target = Target(
+        backend=served.backend,
+        base_url=served.endpoint.base_url,
+        model_id=served.model_id,
+        variant=served.variant,
+        device=served.device,
+        execution_provider=served.execution_provider,
+        context_length=served.context_length,
+        size_mb=served.size_mb,
+        transport="native" if served.native is not None else "http",
+    )
+    changed = adjustment_words(adjustments)
+    return replace(
+        planned_result(
+            case,
+            target=target,
+            load_s=served.load_s,
+            cold_ttft_ms=seen.cold_ttft_ms,
+            notes=(f"{WARNING}parameters {changed}", *notes) if changed else notes,
+            processes=processes,
+        ),
+        download_s=seen.download_s,
+        rss_before_load_mb=seen.cost.rss_before_mb,
+        rss_after_load_mb=seen.cost.rss_after_mb,
+        model_rss_mb=seen.cost.model_rss_mb,
+        reloaded=served.reloaded,
+        adjusted=adjustments,
+    )
 
 
 class Calibrations:

@@ -83,7 +83,7 @@ class CaseRecording:
     def add(self, exchange: Exchange) -> None:
         """Keep an exchange, secrets masked: on disk first."""
         exchange = replace(
-            exchange, raw=self._redactor.data(exchange.raw), detail=self._redactor.text(exchange.detail, 2_000)
+            exchange, raw=self._redactor.answer(exchange.raw), detail=self._redactor.text(exchange.detail, 2_000)
         )
         written = self._journal is not None and self._journal.append({"nodeid": self.nodeid, **exchange.to_record()})
         self.count += 1

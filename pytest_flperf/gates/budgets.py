@@ -302,7 +302,7 @@ def _measured(case: CaseResult, metric: str, statistic: str | None) -> tuple[flo
             return (0.0 if statistic == "n" else None), 0
         return measured.statistic(statistic), measured.n
     requests = case.requests
-    if metric in {"load_s", "cold_ttft_ms"}:
+    if metric in {"load_s", "cold_ttft_ms", "download_s", "model_rss_mb"}:
         value: float | None = getattr(case, metric)
         return value, int(value is not None)
     if not requests.total:

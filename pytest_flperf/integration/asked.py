@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -12,6 +12,9 @@ from pytest_flperf.gates.run_budgets import is_run_budget
 from pytest_flperf.integration.durations import lock_timeout_s, max_time_s
 from pytest_flperf.integration.load_option import load_settings
 from pytest_flperf.startup import OPTIONS, Option
+
+if TYPE_CHECKING:
+    from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["FlperfOptions"]
 
@@ -27,6 +30,15 @@ class FlperfOptions:
     models: tuple[str, ...]
     base_url: str | None
     api_key_env: str | None
+    backend: str | None
+    targets: tuple[TargetSpec, ...]
+    device: str | None
+    isolation: str | None
+    transport: str | None
+    backend_options: Mapping[str, Mapping[str, Any]]
+    """By kind and key."""
+    keep_loaded: bool
+    parallel_targets: bool
     iterations: int | None
     warmup: int | None
     concurrency: int | None
@@ -74,6 +86,14 @@ class FlperfOptions:
             models=_models(values["flperf_model"] or ()),
             base_url=values["flperf_base_url"],
             api_key_env=values["flperf_api_key_env"],
+            backend=values["flperf_backend"],
+            targets=_targets(values["flperf_target"] or ()),
+            device=_one_of("--flperf-device", values["flperf_device"], ("auto", "cpu", "gpu", "npu")),
+            isolation=_one_of("--flperf-isolation", values["flperf_isolation"], ("shared", "process")),
+            transport=_one_of("--flperf-transport", values["flperf_transport"], ("http", "native")),
+            backend_options=_backend_options(values["flperf_backend_option"] or ()),
+            keep_loaded=bool(values["flperf_keep_loaded"]),
+            parallel_targets=bool(values["flperf_parallel_targets"]),
             iterations=values["flperf_iterations"],
             warmup=values["flperf_warmup"],
             concurrency=values["flperf_concurrency"],
@@ -108,6 +128,38 @@ def _processes(given: int | None) -> int:
             f"--flperf-load-processes: found {given}, expected a whole number from 1 to {_MOST_PROCESSES}"
         )
     return given or 1
+
+
+def _one_of(flag: str, given: str | None, known: tuple[str, ...]) -> str | None:
+    if given is not None and given not in known:
+        raise pytest.UsageError(f"{flag}: found {given[:80]!r}, expected {', '.join(known[:-1])} or {known[-1]}")
+    return given
+
+
+def _targets(texts: Iterable[str]) -> tuple[TargetSpec, ...]:
+    """The targets; raises UsageError."""
+    if not texts:
+        return ()
+    from pytest_flperf.suite.errors import SuiteError
+    from pytest_flperf.suite.targets import distinct, parse_target
+
+    try:
+        return distinct((parse_target(text, "--flperf-target") for text in texts), "--flperf-target")
+    except SuiteError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _backend_options(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Options by kind of backend; raises UsageError."""
+    if not texts:
+        return {}
+    from pytest_flperf.suite.errors import SuiteError
+    from pytest_flperf.suite.targets import backend_options
+
+    try:
+        return backend_options(texts, "--flperf-backend-option")
+    except SuiteError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _models(texts: Iterable[str]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
     if options.list_suites:
         return _print_suites(config)
     if options.list_models:
-        return _print_models(options)
+        return _print_models(config, options)
     return _print_plan(config, options)
 
 
@@ -40,19 +39,27 @@ def _print_suites(config: pytest.Config) -> int:
     return pytest.ExitCode.OK
 
 
-def _print_models(options: FlperfOptions) -> int:
+def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.discovery import discover_models
+    from pytest_flperf.backends.placing import PlacingError, secrets_of
+    from pytest_flperf.integration.placing import known_backends, placing_of
+    from pytest_flperf.suite.targets import TargetSpec
 
-    key = os.environ.get(options.api_key_env) if options.api_key_env else None
-    masked = Redactor([key]).text
+    masked = Redactor(secrets_of(options.api_key_env, ())).text
+    placing = placing_of(options, known_backends(config))
+    anywhere = TargetSpec("any")
     try:
-        models = discover_models(options.base_url, key, options.catalog_url, options.model_cache)
+        placing.check([anywhere])
+        place = placing.place(anywhere)
+        models = discover_models(place.kind, place.config)
+    except PlacingError as error:
+        raise pytest.UsageError(str(error)) from error
     except BackendError as error:
         say(f"ERROR: {masked(str(error))}", sys.stderr)
         return pytest.ExitCode.TESTS_FAILED
     _say_all(models_table(models, masked))
-    if options.base_url is None and not any(each.source == "catalog" for each in models):
+    if place.kind.name == "foundry" and not any(each.source == "catalog" for each in models):
         say(NO_CATALOG)
     return pytest.ExitCode.OK
 

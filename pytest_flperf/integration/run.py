@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
-import os
 import signal
 import sys
 import threading
@@ -16,22 +16,27 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
+from pytest_flperf.backends.base import BackendError
+from pytest_flperf.backends.placing import secrets_of
+from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
 from pytest_flperf.experiment.recording import Recorder
-from pytest_flperf.experiment.search import play_search
-from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
+from pytest_flperf.experiment.side_by_side import Asked, SideBySide
+from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.text import printable
-from pytest_flperf.gates.verdict import judge, missed_by, verdict_text
+from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
 from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, after_rerun, run_status, stopped
+from pytest_flperf.integration.placing import known_backends, placing_of
+from pytest_flperf.integration.playing import begin_beside, limits_of, played
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.publishing import Publisher
 from pytest_flperf.integration.selection import check_options, default_models
@@ -48,10 +53,8 @@ from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.startup import RUN, SELECTION, STARTED
 from pytest_flperf.stats.clock_quality import merge_clocks
 from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
-
-if TYPE_CHECKING:
-    from pytest_flperf.backends.base import Backend, BackendConfig
 
 __all__ = ["MeasuringRun", "measuring_run"]
 
@@ -79,7 +82,11 @@ class MeasuringRun:
         self._options = FlperfOptions.from_pytest_config(config)
         check_options(self._options)
         self._started_at, self._token = run_begun(config)
+        self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)
+        self._known_backends = known_backends(config)
         self._bench: Bench | None = None
+        self._asked: Sequence[Asked] = ()  # until those of other providers have begun
+        self._beside: SideBySide | None = None
         self._folder: RunFolder | None = None
         self._folder_tried = False
         self._importing: threading.Thread | None = None
@@ -96,9 +103,8 @@ class MeasuringRun:
         self._status: RunStatus = "interrupted"
         self._former_sigterm: Any = None
         self._progress = Progress(config)
-        key = os.environ.get(self._options.api_key_env) if self._options.api_key_env else None
-        self._api_key = key
-        self._redactor = Redactor([key])
+        selection = config.stash.get(SELECTION, None)
+        self._redactor = Redactor(secrets_of(self._options.api_key_env, selection.targets if selection else ()))
         self._limit = TimeLimit.from_pytest_config(config, self._options)
         self._standing = Standing()
         self._lock = SessionLock(
@@ -120,12 +126,18 @@ class MeasuringRun:
 
     # ---- measuring
 
-    def prepare(self, models: tuple[str, ...]) -> None:
+    def prepare(self, cases: Sequence[Asked]) -> None:
         """Start runtime and load process, and import while they start; while another run measures nothing is begun."""
         if not self._lock.try_take():
             return
         with Interrupts():  # see _await_imports
-            self._working_bench().prepare(models)
+            bench = self._working_bench()
+            for asked in cases:
+                with contextlib.suppress(BackendError):  # said when the case is made ready
+                    self._place(asked.case)
+            if self._options.parallel_targets:
+                self._asked = cases
+            bench.prepare(tuple(dict.fromkeys(asked.case.model for asked in cases)))
             self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
             self._importing.start()
             self._log_begin()
@@ -156,7 +168,15 @@ class MeasuringRun:
             self._lock.take(self._limit)
             self._log_begin()
             with self._progress.of(nodeid) as progress:
-                return self._working_bench().ready(case, on_progress=progress.stage, nodeid=nodeid)
+                bench = self._working_bench()
+                self._begin_beside()
+                if self._beside is not None and nodeid in self._beside:
+                    return self._beside.ready(nodeid, lambda: progress.stage("measured beside others", None))
+                try:
+                    self._place(case)
+                except BackendError as error:
+                    raise NotReadyError(str(error)) from error
+                return bench.ready(case, on_progress=progress.stage, nodeid=nodeid)
         except BaseException as error:
             self._lock.case_over()
             if self._bench is not None and isinstance(error, _INTERRUPTS):
@@ -168,28 +188,53 @@ class MeasuringRun:
     def measure(self, prepared: Prepared, budgets: tuple[str, ...], item: pytest.Item) -> CaseResult:
         """Measure and judge a case; what an exception cuts off is kept, and judged to be no pass."""
         bench = self._working_bench()
-        limits = [parse_budget(text, "--flperf-budget" if text in self._options.budgets else "") for text in budgets]
-        scenario = prepared.case.scenario
+        limits = limits_of(budgets, self._options)
+        nodeid = prepared.recording.nodeid
         try:
-            with self._progress.of(prepared.recording.nodeid) as progress:
-
-                def play(ready: Prepared) -> CaseRun:
-                    return bench.play(
-                        ready,
+            with self._progress.of(nodeid) as progress:
+                if self._beside is not None and nodeid in self._beside:
+                    done = self._beside.played(nodeid, lambda: progress.stage("measured beside others", None))
+                else:
+                    done = played(
+                        bench,
+                        prepared,
+                        limits,
+                        self._limit.ends_at,
                         on_request=progress.requests,
                         on_partial=lambda partial: self._cut_off(partial, item),
-                        stop_at=self._limit.ends_at,
-                        good=request_limits(scenario.name, limits),
                     )
-
-                if scenario.settings.load.kind == "search":
-                    done = play_search(bench, prepared, play, missed_by(limits))
-                else:
-                    done = play(prepared)
         finally:
             self._lock.case_over()
         self._gpus = bench.gpus
         return self._judge(done, limits)
+
+    def _begin_beside(self) -> None:
+        """Begin to measure the targets of other providers, once."""
+        cases, self._asked = self._asked, ()
+        if not cases:
+            return
+        placing = placing_of(self._options, self._known_backends, self._logs)
+        try:
+            self._beside = begin_beside(
+                cases,
+                placing,
+                self._options,
+                lambda: Recorder(self._folder, self._redactor),
+                self._limit.ends_at,
+            )
+        except BackendError as error:
+            self._notes.append(f"nothing is measured at the same time: {printable(str(error), 300)}")
+        else:
+            if self._beside is None:
+                self._notes.append("nothing is measured at the same time: all targets are of one provider")
+
+    def _collect_unclaimed(self, runs: Sequence[tuple[Case, CaseRun]]) -> None:
+        """Keep what was measured beside others and nobody asked for, because the session ended before."""
+        for case, done in runs:
+            result = self._judge(done, limits_of(case.scenario.budgets, self._options))
+            if done.trouble:
+                result = stopped(result, "INTERRUPTED", "")
+            self.collect([result.to_dict()])
 
     def not_ready(
         self, case: Case, nodeid: str, reason: NotReadyError | NotPossibleError | OutOfTimeError
@@ -253,18 +298,17 @@ class MeasuringRun:
             series = self._folder.journal("resources.jsonl") if self._folder else None
             recorder = Recorder(self._folder, self._redactor)
             sampler, processes = Sampler(series), self._options.load_processes
-            self._bench = Bench(self._backend(), recorder, self._options.seed, sampler, processes)
+            self._bench = Bench(self._backends, recorder, self._options.seed, sampler, processes)
         return self._bench
 
-    def _backend(self) -> Backend:
-        options = self._options
-        if options.base_url is not None:
-            from pytest_flperf.backends.openai import OpenAiBackend
+    def _place(self, case: Case) -> None:
+        """Say where the model of a case lives; raises BackendError where that can't be."""
+        placing = placing_of(self._options, self._known_backends, self._logs)
+        self._backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
 
-            return OpenAiBackend.at(options.base_url, self._api_key)
-        from pytest_flperf.backends.foundry import FoundryBackend
-
-        return FoundryBackend(foundry_config(options, self._folder.path / "logs" if self._folder else None))
+    @property
+    def _logs(self) -> Path | None:
+        return self._folder.path / "logs" if self._folder else None
 
     def _catch_sigterm(self) -> None:
         """Let SIGTERM end the session in order: by default it would kill pytest without finalisers or results."""
@@ -347,6 +391,9 @@ class MeasuringRun:
 
     def close(self) -> None:
         """End the processes; safe to call twice."""
+        if self._beside is not None:
+            beside, self._beside = self._beside, None
+            self._collect_unclaimed(beside.close())
         if self._bench is not None:
             bench, self._bench = self._bench, None
             bench.close()
@@ -421,17 +468,6 @@ class MeasuringRun:
         import platform
 
         return platform.node()
-
-
-def foundry_config(options: FlperfOptions, logs: Path | None) -> BackendConfig:
-    """How the Foundry Local runtime is to be run."""
-    from pytest_flperf.backends.base import BackendConfig
-
-    return BackendConfig(
-        logs_dir=logs,
-        catalog_url=options.catalog_url,
-        model_cache_dir=Path(options.model_cache).expanduser().absolute() if options.model_cache else None,
-    )
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_flperf.suite.cases import Overrides
     from pytest_flperf.suite.model import Case, Suite
     from pytest_flperf.suite.sources import TracedRequest
+    from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = [
     "LoadedSuite",
@@ -29,6 +30,7 @@ __all__ = [
     "default_models",
     "overrides_of",
     "select_suites",
+    "targets_of",
 ]
 
 _VALUE_FOLLOWS = frozenset({"--flperf-suite", "--deselect", "--ignore", "--ignore-glob", "-k", "-m"})
@@ -145,22 +147,34 @@ class Selection:
 
     def load(self, config: pytest.Config) -> None:
         """Load and expand every suite; raises UsageError with all that is wrong with what was asked for."""
+        from pytest_flperf.backends.placing import PlacingError
+        from pytest_flperf.integration.placing import known_backends, placing_of
+        from pytest_flperf.suite.bounded import display_path
         from pytest_flperf.suite.cases import expand
         from pytest_flperf.suite.loading import load_suite
 
         options = FlperfOptions.from_pytest_config(config)
         overrides = check_asked(options)
+        placing = placing_of(options, known_backends(config))
         self._base_url = options.base_url
         for path, ref in self._files.items():
             try:
                 suite = load_suite(path, ref)
                 _check_budgets(suite)
-                models = options.models or suite.models or default_models(options, suite)
-                self.loaded[path] = LoadedSuite(suite, expand(suite, models, overrides))
-            except SuiteError as error:
+                targets = targets_of(options, suite)
+                placing.check(suite.targets, str(display_path(path)))
+                placing.check(targets)
+                self.loaded[path] = LoadedSuite(suite, expand(suite, targets, overrides))
+            except (SuiteError, PlacingError) as error:
                 raise pytest.UsageError(str(error)) from error
         _check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()])
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
+
+    @property
+    def targets(self) -> tuple[TargetSpec, ...]:
+        """What is measured, each once for each of its labels."""
+        found = {case.model: case.target for case in self.cases if case.target is not None}
+        return tuple(found.values())
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -177,13 +191,39 @@ class Selection:
         return self.loaded.get(path) or self.loaded.get(Path(os.path.abspath(path)))  # noqa: PTH100 - keep links
 
 
+def targets_of(options: FlperfOptions, suite: Suite) -> tuple[TargetSpec, ...]:
+    """What is measured: the command line's models and targets, else the suite's, else the embedded models.
+
+    A model of the command line that a target of the suite is called by, or has, is that target.
+    """
+    from pytest_flperf.suite.targets import TargetSpec
+
+    asked: list[TargetSpec] = []
+    for model in options.models:
+        named = [each for each in suite.targets if model in (each.label, each.model)]
+        asked += named or [TargetSpec(model)]
+    asked += options.targets
+    if asked:
+        return tuple(asked)
+    if suite.targets and options.backend is not None:
+        there = tuple(each for each in suite.targets if each.backend in ("", options.backend))
+        if not there:
+            kinds = ", ".join(dict.fromkeys(each.backend for each in suite.targets))
+            raise pytest.UsageError(
+                f"--flperf-backend: found {options.backend!r}, but {suite.ref} has its targets elsewhere ({kinds}); "
+                "name what to measure with --flperf-model"
+            )
+        return there
+    return suite.targets or tuple(TargetSpec(model) for model in suite.models or default_models(options, suite))
+
+
 def default_models(options: FlperfOptions, suite: Suite | None) -> tuple[str, ...]:
     """What is measured where nobody says what: the embedded models; raises UsageError for a URL without a model."""
-    if options.base_url is not None:
+    if options.base_url is not None or options.backend not in (None, "foundry"):
+        flag = "--flperf-base-url" if options.base_url is not None else "--flperf-backend"
         where = f" and {suite.ref} names none" if suite is not None else ""
         raise pytest.UsageError(
-            f"--flperf-base-url needs a model{where}: add --flperf-model=NAME; "
-            "--flperf-list-models shows what the server lists"
+            f"{flag} needs a model{where}: add --flperf-model=NAME; --flperf-list-models shows what the server lists"
         )
     from pytest_flperf.runtime.embedded import embedded_models
 
@@ -199,23 +239,15 @@ def check_asked(options: FlperfOptions) -> Overrides:
 
 def check_options(options: FlperfOptions) -> None:
     """Refuse a URL that is none, a missing key, a malformed budget; raises UsageError."""
+    from pytest_flperf.backends.placing import PlacingError
     from pytest_flperf.gates.budgets import BudgetError, parse_budgets
     from pytest_flperf.gates.run_budgets import parse_run_budgets
-    from pytest_flperf.wire.endpoint import Endpoint, EndpointError
+    from pytest_flperf.integration.placing import placing_of
 
-    for flag, url in (("--flperf-base-url", options.base_url), ("--flperf-catalog-url", options.catalog_url)):
-        if url is not None:
-            try:
-                Endpoint.parse(url)
-            except EndpointError as error:
-                raise pytest.UsageError(f"{flag}: {error}") from error
-    if options.api_key_env is not None and not os.environ.get(options.api_key_env):
-        raise pytest.UsageError(
-            f"--flperf-api-key-env: the environment variable {options.api_key_env!r} is not set; expected it to hold "
-            "the API key"
-        )
-    if options.api_key_env is not None and options.base_url is None:
-        raise pytest.UsageError("--flperf-api-key-env is for --flperf-base-url, which is missing")
+    try:
+        placing_of(options, {}).check_defaults()
+    except PlacingError as error:
+        raise pytest.UsageError(str(error)) from error
     try:
         parse_budgets(options.case_budgets, "--flperf-budget")
         parse_run_budgets(options.run_budgets)

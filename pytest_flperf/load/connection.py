@@ -28,6 +28,7 @@ _RAW_LIMIT: Final = 256 << 20
 # Only a closed loop does this to a server (a pause or a new connection ends it): it is our artefact, not its latency.
 _QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _RESET_ON_CLOSE: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+_CLOSED_DOOR_NS: Final = 50_000_000
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 
@@ -39,11 +40,12 @@ class Job:
     """A request under way: what is known of it until it becomes a frame for the measuring process."""
 
     __slots__ = (
-        "connect_ns", "due_ns", "end_offset_ns", "ended", "finished_ns", "framing", "index", "offset_ns", "out",
-        "parts", "phase", "read_ns", "sent_ns", "size", "slot", "stamps", "started_ns", "stream", "target",
+        "connect_ns", "due_ns", "end_offset_ns", "ended", "entry", "finished_ns", "framing", "index", "offset_ns",
+        "out", "parts", "phase", "read_ns", "sent_ns", "size", "slot", "stamps", "started_ns", "stream", "target",
     )  # fmt: skip
 
     def __init__(self, entry: tuple[Any, ...], slot: int, now: int) -> None:
+        self.entry = entry
         self.index, self.phase, self.target, self.stream, request, self.due_ns = entry
         self.slot = slot
         self.out = memoryview(request)
@@ -63,6 +65,17 @@ class Job:
     def sizes(self) -> list[int]:
         """How many bytes each read returned."""
         return [len(part) for part in self.parts]
+
+    def met_a_closed_door(self, ended: Ended) -> bool:
+        """Whether the server closed the idle connection in the moment at which the request was sent on it.
+
+        Servers may close one after any answer without having said so (llama.cpp's router does), and a client sends on
+        another one then (RFC 9112, section 9.3.1).  An answer that breaks off, or a server that thinks before it hangs
+        up, is another matter.
+        """
+        if ended[0] is not Ending.CONNECTION_LOST or self.parts or self.connect_ns is not None:
+            return False
+        return monotonic_ns() - self.started_ns < _CLOSED_DOOR_NS
 
     def end(self, ended: Ended) -> None:
         """The request has ended, now."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pytest_flperf.wire.exchange import Exchange, Phase
+from pytest_flperf.wire.tls import TlsOptions
 
 __all__ = ["OPEN_END", "Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
 
 
+_TRUSTING_THE_SYSTEM: Final = TlsOptions()
 OPEN_END: Final = 1 << 40
 """Requests of a plan that something else ends than their number: more than there can be."""
 
@@ -23,6 +25,8 @@ class Target:
     """``(family, socket address)``, tried in order."""
     tls_name: str | None = None
     """The host name to check a certificate against; None: plain TCP."""
+    tls: TlsOptions = _TRUSTING_THE_SYSTEM
+    """Whom to trust where ``tls_name`` says TLS; its files must be readable for the load process."""
 
 
 @dataclass(frozen=True, slots=True)

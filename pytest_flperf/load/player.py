@@ -19,6 +19,7 @@ from pytest_flperf.load.plan import Deadlines, Schedule, Target
 from pytest_flperf.load.poller import new_poller
 from pytest_flperf.load.timers import Timers
 from pytest_flperf.wire.exchange import Ending, Phase
+from pytest_flperf.wire.tls import TlsOptions
 
 __all__ = ["Player"]
 
@@ -53,10 +54,11 @@ class Player:
         self._write_flag = self._poller.write_flag
         self._poller.watch(channel_fd, write=False)
         self._channel_writes = False
-        self._tls: ssl.SSLContext | None = None
+        self._contexts: dict[TlsOptions, ssl.SSLContext] = {}
         self._connections: dict[int, Connection] = {}
         self._idle: dict[int, list[Connection]] = {}
         self._timers = Timers(self._connections)
+        self._closing: set[int] = set()  # targets that close connections without having said so
         self._forget_plan()
 
     def _forget_plan(self) -> None:
@@ -163,10 +165,11 @@ class Player:
         schedule: tuple[Any, ...] = (),
         hold: bool = False,
     ) -> None:
-        specs = tuple(Target(tuple(addresses), name) for addresses, name in targets)
+        specs = tuple(Target(tuple(addresses), name, TlsOptions(*tls)) for addresses, name, *tls in targets)
         if specs != self._targets:
             for connection in list(self._connections.values()):
                 self._drop(connection)
+            self._closing.clear()
         self._forget_plan()
         self._over = False
         self._held = hold
@@ -177,8 +180,9 @@ class Player:
         self._streams = concurrency
         paced = Schedule(*schedule)
         self._pacing = Pacing(paced, concurrency)
-        if self._tls is None and any(spec.tls_name for spec in specs):
-            self._tls = ssl.create_default_context()
+        for spec in specs:
+            if spec.tls_name and spec.tls not in self._contexts:
+                self._contexts[spec.tls] = spec.tls.context()
         # Connecting is no part of a latency: open what is missing before the first request.  What is too much is
         # closed: a server with a thread for each connection would be measured with the last case's threads.
         ahead = min(concurrency, total, paced.open_ahead or concurrency)
@@ -311,7 +315,7 @@ class Player:
 
     def _open(self, target: int, work: tuple[tuple[Any, ...], int] | None) -> None:
         spec = self._targets[target]
-        connection = Connection(target, spec, self._tls if spec.tls_name else None)
+        connection = Connection(target, spec, self._contexts[spec.tls] if spec.tls_name else None)
         self._open_next(connection, work)
 
     def _open_next(self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, reason: str = "") -> None:
@@ -394,7 +398,12 @@ class Player:
 
     def _finish(self, connection: Connection, job: Job, ended: Ended) -> None:
         complete = ended[0] is Ending.COMPLETE
-        if complete and connection.reusable:
+        if job.met_a_closed_door(ended):
+            self._closing.add(job.target)
+            self._forget(connection)
+            self._open(job.target, (job.entry, job.slot))
+            return
+        if complete and connection.reusable and job.target not in self._closing:
             connection.job, connection.deadline_ns = None, 0
             self._idle.setdefault(connection.target, []).append(connection)
         else:

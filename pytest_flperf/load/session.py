@@ -163,7 +163,7 @@ class LoadSession:
 
     def _begin(self, playing: _Playing, *, hold: bool) -> None:
         plan = playing.plan
-        targets = [([(family, address) for family, address in t.addresses], t.tls_name) for t in plan.targets]
+        targets = [([*map(tuple, t.addresses)], t.tls_name, *astuple(t.tls)) for t in plan.targets]
         first = playing.more()  # before the plan, whose time begins when it has its connections
         total = OPEN_END if plan.follow is not None else plan.total
         schedule = astuple(plan.schedule)

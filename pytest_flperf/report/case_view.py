@@ -25,6 +25,7 @@ from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import METRICS, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Distribution, Run
+from pytest_flperf.results.serving import Adjustment
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -224,7 +225,11 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Measured part", _amount(case.wall_s, "s")),
         ("Error rate", _amount(case.error_rate, "fraction")),
         ("Model loaded in", _amount(case.load_s, "s")),
+        ("Downloaded in", _amount(case.download_s, "s")),
+        ("Model memory", _memory(case)),
         ("Cold TTFT", _amount(case.cold_ttft_ms, "ms")),
+        ("Overlapping requests", "answered one after the other" if case.serialised else None),
+        ("Sent otherwise than asked", "; ".join(map(_adjusted, case.adjusted))),
         ("Output tokens from", case.tokens_source),
         ("Tokens per chunk", None if case.tokens_per_chunk is None else number(case.tokens_per_chunk)),
         ("Chunks that shared a read", _amount(case.coalesced_pct, "%")),
@@ -280,6 +285,18 @@ def _amount(value: float | None, unit: str) -> str | None:
     if value is None:
         return None
     return f"{number(100 * value)} %" if unit == "fraction" else f"{number(value)} {unit}"
+
+
+def _memory(case: CaseResult) -> str | None:
+    if case.model_rss_mb is None or case.rss_before_load_mb is None or case.rss_after_load_mb is None:
+        return None
+    before, after = number(case.rss_before_load_mb), number(case.rss_after_load_mb)
+    return f"{number(case.model_rss_mb)} MB (the server's processes before its load {before} MB, after it {after} MB)"
+
+
+def _adjusted(each: Adjustment) -> str:
+    what = "left out" if each.sent is None else f"sent as {each.sent}"
+    return f"{each.parameter}={each.asked} {what}: {each.reason}"
 
 
 def _charts(case: CaseResult, samples: CaseSamples | None, anchor: str) -> tuple[Markup, ...]:

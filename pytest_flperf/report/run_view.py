@@ -22,7 +22,8 @@ from pytest_flperf.report.words import (
     when,
 )
 from pytest_flperf.results.metrics import METRICS
-from pytest_flperf.results.records import CaseResult, Run, Target
+from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.serving import Target
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -290,12 +291,13 @@ def _targets(cases: Sequence[CaseResult]) -> Table | None:
                 None if target.context_length is None else str(target.context_length),
                 None if case.load_s is None else number(case.load_s),
                 None if case.cold_ttft_ms is None else number(case.cold_ttft_ms),
+                None if case.model_rss_mb is None else number(case.model_rss_mb),
             )
         )
         for (model, target), case in found.items()
     )
     head = (
         "model", "backend", "model id", "server", "device", "execution provider", "context, tokens", "loaded in, s",
-        "cold TTFT, ms",
+        "cold TTFT, ms", "memory, MB",
     )  # fmt: skip
     return Table("What answered", head, rows, words=True)

@@ -32,8 +32,8 @@ from pytest_flperf.results.records import (
     Distribution,
     ResourceUse,
     Run,
-    Target,
 )
+from pytest_flperf.results.serving import Target
 
 __all__ = ["Line", "case_lines", "loads", "outcome_words", "summary_lines", "table_lines"]
 

@@ -198,6 +198,14 @@ _ALL: Final = (
         "lower",
         "ttft_ms of the very first request after a load; a result of its own, never a warm-up",
     ),
+    _case("download_s", "s", "download", "lower", "time that the model's files took to come"),
+    _case(
+        "model_rss_mb",
+        "MB",
+        "model memory",
+        "lower",
+        "what loading the model added to the resident memory of the processes that serve it, in units of 2²⁰ bytes",
+    ),
     _case(
         "late_reads",
         "count",

@@ -18,6 +18,7 @@ from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
+from pytest_flperf.results.serving import Adjustment, Target
 
 __all__ = [
     "SCHEMA",
@@ -35,7 +36,6 @@ __all__ = [
     "ResourceUse",
     "Run",
     "RunStatus",
-    "Target",
     "load_schema",
 ]
 
@@ -129,21 +129,6 @@ class Requests(Record):
     """Failed requests of which a further try ended ok; they stay in the error rate."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {"by_outcome": dict}
-
-
-@dataclass(frozen=True, slots=True)
-class Target(Record):
-    """What answered the requests."""
-
-    backend: str
-    base_url: str | None = None
-    """As requests were sent to, without a password."""
-    model_id: str | None = None
-    variant: str | None = None
-    device: str | None = None
-    execution_provider: str | None = None
-    context_length: int | None = None
-    """In tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +241,19 @@ class CaseResult(Record):
     """Time to make the model ready; None where nothing was loaded."""
     cold_ttft_ms: float | None = None
     """TTFT of the very first request after a load."""
+    download_s: float | None = None
+    """Time that the model's files took to come; None where they were there."""
+    rss_before_load_mb: float | None = None
+    """Resident memory of the server's processes right before the load, in units of 2²⁰ bytes; None without a load."""
+    rss_after_load_mb: float | None = None
+    model_rss_mb: float | None = None
+    """What the load added."""
+    reloaded: bool = False
+    """Whether the model had been ready and was gone (evicted, idle for too long, its process ended): loaded again."""
+    adjusted: tuple[Adjustment, ...] = ()
+    """Parameters that were not sent as they were asked for, because the server doesn't take them so."""
+    serialised: bool | None = None
+    """Whether requests that overlapped were answered one after the other; None where none overlapped."""
     requests: Requests = field(default_factory=Requests)
     error_rate: float | None = None
     """Fraction; None without a measured request."""
@@ -311,6 +309,7 @@ class CaseResult(Record):
     _readers: ClassVar[Mapping[str, Reader]] = {
         "parameters": dict,
         "target": Target.from_dict,
+        "adjusted": many(Adjustment.from_dict),
         "load": Load.from_dict,
         "requests": Requests.from_dict,
         "finish_reasons": dict,

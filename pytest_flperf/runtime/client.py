@@ -12,12 +12,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from pytest_flperf.runtime import logs
-from pytest_flperf.runtime.embedded import embedded_models
 from pytest_flperf.runtime.errors import (
     DownloadCancelled,
     DownloadFailed,
@@ -28,11 +26,11 @@ from pytest_flperf.runtime.errors import (
     RuntimeHostError,
     RuntimeUnavailable,
     ServiceUnreachable,
-    UnloadFailed,
 )
-from pytest_flperf.runtime.names import nearest_names, pick
+from pytest_flperf.runtime.names import devices_of, pick
 from pytest_flperf.runtime.process import HostConfig, HostProcess
 from pytest_flperf.runtime.protocol import (
+    Answered,
     Cancel,
     Command,
     Failure,
@@ -46,21 +44,17 @@ from pytest_flperf.runtime.protocol import (
     Verb,
 )
 from pytest_flperf.runtime.reach import check_answers
+from pytest_flperf.runtime.reports import HostStatus, Providers
+from pytest_flperf.runtime.sentences import BY_URL, no_such_device, not_found, refusal, refused_start, words_of
 
-__all__ = ["HostConfig", "HostStatus", "Mode", "ModelInfo", "RuntimeHost"]
+if TYPE_CHECKING:
+    from pytest_flperf.runtime.folders import FolderModel
+
+__all__ = ["Answered", "HostConfig", "HostStatus", "Mode", "ModelInfo", "Providers", "RuntimeHost"]
 
 _STOP_S: Final = 0.45
 _CANCEL_S: Final = 10.0
 """How long the runtime may take to give up a download before it is ended."""
-_BY_URL: Final = "Or start a server yourself and measure it by URL: --flperf-base-url=http://HOST:PORT/v1"
-
-
-@dataclass(frozen=True, slots=True)
-class HostStatus:
-    """What a host says about itself."""
-
-    loaded: tuple[str, ...]
-    """Ids of the models in memory; the runtime may have unloaded one that was idle for long."""
 
 
 class RuntimeHost:
@@ -107,7 +101,7 @@ class RuntimeHost:
                         ServiceUnreachable,
                         f"The Foundry Local runtime said it is up at {logs.clean(ready.url)} but {problem}. It was "
                         f"tried for {self.config.start_s:g} s from the start of the host. This is known from Windows "
-                        "on ARM64; a firewall or a security program may be in the way, too. " + _BY_URL,
+                        "on ARM64; a firewall or a security program may be in the way, too. " + BY_URL,
                     )
             except BaseException:
                 self.kill()
@@ -120,22 +114,40 @@ class RuntimeHost:
         self._models = {model.id: model for model in models}
         return models
 
-    def resolve(self, name: str, deadline_s: float = 60.0) -> ModelInfo:
-        """The variant that an alias, an id or a name without version means.
+    def register_providers(
+        self, on_progress: Callable[[str, float], None] | None = None, deadline_s: float = 3600.0
+    ) -> Providers:
+        """Download and register the execution providers that there are for this machine, before models are listed.
+
+        ``on_progress`` gets a provider's name and percent.  At once where there are none, or all are here.
+        """
+        found = self._ask(Verb.PROVIDERS, None, deadline_s, on_named_progress=on_progress)
+        self._models = None
+        return Providers(found.providers, found.failed)
+
+    def add_folder(self, model: FolderModel, deadline_s: float = 60.0) -> None:
+        """Folder mode: make a folder known as a model; it is linked to, or copied where links can't be."""
+        self._process.workspace.link_folder(model)
+        self._ask(Verb.ADD, model.id, deadline_s, body=model.entry_json())
+        self._models = None
+
+    def resolve(self, name: str, device: str = "auto", deadline_s: float = 60.0) -> ModelInfo:
+        """The variant that an alias, an id or a name without version means, among those for ``device``.
 
         Of an alias: a loaded variant before a cached one, a cached one before the runtime's own choice.
         """
         if self._models is None:
             self.list_models(deadline_s)
         known = self._models or {}
-        found = pick(name, tuple(known.values()))
+        found = pick(name, tuple(known.values()), device)
         if found is None and ":" in name and name not in self._asked_by_id:
             # The catalog lists the newest version only; an older one can be had by its id.
             self._asked_by_id.add(name)
             known = self._models = {model.id: model for model in self._ask(Verb.LIST, name, deadline_s).models}
-            found = pick(name, tuple(known.values()))
+            found = pick(name, tuple(known.values()), device)
         if found is None:
-            raise self._not_found(name)
+            others = devices_of(name, tuple(known.values()))
+            raise no_such_device(name, device, others) if others else self._not_found(name)
         return found
 
     def download(
@@ -154,6 +166,11 @@ class RuntimeHost:
         self._models = None
         return seconds
 
+    def remove(self, model_id: str, deadline_s: float = 60.0) -> None:
+        """Remove a downloaded model's files from the cache; it must not be loaded."""
+        self._ask(Verb.REMOVE, model_id, deadline_s)
+        self._models = None
+
     def load(self, model_id: str, deadline_s: float = 600.0) -> float:
         """Load a model into memory; the time that it took in the host, in seconds."""
         seconds = self._ask(Verb.LOAD, model_id, deadline_s).seconds
@@ -164,6 +181,31 @@ class RuntimeHost:
         """Unload a model from memory."""
         self._ask(Verb.UNLOAD, model_id, deadline_s)
         self._models = None
+
+    def chat(self, model_id: str, body: str, deadline_s: float) -> Answered:
+        """Answer a chat-completions request inside the host, without HTTP; several threads may ask at a time.
+
+        ``body``: the request's JSON.  What the runtime refuses is the answer's ``error``.  An answer that has not ended
+        after ``deadline_s`` is cancelled, and what has come of it is returned.  Raises where the host has died or
+        hangs.
+        """
+        if self._ready is None:
+            self.wait_ready()
+        command = Command(next(self._ids), Verb.CHAT, model_id, body)
+        try:
+            heard = self._process.converse(command, deadline_s, _CANCEL_S)
+        except TimeoutError:
+            self.kill()
+            self._fail(
+                HostHung,
+                f"The runtime host (pid {self.pid}) did not end a chat within {deadline_s:g} s, nor give it up within "
+                f"{_CANCEL_S:g} s after that, and was ended.",
+            )
+        if isinstance(heard, Answered):
+            return heard
+        if isinstance(heard, Failure):
+            self._refused(command, heard)
+        self._died(f"while it was told to {words_of(command)}")
 
     def status(self, deadline_s: float = 10.0) -> HostStatus:
         """What is loaded; raises where the host has died or hangs."""
@@ -243,18 +285,7 @@ class RuntimeHost:
                 self._died("while it started")
 
     def _refuse_start(self, failure: Failure) -> NoReturn:
-        reason = logs.clean(failure.message, 1000)
-        if failure.kind is FailureKind.SDK_MISSING:
-            self._fail(
-                RuntimeUnavailable,
-                f"Foundry Local can't run here: {reason}. foundry-local-sdk has wheels for Windows (x64, arm64), Linux "
-                "with glibc (x64 from 2.28, arm64 from 2.34) and macOS from 14 (arm64), and none for Intel Macs and "
-                "musl. On one of these machines: pip install --upgrade 'foundry-local-sdk>=2.2'. " + _BY_URL,
-            )
-        self._fail(
-            RuntimeUnavailable,
-            f"The Foundry Local runtime did not start: {reason}. Its full log is {self.log_path}. " + _BY_URL,
-        )
+        self._fail(RuntimeUnavailable, refused_start(failure, str(self.log_path)))
 
     def _ask(
         self,
@@ -263,21 +294,25 @@ class RuntimeHost:
         deadline_s: float,
         on_progress: Callable[[float], None] | None = None,
         cancel: threading.Event | None = None,
+        *,
+        on_named_progress: Callable[[str, float], None] | None = None,
+        body: str | None = None,
     ) -> Result:
         with self._calling:
             self.wait_ready()
-            command = Command(next(self._ids), verb, model_id)
+            command = Command(next(self._ids), verb, model_id, body)
             try:
                 self._process.say(command)
             except OSError:
-                self._died(f"before it could {_words(command)}")
-            return self._await(command, deadline_s, on_progress, cancel)
+                self._died(f"before it could {words_of(command)}")
+            report = None if on_progress is None else (lambda _name, percent: on_progress(percent))
+            return self._await(command, deadline_s, on_named_progress or report, cancel)
 
     def _await(
         self,
         command: Command,
         deadline_s: float,
-        on_progress: Callable[[float], None] | None,
+        on_progress: Callable[[str, float], None] | None,
         cancel: threading.Event | None,
     ) -> Result:
         began = last_sign = time.monotonic()
@@ -299,12 +334,12 @@ class RuntimeHost:
             last_sign = time.monotonic()
             match heard:
                 case None:
-                    self._died(f"while it was told to {_words(command)}")
+                    self._died(f"while it was told to {words_of(command)}")
                 case ProtocolError():
                     self.kill()
                     self._fail(HostDied, f"The runtime host (pid {self.pid}) sent something that is no answer: {heard}")
-                case Progress(id=command.id, percent=float() as percent) if on_progress is not None:
-                    on_progress(percent)
+                case Progress(id=command.id, percent=float() as percent, what=what) if on_progress is not None:
+                    on_progress(what, percent)
                 case Result(id=command.id):
                     return heard
                 case Failure(id=command.id):
@@ -314,33 +349,17 @@ class RuntimeHost:
                     continue
 
     def _refused(self, command: Command, failure: Failure) -> NoReturn:
-        model = logs.clean(command.model_id or "")
-        reason = logs.clean(failure.message, 1000)
-        match failure.kind:
-            case FailureKind.MODEL_NOT_FOUND:
-                raise self._not_found(command.model_id or "")
-            case FailureKind.LOAD_FAILED:
-                self._fail(
-                    LoadFailed,
-                    f"Foundry Local could not load {model}: {reason}. Is it downloaded, complete, and is there enough "
-                    "memory for it?",
-                )
-            case FailureKind.CANCELLED:
-                raise DownloadCancelled(
-                    f"The download of {model} was cancelled; what has come so far is kept, and the next download goes "
-                    "on from there."
-                )
-            case FailureKind.DOWNLOAD_FAILED:
-                self._fail(
-                    DownloadFailed,
-                    f"Foundry Local could not download {model}: {reason}. Is there a connection to the internet, and "
-                    "room on the disk? What has come so far is kept, and the next download goes on from there.",
-                )
-        kind = UnloadFailed if command.verb is Verb.UNLOAD else RuntimeHostError
-        self._fail(kind, f"Foundry Local could not {_words(command)}: {reason}.")
+        if failure.kind is FailureKind.MODEL_NOT_FOUND:
+            raise self._not_found(command.model_id or "")
+        if failure.kind is FailureKind.CANCELLED:
+            raise DownloadCancelled(
+                f"The download of {logs.clean(command.model_id or '')} was cancelled; what has come so far is kept, "
+                "and the next download goes on from there."
+            )
+        self._fail(*refusal(command, failure))
 
     def _too_late(self, command: Command, waited_s: float, silent_s: float, *, cancelling: bool) -> NoReturn:
-        words = _words(command)
+        words = words_of(command)
         self.kill()
         if cancelling:
             raise DownloadCancelled(
@@ -370,41 +389,8 @@ class RuntimeHost:
         )
 
     def _not_found(self, name: str) -> ModelNotFound:
-        models = tuple((self._models or {}).values())
-        known = [each for model in models for each in (model.alias, model.id)]
-        where = "among the embedded models"
-        if self.config.mode is Mode.PUBLIC:
-            # What looks like an embedded model's name and is none was looked up in the public catalog.
-            embedded = [model.alias for model in embedded_models()]
-            known += embedded
-            where = f"in the catalog of Foundry Local for this machine, and none of the embedded {', '.join(embedded)}"
-        nearest = nearest_names(name, dict.fromkeys(known))
-        hints = []
-        if nearest:
-            hints.append(f"Nearest: {', '.join(map(logs.clean, nearest))}.")
-        elif models:
-            hints.append(f"There are {len(models)}, none with a name like it.")
-        if not models:
-            hints.append("The catalog is empty: is there a connection to the internet?")
-        hint = " ".join(hints)
-        return ModelNotFound(
-            f"No model {logs.clean(name, 100)!r} {where}. {hint} --flperf-list-models shows all of them.",
-            name=name,
-            nearest=nearest,
-            log=() if models else self.log_tail(10),
-            log_path=str(self.log_path),
-        )
+        log = () if self._models else self.log_tail(10)
+        return not_found(name, tuple((self._models or {}).values()), self.config.mode, log, str(self.log_path))
 
     def _fail(self, kind: type[RuntimeHostError], message: str) -> NoReturn:
         raise kind(message, log=self.log_tail(15), log_path=str(self.log_path)) from None
-
-
-def _words(command: Command) -> str:
-    model = logs.clean(command.model_id or "", 100)
-    match command.verb:
-        case Verb.LIST:
-            return "list its models"
-        case Verb.STATUS:
-            return "report its status"
-        case _:
-            return f"{command.verb} {model}".strip()

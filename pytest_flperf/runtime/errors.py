@@ -11,6 +11,7 @@ __all__ = [
     "HostHung",
     "LoadFailed",
     "ModelNotFound",
+    "RemoveFailed",
     "RuntimeHostError",
     "RuntimeUnavailable",
     "ServiceUnreachable",
@@ -70,6 +71,10 @@ class ModelNotFound(RuntimeHostError):
 
 class LoadFailed(RuntimeHostError):
     """The runtime could not load the model, or not in time."""
+
+
+class RemoveFailed(RuntimeHostError):
+    """The runtime could not remove the model's files."""
 
 
 class UnloadFailed(RuntimeHostError):

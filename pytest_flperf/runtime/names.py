@@ -7,15 +7,24 @@ from collections.abc import Iterable, Sequence
 
 from pytest_flperf.runtime.protocol import ModelInfo
 
-__all__ = ["nearest_names", "pick"]
+__all__ = ["devices_of", "nearest_names", "pick"]
 
 
-def pick(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """The variant that an id, a name without version or an alias means; None if there is none.
+def devices_of(name: str, models: Sequence[ModelInfo]) -> tuple[str, ...]:
+    """The devices, in small letters, that a model's variants are for."""
+    asked = name.casefold()
+    mine = [model for model in models if asked in {each.casefold() for each in (model.id, model.alias, model.name)}]
+    return tuple(sorted({model.device.casefold() or "unknown" for model in mine}))
+
+
+def pick(name: str, models: Sequence[ModelInfo], device: str = "auto") -> ModelInfo | None:
+    """The variant for a device that an id, a name without version or an alias means; None if there is none.
 
     Of an alias: a loaded variant before a cached one, a cached one before the runtime's own choice.  Of a name without
     version: the newest.  Case counts only where it decides.
     """
+    if device != "auto":
+        models = [model for model in models if model.device.casefold() == device]
     for spell in (str, str.casefold):
         asked = spell(name)
         by_id = [model for model in models if spell(model.id) == asked]

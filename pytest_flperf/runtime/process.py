@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, TypeAlias
@@ -18,6 +18,8 @@ from typing import IO, Final, TypeAlias
 from pytest_flperf.runtime.embedded import embedded_models
 from pytest_flperf.runtime.protocol import (
     MAX_LINE_BYTES,
+    Cancel,
+    Command,
     Message,
     Mode,
     ProtocolError,
@@ -27,7 +29,7 @@ from pytest_flperf.runtime.protocol import (
 )
 from pytest_flperf.runtime.workspace import Workspace, remove_stale
 
-__all__ = ["Heard", "HostConfig", "HostProcess"]
+__all__ = ["Heard", "HostConfig", "HostProcess", "Mail"]
 
 Heard: TypeAlias = Message | ProtocolError | None
 """None: the end of what the host says."""
@@ -41,7 +43,8 @@ class HostConfig:
     logs_dir: Path
     """Folder for the logs of the host and of the runtime; created where missing."""
     mode: Mode = Mode.EMBEDDED
-    """``EMBEDDED``: the packaged models, without the network.  ``PUBLIC``: Foundry Local's catalog."""
+    """``EMBEDDED``: the packaged models, without the network.  ``PUBLIC``: Foundry Local's catalog.  ``FOLDER``: only
+    what is added later, without the network."""
     catalog_url: str | None = None
     """Public mode: a catalog in place of Microsoft's; must end in ``/asset-gallery/v1.0/models``."""
     model_cache_dir: Path | None = None
@@ -60,6 +63,45 @@ class HostConfig:
     """Environment of the process; None: this one's."""
 
 
+class Mail:
+    """What the host says: of each chat in a box of its own, everything else in :attr:`heard`."""
+
+    def __init__(self) -> None:
+        self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._boxes: dict[int, queue.SimpleQueue[Heard]] = {}
+        self._ended = False
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def box(self, command_id: int) -> Iterator[queue.SimpleQueue[Heard]]:
+        """Where the answers to a command go from now on."""
+        box: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        with self._lock:
+            self._boxes[command_id] = box
+            if self._ended:
+                box.put(None)
+        try:
+            yield box
+        finally:
+            with self._lock:
+                del self._boxes[command_id]
+
+    def put(self, message: Message | ProtocolError) -> None:
+        """Deliver a message."""
+        command_id = getattr(message, "id", None)
+        with self._lock:
+            box = self._boxes.get(command_id) if isinstance(command_id, int) else None
+        (self.heard if box is None else box).put(message)
+
+    def end(self) -> None:
+        """Tell everybody that there will be no more."""
+        with self._lock:
+            self._ended = True
+            for box in self._boxes.values():
+                box.put(None)
+        self.heard.put(None)
+
+
 class HostProcess:
     """A host process, its pipes, its log and its temporary folder."""
 
@@ -72,17 +114,17 @@ class HostProcess:
                 workspace.link(embedded_models())
             logs = config.logs_dir.absolute()
             logs.mkdir(parents=True, exist_ok=True)
-            # Embedded models are nobody's business but this run's; others share the user's cache with other programs.
-            embedded = config.mode is Mode.EMBEDDED
+            # Embedded models and folders are this run's own; others share the user's cache with other programs.
+            ours = config.mode is not Mode.PUBLIC
             start = Start(
                 mode=config.mode,
                 logs_dir=str(logs),
-                app_name="pytest-flperf" if embedded else "foundry",
+                app_name="pytest-flperf" if ours else "foundry",
                 parent_pid=os.getpid(),
                 die_with_parent=threading.current_thread() is threading.main_thread(),
-                app_data_dir=str(workspace.path) if embedded else _text(config.app_data_dir),
-                model_cache_dir=str(workspace.model_cache_dir) if embedded else _text(config.model_cache_dir),
-                catalog_url=None if embedded else config.catalog_url,
+                app_data_dir=str(workspace.path) if ours else _text(config.app_data_dir),
+                model_cache_dir=str(workspace.model_cache_dir) if ours else _text(config.model_cache_dir),
+                catalog_url=None if ours else config.catalog_url,
                 log_level=config.log_level,
             )
             self.log_path, self._process = _spawn(logs, workspace.path.name, config.environment)
@@ -91,13 +133,15 @@ class HostProcess:
             raise
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
-        # The thread gets the stream and the queue and not self, so that a forgotten handle can be collected.
+        self._mail = Mail()
+        self.heard = self._mail.heard
+        # The thread gets the stream and the mail and not self, so that a forgotten handle can be collected.
         listener = threading.Thread(
-            target=_listen, args=(self._process.stdout, self.heard), name="flperf-host-listener", daemon=True
+            target=_listen, args=(self._process.stdout, self._mail), name="flperf-host-listener", daemon=True
         )
         listener.start()
         self._speaking = threading.Lock()
+        self.workspace = workspace
         self._end = weakref.finalize(self, _end, self._process, listener, workspace)
         with contextlib.suppress(OSError):
             self.say(start)
@@ -120,6 +164,19 @@ class HostProcess:
         with self._speaking:
             stream.write(encode(message))
             stream.flush()
+
+    def converse(self, command: Command, deadline_s: float, cancel_s: float) -> Heard:
+        """The answer to a command that runs beside others; None where the host is gone.
+
+        Cancelled after ``deadline_s``; raises TimeoutError where it hasn't ended ``cancel_s`` after that.
+        """
+        with self._mail.box(command.id) as box:
+            for message, patience_s in ((command, deadline_s), (Cancel(command.id), cancel_s)):
+                with contextlib.suppress(OSError):  # the end of what it says is on its way
+                    self.say(message)
+                with contextlib.suppress(queue.Empty):
+                    return box.get(timeout=patience_s)
+        raise TimeoutError
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the process to end; False if it has not."""
@@ -178,14 +235,14 @@ def _surroundings(environment: Mapping[str, str]) -> dict[str, str]:
     return result
 
 
-def _listen(stream: IO[bytes], heard: queue.SimpleQueue[Heard]) -> None:
+def _listen(stream: IO[bytes], mail: Mail) -> None:
     with contextlib.suppress(OSError, ValueError):
         while line := stream.readline(MAX_LINE_BYTES + 1):
             try:
-                heard.put(decode(line))
+                mail.put(decode(line))
             except ProtocolError as error:
-                heard.put(error)
-    heard.put(None)
+                mail.put(error)
+    mail.end()
 
 
 def _end(process: subprocess.Popen[bytes], listener: threading.Thread, workspace: Workspace) -> None:

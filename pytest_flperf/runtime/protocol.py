@@ -1,8 +1,9 @@
 """What parent and runtime host say to each other: one JSON object per line, each a frozen dataclass.
 
 The parent says :class:`Start` once, then any number of :class:`Command` and :class:`Cancel`.  The host answers
-:class:`Ready` once, then for each command :class:`Progress` as often as it likes and one :class:`Result` or
-:class:`Failure`.  Both ends are the same version of this package, so that an unknown key is an error.
+:class:`Ready` once, then for each command :class:`Progress` as often as it likes and one :class:`Result`,
+:class:`Answered` or :class:`Failure`.  Both ends are the same version of this package, so that an unknown key is an
+error.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 __all__ = [
     "MAX_LINE_BYTES",
+    "Answered",
     "Cancel",
     "Command",
     "Failure",
@@ -46,15 +48,23 @@ class Mode(StrEnum):
 
     EMBEDDED = "embedded"
     PUBLIC = "public"
+    FOLDER = "folder"
 
 
 class Verb(StrEnum):
     """What the host can be told to do."""
 
     LIST = "list"
+    PROVIDERS = "providers"
+    """Get and register the execution providers that there are for this machine."""
+    ADD = "add"
+    """List a model whose folder has been put into the model cache."""
     DOWNLOAD = "download"
+    REMOVE = "remove"
+    """Remove a model's files from the cache."""
     LOAD = "load"
     UNLOAD = "unload"
+    CHAT = "chat"
     STATUS = "status"
     SHUTDOWN = "shutdown"
 
@@ -86,6 +96,12 @@ def _whole(value: object, name: str) -> None:
     _is(value, int, name)
     if isinstance(value, int) and value < 0:
         raise ProtocolError(f"{name}: expected 0 or more, found {value}")
+
+
+def _each(values: object, kind: type, name: str) -> None:
+    _is(values, tuple, name)
+    for value in values if isinstance(values, tuple) else ():
+        _is(value, kind, name)
 
 
 def _number(value: object, name: str) -> None:
@@ -162,6 +178,9 @@ class Start:
         _is(self.die_with_parent, bool, "die_with_parent")
 
 
+_OF_A_MODEL: Final = frozenset({Verb.ADD, Verb.DOWNLOAD, Verb.REMOVE, Verb.LOAD, Verb.UNLOAD, Verb.CHAT})
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """Do something; the answer carries the same id."""
@@ -170,19 +189,24 @@ class Command:
     id: int
     verb: Verb
     model_id: str | None = None
+    body: str | None = None
+    """``chat``: the request's JSON.  ``add``: the catalog's entry as JSON."""
 
     def __post_init__(self) -> None:
         _whole(self.id, "id")
         if not isinstance(self.verb, Verb):
             raise ProtocolError(f"verb: expected a verb, found {self.verb!r:.100}")
-        _optional(self.model_id, str, "model_id")
-        if self.verb in {Verb.DOWNLOAD, Verb.LOAD, Verb.UNLOAD} and not self.model_id:
+        for name in ("model_id", "body"):
+            _optional(getattr(self, name), str, name)
+        if self.verb in _OF_A_MODEL and not self.model_id:
             raise ProtocolError(f"{self.verb}: model_id is missing")
+        if self.verb in {Verb.CHAT, Verb.ADD} and self.body is None:
+            raise ProtocolError(f"{self.verb}: body is missing")
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give up the command with this id (a download)."""
+    """Give up the command with this id (a download, a chat)."""
 
     TYPE: ClassVar[str] = "cancel"
     id: int
@@ -218,9 +242,12 @@ class Progress:
     id: int
     percent: float | None = None
     """0 to 100 of a download; None: only a sign of life."""
+    what: str = ""
+    """What is downloaded, where it is not the model of the command."""
 
     def __post_init__(self) -> None:
         _whole(self.id, "id")
+        _is(self.what, str, "what")
         if self.percent is not None:
             _number(self.percent, "percent")
 
@@ -237,6 +264,10 @@ class Result:
     """``list``: all variants."""
     loaded: tuple[str, ...] = ()
     """``status``: ids of the loaded models."""
+    providers: tuple[str, ...] = ()
+    """``providers``: names of those that are registered."""
+    failed: tuple[str, ...] = ()
+    """``providers``: names of those that could not be had."""
 
     def __post_init__(self) -> None:
         _whole(self.id, "id")
@@ -244,8 +275,35 @@ class Result:
         for model in self.models:
             if not isinstance(model, ModelInfo):
                 raise ProtocolError(f"models: expected models, found {model!r:.100}")
-        for model_id in self.loaded:
-            _is(model_id, str, "loaded")
+        for name in ("loaded", "providers", "failed"):
+            _each(getattr(self, name), str, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A chat has ended, well or not.  All stamps are CLOCK_MONOTONIC, in ns."""
+
+    TYPE: ClassVar[str] = "answered"
+    id: int
+    sent_ns: int
+    stamps_ns: tuple[int, ...]
+    """When each chunk left the runtime."""
+    chunks: tuple[str, ...]
+    """The chunks' JSON, not looked into."""
+    usage: str
+    """JSON of the runtime's own counts; empty where it gave none."""
+    ended_ns: int
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("id", "sent_ns", "ended_ns"):
+            _whole(getattr(self, name), name)
+        for name in ("usage", "error"):
+            _is(getattr(self, name), str, name)
+        _each(self.stamps_ns, int, "stamps_ns")
+        _each(self.chunks, str, "chunks")
+        if len(self.stamps_ns) != len(self.chunks):
+            raise ProtocolError(f"{len(self.stamps_ns)} stamps for {len(self.chunks)} chunks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +323,12 @@ class Failure:
         _is(self.message, str, "message")
 
 
-Message: TypeAlias = Start | Command | Cancel | Ready | Progress | Result | Failure
+Message: TypeAlias = Start | Command | Cancel | Ready | Progress | Result | Answered | Failure
 
 _TYPES: Final[Mapping[str, type[Message]]] = {
-    message.TYPE: message for message in (Start, Command, Cancel, Ready, Progress, Result, Failure)
+    message.TYPE: message for message in (Start, Command, Cancel, Ready, Progress, Result, Answered, Failure)
 }
+_LISTS: Final = ("models", "loaded", "providers", "failed", "stamps_ns", "chunks")
 _ENUMS: Final[Mapping[str, type[StrEnum]]] = {"mode": Mode, "verb": Verb, "kind": FailureKind}
 
 
@@ -303,7 +362,7 @@ def _build(message: type[Message], values: dict[str, Any]) -> Message:
                 values[name] = enum(values[name])
             except ValueError as error:
                 raise ProtocolError(f"{name}: unknown {values[name]!r:.100}") from error
-    for name in ("models", "loaded"):
+    for name in _LISTS:
         if name in values:
             _is(values[name], list, name)
             values[name] = tuple(_model(each) if name == "models" else each for each in values[name])

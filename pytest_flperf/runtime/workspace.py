@@ -7,6 +7,7 @@ lifts when the owner ends, however it ends; the next start removes every folder 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import stat
@@ -15,14 +16,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.runtime.embedded import EmbeddedModel
+
+if TYPE_CHECKING:
+    from pytest_flperf.runtime.folders import FolderModel
 
 __all__ = ["Workspace", "remove_stale"]
 
 _PREFIX: Final = "flperf-host-"
 _LOCK: Final = "lock"
+_CARD: Final = "inference_model.json"
+"""By its name in it, the runtime knows which model a folder holds."""
 _GRACE_S: Final = 60.0
 """A folder younger than this may be about to get its lock."""
 
@@ -54,6 +60,18 @@ class Workspace:
                 for file in model.folder.iterdir():
                     shutil.copyfile(file, target / file.name)
 
+    def link_folder(self, model: FolderModel) -> None:
+        """Put a folder of the user's there too, file by file: the runtime must not write into it."""
+        target = self.model_cache_dir / "folder" / f"{model.name}-{model.version}"
+        if target.exists():
+            return
+        target.mkdir(parents=True)
+        for found in model.folder.iterdir():
+            if found.name != _CARD:
+                _link(found, target / found.name)
+        card = {"Name": model.id, "PromptTemplate": model.prompt_template}
+        (target / _CARD).write_text(json.dumps(card), encoding="utf-8")
+
     def remove(self) -> None:
         """Remove the folder; what can't be removed is left to the next start."""
         lock, self._lock = self._lock, None
@@ -69,6 +87,22 @@ def remove_stale(parent: Path | None = None) -> None:
         for folder in root.glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):
                 _remove_if_stale(folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A link, or a copy: Windows lets few people make symbolic links, and hard links stay on their volume."""
+    try:
+        target.symlink_to(source, target_is_directory=source.is_dir())
+    except (OSError, NotImplementedError):
+        if source.is_dir():
+            target.mkdir()
+            for each in source.iterdir():
+                _link(each, target / each.name)
+            return
+        try:
+            os.link(source, target)
+        except (OSError, NotImplementedError):
+            shutil.copyfile(source, target)
 
 
 def _remove_if_stale(folder: Path) -> None:

@@ -12,13 +12,15 @@ from typing import Any, TypeAlias
 
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import REQUEST_METRICS
-from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Requests, Target
+from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Requests
+from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.bottleneck import bottleneck
 from pytest_flperf.stats.clock_quality import clock_quality
 from pytest_flperf.stats.column import Column
 from pytest_flperf.stats.cross_check import cross_check
 from pytest_flperf.stats.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.failures import Failures
+from pytest_flperf.stats.overlap import Overlap
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
 from pytest_flperf.suite.expect import Scorer
@@ -133,6 +135,7 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
         tokens_per_chunk=tally.chunked_tokens / tally.token_chunks if tally.token_chunks else None,
         coalesced_pct=100 * tally.coalesced / tally.chunks if tally.chunks else None,
         stalls=tally.stalls if tally.gap_streams else None,
+        serialised=tally.overlap.serialised,
         metrics=metrics,
         clock=clock,
         failures=tally.failures.top(),
@@ -173,10 +176,13 @@ class _Tally:
         self.chunked_tokens = self.token_chunks = 0
         self.tokens_out = 0
         self.tokens_known = True
+        self.overlap = Overlap()
 
-    def add(self, samples: Iterable[Sample]) -> None:
+    def add(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
             self._add(sample)
+        if not self.overlap.full:
+            self.overlap.add(samples)
         self._take_rows()
 
     def _add(self, sample: Sample) -> None:
@@ -316,6 +322,8 @@ class _Tally:
             lines.append(f"{WARNING}{self.warmup_failed} of {self.warmup} warm-up requests failed")
         if self.scorer is not None and self.scorer.too_slow:
             lines.append(f"{WARNING}the pattern took too long on {self.scorer.too_slow} of {self.ok} answers: score 0")
+        if self.overlap.serialised:
+            lines.append("serialised: the server answered requests that overlapped one after the other")
         if not self.tokens_known and self.ok:
             lines.append("output tokens of some answers are unknown: no total throughput")
         return lines
@@ -375,6 +383,10 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "max_tokens": settings.max_tokens,
         "temperature": settings.temperature,
         "top_p": settings.top_p,
+        "top_k": settings.top_k,
+        "presence_penalty": settings.presence_penalty,
+        "frequency_penalty": settings.frequency_penalty,
+        "reasoning_effort": settings.reasoning_effort,
         "seed": settings.seed,
         "stop": list(settings.stop) or None,
         "prompt_cache": settings.prompt_cache,

@@ -16,6 +16,7 @@ from pytest_flperf.suite.settings import with_values
 from pytest_flperf.suite.shapes import shape_problem
 from pytest_flperf.suite.slugs import unique_slugs, without_clashes
 from pytest_flperf.suite.sources import PromptSource, TracedRequest
+from pytest_flperf.suite.targets import TargetSpec, distinct
 
 __all__ = ["Overrides", "expand", "joined"]
 
@@ -76,7 +77,7 @@ class Overrides:
         return tuple((key, value) for key, value in self.load.items() if isinstance(value, tuple))
 
 
-def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = None) -> tuple[Case, ...]:
+def expand(suite: Suite, models: Iterable[str | TargetSpec], overrides: Overrides | None = None) -> tuple[Case, ...]:
     """Return the cases of *suite*: model outermost (each loads once), then scenario, then point of the matrix.
 
     For settings the command line wins over the matrix, and the matrix over scenario and defaults.  A matrix key that
@@ -84,16 +85,19 @@ def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = No
 
     Args:
         suite: as loaded.
-        models: what to measure, as asked for; each once, in this order.  None at all: the suite's own.
+        models: what to measure, as asked for, or targets; each once, in this order.  None at all: the suite's own.
         overrides: the command line's wishes.
 
     Raises:
-        SuiteError: The load of a case lacks something, or has what its shape has no use for.
+        SuiteError: The load of a case lacks something, or has what its shape has no use for; or two targets that
+            differ are called the same.
 
     """
     wishes = overrides or Overrides()
     forced = wishes.settings()
-    models = tuple(dict.fromkeys(models)) or suite.models
+    asked = tuple(models) or suite.targets or suite.models
+    targets = distinct((TargetSpec(each) if isinstance(each, str) else each for each in asked), suite.ref)
+    labels = tuple(target.label for target in targets)
     swept = wishes.sweep()
     scenario_ids = unique_slugs(scenario.name for scenario in suite.scenarios)
     points: list[_Point] = []  # one for all models
@@ -103,7 +107,7 @@ def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = No
             (key, values) for key, values in joined(suite.matrix, scenario.sweep, swept) if key not in forced
         )
         found = tuple(_points(matrix))
-        ids.append(_parameters_ids(models, matrix, found))
+        ids.append(_parameters_ids(labels, matrix, found))
         for index, point in enumerate(found):
             played = _played(scenario, point, wishes, forced)
             problem = shape_problem(played)
@@ -117,12 +121,13 @@ def expand(suite: Suite, models: Iterable[str], overrides: Overrides | None = No
             suite=suite.name,
             suite_ref=suite.ref,
             scenario=each.played,
-            model=model,
+            model=target.label,
             parameters=each.values,
             scenario_id=scenario_ids[each.played.name],
-            parameters_id=ids[each.scenario][model, each.index],
+            parameters_id=ids[each.scenario][target.label, each.index],
+            target=target,
         )
-        for model in models
+        for target in targets
         for each in points
     )
 

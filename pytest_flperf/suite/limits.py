@@ -82,6 +82,9 @@ LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
         "context_tokens": Range(0, 1_000_000),
         "shared_prefix_tokens": Range(1, 1_000_000),
         "top_p": Range(0, 1, whole=False),
+        "top_k": Range(0, 1_000_000),
+        "presence_penalty": Range(-2, 2, whole=False),
+        "frequency_penalty": Range(-2, 2, whole=False),
         "seed": Range(-(2**63), 2**63 - 1),
     }
 )
@@ -103,6 +106,10 @@ NULLABLE: Final = frozenset(
         "max_tokens",
         "temperature",
         "top_p",
+        "top_k",
+        "presence_penalty",
+        "frequency_penalty",
+        "reasoning_effort",
         "seed",
     }
 )
@@ -114,10 +121,14 @@ LOADS: Final = ("closed", "session", "constant", "poisson", "gamma", "burst", "r
 OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
 """``expected_output_length`` and the ``max_tokens`` it stands for where there is none."""
 
+REASONING_EFFORTS: Final = ("none", "minimal", "low", "medium", "high")
+"""How hard a reasoning model shall think."""
+
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "prompt_cache": ("avoid", "reuse"),
         "failures": ("apart", "as_inf"),
+        "reasoning_effort": REASONING_EFFORTS,
         "search_over": ("concurrency", "rate"),
     }
 )
@@ -129,10 +140,28 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "streaming": "true or false",
         "prompt_cache": "'avoid' or 'reuse'",
         "failures": "'apart' or 'as_inf'",
+        "reasoning_effort": "'none', 'minimal', 'low', 'medium' or 'high'",
         "search_over": "'concurrency' or 'rate'",
         "timeout": "a number of milliseconds from 1 to 86,400,000",
         "stop": "one text or a list of 1 to 32 texts that are not empty",
         "tags": "one text or a list of texts that are not empty",
+        "targets": "a list of one target or more, each a mapping with a model",
+        "model": "the name of a model",
+        "backend": "the name of a kind of backend",
+        "base_url": "a URL such as http://127.0.0.1:8080/v1",
+        "api_key_env": "the name of an environment variable",
+        "headers": "a mapping of names to texts",
+        "headers_env": "a mapping of names to environment variables",
+        "tls": "a mapping with ca_file, verify or client_cert",
+        "ca_file": "the path of a file with certificates (PEM)",
+        "verify": "true or false",
+        "client_cert": "the path of a file with a certificate and its key (PEM)",
+        "device": "'auto', 'cpu', 'gpu' or 'npu'",
+        "isolation": "'shared' or 'process'",
+        "transport": "'http' or 'native'",
+        "model_cache": "the path of a folder",
+        "catalog_url": "a URL",
+        "options": "a mapping that JSON can hold",
         "models": "one model name or a list of different ones",
         "budgets": "one budget or a list of them, such as 'ttft_ms.p95 <= 500'",
         "extra": "a mapping that JSON can hold",

@@ -15,13 +15,22 @@ from pytest_flperf.suite.cases import joined
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
 from pytest_flperf.suite.limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
-from pytest_flperf.suite.schema import PROMPT_KEYS, ExpectForm, ScenarioForm, SuiteForm, expectation, known_keys
+from pytest_flperf.suite.schema import (
+    PROMPT_KEYS,
+    ExpectForm,
+    ScenarioForm,
+    SuiteForm,
+    TargetForm,
+    expectation,
+    known_keys,
+)
 from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
 from pytest_flperf.suite.source import KeyPath, Source, read_source
 from pytest_flperf.suite.source_building import source_of
 from pytest_flperf.suite.suite_files import SuiteFiles
+from pytest_flperf.suite.targets import TargetSpec, distinct
 
-__all__ = ["load_suite", "scenario_of"]
+__all__ = ["load_suite", "scenario_of", "target_of"]
 
 _PLACE_OF_A_PROMPT: Final = "-"
 """Stands in the messages where each request has another text."""
@@ -74,6 +83,7 @@ def load_suite(path: Path, ref: str) -> Suite:
         scenarios=scenarios,
         models=tuple(form.models),
         matrix=matrix,
+        targets=_targets(form, problems),
     )
 
 
@@ -114,6 +124,34 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         budgets=scenario.budgets if "budgets" in own else base.budgets,
         given=base.given | scenario.given,
     )
+
+
+def target_of(values: Mapping[str, Any], where: str) -> TargetSpec:
+    """Return the target that *values*, in a suite's keys, describe; raises SuiteError beginning with *where*."""
+    try:
+        return _target(TargetForm.model_validate(dict(values)))
+    except ValidationError as error:
+        lines = []
+        for detail in error.errors(include_url=False)[:_MAX_PROBLEMS]:
+            path: KeyPath = ("targets", 0, *_as_written(detail["loc"], values))
+            key = key_path(path).removeprefix("targets[0].").removeprefix("targets[0]")
+            lines.append(f"{where}: {key}: {_described(detail['type'], path, detail['input'], detail['msg'])}")
+        raise SuiteError("\n".join(lines)) from None
+
+
+def _target(form: TargetForm) -> TargetSpec:
+    """The target of a form: what isn't written stays as the dataclass has it."""
+    given = {key: value for key, value in _given(form).items() if key != "tls" and value is not None}
+    tls = {} if form.tls is None else _given(form.tls)
+    return TargetSpec(**given, **tls)
+
+
+def _targets(form: SuiteForm, problems: _Problems) -> tuple[TargetSpec, ...]:
+    try:
+        return distinct(map(_target, form.targets), problems.where)
+    except SuiteError as error:
+        problems.add(("targets",), str(error).removeprefix(f"{problems.where}: "))
+        raise problems.error() from None
 
 
 @dataclass(slots=True)

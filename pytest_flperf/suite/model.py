@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.sources import PromptSource
+    from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["Case", "LoadShape", "Message", "Scalar", "Scenario", "Settings", "Suite", "Timeouts"]
 
@@ -98,6 +99,10 @@ class Settings:
     temperature: float | None = 0.0
     """Greedy unless asked otherwise: repeats do the same work, and servers' own defaults differ (0.7, 0.8, 1)."""
     top_p: float | None = None
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    reasoning_effort: str | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     stream: bool = True
@@ -151,6 +156,8 @@ class Suite:
     """Models that the suite asks for; empty: the run's choice."""
     matrix: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     """Setting names and their values; every combination is a case of its own."""
+    targets: tuple[TargetSpec, ...] = ()
+    """Models and where they live, in place of ``models``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +169,15 @@ class Case:
     scenario: Scenario
     """With the point's settings and the command line's overrides applied."""
     model: str
-    """As asked for (an alias or an id)."""
+    """What it is called: as asked for (an alias or an id), or the label of a target."""
     parameters: tuple[tuple[str, Scalar], ...]
     """The matrix point, in suite order."""
     scenario_id: str
     """The scenario's name, made fit for a node id."""
     parameters_id: str
     """``model-key=value…`` made fit for the brackets of a node id."""
+    target: TargetSpec | None = None
+    """Where the model lives; None: as the run says."""
 
     @property
     def nodeid(self) -> str:

@@ -10,6 +10,15 @@ from pytest_flperf.suite.model import Case, Message
 
 __all__ = ["extra_body", "keyed", "request_body", "unique_key"]
 
+_PARAMETERS: Final = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "reasoning_effort",
+)
 _KEYS: Final = 10**9
 _STEP: Final = 618_033_989
 """Coprime to 10**9 and near its golden section: keys that follow each other differ in their first digits."""
@@ -63,7 +72,7 @@ def request_body(case: Case, model_id: str) -> dict[str, Any]:
     body: dict[str, Any] = {"model": model_id, "messages": messages, "stream": settings.stream}
     if settings.stream:
         body["stream_options"] = {"include_usage": True}
-    for key in ("max_tokens", "temperature", "top_p", "seed"):
+    for key in _PARAMETERS:
         value = getattr(settings, key)
         if value is not None:
             body[key] = value
@@ -73,5 +82,8 @@ def request_body(case: Case, model_id: str) -> dict[str, Any]:
 
 
 def extra_body(case: Case) -> dict[str, Any]:
-    """Return what the suite passes through to the server (openai's ``extra_body``)."""
-    return dict(case.scenario.settings.extra or {})
+    """Return what goes into the JSON beside the client's own arguments (openai's ``extra_body``)."""
+    settings = case.scenario.settings
+    # no argument of the openai client: it goes where servers beyond OpenAI's look for it
+    top_k = {} if settings.top_k is None else {"top_k": settings.top_k}
+    return {**top_k, **(settings.extra or {})}

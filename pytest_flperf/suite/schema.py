@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from pytest_flperf.suite import setting_types as types
 from pytest_flperf.suite.limits import LIMITS, expected
 
-__all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
+__all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "TargetForm", "expectation", "json_schema", "known_keys"]
 
 PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages", "template", "dataset", "input_tokens", "turns", "trace")
 _TOGETHER: Final = (["template", "dataset"], ["template", "dataset", "trace"])
@@ -117,6 +117,16 @@ class SettingsForm(_Form):
         "decides.",
     )
     top_p: types.TopP | None = Field(None, description="Nucleus sampling; null: not sent.")
+    top_k: types.TopK | None = Field(None, description="Only the k likeliest tokens; null: not sent.")
+    presence_penalty: types.Penalty | None = Field(
+        None, description="Penalty for tokens that were there before; null: not sent."
+    )
+    frequency_penalty: types.Penalty | None = Field(
+        None, description="Penalty that grows with each repetition; null: not sent."
+    )
+    reasoning_effort: types.Effort | None = Field(
+        None, description="How hard a reasoning model shall think; null: not sent."
+    )
     seed: types.Seed | None = Field(None, description="Seed of the sampling; null: not sent.")
     stop: types.Stops = Field([], description="One text or several at which the answer ends.")
     stream: bool = Field(True, description="Whether answers are streamed. Without it there are no times of tokens.")
@@ -287,6 +297,10 @@ class MatrixForm(_Form):
     max_tokens: list[types.MaxTokens | None] = Field([], min_length=1, description="Values of max_tokens.")
     temperature: list[types.Temperature | None] = Field([], min_length=1, description="Values of temperature.")
     top_p: list[types.TopP | None] = Field([], min_length=1, description="Values of top_p.")
+    top_k: list[types.TopK | None] = Field([], min_length=1, description="Values of top_k.")
+    presence_penalty: list[types.Penalty | None] = Field([], min_length=1, description="Values of presence_penalty.")
+    frequency_penalty: list[types.Penalty | None] = Field([], min_length=1, description="Values of frequency_penalty.")
+    reasoning_effort: list[types.Effort | None] = Field([], min_length=1, description="Values of reasoning_effort.")
     seed: list[types.Seed | None] = Field([], min_length=1, description="Values of seed.")
     stop: list[types.StopText] = Field([], min_length=1, description="Values of stop, one text each.")
     stream: list[bool] = Field([], min_length=1, description="Values of stream.")
@@ -294,6 +308,47 @@ class MatrixForm(_Form):
     prompt_cache: list[types.PromptCache] = Field([], min_length=1, description="Values of prompt_cache.")
 
     _different = field_validator("*")(types.refuse_repeated)
+
+
+class TlsForm(_Form):
+    """How a server that speaks TLS is trusted."""
+
+    ca_file: types.Text | None = Field(None, description="Path of certificates (PEM) to trust, not the system's.")
+    verify: bool = Field(True, description="false: whoever answers is trusted; the results say so.")
+    client_cert: types.Text | None = Field(
+        None, description="Path of our own certificate with its key, in one PEM file."
+    )
+
+
+class TargetForm(_Form):
+    """A model and where it lives."""
+
+    model: types.Text = Field(description="The model, as its backend knows it.")
+    backend: types.Text | None = Field(
+        None, description="Kind of server, such as foundry, llamacpp, ollama or openai; without it the run's."
+    )
+    name: types.Text | None = Field(
+        None, description="What it is called in tables and node ids; without it backend:model."
+    )
+    base_url: types.Text | None = Field(None, description="Where the server is, such as http://127.0.0.1:8080/v1.")
+    api_key_env: types.Text | None = Field(None, description="Environment variable that holds the key.")
+    headers: dict[types.Text, str] = Field({}, description="Headers of every request; nothing secret.")
+    headers_env: dict[types.Text, types.Text] = Field(
+        {}, description="Headers whose values stand in environment variables of these names."
+    )
+    tls: TlsForm | None = Field(None, description="How a server that speaks TLS is trusted.")
+    device: types.Device | None = Field(None, description="Where the model shall run.")
+    isolation: types.Isolation | None = Field(
+        None, description="shared: one process serves all models; process: each model has one of its own."
+    )
+    transport: types.Transport | None = Field(
+        None, description="http, or native: inside the server's process, without HTTP."
+    )
+    model_cache: types.Text | None = Field(None, description="Folder of downloaded models.")
+    catalog_url: types.Text | None = Field(None, description="Model catalog in place of the public one.")
+    options: dict[types.Text, Any] = Field({}, description="What only this kind of backend knows.")
+
+    _options_are_json = field_validator("options")(types.json_only)
 
 
 class SuiteForm(_Form):
@@ -310,6 +365,7 @@ class SuiteForm(_Form):
     models: Annotated[types.Texts, Field(min_length=1)] = Field(
         [], description="Models to measure where the command line names none."
     )
+    targets: list[TargetForm] = Field([], min_length=1, description="Models and where each lives, in place of models.")
     matrix: MatrixForm | None = Field(
         None, description="Settings and the values they take in turn: every combination makes a case of its own."
     )
@@ -319,10 +375,13 @@ class SuiteForm(_Form):
     _different = field_validator("models")(types.refuse_repeated)
 
     @model_validator(mode="after")
-    def _one_form_of_defaults(self) -> SuiteForm:
+    def _one_form_of_each(self) -> SuiteForm:
         if self.defaults is not None and self.default_config is not None:
             text = "found defaults and default_config (the older form), expected one of them"
             raise PydanticCustomError("flperf_defaults", "{text}", {"text": text})
+        if self.models and self.targets:
+            text = "found models and targets, expected one of them"
+            raise PydanticCustomError("flperf_targets", "{text}", {"text": text})
         return self
 
 
@@ -333,6 +392,8 @@ def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         ("defaults",): DefaultsForm,
         ("default_config",): LegacyDefaultsForm,
         ("matrix",): MatrixForm,
+        ("targets",): TargetForm,
+        ("targets", "tls"): TlsForm,
         ("scenarios",): ScenarioForm,
         ("scenarios", "messages"): MessageForm,
         ("scenarios", "expect"): ExpectForm,
@@ -378,6 +439,7 @@ def expectation(path: tuple[str | int, ...]) -> str:
         return item if in_list else f"a list of one value or more, each {item}"
     if in_list:
         items = {"scenarios": "a mapping with a name and a prompt", "messages": "a mapping with role and content"}
+        items["targets"] = "a mapping with a model, and a backend or base_url"
         return expected(key) if key in LIMITS else items.get(key, "a text that is not empty")
     return expected(key)
 

@@ -13,7 +13,21 @@ from pytest_flperf.suite.lengths import Lengths, lengths_of
 from pytest_flperf.suite.limits import LIMITS
 
 OWN_KEYS: Final = frozenset(
-    {"model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "seed", "stop"}
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "presence_penalty",
+        "frequency_penalty",
+        "reasoning_effort",
+        "seed",
+        "stop",
+    }
 )
 """Keys of a request that have a setting of their own (or are ours to fill in) and can't stand in ``extra``."""
 
@@ -145,11 +159,17 @@ Backoff = Annotated[float, number("retry_backoff_s")]
 Failures = Literal["apart", "as_inf"]
 MaxTokens = Annotated[int, number("max_tokens")]
 Temperature = Annotated[float, number("temperature")]
+TopK = Annotated[int, number("top_k")]
+Penalty = Annotated[float, number("presence_penalty")]
+Effort = Literal["none", "minimal", "low", "medium", "high"]
 TopP = Annotated[float, number("top_p")]
 Seed = Annotated[int, number("seed")]
 Context = Annotated[int, number("context_tokens")]
 Contexts = Annotated[list[Context], *ONE_OR_MORE, one_or_list("context_tokens")]
 SharedPrefix = Annotated[int, number("shared_prefix_tokens")]
+Device = Literal["auto", "cpu", "gpu", "npu"]
+Isolation = Literal["shared", "process"]
+Transport = Literal["http", "native"]
 Scalar = str | int | float | bool | None
 PromptCache = Literal["avoid", "reuse"]
 OutputLength = Literal["short", "medium", "long"]

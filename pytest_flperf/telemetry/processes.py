@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["ProcessTree", "TreeUse"]
+__all__ = ["ProcessTree", "TreeUse", "with_descendants"]
 
 _NS_PER_S: Final = 1_000_000_000
 _SCAN_SHARE: Final = 50
@@ -129,7 +129,7 @@ class ProcessTree:
                 del self._members[pid]
         # Later on from the members: a root that is none any more has ended, and another process may have got its id;
         # and who has outlived its parent is no descendant of a root any more.
-        for pid in _with_descendants(self._members if self._looked else self._roots):
+        for pid in with_descendants(self._members if self._looked else self._roots):
             if pid not in self._members:
                 try:
                     # Whoever is new was born since the last scan: all that it used was in our time.
@@ -155,7 +155,7 @@ def _clock_of(pid: int) -> int | None:
     return clock
 
 
-def _with_descendants(roots: Iterable[int]) -> list[int]:
+def with_descendants(roots: Iterable[int]) -> list[int]:
     """These processes and all that descend from them, without this one and its own."""
     found: dict[int, None] = {}
     waiting = [pid for pid in roots if pid != os.getpid()]

@@ -84,6 +84,9 @@ class Answer:
     timings: dict[str, float] | None = None
     model: str | None = None
     choices_seen: bool = False
+    successful: bool = False
+    """Foundry Local before 1.0 sends this in every chunk of a stream, and no ``finish_reason`` at its end."""
+    _from_deltas: bool = False
     _length: int = 0
     _model_sent: str | None = None
 
@@ -103,6 +106,8 @@ class Answer:
             self._take_timings(timings)
         elif "eval_duration" in document:
             self._take_timings(_of_ollama(document))
+        if "Successful" in document:
+            self.successful = document["Successful"] is True
         any_text = answer_text = False
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -114,7 +119,7 @@ class Answer:
                     content = part.get("content")
                     if type(content) is str and content:
                         self._keep(self.output, content)
-                        any_text = answer_text = True
+                        any_text = answer_text = self._from_deltas = True
                         continue
                 text, answer = self._take_choice(choice)
                 any_text |= text
@@ -125,10 +130,14 @@ class Answer:
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self.finish_reason = repair_text(reason[:64])
-        # Old Foundry Local versions send both, with the same text.
+        # Foundry Local before 1.0 sends both, with the same text, and tool calls in a message alone.  After deltas
+        # with text, a message's text could only be all of it once more.
         part = choice.get("delta")
-        if not isinstance(part, dict) or not part:
+        streamed = isinstance(part, dict) and bool(part)
+        if not streamed:
             part = choice.get("message")
+            if self._from_deltas and isinstance(part, dict):
+                part = {"tool_calls": part.get("tool_calls")}
         if not isinstance(part, dict):
             text = choice.get("text")
             part = {"content": text} if isinstance(text, str) else {}
@@ -138,6 +147,7 @@ class Answer:
         self._keep(self.output, content)
         self._keep(self.reasoning, reasoning)
         self.tool_calls |= bool(tools)
+        self._from_deltas |= streamed and bool(content or reasoning or tools)
         return bool(content or reasoning or tools), bool(content)
 
     def _keep(self, where: list[str], text: str) -> None:

@@ -96,7 +96,7 @@ def stream_outcome(
     whole = exchange.ending is Ending.COMPLETE or (done and answer.finish_reason is not None)
     if not whole:
         return Outcome.CONNECTION_LOST, exchange.detail or "the connection ended in the middle of the answer"
-    if answer.finish_reason is None:
+    if answer.finish_reason is None and (stray or not answer.successful):
         return _unfinished(body, answer, stray, done=done)
     if not (answer.output or answer.reasoning or answer.tool_calls):
         return Outcome.LENGTH_ZERO, f"finish_reason {answer.finish_reason!r} without any text"

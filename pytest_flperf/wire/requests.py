@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.wire.chunks import repair_text
+from pytest_flperf.wire.headers import check_headers, check_key
 
 if TYPE_CHECKING:
     from pytest_flperf.wire.endpoint import Endpoint
@@ -43,9 +44,23 @@ class RequestTemplate:
 class RequestFactory:
     """Builds requests for one endpoint.  Creating the first one imports openai (0.3 to 0.6 s)."""
 
-    def __init__(self, endpoint: Endpoint, api_key: str | None = None) -> None:
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
-            raise ValueError("the API key holds a character that no header can hold (a line end, a space around it …)")
+    def __init__(
+        self, endpoint: Endpoint, api_key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Take what every request carries.
+
+        Args:
+            endpoint: Where requests go.
+            api_key: Sent as a bearer token; None: no ``Authorization`` is sent.
+            headers: Sent, too; one replaces the default of the same name, ``Authorization`` included.
+
+        Raises:
+            ValueError: No header can hold the key, a name or a value.
+
+        """
+        check_key(api_key)
+        check_headers(headers or {})
+        self._asked = dict(headers or {})
         openai = importlib.import_module("openai")
         # The client stands on httpx or on httpx2, by its version; its own class says which.
         httpx = importlib.import_module(openai.DefaultHttpxClient.__mro__[2].__module__.partition(".")[0])
@@ -73,7 +88,8 @@ class RequestFactory:
     def build(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
         """The bytes of one request.  ``extra`` goes into its JSON as it is."""
         request = self._capture(arguments, extra)
-        return _head(request) + b"Content-Length: %d" % len(request.content) + _HEAD_END + bytes(request.content)
+        head = _head(request, self._asked)
+        return head + b"Content-Length: %d" % len(request.content) + _HEAD_END + bytes(request.content)
 
     def template(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> RequestTemplate:
         """Capture a request once; its messages are replaced for each further one (20 µs in place of 600)."""
@@ -81,7 +97,7 @@ class RequestFactory:
         document = json.loads(request.content)
         if _dump(document) != request.content:
             raise RuntimeError("this version of openai writes its JSON in a form that pytest-flperf doesn't know")
-        return RequestTemplate(_head(request), document)
+        return RequestTemplate(_head(request, self._asked), document)
 
     def _capture(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Any:
         self._captured.clear()
@@ -107,11 +123,9 @@ def _sound(value: Any) -> Any:
     return value
 
 
-def _head(request: Any) -> bytes:
+def _head(request: Any, asked: Mapping[str, str]) -> bytes:
+    left_out = {b"content-length", b"transfer-encoding", *(name.lower().encode("ascii") for name in asked)}
     lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
-    lines += [
-        name + b": " + value
-        for name, value in request.headers.raw
-        if name.lower() not in (b"content-length", b"transfer-encoding")
-    ]
+    lines += [name + b": " + value for name, value in request.headers.raw if name.lower() not in left_out]
+    lines += [f"{name}: {value}".encode("latin-1") for name, value in asked.items()]
     return b"\r\n".join(lines) + b"\r\n"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_flperf.gates.hints import hint
-from pytest_flperf.results.records import CaseResult, Failure, Target
+from pytest_flperf.results.records import CaseResult, Failure
+from pytest_flperf.results.serving import Target
 from pytest_flperf.wire.sample import Outcome
 
 CASE = CaseResult("n", "s", "c", "m", target=Target("openai", base_url="http://127.0.0.1:9/v1"))

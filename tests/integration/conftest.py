@@ -13,12 +13,12 @@ import psutil
 import pydantic
 import pynvml
 import pytest
-import pytest_flperf.backends.url
 import tiny_runs
 import wcwidth
 import yaml
 
 import pytest_flperf.backends.foundry
+import pytest_flperf.backends.openai
 import pytest_flperf.integration.cases
 import pytest_flperf.integration.fixture
 import pytest_flperf.integration.listing

@@ -64,7 +64,7 @@ def test_key_is_never_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     [
         (["--base-url=nonsense"], "--base-url: "),
         (["--catalog-url=nonsense"], "--catalog-url: "),
-        (["--api-key-env=NOT_SET"], "--api-key-env is for --base-url"),
+        (["--api-key-env=PATH"], "--api-key-env is for --base-url"),
         (["--base-url=http://127.0.0.1:9/v1", "--api-key-env=NOT_SET"], "'NOT_SET' is not set"),
     ],
 )

@@ -68,6 +68,7 @@ class Tiny:
     def __init__(self, pytester: pytest.Pytester, base_url: str) -> None:
         self.pytester = pytester
         self.folder = pytester.path
+        self.base_url = base_url
         self.at = (f"--flperf-base-url={base_url}", "--flperf-model=reference")
         """Measure the reference server."""
 

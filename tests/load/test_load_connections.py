@@ -9,6 +9,7 @@ import time
 
 import pytest
 from load_doubles import (
+    ANSWER,
     HEAD,
     MS,
     RawServer,
@@ -131,3 +132,33 @@ def test_resets_at_any_moment_of_connecting(session: LoadSession, tls_name: str 
         decoded = samples(session, plan_of([request()] * 600, server.target, concurrency=8))
     assert len(decoded) == 600
     assert {sample.outcome for sample in decoded} <= {Outcome.CONNECT_REFUSED, Outcome.CONNECTION_LOST}
+
+
+def test_a_server_that_closes_without_having_said_so(session: LoadSession) -> None:
+    """It hangs up on the second request of each connection: that one goes out on another, and no later one is lost."""
+
+    def serve(sock: socket.socket, _number: int) -> None:
+        read_request(sock)
+        sock.sendall(ANSWER)
+        read_request(sock)
+
+    with RawServer(serve) as server:
+        decoded = samples(session, plan_of([request()] * 12, server.target, concurrency=2))
+        connections = server.connections
+    assert [sample.outcome for sample in decoded] == [Outcome.OK] * 12
+    assert connections <= 2 + 12
+    assert sum(sample.connect_ns is None for sample in decoded) == 0
+
+
+def test_a_server_that_hangs_up_after_thinking(session: LoadSession) -> None:
+    """A request that was worked on is lost, however old its connection was."""
+
+    def serve(sock: socket.socket, _number: int) -> None:
+        read_request(sock)
+        sock.sendall(ANSWER)
+        read_request(sock)
+        time.sleep(0.15)
+
+    with RawServer(serve) as server:
+        decoded = samples(session, plan_of([request()] * 4, server.target))
+    assert [sample.outcome for sample in decoded] == [Outcome.OK, Outcome.CONNECTION_LOST] * 2

@@ -17,8 +17,8 @@ from pytest_flperf.results.records import (
     Requests,
     ResourceUse,
     Run,
-    Target,
 )
+from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.summary import distribution
 
 HOSTILE = {

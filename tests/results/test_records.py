@@ -29,9 +29,9 @@ from pytest_flperf.results.records import (
     Requests,
     ResourceUse,
     Run,
-    Target,
     load_schema,
 )
+from pytest_flperf.results.serving import Target
 
 # What UTF-8 can hold: a lone surrogate is escaped on the way out, and so is another text when it is back.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

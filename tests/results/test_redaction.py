@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.results.redaction import Redactor, environment_secrets
 
 SECRET = 'q9"Z/key+value='
 
@@ -44,6 +44,7 @@ def test_bytes_keep_their_length(before: bytes, after: bytes) -> None:
         ('{\\"password\\": \\"hunter22\\"}', '{\\"password\\": \\"***\\"}'),
         ("X-Api-Key: abcd1234", "X-Api-Key: ***"),
         ("hf_abcdefghijklmnop1234", "***"),
+        ("gsk_abcdefghijklmnopqrst1234 at /v1/x?key=abcd1234&n=1", "*** at /v1/x?key=***&n=1"),
         ("ghp_abcdefghijklmnop1234 AKIAABCDEFGHIJKLMNOP", "*** ***"),
     ],
 )
@@ -94,3 +95,45 @@ def test_hostile_text_takes_no_time() -> None:
     for seed in ("api_key" + "= ", "http://" + "a:", "a+", "Bearer ", "sk-", 'password"', "://x", "A" * 20):
         redactor.text(seed * (300_000 // len(seed)))
     assert time.process_time() - began < 5
+
+
+def test_an_answer_keeps_its_length_and_its_chunks() -> None:
+    """What is overwritten in a raw answer moves nothing; sizes of chunks between the parts of a secret stay."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Api-Key: abcd1234\r\n\r\n"
+    body = b"6\r\nmy a-l\r\na\r\nong-secret\r\n0\r\n\r\n"
+    found = Redactor(["a-long-secret"]).answer(head + body)
+    assert found == head.replace(b"abcd1234", b"********") + b"6\r\nmy ***\r\na\r\n**********\r\n0\r\n\r\n"
+
+
+def test_an_answer_in_a_model_s_words_is_left_alone() -> None:
+    """Only in an error is a body searched for what looks like a key."""
+    body = b"\r\n\r\nuse api_key=abcd1234"
+    assert Redactor().answer(b"HTTP/1.1 200 OK" + body) == b"HTTP/1.1 200 OK" + body
+    assert b"abcd1234" not in Redactor().answer(b"HTTP/1.1 401 No" + body)
+    assert Redactor().answer(b"") == b""
+    assert Redactor().answer(b"SSH-2.0 api_key=abcd1234") == b"SSH-2.0 api_key=********"
+
+
+def test_the_first_part_of_a_secret_at_the_end() -> None:
+    """Where somebody cut a text in the middle of a secret, what is left of it goes."""
+    redactor = Redactor(["s3cr3t/with+more"])
+    assert redactor.text("the key s3cr3t/wit") == "the key ***"
+    assert redactor.text("the key s3cr3t%2Fw…") == "the key ***…"
+    assert redactor.text("the key s3cr3") == "the key s3cr3"
+    assert redactor.text("s3cr3t/with cream") == "s3cr3t/with cream"
+
+
+def test_keys_of_the_environment() -> None:
+    """Variables that are named like keys and hold what looks like one; nothing else."""
+    environment = {
+        "OPENAI_API_KEY": "0123456789abcdef",
+        "HF_TOKEN": " hf_0123456789 ",
+        "AWS_SECRET_ACCESS_KEY": "ab/cd+ef0123",
+        "API_KEY": "placeholder-none",
+        "MY_TOKEN": "short1",
+        "SSH_AUTH_SOCK": "/run/ssh-0123456789/agent",
+        "TOKENS": "0123456789abcdef",
+        "PRIVATE_KEY": "/home/me/keys/id_ed25519",
+        "SORT_KEY": "created_at_2024",
+    }
+    assert environment_secrets(environment) == ("0123456789abcdef", "hf_0123456789", "ab/cd+ef0123")

@@ -45,7 +45,7 @@ def fake_sdk(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     """An environment in which ``foundry_local_sdk`` misbehaves as the given code says.
 
     The real runtime can't be told to lie, crash or hang; everything on our side of it stays real.  ``code`` runs in the
-    manager's ``initialize``.
+    manager's ``initialize``, ``load`` and ``providers`` where a model is loaded and where execution providers are got.
     """
 
     def build(
@@ -53,6 +53,7 @@ def fake_sdk(tmp_path: Path) -> Callable[[str], dict[str, str]]:
         *,
         on_import: str = "",
         load: str = "",
+        providers: str = "",
         url: str = "http://127.0.0.1:9",
         version: str = "2.2.1",
     ) -> dict[str, str]:
@@ -60,6 +61,7 @@ def fake_sdk(tmp_path: Path) -> Callable[[str], dict[str, str]]:
         package.mkdir(parents=True)
         body = textwrap.indent(textwrap.dedent(code) or "pass", " " * 8)
         load = textwrap.indent(textwrap.dedent(load) or "pass", " " * 8)
+        providers = textwrap.indent(textwrap.dedent(providers) or "pass", " " * 8)
         (package / "__init__.py").write_text(
             f"""import os, sys, time
 {textwrap.dedent(on_import)}
@@ -88,6 +90,10 @@ class FoundryLocalManager:
     urls = [{url!r}]
     catalog = _Catalog()
     def start_web_service(self): pass
+    eps = []
+    def discover_eps(self): return self.eps
+    def download_and_register_eps(self, names, progress_callback):
+{providers}
     @staticmethod
     def initialize(configuration):
 {body}

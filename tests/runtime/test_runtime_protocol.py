@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_flperf.runtime.protocol import (
     MAX_LINE_BYTES,
+    Answered,
     Cancel,
     Command,
     Failure,
@@ -61,16 +62,30 @@ messages: st.SearchStrategy[Message] = st.one_of(
         catalog_url=maybe,
         log_level=text,
     ),
-    st.builds(Command, id=whole, verb=st.sampled_from(Verb), model_id=text.filter(bool)),
+    st.builds(Command, id=whole, verb=st.sampled_from(Verb), model_id=text.filter(bool), body=text),
     st.builds(Cancel, id=whole),
     st.builds(Ready, url=text, pid=whole, sdk_version=text, start_s=seconds),
-    st.builds(Progress, id=whole, percent=st.none() | st.floats(0, 100)),
+    st.builds(Progress, id=whole, percent=st.none() | st.floats(0, 100), what=text),
+    st.lists(st.tuples(whole, text), max_size=3).flatmap(
+        lambda chunks: st.builds(
+            Answered,
+            id=whole,
+            sent_ns=whole,
+            stamps_ns=st.just(tuple(stamp for stamp, _ in chunks)),
+            chunks=st.just(tuple(chunk for _, chunk in chunks)),
+            usage=text,
+            ended_ns=whole,
+            error=text,
+        )
+    ),
     st.builds(
         Result,
         id=whole,
         seconds=seconds,
         models=st.lists(models, max_size=3).map(tuple),
         loaded=st.lists(text, max_size=3).map(tuple),
+        providers=st.lists(text, max_size=3).map(tuple),
+        failed=st.lists(text, max_size=3).map(tuple),
     ),
     st.builds(Failure, id=st.none() | whole, kind=st.sampled_from(FailureKind), message=text),
 )

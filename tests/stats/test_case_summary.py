@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_flperf.results.records import ClockQuality, LagMs, Target
+from pytest_flperf.results.records import ClockQuality, LagMs
+from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.case import planned_result, stalls, summarise
 from pytest_flperf.stats.clock_quality import clock_quality, merge_clocks
 from pytest_flperf.suite.model import Case

@@ -65,6 +65,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         "failures": "as_inf",
         "search_over": "rate",
         "search_to": None,
+        "reasoning_effort": "low",
     }
     suite = make_suite("a", matrix=tuple((key, (value,)) for key, value in values.items()))
     (case,) = expand(suite, ["m"])
@@ -90,13 +91,17 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         max_tokens=3,
         temperature=None,
         top_p=3,
+        top_k=3,
+        presence_penalty=3,
+        frequency_penalty=3,
+        reasoning_effort="low",
         seed=3,
         stop=("END",),
         stream=False,
         prompt_cache="reuse",
     )
     assert case.parameters_id.endswith(
-        "-temperature=null-top_p=3-seed=3-stop=END-stream=false-context_tokens=3-prompt_cache=reuse"
+        "-temperature=null-top_p=3-top_k=3-presence_penalty=3-frequency_penalty=3-reasoning_effort=low-seed=3-stop=END-stream=false-context_tokens=3-prompt_cache=reuse"
     )
 
 

@@ -31,6 +31,22 @@ def multi_line(content: str) -> bytes:
     return b"".join(b"data: " + line.encode() + b"\n" for line in document.split("\n")) + b"\n"
 
 
+def preview(content: str, **more: Any) -> bytes:
+    """A chunk as Foundry Local 0.8.101 sent it, by microsoft/foundry-local#299, and ``more``."""
+    said = {"role": "assistant", "content": content, "tool_calls": []}
+    choice = {"delta": said, "message": said, "index": 0}
+    choice |= {name: more.pop(name) for name in ("finish_reason",) if name in more}
+    document = {"model": "qwen", "choices": [choice], "created": 1762612476, "id": "chat.id.1", "IsDelta": False}
+    document |= {"Successful": True, "HttpStatusCode": 0, "object": "chat.completion.chunk", **more}
+    return f"data: {json.dumps(document)}\n\n".encode()
+
+
+def whole_again(content: str) -> bytes:
+    """A last chunk with an empty delta beside the whole answer."""
+    choice = {"delta": {}, "message": {"content": content}, "finish_reason": "stop"}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
+
+
 # name: the sends of a server, and what the sample must say; arrivals are the sends' numbers.
 STREAMS: dict[str, tuple[list[bytes], dict[str, Any]]] = {
     "role chunk empty": (
@@ -48,6 +64,18 @@ STREAMS: dict[str, tuple[list[bytes], dict[str, Any]]] = {
     "role chunk carries text, role in every chunk": (
         chunked(event({"role": "assistant", "content": "a"}), event({"role": "assistant", "content": "b"}), STOP, DONE),
         {"output_text": "ab", "chunks": (1, 2)},
+    ),
+    "Foundry Local 0.8: delta and message, no usage, no finish_reason but Successful": (
+        chunked(preview("en"), preview("ce"), DONE),
+        {"output_text": "ence", "chunks": (1, 2), "finish_reason": None, "output_tokens": 2, "tokens_source": "chunks"},
+    ),
+    "Foundry Local 0.8: the default limit cuts with stop, usage null": (
+        chunked(preview("a", finish_reason="stop", usage=None), DONE),
+        {"output_text": "a", "finish_reason": "stop", "output_tokens": 1, "tokens_source": "chunks"},
+    ),
+    "whole message once more after the deltas": (
+        chunked(text("a"), text("b"), whole_again("ab"), DONE),
+        {"output_text": "ab", "chunks": (1, 2), "finish_reason": "stop"},
     ),
     "several tokens per chunk, more chunks than tokens": (
         chunked(text("one two three"), text("fo"), text("ur"), event({}, finish="length", usage=USAGE), DONE),

@@ -104,6 +104,26 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
         Outcome.TRUNCATED,
         "no finish_reason before [DONE]",
     ),
+    "Successful in place of a finish_reason": (
+        lambda: exchange(chunked(text("a", Successful=True), DONE)),
+        Outcome.OK,
+        "",
+    ),
+    "Successful, and then the connection was lost": (
+        lambda: lost(chunked(text("a", Successful=True))[:-1]),
+        Outcome.CONNECTION_LOST,
+        "",
+    ),
+    "Successful, and then not": (
+        lambda: exchange(chunked(text("a", Successful=True), text("b", Successful=False), DONE)),
+        Outcome.TRUNCATED,
+        "no finish_reason",
+    ),
+    "Successful, and then stray text": (
+        lambda: exchange(chunked(text("a", Successful=True), b"proxy error: gone\n")),
+        Outcome.ERROR_IN_STREAM,
+        "proxy error",
+    ),
     "clean end of a cut answer": (lambda: exchange(until_close(text("a"))), Outcome.TRUNCATED, "clean end"),
     "JSON document without finish": (
         lambda: exchange(sized(b'{"choices":[{"message":{"content":"a"}}]}'), stream=False),

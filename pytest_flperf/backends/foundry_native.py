@@ -1,0 +1,64 @@
+"""A model that answers inside the runtime's host, without HTTP: the same JSON in and out as over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pytest_flperf.backends.base import BackendError
+from pytest_flperf.backends.native import NativeAnswer
+from pytest_flperf.runtime.client import Answered, RuntimeHost
+from pytest_flperf.runtime.errors import RuntimeHostError
+from pytest_flperf.runtime.logs import clean
+
+__all__ = ["FoundryChat"]
+
+_SAME: Final = ("id", "object", "created", "model")
+_SHOWN: Final = 1_000
+_NS_PER_S: Final = 1_000_000_000
+
+
+class FoundryChat:
+    """A loaded model of a host."""
+
+    def __init__(self, host: RuntimeHost, model_id: str) -> None:
+        """``host`` must have ``model_id`` loaded."""
+        self._host = host
+        self._model_id = model_id
+
+    def chat(self, body: Mapping[str, Any], deadline_s: float) -> NativeAnswer:
+        """Answer a request; after ``deadline_s`` it is cancelled, and what has come is returned with an error.
+
+        Safe from several threads at a time.  ``model`` in the body is overridden.  A stream ends with the counts of
+        tokens whether they were asked for or not: they cost nothing here.
+        """
+        try:
+            answered = self._host.chat(self._model_id, json.dumps({**body, "model": self._model_id}), deadline_s)
+        except (RuntimeHostError, OSError) as error:
+            raise BackendError(f"{self._model_id}: {error}") from error
+        said = clean(answered.error, _SHOWN)
+        late = bool(said) and answered.ended_ns - answered.sent_ns >= deadline_s * _NS_PER_S
+        if late:
+            said = f"no end within {deadline_s:g} s, cancelled ({said})"
+        return NativeAnswer(answered.sent_ns, _chunks(answered), answered.ended_ns, said, late)
+
+
+def _chunks(answered: Answered) -> tuple[tuple[int, Mapping[str, Any]], ...]:
+    """The chunks as the web service sends them: its stream has one more, with the counts."""
+    read = [(stamp, _read(text)) for stamp, text in zip(answered.stamps_ns, answered.chunks, strict=True)]
+    found = [(stamp, chunk) for stamp, chunk in read if chunk is not None]
+    usage = _read(answered.usage) if answered.usage else None
+    if usage is not None:
+        last = found[-1][1] if found else {}
+        same: dict[str, Any] = {name: last[name] for name in _SAME if name in last}
+        found.append((answered.ended_ns, {**same, "choices": [], "usage": usage}))
+    return tuple(found)
+
+
+def _read(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

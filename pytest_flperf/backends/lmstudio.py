@@ -1,0 +1,168 @@
+"""LM Studio, whose server runs already.
+
+From its documentation (https://lmstudio.ai/docs/developer/rest): from 0.4 on its API v1 lists, loads and unloads
+(``/api/v1/models``, ``…/load``, ``…/unload``).  Before, API v0 only lists (``/api/v0/models``), a first request loads a
+model, and nothing but LM Studio itself unloads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pytest_flperf.backends.attached import Attachment, as_int, entries, nearest, root_of, seconds, text_of
+from pytest_flperf.backends.base import About, BackendConfig, BackendError, Capabilities, ListedModel, OnProgress
+from pytest_flperf.backends.control import ControlError
+from pytest_flperf.backends.loading import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
+from pytest_flperf.runtime.logs import clean
+
+__all__ = ["LmStudioBackend"]
+
+_DEFAULT: Final = "http://127.0.0.1:1234"
+_EMBEDDING: Final = ("embedding", "embeddings")
+_BY_REQUEST: Final = "loaded by a first request: LM Studio before 0.4 can neither load nor unload over HTTP"
+
+
+class LmStudioBackend(LoadingBackend):
+    """An LM Studio that somebody else runs."""
+
+    name = "lmstudio"
+    advice = "Is LM Studio's server on (its Developer page, or `lms server start`), and is the URL right?"
+
+    def __init__(self, config: BackendConfig) -> None:
+        """Take the URL apart; raises EndpointError for one that is none, BackendError for options of no use."""
+        load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
+        super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
+        root = root_of(config.base_url or _DEFAULT)
+        self._attachment = Attachment(self.name, config, f"{root}/v1", root)
+        self._control = self._attachment.control
+        self._api = ""
+        """``v1`` or ``v0``; empty: not asked yet."""
+
+    def about(self) -> About:
+        """Which of its APIs there is; it tells no version."""
+        with self._asking():
+            self._entries()
+        return About(f"LM Studio (API {self._api})", "", self._attachment.endpoint.base_url)
+
+    def discover(self) -> tuple[ListedModel, ...]:
+        """What is downloaded, and which of it is loaded."""
+        with self._asking():
+            return tuple(_listed(each) for each in self._entries())
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Not known for sure which parameters it takes."""
+        del model
+        return Capabilities()
+
+    # ---- what the base asks
+
+    def _server(self) -> Attachment:
+        return self._attachment
+
+    def _find(self, model: str, on_progress: OnProgress) -> Found:
+        del on_progress
+        models = {_key(each): each for each in self._entries()}
+        entry = models.get(model)
+        if entry is None:
+            entry = next((each for each in models.values() if model in _instances(each)), None)
+        if entry is None:
+            said = f"LM Studio has no such model, {nearest(model, models)}; `lms get {clean(model)}` downloads it"
+            raise BackendError(f"{clean(model)}: {said}")
+        loaded = _instances(entry)
+        model_id = model if model in loaded else loaded[0] if loaded else _key(entry)
+        return Found(_key(entry), model_id, bool(loaded), _listed(entry))
+
+    def _is_loaded(self, model_id: str, patience_s: float | None = None) -> bool:
+        return any(model_id in _instances(each) for each in self._entries(patience_s))
+
+    def _load(self, found: Found) -> Loaded:
+        try:
+            if self._api == "v1":
+                answer = self._control.post("api/v1/models/load", {"model": found.name}, self._load_timeout_s)
+            else:
+                body = {"model": found.name, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+                answer = self._control.post("v1/chat/completions", body, self._load_timeout_s)
+        except ControlError as error:
+            raise self._too_long(found, error) from error
+        if self._api != "v1":
+            model_id, handle, own_s = found.name, "", None
+        else:
+            said = answer if isinstance(answer, Mapping) else {}
+            model_id = text_of(said.get("instance_id")) or text_of(said.get("model_instance_id")) or found.name
+            took = said.get("load_time_seconds")
+            handle, own_s = model_id, float(took) if isinstance(took, int | float) else None
+        if not self._is_loaded(model_id):
+            raise BackendError(f"{found.name}: LM Studio answered the load and does not list the model as loaded")
+        return Loaded(model_id, handle, own_s)
+
+    def _unload(self, handle: str) -> None:
+        if self._api == "v1":
+            self._control.post("api/v1/models/unload", {"instance_id": handle})
+
+    def _details(self, found: Found, model_id: str) -> dict[str, Any]:
+        entry = next((each for each in self._entries() if model_id in _instances(each)), {})
+        quantization = entry.get("quantization")
+        if isinstance(quantization, Mapping):
+            quantization = quantization.get("name")
+        return {
+            "variant": text_of(quantization) or None,
+            "context_length": _context(entry, model_id),
+            "size_mb": found.listed.size_mb if found.listed else None,
+            "notes": (_BY_REQUEST,) if self._api == "v0" and not found.loaded else (),
+        }
+
+    def _entries(self, patience_s: float | None = None) -> list[Mapping[str, Any]]:
+        """Models that chat, by the newest API that there is."""
+        if self._api != "v0":
+            try:
+                found = entries(self._control.get("api/v1/models", patience_s), "models", "GET api/v1/models")
+            except ControlError as error:
+                if error.status is None or self._api:
+                    raise
+            else:
+                self._api = "v1"
+                return _chatting(found)
+        found = entries(self._control.get("api/v0/models", patience_s), "data", "GET api/v0/models")
+        self._api = "v0"
+        return _chatting(found)
+
+
+def _chatting(found: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [each for each in found if each.get("type") not in _EMBEDDING and _key(each)]
+
+
+def _key(entry: Mapping[str, Any]) -> str:
+    return text_of(entry.get("key")) or text_of(entry.get("id"))
+
+
+def _instances(entry: Mapping[str, Any]) -> list[str]:
+    """Ids under which it is in memory, as requests name them."""
+    if entry.get("state") == "loaded":  # API v0
+        return [_key(entry)]
+    loaded = entry.get("loaded_instances")
+    found = loaded if isinstance(loaded, list) else []
+    return [name for each in found if isinstance(each, Mapping) and (name := text_of(each.get("id")))]
+
+
+def _context(entry: Mapping[str, Any], model_id: str) -> int | None:
+    """As loaded, where it is told; else the longest that the model was made for."""
+    loaded = entry.get("loaded_instances")
+    for each in loaded if isinstance(loaded, list) else []:
+        config = each.get("config") if isinstance(each, Mapping) and each.get("id") == model_id else None
+        if isinstance(config, Mapping) and (context := as_int(config.get("context_length"))):
+            return context
+    return as_int(entry.get("loaded_context_length")) or as_int(entry.get("max_context_length"))
+
+
+def _listed(entry: Mapping[str, Any]) -> ListedModel:
+    size = as_int(entry.get("size_bytes"))
+    return ListedModel(
+        alias=_key(entry),
+        model_id=_key(entry),
+        source="server",
+        size_mb=round(size / 2**20) if size else None,
+        context_length=as_int(entry.get("max_context_length")),
+        cached=True,
+        loaded=bool(_instances(entry)),
+    )

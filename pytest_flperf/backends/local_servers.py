@@ -1,0 +1,252 @@
+"""Which model servers run on this machine: asked at the addresses where they are usually found.
+
+What answers is told by paths of its own and not by its port.  Nothing is loaded, no key is sent, no redirect followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pytest_flperf.backends.attached import root_of, text_of
+from pytest_flperf.backends.base import BackendConfig, BackendError, ListedModel
+from pytest_flperf.backends.control import Control, ControlError
+from pytest_flperf.backends.foundry_command import service_url
+from pytest_flperf.backends.ollama import ollama_url
+from pytest_flperf.backends.registry import BackendType
+from pytest_flperf.runtime.logs import clean
+from pytest_flperf.wire.endpoint import Endpoint, EndpointError
+
+__all__ = ["FoundServer", "find_servers"]
+
+_WELL_KNOWN: Final = (
+    ("llama.cpp, LocalAI", 8080),
+    ("Ollama", 11434),
+    ("LM Studio", 1234),
+    ("vLLM", 8000),
+    ("LiteLLM", 4000),
+    ("Jan", 1337),
+    ("KoboldCpp", 5001),
+    ("SGLang", 30000),
+    ("Foundry Local, as its documentation has it", 5272),
+    ("Foundry Local, as its documentation has it", 5273),
+)
+_CONNECT_S: Final = 0.5
+_ASK_S: Final = 2.0
+_ALL_S: Final = 8.0
+"""For everything together: a command, connections and questions are asked side by side."""
+_MOST_MODELS: Final = 500
+_OWNERS: Final = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang"}
+_LLAMA_KINDS: Final = ("llamacpp", "openai")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundServer:
+    """A server that answers on this machine."""
+
+    kind: str
+    """Name of the backend that measures it; empty where none does."""
+    runtime: str
+    """What it is, by its own word; empty where that can't be told."""
+    url: str
+    """For ``base_url``."""
+    version: str = ""
+    models: tuple[ListedModel, ...] = ()
+    problem: str = ""
+    """Why its models can't be listed; empty where they are."""
+
+
+def find_servers(known: Mapping[str, BackendType]) -> tuple[FoundServer, ...]:
+    """Ask the usual addresses, in parallel; takes eight seconds at most, and much less where nobody answers.
+
+    Args:
+        known: The kinds of backends by name; their ``local_urls`` are asked, too.
+
+    """
+    roots = _usual(known)
+    answers: queue.SimpleQueue[tuple[int, FoundServer | None]] = queue.SimpleQueue()
+
+    def ask(place: int, look: Callable[[], FoundServer | None]) -> None:
+        try:
+            server = look()
+        except Exception as error:  # noqa: BLE001 - backends of others may raise anything, and somebody waits
+            server = FoundServer("", "", f"{roots[place]}/v1", problem=clean(str(error) or type(error).__name__))
+        answers.put((place, server))
+
+    looks = [functools.partial(_server_at, root, known) for root in roots]
+    for place, look in enumerate((*looks, functools.partial(_foundry, known))):
+        # Daemons: one that is stuck is left behind, and holds up neither us nor the end of the program.
+        threading.Thread(target=ask, args=(place, look), name=f"flperf-find-{place}", daemon=True).start()
+    return _collected(answers, roots, len(looks) + 1)
+
+
+def _foundry(known: Mapping[str, BackendType]) -> FoundServer | None:
+    """The service that the ``foundry`` command names; None where there is no command, or no service."""
+    try:
+        root = root_of(service_url())
+    except BackendError:
+        return None
+    found = _server_at(root, known)
+    if found is not None:
+        return found
+    problem = "the foundry command says that it is up, and nothing accepts a connection there: restart the service"
+    return FoundServer("foundry-service", "Foundry Local service", f"{root}/v1", problem=problem)
+
+
+def _collected(
+    answers: queue.SimpleQueue[tuple[int, FoundServer | None]], roots: tuple[str, ...], wanted: int
+) -> tuple[FoundServer, ...]:
+    deadline = time.monotonic() + _ALL_S
+    found: dict[int, FoundServer | None] = {}
+    while len(found) < wanted:
+        try:
+            place, server = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            break
+        found[place] = server
+    for place, root in enumerate(roots):
+        if place not in found:
+            found[place] = FoundServer("", "", f"{root}/v1", problem=f"did not answer within {_ALL_S:g} s")
+    by_url: dict[str, FoundServer] = {}
+    for _, server in sorted(found.items(), key=lambda each: each[0]):
+        if server is not None:
+            by_url.setdefault(server.url, server)
+    return tuple(by_url.values())
+
+
+def _usual(known: Mapping[str, BackendType]) -> tuple[str, ...]:
+    """Roots of loopback URLs, each once."""
+    urls = [url for each in known.values() for url in each.local_urls]
+    urls += [f"http://127.0.0.1:{port}" for _, port in _WELL_KNOWN]
+    if os.environ.get("OLLAMA_HOST"):
+        with contextlib.suppress(BackendError):  # said where Ollama is asked for
+            urls.append(ollama_url(os.environ["OLLAMA_HOST"]))
+    roots: dict[tuple[str, int], str] = {}
+    for url in urls:
+        try:
+            endpoint = Endpoint.parse(root_of(url))
+        except EndpointError:
+            continue
+        if endpoint.loopback:
+            roots.setdefault((endpoint.host.replace("localhost", "127.0.0.1"), endpoint.port), endpoint.base_url)
+    return tuple(roots.values())
+
+
+def _server_at(root: str, known: Mapping[str, BackendType]) -> FoundServer | None:
+    """Who answers there; None where nobody listens."""
+    root = root_of(root)
+    endpoint = Endpoint.parse(root)
+    try:
+        socket.create_connection((endpoint.host, endpoint.port), _CONNECT_S).close()
+    except OSError:
+        return None
+    url = f"{root}/v1"
+    asker = _Asker(Control(endpoint, patience_s=_ASK_S))
+    kind, runtime, version = _told(asker, root, known)
+    if asker.silent:
+        return FoundServer("", "", url, problem=asker.silent)
+    if kind not in known:
+        kind = "openai" if "openai" in known else ""
+    backend = known[kind].make(BackendConfig(base_url=url)) if kind else None
+    if backend is None:
+        return FoundServer("", runtime, url, version, problem="no backend measures it")
+    try:
+        models = backend.discover()[:_MOST_MODELS]
+    except BackendError as error:
+        status = error.status if isinstance(error, ControlError) else _status_behind(error)
+        if runtime:
+            why = "it wants a key to list its models" if status in (401, 403) else clean(str(error))
+            return FoundServer(kind, runtime, url, version, problem=why)
+        return FoundServer("", "", url, problem=f"answers, but not as a model server does: {clean(str(error))}")
+    finally:
+        backend.close()
+    return FoundServer(kind, runtime or "OpenAI-compatible server", url, version, models)
+
+
+def _status_behind(error: BackendError) -> int | None:
+    cause = error.__cause__
+    return cause.status if isinstance(cause, ControlError) else None
+
+
+class _Asker:
+    """Asks for paths; gives up on a server that is silent."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self.silent = ""
+        """Why nothing more is asked."""
+
+    def get(self, path: str) -> Any:
+        """The JSON, the text where it is none, or None."""
+        if self.silent:
+            return None
+        try:
+            return self._control.get(path)
+        except ControlError as error:
+            if error.status is None:
+                self.silent = clean(str(error))
+            return error.body if error.status == 200 else None
+
+    def field(self, path: str, name: str) -> str:
+        """A text in the JSON object at a path; empty where there is none."""
+        answer = self.get(path)
+        return text_of(answer.get(name)) if isinstance(answer, Mapping) else ""
+
+
+def _told(asker: _Asker, root: str, known: Mapping[str, BackendType]) -> tuple[str, str, str]:
+    """Kind, runtime and version, by paths that only one of them has; empty where nothing tells.
+
+    KoboldCpp plays Ollama, LM Studio and others as well, so it is asked first.
+    """
+    if asker.field("api/extra/version", "result") == "KoboldCpp":
+        return "openai", "KoboldCpp", asker.field("api/extra/version", "version")
+    if _has_list(asker.get("api/tags"), "models"):
+        return "ollama", "Ollama", asker.field("api/version", "version")
+    if _has_list(asker.get("api/v1/models"), "models") or _has_list(asker.get("api/v0/models"), "data"):
+        return "lmstudio", "LM Studio", ""
+    for path in ("models/loaded", "openai/loadedmodels"):
+        if isinstance(asker.get(path), list):
+            return "foundry-service", "Foundry Local service", ""
+    props = asker.get("props")
+    if isinstance(props, Mapping) and ("default_generation_settings" in props or props.get("role") == "router"):
+        kind = next((name for name in _LLAMA_KINDS if name in known), "openai")
+        return kind, "llama.cpp", text_of(props.get("build_info"))
+    if "alive" in str(asker.get("health/liveliness") or ""):
+        return "openai", "LiteLLM", ""
+    return _by_owner(asker, root, known)
+
+
+def _by_owner(asker: _Asker, root: str, known: Mapping[str, BackendType]) -> tuple[str, str, str]:
+    listed = asker.get("v1/models")
+    data = listed.get("data") if isinstance(listed, Mapping) else None
+    first = data[0] if isinstance(data, list) and data and isinstance(data[0], Mapping) else {}
+    runtime = _OWNERS.get(text_of(first.get("owned_by")), "")
+    version = asker.field("version", "version") if data is not None else ""
+    if runtime:
+        return "openai", runtime, version
+    for each in known.values():  # kinds that other packages bring: theirs to say
+        if each.name not in _OURS and root in map(root_of, each.local_urls) and not asker.silent:
+            backend = each.make(BackendConfig(base_url=f"{root}/v1"))
+            try:
+                about = backend.about()
+            except BackendError:
+                continue
+            finally:
+                backend.close()
+            return each.name, about.runtime, about.version
+    return "openai" if data is not None else "", "", version
+
+
+_OURS: Final = ("foundry", "foundry-service", "openai", "ollama", "lmstudio", "llamacpp", "litellm")
+
+
+def _has_list(answer: Any, key: str) -> bool:
+    return isinstance(answer, Mapping) and isinstance(answer.get(key), list)

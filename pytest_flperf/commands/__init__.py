@@ -1,0 +1,1 @@
+"""What ``flperf …`` can be told to do, a module per command."""

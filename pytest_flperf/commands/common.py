@@ -1,0 +1,45 @@
+"""What commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any, Final, NoReturn, TypeAlias
+
+__all__ = ["BAD_USAGE", "FAILED", "Commands", "Parsed", "Parser", "add_json", "print_json", "refuse"]
+
+FAILED: Final = 1
+BAD_USAGE: Final = 4
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with status 4 for bad usage, as pytest does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong."""
+        self.print_usage(sys.stderr)
+        self.exit(BAD_USAGE, f"{self.prog}: error: {message}\n")
+
+
+Parsed: TypeAlias = argparse.Namespace
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """The option ``--json``."""
+    parser.add_argument("--json", action="store_true", help=f"Print {what} as JSON")
+
+
+def print_json(value: Any) -> int:
+    """Print a value as JSON, for programs; the exit status."""
+    from pytest_flperf.report.listings import say
+
+    say(json.dumps(value, ensure_ascii=True, indent=2))
+    return 0
+
+
+def refuse(parsed: Parsed, problem: str) -> NoReturn:
+    """End the command for bad usage."""
+    usage: Parser = parsed.usage
+    usage.error(problem)

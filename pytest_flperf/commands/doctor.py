@@ -1,0 +1,125 @@
+"""``flperf doctor``: can this machine measure, and on what."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json
+from pytest_flperf.commands.models import add_place, place_of
+
+if TYPE_CHECKING:
+    from pytest_flperf.backends.several import Place
+    from pytest_flperf.experiment.doctor import Finding
+
+__all__ = ["add_doctor"]
+
+_NARROWEST: Final = 40
+_LOG_LINES: Final = 4
+
+
+def add_doctor(commands: Commands) -> None:
+    """The command ``doctor``."""
+    parser = commands.add_parser(
+        "doctor",
+        help="Check step by step what can be measured on this machine",
+        description="Every kind of backend is tried: does it answer, what does it list, does one real token come, what "
+        "stamps it.  The exit status is 1 where the chosen one can't work; without --backend or --base-url that is "
+        "Foundry Local.",
+    )
+    add_place(parser)
+    parser.add_argument("--model", metavar="NAME", help="Model to ask; default: a loaded, embedded or small one")
+    add_json(parser, "the findings")
+    parser.set_defaults(run=_run, usage=parser)
+
+
+def _run(parsed: Parsed) -> int:
+    from pytest_flperf.report.listings import say
+    from pytest_flperf.results.redaction import Redactor, environment_secrets
+
+    chosen = place_of(parsed)
+    masked = Redactor([chosen.config.api_key, *environment_secrets(os.environ)])
+    found = [_examined(place, parsed.model if place is chosen else None) for place in _places(parsed, chosen)]
+    if parsed.json:
+        print_json(masked.value([_as_dict(each) for each in found]))
+    else:
+        for line in _lines(found, chosen.kind.name):
+            say(masked.text(line))
+    return 0 if next(each for each in found if each.backend == chosen.kind.name).works else FAILED
+
+
+def _places(parsed: Parsed, chosen: Place) -> list[Place]:
+    """The chosen backend alone where one is named, else every kind with what it takes for granted."""
+    if parsed.backend is not None or parsed.base_url is not None:
+        return [chosen]
+    from pytest_flperf.backends.base import BackendConfig
+    from pytest_flperf.backends.registry import BUILT_IN
+
+    others = [replace(chosen, kind=kind, config=BackendConfig()) for kind in BUILT_IN.values()]
+    return [chosen, *(each for each in others if each.kind.name not in (chosen.kind.name, "openai"))]
+
+
+def _examined(place: Place, model: str | None) -> Finding:
+    from pytest_flperf.experiment.doctor import examine
+
+    name = place.kind.name
+
+    def told(step: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{name}: {step} …")
+            sys.stderr.flush()
+
+    try:
+        return examine(place, model, told)
+    finally:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+
+def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
+    from pytest_flperf.report.listings import fitted_table
+
+    rows = [
+        (
+            each.backend,
+            "works" if each.works else "no",
+            " ".join(filter(None, (each.about.runtime, each.about.version))) if each.about else "–",
+            _address(each),
+            "–" if each.models is None else str(each.models),
+            "–" if each.ttft_ms is None else f"{each.ttft_ms:.3g} ms",
+        )
+        for each in found
+    ]
+    lines = fitted_table(("backend", "state", "runtime", "address", "models", "one token"), rows, names=4)
+    for each in found:
+        first, *more = each.problem.removeprefix(f"{each.backend}: ").splitlines() or [""]
+        if first:
+            lines += _wrapped(f"{each.backend}: {first}")
+        lines += [f"  {line}" for line in more[:_LOG_LINES] if each.backend == chosen]
+    works = [each for each in found if each.works]
+    gpus = tuple(dict.fromkeys(gpu for each in works for gpu in each.gpus))
+    lines.append(f"GPU: {', '.join(gpus) or 'no NVIDIA GPU found'}")
+    sources = dict.fromkeys(each.clock_source for each in works if each.clock_source)
+    lines.append(f"clock: {', '.join(f'{source} stamps' for source in sources) or 'unknown, nothing was measured'}")
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    """A sentence over several lines of the terminal's width."""
+    width = max(shutil.get_terminal_size().columns, _NARROWEST)
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _address(found: Finding) -> str:
+    """Host and port alone: the rest of a URL is in the results of a run."""
+    address = found.about.address if found.about else ""
+    return address.partition("://")[2].partition("/")[0] or address or "–"
+
+
+def _as_dict(found: Finding) -> Mapping[str, Any]:
+    return {**asdict(found), "works": found.works, "problem": found.problem}

@@ -1,0 +1,178 @@
+"""``flperf models``: what could be measured."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
+
+if TYPE_CHECKING:
+    from pytest_flperf.backends.several import Place
+
+__all__ = ["add_models", "add_place", "place_of"]
+
+_LOCAL: Final = "foundry"
+
+
+def add_models(commands: Commands) -> None:
+    """The command ``models``."""
+    parser = commands.add_parser(
+        "models",
+        help="List models, download them, remove them",
+        description="Models for --flperf-model: Foundry Local's, or those of a server.  Download and remove are for "
+        "Foundry Local's catalog.",
+    )
+    parser.add_argument("action", nargs="?", default="list", choices=tuple(_ACTIONS), help="What to do; default: list")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="Alias or id of the model to download or to remove")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "gpu", "npu"), default="auto", help="Of which variants; default: any"
+    )
+    add_place(parser)
+    add_json(parser, "them")
+    parser.set_defaults(run=_run, usage=parser)
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """The options that say which backend is meant."""
+    parser.add_argument("--backend", metavar="KIND", help="Kind of server; default: foundry, with a URL openai")
+    parser.add_argument("--base-url", metavar="URL", help="Ask the server at this URL")
+    parser.add_argument("--api-key-env", metavar="NAME", help="Environment variable that holds the key for --base-url")
+    parser.add_argument(
+        "--backend-option", metavar="KIND.KEY=VALUE", action="append", default=[],
+        help="What only one kind of backend knows (repeatable)",
+    )  # fmt: skip
+    parser.add_argument("--catalog-url", metavar="URL", help="Model catalog in place of Foundry Local's public one")
+    parser.add_argument(
+        "--model-cache", metavar="DIR", help="Folder of downloaded models; default: Foundry Local's own"
+    )
+
+
+def place_of(parsed: Parsed) -> Place:
+    """The backend that is meant; ends the command where there is none such."""
+    from pytest_flperf.backends.base import BackendError
+    from pytest_flperf.backends.placing import Defaults, Placing, PlacingError
+    from pytest_flperf.backends.registry import registry
+    from pytest_flperf.suite.errors import SuiteError
+    from pytest_flperf.suite.targets import TargetSpec, backend_options
+
+    try:
+        defaults = Defaults(
+            backend=parsed.backend,
+            base_url=parsed.base_url,
+            api_key_env=parsed.api_key_env,
+            catalog_url=parsed.catalog_url,
+            model_cache=parsed.model_cache,
+            backend_options=backend_options(parsed.backend_option, "--backend-option"),
+            flags="--",
+        )
+        placing = Placing(defaults, registry())
+        placing.check_defaults()
+        anywhere = TargetSpec("any")
+        placing.check([anywhere])
+        return placing.place(anywhere)
+    except (PlacingError, SuiteError, BackendError) as error:
+        refuse(parsed, str(error))
+
+
+def _run(parsed: Parsed) -> int:
+    place = place_of(parsed)
+    wanted = parsed.action != "list"
+    if wanted and parsed.model is None:
+        refuse(parsed, f"{parsed.action}: no model, expected the alias or id of one")
+    if not wanted and parsed.model is not None:
+        refuse(parsed, f"list: found {parsed.model!r}, expected nothing: it lists all models")
+    if wanted and place.kind.name != _LOCAL:
+        refuse(parsed, f"{parsed.action}: the backend {place.kind.name} manages its models itself")
+    return _ACTIONS[parsed.action](parsed, place)
+
+
+def _list(parsed: Parsed, place: Place) -> int:
+    from pytest_flperf.backends.base import BackendError
+    from pytest_flperf.backends.discovery import discover_models
+    from pytest_flperf.report.listings import NO_CATALOG, models_table, say
+    from pytest_flperf.results.redaction import Redactor, environment_secrets
+
+    masked = Redactor([place.config.api_key, *environment_secrets(os.environ)])
+    try:
+        models = discover_models(place.kind, place.config)
+        if parsed.device != "auto":
+            models = tuple(each for each in models if each.device.casefold() == parsed.device)
+    except BackendError as error:
+        say(f"{parsed.usage.prog}: error: {masked.text(str(error))}", sys.stderr)
+        return FAILED
+    if parsed.json:
+        return print_json(masked.value([asdict(each) for each in models]))
+    for line in models_table(models, masked.text):
+        say(line)
+    if place.kind.name == _LOCAL and not any(each.source == "catalog" for each in models):
+        say(NO_CATALOG)
+    return 0
+
+
+def _download(parsed: Parsed, place: Place) -> int:
+    """Download with progress; Ctrl-C gives up, and what has come so far is kept."""
+    import threading
+
+    from pytest_flperf.backends.base import BackendError
+    from pytest_flperf.backends.foundry_models import Downloaded, FoundryModels
+    from pytest_flperf.report.listings import say
+
+    cancel, ended = threading.Event(), threading.Event()
+    done: list[Downloaded | BackendError] = []
+
+    def told(what: str, percent: float | None) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{what}" + (f" {percent:.1f} %" if percent is not None else ""))
+            sys.stderr.flush()
+
+    def work() -> None:
+        try:
+            with FoundryModels(replace(place.config, device=parsed.device)) as models:
+                done.append(models.download(parsed.model, told, cancel))
+        except BackendError as error:
+            done.append(error)
+        finally:
+            ended.set()
+
+    threading.Thread(target=work, name="flperf-download", daemon=True).start()
+    while not ended.wait(0.1):  # a wait without an end would be deaf to Ctrl-C on Windows
+        pass
+    (found,) = done
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    if isinstance(found, BackendError):
+        say(f"{parsed.usage.prog}: error: {found}", sys.stderr)
+        return FAILED
+    took = "was there already" if found.download_s is None else f"downloaded in {found.download_s:.1f} s"
+    if parsed.json:
+        return print_json({"model": asdict(found.model), "download_s": found.download_s})
+    say(f"{found.model.model_id}: {took}")
+    return 0
+
+
+def _remove(parsed: Parsed, place: Place) -> int:
+    from pytest_flperf.backends.base import BackendError
+    from pytest_flperf.backends.foundry_models import FoundryModels
+    from pytest_flperf.report.listings import say
+
+    try:
+        with FoundryModels(replace(place.config, device=parsed.device)) as models:
+            removed = models.remove(parsed.model)
+    except BackendError as error:
+        say(f"{parsed.usage.prog}: error: {error}", sys.stderr)
+        return FAILED
+    if parsed.json:
+        return print_json({"model": asdict(removed)})
+    say(f"{removed.model_id}: removed")
+    return 0
+
+
+_ACTIONS: Final[Mapping[str, Callable[[Parsed, Place], int]]] = MappingProxyType(
+    {"list": _list, "download": _download, "remove": _remove}
+)

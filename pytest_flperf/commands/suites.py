@@ -1,0 +1,67 @@
+"""``flperf suites`` and ``flperf schema``: suites and the forms of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_flperf.commands.common import Commands, Parsed, add_json, print_json
+
+__all__ = ["add_schema", "add_suites"]
+
+
+def add_suites(commands: Commands) -> None:
+    """The command ``suites``."""
+    parser = commands.add_parser(
+        "suites",
+        help="List the suites that can be asked for",
+        description="Suites for --flperf-suite: those of your project and those that ship with flperf.",
+    )
+    parser.add_argument(
+        "--rootdir", metavar="DIR", default=".", help="Folder whose suites/ is looked in; default: the current one"
+    )
+    add_json(parser, "them")
+    parser.set_defaults(run=_suites)
+
+
+def add_schema(commands: Commands) -> None:
+    """The command ``schema``."""
+    parser = commands.add_parser(
+        "schema", help="Print a JSON Schema", description="JSON Schemas, for editors and for readers of results."
+    )
+    parser.add_argument("which", choices=("suite", "results"), help="Of suite files, or of results.json")
+    parser.add_argument("--json", action="store_true", help="Print JSON, which it does anyway")
+    parser.set_defaults(run=_print_schema)
+
+
+def _suites(parsed: Parsed) -> int:
+    from pytest_flperf.report.listings import say, suites_table
+    from pytest_flperf.suite.finding import list_suites
+
+    found = list_suites(Path(parsed.rootdir))
+    if parsed.json:
+        return print_json(
+            [
+                {
+                    "name": each.name,
+                    "ref": each.ref,
+                    "path": str(each.path),
+                    "description": each.description,
+                    "scenarios": None if each.error else each.scenarios,
+                    "error": each.error,
+                }
+                for each in found
+            ]
+        )
+    for line in suites_table(found):
+        say(line)
+    return 0
+
+
+def _print_schema(parsed: Parsed) -> int:
+    if parsed.which == "suite":
+        from pytest_flperf.suite.schema import json_schema
+
+        return print_json(json_schema())
+    from pytest_flperf.results.records import load_schema
+
+    return print_json(load_schema())

@@ -1,0 +1,40 @@
+"""What served a case, what was changed of its requests, and what making the model ready took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_flperf.results.record import Record
+
+__all__ = ["Adjustment", "Target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Record):
+    """What answered the requests."""
+
+    backend: str
+    base_url: str | None = None
+    """As requests were sent to, without a password."""
+    model_id: str | None = None
+    variant: str | None = None
+    device: str | None = None
+    execution_provider: str | None = None
+    context_length: int | None = None
+    """In tokens."""
+    size_mb: int | None = None
+    """Of the model's files, in units of 2²⁰ bytes."""
+    transport: str = "http"
+    """``http``, or ``native``: inside the server's process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment(Record):
+    """A parameter that was not sent as it was asked for."""
+
+    parameter: str
+    asked: str
+    """As written, shortened."""
+    sent: str | None
+    """None: it was left out."""
+    reason: str

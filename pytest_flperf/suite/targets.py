@@ -1,0 +1,125 @@
+"""Where models live: what a suite's ``targets`` or the command line say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_flperf.suite.errors import SuiteError, printable, shown
+
+__all__ = ["TargetSpec", "backend_options", "distinct", "parse_target"]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """A model and where it lives.  None or empty: as the run says, else the backend's own choice."""
+
+    model: str
+    """As its backend knows it."""
+    backend: str = ""
+    """Name of a kind; empty: the run's (``--flperf-backend``)."""
+    name: str = ""
+    """What it is called in node ids, tables and results; empty: made of the two above."""
+    base_url: str | None = None
+    api_key_env: str | None = None
+    """Environment variable that holds the key; the key itself stands nowhere."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    headers_env: Mapping[str, str] = field(default_factory=dict)
+    """Headers whose values stand in environment variables of these names."""
+    ca_file: str | None = None
+    verify: bool = True
+    client_cert: str | None = None
+    device: str | None = None
+    isolation: str | None = None
+    transport: str | None = None
+    model_cache: str | None = None
+    catalog_url: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What only its kind of backend knows."""
+
+    @property
+    def label(self) -> str:
+        """What it is called: its name, else ``backend:model``, or the model alone where the run says which backend."""
+        return self.name or (f"{self.backend}:{self.model}" if self.backend else self.model)
+
+
+def distinct(targets: Iterable[TargetSpec], where: str) -> tuple[TargetSpec, ...]:
+    """The targets, each once; raises SuiteError where two that differ are called the same."""
+    found: dict[str, TargetSpec] = {}
+    for target in targets:
+        if found.setdefault(target.label, target) != target:
+            raise SuiteError(
+                f"{where}: found two targets called {shown(target.label)}, expected a name for each: name: …"
+            )
+    return tuple(found.values())
+
+
+def parse_target(text: str, where: str) -> TargetSpec:
+    r"""A target of the command line: ``backend=ollama,model=qwen2.5:0.5b,options.pull=true``.
+
+    Keys are those of a suite's targets, with a dot before those of a mapping.  Values are texts, numbers, true and
+    false; a comma in a value is written as ``\,``.
+
+    Raises:
+        SuiteError: It is none; the text begins with *where*.
+
+    """
+    values: dict[str, Any] = {}
+    for part in _parts(text):
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise SuiteError(f"{where}: found {shown(part)}, expected KEY=VALUE, such as model=NAME")
+        outer, dot, inner = key.partition(".")
+        place, last = (values.setdefault(outer, {}), inner) if dot else (values, key)
+        if not isinstance(place, dict) or last in place:
+            raise SuiteError(f"{where}: found {printable(key)[:80]} twice, expected it once")
+        place[last] = _scalar(value.strip()) if (dot and outer == "options") or key == "tls.verify" else value.strip()
+    from pytest_flperf.suite.loading import target_of
+
+    return target_of(values, where)
+
+
+def backend_options(texts: Iterable[str], where: str) -> dict[str, dict[str, Any]]:
+    """Options of kinds of backends, ``llamacpp.models_dir=models``, by kind and key; raises SuiteError."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        kind, dot, key = name.strip().partition(".")
+        if not (kind and dot and key and equals):
+            raise SuiteError(
+                f"{where}: found {shown(text)}, expected KIND.KEY=VALUE, such as llamacpp.models_dir=models"
+            )
+        found.setdefault(kind, {})[key] = _scalar(value.strip())
+    return found
+
+
+def _parts(text: str) -> list[str]:
+    parts = [""]
+    escaped = False
+    for character in text:
+        if escaped:
+            parts[-1] += character if character == "," else f"\\{character}"
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == ",":
+            parts.append("")
+        else:
+            parts[-1] += character
+    if escaped:
+        parts[-1] += "\\"
+    return [part for part in parts if part.strip()]
+
+
+def _scalar(text: str) -> str | int | float | bool:
+    """A value of the command line: a number, true or false where it looks like one, else the text."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

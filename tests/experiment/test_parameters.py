@@ -1,0 +1,86 @@
+"""What is asked for and what a server takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_flperf.backends.base import Capabilities, Served
+from pytest_flperf.experiment.parameters import adjustment_words, fitted, silent_cut
+from pytest_flperf.wire.endpoint import Endpoint
+
+BODY: dict[str, Any] = {"model": "m", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
+
+
+def served(max_output_tokens: int | None = None) -> Served:
+    """A model whose longest answer is known, or not."""
+    endpoint = Endpoint.parse("http://127.0.0.1:1/v1")
+    return Served(backend="mine", model="m", model_id="m", endpoint=endpoint, max_output_tokens=max_output_tokens)
+
+
+def test_nothing_is_known() -> None:
+    """Everything is sent as it is, and nothing is said."""
+    found = fitted({**BODY, "top_k": 5}, {"mirostat": 2}, served(), Capabilities())
+    assert found.body == {**BODY, "top_k": 5}
+    assert found.extra == {"mirostat": 2}
+    assert found.adjustments == ()
+    assert found.longest_answer is None
+    assert adjustment_words(found.adjustments) == ""
+
+
+def test_what_is_not_taken_is_left_out_and_said() -> None:
+    """Of the common parameters and of what the suite passes through."""
+    known = Capabilities(parameters=frozenset({"temperature"}), usage=False)
+    found = fitted({**BODY, "temperature": 0, "seed": 1}, {"mirostat": 2}, served(), known)
+    assert found.body == {"model": "m", "messages": [], "stream": True, "temperature": 0}
+    assert found.extra == {}
+    assert adjustment_words(found.adjustments) == (
+        "left out: seed (mine does not take it), mirostat (mine does not take it)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "ranges", "sent"),
+    [
+        (100, None, {}, 100),
+        (100, 64, {}, 64),
+        (100, 64, {"max_tokens": (1, 32)}, 32),
+        (1, 64, {"max_tokens": (16, 128)}, 16),
+    ],
+)
+def test_longest_answers(asked: int, limit: int | None, ranges: dict[str, tuple[float, float]], sent: int) -> None:
+    """The model's and the server's own limit hold, the lower of both; an integer stays one."""
+    found = fitted({**BODY, "max_tokens": asked}, {}, served(limit), Capabilities(ranges=ranges))
+    assert found.body["max_tokens"] == sent
+    assert isinstance(found.body["max_tokens"], int)
+    assert [each.sent for each in found.adjustments] == ([] if sent == asked else [str(sent)])
+    assert ("max_tokens" in adjustment_words(found.adjustments)) is (sent != asked)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-100, 100), st.floats(0, 100))
+def test_clamped_values(asked: float, low: float, span: float) -> None:
+    """Within the range, the nearest to what was asked, and said if and only if it is another."""
+    known = Capabilities(ranges={"temperature": (low, low + span)})
+    found = fitted({**BODY, "temperature": asked}, {}, served(), known)
+    value = found.body["temperature"]
+    assert low <= value <= low + span
+    assert (value == asked) is (low <= asked <= low + span)
+    assert bool(found.adjustments) is (value != asked)
+
+
+def test_answers_that_are_cut_in_silence() -> None:
+    """A server's own limit is said where the suite asks for none, and only there."""
+    known = Capabilities(default_max_tokens=512)
+    assert "cuts answers at 512 tokens" in silent_cut(BODY, {}, known)
+    assert silent_cut({**BODY, "max_tokens": 9}, {}, known) == ""
+    assert silent_cut(BODY, {"max_completion_tokens": 9}, known) == ""
+    assert silent_cut(BODY, {}, Capabilities()) == ""
+
+
+def test_flags_are_no_numbers() -> None:
+    """True is not clamped to 1.0."""
+    found = fitted(BODY, {"flag": True}, served(), Capabilities(ranges={"flag": (2, 3)}))
+    assert found.extra == {"flag": True}
