@@ -181,7 +181,7 @@ def test_what_was_recorded_is_still_true(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["router", "file"])
 def test_nothing_is_left_after_close(folder: Path, kind: str) -> None:
-    """Neither servers nor children nor guards; their memory is free."""
+    """Neither servers nor children nor keepers; their memory is free."""
     before = _llamas()
     options: dict[str, Any] = {"server": SERVER}
     model = str(folder / "alpha.gguf")
@@ -196,19 +196,19 @@ def test_nothing_is_left_after_close(folder: Path, kind: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
-@pytest.mark.parametrize("victim", ["parent", "guard", "router"])
+@pytest.mark.parametrize("victim", ["parent", "keeper", "router"])
 def test_nothing_is_left_when_one_is_killed(folder: Path, victim: str, number: str) -> None:
     """Whoever it is: all others follow, and the router's children."""
-    if victim == "guard" and number == "SIGKILL" and sys.platform != "linux":
+    if victim == "keeper" and number == "SIGKILL" and sys.platform != "linux":
         pytest.skip("only Linux ends a process with its parent")
     before = _llamas()
     parent = subprocess.Popen([sys.executable, "-c", _PROGRAM, SERVER, str(folder)], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"ready\n"
-    (guard,) = psutil.Process(parent.pid).children()
-    (router,) = guard.children()
+    (keeper,) = psutil.Process(parent.pid).children()
+    (router,) = keeper.children()
     assert len(router.children()) == 1
-    {"parent": psutil.Process(parent.pid), "guard": guard, "router": router}[victim].send_signal(
+    {"parent": psutil.Process(parent.pid), "keeper": keeper, "router": router}[victim].send_signal(
         getattr(signal, number)
     )
     _wait_for(lambda: not router.is_running() or router.status() == psutil.STATUS_ZOMBIE)
@@ -221,7 +221,7 @@ def test_nothing_is_left_when_one_is_killed(folder: Path, victim: str, number: s
 @pytest.mark.skipif(sys.platform == "win32", reason="no forks there")
 @pytest.mark.parametrize("end", ["backend.close()", "os.kill(os.getpid(), 9)"])
 def test_a_fork_of_ours_holds_nothing_open(folder: Path, end: str) -> None:
-    """Not the server, by the pipe that its guard waits at."""
+    """Not the server, by the pipe that its keeper waits at."""
     before = _llamas()
     forks = f"pid = os.fork()\nif not pid: time.sleep(100)\nprint(pid, flush=True)\n{end}"
     program = _PROGRAM.replace("time.sleep(100)", forks)
@@ -252,11 +252,11 @@ def ignore(what: str, percent: float | None) -> None:
 
 
 def _llamas() -> set[int]:
-    """Servers and guards that run."""
+    """Servers and keepers that run."""
     found = set()
     for process in psutil.process_iter(["cmdline", "status"]):
         line = process.info["cmdline"] or []
-        ours = line[:1] == [str(Path(SERVER).absolute())] or "pytest_flperf.backends.llama_guard" in line
+        ours = line[:1] == [str(Path(SERVER).absolute())] or "pytest_flperf.backends.server_keeper" in line
         if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.add(process.pid)
     return found
