@@ -297,7 +297,7 @@ class Bench:
         return next(iter(mine.samples()))
 
     def _see_again(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
-        """After a while, or after abandoned requests: servers work on these for seconds, and the next case would pay."""
+        """After a while, or after abandoned requests: servers work on these for seconds, and the next case pays."""
         lost, begun = served.model in self._left_busy, time.monotonic()
         if lost or served.model in self._released:
             self._verify(plans, Phase.VERIFY, served, recording)
