@@ -228,8 +228,6 @@ def free_port() -> int:
 def _spawn(command: ServerCommand, log_path: Path, private: Path) -> subprocess.Popen[bytes]:
     with log_path.open("ab"):
         log_path.chmod(0o600)
-    process = spawn_module("pytest_flperf.backends.server_keeper")
-    assert process.stdin is not None
     wish = {
         "arguments": command.arguments,
         "environment": None if command.environment is None else dict(command.environment),
@@ -240,6 +238,8 @@ def _spawn(command: ServerCommand, log_path: Path, private: Path) -> subprocess.
         "secrets": command.secrets,
         "parent_pid": os.getpid(),
     }
+    process = spawn_module("pytest_flperf.backends.server_keeper")
+    assert process.stdin is not None
     with contextlib.suppress(OSError):  # a keeper that is gone already is seen by the listener
         process.stdin.write(json.dumps(wish).encode() + b"\n")
         process.stdin.flush()
