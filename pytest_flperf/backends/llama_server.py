@@ -53,7 +53,7 @@ class LlamaServer:
                 name="llama-server",
                 arguments=(str(binary), *arguments, "--host", _HOST, "--port", str(port)),
                 environment=environment,
-                folder=Path.cwd(),  # paths among its arguments are seen from here
+                folder=Path(),  # paths among its arguments are seen from here
                 logs_dir=logs_dir,
                 log_name=f"llama-server-{name[:60]}",
                 grace_s=_GRACE_S,
@@ -65,7 +65,8 @@ class LlamaServer:
         """Its process id, as soon as there is one; raises BackendError where it could not be started."""
         pid = self._process.pid
         if pid is None:
-            raise BackendError(self.obituary())
+            late = "llama-server could not be started: its keeper does not answer"
+            raise BackendError(late if self.alive else self.obituary())
         return pid
 
     @property

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def main() -> int:
     copier.join(_LAST_WORDS_S)
     if not told:
         _say({"code": server.returncode})
+    if _is_alone(wish["parent_pid"]):
+        shutil.rmtree(wish["private"], ignore_errors=True)
     return 0
 
 
@@ -103,10 +106,14 @@ def _wait(server: subprocess.Popen[bytes], must_end: threading.Event, parent_pid
         must_end.set()
 
     threading.Thread(target=reap, daemon=True).start()
-    while not must_end.wait(_LOOK_S):
-        # The pipe's other end may live on in a fork of the parent.
-        if sys.platform != "win32" and os.getppid() != parent_pid:
-            return
+    # The pipe's other end may live on in a fork of the parent.
+    while not must_end.wait(_LOOK_S) and not _is_alone(parent_pid):
+        pass
+
+
+def _is_alone(parent_pid: int) -> bool:
+    """Whether the parent is gone, where that can be seen."""
+    return sys.platform != "win32" and os.getppid() != parent_pid
 
 
 def _end_tree(server: subprocess.Popen[bytes], grace_s: float) -> None:

@@ -86,7 +86,7 @@ class ServerProcess:
             logs = (command.logs_dir or private).absolute()
             logs.mkdir(parents=True, exist_ok=True)
             self.log_path = logs / f"{command.log_name or command.name}-{secrets.token_hex(4)}.log"
-            self._keeper = _spawn(command, self.log_path, (command.folder or private).absolute())
+            self._keeper = _spawn(command, self.log_path, private)
         except OSError as error:
             shutil.rmtree(private, ignore_errors=True)
             raise BackendError(f"{command.name}: could not be started: {clean(str(error))}") from error
@@ -225,20 +225,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _spawn(command: ServerCommand, log_path: Path, folder: Path) -> subprocess.Popen[bytes]:
+def _spawn(command: ServerCommand, log_path: Path, private: Path) -> subprocess.Popen[bytes]:
     with log_path.open("ab"):
         log_path.chmod(0o600)
-    process = spawn_module("pytest_flperf.backends.server_keeper")
-    assert process.stdin is not None
     wish = {
         "arguments": command.arguments,
         "environment": None if command.environment is None else dict(command.environment),
-        "folder": str(folder),
+        "folder": str((command.folder or private).absolute()),
+        "private": str(private),
         "log": str(log_path),
         "grace_s": command.grace_s,
         "secrets": command.secrets,
         "parent_pid": os.getpid(),
     }
+    process = spawn_module("pytest_flperf.backends.server_keeper")
+    assert process.stdin is not None
     with contextlib.suppress(OSError):  # a keeper that is gone already is seen by the listener
         process.stdin.write(json.dumps(wish).encode() + b"\n")
         process.stdin.flush()

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,14 +21,22 @@ from llama_doubles import ANSWERS
 from record_llama import record
 from tiny_gguf import write_tiny_gguf
 
+from pytest_flperf.backends import llama_server
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
 from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.llamacpp import LlamaCppBackend
+from pytest_flperf.backends.server_process import free_port
 
 SERVER = os.environ.get("FLPERF_LLAMA_SERVER") or shutil.which("llama-server") or ""
 pytestmark = pytest.mark.skipif(
     not SERVER, reason="no llama-server: name one in FLPERF_LLAMA_SERVER, or put it on PATH"
 )
+
+
+@pytest.fixture(autouse=True)
+def _mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started is known by its environment."""
+    monkeypatch.setenv(_MARK, str(os.getpid()))
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +115,18 @@ def test_a_wrong_argument(folder: Path) -> None:
     with pytest.raises(BackendError, match=r"ended with exit code 1(.|\n)*--no-such-argument"):
         backend.discover()
     backend.close()
+
+
+def test_a_port_that_is_taken_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody has had the port since it was found free, another is tried."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        ports = [taken.getsockname()[1]]
+        monkeypatch.setattr(llama_server, "free_port", lambda: ports.pop() if ports else free_port())
+        backend = LlamaCppBackend(BackendConfig(options={"server": SERVER, "models_dir": str(folder)}))
+        assert answer_of(backend.ensure("alpha", ignore))
+        assert not ports
+        backend.close()
 
 
 def test_the_context_is_as_asked(folder: Path) -> None:
@@ -247,17 +268,21 @@ time.sleep(100)
 """
 
 
+_MARK = "FLPERF_TEST_OF"
+
+
 def ignore(what: str, percent: float | None) -> None:
     """Progress is tested elsewhere."""
 
 
 def _llamas() -> set[int]:
-    """Servers and keepers that run."""
+    """Servers and keepers of these tests that run: others may use the same program."""
     found = set()
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = process.info["cmdline"] or []
+    for process in psutil.process_iter(["cmdline", "environ", "status"]):
+        line, environment = process.info["cmdline"] or [], process.info["environ"] or {}
         ours = line[:1] == [str(Path(SERVER).absolute())] or "pytest_flperf.backends.server_keeper" in line
-        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
+        marked = environment.get(_MARK) == str(os.getpid())
+        if ours and marked and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.add(process.pid)
     return found
 
