@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_doctor"]
 
-_NARROWEST: Final = 40
 _LOG_LINES: Final = 4
 
 
@@ -59,8 +56,13 @@ def _places(parsed: Parsed, chosen: Place) -> list[Place]:
         return [chosen]
     from pytest_flperf.backends.base import BackendConfig
     from pytest_flperf.backends.registry import BUILT_IN
+    from pytest_flperf.suite.targets import backend_options
 
-    others = [replace(chosen, kind=kind, config=BackendConfig()) for kind in BUILT_IN.values()]
+    options = backend_options(parsed.backend_option, "--backend-option")
+    others = [
+        replace(chosen, kind=kind, config=BackendConfig(options=options.get(kind.name, {})))
+        for kind in BUILT_IN.values()
+    ]
     return [chosen, *(each for each in others if each.kind.name not in (chosen.kind.name, "openai"))]
 
 
@@ -82,7 +84,7 @@ def _examined(place: Place, model: str | None) -> Finding:
 
 
 def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
-    from pytest_flperf.report.listings import fitted_table
+    from pytest_flperf.report.listings import fitted_table, wrapped
 
     rows = [
         (
@@ -99,7 +101,7 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     for each in found:
         first, *more = each.problem.removeprefix(f"{each.backend}: ").splitlines() or [""]
         if first:
-            lines += _wrapped(f"{each.backend}: {first}")
+            lines += wrapped(f"{each.backend}: {first}")
         lines += [f"  {line}" for line in more[:_LOG_LINES] if each.backend == chosen]
     works = [each for each in found if each.works]
     gpus = tuple(dict.fromkeys(gpu for each in works for gpu in each.gpus))
@@ -107,12 +109,6 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     sources = dict.fromkeys(each.clock_source for each in works if each.clock_source)
     lines.append(f"clock: {', '.join(f'{source} stamps' for source in sources) or 'unknown, nothing was measured'}")
     return lines
-
-
-def _wrapped(text: str) -> list[str]:
-    """A sentence over several lines of the terminal's width."""
-    width = max(shutil.get_terminal_size().columns, _NARROWEST)
-    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _address(found: Finding) -> str:

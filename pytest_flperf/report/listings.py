@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
@@ -14,10 +15,11 @@ from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.suite.finding import SuiteListing
 
-__all__ = ["NO_CATALOG", "calibrations_table", "fitted_table", "models_table", "say", "suites_table"]
+__all__ = ["NO_CATALOG", "calibrations_table", "fitted_table", "models_table", "say", "suites_table", "wrapped"]
 
 _SHORTEST_NAME: Final = 20
 _LONGEST_CELL: Final = 1_000
+_NARROWEST: Final = 40
 NO_CATALOG: Final = "Foundry Local's public catalog lists nothing: without internet only the embedded models can run"
 
 
@@ -98,6 +100,12 @@ def fitted_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int,
         longest = max(_SHORTEST_NAME, max(width_of(row[0]) for row in shown) - excess)
         lines = render(head, [[cut(row[0], longest), *row[1:]] for row in shown], left)
     return [cut(line, width) for line in lines]
+
+
+def wrapped(text: str) -> list[str]:
+    """A sentence over several lines of the terminal's width."""
+    width = max(shutil.get_terminal_size().columns, _NARROWEST)
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def say(line: str, stream: TextIO | None = None) -> None:

@@ -51,6 +51,7 @@ class Told(Double):
 
 
 MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
+HEALTHY = {"/health": {"status": "ok"}, "/models": MODELS}
 
 
 @pytest.mark.parametrize(
@@ -62,10 +63,13 @@ MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
             ("openai", "vLLM", "0.11"),
         ),
         (
-            {"/v1/models": MODELS, "/props": {"default_generation_settings": {}, "build_info": "b6790-1"}},
-            ("openai", "llama.cpp", "b6790-1"),
+            {"/v1/models": MODELS, "/props": {"default_generation_settings": {}, "build_info": "b6790-1"}, **HEALTHY},
+            ("llamacpp", "llama.cpp", "b6790-1"),
         ),
-        ({"/v1/models": MODELS, "/props": {"role": "router"}}, ("openai", "llama.cpp", "")),
+        (
+            {"/v1/models": MODELS, "/props": {"role": "router", "default_generation_settings": {}}, **HEALTHY},
+            ("llamacpp", "llama.cpp", ""),
+        ),
         (
             {
                 "/v1/models": MODELS,
