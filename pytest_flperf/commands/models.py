@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["add_models", "add_place", "place_of"]
 
 _LOCAL: Final = "foundry"
+_GIVING_UP_S: Final = 10.0
+"""For the runtime to end what it was doing."""
 
 
 def add_models(commands: Commands) -> None:
@@ -141,8 +143,13 @@ def _download(parsed: Parsed, place: Place) -> int:
             ended.set()
 
     threading.Thread(target=work, name="flperf-download", daemon=True).start()
-    while not ended.wait(0.1):  # a wait without an end would be deaf to Ctrl-C on Windows
-        pass
+    try:
+        while not ended.wait(0.1):  # a wait without an end would be deaf to Ctrl-C on Windows
+            pass
+    except KeyboardInterrupt:
+        cancel.set()
+        ended.wait(_GIVING_UP_S)
+        raise
     (found,) = done
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")

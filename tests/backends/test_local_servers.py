@@ -51,6 +51,7 @@ class Told(Double):
 
 
 MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
+ROUTER = {"role": "router", "default_generation_settings": {}}
 HEALTHY = {"/health": {"status": "ok"}, "/models": MODELS}
 
 
@@ -67,7 +68,7 @@ HEALTHY = {"/health": {"status": "ok"}, "/models": MODELS}
             ("llamacpp", "llama.cpp", "b6790-1"),
         ),
         (
-            {"/v1/models": MODELS, "/props": {"role": "router", "default_generation_settings": {}}, **HEALTHY},
+            {"/v1/models": MODELS, "/props": ROUTER, **HEALTHY},
             ("llamacpp", "llama.cpp", ""),
         ),
         (

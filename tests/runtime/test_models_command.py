@@ -1,13 +1,17 @@
-"""``flperf models download`` and ``remove``: the real runtime, doubles of the catalog and of what a download goes to."""
+"""``flperf models download`` and ``remove``: the real runtime, doubles of the catalog and of where models come from."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from runtime_doubles import DownloadDouble, make_certificate
 
@@ -111,6 +115,35 @@ def test_a_download_that_fails(run: Run, downloads: DownloadDouble) -> None:
     assert (status, out) == (1, "")
     assert err.startswith("flperf models: error: noise-a: ")
     assert "could not download noise-a:1" in err
+
+
+@needs_openssl
+def test_given_up(run: Run, downloads: DownloadDouble, cache: Path, tmp_path: Path) -> None:
+    """Ctrl-C in the middle: status 130, no traceback, nothing left running; the next download goes on."""
+    downloads.delay_s = 0.2
+    with CatalogServer((CatalogEntry("noise-a", "noise", size_bytes=3 << 20),)) as catalog:
+        at = (f"--catalog-url={catalog.url}", f"--model-cache={cache}")
+        code = "import sys; from pytest_flperf import cli; sys.exit(cli.main(sys.argv[1:]))"
+        with subprocess.Popen(
+            [sys.executable, "-c", code, "models", "download", "noise-a", *at],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            give_up_at = time.monotonic() + 30
+            while not any("/files/" in path for path in downloads.seen) and time.monotonic() < give_up_at:
+                time.sleep(0.02)
+            started = psutil.Process(process.pid).children(recursive=True)
+            assert started
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+    assert "Traceback" not in err
+    assert process.returncode == 130
+    assert out == ""
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert not left
+    downloads.delay_s = 0
+    assert run("download", "noise-a")[0] == 0
 
 
 def test_which_one(run: Run, cache: Path) -> None:
