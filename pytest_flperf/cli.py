@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from pytest_flperf.commands.calibrate import add_calibrate
-from pytest_flperf.commands.common import FAILED, Parser
+from pytest_flperf.commands.common import FAILED, INTERRUPTED, Parser
 from pytest_flperf.commands.discover import add_discover
 from pytest_flperf.commands.doctor import add_doctor
 from pytest_flperf.commands.models import add_models
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # flperf show | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
         return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return status
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["add_models", "add_place", "place_of"]
 
 _LOCAL: Final = "foundry"
-_CANCEL_S: Final = 15.0
+_GIVING_UP_S: Final = 10.0
+"""For the runtime to end what it was doing."""
 
 
 def add_models(commands: Commands) -> None:
@@ -147,9 +148,8 @@ def _download(parsed: Parsed, place: Place) -> int:
             pass
     except KeyboardInterrupt:
         cancel.set()
-        ended.wait(_CANCEL_S)
-    if not done:
-        parsed.usage.exit(FAILED, f"\n{parsed.usage.prog}: error: {parsed.model}: given up\n")
+        ended.wait(_GIVING_UP_S)
+        raise
     (found,) = done
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")

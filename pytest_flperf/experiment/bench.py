@@ -297,13 +297,12 @@ class Bench:
         return next(iter(mine.samples()))
 
     def _see_again(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
-        """After a while, or after abandoned requests: servers work on these for seconds, and the next case pays."""
+        """After a while, or after abandoned requests: servers work on those for seconds, a case would pay for it."""
         lost, begun = served.model in self._left_busy, time.monotonic()
         if lost or served.model in self._released:
             self._verify(plans, Phase.VERIFY, served, recording)
-        waited_s = time.monotonic() - begun
-        words = f"the case before lost requests; the server answered a short one again after {waited_s:.2f} s"
-        return (words,) if lost else ()
+        took = f"{time.monotonic() - begun:.2f} s"
+        return (f"the case before lost requests; the server answered a short one again after {took}",) if lost else ()
 
     def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
         sample = self._one(plans.verify(phase), recording)

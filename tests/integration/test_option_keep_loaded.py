@@ -1,4 +1,4 @@
-"""``--flperf-keep-loaded``: models stay, side by side and after the run; on a double and on the real runtime."""
+"""``--flperf-keep-loaded``: models stay, side by side and after the run; a double of a backend, the real runtime."""
 
 from __future__ import annotations
 
