@@ -238,6 +238,12 @@ class Bench:
             self._current = None
         self._backend.release(model)
 
+    def cancel(self) -> None:
+        """End the plan under way, from another thread: its case is summed up with what there is."""
+        client = self._native or self._session
+        if client is not None:
+            client.cancel()
+
     def close(self) -> None:
         """End the load process and what the backend started."""
         self._stop_load()

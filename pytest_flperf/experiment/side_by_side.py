@@ -17,6 +17,7 @@ __all__ = ["THIS_MACHINE", "Asked", "SideBySide", "provider_of"]
 THIS_MACHINE: Final = "this machine"
 _THROUGH_A_PROXY: Final = "litellm"
 _POLL_S: Final = 0.1
+_PATIENCE_S: Final = 5.0
 Play: TypeAlias = Callable[[Bench, Prepared], CaseRun]
 
 
@@ -55,6 +56,7 @@ class _Outcome:
     run: CaseRun | None = None
     error: BaseException | None = None
     claimed: bool = False
+    cut_off: bool = False
 
 
 class SideBySide:
@@ -104,15 +106,17 @@ class SideBySide:
             raise outcome.error
         return outcome.run
 
-    def close(self) -> list[tuple[Case, CaseRun]]:
-        """End it; what had been measured and nobody asked for."""
+    def close(self) -> list[tuple[Case, CaseRun, bool]]:
+        """End it; what had been measured and nobody asked for, and whether it was cut off by this."""
         self._stopping = True
         for bench in self._benches.values():
-            bench.close()  # a plan under way ends with its load process
+            bench.cancel()
         for thread in self._threads:
-            thread.join(5.0)
+            thread.join(_PATIENCE_S)
+        for bench in self._benches.values():
+            bench.close()
         return [
-            (outcome.case, outcome.run)
+            (outcome.case, outcome.run, outcome.cut_off)
             for outcome in self._outcomes.values()
             if outcome.case is not None and outcome.run is not None and not outcome.claimed
         ]
@@ -126,6 +130,7 @@ class SideBySide:
                 outcome.prepared = bench.ready(asked.case, nodeid=asked.nodeid)
                 outcome.ready.set()
                 outcome.run = self._play(bench, outcome.prepared)
+                outcome.cut_off = self._stopping
             except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
                 outcome.error = error
             finally:
