@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -251,14 +252,24 @@ def ignore(what: str, percent: float | None) -> None:
     """Progress is tested elsewhere."""
 
 
+_MARK = "FLPERF_TEST_LLAMAS"
+
+
+@pytest.fixture(autouse=True)
+def _marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started here can be told from what others run on this machine."""
+    monkeypatch.setenv(_MARK, str(os.getpid()))
+
+
 def _llamas() -> set[int]:
-    """Servers and guards that run."""
+    """Servers and guards of ours that run."""
     found = set()
     for process in psutil.process_iter(["cmdline", "status"]):
         line = process.info["cmdline"] or []
-        ours = line[:1] == [str(Path(SERVER).absolute())] or "pytest_flperf.backends.llama_guard" in line
-        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.add(process.pid)
+        llama = line[:1] == [str(Path(SERVER).absolute())] or "pytest_flperf.backends.llama_guard" in line
+        if llama and process.info["status"] != psutil.STATUS_ZOMBIE:
+            with contextlib.suppress(psutil.Error):
+                found |= {process.pid} if process.environ().get(_MARK) == str(os.getpid()) else set()
     return found
 
 
