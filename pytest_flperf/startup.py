@@ -118,6 +118,8 @@ _BACKENDS: Final = (
     Option("--flperf-transport", "string", "http, or native: inside the server's process, without HTTP", "HOW"),
     Option("--flperf-backend-option", "linelist", "What only one kind of backend knows, such as "
             "'llamacpp.models_dir=models' (repeatable)", "KIND.KEY=VALUE", None, True),
+    Option("--flperf-parallel-targets", "bool", "Measure the targets of different providers at the same time; those of "
+            "this machine stay one after the other", switch=True),
     Option("--flperf-keep-loaded", "bool", "Leave models loaded, side by side and after the run", switch=True),
 )  # fmt: skip
 _REQUESTS: Final = (

@@ -54,6 +54,8 @@ class BackendConfig:
     """A catalog in place of the public one."""
     model_cache_dir: Path | None = None
     """Where downloaded models lie; None: the kind's own place."""
+    keep_loaded: bool = False
+    """Whether what was loaded in somebody else's server stays there when the run is over."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What only this kind of backend knows, by the names in its documentation."""
 
@@ -121,6 +123,8 @@ class Capabilities:
     everything is sent."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Lowest and highest value of a parameter; what is asked beyond is clamped."""
+    default_max_tokens: int | None = None
+    """Where an answer is cut if a request says nothing of its length; None: nowhere, or not known."""
     streaming: bool = True
     usage: bool | None = None
     """Whether a streamed answer ends with the server's own token counts; None: not known."""

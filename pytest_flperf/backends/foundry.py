@@ -18,6 +18,7 @@ from pytest_flperf.backends.base import (
     Served,
 )
 from pytest_flperf.backends.foundry_hosts import Hosts, Key, checked, mode_of
+from pytest_flperf.backends.memory import said_of_memory
 from pytest_flperf.backends.native import NativeChat
 from pytest_flperf.runtime.client import Mode, ModelInfo, RuntimeHost
 from pytest_flperf.runtime.embedded import find_embedded
@@ -45,6 +46,7 @@ _STARTED_ANEW = "the runtime had ended or hung: it was started anew, and the mod
 # Without max_tokens an answer ends at 2,048 tokens, with finish_reason "length", whatever the catalog or the model's
 # own configuration say; a model whose context has no room for so many answers 400.  Before 1.0 it was about 512, with
 # "stop".
+_DEFAULT_MAX_TOKENS: Final = 2_048
 _TAKEN: Final = frozenset(
     {
         "max_tokens",
@@ -140,6 +142,7 @@ class FoundryBackend:
         if not info.cached:
             on_progress(f"downloading {info.id}", 0.0)
             download_s = host.download(info.id, functools.partial(on_progress, f"downloading {info.id}"))
+        notes += said_of_memory(info.size_mb, on_progress, info.device)
         on_progress(f"loading {info.id}", None)
         load_s = host.load(info.id)
         self._loads += 1
@@ -237,6 +240,7 @@ class FoundryBackend:
         return Capabilities(
             parameters=_TAKEN - _OF_TOOLS if embedded else _TAKEN,
             ranges=_RANGES,
+            default_max_tokens=_DEFAULT_MAX_TOKENS,
             usage=True,
             tools=False if embedded else None,
         )

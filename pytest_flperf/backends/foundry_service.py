@@ -42,7 +42,8 @@ class FoundryServiceBackend(LoadingBackend):
 
     def __init__(self, config: BackendConfig, find: Callable[[], str] = service_url) -> None:
         """Look for nothing yet; ``find`` asks the ``foundry`` command where no base_url was given."""
-        super().__init__(seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S))
+        load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
+        super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
         if config.device not in _DEVICES:
             found, expected = clean(repr(config.device), 60), ", ".join(_DEVICES)
             raise BackendError(f"{self.name}: device: found {found}, expected one of {expected}")

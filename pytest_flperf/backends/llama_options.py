@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,7 +20,7 @@ OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "models_dir": "Folder with .gguf files for a router to serve (default: llama.cpp's own cache of downloads)",
         "models_max": "How many models a router keeps loaded at once (default 1)",
         "context": "Context in tokens, -c (default: the model's own)",
-        "args": "Further arguments of llama-server, such as [-ngl, 99, --threads, 8]",
+        "args": "Further arguments of llama-server, such as [-ngl, 99] in a target or '-ngl 99'",
         "start_s": "Deadline in seconds of its first answer (default 60)",
         "load_s": "Deadline in seconds of loading a model (default 600)",
     }
@@ -122,9 +123,19 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
+def _words(text: str) -> list[str]:
+    """As a shell would cut it."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise ValueError("quotes in pairs") from None
+
+
 def _arguments(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = _words(value)
     if not isinstance(value, list | tuple):
-        raise ValueError("a list of arguments, such as [-ngl, 99]")  # noqa: TRY004 - one kind of error for _read
+        raise ValueError("a list of arguments, such as [-ngl, 99], or one text")  # noqa: TRY004 - one kind of error for _read
     found = []
     for each in value:
         if isinstance(each, bool) or not isinstance(each, str | int | float) or "\0" in str(each):

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.backends.base import (
@@ -36,6 +35,7 @@ from pytest_flperf.backends.llama_models import (
 from pytest_flperf.backends.llama_options import LlamaOptions
 from pytest_flperf.backends.llama_server import find_binary, version_of
 from pytest_flperf.backends.llama_sites import Site, Sites
+from pytest_flperf.backends.memory import said_of_memory
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
@@ -130,6 +130,7 @@ class LlamaCppBackend:
         path = file_of(model)
         if path is None:
             raise BackendError(f"{clean(model)}: there is no such file (seen from {Path.cwd()})")
+        short = said_of_memory(listed_file(model, path).size_mb, on_progress)
         on_progress(f"loading {alias_of(path)}", None)
         site = self._sites.start_alone(model, path)
         with self._sites.explained(site, model):
@@ -138,7 +139,7 @@ class LlamaCppBackend:
             began = time.monotonic()
             self._sites.wait(site)
             load_s = time.monotonic() - began
-            notes = () if former is None else (_STARTED_ANEW,)
+            notes = short if former is None else (_STARTED_ANEW, *short)
             return self._keep(model, site, _only_model(site), site.control.props(), load_s=load_s, notes=notes)
 
     def _ensure_served(self, model: str, site: Site, on_progress: OnProgress) -> Served:
@@ -161,8 +162,11 @@ class LlamaCppBackend:
         same = former is not None and former.site is site and former.port == found.port and found.ready
         if former is not None and same and found.state == "loaded":
             return _with_notes(former.served, _busy_notes(site, found.name))
+        notes: list[str] = []
+        if site.endpoint.loopback and not found.ready:
+            notes += said_of_memory(size_mb_of(found, found.path, ours=site.ours), on_progress)
         loaded = load(site.control, functools.partial(_find, site, model), self._options.load_s, on_progress)
-        load_s, notes = loaded.load_s, []
+        load_s = loaded.load_s
         if former is not None and not same:
             again = _LET_GO if load_s is not None else _BACK
             notes.append(again if former.site is site else _STARTED_ANEW)
@@ -202,7 +206,7 @@ class LlamaCppBackend:
             reloaded=model in self._ready,
             notes=notes,
             # A server that has seen a prompt before answers as if reading it took no time.
-            request_defaults=MappingProxyType({"cache_prompt": False}),
+            request_defaults={"cache_prompt": False},
         )
         # The note belongs to the case that met it, not to those after it.
         kept = replace(served, reloaded=False, notes=())
@@ -258,7 +262,7 @@ class LlamaCppBackend:
 
     def close(self) -> None:
         """Unload what we had somebody's router load, and end the servers of our own."""
-        if self._sites.attached is not None:
+        if self._sites.attached is not None and not self._config.keep_loaded:
             for model in tuple(self._ready):
                 self.release(model)
         self._ready.clear()

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pytest_flperf.backends.attached import Attachment
 from pytest_flperf.backends.base import BackendError, ListedModel, OnProgress, Served
 from pytest_flperf.backends.control import ControlError
+from pytest_flperf.backends.memory import said_of_memory
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 
@@ -61,8 +62,10 @@ class LoadingBackend(ABC):
     advice: str
     """What to do where nobody answers."""
 
-    def __init__(self, load_timeout_s: float) -> None:
+    def __init__(self, load_timeout_s: float, *, keep_loaded: bool = False) -> None:
+        """``keep_loaded``: :meth:`close` leaves models where they are."""
         self._load_timeout_s = load_timeout_s
+        self._keep_loaded = keep_loaded
         self._ready: dict[str, Served] = {}
         self._ours: dict[str, str] = {}  # id of each model that we have loaded: what unloading takes
         self._loads = 0
@@ -127,6 +130,8 @@ class LoadingBackend(ABC):
         if not found.loaded:
             if former is not None:
                 notes = (_LET_GO, *notes)
+            if found.listed is not None and self._server().endpoint.loopback:
+                notes += said_of_memory(found.listed.size_mb, on_progress, found.listed.device)
             on_progress(f"loading {found.name}", None)
             # Ours from now on: a load that is given up may come to its end on the server.
             self._ours.setdefault(model_id, found.name)
@@ -178,7 +183,10 @@ class LoadingBackend(ABC):
         """Whoever listens on the server's port, where that is one of this machine."""
         if model not in self._ready:
             return ServerProcesses((), "the model is not ready")
-        return self._server().processes()
+        try:
+            return self._server().processes()
+        except BackendError as error:
+            return ServerProcesses((), str(error))
 
     def release(self, model: str) -> None:
         """Unload the model where it was loaded here, and wait until it is gone."""
@@ -209,9 +217,11 @@ class LoadingBackend(ABC):
                 time.sleep(_POLL_S)
 
     def close(self) -> None:
-        """Unload what was loaded here."""
+        """Unload what was loaded here, unless it is to be kept."""
         ours, self._ours = self._ours, {}
         self._ready.clear()
+        if self._keep_loaded:
+            return
         for model_id, handle in ours.items():
             self._let_go(model_id, handle)
 

@@ -45,7 +45,6 @@ _ALL_S: Final = 8.0
 """For everything together: a command, connections and questions are asked side by side."""
 _MOST_MODELS: Final = 500
 _OWNERS: Final = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang"}
-_LLAMA_KINDS: Final = ("llamacpp", "openai")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +216,7 @@ def _told(asker: _Asker, root: str, known: Mapping[str, BackendType]) -> tuple[s
             return "foundry-service", "Foundry Local service", ""
     props = asker.get("props")
     if isinstance(props, Mapping) and ("default_generation_settings" in props or props.get("role") == "router"):
-        kind = next((name for name in _LLAMA_KINDS if name in known), "openai")
-        return kind, "llama.cpp", text_of(props.get("build_info"))
+        return "llamacpp", "llama.cpp", text_of(props.get("build_info"))
     if "alive" in str(asker.get("health/liveliness") or ""):
         return "openai", "LiteLLM", ""
     return _by_owner(asker, root, known)

@@ -53,7 +53,8 @@ class OllamaBackend(LoadingBackend):
 
     def __init__(self, config: BackendConfig) -> None:
         """Take the URL apart; raises EndpointError for one that is none, BackendError for options of no use."""
-        super().__init__(seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S))
+        load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
+        super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
         root = root_of(config.base_url) if config.base_url is not None else ollama_url(os.environ.get("OLLAMA_HOST"))
         self._pulls = flag(self.name, config.options, "pull", default=False)
         self._attachment = Attachment(self.name, config, f"{root}/v1", root)

@@ -22,6 +22,7 @@ __all__ = ["Defaults", "Placing", "PlacingError", "secrets_of"]
 
 _BY_URL: Final = "openai"
 _LOCAL: Final = "foundry"
+_URL: Final = "the server's, such as http://127.0.0.1:8080/v1"
 
 
 class PlacingError(ValueError):
@@ -42,6 +43,7 @@ class Defaults:
     model_cache: str | None = None
     backend_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By kind and key."""
+    keep_loaded: bool = False
     flags: str = "--flperf-"
     """What the options of the command line begin with, for errors."""
 
@@ -71,7 +73,7 @@ class Placing:
             raise PlacingError(f"{flag} is for {self._flag('base_url')} or {self._flag('backend')}, which are missing")
 
     def check(self, targets: Iterable[TargetSpec], suite: str = "") -> None:
-        """Refuse what no machine could make of them; raises UsageError.
+        """Refuse what no machine could make of them.
 
         Args:
             targets: What a run wants to measure.
@@ -86,6 +88,9 @@ class Placing:
             kind = self._kind(target, where)
             self._check_fields(target, kind, where)
             self._check_options(kind, target.options, where, suite)
+            nowhere = target.base_url is None and (self._defaults.base_url is None or not self._mine(target))
+            if kind.needs_url and nowhere:
+                raise PlacingError(f"{where}: no base_url, by which {kind.name} is reached; expected {_URL}")
             for key in ("base_url", "catalog_url"):
                 url = getattr(target, key)
                 if url is not None:
@@ -93,6 +98,14 @@ class Placing:
         flag = self._flag("backend-option")
         for name, options in self._defaults.backend_options.items():
             self._check_options(self._named(name, flag), options, flag, "")
+
+    def check_used(self, targets: Iterable[TargetSpec]) -> None:
+        """Refuse a URL at which none of all that is measured lives; raises PlacingError."""
+        if self._defaults.base_url is None or any(each.base_url is None and self._mine(each) for each in targets):
+            return
+        raise PlacingError(
+            f"{self._flag('base_url')}: all targets say where they live, none of them would be measured there"
+        )
 
     def place(self, target: TargetSpec) -> Place:
         """Where a target lives; raises BackendError for a key that isn't there."""
@@ -106,6 +119,10 @@ class Placing:
             return self._named(self._defaults.backend, self._flag("backend"))
         by_url = target.base_url is not None or self._defaults.base_url is not None
         return self._known[_BY_URL if by_url else _LOCAL]
+
+    def _mine(self, target: TargetSpec) -> bool:
+        """Whether a target lives where the run says."""
+        return not target.backend or target.backend == self._defaults.backend
 
     def _flag(self, name: str) -> str:
         return f"{self._defaults.flags}{name.replace('_', '-')}"
@@ -150,8 +167,9 @@ class Placing:
 
     def _config(self, target: TargetSpec, kind: BackendType) -> BackendConfig:
         defaults = self._defaults
-        mine = not target.backend or target.backend == defaults.backend
-        key_env = target.api_key_env or (defaults.api_key_env if mine else None)
+        mine = self._mine(target)
+        # The run's key is for the run's URL: a target with a URL of its own must not get it.
+        key_env = target.api_key_env or (defaults.api_key_env if mine and target.base_url is None else None)
         headers = {**target.headers, **{name: _secret(variable) for name, variable in target.headers_env.items()}}
         cache = target.model_cache or defaults.model_cache
         found: dict[str, Any] = {
@@ -167,7 +185,7 @@ class Placing:
         }
         taken = {key: value for key, value in found.items() if key in kind.takes and value is not None}
         own = {**defaults.backend_options.get(kind.name, {}), **target.options}
-        return BackendConfig(logs_dir=self._logs, options=own, **taken)
+        return BackendConfig(logs_dir=self._logs, keep_loaded=defaults.keep_loaded, options=own, **taken)
 
 
 def secrets_of(api_key_env: str | None, targets: Iterable[TargetSpec]) -> list[str]:
@@ -190,7 +208,9 @@ def _field_of(key: str) -> str:
 def _secret(variable: str) -> str:
     value = os.environ.get(variable)
     if not value:
-        raise BackendError(f"the environment variable {variable!r} is not set; expected it to hold a key")
+        raise BackendError(
+            f"the environment variable {variable!r} is not set; expected it to hold a key or a header's value"
+        )
     return value
 
 

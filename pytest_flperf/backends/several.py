@@ -112,9 +112,12 @@ class SeveralBackends:
 
     def release(self, model: str) -> None:
         """Unload a model, unless models are to be kept."""
-        if model in self._places and not self._keep_loaded:
-            backend, place = self._of(model)
-            backend.release(place.model)
+        place = self._places.get(model)
+        if place is None or self._keep_loaded:
+            return
+        for name, config, backend in self._made:
+            if name == place.kind.name and config == place.config:
+                backend.release(place.model)
 
     def close(self) -> None:
         """End what was started, everywhere."""

@@ -89,7 +89,7 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     rows = [
         (
             each.backend,
-            "works" if each.works else "no",
+            _state(each),
             " ".join(filter(None, (each.about.runtime, each.about.version))) if each.about else "–",
             _address(each),
             "–" if each.models is None else str(each.models),
@@ -109,6 +109,12 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     sources = dict.fromkeys(each.clock_source for each in works if each.clock_source)
     lines.append(f"clock: {', '.join(f'{source} stamps' for source in sources) or 'unknown, nothing was measured'}")
     return lines
+
+
+def _state(found: Finding) -> str:
+    if found.works:
+        return "works"
+    return "no model" if found.steps and found.steps[-1].ok is None else "no"
 
 
 def _address(found: Finding) -> str:

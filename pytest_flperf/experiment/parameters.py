@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.backends.base import Capabilities, Served
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.errors import shown
 
-__all__ = ["Fitted", "adjustment_words", "fitted"]
+__all__ = ["Fitted", "adjustment_words", "fitted", "silent_cut"]
 
 _ALWAYS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """What a request is made of; no capabilities name it."""
+
+
+_NEUTRAL: Final[Mapping[str, float]] = MappingProxyType(
+    {"presence_penalty": 0, "frequency_penalty": 0, "top_p": 1, "n": 1, "min_p": 0}
+)
+"""Values that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,8 @@ def _kept(
         if key in _ALWAYS:
             found[key] = value
         elif known.parameters is not None and key not in known.parameters:
+            if _NEUTRAL.get(key) == value:
+                continue  # what it asks for is what happens without it
             adjustments.append(Adjustment(key, shown(value), None, f"{served.backend} does not take it"))
         else:
             found[key] = _clamped(key, value, ranges.get(key), adjustments)
@@ -84,6 +93,14 @@ def _clamped(key: str, value: Any, bounds: tuple[float, float] | None, adjustmen
     near = int(near) if isinstance(value, int) and int(near) == near else near
     adjustments.append(Adjustment(key, shown(value), shown(near), f"it takes {low:g} to {high:g}"))
     return near
+
+
+def silent_cut(body: Mapping[str, Any], extra: Mapping[str, Any], known: Capabilities) -> str:
+    """In words that answers may be cut although nobody asked for it; empty where they aren't."""
+    limits = {"max_tokens", "max_completion_tokens"}
+    if known.default_max_tokens is None or limits & {*body, *extra}:
+        return ""
+    return f"max_tokens is not sent: the server cuts answers at {known.default_max_tokens:,} tokens of its own accord"
 
 
 def adjustment_words(adjustments: tuple[Adjustment, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pytest_flperf.backends.base import BackendError, Capabilities, Served
 from pytest_flperf.experiment.arrivals import due_times_ns, traced_times_ns
 from pytest_flperf.experiment.following import Retries, Sessions
-from pytest_flperf.experiment.parameters import fitted
+from pytest_flperf.experiment.parameters import fitted, silent_cut
 from pytest_flperf.load.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.asking import Ask, Asker
@@ -95,6 +95,7 @@ class CasePlans:
         if self._settings.prompt_cache == "avoid":
             extra = {**served.request_defaults, **extra}
         self._fitted = fitted(body, extra, served, known)
+        self._cut = silent_cut(body, extra, known)
         self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra)
         self._sessions: Sessions | None = None
         self.asker = Asker(case, seed)
@@ -138,9 +139,8 @@ class CasePlans:
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how the plans went."""
         broken = self._sessions.broken if self._sessions is not None else 0
-        if not broken:
-            return ()
-        return (f"{broken} session{'s' * (broken > 1)} ended early because a turn failed",)
+        ended = f"{broken} session{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
+        return tuple(filter(None, (self._cut, ended)))
 
     def measured(self) -> Plan:
         """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""

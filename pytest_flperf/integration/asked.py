@@ -38,6 +38,7 @@ class FlperfOptions:
     backend_options: Mapping[str, Mapping[str, Any]]
     """By kind and key."""
     keep_loaded: bool
+    parallel_targets: bool
     iterations: int | None
     warmup: int | None
     concurrency: int | None
@@ -92,6 +93,7 @@ class FlperfOptions:
             transport=_one_of("--flperf-transport", values["flperf_transport"], ("http", "native")),
             backend_options=_backend_options(values["flperf_backend_option"] or ()),
             keep_loaded=bool(values["flperf_keep_loaded"]),
+            parallel_targets=bool(values["flperf_parallel_targets"]),
             iterations=values["flperf_iterations"],
             warmup=values["flperf_warmup"],
             concurrency=values["flperf_concurrency"],

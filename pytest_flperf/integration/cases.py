@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_flperf.experiment.side_by_side import Asked
 from pytest_flperf.integration.benchmark_bridge import is_asked, mark, must_be_an_argument, tell
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.outcomes import raise_unless_passed
@@ -91,9 +92,9 @@ def begin(session: pytest.Session) -> None:
     config = session.config
     if config.getoption("collectonly") or config.getoption("setupplan") or is_controller(config):
         return
-    cases = [case for item in session.items if (case := case_of(item)) is not None]
-    if cases:
-        measuring_run(config).prepare(cases)
+    asked = [Asked(item.nodeid, case) for item in session.items if (case := case_of(item)) is not None]
+    if asked:
+        measuring_run(config).prepare(asked)
 
 
 def _case_function(name: str, module: str) -> Callable[..., None]:

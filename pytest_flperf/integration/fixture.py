@@ -166,7 +166,7 @@ class Flperf:
         suite = replace(self._suite, ref=nodeid, scenarios=(scenario,), models=(), matrix=())
         options = FlperfOptions.from_pytest_config(self._item.config)
         try:
-            cases = expand(suite, [model], overrides_of(options))
+            cases = expand(suite, [self._run.target(model)], overrides_of(options))
         except SuiteError as error:
             raise pytest.UsageError(f"flperf.run: {error}") from error
         if len(cases) > 1:

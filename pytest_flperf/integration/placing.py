@@ -36,5 +36,6 @@ def placing_of(options: FlperfOptions, known: Mapping[str, BackendType], logs: P
         catalog_url=options.catalog_url,
         model_cache=options.model_cache,
         backend_options=options.backend_options,
+        keep_loaded=options.keep_loaded,
     )
     return Placing(defaults, known, logs)

@@ -37,7 +37,7 @@ def _judge(session: pytest.Session) -> None:
     run = config.stash.get(RUN, None)
     if run is None or is_worker(config):
         return
-    verdicts = run.judge_run()
+    verdicts = run.record.judge_run()
     if verdicts:
         _tell(session, verdicts)
 

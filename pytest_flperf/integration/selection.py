@@ -167,6 +167,10 @@ class Selection:
                 self.loaded[path] = LoadedSuite(suite, expand(suite, targets, overrides))
             except (SuiteError, PlacingError) as error:
                 raise pytest.UsageError(str(error)) from error
+        try:
+            placing.check_used(self.targets)
+        except PlacingError as error:
+            raise pytest.UsageError(str(error)) from error
         _check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()])
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
 

@@ -118,7 +118,7 @@ class _SessionHooks:
         """Tell an interrupt from a stop: ``--sw``, and ``-x`` under xdist, end in the same way and with status 2."""
         run = self._config.stash.get(RUN, None)
         if run is not None and type(excinfo.value) in (KeyboardInterrupt, pytest.exit.Exception):
-            run.interrupted = True
+            run.record.interrupted = True
 
     # ---- the end
 
@@ -136,7 +136,7 @@ class _SessionHooks:
         """Print the table."""
         run = self._config.stash.get(RUN, None)
         if run is not None and not self._config.getoption("no_summary", default=False):
-            run.summarise(terminalreporter)
+            run.record.summarise(terminalreporter)
 
     def pytest_unconfigure(self) -> None:
         """Leave no process behind, whatever went wrong before."""

@@ -13,7 +13,14 @@ from pytest_flperf.results.records import CaseResult, Run
 __all__ = ["NOT_REPEATED", "SWITCHES", "rerun_command"]
 
 SWITCHES: Final = frozenset(
-    {"--flperf-no-stream", "--flperf-list-suites", "--flperf-list-models", "--flperf-dry-run", "--flperf-keep-loaded"}
+    {
+        "--flperf-no-stream",
+        "--flperf-list-suites",
+        "--flperf-list-models",
+        "--flperf-dry-run",
+        "--flperf-keep-loaded",
+        "--flperf-parallel-targets",
+    }
 )
 """Options of ours that take no value."""
 NOT_REPEATED: Final = frozenset(

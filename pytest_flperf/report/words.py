@@ -117,6 +117,7 @@ def doubts(run: Run) -> tuple[str, ...]:
         lines.append(f"Output tokens were not reported by the server everywhere; counted from: {words}.")
     if run.clock.source in ("user", "mixed"):
         lines.append("Not every arrival was stamped by the kernel: times may include how late the client read.")
+    lines += _otherwise(cases)
     hosts = {case.host for case in cases}
     if len(hosts) > 1:
         lines.append(f"Measured on {len(hosts)} machines: {', '.join(sorted(hosts))}.")
@@ -124,9 +125,23 @@ def doubts(run: Run) -> tuple[str, ...]:
     return (*lines, *(note for note in run.notes if note not in absent))
 
 
+def _otherwise(cases: Sequence[CaseResult]) -> list[str]:
+    """What servers were not sent as it was asked for, and which models were loaded more than once."""
+    by_words: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for each in case.adjusted:
+            what = "left out" if each.sent is None else f"{each.asked} sent as {each.sent}"
+            by_words.setdefault(f"{each.parameter} {what}: {each.reason}", {})[case.model] = None
+    lines = [f"Parameters: {words} ({', '.join(models)})." for words, models in by_words.items()]
+    reloaded = dict.fromkeys(case.model for case in cases if case.reloaded)
+    if reloaded:
+        lines.append(f"Loaded again in the middle of the run, because they were gone: {', '.join(reloaded)}.")
+    return lines
+
+
 def _is_embedded(model: str, cases: Sequence[CaseResult]) -> bool:
-    ours = any(case.model == model and case.target and case.target.backend == "foundry" for case in cases)
-    return ours and find_embedded(model) is not None
+    targets = [case.target for case in cases if case.model == model and case.target is not None]
+    return any(each.backend == "foundry" and find_embedded(each.model_id or "") is not None for each in targets)
 
 
 def clock_words(clock: ClockQuality) -> str:

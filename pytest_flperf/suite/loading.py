@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pytest_flperf.suite.bounded import display_path
 from pytest_flperf.suite.cases import joined
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
+from pytest_flperf.suite.form import TargetForm
 from pytest_flperf.suite.limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
 from pytest_flperf.suite.schema import (
@@ -20,7 +21,6 @@ from pytest_flperf.suite.schema import (
     ExpectForm,
     ScenarioForm,
     SuiteForm,
-    TargetForm,
     expectation,
     known_keys,
 )

@@ -10,13 +10,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pytest_flperf.suite import setting_types as types
+from pytest_flperf.suite.form import Form, TargetForm, TlsForm
 from pytest_flperf.suite.limits import LIMITS, expected
 
-__all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "TargetForm", "expectation", "json_schema", "known_keys"]
+__all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
 
 PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages", "template", "dataset", "input_tokens", "turns", "trace")
 _TOGETHER: Final = (["template", "dataset"], ["template", "dataset", "trace"])
@@ -30,11 +31,7 @@ _ONE_PROMPT: Final[list[Any]] = [
 ]
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class SettingsForm(_Form):
+class SettingsForm(Form):
     """Settings that a suite's defaults and each of its scenarios may have."""
 
     iterations: types.Iterations = Field(5, description="Measured requests in all, over all streams.")
@@ -172,7 +169,7 @@ class DefaultsForm(SettingsForm):
     )
 
 
-class LegacyDefaultsForm(_Form):
+class LegacyDefaultsForm(Form):
     """The older form of the defaults.  New suites have `defaults`."""
 
     iterations: types.Iterations = Field(5, description="Measured requests in all, over all streams.")
@@ -184,14 +181,14 @@ class LegacyDefaultsForm(_Form):
     streaming: bool = Field(True, description="Whether answers are streamed (stream in `defaults`).")
 
 
-class MessageForm(_Form):
+class MessageForm(Form):
     """One message of a chat."""
 
     role: Literal["system", "developer", "user", "assistant"] = Field(description="Whose message it is.")
     content: str = Field(description="Its text.")
 
 
-class ExpectForm(_Form):
+class ExpectForm(Form):
     """What an answer shall be; each request gets a score from 0 to 1."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
@@ -265,7 +262,7 @@ class ScenarioForm(SettingsForm):
         return self
 
 
-class MatrixForm(_Form):
+class MatrixForm(Form):
     """Settings and the values they take in turn: every combination makes a case of its own."""
 
     iterations: list[types.Iterations] = Field([], min_length=1, description="Values of iterations.")
@@ -310,48 +307,7 @@ class MatrixForm(_Form):
     _different = field_validator("*")(types.refuse_repeated)
 
 
-class TlsForm(_Form):
-    """How a server that speaks TLS is trusted."""
-
-    ca_file: types.Text | None = Field(None, description="Path of certificates (PEM) to trust, not the system's.")
-    verify: bool = Field(True, description="false: whoever answers is trusted; the results say so.")
-    client_cert: types.Text | None = Field(
-        None, description="Path of our own certificate with its key, in one PEM file."
-    )
-
-
-class TargetForm(_Form):
-    """A model and where it lives."""
-
-    model: types.Text = Field(description="The model, as its backend knows it.")
-    backend: types.Text | None = Field(
-        None, description="Kind of server, such as foundry, llamacpp, ollama or openai; without it the run's."
-    )
-    name: types.Text | None = Field(
-        None, description="What it is called in tables and node ids; without it backend:model."
-    )
-    base_url: types.Text | None = Field(None, description="Where the server is, such as http://127.0.0.1:8080/v1.")
-    api_key_env: types.Text | None = Field(None, description="Environment variable that holds the key.")
-    headers: dict[types.Text, str] = Field({}, description="Headers of every request; nothing secret.")
-    headers_env: dict[types.Text, types.Text] = Field(
-        {}, description="Headers whose values stand in environment variables of these names."
-    )
-    tls: TlsForm | None = Field(None, description="How a server that speaks TLS is trusted.")
-    device: types.Device | None = Field(None, description="Where the model shall run.")
-    isolation: types.Isolation | None = Field(
-        None, description="shared: one process serves all models; process: each model has one of its own."
-    )
-    transport: types.Transport | None = Field(
-        None, description="http, or native: inside the server's process, without HTTP."
-    )
-    model_cache: types.Text | None = Field(None, description="Folder of downloaded models.")
-    catalog_url: types.Text | None = Field(None, description="Model catalog in place of the public one.")
-    options: dict[types.Text, Any] = Field({}, description="What only this kind of backend knows.")
-
-    _options_are_json = field_validator("options")(types.json_only)
-
-
-class SuiteForm(_Form):
+class SuiteForm(Form):
     """A suite of benchmark scenarios for pytest-flperf."""
 
     schema_: str = Field("", alias="$schema", description="Where this schema lies; for editors only.")
@@ -387,7 +343,7 @@ class SuiteForm(_Form):
 
 def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
     """Return the keys that the mapping at *path* of a suite may have; ``()`` where any may."""
-    forms: dict[tuple[str, ...], type[_Form]] = {
+    forms: dict[tuple[str, ...], type[Form]] = {
         (): SuiteForm,
         ("defaults",): DefaultsForm,
         ("default_config",): LegacyDefaultsForm,

@@ -53,7 +53,7 @@ def streamed(text: str = "Hello", model: str = "m") -> Answer:
 class Double:
     """The server.  Override :meth:`answer`; what it raises is a test's bug and shows up as a 500."""
 
-    def __init__(self, tls: tuple[str, str] | None = None, port: int = 0) -> None:
+    def __init__(self, tls: tuple[str, str] | None = None) -> None:
         """``tls``: certificate and key."""
         self.asked: list[Asked] = []
         self.released = threading.Event()
@@ -95,15 +95,25 @@ class Double:
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads, block_on_close = True, False
 
+            def get_request(self) -> tuple[Any, Any]:
+                sock, address = super().get_request()
+                if double.tls_context is None:
+                    return sock, address
+                try:
+                    return double.tls_context.wrap_socket(sock, server_side=True), address
+                except OSError:  # a handshake that fails is what some tests are about
+                    sock.close()
+                    raise
+
             def handle_error(self, request: Any, client_address: Any) -> None:
                 if not isinstance(sys.exception(), OSError):
                     super().handle_error(request, client_address)
 
-        self._server = Server(("127.0.0.1", port), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.tls_context: ssl.SSLContext | None = None
         if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls_context.load_cert_chain(*tls)
         self.port = int(self._server.server_address[1])
         self.root = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)

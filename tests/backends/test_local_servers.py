@@ -50,9 +50,12 @@ class Told(Double):
         return found if isinstance(found, Answer) else Answer(found) if found is not None else Answer("no", 404)
 
 
+LLAMA = {
+    "/health": {"status": "ok"},
+    "/models": {"data": [{"id": "m", "status": {"value": "unloaded"}}]},
+    "/v1/models": {"data": [{"id": "m", "owned_by": "llamacpp"}]},
+}
 MODELS = {"data": [{"id": "m", "owned_by": "x"}]}
-ROUTER = {"role": "router", "default_generation_settings": {}}
-HEALTHY = {"/health": {"status": "ok"}, "/models": MODELS}
 
 
 @pytest.mark.parametrize(
@@ -64,12 +67,12 @@ HEALTHY = {"/health": {"status": "ok"}, "/models": MODELS}
             ("openai", "vLLM", "0.11"),
         ),
         (
-            {"/v1/models": MODELS, "/props": {"default_generation_settings": {}, "build_info": "b6790-1"}, **HEALTHY},
+            LLAMA | {"/props": {"default_generation_settings": {"n_ctx": 4096}, "build_info": "b6790-1"}},
             ("llamacpp", "llama.cpp", "b6790-1"),
         ),
         (
-            {"/v1/models": MODELS, "/props": ROUTER, **HEALTHY},
-            ("llamacpp", "llama.cpp", ""),
+            LLAMA | {"/props": {"role": "router", "default_generation_settings": {}, "build_info": "b6790-1"}},
+            ("llamacpp", "llama.cpp", "b6790-1"),
         ),
         (
             {

@@ -173,13 +173,11 @@ def test_a_certificate_of_our_own(certificate: tuple[str, str], tmp_path: Path) 
     cert, key = certificate
     both = tmp_path / "both.pem"
     both.write_text(Path(key).read_text() + Path(cert).read_text())
-    with Double() as server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(cert, key)
-        context.load_verify_locations(cert)
-        context.verify_mode = ssl.CERT_REQUIRED
-        server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
-        url = f"https://127.0.0.1:{server.port}/v1"
+    with Double(tls=certificate) as server:
+        assert server.tls_context is not None
+        server.tls_context.load_verify_locations(cert)
+        server.tls_context.verify_mode = ssl.CERT_REQUIRED
+        url = f"{server.root}/v1"
         mine = TlsOptions(ca_file=cert, client_cert=str(both))
         with Bench(OpenAiBackend(BackendConfig(base_url=url, tls=mine))) as bench:
             assert bench.run(a_case()).result.requests.ok == 3

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.backends.base import Capabilities, Served
-from pytest_flperf.experiment.parameters import adjustment_words, fitted
+from pytest_flperf.experiment.parameters import adjustment_words, fitted, silent_cut
 from pytest_flperf.wire.endpoint import Endpoint
 
 BODY: dict[str, Any] = {"model": "m", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
@@ -70,6 +70,15 @@ def test_clamped_values(asked: float, low: float, span: float) -> None:
     assert low <= value <= low + span
     assert (value == asked) is (low <= asked <= low + span)
     assert bool(found.adjustments) is (value != asked)
+
+
+def test_answers_that_are_cut_in_silence() -> None:
+    """A server's own limit is said where the suite asks for none, and only there."""
+    known = Capabilities(default_max_tokens=512)
+    assert "cuts answers at 512 tokens" in silent_cut(BODY, {}, known)
+    assert silent_cut({**BODY, "max_tokens": 9}, {}, known) == ""
+    assert silent_cut(BODY, {"max_completion_tokens": 9}, known) == ""
+    assert silent_cut(BODY, {}, Capabilities()) == ""
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,13 @@ def test_options_that_cannot_be(tiny: Tiny, arguments: list[str], fault: str) ->
     assert fault in tiny.refused("--flperf-suite=tiny.json", *arguments)
 
 
+def test_a_url_where_nothing_lives(tiny: Tiny) -> None:
+    """A base URL beside targets that all say where they live would do nothing."""
+    written(tiny, {"base_url": tiny.base_url, "model": "reference"})
+    message = tiny.refused("--flperf-suite=tiny.json", "--flperf-base-url=http://127.0.0.1:9/v1")
+    assert "--flperf-base-url: all targets say where they live" in message
+
+
 def test_a_backend_of_a_conftest(tiny: Tiny) -> None:
     """A kind that a conftest brings can be asked for by its name; two of one name are refused."""
     tiny.suite()
@@ -156,3 +163,20 @@ def test_a_backend_of_a_conftest(tiny: Tiny) -> None:
     done = tiny.run_apart(*arguments)
     assert done.ret == 4
     assert "two backends are named 'openai'" in done.text
+
+
+def test_a_target_for_a_test_of_ones_own(tiny: Tiny) -> None:
+    """The fixture measures the command line's target, by its name or where none is said."""
+    tiny.pytester.makepyfile(
+        """
+        def test_one(flperf):
+            assert flperf.model == "here"
+            assert flperf.run("Hello", iterations=1, max_tokens=2).case.target.backend == "openai"
+            assert flperf.run("Hello", model="here", iterations=1, max_tokens=2).case.model == "here"
+        """
+    )
+    done = tiny.run(f"--flperf-target=base_url={tiny.base_url},model=reference,name=here")
+    assert done.ret == 0, done.text
+    done = tiny.run("--flperf-backend=olama", "--flperf-model=x")
+    assert done.ret == 1
+    assert "--flperf-backend: found 'olama', expected one of foundry" in done.text

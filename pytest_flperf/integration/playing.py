@@ -1,0 +1,83 @@
+"""Cases played: in their turn, or those of several providers at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pytest_flperf.backends.placing import Placing
+from pytest_flperf.backends.several import SeveralBackends
+from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
+from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.experiment.search import play_search
+from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
+from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
+from pytest_flperf.gates.verdict import missed_by
+from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.suite.targets import TargetSpec
+
+__all__ = ["begin_beside", "limits_of", "played"]
+
+
+def limits_of(budgets: Sequence[str], options: FlperfOptions) -> list[Budget]:
+    """The budgets of a case, parsed."""
+    return [parse_budget(text, "--flperf-budget" if text in options.budgets else "") for text in budgets]
+
+
+def played(
+    bench: Bench,
+    prepared: Prepared,
+    limits: Sequence[Budget],
+    stop_at: float | None,
+    *,
+    on_request: Callable[[int, int], None] | None = None,
+    on_partial: Callable[[CaseResult], None] | None = None,
+) -> CaseRun:
+    """Measure a case whose model is ready; of a search, one load after the other.  Arguments as of ``Bench.play``."""
+    scenario = prepared.case.scenario
+
+    def play(ready: Prepared) -> CaseRun:
+        return bench.play(
+            ready,
+            on_request=on_request,
+            on_partial=on_partial,
+            stop_at=stop_at,
+            good=request_limits(scenario.name, limits),
+        )
+
+    if scenario.settings.load.kind == "search":
+        return play_search(bench, prepared, play, missed_by(limits))
+    return play(prepared)
+
+
+def begin_beside(
+    cases: Sequence[Asked],
+    placing: Placing,
+    options: FlperfOptions,
+    make_recorder: Callable[[], Recorder],
+    stop_at: float | None,
+) -> SideBySide | None:
+    """Begin to measure what other machines compute, beside what this one does; None where there is nothing to gain.
+
+    Raises:
+        BackendError: A target lacks something, such as its key.
+
+    """
+    places = {asked.case.model: placing.place(asked.case.target or TargetSpec(asked.case.model)) for asked in cases}
+    groups: dict[str, list[Asked]] = {}
+    for asked in cases:
+        groups.setdefault(provider_of(places[asked.case.model]), []).append(asked)
+    if len(groups) < 2:
+        return None
+    groups.pop(THIS_MACHINE, None)
+
+    def make() -> Bench:
+        backends = SeveralBackends(keep_loaded=options.keep_loaded)
+        for label, place in places.items():
+            backends.add(label, place)
+        return Bench(backends, make_recorder(), options.seed, processes=options.load_processes)
+
+    def play(bench: Bench, prepared: Prepared) -> CaseRun:
+        return played(bench, prepared, limits_of(prepared.case.scenario.budgets, options), stop_at)
+
+    return SideBySide(groups, make, play)

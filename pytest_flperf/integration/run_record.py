@@ -1,0 +1,210 @@
+"""What a session has measured, and where it is written: the folder, the log, the files at the end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pytest_flperf.gates.run_budgets import parse_run_budgets
+from pytest_flperf.gates.text import printable
+from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.outcomes import after_rerun, run_status
+from pytest_flperf.integration.publishing import Publisher
+from pytest_flperf.integration.workers import is_controller, is_worker, run_begun
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.host import host_info, versions
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run, RunStatus
+from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.startup import SELECTION, STARTED
+from pytest_flperf.stats.clock_quality import merge_clocks
+
+__all__ = ["RunRecord"]
+
+_SAVE_EVERY_S: Final = 5.0
+_SAVING_SHARE: Final = 0.01
+"""Of the time, at most, goes into results that will be written again: they grow with every case."""
+
+
+class RunRecord:
+    """The results of one session."""
+
+    def __init__(self, config: pytest.Config, options: FlperfOptions, redactor: Redactor) -> None:
+        """Nothing is written yet."""
+        self._config = config
+        self._options = options
+        self._redactor = redactor
+        self._started_at, self._token = run_begun(config)
+        self._begun_s = config.stash.get(STARTED, time.monotonic())
+        self._folder: RunFolder | None = None
+        self._folder_tried = False
+        self._log: RunLog | None = None
+        self._results: dict[tuple[str, str], CaseResult] = {}
+        self._notes: list[str] = []
+        self._verdicts: tuple[BudgetVerdict, ...] = ()
+        self._status: RunStatus = "interrupted"
+        self._save_after = 0.0
+        self._finished = False
+        self.gpus: tuple[str, ...] = ()
+        """As far as the driver has told their names."""
+        self.interrupted = False
+        """By a person or a signal, and not by pytest after a failure."""
+        self.publisher = Publisher(options, config.invocation_params.dir)
+
+    @property
+    def folder(self) -> RunFolder | None:
+        """Where the files are, made at the first use; None where nothing can be written."""
+        self._open_folder()
+        return self._folder
+
+    @property
+    def logs(self) -> Path | None:
+        """Where logs of what is started go."""
+        folder = self.folder
+        return folder.path / "logs" if folder else None
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line, without secrets."""
+        return tuple(self._redactor.text(word) for word in ["pytest", *self._config.invocation_params.args])
+
+    def note(self, text: str) -> None:
+        """Say something of the run as a whole."""
+        self._notes.append(text)
+
+    def begin(self) -> None:
+        """Leave what run this is, for who would have to recover it."""
+        self._log_begin()
+
+    def collect(self, results: list[dict[str, Any]]) -> None:
+        """Take results in, in the process that writes them."""
+        for record in results:
+            result = CaseResult.from_dict(record)
+            key = (result.nodeid, result.host)
+            self._results[key] = after_rerun(self._results[key], result) if key in self._results else result
+            self._log_begin().result(self._results[key])
+            if not is_worker(self._config):
+                self._call("pytest_flperf_case_measured", result=self._results[key])
+        if is_worker(self._config):
+            return
+        self.publisher.follow(self._folder)
+        if time.monotonic() > self._save_after:
+            self._save()
+
+    def _call(self, name: str, **arguments: Any) -> None:
+        """Call a hook of ours; what an implementation raises costs nobody a measurement."""
+        hook = getattr(self._config.hook, name, None)
+        if hook is None:
+            return  # nobody implements it
+        try:
+            hook(config=self._config, **arguments)
+        except Exception as error:  # noqa: BLE001 - somebody else's code
+            self._notes.append(f"{name}: {type(error).__name__}: {printable(str(error), 300)}")
+
+    def judge_run(self) -> tuple[BudgetVerdict, ...]:
+        """The verdicts of the run's own budgets; none where none were asked for, or nothing was to be measured."""
+        budgets = parse_run_budgets(self._options.run_budgets)
+        if budgets and self._results:
+            wall_s = time.monotonic() - self._begun_s
+            self._verdicts = tuple(budget.judge(tuple(self._results.values()), wall_s) for budget in budgets)
+        return self._verdicts
+
+    def _add_unfinished(self) -> None:
+        """Take in what a worker of xdist was measuring when it was ended: its controller has heard nothing of it."""
+        if self._folder is None or not is_controller(self._config):
+            return
+        from pytest_flperf.experiment.recovery import unfinished_cases
+
+        for case in unfinished_cases(self._folder.path):
+            self._results.setdefault((case.nodeid, case.host), case)
+
+    def _log_begin(self) -> RunLog:
+        """The log, which says what run this is; only the process that writes the results writes it."""
+        self._open_folder()
+        if self._log is None:
+            self._log = RunLog(None if is_worker(self._config) else self._folder)
+            self._log.run(self._run())
+        return self._log
+
+    def finish(self, exitstatus: int) -> None:
+        """Write the final results."""
+        self._finished = True
+        self._add_unfinished()
+        if self._log is not None:
+            self._log.close()
+        self._status = run_status(int(exitstatus), self.interrupted, self._results.values(), self._verdicts)
+        if (self._results or self._folder is not None) and not is_worker(self._config):
+            run = self._save()
+            if self._folder is not None:
+                self._folder.update_latest()
+            self.publisher.publish(run, self._folder)
+            junit = self._config.getoption("xmlpath", default=None)
+            if junit:
+                self.publisher.complete_junit(run, junit)
+            self._call("pytest_flperf_run_finished", run=run, folder=self._folder.path if self._folder else None)
+
+    def summarise(self, reporter: pytest.TerminalReporter) -> None:
+        """Print the table and where the files are."""
+        if not self._results:
+            return
+        from pytest_flperf.integration.terminal import print_summary
+
+        problems = (*(self._folder.problems if self._folder else ()), *self.publisher.problems)
+        print_summary(reporter, self._run(), self._folder.path if self._folder else None, (*self._notes, *problems))
+
+    def _run(self) -> Run:
+        cases = tuple(self._results.values())
+        selection = self._config.stash.get(SELECTION, None)
+        finished_at = datetime.now(UTC) if self._finished else None
+        return Run(
+            id=self._folder.id if self._folder else "not-written",
+            started_at=self._started_at.isoformat(timespec="milliseconds"),
+            finished_at=finished_at.isoformat(timespec="milliseconds") if finished_at else None,
+            status=self._status,
+            suites=tuple(loaded.suite.ref for loaded in selection.loaded.values()) if selection else (),
+            command=self.command,
+            host=replace(self._host, gpus=self.gpus or self._host.gpus),
+            versions=self._versions,
+            clock=merge_clocks(case.clock for case in cases),
+            notes=(*self._notes, *absent_lines(cases)),
+            budgets=self._verdicts,
+            partial=self._status == "interrupted" or any(case.partial for case in cases),
+            cases=cases,
+        )
+
+    @cached_property
+    def _host(self) -> HostInfo:
+        return host_info()
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return versions()
+
+    def _save(self) -> Run:
+        begun = time.monotonic()
+        run = self._run()
+        if self._folder is not None:
+            self._folder.write_json("results.json", run.to_dict())
+        saved_at = time.monotonic()
+        self._save_after = saved_at + max(_SAVE_EVERY_S, (saved_at - begun) / _SAVING_SHARE)
+        return run
+
+    def _open_folder(self) -> None:
+        if self._folder_tried:
+            return
+        self._folder_tried = True
+        base = Path(self._options.report_dir)
+        base = base if base.is_absolute() else self._config.invocation_params.dir / base
+        selection = self._config.stash.get(SELECTION, None)
+        names = [loaded.suite.name for loaded in selection.loaded.values()] if selection else ["tests"]
+        try:
+            self._folder = RunFolder.create(base, self._started_at, names, token=self._token)
+        except OSError as error:
+            self._notes.append(f"nothing is written: {base} can't be used: {error.strerror or error}")

@@ -1,0 +1,111 @@
+"""``--flperf-parallel-targets``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from tiny_runs import Tiny
+
+from pytest_flperf.backends.base import BackendConfig
+from pytest_flperf.backends.registry import BUILT_IN
+from pytest_flperf.backends.several import Place
+from pytest_flperf.experiment.side_by_side import THIS_MACHINE, provider_of
+from pytest_flperf.integration import playing
+from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+
+_SLOW = Schedule(ttft_ms=300, itl_ms=1, tokens=2)
+
+
+@pytest.fixture
+def slow_urls() -> Iterator[list[str]]:
+    """Three servers that take 300 ms for an answer."""
+    with (
+        ReferenceServer(ReferenceConfig(_SLOW), in_thread=True) as one,
+        ReferenceServer(ReferenceConfig(_SLOW), in_thread=True) as two,
+        ReferenceServer(ReferenceConfig(_SLOW), in_thread=True) as three,
+    ):
+        yield [one.base_url, two.base_url, three.base_url]
+
+
+@pytest.fixture
+def _each_port_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback servers stand for servers elsewhere, which can't be had here."""
+    monkeypatch.setattr(playing, "provider_of", lambda place: place.config.base_url)
+
+
+def targets(urls: list[str]) -> list[str]:
+    """One for each server."""
+    return [f"--flperf-target=base_url={url},model=reference,name=t{n}" for n, url in enumerate(urls)]
+
+
+@pytest.mark.usefixtures("_each_port_a_provider")
+def test_at_the_same_time(tiny: Tiny, slow_urls: list[str]) -> None:
+    """Requests to different providers overlap; each case has its own figures, verdict and requests."""
+    tiny.suite({"iterations": 3}, {"name": "two", "iterations": 3, "budgets": ["ttft_ms.max <= 1"]})
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-parallel-targets", *targets(slow_urls))
+    assert done.ret == 1, done.text
+    assert [(case["model"], case["scenario"], case["outcome"]) for case in done.cases] == [
+        (f"t{n}", name, outcome) for n in range(3) for name, outcome in (("one", "passed"), ("two", "failed"))
+    ]
+    assert all(case["requests"]["ok"] == 3 for case in done.cases)
+    journal = [line for line in done.journal() if line["phase"] == "measured"]
+    ids = [f"tiny.json::one[t{n}]" for n in range(3)]
+    spans = {
+        nodeid: [(line["started_ns"], line["finished_ns"]) for line in journal if line["nodeid"] == nodeid]
+        for nodeid in ids
+    }
+    assert all(len(requests) == 3 for requests in spans.values())
+    first = [min(begun for begun, _ in requests) for requests in spans.values()]
+    last = [max(ended for _, ended in requests) for requests in spans.values()]
+    assert max(first) < min(last), "one after the other"
+
+
+@pytest.mark.usefixtures("_each_port_a_provider")
+def test_one_that_is_not_there(tiny: Tiny, slow_urls: list[str]) -> None:
+    """An error of its own cases; the others are measured."""
+    tiny.suite()
+    urls = [slow_urls[0], "http://127.0.0.1:9/v1", slow_urls[1]]
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-parallel-targets", *targets(urls))
+    assert done.ret == 1
+    assert [case["outcome"] for case in done.cases] == ["passed", "error", "passed"]
+    assert "127.0.0.1:9" in done.cases[1]["message"]
+
+
+@pytest.mark.usefixtures("_each_port_a_provider")
+def test_what_nobody_asked_for_is_kept(tiny: Tiny, slow_urls: list[str]) -> None:
+    """``-x`` ends the session after the first failure; what had been measured beside it is in the results."""
+    tiny.suite({"budgets": ["ttft_ms.max <= 1"]})
+    done = tiny.run("--flperf-suite=tiny.json", "-x", "--flperf-parallel-targets", *targets(slow_urls))
+    assert done.ret == 1
+    kept = {case["model"]: case for case in done.cases}
+    assert kept["t0"]["outcome"] == "failed"
+    assert all(case["requests"]["total"] <= 1 for case in kept.values())
+
+
+def test_one_machine_is_one_provider(tiny: Tiny, slow_urls: list[str]) -> None:
+    """Servers of this machine are measured one after the other all the same, and that is said."""
+    tiny.suite()
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-parallel-targets", *targets(slow_urls))
+    assert done.ret == 0, done.text
+    assert "nothing is measured at the same time: all targets are of one provider" in done.text
+    journal = [line for line in done.journal() if line["phase"] == "measured"]
+    assert all(before["finished_ns"] <= after["started_ns"] for before, after in pairwise(journal))
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "model", "provider"),
+    [
+        ("foundry", None, "m", THIS_MACHINE),
+        ("llamacpp", None, "m", THIS_MACHINE),
+        ("ollama", "http://localhost:11434", "m", THIS_MACHINE),
+        ("openai", "http://127.0.0.1:8080/v1", "m", THIS_MACHINE),
+        ("openai", "https://gpu.example:8443/v1", "m", "gpu.example:8443"),
+        ("litellm", None, "anthropic/m", "litellm: anthropic"),
+        ("litellm", "https://proxy.example/v1", "anthropic/m", "proxy.example:443"),
+    ],
+)
+def test_providers(kind: str, url: str | None, model: str, provider: str) -> None:
+    """Whoever computes."""
+    assert provider_of(Place(BUILT_IN[kind], BackendConfig(base_url=url), model)) == provider
