@@ -72,6 +72,8 @@ class SideBySide:
         self._outcomes = {asked.nodeid: _Outcome() for cases in groups.values() for asked in cases}
         self._play = play
         self._stopping = False
+        self.notes: list[str] = []
+        """What went wrong beside the cases."""
         self._benches = {provider: make() for provider in groups}
         self._threads = [
             threading.Thread(target=self._work, args=(self._benches[provider], cases), name=f"flperf-{n}", daemon=True)
@@ -132,7 +134,15 @@ class SideBySide:
                 outcome.ready.set()
                 outcome.done.set()
             if not self._stopping and asked.case.model not in {later.case.model for later in cases[place + 1 :]}:
-                bench.release(asked.case.model)
+                self._release(bench, asked.case.model)
+
+    def _release(self, bench: Bench, model: str) -> None:
+        try:
+            problem = bench.release(model)
+        except Exception as error:  # noqa: BLE001 - of others' backends: the cases after it are waited for
+            problem = f"{model} could not be unloaded: {type(error).__name__}: {error}"
+        if problem:
+            self.notes.append(problem)
 
     def _check_not_stopped(self) -> None:
         if self._stopping:

@@ -84,6 +84,42 @@ def test_what_nobody_asked_for_is_kept(tiny: Tiny, slow_urls: list[str]) -> None
     assert all(case["requests"]["total"] <= 1 for case in kept.values())
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_models_that_cannot_be_unloaded(
+    tiny: Tiny, slow_urls: list[str], monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    """A note of the run, whichever way they were measured; the cases after it are measured, nothing is blamed on them.
+
+    The backend is a double: an OpenAI-compatible server that can't unload.
+    """
+    tiny.suite()
+    tiny.pytester.makeconftest(_CANNOT_UNLOAD)
+    if beside:
+        monkeypatch.setattr(playing, "provider_of", lambda place: place.config.base_url)
+    places = ((slow_urls[0], "a"), (slow_urls[0], "b"), (slow_urls[1], "c"))
+    asked = [f"--flperf-target=backend=stuck,base_url={url},model=reference,name={name}" for url, name in places]
+    more = ["--flperf-parallel-targets"] if beside else []
+    done = tiny.run("--flperf-suite=tiny.json", *more, *asked)
+    assert done.ret == 0, done.text
+    assert [case["outcome"] for case in done.cases] == ["passed"] * 3
+    for name in "abc":
+        assert done.text.count(f"{name} could not be unloaded: the server is stuck") == 1
+
+
+_CANNOT_UNLOAD = """
+from pytest_flperf.backends.base import BackendError
+from pytest_flperf.backends.openai import OpenAiBackend
+from pytest_flperf.backends.registry import BackendType
+
+class Stuck(OpenAiBackend):
+    def release(self, model):
+        raise BackendError("the server is stuck")
+
+def pytest_flperf_backends():
+    return [BackendType("stuck", Stuck, "a server that can't unload", takes=frozenset({"base_url"}))]
+"""
+
+
 def test_one_machine_is_one_provider(tiny: Tiny, slow_urls: list[str]) -> None:
     """Servers of this machine are measured one after the other all the same, and that is said."""
     tiny.suite()
