@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from pytest_flperf.backends.litellm_options import computes_here
 from pytest_flperf.backends.several import Place
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotReadyError, Prepared
 from pytest_flperf.suite.model import Case
@@ -29,6 +30,8 @@ def provider_of(place: Place) -> str:
     url = place.config.base_url
     remote = url is not None and not Endpoint.parse(url).loopback
     if place.kind.name == _THROUGH_A_PROXY and not remote:
+        if computes_here(place.model, place.config.options):
+            return THIS_MACHINE
         return f"{_THROUGH_A_PROXY}: {place.model.partition('/')[0]}"
     if url is None or not remote:
         return THIS_MACHINE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from tiny_runs import Tiny
@@ -145,3 +146,23 @@ def test_one_machine_is_one_provider(tiny: Tiny, slow_urls: list[str]) -> None:
 def test_providers(kind: str, url: str | None, model: str, provider: str) -> None:
     """Whoever computes."""
     assert provider_of(Place(BUILT_IN[kind], BackendConfig(base_url=url), model)) == provider
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "provider"),
+    [
+        ("ollama_chat/m", {}, THIS_MACHINE),
+        (
+            "ollama_chat/m",
+            {"params": {"api_base": "http://gpu.example:11434"}},
+            "litellm: ollama_chat",
+        ),
+        ("openai/m", {"params": {"api_base": "http://127.0.0.1:8080/v1"}}, THIS_MACHINE),
+        ("openai/m", {"models": '{"openai/m": {"api_base": "http://localhost:8080/v1"}}'}, THIS_MACHINE),
+        ("openai/m", {"models": {"openai/other": {"api_base": "http://127.0.0.1:8080/v1"}}}, "litellm: openai"),
+        ("openai/m", {"params": "no mapping"}, "litellm: openai"),
+    ],
+)
+def test_a_proxy_to_this_machine(model: str, options: dict[str, Any], provider: str) -> None:
+    """What LiteLLM's proxy asks of a server on this machine is computed here, and is never measured beside others."""
+    assert provider_of(Place(BUILT_IN["litellm"], BackendConfig(options=options), model)) == provider
