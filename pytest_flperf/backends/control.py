@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
+import socket
+import threading
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +22,8 @@ from pytest_flperf.wire.tls import TlsOptions
 __all__ = ["Control", "ControlError"]
 
 _PATIENCE_S: Final = 10.0
+_GRACE_S: Final = 0.25
+"""Silence is told by the socket itself, which comes first."""
 _MOST_BYTES: Final = 4 << 20
 _LONGEST_LINE: Final = 1 << 16
 _SHOWN: Final = 300
@@ -106,16 +111,27 @@ class Control:
         where = self._where(method, path)
         payload = None if body is None else json.dumps(body).encode()
         headers = self._headers if payload is None else joined({"Content-Type": "application/json"}, self._headers)
+        patience_s = patience_s or self._patience_s
+        deadline = _Deadline(patience_s)
         try:
-            connection = self._connection(patience_s or self._patience_s)
+            connection = self._connection(patience_s)
             try:
+                connection.connect()
+                deadline.begin(connection.sock)
                 connection.request(method, self._path(path), payload, headers)
                 answer = connection.getresponse()
-                text = answer.read(_MOST_BYTES).decode("utf-8", "replace")
+                body_bytes = answer.read(_MOST_BYTES + 1)
             finally:
+                deadline.end()
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ControlError(f"{where} failed: {clean(str(error), _SHOWN) or type(error).__name__}") from None
+            why = deadline.words or clean(str(error), _SHOWN) or type(error).__name__
+            raise ControlError(f"{where} failed: {why}") from None
+        if deadline.words:  # an answer without a length seems whole wherever it is cut
+            raise ControlError(f"{where} failed: {deadline.words}")
+        if len(body_bytes) > _MOST_BYTES:
+            raise ControlError(f"{where} answered with more than {_MOST_BYTES >> 20} MiB", answer.status)
+        text = body_bytes.decode("utf-8", "replace")
         # A server that repeats our key, in an error or among its models, must not bring it into notes and messages.
         masked = self._redactor.exact
         return answer.status, masked(text), {name.lower(): masked(value) for name, value in answer.getheaders()}
@@ -159,6 +175,32 @@ class Control:
     def _where(self, method: str, path: str) -> str:
         parts = urlsplit(self._endpoint.base_url)
         return f"{method} {parts.scheme}://{parts.netloc}{self._path(path).partition('?')[0]}"
+
+
+class _Deadline:
+    """Ends an answer that takes too long as a whole: a socket's own timeout begins anew with every byte."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._timer: threading.Timer | None = None
+        self.words = ""
+        """Why the answer was cut; empty where it wasn't."""
+
+    def begin(self, connected: socket.socket) -> None:
+        """From now on."""
+        self._timer = threading.Timer(self._patience_s + _GRACE_S, self._cut, (connected,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        """All has come, or nothing will."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _cut(self, connected: socket.socket) -> None:
+        self.words = f"no whole answer within {self._patience_s:g} s"
+        with contextlib.suppress(OSError):  # it has ended just now
+            connected.shutdown(socket.SHUT_RDWR)
 
 
 def _secrets_in(headers: Mapping[str, str]) -> Iterator[str]:

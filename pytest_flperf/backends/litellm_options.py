@@ -12,12 +12,17 @@ from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
 from pytest_flperf.runtime.logs import clean
+from pytest_flperf.wire.endpoint import Endpoint, EndpointError
 from pytest_flperf.wire.tls import TlsOptions
 
-__all__ = ["FROM_ENVIRONMENT", "LiteLlmOptions", "provider_of", "variables_in"]
+__all__ = ["FROM_ENVIRONMENT", "LiteLlmOptions", "computes_here", "provider_of", "variables_in"]
 
 FROM_ENVIRONMENT: Final = "os.environ/"
 """How LiteLLM's configuration names a variable of the environment in place of a value."""
+_OF_THIS_MACHINE: Final = frozenset(
+    {"docker_model_runner", "lemonade", "llamafile", "lm_studio", "ollama", "ollama_chat"}
+)
+"""Providers of LiteLLM that are asked on loopback where no URL is given."""
 _OURS: Final = ("server", "models", "params", "start_s")
 _LONGEST_START_S: Final = 600.0
 _SERVER: Final = "litellm"
@@ -108,6 +113,19 @@ def provider_of(model: str) -> str:
             "ollama_chat/qwen2.5:0.5b"
         )
     return provider
+
+
+def computes_here(model: str, options: Mapping[str, Any]) -> bool:
+    """Whether a model's provider is a server of this machine: by its URL, else by where its kind is usually found."""
+    try:
+        of_model = _mapping("models", options.get("models", {})).get(model, {})
+        given = {**_mapping("params", options.get("params", {})), **_mapping("models", of_model)}
+        url = given.get("api_base") or given.get("base_url")
+        if url is None:
+            return model.partition("/")[0] in _OF_THIS_MACHINE
+        return Endpoint.parse(str(url)).loopback
+    except (BackendError, EndpointError):  # said where the backend is made
+        return False
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, Any]:

@@ -168,8 +168,9 @@ class Placing:
     def _config(self, target: TargetSpec, kind: BackendType) -> BackendConfig:
         defaults = self._defaults
         mine = self._mine(target)
-        # The run's key is for the run's URL: a target with a URL of its own must not get it.
-        key_env = target.api_key_env or (defaults.api_key_env if mine and target.base_url is None else None)
+        # The run's key is for the run's server: a suite file, which may be anybody's, can't have it sent elsewhere.
+        there = target.base_url is None or target.base_url == defaults.base_url
+        key_env = target.api_key_env or (defaults.api_key_env if mine and there else None)
         headers = {**target.headers, **{name: _secret(variable) for name, variable in target.headers_env.items()}}
         cache = target.model_cache or defaults.model_cache
         found: dict[str, Any] = {

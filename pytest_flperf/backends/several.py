@@ -115,9 +115,9 @@ class SeveralBackends:
         place = self._places.get(model)
         if place is None or self._keep_loaded:
             return
-        for name, config, backend in self._made:
-            if name == place.kind.name and config == place.config:
-                backend.release(place.model)
+        backend = self._made_for(place)
+        if backend is not None:  # one that could not be made has loaded nothing
+            backend.release(place.model)
 
     def close(self) -> None:
         """End what was started, everywhere."""
@@ -130,12 +130,16 @@ class SeveralBackends:
         place = self._places.get(label)
         if place is None:
             raise BackendError(f"{label}: {_NOT_PLACED}")
-        for name, config, backend in self._made:
-            if name == place.kind.name and config == place.config:
-                return backend, place
+        made = self._made_for(place)
+        if made is not None:
+            return made, place
         try:
             backend = place.kind.make(place.config)
         except ValueError as error:
             raise BackendError(f"{place.kind.name}: {error}") from error
         self._made.append((place.kind.name, place.config, backend))
         return backend, place
+
+    def _made_for(self, place: Place) -> Backend | None:
+        same = (made for name, config, made in self._made if name == place.kind.name and config == place.config)
+        return next(same, None)

@@ -85,6 +85,7 @@ def _examined(place: Place, model: str | None) -> Finding:
 
 def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     from pytest_flperf.report.listings import fitted_table, wrapped
+    from pytest_flperf.results.records import WARNING
 
     rows = [
         (
@@ -103,6 +104,9 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
         if first:
             lines += wrapped(f"{each.backend}: {first}")
         lines += [f"  {line}" for line in more[:_LOG_LINES] if each.backend == chosen]
+        for note in each.notes:
+            if note.startswith(WARNING):
+                lines += wrapped(f"{each.backend}: {note}")
     works = [each for each in found if each.works]
     gpus = tuple(dict.fromkeys(gpu for each in works for gpu in each.gpus))
     lines.append(f"GPU: {', '.join(gpus) or 'no NVIDIA GPU found'}")

@@ -29,6 +29,7 @@ from pytest_flperf.experiment.preparing import (
     learn_lengths,
     planned_on,
     refuse_too_long,
+    ttft_ms_of,
 )
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
 from pytest_flperf.load.group import Plays, new_client
@@ -51,7 +52,6 @@ from pytest_flperf.wire.sample import Sample
 
 __all__ = ["Bench", "CaseRun", "NotPossibleError", "NotReadyError", "Prepared"]
 
-_NS_PER_MS: Final = 1e6
 _TRIES_UNTIL_HOPELESS: Final = 2
 _PROBLEM_LINES: Final = 2
 """What happened, and where the log is; the log's lines follow."""
@@ -231,12 +231,16 @@ class Bench:
         """Make ready and play in one; raises NotReadyError."""
         return self.play(self.ready(case))
 
-    def release(self, model: str) -> None:
-        """Unload a model, if it is loaded."""
+    def release(self, model: str) -> str:
+        """Unload a model, if it is loaded; why that couldn't be done, empty where it was."""
         self._released.add(model)
         if self._current == model:
             self._current = None
-        self._backend.release(model)
+        try:
+            self._backend.release(model)
+        except BackendError as error:
+            return f"{model} could not be unloaded: {error}"
+        return ""
 
     def cancel(self) -> None:
         """End the plan under way, from another thread: its case is summed up with what there is."""
@@ -264,22 +268,22 @@ class Bench:
 
     def _try_ready(self, case: Case, recording: CaseRecording, on_progress: OnProgress) -> Prepared:
         model = case.model
-        if self._current is not None and self._current != model:
-            self.release(self._current)  # one model at a time: what is loaded beside it takes memory and cores
-        self._current = model
+        former, self._current = self._current, model
+        # one model at a time: what is loaded beside it takes memory and cores
+        left = self.release(former) if former is not None and former != model else ""
         served, cost = ensure_with_cost(self._backend, model, on_progress)
         self._native = NativeClient(served.native) if served.native is not None else None
         known, target = self._backend.capabilities(model), target_of(served.endpoint, served.tls)
         plans = CasePlans(case, served, self._factory(served), target, self._seed, known)
         refuse_too_long(case, served)
         seen = self._ready.get(model)
-        notes = served.notes
+        notes = served.notes + ((left,) if left else ())
         if seen is not None and seen.generation == served.generation:
             notes += self._see_again(plans, served, recording)
         else:
             loaded_by_us = served.load_s is not None
             sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
-            seen = FirstUse(served.generation, _ttft_ms(sample) if loaded_by_us else None, served.download_s, cost)
+            seen = FirstUse(served.generation, ttft_ms_of(sample) if loaded_by_us else None, served.download_s, cost)
             self._ready[model] = seen
         self._left_busy.discard(model)
         self._released.discard(model)
@@ -398,9 +402,3 @@ class Bench:
             calibration=calibration,
         )
         return Prepared(case, planned, plans, recording, self._backend.processes(served.model))
-
-
-def _ttft_ms(sample: Sample) -> float | None:
-    if sample.first_token_ns is None or sample.sent_ns is None or sample.clock_step:
-        return None
-    return (sample.first_token_ns - sample.sent_ns) / _NS_PER_MS

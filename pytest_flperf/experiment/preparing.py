@@ -172,3 +172,10 @@ class Calibrations:
         probe = self._probes.get(case.nodeid)
         found = self._found.get(probe) if probe is not None else None
         return (None, (found,)) if isinstance(found, str) else (found, ())
+
+
+def ttft_ms_of(sample: Sample) -> float | None:
+    """Time to the first token; None where there was none, or where a clock was set meanwhile."""
+    if sample.first_token_ns is None or sample.sent_ns is None or sample.clock_step:
+        return None
+    return (sample.first_token_ns - sample.sent_ns) / 1e6

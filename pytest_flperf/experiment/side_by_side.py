@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from pytest_flperf.backends.litellm_options import computes_here
 from pytest_flperf.backends.several import Place
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotReadyError, Prepared
 from pytest_flperf.suite.model import Case
@@ -30,6 +31,8 @@ def provider_of(place: Place) -> str:
     url = place.config.base_url
     remote = url is not None and not Endpoint.parse(url).loopback
     if place.kind.name == _THROUGH_A_PROXY and not remote:
+        if computes_here(place.model, place.config.options):
+            return THIS_MACHINE
         return f"{_THROUGH_A_PROXY}: {place.model.partition('/')[0]}"
     if url is None or not remote:
         return THIS_MACHINE
@@ -74,6 +77,8 @@ class SideBySide:
         self._outcomes = {asked.nodeid: _Outcome() for cases in groups.values() for asked in cases}
         self._play = play
         self._stopping = False
+        self.notes: list[str] = []
+        """What went wrong beside the cases."""
         self._benches = {provider: make() for provider in groups}
         self._threads = [
             threading.Thread(target=self._work, args=(self._benches[provider], cases), name=f"flperf-{n}", daemon=True)
@@ -137,7 +142,15 @@ class SideBySide:
                 outcome.ready.set()
                 outcome.done.set()
             if not self._stopping and asked.case.model not in {later.case.model for later in cases[place + 1 :]}:
-                bench.release(asked.case.model)
+                self._release(bench, asked.case.model)
+
+    def _release(self, bench: Bench, model: str) -> None:
+        try:
+            problem = bench.release(model)
+        except Exception as error:  # noqa: BLE001 - of others' backends: the cases after it are waited for
+            problem = f"{model} could not be unloaded: {type(error).__name__}: {error}"
+        if problem:
+            self.notes.append(problem)
 
     def _check_not_stopped(self) -> None:
         if self._stopping:

@@ -251,8 +251,9 @@ class MeasuringRun:
 
     def release(self, model: str) -> None:
         """Unload a model."""
-        if self._bench is not None:
-            self._bench.release(model)
+        problem = self._bench.release(model) if self._bench is not None else ""
+        if problem:
+            self.record.note(self._redactor.text(problem))
 
     def _judge(self, done: CaseRun, budgets: Sequence[Budget]) -> CaseResult:
         result = judge(done.result, budgets)
@@ -316,6 +317,8 @@ class MeasuringRun:
         if self._beside is not None:
             beside, self._beside = self._beside, None
             self._collect_unclaimed(beside.close())
+            for note in beside.notes:
+                self.record.note(self._redactor.text(note))
         if self._bench is not None:
             bench, self._bench = self._bench, None
             bench.close()

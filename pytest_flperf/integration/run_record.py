@@ -77,7 +77,8 @@ class RunRecord:
 
     def note(self, text: str) -> None:
         """Say something of the run as a whole."""
-        self._notes.append(text)
+        if text not in self._notes:
+            self._notes.append(text)
 
     def begin(self) -> None:
         """Leave what run this is, for who would have to recover it."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
 from server_doubles import Answer, Asked, Double, free_port, make_certificate, streamed
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
-from pytest_flperf.backends.control import Control
+from pytest_flperf.backends.control import Control, ControlError
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.experiment.bench import Bench, NotReadyError
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
@@ -300,3 +302,49 @@ def test_about_tells_what_runs() -> None:
         assert OpenAiBackend.at(f"{server.root}/v1").about().runtime == "OpenAI-compatible server"
     with pytest.raises(BackendError, match="Is the server running"):
         OpenAiBackend.at(f"http://127.0.0.1:{free_port()}/v1").about()
+
+
+class _Trickling:
+    """A server that sends a byte of its answer every 50 ms, without an end and without a length."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+
+    def _serve(self) -> None:
+        with self._listener, self._listener.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.sendall(self._head)
+            while not self._over.wait(0.05):
+                connection.sendall(b"x")
+
+    def close(self) -> None:
+        """End it."""
+        self._over.set()
+        self._thread.join(5)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
+def test_an_answer_that_trickles(head: bytes) -> None:
+    """Patience is for a whole answer: a byte now and then, in its head or its body, does not begin it anew."""
+    server = _Trickling(head)
+    try:
+        with pytest.raises(ControlError, match=r"no whole answer within 0.5 s"):
+            Control(Endpoint.parse(server.url), patience_s=0.5).get("models")
+    finally:
+        server.close()
+
+
+def test_a_list_beyond_all_bounds() -> None:
+    """More than four MiB are not read, and said as such: not as JSON that is none."""
+
+    class Endless(Double):
+        def answer(self, asked: Asked) -> Answer:
+            del asked
+            return Answer({"data": [{"id": "x" * 1000}] * 5000})
+
+    with Endless() as server, pytest.raises(ControlError, match="answered with more than 4 MiB"):
+        Control(Endpoint.parse(server.root)).get("models")

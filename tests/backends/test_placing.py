@@ -179,6 +179,9 @@ def test_keys_and_headers_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert found.headers == {"X-A": "a", "X-Key": KEY}
     assert KEY not in repr(found)
     assert config(TargetSpec("m", backend="ollama"), **run).api_key is None
+    elsewhere = TargetSpec("m", base_url="http://127.0.0.1:9/v1")
+    assert config(elsewhere, **run).api_key is None, "the run's key is for the run's server"
+    assert config(TargetSpec("m", backend="openai", base_url=URL), **run).api_key == "run-key-0123456789"
     assert set(secrets_of("RUN_KEY", [own])) >= {"run-key-0123456789", KEY}
 
 

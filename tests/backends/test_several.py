@@ -192,6 +192,14 @@ def test_release(kinds: Kinds, keep: bool) -> None:
     assert bool(kinds.made[0].loaded) is keep
 
 
+def test_a_release_of_one_that_was_never_made(kinds: Kinds) -> None:
+    """Nothing is made only to be told to let go, least of all what can't be made."""
+    several = SeveralBackends()
+    several.add("one", kinds.place("a"))
+    several.release("one")
+    assert not kinds.made
+
+
 def test_close(kinds: Kinds) -> None:
     """Every backend, once; what is asked for afterwards is made anew."""
     backend = SeveralBackends(keep_loaded=True)

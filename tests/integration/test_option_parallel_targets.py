@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from tiny_runs import Tiny
@@ -84,6 +85,42 @@ def test_what_nobody_asked_for_is_kept(tiny: Tiny, slow_urls: list[str]) -> None
     assert all(case["requests"]["total"] <= 1 for case in kept.values())
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_models_that_cannot_be_unloaded(
+    tiny: Tiny, slow_urls: list[str], monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    """A note of the run, whichever way they were measured; the cases after it are measured, nothing is blamed on them.
+
+    The backend is a double: an OpenAI-compatible server that can't unload.
+    """
+    tiny.suite()
+    tiny.pytester.makeconftest(_CANNOT_UNLOAD)
+    if beside:
+        monkeypatch.setattr(playing, "provider_of", lambda place: place.config.base_url)
+    places = ((slow_urls[0], "a"), (slow_urls[0], "b"), (slow_urls[1], "c"))
+    asked = [f"--flperf-target=backend=stuck,base_url={url},model=reference,name={name}" for url, name in places]
+    more = ["--flperf-parallel-targets"] if beside else []
+    done = tiny.run("--flperf-suite=tiny.json", *more, *asked)
+    assert done.ret == 0, done.text
+    assert [case["outcome"] for case in done.cases] == ["passed"] * 3
+    for name in "abc":
+        assert done.text.count(f"{name} could not be unloaded: the server is stuck") == 1
+
+
+_CANNOT_UNLOAD = """
+from pytest_flperf.backends.base import BackendError
+from pytest_flperf.backends.openai import OpenAiBackend
+from pytest_flperf.backends.registry import BackendType
+
+class Stuck(OpenAiBackend):
+    def release(self, model):
+        raise BackendError("the server is stuck")
+
+def pytest_flperf_backends():
+    return [BackendType("stuck", Stuck, "a server that can't unload", takes=frozenset({"base_url"}))]
+"""
+
+
 def test_one_machine_is_one_provider(tiny: Tiny, slow_urls: list[str]) -> None:
     """Servers of this machine are measured one after the other all the same, and that is said."""
     tiny.suite()
@@ -109,3 +146,23 @@ def test_one_machine_is_one_provider(tiny: Tiny, slow_urls: list[str]) -> None:
 def test_providers(kind: str, url: str | None, model: str, provider: str) -> None:
     """Whoever computes."""
     assert provider_of(Place(BUILT_IN[kind], BackendConfig(base_url=url), model)) == provider
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "provider"),
+    [
+        ("ollama_chat/m", {}, THIS_MACHINE),
+        (
+            "ollama_chat/m",
+            {"params": {"api_base": "http://gpu.example:11434"}},
+            "litellm: ollama_chat",
+        ),
+        ("openai/m", {"params": {"api_base": "http://127.0.0.1:8080/v1"}}, THIS_MACHINE),
+        ("openai/m", {"models": '{"openai/m": {"api_base": "http://localhost:8080/v1"}}'}, THIS_MACHINE),
+        ("openai/m", {"models": {"openai/other": {"api_base": "http://127.0.0.1:8080/v1"}}}, "litellm: openai"),
+        ("openai/m", {"params": "no mapping"}, "litellm: openai"),
+    ],
+)
+def test_a_proxy_to_this_machine(model: str, options: dict[str, Any], provider: str) -> None:
+    """What LiteLLM's proxy asks of a server on this machine is computed here, and is never measured beside others."""
+    assert provider_of(Place(BUILT_IN["litellm"], BackendConfig(options=options), model)) == provider
