@@ -95,9 +95,13 @@ class Placing:
                 url = getattr(target, key)
                 if url is not None:
                     _check_url(url, f"{where}: {key}")
-        flag = self._flag("backend-option")
-        for name, options in self._defaults.backend_options.items():
-            self._check_options(self._named(name, flag), options, flag, "")
+        self._check_run_options()
+
+    def check_run(self) -> None:
+        """Refuse what the run says for nothing, whatever is measured; raises PlacingError."""
+        anything = TargetSpec("any")
+        self._check_fields(anything, self._kind(anything, ""), "")
+        self._check_run_options()
 
     def check_used(self, targets: Iterable[TargetSpec]) -> None:
         """Refuse a URL at which none of all that is measured lives; raises PlacingError."""
@@ -164,6 +168,11 @@ class Placing:
                     f"{where}: options.{key}: names a program or its arguments, which no suite file can; give it by "
                     f"hand: {self._flag('backend-option')}={kind.name}.{key}=…"
                 )
+
+    def _check_run_options(self) -> None:
+        flag = self._flag("backend-option")
+        for name, options in self._defaults.backend_options.items():
+            self._check_options(self._named(name, flag), options, flag, "")
 
     def _config(self, target: TargetSpec, kind: BackendType) -> BackendConfig:
         defaults = self._defaults

@@ -70,7 +70,9 @@ class MeasuringRun:
         check_options(self._options)
         self._known_backends = known_backends(config)
         try:
-            placing_of(self._options, self._known_backends).check([*self._options.targets, TargetSpec("any")])
+            placing = placing_of(self._options, self._known_backends)
+            placing.check_run()
+            placing.check(self._options.targets)
         except PlacingError as error:
             raise pytest.UsageError(str(error)) from error
         self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)

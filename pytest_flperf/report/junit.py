@@ -39,7 +39,7 @@ def properties(case: CaseResult) -> list[tuple[str, str]]:
         ("partial", "true" if case.partial else None),
     ]
     if target is not None:
-        names = ("backend", "base_url", "model_id", "device", "execution_provider", "context_length")
+        names = ("backend", "base_url", "transport", "model_id", "device", "execution_provider", "context_length")
         found += [(f"target.{name}", getattr(target, name)) for name in names]
     if load is not None:
         found += [(f"load.{name}", getattr(load, name)) for name in _LOAD]

@@ -37,6 +37,7 @@ COLUMNS: Final = (
     "run_partial",
     "partial",
     "reruns",
+    "transport",
 )
 """Always all of them, in this order; new ones are added at the end.
 
@@ -70,6 +71,7 @@ def _row(run: Run, case: CaseResult) -> list[str]:
         str(run.partial).lower(),
         str(case.partial).lower(),
         str(case.reruns),
+        case.target.transport if case.target is not None else "",
     ]
 
 

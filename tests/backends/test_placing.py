@@ -298,6 +298,33 @@ def test_what_is_no_reason_to_refuse() -> None:
     placing(base_url=URL, catalog_url=URL, model_cache="x").check([TargetSpec("m")])
 
 
+def test_a_run_without_a_url() -> None:
+    """Enough where every target has its own; a target that has none is refused, and not before it is measured."""
+    run = placing(backend="openai")
+    run.check_run()
+    run.check([TargetSpec("m", base_url=URL)])
+    with pytest.raises(PlacingError, match="target 'm': no base_url, by which openai is reached"):
+        run.check([TargetSpec("m")])
+    with pytest.raises(PlacingError, match="--flperf-device: the backend openai has no use for it"):
+        placing(backend="openai", device="gpu").check_run()
+
+
+def test_a_url_at_which_nothing_is_measured() -> None:
+    """Refused where all targets say where they live."""
+    run = placing(base_url=URL)
+    run.check_used([TargetSpec("m"), TargetSpec("m", backend="ollama")])
+    with pytest.raises(PlacingError, match="--flperf-base-url: all targets say where they live"):
+        run.check_used([TargetSpec("m", backend="ollama"), TargetSpec("m", base_url=URL)])
+
+
+def test_the_key_of_the_run_stays_with_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target with a URL of its own, which a suite of anybody's may name, does not get it."""
+    monkeypatch.setenv("RUN_KEY", "run-key-0123456789")
+    run = {"base_url": URL, "api_key_env": "RUN_KEY"}
+    assert config(TargetSpec("m"), **run).api_key == "run-key-0123456789"
+    assert config(TargetSpec("m", base_url="http://127.0.0.1:9/v1"), **run).api_key is None
+
+
 @pytest.mark.parametrize(
     ("run", "fault"),
     [

@@ -14,10 +14,15 @@ HTTP, NATIVE = "foundry:over-http", "foundry:inside"
 
 
 def test_native(tiny: Tiny) -> None:
-    """Tokens, counts and stamps without HTTP between; results and page say so."""
+    """Tokens, counts and stamps without HTTP between; results, page, table and JUnit say so."""
     tiny.suite({"iterations": 3, "max_tokens": 8})
     done = tiny.run(
-        "--flperf-suite=tiny.json", "--flperf-model=flperf-nano", "--flperf-transport=native", "--flperf-html=page.html"
+        "--flperf-suite=tiny.json",
+        "--flperf-model=flperf-nano",
+        "--flperf-transport=native",
+        "--flperf-html=page.html",
+        "--flperf-csv=table.csv",
+        "--junitxml=junit.xml",
     )
     assert done.ret == 0, done.text
     assert done.case["target"]["transport"] == "native"
@@ -28,6 +33,9 @@ def test_native(tiny: Tiny) -> None:
     jsonschema.validate(done.results, load_schema())
     page = (tiny.folder / "page.html").read_text(encoding="utf-8")
     assert "foundry, flperf-nano:1 inside its process, without HTTP" in page
+    assert 'name="target.transport" value="native"' in (tiny.folder / "junit.xml").read_text(encoding="utf-8")
+    head, row = (tiny.folder / "table.csv").read_text(encoding="utf-8").splitlines()
+    assert (head.rpartition(",")[2], row.rpartition(",")[2]) == ("transport", "native")
 
 
 def test_both_in_one_run(tiny: Tiny) -> None:
