@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
 
 from pytest_flperf.commands.calibrate import add_calibrate
-from pytest_flperf.commands.common import FAILED, Parser
+from pytest_flperf.commands.common import FAILED, INTERRUPTED, Parser
 from pytest_flperf.commands.discover import add_discover
 from pytest_flperf.commands.doctor import add_doctor
 from pytest_flperf.commands.models import add_models
@@ -18,14 +17,9 @@ from pytest_flperf.commands.suites import add_schema, add_suites
 
 __all__ = ["main"]
 
-_INTERRUPTED: Final = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0, 1 where something could not be done, 4 for bad usage as with pytest.
-
-    130 after Ctrl-C, as shells have it.
-    """
+    """Run a command; the exit status: 0, 1 where something could not be done, 4 for bad usage as with pytest."""
     parser = Parser(
         prog="flperf", description="Tools of pytest-flperf; benchmarks run with: pytest --flperf-suite=default"
     )
@@ -46,9 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # flperf show | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
         return FAILED
-    except KeyboardInterrupt:  # what was started has been ended on the way here
-        sys.stderr.write(f"\n{parser.prog}: interrupted\n")
-        return _INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return status
 
 

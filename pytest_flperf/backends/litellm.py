@@ -24,6 +24,7 @@ from pytest_flperf.backends.base import (
 from pytest_flperf.backends.control import Control, ControlError
 from pytest_flperf.backends.litellm_options import LiteLlmOptions, provider_of
 from pytest_flperf.backends.litellm_proxy import LiteLlmProxy
+from pytest_flperf.backends.server_process import PortTakenError
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
@@ -126,8 +127,7 @@ class LiteLlmBackend:
         if place is None or (place.proxy is not None and not place.proxy.alive):
             on_progress("starting LiteLLM's proxy", None)
             place = self._start([model, *self._forget(place)])
-        if place.proxy is not None:
-            place.proxy.wait_ready()
+        place = self._wait(place)
         self._check_taken(place, model)
         group = self._group(place, model)
         served = Served(
@@ -200,8 +200,17 @@ class LiteLlmBackend:
         return self._theirs or self._places.get(model)
 
     def _first_place(self) -> _Place:
-        place = self._theirs or next(iter(self._proxies), None) or self._start([])
-        if place.proxy is not None:
+        return self._wait(self._theirs or next(iter(self._proxies), None) or self._start([]))
+
+    def _wait(self, place: _Place) -> _Place:
+        """Until it answers; another one in its place where somebody has had its port."""
+        if place.proxy is None:
+            return place
+        try:
+            place.proxy.wait_ready()
+        except PortTakenError:
+            place = self._start(self._forget(place))
+            assert place.proxy is not None
             place.proxy.wait_ready()
         return place
 

@@ -75,7 +75,7 @@ class LiteLlmProxy:
         try:
             self._process = ServerProcess(
                 ServerCommand(
-                    name="litellm",
+                    name="LiteLLM's proxy",
                     arguments=(
                         self._command,
                         *("--config", str(config), "--host", "127.0.0.1", "--port", str(port)),
@@ -84,6 +84,7 @@ class LiteLlmProxy:
                     environment=environment,
                     folder=folder,
                     logs_dir=logs_dir,
+                    log_name="litellm",
                     start_s=options.start_s,
                     grace_s=_GRACE_S,
                     secrets=(self.master_key, options.api_key or "", *named, *environment_secrets(os.environ)),
@@ -110,7 +111,7 @@ class LiteLlmProxy:
             return False
 
     def wait_ready(self) -> None:
-        """Until it answers; raises BackendError with the last lines of its log where it doesn't."""
+        """Until it answers; raises BackendError where it doesn't, and PortTakenError as ServerProcess does."""
         self._process.wait_ready(self.answers)
 
     def version(self) -> str:
@@ -132,7 +133,7 @@ class LiteLlmProxy:
 
     def obituary(self) -> str:
         """How it ended, with its last words."""
-        return f"LiteLLM's proxy {self._process.how_it_ended()}{self._process.last_words()}"
+        return self._process.obituary()
 
     def complaint(self, model: str) -> str:
         """What its log says of a model that it would not take, as the rest of a sentence; empty if nothing."""

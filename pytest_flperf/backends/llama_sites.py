@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 
 __all__ = ["Site", "Sites"]
 
-_LAST_WORDS_S: Final = 0.5
+_NEWS_S: Final = 1.0
+"""From the end of a server's sockets to the news of its own."""
 
 
 @dataclass(slots=True)
@@ -62,10 +62,8 @@ class Sites:
         self.own_router: Site | None = None
         self._alone: dict[str, Site] = {}
         self._listeners = ListenerFinder()
-        self._started = 0
         self._asked_for_devices = False
         self._has_devices: bool | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def all(self) -> tuple[Site, ...]:
         """Those there are, dead ones among them."""
@@ -115,9 +113,6 @@ class Sites:
         for model in tuple(self._alone):
             self.end_alone(model)
         self._forget_router()
-        temporary, self._temporary = self._temporary, None
-        if temporary is not None:
-            temporary.cleanup()
 
     def wait(self, site: Site, on_loading: Callable[[], None] = lambda: None) -> None:
         """Until a server answers that all is well; ``on_loading`` is called where it loads its model before that."""
@@ -160,10 +155,10 @@ class Sites:
                     raise BackendError(f"{error}. Is llama-server running, and is the URL right?") from None
                 raise
             text = str(error)
-            if server.has_ended(_LAST_WORDS_S if isinstance(error, ControlError) else 0.0):
+            if server.has_ended(_NEWS_S if isinstance(error, ControlError) else 0.0):
                 text = f"{clean(model)}: {server.obituary()}" if model else server.obituary()
             elif isinstance(error, NotReadyError):
-                text += server.log_lines()
+                text += server.last_words()
             if not site.healthy:
                 self.drop(site)
             raise BackendError(text) from None
@@ -172,10 +167,11 @@ class Sites:
         """What to say of one that doesn't answer; one of ours that hangs is ended."""
         if site.server is None:
             return problem
-        if site.server.has_ended(_LAST_WORDS_S):
+        if site.server.has_ended(_NEWS_S):
             return site.server.obituary()
+        words = site.server.last_words()
         self.drop(site)
-        return f"{problem}; it was ended{site.server.log_lines()}"
+        return f"{problem}; it was ended{words}"
 
     def device_of(self, site: Site) -> str | None:
         """Where one of ours computes, as far as it says: nothing is said where a GPU could be used."""
@@ -211,19 +207,10 @@ class Sites:
 
     def _start(self, name: str, arguments: list[str]) -> Site:
         binary = find_binary(self._options.server)
-        self._started += 1
-        log_path = self._logs() / f"llama-server-{self._started}-{name[:60]}.log"
-        server = LlamaServer(binary, [*arguments, *self._options.arguments()], log_path)
+        server = LlamaServer(binary, [*arguments, *self._options.arguments()], name, self._config.logs_dir)
         return Site(LlamaControl(server.endpoint, self._config), server.endpoint, server)
 
     def _forget_router(self) -> None:
         site, self.own_router = self.own_router, None
         if site is not None and site.server is not None:
             site.server.end()
-
-    def _logs(self) -> Path:
-        if self._config.logs_dir is not None:
-            return self._config.logs_dir
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="flperf-logs-", ignore_cleanup_errors=True)
-        return Path(self._temporary.name)

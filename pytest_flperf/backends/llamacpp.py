@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.backends.base import (
@@ -207,7 +206,7 @@ class LlamaCppBackend:
             reloaded=model in self._ready,
             notes=notes,
             # A server that has seen a prompt before answers as if reading it took no time.
-            request_defaults=MappingProxyType({"cache_prompt": False}),
+            request_defaults={"cache_prompt": False},
         )
         # The note belongs to the case that met it, not to those after it.
         kept = replace(served, reloaded=False, notes=())

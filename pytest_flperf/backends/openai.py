@@ -57,7 +57,8 @@ class OpenAiBackend:
         runtime = "OpenAI-compatible server"
         if status == 200:
             runtime = _RUNTIMES.get(_owner(text), runtime)
-        return About(runtime, self._version() or text_of(headers.get("server")), address)
+        version = self._version() or text_of(headers.get("server"))
+        return About(runtime, version if version != runtime else "", address)
 
     def _version(self) -> str:
         try:

@@ -22,6 +22,7 @@ __all__ = ["Defaults", "Placing", "PlacingError", "secrets_of"]
 
 _BY_URL: Final = "openai"
 _LOCAL: Final = "foundry"
+_URL: Final = "the server's, such as http://127.0.0.1:8080/v1"
 
 
 class PlacingError(ValueError):
@@ -87,6 +88,9 @@ class Placing:
             kind = self._kind(target, where)
             self._check_fields(target, kind, where)
             self._check_options(kind, target.options, where, suite)
+            nowhere = target.base_url is None and (self._defaults.base_url is None or not self._mine(target))
+            if kind.needs_url and nowhere:
+                raise PlacingError(f"{where}: no base_url, by which {kind.name} is reached; expected {_URL}")
             for key in ("base_url", "catalog_url"):
                 url = getattr(target, key)
                 if url is not None:
@@ -205,7 +209,9 @@ def _field_of(key: str) -> str:
 def _secret(variable: str) -> str:
     value = os.environ.get(variable)
     if not value:
-        raise BackendError(f"the environment variable {variable!r} is not set; expected it to hold a key")
+        raise BackendError(
+            f"the environment variable {variable!r} is not set; expected it to hold a key or a header's value"
+        )
     return value
 
 

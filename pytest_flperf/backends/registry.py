@@ -32,6 +32,8 @@ class BackendType:
     """Fields of :class:`BackendConfig` that it has a use for, beside ``options`` and ``logs_dir``."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Names of its own options with a few words on each."""
+    needs_url: bool = False
+    """Whether there is nothing to measure without a ``base_url``."""
     programs: frozenset[str] = frozenset()
     """Options that name a program or its arguments: a suite file, which may be anybody's, can't set them."""
     local_urls: tuple[str, ...] = ()
@@ -92,12 +94,14 @@ _TYPES: Final = (
         _foundry,
         "Foundry Local's runtime, started by the run: embedded models, the public catalog, a folder of your own",
         takes=frozenset({"device", "isolation", "transport", "catalog_url", "model_cache_dir"}),
+        untested="GPUs and NPUs, the real public catalog, Windows and macOS",
     ),
     BackendType(
         "openai",
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
         takes=_REMOTE,
+        needs_url=True,
     ),
     BackendType(
         "foundry-service",

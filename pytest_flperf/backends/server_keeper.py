@@ -1,9 +1,9 @@
 """The process between us and a server that we started: keeps its log, and ends it when we are gone.
 
 Started as ``python -m pytest_flperf.backends.server_keeper`` by :mod:`pytest_flperf.backends.server_process`, never by
-hand.  The first line of standard input says what to start; when the input ends, for whatever reason, so do the server
-and everything it started.  Standard output tells of it as JSON lines: ``pid``, then ``code``; ``error`` where it can't
-be started.
+hand.  A process of its own, because a killed one ends nothing.  The first line of standard input says what to start; at
+another line, at the end of the input, at SIGTERM, and when the parent is gone, the server and everything it started are
+ended.  Standard output tells of it as JSON lines: ``pid``, then ``code``; ``error`` where it can't be started.
 """
 
 from __future__ import annotations
@@ -11,65 +11,69 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-import psutil
+from pytest_flperf.runtime.child import Prctl, find_prctl, follow_parent
 
-from pytest_flperf.results.redaction import Redactor
+if TYPE_CHECKING:
+    import psutil
 
 __all__ = ["main"]
 
 _LONGEST_LINE: Final = 64 << 10
 _LONGEST_LOG: Final = 32 << 20
+_LAST_LINES: Final = 40
+"""Of a log that was cut: why a server ended stands at its end."""
 _LOOK_S: Final = 0.5
 _LAST_WORDS_S: Final = 0.5
 """A server's last lines are worth a moment, also where a child of it holds the other end of the pipe."""
-_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def main() -> int:
     """Start what the first line asks for, and stay until it has ended or must."""
     wish: Mapping[str, Any] = json.loads(sys.stdin.buffer.readline() or b"{}")
-    if not wish:
+    if not wish:  # the parent died first
         return 0
     must_end = threading.Event()
     # Coming after the parent has died, this is how a machine that shuts down tells it.
     signal.signal(signal.SIGTERM, lambda *_: must_end.set())
-    prctl = _prctl()
+    prctl = find_prctl()
     if prctl is not None:
         prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what outlives the server becomes our child, and is found at the end
     try:
         server = _start(wish, prctl)
     except (OSError, ValueError) as error:
-        _say({"error": str(error)})
+        _say({"error": (error.strerror if isinstance(error, OSError) else None) or str(error)})
         return 1
     _say({"pid": server.pid})
     copier = threading.Thread(target=_copy, args=(server.stdout, wish["log"], wish["secrets"]), daemon=True)
     copier.start()
     threading.Thread(target=_follow, args=(must_end,), daemon=True).start()
     _wait(server, must_end, wish["parent_pid"])
-    if server.poll() is not None:
+    told = server.poll() is not None
+    if told:
         copier.join(_LAST_WORDS_S)
         _say({"code": server.returncode})  # before what it leaves behind is ended: somebody waits for the news
     _end_tree(server, wish["grace_s"])
     copier.join(_LAST_WORDS_S)
+    if not told:
+        _say({"code": server.returncode})
+    if _is_alone(wish["parent_pid"]):
+        shutil.rmtree(wish["private"], ignore_errors=True)
     return 0
 
 
-def _start(wish: Mapping[str, Any], prctl: Callable[[int, int], object] | None) -> subprocess.Popen[bytes]:
-    die_with_us = None
-    if prctl is not None:
-
-        def die_with_us() -> None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
+def _start(wish: Mapping[str, Any], prctl: Prctl | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         wish["arguments"],
         cwd=wish["folder"],
@@ -79,30 +83,20 @@ def _start(wish: Mapping[str, Any], prctl: Callable[[int, int], object] | None) 
         stderr=subprocess.STDOUT,
         start_new_session=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        preexec_fn=die_with_us,  # noqa: PLW1509 - this process has one thread yet
+        # It ends with us even if we are killed, where the system can do that.
+        preexec_fn=None if prctl is None else lambda: follow_parent(prctl),  # noqa: PLW1509 - one thread yet
     )
-
-
-def _prctl() -> Callable[[int, int], object] | None:
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    function = ctypes.CDLL(None, use_errno=True).prctl
-    return lambda option, value: function(option, value, 0, 0, 0)
 
 
 def _say(what: Mapping[str, object]) -> None:
     with contextlib.suppress(OSError):
-        sys.stdout.buffer.write(json.dumps(what).encode() + b"\n")
-        sys.stdout.buffer.flush()
+        os.write(1, json.dumps(what).encode() + b"\n")
 
 
 def _follow(must_end: threading.Event) -> None:
-    """Until the parent closes its end, or is gone."""
+    """Until the parent says a word, or closes its end: a fork of it may hold that open."""
     with contextlib.suppress(OSError, ValueError):
-        while os.read(0, 1024):  # without a buffer, whose lock a thread that waits would hold for ever
-            pass
+        sys.stdin.buffer.readline()
     must_end.set()
 
 
@@ -112,19 +106,30 @@ def _wait(server: subprocess.Popen[bytes], must_end: threading.Event, parent_pid
         must_end.set()
 
     threading.Thread(target=reap, daemon=True).start()
-    while not must_end.wait(_LOOK_S):
-        # The pipe's other end may live on in a fork of the parent.
-        if sys.platform != "win32" and os.getppid() != parent_pid:
-            return
+    # The pipe's other end may live on in a fork of the parent.
+    while not must_end.wait(_LOOK_S) and not _is_alone(parent_pid):
+        pass
+
+
+def _is_alone(parent_pid: int) -> bool:
+    """Whether the parent is gone, where that can be seen."""
+    return sys.platform != "win32" and os.getppid() != parent_pid
 
 
 def _end_tree(server: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Ask all politely, give them their time, and kill who is left."""
+    import psutil
+
+    deadline = time.monotonic() + grace_s
     tree = _descendants()
     for process in tree:
         with contextlib.suppress(psutil.Error):
             process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(grace_s)
+    # Without the server: who else waits for it takes its exit code away.
+    others = [process for process in tree if process.pid != server.pid]
+    psutil.wait_procs(others, max(deadline - time.monotonic(), 0.0))
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
             os.killpg(server.pid, signal.SIGKILL)
@@ -132,11 +137,13 @@ def _end_tree(server: subprocess.Popen[bytes], grace_s: float) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        server.wait(grace_s)
+        server.wait(max(grace_s, 1.0))
 
 
 def _descendants() -> list[psutil.Process]:
     """The server and what it started; on Linux also what left it for a life of its own."""
+    import psutil
+
     try:
         return psutil.Process().children(recursive=True)
     except psutil.Error:
@@ -145,16 +152,28 @@ def _descendants() -> list[psutil.Process]:
 
 def _copy(stream: IO[bytes], path: str, secrets: list[str]) -> None:
     """What the server prints goes to its log: without the keys, and no more than a disk can bear."""
+    from pytest_flperf.results.redaction import Redactor  # here, while the server starts
+
     redactor = Redactor(secrets)
-    written = 0
+    written, left_out = 0, 0
+    last: deque[bytes] = deque(maxlen=_LAST_LINES)
+
+    def write(line: bytes) -> int:
+        with contextlib.suppress(OSError):  # a full disk is no reason to let the server block
+            return log.write(redactor.text(line.decode("utf-8", "replace")).encode())
+        return 0
+
     with contextlib.suppress(OSError, ValueError), Path(path).open("ab", buffering=0) as log:
         while line := stream.readline(_LONGEST_LINE):
-            if written > _LONGEST_LOG:
+            if written <= _LONGEST_LOG:
+                written += write(line)
                 continue
-            with contextlib.suppress(OSError):  # a full disk is no reason to let the server block
-                written += log.write(redactor.text(line.decode("utf-8", "replace")).encode())
-                if written > _LONGEST_LOG:
-                    log.write(b"\n(the log was cut here)\n")
+            left_out += 1
+            last.append(line)
+        if left_out > len(last):
+            write(f"\n({left_out - len(last)} lines are left out here: the log was too long)\n".encode())
+        for line in last:
+            write(line)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A server that we start: on loopback, with a log, a deadline until it answers, and an end of its whole process tree.
 
 Between us and the server stands a small process (:mod:`pytest_flperf.backends.server_keeper`) that ends the server when
-our end of a pipe closes: so it ends with us however we end, on every system and without the server's help.
+we say so, close our end of a pipe, or are gone: so it ends with us however we end, on every system and without the
+server's help.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -25,13 +27,25 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from pytest_flperf.backends.base import BackendError
+from pytest_flperf.runtime.child import how_ended, spawn_module
 from pytest_flperf.runtime.logs import clean, tail
 
-__all__ = ["ServerCommand", "ServerProcess", "find_command", "free_port"]
+__all__ = ["PortTakenError", "ServerCommand", "ServerProcess", "find_command", "free_port"]
 
 _KEEPER_S: Final = 15.0
 _BETWEEN_LOOKS_S: Final = 0.05
 _SHOWN_LINES: Final = 8
+_ON_ITS_WAY_S: Final = 0.1
+"""What a server has just printed is in its log then."""
+_NOT_BOUND: Final = re.compile(
+    # llama.cpp's words; those of Linux, macOS and Windows; Node's
+    r"couldn't bind HTTP server socket|address already in use|only one usage of each socket address|EADDRINUSE",
+    re.IGNORECASE,
+)
+
+
+class PortTakenError(BackendError):
+    """A server ended because somebody has had its port since it was found free: another port may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +53,7 @@ class ServerCommand:
     """What to start, and how long it may take."""
 
     name: str
-    """For messages and the log's name: ``llama-server``."""
+    """For messages: ``llama-server``."""
     arguments: tuple[str, ...]
     """The program with its arguments; never a key, which every user of the machine could read."""
     environment: Mapping[str, str] | None = field(default=None, repr=False)
@@ -48,6 +62,8 @@ class ServerCommand:
     """Where it runs; None: a temporary folder of its own."""
     logs_dir: Path | None = None
     """Where its log goes; None: into a temporary folder that goes with it."""
+    log_name: str = ""
+    """How the log's name begins; empty: as ``name``."""
     start_s: float = 60.0
     """Deadline until it is ready."""
     grace_s: float = 3.0
@@ -62,17 +78,17 @@ class ServerProcess:
     def __init__(self, command: ServerCommand) -> None:
         """Start it and don't wait; raises BackendError where that fails at once."""
         self.command = command
-        self._temporary = tempfile.TemporaryDirectory(prefix="flperf-server-", ignore_cleanup_errors=True)
-        private = Path(self._temporary.name)
+        # No TemporaryDirectory, which a fork of ours would remove at its end.
+        private = Path(tempfile.mkdtemp(prefix="flperf-server-"))
         self._began = time.monotonic()
         self._told = _Told()
         try:
             logs = (command.logs_dir or private).absolute()
             logs.mkdir(parents=True, exist_ok=True)
-            self.log_path = logs / f"{command.name}-{secrets.token_hex(4)}.log"
-            self._keeper = _spawn(command, self.log_path, (command.folder or private).absolute())
+            self.log_path = logs / f"{command.log_name or command.name}-{secrets.token_hex(4)}.log"
+            self._keeper = _spawn(command, self.log_path, private)
         except OSError as error:
-            self._temporary.cleanup()
+            shutil.rmtree(private, ignore_errors=True)
             raise BackendError(f"{command.name}: could not be started: {clean(str(error))}") from error
         assert self._keeper.stdout is not None
         # The thread gets the stream and what it tells and not self, so that a forgotten handle can be collected.
@@ -80,11 +96,11 @@ class ServerProcess:
             target=self._told.listen, args=(self._keeper.stdout,), name="flperf-server-listener", daemon=True
         )
         listener.start()
-        self._end = weakref.finalize(self, _end, self._keeper, listener, self._temporary, command.grace_s)
+        self._end = weakref.finalize(self, _end, self._keeper, listener, private, command.grace_s, os.getpid())
 
     @property
     def pid(self) -> int | None:
-        """Process id of the server itself; None where it was never started."""
+        """Process id of the server itself, as soon as there is one; None where it was never started."""
         self._told.started.wait(_KEEPER_S)
         return self._told.pid
 
@@ -105,6 +121,7 @@ class ServerProcess:
             on_wait: Called now and then, for whoever shows what is going on.
 
         Raises:
+            PortTakenError: It ended, as its port was taken.
             BackendError: It ended, or was not ready in time; with the last lines of its log.  It is ended then.
 
         """
@@ -114,34 +131,43 @@ class ServerProcess:
             if ready() and self.alive:
                 return time.monotonic() - self._began
             if not self.alive:
-                problem = f"{self.command.name} {self.how_it_ended()} while it started"
+                kind = PortTakenError if self.port_was_taken else BackendError
+                problem = self.obituary("" if self._told.problem else " while it started")
             elif time.monotonic() > deadline:
-                problem = f"{self.command.name} was not ready within {self.command.start_s:g} s"
+                kind = BackendError
+                problem = f"{self.command.name} was not ready within {self.command.start_s:g} s{self.last_words()}"
             else:
                 if on_wait is not None:
                     on_wait()
                 self._told.over.wait(_BETWEEN_LOOKS_S)
                 continue
-            words = self.last_words()
             self.end()
-            raise BackendError(problem + words)
+            raise kind(problem)
+
+    @property
+    def port_was_taken(self) -> bool:
+        """Whether it ended, and its last words are that its port was taken."""
+        return not self.alive and any(map(_NOT_BOUND.search, tail(self.log_path)))
+
+    def obituary(self, when: str = "") -> str:
+        """How it ended, with the last lines of its log; ``when``: said in between."""
+        words = "" if self._told.problem else self.last_words()
+        return f"{self.command.name} {self.how_it_ended()}{when}{words}"
 
     def how_it_ended(self) -> str:
         """How the server ended, in words; ``runs`` where it has not."""
         if self.alive:
             return "runs"
         if self._told.problem:
-            return f"could not be started ({self._told.problem})"
-        code = self._told.code
-        if code is None:
+            return f"could not be started: {self._told.problem}"
+        if self._told.code is None:
             return "was ended together with its keeper"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+        return how_ended(self._told.code)
 
     def last_words(self, lines: int = _SHOWN_LINES) -> str:
         """The last lines of the log, as the rest of a sentence: ``; the last lines of its log: …``."""
+        if self.alive:
+            time.sleep(_ON_ITS_WAY_S)
         found = tail(self.log_path, lines)
         where = f" ({self.log_path})" if self.command.logs_dir is not None else ""
         if not found:
@@ -167,6 +193,8 @@ class _Told:
         with contextlib.suppress(OSError, ValueError):
             for line in stream:
                 self._take(json.loads(line))
+        if self.pid is not None and self.code is None:
+            _kill(self.pid)
         self.started.set()
         self.over.set()
 
@@ -197,44 +225,53 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _spawn(command: ServerCommand, log_path: Path, folder: Path) -> subprocess.Popen[bytes]:
-    # -P: no module of the current folder may stand in for one of ours.
-    keeper = [sys.executable, "-P", "-X", "utf8", "-m", "pytest_flperf.backends.server_keeper"]
+def _spawn(command: ServerCommand, log_path: Path, private: Path) -> subprocess.Popen[bytes]:
     with log_path.open("ab"):
         log_path.chmod(0o600)
-    process = subprocess.Popen(
-        keeper,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        # Ctrl-C in the terminal is ours to handle.
-        start_new_session=True,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-    )
-    assert process.stdin is not None
     wish = {
         "arguments": command.arguments,
         "environment": None if command.environment is None else dict(command.environment),
-        "folder": str(folder),
+        "folder": str((command.folder or private).absolute()),
+        "private": str(private),
         "log": str(log_path),
         "grace_s": command.grace_s,
         "secrets": command.secrets,
         "parent_pid": os.getpid(),
     }
+    process = spawn_module("pytest_flperf.backends.server_keeper")
+    assert process.stdin is not None
     with contextlib.suppress(OSError):  # a keeper that is gone already is seen by the listener
         process.stdin.write(json.dumps(wish).encode() + b"\n")
         process.stdin.flush()
     return process
 
 
+def _kill(pid: int) -> None:
+    """End a server whose keeper was killed and could not do it; on Linux the system has, but not its children."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        return
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        server = psutil.Process(pid)
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
 def _end(
-    keeper: subprocess.Popen[bytes],
-    listener: threading.Thread,
-    temporary: tempfile.TemporaryDirectory[str],
-    grace_s: float,
+    keeper: subprocess.Popen[bytes], listener: threading.Thread, private: Path, grace_s: float, owner_pid: int
 ) -> None:
+    if os.getpid() != owner_pid:  # a fork, which has no servers of its own
+        return
     assert keeper.stdin is not None
     assert keeper.stdout is not None
+    # A line and not only the end of the pipe, which a fork of ours may hold open.
+    with contextlib.suppress(OSError, ValueError):
+        keeper.stdin.write(b"end\n")
+        keeper.stdin.flush()
     with contextlib.suppress(OSError):
         keeper.stdin.close()
     try:
@@ -246,4 +283,4 @@ def _end(
     listener.join(1.0)
     with contextlib.suppress(OSError):
         keeper.stdout.close()
-    temporary.cleanup()
+    shutil.rmtree(private, ignore_errors=True)

@@ -7,10 +7,12 @@ import json
 import sys
 from typing import Any, Final, NoReturn, TypeAlias
 
-__all__ = ["BAD_USAGE", "FAILED", "Commands", "Parsed", "Parser", "add_json", "print_json", "refuse"]
+__all__ = ["BAD_USAGE", "FAILED", "INTERRUPTED", "Commands", "Parsed", "Parser", "add_json", "print_json", "refuse"]
 
 FAILED: Final = 1
 BAD_USAGE: Final = 4
+INTERRUPTED: Final = 130
+"""As shells say it of what Ctrl-C has ended."""
 
 
 class Parser(argparse.ArgumentParser):

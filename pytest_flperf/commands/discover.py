@@ -16,6 +16,7 @@ __all__ = ["add_discover"]
 
 _NONE: Final = "no server answers at the usual addresses of this machine; flperf doctor says what could be started"
 _SHOWN: Final = 20
+_LONGEST: Final = 4_000
 
 
 def add_discover(commands: Commands) -> None:
@@ -46,24 +47,30 @@ def _run(parsed: Parsed) -> int:
 
 
 def _lines(found: Sequence[FoundServer]) -> list[str]:
+    from pytest_flperf.gates.text import printable
     from pytest_flperf.report.listings import fitted_table, wrapped
 
     if not found:
-        return [_NONE]
-    rows = [
-        (each.kind or "–", each.runtime or "unknown", each.version or "–", each.url, str(len(each.models)))
-        for each in found
-    ]
-    lines = fitted_table(("backend", "runtime", "version", "base URL", "models"), rows, names=4)
+        return wrapped(_NONE)
+    head = ("backend", "runtime", "version", "models", "base URL")
+    rows = [(_kind(each), each.runtime or "unknown", each.version or "–", _count(each), each.url) for each in found]
+    lines = fitted_table(head, rows, names=5)
     for each in found:
-        lines += wrapped(f"{each.url}: {_models(each)}")
+        said = each.problem or ", ".join(_names(each))
+        if said:
+            lines += wrapped(f"{each.url}: {printable(said, _LONGEST)}")
     return lines
 
 
-def _models(server: FoundServer) -> str:
-    """Names and states, or why there are none."""
-    if not server.models:
-        return server.problem or "lists no model"
+def _kind(server: FoundServer) -> str:
+    return server.kind or "–"
+
+
+def _count(server: FoundServer) -> str:
+    return "–" if server.problem else str(len(server.models))
+
+
+def _names(server: FoundServer) -> list[str]:
     names = [f"{each.model_id} (loaded)" if each.loaded else each.model_id for each in server.models[:_SHOWN]]
-    more = [f"and {len(server.models) - _SHOWN} more"] if len(server.models) > _SHOWN else []
-    return ", ".join(names + more)
+    more = len(server.models) - _SHOWN
+    return [*names, f"and {more} more"] if more > 0 else names

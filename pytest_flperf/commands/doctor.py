@@ -56,8 +56,13 @@ def _places(parsed: Parsed, chosen: Place) -> list[Place]:
         return [chosen]
     from pytest_flperf.backends.base import BackendConfig
     from pytest_flperf.backends.registry import BUILT_IN
+    from pytest_flperf.suite.targets import backend_options
 
-    others = [replace(chosen, kind=kind, config=BackendConfig()) for kind in BUILT_IN.values()]
+    options = backend_options(parsed.backend_option, "--backend-option")
+    others = [
+        replace(chosen, kind=kind, config=BackendConfig(options=options.get(kind.name, {})))
+        for kind in BUILT_IN.values()
+    ]
     return [chosen, *(each for each in others if each.kind.name not in (chosen.kind.name, "openai"))]
 
 
@@ -85,7 +90,7 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     rows = [
         (
             each.backend,
-            "works" if each.works else "no",
+            _state(each),
             " ".join(filter(None, (each.about.runtime, each.about.version))) if each.about else "–",
             _address(each),
             "–" if each.models is None else str(each.models),
@@ -108,6 +113,12 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     sources = dict.fromkeys(each.clock_source for each in works if each.clock_source)
     lines.append(f"clock: {', '.join(f'{source} stamps' for source in sources) or 'unknown, nothing was measured'}")
     return lines
+
+
+def _state(found: Finding) -> str:
+    if found.works:
+        return "works"
+    return "no model" if found.steps and found.steps[-1].ok is None else "no"
 
 
 def _address(found: Finding) -> str:

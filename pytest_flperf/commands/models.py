@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["add_models", "add_place", "place_of"]
 
 _LOCAL: Final = "foundry"
-_CANCEL_S: Final = 15.0
+_GIVING_UP_S: Final = 10.0
+"""For the runtime to end what it was doing."""
 
 
 def add_models(commands: Commands) -> None:
@@ -147,20 +148,24 @@ def _download(parsed: Parsed, place: Place) -> int:
             pass
     except KeyboardInterrupt:
         cancel.set()
-        ended.wait(_CANCEL_S)
-    if not done:
-        parsed.usage.exit(FAILED, f"\n{parsed.usage.prog}: error: {parsed.model}: given up\n")
+        ended.wait(_GIVING_UP_S)
+        raise
     (found,) = done
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
     if isinstance(found, BackendError):
-        say(f"{parsed.usage.prog}: error: {found}", sys.stderr)
+        say(f"{parsed.usage.prog}: error: {_sentence(found)}", sys.stderr)
         return FAILED
     took = "was there already" if found.download_s is None else f"downloaded in {found.download_s:.1f} s"
     if parsed.json:
         return print_json({"model": asdict(found.model), "download_s": found.download_s})
     say(f"{found.model.model_id}: {took}")
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, in the words of this command and without the end of a log that is gone by now."""
+    return str(error).partition("\n")[0].replace("--flperf-list-models", "flperf models")
 
 
 def _remove(parsed: Parsed, place: Place) -> int:
@@ -172,7 +177,7 @@ def _remove(parsed: Parsed, place: Place) -> int:
         with FoundryModels(replace(place.config, device=parsed.device)) as models:
             removed = models.remove(parsed.model)
     except BackendError as error:
-        say(f"{parsed.usage.prog}: error: {error}", sys.stderr)
+        say(f"{parsed.usage.prog}: error: {_sentence(error)}", sys.stderr)
         return FAILED
     if parsed.json:
         return print_json({"model": asdict(removed)})

@@ -118,6 +118,7 @@ class Bench:
         self._failures: dict[str, list[str]] = {}
         self._calibrations = Calibrations(processes)
         self._left_busy: set[str] = set()  # models whose last case abandoned requests
+        self._released: set[str] = set()  # models that may be loaded all the same: somebody wants them kept
         self._current: str | None = None
         self._host = platform.node()
         self._collector = Collector()
@@ -232,7 +233,7 @@ class Bench:
 
     def release(self, model: str) -> str:
         """Unload a model, if it is loaded; why that couldn't be done, empty where it was."""
-        self._ready.pop(model, None)
+        self._released.add(model)
         if self._current == model:
             self._current = None
         try:
@@ -240,6 +241,12 @@ class Bench:
         except BackendError as error:
             return f"{model} could not be unloaded: {error}"
         return ""
+
+    def cancel(self) -> None:
+        """End the plan under way, from another thread: its case is summed up with what there is."""
+        client = self._native or self._session
+        if client is not None:
+            client.cancel()
 
     def close(self) -> None:
         """End the load process and what the backend started."""
@@ -272,13 +279,14 @@ class Bench:
         seen = self._ready.get(model)
         notes = served.notes + ((left,) if left else ())
         if seen is not None and seen.generation == served.generation:
-            notes += self._wait_until_idle(plans, served, recording)
+            notes += self._see_again(plans, served, recording)
         else:
             loaded_by_us = served.load_s is not None
             sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
             seen = FirstUse(served.generation, ttft_ms_of(sample) if loaded_by_us else None, served.download_s, cost)
             self._ready[model] = seen
-            self._left_busy.discard(model)
+        self._left_busy.discard(model)
+        self._released.discard(model)
         self._learn(plans, case, recording, on_progress)
         return self._prepared(case, served, seen, plans, recording, notes)
 
@@ -298,15 +306,13 @@ class Bench:
         self._play(plan, keep)
         return next(iter(mine.samples()))
 
-    def _wait_until_idle(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
-        """After requests that were abandoned: servers work on them for seconds, and the next case would pay for it."""
-        if served.model not in self._left_busy:
-            return ()
-        begun = time.monotonic()
-        self._verify(plans, Phase.VERIFY, served, recording)
-        self._left_busy.discard(served.model)
-        waited_s = time.monotonic() - begun
-        return (f"the case before lost requests; the server answered a short one again after {waited_s:.2f} s",)
+    def _see_again(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
+        """After a while, or after abandoned requests: servers work on those for seconds, a case would pay for it."""
+        lost, begun = served.model in self._left_busy, time.monotonic()
+        if lost or served.model in self._released:
+            self._verify(plans, Phase.VERIFY, served, recording)
+        took = f"{time.monotonic() - begun:.2f} s"
+        return (f"the case before lost requests; the server answered a short one again after {took}",) if lost else ()
 
     def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
         sample = self._one(plans.verify(phase), recording)

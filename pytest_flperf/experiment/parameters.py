@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.backends.base import Capabilities, Served
@@ -15,6 +16,12 @@ __all__ = ["Fitted", "adjustment_words", "fitted", "silent_cut"]
 
 _ALWAYS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """What a request is made of; no capabilities name it."""
+
+
+_NEUTRAL: Final[Mapping[str, float]] = MappingProxyType(
+    {"presence_penalty": 0, "frequency_penalty": 0, "top_p": 1, "n": 1, "min_p": 0}
+)
+"""Values that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,8 @@ def _kept(
         if key in _ALWAYS:
             found[key] = value
         elif known.parameters is not None and key not in known.parameters:
+            if _NEUTRAL.get(key) == value:
+                continue  # what it asks for is what happens without it
             adjustments.append(Adjustment(key, shown(value), None, f"{served.backend} does not take it"))
         else:
             found[key] = _clamped(key, value, ranges.get(key), adjustments)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -12,7 +10,6 @@ from typing import Final, TypeAlias
 from pytest_flperf.backends.litellm_options import computes_here
 from pytest_flperf.backends.several import Place
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotReadyError, Prepared
-from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.endpoint import Endpoint
 
@@ -21,16 +18,8 @@ __all__ = ["THIS_MACHINE", "Asked", "SideBySide", "provider_of"]
 THIS_MACHINE: Final = "this machine"
 _THROUGH_A_PROXY: Final = "litellm"
 _POLL_S: Final = 0.1
-_STOP_S: Final = 3.0
-"""For all that is under way to be summed up, when the run is stopped."""
-OnRequest: TypeAlias = Callable[[int, int], None]
-OnPartial: TypeAlias = Callable[[CaseResult], None]
-Play: TypeAlias = Callable[[Bench, Prepared, OnRequest, OnPartial], CaseRun]
-"""Measures; the callbacks are those of ``Bench.play``."""
-
-
-class _StoppedError(Exception):
-    """The run was stopped while a case was measured."""
+_PATIENCE_S: Final = 5.0
+Play: TypeAlias = Callable[[Bench, Prepared], CaseRun]
 
 
 def provider_of(place: Place) -> str:
@@ -70,6 +59,7 @@ class _Outcome:
     run: CaseRun | None = None
     error: BaseException | None = None
     claimed: bool = False
+    cut_off: bool = False
 
 
 class SideBySide:
@@ -116,23 +106,22 @@ class SideBySide:
         outcome = self._outcomes[nodeid]
         _wait(outcome.done, on_wait)
         outcome.claimed = True
-        if outcome.error is not None:
+        if outcome.run is None:
+            assert outcome.error is not None
             raise outcome.error
-        assert outcome.run is not None
         return outcome.run
 
-    def close(self) -> list[tuple[Case, CaseRun]]:
-        """End it; what had been measured, in part or as a whole, and nobody asked for."""
+    def close(self) -> list[tuple[Case, CaseRun, bool]]:
+        """End it; what had been measured and nobody asked for, and whether it was cut off by this."""
         self._stopping = True
-        deadline = time.monotonic() + _STOP_S
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
         for bench in self._benches.values():
-            bench.close()  # a plan under way ends with its load process
+            bench.cancel()
         for thread in self._threads:
-            thread.join(5.0)
+            thread.join(_PATIENCE_S)
+        for bench in self._benches.values():
+            bench.close()
         return [
-            (outcome.case, outcome.run)
+            (outcome.case, outcome.run, outcome.cut_off)
             for outcome in self._outcomes.values()
             if outcome.case is not None and outcome.run is not None and not outcome.claimed
         ]
@@ -145,7 +134,8 @@ class SideBySide:
                 self._check_not_stopped()
                 outcome.prepared = bench.ready(asked.case, nodeid=asked.nodeid)
                 outcome.ready.set()
-                outcome.run = self._play(bench, outcome.prepared, self._on_request, functools.partial(_keep, outcome))
+                outcome.run = self._play(bench, outcome.prepared)
+                outcome.cut_off = self._stopping
             except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
                 outcome.error = error
             finally:
@@ -162,18 +152,9 @@ class SideBySide:
         if problem:
             self.notes.append(problem)
 
-    def _on_request(self, done: int, total: int) -> None:
-        del done, total
-        if self._stopping:
-            raise _StoppedError("the run was stopped")
-
     def _check_not_stopped(self) -> None:
         if self._stopping:
             raise NotReadyError("the run was stopped before it")
-
-
-def _keep(outcome: _Outcome, partial: CaseResult) -> None:
-    outcome.run = CaseRun(partial, "the run was stopped")
 
 
 def _wait(event: threading.Event, on_wait: Callable[[], None]) -> None:

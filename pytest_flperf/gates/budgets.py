@@ -302,6 +302,8 @@ def _measured(case: CaseResult, metric: str, statistic: str | None) -> tuple[flo
             return (0.0 if statistic == "n" else None), 0
         return measured.statistic(statistic), measured.n
     requests = case.requests
+    if metric == "download_s" and case.load_s is not None:
+        return case.download_s or 0.0, 1  # files that were there took no time to come
     if metric in {"load_s", "cold_ttft_ms", "download_s", "model_rss_mb"}:
         value: float | None = getattr(case, metric)
         return value, int(value is not None)

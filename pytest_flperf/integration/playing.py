@@ -9,7 +9,7 @@ from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.experiment.search import play_search
-from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, OnPartial, OnRequest, SideBySide, provider_of
+from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
 from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
 from pytest_flperf.gates.verdict import missed_by
 from pytest_flperf.integration.asked import FlperfOptions
@@ -77,8 +77,7 @@ def begin_beside(
             backends.add(label, place)
         return Bench(backends, make_recorder(), options.seed, processes=options.load_processes)
 
-    def play(bench: Bench, prepared: Prepared, on_request: OnRequest, on_partial: OnPartial) -> CaseRun:
-        limits = limits_of(prepared.case.scenario.budgets, options)
-        return played(bench, prepared, limits, stop_at, on_request=on_request, on_partial=on_partial)
+    def play(bench: Bench, prepared: Prepared) -> CaseRun:
+        return played(bench, prepared, limits_of(prepared.case.scenario.budgets, options), stop_at)
 
     return SideBySide(groups, make, play)

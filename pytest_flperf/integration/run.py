@@ -215,11 +215,11 @@ class MeasuringRun:
             if self._beside is None:
                 self.record.note("nothing is measured at the same time: all targets are of one provider")
 
-    def _collect_unclaimed(self, runs: Sequence[tuple[Case, CaseRun]]) -> None:
+    def _collect_unclaimed(self, runs: Sequence[tuple[Case, CaseRun, bool]]) -> None:
         """Keep what was measured beside others and nobody asked for, because the session ended before."""
-        for case, done in runs:
+        for case, done, cut_off in runs:
             result = self._judge(done, limits_of(case.scenario.budgets, self._options))
-            if done.trouble:
+            if cut_off:
                 result = stopped(result, "INTERRUPTED", "")
             self.collect([result.to_dict()])
 

@@ -36,6 +36,10 @@ class Plays(Protocol):
         """As :meth:`LoadSession.play`."""
         ...
 
+    def cancel(self) -> None:
+        """End the plan under way, from another thread; what has ended by then is handed over.  For good."""
+        ...
+
     def stop(self) -> None:
         """End what was started."""
         ...
@@ -85,6 +89,11 @@ class LoadGroup:
                     if on_tick is not None:
                         on_tick()
             return shared.merged()
+
+    def cancel(self) -> None:
+        """End the plan under way."""
+        for session in self._sessions:
+            session.cancel()
 
     def stop(self) -> None:
         """End the load processes; safe to call twice."""

@@ -36,6 +36,7 @@ class NativeClient:
 
     def __init__(self, chat: NativeChat) -> None:
         self._chat = chat
+        self._cancelled = threading.Event()
 
     def play(
         self,
@@ -46,7 +47,11 @@ class NativeClient:
         stop_at: float | None = None,
     ) -> PlanStats:
         """As :meth:`pytest_flperf.load.session.LoadSession.play`; an interrupt leaves requests under way behind."""
-        return _Playing(self._chat, plan).play(on_exchange, on_tick, stop_at)
+        return _Playing(self._chat, plan, self._cancelled).play(on_exchange, on_tick, stop_at)
+
+    def cancel(self) -> None:
+        """Begin no further request; those under way come to their end, or to that of the server's process."""
+        self._cancelled.set()
 
     def stop(self) -> None:
         """Nothing was started."""
@@ -55,8 +60,9 @@ class NativeClient:
 class _Playing:
     """One plan under way."""
 
-    def __init__(self, chat: NativeChat, plan: Plan) -> None:
+    def __init__(self, chat: NativeChat, plan: Plan, cancelled: threading.Event) -> None:
         self._chat = chat
+        self._cancelled = cancelled
         self._plan = plan
         self._entries: Iterator[Entry] = itertools.islice(plan.entries, plan.total)
         self._next: Entry | None = None
@@ -104,7 +110,7 @@ class _Playing:
             threading.Thread(target=self._ask, args=(entry, slot, now_ns), name="flperf-native", daemon=True).start()
 
     def _is_over(self, now_ns: int, stop_at: float | None) -> bool:
-        if stop_at is not None and time.monotonic() >= stop_at:
+        if self._cancelled.is_set() or (stop_at is not None and time.monotonic() >= stop_at):
             self._stopped = True
         self._gave_up |= 0 < self._plan.give_up_after <= self._in_a_row
         return self._stopped or self._gave_up or self._pacing.over(now_ns)

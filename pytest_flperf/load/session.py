@@ -65,6 +65,7 @@ class LoadSession:
         self._poller = new_poller()
         self._poller.watch(ours.fileno(), write=False)
         self._rested_s = 0.0
+        self._cancelled = False
 
     @property
     def pid(self) -> int:
@@ -156,7 +157,7 @@ class LoadSession:
             if on_tick is not None and now >= next_tick:
                 next_tick = now + _TICK_S
                 on_tick()
-            word = playing.word(now, stop_at, interrupts.pending)
+            word = playing.word(now, stop_at, interrupts.pending or self._cancelled)
             if word:
                 self._send(word)
             self._send_entries(playing.more())
@@ -208,6 +209,10 @@ class LoadSession:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(1.0)
         return None
+
+    def cancel(self) -> None:
+        """End the plan under way, from another thread, as an interrupt does in the main one; for good."""
+        self._cancelled = True
 
     def stop(self) -> None:
         """End the load process; safe to call twice."""

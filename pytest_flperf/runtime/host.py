@@ -12,13 +12,13 @@ import faulthandler
 import os
 import platform
 import queue
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
+from pytest_flperf.runtime.child import find_prctl, follow_parent
 from pytest_flperf.runtime.manager import HostError, Runtime
 from pytest_flperf.runtime.protocol import (
     Cancel,
@@ -43,7 +43,6 @@ __all__ = ["main"]
 _UNLOAD_S: Final = 0.25
 """Shutting down does not wait longer for unloading: the end of the process frees the memory anyway."""
 _BEAT_S: Final = 1.0
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class _Channel:
@@ -95,11 +94,9 @@ def _exit(reason: str, code: int = 0) -> NoReturn:
 
 def _follow_parent(start: Start) -> None:
     """End with the parent even where the pipe's other end lives on in a fork of it."""
-    if sys.platform == "linux" and start.die_with_parent:
-        import ctypes
-
+    if start.die_with_parent and (prctl := find_prctl()) is not None:
         # Bound to the parent's *thread* that started us: the client asks for it only on the main thread.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        follow_parent(prctl)
     if hasattr(os, "getppid") and sys.platform != "win32" and os.getppid() != start.parent_pid:
         _exit("the parent is gone")
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, TypeAlias
 
+from pytest_flperf.runtime.child import how_ended, spawn_module
 from pytest_flperf.runtime.embedded import embedded_models
 from pytest_flperf.runtime.protocol import (
     MAX_LINE_BYTES,
@@ -190,12 +189,7 @@ class HostProcess:
         """How the process ended, in words."""
         self.wait(1.0)
         code = self._process.returncode
-        if code is None:
-            return "closed its output and runs on"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+        return "closed its output and runs on" if code is None else how_ended(code)
 
     def end(self) -> None:
         """Kill the process if it runs, close the pipes, remove the temporary folder; may be called again."""
@@ -208,18 +202,11 @@ def _text(path: Path | None) -> str | None:
 
 def _spawn(logs: Path, name: str, environment: Mapping[str, str] | None) -> tuple[Path, subprocess.Popen[bytes]]:
     log_path = logs / f"{name}.log"
-    # -P: no module of the current folder may stand in for one of ours or of the SDK.
-    command = [sys.executable, "-P", "-X", "utf8", "-m", "pytest_flperf.runtime.host"]
     with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+        process = spawn_module(
+            "pytest_flperf.runtime.host",
             stderr=log,
-            env=_surroundings(os.environ if environment is None else environment),
-            # Ctrl-C in the terminal is the parent's to handle.
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            environment=_surroundings(os.environ if environment is None else environment),
         )
     return log_path, process
 

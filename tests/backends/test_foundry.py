@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pytest_flperf.backends import foundry
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
 from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.control import Control
@@ -153,6 +154,22 @@ def test_a_crash_is_a_models_own(make: Make) -> None:
     assert answer_of(again)
     assert not backend.ensure(NANO, ignore).reloaded
     assert first.model_id == again.model_id
+
+
+@posix
+@pytest.mark.parametrize(("number", "words"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGSTOP, "no sign of life")])
+def test_health_of_a_host(make: Make, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, words: str) -> None:
+    """One that has died or hangs is said to, once, and ended; the model is loaded again when it is asked for."""
+    monkeypatch.setattr(foundry, "_HEALTH_S", 0.5)
+    backend = make()
+    backend.ensure(NANO, ignore)
+    (pid,) = backend.processes(NANO).pids
+    os.kill(pid, number)
+    assert words in backend.health()
+    assert backend.health() == ""
+    assert backend.processes(NANO).absent
+    assert backend.ensure(NANO, ignore).reloaded
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_unloaded_behind_our_back(make: Make) -> None:

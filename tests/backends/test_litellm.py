@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -269,3 +270,18 @@ def test_a_proxy_that_died_is_started_anew(backend: LiteLlmBackend) -> None:
     assert answer_of(again)
     assert backend.health() == ""
     assert not backend.ensure("openai/tiny", ignore).reloaded
+
+
+@real
+@pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
+def test_a_port_that_is_taken_is_left(tmp_path: Path) -> None:
+    """Where somebody has had the port since it was found free, another is tried; in uvicorn's recorded words."""
+    words = "ERROR:    [Errno 98] error while attempting to bind on address ('127.0.0.1', 1): address already in use"
+    refuses = tmp_path / "litellm"
+    first = f'if mkdir "{tmp_path}/once"; then echo "{words}"; exit 3; fi'
+    refuses.write_text(f'#!/bin/sh\n{first}\nexec "{litellm_doubles.COMMAND}" "$@"\n', encoding="utf-8")
+    refuses.chmod(0o755)
+    options = {"server": str(refuses), "models": {"openai/tiny": {"mock_response": "Hello"}}}
+    backend = LiteLlmBackend(BackendConfig(options=options))
+    assert answer_of(backend.ensure("openai/tiny", ignore))
+    backend.close()

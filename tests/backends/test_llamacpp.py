@@ -259,6 +259,13 @@ class TestStart:
                     ask()
 
     @posix
+    def test_no_place_for_its_log(self, program: Path, tmp_path: Path) -> None:
+        """The system's words, as an error of the backend."""
+        backend = LlamaCppBackend(BackendConfig(logs_dir=tmp_path / "alpha.gguf", options={"server": str(program)}))
+        with pytest.raises(BackendError, match=r"could not be started: .*File exists"):
+            backend.discover()
+
+    @posix
     def test_a_program_that_is_none(self, tmp_path: Path) -> None:
         """It can't be executed: the system's words."""
         (tmp_path / "llama-server").write_text("no program", encoding="utf-8")  # not executable
@@ -280,7 +287,8 @@ class TestStart:
         assert f"--models-dir {tmp_path} --models-max 1 --metrics --ctx-size 512 -ngl 99 --host 127.0.0.1" in line
         backend.close()
         assert not psutil.pid_exists(pid)
-        assert [path.name for path in (tmp_path / "logs").iterdir()] == ["llama-server-1-router.log"]
+        (log,) = (tmp_path / "logs").iterdir()
+        assert log.name.startswith("llama-server-router-")
 
     @posix
     def test_a_model_that_does_not_load(self, program: Path, tmp_path: Path) -> None:

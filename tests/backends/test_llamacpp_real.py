@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,14 +21,22 @@ from llama_doubles import ANSWERS
 from record_llama import record
 from tiny_gguf import write_tiny_gguf
 
+from pytest_flperf.backends import llama_server
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
 from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.llamacpp import LlamaCppBackend
+from pytest_flperf.backends.server_process import free_port
 
 SERVER = os.environ.get("FLPERF_LLAMA_SERVER") or shutil.which("llama-server") or ""
 pytestmark = pytest.mark.skipif(
     not SERVER, reason="no llama-server: name one in FLPERF_LLAMA_SERVER, or put it on PATH"
 )
+
+
+@pytest.fixture(autouse=True)
+def _mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started is known by its environment."""
+    monkeypatch.setenv(_MARK, str(os.getpid()))
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +117,18 @@ def test_a_wrong_argument(folder: Path) -> None:
     backend.close()
 
 
+def test_a_port_that_is_taken_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody has had the port since it was found free, another is tried."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        ports = [taken.getsockname()[1]]
+        monkeypatch.setattr(llama_server, "free_port", lambda: ports.pop() if ports else free_port())
+        backend = LlamaCppBackend(BackendConfig(options={"server": SERVER, "models_dir": str(folder)}))
+        assert answer_of(backend.ensure("alpha", ignore))
+        assert not ports
+        backend.close()
+
+
 def test_the_context_is_as_asked(folder: Path) -> None:
     """And what the file says without."""
     model = str(folder / "alpha.gguf")
@@ -181,7 +202,7 @@ def test_what_was_recorded_is_still_true(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["router", "file"])
 def test_nothing_is_left_after_close(folder: Path, kind: str) -> None:
-    """Neither servers nor children nor guards; their memory is free."""
+    """Neither servers nor children nor keepers; their memory is free."""
     before = _llamas()
     options: dict[str, Any] = {"server": SERVER}
     model = str(folder / "alpha.gguf")
@@ -196,19 +217,19 @@ def test_nothing_is_left_after_close(folder: Path, kind: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
-@pytest.mark.parametrize("victim", ["parent", "guard", "router"])
+@pytest.mark.parametrize("victim", ["parent", "keeper", "router"])
 def test_nothing_is_left_when_one_is_killed(folder: Path, victim: str, number: str) -> None:
     """Whoever it is: all others follow, and the router's children."""
-    if victim == "guard" and number == "SIGKILL" and sys.platform != "linux":
+    if victim == "keeper" and number == "SIGKILL" and sys.platform != "linux":
         pytest.skip("only Linux ends a process with its parent")
     before = _llamas()
     parent = subprocess.Popen([sys.executable, "-c", _PROGRAM, SERVER, str(folder)], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"ready\n"
-    (guard,) = psutil.Process(parent.pid).children()
-    (router,) = guard.children()
+    (keeper,) = psutil.Process(parent.pid).children()
+    (router,) = keeper.children()
     assert len(router.children()) == 1
-    {"parent": psutil.Process(parent.pid), "guard": guard, "router": router}[victim].send_signal(
+    {"parent": psutil.Process(parent.pid), "keeper": keeper, "router": router}[victim].send_signal(
         getattr(signal, number)
     )
     _wait_for(lambda: not router.is_running() or router.status() == psutil.STATUS_ZOMBIE)
@@ -221,7 +242,7 @@ def test_nothing_is_left_when_one_is_killed(folder: Path, victim: str, number: s
 @pytest.mark.skipif(sys.platform == "win32", reason="no forks there")
 @pytest.mark.parametrize("end", ["backend.close()", "os.kill(os.getpid(), 9)"])
 def test_a_fork_of_ours_holds_nothing_open(folder: Path, end: str) -> None:
-    """Not the server, by the pipe that its guard waits at."""
+    """Not the server, by the pipe that its keeper waits at."""
     before = _llamas()
     forks = f"pid = os.fork()\nif not pid: time.sleep(100)\nprint(pid, flush=True)\n{end}"
     program = _PROGRAM.replace("time.sleep(100)", forks)
@@ -247,17 +268,21 @@ time.sleep(100)
 """
 
 
+_MARK = "FLPERF_TEST_OF"
+
+
 def ignore(what: str, percent: float | None) -> None:
     """Progress is tested elsewhere."""
 
 
 def _llamas() -> set[int]:
-    """Servers and guards that run."""
+    """Servers and keepers of these tests that run: others may use the same program."""
     found = set()
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = process.info["cmdline"] or []
-        ours = line[:1] == [str(Path(SERVER).absolute())] or "pytest_flperf.backends.llama_guard" in line
-        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
+    for process in psutil.process_iter(["cmdline", "environ", "status"]):
+        line, environment = process.info["cmdline"] or [], process.info["environ"] or {}
+        ours = line[:1] == [str(Path(SERVER).absolute())] or "pytest_flperf.backends.server_keeper" in line
+        marked = environment.get(_MARK) == str(os.getpid())
+        if ours and marked and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.add(process.pid)
     return found
 

@@ -316,3 +316,18 @@ def test_defaults_that_cannot_be(run: dict[str, str], fault: str, monkeypatch: p
     with pytest.raises(PlacingError) as error:
         placing(**run).check_defaults()
     assert fault in str(error.value)
+
+
+def test_the_keys_of_a_run_stay_with_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target of a suite that names another URL doesn't get the command line's key."""
+    monkeypatch.setenv("RUN_KEY", KEY)
+    placing = Placing(Defaults(base_url=URL, api_key_env="RUN_KEY"), BUILT_IN)
+    assert placing.place(TargetSpec("m")).config.api_key == KEY
+    assert placing.place(TargetSpec("m", base_url="https://elsewhere.example/v1")).config.api_key is None
+
+
+def test_a_url_that_is_needed() -> None:
+    """Refused before anything begins, with what was expected."""
+    with pytest.raises(PlacingError, match="no base_url, by which openai is reached"):
+        Placing(Defaults(), BUILT_IN).check([TargetSpec("m", backend="openai")])
+    Placing(Defaults(base_url=URL), BUILT_IN).check([TargetSpec("m")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -16,9 +17,17 @@ from typing import Any
 import psutil
 import pytest
 
+from pytest_flperf.backends import server_keeper
 from pytest_flperf.backends.base import BackendError
-from pytest_flperf.backends.server_process import ServerCommand, ServerProcess, find_command, free_port
+from pytest_flperf.backends.server_process import (
+    PortTakenError,
+    ServerCommand,
+    ServerProcess,
+    find_command,
+    free_port,
+)
 
+posix = pytest.mark.skipif(sys.platform == "win32", reason="no such signals and no forks there")
 SECRET = "planted-0123456789abcdef"
 LISTENS = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
 HAS_CHILDREN = """
@@ -145,39 +154,131 @@ def test_who_outlives_the_server_ends_too(tmp_path: Path) -> None:
         assert all(until(lambda child=child: gone(child), "the end of a child") for child in children)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing there is like SIGKILL to a parent")
-def test_it_ends_when_its_parent_is_killed() -> None:
-    """However the parent ends, the server goes with it."""
-    parent = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys, time\n"
-            "from pytest_flperf.backends.server_process import ServerCommand, ServerProcess\n"
-            "server = ServerProcess(ServerCommand('toy', (sys.executable, '-c', 'import time; time.sleep(600)')))\n"
-            "print(server.pid, flush=True)\n"
-            "time.sleep(600)",
-        ],
-        stdout=subprocess.PIPE,
+@contextlib.contextmanager
+def parent_of_a_server(more: str = "") -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
+    """A process that has started a server with two children; with the ids of keeper, server and children."""
+    program = (
+        "import os, sys, time\n"
+        "from pytest_flperf.backends.server_process import ServerCommand, ServerProcess\n"
+        "wish = ServerCommand('toy', (sys.executable, '-c', sys.argv[1]), grace_s=10)\n"
+        "server = ServerProcess(wish)\n"
+        "while 'complete' not in server.log_path.read_text(): time.sleep(0.02)\n"
+        f"print(server.pid, flush=True)\n{more}\n"
+        "time.sleep(600)"
     )
+    parent = subprocess.Popen([sys.executable, "-c", program, HAS_CHILDREN], stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    assert not gone(pid)
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    assert until(lambda: gone(pid), "the end of the server")
+    server = psutil.Process(int(parent.stdout.readline()))
+    keeper = server.parent()
+    assert keeper is not None
+    try:
+        yield parent, [keeper.pid, server.pid, *(child.pid for child in server.children())]
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+
+@posix
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("victim", ["parent", "keeper", "server"])
+def test_it_ends_when_one_is_killed(victim: str, number: str) -> None:
+    """However one of the three ends, the others go with it, and the server's children."""
+    if (victim, number) == ("keeper", "SIGKILL"):
+        pytest.skip("see test_it_ends_when_its_keeper_is_killed")
+    with parent_of_a_server() as (parent, pids):
+        assert len(pids) == 4
+        private = Path(psutil.Process(pids[1]).cwd())
+        os.kill({"parent": parent.pid, "keeper": pids[0], "server": pids[1]}[victim], getattr(signal, number))
+        if sys.platform != "linux":
+            del pids[3:]  # who left the tree is found on Linux only
+        for pid in pids:
+            until(lambda pid=pid: gone(pid), "the end of all")
+        assert private.exists() is (victim != "parent")
+
+
+@posix
+@pytest.mark.parametrize("end", ["server.end()", "os.kill(os.getpid(), 9)"])
+def test_a_fork_of_ours_holds_nothing_open(end: str) -> None:
+    """Neither the end that is asked for nor the parent's death waits for a fork that has the pipe as well."""
+    fork = f"pid = os.fork()\nif not pid: time.sleep(600)\nprint(pid, flush=True)\n{end}"
+    with parent_of_a_server(fork) as (parent, pids):
+        assert parent.stdout is not None
+        forked = psutil.Process(int(parent.stdout.readline()))
+        for pid in pids:
+            until(lambda pid=pid: gone(pid), "the end of all")
+        assert forked.is_running()
+        forked.kill()
+
+
+@posix
+def test_a_fork_of_ours_ends_nothing() -> None:
+    """One that ends as a program does, with all that is to be done then, is not us."""
+    fork = "if not os.fork(): sys.exit()\nos.wait()\nprint(server.log_path.exists(), server.alive, flush=True)"
+    with parent_of_a_server(fork) as (parent, pids):
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"True True\n"
+        assert not any(gone(pid) for pid in pids)
+    for pid in pids:
+        until(lambda pid=pid: gone(pid), "the end of all")
+
+
+@posix
+def test_children_get_their_time(tmp_path: Path) -> None:
+    """A script that starts the server is gone at once: the server behind it may still end as it wants."""
+    slow = (
+        "import signal, sys, time\n"
+        "def leave(*_): time.sleep(0.2); print('farewell', flush=True); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, leave)\n"
+        "print('complete', flush=True)\n"
+        "time.sleep(600)"
+    )
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    with started(command(script, slow, logs_dir=tmp_path, grace_s=15.0)) as server:
+        until(lambda: "complete" in server.log_path.read_text(), "its child")
+    assert "farewell" in server.log_path.read_text()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="who follows its parent by itself is Linux's alone")
 def test_it_ends_when_its_keeper_is_killed() -> None:
     """A keeper that is killed takes the server along; it is said so."""
-    with started(command("import time; time.sleep(600)")) as server:
+    with started(command(HAS_CHILDREN.replace("True", "False"))) as server:
+        until(lambda: "complete" in server.log_path.read_text(), "its children")
         assert server.pid is not None
-        psutil.Process(server.pid).parent().kill()  # type: ignore[union-attr]
-        assert until(lambda: gone(server.pid or 0), "the end of the server")
+        process = psutil.Process(server.pid)
+        pids = [server.pid, *(child.pid for child in process.children())]
+        process.parent().kill()  # type: ignore[union-attr]
+        for pid in pids:
+            until(lambda pid=pid: gone(pid), "the end of the server and its children")
         until(lambda: not server.alive, "the news of it")
         assert "keeper" in server.how_it_ended()
+
+
+def test_a_port_that_is_taken() -> None:
+    """It is told from other deaths: on another port, the server may come up."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with (
+            started(command(LISTENS, port)) as server,
+            pytest.raises(PortTakenError, match="toy ended with exit code 1 while it started"),
+        ):
+            server.wait_ready(lambda: False)
+
+
+def test_a_long_log_is_cut_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning is kept, and its end, where a server says why it ends."""
+    monkeypatch.setattr(server_keeper, "_LONGEST_LOG", 200)
+    said = b"".join(b"line %d\n" % number for number in range(1000))
+    server_keeper._copy(io.BytesIO(said + f"with {SECRET}\n".encode()), str(tmp_path / "log"), [SECRET])
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines[0] == "line 0"
+    assert lines[-2:] == ["line 999", "with ***"]
+    assert sum(line.startswith("line ") for line in lines) + 1 < 100
+    (cut,) = [line for line in lines if "left out" in line]
+    assert (
+        cut
+        == f"({1000 - sum(line.startswith('line ') for line in lines)} lines are left out here: the log was too long)"
+    )
 
 
 def test_keys_stay_out_of_the_log(tmp_path: Path) -> None:

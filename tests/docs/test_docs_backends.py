@@ -12,9 +12,12 @@ from types import ModuleType
 
 import pytest
 
-from pytest_flperf.backends.registry import registry
+from pytest_flperf.backends.registry import BUILT_IN, registry
+from pytest_flperf.suite.loading import load_suite
+from pytest_flperf.suite.schema import TargetForm
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
+README = Path(__file__).parents[2] / "README.md"
 PLUGIN, CONTRACT = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
@@ -37,7 +40,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_example_is_small() -> None:
     """What a reader must write fits on a screen."""
     lines = [line for line in PLUGIN.splitlines() if line.strip() and not line.startswith(("import", "from"))]
-    assert len(lines) <= 45
+    assert len(lines) <= 30
 
 
 def test_the_hook_brings_it() -> None:
@@ -70,3 +73,43 @@ def test_a_run_measures_with_it(folder: Path) -> None:
     assert case["metrics"]["output_tokens"]["p50"] == 7
     refused = run(folder, *at[:2], "--flperf-model=other")
     assert "my server has no model 'other'" in refused.stdout + refused.stderr
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The code of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [PAGE, README], ids=lambda page: page.name)
+def test_every_kind_is_in_the_table(page: Path) -> None:
+    """With the word for it where whole servers are untested."""
+    (table,) = re.findall(
+        r"^\| kind (?:of backend )?\| what \|.*?\n\n", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \|(.*)$", table, re.MULTILINE))
+    assert rows.keys() == BUILT_IN.keys()
+    untested = {name for name, row in rows.items() if "**untested**" in row}
+    assert untested == {
+        name for name, each in BUILT_IN.items() if each.untested.startswith(("all of it", "the service"))
+    }
+
+
+def test_every_option_and_key_is_there() -> None:
+    """Of each kind, and of a target."""
+    text = PAGE.read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| option \| default \|.*?\n\n", text, re.DOTALL | re.MULTILINE)
+    options = {f"{kind.name}.{key}" for kind in BUILT_IN.values() for key in kind.options}
+    assert set(re.findall(r"`([a-z-]+\.\w+)`", table)) == options
+    (keys,) = re.findall(r"^- A target has a (.*?)\. On", text, re.DOTALL | re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", keys)) == set(TargetForm.model_fields)
+
+
+def test_its_suites_are_suites(tmp_path: Path) -> None:
+    """All of the page, and that of the README which has targets."""
+    readme = [text for text in blocks(README.read_text(encoding="utf-8"), "yaml") if "targets:" in text]
+    found = [*blocks(PAGE.read_text(encoding="utf-8"), "yaml"), *readme]
+    assert len(found) == 5
+    for text in found:
+        path = tmp_path / "example.yaml"
+        path.write_text(text, encoding="utf-8")
+        assert load_suite(path, "example").targets

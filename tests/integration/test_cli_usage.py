@@ -7,7 +7,6 @@ import json
 import pytest
 
 from pytest_flperf import cli
-from pytest_flperf.backends import local_servers
 
 
 @pytest.mark.parametrize("arguments", [[], ["nope"], ["schema", "nope"], ["serve-reference", "--nope"]])
@@ -24,14 +23,3 @@ def test_schema(which: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The schemas are printed as JSON."""
     assert cli.main(["schema", which]) == 0
     assert json.loads(capsys.readouterr().out)["type"] == "object"
-
-
-def test_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C ends a command with a word in place of a traceback."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(local_servers, "find_servers", interrupt)
-    assert cli.main(["discover"]) == 130
-    assert capsys.readouterr().err.endswith("flperf: interrupted\n")

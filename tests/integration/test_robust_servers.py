@@ -80,7 +80,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with PytestRun(tmp_path, *at(f"http://127.0.0.1:{port}/v1")) as run:
         assert run.end() == 1
         assert set(run.outcomes().values()) == {"error"}
-        assert "connect_refused" in run.output
+        assert "Is the server running, and is the URL right?" in run.output
         assert "not tried again" in run.case("third")["message"]
 
 

@@ -14,6 +14,7 @@ import pytest
 from runtime_doubles import DownloadDouble, make_certificate
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
+from pytest_flperf.backends.foundry import FoundryBackend
 from pytest_flperf.backends.foundry_models import CancelledError, FoundryModels
 from pytest_flperf.runtime.catalog import CatalogEntry, CatalogServer
 from pytest_flperf.runtime.embedded import embedded_models
@@ -114,6 +115,33 @@ def test_download_and_remove(open_models: Open, downloads: DownloadDouble, cache
     assert not list(cache.rglob("*.onnx"))
     with pytest.raises(BackendError, match="noise: not downloaded"):
         models.remove("noise")
+
+
+@needs_openssl
+def test_a_model_that_a_run_downloads(open_models: Open, downloads: DownloadDouble, cache: Path) -> None:
+    """The time that its files took is told once, apart from the load's; the next load finds them there."""
+    del downloads
+    told: list[tuple[str, float | None]] = []
+    config = open_models()._config
+    backend = FoundryBackend(config)
+    try:
+        first = backend.ensure("noise-a", lambda *each: told.append(each))
+        again = backend.ensure("noise-a", ignore)
+        backend.release("noise-a")
+        later = backend.ensure("noise-a", ignore)
+    finally:
+        backend.close()
+    assert first.download_s is not None
+    assert first.load_s is not None
+    assert (again.download_s, again.generation) == (None, first.generation)
+    assert (later.download_s, later.generation) == (None, first.generation + 1)
+    assert list(cache.rglob("*.onnx"))
+    words = [what for what, _ in told]
+    assert words[0] == "downloading noise-a:1"
+    assert words[-1] == "loading noise-a:1"
+    percents = [percent for what, percent in told if what.startswith("downloading") and percent is not None]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
 
 
 @needs_openssl
