@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,8 @@ from tiny_runs import Tiny
 from pytest_flperf.backends.base import BackendConfig
 from pytest_flperf.backends.registry import BUILT_IN
 from pytest_flperf.backends.several import Place
-from pytest_flperf.experiment.side_by_side import THIS_MACHINE, provider_of
+from pytest_flperf.experiment.bench import CaseRun
+from pytest_flperf.experiment.side_by_side import THIS_MACHINE, SideBySide, provider_of
 from pytest_flperf.integration import playing
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 
@@ -83,6 +85,33 @@ def test_what_nobody_asked_for_is_kept(tiny: Tiny, slow_urls: list[str]) -> None
     kept = {case["model"]: case for case in done.cases}
     assert kept["t0"]["outcome"] == "failed"
     assert all(case["requests"]["total"] <= 1 for case in kept.values())
+
+
+@pytest.mark.usefixtures("_each_port_a_provider")
+def test_an_interrupt_in_the_middle(tiny: Tiny, slow_urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was under way beside each other is kept as far as it came, and marked."""
+    tiny.suite({"iterations": 1000})
+
+    def interrupt(self: SideBySide, nodeid: str, on_wait: Callable[[], None]) -> CaseRun:
+        del self, nodeid, on_wait
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            lines = [
+                line
+                for path in tiny.folder.glob("reports/*/journal.jsonl")
+                for line in path.read_text("utf-8").splitlines()
+            ]
+            if all(sum(f"[{name}]" in line and '"measured"' in line for line in lines) >= 2 for name in ("t0", "t1")):
+                break
+            time.sleep(0.05)
+        pytest.exit("enough", returncode=2)
+
+    monkeypatch.setattr(SideBySide, "played", interrupt)
+    done = tiny.run("--flperf-suite=tiny.json", "--flperf-parallel-targets", *targets(slow_urls[:2]))
+    assert done.ret == 2, done.text
+    assert [case["model"] for case in done.cases] == ["t0", "t1"]
+    assert all(case["requests"]["ok"] >= 2 and case["outcome"] == "error" for case in done.cases)
+    assert "INTERRUPTED" in done.text
 
 
 @pytest.mark.parametrize("beside", [False, True])
