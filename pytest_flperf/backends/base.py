@@ -109,6 +109,8 @@ class Served:
     """Time that loading into memory took; None where nothing was loaded by us."""
     generation: int = 0
     """Counts the loads of a backend: a new number means that the next request is the first after a load."""
+    listed: bool | None = None
+    """Whether the server lists it; None: it lists nothing, or nobody looked."""
     reloaded: bool = False
     """Whether it had been ready before, and was found gone: evicted, idle for too long, or its process had ended."""
     notes: tuple[str, ...] = ()

@@ -83,11 +83,13 @@ class OpenAiBackend:
         del on_progress
         ready = self._ready.get(model)
         if ready is None:
-            notes = self._server.notes + self._doubts(model)
-            ready = self._ready[model] = self._server.served(model, model, notes=notes)
+            listed, doubts = self._doubts(model)
+            notes = self._server.notes + doubts
+            ready = self._ready[model] = self._server.served(model, model, listed=listed, notes=notes)
         return ready
 
-    def _doubts(self, model: str) -> tuple[str, ...]:
+    def _doubts(self, model: str) -> tuple[bool | None, tuple[str, ...]]:
+        """Whether the server lists a model, and what is to be said of it."""
         try:
             listed = _listed(self._server.control.get("models"), "GET models")
         except ControlError as error:
@@ -95,14 +97,14 @@ class OpenAiBackend:
             if problem:
                 raise BackendError(self._nobody(error)) from error
             if error.status in _NO_SUCH_PATH:
-                return ()
-            return (f"whether the server has the model is not known: {error}",)
+                return None, ()
+            return None, (f"whether the server has the model is not known: {error}",)
         except BackendError:
-            return ()
+            return None, ()
         names = [each.model_id for each in listed]
         if not names or model in names:
-            return ()
-        return (f"the server's list of models does not have {clean(model)}, {nearest(model, names)}",)
+            return True if names else None, ()
+        return False, (f"the server's list of models does not have {clean(model)}, {nearest(model, names)}",)
 
     def _nobody(self, error: ControlError) -> str:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):

@@ -104,7 +104,13 @@ class Placing:
         self._check_run_options()
 
     def check_used(self, targets: Iterable[TargetSpec]) -> None:
-        """Refuse a URL at which none of all that is measured lives; raises PlacingError."""
+        """Refuse what the run says for none of all that is measured; raises PlacingError."""
+        targets = tuple(targets)
+        kinds = [self._kind(each, shown(each.label)) for each in targets]
+        for key in ("device", "isolation", "transport"):
+            if getattr(self._defaults, key) is not None and not any(key in kind.takes for kind in kinds):
+                names = ", ".join(dict.fromkeys(kind.name for kind in kinds))
+                raise PlacingError(f"{self._flag(key)}: nothing that is measured has a use for it ({names})")
         if self._defaults.base_url is None or any(each.base_url is None and self._mine(each) for each in targets):
             return
         raise PlacingError(

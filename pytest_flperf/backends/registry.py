@@ -11,7 +11,7 @@ from typing import Final
 from pytest_flperf.backends.base import Backend, BackendConfig
 from pytest_flperf.backends.llama_options import OPTIONS as LLAMA_OPTIONS
 
-__all__ = ["BUILT_IN", "BackendType", "UnknownBackendError", "backend_type", "registry"]
+__all__ = ["BUILT_IN", "BackendType", "UnknownBackendError", "backend_type", "installed", "registry"]
 
 
 class UnknownBackendError(ValueError):
@@ -159,6 +159,28 @@ _TYPES: Final = (
     ),
 )
 BUILT_IN: Final[Mapping[str, BackendType]] = MappingProxyType({each.name: each for each in _TYPES})
+
+
+_GROUP: Final = "pytest_flperf.backends"
+
+
+def installed() -> tuple[BackendType, ...]:
+    """Kinds that installed packages bring by the entry point group ``pytest_flperf.backends``.
+
+    Each entry is a :class:`BackendType`.  Raises ValueError for one that is none, or that can't be imported.
+    """
+    from importlib.metadata import entry_points
+
+    found = []
+    for entry in entry_points(group=_GROUP):
+        try:
+            kind = entry.load()
+        except Exception as error:
+            raise ValueError(f"{entry.value}: {type(error).__name__}: {error}") from error
+        if not isinstance(kind, BackendType):
+            raise ValueError(f"{entry.value}: found {type(kind).__name__}, expected a BackendType")  # noqa: TRY004
+        found.append(kind)
+    return tuple(found)
 
 
 def registry(more: Iterable[BackendType] = ()) -> Mapping[str, BackendType]:

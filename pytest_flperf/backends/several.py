@@ -77,7 +77,13 @@ class SeveralBackends:
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
         """Make a model ready where it lives; generations count over all backends."""
         backend, place = self._of(model)
-        served = backend.ensure(place.model, on_progress)
+        try:
+            served = backend.ensure(place.model, on_progress)
+        except BackendError:
+            raise
+        except Exception as error:
+            # somebody else's code: the case has an error, and the others are measured
+            raise BackendError(f"{model}: the backend failed: {type(error).__name__}: {error}") from error
         former, generation = self._generations.get(model, (-1, 0))
         if served.generation != former:
             self._loads += 1
@@ -109,6 +115,11 @@ class SeveralBackends:
         except BackendError as error:
             return ServerProcesses((), str(error))
         return backend.processes(place.model)
+
+    def kind_of(self, model: str) -> str:
+        """The name of the kind of backend where a model lives; empty where nobody has said it."""
+        place = self._places.get(model)
+        return place.kind.name if place is not None else ""
 
     def release(self, model: str) -> None:
         """Unload a model, unless models are to be kept."""

@@ -33,11 +33,11 @@ def add_discover(commands: Commands) -> None:
 
 def _run(parsed: Parsed) -> int:
     from pytest_flperf.backends.local_servers import find_servers
-    from pytest_flperf.backends.registry import BUILT_IN
+    from pytest_flperf.backends.registry import installed, registry
     from pytest_flperf.report.listings import say
     from pytest_flperf.results.redaction import Redactor, environment_secrets
 
-    found = find_servers(BUILT_IN)
+    found = find_servers(registry(installed()))
     masked = Redactor(environment_secrets(os.environ))
     if parsed.json:
         return print_json(masked.value([asdict(each) for each in found]))

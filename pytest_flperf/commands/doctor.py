@@ -55,13 +55,13 @@ def _places(parsed: Parsed, chosen: Place) -> list[Place]:
     if parsed.backend is not None or parsed.base_url is not None:
         return [chosen]
     from pytest_flperf.backends.base import BackendConfig
-    from pytest_flperf.backends.registry import BUILT_IN
+    from pytest_flperf.backends.registry import installed, registry
     from pytest_flperf.suite.targets import backend_options
 
     options = backend_options(parsed.backend_option, "--backend-option")
     others = [
         replace(chosen, kind=kind, config=BackendConfig(options=options.get(kind.name, {})))
-        for kind in BUILT_IN.values()
+        for kind in registry(installed()).values()
     ]
     return [chosen, *(each for each in others if each.kind.name not in (chosen.kind.name, "openai"))]
 

@@ -58,8 +58,8 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 def place_of(parsed: Parsed) -> Place:
     """The backend that is meant; ends the command where there is none such."""
     from pytest_flperf.backends.base import BackendError
-    from pytest_flperf.backends.placing import Defaults, Placing, PlacingError
-    from pytest_flperf.backends.registry import registry
+    from pytest_flperf.backends.placing import Defaults, Placing
+    from pytest_flperf.backends.registry import installed, registry
     from pytest_flperf.suite.errors import SuiteError
     from pytest_flperf.suite.targets import TargetSpec, backend_options
 
@@ -73,12 +73,12 @@ def place_of(parsed: Parsed) -> Place:
             backend_options=backend_options(parsed.backend_option, "--backend-option"),
             flags="--",
         )
-        placing = Placing(defaults, registry())
+        placing = Placing(defaults, registry(installed()))
         placing.check_defaults()
         anywhere = TargetSpec("any")
         placing.check([anywhere])
         return placing.place(anywhere)
-    except (PlacingError, SuiteError, BackendError) as error:
+    except (ValueError, SuiteError, BackendError) as error:
         refuse(parsed, str(error))
 
 
@@ -121,12 +121,11 @@ def _download(parsed: Parsed, place: Place) -> int:
     """Download with progress; Ctrl-C gives up, and what has come so far is kept."""
     import threading
 
-    from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.foundry_models import Downloaded, FoundryModels
     from pytest_flperf.report.listings import say
 
     cancel, ended = threading.Event(), threading.Event()
-    done: list[Downloaded | BackendError] = []
+    done: list[Downloaded | Exception] = []
 
     def told(what: str, percent: float | None) -> None:
         if sys.stderr.isatty():
@@ -137,7 +136,7 @@ def _download(parsed: Parsed, place: Place) -> int:
         try:
             with FoundryModels(replace(place.config, device=parsed.device)) as models:
                 done.append(models.download(parsed.model, told, cancel))
-        except BackendError as error:
+        except Exception as error:  # noqa: BLE001 - this is a thread: whatever it is, somebody waits for it
             done.append(error)
         finally:
             ended.set()
@@ -153,7 +152,7 @@ def _download(parsed: Parsed, place: Place) -> int:
     (found,) = done
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
-    if isinstance(found, BackendError):
+    if isinstance(found, Exception):
         say(f"{parsed.usage.prog}: error: {_sentence(found)}", sys.stderr)
         return FAILED
     took = "was there already" if found.download_s is None else f"downloaded in {found.download_s:.1f} s"

@@ -28,6 +28,7 @@ from pytest_flperf.experiment.preparing import (
     NotReadyError,
     learn_lengths,
     planned_on,
+    refuse_another,
     refuse_too_long,
     ttft_ms_of,
 )
@@ -317,6 +318,7 @@ class Bench:
     def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
         sample = self._one(plans.verify(phase), recording)
         if sample.ok:
+            refuse_another(sample, served)
             return sample
         where = f"{served.model_id} at {served.endpoint.base_url}"
         said = sample.evidence.detail if sample.evidence else ""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from pytest_flperf.backends.base import Capabilities, Served
+from pytest_flperf.backends.base import Capabilities
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.errors import shown
+from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.prompts import extra_body, request_body
 
-__all__ = ["Fitted", "adjustment_words", "fitted", "silent_cut"]
+__all__ = ["Fitted", "adjustment_words", "fitted", "known_ahead", "silent_cut"]
 
 _ALWAYS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """What a request is made of; no capabilities name it."""
@@ -37,7 +39,9 @@ class Fitted:
     adjustments: tuple[Adjustment, ...] = field(default=())
 
 
-def fitted(body: Mapping[str, Any], extra: Mapping[str, Any], served: Served, known: Capabilities) -> Fitted:
+def fitted(
+    body: Mapping[str, Any], extra: Mapping[str, Any], known: Capabilities, backend: str, longest: int | None = None
+) -> Fitted:
     """Fit a request to a server.
 
     What a server is known not to take would be refused by one and silently dropped by another: it is left out, and
@@ -46,17 +50,17 @@ def fitted(body: Mapping[str, Any], extra: Mapping[str, Any], served: Served, kn
     Args:
         body: Of the request.
         extra: What the suite passes through.
-        served: The model; its longest answer bounds ``max_tokens``.
         known: What is known of the server.
+        backend: Its kind, for the reasons.
+        longest: The model's longest answer in tokens, where that is known.
 
     """
     ranges = dict(known.ranges)
-    longest = served.max_output_tokens
     if longest is not None:
         low, high = ranges.get("max_tokens", (1, longest))
         ranges["max_tokens"] = (low, min(high, longest))
     adjustments: list[Adjustment] = []
-    sent = [_kept(values, ranges, known, served, adjustments) for values in (body, extra)]
+    sent = [_kept(values, ranges, known, backend, adjustments) for values in (body, extra)]
     if known.usage is False:
         sent[0].pop("stream_options", None)
     _, top = ranges.get("max_tokens", (1, math.inf))
@@ -67,7 +71,7 @@ def _kept(
     values: Mapping[str, Any],
     ranges: Mapping[str, tuple[float, float]],
     known: Capabilities,
-    served: Served,
+    backend: str,
     adjustments: list[Adjustment],
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
@@ -77,7 +81,7 @@ def _kept(
         elif known.parameters is not None and key not in known.parameters:
             if _NEUTRAL.get(key) == value:
                 continue  # what it asks for is what happens without it
-            adjustments.append(Adjustment(key, shown(value), None, f"{served.backend} does not take it"))
+            adjustments.append(Adjustment(key, shown(value), None, f"{backend} does not take it"))
         else:
             found[key] = _clamped(key, value, ranges.get(key), adjustments)
     return found
@@ -93,6 +97,23 @@ def _clamped(key: str, value: Any, bounds: tuple[float, float] | None, adjustmen
     near = int(near) if isinstance(value, int) and int(near) == near else near
     adjustments.append(Adjustment(key, shown(value), shown(near), f"it takes {low:g} to {high:g}"))
     return near
+
+
+def known_ahead(cases: Iterable[Case], known: Callable[[str], Capabilities], backend_of: Callable[[str], str]) -> str:
+    """In one line what will not be sent as asked, as far as that is known before any model is ready.
+
+    Args:
+        cases: What is going to be measured.
+        known: Capabilities by the name of a model.
+        backend_of: The kind of its backend.
+
+    """
+    words: dict[str, dict[str, None]] = {}
+    for case in cases:
+        body, extra = request_body(case, case.model), extra_body(case)
+        for each in fitted(body, extra, known(case.model), backend_of(case.model)).adjustments:
+            words.setdefault(adjustment_words((each,)), {})[case.model] = None
+    return "; ".join(f"{text} on {', '.join(models)}" for text, models in words.items())
 
 
 def silent_cut(body: Mapping[str, Any], extra: Mapping[str, Any], known: Capabilities) -> str:

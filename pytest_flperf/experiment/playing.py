@@ -94,7 +94,7 @@ class CasePlans:
         body, extra = request_body(case, served.model_id), extra_body(case)
         if self._settings.prompt_cache == "avoid":
             extra = {**served.request_defaults, **extra}
-        self._fitted = fitted(body, extra, served, known)
+        self._fitted = fitted(body, extra, known, served.backend, served.max_output_tokens)
         self._cut = silent_cut(body, extra, known)
         self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra)
         self._sessions: Sessions | None = None
@@ -116,7 +116,7 @@ class CasePlans:
             "max_tokens": _VERIFY_TOKENS,
             "temperature": 0,
         }
-        body = dict(fitted(body, {}, self._served, self._known).body)
+        body = dict(fitted(body, {}, self._known, self._served.backend, self._served.max_output_tokens).body)
         request = self._factory.build(body)  # without the case's extra: it is the model that is asked, not the case
         return self._plan([Entry(0, phase, 0, stream=True, request=request)], 1, 1)
 

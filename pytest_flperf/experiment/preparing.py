@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_flperf.backends.base import OnProgress, Served
+from pytest_flperf.backends.base import BackendError, OnProgress, Served
 from pytest_flperf.experiment.loading import LoadCost
 from pytest_flperf.experiment.parameters import adjustment_words
 from pytest_flperf.experiment.playing import CasePlans
@@ -14,9 +14,10 @@ from pytest_flperf.experiment.probes import Probe, probe_of
 from pytest_flperf.load.group import Plays
 from pytest_flperf.load.plan import Plan
 from pytest_flperf.results.calibration import Calibration
-from pytest_flperf.results.records import WARNING, CaseResult
+from pytest_flperf.results.records import PARAMETERS, CaseResult
 from pytest_flperf.results.serving import Adjustment, Target
 from pytest_flperf.stats.case import planned_result
+from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.synthetic import TokensPerWord
 from pytest_flperf.wire.sample import Sample
@@ -28,6 +29,7 @@ __all__ = [
     "NotReadyError",
     "learn_lengths",
     "planned_on",
+    "refuse_another",
     "refuse_too_long",
 ]
 
@@ -54,6 +56,20 @@ def refuse_too_long(case: Case, served: Served) -> None:
         raise NotPossibleError(
             f"context_tokens {context:,} and {answer:,} for the answer are more than the model's "
             f"{served.context_length:,}"
+        )
+
+
+def refuse_another(sample: Sample, served: Served) -> None:
+    """Raise BackendError where a server answers with another model than it was asked for.
+
+    A name that is echoed otherwise is a warning, because many servers have several for one model; but one that is
+    not in the server's own list, and echoed otherwise, is no name of it.
+    """
+    echo = sample.model_echoed
+    if served.listed is False and echo and echo != served.model_id:
+        raise BackendError(
+            f"{served.model_id} at {served.endpoint.base_url}: the server does not list it, and answered as "
+            f"{shown(echo)}: another model would be measured"
         )
 
 
@@ -127,7 +143,7 @@ def planned_on(
             target=target,
             load_s=served.load_s,
             cold_ttft_ms=seen.cold_ttft_ms,
-            notes=(f"{WARNING}parameters {changed}", *notes) if changed else notes,
+            notes=(f"{PARAMETERS}{changed}", *notes) if changed else notes,
             processes=processes,
         ),
         download_s=seen.download_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Sequence
@@ -91,9 +92,30 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
     requests = sum((expected_requests(each) or 0) + each.settings.warmup_requests for each in scenarios)
     more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
     say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
+    ahead = _parameters_ahead(config, options, selection.cases)
+    if ahead:
+        say(f"parameters: {ahead}")
     if guessed:
         say("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
     return pytest.ExitCode.OK
+
+
+def _parameters_ahead(config: pytest.Config, options: FlperfOptions, cases: Sequence[Case]) -> str:
+    """What servers will not be sent as asked, as far as their kinds tell; nothing is started or asked for it."""
+    from pytest_flperf.backends.base import BackendError
+    from pytest_flperf.backends.several import SeveralBackends
+    from pytest_flperf.experiment.parameters import known_ahead
+    from pytest_flperf.integration.placing import known_backends, placing_of
+    from pytest_flperf.suite.targets import TargetSpec
+
+    backends, placing = SeveralBackends(), placing_of(options, known_backends(config))
+    for case in cases:
+        with contextlib.suppress(BackendError):  # a key that isn't there is no matter of this
+            backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
+    try:
+        return known_ahead(cases, backends.capabilities, backends.kind_of)
+    finally:
+        backends.close()
 
 
 def _requests(case: Case) -> tuple[str, str, str]:

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from pytest_flperf.backends.placing import Defaults, Placing
-from pytest_flperf.backends.registry import BackendType, registry
+from pytest_flperf.backends.registry import BackendType, installed, registry
 from pytest_flperf.integration.asked import FlperfOptions
 
 __all__ = ["known_backends", "placing_of"]
 
 
 def known_backends(config: pytest.Config) -> Mapping[str, BackendType]:
-    """Ours, and those that plugins and conftest files bring by ``pytest_flperf_backends``; raises UsageError."""
+    """Ours, those of installed packages, and those of plugins and conftest files; raises UsageError."""
     hook = getattr(config.hook, "pytest_flperf_backends", None)
     brought = [each for found in (hook() if hook is not None else ()) for each in found]
     try:
-        return registry(brought)
+        return registry([*installed(), *brought])
     except ValueError as error:
         raise pytest.UsageError(f"pytest_flperf_backends: {error}") from error
 

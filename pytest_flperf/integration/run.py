@@ -21,6 +21,7 @@ from pytest_flperf.backends.placing import PlacingError, secrets_of
 from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
+from pytest_flperf.experiment.parameters import known_ahead
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.experiment.side_by_side import Asked, SideBySide
 from pytest_flperf.gates.budgets import Budget
@@ -127,6 +128,10 @@ class MeasuringRun:
             if self._options.parallel_targets:
                 self._asked = cases
             bench.prepare(tuple(dict.fromkeys(asked.case.model for asked in cases)))
+            backends = self._backends
+            ahead = known_ahead((asked.case for asked in cases), backends.capabilities, backends.kind_of)
+            if ahead:
+                self._progress.line(f"parameters: {self._redactor.text(ahead)}")
             self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
             self._importing.start()
             self.record.begin()

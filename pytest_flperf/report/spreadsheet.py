@@ -26,7 +26,7 @@ _KEY: Final = (
 _NUMBERS: Final = (
     "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps", "error_rate", "wall_s",
     "request_rate_per_s", "goodput_per_s", "offered_rate_per_s", "sent_rate_per_s", "tps_total", "load_s",
-    "cold_ttft_ms", "download_s", "model_rss_mb", "tokens_per_chunk", "coalesced_pct", "stalls",
+    "cold_ttft_ms", "tokens_per_chunk", "coalesced_pct", "stalls",
 )  # fmt: skip
 COLUMNS: Final = (
     *_KEY,
@@ -38,6 +38,8 @@ COLUMNS: Final = (
     "partial",
     "reruns",
     "transport",
+    "download_s",
+    "model_rss_mb",
 )
 """Always all of them, in this order; new ones are added at the end.
 
@@ -72,6 +74,8 @@ def _row(run: Run, case: CaseResult) -> list[str]:
         str(case.partial).lower(),
         str(case.reruns),
         case.target.transport if case.target is not None else "",
+        _cell(case.download_s),
+        _cell(case.model_rss_mb),
     ]
 
 
@@ -120,8 +124,6 @@ def _numbers(case: CaseResult) -> Sequence[Any]:
         case.tps_total,
         case.load_s,
         case.cold_ttft_ms,
-        case.download_s,
-        case.model_rss_mb,
         case.tokens_per_chunk,
         case.coalesced_pct,
         case.stalls,

@@ -25,6 +25,7 @@ from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import unit_of
 from pytest_flperf.results.records import (
+    PARAMETERS,
     WARNING,
     BudgetVerdict,
     CaseResult,
@@ -253,17 +254,31 @@ def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
 def _warnings(cases: Sequence[CaseResult]) -> list[str]:
     """What must not be overlooked, once for each model and kind."""
     found: dict[tuple[str, str], list[str]] = {}
+    lines = _otherwise(cases)
     for case in cases:
         for note in case.notes:
-            if note.startswith(WARNING):
+            if note.startswith(WARNING) and not note.startswith(PARAMETERS):
                 # The same but for its numbers: one line says it, and how often.
                 kind = re.sub(r"\d+(\.\d+)?", "#", note)
                 found.setdefault((case.model, kind), []).append(f"{case.scenario}: {note.removeprefix(WARNING)}")
-    return [
-        f"{WARNING}{printable(model, _WIDEST_NAME)}, {printable(lines[0], _LONGEST_LINE)}"
-        + (f" (and {len(lines) - 1} more cases like this)" if len(lines) > 1 else "")
-        for (model, _), lines in found.items()
+    return lines + [
+        f"{WARNING}{printable(model, _WIDEST_NAME)}, {printable(said[0], _LONGEST_LINE)}"
+        + (f" (and {len(said) - 1} more cases like this)" if len(said) > 1 else "")
+        for (model, _), said in found.items()
     ]
+
+
+def _otherwise(cases: Sequence[CaseResult]) -> list[str]:
+    """One line for all parameters that were not sent as asked."""
+    words: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for each in case.adjusted:
+            what = "left out" if each.sent is None else f"{each.asked} → {each.sent}"
+            words.setdefault(f"{each.parameter} {what} ({each.reason})", {})[case.model] = None
+    if not words:
+        return []
+    said = "; ".join(f"{text} on {', '.join(models)}" for text, models in words.items())
+    return [f"{PARAMETERS}{printable(said, 2 * _LONGEST_LINE)}"]
 
 
 def loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:

@@ -43,6 +43,8 @@ SCHEMA: Final = "flperf.results/1"
 CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped"]
 RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error"]
 WARNING: Final = "warning: "
+PARAMETERS: Final = f"{WARNING}parameters: "
+"""Begin of the note that says what was not sent as asked."""
 """Begins a note that must not be overlooked."""
 Scalar: TypeAlias = str | int | float | bool | None
 

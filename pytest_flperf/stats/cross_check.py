@@ -33,6 +33,8 @@ def _tpot_notes(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
     if pair is None:
         return ()
     ours, theirs = pair
+    if not ours:
+        return ()  # whole answers came in one read each: nothing of ours to compare
     # Many servers count the end-of-text token, which takes its time but brings no text: ours may lack one in n.
     tokens = metrics["output_tokens"].p50 if "output_tokens" in metrics else 0
     least, most = ours, ours * (tokens - 1) / (tokens - 2) if tokens > 2 else ours

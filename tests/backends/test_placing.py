@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
 from pytest_flperf.backends.placing import Defaults, Placing, PlacingError, secrets_of
-from pytest_flperf.backends.registry import BUILT_IN
+from pytest_flperf.backends.registry import BUILT_IN, installed, registry
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.targets import TargetSpec, backend_options, distinct, parse_target
 
@@ -358,3 +358,40 @@ def test_a_url_that_is_needed() -> None:
     with pytest.raises(PlacingError, match="no base_url, by which openai is reached"):
         Placing(Defaults(), BUILT_IN).check([TargetSpec("m", backend="openai")])
     Placing(Defaults(base_url=URL), BUILT_IN).check([TargetSpec("m")])
+
+
+def test_options_that_nothing_has_a_use_for() -> None:
+    """A device for servers that are reached by their URL, whatever the targets say themselves, would do nothing."""
+    target = TargetSpec("m", backend="openai", base_url=URL)
+    with pytest.raises(PlacingError, match=r"--flperf-device: nothing that is measured has a use for it \(openai\)"):
+        Placing(Defaults(device="gpu"), BUILT_IN).check_used([target])
+    Placing(Defaults(device="gpu"), BUILT_IN).check_used([target, TargetSpec("n")])
+
+
+class _Entry:
+    """An entry point of an installed package."""
+
+    value = "package:KIND"
+
+    def __init__(self, found: object) -> None:
+        self._found = found
+
+    def load(self) -> object:
+        """What is there, or what importing it raises."""
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+def test_kinds_of_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point is a kind; anything else is named with where it came from."""
+    kind = replace(BUILT_IN["openai"], name="theirs")
+    found: list[object] = [kind]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [_Entry(each) for each in found])
+    assert registry(installed())["theirs"] is kind
+    found[:] = [ImportError("no such thing")]
+    with pytest.raises(ValueError, match="package:KIND: ImportError: no such thing"):
+        installed()
+    found[:] = ["a text"]
+    with pytest.raises(ValueError, match="package:KIND: found str, expected a BackendType"):
+        installed()

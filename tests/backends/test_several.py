@@ -271,3 +271,18 @@ def test_each_where_it_lives(kinds: Kinds) -> None:
     assert backend.about() == About(
         "Runtime recording, Runtime other", address="http://127.0.0.1:1/v1, http://127.0.0.1:2/v1"
     )
+
+
+def test_a_backend_that_breaks() -> None:
+    """Whatever somebody else's code raises is an error in words, by which only its own cases end."""
+
+    class Broken(Recording):
+        def ensure(self, model: str, on_progress: OnProgress) -> Served:
+            raise KeyError(model)
+
+    several = SeveralBackends()
+    several.add("label", Place(BackendType("broken", Broken, "breaks"), BackendConfig(), "model"))
+    with pytest.raises(BackendError, match="label: the backend failed: KeyError: 'model'"):
+        several.ensure("label", lambda what, percent: None)
+    assert several.kind_of("label") == "broken"
+    assert several.kind_of("unknown") == ""

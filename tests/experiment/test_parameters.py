@@ -24,7 +24,7 @@ def served(max_output_tokens: int | None = None) -> Served:
 
 def test_nothing_is_known() -> None:
     """Everything is sent as it is, and nothing is said."""
-    found = fitted({**BODY, "top_k": 5}, {"mirostat": 2}, served(), Capabilities())
+    found = fitted({**BODY, "top_k": 5}, {"mirostat": 2}, Capabilities(), "mine")
     assert found.body == {**BODY, "top_k": 5}
     assert found.extra == {"mirostat": 2}
     assert found.adjustments == ()
@@ -35,7 +35,7 @@ def test_nothing_is_known() -> None:
 def test_what_is_not_taken_is_left_out_and_said() -> None:
     """Of the common parameters and of what the suite passes through."""
     known = Capabilities(parameters=frozenset({"temperature"}), usage=False)
-    found = fitted({**BODY, "temperature": 0, "seed": 1}, {"mirostat": 2}, served(), known)
+    found = fitted({**BODY, "temperature": 0, "seed": 1}, {"mirostat": 2}, known, "mine")
     assert found.body == {"model": "m", "messages": [], "stream": True, "temperature": 0}
     assert found.extra == {}
     assert adjustment_words(found.adjustments) == (
@@ -54,7 +54,7 @@ def test_what_is_not_taken_is_left_out_and_said() -> None:
 )
 def test_longest_answers(asked: int, limit: int | None, ranges: dict[str, tuple[float, float]], sent: int) -> None:
     """The model's and the server's own limit hold, the lower of both; an integer stays one."""
-    found = fitted({**BODY, "max_tokens": asked}, {}, served(limit), Capabilities(ranges=ranges))
+    found = fitted({**BODY, "max_tokens": asked}, {}, Capabilities(ranges=ranges), "mine", limit)
     assert found.body["max_tokens"] == sent
     assert isinstance(found.body["max_tokens"], int)
     assert [each.sent for each in found.adjustments] == ([] if sent == asked else [str(sent)])
@@ -65,7 +65,7 @@ def test_longest_answers(asked: int, limit: int | None, ranges: dict[str, tuple[
 def test_clamped_values(asked: float, low: float, span: float) -> None:
     """Within the range, the nearest to what was asked, and said if and only if it is another."""
     known = Capabilities(ranges={"temperature": (low, low + span)})
-    found = fitted({**BODY, "temperature": asked}, {}, served(), known)
+    found = fitted({**BODY, "temperature": asked}, {}, known, "mine")
     value = found.body["temperature"]
     assert low <= value <= low + span
     assert (value == asked) is (low <= asked <= low + span)
@@ -87,7 +87,7 @@ def test_answers_that_are_cut_in_silence() -> None:
 )
 def test_integers_beyond_a_range(asked: int, bounds: tuple[float, float], sent: float) -> None:
     """An integer stays one only where the range allows it: ``temperature: 0`` may well be below the lowest."""
-    found = fitted({**BODY, "temperature": asked}, {}, served(), Capabilities(ranges={"temperature": bounds}))
+    found = fitted({**BODY, "temperature": asked}, {}, Capabilities(ranges={"temperature": bounds}), "mine")
     value = found.body["temperature"]
     assert (value, isinstance(value, int)) == (sent, sent == int(sent))
     assert [each.sent for each in found.adjustments] == ([] if sent == asked else [str(value)])
@@ -95,12 +95,12 @@ def test_integers_beyond_a_range(asked: int, bounds: tuple[float, float], sent: 
 
 def test_answers_without_a_longest() -> None:
     """A range that is open above is no limit."""
-    found = fitted({**BODY, "max_tokens": 9}, {}, served(), Capabilities(ranges={"max_tokens": (1, math.inf)}))
+    found = fitted({**BODY, "max_tokens": 9}, {}, Capabilities(ranges={"max_tokens": (1, math.inf)}), "mine")
     assert found.longest_answer is None
     assert found.body["max_tokens"] == 9
 
 
 def test_flags_are_no_numbers() -> None:
     """True is not clamped to 1.0."""
-    found = fitted(BODY, {"flag": True}, served(), Capabilities(ranges={"flag": (2, 3)}))
+    found = fitted(BODY, {"flag": True}, Capabilities(ranges={"flag": (2, 3)}), "mine")
     assert found.extra == {"flag": True}

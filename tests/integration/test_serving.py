@@ -105,8 +105,8 @@ def test_what_the_runtime_does_not_take(tiny: Tiny) -> None:
     top_k = {"parameter": "top_k", "asked": "5", "sent": None, "reason": "foundry does not take it"}
     assert [case["adjusted"] for case in done.cases] == [[top_k], [top_k], []]
     warnings = [line for line in done.lines if line.startswith("warning: ")]
-    assert len(warnings) == 1
-    assert warnings[0].startswith("warning: flperf-nano, one: parameters left out: top_k (foundry does not take it)")
+    assert warnings == ["warning: parameters: top_k left out (foundry does not take it) on flperf-nano"]
+    assert "flperf: parameters: left out: top_k (foundry does not take it) on flperf-nano" in done.lines
     assert "top_k=5 left out: foundry does not take it" in page(tiny)
 
 
@@ -164,7 +164,7 @@ def test_capabilities_from_a_conftest_to_the_wire(tiny: Tiny) -> None:
         "secret_sauce": ("{'a': 1}", None),
     }
     (line,) = [line for line in done.lines if line.startswith("warning: ")]
-    assert "left out: top_k" in line
+    assert "top_k left out (picky does not take it) on m" in line
 
 
 def overlapping(tiny: Tiny, base_url: str) -> dict[str, Any]:
