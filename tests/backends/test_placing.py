@@ -253,7 +253,9 @@ def test_fields_that_a_kind_has_no_use_for(target: dict[str, Any], fault: str) -
     assert "nearest: ollama" in str(error.value) or "olama" not in fault
 
 
-@pytest.mark.parametrize(("kind", "key"), [(each.name, key) for each in BUILT_IN.values() for key in each.programs])
+@pytest.mark.parametrize(
+    ("kind", "key"), [(each.name, key) for each in BUILT_IN.values() for key in sorted(each.programs)]
+)
 def test_programs_in_suites(kind: str, key: str) -> None:
     """A suite file, which may be anybody's, starts no program of its own choice; the command line may."""
     target = TargetSpec("m", backend=kind, options={key: "/bin/sh"})
