@@ -29,7 +29,7 @@ class StorePlace:
 
     kind: Literal["sqlite", "postgresql"]
     shown: str
-    """For people: a password in it is masked, what follows a ``?`` left out."""
+    """For people: user and password are masked, what follows a ``?`` is left out."""
     path: Path | None = None
     """The file of SQLite."""
     url: str = field(default="", repr=False)
@@ -75,6 +75,8 @@ def _file(name: str, text: str, here: Path) -> StorePlace:
         taken = path.is_dir()
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, a name too long, ~nobody
         raise PlaceError(f"found {_short(text)}, expected {_EXPECTED}") from error
+    if "\0" in name:
+        raise PlaceError(f"found {_short(text)}, expected {_EXPECTED}")
     if taken:
         raise PlaceError(f"found {_short(text)}, which is a folder; expected a file, such as {name}/{DEFAULT_FILE}")
     return StorePlace("sqlite", str(path), path)
@@ -99,7 +101,7 @@ def _postgresql(text: str, rest: str) -> StorePlace:
         )
     _require_driver()
     password = urllib.parse.unquote(password) if password else next(iter(query.get("password", ())), None)
-    user = f"{parts.username}:***@" if parts.password else f"{parts.username}@" if parts.username else ""
+    user = "***@" if parts.username else ""  # as every URL is masked that is kept or shown
     host = (parts.hostname or (query.get("host") or [""])[0]) + (f":{port}" if port else "")
     shown = f"postgresql+psycopg://{user}{host}{parts.path}"
     return StorePlace("postgresql", shown, None, url, password)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import sqlalchemy
@@ -54,13 +56,11 @@ _AGAIN_S: Final = 0.02
 _HINTS: Final = {
     "database is locked": ": another process has been writing to it for too long",
     "lock timeout": ": another process has been writing to it for too long",
-    "not a database": ": it is no SQLite file, or a damaged one; move it away to begin a new one, and fill that from "
-    "the runs' folders with 'flperf import'",
-    "malformed": ": it is damaged; move it away to begin a new one, and fill that from the runs' folders with "
-    "'flperf import'",
+    "not a database": ": it is no SQLite file, or a damaged one; move it away to begin a new one",
+    "malformed": ": it is damaged; move it away to begin a new one",
     "readonly": ": it, or its folder, may not be written to",
     "read-only": ": it may not be written to",
-    "disk is full": "",
+    "disk i/o error": ": the disk may be full, or failing",
 }
 """What stands behind a database's words, by a part of them."""
 
@@ -255,7 +255,7 @@ class Store:
         common: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "poolclass": sqlalchemy.pool.NullPool}
         if self._place.path is not None:
             self._place.path.parent.mkdir(parents=True, exist_ok=True)
-            url = sqlalchemy.URL.create("sqlite", database=str(self._place.path))
+            url = _sqlite_url(self._place.path)
             return sqlalchemy.create_engine(url, connect_args={"timeout": self._busy_s}, **common)
         arguments = {"connect_timeout": _CONNECT_S, "application_name": "flperf"}
         return sqlalchemy.create_engine(self._place.url, connect_args=arguments, **common)
@@ -267,7 +267,7 @@ class Store:
         failure may take the last run, and never more.
         """
         mode = self._connection.exec_driver_sql("PRAGMA journal_mode").scalar()
-        if mode != "wal":
+        if mode != "wal" and not _read_only(self._place.path):
             self._patiently(lambda: self._connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar())
         self._connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
 
@@ -348,6 +348,22 @@ class Store:
         lower = said.lower()
         hint = next((words for part, words in _HINTS.items() if part in lower), "")
         return self._place.masked(f"{self._place.shown}: {said}{hint}")
+
+
+def _sqlite_url(path: Path) -> sqlalchemy.URL:
+    """The file; where nothing may be written beside it, so that it can be read all the same."""
+    if not _read_only(path):
+        return sqlalchemy.URL.create("sqlite", database=str(path))
+    # Readers share a file beside the store, which can't be made; without one there is nobody to share it with.
+    shared = path.with_name(f"{path.name}-wal").exists()
+    query = {"uri": "true", "mode": "ro", **({} if shared else {"immutable": "1"})}
+    return sqlalchemy.URL.create("sqlite", database=path.absolute().as_uri(), query=query)
+
+
+def _read_only(path: Path | None) -> bool:
+    if path is None or not path.is_file():
+        return False
+    return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
 def _of_suite(suite: str) -> ColumnElement[bool]:

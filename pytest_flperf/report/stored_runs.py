@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -83,7 +82,7 @@ def _short_ids(ids: Sequence[str]) -> list[str]:
 
 def _common(first: str, second: str) -> int:
     """How many characters both begin with."""
-    return len(os.path.commonprefix((first, second)))
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def _age(started_at: str, now: datetime) -> str:
