@@ -111,5 +111,6 @@ def found_run(parsed: Parsed, name: str) -> tuple[Run, str]:
     except (StoreError, RunError) as error:
         problem = f"{problem}; {error}"
     else:
-        problem = f"{problem}; nor is it in the store {place.shown}"
+        more = f"several begin so: {', '.join(ids[-5:])}" if ids else "there is none"
+        problem = f"{problem}; in the store {place.shown} {more}"
     refuse(parsed, problem)

@@ -120,7 +120,13 @@ def test_show_from_the_store(runs: list[Done], capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as ending:
         cli.main(["show", "nosuch"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
-    assert "nor is it in the store reports/history.db" in capsys.readouterr().err
+    assert "in the store reports/history.db there is none" in capsys.readouterr().err
+    for folder in [path for path in Path("reports").glob("2*") if path.is_dir()]:
+        shutil.rmtree(folder)
+    assert _json("show")["run"]["id"] == newest
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["show", "2"])
+    assert "in the store reports/history.db several begin so: " in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("runs")
