@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -54,8 +55,9 @@ class Storing:
         if self._place is not None:
             import importlib
 
-            for name in ("pytest_flperf.history.store", f"sqlalchemy.dialects.{self._place.kind}"):
-                importlib.import_module(name)
+            with contextlib.suppress(ImportError):  # said at the end
+                for name in ("pytest_flperf.history.store", f"sqlalchemy.dialects.{self._place.kind}"):
+                    importlib.import_module(name)
 
     def store(self, run: Run, folder: RunFolder | None, redactor: Redactor) -> None:
         """Store a run that has ended; one without a folder only where a store was asked for."""
@@ -70,7 +72,11 @@ class Storing:
             self._tell(self._place.masked(what))
 
     def _add(self, place: StorePlace, run: Run, folder: RunFolder | None, redactor: Redactor) -> None:
-        from pytest_flperf.history.store import Store, StoreError
+        try:
+            from pytest_flperf.history.store import Store, StoreError
+        except ImportError as error:
+            self._tell(f"{printable(str(error), 200)}: pip install 'SQLAlchemy>=2.0'")
+            return
         from pytest_flperf.history.surroundings import surroundings
 
         path = folder.path if folder is not None else None

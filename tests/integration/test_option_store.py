@@ -139,6 +139,17 @@ def test_a_fault_of_ours(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the run is not in the store: a fault of flperf, please report it: ZeroDivisionError" in done.text
 
 
+def test_without_sqlalchemy(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that lacks what stores: a line that says what to install."""
+    for name in [each for each in sys.modules if each.startswith("pytest_flperf.history.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    done = tiny.measure()
+    assert done.ret == 0
+    assert "the run is not in the store: " in done.text
+    assert "pip install 'SQLAlchemy>=2.0'" in done.text
+
+
 def test_no_folder_for_the_run(tiny: Tiny) -> None:
     """Where the runs' folder can't be made, a store elsewhere has the run all the same."""
     (tiny.folder / "reports").write_text("in the way", encoding="utf-8")
