@@ -24,18 +24,9 @@ SWITCHES: Final = frozenset(
 )
 """Options of ours that take no value."""
 NOT_REPEATED: Final = frozenset(
-    {
-        "--flperf-suite",
-        "--flperf-html",
-        "--flperf-markdown",
-        "--flperf-csv",
-        "--flperf-json",
-        "--flperf-store",
-        "--flperf-dry-run",
-    }
+    {"--flperf-suite", "--flperf-html", "--flperf-markdown", "--flperf-csv", "--flperf-json", "--flperf-dry-run"}
 )
-"""Options of ours that say which cases run, or where files go that one case would overwrite, or what may hold a
-masked password."""
+"""Options of ours that say which cases run, or where files go that one case would overwrite."""
 _KEPT_OF_PYTEST: Final = frozenset({"-c", "-o", "-p", "--rootdir", "--override-ini", "--config-file"})
 _CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
 
