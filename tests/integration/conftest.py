@@ -40,13 +40,13 @@ assert yaml
 assert pytest_flperf
 
 
-_MANY_PROCESSES = frozenset({"test_company_grouping", "test_company_plugins", "test_company_selection"})
+_COVERED_TO_THE_LAST_PROCESS = frozenset({"test_items", "test_robust_kills", "test_workers", "test_fixture_reference"})
 
 
 @pytest.fixture(autouse=True)
 def _coverage_of_few_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where many processes do what is measured elsewhere, measuring coverage in each of them takes half the time."""
-    if request.node.path.stem in _MANY_PROCESSES:
+    """Load processes and hosts are measured by their own tests: measuring them in each run here takes half the time."""
+    if request.node.path.stem not in _COVERED_TO_THE_LAST_PROCESS:
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -70,7 +71,8 @@ class Child:
 
         if self._process.poll() is None:
             for child in psutil.Process(self.pid).children(recursive=True):
-                child.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):  # it may end of itself in this moment
+                    child.kill()
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
