@@ -46,8 +46,8 @@ class BetweenRuns:
 UNKNOWN_MACHINE: Final = BetweenRuns(sd_log=0.04, runs=2)
 """Of a machine without history.
 
-On rented machines runs differ by 2.7 %, over four projects' suites (CodSpeed, Benchmarks in CI, 2025), by 0.03 % to over
-100 % from one benchmark and type of machine to the next (Laaber, Scheuner and Leitner 2019, Empirical Software
+On rented machines runs differ by 2.7 % (CodSpeed, Benchmarks in CI, 2025: the suites of well-known projects), by 0.03 %
+to over 100 % from one benchmark and type of machine to the next (Laaber, Scheuner and Leitner 2019, Empirical Software
 Engineering 24).  Local models on two shared cores, without any change, exceeded +10 % in 5 to 36 of 100 comparisons,
 which is what 4 % to 18 % would do.  As the range is so wide, the guess is worth two runs only: alone it finds a
 doubling at best, and says ``undecided`` to the rest; a few runs of history outweigh it.
@@ -100,7 +100,7 @@ def judge_runs(
     Args:
         baseline: Values of the stored run's requests, in the order in which they were sent.
         candidate: Likewise, of the newer run.
-        statistic: ``p50``, ``mean``, ``p5``, ``p90``, ``p95``, ``p99`` or ``stdev``; an extreme is always ``undecided``.
+        statistic: ``p50``, ``mean``, ``p5``, ``p90``, ``p95``, ``p99``, ``stdev``; an extreme is always ``undecided``.
         threshold: What is allowed.
         rates: How often the answer may be wrong.
         between_runs: From :func:`between_runs`.
@@ -253,8 +253,8 @@ def _expm1(value: float) -> float:
 def _why(between: BetweenRuns, error: float) -> str:
     whole, part = (100 * expm1(sd) for sd in (error, sqrt(2) * between.sd_log))
     return (
-        f"two runs of the same differ by about {whole:.2g} %, of which {part:.2g} % between runs ({between.runs} degrees of "
-        "freedom); sides measured in turn, in one run, tell more"
+        f"two runs of the same differ by about {whole:.2g} %, of which {part:.2g} % between runs ({between.runs} degrees "
+        "of freedom); sides measured in turn, in one run, tell more"
     )
 
 
