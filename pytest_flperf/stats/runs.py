@@ -18,7 +18,6 @@ from scipy.special import ndtri, stdtr, stdtrit
 from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
 from pytest_flperf.stats.findings import BLOCKS, SUMMARIES, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.orders import Floats
-from pytest_flperf.stats.signed_ranks import ranks
 
 __all__ = ["UNKNOWN_MACHINE", "BetweenRuns", "Summary", "between_runs", "block_length", "judge_runs", "judge_summaries"]
 
@@ -150,7 +149,8 @@ def block_length(values: Floats) -> int:
     Statistics 17); at least 1, at most a quarter of the run.
     """
     n = len(values)
-    ranked = ranks(values) - (n + 1) / 2
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranked = (np.cumsum(count) - (count - 1) / 2)[place] - (n + 1) / 2  # equal ones share a rank: a clock has ticks
     spread = float(ranked @ ranked)
     correlation = float(ranked[1:] @ ranked[:-1]) / spread if spread else 0.0
     correlation = min(max(correlation, 0.0), _LARGEST_CORRELATION)
@@ -253,8 +253,8 @@ def _expm1(value: float) -> float:
 def _why(between: BetweenRuns, error: float) -> str:
     whole, part = (100 * expm1(sd) for sd in (error, sqrt(2) * between.sd_log))
     return (
-        f"two runs of the same differ by about {whole:.2g} %, of which {part:.2g} % between runs ({between.runs} degrees "
-        "of freedom); sides measured in turn, in one run, tell more"
+        f"two runs of the same differ by about {whole:.2g} %, of which {part:.2g} % between runs (by {between.runs} "
+        "degrees of freedom); sides measured in turn tell more"
     )
 
 
