@@ -2,9 +2,9 @@
 
 For each method and number of pairs (or of requests a side, where runs are compared that follow one another): false
 alarms per comparison and per whole run of 18 comparisons, and how often +5 %, +10 % and +20 % are found; each with its
-exact 95 % interval, as Markdown tables.  The methods of this package are called as a run calls them, but for this: where
-the normal law leaves no doubt the exact law isn't counted.  A comparison of each kind is judged in full, to see that the
-words are the same.  ``--check`` exits with 1 where a limit is missed; ``--quick`` takes half a minute.
+exact 95 % interval, as Markdown tables.  The methods of this package are called as a run calls them, but for this:
+where the normal law leaves no doubt the exact law isn't counted.  A comparison of each kind is judged in full, to see
+that the words are the same.  ``--check`` exits with 1 where a limit is missed; ``--quick`` takes half a minute.
 """
 
 from __future__ import annotations
