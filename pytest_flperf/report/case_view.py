@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.charts import ecdf
+from pytest_flperf.report.compared_view import against_tables
 from pytest_flperf.report.content import CaseSection, Cell, Fact, FailedCase, Table, Tone
 from pytest_flperf.report.figures import (
     NOTHING,
@@ -65,7 +66,7 @@ def case_section(
     run: Run, case: CaseResult, samples: CaseSamples | None, anchor: str, *, host: bool, open_: bool
 ) -> CaseSection:
     """All about a case."""
-    tables = [_search(case), _percentiles(case), _budgets(case), _resources(case)]
+    tables = [_search(case), *against_tables(case), _percentiles(case), _budgets(case), _resources(case)]
     return CaseSection(
         anchor=anchor,
         heading=case_name(case, host=host),
