@@ -12,13 +12,27 @@ import platform
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
+from pytest_flperf.experiment.case_run import CaseRun, Prepared
+from pytest_flperf.experiment.clients import Clients
 from pytest_flperf.experiment.collector import Collector, no_collections
 from pytest_flperf.experiment.counting import Counter, gave_up
+from pytest_flperf.experiment.interleaving import (
+    AGAINST,
+    BASELINE,
+    CANDIDATE,
+    Interleaving,
+    OtherSide,
+    Standings,
+    Until,
+    on_own_time,
+    until_s,
+    why_not_interleaved,
+)
 from pytest_flperf.experiment.loading import ensure_with_cost
 from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.preparing import (
@@ -33,7 +47,7 @@ from pytest_flperf.experiment.preparing import (
     ttft_ms_of,
 )
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
-from pytest_flperf.load.group import Plays, new_client
+from pytest_flperf.load.group import Plays
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.native import NativeClient
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
@@ -44,7 +58,6 @@ from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.case import IsGood, planned_result, summarise
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
-from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sampler import Sampler
 from pytest_flperf.telemetry.track import Watch
 from pytest_flperf.wire.exchange import Exchange, Phase
@@ -57,29 +70,6 @@ _TRIES_UNTIL_HOPELESS: Final = 2
 _PROBLEM_LINES: Final = 2
 """What happened, and where the log is; the log's lines follow."""
 _LOG_LINES: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class CaseRun:
-    """A measured case, not judged yet."""
-
-    result: CaseResult
-    trouble: str = ""
-    """Why fewer requests were measured than planned; then the case can't pass.  Empty: all were."""
-    out_of_time: bool = False
-    """Whether requests were left out because the time was over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A case whose model has answered a token since it was loaded."""
-
-    case: Case
-    planned: CaseResult
-    """What is known of the case before its first request."""
-    plans: CasePlans
-    recording: CaseRecording
-    server: ServerProcesses = field(default_factory=ServerProcesses)
 
 
 def _ignore_progress(what: str, percent: float | None) -> None:
@@ -112,15 +102,15 @@ class Bench:
         self._seed = seed or secrets.token_hex(8)
         self._sampler = sampler or Sampler()
         self._processes = processes
-        self._session: Plays | None = None
-        self._native: Plays | None = None  # of a model that answers without HTTP
+        self._clients = Clients(processes)
+        self._native: Plays | None = None  # of a model that answers without HTTP, while it is made ready
         self._factories: dict[tuple[Any, ...], RequestFactory] = {}
         self._ready: dict[str, FirstUse] = {}
         self._failures: dict[str, list[str]] = {}
         self._calibrations = Calibrations(processes)
         self._left_busy: set[str] = set()  # models whose last case abandoned requests
         self._released: set[str] = set()  # models that may be loaded all the same: somebody wants them kept
-        self._current: str | None = None
+        self._loaded: tuple[str, ...] = ()  # the models of the last case
         self._host = platform.node()
         self._collector = Collector()
 
@@ -132,29 +122,59 @@ class Bench:
     def prepare(self, models: tuple[str, ...]) -> None:
         """Start what takes time: the backend's processes and the load process; returns at once."""
         self._backend.prepare(models)
-        self._load()
+        self._clients.load()
         self._sampler.start()
 
-    def ready(self, case: Case, *, on_progress: OnProgress = _ignore_progress, nodeid: str | None = None) -> Prepared:
+    def ready(
+        self,
+        case: Case,
+        *,
+        beside: Case | None = None,
+        on_progress: OnProgress = _ignore_progress,
+        nodeid: str | None = None,
+    ) -> Prepared:
         """Make the model of a case ready: find, download, load, and see one token of it.
 
         Args:
             case: What will be measured.
+            beside: What it will be measured interleaved with; its model is made ready, too.
             on_progress: Told of downloads and loads.
             nodeid: What to file the requests under; None: the case's own id.
 
         Raises:
             NotReadyError: The model could not be loaded or gave no token.
-            NotPossibleError: The model can't play the case.
+            NotPossibleError: The model can't play the case, or the two can't be ready at the same time.
 
         """
+        if beside is None:
+            return self._ready_one(case, on_progress, nodeid, (case.model,))
+        impossible = why_not_interleaved(case)
+        if impossible:
+            raise NotPossibleError(impossible)
+        models = (case.model, beside.model)
+        prepared = self._ready_one(case, on_progress, nodeid, models)
+        other = self._ready_one(beside, on_progress, f"{prepared.recording.nodeid} {AGAINST}", models)
+        if case.model != beside.model and self._has_gone(case.model):
+            both = f"{case.model} and {beside.model}"
+            raise NotPossibleError(f"{both} can't be loaded at the same time: one drives out the other")
+        return replace(prepared, beside=other)
+
+    def _has_gone(self, model: str) -> bool:
+        """Whether a model that was ready had to be loaded again."""
+        try:
+            served = self._backend.ensure(model, _ignore_progress)
+        except BackendError as error:
+            raise NotReadyError(str(error)) from error
+        return served.generation != self._ready[model].generation
+
+    def _ready_one(self, case: Case, on_progress: OnProgress, nodeid: str | None, keep: tuple[str, ...]) -> Prepared:
         recording = self._recorder.case(nodeid or case.nodeid)
         failures = self._failures.setdefault(case.model, [])
         if len(failures) >= _TRIES_UNTIL_HOPELESS:
             last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it
             raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {last}")
         try:
-            prepared = self._try_ready(case, recording, on_progress)
+            prepared = self._try_ready(case, recording, on_progress, keep)
         except (BackendError, LoadProcessError) as error:
             self._ready.pop(case.model, None)
             failures.append(str(error))
@@ -172,8 +192,9 @@ class Bench:
         on_partial: Callable[[CaseResult], None] | None = None,
         stop_at: float | None = None,
         good: IsGood | None = None,
+        until: Until | None = None,
     ) -> CaseRun:
-        """Warm up and measure a case whose model is ready.
+        """Warm up and measure a case whose model is ready, interleaved with its other side where it has one.
 
         Args:
             prepared: From :meth:`ready`.
@@ -182,6 +203,7 @@ class Bench:
                 nobody knows.
             on_partial: Given what was measured where an interrupt ends the case; the interrupt goes on after it.
             stop_at: From when on no request is sent (monotonic, in seconds); None: never.
+            until: When a case that has another side is decided; it needs one.
 
         """
         self._collector.set_aside()
@@ -191,29 +213,36 @@ class Bench:
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
-            trouble, out_of_time = self._play_case(prepared, counter, watch, stop_at)
+            if prepared.beside is None:
+                trouble, out_of_time, standings = *self._play_case(prepared, counter, watch, stop_at), None
+            else:
+                assert until is not None
+                trouble, out_of_time, standings = self._play_turns(prepared, until, counter, watch, stop_at)
             notes = prepared.planned.notes + prepared.plans.notes
             if trouble or counter.lost:
                 notes += self._look_after_backend(case.model)
                 self._left_busy.add(case.model)
             with Interrupts():  # summing up twice would write every sample twice
                 result = self._sum_up(prepared, notes, watch, good)
+                other = self._other_side(prepared, standings, good)
         except BaseException:
             self._left_busy.add(case.model)
             if on_partial is not None:
                 on_partial(result or self._sum_up(prepared, prepared.planned.notes, watch, good))
             raise
-        return CaseRun(result, trouble, out_of_time)
+        if other is not None:
+            result = on_own_time(result, other.standings.span_s(CANDIDATE))
+        return CaseRun(result, trouble, out_of_time, other)
 
     def _play_case(self, prepared: Prepared, counter: Counter, watch: Watch, stop_at: float | None) -> tuple[str, bool]:
         """Warm up and measure; why fewer requests were measured than planned, and whether the time was over."""
         recording, plans = prepared.recording, prepared.plans
         try:
-            self._play(plans.warmup(), recording.add, stop_at=stop_at)
+            self._play(plans.warmup(), recording.add, stop_at=stop_at, on=prepared)
             measured = plans.measured()
             counter.total = 0 if measured.total == OPEN_END else measured.total
             watch.measured()
-            stats = self._play(measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at)
+            stats = self._play(measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at, on=prepared)
         except LoadProcessError as error:
             return f"{error}; a new one was started for the next case", False
         except SuiteError as error:  # a template that fails on a row that nobody tried before
@@ -221,6 +250,46 @@ class Bench:
         finally:
             watch.done()  # before anything is summed up: what that takes is not the case's
         return (gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
+
+    def _play_turns(
+        self, prepared: Prepared, until: Until, counter: Counter, watch: Watch, stop_at: float | None
+    ) -> tuple[str, bool, Standings]:
+        """Warm up both sides and measure them turn by turn; as :meth:`_play_case`, and what was seen of the pairs."""
+        other = prepared.beside
+        assert other is not None
+        sides = (prepared, other)
+        turns = Interleaving(
+            prepared.plans,
+            other.plans,
+            seed=f"{self._seed}/{prepared.recording.nodeid}",
+            as_one=prepared.native is None and other.native is None,
+        )
+        stop_at = until_s(prepared.case, stop_at)
+
+        def play(side: int, plan: Plan, keep: Callable[[Exchange], None]) -> PlanStats | None:
+            return self._play(plan, keep, counter.tick, stop_at=stop_at, on=sides[side])
+
+        keep = (counter.wrap(prepared.recording.add), counter.wrap(other.recording.add))
+        try:
+            for side in sides:
+                self._play(side.plans.warmup(), side.recording.add, stop_at=stop_at, on=side)
+            watch.measured()
+            trouble, stopped = turns.play(play, keep, until)
+        except LoadProcessError as error:
+            trouble, stopped = f"{error}; a new one was started for the next case", False
+        except SuiteError as error:
+            trouble, stopped = str(error), False
+        finally:
+            watch.done()
+        return trouble, stopped, turns.standings
+
+    def _other_side(self, prepared: Prepared, standings: Standings | None, good: IsGood | None) -> OtherSide | None:
+        other = prepared.beside
+        if other is None or standings is None:
+            return None
+        with no_collections():
+            result = summarise(other.recording.samples(), other.planned, good)
+        return OtherSide(on_own_time(result, standings.span_s(BASELINE)), standings)
 
     def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
         """A case that is ready, played another way; its requests are filed under its node id and ``where``."""
@@ -235,8 +304,7 @@ class Bench:
     def release(self, model: str) -> str:
         """Unload a model, if it is loaded; why that couldn't be done, empty where it was."""
         self._released.add(model)
-        if self._current == model:
-            self._current = None
+        self._loaded = tuple(each for each in self._loaded if each != model)
         try:
             self._backend.release(model)
         except BackendError as error:
@@ -245,13 +313,11 @@ class Bench:
 
     def cancel(self) -> None:
         """End the plan under way, from another thread: its case is summed up with what there is."""
-        client = self._native or self._session
-        if client is not None:
-            client.cancel()
+        self._clients.cancel()
 
     def close(self) -> None:
         """End the load process and what the backend started."""
-        self._stop_load()
+        self._clients.stop()
         self._backend.close()
         self._recorder.close()
         self._sampler.close()
@@ -267,18 +333,20 @@ class Bench:
 
     # ---- a model made ready
 
-    def _try_ready(self, case: Case, recording: CaseRecording, on_progress: OnProgress) -> Prepared:
+    def _try_ready(
+        self, case: Case, recording: CaseRecording, on_progress: OnProgress, keep: tuple[str, ...]
+    ) -> Prepared:
         model = case.model
-        former, self._current = self._current, model
-        # one model at a time: what is loaded beside it takes memory and cores
-        left = self.release(former) if former is not None and former != model else ""
+        # only the models of one case at a time: what is loaded beside them takes memory and cores
+        left = tuple(filter(None, (self.release(former) for former in self._loaded if former not in keep)))
+        self._loaded = tuple(dict.fromkeys((*self._loaded, model)))
         served, cost = ensure_with_cost(self._backend, model, on_progress)
         self._native = NativeClient(served.native) if served.native is not None else None
         known, target = self._backend.capabilities(model), target_of(served.endpoint, served.tls)
         plans = CasePlans(case, served, self._factory(served), target, self._seed, known)
         refuse_too_long(case, served)
         seen = self._ready.get(model)
-        notes = served.notes + ((left,) if left else ())
+        notes = served.notes + left
         if seen is not None and seen.generation == served.generation:
             notes += self._see_again(plans, served, recording)
         else:
@@ -293,8 +361,8 @@ class Bench:
 
     def _learn(self, plans: CasePlans, case: Case, recording: CaseRecording, on_progress: OnProgress) -> None:
         learn_lengths(plans, lambda plan: self._one(plan, recording))
-        if not self._calibrations.before(case, self._load, on_progress):
-            self._stop_load()
+        if not self._calibrations.before(case, self._clients.load, on_progress):
+            self._clients.stop()
 
     def _one(self, plan: Plan, recording: CaseRecording) -> Sample:
         """Play a plan of one request."""
@@ -340,16 +408,6 @@ class Bench:
 
     # ---- plans played
 
-    def _load(self) -> Plays:
-        if self._session is None:
-            self._session = new_client(self._processes)
-        return self._session
-
-    def _stop_load(self) -> None:
-        if self._session is not None:
-            self._session.stop()
-            self._session = None
-
     def _play(
         self,
         plan: Plan,
@@ -357,16 +415,11 @@ class Bench:
         on_tick: Callable[[], None] | None = None,
         *,
         stop_at: float | None = None,
+        on: Prepared | None = None,
     ) -> PlanStats | None:
-        """Play a plan; None where there was nothing to play, or no time left for it."""
-        if plan.total == 0 or (stop_at is not None and time.monotonic() >= stop_at):
-            return None
-        try:
-            client = self._native or self._load()
-            return client.play(plan, on_exchange, on_tick, stop_at=stop_at)
-        except BaseException:
-            self._stop_load()  # it has been ended, or doesn't answer: the next plan needs another
-            raise
+        """Play a plan on the client of a model that is ready, or of the one that is being made so."""
+        native = self._native if on is None else on.native
+        return self._clients.play(plan, on_exchange, on_tick, stop_at=stop_at, native=native)
 
     def _look_after_backend(self, model: str) -> tuple[str, ...]:
         """After lost requests: what the backend says; a process that is gone is started anew by the next case."""
@@ -403,4 +456,5 @@ class Bench:
             adjusted=tuple(replace(each, asked=self._recorder.redactor.text(each.asked)) for each in planned.adjusted),
             calibration=calibration,
         )
-        return Prepared(case, planned, plans, recording, self._backend.processes(served.model))
+        server = self._backend.processes(served.model)
+        return Prepared(case, planned, plans, recording, server, self._native)

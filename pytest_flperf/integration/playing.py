@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pytest_flperf.backends.placing import Placing
 from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
+from pytest_flperf.experiment.interleaving import Until
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.experiment.search import play_search
 from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
@@ -32,6 +33,7 @@ def played(
     *,
     on_request: Callable[[int, int], None] | None = None,
     on_partial: Callable[[CaseResult], None] | None = None,
+    until: Until | None = None,
 ) -> CaseRun:
     """Measure a case whose model is ready; of a search, one load after the other.  Arguments as of ``Bench.play``."""
     scenario = prepared.case.scenario
@@ -43,6 +45,7 @@ def played(
             on_partial=on_partial,
             stop_at=stop_at,
             good=request_limits(scenario.name, limits),
+            until=until,
         )
 
     if scenario.settings.load.kind == "search":

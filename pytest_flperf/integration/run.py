@@ -28,6 +28,7 @@ from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.comparing import opposition_of
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
 from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, stopped
@@ -84,8 +85,11 @@ class MeasuringRun:
         self._finished = False
         self._former_sigterm: Any = None
         self._progress = Progress(config)
+        self._opposition = opposition_of(self._options)
         selection = config.stash.get(SELECTION, None)
         targets = (*self._options.targets, *(selection.targets if selection else ()))
+        if self._opposition is not None:
+            targets = (*targets, *self._opposition.targets(targets))
         self._redactor = Redactor(secrets_of(self._options.api_key_env, targets))
         self.record = RunRecord(config, self._options, self._redactor)
         """What has been measured, and where it is written."""
@@ -122,14 +126,17 @@ class MeasuringRun:
             return
         with Interrupts():  # see _await_imports
             bench = self._working_bench()
-            for asked in cases:
+            sides = [asked.case for asked in cases]
+            if self._opposition is not None:
+                sides = [*sides, *map(self._opposition.of, sides)]
+            for case in sides:
                 with contextlib.suppress(BackendError):  # said when the case is made ready
-                    self._place(asked.case)
+                    self._place(case)
             if self._options.parallel_targets:
                 self._asked = cases
-            bench.prepare(tuple(dict.fromkeys(asked.case.model for asked in cases)))
+            bench.prepare(tuple(dict.fromkeys(case.model for case in sides)))
             backends = self._backends
-            ahead = known_ahead((asked.case for asked in cases), backends.capabilities, backends.kind_of)
+            ahead = known_ahead(sides, backends.capabilities, backends.kind_of)
             if ahead:
                 self._progress.line(f"parameters: {self._redactor.text(ahead)}")
             self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
@@ -166,11 +173,14 @@ class MeasuringRun:
                 self._begin_beside()
                 if self._beside is not None and nodeid in self._beside:
                     return self._beside.ready(nodeid, lambda: progress.stage("measured beside others", None))
+                beside = self._opposition.of(case) if self._opposition is not None else None
                 try:
-                    self._place(case)
+                    for side in (case, beside):
+                        if side is not None:
+                            self._place(side)
                 except BackendError as error:
                     raise NotReadyError(str(error)) from error
-                return bench.ready(case, on_progress=progress.stage, nodeid=nodeid)
+                return bench.ready(case, beside=beside, on_progress=progress.stage, nodeid=nodeid)
         except BaseException as error:
             self._lock.case_over()
             if self._bench is not None and isinstance(error, _INTERRUPTS):
@@ -184,6 +194,7 @@ class MeasuringRun:
         bench = self._working_bench()
         limits = limits_of(budgets, self._options)
         nodeid = prepared.recording.nodeid
+        opposition = self._opposition if prepared.beside is not None else None
         try:
             with self._progress.of(nodeid) as progress:
                 if self._beside is not None and nodeid in self._beside:
@@ -196,6 +207,7 @@ class MeasuringRun:
                         self._limit.ends_at,
                         on_request=progress.requests,
                         on_partial=lambda partial: self._cut_off(partial, item),
+                        until=opposition.until(prepared, item.session.items) if opposition is not None else None,
                     )
         finally:
             self._lock.case_over()
@@ -263,7 +275,11 @@ class MeasuringRun:
             self.record.note(self._redactor.text(problem))
 
     def _judge(self, done: CaseRun, budgets: Sequence[Budget]) -> CaseResult:
-        result = judge(done.result, budgets)
+        result = done.result
+        if done.other is not None:
+            assert self._opposition is not None
+            result = self._opposition.judged(result, done.other)
+        result = judge(result, budgets)
         others = neighbours(self._config)
         if others:
             result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))

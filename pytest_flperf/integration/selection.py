@@ -168,6 +168,11 @@ class Selection:
             except (SuiteError, PlacingError) as error:
                 raise pytest.UsageError(str(error)) from error
         try:
+            if options.against is not None:
+                from pytest_flperf.integration.comparing import opposition_of
+
+                opposition = opposition_of(options)
+                placing.check(opposition.targets(self.targets) if opposition is not None else ())
             placing.check_used(self.targets)
         except PlacingError as error:
             raise pytest.UsageError(str(error)) from error
@@ -248,6 +253,10 @@ def check_options(options: FlperfOptions) -> None:
     from pytest_flperf.gates.run_budgets import parse_run_budgets
     from pytest_flperf.integration.placing import placing_of
 
+    if options.compares:
+        from pytest_flperf.integration.comparing import check_comparing
+
+        check_comparing(options)
     try:
         placing_of(options, {}).check_defaults()
     except PlacingError as error:
