@@ -19,6 +19,7 @@ import yaml
 
 import pytest_flperf.backends.foundry
 import pytest_flperf.backends.openai
+import pytest_flperf.history.store
 import pytest_flperf.integration.cases
 import pytest_flperf.integration.fixture
 import pytest_flperf.integration.listing

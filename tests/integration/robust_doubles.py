@@ -168,7 +168,7 @@ class PytestRun:
     @property
     def report(self) -> Path:
         """The newest run's folder."""
-        return max((path for path in (self.folder / "reports").iterdir() if not path.is_symlink()), key=_age)
+        return max((path for path in (self.folder / "reports").glob("2*") if path.is_dir()), key=_age)
 
     def records(self, name: str) -> list[dict[str, Any]]:
         """The records of a journal; none while there is no file."""
