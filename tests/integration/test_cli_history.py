@@ -18,8 +18,9 @@ from pytest_flperf.report.stored_runs import history_table
 
 
 @pytest.fixture
-def runs(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[Done]:
+def runs(stored: None, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[Done]:
     """Three runs in the current folder, of two suites."""
+    del stored
     tiny.suite({}, {"name": "missed", "budgets": ["ttft_ms.max <= 0.001"]})
     tiny.suite(file="other.json")
     found = [tiny.measure(), tiny.measure(), tiny.run("--flperf-suite=other.json", *tiny.at)]

@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 from tiny_runs import Tiny
 
-from pytest_flperf.history import surroundings
+from pytest_flperf.history import store, surroundings
+
+assert store  # here once: pytester forgets modules that a run in this process imported
+
+pytestmark = pytest.mark.usefixtures("stored")
 
 
 @pytest.fixture(autouse=True)
