@@ -18,9 +18,10 @@ with contextlib.suppress(ImportError):
 # A shell that starts us in the background makes us, and every pytest that a test starts, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-WITHOUT_COMPANY = " ".join(
-    f"-p no:{name}" for name in ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
-)
+COMPANY = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
+ONLY_SLOW = ("hypothesispytest", "anyio")
+"""Plugins that no test here asks for: half of what an empty run of pytest takes."""
+WITHOUT_COMPANY = " ".join(f"-p no:{name}" for name in (*COMPANY, *ONLY_SLOW))
 """Options for the runs that tests make: plugins that people have are there for the tests that ask for them."""
 WITHOUT_STORE = "-o flperf_store=none"
 """... and so is the store of runs: what it imports would take longer than most of these runs.  An ini key and not the
