@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pytest_flperf.commands.baselines import add_baseline
 from pytest_flperf.commands.calibrate import add_calibrate
 from pytest_flperf.commands.common import FAILED, INTERRUPTED, Parser
 from pytest_flperf.commands.discover import add_discover
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_export(commands)
     add_import(commands)
     add_prune(commands)
+    add_baseline(commands)
     add_schema(commands)
     add_reference(commands)
     add_calibrate(commands)

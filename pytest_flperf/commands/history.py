@@ -48,7 +48,8 @@ def add_prune(commands: Commands) -> None:
     parser = commands.add_parser(
         "prune",
         help="Remove all but the newest runs from the store",
-        description="Removes the oldest runs from the store, and their folders with --files.",
+        description="Removes the oldest runs from the store, and their folders with --files.  Runs that a baseline "
+        "names stay.",
     )
     parser.add_argument("--keep", metavar="N", type=_count, required=True, help="So many of the newest stay")
     parser.add_argument(
@@ -87,16 +88,18 @@ def _prune(parsed: Parsed) -> int:
 
     try:
         with open_store(parsed) as store:
-            gone = store.prune(parsed.keep)
+            pruned = store.prune(parsed.keep)
             left = len(store.runs())
     except StoreError as error:
         return failed(parsed, str(error))
+    gone, held = pruned.gone, pruned.held
     folders, problems = _remove_folders(Path(parsed.report_dir), gone) if parsed.files else ([], [])
     if parsed.json:
-        print_json({"removed": gone, "kept": left, "folders": folders, "problems": problems})
+        print_json({"removed": gone, "kept": left, "baselines": held, "folders": folders, "problems": problems})
     else:
         words = f", {len(folders)} folders with them" if parsed.files else ""
-        say(f"removed: {len(gone)} runs{words}; kept: {left}")
+        named = f", {len(held)} of them because a baseline names them" if held else ""
+        say(f"removed: {len(gone)} runs{words}; kept: {left}{named}")
         for problem in problems:
             failed(parsed, problem)
     return FAILED if problems else 0

@@ -11,7 +11,9 @@ from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, pr
 from pytest_flperf.commands.stores import add_places, failed, open_store, store_of, stored_id
 
 if TYPE_CHECKING:
+    from pytest_flperf.history.rows import CaseValues
     from pytest_flperf.history.store import Store
+    from pytest_flperf.results.records import Run
 
 __all__ = ["add_export", "add_import"]
 
@@ -20,11 +22,11 @@ def add_export(commands: Commands) -> None:
     """The command ``export``."""
     parser = commands.add_parser(
         "export",
-        help="Write a stored run as CSV or JSON",
-        description="A run out of the store: as it is in results.json, or a row per case as CSV.",
+        help="Write a stored run as JSON, CSV or Parquet",
+        description="A run out of the store: as it is in results.json, or a row per case as CSV or Parquet.",
     )
     parser.add_argument("name", metavar="RUN", help="Id of a stored run, or how only one begins, or latest")
-    parser.add_argument("--format", choices=("csv", "json"), help="What to write; default: json")
+    parser.add_argument("--format", choices=("csv", "json", "parquet"), help="What to write; default: json")
     parser.add_argument("-o", "--output", metavar="FILE", help="File to write; default: standard output")
     add_places(parser)
     add_json(parser, "which file was written, with -o; without it the run itself,")
@@ -55,16 +57,18 @@ def _export(parsed: Parsed) -> int:
 
     if parsed.json and parsed.format == "csv" and parsed.output is None:
         refuse(parsed, "--json with --format csv needs -o FILE: both would go to standard output")
+    if parsed.format == "parquet":
+        _check_parquet(parsed)
     try:
         with open_store(parsed) as store:
             run_id = stored_id(parsed, store, parsed.name)
-            text = _exported(store, run_id, parsed.format or "json")
+            content = _exported(store, run_id, parsed.format or "json")
     except (StoreError, RunError) as error:
         return failed(parsed, str(error))
     if parsed.output is None:
-        say(text.rstrip("\r\n"))
+        say(content.decode().rstrip("\r\n"))
         return 0
-    problem = write_file(Path(parsed.output), text.encode("utf-8", "backslashreplace"))
+    problem = write_file(Path(parsed.output), content)
     if problem:
         return failed(parsed, f"{parsed.output} is not written: {problem}")
     if parsed.json:
@@ -73,15 +77,31 @@ def _export(parsed: Parsed) -> int:
     return 0
 
 
-def _exported(store: Store, run_id: str, form: str) -> str:
-    """The run as a text; raises StoreError and RunError."""
+def _check_parquet(parsed: Parsed) -> None:
+    """End the command where Parquet can't be written."""
+    from pytest_flperf.report.columns import PARQUET_EXTRA, can_write_parquet
+
+    if parsed.output is None:
+        refuse(parsed, "--format parquet needs -o FILE: it is no text")
+    if not can_write_parquet():
+        refuse(parsed, f"--format parquet needs pyarrow, which can't be imported: {PARQUET_EXTRA}")
+
+
+def _exported(store: Store, run_id: str, form: str) -> bytes:
+    """The run in that form; raises StoreError and RunError."""
     text = store.document(run_id) or ""
     if form == "json":
-        return json.dumps(json.loads(text), ensure_ascii=False, indent=1) + "\n"
-    from pytest_flperf.report.spreadsheet import csv_text
+        return (json.dumps(json.loads(text), ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
     from pytest_flperf.results.stored import run_of
 
-    return csv_text([run_of(text, f"run {run_id} in the store")])
+    runs = [run_of(text, f"run {run_id} in the store")]
+    if form == "parquet":
+        from pytest_flperf.report.columns import parquet
+
+        return parquet(runs)
+    from pytest_flperf.report.spreadsheet import csv_text
+
+    return csv_text(runs).encode("utf-8", "backslashreplace")
 
 
 def _import(parsed: Parsed) -> int:
@@ -118,9 +138,19 @@ def _store_file(store: Store, path: Path, done: dict[str, list[str]], problems: 
         run = read_run(path)
         folder = path.parent.absolute() if path.parent.name == run.id else None
         about = Surroundings(folder=None if folder is None else str(folder))
-        done[store.add(run, about)].append(run.id)
+        done[store.add(run, about, _values_beside(path, run))].append(run.id)
     except (RunError, StoreError) as error:
         problems.append(str(error))
+
+
+def _values_beside(path: Path, run: Run) -> CaseValues:
+    """Values of single requests from the samples in the run's folder; none where there are no samples."""
+    from pytest_flperf.history.rows import VALUES_KEPT
+    from pytest_flperf.report.samples import SamplesReader
+
+    samples = SamplesReader(path.with_name("samples.jsonl"))
+    samples.read()
+    return samples.first_values(run.cases, VALUES_KEPT)
 
 
 def _results_files(parsed: Parsed) -> Iterator[Path]:

@@ -18,9 +18,8 @@ Migration: TypeAlias = Callable[[Connection], None]
 
 def _first(connection: Connection) -> None:
     """All tables."""
-    blob = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
     for statement in _FIRST:
-        connection.exec_driver_sql(statement.replace("@BLOB", blob).replace("@FLOAT", "DOUBLE PRECISION"))
+        connection.exec_driver_sql(statement.replace("@BLOB", _blob(connection)).replace("@FLOAT", "DOUBLE PRECISION"))
 
 
 def _of_cases(connection: Connection) -> None:
@@ -29,7 +28,27 @@ def _of_cases(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX flperf_cases_by_suite ON flperf_cases (suite, run_key)")
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_first, _of_cases)
+def _of_values(connection: Connection) -> None:
+    """What comparisons need: values of single requests, baselines, and a case of many runs found at once.
+
+    The index has the head of a node id: PostgreSQL takes 2,704 bytes, a node id may have more.
+    """
+    blob = _blob(connection)
+    connection.exec_driver_sql(
+        f"""CREATE TABLE flperf_values (run_key BIGINT NOT NULL, case_no INTEGER NOT NULL, name TEXT NOT NULL,
+        n INTEGER NOT NULL, content {blob} NOT NULL, PRIMARY KEY (run_key, case_no, name))"""
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE flperf_baselines (name TEXT PRIMARY KEY, run_id TEXT NOT NULL, set_at TEXT NOT NULL)"
+    )
+    connection.exec_driver_sql("CREATE INDEX flperf_cases_by_node ON flperf_cases (substr(nodeid, 1, 400), run_key)")
+
+
+def _blob(connection: Connection) -> str:
+    return "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_first, _of_cases, _of_values)
 """From an empty database to the newest version, which is their number."""
 
 _FIRST: Final = (

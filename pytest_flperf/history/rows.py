@@ -5,23 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from pytest_flperf.history.surroundings import Surroundings, fingerprint
 from pytest_flperf.results.records import WARNING, CaseResult, Run
 
-__all__ = ["Row", "case_rows", "document_row", "log_rows", "metric_rows", "model_rows", "read_document",
-           "resource_rows", "run_row"]  # fmt: skip
+__all__ = ["VALUES_KEPT", "CaseValues", "Row", "case_rows", "document_row", "log_rows", "metric_rows", "model_rows",
+           "read_document",           "read_values", "resource_rows", "run_row", "value_rows"]  # fmt: skip
 
 Row: TypeAlias = dict[str, Any]
+CaseValues: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
+"""By node id and host: of each request metric the values of single requests, in the order in which they were sent."""
+VALUES_KEPT: Final = 2_000
+"""Of a case and metric at most, those of the requests that were sent first."""
 _COMPRESSED_FROM: Final = 2048
 """Bytes; what is smaller hardly becomes so."""
 _LEVEL: Final = 3
 """Of the compression: results of 20 cases become an eighth in a millisecond; higher levels gain little."""
 _LARGEST: Final = 1 << 30
+_LARGEST_VALUES: Final = 1 << 20
 _TEXT: Final = 4_000
 _INDEXED: Final = 400
 """Characters of what has an index: PostgreSQL takes 2,704 bytes."""
@@ -151,6 +158,50 @@ def model_rows(run: Run) -> list[Row]:
             if known[name] is None:
                 known[name] = _number(getattr(case, name))
     return [{"model_no": number, **row} for number, row in enumerate(found.values())]
+
+
+def value_rows(run: Run, values: CaseValues) -> list[Row]:
+    """A row per case and metric of which single values are known, with how many there were in all."""
+    return [
+        {
+            "case_no": number,
+            "name": _text(name, _INDEXED),
+            "n": _count(_whole(case, name, found)),
+            "content": _packed(found),
+        }
+        for number, case in enumerate(run.cases)
+        for name, found in values.get((case.nodeid, case.host), {}).items()
+        if found
+    ]
+
+
+def _whole(case: CaseResult, name: str, found: Sequence[float]) -> int:
+    summed = case.metrics.get(name)
+    return max(len(found), summed.n if summed is not None else 0)
+
+
+def _packed(values: Sequence[float]) -> bytes:
+    return zlib.compress(_swapped(array("f", values[:VALUES_KEPT])).tobytes(), _LEVEL)
+
+
+def read_values(content: bytes) -> tuple[float, ...]:
+    """The values of a row; raises ValueError for what is none."""
+    reader = zlib.decompressobj()
+    try:
+        whole = reader.decompress(bytes(content), _LARGEST_VALUES)
+        found = array("f", whole)
+    except (zlib.error, ValueError) as error:
+        raise ValueError(f"its values are damaged: {error}") from error
+    if not reader.eof:
+        raise ValueError("its values are damaged: they are not whole")
+    return tuple(_swapped(found))
+
+
+def _swapped(values: array[float]) -> array[float]:
+    """The same as little-endian, and back again."""
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
 
 
 def log_rows(run: Run) -> list[Row]:

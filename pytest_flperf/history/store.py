@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-import sqlalchemy
-from sqlalchemy import ColumnElement, Engine, RowMapping, delete, func, insert, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import ColumnElement, RowMapping, Table, delete, func, insert, literal_column, select
+from sqlalchemy.exc import DBAPIError
 
-from pytest_flperf.history.migrations import MIGRATIONS, Migration
-from pytest_flperf.history.place import StorePlace
+from pytest_flperf.history.database import Database, StoreError
 from pytest_flperf.history.rows import (
+    CaseValues,
     Row,
     case_rows,
     document_row,
@@ -26,11 +23,14 @@ from pytest_flperf.history.rows import (
     metric_rows,
     model_rows,
     read_document,
+    read_values,
     resource_rows,
     run_row,
+    value_rows,
 )
 from pytest_flperf.history.surroundings import Surroundings
 from pytest_flperf.history.tables import (
+    BASELINES,
     CASES,
     DOCUMENTS,
     LOGS,
@@ -39,36 +39,21 @@ from pytest_flperf.history.tables import (
     OF_RUNS,
     RESOURCES,
     RUNS,
-    SCHEMA,
+    VALUES,
 )
 from pytest_flperf.results.records import Run
 
-__all__ = ["Added", "Store", "StoreError", "StoredRun"]
+__all__ = ["COMPARABLE", "Added", "Pruned", "Store", "StoreError", "StoredBaseline", "StoredRun"]
 
-BUSY_S: Final = 5.0
-"""How long to wait for another writer, which takes 20 ms for a run."""
-_CONNECT_S: Final = 5
-_WRITERS_LOCK: Final = 0x666C70657266  # "flperf"
 _AT_ONCE: Final = 500
 """Parameters in one statement; SQLite's limit was 999 once."""
-_AGAIN_S: Final = 0.02
 
-_HINTS: Final = {
-    "database is locked": ": another process has been writing to it for too long",
-    "lock timeout": ": another process has been writing to it for too long",
-    "not a database": ": it is no SQLite file, or a damaged one; move it away to begin a new one",
-    "malformed": ": it is damaged; move it away to begin a new one",
-    "readonly": ": it, or its folder, may not be written to",
-    "read-only": ": it may not be written to",
-    "disk i/o error": ": the disk may be full, or failing",
-}
-"""What stands behind a database's words, by a part of them."""
+COMPARABLE: Final = ("passed", "failed")
+"""Verdicts of runs that measured what they were to measure."""
+_NODE_HEAD: Final = "substr(flperf_cases.nodeid, 1, 400)"
+_NODE_CHARACTERS: Final = 400
 
 Added: TypeAlias = Literal["added", "replaced", "known"]
-
-
-class StoreError(Exception):
-    """What could not be done with the store, why, and what to do; no password in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,57 +77,41 @@ class StoredRun:
     folder: str | None
 
 
-class Store:
+@dataclass(frozen=True, slots=True)
+class StoredBaseline:
+    """A run that somebody gave a name."""
+
+    name: str
+    run_id: str
+    set_at: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What came of a pruning: ids of runs, oldest first."""
+
+    gone: list[str]
+    held: list[str]
+    """Older ones that stayed because a baseline names them."""
+
+
+class Store(Database):
     """An open store.  Every method raises StoreError; use as a context manager."""
-
-    def __init__(
-        self, place: StorePlace, *, busy_s: float = BUSY_S, migrations: Sequence[Migration] = MIGRATIONS
-    ) -> None:
-        """Connect, make what is missing, and bring older tables up to date.
-
-        Args:
-            place: Where it is.
-            busy_s: How long to wait for another writer.
-            migrations: The steps to the newest tables.
-
-        """
-        self._place = place
-        self._busy_s = busy_s
-        self._engine: Engine | None = None
-        try:
-            with self._told():
-                self._engine = self._new_engine()
-                self._connection = self._engine.connect()
-                if place.kind == "sqlite":
-                    self._set_up_sqlite()
-                self._migrate(migrations)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """End the connection; a second time does nothing."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            with contextlib.suppress(SQLAlchemyError, OSError, AttributeError):
-                self._connection.close()
-            engine.dispose()
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
     # ---- writing
 
-    def add(self, run: Run, about: Surroundings | None = None) -> Added:
+    def add(self, run: Run, about: Surroundings | None = None, values: CaseValues | None = None) -> Added:
         """Store a run, whole or not at all; ``known``: it is there already, word for word.
 
         A run that is there with other results (it was interrupted then, and recovered since) is replaced, and keeps
-        its commit, job and folder where the new one has none.
+        its commit, job and folder where the new one has none.  One that is known gets its values where it has none.
+
+        Args:
+            run: What was measured.
+            about: What it belongs to.
+            values: Of single requests, by node id and host.
+
         """
         row, document = run_row(run, about or Surroundings()), document_row(run)
         with self._told(), self._writing():
@@ -155,6 +124,7 @@ class Store:
                     )
                 known = select(DOCUMENTS.c.digest).where(DOCUMENTS.c.run_key == found["run_key"])
                 if self._connection.execute(known).scalar() == document["digest"]:
+                    self._insert_missing_values(found["run_key"], run, values or {})
                     return "known"
                 for name in ("git_commit", "git_branch", "ci_system", "ci_job", "ci_url", "folder"):
                     row[name] = found[name] if row[name] is None else row[name]
@@ -162,6 +132,7 @@ class Store:
             key = found["run_key"] if found is not None else self._next_key()
             self._connection.execute(insert(RUNS), {"run_key": key, **row})
             self._insert_parts(key, run, document)
+            self._insert(VALUES, key, value_rows(run, values or {}))
         return "replaced" if found is not None else "added"
 
     def _insert_parts(self, key: int, run: Run, document: Row) -> None:
@@ -173,26 +144,65 @@ class Store:
             (MODELS, model_rows(run)),
             (LOGS, log_rows(run)),
         ):
-            if rows:
-                self._connection.execute(insert(table), [{"run_key": key, **row} for row in rows])
+            self._insert(table, key, rows)
 
-    def prune(self, keep: int) -> list[str]:
-        """Remove all but the newest runs; the ids of those that went, oldest first."""
+    def _insert(self, table: Table, key: int, rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.execute(insert(table), [{"run_key": key, **row} for row in rows])
+
+    def _insert_missing_values(self, key: int, run: Run, values: CaseValues) -> None:
+        count = select(func.count()).select_from(VALUES).where(VALUES.c.run_key == key)
+        if values and not self._connection.execute(count).scalar():
+            self._insert(VALUES, key, value_rows(run, values))
+
+    def prune(self, keep: int) -> Pruned:
+        """Remove all but the newest runs, and those that a baseline names."""
         with self._told(), self._writing():
             newest = select(RUNS.c.run_key, RUNS.c.id).order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
-            gone = [tuple(each) for each in self._connection.execute(newest)][keep:]
+            older = [tuple(each) for each in self._connection.execute(newest)][keep:]
+            named = set(self._connection.execute(select(BASELINES.c.run_id)).scalars())
+            gone = [each for each in older if each[1] not in named]
             self._delete([key for key, _ in gone])
         if gone and self._place.kind == "sqlite":
             # gives the space back to the disk; while somebody else reads, it is kept for the runs to come
             with contextlib.suppress(DBAPIError):
                 self._connection.exec_driver_sql("VACUUM")
-        return [run_id for _, run_id in reversed(gone)]
+        held = [run_id for _, run_id in reversed(older) if run_id in named]
+        return Pruned([run_id for _, run_id in reversed(gone)], held)
 
     def _delete(self, keys: Sequence[int]) -> None:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             for table in OF_RUNS:
                 self._connection.execute(delete(table).where(table.c.run_key.in_(some)))
+
+    # ---- baselines
+
+    def set_baseline(self, name: str, run_id: str) -> None:
+        """Give a stored run a name, in place of the run that had it."""
+        row = {"name": name, "run_id": run_id, "set_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        with self._told(), self._writing():
+            if self._row_of(run_id) is None:
+                raise StoreError(f"run {run_id} is not in the store {self._place.shown}")
+            self._connection.execute(delete(BASELINES).where(BASELINES.c.name == name))
+            self._connection.execute(insert(BASELINES), row)
+
+    def remove_baseline(self, name: str) -> bool:
+        """Take a name away, and leave the run; False where there is no such name."""
+        with self._told(), self._writing():
+            return self._connection.execute(delete(BASELINES).where(BASELINES.c.name == name)).rowcount > 0
+
+    def baselines(self) -> list[StoredBaseline]:
+        """All of them, by name."""
+        with self._told():
+            rows = self._connection.execute(select(BASELINES).order_by(BASELINES.c.name)).mappings()
+            return [StoredBaseline(**row) for row in rows]
+
+    def baseline(self, name: str) -> StoredBaseline | None:
+        """The one of this name."""
+        with self._told():
+            row = self._connection.execute(select(BASELINES).where(BASELINES.c.name == name)).mappings().first()
+            return None if row is None else StoredBaseline(**row)
 
     # ---- reading
 
@@ -242,128 +252,93 @@ class Store:
             except ValueError as error:
                 raise StoreError(f"{self._place.shown}: run {run_id} can't be read: {error}") from error
 
+    def newest(self, suites: Sequence[str], *, branch: str | None = None, but: str | None = None) -> str | None:
+        """The id of the newest run of exactly these suites that measured all it was to measure, whatever its verdict.
+
+        Args:
+            suites: Their refs, in the run's order.
+            branch: Only one of this branch.
+            but: The id of a run that doesn't count.
+
+        """
+        wanted = select(RUNS.c.id).where(RUNS.c.suites == json.dumps(list(suites)), RUNS.c.finished_at.is_not(None))
+        wanted = wanted.where(RUNS.c.status.in_(COMPARABLE), RUNS.c.partial.is_(False))
+        if branch is not None:
+            wanted = wanted.where(RUNS.c.git_branch == branch)
+        if but is not None:
+            wanted = wanted.where(RUNS.c.id != but)
+        with self._told():
+            found = self._connection.execute(wanted.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc()).limit(1))
+            return found.scalar()
+
+    def branches(self) -> list[str]:
+        """The branches of the stored runs, that of the newest first."""
+        newest = func.max(RUNS.c.started_at)
+        wanted = select(RUNS.c.git_branch).where(RUNS.c.git_branch.is_not(None)).group_by(RUNS.c.git_branch)
+        with self._told():
+            return list(self._connection.execute(wanted.order_by(newest.desc())).scalars())
+
+    def values(self, run_id: str, nodeid: str, host: str) -> dict[str, tuple[float, ...]]:
+        """Of a case's request metrics the values of single requests, those that were sent first, in that order.
+
+        Empty where none are stored: the run was imported without its samples, or by an older version.
+        """
+        return self.all_values(run_id).get((nodeid, host), {})
+
+    def all_values(self, run_id: str) -> dict[tuple[str, str], dict[str, tuple[float, ...]]]:
+        """The values of all cases of a run, by node id and host."""
+        wanted = (
+            select(CASES.c.nodeid, CASES.c.host, VALUES.c.name, VALUES.c.content)
+            .join(RUNS, RUNS.c.run_key == CASES.c.run_key)
+            .join(VALUES, (VALUES.c.run_key == CASES.c.run_key) & (VALUES.c.case_no == CASES.c.case_no))
+            .where(RUNS.c.id == run_id)
+        )
+        found: dict[tuple[str, str], dict[str, tuple[float, ...]]] = {}
+        with self._told():
+            for nodeid, host, name, content in self._connection.execute(wanted):
+                try:
+                    found.setdefault((nodeid, host), {})[name] = read_values(content)
+                except ValueError as error:
+                    raise StoreError(f"{self._place.shown}: run {run_id} can't be read: {error}") from error
+        return found
+
+    def earlier(
+        self, nodeid: str, fingerprint: str, metric: str, limit: int = 20, *, before: str | None = None
+    ) -> tuple[float, ...]:
+        """The medians of a case's metric in earlier runs on machines that are alike, newest first.
+
+        Args:
+            nodeid: The case.
+            fingerprint: Of the machine (see ``surroundings.fingerprint``).
+            metric: Its name.
+            limit: How many at most.
+            before: The id of the run before which they began, itself left out; None: the newest.
+
+        Cases that were cut short don't count.
+
+        """
+        wanted = (
+            select(METRICS.c.p50)
+            .join(CASES, (CASES.c.run_key == METRICS.c.run_key) & (CASES.c.case_no == METRICS.c.case_no))
+            .join(RUNS, RUNS.c.run_key == METRICS.c.run_key)
+            # the first condition is what has an index; written out, or no database would know it again
+            .where(literal_column(_NODE_HEAD) == nodeid[:_NODE_CHARACTERS], CASES.c.nodeid == nodeid)
+            .where(RUNS.c.fingerprint == fingerprint, METRICS.c.name == metric)
+            .where(CASES.c.partial.is_(False), METRICS.c.p50.is_not(None))
+        )
+        with self._told():
+            if before is not None and (row := self._row_of(before)) is not None:
+                earlier = RUNS.c.started_at < row["started_at"]
+                same_time = (RUNS.c.started_at == row["started_at"]) & (RUNS.c.run_key < row["run_key"])
+                wanted = wanted.where(earlier | same_time)
+            newest_first = wanted.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc()).limit(limit)
+            return tuple(each for each in self._connection.execute(newest_first).scalars() if math.isfinite(each))
+
     def _row_of(self, run_id: str) -> RowMapping | None:
         return self._connection.execute(select(RUNS).where(RUNS.c.id == run_id)).mappings().first()
 
     def _next_key(self) -> int:
         return int(self._connection.execute(select(func.coalesce(func.max(RUNS.c.run_key), 0))).scalar_one()) + 1
-
-    # ---- the database
-
-    def _new_engine(self) -> Engine:
-        # Transactions are begun by us (see _writing): what the drivers do of themselves differs and begins too late.
-        common: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "poolclass": sqlalchemy.pool.NullPool}
-        if self._place.path is not None:
-            self._place.path.parent.mkdir(parents=True, exist_ok=True)
-            url = _sqlite_url(self._place.path)
-            return sqlalchemy.create_engine(url, connect_args={"timeout": self._busy_s}, **common)
-        arguments = {"connect_timeout": _CONNECT_S, "application_name": "flperf"}
-        return sqlalchemy.create_engine(self._place.url, connect_args=arguments, **common)
-
-    def _set_up_sqlite(self) -> None:
-        """Readers and one writer beside each other; what was committed is there after a kill.
-
-        ``synchronous=NORMAL`` waits for the disk when the log is moved into the file, not at each commit: a power
-        failure may take the last run, and never more.
-        """
-        mode = self._connection.exec_driver_sql("PRAGMA journal_mode").scalar()
-        if mode != "wal" and not _read_only(self._place.path):
-            self._patiently(lambda: self._connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar())
-        self._connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
-
-    def _patiently(self, do: Callable[[], Any]) -> None:
-        """Try again while others are at it: SQLite doesn't wait for the lock that a change of its mode needs."""
-        until = time.monotonic() + self._busy_s
-        while True:
-            try:
-                do()
-            except DBAPIError as error:
-                if "locked" not in str(error.orig) or time.monotonic() > until:
-                    raise
-                time.sleep(_AGAIN_S)
-            else:
-                return
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A transaction, one at a time over all processes."""
-        if self._place.kind == "sqlite":
-            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            self._connection.exec_driver_sql("BEGIN")
-        try:
-            if self._place.kind == "postgresql":
-                self._connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(self._busy_s * 1000)}")
-                self._connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
-            yield
-        except BaseException:
-            with contextlib.suppress(SQLAlchemyError):
-                self._connection.exec_driver_sql("ROLLBACK")
-            raise
-        self._connection.exec_driver_sql("COMMIT")
-
-    def _version(self) -> int:
-        if not self._engine_has_schema():
-            return 0
-        found = self._connection.execute(select(func.max(SCHEMA.c.version))).scalar()
-        return int(found or 0)
-
-    def _engine_has_schema(self) -> bool:
-        return bool(self._connection.dialect.has_table(self._connection, SCHEMA.name))
-
-    def _migrate(self, migrations: Sequence[Migration]) -> None:
-        newest = len(migrations)
-        if (found := self._version()) > newest:
-            raise StoreError(
-                f"{self._place.shown} has tables of version {found}, this flperf knows {newest}: it was written by a "
-                "newer one; update pytest-flperf, or name another with --flperf-store (--store of a command)"
-            )
-        while found < newest:
-            with self._writing():
-                found = self._version()  # somebody else may have been faster
-                if found >= newest:
-                    return
-                if found == 0 and not self._engine_has_schema():
-                    self._connection.exec_driver_sql(
-                        f"CREATE TABLE {SCHEMA.name} (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)"
-                    )
-                migrations[found](self._connection)
-                found += 1
-                applied_at = datetime.now(UTC).isoformat(timespec="seconds")
-                self._connection.execute(insert(SCHEMA), {"version": found, "applied_at": applied_at})
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What a database says becomes a StoreError for people."""
-        try:
-            yield
-        except DBAPIError as error:
-            raise StoreError(self._in_words(error.orig or error)) from error
-        except (SQLAlchemyError, OSError, ValueError, OverflowError) as error:
-            raise StoreError(self._in_words(error)) from error
-
-    def _in_words(self, error: BaseException) -> str:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        said = getattr(error, "strerror", None) or said
-        lower = said.lower()
-        hint = next((words for part, words in _HINTS.items() if part in lower), "")
-        return self._place.masked(f"{self._place.shown}: {said}{hint}")
-
-
-def _sqlite_url(path: Path) -> sqlalchemy.URL:
-    """The file; where nothing may be written beside it, so that it can be read all the same."""
-    if not _read_only(path):
-        return sqlalchemy.URL.create("sqlite", database=str(path))
-    # Readers share a file beside the store, which can't be made; without one there is nobody to share it with.
-    shared = path.with_name(f"{path.name}-wal").exists()
-    query = {"uri": "true", "mode": "ro", **({} if shared else {"immutable": "1"})}
-    return sqlalchemy.URL.create("sqlite", database=path.absolute().as_uri(), query=query)
-
-
-def _read_only(path: Path | None) -> bool:
-    if path is None or not path.is_file():
-        return False
-    return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
 def _of_suite(suite: str) -> ColumnElement[bool]:

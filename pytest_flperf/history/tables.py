@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, MetaData, Table, Text
 
-__all__ = ["CASES", "DOCUMENTS", "LOGS", "METADATA", "METRICS", "MODELS", "OF_RUNS", "RESOURCES", "RUNS", "SCHEMA"]
+__all__ = ["BASELINES", "CASES", "DOCUMENTS", "LOGS", "METADATA", "METRICS", "MODELS", "OF_RUNS", "RESOURCES", "RUNS",
+           "SCHEMA", "VALUES"]  # fmt: skip
 
 METADATA = MetaData()
 
@@ -124,5 +125,26 @@ LOGS = Table(
 )
 """Lines for a person: ``note``, ``warning`` or ``failure``; of the whole run where ``case_no`` is null."""
 
-OF_RUNS = (LOGS, MODELS, RESOURCES, METRICS, CASES, DOCUMENTS, RUNS)
+VALUES = Table(
+    "flperf_values",
+    METADATA,
+    Column("run_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("case_no", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""The metric's values of single requests, in the order in which they were sent: those of the first requests of the
+``n``, as float32 (little-endian), compressed (zlib)."""
+
+BASELINES = Table(
+    "flperf_baselines",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("set_at", Text, nullable=False),
+)
+"""Runs that people gave a name."""
+
+OF_RUNS = (VALUES, LOGS, MODELS, RESOURCES, METRICS, CASES, DOCUMENTS, RUNS)
 """All that a run has rows in, the run itself last."""

@@ -151,7 +151,7 @@ class RunRecord:
             junit = self._config.getoption("xmlpath", default=None)
             if junit:
                 self.publisher.complete_junit(run, junit)
-            self.storing.store(run, self._folder, self._redactor)
+            self.storing.store(run, self._folder, self._redactor, self.publisher.first_values)
             self._call("pytest_flperf_run_finished", run=run, folder=self._folder.path if self._folder else None)
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:

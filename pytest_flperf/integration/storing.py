@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder, new_run_id
 
 if TYPE_CHECKING:
+    from pytest_flperf.history.rows import CaseValues
     from pytest_flperf.integration.asked import FlperfOptions
     from pytest_flperf.results.records import Run
 
@@ -59,31 +61,48 @@ class Storing:
                 for name in ("pytest_flperf.history.store", f"sqlalchemy.dialects.{self._place.kind}"):
                     importlib.import_module(name)
 
-    def store(self, run: Run, folder: RunFolder | None, redactor: Redactor) -> None:
-        """Store a run that has ended; one without a folder only where a store was asked for."""
+    def store(
+        self,
+        run: Run,
+        folder: RunFolder | None,
+        redactor: Redactor,
+        values: Callable[[Run, int], CaseValues],
+    ) -> None:
+        """Store a run that has ended; one without a folder only where a store was asked for.
+
+        ``values`` gives those of single requests, so many per case and metric.
+        """
         if self._place is None or (folder is None and not self._asked):
             return
         if folder is None:
             run = replace(run, id=new_run_id(datetime.now(UTC), run.suites))
         try:
-            self._add(self._place, run, folder, redactor)
+            self._add(self._place, run, folder, redactor, values)
         except Exception as error:  # noqa: BLE001 - a fault of the store must not cost the run its results and verdict
             what = f"a fault of flperf, please report it: {type(error).__name__}: {error}"
             self._tell(self._place.masked(what))
 
-    def _add(self, place: StorePlace, run: Run, folder: RunFolder | None, redactor: Redactor) -> None:
+    def _add(
+        self,
+        place: StorePlace,
+        run: Run,
+        folder: RunFolder | None,
+        redactor: Redactor,
+        values: Callable[[Run, int], CaseValues],
+    ) -> None:
         try:
             from pytest_flperf.history.store import Store, StoreError
         except ImportError as error:
             self._tell(f"{printable(str(error), 200)}: pip install 'SQLAlchemy>=2.0'")
             return
+        from pytest_flperf.history.rows import VALUES_KEPT
         from pytest_flperf.history.surroundings import surroundings
 
         path = folder.path if folder is not None else None
         about = surroundings(self._here, {name: redactor.text(value, 2_000) for name, value in _told().items()}, path)
         try:
             with Store(place) as store:
-                store.add(run, about)
+                store.add(run, about, values(run, VALUES_KEPT))
         except StoreError as error:
             later = f"; 'flperf import {path}' stores it later" if path is not None else ""
             self._tell(f"{error}{later}")

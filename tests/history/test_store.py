@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from pytest_flperf.history import store as store_module
 from pytest_flperf.history.migrations import MIGRATIONS
 from pytest_flperf.history.place import StorePlace, store_place
-from pytest_flperf.history.store import Store, StoreError
+from pytest_flperf.history.store import Pruned, Store, StoreError
 from pytest_flperf.history.surroundings import CiJob, Commit, Surroundings
 from pytest_flperf.history.tables import LOGS, METADATA, METRICS, MODELS, OF_RUNS, RESOURCES, RUNS
 from pytest_flperf.results.records import Run
@@ -143,11 +143,11 @@ def test_prune(place: StorePlace) -> None:
     with Store(place) as store:
         for number in range(5):
             store.add(run(number))
-        assert store.prune(2) == [run(number).id for number in range(3)]
+        assert store.prune(2).gone == [run(number).id for number in range(3)]
         assert [each.id for each in store.runs()] == [run(4).id, run(3).id]
-        assert store.prune(2) == []
+        assert store.prune(2) == Pruned([], [])
         assert store.document(run(4).id)
-        assert store.prune(0) == [run(3).id, run(4).id]
+        assert store.prune(0).gone == [run(3).id, run(4).id]
     assert [rows(place, table) for table in OF_RUNS] == [[]] * len(OF_RUNS)
 
 
@@ -192,8 +192,8 @@ def test_migrations(place: StorePlace) -> None:
         found = connection.exec_driver_sql("SELECT * FROM flperf_runs").mappings().all()
         versions = connection.exec_driver_sql("SELECT version FROM flperf_schema ORDER BY version").scalars().all()
     assert [row["label"] == row["id"] and "half" not in row for row in found] == [True, True]
-    assert versions == [1, 2, 3]
-    with pytest.raises(StoreError, match="tables of version 3, this flperf knows 2: it was written by a newer one"):
+    assert versions == [1, 2, 3, 4]
+    with pytest.raises(StoreError, match="tables of version 4, this flperf knows 3: it was written by a newer one"):
         Store(place)
 
 

@@ -157,7 +157,7 @@ def test_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_prune(runs: list[Done], capsys: pytest.CaptureFixture[str]) -> None:
     """The newest stay; folders go only when asked for, and only those of runs that went."""
     newest, second, third = ids()
-    assert _json("prune", "--keep=2") == {"removed": [third], "kept": 2, "folders": [], "problems": []}
+    assert _json("prune", "--keep=2") == {"removed": [third], "kept": 2, "baselines": [], "folders": [], "problems": []}
     assert (Path("reports") / third).is_dir()
     assert cli.main(["prune", "--keep=1", "--files"]) == 0
     assert capsys.readouterr().out == "removed: 1 runs, 1 folders with them; kept: 1\n"
