@@ -3,7 +3,7 @@
 Stores 10,000 runs of 20 cases, a metric of eight and a resource of three for each, one after the other as runs do, in
 a SQLite file (``--store=URL``: elsewhere, such as in an empty PostgreSQL).  Then times what people wait for, each as a
 process of its own: ``flperf history`` (limit 1 s), of a suite, ``flperf show`` and ``flperf export`` of one run; and
-in this process the storing of one more run.  ``--check`` exits with 1 where a limit is missed.
+in this process the storing of one more run, and of a run's 20 cases the medians of 20 earlier runs (limit 1 s).  ``--check`` exits with 1 where a limit is missed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tabulate import tabulate
 
 from pytest_flperf.history.place import StorePlace, store_place
 from pytest_flperf.history.store import Store
-from pytest_flperf.history.surroundings import Commit, Surroundings
+from pytest_flperf.history.surroundings import Commit, Surroundings, fingerprint
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import CaseResult, HostInfo, Load, Requests, ResourceUse, Run
 from pytest_flperf.results.serving import Target
@@ -32,6 +32,7 @@ from pytest_flperf.stats.summary import distribution
 
 LIMIT_S: Final = 1.0
 METRICS: Final = ("ttft_ms", "itl_ms", "tpot_ms", "gen_tps", "tps", "prompt_tps", "e2e_ms", "output_tokens")
+KEPT: Final = ("ttft_ms", "tpot_ms", "e2e_ms")
 RESOURCES: Final = ("server_rss_mb", "server_cpu_pct", "host_cpu_pct")
 FIRST: Final = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -113,12 +114,21 @@ def timed(place: StorePlace, asked: argparse.Namespace, folder: Path) -> int:
     filled_s = time.perf_counter() - begun
     at = (f"--store={place.url or place.path}", f"--report-dir={folder / 'none'}")
     numbers = iter(range(asked.runs, asked.runs + 1000))
-    cases = tuple(made_case(each, "default", random.Random(1)) for each in range(asked.cases))
+    source = random.Random(1)
+    cases = tuple(made_case(each, "default", source) for each in range(asked.cases))
+    values = {
+        (case.nodeid, case.host): {name: [source.gauss(50, 5) for _ in range(11)] for name in KEPT} for case in cases
+    }
     host = host_info()
 
     def store_one() -> None:
         with Store(place) as store:
-            store.add(made_run(next(numbers), cases, host))
+            store.add(made_run(next(numbers), cases, host), values=values)
+
+    def look_back() -> None:
+        with Store(place) as store:
+            for case in cases:
+                assert len(store.earlier(case.nodeid, fingerprint(host), "ttft_ms", 20)) == min(20, asked.runs)
 
     rows: list[tuple[str, float, float, float | None]] = []
     for name, do, limit in (
@@ -128,6 +138,7 @@ def timed(place: StorePlace, asked: argparse.Namespace, folder: Path) -> int:
         ("flperf show RUN", flperf("show", newest, *at), None),
         ("flperf export RUN", flperf("export", newest, *at), None),
         ("open, store one more run, close", store_one, None),
+        ("20 earlier medians of each case", look_back, LIMIT_S),
     ):
         median, longest = seconds(do, asked.times)
         rows.append((name, median, longest, limit))

@@ -86,7 +86,7 @@ def _asked(a: CaseResult, b: CaseResult) -> Iterator[str]:
         yield from _line(f"setting {name}", a.settings.get(name), b.settings.get(name))
     for name in dict.fromkeys((*a.parameters, *b.parameters)):
         yield from _line(f"parameter {name}", a.parameters.get(name), b.parameters.get(name))
-    sent_a, sent_b = ({each.parameter: each.sent for each in case.adjusted} for case in (a, b))
+    sent_a, sent_b = ({each.parameter: each.sent or "left out" for each in case.adjusted} for case in (a, b))
     for name in dict.fromkeys((*sent_a, *sent_b)):
         yield from _line(f"sent {name}", sent_a.get(name, "as asked"), sent_b.get(name, "as asked"))
 

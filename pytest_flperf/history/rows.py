@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 from pytest_flperf.history.surroundings import Surroundings, fingerprint
 from pytest_flperf.results.records import WARNING, CaseResult, Run
 
-__all__ = ["VALUES_KEPT", "CaseValues", "Row", "case_rows", "document_row", "log_rows", "metric_rows", "model_rows",
-           "read_document",           "read_values", "resource_rows", "run_row", "value_rows"]  # fmt: skip
+__all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "case_rows", "document_row", "log_rows", "metric_rows",
+           "model_rows", "read_document", "read_values", "resource_rows", "run_row", "value_rows"]  # fmt: skip
 
 Row: TypeAlias = dict[str, Any]
 CaseValues: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
@@ -225,6 +225,11 @@ def _lines(run: Run) -> Iterator[tuple[int | None, str, str]]:
 
 def _kind(note: str) -> tuple[str, str]:
     return ("warning", note.removeprefix(WARNING)) if note.startswith(WARNING) else ("note", note)
+
+
+def as_stored(text: str) -> str:
+    """A node id or a host as it stands in the table."""
+    return _text(text) or ""
 
 
 def _text(text: str | None, limit: int = _TEXT) -> str | None:

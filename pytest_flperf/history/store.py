@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from pytest_flperf.history.database import Database, StoreError
 from pytest_flperf.history.rows import (
     CaseValues,
     Row,
+    as_stored,
     case_rows,
     document_row,
     log_rows,
@@ -51,7 +51,11 @@ _AT_ONCE: Final = 500
 COMPARABLE: Final = ("passed", "failed")
 """Verdicts of runs that measured what they were to measure."""
 _NODE_HEAD: Final = "substr(flperf_cases.nodeid, 1, 400)"
+_NODE_TAIL: Final = "substr(flperf_cases.nodeid, 401)"
 _NODE_CHARACTERS: Final = 400
+"""The head of a node id has an index, which databases know again only where it is written so; beside it no condition on
+the whole id, which SQLite would put into the head's, and then find no index."""
+_INFINITE: Final = 1e300
 
 Added: TypeAlias = Literal["added", "replaced", "known"]
 
@@ -283,7 +287,7 @@ class Store(Database):
 
         Empty where none are stored: the run was imported without its samples, or by an older version.
         """
-        return self.all_values(run_id).get((nodeid, host), {})
+        return self.all_values(run_id).get((as_stored(nodeid), as_stored(host)), {})
 
     def all_values(self, run_id: str) -> dict[tuple[str, str], dict[str, tuple[float, ...]]]:
         """The values of all cases of a run, by node id and host."""
@@ -314,17 +318,18 @@ class Store(Database):
             limit: How many at most.
             before: The id of the run before which they began, itself left out; None: the newest.
 
-        Cases that were cut short don't count.
+        Cases that were cut short don't count, nor medians that are infinite because requests failed.
 
         """
+        node = as_stored(nodeid)
         wanted = (
             select(METRICS.c.p50)
             .join(CASES, (CASES.c.run_key == METRICS.c.run_key) & (CASES.c.case_no == METRICS.c.case_no))
             .join(RUNS, RUNS.c.run_key == METRICS.c.run_key)
-            # the first condition is what has an index; written out, or no database would know it again
-            .where(literal_column(_NODE_HEAD) == nodeid[:_NODE_CHARACTERS], CASES.c.nodeid == nodeid)
+            .where(literal_column(_NODE_HEAD) == node[:_NODE_CHARACTERS])
+            .where(literal_column(_NODE_TAIL) == node[_NODE_CHARACTERS:])
             .where(RUNS.c.fingerprint == fingerprint, METRICS.c.name == metric)
-            .where(CASES.c.partial.is_(False), METRICS.c.p50.is_not(None))
+            .where(CASES.c.partial.is_(False), METRICS.c.p50 < _INFINITE)
         )
         with self._told():
             if before is not None and (row := self._row_of(before)) is not None:
@@ -332,7 +337,7 @@ class Store(Database):
                 same_time = (RUNS.c.started_at == row["started_at"]) & (RUNS.c.run_key < row["run_key"])
                 wanted = wanted.where(earlier | same_time)
             newest_first = wanted.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc()).limit(limit)
-            return tuple(each for each in self._connection.execute(newest_first).scalars() if math.isfinite(each))
+            return tuple(self._connection.execute(newest_first).scalars())
 
     def _row_of(self, run_id: str) -> RowMapping | None:
         return self._connection.execute(select(RUNS).where(RUNS.c.id == run_id)).mappings().first()

@@ -7,6 +7,11 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import sqlalchemy
+from sqlalchemy import select
+
+from pytest_flperf.history.place import StorePlace
+from pytest_flperf.history.surroundings import CiJob, Commit, Surroundings
 from pytest_flperf.results.records import (
     BudgetVerdict,
     CaseResult,
@@ -20,6 +25,7 @@ from pytest_flperf.results.records import (
 from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.summary import distribution
 
+ABOUT = Surroundings(Commit("a" * 40, "main"), CiJob("github", "1/1/test", "https://x/1"), "/somewhere/run")
 HOST = HostInfo("box", "Debian 12, kernel 6.1.0-18", "a processor", 8, 32_000, ("GPU B", "GPU A"), "3.11.7", "x86_64")
 
 
@@ -51,6 +57,14 @@ def run(number: int = 0, suite: str = "default", **changes: Any) -> Run:
         cases=(case(0, suite), case(1, suite)),
     )  # fmt: skip
     return replace(whole, **changes)
+
+
+def rows(place: StorePlace, table: sqlalchemy.Table) -> list[dict[str, Any]]:
+    """What stands in a table."""
+    url = place.url or f"sqlite:///{place.path}"
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(select(table)).mappings()]
 
 
 def eventful_run() -> Run:

@@ -8,23 +8,21 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy
-from history_doubles import eventful_run, run
-from sqlalchemy import Connection, select
+from history_doubles import ABOUT, eventful_run, rows, run
+from sqlalchemy import Connection
 
 from pytest_flperf.history import store as store_module
 from pytest_flperf.history.migrations import MIGRATIONS
 from pytest_flperf.history.place import StorePlace, store_place
 from pytest_flperf.history.store import Pruned, Store, StoreError
-from pytest_flperf.history.surroundings import CiJob, Commit, Surroundings
+from pytest_flperf.history.surroundings import Commit
 from pytest_flperf.history.tables import LOGS, METADATA, METRICS, MODELS, OF_RUNS, RESOURCES, RUNS
 from pytest_flperf.results.records import Run
 from pytest_flperf.results.stored import run_of
 
-ABOUT = Surroundings(Commit("a" * 40, "main"), CiJob("github", "1/1/test", "https://x/1"), "/somewhere/run")
 STORING = """
 import sys
 from pathlib import Path
@@ -52,14 +50,6 @@ with store_module.Store(store_place(sys.argv[2], Path())) as store:
     store_module.log_rows = wait
     store.add(run(2))
 """
-
-
-def rows(place: StorePlace, table: sqlalchemy.Table) -> list[dict[str, Any]]:
-    """What stands in a table."""
-    url = place.url or f"sqlite:///{place.path}"
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(select(table)).mappings()]
 
 
 def written(place: StorePlace) -> str:
