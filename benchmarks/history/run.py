@@ -3,7 +3,8 @@
 Stores 10,000 runs of 20 cases, a metric of eight and a resource of three for each, one after the other as runs do, in
 a SQLite file (``--store=URL``: elsewhere, such as in an empty PostgreSQL).  Then times what people wait for, each as a
 process of its own: ``flperf history`` (limit 1 s), of a suite, ``flperf show`` and ``flperf export`` of one run; and
-in this process the storing of one more run, and of a run's 20 cases the medians of 20 earlier runs (limit 1 s).  ``--check`` exits with 1 where a limit is missed.
+in this process the storing of one more run, and of a run's 20 cases the medians of 20 earlier runs (limit 1 s).
+``--check`` exits with 1 where a limit is missed.
 """
 
 from __future__ import annotations

@@ -168,6 +168,8 @@ def _of_store(asked: _Asked, store: Store, run_id: str, source: BaselineSource, 
 
 
 def _of_file(asked: _Asked, path: Path, source: BaselineSource = "file") -> FoundBaseline:
+    if not path.is_file():
+        raise MissingBaselineError(f"there is no file {path}: expected {_KINDS}")
     try:
         run = read_run(path)
     except RunError as error:

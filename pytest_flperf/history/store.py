@@ -205,7 +205,11 @@ class Store(Database):
     def baseline(self, name: str) -> StoredBaseline | None:
         """The one of this name."""
         with self._told():
-            row = self._connection.execute(select(BASELINES).where(BASELINES.c.name == name)).mappings().first()
+            row = (
+                self._connection.execute(select(BASELINES).where(BASELINES.c.name == as_stored(name)))
+                .mappings()
+                .first()
+            )
             return None if row is None else StoredBaseline(**row)
 
     # ---- reading
@@ -221,7 +225,7 @@ class Store(Database):
         """
         wanted = select(RUNS).order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc()).limit(limit)
         if branch is not None:
-            wanted = wanted.where(RUNS.c.git_branch == branch)
+            wanted = wanted.where(RUNS.c.git_branch == as_stored(branch))
         if suite is not None:
             wanted = wanted.where(_of_suite(suite))
         with self._told():
@@ -229,6 +233,7 @@ class Store(Database):
 
     def ids(self, name: str) -> list[str]:
         """The ids that a name means: itself, those that begin so, or the newest for ``latest``; oldest first."""
+        name = as_stored(name)
         with self._told():
             if name == "latest":
                 return [run.id for run in self.runs(1)]
@@ -268,7 +273,7 @@ class Store(Database):
         wanted = select(RUNS.c.id).where(RUNS.c.suites == json.dumps(list(suites)), RUNS.c.finished_at.is_not(None))
         wanted = wanted.where(RUNS.c.status.in_(COMPARABLE), RUNS.c.partial.is_(False))
         if branch is not None:
-            wanted = wanted.where(RUNS.c.git_branch == branch)
+            wanted = wanted.where(RUNS.c.git_branch == as_stored(branch))
         if but is not None:
             wanted = wanted.where(RUNS.c.id != but)
         with self._told():

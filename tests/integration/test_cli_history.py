@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from tiny_runs import Done, Tiny
 
 from pytest_flperf import cli
-from pytest_flperf.history.store import StoredRun
+from pytest_flperf.history.place import StorePlace
+from pytest_flperf.history.store import Store, StoredRun
 from pytest_flperf.report.stored_runs import history_table
 
 
@@ -154,6 +156,96 @@ def test_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.usefixtures("runs")
+def test_export_as_parquet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A row per case; it needs a file to write to."""
+    arrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    out = tmp_path / "out.parquet"
+    assert cli.main(["export", ids()[1], "--format=parquet", "-o", str(out)]) == 0
+    assert [row["scenario"] for row in arrow.read_table(out).to_pylist()] == ["one", "missed"]
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["export", "latest", "--format=parquet"])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    assert "--format parquet needs -o FILE" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("runs")
+def test_export_without_pyarrow(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to install, exit 4, and nothing is written."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["export", "latest", "--format=parquet", "-o", str(tmp_path / "out")])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    said = capsys.readouterr().err
+    assert "needs pyarrow, which can't be imported: pip install 'pytest-flperf[parquet]'" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("runs")
+def test_import_brings_values(tmp_path: Path) -> None:
+    """Those of single requests that lie beside the results, the same that the run itself stored."""
+    new = tmp_path / "new.db"
+    newest = ids()[0]
+    _json("import", str(Path("reports") / newest), f"--store={new}")
+    found = []
+    for path in (Path("reports") / "history.db", new):
+        with Store(StorePlace("sqlite", str(path), path)) as store:
+            found.append(store.all_values(newest))
+    assert found[0] == found[1]
+    (values,) = found[0].values()
+    assert set(values) == {"ttft_ms", "tpot_ms", "e2e_ms"}
+    assert all(len(each) == 1 and each[0] > 0 for each in values.values())
+
+
+@pytest.mark.usefixtures("runs")
+def test_baselines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Set, moved, listed, taken away; what has a name is not pruned, and it is said."""
+    newest, second, third = ids()
+    assert cli.main(["baseline", "list"]) == 0
+    assert "no run has a name" in capsys.readouterr().out
+    assert _json("baseline", "set", "release", "latest")["before"] is None
+    moved = _json("baseline", "set", "release", third)
+    assert (moved["name"], moved["run_id"], moved["before"]) == ("release", third, newest)
+    (listed,) = _json("baseline", "list")
+    assert (listed["name"], listed["run_id"], listed["stored"]) == ("release", third, True)
+    assert cli.main(["baseline", "set", "release", second]) == 0
+    assert capsys.readouterr().out == f"baseline release: {second} (before: {third})\n"
+    assert cli.main(["baseline", "list"]) == 0
+    head, _, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "run", "set", "at"]
+    assert row.split()[:2] == ["release", second]
+    assert cli.main(["prune", "--keep=1"]) == 0
+    said = capsys.readouterr().out
+    assert said == "removed: 1 runs; kept: 2, 1 of them because a baseline names them\n"
+    assert ids() == [newest, second]
+    assert _json("baseline", "remove", "release") == {"removed": "release"}
+    assert _json("prune", "--keep=1")["removed"] == [second]
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("set", "last", "latest"), "NAME: found 'last', expected up to 64 letters"),
+        (("set", "branch:main", "latest"), "NAME: found 'branch:main', expected"),
+        (("set", "a/b", "latest"), "NAME: found 'a/b', expected"),
+        (("set", "x" * 65, "latest"), "expected up to 64 letters"),
+        (("set", "release", "nosuch"), "no run 'nosuch' in the store"),
+        (("remove", "relaese"), "no baseline 'relaese': nearest: release"),
+    ],
+)
+def test_baselines_that_are_none(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was found and expected, exit 4."""
+    _json("baseline", "set", "release", "latest")
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["baseline", *words])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    assert said in capsys.readouterr().err
+    assert [each["name"] for each in _json("baseline", "list")] == ["release"]
+
+
 def test_prune(runs: list[Done], capsys: pytest.CaptureFixture[str]) -> None:
     """The newest stay; folders go only when asked for, and only those of runs that went."""
     newest, second, third = ids()
@@ -188,7 +280,7 @@ def test_prune_removes_only_runs() -> None:
     assert (precious / "results.json").is_file()
 
 
-@pytest.mark.parametrize("command", [["history"], ["export", "x"], ["prune", "--keep=1"]])
+@pytest.mark.parametrize("command", [["history"], ["export", "x"], ["prune", "--keep=1"], ["baseline", "list"]])
 def test_no_store(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tiny_runs import Tiny
 
 from pytest_flperf.history import store, surroundings
+from pytest_flperf.history.place import StorePlace
 
 assert store  # here once: pytester forgets modules that a run in this process imported
 
@@ -87,6 +88,64 @@ def test_none(tiny: Tiny) -> None:
     assert "imported: False" in done.text
     assert not (tiny.folder / "reports" / "history.db").exists()
     assert "imported: True" in tiny.run_apart("--flperf-suite=tiny.json", *tiny.at).text
+
+
+WATCH = """
+import sys
+STATE = {"stage": "start", "imported": None}
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sqlalchemy" and STATE["imported"] is None:
+            STATE["imported"] = STATE["stage"]
+        return None
+
+sys.meta_path.insert(0, Watch())
+
+import pytest
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item):
+    STATE["stage"] = "measuring"
+    try:
+        return (yield)
+    finally:
+        STATE["stage"] = "measured"
+
+def pytest_unconfigure():
+    print("imported:", STATE["imported"])
+"""
+
+
+@pytest.mark.parametrize(("what", "when"), [("suite", "start"), ("fixture", "measured")])
+def test_nothing_is_imported_while_a_case_is_measured(tiny: Tiny, what: str, when: str) -> None:
+    """What stores is imported beside the start of the runtime, where a suite runs, else after the measuring."""
+    tiny.pytester.makeconftest(WATCH)
+    tiny.suite()
+    tiny.pytester.makepyfile(
+        test_mine="def test_me(flperf): flperf.run(prompt='Hi', iterations=2, warmup=0, max_tokens=2)"
+    )
+    asked = "--flperf-suite=tiny.json" if what == "suite" else "test_mine.py"
+    done = tiny.run_apart(asked, *tiny.at)
+    assert done.ret == 0, done.text
+    assert f"imported: {when}" in done.text
+    assert len(stored(tiny.folder / "reports" / "history.db")) == 1
+
+
+def test_values_of_single_requests(tiny: Tiny) -> None:
+    """As they stand in samples.jsonl, in the order in which the requests were sent."""
+    tiny.suite({"iterations": 12, "concurrency": 3, "max_tokens": 4})
+    done = tiny.measure()
+    path = tiny.folder / "reports" / "history.db"
+    with store.Store(StorePlace("sqlite", str(path), path)) as opened:
+        case = done.case
+        values = opened.values(done.report.name, case["nodeid"], case["host"])
+    samples = [each for each in done.journal("samples.jsonl") if each["phase"] == "measured"]
+    samples.sort(key=lambda each: each["sent_ns"])
+    ttft = [(each["first_token_ns"] - each["sent_ns"]) / 1e6 for each in samples]
+    assert set(values) == {"ttft_ms", "tpot_ms", "e2e_ms"}
+    assert {len(each) for each in values.values()} == {12}
+    assert values["ttft_ms"] == pytest.approx(ttft, rel=1e-5)
 
 
 def test_interrupted(tiny: Tiny) -> None:
