@@ -56,6 +56,8 @@ _NODE_CHARACTERS: Final = 400
 """The head of a node id has an index, which databases know again only where it is written so; beside it no condition on
 the whole id, which SQLite would put into the head's, and then find no index."""
 _INFINITE: Final = 1e300
+_FIRST_PAGE: Final = 40
+_LARGER: Final = 4
 
 Added: TypeAlias = Literal["added", "replaced", "known"]
 
@@ -326,23 +328,40 @@ class Store(Database):
         Cases that were cut short don't count, nor medians that are infinite because requests failed.
 
         """
-        node = as_stored(nodeid)
-        wanted = (
-            select(METRICS.c.p50)
-            .join(CASES, (CASES.c.run_key == METRICS.c.run_key) & (CASES.c.case_no == METRICS.c.case_no))
-            .join(RUNS, RUNS.c.run_key == METRICS.c.run_key)
-            .where(literal_column(_NODE_HEAD) == node[:_NODE_CHARACTERS])
-            .where(literal_column(_NODE_TAIL) == node[_NODE_CHARACTERS:])
-            .where(RUNS.c.fingerprint == fingerprint, METRICS.c.name == metric)
-            .where(CASES.c.partial.is_(False), METRICS.c.p50 < _INFINITE)
-        )
+        alike = select(RUNS.c.run_key).where(RUNS.c.fingerprint == fingerprint)
+        found: list[float] = []
         with self._told():
             if before is not None and (row := self._row_of(before)) is not None:
                 earlier = RUNS.c.started_at < row["started_at"]
                 same_time = (RUNS.c.started_at == row["started_at"]) & (RUNS.c.run_key < row["run_key"])
-                wanted = wanted.where(earlier | same_time)
-            newest_first = wanted.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc()).limit(limit)
-            return tuple(self._connection.execute(newest_first).scalars())
+                alike = alike.where(earlier | same_time)
+            newest_first = alike.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
+            # Page by page: what is wanted is among the newest, and of all runs a case has ten thousand rows.
+            seen, page = 0, max(_FIRST_PAGE, limit)
+            while len(found) < limit:
+                keys = self._connection.execute(newest_first.limit(page).offset(seen)).scalars().all()
+                found += self._medians(nodeid, metric, keys)
+                if len(keys) < page:
+                    break
+                seen, page = seen + page, min(_LARGER * page, _AT_ONCE)
+        return tuple(found[:limit])
+
+    def _medians(self, nodeid: str, metric: str, keys: Sequence[int]) -> list[float]:
+        """Of a case in these runs, in their order."""
+        if not keys:
+            return []
+        node = as_stored(nodeid)
+        wanted = (
+            select(METRICS.c.run_key, METRICS.c.p50)
+            .join(CASES, (CASES.c.run_key == METRICS.c.run_key) & (CASES.c.case_no == METRICS.c.case_no))
+            .where(literal_column(_NODE_HEAD) == node[:_NODE_CHARACTERS])
+            .where(literal_column(_NODE_TAIL) == node[_NODE_CHARACTERS:])
+            .where(CASES.c.run_key.in_(keys), METRICS.c.name == metric)
+            .where(CASES.c.partial.is_(False), METRICS.c.p50 < _INFINITE)
+        )
+        place = {key: number for number, key in enumerate(keys)}
+        rows = sorted(self._connection.execute(wanted), key=lambda row: place[row[0]])
+        return [p50 for _, p50 in rows]
 
     def _row_of(self, run_id: str) -> RowMapping | None:
         return self._connection.execute(select(RUNS).where(RUNS.c.id == run_id)).mappings().first()

@@ -138,6 +138,17 @@ def test_earlier(place: StorePlace) -> None:
         assert store.earlier("flperf:default::case-9[m]", alike, "ttft_ms") == ()
 
 
+def test_earlier_among_many(place: StorePlace) -> None:
+    """The few of one case are found among many runs of others, however far back."""
+    one = run(0).cases[0]
+    with Store(place) as store:
+        for number in range(90):
+            store.add(run(number, cases=(one,) if number in (3, 88) else (case(1),)))
+        assert len(store.earlier(one.nodeid, fingerprint(HOST), "ttft_ms")) == 2
+        assert len(store.earlier(one.nodeid, fingerprint(HOST), "ttft_ms", 1)) == 1
+        assert len(store.earlier(case(1).nodeid, fingerprint(HOST), "ttft_ms", 60)) == 60
+
+
 def test_earlier_of_long_names(place: StorePlace) -> None:
     """Ids of which only the end differs are told apart, and are no longer than an index takes."""
     first, second = (f"{'模' * 3_000}\0::case[{each}]" for each in "ab")
@@ -153,8 +164,8 @@ def test_earlier_uses_its_index(sqlite: StorePlace) -> None:
         store.add(run())
         seen: list[tuple[str, Any]] = []
         event.listen(store._engine, "before_cursor_execute", lambda *said: seen.append((said[2], said[3])))
-        store.earlier("x", "y", "ttft_ms")
-        (statement, parameters) = seen[0]
+        store.earlier("x", fingerprint(HOST), "ttft_ms")
+        ((statement, parameters),) = [each for each in seen if "flperf_cases" in each[0]]
         plan = store._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
     words = [row[-1] for row in plan]
     assert any("flperf_cases_by_node" in each for each in words), words
