@@ -181,7 +181,9 @@ def _whole(case: CaseResult, name: str, found: Sequence[float]) -> int:
 
 
 def _packed(values: Sequence[float]) -> bytes:
-    return zlib.compress(_swapped(array("f", values[:VALUES_KEPT])).tobytes(), _LEVEL)
+    return zlib.compress(
+        _swapped(array("f", values[:VALUES_KEPT])).tobytes(), 1
+    )  # of values higher levels gain nothing
 
 
 def read_values(content: bytes) -> tuple[float, ...]:

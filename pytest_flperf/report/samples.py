@@ -58,12 +58,15 @@ class _Case:
 
     def first(self, count: int) -> dict[str, tuple[float, ...]]:
         """The values of the requests that were sent first, in that order."""
-        found = {}
+        found: dict[str, tuple[float, ...]] = {}
+        sorted_ns: array[int] = array("q")
+        order: list[int] = []
         for name, values in self.values.items():
-            sent_ns = self.sent_ns[name]
             if values:
-                order = sorted(range(len(values)), key=sent_ns.__getitem__)
-                found[name] = tuple(values[each] for each in order[:count])
+                if self.sent_ns[name] != sorted_ns:  # mostly each request has all of them
+                    sorted_ns = self.sent_ns[name]
+                    order = sorted(range(len(sorted_ns)), key=sorted_ns.__getitem__)[:count]
+                found[name] = tuple(map(values.__getitem__, order))
         return found
 
 
