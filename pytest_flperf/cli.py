@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pytest_flperf.commands.baselines import add_baseline
 from pytest_flperf.commands.calibrate import add_calibrate
 from pytest_flperf.commands.common import FAILED, INTERRUPTED, Parser
 from pytest_flperf.commands.discover import add_discover
 from pytest_flperf.commands.doctor import add_doctor
+from pytest_flperf.commands.history import add_history, add_prune
 from pytest_flperf.commands.models import add_models
+from pytest_flperf.commands.moving import add_export, add_import
 from pytest_flperf.commands.reference import add_reference
 from pytest_flperf.commands.runs import add_report, add_show
 from pytest_flperf.commands.suites import add_schema, add_suites
@@ -30,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_doctor(commands)
     add_show(commands)
     add_report(commands)
+    add_history(commands)
+    add_export(commands)
+    add_import(commands)
+    add_prune(commands)
+    add_baseline(commands)
     add_schema(commands)
     add_reference(commands)
     add_calibrate(commands)

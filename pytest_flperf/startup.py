@@ -162,6 +162,8 @@ _RESULTS: Final = (
         "'error_rate <= 1%%' (repeatable); default: 'error_rate <= 0'", "BUDGET", None, True,
     ),
     Option("--flperf-report-dir", "string", "Folder for the runs' files; default: reports", "DIR"),
+    Option("--flperf-store", "string", "Where runs are stored: a SQLite file, postgresql+psycopg://USER@HOST/DATABASE "
+           "or none; default: history.db in the folder for the runs' files", "URL"),
     Option("--flperf-html", "string", "Write the report to this file, too; each run's folder has it as report.html",
             "FILE"),
     Option("--flperf-markdown", "string", "Write verdict, tables and failures as Markdown to this file; "

@@ -18,10 +18,15 @@ with contextlib.suppress(ImportError):
 # A shell that starts us in the background makes us, and every pytest that a test starts, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-WITHOUT_COMPANY = " ".join(
-    f"-p no:{name}" for name in ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
-)
+COMPANY = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
+ONLY_SLOW = ("hypothesispytest", "anyio")
+"""Plugins that no test here asks for: half of what an empty run of pytest takes."""
+WITHOUT_COMPANY = " ".join(f"-p no:{name}" for name in (*COMPANY, *ONLY_SLOW))
 """Options for the runs that tests make: plugins that people have are there for the tests that ask for them."""
+WITHOUT_STORE = "-o flperf_store=none"
+"""... and so is the store of runs: what it imports would take longer than most of these runs.  An ini key and not the
+option, which would be an error where a run is without flperf."""
+DEFAULTS = f"{WITHOUT_COMPANY} {WITHOUT_STORE}"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +34,7 @@ def _runs_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """Runs that tests make wait for no other run of this machine, and no other run waits for them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLPERF_LOCK_DIR", str(tmp_path_factory.mktemp("lock")))
-        patch.setenv("PYTEST_ADDOPTS", WITHOUT_COMPANY)
+        patch.setenv("PYTEST_ADDOPTS", DEFAULTS)
         for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # ours; theirs would take it for their own
             patch.delenv(name, raising=False)
         yield
@@ -37,6 +42,6 @@ def _runs_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Pytester, which drops what the environment says, with those plugins left out again."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", WITHOUT_COMPANY)
+    """Pytester, which drops what the environment says, with the tests' defaults again."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", DEFAULTS)
     return pytester

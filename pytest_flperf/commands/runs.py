@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
+from pytest_flperf.commands.stores import add_places, add_report_dir, found_run
 
 if TYPE_CHECKING:
     from pytest_flperf.results.records import Run
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["add_report", "add_show"]
 
 _FORMS: Final = (".html", ".htm", ".md", ".csv")
-
-
-def _add_report_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--report-dir", metavar="DIR", default="reports", help="Folder of the runs; default: reports")
 
 
 def add_show(commands: Commands) -> None:
@@ -32,9 +28,10 @@ def add_show(commands: Commands) -> None:
     )
     parser.add_argument(
         "name", metavar="RUN", nargs="?", default="latest",
-        help="Folder or results.json of a run, its id or the beginning of it, or latest (the default)",
+        help="Folder or results.json of a run, its id or the beginning of it, or latest (the default); one whose files "
+        "are gone is shown from the store",
     )  # fmt: skip
-    _add_report_dir(parser)
+    add_places(parser)
     parser.add_argument(
         "-v", "--verbose", action="count", default=0, help="A block per case; twice: all percentiles with intervals"
     )
@@ -63,7 +60,7 @@ def add_report(commands: Commands) -> None:
         "--recover", action="store_true",
         help="First make results.json of a run that was killed, from its journal; one that ended is left as it is",
     )  # fmt: skip
-    _add_report_dir(parser)
+    add_report_dir(parser)
     add_json(parser, "which file was written, of which runs,")
     parser.set_defaults(run=_report, usage=parser)
 
@@ -85,7 +82,7 @@ def _show(parsed: Parsed) -> int:
     from pytest_flperf.report.summary import summary_lines
     from pytest_flperf.report.words import duration, when
 
-    path, run = _read(parsed, parsed.name)
+    run, where = found_run(parsed, parsed.name)
     if parsed.json:
         return print_json(run.to_dict())
     say(printable(f"run {run.id}, {when(run.started_at)}, {duration(run) or 'not finished'}"))
@@ -95,7 +92,7 @@ def _show(parsed: Parsed) -> int:
     say("")
     for line in summary_lines(run, shutil.get_terminal_size().columns, parsed.verbose, run.notes):
         say(line.text)
-    say(f"results: {path.parent}")
+    say(f"results: {where}")
     return 0
 
 

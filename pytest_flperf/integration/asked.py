@@ -65,6 +65,8 @@ class FlperfOptions:
     lock_timeout_s: float | None
     """None: measure beside other runs."""
     report_dir: str
+    store: str | None
+    """As written; None: ``history.db`` in ``report_dir``."""
     html: str | None
     markdown: str | None
     code_quality: str | None
@@ -127,6 +129,7 @@ class FlperfOptions:
             max_time_s=max_time_s(values["flperf_max_time"]),
             lock_timeout_s=lock_timeout_s(values["flperf_lock_timeout"], _LOCK_TIMEOUT_S),
             report_dir=values["flperf_report_dir"] or "reports",
+            store=values["flperf_store"],
             html=values["flperf_html"],
             markdown=values["flperf_markdown"],
             code_quality=values["flperf_code_quality"],

@@ -52,6 +52,10 @@ class Publisher:
             self._samples = self._samples or SamplesReader(folder.path / "samples.jsonl")
             self._samples.read()
 
+    def first_values(self, run: Run, count: int) -> dict[tuple[str, str], dict[str, tuple[float, ...]]]:
+        """Of each case the values of the requests that were sent first, as far as they have been read."""
+        return {} if self._samples is None else self._samples.first_values(run.cases, count)
+
     def publish(self, run: Run, folder: RunFolder | None) -> None:
         """Write the report into the run's folder, and all that was asked for."""
         options = self._options

@@ -38,6 +38,7 @@ from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.run_record import RunRecord
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.session_hooks import register
+from pytest_flperf.integration.storing import store_password
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.integration.workers import is_worker, neighbours, run_token
 from pytest_flperf.load.interrupts import Interrupts
@@ -90,7 +91,9 @@ class MeasuringRun:
         targets = (*self._options.targets, *(selection.targets if selection else ()))
         if self._opposition is not None:
             targets = (*targets, *self._opposition.targets(targets))
-        self._redactor = Redactor(secrets_of(self._options.api_key_env, targets))
+        here = config.invocation_params.dir
+        secrets = (*secrets_of(self._options.api_key_env, targets), store_password(self._options, here))
+        self._redactor = Redactor(secrets)
         self.record = RunRecord(config, self._options, self._redactor)
         """What has been measured, and where it is written."""
         self._limit = TimeLimit.from_pytest_config(config, self._options)
@@ -158,6 +161,7 @@ class MeasuringRun:
         _import_ahead()
         if not is_worker(self._config):
             self.record.publisher.warm_up()
+            self.record.storing.warm_up()
 
     def ready(self, case: Case, nodeid: str) -> Prepared:
         """Make a case's model ready; raises NotReadyError, NotPossibleError and OutOfTimeError."""

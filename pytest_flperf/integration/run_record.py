@@ -16,6 +16,7 @@ from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.outcomes import after_rerun, run_status
 from pytest_flperf.integration.publishing import Publisher
+from pytest_flperf.integration.storing import Storing
 from pytest_flperf.integration.workers import is_controller, is_worker, run_begun
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.host import host_info, versions
@@ -57,6 +58,7 @@ class RunRecord:
         self.interrupted = False
         """By a person or a signal, and not by pytest after a failure."""
         self.publisher = Publisher(options, config.invocation_params.dir)
+        self.storing = Storing(options, config.invocation_params.dir)
 
     @property
     def folder(self) -> RunFolder | None:
@@ -149,6 +151,7 @@ class RunRecord:
             junit = self._config.getoption("xmlpath", default=None)
             if junit:
                 self.publisher.complete_junit(run, junit)
+            self.storing.store(run, self._folder, self._redactor, self.publisher.first_values)
             self._call("pytest_flperf_run_finished", run=run, folder=self._folder.path if self._folder else None)
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
@@ -157,7 +160,7 @@ class RunRecord:
             return
         from pytest_flperf.integration.terminal import print_summary
 
-        problems = (*(self._folder.problems if self._folder else ()), *self.publisher.problems)
+        problems = (*(self._folder.problems if self._folder else ()), *self.publisher.problems, *self.storing.problems)
         print_summary(reporter, self._run(), self._folder.path if self._folder else None, (*self._notes, *problems))
 
     def _run(self) -> Run:

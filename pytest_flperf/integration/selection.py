@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.storing import place_of
 from pytest_flperf.integration.words import header_line
 from pytest_flperf.startup import SELECTION
 from pytest_flperf.suite.errors import SuiteError
@@ -247,7 +248,7 @@ def check_asked(options: FlperfOptions) -> Overrides:
 
 
 def check_options(options: FlperfOptions) -> None:
-    """Refuse a URL that is none, a missing key, a malformed budget; raises UsageError."""
+    """Refuse a URL that is none, a missing key, a malformed budget, a store that can't be; raises UsageError."""
     from pytest_flperf.backends.placing import PlacingError
     from pytest_flperf.gates.budgets import BudgetError, parse_budgets
     from pytest_flperf.gates.run_budgets import parse_run_budgets
@@ -266,6 +267,7 @@ def check_options(options: FlperfOptions) -> None:
         parse_run_budgets(options.run_budgets)
     except BudgetError as error:
         raise pytest.UsageError(f"--flperf-budget: {error}") from error
+    place_of(options, Path())
 
 
 def _check_budgets(suite: Suite) -> None:

@@ -31,10 +31,12 @@ NOT_REPEATED: Final = frozenset(
         "--flperf-code-quality",
         "--flperf-csv",
         "--flperf-json",
+        "--flperf-store",
         "--flperf-dry-run",
     }
 )
-"""Options of ours that say which cases run, or where files go that one case would overwrite."""
+"""Options of ours that say which cases run, or where files go that one case would overwrite, or what may hold a
+masked password."""
 _KEPT_OF_PYTEST: Final = frozenset({"-c", "-o", "-p", "--rootdir", "--override-ini", "--config-file"})
 _CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
 

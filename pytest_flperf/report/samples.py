@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,7 @@ _REQUESTS_KEPT: Final = 10_000
 _BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRATE.value, Phase.WARMUP.value})
 _ANSWER_CHARACTERS: Final = 400
 _LONGEST_LINE: Final = 64 << 20
+_LARGEST_NS: Final = 1 << 63
 _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
     {"stream": True, "chunk_ns": (), "lag_ns": (), "coalesced_chunks": 0, "first_read_surplus": 0.0}
 )
@@ -45,6 +46,8 @@ class _Case:
     def __init__(self) -> None:
         self.indices: set[int] = set()
         self.values: dict[str, array[float]] = {name: array("d") for name in DRAWN_METRICS}
+        self.sent_ns: dict[str, array[int]] = {name: array("q") for name in DRAWN_METRICS}
+        """When the request of each value was sent."""
         self.answer = ""
         self.complete = True
 
@@ -52,6 +55,19 @@ class _Case:
         """What was taken in so far."""
         values = {name: tuple(sorted(found)) for name, found in self.values.items() if found}
         return CaseSamples(values, self.answer, self.complete)
+
+    def first(self, count: int) -> dict[str, tuple[float, ...]]:
+        """The values of the requests that were sent first, in that order."""
+        found: dict[str, tuple[float, ...]] = {}
+        sorted_ns: array[int] = array("q")
+        order: list[int] = []
+        for name, values in self.values.items():
+            if values:
+                if self.sent_ns[name] != sorted_ns:  # mostly each request has all of them
+                    sorted_ns = self.sent_ns[name]
+                    order = sorted(range(len(sorted_ns)), key=sorted_ns.__getitem__)[:count]
+                found[name] = tuple(map(values.__getitem__, order))
+        return found
 
 
 class SamplesReader:
@@ -82,14 +98,25 @@ class SamplesReader:
 
     def of(self, cases: Iterable[CaseResult]) -> dict[str, CaseSamples]:
         """What was read of these cases, by node id; lines don't name the machine, so cases of several have none."""
+        return {case.nodeid: read.summary() for case, read in self._read_of(cases)}
+
+    def first_values(
+        self, cases: Iterable[CaseResult], count: int
+    ) -> dict[tuple[str, str], dict[str, tuple[float, ...]]]:
+        """Values of these cases by node id and host, of the requests that were sent first, in that order.
+
+        The first among the 10,000 that ended first, which are all that are read.
+        """
+        found = {(case.nodeid, case.host): read.first(count) for case, read in self._read_of(cases)}
+        return {key: values for key, values in found.items() if values}
+
+    def _read_of(self, cases: Iterable[CaseResult]) -> Iterator[tuple[CaseResult, _Case]]:
         cases = tuple(cases)
         counts = Counter(case.nodeid for case in cases)
-        found: dict[str, CaseSamples] = {}
         for case in cases:
             written = case.nodeid if case.search is None else f"{case.nodeid} {case.search.played}"
             if counts[case.nodeid] == 1 and written in self._cases:
-                found[case.nodeid] = self._cases[written].summary()
-        return found
+                yield case, self._cases[written]
 
     def _add(self, line: bytes) -> None:
         try:
@@ -132,10 +159,14 @@ def _take(case: _Case, record: Mapping[str, Any]) -> None:
             return
         measured = request_metrics(sample)
         values = {name: float(value) for name in DRAWN_METRICS if (value := measured[name]) is not None}
+        sent_ns = int(sample.started_ns if sample.sent_ns is None else sample.sent_ns)
+        if not -_LARGEST_NS < sent_ns < _LARGEST_NS:
+            return
     except (ValueError, TypeError, ArithmeticError):
         return
     for name, value in values.items():
         case.values[name].append(value)
+        case.sent_ns[name].append(sent_ns)
     if not case.answer and isinstance(sample.output_text, str):
         case.answer = sample.output_text[:_ANSWER_CHARACTERS]
 

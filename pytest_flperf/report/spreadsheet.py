@@ -13,7 +13,7 @@ from pytest_flperf.gates.text import printable
 from pytest_flperf.results.metrics import REQUEST_METRICS, RESOURCE_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["COLUMNS", "csv_text"]
+__all__ = ["COLUMNS", "COUNT_COLUMNS", "SWITCH_COLUMNS", "TEXT_COLUMNS", "case_values", "csv_text"]
 
 _RESOURCE_KEYS: Final = ("mean", "max")
 _TEXT: Final = 2_000
@@ -50,6 +50,17 @@ run, and the case, ended before everything was measured.
 """
 
 
+TEXT_COLUMNS: Final = frozenset(_KEY) - {"rate_per_s", "concurrency", "stream"} | {"unsure", "transport"}
+"""Those that hold texts."""
+SWITCH_COLUMNS: Final = frozenset({"stream", "run_partial", "partial"})
+"""Those that hold true or false."""
+COUNT_COLUMNS: Final = frozenset(
+    {"concurrency", "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps",
+     "stalls", "reruns", *(f"{metric}.n" for metric in REQUEST_METRICS)}
+)  # fmt: skip
+"""Those that hold whole numbers; all others are numbers."""
+
+
 def csv_text(runs: Iterable[Run]) -> str:
     """A head and a row per case (RFC 4180), in the order of the runs.
 
@@ -59,23 +70,24 @@ def csv_text(runs: Iterable[Run]) -> str:
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for run in runs:
-        writer.writerows(_row(run, case) for case in run.cases)
+        writer.writerows(map(_cell, case_values(run, case)) for case in run.cases)
     return out.getvalue()
 
 
-def _row(run: Run, case: CaseResult) -> list[str]:
+def case_values(run: Run, case: CaseResult) -> list[str | bool | int | float | None]:
+    """A case's row as it was measured, a value for each of :data:`COLUMNS`; None: not measured."""
     return [
-        *map(_cell, _key(run, case)),
-        *map(_cell, _numbers(case)),
-        *(_cell(_statistic(case, metric, name)) for metric in REQUEST_METRICS for name in STATISTICS),
-        *(_cell(_resource(case, resource, key)) for resource in RESOURCE_METRICS for key in _RESOURCE_KEYS),
-        " ".join(f"{metric}.{name}" for metric, found in case.metrics.items() for name in found.unsure),
-        str(run.partial).lower(),
-        str(case.partial).lower(),
-        str(case.reruns),
-        case.target.transport if case.target is not None else "",
-        _cell(case.download_s),
-        _cell(case.model_rss_mb),
+        *_key(run, case),
+        *_numbers(case),
+        *(_statistic(case, metric, name) for metric in REQUEST_METRICS for name in STATISTICS),
+        *(_resource(case, resource, key) for resource in RESOURCE_METRICS for key in _RESOURCE_KEYS),
+        " ".join(f"{metric}.{name}" for metric, found in case.metrics.items() for name in found.unsure) or None,
+        run.partial,
+        case.partial,
+        case.reruns,
+        case.target.transport if case.target is not None else None,
+        case.download_s,
+        case.model_rss_mb,
     ]
 
 
@@ -100,7 +112,7 @@ def _key(run: Run, case: CaseResult) -> Sequence[Any]:
         load and load.shape,
         load and load.rate,
         load and load.concurrency,
-        None if load is None else str(load.stream).lower(),
+        load and load.stream,
         case.clock.source,
         case.tokens_source,
     )
@@ -143,6 +155,8 @@ def _resource(case: CaseResult, resource: str, key: str) -> float | None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, int | float):
         return "" if math.isnan(value) else repr(value)
     text = printable(str(value), _TEXT)

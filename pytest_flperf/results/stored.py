@@ -12,7 +12,7 @@ from pytest_flperf.results.records import Run
 from pytest_flperf.results.run_folder import LATEST
 from pytest_flperf.results.run_log import RUN_LOG
 
-__all__ = ["RESULTS", "RunError", "find_run", "read_run", "run_ids"]
+__all__ = ["RESULTS", "RunError", "find_run", "read_run", "run_ids", "run_of"]
 
 RESULTS: Final = "results.json"
 _LARGEST_MB: Final = 1024
@@ -80,10 +80,15 @@ def read_run(path: Path) -> Run:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    return run_of(text, str(path))
+
+
+def run_of(text: str, where: str) -> Run:
+    """The run in a text of JSON, every value checked; raises RunError, which says where it is from."""
     try:
         return _checked(Run.from_dict(json.loads(text)))
     except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is no results file of flperf: {_fault(error)}") from error
+        raise RunError(f"{where} is no results file of flperf: {_fault(error)}") from error
 
 
 def _checked(run: Run) -> Run:

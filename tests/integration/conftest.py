@@ -5,14 +5,18 @@ What runs import late is imported here once: pytester forgets modules that a run
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import jinja2
-import openai
+import openai.lib.streaming.chat
+import openai.pagination
+import openai.resources.chat.completions
 import psutil
 import pydantic
 import pynvml
 import pytest
+import tabulate
 import tiny_runs
 import wcwidth
 import yaml
@@ -21,6 +25,7 @@ import pytest_flperf.backends.foundry
 import pytest_flperf.backends.openai
 import pytest_flperf.integration.cases
 import pytest_flperf.integration.fixture
+import pytest_flperf.integration.grouping
 import pytest_flperf.integration.listing
 import pytest_flperf.integration.terminal
 import pytest_flperf.integration.workers
@@ -28,6 +33,9 @@ import pytest_flperf.report.markdown
 import pytest_flperf.report.pages
 import pytest_flperf.report.samples
 import pytest_flperf.report.spreadsheet
+import pytest_flperf.suite.loading
+import pytest_flperf.suite.suite_files
+import pytest_flperf.suite.templates
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 
 assert jinja2
@@ -35,6 +43,7 @@ assert openai
 assert psutil
 assert pydantic
 assert pynvml
+assert tabulate
 assert wcwidth
 assert yaml
 assert pytest_flperf
@@ -64,3 +73,12 @@ def tiny(pytester: pytest.Pytester, reference: ReferenceServer, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return tiny_runs.Tiny(pytester, reference.base_url)
+
+
+@pytest.fixture
+def stored(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this test are stored, as people's are; pytester comes first, because it sets what this changes."""
+    del pytester
+    options = os.environ["PYTEST_ADDOPTS"]
+    assert "-o flperf_store=none" in options
+    monkeypatch.setenv("PYTEST_ADDOPTS", options.replace("-o flperf_store=none", ""))

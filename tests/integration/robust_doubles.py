@@ -42,7 +42,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = END_S) -> An
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.01)
+        time.sleep(0.02)
     raise AssertionError(f"within {seconds} s not seen: {what}")
 
 
@@ -132,8 +132,8 @@ class PytestRun:
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"still running after {seconds} s:\n{self.output}"
-            self._remember()
-            time.sleep(0.02)
+            self._remember()  # which looks at every process of the machine
+            time.sleep(0.05)
         until(lambda: not self.left(), "the end of every child process", 2.0)
         return self.process.returncode
 
@@ -142,8 +142,8 @@ class PytestRun:
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"still running after {seconds} s:\n{self.output}"
-            self._remember()
-            time.sleep(0.02)
+            self._remember()  # which looks at every process of the machine
+            time.sleep(0.05)
         until(lambda: not self.left(), "the end of every child process", 6.0)
         return self.process.returncode
 
@@ -168,7 +168,7 @@ class PytestRun:
     @property
     def report(self) -> Path:
         """The newest run's folder."""
-        return max((path for path in (self.folder / "reports").iterdir() if not path.is_symlink()), key=_age)
+        return max((path for path in (self.folder / "reports").glob("2*") if path.is_dir()), key=_age)
 
     def records(self, name: str) -> list[dict[str, Any]]:
         """The records of a journal; none while there is no file."""

@@ -123,7 +123,7 @@ def test_timeout_by_thread(tiny: Tiny) -> None:
     )
     assert result.ret == 1
     assert "Timeout" in str(result.stdout) + str(result.stderr)
-    (folder,) = [path for path in (tiny.folder / "reports").iterdir() if not path.is_symlink()]
+    (folder,) = [path for path in (tiny.folder / "reports").iterdir() if path.is_dir() and not path.is_symlink()]
     assert (folder / "journal.jsonl").stat().st_size > 0
     tiny.suite()
     assert tiny.measure("--flperf-lock-timeout=0").ret == 0

@@ -12,9 +12,16 @@ import pytest
 from robust_doubles import RawServer, answer, read_request
 from tiny_runs import Done, Tiny
 
+from pytest_flperf.experiment import preparing
 from pytest_flperf.results.records import load_schema
 
 WORK_S = 0.02
+
+
+@pytest.fixture
+def uncalibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the calibration of loads of many streams, which takes seconds: the first test here has it."""
+    monkeypatch.setattr(preparing, "_CALIBRATED_FROM", 1_000)
 
 
 def measured(tiny: Tiny, *options: str, **settings: object) -> Done:
@@ -55,6 +62,7 @@ def test_the_highest_concurrency(tiny: Tiny) -> None:
     assert "Loads that were tried" in page
 
 
+@pytest.mark.usefixtures("uncalibrated")
 def test_too_little_capacity(tiny: Tiny) -> None:
     """A budget on what was found fails the case, by its name."""
     done = measured(tiny, budgets=["ttft_ms.p50 <= 150", "max_concurrency >= 30"])
@@ -62,6 +70,7 @@ def test_too_little_capacity(tiny: Tiny) -> None:
     assert "missed max_concurrency >= 30" in done.text
 
 
+@pytest.mark.usefixtures("uncalibrated")
 def test_not_even_the_lowest(tiny: Tiny) -> None:
     """Where the lowest load misses a budget, the case fails with that."""
     done = measured(tiny, budgets=["ttft_ms.p50 <= 0.001"], search_from=2)
@@ -71,6 +80,7 @@ def test_not_even_the_lowest(tiny: Tiny) -> None:
     assert "no load met the budgets, not even 2" in done.text
 
 
+@pytest.mark.usefixtures("uncalibrated")
 def test_the_highest_rate_on_the_command_line(tiny: Tiny) -> None:
     """Poisson arrivals, for a time each."""
     done = measured(
@@ -87,6 +97,7 @@ def test_the_highest_rate_on_the_command_line(tiny: Tiny) -> None:
     assert "20 requests/s (the highest that was tried)" in done.text
 
 
+@pytest.mark.usefixtures("uncalibrated")
 def test_out_of_time(tiny: Tiny) -> None:
     """What was found by then stands, and the case is cut short."""
     done = measured(tiny, "--flperf-max-time=6", budgets=["error_rate <= 0"], duration_s=2.5, iterations=100_000)

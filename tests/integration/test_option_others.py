@@ -125,8 +125,9 @@ def test_bad_ini(tiny: Tiny) -> None:
     assert "flperf_iterations" in done.text
 
 
+@pytest.mark.usefixtures("stored")
 def test_switched_off(tiny: Tiny) -> None:
-    """``-p no:flperf`` turns all off: the options are unknown, the fixture is missing."""
+    """``-p no:flperf`` turns all off: options and ini keys are unknown, the fixture is missing."""
     tiny.pytester.makepyfile(test_mine="def test_me(flperf): pass\ndef test_you(): pass")
     done = tiny.run_apart("-p", "no:flperf", "-p", "no:cacheprovider")
     assert "fixture 'flperf' not found" in done.text

@@ -16,7 +16,7 @@ def test_same_results(tiny: Tiny, workers: str) -> None:
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert [case["outcome"] for case in done.cases] == ["passed", "failed"]
     assert sum(line.startswith("reference ") for line in done.lines) == 2
-    folders = [path for path in (tiny.folder / "reports").iterdir() if not path.is_symlink()]
+    folders = [path for path in (tiny.folder / "reports").iterdir() if path.is_dir() and not path.is_symlink()]
     assert len(folders) == 1
     assert {path.name for path in folders[0].iterdir()} >= {"results.json", "journal.jsonl", "samples.jsonl"}
     for name in ("journal.jsonl", "samples.jsonl"):
@@ -57,7 +57,7 @@ def test_others_may_have_workers(tiny: Tiny) -> None:
     done = tiny.run_apart(*tiny.at, "-n2")
     assert done.ret == 0, done.text
     assert len(done.cases) == 4
-    assert len([path for path in (tiny.folder / "reports").iterdir() if not path.is_symlink()]) == 1
+    assert len([path for path in (tiny.folder / "reports").iterdir() if path.is_dir() and not path.is_symlink()]) == 1
     assert sum(line["phase"] == "measured" for line in done.journal()) == 4
     assert all("1 more worker" in case["notes"][-1] for case in done.cases)
 

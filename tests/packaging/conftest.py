@@ -47,14 +47,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+def pip_for(scripts: Path) -> list[str]:
+    """The pip of the environment that the tests run in, at work in another one, which needs none of its own."""
+    return [sys.executable, "-m", "pip", "--python", str(scripts / "python")]
+
+
 @pytest.fixture(scope="session")
 def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts folder of a virtual environment in which only the wheel was installed, and what it asks for."""
     folder = tmp_path_factory.mktemp("environment") / "venv"
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     found = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    # Our own pip and no bytecode of what is never imported: half of what it takes.
     installed = subprocess.run(
-        [str(found / "python"), "-m", "pip", "install", "--quiet", str(wheel)],
+        [*pip_for(found), "install", "--quiet", "--no-compile", str(wheel)],
         capture_output=True,
         text=True,
         timeout=INSTALL_S,
@@ -64,6 +70,20 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert installed.returncode == 0, installed.stdout + installed.stderr
     return found
+
+
+@pytest.fixture
+def pip_check(scripts: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """``pip check`` in that environment."""
+    return subprocess.run(
+        [*pip_for(scripts), "check"],
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=False,
+        env=_clean_environment(),
+        cwd=tmp_path,
+    )
 
 
 @pytest.fixture

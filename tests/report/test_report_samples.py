@@ -131,3 +131,22 @@ def test_the_load_that_a_search_found(tmp_path: Path) -> None:
     steps = tuple(SearchStep(load, load < 4) for load in (1.0, 2.0, 4.0))
     found = case(search=Search("concurrency", 2.0, True, steps=steps))
     assert read(tmp_path / "samples.jsonl", text).of([found])[name].values["ttft_ms"] == (12.0,)
+
+
+def test_in_the_order_of_sending(tmp_path: Path) -> None:
+    """The first that were sent, whatever the order in which they ended; failed ones and other metrics leave no gap."""
+    lines = [
+        line(index=2, sent_ns=300, started_ns=290),
+        line(index=0, sent_ns=100),
+        line(index=1, sent_ns=200, outcome="http_5xx"),
+        line(index=3, sent_ns=250, first_read_surplus=4.0),
+        line(index=4, sent_ns=10**30),
+        line(index=5, sent_ns=None, started_ns="now"),
+    ]
+    reader = read(tmp_path / "s", "".join(lines))
+    found = reader.first_values([case(host="box")], 2_000)[("s::short[m]", "box")]
+    assert [round(value, 3) for value in found["e2e_ms"]] == [14.0, 17.0, 16.0]
+    assert [round(value, 3) for value in found["ttft_ms"]] == [10.0, 12.0]
+    assert len(reader.first_values([case(host="box")], 2)[("s::short[m]", "box")]["e2e_ms"]) == 2
+    assert reader.first_values([case(host="a"), case(host="b")], 9) == {}, "lines don't say on which machine"
+    assert reader.first_values([case("other")], 9) == {}

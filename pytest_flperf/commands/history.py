@@ -1,0 +1,142 @@
+"""``flperf history`` and ``flperf prune``: the runs that are stored."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json
+from pytest_flperf.commands.stores import add_places, failed, open_store
+
+__all__ = ["add_history", "add_prune"]
+
+_LIMIT: Final = 20
+
+
+def _count(text: str) -> int:
+    """A whole number that is not negative; argparse says what is wrong with any other."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a whole number, 0 or more")
+    return int(text)
+
+
+def add_history(commands: Commands) -> None:
+    """The command ``history``."""
+    parser = commands.add_parser(
+        "history",
+        help="List the stored runs, newest first",
+        description="The runs in the store, newest first. 'flperf show RUN' prints one.",
+    )
+    parser.add_argument(
+        "--limit", metavar="N", type=_count, default=_LIMIT, help=f"So many at most (0: all); default: {_LIMIT}"
+    )
+    parser.add_argument("--suite", metavar="NAME", help="Only runs with cases of this suite")
+    parser.add_argument("--branch", metavar="NAME", help="Only runs of this branch")
+    add_places(parser)
+    add_json(parser, "the runs")
+    parser.set_defaults(run=_history, usage=parser)
+
+
+def add_prune(commands: Commands) -> None:
+    """The command ``prune``."""
+    parser = commands.add_parser(
+        "prune",
+        help="Remove all but the newest runs from the store",
+        description="Removes the oldest runs from the store, and their folders with --files.  Runs that a baseline "
+        "names stay.",
+    )
+    parser.add_argument("--keep", metavar="N", type=_count, required=True, help="So many of the newest stay")
+    parser.add_argument(
+        "--files",
+        action="store_true",
+        help="Remove the folders of the runs that go, too, those in --report-dir",
+    )
+    add_places(parser)
+    add_json(parser, "what was removed")
+    parser.set_defaults(run=_prune, usage=parser)
+
+
+def _history(parsed: Parsed) -> int:
+    from pytest_flperf.history.store import StoreError
+    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.stored_runs import history_table
+
+    try:
+        with open_store(parsed) as store:
+            runs = store.runs(parsed.limit or None, suite=parsed.suite, branch=parsed.branch)
+    except StoreError as error:
+        return failed(parsed, str(error))
+    if parsed.json:
+        return print_json([asdict(run) for run in runs])
+    if not runs:
+        say("no run is stored that was asked for")
+        return 0
+    for line in history_table(runs, datetime.now(UTC), shutil.get_terminal_size().columns):
+        say(line)
+    return 0
+
+
+def _prune(parsed: Parsed) -> int:
+    from pytest_flperf.history.store import StoreError
+    from pytest_flperf.report.listings import say
+
+    try:
+        with open_store(parsed) as store:
+            pruned = store.prune(parsed.keep)
+            left = len(store.runs())
+    except StoreError as error:
+        return failed(parsed, str(error))
+    gone, held = pruned.gone, pruned.held
+    folders, problems = _remove_folders(Path(parsed.report_dir), gone) if parsed.files else ([], [])
+    if parsed.json:
+        print_json({"removed": gone, "kept": left, "baselines": held, "folders": folders, "problems": problems})
+    else:
+        words = f", {len(folders)} folders with them" if parsed.files else ""
+        named = f", {len(held)} of them because a baseline names them" if held else ""
+        say(f"removed: {len(gone)} runs{words}; kept: {left}{named}")
+        for problem in problems:
+            failed(parsed, problem)
+    return FAILED if problems else 0
+
+
+def _remove_folders(report_dir: Path, ids: list[str]) -> tuple[list[str], list[str]]:
+    """Remove the folders of these runs; those that went, and what could not be removed.
+
+    Only what lies in the folder of the runs under a run's name and holds a run: a store may say anything.
+    """
+    removed, problems = [], []
+    for run_id in ids:
+        folder = report_dir / run_id
+        if not _is_run(folder, run_id):
+            continue
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            problems.append(f"{folder} is not removed: {error.strerror or error}")
+        else:
+            removed.append(str(folder))
+    latest = report_dir / "latest"
+    if removed and latest.is_symlink() and not latest.exists():
+        with contextlib.suppress(OSError):
+            latest.unlink()
+    return removed, problems
+
+
+def _is_run(folder: Path, run_id: str) -> bool:
+    from pytest_flperf.results.run_log import RUN_LOG
+    from pytest_flperf.results.stored import RESULTS
+
+    if not run_id or run_id in (".", "..", "latest") or any(mark in run_id for mark in (os.sep, "/", "\\", ":")):
+        return False
+    try:
+        if folder.is_symlink() or not folder.is_dir():
+            return False
+        return any((folder / name).is_file() for name in (RESULTS, RUN_LOG))
+    except (OSError, ValueError):  # a name too long, a NUL
+        return False

@@ -1,0 +1,216 @@
+"""What a run is compared with: found by ``last``, a run, a name, a file or ``branch:NAME``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from pytest_flperf.results.stored import RESULTS, RunError, find_run, read_run, run_ids, run_of
+
+if TYPE_CHECKING:
+    from pytest_flperf.history.rows import CaseValues
+    from pytest_flperf.history.store import Store, StoredRun
+    from pytest_flperf.results.records import Run
+
+__all__ = ["BaselineError", "BaselineSource", "FoundBaseline", "MissingBaselineError", "find_baseline"]
+
+BaselineSource: TypeAlias = Literal["last", "run", "name", "file", "branch"]
+ReadValues: TypeAlias = "Callable[[Path, Run], CaseValues]"
+
+_LAST: Final = "last"
+_BRANCH: Final = "branch:"
+_KINDS: Final = "last, a run's id, a baseline's name, a results file or branch:NAME"
+_NAMES: Final = 200
+_COMPARABLE: Final = ("passed", "failed")
+_LOOKED_AT: Final = 200
+"""Runs of a folder, newest first, among which the last one is looked for."""
+
+
+class BaselineError(Exception):
+    """A baseline that can't be used: what was found, what was expected, what to do."""
+
+
+class MissingBaselineError(BaselineError):
+    """There is none: the first run of a suite, a name that nobody set, a run that was pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBaseline:
+    """The run that was found, and what is known of it."""
+
+    run: Run
+    source: BaselineSource
+    where: str
+    """For people: ``run 20261121T… in reports/history.db (baseline release)``."""
+    about: StoredRun | None = None
+    """Commit, branch, job …; None for a file."""
+    values: CaseValues = field(default_factory=dict)
+    """Of single requests, by node id and host, in the order in which they were sent; empty where none are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    store: Store | None
+    folder: Path
+    here: Path
+    suites: Sequence[str]
+    this: str | None
+    read_values: ReadValues | None
+
+
+def find_baseline(
+    store: Store | None,
+    text: str,
+    folder: Path,
+    *,
+    here: Path = Path(),
+    suites: Sequence[str] = (),
+    this: str | None = None,
+    read_values: ReadValues | None = None,
+) -> FoundBaseline:
+    """Find what a text names.
+
+    Names of baselines come before ids of runs, and files before both.  ``last`` and ``branch:NAME`` mean the newest run
+    of exactly the same suites that passed or failed and is not partial.
+
+    Args:
+        store: The open store; None: there is none, and runs are looked for in the folder only.
+        text: What was asked for.
+        folder: Where runs lie.
+        here: What relative files are relative to.
+        suites: The refs of the suites of the run that is to be compared, in its order.
+        this: The id of that run, which is no baseline of itself.
+        read_values: Reads the values of single requests beside a results file.
+
+    Raises:
+        MissingBaselineError: Nothing is there by that name.
+        BaselineError: What is there can't be used.
+        StoreError: The store can't be read.
+
+    """
+    asked = _Asked(store, folder, here, suites, this, read_values)
+    if text == _LAST:
+        return _last(asked)
+    if text.startswith(_BRANCH):
+        return _of_branch(asked, text.removeprefix(_BRANCH).strip())
+    if not text.strip():
+        raise BaselineError(f"found {text[:80]!r}, expected {_KINDS}")
+    path = _file(text, here)
+    if path is not None:
+        return _of_file(asked, path)
+    if store is not None:
+        named = store.baseline(text)
+        if named is not None:
+            return _of_store(asked, store, named.run_id, "name", f" (baseline {named.name})")
+        ids = store.ids(text)
+        if len(ids) == 1:
+            return _of_store(asked, store, ids[0], "run", "")
+        if len(ids) > 1:
+            raise BaselineError(f"found {text[:80]!r}, with which several runs begin: {', '.join(ids[-5:])}")
+    return _in_folder(asked, text)
+
+
+def _last(asked: _Asked) -> FoundBaseline:
+    if asked.store is not None:
+        run_id = asked.store.newest(asked.suites, but=asked.this)
+        if run_id is not None:
+            return _of_store(asked, asked.store, run_id, "last", "")
+    else:
+        for run_id in run_ids(asked.folder)[: -_LOOKED_AT - 1 : -1]:
+            path = asked.folder / run_id / RESULTS
+            try:
+                run = read_run(path)
+            except RunError:
+                continue
+            whole = run.status in _COMPARABLE and run.finished_at is not None and not run.partial
+            if whole and run.suites == tuple(asked.suites) and run.id != asked.this:
+                return FoundBaseline(run, "last", f"run {run.id} in {asked.folder}", None, _values(asked, path, run))
+    where = f"the store {asked.store.shown}" if asked.store is not None else str(asked.folder)
+    raise MissingBaselineError(f"no earlier run of {_suites(asked.suites)} in {where} that was measured to its end")
+
+
+def _of_branch(asked: _Asked, branch: str) -> FoundBaseline:
+    if not branch:
+        raise BaselineError(f"found {_BRANCH!r} without a name, expected branch:NAME, such as branch:main")
+    if asked.store is None:
+        raise BaselineError(f"found '{_BRANCH}{branch[:80]}', but only a store knows branches, and there is none")
+    run_id = asked.store.newest(asked.suites, branch=branch, but=asked.this)
+    if run_id is not None:
+        return _of_store(asked, asked.store, run_id, "branch", f" (branch {branch[:80]})")
+    known = asked.store.branches()
+    near = difflib.get_close_matches(branch[:_NAMES], [each for each in known if each != branch], n=3, cutoff=0.5)
+    if branch in known:
+        hint = "the runs of that branch are of other suites, or were not measured to their end"
+    elif near:
+        hint = f"nearest: {', '.join(near)}"
+    else:
+        hint = f"it has runs of {', '.join(known[:5])}" if known else "it has no run of a branch"
+    raise MissingBaselineError(
+        f"no run of branch {branch[:80]!r} with {_suites(asked.suites)} in the store {asked.store.shown}: {hint}"
+    )
+
+
+def _of_store(asked: _Asked, store: Store, run_id: str, source: BaselineSource, more: str) -> FoundBaseline:
+    where = f"run {run_id} in {store.shown}{more}"
+    text = store.document(run_id)
+    if text is None:
+        raise MissingBaselineError(f"{where} is gone from the store: 'flperf baseline set' names another")
+    if run_id == asked.this:
+        raise BaselineError(f"{where} is this run itself")
+    try:
+        run = run_of(text, where)
+    except RunError as error:
+        raise BaselineError(str(error)) from error
+    return FoundBaseline(run, source, where, store.stored(run_id), store.all_values(run_id))
+
+
+def _of_file(asked: _Asked, path: Path, source: BaselineSource = "file") -> FoundBaseline:
+    if not path.is_file():
+        raise MissingBaselineError(f"there is no file {path}: expected {_KINDS}")
+    try:
+        run = read_run(path)
+    except RunError as error:
+        raise BaselineError(
+            f"{error}; a baseline is a results.json of this version: 'flperf export RUN -o FILE' or "
+            "'pytest --flperf-json=FILE' write one"
+        ) from error
+    return FoundBaseline(run, source, f"run {run.id} in {path}", None, _values(asked, path, run))
+
+
+def _in_folder(asked: _Asked, text: str) -> FoundBaseline:
+    """A run that only the folder has; raises MissingBaselineError with the nearest names."""
+    try:
+        return _of_file(asked, find_run(text, asked.folder), "run")
+    except RunError:
+        pass
+    names: Mapping[str, None] = {}
+    if asked.store is not None:
+        runs = [run.id for run in asked.store.runs(_LOOKED_AT)]
+        names = dict.fromkeys([*(each.name for each in asked.store.baselines()), *runs])
+    known = [*names, *(each for each in run_ids(asked.folder)[::-1] if each not in names)]
+    near = difflib.get_close_matches(text[:_NAMES], known, n=3, cutoff=0.4) or known[:3]
+    hint = f"nearest: {', '.join(near)}" if near else "nothing is stored yet"
+    raise MissingBaselineError(f"no baseline {text[:_NAMES]!r}: expected {_KINDS}; {hint}")
+
+
+def _file(text: str, here: Path) -> Path | None:
+    """The results file that a text names: one that is there, or whatever is written as a path."""
+    try:
+        path = here / Path(text).expanduser()
+        if path.is_dir():
+            return path / RESULTS if (path / RESULTS).is_file() else None
+        looks_so = text.endswith(".json") or "/" in text or "\\" in text
+        return path if path.is_file() or looks_so else None
+    except (OSError, ValueError, RuntimeError):  # a name too long, a NUL, ~nobody
+        return None
+
+
+def _values(asked: _Asked, path: Path, run: Run) -> CaseValues:
+    return {} if asked.read_values is None else asked.read_values(path, run)
+
+
+def _suites(suites: Sequence[str]) -> str:
+    return " and ".join(repr(each[:80]) for each in suites[:3]) or "no suite"

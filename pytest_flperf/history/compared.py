@@ -1,0 +1,103 @@
+"""In what two runs differ beside their numbers, so that nobody compares apples with pears unawares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pytest_flperf.results.load import Load
+from pytest_flperf.results.records import CaseResult, HostInfo, Run
+from pytest_flperf.results.serving import Target
+
+__all__ = ["differences"]
+
+_NOT_KNOWN: Final = "not known"
+_WIDTH: Final = 80
+_TARGET: Final = (
+    ("backend", "backend"),
+    ("transport", "transport"),
+    ("device", "device"),
+    ("execution_provider", "execution provider"),
+    ("model_id", "model"),
+    ("variant", "model variant"),
+    ("size_mb", "model size (MB)"),
+    ("context_length", "context length"),
+)
+_LOAD: Final = tuple(name for name in Load.__slots__ if name not in ("warmup",))
+_RUNTIMES: Final = ("foundry_local_core", "foundry_local_sdk", "onnxruntime", "onnxruntime_genai_core")
+"""Versions that serve a model within our own processes, by their keys in the results."""
+_CLIENTS: Final = ("pytest_flperf", "openai")
+_MB_PER_GB: Final = 1024
+
+
+def differences(a: Run, b: Run, case_a: CaseResult, case_b: CaseResult) -> tuple[str, ...]:
+    """What is not the same around one case in two runs, a short line each: ``device: CPU → GPU``.
+
+    Of the machine (what its fingerprint is made of, and not its name), of what served the model, of the versions that
+    take part, and of what was asked.  Results hold no text of a suite: other prompts of the same scenario are not seen,
+    unless their length or their settings differ.
+
+    Args:
+        a: The earlier run.
+        b: The later one.
+        case_a: The case in the earlier run.
+        case_b: The case in the later one.
+
+    """
+    return (
+        *_host(a.host, b.host),
+        *_target(case_a.target, case_b.target),
+        *_versions(a.versions, b.versions, case_b.target or case_a.target),
+        *_asked(case_a, case_b),
+    )
+
+
+def _host(a: HostInfo | None, b: HostInfo | None) -> Iterator[str]:
+    if a is None or b is None:
+        if a is not b:
+            yield from _line("machine", None if a is None else a.cpu, None if b is None else b.cpu)
+        return
+    yield from _line("processor", a.cpu, b.cpu)
+    yield from _line("logical cores", a.cores, b.cores)
+    yield from _line("usable cores", a.usable_cores, b.usable_cores)
+    yield from _line("memory (GB)", round(a.ram_mb / _MB_PER_GB), round(b.ram_mb / _MB_PER_GB))
+    yield from _line("system", a.os.partition(", kernel ")[0], b.os.partition(", kernel ")[0])
+    yield from _line("architecture", a.machine, b.machine)
+    yield from _line("accelerators", ", ".join(sorted(a.gpus)) or "none", ", ".join(sorted(b.gpus)) or "none")
+
+
+def _target(a: Target | None, b: Target | None) -> Iterator[str]:
+    for name, word in _TARGET:
+        yield from _line(word, getattr(a, name, None), getattr(b, name, None))
+
+
+def _versions(a: Mapping[str, str], b: Mapping[str, str], target: Target | None) -> Iterator[str]:
+    serving = _RUNTIMES if target is None or target.backend.startswith("foundry") else ()
+    for name in (*serving, *_CLIENTS):
+        if name in a or name in b:
+            yield from _line(name.replace("_", "-"), a.get(name), b.get(name))
+
+
+def _asked(a: CaseResult, b: CaseResult) -> Iterator[str]:
+    for name in _LOAD:
+        yield from _line(f"load {name}", getattr(a.load, name, None), getattr(b.load, name, None))
+    for name in dict.fromkeys((*a.settings, *b.settings)):
+        yield from _line(f"setting {name}", a.settings.get(name), b.settings.get(name))
+    for name in dict.fromkeys((*a.parameters, *b.parameters)):
+        yield from _line(f"parameter {name}", a.parameters.get(name), b.parameters.get(name))
+    sent_a, sent_b = ({each.parameter: each.sent or "left out" for each in case.adjusted} for case in (a, b))
+    for name in dict.fromkeys((*sent_a, *sent_b)):
+        yield from _line(f"sent {name}", sent_a.get(name, "as asked"), sent_b.get(name, "as asked"))
+
+
+def _line(word: str, a: Any, b: Any) -> Iterator[str]:
+    if a != b:
+        yield f"{word}: {_shown(a)} → {_shown(b)}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return _NOT_KNOWN
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"

@@ -1,0 +1,84 @@
+"""How the tables of the store came to be as they are: numbered steps, each made in one transaction.
+
+A step that has been released is never changed; a new one is added at the end, and ``tables`` changed with it.  Their
+SQL is what SQLite and PostgreSQL both take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from sqlalchemy import Connection
+
+__all__ = ["MIGRATIONS", "Migration"]
+
+Migration: TypeAlias = Callable[[Connection], None]
+
+
+def _first(connection: Connection) -> None:
+    """All tables."""
+    for statement in _FIRST:
+        connection.exec_driver_sql(statement.replace("@BLOB", _blob(connection)).replace("@FLOAT", "DOUBLE PRECISION"))
+
+
+def _of_cases(connection: Connection) -> None:
+    """Runs by branch, and a case over all runs, are found without reading everything."""
+    connection.exec_driver_sql("CREATE INDEX flperf_runs_by_branch ON flperf_runs (git_branch, started_at)")
+    connection.exec_driver_sql("CREATE INDEX flperf_cases_by_suite ON flperf_cases (suite, run_key)")
+
+
+def _of_values(connection: Connection) -> None:
+    """What comparisons need: values of single requests, baselines, and a case of many runs found at once.
+
+    The index has the head of a node id: PostgreSQL takes 2,704 bytes, a node id may have more.
+    """
+    blob = _blob(connection)
+    connection.exec_driver_sql(
+        f"""CREATE TABLE flperf_values (run_key BIGINT NOT NULL, case_no INTEGER NOT NULL, name TEXT NOT NULL,
+        n INTEGER NOT NULL, content {blob} NOT NULL, PRIMARY KEY (run_key, case_no, name))"""
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE flperf_baselines (name TEXT PRIMARY KEY, run_id TEXT NOT NULL, set_at TEXT NOT NULL)"
+    )
+    connection.exec_driver_sql("CREATE INDEX flperf_cases_by_node ON flperf_cases (substr(nodeid, 1, 400), run_key)")
+
+
+def _blob(connection: Connection) -> str:
+    return "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_first, _of_cases, _of_values)
+"""From an empty database to the newest version, which is their number."""
+
+_FIRST: Final = (
+    """CREATE TABLE flperf_runs (
+        run_key BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, finished_at TEXT,
+        status TEXT NOT NULL, partial BOOLEAN NOT NULL, suites TEXT NOT NULL, command TEXT NOT NULL,
+        cases INTEGER NOT NULL, cases_passed INTEGER NOT NULL, host TEXT, fingerprint TEXT NOT NULL,
+        versions TEXT NOT NULL, git_commit TEXT, git_branch TEXT, ci_system TEXT, ci_job TEXT, ci_url TEXT,
+        folder TEXT, stored_at TEXT NOT NULL)""",
+    "CREATE INDEX flperf_runs_by_time ON flperf_runs (started_at, run_key)",
+    """CREATE TABLE flperf_documents (
+        run_key BIGINT PRIMARY KEY, encoding TEXT NOT NULL, digest TEXT NOT NULL, content @BLOB NOT NULL)""",
+    """CREATE TABLE flperf_cases (
+        run_key BIGINT NOT NULL, case_no INTEGER NOT NULL, nodeid TEXT NOT NULL, host TEXT NOT NULL,
+        suite TEXT NOT NULL, scenario TEXT NOT NULL, model TEXT NOT NULL, parameters TEXT NOT NULL,
+        outcome TEXT NOT NULL, message TEXT NOT NULL, partial BOOLEAN NOT NULL, requests INTEGER NOT NULL,
+        requests_ok INTEGER NOT NULL, error_rate @FLOAT, wall_s @FLOAT, request_rate @FLOAT, goodput @FLOAT,
+        tps_total @FLOAT, PRIMARY KEY (run_key, case_no))""",
+    """CREATE TABLE flperf_metrics (
+        run_key BIGINT NOT NULL, case_no INTEGER NOT NULL, name TEXT NOT NULL, n INTEGER NOT NULL, mean @FLOAT,
+        p50 @FLOAT, p90 @FLOAT, p95 @FLOAT, p99 @FLOAT, min @FLOAT, max @FLOAT,
+        PRIMARY KEY (run_key, case_no, name))""",
+    """CREATE TABLE flperf_resources (
+        run_key BIGINT NOT NULL, case_no INTEGER NOT NULL, name TEXT NOT NULL, n INTEGER NOT NULL, mean @FLOAT,
+        min @FLOAT, max @FLOAT, PRIMARY KEY (run_key, case_no, name))""",
+    """CREATE TABLE flperf_models (
+        run_key BIGINT NOT NULL, model_no INTEGER NOT NULL, name TEXT NOT NULL, backend TEXT, base_url TEXT,
+        model_id TEXT, variant TEXT, device TEXT, execution_provider TEXT, transport TEXT, size_mb INTEGER,
+        load_s @FLOAT, model_rss_mb @FLOAT, PRIMARY KEY (run_key, model_no))""",
+    """CREATE TABLE flperf_logs (
+        run_key BIGINT NOT NULL, line_no INTEGER NOT NULL, case_no INTEGER, kind TEXT NOT NULL, text TEXT NOT NULL,
+        PRIMARY KEY (run_key, line_no))""",
+)

@@ -1,0 +1,259 @@
+"""A run as rows of the store's tables, and its whole results as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import zlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+from pytest_flperf.history.surroundings import Surroundings, fingerprint
+from pytest_flperf.results.records import WARNING, CaseResult, Run
+
+__all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "case_rows", "document_row", "log_rows", "metric_rows",
+           "model_rows", "read_document", "read_values", "resource_rows", "run_row", "value_rows"]  # fmt: skip
+
+Row: TypeAlias = dict[str, Any]
+CaseValues: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
+"""By node id and host: of each request metric the values of single requests, in the order in which they were sent."""
+VALUES_KEPT: Final = 2_000
+"""Of a case and metric at most, those of the requests that were sent first."""
+_COMPRESSED_FROM: Final = 2048
+"""Bytes; what is smaller hardly becomes so."""
+_LEVEL: Final = 3
+"""Of the compression: results of 20 cases become an eighth in a millisecond; higher levels gain little."""
+_LARGEST: Final = 1 << 30
+_LARGEST_VALUES: Final = 1 << 20
+_TEXT: Final = 4_000
+_INDEXED: Final = 400
+"""Characters of what has an index: PostgreSQL takes 2,704 bytes."""
+_LARGEST_INTEGER: Final = 2**31 - 1
+
+
+def run_row(run: Run, about: Surroundings) -> Row:
+    """The row of the run itself, without its key."""
+    host = None if run.host is None else run.host.to_dict()
+    job = about.job
+    return {
+        "id": _text(run.id, _INDEXED),
+        "started_at": _time(run.started_at),
+        "finished_at": None if run.finished_at is None else _time(run.finished_at),
+        "status": run.status,
+        "partial": run.partial,
+        "suites": json.dumps(list(run.suites)),
+        "command": _text(" ".join(run.command)),
+        "cases": len(run.cases),
+        "cases_passed": sum(case.outcome == "passed" for case in run.cases),
+        "host": json.dumps(host),
+        "fingerprint": fingerprint(run.host),
+        "versions": json.dumps(dict(run.versions)),
+        "git_commit": _text(about.commit.id),
+        "git_branch": _text(about.commit.branch, _INDEXED),
+        "ci_system": job.system if job else None,
+        "ci_job": _text(job.id) if job else None,
+        "ci_url": _text(job.url) if job else None,
+        "folder": _text(about.folder),
+        "stored_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+
+
+def document_row(run: Run) -> Row:
+    """The whole results, compressed where that is worth it."""
+    content = json.dumps(run.to_dict(), separators=(",", ":"), allow_nan=False).encode("ascii")
+    digest = hashlib.sha256(content).hexdigest()
+    if len(content) < _COMPRESSED_FROM:
+        return {"encoding": "json", "digest": digest, "content": content}
+    return {"encoding": "zlib", "digest": digest, "content": zlib.compress(content, _LEVEL)}
+
+
+def read_document(row: Mapping[str, Any]) -> str:
+    """The JSON of a document's row; raises ValueError for what is none."""
+    content = bytes(row["content"])
+    if row["encoding"] == "zlib":
+        reader = zlib.decompressobj()
+        try:
+            content = reader.decompress(content, _LARGEST)
+        except zlib.error as error:
+            raise ValueError(f"its compressed results are damaged: {error}") from error
+        if not reader.eof:
+            raise ValueError("its compressed results are damaged: they are not whole")
+    elif row["encoding"] != "json":
+        raise ValueError(f"its results are stored as {str(row['encoding'])[:40]!r}, which is not known")
+    if hashlib.sha256(content).hexdigest() != row["digest"]:
+        raise ValueError("its results are damaged: their checksum is another")
+    return content.decode("ascii")
+
+
+def case_rows(run: Run) -> list[Row]:
+    """A row per case."""
+    return [{"case_no": number, **_case(case)} for number, case in enumerate(run.cases)]
+
+
+def _case(case: CaseResult) -> Row:
+    return {
+        "nodeid": _text(case.nodeid),
+        "host": _text(case.host),
+        "suite": _text(case.suite, _INDEXED),
+        "scenario": _text(case.scenario),
+        "model": _text(case.model),
+        "parameters": json.dumps(dict(case.parameters)),
+        "outcome": case.outcome,
+        "message": _text(case.message),
+        "partial": case.partial,
+        "requests": _count(case.requests.total),
+        "requests_ok": _count(case.requests.ok),
+        "error_rate": _number(case.error_rate),
+        "wall_s": _number(case.wall_s),
+        "request_rate": _number(case.request_rate),
+        "goodput": _number(case.goodput),
+        "tps_total": _number(case.tps_total),
+    }
+
+
+def metric_rows(run: Run) -> list[Row]:
+    """A row per case and metric; a percentile among failed requests that count as infinitely slow is infinite."""
+    statistics = ("mean", "p50", "p90", "p95", "p99", "min", "max")
+    return [
+        {
+            "case_no": number,
+            "name": _text(name, _INDEXED),
+            "n": _count(found.n),
+            **{each: _number(getattr(found, each)) for each in statistics},
+        }
+        for number, case in enumerate(run.cases)
+        for name, found in case.metrics.items()
+    ]
+
+
+def resource_rows(run: Run) -> list[Row]:
+    """A row per case and resource."""
+    return [
+        {
+            "case_no": number,
+            "name": _text(name, _INDEXED),
+            "n": _count(used.n),
+            **{each: _number(getattr(used, each)) for each in ("mean", "min", "max")},
+        }
+        for number, case in enumerate(run.cases)
+        for name, used in case.resources.items()
+    ]
+
+
+def model_rows(run: Run) -> list[Row]:
+    """A row per model and where it was served, with what the first of its loads took."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for case in run.cases:
+        target = case.target
+        row: Row = {"name": _text(case.model)}
+        for name in ("backend", "base_url", "model_id", "variant", "device", "execution_provider", "transport"):
+            row[name] = _text(getattr(target, name)) if target is not None else None
+        row["size_mb"] = _count(target.size_mb) if target is not None and target.size_mb is not None else None
+        known = found.setdefault(tuple(row.values()), {**row, "load_s": None, "model_rss_mb": None})
+        for name in ("load_s", "model_rss_mb"):
+            if known[name] is None:
+                known[name] = _number(getattr(case, name))
+    return [{"model_no": number, **row} for number, row in enumerate(found.values())]
+
+
+def value_rows(run: Run, values: CaseValues) -> list[Row]:
+    """A row per case and metric of which single values are known, with how many there were in all."""
+    return [
+        {
+            "case_no": number,
+            "name": _text(name, _INDEXED),
+            "n": _count(_whole(case, name, found)),
+            "content": _packed(found),
+        }
+        for number, case in enumerate(run.cases)
+        for name, found in values.get((case.nodeid, case.host), {}).items()
+        if found
+    ]
+
+
+def _whole(case: CaseResult, name: str, found: Sequence[float]) -> int:
+    summed = case.metrics.get(name)
+    return max(len(found), summed.n if summed is not None else 0)
+
+
+def _packed(values: Sequence[float]) -> bytes:
+    return zlib.compress(
+        _swapped(array("f", values[:VALUES_KEPT])).tobytes(), 1
+    )  # of values higher levels gain nothing
+
+
+def read_values(content: bytes) -> tuple[float, ...]:
+    """The values of a row; raises ValueError for what is none."""
+    reader = zlib.decompressobj()
+    try:
+        whole = reader.decompress(bytes(content), _LARGEST_VALUES)
+        found = array("f", whole)
+    except (zlib.error, ValueError) as error:
+        raise ValueError(f"its values are damaged: {error}") from error
+    if not reader.eof:
+        raise ValueError("its values are damaged: they are not whole")
+    return tuple(_swapped(found))
+
+
+def _swapped(values: array[float]) -> array[float]:
+    """The same as little-endian, and back again."""
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def log_rows(run: Run) -> list[Row]:
+    """Notes, warnings and failed requests, a row per line."""
+    return [
+        {"line_no": number, "case_no": case_no, "kind": kind, "text": _text(text)}
+        for number, (case_no, kind, text) in enumerate(_lines(run))
+    ]
+
+
+def _lines(run: Run) -> Iterator[tuple[int | None, str, str]]:
+    for note in run.notes:
+        yield None, *_kind(note)
+    for case_no, case in enumerate(run.cases):
+        for note in case.notes:
+            yield case_no, *_kind(note)
+        for failure in case.failures:
+            words = " ".join(filter(None, (failure.outcome, str(failure.status or ""), failure.detail)))
+            yield case_no, "failure", f"{failure.count} × {words}"
+
+
+def _kind(note: str) -> tuple[str, str]:
+    return ("warning", note.removeprefix(WARNING)) if note.startswith(WARNING) else ("note", note)
+
+
+def as_stored(text: str) -> str:
+    """A node id or a host as it stands in the table."""
+    return _text(text) or ""
+
+
+def _text(text: str | None, limit: int = _TEXT) -> str | None:
+    """What both databases take: no NUL, no lone surrogate, no page-long text."""
+    if text is None:
+        return None
+    return text[:limit].replace("\0", "�").encode("utf-8", "replace").decode()
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _count(value: int) -> int:
+    return min(int(value), _LARGEST_INTEGER)
+
+
+def _time(text: str) -> str:
+    """In UTC with milliseconds, so that texts sort as times do; what is no time stays as it is."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return _text(text[:64]) or ""
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")

@@ -1,0 +1,301 @@
+"""``flperf history``, ``export``, ``import``, ``prune``, and ``show`` of what is only in the store."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import Done, Tiny
+
+from pytest_flperf import cli
+from pytest_flperf.history.place import StorePlace
+from pytest_flperf.history.store import Store, StoredRun
+from pytest_flperf.report.stored_runs import history_table
+
+
+@pytest.fixture
+def runs(stored: None, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[Done]:
+    """Three runs in the current folder, of two suites."""
+    del stored
+    tiny.suite({}, {"name": "missed", "budgets": ["ttft_ms.max <= 0.001"]})
+    tiny.suite(file="other.json")
+    found = [tiny.measure(), tiny.measure(), tiny.run("--flperf-suite=other.json", *tiny.at)]
+    reports = sorted(path for path in (tiny.folder / "reports").iterdir() if path.is_dir() and not path.is_symlink())
+    assert len(reports) == len(found)
+    monkeypatch.chdir(tiny.folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    capsys.readouterr()
+    return found
+
+
+def ids() -> list[str]:
+    """The runs' ids as ``flperf history --json`` lists them."""
+    return [run["id"] for run in _json("history")]
+
+
+def _json(*arguments: str) -> Any:
+    """What a command prints with --json."""
+    import contextlib
+    import io
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert cli.main([*arguments, "--json"]) == 0
+    return json.loads(out.getvalue())
+
+
+@pytest.mark.usefixtures("runs")
+def test_history(capsys: pytest.CaptureFixture[str]) -> None:
+    """Newest first, in 80 columns; by suite and so many at most."""
+    assert cli.main(["history"]) == 0
+    head, rule, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "age", "suite", "verdict", "passed", "host", "branch", "commit"]
+    assert max(map(len, (head, rule, *rows))) <= 80
+    assert [row.split()[3:5] for row in rows] == [["passed", "1/1"], ["failed", "1/2"], ["failed", "1/2"]]
+    assert [row.split()[2][:4] for row in rows] == ["othe", "tiny", "tiny"]
+    for row, run_id in zip(rows, ids(), strict=True):
+        assert [each for each in ids() if each.startswith(row.split()[0])] == [run_id]
+    assert len(_json("history", "--limit=2")) == 2
+    assert len(_json("history", "--suite=other.json")) == 1
+    assert _json("history", "--branch=nosuch") == []
+    assert cli.main(["history", "--suite=nosuch"]) == 0
+    assert capsys.readouterr().out == "no run is stored that was asked for\n"
+
+
+def test_narrow_history() -> None:
+    """The longest names fit into 80 columns, ids stay such that only one run begins so, and ages are rounded."""
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+    def stored(run_id: str, age: timedelta) -> StoredRun:
+        return StoredRun(
+            run_id, (now - age).isoformat(), None, "interrupted", True, ("flperf:" + "suite" * 20,), 120, 100,
+            "0123456789abcdef", "a" * 40, "feature/" + "long" * 20, None, None, None, None,
+        )  # fmt: skip
+
+    names = ["20261121T120000Z-a-1234", "20261121T120000Z-a-1934", "20261120T120000Z-x-0000"]
+    ages = [timedelta(seconds=5), timedelta(minutes=119), timedelta(days=400)]
+    lines = history_table([stored(*each) for each in zip(names, ages, strict=True)], now, 80)
+    assert max(map(len, lines)) <= 80
+    shown = [line.split()[0] for line in lines[2:]]
+    assert shown == [names[0][:-2], names[1][:-2], "20261120T120000Z"]
+    wide = history_table([stored(*each) for each in zip(names, ages, strict=True)], now, 300)
+    assert [line.split()[0] for line in wide[2:]] == names
+    assert [age for age in ("now", "119 min", "400 d") if any(age in w for w in wide)] == ["now", "119 min", "400 d"]
+
+
+def test_export(runs: list[Done], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same bytes as results.json, or a row per case."""
+    newest = ids()[0]
+    assert cli.main(["export", newest]) == 0
+    assert capsys.readouterr().out.encode() == (runs[0].report / "results.json").read_bytes()
+    out = tmp_path / "out.csv"
+    written = _json("export", "latest", "--format=csv", "-o", str(out))
+    assert written == {"written": str(out), "run": newest}
+    with out.open(encoding="utf-8", newline="") as file:
+        assert [row["run_id"] for row in csv.DictReader(file)] == [newest]
+    assert cli.main(["export", newest, "-o", str(tmp_path)]) == 1
+    assert "is not written" in capsys.readouterr().err
+    for arguments in (["nosuch"], ["2"], [newest, "--format=csv", "--json"], [newest, "--format=parquet"]):
+        with pytest.raises(SystemExit) as ending:
+            cli.main(["export", *arguments])
+        assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    errors = capsys.readouterr().err
+    assert "no run 'nosuch' in the store: expected its id, how only one begins, or 'latest'" in errors
+    assert f"the newest are {newest}" in errors
+    assert "several begin so" in errors
+
+
+def test_show_from_the_store(runs: list[Done], capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose folder is gone is shown, by how its id begins, too."""
+    before = json.loads((runs[0].report / "results.json").read_text(encoding="utf-8"))
+    newest = runs[0].report.name
+    shutil.rmtree(runs[0].report)
+    assert _json("show", newest) == before
+    assert _json("show", newest[:-1]) == before
+    assert cli.main(["show", newest]) == 0
+    assert "results: only in the store reports/history.db" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["show", "nosuch"])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    assert "in the store reports/history.db there is none" in capsys.readouterr().err
+    for folder in [path for path in Path("reports").glob("2*") if path.is_dir()]:
+        shutil.rmtree(folder)
+    assert _json("show")["run"]["id"] == newest
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["show", "2"])
+    assert "in the store reports/history.db several begin so: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("runs")
+def test_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of runs, a run's folder, a file; a second time changes nothing; what is none is named."""
+    known = ids()
+    new = f"--store={tmp_path / 'new.db'}"
+    report = Path("reports") / known[0]
+    assert sorted(_json("import", "reports", new)["added"]) == sorted(known)
+    again = _json("import", str(report), str(report / "results.json"), new)
+    assert again == {"added": [], "replaced": [], "known": [known[0], known[0]], "problems": []}
+    assert [run["id"] for run in _json("history", new)] == known
+    assert _json("history", new)[0]["folder"] == str(report.absolute())
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"schema": "flperf.results/2"}', encoding="utf-8")
+    assert cli.main(["import", str(bad), "nosuch.json", str(report), new]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"stored in {tmp_path / 'new.db'}: 0 added, 0 replaced, 1 known before\n"
+    assert "bad.json is no results file of flperf" in said.err
+    assert "nosuch.json can't be read" in said.err
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["import", str(tmp_path / "empty"), new])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.usefixtures("runs")
+def test_export_as_parquet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A row per case; it needs a file to write to."""
+    arrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    out = tmp_path / "out.parquet"
+    assert cli.main(["export", ids()[1], "--format=parquet", "-o", str(out)]) == 0
+    assert [row["scenario"] for row in arrow.read_table(out).to_pylist()] == ["one", "missed"]
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["export", "latest", "--format=parquet"])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    assert "--format parquet needs -o FILE" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("runs")
+def test_export_without_pyarrow(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to install, exit 4, and nothing is written."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["export", "latest", "--format=parquet", "-o", str(tmp_path / "out")])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    said = capsys.readouterr().err
+    assert "needs pyarrow, which can't be imported: pip install 'pytest-flperf[parquet]'" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("runs")
+def test_import_brings_values(tmp_path: Path) -> None:
+    """Those of single requests that lie beside the results, the same that the run itself stored."""
+    new = tmp_path / "new.db"
+    newest = ids()[0]
+    _json("import", str(Path("reports") / newest), f"--store={new}")
+    found = []
+    for path in (Path("reports") / "history.db", new):
+        with Store(StorePlace("sqlite", str(path), path)) as store:
+            found.append(store.all_values(newest))
+    assert found[0] == found[1]
+    (values,) = found[0].values()
+    assert set(values) == {"ttft_ms", "tpot_ms", "e2e_ms"}
+    assert all(len(each) == 1 and each[0] > 0 for each in values.values())
+
+
+@pytest.mark.usefixtures("runs")
+def test_baselines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Set, moved, listed, taken away; what has a name is not pruned, and it is said."""
+    newest, second, third = ids()
+    assert cli.main(["baseline", "list"]) == 0
+    assert "no run has a name" in capsys.readouterr().out
+    assert _json("baseline", "set", "release", "latest")["before"] is None
+    moved = _json("baseline", "set", "release", third)
+    assert (moved["name"], moved["run_id"], moved["before"]) == ("release", third, newest)
+    (listed,) = _json("baseline", "list")
+    assert (listed["name"], listed["run_id"], listed["stored"]) == ("release", third, True)
+    assert cli.main(["baseline", "set", "release", second]) == 0
+    assert capsys.readouterr().out == f"baseline release: {second} (before: {third})\n"
+    assert cli.main(["baseline", "list"]) == 0
+    head, _, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "run", "set", "at"]
+    assert row.split()[:2] == ["release", second]
+    assert cli.main(["prune", "--keep=1"]) == 0
+    said = capsys.readouterr().out
+    assert said == "removed: 1 runs; kept: 2, 1 of them because a baseline names them\n"
+    assert ids() == [newest, second]
+    assert _json("baseline", "remove", "release") == {"removed": "release"}
+    assert _json("prune", "--keep=1")["removed"] == [second]
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("set", "last", "latest"), "NAME: found 'last', expected up to 64 letters"),
+        (("set", "branch:main", "latest"), "NAME: found 'branch:main', expected"),
+        (("set", "a/b", "latest"), "NAME: found 'a/b', expected"),
+        (("set", "x" * 65, "latest"), "expected up to 64 letters"),
+        (("set", "release", "nosuch"), "no run 'nosuch' in the store"),
+        (("remove", "relaese"), "no baseline 'relaese': nearest: release"),
+    ],
+)
+def test_baselines_that_are_none(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was found and expected, exit 4."""
+    _json("baseline", "set", "release", "latest")
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["baseline", *words])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    assert said in capsys.readouterr().err
+    assert [each["name"] for each in _json("baseline", "list")] == ["release"]
+
+
+def test_prune(runs: list[Done], capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest stay; folders go only when asked for, and only those of runs that went."""
+    newest, second, third = ids()
+    assert _json("prune", "--keep=2") == {"removed": [third], "kept": 2, "baselines": [], "folders": [], "problems": []}
+    assert (Path("reports") / third).is_dir()
+    assert cli.main(["prune", "--keep=1", "--files"]) == 0
+    assert capsys.readouterr().out == "removed: 1 runs, 1 folders with them; kept: 1\n"
+    assert not (Path("reports") / second).exists()
+    assert (Path("reports") / third).is_dir()
+    assert ids() == [newest]
+    assert cli.main(["prune", "--keep=0", "--files"]) == 0
+    assert not (Path("reports") / "latest").is_symlink()
+    assert not runs[0].report.exists()
+    for keep in ("-1", "x", "1.5"):
+        with pytest.raises(SystemExit) as ending:
+            cli.main(["prune", f"--keep={keep}"])
+        assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.usefixtures("runs")
+def test_prune_removes_only_runs() -> None:
+    """A store may say anything: what lies elsewhere, or is no run, is left alone."""
+    from pytest_flperf.commands.history import _remove_folders
+
+    precious = Path("precious")
+    precious.mkdir()
+    (precious / "results.json").write_text("{}", encoding="utf-8")
+    (Path("reports") / "notes").mkdir()
+    (Path("reports") / "link").symlink_to(precious.absolute(), target_is_directory=True)
+    names = ["../precious", str(precious.absolute()), "notes", "link", "latest", "", ".", "..", "a\0b", "x" * 5000]
+    assert _remove_folders(Path("reports"), names) == ([], [])
+    assert (precious / "results.json").is_file()
+
+
+@pytest.mark.parametrize("command", [["history"], ["export", "x"], ["prune", "--keep=1"], ["baseline", "list"]])
+def test_no_store(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is none: what makes one, exit 4, and none is made by looking; a broken one is exit 1."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ending:
+        cli.main(command)
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    assert "there is no store reports/history.db: runs are stored when they end" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    Path("broken.db").write_text("no database at all " * 100, encoding="utf-8")
+    with pytest.raises(SystemExit) as ending:
+        cli.main([*command, "--store=broken.db"])
+    assert ending.value.code == 1
+    assert "broken.db: file is not a database" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ending:
+        cli.main([*command, "--store=none"])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
