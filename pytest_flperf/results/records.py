@@ -92,11 +92,16 @@ class Distribution(Record):
         return cls._read(record)
 
     def statistic(self, name: str) -> float | None:
-        """``n``, ``mean``, ``p95`` …; raises KeyError for any other name."""
+        """``n``, ``mean``, ``p95``, ``cv`` …; raises KeyError for any other name."""
         if name not in _STATISTIC_FIELDS:
             raise KeyError(name)
         value: float | None = getattr(self, name)
         return value
+
+    @property
+    def cv(self) -> float | None:
+        """Coefficient of variation, stdev / mean; None for a single value, and where the mean is 0."""
+        return self.stdev / self.mean if self.stdev is not None and self.mean else None
 
     def interval(self, name: str) -> Interval | None:
         """The 95 % confidence interval of a statistic, where there is one."""
@@ -104,7 +109,7 @@ class Distribution(Record):
 
 
 _PERCENTILES: Final = ("p5", "p50", "p90", "p95", "p99")
-_STATISTIC_FIELDS: Final = frozenset({"n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max"})
+_STATISTIC_FIELDS: Final = frozenset({"n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max", "cv"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +306,8 @@ class CaseResult(Record):
     search: Search | None = None
     """What a search for the highest load found; then all else here is of that load (of the lowest, where none met the
     budgets)."""
+    searches: tuple[Search, ...] = ()
+    """Further ones, under conditions of single budgets; they shared the loads that were tried."""
     partial: bool = False
     """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
     given_up: bool = False
@@ -326,6 +333,7 @@ class CaseResult(Record):
         "settings": dict,
         "calibration": Calibration.from_dict,
         "search": Search.from_dict,
+        "searches": many(Search.from_dict),
         "notes": tuple,
     }
 
@@ -344,7 +352,7 @@ class CaseResult(Record):
         return self._highest("rate")
 
     def _highest(self, over: str) -> float | None:
-        if self.search is None or self.search.over != over:
+        if self.search is None or self.search.over != over or self.search.conditions:
             return None
         return self.search.highest or 0.0
 
