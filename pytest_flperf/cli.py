@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pytest_flperf.commands.budgets import add_budgets
 from pytest_flperf.commands.calibrate import add_calibrate
 from pytest_flperf.commands.common import FAILED, INTERRUPTED, Parser
 from pytest_flperf.commands.discover import add_discover
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_doctor(commands)
     add_show(commands)
     add_report(commands)
+    add_budgets(commands)
     add_schema(commands)
     add_reference(commands)
     add_calibrate(commands)

@@ -56,7 +56,7 @@ class RunBudget:
 
 def is_run_budget(text: str) -> bool:
     """Whether it is meant to be a budget of a run, right or wrong."""
-    return text.partition(".")[0].strip() == RUN_PREFIX
+    return text.partition(".")[0].strip() == RUN_PREFIX and ":" not in text  # a scenario may be called run.1
 
 
 def parse_run_budgets(texts: Iterable[str]) -> tuple[RunBudget, ...]:
