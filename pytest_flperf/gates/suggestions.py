@@ -21,7 +21,7 @@ ONE_RUN_MARGIN: Final = 1.5
 
 Of the same model measured twice, one side was more than 10 % slower in up to 24 of 100 comparisons on an idle machine
 with two shared cores and in up to 36 of 100 on a busy one.  If the logarithms of the ratios are normal, that is a
-standard deviation of 0.135 and 0.266; a ratio over 1.5 then comes once in 800 comparisons, and once in 16.
+standard deviation of 0.135 and 0.266; a ratio over 1.5 then comes once in 750 comparisons, and once in 16.
 """
 FEWEST_RUNS: Final = 3
 """From which on their own spread says how much room is needed: with two, t is 31.8."""

@@ -183,14 +183,16 @@ _ALL: Final = (
         "count",
         "max streams",
         "higher",
-        "highest concurrency that met the other budgets of a search (`load: search`); 0 where none did",
+        "highest concurrency that met the other budgets of a search (`load: search`), or a budget's own conditions; "
+        "0 where none did",
     ),
     _case(
         "max_rate",
         "requests/s",
         "max rate",
         "higher",
-        "highest rate that met the other budgets of a search (`search_over: rate`); 0 where none did",
+        "highest rate that met the other budgets of a search (`search_over: rate`), or a budget's own conditions; "
+        "0 where none did",
     ),
     _case(
         "tps_total",

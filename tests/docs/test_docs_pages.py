@@ -52,6 +52,15 @@ def test_budgets_are_budgets() -> None:
         assert parse_run_budget(line) if is_run_budget(line) else parse_budget(line)
 
 
+def test_budgets_for_models_in_a_suite(tmp_path: Path) -> None:
+    """The mapping that is shown is a suite whose budgets can be read."""
+    (text,) = blocks("budgets.md", "yaml")
+    path = tmp_path / "example.yaml"
+    path.write_text(text, encoding="utf-8")
+    (scenario,) = load_suite(path, "example").scenarios
+    assert {parse_budget(each).models for each in scenario.budgets} == {None, "flperf-pico", "qwen*"}
+
+
 def test_tables_are_whole() -> None:
     """The tables that the build puts in hold every option and every metric, word for word."""
     script = ROOT / "scripts" / "docs_tables.py"
