@@ -188,7 +188,7 @@ def _parentheses(text: str, start: int, operator: re.Match[str]) -> tuple[int, t
             raise BudgetError(text, start + closed, problem)
         return operator.start(), None
     if closed < opened:
-        example = f"such as {subject[:opened].strip()[:40]}(ttft_ms.p95<=500) >= 8"
+        example = "such as max_concurrency(ttft_ms.p95<=500) >= 8"
         if ")" in text[operator.end() :]:
             raise BudgetError(text, len(text.rstrip()), f"no comparison behind the conditions; expected {example}")
         raise BudgetError(text, start + opened, f"no ')' for this '('; expected {example}")

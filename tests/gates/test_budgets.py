@@ -167,6 +167,8 @@ def test_bad_budgets(text: str, words: str, position: int) -> None:
 )
 @example("ttft_ms.p95 <= " + "9" * 900)
 @example("\x1b[31m<=\udc80")
+@example("\x1b(<")
+@example("max_rate(\x1b<5,\udc80>=3) <= 5")
 @example("a:" * 400 + "error_rate<=1")
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Nothing but a budget or a BudgetError of one harmless line comes out."""
