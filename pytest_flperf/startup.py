@@ -150,8 +150,9 @@ _RESULTS: Final = (
     Option("--flperf-report-dir", "string", "Folder for the runs' files; default: reports", "DIR"),
     Option("--flperf-html", "string", "Write the report to this file, too; each run's folder has it as report.html",
             "FILE"),
-    Option("--flperf-markdown", "string", "Write verdict, table and failures as Markdown to this file; "
+    Option("--flperf-markdown", "string", "Write verdict, tables and failures as Markdown to this file; "
            "$GITHUB_STEP_SUMMARY gets them wherever it is set", "FILE"),
+    Option("--flperf-code-quality", "string", "Write what failed as a GitLab Code Quality report to this file", "FILE"),
     Option("--flperf-csv", "string", "Write a row per case as CSV to this file", "FILE"),
     Option("--flperf-json", "string", "Write what is in results.json to this file, too", "FILE"),
 )  # fmt: skip

@@ -94,6 +94,7 @@ class BudgetError(ValueError):
         super().__init__(f"budget {shorten(text, 120)}: {problem} (at character {position + 1})")
         self.text = text
         self.position = position
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)

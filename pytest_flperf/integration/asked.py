@@ -59,6 +59,7 @@ class FlperfOptions:
     report_dir: str
     html: str | None
     markdown: str | None
+    code_quality: str | None
     csv: str | None
     json: str | None
     catalog_url: str | None
@@ -111,6 +112,7 @@ class FlperfOptions:
             report_dir=values["flperf_report_dir"] or "reports",
             html=values["flperf_html"],
             markdown=values["flperf_markdown"],
+            code_quality=values["flperf_code_quality"],
             csv=values["flperf_csv"],
             json=values["flperf_json"],
             catalog_url=values["flperf_catalog_url"],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.charts import ecdf
+from pytest_flperf.report.compared_view import against_tables
 from pytest_flperf.report.content import CaseSection, Cell, Fact, FailedCase, Table, Tone
 from pytest_flperf.report.figures import (
     NOTHING,
@@ -68,6 +69,7 @@ def case_section(
     """All about a case."""
     tables = [
         *(_search(each, played=each is case.search) for each in _searches(case)),
+        *against_tables(case),
         _percentiles(case),
         _budgets(case),
         _resources(case),

@@ -24,7 +24,15 @@ SWITCHES: Final = frozenset(
 )
 """Options of ours that take no value."""
 NOT_REPEATED: Final = frozenset(
-    {"--flperf-suite", "--flperf-html", "--flperf-markdown", "--flperf-csv", "--flperf-json", "--flperf-dry-run"}
+    {
+        "--flperf-suite",
+        "--flperf-html",
+        "--flperf-markdown",
+        "--flperf-code-quality",
+        "--flperf-csv",
+        "--flperf-json",
+        "--flperf-dry-run",
+    }
 )
 """Options of ours that say which cases run, or where files go that one case would overwrite."""
 _KEPT_OF_PYTEST: Final = frozenset({"-c", "-o", "-p", "--rootdir", "--override-ini", "--config-file"})
