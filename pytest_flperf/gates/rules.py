@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_flperf.gates.budgets import RUN_PREFIX, BudgetError, nearest_metric, parse_limit
+from pytest_flperf.gates.grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
 from pytest_flperf.gates.text import shorten
 from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric
 from pytest_flperf.stats.findings import Threshold
@@ -265,7 +265,7 @@ def _change(text: str, start: int, stop: int, read: re.Match[str], metric: Metri
             raise RuleError(text, start, f"found {shorten(text[start:stop])}: nothing falls by 100 % or more")
         return _Change(start, share=share)
     try:
-        floor = parse_limit(text[:stop], read.start("number"), metric)
+        floor = read_limit(text, read.start("number"), stop, metric)
     except BudgetError as error:
         raise RuleError(text, error.position, error.problem) from None
     return _Change(start, floor=floor)

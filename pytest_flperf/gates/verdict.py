@@ -18,7 +18,6 @@ __all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text"]
 NOT_MEASURED: Final = "not measured: "
 """How the message of a case begins that was not begun."""
 
-_OF_SEARCHES: Final = frozenset({"max_concurrency", "max_rate"})
 _AGAINST: Final = 5
 _DETAIL: Final = 300
 _BODY: Final = 300
@@ -35,8 +34,8 @@ def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
 
 
 def missed_by(budgets: Iterable[Budget]) -> Callable[[CaseResult], str]:
-    """Says which budget a result misses first, in words; budgets of what a search finds are left out."""
-    limits = [budget for budget in budgets if budget.metric not in _OF_SEARCHES]
+    """Says which budget a result misses first, in words."""
+    limits = tuple(budgets)
 
     def missed(case: CaseResult) -> str:
         judged = judge(case, limits)
@@ -107,7 +106,7 @@ def _mostly(case: CaseResult) -> str:
 
 def _missed(verdict: BudgetVerdict) -> str:
     """A missed budget in few words: this line is all that pytest's short summary shows."""
-    unit = unit_of(verdict.metric)
+    unit = unit_of(verdict.metric, verdict.statistic)
     value = _unmeasured(verdict) or amount(verdict.value, unit)
     return f"{printable(verdict.expression, 60)} ({value})"
 
@@ -115,7 +114,7 @@ def _missed(verdict: BudgetVerdict) -> str:
 def _budget_lines(case: CaseResult) -> list[str]:
     rows = []
     for verdict in case.budgets:
-        unit = unit_of(verdict.metric)
+        unit = unit_of(verdict.metric, verdict.statistic)
         rows.append(
             (
                 "met   " if verdict.met else "MISSED",

@@ -12,7 +12,7 @@ from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.experiment.search import play_search
 from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
 from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
-from pytest_flperf.gates.verdict import missed_by
+from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.targets import TargetSpec
@@ -44,12 +44,12 @@ def played(
             on_request=on_request,
             on_partial=on_partial,
             stop_at=stop_at,
-            good=request_limits(scenario.name, limits),
+            good=request_limits(scenario.name, limits, prepared.case.model),
             until=until,
         )
 
     if scenario.settings.load.kind == "search":
-        return play_search(bench, prepared, play, missed_by(limits))
+        return play_search(bench, prepared, play, search_goals(scenario.name, limits, prepared.case.model))
     return play(prepared)
 
 

@@ -39,7 +39,11 @@ def _issues(case: CaseResult) -> Iterator[dict[str, Any]]:
         for budget in case.budgets:
             if not budget.met:
                 before += 1
-                value = amount(budget.value, unit_of(budget.metric)) if budget.value is not None else "not measured"
+                value = (
+                    amount(budget.value, unit_of(budget.metric, budget.statistic))
+                    if budget.value is not None
+                    else "not measured"
+                )
                 text = f"{name}: missed {budget.expression} ({value})"
                 yield _issue(path, case.nodeid, f"budget {budget.expression}", text, "major")
         for each in comparisons_of(case):

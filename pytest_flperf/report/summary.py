@@ -182,8 +182,8 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         lines.append(f"clock: {clock.source} stamps{words}")
     lines += dict.fromkeys(calibration_words(case.calibration) for case in cases if case.calibration is not None)
     for case in cases:
-        if case.search is not None:
-            lines.append(f"{printable(_scenario(case), WIDEST_NAME)}: {capacity_words(case.search)}")
+        searches = (case.search, *case.searches) if case.search is not None else ()
+        lines += [f"{printable(_scenario(case), WIDEST_NAME)}: {capacity_words(search)}" for search in searches]
     for model, load_s, cold in loads(cases):
         words = f", first token after it {number(cold)} ms" if cold is not None else ""
         took = amount(load_s, "s") if load_s >= 1 else amount(1000 * load_s, "ms")
@@ -268,7 +268,7 @@ def _verdict(verdict: BudgetVerdict) -> str:
 
 def _measured(verdict: BudgetVerdict) -> str:
     if verdict.value is not None:
-        return amount(verdict.value, unit_of(verdict.metric))
+        return amount(verdict.value, unit_of(verdict.metric, verdict.statistic))
     return f"not measured: {printable(verdict.reason)}" if verdict.reason else "nothing measured"
 
 

@@ -55,13 +55,18 @@ class Distribution(Record):
         value: float | None = getattr(self, name)
         return value
 
+    @property
+    def cv(self) -> float | None:
+        """Coefficient of variation, stdev / mean; None for a single value, and where the mean is 0."""
+        return self.stdev / self.mean if self.stdev is not None and self.mean else None
+
     def interval(self, name: str) -> Interval | None:
         """The 95 % confidence interval of a statistic, where there is one."""
         return {"p50": self.p50_ci95, "p95": self.p95_ci95}.get(name)
 
 
 _PERCENTILES: Final = ("p5", "p50", "p90", "p95", "p99")
-_STATISTIC_FIELDS: Final = frozenset({"n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max"})
+_STATISTIC_FIELDS: Final = frozenset({"n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max", "cv"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,8 @@ class CaseResult(Record):
     search: Search | None = None
     """What a search for the highest load found; then all else here is of that load (of the lowest, where none met the
     budgets)."""
+    searches: tuple[Search, ...] = ()
+    """Further ones, under conditions of single budgets; they shared the loads that were tried."""
     against: tuple[Against, ...] = ()
     """What it was compared with, and what came of that."""
     partial: bool = False
@@ -196,6 +198,7 @@ class CaseResult(Record):
         "settings": dict,
         "calibration": Calibration.from_dict,
         "search": Search.from_dict,
+        "searches": many(Search.from_dict),
         "against": many(Against.from_dict),
         "notes": tuple,
     }
@@ -215,7 +218,7 @@ class CaseResult(Record):
         return self._highest("rate")
 
     def _highest(self, over: str) -> float | None:
-        if self.search is None or self.search.over != over:
+        if self.search is None or self.search.over != over or self.search.conditions:
             return None
         return self.search.highest or 0.0
 

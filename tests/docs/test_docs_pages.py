@@ -56,6 +56,15 @@ def test_budgets_are_budgets() -> None:
         assert parse_run_budget(line) if is_run_budget(line) else parse_budget(line)
 
 
+def test_budgets_for_models_in_a_suite(tmp_path: Path) -> None:
+    """The mapping that is shown is a suite whose budgets can be read."""
+    (text,) = blocks("budgets.md", "yaml")
+    path = tmp_path / "example.yaml"
+    path.write_text(text, encoding="utf-8")
+    (scenario,) = load_suite(path, "example").scenarios
+    assert {parse_budget(each).models for each in scenario.budgets} == {None, "flperf-pico", "qwen*"}
+
+
 def test_rules_are_rules() -> None:
     """Every rule that is shown can be read, and the text that is shown is what a failed case says."""
     rules, shown = blocks("gates.md", "text")
