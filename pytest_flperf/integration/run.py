@@ -9,7 +9,7 @@ import importlib
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
@@ -53,6 +53,13 @@ __all__ = ["MeasuringRun", "measuring_run"]
 
 _INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _MESSAGE_CHARACTERS: Final = 8_000
+_ALWAYS: Final = ("psutil", "openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate")
+"""Imported beside the start of the runtime: what the first case needs, and then what the end of the run needs.
+
+openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
+"""
+_TO_COMPARE: Final = ("pytest_flperf.stats.pairs", "scipy.special")
+"""… and what decides between two sides: 0.3 s, which nobody shall wait for between two requests."""
 
 
 def measuring_run(config: pytest.Config) -> MeasuringRun:
@@ -158,7 +165,7 @@ class MeasuringRun:
             self._importing = None
 
     def _import_ahead(self) -> None:
-        _import_ahead()
+        _import_ahead(_ALWAYS if self._opposition is None else (*_ALWAYS, *_TO_COMPARE))
         if not is_worker(self._config):
             self.record.publisher.warm_up()
             self.record.storing.warm_up()
@@ -365,12 +372,8 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     pytest.exit("SIGTERM", returncode=pytest.ExitCode.INTERRUPTED)
 
 
-def _import_ahead() -> None:
-    """Import beside the start of the runtime what the first case needs, and then what the end of the run needs.
-
-    openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
-    """
-    for name in ("psutil", "openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate"):
+def _import_ahead(names: Iterable[str]) -> None:
+    for name in names:
         importlib.import_module(name)
 
 
