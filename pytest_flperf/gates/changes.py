@@ -192,7 +192,8 @@ def _amount_of_data(comparison: Comparison) -> str:
 
 def _how(against: Against) -> str:
     if against.kind == "pairs":
-        pairs = "" if against.pairs is None else f"{against.pairs} pairs of turns, "
+        count = against.pairs
+        pairs = "" if count is None else f"{count} pair{'s' * (count != 1)} of turns, "
         return f" ({pairs}interleaved)"
     return f" ({printable(against.started_at, 40)})" if against.started_at else ""
 

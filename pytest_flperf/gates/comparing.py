@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pytest_flperf.gates.rules import COUNTED, IMPLIED_SCOPE, Rule, is_gate, rules_for
+from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE, Rule, is_gate, rules_for
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.findings import ErrorRates, Finding, Word
+from pytest_flperf.stats.schedule import spent_at
 
 if TYPE_CHECKING:
     from pytest_flperf.stats.pairs import Pair
     from pytest_flperf.stats.runs import BetweenRuns, Summary
 
-__all__ = ["Values", "compare_pairs", "compare_runs"]
+__all__ = ["Values", "compare_pairs", "compare_runs", "settled"]
 
 _PER_CASE: Final = "mean"
 """By which statistic the turns of a metric that is one number for a case are compared."""
@@ -70,7 +71,20 @@ def compare_pairs(
             return _undecided(case, other, rule, f"not one pair of turns has {rule.metric} on both sides")
         return judge_pairs(found, rule.statistic or _PER_CASE, rule.threshold, rates, look=look, looks=looks)
 
-    return _compared(case, other, rules, rates, judged, fail_undecided=fail_undecided)
+    spent = spent_at(look, looks)
+    return _compared(case, other, rules, rates, judged, fail_undecided=fail_undecided, spent=spent)
+
+
+def settled(comparisons: Iterable[Comparison]) -> bool:
+    """Whether more pairs are of no use: one of them fails the case as it is, or all that was asked is decided.
+
+    A handful of failures on both sides may stay undecided for good; a case doesn't go on for a rule that nobody wrote.
+    """
+    found = tuple(comparisons)
+    if any(each.fails and each.verdict == "regressed" for each in found):
+        return True
+    unwritten = (DEFAULT_SCOPE, IMPLIED_SCOPE)
+    return all(each.verdict != "undecided" or (each.metric in COUNTED and each.scope in unwritten) for each in found)
 
 
 def compare_runs(
@@ -150,13 +164,14 @@ def _compared(
     judged: _Judge,
     *,
     fail_undecided: bool,
+    spent: float = 1.0,
 ) -> tuple[Comparison, ...]:
     compared = []
     for rule in rules_for(case.scenario, rules):
         if not is_gate(rule) and _neither_has(case, other, rule):
             continue  # nobody asked for it
         if rule.metric in COUNTED:
-            finding = _counted(case, other, rule, rates)
+            finding = _counted(case, other, rule, _spend(rates, spent))
         else:
             finding = _closed(case, other, rule) or _with_numbers(judged(rule), case, other, rule)
         compared.append(_comparison(rule, finding, rates, fail_undecided=fail_undecided))
@@ -305,6 +320,11 @@ def _n(case: CaseResult, rule: Rule) -> int:
 
 
 # ---- shares of requests
+
+
+def _spend(rates: ErrorRates, part: float) -> ErrorRates:
+    """What a look may spend of the error rates, for a test that knows nothing of looks."""
+    return replace(rates, false_alarm=part * rates.false_alarm, false_pass=part * rates.false_pass)
 
 
 def _counted(case: CaseResult, other: CaseResult, rule: Rule, rates: ErrorRates) -> Finding:

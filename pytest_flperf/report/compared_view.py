@@ -156,6 +156,6 @@ def _against(against: Against) -> Table:
 def _how(against: Against) -> str:
     if against.kind == "pairs":
         most = f" of at most {against.max_pairs}" if against.max_pairs is not None else ""
-        pairs = f"{against.pairs}{most} pairs of turns, " if against.pairs is not None else ""
+        pairs = f"pairs of turns: {against.pairs}{most}, " if against.pairs is not None else ""
         return f"{pairs}measured interleaved"
     return f"run {against.run_id or 'unknown'}, {when(against.started_at)}" if against.started_at else ""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_flperf.gates.comparing import Values, compare_pairs, compare_runs
+from pytest_flperf.gates.comparing import Values, compare_pairs, compare_runs, settled
 from pytest_flperf.gates.rules import Rule, parse_rules
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import CaseResult, Requests
@@ -134,6 +134,27 @@ def test_an_error_rate_that_rose_from_zero() -> None:
     assert "1 of 21 failed" in found.reason
     assert not closed(case, GOOD, ())["error_rate"].fails
     assert closed(case, GOOD, ())["error_rate"].verdict == "regressed"
+
+
+def test_looks_share_what_counts_may_spend() -> None:
+    """Failures are tested at every look, too: what is enough at the only look is not at the first of five."""
+    case, other = side([50.0] * 70, failed=30), side([50.0] * 91, failed=9)
+    p_value = compare_pairs(case, other, {}, RULES, RATES, 1, 1)[-1].p_value
+    assert p_value is not None
+    alone = ErrorRates(false_alarm=2 * p_value)
+    assert compare_pairs(case, other, {}, RULES, alone, 1, 1)[-1].verdict == "regressed"
+    assert compare_pairs(case, other, {}, RULES, alone, 1, 5)[-1].verdict == "undecided"
+
+
+def test_when_more_pairs_are_of_no_use() -> None:
+    """A case that fails is settled, as is one of which all that was asked is decided."""
+    slow, same = compare(pairs_of(0.3), "ttft_ms.p50 > +10%"), compare(pairs_of(0.0), "ttft_ms.p50 > +10%")
+    doubt = compare(pairs_of(0.0), "ttft_ms.p95 > +10%")
+    assert [settled(each) for each in (slow, same, doubt, (*doubt, *slow))] == [True, True, False, True]
+    some = side([50.0] * 20, failed=1)
+    unwritten = compare_pairs(some, some, {}, RULES, RATES, 1, 1)[-1]
+    assert (unwritten.verdict, settled([unwritten])) == ("undecided", True)
+    assert not settled([replace(unwritten, scope=GATE)])
 
 
 def test_a_metric_that_one_side_lacks() -> None:
