@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_flperf.gates.comparing import compare_pairs
+from pytest_flperf.gates.comparing import compare_pairs, settled
 from pytest_flperf.gates.rules import Rule, RuleError, parse_rules, rules_for
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.results.comparison import Against, Comparison
@@ -30,6 +30,7 @@ __all__ = ["DEFAULT_PAIRS", "Opposition", "check_comparing", "opposition_of"]
 DEFAULT_PAIRS: Final = 60
 """After which a case that nobody could decide ends."""
 _FLAG: Final = "--flperf-against"
+_OF_TURNS: Final = frozenset({"tps_total", "request_rate"})
 _FIXTURES: Final = frozenset({"flperf", "flperf_case"})
 
 
@@ -111,9 +112,7 @@ class Opposition:
 
         def decided(standings: Standings) -> bool:
             found = self._compared(self._seen(planned, standings, 0), self._seen(planned, standings, 1), standings)
-            return any(each.fails and each.verdict == "regressed" for each in found) or all(
-                each.verdict != "undecided" for each in found
-            )
+            return settled(found)
 
         return Until(looks(pairs), decided)
 
@@ -153,8 +152,11 @@ class Opposition:
         ok, total = standings.counts(side)
         names = {rule.metric for rule in rules_for(planned.scenario, self.rules)}
         found = {name: distribution(standings.values(name, side)) for name in names}
+        rates = {name: each.mean for name, each in found.items() if name in _OF_TURNS and each is not None}
         return replace(
             planned,
+            tps_total=rates.get("tps_total"),
+            request_rate=rates.get("request_rate"),
             requests=Requests(total=total, ok=ok, failed=total - ok),
             error_rate=(total - ok) / total if total else None,
             metrics={name: each for name, each in found.items() if each is not None},

@@ -17,6 +17,7 @@ import psutil
 import pydantic
 import pynvml
 import pytest
+import scipy.special
 import tabulate
 import tiny_runs
 import wcwidth
@@ -46,6 +47,7 @@ assert openai
 assert psutil
 assert pydantic
 assert pynvml
+assert scipy
 assert tabulate
 assert wcwidth
 assert yaml

@@ -178,19 +178,20 @@ def test_what_cannot_be_cut_into_turns(tiny: Tiny, quick: str) -> None:
 
 
 def test_the_time_is_over(tiny: Tiny, quick: str) -> None:
-    """``--flperf-max-time`` ends it between two pairs; what is undecided then stays so."""
-    tiny.suite({"max_tokens": 3, "iterations": None, "duration_s": 0.3})
-    done = tiny.run(*at(quick), "--flperf-against=same", "--flperf-fail-on=ttft_ms.p99 > +5%")
+    """A case's duration ends it between two pairs; what is undecided then stays so."""
+    tiny.suite({"max_tokens": 3})
+    options = ("--flperf-load=closed,duration_s=0.3", "--flperf-fail-on=ttft_ms.p99 > +5%")
+    done = tiny.run(*at(quick), "--flperf-against=same", *options)
     (against,) = done.case["against"]
     assert 0 < against["pairs"] < 60
     assert words(against)["ttft_ms.p99 > +5%"] == "undecided"
 
 
 def test_the_error_rate_is_that_of_the_run(tiny: Tiny, quick: str) -> None:
-    """It is shared between all rules of all cases, those of other workers too."""
+    """It is shared between all rules of all cases."""
     tiny.suite({"max_tokens": 3}, {"name": "two", "max_tokens": 3})
     rules = ["--flperf-fail-on=ttft_ms.p50 > +300%", "--flperf-fail-on=e2e_ms.p50 > +300%"]
-    done = tiny.run(*at(quick), "--flperf-against=same", *rules, "-n2", "--dist=load")
+    done = tiny.run(*at(quick), "--flperf-against=same", *rules)
     assert done.ret == 0, done.text
     counts = {each["comparisons"] for case in done.cases for each in case["against"][0]["comparisons"]}
     assert counts == {2 * 3}
