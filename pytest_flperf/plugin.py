@@ -83,7 +83,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_flperf.integration.asked import FlperfOptions
         from pytest_flperf.integration.selection import check_asked
 
-        check_asked(FlperfOptions.from_pytest_config(config))
+        options = FlperfOptions.from_pytest_config(config)
+        check_asked(options)
+        if options.baseline is not None:
+            from pytest_flperf.integration.baselines import baseline_of
+
+            baseline_of(config, options)
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

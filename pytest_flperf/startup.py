@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_flperf.integration.baselines import Baseline
     from pytest_flperf.integration.run import MeasuringRun
     from pytest_flperf.integration.selection import Selection
 
 __all__ = [
+    "BASELINE",
     "BEGUN",
     "ITEM_RESULTS",
     "OPTIONS",
@@ -33,6 +35,8 @@ SELECTION: Final[pytest.StashKey[Selection]] = pytest.StashKey()
 """On the config: the suites that were asked for, as soon as they are found."""
 RUN: Final[pytest.StashKey[MeasuringRun]] = pytest.StashKey()
 """On the config: what is measured with and what has been measured, from the first use on."""
+BASELINE: Final[pytest.StashKey[Baseline]] = pytest.StashKey()
+"""On the config: the stored run that was asked for to compare with, as soon as it is found."""
 ITEM_RESULTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
 """On an item: its case results as plain dicts, until a report takes them along."""
 TOLD_PROPERTIES: Final[pytest.StashKey[dict[str, list[tuple[str, str]]]]] = pytest.StashKey()
@@ -148,6 +152,12 @@ _COMPARISONS: Final = (
         "them: a model, KEY=VALUE,… of a target (model, backend, base_url, options.KEY …) or of requests "
         "(max_tokens …), or 'same'", "WHAT",
     ),
+    Option(
+        "--flperf-baseline", "string", "Compare each case with the same case of a stored run: last, the id of a run, a "
+        "name of 'flperf baseline', a results.json, or branch:NAME", "RUN",
+    ),
+    Option("--flperf-require-baseline", "bool", "Refuse to measure without that baseline, and fail cases that it lacks",
+            switch=True),
     Option(
         "--flperf-fail-on", "linelist", "Fail a case that got worse by more than this, such as 'ttft_ms.p50 > +10%%', "
         "'gen_tps.p50 < -10%%' or 'short-*: tpot_ms.p50 > +10%% and +2ms' (repeatable)", "RULE", None, True,

@@ -11,9 +11,7 @@ from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, pr
 from pytest_flperf.commands.stores import add_places, failed, open_store, store_of, stored_id
 
 if TYPE_CHECKING:
-    from pytest_flperf.history.rows import CaseValues
     from pytest_flperf.history.store import Store
-    from pytest_flperf.results.records import Run
 
 __all__ = ["add_export", "add_import"]
 
@@ -132,25 +130,16 @@ def _store_file(store: Store, path: Path, done: dict[str, list[str]], problems: 
     """Store one run, its id among what was done, or a line among the problems."""
     from pytest_flperf.history.store import StoreError
     from pytest_flperf.history.surroundings import Surroundings
+    from pytest_flperf.report.samples import values_beside
     from pytest_flperf.results.stored import RunError, read_run
 
     try:
         run = read_run(path)
         folder = path.parent.absolute() if path.parent.name == run.id else None
         about = Surroundings(folder=None if folder is None else str(folder))
-        done[store.add(run, about, _values_beside(path, run))].append(run.id)
+        done[store.add(run, about, values_beside(path, run))].append(run.id)
     except (RunError, StoreError) as error:
         problems.append(str(error))
-
-
-def _values_beside(path: Path, run: Run) -> CaseValues:
-    """Values of single requests from the samples in the run's folder; none where there are no samples."""
-    from pytest_flperf.history.rows import VALUES_KEPT
-    from pytest_flperf.report.samples import SamplesReader
-
-    samples = SamplesReader(path.with_name("samples.jsonl"))
-    samples.read()
-    return samples.first_values(run.cases, VALUES_KEPT)
 
 
 def _results_files(parsed: Parsed) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -113,6 +113,23 @@ class CaseRecording:
                 e2e_ms = request_metrics(sample)["e2e_ms"] if sample.ok else None
                 found += [] if e2e_ms is None else [e2e_ms / _MS_PER_S]
         return found
+
+    def values(self, names: Collection[str], count: int) -> dict[str, tuple[float, ...]]:
+        """Values of the measured requests that ended ok and were sent first, in that order, by metric.
+
+        They are decoded once more, as for :meth:`e2e_s`.
+        """
+        found: dict[str, list[tuple[int, float]]] = {}
+        for exchange in self._exchanges():
+            if exchange.phase is not Phase.MEASURED:
+                continue
+            sample = decode(exchange)
+            if sample.ok:
+                sent_ns = sample.started_ns if sample.sent_ns is None else sample.sent_ns
+                for name, value in request_metrics(sample).items():
+                    if name in names and value is not None:
+                        found.setdefault(name, []).append((sent_ns, value))
+        return {name: tuple(value for _, value in sorted(each)[:count]) for name, each in found.items()}
 
     def _exchanges(self) -> Iterator[Exchange]:
         yield from self._kept

@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, RowMapping, Table, delete, func, insert, literal_column, select
+from sqlalchemy import Column, ColumnElement, RowMapping, Table, delete, func, insert, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from pytest_flperf.history.database import Database, StoreError
@@ -56,6 +56,8 @@ _NODE_CHARACTERS: Final = 400
 """The head of a node id has an index, which databases know again only where it is written so; beside it no condition on
 the whole id, which SQLite would put into the head's, and then find no index."""
 _INFINITE: Final = 1e300
+_STATISTICS: Final = frozenset({"mean", "p50", "p90", "p95", "p99", "min", "max"})
+_OF_CASES: Final = frozenset({"request_rate", "goodput", "tps_total"})
 _FIRST_PAGE: Final = 40
 _LARGER: Final = 4
 
@@ -314,9 +316,16 @@ class Store(Database):
         return found
 
     def earlier(
-        self, nodeid: str, fingerprint: str, metric: str, limit: int = 20, *, before: str | None = None
+        self,
+        nodeid: str,
+        fingerprint: str,
+        metric: str,
+        limit: int = 20,
+        *,
+        before: str | None = None,
+        statistic: str | None = "p50",
     ) -> tuple[float, ...]:
-        """The medians of a case's metric in earlier runs on machines that are alike, newest first.
+        """A number of a case in earlier runs on machines that are alike, newest first.
 
         Args:
             nodeid: The case.
@@ -324,10 +333,17 @@ class Store(Database):
             metric: Its name.
             limit: How many at most.
             before: The id of the run before which they began, itself left out; None: the newest.
+            statistic: Of the metric's values: one of those in the table of metrics; None: the metric is one number
+                for a case.  Of what is in no table there are none.
 
-        Cases that were cut short don't count, nor medians that are infinite because requests failed.
+        Cases that were cut short don't count, nor numbers that are infinite because requests failed.
 
         """
+        table = METRICS if statistic is not None else CASES
+        name = statistic or metric
+        if name not in (_STATISTICS if statistic is not None else _OF_CASES):
+            return ()
+        column = table.c[name]
         alike = select(RUNS.c.run_key).where(RUNS.c.fingerprint == fingerprint)
         found: list[float] = []
         with self._told():
@@ -340,28 +356,30 @@ class Store(Database):
             seen, page = 0, max(_FIRST_PAGE, limit)
             while len(found) < limit:
                 keys = self._connection.execute(newest_first.limit(page).offset(seen)).scalars().all()
-                found += self._medians(nodeid, metric, keys)
+                found += self._numbers(nodeid, metric, column, keys)
                 if len(keys) < page:
                     break
                 seen, page = seen + page, min(_LARGER * page, _AT_ONCE)
         return tuple(found[:limit])
 
-    def _medians(self, nodeid: str, metric: str, keys: Sequence[int]) -> list[float]:
+    def _numbers(self, nodeid: str, metric: str, column: Column[Any], keys: Sequence[int]) -> list[float]:
         """Of a case in these runs, in their order."""
         if not keys:
             return []
         node = as_stored(nodeid)
+        wanted = select(CASES.c.run_key, column)
+        if column.table is METRICS:
+            wanted = wanted.join(
+                METRICS, (CASES.c.run_key == METRICS.c.run_key) & (CASES.c.case_no == METRICS.c.case_no)
+            ).where(METRICS.c.name == metric)
         wanted = (
-            select(METRICS.c.run_key, METRICS.c.p50)
-            .join(CASES, (CASES.c.run_key == METRICS.c.run_key) & (CASES.c.case_no == METRICS.c.case_no))
-            .where(literal_column(_NODE_HEAD) == node[:_NODE_CHARACTERS])
+            wanted.where(literal_column(_NODE_HEAD) == node[:_NODE_CHARACTERS])
             .where(literal_column(_NODE_TAIL) == node[_NODE_CHARACTERS:])
-            .where(CASES.c.run_key.in_(keys), METRICS.c.name == metric)
-            .where(CASES.c.partial.is_(False), METRICS.c.p50 < _INFINITE)
+            .where(CASES.c.run_key.in_(keys), CASES.c.partial.is_(False), column < _INFINITE)
         )
         place = {key: number for number, key in enumerate(keys)}
         rows = sorted(self._connection.execute(wanted), key=lambda row: place[row[0]])
-        return [p50 for _, p50 in rows]
+        return [number for _, number in rows]
 
     def _row_of(self, run_id: str) -> RowMapping | None:
         return self._connection.execute(select(RUNS).where(RUNS.c.id == run_id)).mappings().first()

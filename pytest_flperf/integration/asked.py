@@ -56,6 +56,9 @@ class FlperfOptions:
     budgets: tuple[str, ...]
     against: str | None
     """What every case is measured against, as written."""
+    baseline: str | None
+    """The stored run that every case is compared with, as written."""
+    require_baseline: bool
     fail_on: tuple[str, ...]
     fail_undecided: bool
     max_iterations: int | None
@@ -81,7 +84,14 @@ class FlperfOptions:
     @property
     def compares(self) -> bool:
         """Whether anything was asked of comparisons."""
-        return bool(self.against or self.fail_on or self.fail_undecided or self.max_iterations)
+        return bool(
+            self.against
+            or self.baseline
+            or self.require_baseline
+            or self.fail_on
+            or self.fail_undecided
+            or self.max_iterations
+        )
 
     @property
     def case_budgets(self) -> tuple[str, ...]:
@@ -122,6 +132,8 @@ class FlperfOptions:
             no_stream=bool(values["flperf_no_stream"]),
             budgets=tuple(values["flperf_budget"] or ()),
             against=values["flperf_against"],
+            baseline=values["flperf_baseline"],
+            require_baseline=bool(values["flperf_require_baseline"]),
             fail_on=tuple(values["flperf_fail_on"] or ()),
             fail_undecided=bool(values["flperf_fail_undecided"]),
             max_iterations=_max_iterations(values["flperf_max_iterations"]),

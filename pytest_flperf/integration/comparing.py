@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_flperf.experiment.interleaving import OtherSide, Standings, Until
     from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["DEFAULT_PAIRS", "Opposition", "check_comparing", "opposition_of"]
+__all__ = ["DEFAULT_PAIRS", "Opposition", "check_comparing", "comparisons_of", "opposition_of", "rules_of"]
 
 DEFAULT_PAIRS: Final = 60
 """After which a case that nobody could decide ends."""
@@ -41,14 +41,16 @@ def check_comparing(options: FlperfOptions) -> None:
         _spec(options.against)
         if options.parallel_targets:
             raise pytest.UsageError(f"{_FLAG} measures turn by turn; it can't go with --flperf-parallel-targets")
-        return
-    for flag, given in (
-        ("--flperf-fail-on", options.fail_on),
-        ("--flperf-fail-undecided", options.fail_undecided),
-        ("--flperf-max-iterations", options.max_iterations),
+    if options.require_baseline and options.baseline is None:
+        raise pytest.UsageError("--flperf-require-baseline: no baseline was asked for; add --flperf-baseline=RUN")
+    for flag, given, use in (
+        ("--flperf-fail-on", options.fail_on, options.against or options.baseline),
+        ("--flperf-fail-undecided", options.fail_undecided, options.against or options.baseline),
+        ("--flperf-max-iterations", options.max_iterations, options.against),
     ):
-        if given:
-            raise pytest.UsageError(f"{flag}: there is nothing to compare with; add --flperf-against=WHAT")
+        if given and not use:
+            what = "--flperf-against=WHAT" + " or --flperf-baseline=RUN" * (flag != "--flperf-max-iterations")
+            raise pytest.UsageError(f"{flag}: there is nothing to compare with; add {what}")
 
 
 def rules_of(options: FlperfOptions) -> tuple[Rule, ...]:
@@ -70,7 +72,26 @@ def opposition_of(options: FlperfOptions) -> Opposition | None:
     """What the cases of a run are measured against; None: nothing.  Raises UsageError."""
     if options.against is None:
         return None
-    return Opposition(_spec(options.against), rules_of(options), options.fail_undecided, options.max_iterations)
+    sides = 1 + (options.baseline is not None)
+    return Opposition(_spec(options.against), rules_of(options), options.fail_undecided, options.max_iterations, sides)
+
+
+def comparisons_of(items: Iterable[pytest.Item], rules: Sequence[Rule], sides: int) -> int:
+    """How many comparisons a session makes, between which its error rate is shared; at least 1.
+
+    Args:
+        items: All of the session, those of other workers too.
+        rules: Of the command line.
+        sides: With how many other sides each case is compared.
+
+    """
+    from pytest_flperf.integration.cases import case_of
+
+    count = 0
+    for item in filter(_measures, items):
+        case = case_of(item)
+        count += len(rules_for(item.name if case is None else case.scenario.name, rules))
+    return max(count * sides, 1)
 
 
 @dataclass(slots=True)
@@ -82,6 +103,8 @@ class Opposition:
     fail_undecided: bool = False
     max_iterations: int | None = None
     """Most measured requests of each side of a case; None: :data:`DEFAULT_PAIRS` for each stream."""
+    sides: int = 1
+    """With how many other sides each case is compared."""
     comparisons: int = 0
     """Between how many the run's error rate is shared: all rules on all cases of the session, known at the first."""
 
@@ -106,7 +129,7 @@ class Opposition:
 
         case, planned = prepared.case, prepared.planned
         if not self.comparisons:
-            self.comparisons = max(sum(map(_measures, items)), 1) * len(rules_for(case.scenario.name, self.rules))
+            self.comparisons = comparisons_of(items, self.rules, self.sides)
         streams = case.scenario.settings.concurrency
         pairs = DEFAULT_PAIRS if self.max_iterations is None else math.ceil(self.max_iterations / streams)
 

@@ -22,12 +22,13 @@ from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.experiment.machine_lock import MachineLock
 from pytest_flperf.experiment.parameters import known_ahead
-from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.experiment.recording import CaseRecording, Recorder
 from pytest_flperf.experiment.side_by_side import Asked, SideBySide
 from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.baselines import baseline_of
 from pytest_flperf.integration.comparing import opposition_of
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
@@ -58,7 +59,7 @@ _ALWAYS: Final = ("psutil", "openai", "pytest_flperf.integration.terminal", "wcw
 
 openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
 """
-_TO_COMPARE: Final = ("pytest_flperf.stats.pairs", "scipy.special")
+_TO_COMPARE: Final = ("pytest_flperf.stats.pairs", "pytest_flperf.stats.runs", "scipy.special")
 """… and what decides between two sides: 0.3 s, which nobody shall wait for between two requests."""
 
 
@@ -103,6 +104,9 @@ class MeasuringRun:
         self._redactor = Redactor(secrets)
         self.record = RunRecord(config, self._options, self._redactor)
         """What has been measured, and where it is written."""
+        self._baseline = baseline_of(config, self._options)
+        if self._baseline is not None and self._baseline.missing:
+            self.record.note(self._baseline.missing)
         self._limit = TimeLimit.from_pytest_config(config, self._options)
         self._standing = Standing()
         self._lock = SessionLock(
@@ -165,7 +169,7 @@ class MeasuringRun:
             self._importing = None
 
     def _import_ahead(self) -> None:
-        _import_ahead(_ALWAYS if self._opposition is None else (*_ALWAYS, *_TO_COMPARE))
+        _import_ahead((*_ALWAYS, *_TO_COMPARE) if self._opposition or self._baseline else _ALWAYS)
         if not is_worker(self._config):
             self.record.publisher.warm_up()
             self.record.storing.warm_up()
@@ -223,7 +227,7 @@ class MeasuringRun:
         finally:
             self._lock.case_over()
         self.record.gpus = bench.gpus
-        return self._judge(done, limits)
+        return self._judge(done, limits, prepared.recording, item.session.items)
 
     def _begin_beside(self) -> None:
         """Begin to measure the targets of other providers, once."""
@@ -285,12 +289,23 @@ class MeasuringRun:
         if problem:
             self.record.note(self._redactor.text(problem))
 
-    def _judge(self, done: CaseRun, budgets: Sequence[Budget]) -> CaseResult:
+    def _judge(
+        self,
+        done: CaseRun,
+        budgets: Sequence[Budget],
+        recording: CaseRecording | None = None,
+        items: Iterable[pytest.Item] = (),
+    ) -> CaseResult:
         result = done.result
         if done.other is not None:
             assert self._opposition is not None
             result = self._opposition.judged(result, done.other)
+        lacking = ""
+        if self._baseline is not None and not done.out_of_time:
+            result, lacking = self._baseline.judged(result, self.record.surroundings(), recording, items)
         result = judge(result, budgets)
+        if lacking:
+            result = replace(result, outcome="failed", message=verdict_text(result, lacking))
         others = neighbours(self._config)
         if others:
             result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))
@@ -344,6 +359,8 @@ class MeasuringRun:
         if not self._finished:
             self._finished = True
             self.close()
+            if self._baseline is not None:
+                self._baseline.note_unpaired(self.record)
             self.record.finish(exitstatus)
 
     def close(self) -> None:

@@ -163,6 +163,16 @@ class RunRecord:
         problems = (*(self._folder.problems if self._folder else ()), *self.publisher.problems, *self.storing.problems)
         print_summary(reporter, self._run(), self._folder.path if self._folder else None, (*self._notes, *problems))
 
+    @property
+    def cases(self) -> tuple[CaseResult, ...]:
+        """All that has been measured."""
+        return tuple(self._results.values())
+
+    def surroundings(self) -> Run:
+        """What is known of the run itself, without its cases."""
+        host = replace(self._host, gpus=self.gpus or self._host.gpus)
+        return Run("", self._started_at.isoformat(timespec="milliseconds"), host=host, versions=self._versions)
+
     def _run(self) -> Run:
         cases = tuple(self._results.values())
         selection = self._config.stash.get(SELECTION, None)
@@ -172,7 +182,7 @@ class RunRecord:
             started_at=self._started_at.isoformat(timespec="milliseconds"),
             finished_at=finished_at.isoformat(timespec="milliseconds") if finished_at else None,
             status=self._status,
-            suites=tuple(loaded.suite.ref for loaded in selection.loaded.values()) if selection else (),
+            suites=selection.refs if selection else (),
             command=self.command,
             host=replace(self._host, gpus=self.gpus or self._host.gpus),
             versions=self._versions,

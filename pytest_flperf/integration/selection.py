@@ -179,6 +179,10 @@ class Selection:
             placing.check_used(self.targets)
         except PlacingError as error:
             raise pytest.UsageError(str(error)) from error
+        if options.baseline is not None:
+            from pytest_flperf.integration.baselines import baseline_of
+
+            baseline_of(config, options)
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
         check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()], self.models)
 
@@ -189,14 +193,18 @@ class Selection:
         return tuple(found.values())
 
     @property
+    def refs(self) -> tuple[str, ...]:
+        """What the suites are called in results."""
+        return tuple(loaded.suite.ref for loaded in self.loaded.values())
+
+    @property
     def cases(self) -> tuple[Case, ...]:
         """All cases of all suites."""
         return tuple(case for loaded in self.loaded.values() for case in loaded.cases)
 
     def header(self) -> str:
         """Suites, models and what must be known of them, in one line."""
-        refs = tuple(loaded.suite.ref for loaded in self.loaded.values())
-        return header_line(refs, len(self.cases), self.models, self._base_url)
+        return header_line(self.refs, len(self.cases), self.models, self._base_url)
 
     def suite_at(self, path: Path) -> LoadedSuite | None:
         """The suite in a file; None for a file that was not asked for."""

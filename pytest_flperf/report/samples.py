@@ -11,12 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.history.rows import VALUES_KEPT, CaseValues
+from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.stats.request_metrics import request_metrics
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Outcome, Sample
 
-__all__ = ["DRAWN_METRICS", "CaseSamples", "SamplesReader"]
+__all__ = ["DRAWN_METRICS", "CaseSamples", "SamplesReader", "values_beside"]
 
 DRAWN_METRICS: Final = ("ttft_ms", "tpot_ms", "e2e_ms")
 """Metrics whose single values are kept."""
@@ -138,6 +139,13 @@ class SamplesReader:
             return
         case.indices.add(index)
         _take(case, record)
+
+
+def values_beside(path: Path, run: Run) -> CaseValues:
+    """Values of single requests from the samples beside a results file; none where there are no samples."""
+    samples = SamplesReader(path.with_name("samples.jsonl"))
+    samples.read()
+    return samples.first_values(run.cases, VALUES_KEPT)
 
 
 def _without(key: bytes, line: bytes) -> bytes:

@@ -1,0 +1,171 @@
+"""A case and the same case of a run that was measured before: whether they can be compared, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from pytest_flperf.gates.comparing import Values, compare_runs
+from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
+from pytest_flperf.gates.text import printable
+from pytest_flperf.history.compared import differences
+from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.stats.findings import ErrorRates
+
+if TYPE_CHECKING:
+    from pytest_flperf.history.baseline import FoundBaseline
+    from pytest_flperf.stats.runs import BetweenRuns
+
+__all__ = ["Earlier", "Stored", "counterpart", "holm_corrected", "unpaired_lines", "why_not_compared"]
+
+Earlier: TypeAlias = Callable[[str, str, str | None], Sequence[float]]
+"""By node id, metric and statistic: that number in earlier runs on a machine like the candidate's."""
+
+_FEWEST_RUNS: Final = 3
+"""From which on they say how much a number varies of which a run has one only."""
+_NAMES: Final = 5
+_NAME: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The baseline of a run, and how its cases are compared."""
+
+    found: FoundBaseline
+    label: str
+    earlier: Earlier
+    fail_undecided: bool = False
+
+    def against(
+        self,
+        case: CaseResult,
+        this: Run,
+        other: CaseResult,
+        values: Mapping[str, Sequence[float]],
+        rules: Iterable[Rule],
+        rates: ErrorRates,
+    ) -> Against:
+        """What comes of a case.
+
+        Args:
+            case: The candidate.
+            this: Its run; the cases are not looked at.
+            other: Its counterpart.
+            values: Of the candidate's requests, by metric, in the order in which they were sent.
+            rules: As written.
+            rates: How often the decisions may be wrong.
+
+        """
+        baseline, rules = self.found.run, tuple(rules)
+        theirs = self.found.values.get((other.nodeid, other.host), {})
+        both = {name: Values(values[name], theirs[name]) for name in values if theirs.get(name) and values[name]}
+        host = f"measured on the host {printable(other.host, _NAME)}, this one on {printable(case.host, _NAME)}"
+        return Against(
+            kind="run",
+            label=self.label,
+            run_id=baseline.id,
+            started_at=baseline.started_at,
+            differs=(*differences(baseline, this, other, case), *_turns(other, case)),
+            target=other.target,
+            settings=other.settings,
+            requests=other.requests,
+            error_rate=other.error_rate,
+            metrics=other.metrics,
+            notes=(*other.notes, host) if other.host != case.host else other.notes,
+            comparisons=compare_runs(
+                case, other, both, self._between(case, rules), rules, rates, fail_undecided=self.fail_undecided
+            ),
+        )
+
+    def _between(self, case: CaseResult, rules: Iterable[Rule]) -> dict[str, BetweenRuns]:
+        """How much runs differ, by what is compared; what history says nothing of is not there."""
+        from pytest_flperf.stats.runs import between_runs
+
+        found = {}
+        for rule in rules_for(case.scenario, rules):
+            if rule.metric in COUNTED or rule.subject in found:
+                continue
+            seen = self.earlier(case.nodeid, rule.metric, rule.statistic)
+            logs = [math.log(value) for value in seen if value > 0 and math.isfinite(value)]
+            if len(logs) >= (2 if rule.statistic else _FEWEST_RUNS):
+                found[rule.subject] = between_runs(logs)
+        return found
+
+
+def counterpart(case: CaseResult, cases: Iterable[CaseResult]) -> CaseResult | None:
+    """The same case of another run: of the same host, else of any; None: there is none."""
+    same = [each for each in cases if each.nodeid == case.nodeid]
+    return next((each for each in same if each.host == case.host), same[0] if same else None)
+
+
+def why_not_compared(case: CaseResult, other: CaseResult | None) -> str:
+    """Why a case can't be compared; empty where it can.
+
+    One that could not be measured (its model did not load) is compared all the same: it answered nothing.
+    """
+    if other is None:
+        return "the baseline has no such case"
+    if other.partial or other.given_up:
+        return "the case of the baseline was not measured to its end"
+    if other.outcome in ("skipped", "error") or not other.requests.total:
+        return f"the case of the baseline was not measured ({other.outcome})"
+    if case.outcome == "skipped":
+        return "it was skipped"
+    if case.partial:
+        return "it was not measured to its end"
+    return ""
+
+
+def unpaired_lines(cases: Iterable[CaseResult], baseline: Iterable[CaseResult]) -> tuple[str, ...]:
+    """A line on the cases that only this run has, and one on those that only the baseline has."""
+    here, there = (tuple(dict.fromkeys(case.nodeid for case in each)) for each in (cases, baseline))
+    lines = []
+    if new := [each for each in here if each not in set(there)]:
+        lines.append(f"new, not in the baseline: {_named(new)}")
+    if gone := [each for each in there if each not in set(here)]:
+        lines.append(f"vanished, or not asked for; in the baseline only: {_named(gone)}")
+    return tuple(lines)
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMES} more" if len(ids) > _NAMES else ""
+    return ", ".join(printable(each, _NAME) for each in ids[:_NAMES]) + more
+
+
+def holm_corrected(cases: Sequence[CaseResult], rates: ErrorRates) -> tuple[CaseResult, ...]:
+    """The cases with all that regresses once all p-values of a run are known (Holm), their comparisons judged before.
+
+    Each comparison had an equal part of the error rate (Bonferroni); Holm's test finds all that this found, and more.
+    """
+    from pytest_flperf.stats.multiple import holm
+
+    all_of_them = [each for case in cases for against in case.against for each in against.comparisons]
+    p_values = [each.p_value for each in all_of_them if each.p_value is not None]
+    adjusted = iter(holm(p_values))
+
+    def corrected(each: Comparison) -> Comparison:
+        if each.p_value is None or next(adjusted) > rates.false_alarm or each.verdict != "undecided":
+            return each
+        return replace(each, verdict="regressed", reason="", fails=each.scope != DEFAULT_SCOPE)
+
+    return tuple(
+        replace(
+            case,
+            against=tuple(
+                replace(against, comparisons=tuple(map(corrected, against.comparisons))) for against in case.against
+            ),
+        )
+        for case in cases
+    )
+
+
+def _turns(other: CaseResult, case: CaseResult) -> tuple[str, ...]:
+    """Whether one of the two was measured in turn with another side, and the other was not."""
+    before, after = (
+        next((f"in turn with {printable(each.label, _NAME)}" for each in side.against if each.kind == "pairs"), "alone")
+        for side in (other, case)
+    )
+    return () if before == after else (f"measured: {before} → {after}",)

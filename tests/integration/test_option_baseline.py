@@ -1,0 +1,240 @@
+"""``--flperf-baseline``, ``--flperf-require-baseline``, and gates on stored runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import Done, Tiny
+
+from pytest_flperf.history import store, surroundings
+from pytest_flperf.history.place import StorePlace
+from pytest_flperf.history.store import Store
+from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.stats import runs
+
+assert store  # here once: pytester forgets modules that a run in this process imported
+assert runs
+
+pytestmark = pytest.mark.usefixtures("stored")
+
+_GATE = "--flperf-fail-on=ttft_ms.p50 > +10%"
+
+
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the CI that runs these tests says is not theirs."""
+    for name in surroundings.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[str]:
+    """The URL of a server that takes 60 times as long as the reference server of the other tests."""
+    with ReferenceServer(ReferenceConfig(Schedule(ttft_ms=150, itl_ms=0.5, tokens=4)), in_thread=True) as server:
+        yield server.base_url
+
+
+def at(url: str) -> tuple[str, ...]:
+    """Options to measure a server."""
+    return "--flperf-suite=tiny.json", f"--flperf-base-url={url}", "--flperf-model=reference"
+
+
+def against(done: Done) -> dict[str, Any]:
+    """The only other side of the only case."""
+    (found,) = done.case["against"]
+    return dict(found)
+
+
+def words(found: dict[str, Any]) -> dict[str, tuple[str, bool]]:
+    """What came of each rule, and whether it fails."""
+    return {each["rule"]: (each["verdict"], each["fails"]) for each in found["comparisons"]}
+
+
+def history(tiny: Tiny) -> StorePlace:
+    """The store of these runs."""
+    path = tiny.folder / "reports" / "history.db"
+    return StorePlace("sqlite", str(path), path)
+
+
+def test_a_slower_run_fails(tiny: Tiny, slow: str) -> None:
+    """Against the last run by its single values, between-run spread from history; what differs stands beside it."""
+    tiny.suite({"iterations": 11})
+    before = [tiny.measure().report.name for _ in range(3)][-1]
+    done = tiny.run(*at(slow), "--flperf-baseline=last", _GATE)
+    assert done.ret == 1, done.text
+    found = against(done)
+    assert (found["kind"], found["run_id"]) == ("run", before)
+    assert found["label"] == f"last ({found['run_id']})"
+    assert words(found)["ttft_ms.p50 > +10%"] == ("regressed", True)
+    (ttft,) = [each for each in found["comparisons"] if each["metric"] == "ttft_ms"]
+    assert ttft["method"] == "block bootstrap of two runs"
+    assert ttft["comparisons"] == 2
+    assert ttft["change_pct"] > 1000
+    assert "ttft_ms.p50 regressed by +" in done.text
+    assert "compared with last (" in done.text
+
+
+def test_the_same_again_does_not_fail(tiny: Tiny) -> None:
+    """Without a rule nothing fails; a gate of 1,000 % excludes what is not there, or stays undecided."""
+    tiny.suite({"iterations": 11})
+    first = tiny.measure()
+    run_id = first.results["run"]["id"]
+    plain = tiny.measure(f"--flperf-baseline={run_id}")
+    assert plain.ret == 0, plain.text
+    assert against(plain)["label"] == run_id
+    assert not any(fails for _, fails in words(against(plain)).values())
+    assert "nothing fails on it" in plain.text
+    gated = tiny.measure("--flperf-baseline=last", "--flperf-fail-on=ttft_ms.p50 > +2000%")
+    assert gated.ret == 0, gated.text
+    assert words(against(gated))["ttft_ms.p50 > +2000%"][0] in ("unchanged", "undecided")
+
+
+def test_undecided_fails_by_choice(tiny: Tiny) -> None:
+    """Of eleven requests no p95 can be told."""
+    tiny.suite({"iterations": 11})
+    tiny.measure()
+    rule = "--flperf-fail-on=ttft_ms.p95 > +5%"
+    assert tiny.measure("--flperf-baseline=last", rule).ret == 0
+    done = tiny.measure("--flperf-baseline=last", rule, "--flperf-fail-undecided")
+    assert done.ret == 1, done.text
+    assert words(against(done))["ttft_ms.p95 > +5%"] == ("undecided", True)
+
+
+def test_a_candidate_that_fails_more_often(tiny: Tiny) -> None:
+    """Errors where there were none are a regression, whatever budgets and latencies say."""
+    tiny.suite({"iterations": 8, "budgets": ["error_rate <= 100%"]})
+    tiny.measure()
+    fault = Fault(FaultKind.HTTP_ERROR, status=500, every=4)
+    config = ReferenceConfig(Schedule(ttft_ms=1, itl_ms=0.5, tokens=4), fault)
+    with ReferenceServer(config, in_thread=True) as server:
+        done = tiny.run(*at(server.base_url), "--flperf-baseline=last", "--flperf-fail-on=ttft_ms.p50 > +9000%")
+    assert done.ret == 1, done.text
+    assert words(against(done))["error_rate > +0%"] == ("regressed", True)
+
+
+def test_no_run_yet(tiny: Tiny) -> None:
+    """The first run has none: a note, and a refusal where one is required; a branch likewise."""
+    tiny.suite()
+    asked = ("--flperf-suite=tiny.json", *tiny.at, "--flperf-require-baseline")
+    assert "--flperf-baseline: no earlier run of 'tiny.json'" in tiny.refused(*asked, "--flperf-baseline=last")
+    assert "is not there yet" in tiny.refused(*asked, "--flperf-baseline=branch:main")
+    done = tiny.measure("--flperf-baseline=last", _GATE)
+    assert done.ret == 0, done.text
+    assert any("nothing is compared: no earlier run" in note for note in done.results["run"]["notes"])
+    assert "flperf: nothing is compared" in done.text
+    assert not done.case.get("against")
+    done = tiny.measure("--flperf-baseline=branch:main")
+    assert done.ret == 0, done.text
+    assert "no run of branch 'main'" in done.text
+
+
+def test_a_branch_and_a_name(tiny: Tiny) -> None:
+    """A run of the branch that is checked out, and one that was given a name."""
+    subprocess.run(["git", "init", "-q", "-b", "main", str(tiny.folder)], check=True)
+    tiny.measure()
+    with Store(history(tiny)) as opened:
+        (stored,) = opened.runs()
+        opened.set_baseline("release", stored.id)
+    for asked in ("branch:main", "release"):
+        done = tiny.measure(f"--flperf-baseline={asked}")
+        assert done.ret == 0, done.text
+        assert against(done)["label"] == f"{asked} ({stored.id})"
+
+
+def test_a_file(tiny: Tiny, tmp_path: Path) -> None:
+    """Also without a store, with the samples beside it or by its summaries; another host is named."""
+    tiny.suite({"iterations": 11})
+    first = tiny.measure("--flperf-store=none")
+    found = against(tiny.measure("--flperf-store=none", f"--flperf-baseline={first.report / 'results.json'}"))
+    methods = {each["method"] for each in found["comparisons"] if each["metric"] == "ttft_ms"}
+    assert methods == {"block bootstrap of two runs"}
+    results = first.results
+    results["cases"][0]["host"] = "elsewhere"
+    alone = tmp_path / "alone.json"
+    alone.write_text(json.dumps(results), encoding="utf-8")
+    found = against(tiny.measure("--flperf-store=none", f"--flperf-baseline={alone}"))
+    methods = {each["method"] for each in found["comparisons"] if each["metric"] == "ttft_ms"}
+    assert methods == {"summaries of two runs"}
+    assert any("measured on the host elsewhere" in note for note in found["notes"])
+
+
+def test_what_differs(tiny: Tiny) -> None:
+    """Another setting is said beside the numbers."""
+    tiny.measure()
+    found = against(tiny.measure("--flperf-baseline=last", "--flperf-max-tokens=3"))
+    assert "setting max_tokens: 2 → 3" in found["differs"]
+
+
+def test_new_and_vanished(tiny: Tiny) -> None:
+    """Cases of one side only are named; a required baseline that lacks a case fails it."""
+    tiny.suite({}, {"name": "old"})
+    first = tiny.measure().report.name
+    tiny.suite({}, {"name": "fresh"})
+    done = tiny.measure("--flperf-baseline=last")
+    assert done.ret == 0, done.text
+    notes = done.results["run"]["notes"]
+    assert "new, not in the baseline: tiny.json::fresh[reference]" in notes
+    assert any(note.startswith("vanished") and note.endswith("tiny.json::old[reference]") for note in notes)
+    done = tiny.measure(f"--flperf-baseline={first}", "--flperf-require-baseline")
+    assert done.ret == 1, done.text
+    outcomes = {case["scenario"]: (case["outcome"], case["message"]) for case in done.cases}
+    assert outcomes["one"][0] == "passed"
+    assert outcomes["fresh"][0] == "failed"
+    assert "the baseline has no such case" in outcomes["fresh"][1].splitlines()[0]
+
+
+def test_beside_another_side(tiny: Tiny, reference: ReferenceServer) -> None:
+    """Both at once: two entries, the error rate shared between all comparisons, and how each was measured is said."""
+    tiny.suite({"iterations": 4})
+    tiny.measure()
+    done = tiny.measure("--flperf-baseline=last", "--flperf-against=same", "--flperf-max-iterations=12")
+    assert done.ret == 0, done.text
+    pairs, run = done.case["against"]
+    assert (pairs["kind"], run["kind"]) == ("pairs", "run")
+    assert {each["comparisons"] for side in (pairs, run) for each in side["comparisons"]} == {6}
+    assert "measured: alone → in turn with same" in run["differs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("--flperf-baseline=nosuch",), "no baseline 'nosuch'"),
+        (("--flperf-baseline=branch:",), "without a name"),
+        (("--flperf-baseline=nosuch.json",), "there is no file"),
+        (("--flperf-baseline=other.json",), "is no results file of flperf: expected a results file of schema"),
+        (("--flperf-baseline=last", "--flperf-store=none"), "--flperf-store=none keeps no runs"),
+        (("--flperf-require-baseline",), "add --flperf-baseline=RUN"),
+        (("--flperf-fail-on=ttft_ms.p50 > +10%",), "add --flperf-against=WHAT or --flperf-baseline=RUN"),
+        (("--flperf-baseline=last", "--flperf-max-iterations=20"), "add --flperf-against=WHAT"),
+        (("--flperf-baseline=last", "--flperf-fail-on=ttft_ms > 10"), "rule"),
+    ],
+)
+def test_refused(tiny: Tiny, arguments: tuple[str, ...], wanted: str) -> None:
+    """One message that names the fix, exit 4, before anything is measured."""
+    tiny.suite()
+    (tiny.folder / "other.json").write_text('{"schema": "flperf.results/9", "run": {}, "cases": []}', encoding="utf-8")
+    assert wanted in tiny.refused("--flperf-suite=tiny.json", *tiny.at, *arguments)
+
+
+def test_a_store_that_cannot_be_read(tiny: Tiny) -> None:
+    """Whoever asks for a baseline is told, and nothing is measured."""
+    tiny.suite()
+    (tiny.folder / "bad.db").write_bytes(b"no database" * 200)
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-baseline=last", "--flperf-store=bad.db")
+    assert "bad.db" in message
+
+
+def test_own_tests(tiny: Tiny) -> None:
+    """A test of one's own is compared by its node id; asked for in the ini file."""
+    tiny.pytester.makepyfile(
+        test_mine="def test_mine(flperf):\n    flperf.run(prompt='Hello', iterations=3, warmup=0, max_tokens=2)\n"
+    )
+    tiny.run(*tiny.at, "test_mine.py")
+    done = tiny.run(*tiny.at, "-o", "flperf_baseline=last", "test_mine.py")
+    assert done.ret == 0, done.text
+    assert against(done)["label"].startswith("last (")
