@@ -38,8 +38,8 @@ class Pair:
 
     candidate: tuple[float, ...]
     """Values of the turn's requests (one where streams = 1), in the metric's unit, in order; none where the turn gave
-    none.  What isn't finite is left out: failures are for ``counts.judge_counts``.  A pair that lost a side stays in its
-    place, as the law of the orders counts places."""
+    none.  What isn't finite is left out: failures are for ``counts.judge_counts``.  A pair that lost a side stays in
+    its place, as the law of the orders counts places."""
     baseline: tuple[float, ...]
     candidate_first: bool
     """As :func:`draw_orders` drew it."""
