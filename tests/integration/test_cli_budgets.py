@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tiny_runs import Done, Tiny
 
+import pytest_flperf.history.store  # noqa: F401 - pytester forgets what is imported later
 from pytest_flperf import cli
 
 
