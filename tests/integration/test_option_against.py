@@ -184,6 +184,7 @@ def test_the_time_is_over(tiny: Tiny, quick: str) -> None:
     done = tiny.run(*at(quick), "--flperf-against=same", *options)
     (against,) = done.case["against"]
     assert 0 < against["pairs"] < 60
+    assert (done.ret, done.case["outcome"], done.case["partial"]) == (0, "passed", False)
     assert words(against)["ttft_ms.p99 > +5%"] == "undecided"
 
 
