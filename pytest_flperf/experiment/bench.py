@@ -220,7 +220,8 @@ class Bench:
         keep = (counter.wrap(prepared.recording.add), counter.wrap(other.recording.add))
         try:
             for side in sides:
-                self._clients.play(side.plans.warmup(), side.recording.add, stop_at=ends_at, native=side.native)
+                warmup = side.plans.warmup(other_side=side is other)
+                self._clients.play(warmup, side.recording.add, stop_at=ends_at, native=side.native)
             watch.measured()
             trouble, stopped = turns.play(play, keep, until)
         except LoadProcessError as error:
