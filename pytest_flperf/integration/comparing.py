@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_flperf.experiment.interleaving import OtherSide, Standings, Until
     from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["DEFAULT_PAIRS", "Opposition", "check_comparing", "opposition_of"]
+__all__ = ["DEFAULT_PAIRS", "Opposition", "check_comparing", "opposition_of", "requests_words"]
 
 DEFAULT_PAIRS: Final = 60
 """After which a case that nobody could decide ends."""
@@ -49,6 +49,14 @@ def check_comparing(options: FlperfOptions) -> None:
     ):
         if given:
             raise pytest.UsageError(f"{flag}: there is nothing to compare with; add --flperf-against=WHAT")
+
+
+def requests_words(options: FlperfOptions) -> str:
+    """How many requests a case takes."""
+    from pytest_flperf.stats.schedule import FIRST_LOOK
+
+    most = f"{DEFAULT_PAIRS} per stream" if options.max_iterations is None else f"{options.max_iterations}"
+    return f"from {FIRST_LOOK} requests per stream to {most}, on each of two sides,"
 
 
 def rules_of(options: FlperfOptions) -> tuple[Rule, ...]:

@@ -223,6 +223,14 @@ def test_two_embedded_models(tiny: Tiny) -> None:
     assert {each["target"] for each in done.journal() if each["phase"] == "measured"} == {0, 1}
 
 
+def test_a_dry_run(tiny: Tiny) -> None:
+    """How many requests a comparison takes can't be known ahead, but between which numbers."""
+    tiny.suite()
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "--flperf-dry-run", "--flperf-against=same")
+    assert done.ret == 0, done.text
+    assert "from 12 requests per stream to 60 per stream, on each of two sides" in done.text
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
