@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from pytest_flperf.commands.baselines import add_baseline
+from pytest_flperf.commands.budgets import add_budgets
 from pytest_flperf.commands.calibrate import add_calibrate
 from pytest_flperf.commands.common import FAILED, INTERRUPTED, Parser
 from pytest_flperf.commands.discover import add_discover
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_import(commands)
     add_prune(commands)
     add_baseline(commands)
+    add_budgets(commands)
     add_schema(commands)
     add_reference(commands)
     add_calibrate(commands)

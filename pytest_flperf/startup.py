@@ -142,6 +142,20 @@ _REQUESTS: Final = (
     Option("--flperf-temperature", "float", "Sampling temperature", "T", float),
     Option("--flperf-no-stream", "bool", "Ask for whole answers: no TTFT, ITL or TPOT", switch=True),
 )  # fmt: skip
+_COMPARISONS: Final = (
+    Option(
+        "--flperf-against", "string", "Measure each case interleaved with another side, pair by pair, and compare "
+        "them: a model, KEY=VALUE,… of a target (model, backend, base_url, options.KEY …) or of requests "
+        "(max_tokens …), or 'same'", "WHAT",
+    ),
+    Option(
+        "--flperf-fail-on", "linelist", "Fail a case that got worse by more than this, such as 'ttft_ms.p50 > +10%%', "
+        "'gen_tps.p50 < -10%%' or 'short-*: tpot_ms.p50 > +10%% and +2ms' (repeatable)", "RULE", None, True,
+    ),
+    Option("--flperf-fail-undecided", "bool", "Fail a case that could not be decided, too", switch=True),
+    Option("--flperf-max-iterations", "int", "Most measured requests per side of a case that is compared; default: 60 "
+            "per stream", "N", int),
+)  # fmt: skip
 _RESULTS: Final = (
     Option(
         "--flperf-budget", "linelist", "Limit for every case, such as 'ttft_ms.p95 <= 500', 'tps.p50 >= 20' or "
@@ -152,8 +166,9 @@ _RESULTS: Final = (
            "or none; default: history.db in the folder for the runs' files", "URL"),
     Option("--flperf-html", "string", "Write the report to this file, too; each run's folder has it as report.html",
             "FILE"),
-    Option("--flperf-markdown", "string", "Write verdict, table and failures as Markdown to this file; "
+    Option("--flperf-markdown", "string", "Write verdict, tables and failures as Markdown to this file; "
            "$GITHUB_STEP_SUMMARY gets them wherever it is set", "FILE"),
+    Option("--flperf-code-quality", "string", "Write what failed as a GitLab Code Quality report to this file", "FILE"),
     Option("--flperf-csv", "string", "Write a row per case as CSV to this file", "FILE"),
     Option("--flperf-json", "string", "Write what is in results.json to this file, too", "FILE"),
 )  # fmt: skip
@@ -161,10 +176,11 @@ _GROUPS: Final = (
     ("flperf", "benchmarks of local language models (pytest-flperf)", _WHAT),
     ("flperf-backends", "flperf: where models live", _BACKENDS),
     ("flperf-requests", "flperf: how requests are sent", _REQUESTS),
+    ("flperf-comparisons", "flperf: what it is compared with", _COMPARISONS),
     ("flperf-results", "flperf: what is made of them", _RESULTS),
 )
-# In four groups for readers, and because pytest compares each option with all others of its group.
-OPTIONS: Final = (*_WHAT, *_BACKENDS, *_REQUESTS, *_RESULTS)
+# In groups for readers, and because pytest compares each option with all others of its group.
+OPTIONS: Final = (*_WHAT, *_BACKENDS, *_REQUESTS, *_COMPARISONS, *_RESULTS)
 
 
 def add_options(parser: pytest.Parser) -> None:

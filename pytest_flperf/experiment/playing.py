@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ _FEWEST_TO_GIVE_UP: Final = 3
 _MOST_TO_GIVE_UP: Final = 20
 _OPEN_AHEAD: Final = 8
 _VERIFY_TOKENS: Final = 8
+_OTHER_SIDES: Final = 1 << 28
+"""From which number on the other side of a comparison counts its requests: no prompt is sent twice."""
 
 
 def deadlines(timeouts: Timeouts) -> Deadlines:
@@ -120,15 +122,43 @@ class CasePlans:
         request = self._factory.build(body)  # without the case's extra: it is the model that is asked, not the case
         return self._plan([Entry(0, phase, 0, stream=True, request=request)], 1, 1)
 
-    def warmup(self) -> Plan:
-        """The requests before the measured ones."""
+    def warmup(self, *, other_side: bool = False) -> Plan:
+        """The requests before the measured ones; ``other_side``: of what is played beside a case like this one."""
         total = self._settings.warmup_requests
-        entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), 0, -total)
+        first_number = _OTHER_SIDES if other_side else 0
+        entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), first_number, -total)
         return self._plan(entries, self._settings.concurrency, total)
 
     def calibrating(self, words: int) -> Plan:
         """One request with so many pieces of filler, to learn how many tokens the server counts."""
         return self._plan([self._entry(Phase.CALIBRATE, 0, self.asker.calibrating(words))], 1, 1)
+
+    @property
+    def streams(self) -> int:
+        """Of a closed loop."""
+        return self._settings.concurrency
+
+    def of_turns(self, other: CasePlans, turns: Sequence[tuple[int, int]]) -> Plan:
+        """Requests of this case and of the other side of a comparison, a turn after the other.
+
+        Args:
+            other: The plans of the other side.
+            turns: Pair and side (0: this case) of each; a turn has a request per stream.  Several of them in one plan
+                follow each other only where there is one stream.
+
+        """
+        sides, streams = (self, other), self.streams
+        entries = (
+            sides[side]._turn_entry(pair * streams + place, side) for pair, side in turns for place in range(streams)
+        )
+        think_ns = _ns(self._settings.load.think_time_s)
+        schedule = Schedule(think_ns=think_ns)
+        plan = self._plan(entries, streams, len(turns) * streams, schedule, think_ns)
+        return replace(plan, targets=(self._target, other._target))
+
+    def _turn_entry(self, index: int, side: int) -> Entry:
+        number = index + self._settings.warmup_requests + side * _OTHER_SIDES
+        return replace(self._entry(Phase.MEASURED, index, self.asker.ask(index, number)), target=side)
 
     @property
     def adjustments(self) -> tuple[Adjustment, ...]:

@@ -2,13 +2,13 @@
 
 The load doubles until a budget is missed or the highest that was asked for is reached; then the gap between the last
 load that met them and the first that didn't is halved until it is small.  It takes for granted that a higher load is
-not better: a load above one that failed is not tried.
+not better: a load above one that failed is not tried.  Several searches of one case share the loads that were played.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -18,7 +18,7 @@ from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.model import LoadShape
 from pytest_flperf.suite.shapes import at_load
 
-__all__ = ["Missed", "SearchPlan", "play_search", "search", "search_plan"]
+__all__ = ["Goal", "Missed", "SearchPlan", "play_search", "search", "search_plan"]
 
 Missed: TypeAlias = Callable[[CaseResult], str]
 """The first budget that a result misses, in words; empty where it meets all."""
@@ -50,37 +50,68 @@ def search_plan(load: LoadShape) -> SearchPlan:
     return SearchPlan(load.search_over, load.search_from, load.search_to)
 
 
-def search(plan: SearchPlan, play: Callable[[float], CaseRun], missed: Missed) -> CaseRun:
-    """Look for the highest load; the run at it, or at the lowest where not even that met the budgets.
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a search looks for: the highest load that keeps these limits."""
+
+    missed: Missed
+    conditions: tuple[str, ...] = ()
+    """Those of the limits that a single budget asked for, as written; none: only the case's own limits."""
+
+
+def search(plan: SearchPlan, play: Callable[[float], CaseRun], goals: Sequence[Goal]) -> CaseRun:
+    """Look for the highest load of each goal; the run at that of the first one, or at the lowest of all.
 
     Args:
         plan: Where to look.
-        play: Plays the case at a load.
-        missed: Judges what came of it.
+        play: Plays the case at a load; called once for each load, whoever asks for it.
+        goals: One or more.
 
     """
+    played: dict[float, CaseRun] = {}
+
+    def once(load: float) -> CaseRun | None:
+        if load not in played:
+            if any(done.out_of_time for done in played.values()):
+                return None
+            played[load] = play(load)
+        return played[load]
+
+    found = [_look(plan, once, goal) for goal in goals]
+    (first, run), *others = found
+    assert run is not None  # the first of all loads was played for it
+    searches = tuple(search for search, _ in others)
+    out_of_time = any(done.out_of_time for done in played.values())
+    return replace(run, result=replace(run.result, search=first, searches=searches), out_of_time=out_of_time)
+
+
+def _look(plan: SearchPlan, play: Callable[[float], CaseRun | None], goal: Goal) -> tuple[Search, CaseRun | None]:
+    """What a search finds, and the run that its figures are of: the best, or the one that ended it."""
     steps: list[SearchStep] = []
     best: CaseRun | None = None
     met, bad = 0.0, math.inf
     load: float | None = plan.lowest
     while load is not None and len(steps) < _MOST_STEPS:
         done = play(load)
-        step = _step(load, done, missed(done.result))
+        if done is None:
+            break
+        step = _step(load, done, goal.missed(done.result))
         steps.append(step)
         if done.out_of_time:
-            return replace(done, result=replace(done.result, search=_found(plan, steps, met)))
+            best = done
+            break
         if step.met:
             best, met = done, load
         else:
             bad = load
             if best is None:
-                return replace(done, result=replace(done.result, search=_found(plan, steps, met)))
+                best = done
+                break
         if bad < math.inf:
             load = plan.between(met, bad)
         else:
             load = min(2 * load, plan.highest) if load < plan.highest else None
-    assert best is not None
-    return replace(best, result=replace(best.result, search=_found(plan, steps, met)))
+    return _found(plan, steps, met, goal.conditions), best
 
 
 def _step(load: float, done: CaseRun, missed: str) -> SearchStep:
@@ -98,13 +129,14 @@ def _step(load: float, done: CaseRun, missed: str) -> SearchStep:
     )
 
 
-def _found(plan: SearchPlan, steps: list[SearchStep], met: float) -> Search:
+def _found(plan: SearchPlan, steps: list[SearchStep], met: float, conditions: tuple[str, ...]) -> Search:
     return Search(
         over=plan.over,
         highest=met or None,
         bounded=any(not step.met for step in steps),
         saturation=_saturation(steps),
         steps=tuple(steps),
+        conditions=conditions,
     )
 
 
@@ -116,7 +148,9 @@ def _saturation(steps: list[SearchStep]) -> float | None:
     return enough[0] if enough and enough[0] < max(throughput) else None
 
 
-def play_search(bench: Bench, prepared: Prepared, play: Callable[[Prepared], CaseRun], missed: Missed) -> CaseRun:
+def play_search(
+    bench: Bench, prepared: Prepared, play: Callable[[Prepared], CaseRun], goals: Sequence[Goal]
+) -> CaseRun:
     """Search with a case whose model is ready; each load has its own place in the journal."""
     plan = search_plan(prepared.case.scenario.settings.load)
 
@@ -124,4 +158,4 @@ def play_search(bench: Bench, prepared: Prepared, play: Callable[[Prepared], Cas
         case = at_load(prepared.case, plan.over, load)
         return play(bench.prepared_at(prepared, case, step_label(plan.over, load)))
 
-    return search(plan, at, missed)
+    return search(plan, at, goals)

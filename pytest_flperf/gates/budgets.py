@@ -1,90 +1,54 @@
-"""Budgets: ``[scenario-glob:]metric[.statistic] <= number[unit]``, parsed, and judged against a case.
+"""Budgets: ``[scenario-glob][@model-glob]:metric[.statistic] <= number[unit]``, judged against a case.
 
-``ttft_ms.p95 <= 500``, ``short-*: tps.p50 >= 20``, ``error_rate <= 1%``, ``e2e_ms.max < 2s``.
+``ttft_ms.p95 <= 500``, ``short-*@qwen*: tps.p50 >= 20``, ``error_rate <= 1%``,
+``max_concurrency(ttft_ms.p95 <= 500) >= 8``.
 """
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
-from pytest_flperf.gates.text import shorten
-from pytest_flperf.results.metrics import METRICS, RESOURCE_STATISTICS, STATISTICS, Metric
-from pytest_flperf.results.records import BudgetVerdict, CaseResult
+from pytest_flperf.gates.grammar import (
+    COMPARE,
+    BudgetError,
+    Operator,
+    find_operator,
+    read_limit,
+    read_metric,
+    read_subject,
+)
+from pytest_flperf.results.capacity import Search
+from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, Requests
+from pytest_flperf.stats.rates import requests_needed, upper_bound
 
 __all__ = [
-    "COMPARE",
     "DEFAULT_BUDGET",
-    "RUN_PREFIX",
+    "OF_SEARCHES",
     "Budget",
     "BudgetError",
-    "Operator",
     "applicable",
     "evaluate",
-    "find_operator",
-    "nearest_metric",
+    "grows_with_load",
+    "holding",
     "parse_budget",
     "parse_budgets",
-    "parse_limit",
+    "request_limits",
+    "same_number",
 ]
 
-Operator: TypeAlias = Literal["<=", "<", ">=", ">"]
-
-RUN_PREFIX: Final = "run"
-COMPARE: Final[Mapping[Operator, Callable[[float, float], bool]]] = MappingProxyType(
-    {
-        "<=": lambda value, limit: value <= limit,
-        "<": lambda value, limit: value < limit,
-        ">=": lambda value, limit: value >= limit,
-        ">": lambda value, limit: value > limit,
-    }
-)
-_OPERATORS: Final = re.compile(r"<=|>=|=<|=>|==|!=|<|>|=|≤|≥")
-_NUMBER: Final = re.compile(
-    r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?)\s*((?:[^0-9.\s].*)?)", re.DOTALL
-)
-_LONGEST: Final = 1000
-_FORM: Final = "[scenario:]metric[.statistic] <= number[unit], such as ttft_ms.p95 <= 500 or error_rate <= 1%"
-
-_TIMES: Final = {
-    "us": Decimal("1e-6"),
-    "µs": Decimal("1e-6"),
-    "ms": Decimal("1e-3"),
-    "s": Decimal(1),
-    "min": Decimal(60),
-}
-_BYTES: Final = {"kb": Decimal(1) / 1024, "mb": Decimal(1), "gb": Decimal(1024)}
-_UNITS: Final[Mapping[str, Mapping[str, Decimal]]] = MappingProxyType(
-    {
-        "ms": {name: size / _TIMES["ms"] for name, size in _TIMES.items()},
-        "s": _TIMES,
-        "MB": _BYTES,
-        "fraction": {"%": Decimal("0.01")},
-        "%": {"%": Decimal(1)},
-        "tokens/s": {"/s": Decimal(1), "tokens/s": Decimal(1)},
-        "requests/s": {"/s": Decimal(1), "requests/s": Decimal(1)},
-        "W": {"w": Decimal(1), "kw": Decimal(1000)},
-        "°C": {"°c": Decimal(1), "c": Decimal(1)},
-    }
-)
-"""What may stand behind a number: the factor to the metric's own unit.  Not listed: no unit may."""
-
-
-class BudgetError(ValueError):
-    """A budget that can't be read: what was found, where, what was expected, and the nearest right word."""
-
-    def __init__(self, text: str, position: int, problem: str) -> None:
-        """Describe ``problem`` at character ``position`` (from 0) of ``text``."""
-        super().__init__(f"budget {shorten(text, 120)}: {problem} (at character {position + 1})")
-        self.text = text
-        self.position = position
+OF_SEARCHES: Final[Mapping[str, str]] = {"max_concurrency": "concurrency", "max_rate": "rate"}
+"""What a search finds, and over what it looks."""
+_GROWING: Final = frozenset({"goodput", "request_rate", "sent_rate", "offered_rate", "tps_total"})
+_NO_REQUESTS_NUMBER: Final = frozenset({"n", "stdev", "cv"})
+_BETWEEN: Final = re.compile(r",|&&?|\band\b", re.IGNORECASE)
+_PATTERN: Final = re.compile(r"[*?\[]")
+_Subject: TypeAlias = tuple[str, str | None, tuple[str, ...], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +62,79 @@ class Budget:
     """None for a metric that is one number for the case."""
     operator: Operator
     limit: float
-    """In the metric's own unit."""
+    """In the metric's own unit, or the statistic's (``cv`` is a fraction)."""
     expression: str
     """As written, white space joined."""
     scope: str = ""
     """Where it was written: ``scenario``, ``suite``, ``--flperf-budget``, ``default`` …"""
+    models: str | None = None
+    """Glob of the models that it holds for; None: all."""
+    conditions: tuple[Budget, ...] = ()
+    """Of what a search finds: the limits under which it shall look, in place of the case's own on the same numbers."""
 
     def holds_for(self, scenario: str) -> bool:
         """Whether it is a budget of this scenario; names are compared with case."""
-        return self.scenarios is None or self.scenarios == scenario or fnmatch.fnmatchcase(scenario, self.scenarios)
+        return _fits(scenario, self.scenarios)
+
+    def holds_for_model(self, model: str) -> bool:
+        """Whether it is a budget of this model, by what it is called in the results."""
+        return _fits(model, self.models)
+
+    @property
+    def condition_texts(self) -> tuple[str, ...]:
+        """Its conditions, each as written."""
+        return tuple(each.expression for each in self.conditions)
 
     def judge(self, case: CaseResult) -> BudgetVerdict:
         """What comes of it for a case; a metric that was not measured is not met."""
-        value, n = _measured(case, self.metric, self.statistic)
+        value, n = _found(case, self) if self.metric in OF_SEARCHES else _measured(case, self.metric, self.statistic)
+        met = value is not None and COMPARE[self.operator](value, self.limit)
         return BudgetVerdict(
             expression=self.expression,
             limit=self.limit,
             value=value,
             n=n,
-            met=value is not None and COMPARE[self.operator](value, self.limit),
+            met=met,
             scope=self.scope,
             metric=self.metric,
             statistic=self.statistic,
-            reason=_reason(case, self.metric, value),
+            reason=_reason(case, self, value, met=met),
             infinite=value is not None and math.isinf(value),
         )
 
 
-def _reason(case: CaseResult, metric: str, value: float | None) -> str:
-    """Why there is no number, where that is known."""
+def _fits(name: str, glob: str | None) -> bool:
+    return glob is None or glob == name or fnmatch.fnmatchcase(name, glob)
+
+
+def _reason(case: CaseResult, budget: Budget, value: float | None, *, met: bool) -> str:
+    """Why there is no number, or no better one, where that is known."""
+    metric = budget.metric
     if value is None:
+        if metric in OF_SEARCHES:
+            return f"only a search finds it: load: search, search_over: {OF_SEARCHES[metric]}"
+        if metric == "goodput" and case.requests.total:
+            return "it counts requests that keep the case's latency budgets, and there is none"
+        if budget.statistic in {"cv", "stdev"} and metric in case.metrics:
+            return f"{budget.statistic} needs two values" + (" and a mean over 0" if budget.statistic == "cv" else "")
         return case.resources_absent.get(metric, "")
     if math.isinf(value):
         return f"{case.requests.failed} of {case.requests.total} requests failed and count as infinitely slow"
+    if budget.statistic == "upper95" and not met:
+        return _too_few(case, budget)
     return ""
+
+
+def _too_few(case: CaseResult, budget: Budget) -> str:
+    requests = case.requests
+    failed, what = requests.failed, "failed"
+    if budget.metric == "timeout_rate":
+        failed, what = requests.timeouts, "timed out"
+    seen = f"{failed or 'none'} of {requests.total} requests {what}"
+    needed = requests_needed(budget.limit)
+    if needed is None or budget.operator in {">=", ">"}:
+        return seen
+    return f"{seen}; to prove the limit takes {needed} of which none does"
 
 
 def parse_budgets(texts: Iterable[str], scope: str = "") -> tuple[Budget, ...]:
@@ -143,7 +146,8 @@ def parse_budget(text: str, scope: str = "") -> Budget:
     """Read one budget.
 
     Args:
-        text: ``[scenario-glob:]metric[.statistic] (<=|<|>=|>) number[unit]``.
+        text: ``[scenario-glob][@model-glob]:metric[.statistic] (<=|<|>=|>) number[unit]``; what a search finds may
+            have conditions in parentheses behind it.
         scope: Where it was written; goes into the verdict.
 
     Raises:
@@ -151,131 +155,128 @@ def parse_budget(text: str, scope: str = "") -> Budget:
 
     """
     operator = find_operator(text)
-    scenarios, metric, statistic = _parse_subject(text, operator.start())
-    limit = parse_limit(text, operator.end(), metric)
-    expression = " ".join(text.split())
-    return Budget(scenarios, metric.name, statistic, operator[0], limit, expression, scope)  # type: ignore[arg-type]
+    subject = read_subject(text, operator.start())
+    end, inside = _parentheses(text, subject.start, operator)
+    metric, statistic = read_metric(text, subject.start, end)
+    conditions: tuple[Budget, ...] = ()
+    if inside is not None:
+        if metric.name not in OF_SEARCHES:
+            known = " and ".join(OF_SEARCHES)
+            raise BudgetError(text, inside[0] - 1, f"only {known} have conditions, {metric.name} has none")
+        conditions = tuple(_conditions(text, *inside, scope))
+    limit = read_limit(text, operator.end(), len(text), metric, statistic)
+    return Budget(
+        subject.scenarios,
+        metric.name,
+        statistic,
+        operator[0],  # type: ignore[arg-type]
+        limit,
+        " ".join(text.split()),
+        scope,
+        subject.models,
+        conditions,
+    )
 
 
-def find_operator(text: str) -> re.Match[str]:
-    """The comparison of a budget; raises BudgetError where there is none, or for a text that is no budget at all."""
-    if not text.strip():
-        raise BudgetError(text, 0, f"empty; expected {_FORM}")
-    if len(text) > _LONGEST:
-        raise BudgetError(text, _LONGEST, f"longer than {_LONGEST} characters; expected {_FORM}")
-    found = list(_OPERATORS.finditer(text))
-    if not found:
-        raise BudgetError(text, len(text.rstrip()), f"no comparison found; expected {_FORM}")
-    # The last one: a scenario's name may hold others, what follows it may not.
-    operator = found[-1]
-    sign = operator[0]
-    if sign not in COMPARE:
-        nearest = {"=<": "<=", "≤": "<=", "=>": ">=", "≥": ">="}.get(sign, "<= or >=")
-        raise BudgetError(text, operator.start(), f"found {shorten(sign)}, expected {nearest}")
-    return operator
+def _parentheses(text: str, start: int, operator: re.Match[str]) -> tuple[int, tuple[int, int] | None]:
+    """Where the metric ends, and from where to where conditions stand; raises BudgetError."""
+    subject = text[start : operator.start()]
+    opened, closed = subject.find("("), subject.rfind(")")
+    if opened < 0:
+        if closed >= 0:
+            problem = "found ')' without '('; conditions name no scenario: NAME: max_concurrency(ttft_ms.p95<=500) >= 8"
+            raise BudgetError(text, start + closed, problem)
+        return operator.start(), None
+    if closed < opened:
+        example = "such as max_concurrency(ttft_ms.p95<=500) >= 8"
+        if ")" in text[operator.end() :]:
+            raise BudgetError(text, len(text.rstrip()), f"no comparison behind the conditions; expected {example}")
+        raise BudgetError(text, start + opened, f"no ')' for this '('; expected {example}")
+    rest = subject[closed + 1 :]
+    if rest.strip():
+        at = start + closed + 1 + len(rest) - len(rest.lstrip())
+        raise BudgetError(text, at, "expected the comparison behind the conditions")
+    return start + opened, (start + opened + 1, start + closed)
 
 
-def _parse_subject(text: str, end: int) -> tuple[str | None, Metric, str | None]:
-    glob, colon, subject = text[:end].rpartition(":")
-    start = len(glob) + len(colon) + len(subject) - len(subject.lstrip())
-    subject = subject.strip()
-    name, dot, statistic = subject.partition(".")
-    name = name.rstrip()
-    scenarios = " ".join(glob.split()) if colon else None
-    if colon and not scenarios:
-        raise BudgetError(text, 0, "no scenario before the colon")
-    if not name:
-        raise BudgetError(text, start, f"no metric before the comparison; expected {_FORM}")
-    if name == RUN_PREFIX:
-        raise BudgetError(text, start, "a budget of the whole run stands in no suite; give it to --flperf-budget")
-    metric = METRICS.get(name)
-    if metric is None:
-        raise BudgetError(text, start, f"unknown metric {shorten(name)}{nearest_metric(name, METRICS)}")
-    if metric.per == "case":
-        if dot:
-            at = text.index(".", start)
-            raise BudgetError(text, at, f"{name} is one number for a case and has no statistic; write {name} without")
-        return scenarios, metric, None
-    allowed = RESOURCE_STATISTICS if metric.per == "resource" else STATISTICS
-    choice = f"statistics are {', '.join(allowed)}"
-    if not dot:
-        if metric.per == "resource":
-            wish = "max" if metric.better == "lower" else "mean"
-        else:
-            wish = "p50" if metric.better == "higher" else "p95"
-        raise BudgetError(text, start + len(name), f"{name} needs a statistic, such as {name}.{wish}; {choice}")
-    statistic = statistic.strip()
-    if statistic not in allowed:
-        common = {"median": "p50", "avg": "mean", "average": "mean", "std": "stdev", "sd": "stdev", "count": "n"}
-        close = difflib.get_close_matches(statistic.lower()[:20], allowed, n=1)
-        meant = common.get(statistic.lower())
-        nearest = meant if meant in allowed else "".join(close)
-        hint = f"did you mean {nearest}? " if nearest else ""
-        problem = f"unknown statistic {shorten(statistic)} of {name}; {hint}{choice}"
-        raise BudgetError(text, text.index(".", start) + 1, problem)
-    return scenarios, metric, statistic
-
-
-def parse_limit(text: str, start: int, metric: Metric) -> float:
-    """The number from ``start`` on, in the metric's unit; raises BudgetError."""
-    start += len(text[start:]) - len(text[start:].lstrip())
-    read = _NUMBER.fullmatch(text, start, len(text.rstrip()))
-    if read is None:
-        rest = text[start:].strip()
-        raise BudgetError(text, start, f"found {shorten(rest)}, expected a number" if rest else "no number at the end")
-    unit = read[2]
-    factors = _UNITS.get(metric.unit, {})
-    factor = factors.get(unit.lower()) if unit else Decimal(1)
-    if factor is None:
-        allowed = f"one of {', '.join(factors)} or none" if factors else "none"
-        raise BudgetError(text, read.start(2), f"unit {shorten(unit)} doesn't fit {metric.name}; expected {allowed}")
-    # Decimal, so that 0.7% is the float nearest to 0.007, as 7 failures in 1000 are.
-    limit = float(Decimal(read[1]) * factor)
-    problem = None
-    if not math.isfinite(limit):
-        problem = "too large a number"
-    elif limit < 0:
-        problem = f"{metric.name} is never negative"
-    elif metric.unit == "fraction" and limit > 1:
-        problem = f"{metric.name} is a fraction from 0 to 1; write a percentage with its sign, such as 5%"
-    elif metric.unit == "%" and limit > 100 and not metric.over_100:
-        problem = f"{metric.name} is a percentage from 0 to 100"
-    if problem:
-        raise BudgetError(text, start, f"found {shorten(read[0])}: {problem}")
-    return limit
-
-
-def nearest_metric(found: str, known: Iterable[str]) -> str:
-    """What was probably meant, or all that there is, to go behind ``unknown metric …``."""
-    names, word = tuple(known), found.lower()[:80]
-    close = [name for name in names if word and name.startswith(word)] or difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; metrics are {', '.join(names)}"
+def _conditions(text: str, start: int, end: int, scope: str) -> Iterator[Budget]:
+    """The conditions between ``start`` and ``end``; raises BudgetError."""
+    separators = [(each.start(), each.end()) for each in _BETWEEN.finditer(text, start, end)]
+    begins = [start, *(after for _, after in separators)]
+    for begin, stop in zip(begins, [*(before for before, _ in separators), end], strict=True):
+        if not text[begin:stop].strip():
+            raise BudgetError(text, begin, "found no condition here, expected such as ttft_ms.p95<=500")
+        operator = find_operator(text, begin, stop)
+        metric, statistic = read_metric(text, begin, operator.start())
+        limit = read_limit(text, operator.end(), stop, metric, statistic)
+        name = metric.name if statistic is None else f"{metric.name}.{statistic}"
+        number = " ".join(text[operator.end() : stop].split())
+        sign: Operator = operator[0]  # type: ignore[assignment]
+        found = Budget(None, metric.name, statistic, sign, limit, f"{name} {sign} {number}", scope)
+        if metric.name in OF_SEARCHES or grows_with_load(found):
+            problem = f"{found.expression} is no condition to look under: it is not a low load that keeps it"
+            raise BudgetError(text, begin, f"{problem}; make it a budget of its own")
+        yield found
 
 
 DEFAULT_BUDGET: Final = parse_budget("error_rate <= 0", "default")
 
 
-def applicable(scenario: str, budgets: Iterable[Budget]) -> tuple[Budget, ...]:
-    """The budgets of one scenario; ``error_rate <= 0`` is added unless one of them limits the error rate."""
-    chosen = tuple(budget for budget in budgets if budget.holds_for(scenario))
+def same_number(one: Budget, other: Budget) -> bool:
+    """Whether two budgets limit the same number from the same side."""
+    return _subject(one) == _subject(other)
+
+
+def _subject(budget: Budget) -> _Subject:
+    return budget.metric, budget.statistic, budget.condition_texts, budget.operator in {"<=", "<"}
+
+
+def grows_with_load(budget: Budget) -> bool:
+    """Whether it asks for throughput, which a low load can't give: no limit for a search, but for what it finds."""
+    return budget.metric in _GROWING and budget.operator in {">=", ">"}
+
+
+def holding(scenario: str, budgets: Iterable[Budget], model: str = "") -> tuple[Budget, ...]:
+    """The budgets of one scenario and model, without the default one.
+
+    Of those on the same number from the same side, the most particular about the model hold: those with its very name,
+    else those with a pattern that it fits, else those for all models.
+    """
+    chosen = [budget for budget in budgets if budget.holds_for(scenario) and budget.holds_for_model(model)]
+    most: dict[_Subject, int] = {}
+    for budget in chosen:
+        most[_subject(budget)] = max(most.get(_subject(budget), 0), _particular(budget, model))
+    return tuple(budget for budget in chosen if _particular(budget, model) == most[_subject(budget)])
+
+
+def _particular(budget: Budget, model: str) -> int:
+    if budget.models is None:
+        return 0
+    return 2 if budget.models == model or not _PATTERN.search(budget.models) else 1
+
+
+def applicable(scenario: str, budgets: Iterable[Budget], model: str = "") -> tuple[Budget, ...]:
+    """The budgets of one scenario and model; ``error_rate <= 0`` is added unless one of them limits the error rate."""
+    chosen = holding(scenario, budgets, model)
     limited = any(budget.metric == "error_rate" and budget.operator in {"<=", "<"} for budget in chosen)
     return chosen if limited else (*chosen, DEFAULT_BUDGET)
 
 
-def request_limits(scenario: str, budgets: Iterable[Budget]) -> Callable[[Mapping[str, float | None]], bool] | None:
-    """Whether a request keeps every latency budget of a scenario, given its metrics; None where there is none.
+def request_limits(
+    scenario: str, budgets: Iterable[Budget], model: str = ""
+) -> Callable[[Mapping[str, float | None]], bool] | None:
+    """Whether a request keeps every latency budget of a case, given its metrics; None where there is none.
 
     A limit on any statistic of a request's time or speed is one on each request here: that is what goodput asks.  What
     was not measured of a request keeps no limit.
     """
     limits = [
         budget
-        for budget in budgets
-        if budget.holds_for(scenario)
-        and METRICS[budget.metric].per == "request"
+        for budget in holding(scenario, budgets, model)
+        if METRICS[budget.metric].per == "request"
         and METRICS[budget.metric].unit in {"ms", "tokens/s"}
         and budget.metric != "itl_ms"  # gaps are pooled: they are no number of one request
-        and budget.statistic != "n"
+        and budget.statistic not in _NO_REQUESTS_NUMBER
     ]
     if not limits:
         return None
@@ -290,17 +291,43 @@ def request_limits(scenario: str, budgets: Iterable[Budget]) -> Callable[[Mappin
 
 
 def evaluate(case: CaseResult, budgets: Iterable[Budget]) -> tuple[BudgetVerdict, ...]:
-    """The verdict of every budget that holds for the case's scenario, the default one included."""
-    return tuple(budget.judge(case) for budget in applicable(case.scenario, budgets))
+    """The verdict of every budget that holds for the case's scenario and model, the default one included."""
+    return tuple(budget.judge(case) for budget in applicable(case.scenario, budgets, case.model))
+
+
+def _found(case: CaseResult, budget: Budget) -> tuple[float | None, int]:
+    """The highest load that a search found under a budget's conditions, and how many requests it sent."""
+    searches = [] if case.search is None else [case.search, *case.searches]
+    for search in searches:
+        if search.over == OF_SEARCHES[budget.metric] and search.conditions == budget.condition_texts:
+            return search.highest or 0.0, _requests(search)
+    return None, 0
+
+
+def _requests(search: Search) -> int:
+    """Requests behind the number that a search found: those of the highest load that met its limits."""
+    at = search.highest if search.highest is not None else search.steps[0].load if search.steps else None
+    return sum(step.requests for step in search.steps if step.load == at)
 
 
 def _measured(case: CaseResult, metric: str, statistic: str | None) -> tuple[float | None, int]:
     """The number that a budget limits, and how many values are behind it."""
+    if statistic == "upper95":
+        return _upper_bound(case.requests, metric)
     if statistic is not None:
         measured = (case.resources if METRICS[metric].per == "resource" else case.metrics).get(metric)
         if measured is None:
             return (0.0 if statistic == "n" else None), 0
         return measured.statistic(statistic), measured.n
+    return _one_number(case, metric)
+
+
+def _upper_bound(requests: Requests, metric: str) -> tuple[float | None, int]:
+    failed = requests.timeouts if metric == "timeout_rate" else requests.failed
+    return (upper_bound(failed, requests.total) if requests.total else None), requests.total
+
+
+def _one_number(case: CaseResult, metric: str) -> tuple[float | None, int]:
     requests = case.requests
     if metric == "download_s" and case.load_s is not None:
         return case.download_s or 0.0, 1  # files that were there took no time to come

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_flperf.gates.budgets import (
+from pytest_flperf.gates.grammar import (
     COMPARE,
     RUN_PREFIX,
     BudgetError,
     Operator,
     find_operator,
     nearest_metric,
-    parse_limit,
+    read_limit,
 )
 from pytest_flperf.gates.text import amount, printable, shorten
 from pytest_flperf.results.metrics import RUN_METRICS, unit_of
@@ -56,7 +56,7 @@ class RunBudget:
 
 def is_run_budget(text: str) -> bool:
     """Whether it is meant to be a budget of a run, right or wrong."""
-    return text.partition(".")[0].strip() == RUN_PREFIX
+    return text.partition(".")[0].strip() == RUN_PREFIX and ":" not in text  # a scenario may be called run.1
 
 
 def parse_run_budgets(texts: Iterable[str]) -> tuple[RunBudget, ...]:
@@ -72,7 +72,7 @@ def parse_run_budget(text: str) -> RunBudget:
     if metric is None:
         position = len(text) - len(text.lstrip())
         raise BudgetError(text, position, f"unknown metric {shorten(subject)}{nearest_metric(subject, RUN_METRICS)}")
-    limit = parse_limit(text, operator.end(), metric)
+    limit = read_limit(text, operator.end(), len(text), metric)
     return RunBudget(metric.name, operator[0], limit, " ".join(text.split()))  # type: ignore[arg-type]
 
 

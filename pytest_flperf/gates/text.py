@@ -39,6 +39,8 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "nan"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if value == int(value) and abs(value) < 1e15:

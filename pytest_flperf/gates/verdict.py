@@ -1,4 +1,4 @@
-"""From a case and its budgets to passed or failed, with the text that says why."""
+"""From a case, its budgets and its comparisons to passed or failed, with the text that says why."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from pytest_flperf.gates.budgets import Budget, evaluate
+from pytest_flperf.gates.changes import against_lines, failing, headline
 from pytest_flperf.gates.hints import hint
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
@@ -17,7 +18,7 @@ __all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text"]
 NOT_MEASURED: Final = "not measured: "
 """How the message of a case begins that was not begun."""
 
-_OF_SEARCHES: Final = frozenset({"max_concurrency", "max_rate"})
+_AGAINST: Final = 5
 _DETAIL: Final = 300
 _BODY: Final = 300
 _NAME: Final = 100
@@ -33,8 +34,8 @@ def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
 
 
 def missed_by(budgets: Iterable[Budget]) -> Callable[[CaseResult], str]:
-    """Says which budget a result misses first, in words; budgets of what a search finds are left out."""
-    limits = [budget for budget in budgets if budget.metric not in _OF_SEARCHES]
+    """Says which budget a result misses first, in words."""
+    limits = tuple(budgets)
 
     def missed(case: CaseResult) -> str:
         judged = judge(case, limits)
@@ -49,15 +50,17 @@ def missed_by(budgets: Iterable[Budget]) -> Callable[[CaseResult], str]:
 def case_outcome(case: CaseResult) -> tuple[Literal["passed", "failed"], str]:
     """``passed`` (and no message) or ``failed`` with the whole text.
 
-    Failed: a budget that is missed; no budget judged at all; not one measured request that ended ``ok``.
+    Failed: a budget that is missed; no budget judged at all; a comparison that a gate fails; not one measured request
+    that ended ``ok``.
     """
-    if case.requests.ok and case.budgets and all(verdict.met for verdict in case.budgets):
+    met = bool(case.budgets) and all(verdict.met for verdict in case.budgets)
+    if case.requests.ok and met and not failing(case):
         return "passed", ""
     return "failed", verdict_text(case)
 
 
 def verdict_text(case: CaseResult, trouble: str = "") -> str:
-    """The text of a failed item: every budget with limit, value and n, how requests ended, and the doubts.
+    """The text of a failed item: every budget and comparison with its numbers, how requests ended, the doubts.
 
     Bounded, and free of control characters whatever a server sent.
 
@@ -68,6 +71,8 @@ def verdict_text(case: CaseResult, trouble: str = "") -> str:
     """
     lines = [_headline(case, trouble)]
     lines += _budget_lines(case)
+    for against in case.against[:_AGAINST]:
+        lines += against_lines(against)
     lines += _request_lines(case)
     lines += [f"  note: {printable(note)}" for note in case.notes[:10]]
     return "\n".join(lines)
@@ -82,11 +87,12 @@ def _headline(case: CaseResult, trouble: str) -> str:
         return f"{what}: {all_of_them} failed{_mostly(case)}"
     if not case.budgets:
         return f"{what}: no budget was judged"
-    missed = [verdict for verdict in case.budgets if not verdict.met]
-    if not missed:
+    missed = [f"missed {_missed(verdict)}" for verdict in case.budgets if not verdict.met]
+    faults = [*missed, *(headline(each) for each in failing(case))]
+    if not faults:
         return f"{what}: {printable(trouble, _TROUBLE)}" if trouble else what
-    more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
-    return f"{what}: missed {_missed(missed[0])}{more}"
+    more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return f"{what}: {faults[0]}{more}"
 
 
 def _mostly(case: CaseResult) -> str:
@@ -100,7 +106,7 @@ def _mostly(case: CaseResult) -> str:
 
 def _missed(verdict: BudgetVerdict) -> str:
     """A missed budget in few words: this line is all that pytest's short summary shows."""
-    unit = unit_of(verdict.metric)
+    unit = unit_of(verdict.metric, verdict.statistic)
     value = _unmeasured(verdict) or amount(verdict.value, unit)
     return f"{printable(verdict.expression, 60)} ({value})"
 
@@ -108,7 +114,7 @@ def _missed(verdict: BudgetVerdict) -> str:
 def _budget_lines(case: CaseResult) -> list[str]:
     rows = []
     for verdict in case.budgets:
-        unit = unit_of(verdict.metric)
+        unit = unit_of(verdict.metric, verdict.statistic)
         rows.append(
             (
                 "met   " if verdict.met else "MISSED",

@@ -20,6 +20,9 @@ __all__ = ["FlperfOptions"]
 
 _LOCK_TIMEOUT_S: Final = 600.0
 _MOST_PROCESSES: Final = 64
+_FEWEST_PAIRS: Final = 12
+"""With fewer, nothing is ever decided."""
+_MOST_ITERATIONS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,11 @@ class FlperfOptions:
     temperature: float | None
     no_stream: bool
     budgets: tuple[str, ...]
+    against: str | None
+    """What every case is measured against, as written."""
+    fail_on: tuple[str, ...]
+    fail_undecided: bool
+    max_iterations: int | None
     max_time: str | None
     """As written."""
     max_time_s: float | None
@@ -61,6 +69,7 @@ class FlperfOptions:
     """As written; None: ``history.db`` in ``report_dir``."""
     html: str | None
     markdown: str | None
+    code_quality: str | None
     csv: str | None
     json: str | None
     catalog_url: str | None
@@ -68,6 +77,11 @@ class FlperfOptions:
     list_suites: bool
     list_models: bool
     dry_run: bool
+
+    @property
+    def compares(self) -> bool:
+        """Whether anything was asked of comparisons."""
+        return bool(self.against or self.fail_on or self.fail_undecided or self.max_iterations)
 
     @property
     def case_budgets(self) -> tuple[str, ...]:
@@ -107,6 +121,10 @@ class FlperfOptions:
             temperature=values["flperf_temperature"],
             no_stream=bool(values["flperf_no_stream"]),
             budgets=tuple(values["flperf_budget"] or ()),
+            against=values["flperf_against"],
+            fail_on=tuple(values["flperf_fail_on"] or ()),
+            fail_undecided=bool(values["flperf_fail_undecided"]),
+            max_iterations=_max_iterations(values["flperf_max_iterations"]),
             max_time=values["flperf_max_time"],
             max_time_s=max_time_s(values["flperf_max_time"]),
             lock_timeout_s=lock_timeout_s(values["flperf_lock_timeout"], _LOCK_TIMEOUT_S),
@@ -114,6 +132,7 @@ class FlperfOptions:
             store=values["flperf_store"],
             html=values["flperf_html"],
             markdown=values["flperf_markdown"],
+            code_quality=values["flperf_code_quality"],
             csv=values["flperf_csv"],
             json=values["flperf_json"],
             catalog_url=values["flperf_catalog_url"],
@@ -131,6 +150,16 @@ def _processes(given: int | None) -> int:
             f"--flperf-load-processes: found {given}, expected a whole number from 1 to {_MOST_PROCESSES}"
         )
     return given or 1
+
+
+def _max_iterations(given: int | None) -> int | None:
+    """Most requests per side; raises UsageError."""
+    if given is not None and not _FEWEST_PAIRS <= given <= _MOST_ITERATIONS:
+        raise pytest.UsageError(
+            f"--flperf-max-iterations: found {given}, expected a whole number from {_FEWEST_PAIRS} to "
+            f"{_MOST_ITERATIONS:,}"
+        )
+    return given
 
 
 def _one_of(flag: str, given: str | None, known: tuple[str, ...]) -> str | None:

@@ -157,6 +157,8 @@ class Flperf:
             return None, str(error)
 
     def _case(self, nodeid: str, prompt: str | None, model: str, settings: dict[str, Any]) -> Case:
+        from pytest_flperf.gates.budgets import parse_budgets
+        from pytest_flperf.integration.budget_checks import problem_of_case
         from pytest_flperf.suite.cases import expand
         from pytest_flperf.suite.errors import SuiteError
 
@@ -174,6 +176,9 @@ class Flperf:
             raise pytest.UsageError(
                 f"flperf.run: found several values of {varied}, expected one: parametrise the test over them"
             )
+        problem = problem_of_case(cases[0], parse_budgets(cases[0].scenario.budgets))
+        if problem:
+            raise pytest.UsageError(f"flperf.run: {problem}")
         return cases[0]
 
     def _written(self, prompt: str | None, settings: dict[str, Any]) -> Scenario:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pytest_flperf.backends.placing import Placing
 from pytest_flperf.backends.several import SeveralBackends
 from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
+from pytest_flperf.experiment.interleaving import Until
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.experiment.search import play_search
 from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
 from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
-from pytest_flperf.gates.verdict import missed_by
+from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.targets import TargetSpec
@@ -32,6 +33,7 @@ def played(
     *,
     on_request: Callable[[int, int], None] | None = None,
     on_partial: Callable[[CaseResult], None] | None = None,
+    until: Until | None = None,
 ) -> CaseRun:
     """Measure a case whose model is ready; of a search, one load after the other.  Arguments as of ``Bench.play``."""
     scenario = prepared.case.scenario
@@ -42,11 +44,12 @@ def played(
             on_request=on_request,
             on_partial=on_partial,
             stop_at=stop_at,
-            good=request_limits(scenario.name, limits),
+            good=request_limits(scenario.name, limits, prepared.case.model),
+            until=until,
         )
 
     if scenario.settings.load.kind == "search":
-        return play_search(bench, prepared, play, missed_by(limits))
+        return play_search(bench, prepared, play, search_goals(scenario.name, limits, prepared.case.model))
     return play(prepared)
 
 

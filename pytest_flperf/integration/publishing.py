@@ -1,4 +1,4 @@
-"""The files that people read, written at the end of a session: HTML, Markdown, CSV, JSON."""
+"""The files that people and CI services read, written at the end: HTML, Markdown, CSV, JSON and their kin."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class Publisher:
                 self._write(f"--flperf-html: {options.html}", self._place(options.html), page)
         for flag, path, make in (
             ("--flperf-markdown", options.markdown, _markdown),
+            ("--flperf-code-quality", options.code_quality, _code_quality),
             ("--flperf-csv", options.csv, _csv),
             ("--flperf-json", options.json, _json),
         ):
@@ -139,6 +140,12 @@ def _markdown(run: Run) -> str:
     from pytest_flperf.report.markdown import markdown
 
     return markdown(run)
+
+
+def _code_quality(run: Run) -> str:
+    from pytest_flperf.report.code_quality import code_quality
+
+    return code_quality(run)
 
 
 def _csv(run: Run) -> str:

@@ -9,7 +9,7 @@ import importlib
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
@@ -28,6 +28,7 @@ from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.comparing import opposition_of
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
 from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, stopped
@@ -52,6 +53,13 @@ __all__ = ["MeasuringRun", "measuring_run"]
 
 _INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _MESSAGE_CHARACTERS: Final = 8_000
+_ALWAYS: Final = ("psutil", "openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate")
+"""Imported beside the start of the runtime: what the first case needs, and then what the end of the run needs.
+
+openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
+"""
+_TO_COMPARE: Final = ("pytest_flperf.stats.pairs", "scipy.special")
+"""… and what decides between two sides: 0.3 s, which nobody shall wait for between two requests."""
 
 
 def measuring_run(config: pytest.Config) -> MeasuringRun:
@@ -85,8 +93,11 @@ class MeasuringRun:
         self._finished = False
         self._former_sigterm: Any = None
         self._progress = Progress(config)
+        self._opposition = opposition_of(self._options)
         selection = config.stash.get(SELECTION, None)
         targets = (*self._options.targets, *(selection.targets if selection else ()))
+        if self._opposition is not None:
+            targets = (*targets, *self._opposition.targets(targets))
         here = config.invocation_params.dir
         secrets = (*secrets_of(self._options.api_key_env, targets), store_password(self._options, here))
         self._redactor = Redactor(secrets)
@@ -125,14 +136,17 @@ class MeasuringRun:
             return
         with Interrupts():  # see _await_imports
             bench = self._working_bench()
-            for asked in cases:
+            sides = [asked.case for asked in cases]
+            if self._opposition is not None:
+                sides = [*sides, *map(self._opposition.of, sides)]
+            for case in sides:
                 with contextlib.suppress(BackendError):  # said when the case is made ready
-                    self._place(asked.case)
+                    self._place(case)
             if self._options.parallel_targets:
                 self._asked = cases
-            bench.prepare(tuple(dict.fromkeys(asked.case.model for asked in cases)))
+            bench.prepare(tuple(dict.fromkeys(case.model for case in sides)))
             backends = self._backends
-            ahead = known_ahead((asked.case for asked in cases), backends.capabilities, backends.kind_of)
+            ahead = known_ahead(sides, backends.capabilities, backends.kind_of)
             if ahead:
                 self._progress.line(f"parameters: {self._redactor.text(ahead)}")
             self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
@@ -151,7 +165,7 @@ class MeasuringRun:
             self._importing = None
 
     def _import_ahead(self) -> None:
-        _import_ahead()
+        _import_ahead(_ALWAYS if self._opposition is None else (*_ALWAYS, *_TO_COMPARE))
         if not is_worker(self._config):
             self.record.publisher.warm_up()
             self.record.storing.warm_up()
@@ -170,11 +184,14 @@ class MeasuringRun:
                 self._begin_beside()
                 if self._beside is not None and nodeid in self._beside:
                     return self._beside.ready(nodeid, lambda: progress.stage("measured beside others", None))
+                beside = self._opposition.of(case) if self._opposition is not None else None
                 try:
-                    self._place(case)
+                    for side in (case, beside):
+                        if side is not None:
+                            self._place(side)
                 except BackendError as error:
                     raise NotReadyError(str(error)) from error
-                return bench.ready(case, on_progress=progress.stage, nodeid=nodeid)
+                return bench.ready(case, beside=beside, on_progress=progress.stage, nodeid=nodeid)
         except BaseException as error:
             self._lock.case_over()
             if self._bench is not None and isinstance(error, _INTERRUPTS):
@@ -188,6 +205,7 @@ class MeasuringRun:
         bench = self._working_bench()
         limits = limits_of(budgets, self._options)
         nodeid = prepared.recording.nodeid
+        opposition = self._opposition if prepared.beside is not None else None
         try:
             with self._progress.of(nodeid) as progress:
                 if self._beside is not None and nodeid in self._beside:
@@ -200,6 +218,7 @@ class MeasuringRun:
                         self._limit.ends_at,
                         on_request=progress.requests,
                         on_partial=lambda partial: self._cut_off(partial, item),
+                        until=opposition.until(prepared, item.session.items) if opposition is not None else None,
                     )
         finally:
             self._lock.case_over()
@@ -267,7 +286,11 @@ class MeasuringRun:
             self.record.note(self._redactor.text(problem))
 
     def _judge(self, done: CaseRun, budgets: Sequence[Budget]) -> CaseResult:
-        result = judge(done.result, budgets)
+        result = done.result
+        if done.other is not None:
+            assert self._opposition is not None
+            result = self._opposition.judged(result, done.other)
+        result = judge(result, budgets)
         others = neighbours(self._config)
         if others:
             result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))
@@ -349,12 +372,8 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     pytest.exit("SIGTERM", returncode=pytest.ExitCode.INTERRUPTED)
 
 
-def _import_ahead() -> None:
-    """Import beside the start of the runtime what the first case needs, and then what the end of the run needs.
-
-    openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
-    """
-    for name in ("psutil", "openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate"):
+def _import_ahead(names: Iterable[str]) -> None:
+    for name in names:
         importlib.import_module(name)
 
 

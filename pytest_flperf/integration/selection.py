@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,7 +17,6 @@ from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.finding import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 
 if TYPE_CHECKING:
-    from pytest_flperf.gates.budgets import Budget
     from pytest_flperf.suite.cases import Overrides
     from pytest_flperf.suite.model import Case, Suite
     from pytest_flperf.suite.sources import TracedRequest
@@ -149,6 +148,7 @@ class Selection:
     def load(self, config: pytest.Config) -> None:
         """Load and expand every suite; raises UsageError with all that is wrong with what was asked for."""
         from pytest_flperf.backends.placing import PlacingError
+        from pytest_flperf.integration.budget_checks import check_budgets, check_budgets_of_cases, check_scopes
         from pytest_flperf.integration.placing import known_backends, placing_of
         from pytest_flperf.suite.bounded import display_path
         from pytest_flperf.suite.cases import expand
@@ -161,19 +161,26 @@ class Selection:
         for path, ref in self._files.items():
             try:
                 suite = load_suite(path, ref)
-                _check_budgets(suite)
+                check_budgets(suite)
                 targets = targets_of(options, suite)
                 placing.check(suite.targets, str(display_path(path)))
                 placing.check(targets)
-                self.loaded[path] = LoadedSuite(suite, expand(suite, targets, overrides))
+                cases = expand(suite, targets, overrides)
+                check_budgets_of_cases(suite, cases)
+                self.loaded[path] = LoadedSuite(suite, cases)
             except (SuiteError, PlacingError) as error:
                 raise pytest.UsageError(str(error)) from error
         try:
+            if options.against is not None:
+                from pytest_flperf.integration.comparing import opposition_of
+
+                opposition = opposition_of(options)
+                placing.check(opposition.targets(self.targets) if opposition is not None else ())
             placing.check_used(self.targets)
         except PlacingError as error:
             raise pytest.UsageError(str(error)) from error
-        _check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()])
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
+        check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()], self.models)
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
@@ -249,6 +256,10 @@ def check_options(options: FlperfOptions) -> None:
     from pytest_flperf.gates.run_budgets import parse_run_budgets
     from pytest_flperf.integration.placing import placing_of
 
+    if options.compares:
+        from pytest_flperf.integration.comparing import check_comparing
+
+        check_comparing(options)
     try:
         placing_of(options, {}).check_defaults()
     except PlacingError as error:
@@ -259,56 +270,3 @@ def check_options(options: FlperfOptions) -> None:
     except BudgetError as error:
         raise pytest.UsageError(f"--flperf-budget: {error}") from error
     place_of(options, Path())
-
-
-def _check_budgets(suite: Suite) -> None:
-    """Refuse budgets that can't be read, and those that hold for no scenario: nobody would ever hear of them."""
-    from pytest_flperf.gates.budgets import BudgetError, parse_budget
-
-    names = [scenario.name for scenario in suite.scenarios]
-    for index, scenario in enumerate(suite.scenarios):
-        for text in scenario.budgets:
-            try:
-                budget = parse_budget(text)
-            except BudgetError as error:
-                raise pytest.UsageError(f"{_place_of(text, index, suite.path)[0]}: {error}") from error
-            if not budget.holds_for(scenario.name):
-                place, of_scenario = _place_of(text, index, suite.path)
-                _check_scope(budget, [scenario.name] if of_scenario else names, place)
-
-
-def _check_scopes(budgets: tuple[str, ...], suites: list[Suite]) -> None:
-    from pytest_flperf.gates.budgets import parse_budgets
-
-    names = [scenario.name for suite in suites for scenario in suite.scenarios]
-    for budget in parse_budgets(budgets):
-        _check_scope(budget, names, "--flperf-budget")
-
-
-def _check_scope(budget: Budget, names: list[str], place: str) -> None:
-    from pytest_flperf.suite.errors import shown, suggestion
-
-    if not any(budget.holds_for(name) for name in names):
-        raise pytest.UsageError(
-            f"{place}: budget {shown(budget.expression)}: found {shown(budget.scenarios)} before the colon, expected "
-            f"the name of a scenario or a pattern of names; {suggestion(budget.scenarios or '', names)}"
-        )
-
-
-def _place_of(budget: str, scenario: int, path: Path) -> tuple[str, bool]:
-    """File, line where it is known, and key path of a budget in a suite; and whether it is a scenario's own."""
-    from pytest_flperf.suite.bounded import display_path
-    from pytest_flperf.suite.errors import key_path
-    from pytest_flperf.suite.source import read_source
-
-    source = read_source(path)
-    for keys in (("scenarios", scenario, "budgets"), ("budgets",), ("defaults", "budgets")):
-        found: Any = source.data
-        for key in keys:
-            found = found[key] if isinstance(key, int) else (found or {}).get(key)
-        if budget == found or (isinstance(found, list) and budget in found):
-            at = keys if budget == found else (*keys, found.index(budget))
-            line = source.line_of(at)
-            place = f"{display_path(path)}{'' if line is None else f':{line}'}: {key_path(at)}"
-            return place, keys[0] == "scenarios"
-    return display_path(path), False

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from pytest_flperf.report.annotations import annotation_lines
 from pytest_flperf.report.summary import summary_lines
 from pytest_flperf.results.records import Run
 
-__all__ = ["print_summary"]
+__all__ = ["print_summary", "shown"]
+
+_PLAIN: Final = str.maketrans("▲▼→≠≤≥∞…–×", "^v>!<>#~-x")
+"""What stands in, one character wide, where a terminal's encoding lacks a sign."""
 
 
 def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | None, problems: Sequence[str]) -> None:
@@ -20,9 +27,21 @@ def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | No
         reporter.write_sep("=", f"flperf{_mark(run)}")
     for line in summary_lines(run, reporter.config.get_terminal_writer().fullwidth, verbosity, problems):
         colour = {line.colour: True} if line.colour else {}
-        reporter.write_line(line.text, bold=line.bold, **colour)
+        reporter.write_line(shown(line.text), bold=line.bold, **colour)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for text in annotation_lines(run):
+            reporter.write_line(text)
     if folder is not None and verbosity >= 0:
         reporter.write_line(f"results: {_shown_path(folder, reporter.startpath)}")
+
+
+def shown(text: str) -> str:
+    """The text, with plainer signs where standard output can't show it."""
+    try:
+        text.encode(getattr(sys.__stdout__, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN)
+    return text
 
 
 def _mark(run: Run) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Axis", "axis_of", "tick_text"]
+__all__ = ["Axis", "axis_of", "change_axis", "tick_text"]
 
 _LOG_FROM: Final = 20.0
 """Largest ÷ smallest value from which an axis is logarithmic."""
@@ -66,6 +66,18 @@ def axis_of(
         low, largest = (0.0, 1.0) if largest == 0 else (low * (0.0 if zero else 0.95), largest * 1.05)
     step = _step((largest - low) / ticks)
     first, last = math.floor(low / step + 1e-9), math.ceil(largest / step - 1e-9)
+    marks = tuple(index * step for index in range(first, last + 1))
+    return Axis(marks[0], marks[-1], start, length, ticks=marks)
+
+
+def change_axis(values: Iterable[float], start: float, length: float, *, most: float, ticks: int = 6) -> Axis:
+    """A linear axis for changes, of both signs, with zero on it; what is beyond ±``most`` is drawn at its end."""
+    known = [min(max(value, -most), most) for value in values if math.isfinite(value)]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    if high - low < _SMALLEST:
+        low, high = -1.0, 1.0
+    step = _step((high - low) / ticks)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     marks = tuple(index * step for index in range(first, last + 1))
     return Axis(marks[0], marks[-1], start, length, ticks=marks)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.charts import ecdf
+from pytest_flperf.report.compared_view import against_tables
 from pytest_flperf.report.content import CaseSection, Cell, Fact, FailedCase, Table, Tone
 from pytest_flperf.report.figures import (
     NOTHING,
@@ -22,6 +23,7 @@ from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
 from pytest_flperf.report.words import case_name, clock_words
 from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import METRICS, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Distribution, Run
@@ -65,7 +67,13 @@ def case_section(
     run: Run, case: CaseResult, samples: CaseSamples | None, anchor: str, *, host: bool, open_: bool
 ) -> CaseSection:
     """All about a case."""
-    tables = [_search(case), _percentiles(case), _budgets(case), _resources(case)]
+    tables = [
+        *(_search(each, played=each is case.search) for each in _searches(case)),
+        *against_tables(case),
+        _percentiles(case),
+        _budgets(case),
+        _resources(case),
+    ]
     return CaseSection(
         anchor=anchor,
         heading=case_name(case, host=host),
@@ -113,9 +121,11 @@ def _evidence(case: CaseResult) -> Table | None:
     return Table("Failed requests, the first of each kind as evidence", head, rows, words=True, note=note)
 
 
-def _search(case: CaseResult) -> Table | None:
-    if case.search is None:
-        return None
+def _searches(case: CaseResult) -> tuple[Search, ...]:
+    return (case.search, *case.searches) if case.search is not None else ()
+
+
+def _search(search: Search, *, played: bool) -> Table:
     rows = tuple(
         (
             Cell(f"{step.load:.4g}"),
@@ -124,10 +134,21 @@ def _search(case: CaseResult) -> Table | None:
             *(Cell(number(each)) for each in (step.request_rate, step.tps_total, step.ttft_p95_ms, step.e2e_p95_ms)),
             Cell(step.missed, wide=True) if step.missed else Cell(NOTHING),
         )
-        for step in sorted(case.search.steps, key=lambda step: step.load)
+        for step in sorted(search.steps, key=lambda step: step.load)
     )
-    head = (case.search.unit, "budgets", "n", "requests/s", "tokens/s", "TTFT p95 ms", "e2e p95 ms", "missed")
-    return Table("Loads that were tried", head, rows, words=True, note="All else here is of the highest that met them.")
+    under = f" under {printable(' and '.join(search.conditions), 200)}" if search.conditions else ""
+    head = (
+        search.unit,
+        "limits" if under else "budgets",
+        "n",
+        "requests/s",
+        "tokens/s",
+        "TTFT p95 ms",
+        "e2e p95 ms",
+        "missed",
+    )
+    note = "All else here is of the highest that met them." if played else ""
+    return Table(f"Loads that were tried{under}", head, rows, words=True, note=note)
 
 
 def _percentiles(case: CaseResult) -> Table | None:
@@ -170,7 +191,7 @@ def _budgets(case: CaseResult) -> Table | None:
         return None
     rows = []
     for verdict in case.budgets:
-        unit = unit_of(verdict.metric)
+        unit = unit_of(verdict.metric, verdict.statistic)
         found = case.metrics.get(verdict.metric)
         doubt = found is not None and verdict.statistic in found.unsure
         rows.append(
@@ -215,7 +236,7 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Ended", ", ".join(f"{count} × {name}" for name, count in requests.by_outcome.items())),
         ("Finish reasons", ", ".join(f"{count} × {name}" for name, count in case.finish_reasons.items())),
         ("Load", _load(case.load)),
-        ("Capacity", capacity_words(case.search) if case.search is not None else None),
+        ("Capacity", "; ".join(map(capacity_words, _searches(case)))),
         ("What this client adds", calibration_words(case.calibration) if case.calibration is not None else None),
         ("Goodput", _amount(case.goodput, "requests/s")),
         ("Offered load", _rates(case)),

@@ -19,7 +19,7 @@ from pytest_flperf.results.records import Distribution
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["Bar", "Group", "Strip", "bars", "ecdf", "strips"]
+__all__ = ["Bar", "Group", "Strip", "bars", "drawing", "ecdf", "label", "line", "row_name", "strips"]
 
 _COLOURS: Final = ("#2f6fd0", "#c2570c", "#0d8a6a", "#a33fb5", "#8a6d00", "#c2335a")
 _WIDTH: Final = 760
@@ -66,7 +66,8 @@ def _text(text: str) -> Markup:
     return escape(printable(text, 200))
 
 
-def _svg(key: str, width: float, height: float, title: str, desc: str, parts: Sequence[str]) -> Markup:
+def drawing(key: str, width: float, height: float, title: str, desc: str, parts: Sequence[str]) -> Markup:
+    """An SVG of these parts, each made by a function of this module or of numbers alone; ``key`` begins its ids."""
     from markupsafe import Markup
 
     # The parts hold numbers of ours, and texts that went through _text.
@@ -77,18 +78,20 @@ def _svg(key: str, width: float, height: float, title: str, desc: str, parts: Se
     )
 
 
-def _label(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
+def label(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
+    """A text, made harmless; ``more`` are attributes."""
     return f'<text x="{x:.6g}" y="{y:.6g}" text-anchor="{anchor}"{more}>{_text(text)}</text>'
 
 
-def _name(y: float, text: str, more: str = "") -> str:
+def row_name(y: float, text: str, more: str = "", cells: int = _LABEL_CELLS) -> str:
     """A row's name at the left, shortened; the whole name shows where the pointer rests."""
-    short = cut(printable(text, 200), _LABEL_CELLS)
+    short = cut(printable(text, 200), cells)
     whole = "" if short == text else f"<title>{_text(text)}</title>"
     return f'<text x="0" y="{y:.6g}"{more}>{_text(short)}{whole}</text>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, more: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, more: str) -> str:
+    """A straight line; ``more`` are attributes."""
     return f'<path d="M{x1:.6g} {y1:.6g}L{x2:.6g} {y2:.6g}" fill="none" {more}/>'
 
 
@@ -100,9 +103,9 @@ def _grid(axis: Axis, top: float, bottom: float, heading: str) -> list[str]:
     parts = []
     for tick in axis.ticks:
         x = axis.at(tick)
-        parts.append(_line(x, top, x, bottom, _FAINT))
-        parts.append(_label(x, bottom + 15, tick_text(tick), "middle"))
-    return [*parts, _label(axis.start + axis.length / 2, bottom + 32, heading, "middle")]
+        parts.append(line(x, top, x, bottom, _FAINT))
+        parts.append(label(x, bottom + 15, tick_text(tick), "middle"))
+    return [*parts, label(axis.start + axis.length / 2, bottom + 32, heading, "middle")]
 
 
 def _series(series: int) -> str:
@@ -121,11 +124,10 @@ def _rows(groups: Sequence[Group]) -> tuple[list[tuple[float, Bar | Strip]], lis
     y = 8.0
     for group in groups:
         if not single:
-            names.append(_name(y + 13, group.label, ' font-weight="600"'))
+            names.append(row_name(y + 13, group.label, ' font-weight="600"'))
             y += _ROW
         for row in group.rows:
-            label = group.label if single else row.label
-            names.append(_name(y + 14, label))
+            names.append(row_name(y + 14, group.label if single else row.label))
             placed.append((y + _ROW / 2, row))
             y += _ROW
         y += 0 if single else 8
@@ -149,16 +151,16 @@ def bars(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
     for y, row in placed:
         assert isinstance(row, Bar)
         if row.value is None:
-            parts.append(_label(_LABELS + 4, y + 4, row.note))
+            parts.append(label(_LABELS + 4, y + 4, row.note))
             continue
         end = axis.at(row.value)
         parts.append(
             f'<rect {_series(row.series)} x="{_LABELS}" y="{y - 7:.6g}" width="{max(end - _LABELS, 1):.5g}" '
             f'height="14" fill="{_colour(row.series)}"/>'
         )
-        parts.append(_label(end + 5, y + 4, number(row.value)))
+        parts.append(label(end + 5, y + 4, number(row.value)))
     largest = f", the largest {number(max(values))} {unit}" if values else ""
-    return _svg(key, _WIDTH, bottom + 40, title, f"{len(placed)} bars{largest}; the tables hold all numbers", parts)
+    return drawing(key, _WIDTH, bottom + 40, title, f"{len(placed)} bars{largest}; the tables hold all numbers", parts)
 
 
 def strips(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
@@ -180,25 +182,25 @@ def strips(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
         assert isinstance(row, Strip)
         parts += _strip(axis, y, row)
     between = f" from {number(min(ends))} to {number(max(ends))} {unit}" if ends else ""
-    return _svg(key, _WIDTH, bottom + 40, title, f"{len(placed)} cases{between}; the tables hold all numbers", parts)
+    return drawing(key, _WIDTH, bottom + 40, title, f"{len(placed)} cases{between}; the tables hold all numbers", parts)
 
 
 def _strip(axis: Axis, y: float, row: Strip) -> list[str]:
     found = row.summary
     if found is None:
-        return [_label(axis.start + 4, y + 4, "nothing measured")]
+        return [label(axis.start + 4, y + 4, "nothing measured")]
     colour = f'{_series(row.series)} stroke="{_colour(row.series)}"'
     left, right = axis.at(found.p5), axis.at(found.p95)
     middle = axis.at(found.p50)
     parts = [
-        _line(axis.at(found.min), y, axis.at(found.max), y, colour),
+        line(axis.at(found.min), y, axis.at(found.max), y, colour),
         f'<rect {_series(row.series)} x="{left:.6g}" y="{y - 6:.6g}" width="{max(right - left, 1):.5g}" height="12" '
         f'fill="{_colour(row.series)}" fill-opacity=".28"/>',
     ]
     if row.values:
         dots = "".join(f"M{axis.at(value):.5g} {y:.5g}h.01" for value in _spread(row.values, _POINTS))
         parts.append(f'<path d="{dots}" {colour} stroke-width="4" stroke-linecap="round" fill="none"/>')
-    parts.append(_line(middle, y - 8, middle, y + 8, 'stroke="currentColor" stroke-width="2"'))
+    parts.append(line(middle, y - 8, middle, y + 8, 'stroke="currentColor" stroke-width="2"'))
     return parts
 
 
@@ -220,11 +222,11 @@ def ecdf(key: str, title: str, unit: str, found: Distribution, values: Sequence[
     parts = _grid(axis, top, bottom, f"{title}, {unit}{', logarithmic' if axis.log else ''}")
     for share, text in ((0.0, "0 %"), (0.5, "50 %"), (0.95, "95 %")):
         y = bottom - share * height
-        parts += [_line(left, y, left + width, y, _FAINT), _label(left - 5, y + 4, text, "end")]
+        parts += [line(left, y, left + width, y, _FAINT), label(left - 5, y + 4, text, "end")]
     for value, share in ((found.p50, 0.5), (found.p95, 0.95)):
         x = axis.at(value)
         drop = 'stroke="currentColor" stroke-opacity=".6" stroke-dasharray="2 3"'
-        parts.append(_line(x, bottom, x, bottom - share * height, drop))
+        parts.append(line(x, bottom, x, bottom - share * height, drop))
     path, dash = (
         (_steps(axis, bottom, height, values), "") if values else (_through(axis, bottom, height, found), "4 3")
     )
@@ -234,7 +236,7 @@ def ecdf(key: str, title: str, unit: str, found: Distribution, values: Sequence[
         f"n {found.n}: from {number(found.min)} to {number(found.max)} {unit}, half of them up to "
         f"{number(found.p50)}, 95 % up to {number(found.p95)}"
     )
-    return _svg(key, left + width + 14, bottom + 40, title, desc, parts)
+    return drawing(key, left + width + 14, bottom + 40, title, desc, parts)
 
 
 def _steps(axis: Axis, bottom: float, height: float, values: Sequence[float]) -> str:

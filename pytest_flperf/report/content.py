@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["CaseSection", "Cell", "Fact", "FailedCase", "Page", "Table", "Tone"]
+__all__ = ["CaseSection", "Cell", "Compared", "Fact", "FailedCase", "Page", "Table", "Tone"]
 
 Tone: TypeAlias = Literal["", "good", "bad", "doubt"]
 
@@ -23,6 +23,8 @@ class Cell:
     """Anchor within the page, without ``#``."""
     wide: bool = False
     """Whether it holds a text that may take several lines, kept as they are."""
+    tight: bool = False
+    """Whether it stays in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,17 @@ class CaseSection:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """What came of the comparisons of a run."""
+
+    sums: tuple[tuple[str, Tone], ...]
+    table: Table
+    chart: Markup | None
+    chart_note: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The report of a run."""
 
@@ -94,6 +107,7 @@ class Page:
     failures: tuple[FailedCase, ...]
     results: Table
     comparison: tuple[Table, ...]
+    compared: Compared | None
     charts: tuple[tuple[str, Markup], ...]
     """Heading and drawing."""
     charts_note: str

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import NOT_MEASURED
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
@@ -102,11 +103,13 @@ def calibrated_words(load: Load) -> str:
 
 def capacity_words(search: Search) -> str:
     """What a search found: ``highest load that meets the budgets: 12 streams; saturated at 8``."""
+    limits = printable(" and ".join(search.conditions), 200)
     if search.highest is None:
-        return f"no load met the budgets, not even {search.steps[0].load:.4g} {search.unit}"
+        lowest = f"{search.steps[0].load:.4g} {search.unit}" if search.steps else "one"
+        return f"no load met {limits or 'the budgets'}, not even {lowest}"
     more = "" if search.bounded else " (the highest that was tried)"
     full = "" if search.saturation is None else f"; saturated at {search.saturation:.4g}"
-    return f"highest load that meets the budgets: {search.highest:.4g} {search.unit}{more}{full}"
+    return f"highest load that meets {limits or 'the budgets'}: {search.highest:.4g} {search.unit}{more}{full}"
 
 
 def load_words(load: Load) -> str:

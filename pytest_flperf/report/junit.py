@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pytest_flperf.gates.changes import change, interval, limit, probability, raw, sides, word
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.summary import case_lines
+from pytest_flperf.results.comparison import Against
 from pytest_flperf.results.files import write_file
 from pytest_flperf.results.records import CaseResult
 
@@ -28,7 +30,7 @@ _LARGEST_FILE: Final = 256 << 20
 
 
 def properties(case: CaseResult) -> list[tuple[str, str]]:
-    """Names and values, all text: what was measured where, every number, every budget with limit, value and n."""
+    """Names and values, all text: what was measured where, every number, budget and comparison."""
     target, load = case.target, case.load
     found: list[tuple[str, object]] = [
         (NODEID_PROPERTY, case.nodeid),
@@ -57,7 +59,29 @@ def properties(case: CaseResult) -> list[tuple[str, str]]:
         found.append(
             (f"budget {budget.expression}", f"{met}, value {value}, limit {_text(budget.limit)}, n {budget.n}")
         )
+    for against in case.against:
+        found += _compared(against)
     return [(printable(name, _VALUE), _text(value)) for name, value in found if value is not None]
+
+
+def _compared(against: Against) -> list[tuple[str, object]]:
+    """What it was compared with, a property per comparison, and what else is different."""
+    found: list[tuple[str, object]] = [
+        ("against", against.label),
+        ("against.kind", against.kind),
+        ("against.run_id", against.run_id),
+        ("against.pairs", against.pairs),
+        *(("against.differs", line) for line in against.differs),
+    ]
+    for each in against.comparisons:
+        baseline, candidate = sides(each)
+        grown = " ".join(filter(None, (change(each), interval(each))))
+        parts = [word(each), f"baseline {baseline}", f"candidate {candidate}"]
+        parts += [f"change {grown}"] * bool(grown)
+        parts += [f"limit {limit(each)}", *filter(None, (probability(each), raw(each), each.reason))]
+        parts.append(f"n {each.n_baseline} and {each.n_candidate}")
+        found.append((f"comparison {each.rule}", ", ".join(parts)))
+    return found
 
 
 def case_text(case: CaseResult) -> str:

@@ -1,4 +1,4 @@
-"""A run as Markdown, for the summary of a CI job or a comment: verdict, table, failures."""
+"""A run as Markdown, for the summary of a CI job or a comment: verdict, table, comparisons, failures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from pytest_flperf.gates.changes import arrow, change, interval, limit, name, word
 from pytest_flperf.gates.text import printable
+from pytest_flperf.report.compared import DIFFERS, differences, numbers, reasons_of, rows_of, sums
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.words import case_name, clock_words, doubts, heading, run_budgets, sentence
@@ -19,6 +21,7 @@ _ROWS: Final = 500
 _FAILURES: Final = 30
 _MESSAGE_LINES: Final = 12
 _SIGNS: Final = {"passed": "✅", "failed": "❌", "error": "❌", "skipped": "⏭️", "interrupted": "⚠️"}
+_CHANGES: Final = {"regressed": "⚠️", "improved": "✅", "unchanged": "", "undecided": "❔"}
 _ACTIVE: Final = re.compile(r"(?i:www\.)|:(?! )|[!-/;-@\[-`{-~]")
 _HARMLESS: Final = frozenset("-.,;%()/=+?\"'")
 
@@ -62,11 +65,12 @@ def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
             1, f"- {words(run.host.name)}: {words(run.host.cpu)}, {run.host.cores} cores, {words(run.host.os)}"
         )
     tail = ["", *(f"- {words(line, 500)}" for line in doubts(run)[:30]), *facts, ""]
-    table, failures = _table(run.cases), _failures(run)
+    table, compared, failures = _table(run.cases), _compared(run.cases), _failures(run)
     kept = longest_bytes - _size(head) - _size(tail) - 200
     shown = _fitting(failures, kept // 2)
-    rows = _fitting(table, kept - _size(shown))
-    return "\n".join([*head, *rows, *shown, *tail])
+    changes = _fitting(compared, (kept - _size(shown)) // 2)
+    rows = _fitting(table, kept - _size(shown) - _size(changes))
+    return "\n".join([*head, *rows, *changes, *shown, *tail])
 
 
 def _size(lines: Sequence[str]) -> int:
@@ -113,6 +117,50 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
         )
     more = [f"… and {len(cases) - _ROWS} more cases, in report.html and results.json."] if len(cases) > _ROWS else []
     return [*lines, "", *more]
+
+
+def _compared(cases: Sequence[CaseResult]) -> list[str]:
+    """What came of the comparisons: the sum, a row each, and what is different besides."""
+    found = sums(cases)
+    if not found:
+        return []
+    lines = ["### Compared", "", *(f"- {words(text, 400)}" for text, _ in found), ""]
+    rows = rows_of(cases)
+    if rows:
+        head = [
+            "",
+            "model",
+            "scenario",
+            "compared",
+            "baseline → candidate",
+            "change",
+            "95 % interval",
+            "limit",
+            "verdict",
+        ]
+        lines += [_row(head), _row([":--"] * 4 + ["--:"] * 4 + [":--"])]
+    for row in rows[:_ROWS]:
+        each = row.comparison
+        verdict = words(word(each)) + f" {DIFFERS}" * bool(row.against.differs)
+        lines.append(
+            _row(
+                [
+                    "❌" if each.fails else _CHANGES.get(each.verdict, ""),
+                    words(row.case.model, 80),
+                    words(row.scenario, 80),
+                    words(name(each), 80),
+                    words(numbers(row), 80),
+                    words(f"{arrow(each)} {change(each)}".strip()),
+                    words(interval(each)),
+                    words(limit(each)),
+                    f"**{verdict}**" if each.fails else verdict,
+                ]
+            )
+        )
+    more = [f"… and {len(rows) - _ROWS} more comparisons, in results.json.", ""] if len(rows) > _ROWS else []
+    said = [f"- {DIFFERS} {words(line, 400)}" for line in differences(cases)]
+    said += [f"- {words(line, 400)}" for line in reasons_of(rows)]
+    return [*lines, "", *more, *said, ""]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ NOT_REPEATED: Final = frozenset(
         "--flperf-suite",
         "--flperf-html",
         "--flperf-markdown",
+        "--flperf-code-quality",
         "--flperf-csv",
         "--flperf-json",
         "--flperf-store",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.report.case_view import case_section, failed_case, tone_of
 from pytest_flperf.report.charts import Bar, Group, Strip, bars, strips
+from pytest_flperf.report.compared_view import compared_section
 from pytest_flperf.report.content import Cell, Fact, Page, Table, Tone
 from pytest_flperf.report.figures import NOTHING, errors, number, point, statistic
 from pytest_flperf.report.samples import CaseSamples
@@ -88,6 +89,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
         failures=tuple(failed_case(run, cases[index], anchors.get(index, ""), host=host) for index in bad),
         results=_results(cases, anchors),
         comparison=_comparison(cases, groups),
+        compared=compared_section(cases, anchors),
         charts=charts,
         charts_note=_left_out(len(cases), _ROWS_DRAWN, "are drawn") if charts else "",
         cases=sections,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
+from pytest_flperf.gates.changes import against_lines
 from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.report.compared import compared_lines
 from pytest_flperf.report.figures import (
     MARK,
     NOTHING,
@@ -21,7 +22,7 @@ from pytest_flperf.report.figures import (
     statistic,
     statistic_of,
 )
-from pytest_flperf.report.tables import cut, render, width_of
+from pytest_flperf.report.tables import WIDEST_NAME, Colour, Column, Line, fitted
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import unit_of
 from pytest_flperf.results.records import (
@@ -38,30 +39,7 @@ from pytest_flperf.results.serving import Target
 
 __all__ = ["Line", "case_lines", "loads", "outcome_words", "summary_lines", "table_lines"]
 
-_WIDEST_NAME: Final = 40
-_NARROWEST_NAME: Final = 12
 _LONGEST_LINE: Final = 500
-Colour: TypeAlias = Literal["", "red", "green", "yellow"]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line and how it is to be written."""
-
-    text: str
-    colour: Colour = ""
-    bold: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A column: its heading, what it shows, and how early it goes where the terminal is narrow (0: never)."""
-
-    heading: str
-    cell: Callable[[CaseResult], str]
-    goes: int = 0
-    name: bool = False
-    """Whether it holds a name, which is on the left and may be shortened."""
 
 
 def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
@@ -76,8 +54,6 @@ def _resource(metric: str, name: str) -> Callable[[CaseResult], str]:
     return cell
 
 
-_BEFORE_NAMES: Final = 8
-"""Columns that go even before a name is shortened."""
 _RESOURCE_COLUMNS: Final = (
     ("server\nCPU %", "server_cpu_pct", "mean", 9),
     ("server\nmax MB", "server_rss_mb", "max", 8),
@@ -87,32 +63,32 @@ _RESOURCE_COLUMNS: Final = (
 """Heading, metric, statistic, and how early the column goes."""
 
 
-def _columns(cases: Sequence[CaseResult]) -> tuple[_Column, ...]:
+def _columns(cases: Sequence[CaseResult]) -> tuple[Column[CaseResult], ...]:
     columns = [
-        _Column("model", lambda case: case.model, name=True),
-        _Column("scenario", _scenario, name=True),
-        _Column("n", lambda case: str(case.requests.ok), goes=2),
-        _Column("TTFT\np50 ms", _statistic("ttft_ms", "p50")),
-        _Column("\np95 ms", _statistic("ttft_ms", "p95"), goes=5),
-        _Column("TPOT\np50 ms", _statistic("tpot_ms", "p50"), goes=4),
-        _Column("tok/s\np50", _statistic("tps", "p50"), goes=3),
-        _Column("e2e\np50 ms", _statistic("e2e_ms", "p50")),
-        _Column("\np95 ms", _statistic("e2e_ms", "p95"), goes=6),
-        _Column("errors", errors),
+        Column("model", lambda case: case.model, name=True),
+        Column("scenario", _scenario, name=True),
+        Column("n", lambda case: str(case.requests.ok), goes=2),
+        Column("TTFT\np50 ms", _statistic("ttft_ms", "p50")),
+        Column("\np95 ms", _statistic("ttft_ms", "p95"), goes=5),
+        Column("TPOT\np50 ms", _statistic("tpot_ms", "p50"), goes=4),
+        Column("tok/s\np50", _statistic("tps", "p50"), goes=3),
+        Column("e2e\np50 ms", _statistic("e2e_ms", "p50")),
+        Column("\np95 ms", _statistic("e2e_ms", "p95"), goes=6),
+        Column("errors", errors),
     ]
     if any("quality" in case.metrics for case in cases):
-        columns.append(_Column("quality\nmean", _quality))
+        columns.append(Column("quality\nmean", _quality))
     if any(case.requests.late_reads for case in cases):
-        columns.append(_Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+        columns.append(Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
     if any(case.reruns for case in cases):
-        columns.append(_Column("reruns", lambda case: str(case.reruns)))
+        columns.append(Column("reruns", lambda case: str(case.reruns)))
     columns += [
-        _Column(heading, _resource(metric, statistic), goes=goes)
+        Column(heading, _resource(metric, statistic), goes=goes)
         for heading, metric, statistic, goes in _RESOURCE_COLUMNS
         if any(metric in case.resources for case in cases)
     ]
     if len({case.suite for case in cases}) > 1:
-        columns.insert(0, _Column("suite", lambda case: case.suite, goes=7, name=True))
+        columns.insert(0, Column("suite", lambda case: case.suite, goes=7, name=True))
     return tuple(columns)
 
 
@@ -127,35 +103,7 @@ def _scenario(case: CaseResult) -> str:
 
 def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
     """The table, head first, in ``width`` characters: columns go in order of importance, names are shortened."""
-    columns = list(_columns(cases))
-    longest = _WIDEST_NAME
-    while True:
-        lines = _render(cases, columns, longest)
-        if max(map(width_of, lines)) <= width:
-            return lines
-        droppable = [column for column in columns if column.goes]
-        first = max(droppable, key=lambda column: column.goes, default=None)
-        if first is not None and first.goes >= _BEFORE_NAMES:
-            columns.remove(first)
-        elif longest > _NARROWEST_NAME * 2:
-            longest -= 2
-        elif first is not None:
-            columns.remove(first)
-        elif longest > _NARROWEST_NAME:
-            longest -= 2
-        else:
-            return [cut(line, width) for line in lines]
-
-
-def _render(cases: Sequence[CaseResult], columns: Sequence[_Column], longest: int) -> list[str]:
-    rows = [
-        [
-            cut(printable(column.cell(case), 4 * longest), longest) if column.name else column.cell(case)
-            for column in columns
-        ]
-        for case in cases
-    ]
-    return render([column.heading for column in columns], rows, [column.name for column in columns])
+    return fitted(cases, _columns(cases), width)
 
 
 def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] = ()) -> list[Line]:
@@ -171,6 +119,7 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
     lines: list[Line] = []
     if verbosity >= 0 and run.cases:
         lines += _table(run.cases, width)
+        lines += compared_lines(run.cases, width, verbosity)
         lines += [Line(text) for text in _explanations(run.cases, run.clock)]
         lines += [Line(text, "yellow") for text in (*_cut_lines(run.cases), *_warnings(run.cases))]
     if verbosity >= 1:
@@ -233,12 +182,12 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         lines.append(f"clock: {clock.source} stamps{words}")
     lines += dict.fromkeys(calibration_words(case.calibration) for case in cases if case.calibration is not None)
     for case in cases:
-        if case.search is not None:
-            lines.append(f"{printable(_scenario(case), _WIDEST_NAME)}: {capacity_words(case.search)}")
+        searches = (case.search, *case.searches) if case.search is not None else ()
+        lines += [f"{printable(_scenario(case), WIDEST_NAME)}: {capacity_words(search)}" for search in searches]
     for model, load_s, cold in loads(cases):
         words = f", first token after it {number(cold)} ms" if cold is not None else ""
         took = amount(load_s, "s") if load_s >= 1 else amount(1000 * load_s, "ms")
-        lines.append(f"{printable(model, _WIDEST_NAME)}: loaded in {took}{words}")
+        lines.append(f"{printable(model, WIDEST_NAME)}: loaded in {took}{words}")
     return lines
 
 
@@ -247,7 +196,7 @@ def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
     skipped = [case for case in cases if case.partial and case.outcome == "skipped"]
     begun = [case for case in skipped if case.requests.total]
     not_run = Counter(case.message for case in skipped if not case.requests.total)
-    lines = [f"{printable(_scenario(case), _WIDEST_NAME)}: {printable(case.message)}" for case in begun]
+    lines = [f"{printable(_scenario(case), WIDEST_NAME)}: {printable(case.message)}" for case in begun]
     return lines + [f"{count} of {len(cases)} cases {printable(message)}" for message, count in not_run.items()]
 
 
@@ -262,7 +211,7 @@ def _warnings(cases: Sequence[CaseResult]) -> list[str]:
                 kind = re.sub(r"\d+(\.\d+)?", "#", note)
                 found.setdefault((case.model, kind), []).append(f"{case.scenario}: {note.removeprefix(WARNING)}")
     return lines + [
-        f"{WARNING}{printable(model, _WIDEST_NAME)}, {printable(said[0], _LONGEST_LINE)}"
+        f"{WARNING}{printable(model, WIDEST_NAME)}, {printable(said[0], _LONGEST_LINE)}"
         + (f" (and {len(said) - 1} more cases like this)" if len(said) > 1 else "")
         for (model, _), said in found.items()
     ]
@@ -304,6 +253,7 @@ def _target_words(target: Target) -> tuple[str | None, ...]:
 def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
     lines = [Line(""), Line(printable(case.nodeid, 200), _colour(case), bold=True), Line(f"  {_facts(case)}")]
     lines += [Line(f"  {_verdict(verdict)}") for verdict in case.budgets]
+    lines += [Line(text) for against in case.against for text in against_lines(against)]
     lines += [Line(f"  note: {printable(note)}") for note in case.notes]
     if percentiles:
         lines += [Line(f"  {_distribution(name, found)}") for name, found in case.metrics.items()]
@@ -318,7 +268,7 @@ def _verdict(verdict: BudgetVerdict) -> str:
 
 def _measured(verdict: BudgetVerdict) -> str:
     if verdict.value is not None:
-        return amount(verdict.value, unit_of(verdict.metric))
+        return amount(verdict.value, unit_of(verdict.metric, verdict.statistic))
     return f"not measured: {printable(verdict.reason)}" if verdict.reason else "nothing measured"
 
 

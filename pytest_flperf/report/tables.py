@@ -2,12 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
-__all__ = ["cut", "render", "width_of"]
+from pytest_flperf.gates.text import printable
 
+__all__ = ["WIDEST_NAME", "Colour", "Column", "Line", "cut", "fitted", "render", "width_of"]
+
+Row = TypeVar("Row")
+Colour: TypeAlias = Literal["", "red", "green", "yellow"]
+WIDEST_NAME: Final = 40
+_NARROWEST_NAME: Final = 12
+_BEFORE_NAMES: Final = 8
+"""Columns that go even before a name is shortened."""
 _HEAD_LINES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line and how it is to be written."""
+
+    text: str
+    colour: Colour = ""
+    bold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """A column: its heading, what it shows, and how early it goes where the terminal is narrow.
+
+    0: never; -1: only where names are as short as can be.
+    """
+
+    heading: str
+    cell: Callable[[Row], str]
+    goes: int = 0
+    name: bool = False
+    """Whether it holds a name, which is on the left and may be shortened."""
+
+
+def fitted(rows: Sequence[Row], columns: Sequence[Column[Row]], width: int) -> list[str]:
+    """A table's lines, head first, in ``width`` cells: columns go in order of importance, names are shortened."""
+    columns = list(columns)
+    longest = WIDEST_NAME
+    while True:
+        lines = _rendered(rows, columns, longest)
+        if max(map(width_of, lines)) <= width:
+            return lines
+        first = max((column for column in columns if column.goes > 0), key=lambda column: column.goes, default=None)
+        last = next((column for column in columns if column.goes < 0), None)
+        if first is not None and first.goes >= _BEFORE_NAMES:
+            columns.remove(first)
+        elif longest > _NARROWEST_NAME * 2:
+            longest -= 2
+        elif first is not None:
+            columns.remove(first)
+        elif longest > _NARROWEST_NAME:
+            longest -= 2
+        elif last is not None:
+            columns.remove(last)
+        else:
+            return [cut(line, width) for line in lines]
+
+
+def _rendered(rows: Sequence[Row], columns: Sequence[Column[Row]], longest: int) -> list[str]:
+    cells = [
+        [
+            cut(printable(column.cell(row), 4 * longest), longest) if column.name else column.cell(row)
+            for column in columns
+        ]
+        for row in rows
+    ]
+    return render([column.heading for column in columns], cells, [column.name for column in columns])
 
 
 def width_of(text: str) -> int:

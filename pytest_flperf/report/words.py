@@ -85,7 +85,9 @@ def heading(run: Run) -> str:
 
 
 def _value(verdict: BudgetVerdict) -> str:
-    return verdict.reason if verdict.value is None else amount(verdict.value, unit_of(verdict.metric))
+    return (
+        verdict.reason if verdict.value is None else amount(verdict.value, unit_of(verdict.metric, verdict.statistic))
+    )
 
 
 def doubts(run: Run) -> tuple[str, ...]:

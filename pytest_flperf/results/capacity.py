@@ -49,9 +49,12 @@ class Search(Record):
     saturation: float | None = None
     """Lowest load that gave 95 % of the highest throughput; None where no higher one was tried."""
     steps: tuple[SearchStep, ...] = ()
-    """In the order in which they were tried."""
+    """In the order in which they were looked at."""
+    conditions: tuple[str, ...] = ()
+    """Limits that a budget asked for in parentheses, in place of the case's own on the same numbers; none: only the
+    case's own."""
 
-    _readers: ClassVar[Mapping[str, Reader]] = {"steps": many(SearchStep.from_dict)}
+    _readers: ClassVar[Mapping[str, Reader]] = {"steps": many(SearchStep.from_dict), "conditions": tuple}
 
     @property
     def played(self) -> str:

@@ -9,7 +9,9 @@ from typing import Final, Literal
 
 __all__ = [
     "CASE_METRICS",
+    "COMPUTED_STATISTICS",
     "METRICS",
+    "RATE_STATISTICS",
     "REQUESTS_NEEDED",
     "REQUEST_METRICS",
     "RESOURCE_METRICS",
@@ -18,6 +20,7 @@ __all__ = [
     "STATISTICS",
     "Better",
     "Metric",
+    "statistics_of",
     "unit_of",
 ]
 
@@ -25,6 +28,13 @@ Better = Literal["lower", "higher", "neither"]
 
 STATISTICS: Final = ("n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max")
 """What a distribution says of a metric, in the order of the results file."""
+
+COMPUTED_STATISTICS: Final = ("cv",)
+"""What follows from these: the coefficient of variation, stdev / mean.  In budgets, and in no file."""
+
+RATE_STATISTICS: Final = ("upper95",)
+"""What a budget can ask of ``error_rate`` and ``timeout_rate`` beside the rate itself: the one-sided upper 95 %
+confidence bound (Clopper and Pearson), which few requests can't keep low."""
 
 RESOURCE_STATISTICS: Final = ("n", "mean", "min", "max")
 """What is said of a resource."""
@@ -173,14 +183,16 @@ _ALL: Final = (
         "count",
         "max streams",
         "higher",
-        "highest concurrency that met the other budgets of a search (`load: search`); 0 where none did",
+        "highest concurrency that met the other budgets of a search (`load: search`), or a budget's own conditions; "
+        "0 where none did",
     ),
     _case(
         "max_rate",
         "requests/s",
         "max rate",
         "higher",
-        "highest rate that met the other budgets of a search (`search_over: rate`); 0 where none did",
+        "highest rate that met the other budgets of a search (`search_over: rate`), or a budget's own conditions; "
+        "0 where none did",
     ),
     _case(
         "tps_total",
@@ -283,10 +295,23 @@ REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "
 CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")
 
 
-def unit_of(name: str) -> str:
-    """The unit of a metric of cases or runs; empty for a name of a later version."""
+def unit_of(name: str, statistic: str | None = None) -> str:
+    """The unit of a metric of cases or runs, or of one of its statistics; empty for a name of a later version."""
+    if statistic in _UNITLESS:
+        return _UNITLESS[statistic]
     metric = METRICS.get(name) or RUN_METRICS.get(name)
     return metric.unit if metric is not None else ""
 
 
+def statistics_of(metric: Metric) -> tuple[str, ...]:
+    """What a budget can limit of a metric; empty for one number without any."""
+    if metric.per == "request":
+        return (*STATISTICS, *COMPUTED_STATISTICS)
+    if metric.per == "resource":
+        return RESOURCE_STATISTICS
+    return RATE_STATISTICS if metric.name in _RATES else ()
+
+
+_UNITLESS: Final = {"n": "count", "cv": "fraction"}
+_RATES: Final = frozenset({"error_rate", "timeout_rate"})
 RESOURCE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "resource")

@@ -15,7 +15,9 @@ from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
+from pytest_flperf.results.comparison import Against
 from pytest_flperf.results.load import Load
+from pytest_flperf.results.measured import ClockQuality, Distribution, Failure, LagMs, Requests, ResourceUse
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 from pytest_flperf.results.serving import Adjustment, Target
@@ -43,9 +45,9 @@ SCHEMA: Final = "flperf.results/1"
 CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped"]
 RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error"]
 WARNING: Final = "warning: "
-PARAMETERS: Final = f"{WARNING}parameters: "
-"""Begin of the note that says what was not sent as asked."""
 """Begins a note that must not be overlooked."""
+PARAMETERS: Final = f"{WARNING}parameters: "
+"""Begins the note that says what was not sent as asked."""
 Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -53,84 +55,6 @@ def load_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of ``results.json``."""
     schema: dict[str, Any] = json.loads(Path(__file__).with_name("results.schema.json").read_text(encoding="utf-8"))
     return schema
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution(Record):
-    """What is known of one metric over the requests of a case, in the metric's unit."""
-
-    n: int
-    """How many values; requests, except for ``itl_ms``, where it is gaps."""
-    mean: float
-    stdev: float | None
-    """Of the sample (n − 1); None for a single value."""
-    min: float
-    p5: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    max: float
-    p50_ci95: Interval | None = None
-    """95 % confidence interval of the median; None where so few values can't give one."""
-    p95_ci95: Interval | None = None
-    as_inf: int = 0
-    """Failed requests that count as infinitely slow, where the scenario asks for that (``failures: as_inf``): those of
-    the n that lie beyond ``max``, which like mean and stdev is of what was measured.  A percentile among them is
-    infinite, in JSON null."""
-    unsure: tuple[str, ...] = ()
-    """Percentiles from fewer requests than they need: shown with a mark, never hidden, never silently trusted."""
-
-    _readers: ClassVar[Mapping[str, Reader]] = {"p50_ci95": interval_of, "p95_ci95": interval_of, "unsure": tuple}
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """As of any record; null percentiles are infinite where requests count as that."""
-        if isinstance(record, Mapping) and record.get("as_inf"):
-            beyond = {name: math.inf for name in _PERCENTILES if record.get(name, 0.0) is None}
-            record = {**record, **beyond}
-        return cls._read(record)
-
-    def statistic(self, name: str) -> float | None:
-        """``n``, ``mean``, ``p95`` …; raises KeyError for any other name."""
-        if name not in _STATISTIC_FIELDS:
-            raise KeyError(name)
-        value: float | None = getattr(self, name)
-        return value
-
-    def interval(self, name: str) -> Interval | None:
-        """The 95 % confidence interval of a statistic, where there is one."""
-        return {"p50": self.p50_ci95, "p95": self.p95_ci95}.get(name)
-
-
-_PERCENTILES: Final = ("p5", "p50", "p90", "p95", "p99")
-_STATISTIC_FIELDS: Final = frozenset({"n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max"})
-
-
-@dataclass(frozen=True, slots=True)
-class Requests(Record):
-    """How the measured requests of a case ended."""
-
-    total: int = 0
-    ok: int = 0
-    failed: int = 0
-    timeouts: int = 0
-    by_outcome: Mapping[str, int] = field(default_factory=dict)
-    late_reads: int = 0
-    """Requests whose TTFT is only an upper bound."""
-    clock_steps: int = 0
-    """Requests left out of timing because realtime moved."""
-    outside: int = 0
-    """Requests of ramp-up and cool-down; in no statistic."""
-    warmup: int = 0
-    """Requests before the measured ones; in no statistic."""
-    warmup_failed: int = 0
-    retries: int = 0
-    """Further tries of failed requests; in no statistic, the error rate included."""
-    recovered: int = 0
-    """Failed requests of which a further try ended ok; they stay in the error rate."""
-
-    _readers: ClassVar[Mapping[str, Reader]] = {"by_outcome": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,62 +86,6 @@ class BudgetVerdict(Record):
         if isinstance(record, Mapping) and record.get("infinite"):
             record = {**record, "value": math.inf}
         return cls._read(record)
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceUse(Record):
-    """What a case took of one resource while its requests were measured, in the metric's unit."""
-
-    n: int
-    """Readings."""
-    mean: float
-    """Over time: each reading weighs as much as the time since the one before."""
-    min: float
-    max: float
-
-    def statistic(self, name: str) -> float:
-        """``n``, ``mean``, ``min`` or ``max``; raises KeyError for any other name."""
-        if name not in _RESOURCE_FIELDS:
-            raise KeyError(name)
-        value: float = getattr(self, name)
-        return value
-
-
-_RESOURCE_FIELDS: Final = frozenset({"n", "mean", "min", "max"})
-
-
-@dataclass(frozen=True, slots=True)
-class Failure(Record):
-    """Requests that failed alike, and the evidence of the first of them."""
-
-    outcome: str
-    count: int
-    status: int | None = None
-    detail: str = ""
-    body_head: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LagMs(Record):
-    """From kernel arrival to Python's read, ms: how loaded the client was."""
-
-    p50: float
-    p99: float
-    max: float
-
-
-@dataclass(frozen=True, slots=True)
-class ClockQuality(Record):
-    """Which clock stamped, and how late Python was."""
-
-    source: str | None = None
-    """``kernel``, ``user`` or ``mixed``; None where nothing was received."""
-    lag_ms: LagMs | None = None
-    """None with user stamps, where it can't be known."""
-    lag_histogram: Mapping[str, int] = field(default_factory=dict)
-    """Reads by round(16 × log2(lag in ns)): what merges the clocks of several cases, true to 2.2 %."""
-
-    _readers: ClassVar[Mapping[str, Reader]] = {"lag_ms": LagMs.from_dict, "lag_histogram": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +169,10 @@ class CaseResult(Record):
     search: Search | None = None
     """What a search for the highest load found; then all else here is of that load (of the lowest, where none met the
     budgets)."""
+    searches: tuple[Search, ...] = ()
+    """Further ones, under conditions of single budgets; they shared the loads that were tried."""
+    against: tuple[Against, ...] = ()
+    """What it was compared with, and what came of that."""
     partial: bool = False
     """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
     given_up: bool = False
@@ -326,6 +198,8 @@ class CaseResult(Record):
         "settings": dict,
         "calibration": Calibration.from_dict,
         "search": Search.from_dict,
+        "searches": many(Search.from_dict),
+        "against": many(Against.from_dict),
         "notes": tuple,
     }
 
@@ -344,7 +218,7 @@ class CaseResult(Record):
         return self._highest("rate")
 
     def _highest(self, over: str) -> float | None:
-        if self.search is None or self.search.over != over:
+        if self.search is None or self.search.over != over or self.search.conditions:
             return None
         return self.search.highest or 0.0
 

@@ -1,1 +1,1 @@
-"""Arithmetic from samples to the numbers of a case.  Plain Python: there is no numpy on a bare machine."""
+"""Arithmetic from samples to the numbers of a case, in plain Python; numpy and scipy only where sides are compared."""

@@ -163,7 +163,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "catalog_url": "a URL",
         "options": "a mapping that JSON can hold",
         "models": "one model name or a list of different ones",
-        "budgets": "one budget or a list of them, such as 'ttft_ms.p95 <= 500'",
+        "budgets": "one budget or a list of them, such as 'ttft_ms.p95 <= 500', or a mapping with default and models",
         "extra": "a mapping that JSON can hold",
         "name": "a text that is not empty",
         "description": "a text",

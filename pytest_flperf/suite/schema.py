@@ -128,7 +128,7 @@ class SettingsForm(Form):
     stop: types.Stops = Field([], description="One text or several at which the answer ends.")
     stream: bool = Field(True, description="Whether answers are streamed. Without it there are no times of tokens.")
     tags: types.Texts = Field([], description="Labels to choose scenarios by.")
-    budgets: types.Texts = Field(
+    budgets: types.Budgets = Field(
         [], description="Limits that a case must keep, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."
     )
     extra: dict[str, Any] = Field({}, description="Passed through to the server in the request's JSON.")
@@ -325,7 +325,7 @@ class SuiteForm(Form):
     matrix: MatrixForm | None = Field(
         None, description="Settings and the values they take in turn: every combination makes a case of its own."
     )
-    budgets: types.Texts = Field([], description="Limits that every case must keep, beside those of its scenario.")
+    budgets: types.Budgets = Field([], description="Limits that every case must keep, beside those of its scenario.")
     scenarios: list[ScenarioForm] = Field(min_length=1, description="What is asked of the models.")
 
     _different = field_validator("models")(types.refuse_repeated)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from pytest_flperf.suite.budget_forms import BudgetFormError, budget_texts
 from pytest_flperf.suite.errors import SuiteError, key_path, shown
 from pytest_flperf.suite.lengths import Lengths, lengths_of
 from pytest_flperf.suite.limits import LIMITS
@@ -35,6 +36,18 @@ OWN_KEYS: Final = frozenset(
 def listed(value: object) -> object:
     """Return a text alone as a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+def budgets(value: object) -> object:
+    """Return budgets in any of their forms as a list of texts, or refuse them."""
+    if not isinstance(value, dict):
+        return listed(value)
+    try:
+        return [text for _, text in budget_texts(value)]
+    except BudgetFormError as error:
+        place = key_path(error.path)
+        found = "" if error.expected.startswith("unknown key") else f"found {shown(error.found)}, expected "
+        raise PydanticCustomError("flperf_budgets", "{text}", {"text": f"{place}: {found}{error.expected}"}) from None
 
 
 def number_listed(value: object) -> object:
@@ -136,6 +149,33 @@ TEXTS: Final = WithJsonSchema(
     {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}}]}
 )
 Texts = Annotated[list[Text], BeforeValidator(listed), TEXTS]
+_BUDGETS: Final[dict[str, Any]] = {
+    "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}}]
+}
+Budgets = Annotated[
+    list[Text],
+    BeforeValidator(budgets),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                *_BUDGETS["anyOf"],
+                {
+                    "type": "object",
+                    "properties": {
+                        "default": {**_BUDGETS, "description": "Limits for all models."},
+                        "models": {
+                            "type": "object",
+                            "additionalProperties": _BUDGETS,
+                            "description": "Limits for single models, by name or pattern, in place of those for all on "
+                            "the same number, else beside them.",
+                        },
+                    },
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
 StopText = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
 Stops = Annotated[list[StopText], Field(min_length=1, max_length=32), BeforeValidator(listed), TEXTS]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, printable, shown
 
-__all__ = ["TargetSpec", "backend_options", "distinct", "parse_target"]
+__all__ = ["TargetSpec", "backend_options", "distinct", "mapping_of", "parse_target"]
+
+_TYPED: Final = frozenset({"options"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,23 @@ def parse_target(text: str, where: str) -> TargetSpec:
         SuiteError: It is none; the text begins with *where*.
 
     """
+    from pytest_flperf.suite.loading import target_of
+
+    return target_of(mapping_of(text, where), where)
+
+
+def mapping_of(text: str, where: str, typed: Collection[str] = _TYPED) -> dict[str, Any]:
+    """What ``key=value,outer.inner=value`` says.
+
+    Args:
+        text: As written.
+        where: Begins the text of an error.
+        typed: Outer keys whose values may be numbers, true or false; all others are texts, whatever they look like.
+
+    Raises:
+        SuiteError: It says nothing.
+
+    """
     values: dict[str, Any] = {}
     for part in _parts(text):
         key, equals, value = part.partition("=")
@@ -75,10 +94,9 @@ def parse_target(text: str, where: str) -> TargetSpec:
         place, last = (values.setdefault(outer, {}), inner) if dot else (values, key)
         if not isinstance(place, dict) or last in place:
             raise SuiteError(f"{where}: found {printable(key)[:80]} twice, expected it once")
-        place[last] = _scalar(value.strip()) if (dot and outer == "options") or key == "tls.verify" else value.strip()
-    from pytest_flperf.suite.loading import target_of
-
-    return target_of(values, where)
+        may_be_number = outer in typed or key == "tls.verify"
+        place[last] = _scalar(value.strip()) if may_be_number else value.strip()
+    return values
 
 
 def backend_options(texts: Iterable[str], where: str) -> dict[str, dict[str, Any]]:

@@ -14,8 +14,12 @@ import pytest
 import yaml
 
 from pytest_flperf.gates.budgets import parse_budget
+from pytest_flperf.gates.rules import parse_rule
 from pytest_flperf.gates.run_budgets import is_run_budget, parse_run_budget
+from pytest_flperf.gates.verdict import judge
+from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, RUN_METRICS
+from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.startup import OPTIONS
 from pytest_flperf.suite.loading import load_suite
 from pytest_flperf.wire.sample import Outcome
@@ -50,6 +54,34 @@ def test_budgets_are_budgets() -> None:
     (shown,) = [text for text in blocks("budgets.md", "text") if text.startswith("ttft_ms.p95 <= 500\n")]
     for line in shown.splitlines():
         assert parse_run_budget(line) if is_run_budget(line) else parse_budget(line)
+
+
+def test_budgets_for_models_in_a_suite(tmp_path: Path) -> None:
+    """The mapping that is shown is a suite whose budgets can be read."""
+    (text,) = blocks("budgets.md", "yaml")
+    path = tmp_path / "example.yaml"
+    path.write_text(text, encoding="utf-8")
+    (scenario,) = load_suite(path, "example").scenarios
+    assert {parse_budget(each).models for each in scenario.budgets} == {None, "flperf-pico", "qwen*"}
+
+
+def test_rules_are_rules() -> None:
+    """Every rule that is shown can be read, and the text that is shown is what a failed case says."""
+    rules, shown = blocks("gates.md", "text")
+    assert len([parse_rule(line) for line in rules.splitlines()]) == 8
+    for command in blocks("gates.md", "console"):
+        (rule,) = (word.partition("=")[2] for word in shlex.split(command) if word.startswith("--flperf-fail-on="))
+        assert parse_rule(rule)
+    compared = [
+        Comparison("ttft_ms.p50 > +10%", "ttft_ms", "p50", "regressed", True, "", 50.124, 56.289, 12.3, (8.1, 16.9),
+                   0.983, 10.0, pairs=20, scope="--flperf-fail-on"),
+        Comparison("tpot_ms.p50 > +10% and +2ms", "tpot_ms", "p50", "unchanged", False, "", 5.02, 5.01, -0.2,
+                   (-1.4, 1.1), 0.0, 10.0, 2.0, pairs=20, scope="--flperf-fail-on"),
+    ]  # fmt: skip
+    against = Against("pairs", "main", pairs=20, differs=("device: CPU → GPU",), comparisons=tuple(compared))
+    requests = Requests(20, 20, 0, 0, {"ok": 20})
+    case = CaseResult("n", "s", "short-chat", "flperf-nano", requests=requests, error_rate=0.0, against=(against,))
+    assert judge(case, []).message == shown.rstrip("\n")
 
 
 def test_tables_are_whole() -> None:
@@ -94,11 +126,35 @@ def workflow_commands() -> list[str]:
 
 
 def test_there_are_four_commands() -> None:
-    """One for each service and the plain one; they ask for the same, the plain one for no model."""
-    asked = [set(shlex.split(command)[3:]) for command in workflow_commands()]
-    assert len(asked) == 4
+    """One for each service and the plain one; they ask for the same but for what only one service can show."""
+    github, gitlab, jenkins, plain = (set(shlex.split(command)[3:]) for command in workflow_commands())
     models = {"--flperf-model=qwen2.5-0.5b", "--flperf-model-cache=.flperf-models"}
-    assert asked[0] == asked[1] == asked[2] == asked[3] | models
+    assert github == jenkins == plain | models
+    assert gitlab == github | {"--flperf-code-quality=reports/code-quality.json"}
+    assert {"--flperf-suite=default", "--junitxml=reports/junit.xml", "--flperf-html=reports/flperf.html"} <= plain
+
+
+def test_their_options_exist() -> None:
+    """Every option of ours that the page on CI names."""
+    named = set(re.findall(r"--flperf-[a-z-]+", page("ci.md")))
+    assert len(named) > 5
+    assert named <= {option.flag for option in OPTIONS}
+
+
+def test_reports_are_kept() -> None:
+    """Whatever comes of a run: each service keeps the folder that the command writes into, and reads JUnit."""
+    github, gitlab = (yaml.safe_load(text) for text in blocks("ci.md", "yaml"))
+    steps = github["jobs"]["flperf"]["steps"]
+    (upload,) = [step for step in steps if step.get("uses", "").startswith("actions/upload-artifact@")]
+    assert (upload["if"], upload["with"]["path"]) == ("always()", "reports/")
+    kept = gitlab["flperf"]["artifacts"]
+    assert (kept["when"], kept["paths"]) == ("always", ["reports/"])
+    assert kept["reports"] == {"junit": "reports/junit.xml", "codequality": "reports/code-quality.json"}
+    assert re.fullmatch(r"[\w\s-]+", kept["expose_as"]), "GitLab takes nothing else"
+    (pipeline,) = blocks("ci.md", "groovy")
+    assert "junit 'reports/junit.xml'" in pipeline.partition("always {")[2]
+    assert "archiveArtifacts artifacts: 'reports/**'" in pipeline.partition("always {")[2]
+    assert pipeline.count("{") == pipeline.count("}")
 
 
 @pytest.mark.slow

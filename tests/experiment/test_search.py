@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.experiment.bench import CaseRun
-from pytest_flperf.experiment.search import SearchPlan, search
+from pytest_flperf.experiment.search import Goal, SearchPlan, search
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.suite.cases import expand
@@ -33,7 +33,8 @@ def found(plan: SearchPlan, capacity: float, saturation: float = 1e9) -> Search:
         tried.append(load)
         return run_at(load, min(load, saturation))
 
-    done = search(plan, play, lambda result: "" if (result.wall_s or 0) <= capacity else "too slow")
+    goal = Goal(lambda result: "" if (result.wall_s or 0) <= capacity else "too slow")
+    done = search(plan, play, [goal])
     assert done.result.search is not None
     assert [step.load for step in done.result.search.steps] == tried
     best = done.result.search.highest
@@ -82,11 +83,13 @@ def test_saturation() -> None:
 def test_trouble_and_the_end_of_the_time() -> None:
     """A load at which the server went away is one too many; without time what is known stands."""
     plan = SearchPlan("concurrency", 1, 64)
-    troubled = search(plan, lambda load: run_at(load, load, trouble="gone" if load > 4 else ""), lambda result: "")
+    troubled = search(
+        plan, lambda load: run_at(load, load, trouble="gone" if load > 4 else ""), [Goal(lambda result: "")]
+    )
     assert troubled.result.search is not None
     assert troubled.result.search.highest == 4
     assert {step.missed for step in troubled.result.search.steps} == {"", "gone"}
-    timed = search(plan, lambda load: run_at(load, load, out_of_time=load > 2), lambda result: "")
+    timed = search(plan, lambda load: run_at(load, load, out_of_time=load > 2), [Goal(lambda result: "")])
     assert timed.out_of_time
     assert timed.result.search is not None
     assert len(timed.result.search.steps) == 3
@@ -103,3 +106,47 @@ def test_a_case_at_a_load(over: str, kind: str) -> None:
         assert (settings.concurrency, settings.iterations) == (16, 48)
     else:
         assert (settings.load.rate, settings.iterations) == (16.0, 10)
+
+
+def test_several_goals_share_the_loads() -> None:
+    """Each finds its own highest; no load is played twice; the figures are those of the first."""
+    tried: list[float] = []
+
+    def play(load: float) -> CaseRun:
+        assert load not in tried, "no load is tried twice"
+        tried.append(load)
+        return run_at(load, load)
+
+    def keeps(most: float, *conditions: str) -> Goal:
+        return Goal(lambda result: "" if (result.wall_s or 0) <= most else "too slow", conditions)
+
+    goals = [keeps(6), keeps(12, "a <= 1"), keeps(0.5, "b <= 1"), keeps(6, "c <= 1")]
+    done = search(SearchPlan("concurrency", 1, 64), play, goals)
+    assert done.result.wall_s == 6
+    assert done.result.search is not None
+    found = (done.result.search, *done.result.searches)
+    assert [(each.highest, each.conditions) for each in found] == [
+        (6, ()),
+        (12, ("a <= 1",)),
+        (None, ("b <= 1",)),
+        (6, ("c <= 1",)),
+    ]
+    assert {step.load for each in found for step in each.steps} == set(tried)
+
+
+def test_the_time_ends_all_goals() -> None:
+    """Where it is over, no further load is played for any of them, and what is known of each stands."""
+    tried: list[float] = []
+
+    def play(load: float) -> CaseRun:
+        tried.append(load)
+        return run_at(load, load, out_of_time=load > 4)
+
+    goals = [Goal(lambda result: "" if (result.wall_s or 0) < 3 else "slow"), Goal(lambda result: "", ("a <= 1",))]
+    done = search(SearchPlan("concurrency", 1, 64), play, goals)
+    assert done.out_of_time
+    assert tried == [1, 2, 4, 3, 8]
+    assert done.result.search is not None
+    assert done.result.search.highest == 2
+    (other,) = done.result.searches
+    assert (other.highest, len(other.steps)) == (4, 4)

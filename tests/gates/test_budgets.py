@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,7 +16,9 @@ from pytest_flperf.gates.budgets import (
     evaluate,
     parse_budget,
     parse_budgets,
+    request_limits,
 )
+from pytest_flperf.results.capacity import Search, SearchStep
 from pytest_flperf.results.metrics import CASE_METRICS, METRICS, REQUEST_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Distribution, Requests, ResourceUse
 
@@ -57,6 +61,12 @@ CASE = CaseResult(
         ("server_cpu_pct.mean <= 350 %", (None, "server_cpu_pct", "mean", "<=", 350.0)),
         ("gpu_power_w.mean < 0.3 kW", (None, "gpu_power_w", "mean", "<", 300.0)),
         ("gpu_temp_c.max <= 80 °C", (None, "gpu_temp_c", "max", "<=", 80.0)),
+        ("goodput >= 2/s", (None, "goodput", None, ">=", 2.0)),
+        ("goodput >= 2.5 requests/s", (None, "goodput", None, ">=", 2.5)),
+        ("tpot_ms.cv <= 0.3", (None, "tpot_ms", "cv", "<=", 0.3)),
+        ("tpot_ms.cv <= 130%", (None, "tpot_ms", "cv", "<=", 1.3)),
+        ("error_rate.upper95 <= 1%", (None, "error_rate", "upper95", "<=", 0.01)),
+        ("timeout_rate . upper95 < .05", (None, "timeout_rate", "upper95", "<", 0.05)),
     ],
 )
 def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
@@ -88,7 +98,8 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         ("gpu_utl_pct.mean >= 5", "did you mean gpu_util_pct?", 1),
         ("gpu_util_pct.mean >= 101", "a percentage from 0 to 100", 22),
         ("gpu_power_w.mean <= 5 ms", "expected one of w, kw or none", 23),
-        ("error_rate.p95 <= 5", "write error_rate without", 11),
+        ("error_rate.p95 <= 5", "write error_rate without, or error_rate.upper95", 12),
+        ("late_reads.max <= 5", "write late_reads without", 11),
         ("ttft_ms.p95 = 5", "expected <= or >=", 13),
         ("ttft_ms.p95 == 5", "expected <= or >=", 13),
         ("ttft_ms.p95 =< 5", "expected <=", 13),
@@ -114,6 +125,29 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         (" <= 5", "no metric", 2),
         ("a" * 1001, "longer than", 1001),
         ("run.error_rate <= 1%", "stands in no suite", 1),
+        ("tpot_ms.cv <= 5 ms", "unit 'ms' doesn't fit tpot_ms.cv; expected one of % or none", 17),
+        ("tpot_ms.cvv <= 5", "did you mean cv?", 9),
+        ("server_rss_mb.cv <= 1", "unknown statistic 'cv'", 15),
+        ("ttft_ms.n >= 10 ms", "unit 'ms' doesn't fit ttft_ms.n; expected none", 17),
+        ("error_rate.upper59 <= 1%", "did you mean upper95? write error_rate without", 12),
+        ("error_rate.upper95 <= 0", "no number of requests proves a rate of 0; write error_rate <= 0", 23),
+        ("goodput >= 2 ms", "unit 'ms' doesn't fit goodput; expected one of /s, requests/s or none", 14),
+        ("@: tps.p50 >= 1", "no model behind the @", 1),
+        ("short@ : tps.p50 >= 1", "no model behind the @", 6),
+        ("max_concurrency(ttft_ms.p95<=500)", "no comparison behind the conditions", 34),
+        ("max_concurrency(ttft_ms.p95<=500 >= 8", "no ')' for this '('", 16),
+        ("max_concurrency(ttft.p95<=500) >= 8", "did you mean ttft_ms?", 17),
+        ("max_concurrency(tps.p50>=1, ttft_ms.p59<=500) >= 8", "unknown statistic 'p59'", 37),
+        ("max_concurrency(ttft_ms.p95<=500 ms and e2e_ms.max<=5%) >= 8", "unit '%' doesn't fit e2e_ms", 54),
+        ("max_concurrency(ttft_ms.p95) >= 8", "no comparison", 28),
+        ("max_concurrency() >= 8", "no condition here", 17),
+        ("max_concurrency(error_rate<=1%,) >= 8", "no condition here", 32),
+        ("max_concurrency(ttft_ms.p95<=500) x >= 8", "expected the comparison behind", 35),
+        ("max_concurrency(max_rate>=5) >= 8", "is no condition to look under", 17),
+        ("max_concurrency(goodput>=5) >= 8", "is no condition to look under", 17),
+        ("max_concurrency(one: error_rate<=1%) >= 8", "conditions name no scenario", 36),
+        ("max_concurency(error_rate<=1%) >= 8", "did you mean max_concurrency?", 1),
+        ("ttft_ms.p95(error_rate<=1%) >= 8", "only max_concurrency and max_rate have conditions", 12),
     ],
 )
 def test_bad_budgets(text: str, words: str, position: int) -> None:
@@ -133,6 +167,8 @@ def test_bad_budgets(text: str, words: str, position: int) -> None:
 )
 @example("ttft_ms.p95 <= " + "9" * 900)
 @example("\x1b[31m<=\udc80")
+@example("\x1b(<")
+@example("max_rate(\x1b<5,\udc80>=3) <= 5")
 @example("a:" * 400 + "error_rate<=1")
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Nothing but a budget or a BudgetError of one harmless line comes out."""
@@ -146,10 +182,14 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @given(
     st.none() | st.from_regex(r"\A[a-z*?][a-z0-9 :<>=*?\[\]-]{0,20}[a-z]\Z"),
     st.sampled_from(
-        [*((name, stat) for name in REQUEST_METRICS for stat in STATISTICS), *((n, None) for n in CASE_METRICS)]
+        [
+            *((name, stat) for name in REQUEST_METRICS for stat in (*STATISTICS, "cv")),
+            *((n, None) for n in CASE_METRICS),
+            ("error_rate", "upper95"),
+        ]
     ),
     st.sampled_from(["<=", "<", ">=", ">"]),
-    st.floats(0, 1),
+    st.floats(0, 1, exclude_min=True),
 )
 def test_budgets_round_trip(
     scenarios: str | None, subject: tuple[str, str | None], operator: str, limit: float
@@ -195,6 +235,10 @@ def test_percentages_are_exact() -> None:
         ("gpu_util_pct.mean >= 0", None, 0, False),
         ("gpu_util_pct.max <= 100", None, 0, False),
         ("gpu_temp_c.n <= 0", 0, 0, True),
+        ("ttft_ms.cv <= 5%", 0.05, 20, True),
+        ("ttft_ms.cv < 5%", 0.05, 20, False),
+        ("ttft_ms.stdev <= 5", 5.0, 20, True),
+        ("tps.cv <= 1", None, 0, False),
     ],
 )
 def test_judging(text: str, value: float | None, n: int, met: bool) -> None:
@@ -238,3 +282,105 @@ def test_default_budget() -> None:
     assert applicable("x", parse_budgets(["error_rate >= 5%"]))[1:] == (DEFAULT_BUDGET,)
     assert [verdict.scope for verdict in evaluate(CASE, [])] == ["default"]
     assert not evaluate(CASE, [])[0].met
+
+
+def test_a_bound_of_the_error_rate() -> None:
+    """Few requests prove nothing: a miss says how many would be needed; the bound is a limit of the error rate."""
+    budget = parse_budget("error_rate.upper95 <= 1%")
+    good = replace(CASE, requests=Requests(total=10, ok=10), error_rate=0.0)
+    verdict = budget.judge(good)
+    assert verdict.value == pytest.approx(1 - 0.05**0.1)
+    assert not verdict.met
+    assert verdict.reason == "none of 10 requests failed; to prove the limit takes 299 of which none does"
+    assert budget.judge(replace(good, requests=Requests(total=299, ok=299))).met
+    assert not budget.judge(replace(good, requests=Requests(total=298, ok=298))).met
+    timeouts = parse_budget("timeout_rate.upper95 <= 50%").judge(CASE)
+    assert (timeouts.met, timeouts.reason) == (True, ""), "1 of 20 timed out"
+    assert budget.judge(CaseResult("n", "s", "c", "m")).value is None
+    assert applicable("x", [budget]) == (budget,), "no default budget beside it"
+
+
+def test_variation_of_too_little() -> None:
+    """The coefficient of variation of one value, or around 0, is none, and the verdict says why."""
+    one = Distribution(1, 5.0, None, 5, 5, 5, 5, 5, 5, 5)
+    for found in (one, replace(one, n=2, mean=0.0, stdev=0.0)):
+        verdict = parse_budget("tpot_ms.cv <= 1").judge(replace(CASE, metrics={"tpot_ms": found}))
+        assert (verdict.value, verdict.met) == (None, False)
+        assert "needs two values and a mean over 0" in verdict.reason
+
+
+def test_goodput_without_a_latency_budget() -> None:
+    """There is none, and the verdict says what it needs."""
+    verdict = parse_budget("goodput >= 2/s").judge(CASE)
+    assert not verdict.met
+    assert "latency budgets" in verdict.reason
+
+
+def test_goodput_looks_at_requests() -> None:
+    """What is no number of a request is no limit on each of them."""
+    assert request_limits("x", parse_budgets(["ttft_ms.stdev <= 5", "ttft_ms.cv <= 5%", "ttft_ms.n >= 5"])) is None
+    kept = request_limits("x", parse_budgets(["@a: ttft_ms.p95 <= 5", "ttft_ms.p95 <= 9"]), "a")
+    assert kept is not None
+    assert [kept({"ttft_ms": value}) for value in (5, 6, None)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "scenarios", "models"),
+    [
+        ("@qwen*: tps.p50 >= 1", None, "qwen*"),
+        ("short-*@qwen2.5:0.5b: tps.p50 >= 1", "short-*", "qwen2.5:0.5b"),
+        (" short  chat @ org/m@rev : tps.p50 >= 1", "short chat", "org/m@rev"),
+        ("*@m: max_concurrency(error_rate<=1%) >= 1", "*", "m"),
+    ],
+)
+def test_models(text: str, scenarios: str | None, models: str) -> None:
+    """Behind the first @ stands a model, whatever it is called."""
+    found = parse_budget(text)
+    assert (found.scenarios, found.models) == (scenarios, models)
+    assert parse_budget(found.expression) == found
+
+
+def test_overrides() -> None:
+    """One for a model stands in the place of those for all on the same number and side, and beside others."""
+    texts = [
+        "ttft_ms.p95 <= 500",
+        "tps.p50 >= 20",
+        "@qwen*: ttft_ms.p95 < 900",
+        "@qwen-big: ttft_ms.p95 <= 2s",
+        "@qwen*: ttft_ms.p95 >= 1",
+        "@qwen*: e2e_ms.max <= 5000",
+        "other@qwen*: tps.p50 >= 1",
+        "@qwen*: error_rate <= 5%",
+    ]
+    budgets = parse_budgets(texts)
+
+    def held(model: str) -> list[int]:
+        chosen = [each.expression for each in applicable("x", budgets, model)]
+        return [texts.index(text) for text in chosen if text in texts]
+
+    assert held("phi") == [0, 1]
+    assert held("qwen-small") == [1, 2, 4, 5, 7]
+    assert held("qwen-big") == [1, 3, 4, 5, 7]
+    assert applicable("x", budgets, "phi")[-1] == DEFAULT_BUDGET
+    assert DEFAULT_BUDGET not in applicable("x", budgets, "qwen-big")
+    case = replace(CASE, scenario="x", model="qwen-big")
+    assert [each.limit for each in evaluate(case, budgets) if each.metric == "ttft_ms"] == [2000, 1]
+
+
+def test_conditions() -> None:
+    """What a search finds under conditions is that of the search with these; of another there is none."""
+    budget = parse_budget("max_concurrency( ttft_ms.p95<=0.5s and error_rate<1 %) >= 8")
+    assert [(each.metric, each.limit) for each in budget.conditions] == [("ttft_ms", 500), ("error_rate", 0.01)]
+    assert budget.condition_texts == ("ttft_ms.p95 <= 0.5s", "error_rate < 1 %")
+    assert parse_budget(budget.expression) == budget
+    own = Search("concurrency", 4, bounded=True, steps=(SearchStep(4, met=True, requests=12),))
+    under = replace(own, highest=9.0, conditions=budget.condition_texts, steps=(SearchStep(9, met=True, requests=27),))
+    case = replace(CASE, search=own, searches=(under,))
+    verdict = budget.judge(case)
+    assert (verdict.value, verdict.n, verdict.met) == (9, 27, True)
+    plain = parse_budget("max_concurrency >= 8").judge(case)
+    assert (plain.value, plain.n, plain.met) == (4, 12, False)
+    assert budget.judge(replace(case, searches=(replace(under, highest=None),))).value == 0
+    absent = budget.judge(replace(case, searches=()))
+    assert (absent.value, absent.met) == (None, False)
+    assert parse_budget("max_rate >= 1").judge(case).reason.endswith("load: search, search_over: rate")

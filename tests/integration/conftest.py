@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 
 import jinja2
+import numpy as np
 import openai.lib.streaming.chat
 import openai.pagination
 import openai.resources.chat.completions
@@ -16,6 +17,7 @@ import psutil
 import pydantic
 import pynvml
 import pytest
+import scipy.special
 import tabulate
 import tiny_runs
 import wcwidth
@@ -33,16 +35,19 @@ import pytest_flperf.report.markdown
 import pytest_flperf.report.pages
 import pytest_flperf.report.samples
 import pytest_flperf.report.spreadsheet
+import pytest_flperf.stats.pairs
 import pytest_flperf.suite.loading
 import pytest_flperf.suite.suite_files
 import pytest_flperf.suite.templates
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 
 assert jinja2
+assert np
 assert openai
 assert psutil
 assert pydantic
 assert pynvml
+assert scipy
 assert tabulate
 assert wcwidth
 assert yaml

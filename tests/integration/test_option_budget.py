@@ -98,3 +98,87 @@ def test_a_budget_of_another_scenario(tiny: Tiny) -> None:
     one, other = ([budget["expression"] for budget in case["budgets"]] for case in done.cases)
     assert one == ["one:tps.p50 >= 1", "error_rate <= 0"]
     assert other == ["oth*:ttft_ms.max <= 60000", "error_rate <= 0"]
+
+
+def test_for_one_model(tiny: Tiny) -> None:
+    """In a suite as a mapping, on the command line with @: in the place of the limit for all models, or beside it."""
+    mapping = {"default": ["ttft_ms.max <= 60001", "e2e_ms.max <= 60002"], "models": {"refer*": "ttft_ms.max <= 60003"}}
+    tiny.suite(
+        {"budgets": {"models": {"reference": ["one: tps.max >= 0.001"], "nobody": "tps.max >= 1e9"}}}, budgets=mapping
+    )
+    done = tiny.measure("--flperf-budget=one@ref*: e2e_ms.max <= 60004")
+    assert done.ret == 0, done.text
+    limits = [each["expression"] for each in done.case["budgets"]]
+    assert limits == [
+        "@refer*: ttft_ms.max <= 60003",
+        "one@reference: tps.max >= 0.001",
+        "one@ref*: e2e_ms.max <= 60004",
+        "error_rate <= 0",
+    ]
+    for budget in (["@ref*: ttft_ms.max <= 0.001"], {"models": {"reference": "ttft_ms.max <= 0.001"}}):
+        tiny.suite({"budgets": budget}, budgets="ttft_ms.max <= 60000")
+        done = tiny.measure()
+        assert done.ret == pytest.ExitCode.TESTS_FAILED
+        assert "missed @ref" in done.text
+
+
+def test_of_a_model_that_is_not_there(tiny: Tiny) -> None:
+    """Refused on the command line, and in a suite that names its models; else a suite may be run with others."""
+    tiny.suite()
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-budget=@referense: ttft_ms.max <= 5")
+    assert "found 'referense' behind the @" in message
+    assert "did you mean 'reference'?" in message
+    tiny.suite(models=["other"], budgets={"models": {"othr": "ttft_ms.max <= 0.001"}})
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at)
+    assert "tiny.json: budgets.models.othr: budget '@othr: ttft_ms.max <= 0.001'" in message
+    tiny.suite(budgets={"models": {"qwen*": "ttft_ms.max <= 0.001"}})
+    assert tiny.measure().ret == 0
+
+
+@pytest.mark.parametrize(
+    ("budgets", "words"),
+    [
+        ({"modles": {}}, "budgets: modles: unknown key; did you mean 'models'?"),
+        ({"default": 5}, "budgets: default: found 5, expected one budget or a list"),
+        ({"models": ["tps.p50 >= 3"]}, "expected a mapping of models (or patterns) to budgets"),
+        ({"models": {"m": [""]}}, "budgets: models.m[0]: found '', expected a text"),
+        ({"models": {"m": "@n: tps.p50 >= 3"}}, "expected a budget that names no model with @"),
+        (
+            {"models": {"ref*": ["tps.p50 => 3"]}},
+            "tiny.json: budgets.models.ref*[0]: budget '@ref*: tps.p50 => 3': found",
+        ),
+    ],
+)
+def test_malformed_overrides(tiny: Tiny, budgets: object, words: str) -> None:
+    """Refused with the file, the place, what was found and what was expected."""
+    tiny.suite(budgets=budgets)
+    assert words in tiny.refused("--flperf-suite=tiny.json", *tiny.at)
+
+
+def test_bounds_variation_goodput_and_memory(tiny: Tiny) -> None:
+    """What a few requests can't prove is missed, with the number that it takes; the rest is met with its unit."""
+    tiny.suite({"iterations": 4})
+    budgets = ["error_rate.upper95 <= 60%", "tpot_ms.cv <= 900%", "goodput >= 0.001/s", "ttft_ms.p95 <= 1min"]
+    done = tiny.measure(*(f"--flperf-budget={each}" for each in budgets))
+    assert done.ret == 0, done.text
+    values = {each["expression"]: each["value"] for each in done.case["budgets"]}
+    assert values["error_rate.upper95 <= 60%"] == pytest.approx(1 - 0.05**0.25)
+    tpot = done.case["metrics"]["tpot_ms"]
+    assert values["tpot_ms.cv <= 900%"] == pytest.approx(tpot["stdev"] / tpot["mean"])
+    assert values["goodput >= 0.001/s"] == done.case["goodput"]
+    done = tiny.measure("--flperf-budget=error_rate.upper95 <= 1%", "--junitxml=j.xml")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "missed error_rate.upper95 <= 1% (52.71 %)" in done.text
+    assert "none of 4 requests failed; to prove the limit takes 299 of which none does" in done.text
+
+
+def test_of_a_search_without_one(tiny: Tiny) -> None:
+    """Refused before anything is measured, with the load that it takes; a sweep's case is one point."""
+    tiny.suite({"concurrency": [1, 2], "budgets": ["max_concurrency(ttft_ms.p95<=500) >= 2"]})
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at)
+    assert (
+        "scenario 'one': budget 'max_concurrency(ttft_ms.p95<=500) >= 2': max_concurrency is what a search" in message
+    )
+    assert "expected load: search, search_over: concurrency and search_to: N" in message
+    tiny.suite()
+    assert "load is closed" in tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-budget=max_rate >= 2")

@@ -62,6 +62,39 @@ def test_the_highest_concurrency(tiny: Tiny) -> None:
     assert "Loads that were tried" in page
 
 
+def test_conditions_of_a_budget(tiny: Tiny) -> None:
+    """Each has its own highest load; the case's figures are of the one under its own limits."""
+    tight, loose = "max_concurrency(ttft_ms.p50<=150) >= 2", "max_concurrency(ttft_ms.p50<=400 and error_rate<=1%) >= 4"
+    done = measured(tiny, "-v", budgets=[tight, loose, "ttft_ms.p50 <= 250", "goodput >= 0.1/s"], search_to=16)
+    assert done.ret == 0, done.text
+    jsonschema.validate(done.results, load_schema())
+    own, (first, second) = done.case["search"], done.case["searches"]
+    assert "conditions" not in own or own["conditions"] == []
+    assert (first["conditions"], second["conditions"]) == (
+        ["ttft_ms.p50 <= 150"],
+        ["ttft_ms.p50 <= 400", "error_rate <= 1%"],
+    )
+    assert first["highest"] <= own["highest"] <= second["highest"]
+    assert done.case["load"]["concurrency"] == own["highest"]
+    values = {each["expression"]: each["value"] for each in done.case["budgets"]}
+    assert (values[tight], values[loose]) == (first["highest"], second["highest"])
+    loads = [line["nodeid"] for line in done.journal()]
+    assert max(loads.count(f"{done.case['nodeid']} [concurrency {n}]") for n in (1, 2, 4)) <= 12, "played once"
+    assert "highest load that meets ttft_ms.p50 <= 150:" in done.text
+    page = (done.report / "report.html").read_text(encoding="utf-8")
+    assert "Loads that were tried under ttft_ms.p50 &lt;= 150" in page
+
+
+def test_a_condition_alone(tiny: Tiny) -> None:
+    """The search looks under it, and the case is that of the highest load that met it."""
+    done = measured(tiny, budgets=["max_concurrency(ttft_ms.p50<=150) >= 30"])
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert done.case["search"]["conditions"] == ["ttft_ms.p50 <= 150"]
+    assert done.case["load"]["concurrency"] == done.case["search"]["highest"] < 30
+    assert done.case["searches"] == []
+    assert "missed max_concurrency(ttft_ms.p50<=150) >= 30 (" in done.text
+
+
 @pytest.mark.usefixtures("uncalibrated")
 def test_too_little_capacity(tiny: Tiny) -> None:
     """A budget on what was found fails the case, by its name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import (
     BudgetVerdict,
     CaseResult,
@@ -74,6 +75,17 @@ def run(*cases: CaseResult, **changes: Any) -> Run:
     return replace(whole, **changes)
 
 
+def hostile_comparisons(text: str) -> tuple[Against, ...]:
+    """Two comparisons, one of which fails; every text of them is ``text``."""
+    bad = Comparison(
+        rule=text, metric=text, statistic=text, verdict="regressed", fails=True, reason=text, baseline=1.0,
+        candidate=2.0, change_pct=100.0, change_ci95_pct=(50.0, 200.0), probability=1.0, threshold_pct=10.0,
+        n_baseline=20, n_candidate=20, method=text, scope=text,
+    )  # fmt: skip
+    doubt = replace(bad, verdict="undecided", fails=False, change_pct=None, change_ci95_pct=None, pairs=3)
+    return (Against("run", text, text, text, (text,), notes=(text,), comparisons=(bad, doubt)),)
+
+
 def hostile_run(text: str) -> Run:
     """A failed run in which every text that comes from outside is ``text``."""
     bad = case(
@@ -99,6 +111,7 @@ def hostile_run(text: str) -> Run:
         settings={text[:50]: text},
         notes=(text,),
         clock=ClockQuality(text),
+        against=hostile_comparisons(text),
     )
     return run(
         replace(bad, metrics={text[:60]: measured([1.0, 2.0])}),

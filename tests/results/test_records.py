@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED, RESOURCE_STATISTICS, STATISTICS
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.records import (
@@ -61,6 +62,25 @@ CLOCKS = st.builds(
     lag_ms=st.none() | st.builds(LagMs, NUMBER, NUMBER, NUMBER),
     lag_histogram=counts(),
 )
+COMPARISONS = st.builds(
+    Comparison,
+    TEXT,
+    TEXT,
+    st.none() | TEXT,
+    st.sampled_from(["regressed", "improved", "unchanged", "undecided"]),
+    **dict.fromkeys(("baseline", "candidate", "change_pct", "threshold_pct", "p_value"), st.none() | NUMBER),
+    **dict.fromkeys(("change_ci95_pct", "raw_change_ci95_pct"), st.none() | INTERVAL),
+    pairs=st.none() | COUNT,
+)
+SIDES = st.builds(
+    Against,
+    st.sampled_from(["pairs", "run"]),
+    TEXT,
+    differs=st.lists(TEXT, max_size=2).map(tuple),
+    target=st.none() | st.builds(Target, TEXT, st.none() | TEXT),
+    metrics=st.dictionaries(st.sampled_from(sorted(METRICS)), DISTRIBUTIONS, max_size=1),
+    comparisons=st.lists(COMPARISONS, max_size=2).map(tuple),
+)
 CASES = st.builds(
     CaseResult,
     **dict.fromkeys(("nodeid", "suite", "scenario", "model", "host", "message", "description"), TEXT),
@@ -88,6 +108,7 @@ CASES = st.builds(
     failures=st.lists(st.builds(Failure, TEXT, COUNT, st.none() | COUNT, TEXT, TEXT), max_size=2).map(tuple),
     tags=st.lists(TEXT, max_size=2).map(tuple),
     notes=st.lists(TEXT, max_size=2).map(tuple),
+    against=st.lists(SIDES, max_size=2).map(tuple),
     partial=st.booleans(),
     reruns=COUNT,
 )
@@ -143,6 +164,8 @@ def test_schema_is_a_schema() -> None:
         "failure": Failure("o", 1),
         "resource": ResourceUse(1, 1, 1, 1),
         "clock": ClockQuality(),
+        "comparison": Comparison("r", "m", None, "unchanged"),
+        "against": Against("pairs", "l"),
         "host": HostInfo("n", "o", "c", 1, 1),
     }.items():
         assert set(record.to_dict()) == set(known[name]["properties"])

@@ -1,0 +1,287 @@
+"""Two sides measured interleaved: turn by turn, in random balanced order, until somebody has decided between them.
+
+What the machine does meanwhile hits both sides alike; and because chance says who begins a pair, whatever order and
+drift do to it is as likely to speak for one side as for the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from pytest_flperf.experiment.playing import CasePlans
+from pytest_flperf.load.plan import Plan, PlanStats
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.stats.request_metrics import request_metrics
+from pytest_flperf.stats.schedule import draw_orders
+from pytest_flperf.suite.model import Case
+from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.exchange import Exchange
+from pytest_flperf.wire.sample import Outcome
+
+if TYPE_CHECKING:
+    from pytest_flperf.stats.pairs import Pair
+
+__all__ = [
+    "AGAINST",
+    "BASELINE",
+    "CANDIDATE",
+    "Both",
+    "Interleaving",
+    "OtherSide",
+    "Standings",
+    "Turn",
+    "Until",
+    "on_own_time",
+    "until_s",
+    "why_not_interleaved",
+]
+
+AGAINST: Final = "[against]"
+"""Stands behind a case's node id in journal and samples where its other side is meant."""
+CANDIDATE: Final = 0
+BASELINE: Final = 1
+_AT_ONCE: Final = 8
+"""Pairs in one plan: between plans it is seen whether a side has died."""
+_HOPELESS: Final = 3
+_NS_PER_S: Final = 1e9
+
+Values: TypeAlias = Mapping[str, float | None]
+PlayTurns: TypeAlias = Callable[[int, Plan, Callable[[Exchange], None]], PlanStats | None]
+"""Plays a plan on a side's client; None: there was no time left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One side's requests of one pair: as many as there are streams."""
+
+    values: tuple[Values, ...]
+    """Metrics of each request that ended ok."""
+    total: int
+    """Requests that ended, those that we cancelled left out."""
+    tokens: int | None
+    """Output tokens of all of them; None where those of one aren't known."""
+    span_s: float
+    """From the first one's beginning to the last one's end."""
+
+    def of(self, metric: str) -> tuple[float, ...]:
+        """The values of a metric: of each request, or of the turn as a whole."""
+        if metric in ("tps_total", "request_rate"):
+            amount = self.tokens if metric == "tps_total" else len(self.values)
+            return (amount / self.span_s,) if amount is not None and self.span_s > 0 and self.total else ()
+        found = (each.get(metric) for each in self.values)
+        return tuple(value for value in found if value is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """A pair that was played to its end."""
+
+    candidate: Turn
+    baseline: Turn
+    candidate_first: bool
+
+    def side(self, number: int) -> Turn:
+        """The candidate's turn, or the baseline's."""
+        return self.baseline if number == BASELINE else self.candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """What has been measured of both sides when it is looked at."""
+
+    turns: tuple[Both, ...] = ()
+    look: int = 0
+    """The how many-th look, from 1."""
+    looks: int = 1
+    """How many there can be."""
+
+    def pairs(self, metric: str) -> tuple[Pair, ...]:
+        """A metric's values on both sides of every pair, in order; none where a side has none."""
+        from pytest_flperf.stats.pairs import Pair
+
+        return tuple(
+            Pair(each.candidate.of(metric), each.baseline.of(metric), each.candidate_first) for each in self.turns
+        )
+
+    def values(self, metric: str, side: int) -> list[float]:
+        """A metric's values on one side."""
+        return [value for pair in self.turns for value in pair.side(side).of(metric)]
+
+    def counts(self, side: int) -> tuple[int, int]:
+        """How many of a side's requests ended ok, of how many."""
+        turns = [pair.side(side) for pair in self.turns]
+        return sum(len(turn.values) for turn in turns), sum(turn.total for turn in turns)
+
+    def span_s(self, side: int) -> float:
+        """Time in which a side had requests under way."""
+        return sum(pair.side(side).span_s for pair in self.turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """When the two sides have been measured enough."""
+
+    looks: tuple[int, ...]
+    """After how many pairs to ask; the last one ends it for good."""
+    decided: Callable[[Standings], bool]
+    """Whether what has been measured is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSide:
+    """What came of the side that a case was compared with."""
+
+    result: CaseResult
+    standings: Standings
+
+
+def why_not_interleaved(case: Case) -> str:
+    """Why a case can't be measured turn by turn; empty where it can."""
+    load = case.scenario.settings.load
+    if load.kind == "closed":
+        return ""
+    return f"--flperf-against measures closed loops turn by turn; load {load.kind} can't be cut into turns"
+
+
+@dataclass(slots=True)
+class _Side:
+    """A side's requests of the plan under way, by pair."""
+
+    exchanges: dict[int, list[Exchange]] = field(default_factory=dict)
+    lost_in_a_row: int = 0
+
+    def add(self, pair: int, exchange: Exchange) -> None:
+        self.exchanges.setdefault(pair, []).append(exchange)
+        self.lost_in_a_row = 0 if exchange.ending.value == "complete" else self.lost_in_a_row + 1
+
+    def turn(self, pair: int) -> Turn:
+        """Of a plan that is over: decoding would take the processor from the server."""
+        exchanges = self.exchanges.pop(pair, [])
+        samples = [each for each in map(decode, exchanges) if each.outcome is not Outcome.CANCELLED]
+        spans = [(each.started_ns, each.finished_ns) for each in exchanges]
+        counts = [each.output_tokens for each in samples if each.ok]
+        return Turn(
+            values=tuple(request_metrics(each) for each in samples if each.ok),
+            total=len(samples),
+            tokens=sum(count for count in counts if count is not None) if None not in counts else None,
+            span_s=(max(end for _, end in spans) - min(begin for begin, _ in spans)) / _NS_PER_S if spans else 0.0,
+        )
+
+
+class Interleaving:
+    """Plays the turns of a case and of its other side."""
+
+    def __init__(self, candidate: CasePlans, baseline: CasePlans, *, seed: str, as_one: bool) -> None:
+        """Plan nothing yet.
+
+        Args:
+            candidate: The plans of the case.
+            baseline: Those of the other side, with as many streams.
+            seed: Says which side begins each pair.
+            as_one: Whether one client plays both sides.
+
+        """
+        self._plans = (candidate, baseline)
+        self._seed = seed
+        self._streams = candidate.streams
+        # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
+        self._in_one_plan = as_one and self._streams == 1
+        self._sides = (_Side(), _Side())
+        self._turns: list[Both] = []
+        self._played = 0
+        self.standings = Standings()
+        """As of the last look."""
+
+    def play(
+        self,
+        play: PlayTurns,
+        keep: tuple[Callable[[Exchange], None], Callable[[Exchange], None]],
+        until: Until,
+    ) -> tuple[str, bool]:
+        """Measure until it is decided; why it ended before, and whether the time was over.
+
+        Args:
+            play: Plays a plan.
+            keep: For each side, takes its requests.
+            until: When it is enough.
+
+        """
+        trouble, stopped = "", False
+        orders = iter(draw_orders(until.looks[-1], _number(self._seed)))
+        for number, pairs in enumerate(until.looks, 1):
+            while self._played < pairs and not (trouble or stopped):
+                count = min(pairs - self._played, _AT_ONCE)
+                trouble, stopped = self._some(list(itertools.islice(orders, count)), play, keep)
+            self.standings = Standings(tuple(self._turns), number, len(until.looks))
+            if trouble or stopped or until.decided(self.standings):
+                break
+        return trouble, stopped
+
+    def _some(
+        self,
+        orders: Sequence[bool],
+        play: PlayTurns,
+        keep: tuple[Callable[[Exchange], None], Callable[[Exchange], None]],
+    ) -> tuple[str, bool]:
+        first, self._played = self._played, self._played + len(orders)
+        turns = [
+            (first + number, side)
+            for number, candidate_first in enumerate(orders)
+            for side in ((CANDIDATE, BASELINE) if candidate_first else (BASELINE, CANDIDATE))
+        ]
+        stopped = False
+        for some in [turns] if self._in_one_plan else [[turn] for turn in turns]:
+            stats = play(some[0][1], self._plan(some), lambda exchange: self._take(exchange, keep))
+            stopped = stats is None or stats.stopped
+            if stopped:
+                break
+        self._turns += self._whole(first, orders)
+        dead = [side for side, each in enumerate(self._sides) if each.lost_in_a_row >= max(_HOPELESS, self._streams)]
+        if dead and not stopped:
+            whose = "the baseline's" if dead == [BASELINE] else "the candidate's" if dead == [CANDIDATE] else "both"
+            lost = max(self._sides[side].lost_in_a_row for side in dead)
+            return f"stopped after {len(self._turns)} pairs: {whose} last {lost} had no complete answer", False
+        return "", stopped
+
+    def _plan(self, turns: Sequence[tuple[int, int]]) -> Plan:
+        ours, theirs = self._plans
+        return ours.of_turns(theirs, turns)
+
+    def _take(self, exchange: Exchange, keep: tuple[Callable[[Exchange], None], Callable[[Exchange], None]]) -> None:
+        keep[exchange.target](exchange)
+        self._sides[exchange.target].add(exchange.index // self._streams, exchange)
+
+    def _whole(self, first: int, orders: Sequence[bool]) -> Iterator[Both]:
+        """The pairs that were played to their end: all, but where the time was over."""
+        for number, candidate_first in enumerate(orders):
+            ours, theirs = (side.turn(first + number) for side in self._sides)
+            if not (ours.total and theirs.total):
+                return
+            yield Both(ours, theirs, candidate_first)
+
+
+def _number(seed: str) -> int:
+    return int.from_bytes(hashlib.blake2b(seed.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def on_own_time(result: CaseResult, span_s: float) -> CaseResult:
+    """A side's result with its rates by the time in which it had requests under way, and not the other's too."""
+    if not result.wall_s or not span_s:
+        return result
+    factor = result.wall_s / span_s
+    rates = {name: getattr(result, name) for name in ("request_rate", "goodput", "tps_total")}
+    return replace(result, wall_s=span_s, **{name: rate * factor for name, rate in rates.items() if rate is not None})
+
+
+def until_s(case: Case, stop_at: float | None) -> float | None:
+    """When no further turn begins: a case's own duration ends it, too."""
+    duration_s = case.scenario.settings.load.duration_s
+    if duration_s is None:
+        return stop_at
+    own = time.monotonic() + duration_s
+    return own if stop_at is None else min(own, stop_at)

@@ -1,0 +1,54 @@
+"""Budgets of what a search finds: under which limits it looks, and what it takes to have one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pytest_flperf.experiment.search import Goal
+from pytest_flperf.gates.budgets import OF_SEARCHES, Budget, grows_with_load, holding, same_number
+from pytest_flperf.gates.verdict import missed_by
+from pytest_flperf.suite.model import LoadShape
+
+__all__ = ["problem_of_search", "search_goals"]
+
+
+def search_goals(scenario: str, budgets: Iterable[Budget], model: str = "") -> tuple[Goal, ...]:
+    """What the search of a case looks for, that of which the case's own figures are first.
+
+    One goal for each set of conditions that a budget has; conditions stand in the place of the case's own limits on the
+    same numbers.  And one under the case's own limits alone, where nobody has conditions, where a budget asks for it
+    (``max_concurrency >= 8``), or where a condition stands in the place of a limit of the case: so that the case's
+    figures are of a load that keeps all of its own limits, if there is one.  Throughput limits none of them: it grows
+    with the load, and is judged at the load that was found.
+    """
+    chosen = holding(scenario, budgets, model)
+    own = [
+        replace(budget, scenarios=None, models=None)
+        for budget in chosen
+        if budget.metric not in OF_SEARCHES and not grows_with_load(budget)
+    ]
+    asked = {budget.condition_texts: budget.conditions for budget in chosen if budget.metric in OF_SEARCHES}
+    kept = {
+        texts: [limit for limit in own if not any(same_number(limit, each) for each in conditions)]
+        for texts, conditions in asked.items()
+    }
+    goals = [Goal(missed_by([*kept[texts], *asked[texts]]), texts) for texts in sorted(asked, key=bool)]
+    if () not in asked and (not asked or any(len(limits) < len(own) for limits in kept.values())):
+        goals.insert(0, Goal(missed_by(own)))
+    return tuple(goals)
+
+
+def problem_of_search(load: LoadShape, budget: Budget) -> str:
+    """What is wrong with a budget of what a search finds, for a scenario with this load; empty where nothing is."""
+    over = OF_SEARCHES.get(budget.metric)
+    if over is None:
+        return ""
+    if load.kind != "search":
+        return (
+            f"{budget.metric} is what a search finds, and its load is {load.kind}, at one point per case: expected "
+            f"load: search, search_over: {over} and search_to: N, or the name of such a scenario before the colon"
+        )
+    if load.search_over != over:
+        return f"{budget.metric} is what a search over {over} finds, and it has search_over: {load.search_over}"
+    return ""

@@ -1,0 +1,221 @@
+"""Comparisons in words: by how much a number changed, how sure that is, and what it was compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from pytest_flperf.gates.rules import COUNTED
+from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.metrics import METRICS, unit_of
+from pytest_flperf.results.record import Interval
+from pytest_flperf.results.records import CaseResult
+
+__all__ = [
+    "against_lines",
+    "arrow",
+    "change",
+    "comparisons_of",
+    "counted_words",
+    "failing",
+    "falls",
+    "headline",
+    "interval",
+    "limit",
+    "name",
+    "probability",
+    "raw",
+    "sides",
+    "word",
+]
+
+_RULE: Final = 120
+_REASON: Final = 300
+_LABEL: Final = 100
+_LINES: Final = 40
+_SURELY: Final = 0.995
+WORDS: Final = ("regressed", "improved", "unchanged", "undecided")
+
+
+def comparisons_of(case: CaseResult) -> tuple[Comparison, ...]:
+    """All comparisons of a case, whatever with."""
+    return tuple(each for against in case.against for each in against.comparisons)
+
+
+def failing(case: CaseResult) -> tuple[Comparison, ...]:
+    """Those that fail it."""
+    return tuple(each for each in comparisons_of(case) if each.fails)
+
+
+def counted_words(comparisons: Iterable[Comparison]) -> str:
+    """How many came out how: ``2 regressed, 1 improved, 15 unchanged, 0 undecided``."""
+    found = [each.verdict for each in comparisons]
+    return ", ".join(f"{found.count(each)} {each}" for each in WORDS)
+
+
+def name(comparison: Comparison) -> str:
+    """What is compared, as rules call it: ``ttft_ms.p50``."""
+    return printable(f"{comparison.metric}.{comparison.statistic}" if comparison.statistic else comparison.metric, 60)
+
+
+def word(comparison: Comparison) -> str:
+    """The verdict; in capitals where it fails the case."""
+    return comparison.verdict.upper() if comparison.fails else comparison.verdict
+
+
+def change(comparison: Comparison) -> str:
+    """By how much the number grew: ``+12.3 %``; empty where that can't be said."""
+    if _in_points(comparison):
+        points = _points(comparison)
+        return "" if points is None else f"{_signed(points)} points"
+    if comparison.change_pct is None or not math.isfinite(comparison.change_pct):
+        return ""
+    return f"{_signed(comparison.change_pct)} %"
+
+
+def interval(comparison: Comparison) -> str:
+    """The 95 % interval of the change, in percent: ``[+8.1, +16.9]``; empty where there is none."""
+    bounds = None if _in_points(comparison) else comparison.change_ci95_pct
+    return "" if bounds is None else _bounds(bounds)
+
+
+def arrow(comparison: Comparison) -> str:
+    """Which way the number went: ``▲`` or ``▼`` where that is decided, ``=`` where nothing changed, else ``?``."""
+    if comparison.verdict == "undecided":
+        return "?"
+    if comparison.verdict == "unchanged":
+        return "="
+    return "▲" if (comparison.verdict == "regressed") is not falls(comparison) else "▼"
+
+
+def falls(comparison: Comparison) -> bool:
+    """Whether a fall of the number is for the worse."""
+    if comparison.threshold_pct:
+        return comparison.threshold_pct < 0
+    metric = METRICS.get(comparison.metric)
+    return metric is not None and metric.better == "higher"
+
+
+def sides(comparison: Comparison) -> tuple[str, str]:
+    """The number of the baseline and that of the candidate, each with its unit; ``–`` where there is none."""
+    unit = unit_of(comparison.metric)
+    found = (comparison.baseline, comparison.candidate)
+    return tuple("–" if value is None else amount(value, unit) for value in found)  # type: ignore[return-value]
+
+
+def limit(comparison: Comparison) -> str:
+    """From which change on it is a regression: ``+10 %``, ``+10 % and +20 ms``, ``any rise``."""
+    sign = "-" if falls(comparison) else "+"
+    parts = []
+    if comparison.threshold_pct:
+        parts.append(f"{sign}{abs(comparison.threshold_pct):.4g} %")
+    if comparison.threshold_floor:
+        if unit_of(comparison.metric) == "fraction":
+            parts.append(f"{sign}{100 * comparison.threshold_floor:.4g} points")
+        else:
+            parts.append(f"{sign}{amount(comparison.threshold_floor, unit_of(comparison.metric))}")
+    return " and ".join(parts) or ("any fall" if falls(comparison) else "any rise")
+
+
+def headline(comparison: Comparison) -> str:
+    """A comparison that fails in few words: this line is all that pytest's short summary shows."""
+    what = f"{name(comparison)} {'is ' * (comparison.verdict == 'undecided')}{comparison.verdict}"
+    grown = " ".join(filter(None, (change(comparison), interval(comparison))))
+    if comparison.reason:
+        return f"{what}: {printable(comparison.reason, 160)}"
+    return f"{what}{' by ' * bool(grown)}{grown} (limit {limit(comparison)})"
+
+
+def against_lines(against: Against) -> list[str]:
+    """What a case was compared with, a line for each comparison, and what else is different."""
+    lines = [f"  compared with {printable(against.label, _LABEL)}{_how(against)}"]
+    rows = [_row(each) for each in against.comparisons[:_LINES]]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(_COLUMNS)]
+    lines += [
+        "  " + "  ".join([*(row[i].ljust(widths[i]) for i in range(_COLUMNS) if widths[i]), row[_COLUMNS]]).rstrip()
+        for row in rows
+    ]
+    if len(against.comparisons) > _LINES:
+        lines.append(f"  … and {len(against.comparisons) - _LINES} more comparisons")
+    lines += [f"  differs: {printable(line, _REASON)}" for line in against.differs[:10]]
+    return lines + [f"  note: {printable(note)}" for note in against.notes[:10]]
+
+
+_COLUMNS: Final = 4
+
+
+def _row(comparison: Comparison) -> tuple[str, ...]:
+    baseline, candidate = sides(comparison)
+    return (
+        word(comparison).ljust(len(WORDS[0])),
+        printable(comparison.rule, _RULE),
+        f"{baseline} → {candidate}",
+        " ".join(filter(None, (change(comparison), interval(comparison)))),
+        _evidence(comparison),
+    )
+
+
+def _evidence(comparison: Comparison) -> str:
+    """How sure it is and from what, why, and who asked."""
+    parts = [probability(comparison), _amount_of_data(comparison), raw(comparison)]
+    if comparison.reason:
+        parts.append(printable(comparison.reason, _REASON))
+    if comparison.scope:
+        parts.append(f"({printable(comparison.scope, _LABEL)})")
+    return "  ".join(filter(None, parts))
+
+
+def probability(comparison: Comparison) -> str:
+    """How likely the change is beyond the limit: ``98 % beyond the limit``; empty where nobody knows."""
+    found = comparison.probability
+    if found is None:
+        return ""
+    shown = ">99" if found > _SURELY else "<1" if found < 1 - _SURELY else f"{100 * found:.0f}"
+    return f"{shown} % beyond the limit"
+
+
+def raw(comparison: Comparison) -> str:
+    """The change as measured, of one that is judged relative to a reference load."""
+    if comparison.raw_change_pct is None or not math.isfinite(comparison.raw_change_pct):
+        return ""
+    between = "" if comparison.raw_change_ci95_pct is None else f" {_bounds(comparison.raw_change_ci95_pct)}"
+    return f"as measured {_signed(comparison.raw_change_pct)} %{between}"
+
+
+def _amount_of_data(comparison: Comparison) -> str:
+    if comparison.pairs is not None:
+        return f"{comparison.pairs} pair{'s' * (comparison.pairs != 1)}"
+    return f"n {comparison.n_baseline} and {comparison.n_candidate}"
+
+
+def _how(against: Against) -> str:
+    if against.kind == "pairs":
+        count = against.pairs
+        pairs = "" if count is None else f"{count} pair{'s' * (count != 1)} of turns, "
+        return f" ({pairs}interleaved)"
+    return f" ({printable(against.started_at, 40)})" if against.started_at else ""
+
+
+def _in_points(comparison: Comparison) -> bool:
+    """Whether it is a share of all requests, whose change is that in percentage points: from 0 it grows by no share."""
+    return comparison.metric in COUNTED
+
+
+def _points(comparison: Comparison) -> float | None:
+    if comparison.baseline is None or comparison.candidate is None:
+        return None
+    return 100 * (comparison.candidate - comparison.baseline)
+
+
+def _bounds(bounds: Interval) -> str:
+    return f"[{_signed(bounds[0])}, {_signed(bounds[1])}]"
+
+
+def _signed(value: float) -> str:
+    """With its sign and a decimal, no more than a reader can use: ``+12.3``, ``-0.4``, ``+1234``."""
+    if math.isinf(value):
+        return "+∞" if value > 0 else "-∞"
+    shown = f"{value:+.0f}" if abs(value) >= 1000 else f"{value:+.1f}"
+    return shown.replace("-0.0", "+0.0") if shown == "-0.0" else shown

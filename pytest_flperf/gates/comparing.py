@@ -1,0 +1,340 @@
+"""From two sides of a case to what came of comparing them, rule by rule.
+
+It fails closed: a candidate that answers nothing, a metric that only the baseline has, an error rate that rose from
+zero are regressions, whatever the latencies say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE, Rule, is_gate, rules_for
+from pytest_flperf.results.comparison import Comparison
+from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.stats.findings import ErrorRates, Finding, Word
+from pytest_flperf.stats.schedule import spent_at
+
+if TYPE_CHECKING:
+    from pytest_flperf.stats.pairs import Pair
+    from pytest_flperf.stats.runs import BetweenRuns, Summary
+
+__all__ = ["Values", "compare_pairs", "compare_runs", "settled"]
+
+_PER_CASE: Final = "mean"
+"""By which statistic the turns of a metric that is one number for a case are compared."""
+_NORMAL_95: Final = 1.96
+_Judge: TypeAlias = Callable[[Rule], Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of one metric, one per request, in the order in which the requests were sent; the metric's unit."""
+
+    candidate: Sequence[float]
+    baseline: Sequence[float]
+
+
+def compare_pairs(
+    case: CaseResult,
+    other: CaseResult,
+    pairs: Mapping[str, Sequence[Pair]],
+    rules: Iterable[Rule],
+    rates: ErrorRates,
+    look: int,
+    looks: int,
+    *,
+    fail_undecided: bool = False,
+) -> tuple[Comparison, ...]:
+    """Compare what was measured interleaved.
+
+    Args:
+        case: The candidate.
+        other: The baseline, of the same run.
+        pairs: Of turns, by metric.
+        rules: As written; those of other scenarios are left out, the default ones stand in where there are none.
+        rates: How often the decisions may be wrong.
+        look: Which look at the data this is, from 1.
+        looks: How many there may be.
+        fail_undecided: Whether a gate fails a case that it can't decide.
+
+    """
+
+    def judged(rule: Rule) -> Finding:
+        from pytest_flperf.stats.pairs import judge_pairs
+
+        found = pairs.get(rule.metric, ())
+        if not found:
+            return _undecided(case, other, rule, f"not one pair of turns has {rule.metric} on both sides")
+        return judge_pairs(found, rule.statistic or _PER_CASE, rule.threshold, rates, look=look, looks=looks)
+
+    spent = spent_at(look, looks)
+    return _compared(case, other, rules, rates, judged, fail_undecided=fail_undecided, spent=spent)
+
+
+def settled(comparisons: Iterable[Comparison]) -> bool:
+    """Whether more pairs are of no use: one of them fails the case as it is, or all that was asked is decided.
+
+    A handful of failures on both sides may stay undecided for good; a case doesn't go on for a rule that nobody wrote.
+    """
+    found = tuple(comparisons)
+    if any(each.fails and each.verdict == "regressed" for each in found):
+        return True
+    unwritten = (DEFAULT_SCOPE, IMPLIED_SCOPE)
+    return all(each.verdict != "undecided" or (each.metric in COUNTED and each.scope in unwritten) for each in found)
+
+
+def compare_runs(
+    case: CaseResult,
+    baseline: CaseResult,
+    values: Mapping[str, Values],
+    between: Mapping[str, BetweenRuns],
+    rules: Iterable[Rule],
+    rates: ErrorRates,
+    *,
+    fail_undecided: bool = False,
+) -> tuple[Comparison, ...]:
+    """Compare a case with the same case of a run that was measured at another time.
+
+    Args:
+        case: The candidate.
+        baseline: From the stored run.
+        values: By metric, of both sides.  Where there are none, the summaries of the results are compared.
+        between: How much runs of the same thing differ, by :attr:`Rule.subject` (``ttft_ms.p50``); what is not there
+            is taken for an unknown machine's.
+        rules: As of :func:`compare_pairs`.
+        rates: As of :func:`compare_pairs`.
+        fail_undecided: As of :func:`compare_pairs`.
+
+    """
+
+    def judged(rule: Rule) -> Finding:
+        from pytest_flperf.stats.runs import UNKNOWN_MACHINE, judge_runs, judge_summaries
+
+        if rule.statistic is None and rule.subject not in between:
+            why = f"{rule.metric} is one number for a case: it takes stored runs to know how much it varies"
+            return _undecided(case, baseline, rule, why)
+        spread = between.get(rule.subject, UNKNOWN_MACHINE)
+        needed = REQUESTS_NEEDED.get(rule.statistic or "", 0)
+        found = values.get(rule.metric) if rule.statistic else None
+        if found is not None and found.baseline and found.candidate:
+            return judge_runs(
+                found.baseline,
+                found.candidate,
+                rule.statistic or _PER_CASE,
+                rule.threshold,
+                rates,
+                between_runs=spread,
+                requests_needed=needed,
+            )
+        mine, theirs = _summary(case, rule), _summary(baseline, rule)
+        if mine is None or theirs is None:
+            why = f"without the samples of both runs nothing says how much {rule.subject} varies within one"
+            return _undecided(case, baseline, rule, why)
+        return judge_summaries(theirs, mine, rule.threshold, rates, between_runs=spread, requests_needed=needed)
+
+    return _compared(case, baseline, rules, rates, judged, fail_undecided=fail_undecided)
+
+
+def _summary(case: CaseResult, rule: Rule) -> Summary | None:
+    """What the results say of a number and how much it varies within the run; None where they don't."""
+    from pytest_flperf.stats.runs import Summary
+
+    value = _value(case, rule)
+    if value is None:
+        return None
+    if rule.statistic is None:  # what varies within a run is in what differs between runs
+        return Summary(value, value, value, case.requests.ok)
+    found = case.metrics[rule.metric]
+    bounds = found.interval(rule.statistic)
+    if rule.statistic == "mean" and found.stdev is not None:
+        reach = _NORMAL_95 * found.stdev / math.sqrt(found.n)
+        bounds = (value - reach, value + reach)
+    return None if bounds is None else Summary(value, *bounds, found.n)
+
+
+def _compared(
+    case: CaseResult,
+    other: CaseResult,
+    rules: Iterable[Rule],
+    rates: ErrorRates,
+    judged: _Judge,
+    *,
+    fail_undecided: bool,
+    spent: float = 1.0,
+) -> tuple[Comparison, ...]:
+    compared = []
+    for rule in rules_for(case.scenario, rules):
+        if not is_gate(rule) and _neither_has(case, other, rule):
+            continue  # nobody asked for it
+        if rule.metric in COUNTED:
+            finding = _counted(case, other, rule, _spend(rates, spent))
+        else:
+            finding = _closed(case, other, rule) or _with_numbers(judged(rule), case, other, rule)
+        compared.append(_comparison(rule, finding, rates, fail_undecided=fail_undecided))
+    return tuple(compared)
+
+
+def _with_numbers(finding: Finding, case: CaseResult, other: CaseResult, rule: Rule) -> Finding:
+    """The finding with the numbers of the results, where the statistics gave none because they could not decide."""
+    if finding.baseline is not None or finding.candidate is not None:
+        return finding
+    return replace(finding, baseline=_finite(_value(other, rule)), candidate=_finite(_value(case, rule)))
+
+
+def _comparison(rule: Rule, finding: Finding, rates: ErrorRates, *, fail_undecided: bool) -> Comparison:
+    threshold = rule.threshold
+    share_pct = 100 * threshold.share if threshold.higher_is_worse else -100 * threshold.share
+    return Comparison(
+        rule=rule.expression,
+        metric=rule.metric,
+        statistic=rule.statistic,
+        verdict=finding.word,
+        fails=_fails(rule, finding.word, fail_undecided=fail_undecided),
+        reason=finding.reason,
+        baseline=finding.baseline,
+        candidate=finding.candidate,
+        change_pct=_percent(finding.change),
+        change_ci95_pct=_percents(finding.interval),
+        probability=finding.probability,
+        threshold_pct=None if threshold.floor and not threshold.share else share_pct,
+        threshold_floor=threshold.floor or None,
+        p_value=finding.p_value,
+        comparisons=rates.comparisons,
+        n_baseline=finding.n_baseline,
+        n_candidate=finding.n_candidate,
+        pairs=finding.pairs,
+        method=finding.method,
+        scope=rule.scope,
+    )
+
+
+def _fails(rule: Rule, word: Word, *, fail_undecided: bool) -> bool:
+    """Whether a gate fails the case; the implied rule was written by nobody, and fails only for what is known."""
+    if word == "regressed":
+        return is_gate(rule)
+    return word == "undecided" and fail_undecided and is_gate(rule) and rule.scope != IMPLIED_SCOPE
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None or not math.isfinite(share) else 100 * share
+
+
+def _percents(shares: tuple[float, float] | None) -> tuple[float, float] | None:
+    if shares is None or not all(map(math.isfinite, shares)):
+        return None
+    return 100 * shares[0], 100 * shares[1]
+
+
+# ---- failing closed
+
+
+def _closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | None:
+    """What can be said without any arithmetic; None where both sides have numbers."""
+    metric = rule.metric
+    if not case.requests.ok and not other.requests.ok:
+        return _undecided(case, other, rule, "neither side answered anything")
+    if not case.requests.ok:
+        return _regressed(case, other, rule, f"the candidate answered nothing: {_how_many_failed(case)}")
+    if not other.requests.ok:
+        return _undecided(case, other, rule, f"the baseline answered nothing: {_how_many_failed(other)}")
+    mine, theirs = _value(case, rule), _value(other, rule)
+    if theirs is None:
+        side = "neither side has" if mine is None else "the baseline has no"
+        return _undecided(case, other, rule, f"{side} {metric}")
+    if mine is None:
+        return _regressed(case, other, rule, f"the candidate has no {metric}, and the baseline has")
+    return _infinite(case, other, rule, mine, theirs)
+
+
+def _infinite(case: CaseResult, other: CaseResult, rule: Rule, mine: float, theirs: float) -> Finding | None:
+    """Where failed requests count as infinitely slow (``failures: as_inf``), and a statistic is one of them."""
+    if math.isinf(theirs):
+        return _undecided(case, other, rule, "the baseline's failed requests count as infinitely slow")
+    if math.isinf(mine):
+        why = f"{case.requests.failed} of {case.requests.total} requests failed and count as infinitely slow"
+        return _regressed(case, other, rule, why)
+    return None
+
+
+def _how_many_failed(case: CaseResult) -> str:
+    total = case.requests.total
+    if not total:
+        return "not one request was measured"
+    return "its only request failed" if total == 1 else f"all {total} requests failed"
+
+
+def _neither_has(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
+    """Whether both sides answered, and none of them has the metric: as TTFT without streaming."""
+    if rule.metric in COUNTED or not (case.requests.ok and other.requests.ok):
+        return False
+    return _value(case, rule) is None and _value(other, rule) is None
+
+
+def _value(case: CaseResult, rule: Rule) -> float | None:
+    """The number of one side; None where nothing was measured."""
+    if rule.statistic is None:
+        value = getattr(case, rule.metric)
+        return None if value is None else float(value)
+    found = case.metrics.get(rule.metric)
+    return None if found is None else found.statistic(rule.statistic)
+
+
+def _regressed(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+    return _without_a_test("regressed", case, other, rule, reason)
+
+
+def _undecided(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+    return _without_a_test("undecided", case, other, rule, reason)
+
+
+def _without_a_test(word: Word, case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+    return Finding(
+        word=word,
+        baseline=_finite(_value(other, rule)),
+        candidate=_finite(_value(case, rule)),
+        change=None,
+        interval=None,
+        probability=None,
+        p_value=None,
+        n_baseline=_n(other, rule),
+        n_candidate=_n(case, rule),
+        pairs=None,
+        method="",
+        reason=reason,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _n(case: CaseResult, rule: Rule) -> int:
+    if METRICS[rule.metric].per == "case":
+        return case.requests.total
+    found = case.metrics.get(rule.metric)
+    return 0 if found is None else found.n
+
+
+# ---- shares of requests
+
+
+def _spend(rates: ErrorRates, part: float) -> ErrorRates:
+    """What a look may spend of the error rates, for a test that knows nothing of looks."""
+    return replace(rates, false_alarm=part * rates.false_alarm, false_pass=part * rates.false_pass)
+
+
+def _counted(case: CaseResult, other: CaseResult, rule: Rule, rates: ErrorRates) -> Finding:
+    """Failed requests, or those that timed out, of all."""
+    from pytest_flperf.stats.counts import Counts, judge_counts
+
+    field = {"error_rate": "failed", "timeout_rate": "timeouts"}[rule.metric]
+    mine, theirs = (Counts(getattr(each.requests, field), each.requests.total) for each in (case, other))
+    finding = judge_counts(theirs, mine, rule.threshold, rates)
+    if finding.word == "undecided" and mine.total and theirs.total and not mine.failed:
+        # No test excludes a small rise from nothing to nothing; but there is nothing to blame the candidate for.
+        return replace(finding, word="unchanged", reason="")
+    return finding

@@ -1,0 +1,225 @@
+"""How a budget is written: ``[scenario-glob][@model-glob]:metric[.statistic] <= number[unit]``, taken apart.
+
+Every function works on a part of a text, from ``start`` to ``end``, and tells positions in the whole of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from pytest_flperf.gates.text import shorten
+from pytest_flperf.results.metrics import METRICS, Metric, statistics_of, unit_of
+
+__all__ = [
+    "COMPARE",
+    "FORM",
+    "RUN_PREFIX",
+    "BudgetError",
+    "Operator",
+    "Subject",
+    "find_operator",
+    "nearest_metric",
+    "read_limit",
+    "read_metric",
+    "read_subject",
+]
+
+Operator: TypeAlias = Literal["<=", "<", ">=", ">"]
+
+RUN_PREFIX: Final = "run"
+COMPARE: Final[Mapping[Operator, Callable[[float, float], bool]]] = MappingProxyType(
+    {
+        "<=": lambda value, limit: value <= limit,
+        "<": lambda value, limit: value < limit,
+        ">=": lambda value, limit: value >= limit,
+        ">": lambda value, limit: value > limit,
+    }
+)
+FORM: Final = "[scenario:]metric[.statistic] <= number[unit], such as ttft_ms.p95 <= 500 or error_rate <= 1%"
+_OPERATORS: Final = re.compile(r"<=|>=|=<|=>|==|!=|<|>|=|≤|≥")
+_NUMBER: Final = re.compile(
+    r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?)\s*((?:[^0-9.\s].*)?)", re.DOTALL
+)
+_LONGEST: Final = 1000
+
+_TIMES: Final = {
+    "us": Decimal("1e-6"),
+    "µs": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+    "s": Decimal(1),
+    "min": Decimal(60),
+}
+_BYTES: Final = {"kb": Decimal(1) / 1024, "mb": Decimal(1), "gb": Decimal(1024)}
+_UNITS: Final[Mapping[str, Mapping[str, Decimal]]] = MappingProxyType(
+    {
+        "ms": {name: size / _TIMES["ms"] for name, size in _TIMES.items()},
+        "s": _TIMES,
+        "MB": _BYTES,
+        "fraction": {"%": Decimal("0.01")},
+        "%": {"%": Decimal(1)},
+        "tokens/s": {"/s": Decimal(1), "tokens/s": Decimal(1)},
+        "requests/s": {"/s": Decimal(1), "requests/s": Decimal(1)},
+        "W": {"w": Decimal(1), "kw": Decimal(1000)},
+        "°C": {"°c": Decimal(1), "c": Decimal(1)},
+    }
+)
+"""What may stand behind a number: the factor to the metric's own unit.  Not listed: no unit may."""
+_COMMON_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "median": "p50",
+        "avg": "mean",
+        "average": "mean",
+        "std": "stdev",
+        "sd": "stdev",
+        "count": "n",
+        "rsd": "cv",
+        "upper": "upper95",
+        "ci95": "upper95",
+    }
+)
+
+
+class BudgetError(ValueError):
+    """A budget that can't be read: what was found, where, what was expected, and the nearest right word."""
+
+    def __init__(self, text: str, position: int, problem: str) -> None:
+        """Describe ``problem`` at character ``position`` (from 0) of ``text``."""
+        super().__init__(f"budget {shorten(text, 120)}: {problem} (at character {position + 1})")
+        self.text = text
+        self.position = position
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What stands in front of a budget's comparison, as far as it can be told without knowing any metric."""
+
+    scenarios: str | None
+    """Glob; None: all."""
+    models: str | None
+    """Glob; None: all."""
+    start: int
+    """Where the metric begins."""
+
+
+def find_operator(text: str, start: int = 0, end: int | None = None) -> re.Match[str]:
+    """The comparison of a budget; raises BudgetError where there is none, or for a text that is no budget at all."""
+    end = len(text) if end is None else end
+    if not text[start:end].strip():
+        raise BudgetError(text, start, f"empty; expected {FORM}")
+    if len(text) > _LONGEST:
+        raise BudgetError(text, _LONGEST, f"longer than {_LONGEST} characters; expected {FORM}")
+    found = list(_OPERATORS.finditer(text, start, end))
+    if not found:
+        raise BudgetError(text, len(text[:end].rstrip()), f"no comparison found; expected {FORM}")
+    # The last one: a scenario's name may hold others, what follows it may not.
+    operator = found[-1]
+    sign = operator[0]
+    if sign not in COMPARE:
+        nearest = {"=<": "<=", "≤": "<=", "=>": ">=", "≥": ">="}.get(sign, "<= or >=")
+        raise BudgetError(text, operator.start(), f"found {shorten(sign)}, expected {nearest}")
+    return operator
+
+
+def read_subject(text: str, end: int) -> Subject:
+    """Scenarios, models and where the metric begins, of what stands before ``end``; raises BudgetError."""
+    prefix, colon, metric = text[:end].rpartition(":")
+    start = len(prefix) + len(colon) + len(metric) - len(metric.lstrip())
+    if not colon:
+        return Subject(None, None, start)
+    scenarios, at, models = (" ".join(part.split()) for part in prefix.partition("@"))
+    if at and not models:
+        raise BudgetError(text, prefix.index("@"), "no model behind the @; expected such as @qwen*: ttft_ms.p95 <= 500")
+    if not scenarios and not models:
+        raise BudgetError(text, 0, "no scenario before the colon")
+    return Subject(scenarios or None, models or None, start)
+
+
+def read_metric(text: str, start: int, end: int) -> tuple[Metric, str | None]:
+    """The metric and its statistic between ``start`` and ``end``; raises BudgetError."""
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    name, dot, statistic = text[start:end].strip().partition(".")
+    name = name.rstrip()
+    if not name:
+        raise BudgetError(text, start, f"no metric before the comparison; expected {FORM}")
+    if name == RUN_PREFIX:
+        raise BudgetError(text, start, "a budget of the whole run stands in no suite; give it to --flperf-budget")
+    metric = METRICS.get(name)
+    if metric is None:
+        raise BudgetError(text, start, f"unknown metric {shorten(name)}{nearest_metric(name, METRICS)}")
+    allowed = statistics_of(metric)
+    alone = metric.per == "case"
+    if not dot:
+        if alone:
+            return metric, None
+        raise BudgetError(text, start + len(name), _wish(metric))
+    at = text.index(".", start)
+    if not allowed:
+        raise BudgetError(text, at, f"{name} is one number for a case and has no statistic; write {name} without")
+    statistic = statistic.strip()
+    if statistic not in allowed:
+        close = difflib.get_close_matches(statistic.lower()[:20], allowed, n=1)
+        meant = _COMMON_NAMES.get(statistic.lower())
+        nearest = meant if meant in allowed else "".join(close)
+        hint = f"did you mean {nearest}? " if nearest else ""
+        choice = f"statistics are {', '.join(allowed)}"
+        if alone:
+            choice = f"write {name} without, or {' or '.join(f'{name}.{each}' for each in allowed)}"
+        raise BudgetError(text, at + 1, f"unknown statistic {shorten(statistic)} of {name}; {hint}{choice}")
+    return metric, statistic
+
+
+def _wish(metric: Metric) -> str:
+    if metric.per == "resource":
+        wish = "max" if metric.better == "lower" else "mean"
+    else:
+        wish = "p50" if metric.better == "higher" else "p95"
+    choice = ", ".join(statistics_of(metric))
+    return f"{metric.name} needs a statistic, such as {metric.name}.{wish}; statistics are {choice}"
+
+
+def read_limit(text: str, start: int, end: int, metric: Metric, statistic: str | None = None) -> float:
+    """The number between ``start`` and ``end``, in the metric's (or the statistic's) unit; raises BudgetError."""
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    read = _NUMBER.fullmatch(text, start, max(len(text[:end].rstrip()), start))
+    if read is None:
+        rest = text[start:end].strip()
+        raise BudgetError(text, start, f"found {shorten(rest)}, expected a number" if rest else "no number at the end")
+    kind = unit_of(metric.name, statistic)
+    name = metric.name if kind == metric.unit else f"{metric.name}.{statistic}"
+    unit = read[2]
+    factors = _UNITS.get(kind, {})
+    factor = factors.get(unit.lower()) if unit else Decimal(1)
+    if factor is None:
+        allowed = f"one of {', '.join(factors)} or none" if factors else "none"
+        raise BudgetError(text, read.start(2), f"unit {shorten(unit)} doesn't fit {name}; expected {allowed}")
+    # Decimal, so that 0.7% is the float nearest to 0.007, as 7 failures in 1000 are.
+    limit = float(Decimal(read[1]) * factor)
+    problem = None
+    if not math.isfinite(limit):
+        problem = "too large a number"
+    elif limit < 0:
+        problem = f"{name} is never negative"
+    elif kind == "fraction" and limit > 1 and statistic != "cv":
+        problem = f"{name} is a fraction from 0 to 1; write a percentage with its sign, such as 5%"
+    elif kind == "%" and limit > 100 and not metric.over_100:
+        problem = f"{name} is a percentage from 0 to 100"
+    elif statistic == "upper95" and not limit:
+        problem = f"no number of requests proves a rate of 0; write {metric.name} <= 0, or a limit such as 1%"
+    if problem:
+        raise BudgetError(text, start, f"found {shorten(read[0])}: {problem}")
+    return limit
+
+
+def nearest_metric(found: str, known: Iterable[str]) -> str:
+    """What was probably meant, or all that there is, to go behind ``unknown metric …``."""
+    names, word = tuple(known), found.lower()[:80]
+    close = [name for name in names if word and name.startswith(word)] or difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; metrics are {', '.join(names)}"

@@ -1,0 +1,117 @@
+"""Budgets of suites and of the command line, looked at before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_flperf.gates.budgets import Budget, BudgetError, holding, parse_budget, parse_budgets
+from pytest_flperf.gates.capacity import problem_of_search
+from pytest_flperf.suite.bounded import display_path
+from pytest_flperf.suite.budget_forms import budget_texts
+from pytest_flperf.suite.errors import key_path, shown, suggestion
+from pytest_flperf.suite.model import Case, Suite
+from pytest_flperf.suite.source import KeyPath, read_source
+
+__all__ = ["check_budgets", "check_budgets_of_cases", "check_scopes", "problem_of_case"]
+
+
+def check_budgets(suite: Suite) -> None:
+    """Refuse budgets that can't be read, and those that hold for no scenario: nobody would ever hear of them."""
+    names = [scenario.name for scenario in suite.scenarios]
+    for index, scenario in enumerate(suite.scenarios):
+        for text in scenario.budgets:
+            try:
+                budget = parse_budget(text)
+            except BudgetError as error:
+                raise pytest.UsageError(f"{_place_of(text, index, suite.path)[0]}: {error}") from error
+            if not budget.holds_for(scenario.name):
+                place, of_scenario = _place_of(text, index, suite.path)
+                _check_scenarios(budget, [scenario.name] if of_scenario else names, place)
+
+
+def check_budgets_of_cases(suite: Suite, cases: Sequence[Case]) -> None:
+    """Refuse budgets that no case could meet: of what a search finds, without one; of a model that is not there.
+
+    A suite that names its models has budgets for these, or for those that are measured.  Where it names none, whoever
+    runs it chooses, and it may have budgets for others.
+    """
+    for problem in _problems_of_cases(cases):
+        raise pytest.UsageError(f"{suite.ref}: {problem}")
+    known = [*suite.models, *(target.label for target in suite.targets)]
+    if not known:
+        return
+    known += dict.fromkeys(case.model for case in cases)
+    for index, scenario in enumerate(suite.scenarios):
+        for text in scenario.budgets:
+            budget = parse_budget(text)
+            if not any(map(budget.holds_for_model, known)):
+                _check_models(budget, known, _place_of(text, index, suite.path)[0])
+
+
+def _problems_of_cases(cases: Sequence[Case]) -> Iterable[str]:
+    parsed = cache(parse_budget)
+    seen = set()  # thousands of points of a matrix have the same
+    for case in cases:
+        load = case.scenario.settings.load
+        key = (case.scenario.name, case.model, case.scenario.budgets, load.kind, load.search_over)
+        if key not in seen:
+            seen.add(key)
+            problem = problem_of_case(case, map(parsed, case.scenario.budgets))
+            if problem:
+                yield problem
+
+
+def problem_of_case(case: Case, budgets: Iterable[Budget]) -> str:
+    """The first budget of what a search finds that the case's load can't have; empty where there is none."""
+    scenario = case.scenario
+    for budget in holding(scenario.name, budgets, case.model):
+        problem = problem_of_search(scenario.settings.load, budget)
+        if problem:
+            return f"scenario {shown(scenario.name)}: budget {shown(budget.expression)}: {problem}"
+    return ""
+
+
+def check_scopes(budgets: tuple[str, ...], suites: Sequence[Suite], models: Sequence[str]) -> None:
+    """Refuse budgets of the command line that hold for no scenario, or for no model that is measured."""
+    names = [scenario.name for suite in suites for scenario in suite.scenarios]
+    for budget in parse_budgets(budgets):
+        _check_scenarios(budget, names, "--flperf-budget")
+        _check_models(budget, models, "--flperf-budget")
+
+
+def _check_scenarios(budget: Budget, names: Sequence[str], place: str) -> None:
+    if not any(map(budget.holds_for, names)):
+        raise pytest.UsageError(
+            f"{place}: budget {shown(budget.expression)}: found {shown(budget.scenarios)} before the colon, expected "
+            f"the name of a scenario or a pattern of names; {suggestion(budget.scenarios or '', names)}"
+        )
+
+
+def _check_models(budget: Budget, models: Sequence[str], place: str) -> None:
+    if not any(map(budget.holds_for_model, models)):
+        raise pytest.UsageError(
+            f"{place}: budget {shown(budget.expression)}: found {shown(budget.models)} behind the @, expected the name "
+            f"of a model or a pattern of names; {suggestion(budget.models or '', models)}"
+        )
+
+
+def _place_of(budget: str, scenario: int, path: Path) -> tuple[str, bool]:
+    """File, line where it is known, and key path of a budget in a suite; and whether it is a scenario's own."""
+    source = read_source(path)
+    places: tuple[KeyPath, ...] = (("scenarios", scenario, "budgets"), ("budgets",), ("defaults", "budgets"))
+    for keys in places:
+        found: Any = source.data
+        for key in keys:
+            found = found[key] if isinstance(key, int) else (found or {}).get(key)
+        for below, text in budget_texts(found) if found is not None else ():
+            if text == budget:
+                at = (*keys, *below)
+                line = source.line_of(at)
+                place = f"{display_path(path)}{'' if line is None else f':{line}'}: {key_path(at)}"
+                return place, keys[0] == "scenarios"
+    return display_path(path), False

@@ -1,0 +1,190 @@
+"""Cases measured against another side, interleaved: what that is, when it is decided, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_flperf.gates.comparing import compare_pairs, settled
+from pytest_flperf.gates.rules import Rule, RuleError, parse_rules, rules_for
+from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.records import CaseResult, Requests
+from pytest_flperf.stats.findings import ErrorRates
+from pytest_flperf.stats.summary import distribution
+from pytest_flperf.suite.against import AgainstSpec, opposite, opposite_target, parse_against
+from pytest_flperf.suite.errors import SuiteError
+from pytest_flperf.suite.model import Case
+
+if TYPE_CHECKING:
+    from pytest_flperf.experiment.case_run import Prepared
+    from pytest_flperf.experiment.interleaving import OtherSide, Standings, Until
+    from pytest_flperf.suite.targets import TargetSpec
+
+__all__ = ["DEFAULT_PAIRS", "Opposition", "check_comparing", "opposition_of", "requests_words"]
+
+DEFAULT_PAIRS: Final = 60
+"""After which a case that nobody could decide ends."""
+_FLAG: Final = "--flperf-against"
+_OF_TURNS: Final = frozenset({"tps_total", "request_rate"})
+_FIXTURES: Final = frozenset({"flperf", "flperf_case"})
+
+
+def check_comparing(options: FlperfOptions) -> None:
+    """Refuse a malformed rule or other side, and options that nothing has a use for; raises UsageError."""
+    rules_of(options)
+    if options.against is not None:
+        _spec(options.against)
+        if options.parallel_targets:
+            raise pytest.UsageError(f"{_FLAG} measures turn by turn; it can't go with --flperf-parallel-targets")
+        return
+    for flag, given in (
+        ("--flperf-fail-on", options.fail_on),
+        ("--flperf-fail-undecided", options.fail_undecided),
+        ("--flperf-max-iterations", options.max_iterations),
+    ):
+        if given:
+            raise pytest.UsageError(f"{flag}: there is nothing to compare with; add --flperf-against=WHAT")
+
+
+def requests_words(options: FlperfOptions) -> str:
+    """How many requests a case takes."""
+    from pytest_flperf.stats.schedule import FIRST_LOOK
+
+    most = f"{DEFAULT_PAIRS} per stream" if options.max_iterations is None else f"{options.max_iterations}"
+    return f"from {FIRST_LOOK} requests per stream to {most}, on each of two sides,"
+
+
+def rules_of(options: FlperfOptions) -> tuple[Rule, ...]:
+    """The rules of the command line; raises UsageError."""
+    try:
+        return parse_rules(options.fail_on, "--flperf-fail-on")
+    except RuleError as error:
+        raise pytest.UsageError(f"--flperf-fail-on: {error}") from error
+
+
+def _spec(text: str) -> AgainstSpec:
+    try:
+        return parse_against(text, _FLAG)
+    except SuiteError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def opposition_of(options: FlperfOptions) -> Opposition | None:
+    """What the cases of a run are measured against; None: nothing.  Raises UsageError."""
+    if options.against is None:
+        return None
+    return Opposition(_spec(options.against), rules_of(options), options.fail_undecided, options.max_iterations)
+
+
+@dataclass(slots=True)
+class Opposition:
+    """The other side of every case of a run."""
+
+    spec: AgainstSpec
+    rules: tuple[Rule, ...]
+    fail_undecided: bool = False
+    max_iterations: int | None = None
+    """Most measured requests of each side of a case; None: :data:`DEFAULT_PAIRS` for each stream."""
+    comparisons: int = 0
+    """Between how many the run's error rate is shared: all rules on all cases of the session, known at the first."""
+
+    def of(self, case: Case) -> Case:
+        """The other side of a case."""
+        return opposite(case, self.spec)
+
+    def targets(self, of: Iterable[TargetSpec]) -> tuple[TargetSpec, ...]:
+        """Where the other sides of these targets live."""
+        return tuple(opposite_target(target, self.spec) for target in of)
+
+    def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
+        """When a case is decided: when it has failed, or nothing is left to decide.
+
+        Args:
+            prepared: The case as ready.
+            items: All of the session, those of other workers too.
+
+        """
+        from pytest_flperf.experiment.interleaving import Until
+        from pytest_flperf.stats.schedule import looks
+
+        case, planned = prepared.case, prepared.planned
+        if not self.comparisons:
+            self.comparisons = max(sum(map(_measures, items)), 1) * len(rules_for(case.scenario.name, self.rules))
+        streams = case.scenario.settings.concurrency
+        pairs = DEFAULT_PAIRS if self.max_iterations is None else math.ceil(self.max_iterations / streams)
+
+        def decided(standings: Standings) -> bool:
+            found = self._compared(self._seen(planned, standings, 0), self._seen(planned, standings, 1), standings)
+            return settled(found)
+
+        return Until(looks(pairs), decided)
+
+    def judged(self, result: CaseResult, other: OtherSide) -> CaseResult:
+        """The result of a case with what came of its other side."""
+        theirs, standings = other.result, other.standings
+        against = Against(
+            kind="pairs",
+            label=self.spec.text,
+            target=theirs.target,
+            settings=theirs.settings,
+            differs=_differs(result, theirs),
+            requests=theirs.requests,
+            error_rate=theirs.error_rate,
+            metrics=theirs.metrics,
+            notes=theirs.notes,
+            pairs=len(standings.turns),
+            comparisons=self._compared(result, theirs, standings),
+        )
+        return replace(result, against=(*result.against, against))
+
+    def _compared(self, case: CaseResult, other: CaseResult, standings: Standings) -> tuple[Comparison, ...]:
+        pairs = {rule.metric: standings.pairs(rule.metric) for rule in rules_for(case.scenario, self.rules)}
+        return compare_pairs(
+            case,
+            other,
+            pairs,
+            self.rules,
+            ErrorRates(comparisons=max(self.comparisons, 1)),
+            max(standings.look, 1),
+            standings.looks,
+            fail_undecided=self.fail_undecided,
+        )
+
+    def _seen(self, planned: CaseResult, standings: Standings, side: int) -> CaseResult:
+        """As much of a side's result as a decision needs."""
+        ok, total = standings.counts(side)
+        names = {rule.metric for rule in rules_for(planned.scenario, self.rules)}
+        found = {name: distribution(standings.values(name, side)) for name in names}
+        rates = {name: each.mean for name, each in found.items() if name in _OF_TURNS and each is not None}
+        return replace(
+            planned,
+            tps_total=rates.get("tps_total"),
+            request_rate=rates.get("request_rate"),
+            requests=Requests(total=total, ok=ok, failed=total - ok),
+            error_rate=(total - ok) / total if total else None,
+            metrics={name: each for name, each in found.items() if each is not None},
+        )
+
+
+def _measures(item: pytest.Item) -> bool:
+    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _differs(ours: CaseResult, theirs: CaseResult) -> tuple[str, ...]:
+    """What the two sides differ in, a line each."""
+    lines = []
+    if ours.target is not None and theirs.target is not None:
+        here, there = ours.target.to_dict(), theirs.target.to_dict()
+        lines += _changes(there, here, ("backend", "base_url", "model_id", "variant", "device", "execution_provider"))
+    keys = tuple(dict.fromkeys((*theirs.settings, *ours.settings)))
+    return (*lines, *_changes(theirs.settings, ours.settings, keys))
+
+
+def _changes(baseline: Mapping[str, object], candidate: Mapping[str, object], keys: Iterable[str]) -> list[str]:
+    found = ((key, baseline.get(key), candidate.get(key)) for key in keys)
+    return [f"{key}: {before} → {after}" for key, before, after in found if before != after]

@@ -1,0 +1,98 @@
+"""What came of comparing a case with another side: a stored run, or what was measured interleaved with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from pytest_flperf.results.measured import Distribution, Requests
+from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
+from pytest_flperf.results.serving import Target
+
+__all__ = ["Against", "Comparison", "Word"]
+
+Word: TypeAlias = Literal["regressed", "improved", "unchanged", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Record):
+    """One rule, such as ``ttft_ms.p50 > +10%``, and what came of it."""
+
+    rule: str
+    """As written, white space joined."""
+    metric: str
+    statistic: str | None
+    """None for a metric that is one number for the case."""
+    verdict: Word
+    fails: bool = False
+    """Whether it fails the case: it regressed, or is undecided where that fails, and a gate asked for it."""
+    reason: str = ""
+    """Why it is undecided, or why it regressed whatever the latencies say."""
+    baseline: float | None = None
+    """In the metric's own unit."""
+    candidate: float | None = None
+    change_pct: float | None = None
+    """By how much the number grew, as the method estimates it."""
+    change_ci95_pct: Interval | None = None
+    probability: float | None = None
+    """That the change is beyond the threshold for the worse, 0 to 1."""
+    threshold_pct: float | None = None
+    """From which change on it is a regression; negative for rates, whose fall is one."""
+    threshold_floor: float | None = None
+    """… and by how much at least, in the metric's own unit; None: no floor."""
+    p_value: float | None = None
+    """Of the test behind ``regressed``, before any correction."""
+    comparisons: int = 1
+    """Between how many the run's error rate is shared."""
+    n_baseline: int = 0
+    n_candidate: int = 0
+    pairs: int | None = None
+    """Of turns that were measured interleaved; None where the sides were measured one after the other."""
+    method: str = ""
+    raw_change_pct: float | None = None
+    """Of a change that is judged relative to a reference load: the change as measured."""
+    raw_change_ci95_pct: Interval | None = None
+    scope: str = ""
+    """Where the rule was written: ``--flperf-fail-on``, ``scenario``, ``default`` …"""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {
+        "change_ci95_pct": interval_of,
+        "raw_change_ci95_pct": interval_of,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Against(Record):
+    """The other side of a case's comparisons: the baseline."""
+
+    kind: Literal["pairs", "run"]
+    """``pairs``: measured interleaved with the case; ``run``: a stored run."""
+    label: str
+    """What a person calls it: what was asked for, with the run's id where it is one."""
+    run_id: str | None = None
+    started_at: str | None = None
+    """Of a stored run; ISO 8601, UTC."""
+    differs: tuple[str, ...] = ()
+    """What else than the measured numbers is different, a line each: ``device: CPU → GPU``."""
+    target: Target | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What its requests asked for."""
+    requests: Requests = field(default_factory=Requests)
+    error_rate: float | None = None
+    metrics: Mapping[str, Distribution] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    pairs: int | None = None
+    """How many pairs of turns were measured."""
+    max_pairs: int | None = None
+    comparisons: tuple[Comparison, ...] = ()
+
+    _readers: ClassVar[Mapping[str, Reader]] = {
+        "differs": tuple,
+        "target": Target.from_dict,
+        "settings": dict,
+        "requests": Requests.from_dict,
+        "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
+        "notes": tuple,
+        "comparisons": many(Comparison.from_dict),
+    }

@@ -1,0 +1,86 @@
+"""From p-values to a word, the same way for every method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pytest_flperf.stats.findings import ErrorRates, Threshold, Word
+
+__all__ = ["Evidence", "Tails", "decide", "of_change", "of_floor"]
+
+Tails: TypeAlias = tuple[float, float]
+"""One-sided p-values: that the number grew by more than a limit, that it grew by less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """P-values of the three claims, and how likely the first one is."""
+
+    worse: float
+    """Worse by more than allowed."""
+    within: float
+    """Not worse by more than allowed."""
+    better: float
+    """Better by more than what would be allowed for the worse."""
+    probability: float
+
+    def with_floor(self, other: Evidence) -> Evidence:
+        """A rule of two limits that must both be exceeded.
+
+        Both must be shown to be exceeded, each at the full level (an intersection–union test: Berger 1982,
+        Technometrics 24); that either is not exceeded may be shown by the one or the other, at half the level each.
+        """
+        return Evidence(
+            worse=max(self.worse, other.worse),
+            within=min(1.0, 2 * min(self.within, other.within)),
+            better=max(self.better, other.better),
+            probability=min(self.probability, other.probability),
+        )
+
+
+def of_change(at_worse: Tails, at_better: Tails | None, threshold: Threshold) -> Evidence:
+    """Evidence on one limit from the p-values at the limit for the worse and at that for the better.
+
+    The probability is the share of the confidence distribution beyond the limit: one minus the mid-p-value.
+
+    Args:
+        at_worse: P-values of a change of exactly what is allowed.
+        at_better: Likewise, for the better; None: there can be none (nothing falls by 100 % or more).
+        threshold: Says which way is worse.
+
+    """
+    if not threshold.higher_is_worse:
+        at_worse = at_worse[::-1]
+        at_better = at_better[::-1] if at_better is not None else None
+    worse, within = at_worse
+    return Evidence(
+        worse=worse,
+        within=within,
+        better=1.0 if at_better is None else at_better[1],
+        probability=min(1.0, max(0.0, (1 - worse + within) / 2)),
+    )
+
+
+def of_floor(threshold: Threshold) -> tuple[float, float]:
+    """Differences candidate − baseline at the floor: for the worse, for the better."""
+    return (threshold.floor, -threshold.floor) if threshold.higher_is_worse else (-threshold.floor, threshold.floor)
+
+
+def decide(evidence: Evidence, rates: ErrorRates, spent: float = 1.0) -> Word:
+    """The word.
+
+    Args:
+        evidence: P-values, uncorrected.
+        rates: How often it may be wrong.
+        spent: The part of these rates that this look may spend.
+
+    """
+    alarm = rates.false_alarm / rates.comparisons * spent
+    if evidence.worse <= alarm:
+        return "regressed"
+    if evidence.better <= alarm:
+        return "improved"
+    if evidence.within <= rates.false_pass * spent:
+        return "unchanged"
+    return "undecided"

@@ -1,0 +1,78 @@
+"""What is asked of a comparison, and what it answers.  No arithmetic: cheap to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["BLOCKS", "COUNTS", "RANKS", "SUMMARIES", "SWAPS", "ErrorRates", "Finding", "Threshold", "Word"]
+
+Word = Literal["regressed", "improved", "unchanged", "undecided"]
+
+RANKS: Final = "signed ranks of pairs"
+SWAPS: Final = "label swaps of pairs"
+BLOCKS: Final = "block bootstrap of two runs"
+SUMMARIES: Final = "summaries of two runs"
+COUNTS: Final = "exact test of counts"
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What a rule allows: worse by more than the share and by more than the floor is a regression."""
+
+    share: float
+    """0.10 for 10 %; 0.0: any change.  Below 1 where less is worse."""
+    floor: float = 0.0
+    """In the metric's unit; a change must exceed both."""
+    higher_is_worse: bool = True
+    """False for rates (``gen_tps``): worse is a fall, below baseline × (1 − share)."""
+
+    def __post_init__(self) -> None:
+        if self.share < 0 or self.floor < 0:
+            raise ValueError(f"a threshold is never negative: share {self.share}, floor {self.floor}")
+        if not self.higher_is_worse and self.share >= 1:
+            raise ValueError(f"nothing falls by {self.share:.0%} or more")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRates:
+    """How often a decision may be wrong."""
+
+    false_alarm: float = 0.01
+    """Chance that a *whole run* without any regression says ``regressed``."""
+    false_pass: float = 0.05
+    """Chance, per comparison, that ``unchanged`` or ``improved`` is said of a true regression."""
+    comparisons: int = 1
+    """How many are judged in the run.  Each gets an equal part of ``false_alarm`` (Bonferroni), as the verdict of one
+    item can't wait for the others."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.false_alarm < 1 and 0 < self.false_pass < 1 and self.comparisons >= 1):
+            raise ValueError(f"error rates lie between 0 and 1, of one comparison or more: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer to one comparison."""
+
+    word: Word
+    baseline: float | None
+    """The statistic of all requests of that side, in the metric's unit."""
+    candidate: float | None
+    change: float | None
+    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it."""
+    interval: tuple[float, float] | None
+    """Of the change, 95 %; valid under the looks.  None where there is too little for one."""
+    probability: float | None
+    """That the change for the worse exceeds the threshold: the share of the confidence distribution that lies beyond
+    it (where there is a floor: of the one that lies less beyond)."""
+    p_value: float | None
+    """Of the test that decides ``regressed``, before any correction."""
+    n_baseline: int
+    """Requests."""
+    n_candidate: int
+    pairs: int | None
+    method: str
+    """:data:`RANKS`, :data:`SWAPS`, :data:`BLOCKS`, :data:`SUMMARIES` or :data:`COUNTS`."""
+    reason: str = ""
+    """Why undecided, or why it failed closed."""

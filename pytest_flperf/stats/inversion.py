@@ -1,0 +1,57 @@
+"""Estimates and intervals from tests: the changes that a test doesn't reject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, log
+
+from pytest_flperf.stats.deciding import Tails
+
+__all__ = ["centre_of", "interval_of"]
+
+_STEPS = 14
+
+
+def centre_of(tails: Callable[[float], Tails], low: float, high: float) -> float:
+    """The change for which both tails weigh the same, as a share (for signed ranks: after Hodges and Lehmann 1963).
+
+    Args:
+        tails: P-values of "the ratio is this": that it is greater, that it is less.
+        low: A ratio below all sensible ones.
+        high: One above.
+
+    """
+    return _crossing(lambda ratio: tails(ratio)[0] < tails(ratio)[1], low, high) - 1
+
+
+def interval_of(
+    tails: Callable[[float], Tails], change: float, low: float, high: float, level: float
+) -> tuple[float, float] | None:
+    """All changes that neither tail rejects, as shares; None where the data are too few to reject any.
+
+    Args:
+        tails: P-values of "the ratio is this": that it is greater, that it is less.
+        change: Where to start from.
+        low: A ratio below all sensible ones.
+        high: One above.
+        level: Of one tail.
+
+    """
+    if tails(low)[0] > level or tails(high)[1] > level:
+        return None
+    middle = 1 + change
+    lower = _crossing(lambda ratio: tails(ratio)[0] <= level, low, middle)
+    upper = _crossing(lambda ratio: tails(ratio)[1] > level, middle, high)
+    return lower - 1, upper - 1
+
+
+def _crossing(is_below: Callable[[float], bool], low: float, high: float) -> float:
+    """Where it stops to hold, by halving on the scale of logarithms."""
+    left, right = log(low), log(max(high, low))
+    for _ in range(_STEPS):
+        middle = (left + right) / 2
+        if is_below(exp(middle)):
+            left = middle
+        else:
+            right = middle
+    return exp((left + right) / 2)

@@ -1,0 +1,87 @@
+"""What the drawing of the orders within pairs, and nothing else, makes of a sum of scores.
+
+A test that follows from how the order was drawn (Fisher 1935, The Design of Experiments, chapter II; Rosenberger and
+Lachin 2016, Randomization in Clinical Trials, chapter 6) needs no assumption about the machine: neither that its noise
+is normal, nor that successive requests are independent, nor that it holds still.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_flperf.stats.schedule import ORDER_BLOCK
+
+__all__ = ["Bools", "Floats", "Law", "is_drawn", "normal_tails"]
+
+Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+_HALF: Final = ORDER_BLOCK // 2
+
+
+def is_drawn(candidate_first: Bools) -> bool:
+    """Whether these orders can come from ``schedule.draw_orders``: no block holds more than ten of either."""
+    blocks = [candidate_first[at : at + ORDER_BLOCK] for at in range(0, len(candidate_first), ORDER_BLOCK)]
+    return all(block.sum() <= _HALF and (~block).sum() <= _HALF for block in blocks)
+
+
+class Law:
+    """The exact distribution, over all orders that might have been drawn, of a sum of scores.
+
+    The score of a pair is in the sum where its difference, candidate − baseline, comes out positive.  A swap of labels
+    changes that for each pair whose score isn't zero.
+    """
+
+    def __init__(self, scores: NDArray[np.int64], first_is_more: Bools) -> None:
+        """Count them, pair by pair.
+
+        Args:
+            scores: Not negative, the same under every order; zero for a pair that says nothing or was lost.
+            first_is_more: Of each pair, whether its first slot has the larger number.
+
+        """
+        chance = np.zeros((_HALF + 1, 1))
+        chance[0, 0] = 1.0
+        taken = np.arange(_HALF + 1)
+        for position, (score, is_more) in enumerate(zip(scores.tolist(), first_is_more.tolist(), strict=True)):
+            place = position % ORDER_BLOCK
+            if place == 0:
+                whole = chance.sum(axis=0)
+                chance = np.zeros((_HALF + 1, len(whole)))
+                chance[0] = whole
+            candidate_first = np.clip((_HALF - taken) / (ORDER_BLOCK - place), 0, 1)[:, None]
+            width = chance.shape[1]
+            after = np.zeros((_HALF + 1, width + score))
+            at = score if is_more else 0
+            after[1:, at : at + width] += (chance * candidate_first)[:-1]
+            at = score - at
+            after[:, at : at + width] += chance * (1 - candidate_first)
+            chance = after
+        self._chance = chance.sum(axis=0)
+
+    def tails(self, seen: int) -> tuple[float, float]:
+        """P(sum ≥ seen), P(sum ≤ seen)."""
+        return float(min(self._chance[seen:].sum(), 1.0)), float(min(self._chance[: seen + 1].sum(), 1.0))
+
+
+def normal_tails(scores: Floats, first_is_more: Bools, seen: Floats | float) -> tuple[Floats, Floats]:
+    """The same two tails, one row per comparison, by the normal law with the exact mean and variance.
+
+    For many pairs (the law is a sum over independent blocks), and to tell quickly which of many rows deserve counting.
+    Ranks have lighter tails than the normal law: what it gives is larger than the truth where that is small.
+    """
+    from scipy.special import ndtr
+
+    signed = np.where(first_is_more, scores, -scores)
+    variance = np.zeros(scores.shape[:-1])
+    for at in range(0, scores.shape[-1], ORDER_BLOCK):
+        block = signed[..., at : at + ORDER_BLOCK]
+        squares = (block**2).sum(axis=-1)
+        # Any two orders of a block are correlated with −1/19.
+        variance += squares - (block.sum(axis=-1) ** 2 - squares) / (ORDER_BLOCK - 1)
+    deviation = np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny)) / 2
+    excess = seen - scores.sum(axis=-1) / 2
+    return np.asarray(ndtr((0.5 - excess) / deviation)), np.asarray(ndtr((0.5 + excess) / deviation))

@@ -1,0 +1,58 @@
+"""How high a rate of failures may be, given those that were seen."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from pytest_flperf.stats.summary import binomial
+
+__all__ = ["requests_needed", "upper_bound"]
+
+_HALVINGS: Final = 60
+_HOPELESS: Final = 1e-9
+
+
+def upper_bound(failed: int, total: int, confidence: float = 0.95) -> float:
+    """The one-sided upper confidence bound of a rate, exact: the highest at which so few would fail now and then.
+
+    The rate at which ``failed`` of ``total`` or fewer fail with the probability 1 - confidence (Clopper and Pearson,
+    "The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26(4), 1934).  Of
+    none of n it is 1 - (1 - confidence)^(1/n).  Requests are taken to fail independently.  Raises ValueError for no
+    request, or for more failures than requests.
+    """
+    if not 0 <= failed <= total or not total:
+        raise ValueError(f"found {failed} of {total} requests, expected at least one, and no more failures than that")
+    tail = 1 - confidence
+    if failed == total:
+        return 1.0
+    if not failed:
+        return -math.expm1(math.log(tail) / total)
+    low, high = failed / total, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        if _at_most(failed, total, middle) > tail:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def requests_needed(limit: float, confidence: float = 0.95) -> int | None:
+    """How many requests, none of which fails, prove a rate of at most ``limit``; None for more than any run has."""
+    if limit < _HOPELESS:
+        return None
+    if limit >= confidence:
+        return 1
+    count = max(math.floor(math.log(1 - confidence) / math.log1p(-limit)), 1)
+    while upper_bound(0, count, confidence) > limit:
+        count += 1
+    return count
+
+
+def _at_most(failed: int, total: int, rate: float) -> float:
+    """The probability that ``failed`` or fewer of ``total`` fail."""
+    first, chances = binomial(total, rate)
+    return math.fsum(chances[: max(failed - first + 1, 0)])

@@ -1,0 +1,264 @@
+"""Two runs that were measured one after the other: is the newer one worse.
+
+Between two runs the machine itself changes (other neighbours, another temperature, another layout in memory), by
+several percent on machines that CI rents, and no number of requests within a run shows by how much.  A decision
+therefore needs how much runs of the same thing differ: from history where there is some, else from a careful guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, expm1, isfinite, log, sqrt
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtri, stdtr, stdtrit
+
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
+from pytest_flperf.stats.findings import BLOCKS, SUMMARIES, ErrorRates, Finding, Threshold
+from pytest_flperf.stats.orders import Floats
+
+__all__ = ["UNKNOWN_MACHINE", "BetweenRuns", "Summary", "between_runs", "block_length", "judge_runs", "judge_summaries"]
+
+_DRAWS: Final = 1_000
+_SEED: Final = 20261121
+_TAIL: Final = 0.025
+_LARGEST_CORRELATION: Final = 0.9
+_PERCENTILES: Final = {"p5": 0.05, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+_OTHERS: Final[dict[str, Callable[[Floats], Floats]]] = {
+    "mean": lambda rows: np.asarray(rows.mean(axis=-1)),
+    "stdev": lambda rows: np.asarray(rows.std(axis=-1, ddof=1)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenRuns:
+    """How much the statistic differs between runs of the same thing on the same machine."""
+
+    sd_log: float
+    """Standard deviation of its logarithm: 0.05 is about 5 %."""
+    runs: int
+    """How many runs that is worth: its degrees of freedom."""
+
+
+UNKNOWN_MACHINE: Final = BetweenRuns(sd_log=0.04, runs=2)
+"""Of a machine without history.
+
+On rented machines runs differ by 2.7 % (CodSpeed, Benchmarks in CI, 2025: the suites of well-known projects), by 0.03 %
+to over 100 % from one benchmark and type of machine to the next (Laaber, Scheuner and Leitner 2019, Empirical Software
+Engineering 24).  Local models on two shared cores, without any change, exceeded +10 % in 5 to 36 of 100 comparisons,
+which is what 4 % to 18 % would do.  As the range is so wide, the guess is worth two runs only: alone it finds a
+doubling at best, and says ``undecided`` to the rest; a few runs of history outweigh it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a results file without samples tells of one side."""
+
+    value: float
+    low: float
+    """Lower limit of its 95 % interval."""
+    high: float
+    n: int
+
+
+def between_runs(history: Sequence[float], prior: BetweenRuns = UNKNOWN_MACHINE) -> BetweenRuns:
+    """How much runs differ, by those that were stored, drawn towards the guess while they are few.
+
+    The variances are averaged by their degrees of freedom (as in Smyth 2004, Statistical Applications in Genetics 3,
+    section 4).  A real change that lies within the history makes it larger, and decisions more careful.
+
+    Args:
+        history: Logarithms of the statistic of earlier runs of the same case on the same machine.
+        prior: What is believed without any.
+
+    """
+    known = [value for value in history if isfinite(value)]
+    freedom = max(len(known) - 1, 0)
+    squares = float(np.var(known, ddof=1)) * freedom if freedom else 0.0
+    return BetweenRuns(sqrt((squares + prior.runs * prior.sd_log**2) / (freedom + prior.runs)), freedom + prior.runs)
+
+
+def judge_runs(
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    statistic: str,
+    threshold: Threshold,
+    rates: ErrorRates,
+    *,
+    between_runs: BetweenRuns,
+    requests_needed: int,
+) -> Finding:
+    """What two runs say, one of which was stored.  One look only.
+
+    The variance of the logarithm of the ratio is that within each run, by a circular block bootstrap, plus twice that
+    between runs; its degrees of freedom are Satterthwaite's.
+
+    Args:
+        baseline: Values of the stored run's requests, in the order in which they were sent.
+        candidate: Likewise, of the newer run.
+        statistic: ``p50``, ``mean``, ``p5``, ``p90``, ``p95``, ``p99``, ``stdev``; an extreme is always ``undecided``.
+        threshold: What is allowed.
+        rates: How often the answer may be wrong.
+        between_runs: From :func:`between_runs`.
+        requests_needed: Fewest requests a side (``REQUESTS_NEEDED`` of the statistic; 0: none).
+
+    """
+    counts = (len(baseline), len(candidate))
+    needed = max(requests_needed, 2)
+    if min(counts) < needed:
+        return _undecided(
+            counts, BLOCKS, f"{statistic} needs {needed} requests a side; there are {counts[0]} and {counts[1]}"
+        )
+    if statistic not in {*_PERCENTILES, *_OTHERS}:
+        return _undecided(counts, BLOCKS, f"{statistic} rests on single requests: two runs can't tell it apart")
+    sides = [_side(np.array(values, dtype=np.float64), statistic) for values in (baseline, candidate)]
+    return _judge(sides[0], sides[1], counts, threshold, rates, between_runs, BLOCKS)
+
+
+def judge_summaries(
+    baseline: Summary,
+    candidate: Summary,
+    threshold: Threshold,
+    rates: ErrorRates,
+    *,
+    between_runs: BetweenRuns,
+    requests_needed: int,
+) -> Finding:
+    """What two results files say that hold a statistic, its 95 % interval and n, but no samples.
+
+    As :func:`judge_runs`, with the variance within a run from the interval's width, which knows nothing of requests
+    that depend on each other: with a history, that lies in the variance between runs.
+    """
+    counts = (baseline.n, candidate.n)
+    if min(counts) < max(requests_needed, 2):
+        reason = f"needs {requests_needed} requests a side; there are {counts[0]} and {counts[1]}"
+        return _undecided(counts, SUMMARIES, reason)
+    half = 2 * float(ndtri(1 - _TAIL))
+    sides = [_Side(side.value, (side.high - side.low) / half, side.n - 1.0) for side in (baseline, candidate)]
+    return _judge(sides[0], sides[1], counts, threshold, rates, between_runs, SUMMARIES)
+
+
+def block_length(values: Floats) -> int:
+    """Requests in a block of the bootstrap.
+
+    From the correlation ρ of the ranks of neighbours, as is best for a mean of a first-order autoregression:
+    (√6 ρ / (1 − ρ²))^⅔ n^⅓ (Carlstein 1986, Annals of Statistics 14, for overlapping blocks: Künsch 1989, Annals of
+    Statistics 17); at least 1, at most a quarter of the run.
+    """
+    n = len(values)
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranked = (np.cumsum(count) - (count - 1) / 2)[place] - (n + 1) / 2  # equal ones share a rank: a clock has ticks
+    spread = float(ranked @ ranked)
+    correlation = float(ranked[1:] @ ranked[:-1]) / spread if spread else 0.0
+    correlation = min(max(correlation, 0.0), _LARGEST_CORRELATION)
+    best = (sqrt(6) * correlation / (1 - correlation**2)) ** (2 / 3) * n ** (1 / 3)
+    return int(max(1, min(ceil(best), n // 4)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    value: float
+    error: float
+    """Standard error of the value, within the run."""
+    freedom: float
+
+
+def _side(values: Floats, statistic: str) -> _Side:
+    n, length = len(values), block_length(values)
+    blocks = ceil(n / length)
+    starts = np.random.default_rng(_SEED).integers(0, n, (_DRAWS, blocks, 1))
+    drawn = values[((starts + np.arange(length)) % n).reshape(_DRAWS, -1)[:, :n]]
+    of_draws = _statistic(drawn, statistic)
+    # Deviations from a mean that was estimated from so many blocks are too small by this.
+    error = float(of_draws.std(ddof=1)) * sqrt(blocks / max(blocks - 1, 1))
+    return _Side(float(_statistic(values[None, :], statistic)[0]), error, max(blocks - 1.0, 1.0))
+
+
+def _statistic(rows: Floats, statistic: str) -> Floats:
+    if statistic in _OTHERS:
+        return _OTHERS[statistic](rows)
+    return np.asarray(np.quantile(rows, _PERCENTILES[statistic], axis=-1))
+
+
+def _judge(
+    baseline: _Side,
+    candidate: _Side,
+    counts: tuple[int, int],
+    threshold: Threshold,
+    rates: ErrorRates,
+    between: BetweenRuns,
+    method: str,
+) -> Finding:
+    if not (baseline.value > 0 and candidate.value > 0):
+        reason = "the ratio of two numbers of which one isn't positive says nothing"
+        return _undecided(counts, method, reason, baseline.value, candidate.value)
+    ratio = log(candidate.value / baseline.value)
+    parts = [(side.error / side.value, side.freedom) for side in (baseline, candidate)]
+    error, freedom = _combined([*parts, (sqrt(2) * between.sd_log, float(between.runs))])
+    evidence = _evidence(ratio, error, freedom, threshold)
+    if threshold.floor:
+        of_sides = [(side.error, side.freedom) for side in (baseline, candidate)]
+        apart = between.sd_log * sqrt(baseline.value**2 + candidate.value**2)
+        by, its_freedom = _combined([*of_sides, (apart, float(between.runs))])
+        worst, best = (_tails(candidate.value - baseline.value - at, by, its_freedom) for at in of_floor(threshold))
+        evidence = evidence.with_floor(of_change(worst, best, threshold))
+    word = decide(evidence, rates)
+    reach = error * float(stdtrit(freedom, 1 - _TAIL))
+    return Finding(
+        word,
+        baseline.value,
+        candidate.value,
+        expm1(ratio),
+        (_expm1(ratio - reach), _expm1(ratio + reach)),
+        evidence.probability,
+        evidence.worse,
+        *counts,
+        None,
+        method,
+        _why(between, error) if word == "undecided" else "",
+    )
+
+
+def _evidence(ratio: float, error: float, freedom: float, threshold: Threshold) -> Evidence:
+    sign = 1 if threshold.higher_is_worse else -1
+    best = 1 - sign * threshold.share
+    return of_change(
+        _tails(ratio - log(1 + sign * threshold.share), error, freedom),
+        _tails(ratio - log(best), error, freedom) if best > 0 else None,
+        threshold,
+    )
+
+
+def _tails(excess: float, error: float, freedom: float) -> Tails:
+    """By Student's t; without any error at all, what is seen is so."""
+    if not error:
+        return (float(excess <= 0), float(excess >= 0))
+    return float(stdtr(freedom, -excess / error)), float(stdtr(freedom, excess / error))
+
+
+def _combined(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a sum of parts (Satterthwaite 1946, Biometrics Bulletin 2)."""
+    variance = sum(error**2 for error, _ in parts)
+    spread = sum(error**4 / freedom for error, freedom in parts)
+    return sqrt(variance), variance**2 / spread if spread else 1.0
+
+
+def _expm1(value: float) -> float:
+    return expm1(min(value, 700.0))
+
+
+def _why(between: BetweenRuns, error: float) -> str:
+    whole, part = (100 * expm1(sd) for sd in (error, sqrt(2) * between.sd_log))
+    return (
+        f"two runs of the same differ by about {whole:.2g} %, of which {part:.2g} % between runs (by {between.runs} "
+        "degrees of freedom); sides measured in turn tell more"
+    )
+
+
+def _undecided(
+    counts: tuple[int, int], method: str, reason: str, baseline: float | None = None, candidate: float | None = None
+) -> Finding:
+    return Finding("undecided", baseline, candidate, None, None, None, None, *counts, None, method, reason)

@@ -1,0 +1,117 @@
+"""The other side of a comparison: what the command line says of it, and the case that follows from a case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+
+from pytest_flperf.suite.errors import SuiteError, shown, suggestion
+from pytest_flperf.suite.limits import check_setting
+from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.settings import with_values
+from pytest_flperf.suite.targets import TargetSpec, mapping_of
+
+__all__ = ["SAME", "AgainstSpec", "opposite", "opposite_target", "parse_against"]
+
+SAME: Final = "same"
+"""Compares a case with itself: what comes of that is noise."""
+_PARAMETERS: Final = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "presence_penalty",
+    "frequency_penalty",
+    "reasoning_effort",
+    "seed",
+    "stop",
+    "stream",
+    "context_tokens",
+    "prompt_cache",
+    "extra",
+)
+"""Settings of a request in which the two sides may differ; how requests are sent is the same for both."""
+_TYPED: Final = frozenset({*_PARAMETERS, "options"} - {"reasoning_effort", "stop", "prompt_cache"})
+_OF_TLS: Final = ("ca_file", "verify", "client_cert")
+_TARGET_KEYS: Final = tuple(
+    dict.fromkeys("tls" if each.name in _OF_TLS else each.name for each in fields(TargetSpec) if each.name != "name")
+)
+_ELSEWHERE: Final = frozenset({"backend", "base_url"})
+
+
+@dataclass(frozen=True, slots=True)
+class AgainstSpec:
+    """What is different on the other side."""
+
+    text: str
+    """As written."""
+    target: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a target."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the requests, by their keys in a suite."""
+
+
+def parse_against(text: str, where: str) -> AgainstSpec:
+    """Read what the command line says of the other side.
+
+    Args:
+        text: ``same``, the name of a model, or KEY=VALUE with commas between: keys of a target (``model``,
+            ``backend``, ``base_url``, ``options.threads`` …) and settings of a request (``max_tokens`` …).
+        where: Begins the text of an error.
+
+    Raises:
+        SuiteError: It is none of these.
+
+    """
+    text = text.strip()
+    if text == SAME:
+        return AgainstSpec(text)
+    if "=" not in text:
+        return AgainstSpec(text, {"model": text})
+    values = mapping_of(text, where, _TYPED)
+    known = (*_TARGET_KEYS, *_PARAMETERS)
+    for key in values:
+        if key not in known:
+            raise SuiteError(
+                f"{where}: found {shown(key)}, expected a key of a target or of a request; {suggestion(key, known)}"
+            )
+    settings: dict[str, Any] = {key: values.pop(key) for key in _PARAMETERS if key in values}
+    if "stop" in settings:
+        settings["stop"] = (str(settings["stop"]),)
+    for key, value in settings.items():
+        check_setting(key, value, f"{where}: {key}")
+    return AgainstSpec(text, _target_fields(values, where), settings)
+
+
+def _target_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if not values:
+        return {}
+    from pytest_flperf.suite.loading import target_of
+
+    spec = target_of({"model": "any", **values}, where)
+    names = [name for key in values for name in (_OF_TLS if key == "tls" else (key,))]
+    return {name: getattr(spec, name) for name in names}
+
+
+def opposite(case: Case, spec: AgainstSpec) -> Case:
+    """The case that is played on the other side: with the same prompts, and the same number of streams."""
+    scenario = replace(case.scenario, settings=with_values(case.scenario.settings, spec.settings))
+    former = case.target or TargetSpec(case.model)
+    target = opposite_target(former, spec)
+    if target == former:
+        return replace(case, scenario=scenario)
+    return replace(case, scenario=scenario, model=target.label, target=target)
+
+
+def opposite_target(former: TargetSpec, spec: AgainstSpec) -> TargetSpec:
+    """Where the other side of a target lives, under a label of its own; the same target where nothing differs."""
+    base, changes = former, dict(spec.target)
+    if _ELSEWHERE & changes.keys():
+        base = TargetSpec(base.model)  # what is said of one server says nothing of another
+    elif "options" in changes:
+        changes["options"] = {**base.options, **changes["options"]}
+    target = replace(base, name="", **changes)
+    if target == replace(former, name=""):
+        return former
+    return replace(target, name=f"{target.label} (against)")

@@ -1,0 +1,167 @@
+"""What two runs that followed one another say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_flperf.stats.findings import BLOCKS, SUMMARIES, ErrorRates, Threshold
+from pytest_flperf.stats.runs import (
+    UNKNOWN_MACHINE,
+    BetweenRuns,
+    Summary,
+    between_runs,
+    block_length,
+    judge_runs,
+    judge_summaries,
+)
+
+STEADY = BetweenRuns(0.01, 20)
+TEN = Threshold(0.10)
+
+
+def run(n: int, ratio: float = 1.0, seed: int = 1, noise: float = 0.08) -> list[float]:
+    """Latencies about 100 ms."""
+    return [float(v) for v in 100 * ratio * np.exp(np.random.default_rng(seed).normal(0, noise, n))]
+
+
+@pytest.mark.parametrize("statistic", ["p50", "mean", "p95"])
+@pytest.mark.parametrize(("ratio", "word"), [(1.5, "regressed"), (1.0, "unchanged"), (0.6, "improved")])
+def test_words_on_a_steady_machine(statistic: str, ratio: float, word: str) -> None:
+    """With a history that varies by 1 %."""
+    finding = judge_runs(
+        run(200), run(200, ratio, 2), statistic, TEN, ErrorRates(), between_runs=STEADY, requests_needed=11
+    )
+    assert (finding.word, finding.method, finding.pairs) == (word, BLOCKS, None)
+    assert finding.interval is not None
+    assert finding.interval[0] < ratio - 1 < finding.interval[1]
+
+
+def test_without_history_little_can_be_said() -> None:
+    """A rise of 30 % might be the machine; the reason says so."""
+    finding = judge_runs(
+        run(200), run(200, 1.3, 2), "p50", TEN, ErrorRates(), between_runs=UNKNOWN_MACHINE, requests_needed=11
+    )
+    assert finding.word == "undecided"
+    assert "between runs" in finding.reason
+    assert finding.probability is not None
+    assert finding.probability > 0.8
+
+
+def test_a_rate_is_worse_where_it_falls() -> None:
+    """And a floor must be exceeded as well."""
+    less = Threshold(0.1, higher_is_worse=False)
+    for threshold, word in ((less, "regressed"), (Threshold(0.1, 50, higher_is_worse=False), "unchanged")):
+        finding = judge_runs(
+            run(100), run(100, 0.6, 2), "p50", threshold, ErrorRates(), between_runs=STEADY, requests_needed=11
+        )
+        assert finding.word == word
+
+
+@pytest.mark.parametrize(
+    ("values", "statistic", "reason"),
+    [
+        (run(10), "p50", "p50 needs 11 requests a side; there are 10 and 100"),
+        (run(100), "max", "max rests on single requests"),
+        ([0.0] * 50, "p50", "isn't positive"),
+    ],
+)
+def test_what_two_runs_never_decide(values: list[float], statistic: str, reason: str) -> None:
+    """Each with its reason."""
+    finding = judge_runs(values, run(100, 5), statistic, TEN, ErrorRates(), between_runs=STEADY, requests_needed=11)
+    assert finding.word == "undecided"
+    assert reason in finding.reason
+
+
+def test_runs_without_any_noise() -> None:
+    """Nothing varied, neither within nor between runs: what is seen is so."""
+    none = BetweenRuns(0.0, 20)
+    for ratio, word in ((1.2, "regressed"), (1.0, "unchanged")):
+        finding = judge_runs(
+            [5.0] * 20, [5.0 * ratio] * 20, "p50", TEN, ErrorRates(), between_runs=none, requests_needed=11
+        )
+        assert finding.word == word
+
+
+def test_blocks_grow_with_the_dependence() -> None:
+    """Independent requests are drawn nearly alone, dependent ones in blocks."""
+    noise = np.random.default_rng(2).normal(0, 1, 400)
+    dependent = noise.copy()
+    for at in range(1, 400):
+        dependent[at] += 0.8 * dependent[at - 1]
+    assert block_length(noise) <= 4
+    assert 10 <= block_length(dependent) <= 100
+    assert block_length(np.ones(40)) == 1
+
+
+def test_dependence_widens_the_interval() -> None:
+    """Slow waves in a run count as few requests, whatever their number."""
+    wave = [100 * math.exp(0.1 * math.sin(i / 15)) for i in range(200)]
+    mixed = [wave[at] for at in np.random.default_rng(1).permutation(200)]
+    exact = BetweenRuns(0.001, 50)
+    found = [
+        judge_runs(each, each, "p50", TEN, ErrorRates(), between_runs=exact, requests_needed=11).interval
+        for each in (wave, mixed)
+    ]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0][1] > 1.5 * found[1][1]
+
+
+@given(st.lists(st.floats(-3, 3), max_size=40))
+def test_history_outweighs_the_guess(history: list[float]) -> None:
+    """The variance lies between both, nearer to that of many runs."""
+    found = between_runs(history)
+    own = float(np.std(history, ddof=1)) if len(history) > 1 else UNKNOWN_MACHINE.sd_log
+    assert found.runs == UNKNOWN_MACHINE.runs + max(len(history) - 1, 0)
+    low, high = sorted((own, UNKNOWN_MACHINE.sd_log))
+    assert low - 1e-9 <= found.sd_log <= high + 1e-9
+
+
+def test_history_that_is_no_number_is_left_out() -> None:
+    """The logarithm of nothing."""
+    assert between_runs([math.nan, -math.inf, 1.0]) == UNKNOWN_MACHINE
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_summaries_say_about_what_samples_say(seed: int) -> None:
+    """With the interval of the median that independent requests give."""
+    older, newer = run(100, seed=seed), run(100, 1.2, seed + 1)
+    sides = []
+    for values in (older, newer):
+        error = 1.2533 * float(np.std(values)) / 10
+        middle = float(np.median(values))
+        sides.append(Summary(middle, middle - 1.96 * error, middle + 1.96 * error, 100))
+    asked = {"between_runs": STEADY, "requests_needed": 11}
+    full = judge_runs(older, newer, "p50", TEN, ErrorRates(), **asked)  # type: ignore[arg-type]
+    short = judge_summaries(*sides, TEN, ErrorRates(), **asked)  # type: ignore[arg-type]
+    assert short.method == SUMMARIES
+    assert short.change == pytest.approx(full.change)
+    assert full.interval is not None
+    assert short.interval == pytest.approx(full.interval, abs=0.04)
+
+
+def test_summaries_of_too_few() -> None:
+    """Undecided, like samples."""
+    few, many = Summary(100, 99, 101, 5), Summary(200, 199, 201, 50)
+    finding = judge_summaries(few, many, TEN, ErrorRates(), between_runs=STEADY, requests_needed=11)
+    assert (finding.word, finding.reason) == ("undecided", "needs 11 requests a side; there are 5 and 50")
+
+
+def test_a_machine_that_varies_is_rarely_blamed() -> None:
+    """Runs whose own level varies by 5 %, with ten earlier runs known: few false alarms in 200 (fixed seeds)."""
+    chance = np.random.default_rng(6)
+    rates = ErrorRates(false_alarm=0.02)
+    alarms = 0
+    for seed in range(200):
+        levels = np.exp(chance.normal(0, 0.05, 12))
+        known = between_runs(np.log(levels[:10]).tolist())
+        older, newer = (run(20, float(level), seed * 2 + at) for at, level in enumerate(levels[10:]))
+        asked = {"between_runs": known, "requests_needed": 11}
+        alarms += judge_runs(older, newer, "p50", Threshold(0.0), rates, **asked).word == "regressed"  # type: ignore[arg-type]
+    assert alarms <= 8
