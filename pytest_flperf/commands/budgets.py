@@ -8,10 +8,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
+from pytest_flperf.commands.stores import add_places, found_run
 
 if TYPE_CHECKING:
     from pytest_flperf.gates.suggestions import LeftOut, Suggestion
@@ -35,10 +35,10 @@ def add_budgets(commands: Commands) -> None:
     parser.add_argument("action", choices=("suggest",), help="What to do")
     parser.add_argument(
         "names", metavar="RUN", nargs="*", default=[],
-        help="Folder or results.json of a run, its id or the beginning of it, or latest (the default); several: of the "
-        "same on the same machine",
+        help="Folder or results.json of a run, its id or the beginning of it, or latest (the default); one whose files "
+        "are gone is read from the store; several: of the same on the same machine",
     )  # fmt: skip
-    parser.add_argument("--report-dir", metavar="DIR", default="reports", help="Folder of the runs; default: reports")
+    add_places(parser)
     parser.add_argument(
         "--margin", metavar="FACTOR", type=float,
         help="Room beyond the 95 %% interval, such as 1.3, in place of what the runs say; default for one or two: 1.5",
@@ -79,14 +79,9 @@ def _suggest(parsed: Parsed) -> int:
 
 def _runs(parsed: Parsed) -> list[Run]:
     """The runs that were named; ends the command where one isn't there or is named twice."""
-    from pytest_flperf.results.stored import RunError, find_run, read_run
-
     found: dict[str, Run] = {}
     for name in parsed.names or ["latest"]:
-        try:
-            run = read_run(find_run(name, Path(parsed.report_dir)))
-        except RunError as error:
-            refuse(parsed, str(error))
+        run, _ = found_run(parsed, name)
         if run.id in found:
             refuse(parsed, f"found run {run.id[:_NAME]!r} twice, expected different runs: their spread is the margin")
         found[run.id] = run

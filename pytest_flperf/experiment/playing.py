@@ -122,10 +122,11 @@ class CasePlans:
         request = self._factory.build(body)  # without the case's extra: it is the model that is asked, not the case
         return self._plan([Entry(0, phase, 0, stream=True, request=request)], 1, 1)
 
-    def warmup(self) -> Plan:
-        """The requests before the measured ones."""
+    def warmup(self, *, other_side: bool = False) -> Plan:
+        """The requests before the measured ones; ``other_side``: of what is played beside a case like this one."""
         total = self._settings.warmup_requests
-        entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), 0, -total)
+        first_number = _OTHER_SIDES if other_side else 0
+        entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), first_number, -total)
         return self._plan(entries, self._settings.concurrency, total)
 
     def calibrating(self, words: int) -> Plan:

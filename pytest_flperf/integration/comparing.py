@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from pytest_flperf.experiment.interleaving import OtherSide, Standings, Until
     from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["DEFAULT_PAIRS", "Opposition", "check_comparing", "comparisons_of", "opposition_of", "rules_of"]
+__all__ = [
+    "DEFAULT_PAIRS",
+    "Opposition",
+    "check_comparing",
+    "comparisons_of",
+    "opposition_of",
+    "requests_words",
+    "rules_of",
+]
 
 DEFAULT_PAIRS: Final = 60
 """After which a case that nobody could decide ends."""
@@ -51,6 +59,14 @@ def check_comparing(options: FlperfOptions) -> None:
         if given and not use:
             what = "--flperf-against=WHAT" + " or --flperf-baseline=RUN" * (flag != "--flperf-max-iterations")
             raise pytest.UsageError(f"{flag}: there is nothing to compare with; add {what}")
+
+
+def requests_words(options: FlperfOptions) -> str:
+    """How many requests a case takes."""
+    from pytest_flperf.stats.schedule import FIRST_LOOK
+
+    most = f"{DEFAULT_PAIRS} per stream" if options.max_iterations is None else f"{options.max_iterations}"
+    return f"from {FIRST_LOOK} requests per stream to {most}, on each of two sides,"
 
 
 def rules_of(options: FlperfOptions) -> tuple[Rule, ...]:

@@ -92,6 +92,10 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
     requests = sum((expected_requests(each) or 0) + each.settings.warmup_requests for each in scenarios)
     more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
     say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
+    if options.against is not None:
+        from pytest_flperf.integration.comparing import requests_words
+
+        say(f"--flperf-against: {requests_words(options)} in place of these, until a case is decided")
     ahead = _parameters_ahead(config, options, selection.cases)
     if ahead:
         say(f"parameters: {ahead}")

@@ -66,7 +66,8 @@ def judge_counts(baseline: Counts, candidate: Counts, threshold: Threshold, rate
         evidence = evidence.with_floor(_beyond_floor(baseline, candidate, threshold.floor))
     word = decide(evidence, rates)
     if word == "undecided" and not candidate.failed:
-        return _finding("unchanged", baseline, candidate, evidence, "nothing failed")
+        # Of nothing on both sides no chance can be told.
+        return _finding("unchanged", baseline, candidate, evidence if baseline.failed else None, "nothing failed")
     return _finding(word, baseline, candidate, evidence, "too few failures to tell" if word == "undecided" else "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -106,6 +107,8 @@ def expand(suite: Suite, models: Iterable[str | TargetSpec], overrides: Override
         matrix = tuple(
             (key, values) for key, values in joined(suite.matrix, scenario.sweep, swept) if key not in forced
         )
+        if len(points) + math.prod(len(values) for _, values in matrix) > MAX_CASES:
+            raise SuiteError(f"{suite.ref}: found more than {MAX_CASES:,} cases, expected {MAX_CASES:,} at most")
         found = tuple(_points(matrix))
         ids.append(_parameters_ids(labels, matrix, found))
         for index, point in enumerate(found):
@@ -114,8 +117,6 @@ def expand(suite: Suite, models: Iterable[str | TargetSpec], overrides: Override
             if problem:
                 raise SuiteError(f"{suite.ref}: scenario {shown(scenario.name)}: {problem}")
             points.append(_Point(number, index, point, played))
-        if len(points) > MAX_CASES:
-            raise SuiteError(f"{suite.ref}: found more than {MAX_CASES:,} cases, expected {MAX_CASES:,} at most")
     return tuple(
         Case(
             suite=suite.name,

@@ -83,7 +83,7 @@ def test_two_keys_for_one_url_are_told_apart() -> None:
         with Bench(backend) as bench:
             bench.run(a_case())
             other = OpenAiBackend(BackendConfig(base_url=f"{server.root}/v1", headers={"X-Tenant": "two"}))
-            bench._backend = other
+            bench._models.backend = other
             bench.run(a_case())
         tenants = [each.headers["x-tenant"] for each in server.asked if each.method == "POST"]
         assert tenants.count("one") == 5

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from tiny_runs import Done, Tiny
 
+import pytest_flperf.history.store  # noqa: F401 - pytester forgets what is imported later
 from pytest_flperf import cli
 
 
@@ -61,6 +63,16 @@ def test_json(done: Done, tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> Non
     assert all(each["why"] and each["limit"] >= 0 for each in found["budgets"])
     assert cli.main(["budgets", "suggest", *names]) == 0
     assert "bound that 99 % of further runs keep" in capsys.readouterr().out.replace("\n# ", " ")
+
+
+@pytest.mark.usefixtures("stored")
+def test_from_the_store(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose files are gone is read from the store, with the same budgets."""
+    assert cli.main(["budgets", "suggest", done.report.name, "--json"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    shutil.rmtree(done.report)
+    assert cli.main(["budgets", "suggest", done.report.name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == before
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_timeout_by_thread(tiny: Tiny) -> None:
     """The method that ends the whole process: what it leaves is readable, and blocks no other run."""
     tiny.suite({"name": "before"}, {"name": "long", "iterations": 1_000_000})
     result = tiny.pytester.runpytest_subprocess(
-        "--flperf-suite=tiny.json", *tiny.at, "--timeout=2", "--timeout-method=thread", timeout=60
+        "--flperf-suite=tiny.json", *tiny.at, "--timeout=4", "--timeout-method=thread", timeout=60
     )
     assert result.ret == 1
     assert "Timeout" in str(result.stdout) + str(result.stderr)

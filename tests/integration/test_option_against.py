@@ -184,6 +184,7 @@ def test_the_time_is_over(tiny: Tiny, quick: str) -> None:
     done = tiny.run(*at(quick), "--flperf-against=same", *options)
     (against,) = done.case["against"]
     assert 0 < against["pairs"] < 60
+    assert (done.ret, done.case["outcome"], done.case["partial"]) == (0, "passed", False)
     assert words(against)["ttft_ms.p99 > +5%"] == "undecided"
 
 
@@ -220,6 +221,14 @@ def test_two_embedded_models(tiny: Tiny) -> None:
     assert against["target"]["model_id"].startswith("flperf-nano")
     assert done.case["target"]["model_id"].startswith("flperf-micro")
     assert {each["target"] for each in done.journal() if each["phase"] == "measured"} == {0, 1}
+
+
+def test_a_dry_run(tiny: Tiny) -> None:
+    """How many requests a comparison takes can't be known ahead, but between which numbers."""
+    tiny.suite()
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "--flperf-dry-run", "--flperf-against=same")
+    assert done.ret == 0, done.text
+    assert "from 12 requests per stream to 60 per stream, on each of two sides" in done.text
 
 
 @pytest.mark.parametrize(

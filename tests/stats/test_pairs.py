@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -149,8 +151,8 @@ def test_too_few_are_never_decided(pairs: int, statistic: str, reason: str) -> N
 def test_lost_pairs_keep_their_place() -> None:
     """They count in no number, and the rest decides."""
     pairs = make_pairs(40, 1.4)
-    for at in (3, 17, 30):
-        pairs[at] = Pair((), pairs[at].baseline, pairs[at].candidate_first)
+    for at, lost in ((3, ()), (17, (math.nan,)), (30, (math.inf,))):
+        pairs[at] = Pair(lost, pairs[at].baseline, pairs[at].candidate_first)
     finding = judge_pairs(pairs, "p50", TEN, ErrorRates(), **ONCE)
     assert (finding.word, finding.pairs, finding.n_baseline) == ("regressed", 37, 37)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -61,3 +63,10 @@ def test_orders_are_balanced_in_blocks(pairs: int, seed: int) -> None:
 def test_longer_orders_begin_like_shorter_ones() -> None:
     """So a comparison may go on."""
     assert draw_orders(60, 7)[:33] == draw_orders(33, 7)
+
+
+def test_planning_imports_no_numpy() -> None:
+    """Who only asks for a comparison doesn't pay for the arithmetic."""
+    code = "import sys, pytest_flperf.stats.schedule, pytest_flperf.stats.findings; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

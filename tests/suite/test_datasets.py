@@ -340,8 +340,9 @@ def test_every_prompt_comes_back(tmp_path: Path, prompts: list[str]) -> None:
     writer.writerows(rows)
     lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     for text, name in [(lines, "a.jsonl"), (json.dumps(rows), "a.json"), (table.getvalue(), "a.csv")]:
-        assert [row.turns[0] for row in read(tmp_path, text, name)] == prompts
-        assert [row.fields for row in read(tmp_path, text, name)] == rows
+        found = read(tmp_path, text, name)
+        assert [row.turns[0] for row in found] == prompts
+        assert [row.fields for row in found] == rows
 
 
 @in_one_folder

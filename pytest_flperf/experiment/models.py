@@ -1,0 +1,219 @@
+"""The models that cases need: loaded, seen to answer, looked at again, let go."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import replace
+from typing import Any, Final
+
+from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
+from pytest_flperf.experiment.case_run import Prepared
+from pytest_flperf.experiment.clients import Clients
+from pytest_flperf.experiment.loading import ensure_with_cost
+from pytest_flperf.experiment.playing import CasePlans, target_of
+from pytest_flperf.experiment.preparing import (
+    Calibrations,
+    FirstUse,
+    NotReadyError,
+    learn_lengths,
+    planned_on,
+    refuse_another,
+    refuse_too_long,
+    ttft_ms_of,
+)
+from pytest_flperf.experiment.recording import CaseRecording, Recorder
+from pytest_flperf.load.group import Plays
+from pytest_flperf.load.native import NativeClient
+from pytest_flperf.load.plan import Plan
+from pytest_flperf.load.session import LoadProcessError
+from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.suite.errors import SuiteError
+from pytest_flperf.suite.model import Case
+from pytest_flperf.wire.exchange import Exchange, Phase
+from pytest_flperf.wire.requests import RequestFactory
+from pytest_flperf.wire.sample import Sample
+
+__all__ = ["Models"]
+
+_TRIES_UNTIL_HOPELESS: Final = 2
+_PROBLEM_LINES: Final = 2
+"""What happened, and where the log is; the log's lines follow."""
+_LOG_LINES: Final = 6
+
+
+class Models:
+    """The models of one backend, as far as cases have needed them."""
+
+    def __init__(self, backend: Backend, recorder: Recorder, seed: str, clients: Clients, processes: int) -> None:
+        self.backend = backend
+        self._recorder = recorder
+        self._seed = seed
+        self._clients = clients
+        self._processes = processes
+        self._native: Plays | None = None  # of a model that answers without HTTP, while it is made ready
+        self._factories: dict[tuple[Any, ...], RequestFactory] = {}
+        self._ready: dict[str, FirstUse] = {}
+        self._failures: dict[str, list[str]] = {}
+        self._calibrations = Calibrations(processes)
+        self._left_busy: set[str] = set()  # whose last case abandoned requests
+        self._released: set[str] = set()  # that may be loaded all the same: somebody wants them kept
+        self._loaded: tuple[str, ...] = ()  # those of the last case
+        self._host = platform.node()
+
+    def ready(self, case: Case, on_progress: OnProgress, nodeid: str | None, keep: tuple[str, ...]) -> Prepared:
+        """Make the model of a case ready.
+
+        Args:
+            case: What will be measured.
+            on_progress: Told of downloads and loads.
+            nodeid: What to file the requests under; None: the case's own id.
+            keep: Models that stay loaded.
+
+        Raises:
+            NotReadyError: The model could not be loaded or gave no token.
+            NotPossibleError: The model can't play the case.
+
+        """
+        recording = self._recorder.case(nodeid or case.nodeid)
+        failures = self._failures.setdefault(case.model, [])
+        if len(failures) >= _TRIES_UNTIL_HOPELESS:
+            last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it
+            raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {last}")
+        try:
+            prepared = self._try_ready(case, recording, on_progress, keep)
+        except (BackendError, LoadProcessError) as error:
+            self._ready.pop(case.model, None)
+            failures.append(str(error))
+            raise NotReadyError(str(error)) from error
+        except SuiteError as error:  # a prompt that can't be made: the model is not to blame
+            raise NotReadyError(str(error)) from error
+        failures.clear()
+        return prepared
+
+    def has_gone(self, model: str, on_progress: OnProgress) -> bool:
+        """Whether a model that was ready had to be loaded again; raises NotReadyError."""
+        try:
+            served = self.backend.ensure(model, on_progress)
+        except BackendError as error:
+            raise NotReadyError(str(error)) from error
+        return served.generation != self._ready[model].generation
+
+    def left_busy(self, model: str) -> None:
+        """The case that was played on a model has abandoned requests: servers go on with those for a while."""
+        self._left_busy.add(model)
+
+    def release(self, model: str) -> str:
+        """Unload a model, if it is loaded; why that couldn't be done, empty where it was."""
+        self._released.add(model)
+        self._loaded = tuple(each for each in self._loaded if each != model)
+        try:
+            self.backend.release(model)
+        except BackendError as error:
+            return f"{model} could not be unloaded: {error}"
+        return ""
+
+    def look_after_backend(self, model: str) -> tuple[str, ...]:
+        """After lost requests: what the backend says; a process that is gone is started anew by the next case."""
+        problem = self.backend.health()
+        if not problem:
+            return ()
+        self._ready.pop(model, None)
+        lines = problem.splitlines()
+        # A line each, and the last of a log: where notes are shown, each is cut to one line's length.
+        return (*lines[:_PROBLEM_LINES], *lines[_PROBLEM_LINES:][-_LOG_LINES:])
+
+    def _try_ready(
+        self, case: Case, recording: CaseRecording, on_progress: OnProgress, keep: tuple[str, ...]
+    ) -> Prepared:
+        model = case.model
+        # only the models of one case at a time: what is loaded beside them takes memory and cores
+        left = tuple(filter(None, (self.release(former) for former in self._loaded if former not in keep)))
+        self._loaded = tuple(dict.fromkeys((*self._loaded, model)))
+        served, cost = ensure_with_cost(self.backend, model, on_progress)
+        self._native = NativeClient(served.native) if served.native is not None else None
+        known, target = self.backend.capabilities(model), target_of(served.endpoint, served.tls)
+        plans = CasePlans(case, served, self._factory(served), target, self._seed, known)
+        refuse_too_long(case, served)
+        seen = self._ready.get(model)
+        notes = served.notes + left
+        if seen is not None and seen.generation == served.generation:
+            notes += self._see_again(plans, served, recording)
+        else:
+            loaded_by_us = served.load_s is not None
+            sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
+            seen = FirstUse(served.generation, ttft_ms_of(sample) if loaded_by_us else None, served.download_s, cost)
+            self._ready[model] = seen
+        self._left_busy.discard(model)
+        self._released.discard(model)
+        self._learn(plans, case, recording, on_progress)
+        return self._prepared(case, served, seen, plans, recording, notes)
+
+    def _learn(self, plans: CasePlans, case: Case, recording: CaseRecording, on_progress: OnProgress) -> None:
+        learn_lengths(plans, lambda plan: self._one(plan, recording))
+        if not self._calibrations.before(case, self._clients.load, on_progress):
+            self._clients.stop()
+
+    def _one(self, plan: Plan, recording: CaseRecording) -> Sample:
+        """Play a plan of one request."""
+        mine = CaseRecording("", None, None, RunLog(None), self._recorder.redactor)
+
+        def keep(exchange: Exchange) -> None:
+            recording.add(exchange)
+            mine.add(exchange)
+
+        self._clients.play(plan, keep, native=self._native)
+        return next(iter(mine.samples()))
+
+    def _see_again(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
+        """After a while, or after abandoned requests: servers work on those for seconds, a case would pay for it."""
+        lost, begun = served.model in self._left_busy, time.monotonic()
+        if lost or served.model in self._released:
+            self._verify(plans, Phase.VERIFY, served, recording)
+        took = f"{time.monotonic() - begun:.2f} s"
+        return (f"the case before lost requests; the server answered a short one again after {took}",) if lost else ()
+
+    def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
+        sample = self._one(plans.verify(phase), recording)
+        if sample.ok:
+            refuse_another(sample, served)
+            return sample
+        where = f"{served.model_id} at {served.endpoint.base_url}"
+        said = sample.evidence.detail if sample.evidence else ""
+        log = self.backend.health()
+        raise BackendError(
+            f"{where} gave no token when asked for one before measuring: {sample.outcome.value}"
+            + (f" ({said})" if said else "")
+            + (f"\n{log}" if log else "")
+        )
+
+    def _factory(self, served: Served) -> RequestFactory:
+        key = (served.endpoint.base_url, served.api_key, *sorted(served.headers.items()))
+        if key not in self._factories:
+            try:
+                self._factories[key] = RequestFactory(served.endpoint, served.api_key, served.headers)
+            except ValueError as error:
+                raise BackendError(str(error)) from error
+        return self._factories[key]
+
+    def _prepared(
+        self,
+        case: Case,
+        served: Served,
+        seen: FirstUse,
+        plans: CasePlans,
+        recording: CaseRecording,
+        notes: tuple[str, ...],
+    ) -> Prepared:
+        calibration, why_none = self._calibrations.of(case)
+        planned = planned_on(case, served, seen, plans.adjustments, (*notes, *why_none), self._processes)
+        planned = replace(
+            planned,
+            host=self._host,
+            nodeid=recording.nodeid,
+            settings=self._recorder.redactor.value(planned.settings),  # extra may hold anything
+            adjusted=tuple(replace(each, asked=self._recorder.redactor.text(each.asked)) for each in planned.adjusted),
+            calibration=calibration,
+        )
+        server = self.backend.processes(served.model)
+        return Prepared(case, planned, plans, recording, server, self._native)
