@@ -181,16 +181,16 @@ class Interleaving:
 
         Args:
             candidate: The plans of the case.
-            baseline: Those of the other side, with as many streams.
+            baseline: Those of the other side.
             seed: Says which side begins each pair.
             as_one: Whether one client plays both sides.
 
         """
         self._plans = (candidate, baseline)
         self._seed = seed
-        self._streams = candidate.streams
+        self._streams = (candidate.streams, baseline.streams)
         # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
-        self._in_one_plan = as_one and self._streams == 1
+        self._in_one_plan = as_one and self._streams == (1, 1)
         self._sides = (_Side(), _Side())
         self._turns: list[Both] = []
         self._played = 0
@@ -241,7 +241,8 @@ class Interleaving:
             if stopped:
                 break
         self._turns += self._whole(first, orders)
-        dead = [side for side, each in enumerate(self._sides) if each.lost_in_a_row >= max(_HOPELESS, self._streams)]
+        hopeless = [max(_HOPELESS, streams) for streams in self._streams]
+        dead = [side for side, each in enumerate(self._sides) if each.lost_in_a_row >= hopeless[side]]
         if dead and not stopped:
             whose = "the baseline's" if dead == [BASELINE] else "the candidate's" if dead == [CANDIDATE] else "both"
             lost = max(self._sides[side].lost_in_a_row for side in dead)
@@ -254,7 +255,7 @@ class Interleaving:
 
     def _take(self, exchange: Exchange, keep: tuple[Callable[[Exchange], None], Callable[[Exchange], None]]) -> None:
         keep[exchange.target](exchange)
-        self._sides[exchange.target].add(exchange.index // self._streams, exchange)
+        self._sides[exchange.target].add(exchange.index // self._streams[exchange.target], exchange)
 
     def _whole(self, first: int, orders: Sequence[bool]) -> Iterator[Both]:
         """The pairs that were played to their end: all, but where the time was over."""

@@ -143,17 +143,18 @@ class CasePlans:
 
         Args:
             other: The plans of the other side.
-            turns: Pair and side (0: this case) of each; a turn has a request per stream.  Several of them in one plan
-                follow each other only where there is one stream.
+            turns: Pair and side (0: this case) of each; a turn has a request per stream of its side.  Several of them
+                in one plan follow each other only where both sides have one stream.
 
         """
-        sides, streams = (self, other), self.streams
-        entries = (
-            sides[side]._turn_entry(pair * streams + place, side) for pair, side in turns for place in range(streams)
-        )
+        sides = (self, other)
+        entries = [
+            (side, pair * sides[side].streams + place) for pair, side in turns for place in range(sides[side].streams)
+        ]
+        made = (sides[side]._turn_entry(index, side) for side, index in entries)
         think_ns = _ns(self._settings.load.think_time_s)
-        schedule = Schedule(think_ns=think_ns)
-        plan = self._plan(entries, streams, len(turns) * streams, schedule, think_ns)
+        streams = max(sides[side].streams for _, side in turns)
+        plan = self._plan(made, streams, len(entries), Schedule(think_ns=think_ns), think_ns)
         return replace(plan, targets=(self._target, other._target))
 
     def _turn_entry(self, index: int, side: int) -> Entry:

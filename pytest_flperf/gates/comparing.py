@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pytest_flperf.gates.relative import judge_relative, relative_rule
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE, Rule, is_gate, rules_for
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
@@ -110,8 +111,16 @@ def compare_runs(
         fail_undecided: As of :func:`compare_pairs`.
 
     """
+    as_measured: dict[str, Finding] = {}
 
     def judged(rule: Rule) -> Finding:
+        relative = relative_rule(rule, case, baseline)
+        if relative is None:
+            return measured(rule)
+        found, as_measured[rule.expression] = judge_relative(rule, relative, case, baseline, measured)
+        return found
+
+    def measured(rule: Rule) -> Finding:
         from pytest_flperf.stats.runs import UNKNOWN_MACHINE, judge_runs, judge_summaries
 
         if rule.statistic is None and rule.subject not in between:
@@ -136,7 +145,15 @@ def compare_runs(
             return _undecided(case, baseline, rule, why)
         return judge_summaries(theirs, mine, rule.threshold, rates, between_runs=spread, requests_needed=needed)
 
-    return _compared(case, baseline, rules, rates, judged, fail_undecided=fail_undecided)
+    compared = _compared(case, baseline, rules, rates, judged, fail_undecided=fail_undecided)
+    return tuple(_with_raw(each, as_measured.get(each.rule)) for each in compared)
+
+
+def _with_raw(comparison: Comparison, raw: Finding | None) -> Comparison:
+    """The comparison with the change as measured, where it was judged relative to a reference load."""
+    if raw is None:
+        return comparison
+    return replace(comparison, raw_change_pct=_percent(raw.change), raw_change_ci95_pct=_percents(raw.interval))
 
 
 def _summary(case: CaseResult, rule: Rule) -> Summary | None:

@@ -12,6 +12,7 @@ from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
 from pytest_flperf.gates.text import printable
 from pytest_flperf.history.compared import differences
 from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.metrics import RATIOS
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.stats.findings import ErrorRates
 
@@ -85,7 +86,9 @@ class Stored:
         from pytest_flperf.stats.runs import between_runs
 
         found = {}
-        for rule in rules_for(case.scenario, rules):
+        asked = rules_for(case.scenario, rules)
+        relative = (replace(rule, metric=RATIOS[rule.metric]) for rule in asked if rule.metric in RATIOS)
+        for rule in (*asked, *(relative if case.reference is not None else ())):
             if rule.metric in COUNTED or rule.subject in found:
                 continue
             seen = self.earlier(case.nodeid, rule.metric, rule.statistic)

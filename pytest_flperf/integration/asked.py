@@ -59,6 +59,7 @@ class FlperfOptions:
     baseline: str | None
     """The stored run that every case is compared with, as written."""
     require_baseline: bool
+    reference: bool
     fail_on: tuple[str, ...]
     fail_undecided: bool
     max_iterations: int | None
@@ -88,6 +89,7 @@ class FlperfOptions:
             self.against
             or self.baseline
             or self.require_baseline
+            or self.reference
             or self.fail_on
             or self.fail_undecided
             or self.max_iterations
@@ -134,6 +136,7 @@ class FlperfOptions:
             against=values["flperf_against"],
             baseline=values["flperf_baseline"],
             require_baseline=bool(values["flperf_require_baseline"]),
+            reference=bool(values["flperf_reference"]),
             fail_on=tuple(values["flperf_fail_on"] or ()),
             fail_undecided=bool(values["flperf_fail_undecided"]),
             max_iterations=_max_iterations(values["flperf_max_iterations"]),

@@ -12,6 +12,7 @@ import pytest
 from pytest_flperf.gates.comparing import compare_pairs, settled
 from pytest_flperf.gates.rules import Rule, RuleError, parse_rules, rules_for
 from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.referencing import Reference
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.stats.findings import ErrorRates
@@ -49,6 +50,10 @@ def check_comparing(options: FlperfOptions) -> None:
         _spec(options.against)
         if options.parallel_targets:
             raise pytest.UsageError(f"{_FLAG} measures turn by turn; it can't go with --flperf-parallel-targets")
+    if options.reference:
+        other = _FLAG if options.against else "--flperf-parallel-targets" if options.parallel_targets else ""
+        if other:
+            raise pytest.UsageError(f"--flperf-reference measures turn by turn; it can't go with {other}")
     if options.require_baseline and options.baseline is None:
         raise pytest.UsageError("--flperf-require-baseline: no baseline was asked for; add --flperf-baseline=RUN")
     for flag, given, use in (
@@ -84,10 +89,10 @@ def _spec(text: str) -> AgainstSpec:
         raise pytest.UsageError(str(error)) from error
 
 
-def opposition_of(options: FlperfOptions) -> Opposition | None:
-    """What the cases of a run are measured against; None: nothing.  Raises UsageError."""
+def opposition_of(options: FlperfOptions) -> Opposition | Reference | None:
+    """What is measured interleaved with the cases of a run; None: nothing.  Raises UsageError."""
     if options.against is None:
-        return None
+        return Reference() if options.reference else None
     sides = 1 + (options.baseline is not None)
     return Opposition(_spec(options.against), rules_of(options), options.fail_undecided, options.max_iterations, sides)
 

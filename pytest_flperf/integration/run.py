@@ -142,7 +142,7 @@ class MeasuringRun:
             bench = self._working_bench()
             sides = [asked.case for asked in cases]
             if self._opposition is not None:
-                sides = [*sides, *map(self._opposition.of, sides)]
+                sides += [other for case in tuple(sides) if (other := self._opposition.of(case)) is not None]
             for case in sides:
                 with contextlib.suppress(BackendError):  # said when the case is made ready
                     self._place(case)

@@ -20,6 +20,9 @@ SWITCHES: Final = frozenset(
         "--flperf-dry-run",
         "--flperf-keep-loaded",
         "--flperf-parallel-targets",
+        "--flperf-fail-undecided",
+        "--flperf-reference",
+        "--flperf-require-baseline",
     }
 )
 """Options of ours that take no value."""

@@ -10,7 +10,7 @@ from pytest_flperf.results.measured import Distribution, Requests
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 from pytest_flperf.results.serving import Target
 
-__all__ = ["Against", "Comparison", "Word"]
+__all__ = ["Against", "Comparison", "ReferenceLoad", "Word"]
 
 Word: TypeAlias = Literal["regressed", "improved", "unchanged", "undecided"]
 
@@ -59,6 +59,23 @@ class Comparison(Record):
     _readers: ClassVar[Mapping[str, Reader]] = {
         "change_ci95_pct": interval_of,
         "raw_change_ci95_pct": interval_of,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLoad(Record):
+    """A fixed load that was measured interleaved with a case, so that runs of different days can be compared."""
+
+    target: Target | None = None
+    requests: Requests = field(default_factory=Requests)
+    metrics: Mapping[str, Distribution] = field(default_factory=dict)
+    pairs: int = 0
+    """Of turns: one of the case, one of this load."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {
+        "target": Target.from_dict,
+        "requests": Requests.from_dict,
+        "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
     }
 
 

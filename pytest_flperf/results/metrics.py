@@ -12,6 +12,7 @@ __all__ = [
     "COMPUTED_STATISTICS",
     "METRICS",
     "RATE_STATISTICS",
+    "RATIOS",
     "REQUESTS_NEEDED",
     "REQUEST_METRICS",
     "RESOURCE_METRICS",
@@ -49,8 +50,8 @@ class Metric:
 
     name: str
     unit: str
-    """``ms``, ``s``, ``tokens/s``, ``requests/s``, ``tokens``, ``fraction``, ``%``, ``count``, ``tokens/chunk``,
-    ``MB`` (2²⁰ bytes), ``W`` or ``°C``."""
+    """``ms``, ``s``, ``tokens/s``, ``requests/s``, ``tokens``, ``fraction``, ``ratio``, ``%``, ``count``,
+    ``tokens/chunk``, ``MB`` (2²⁰ bytes), ``W`` or ``°C``."""
     title: str
     """Short heading for a column, without the unit."""
     better: Better
@@ -140,6 +141,12 @@ _ALL: Final = (
     ),
     _request("ttft_sent_ms", "ms", "TTFT (sent)", "lower", "first_token − sent; open loop only"),
     _request("e2e_sent_ms", "ms", "e2e (sent)", "lower", "last_token − sent or end − sent; open loop only"),
+    *(
+        _request(
+            f"{name}_ratio", "ratio", f"{title} / ref.", "lower", f"{name}_ms / that of the reference load beside it"
+        )
+        for name, title in (("ttft", "TTFT"), ("tpot", "TPOT"), ("e2e", "e2e"))
+    ),
     _case("error_rate", "fraction", "errors", "lower", "measured requests that did not end ok / all measured requests"),
     _case(
         "timeout_rate",
@@ -290,6 +297,9 @@ RUN_METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
 
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _ALL})
 """All metrics by name, in the order in which they are shown."""
+
+RATIOS: Final[Mapping[str, str]] = MappingProxyType({f"{name}_ms": f"{name}_ratio" for name in ("ttft", "tpot", "e2e")})
+"""Metrics of requests, and the metric that is the same relative to a reference load (``--flperf-reference``)."""
 
 REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "request")
 CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")

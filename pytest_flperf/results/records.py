@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
-from pytest_flperf.results.comparison import Against
+from pytest_flperf.results.comparison import Against, ReferenceLoad
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.measured import ClockQuality, Distribution, Failure, LagMs, Requests, ResourceUse
 from pytest_flperf.results.plain import plain
@@ -171,6 +171,8 @@ class CaseResult(Record):
     budgets)."""
     searches: tuple[Search, ...] = ()
     """Further ones, under conditions of single budgets; they shared the loads that were tried."""
+    reference: ReferenceLoad | None = None
+    """The fixed load that was measured beside it, by which the metrics that end in ``_ratio`` are made."""
     against: tuple[Against, ...] = ()
     """What it was compared with, and what came of that."""
     partial: bool = False
@@ -199,6 +201,7 @@ class CaseResult(Record):
         "calibration": Calibration.from_dict,
         "search": Search.from_dict,
         "searches": many(Search.from_dict),
+        "reference": ReferenceLoad.from_dict,
         "against": many(Against.from_dict),
         "notes": tuple,
     }

@@ -50,7 +50,7 @@ def test_a_slower_side_fails(tiny: Tiny, quick: str, slow: str) -> None:
     assert found["change_ci95_pct"][0] < found["change_pct"] < found["change_ci95_pct"][1]
     assert 50 < found["change_pct"] < 300
     assert against["kind"] == "pairs"
-    assert against["pairs"] == found["pairs"] <= 28
+    assert found["pairs"] <= against["pairs"] <= 28
     assert done.case["requests"]["total"] == against["requests"]["total"] == against["pairs"]
     assert "ttft_ms.p50 regressed by +" in done.text
     assert f"base_url: {quick}" in done.text

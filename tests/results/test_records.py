@@ -319,6 +319,7 @@ def test_registry_is_whole() -> None:
             "requests/s",
             "tokens",
             "fraction",
+            "ratio",
             "%",
             "count",
             "tokens/chunk",

@@ -1,0 +1,85 @@
+"""A fixed load measured interleaved with every case, by which runs of different days can be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_flperf.results.comparison import ReferenceLoad
+from pytest_flperf.results.measured import Distribution
+from pytest_flperf.results.metrics import RATIOS
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.stats.summary import distribution
+from pytest_flperf.suite.model import Case, Message, Settings
+from pytest_flperf.suite.targets import TargetSpec
+
+if TYPE_CHECKING:
+    from pytest_flperf.experiment.case_run import Prepared
+    from pytest_flperf.experiment.interleaving import OtherSide, Standings, Until
+
+__all__ = ["Reference"]
+
+_TARGET: Final = TargetSpec("flperf-micro", "foundry", "reference load")
+"""The larger embedded model, which every installation has."""
+_PROMPT: Final = "A fixed load, the same on every machine and in every run, tells how fast the machine is right now."
+_TOKENS: Final = 48
+_NO_END: Final = 100_000
+"""Pairs of a case that its duration ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What is measured beside every case of a run."""
+
+    def of(self, case: Case) -> Case | None:
+        """The load beside a case; None for one that can't be measured turn by turn."""
+        from pytest_flperf.experiment.interleaving import why_not_interleaved
+
+        if why_not_interleaved(case):
+            return None
+        scenario = replace(
+            case.scenario,
+            messages=(Message("user", _PROMPT),),
+            settings=Settings(iterations=None, warmup=2, max_tokens=_TOKENS),
+            source=None,
+            expect=None,
+            budgets=(),
+        )
+        return replace(case, scenario=scenario, model=_TARGET.label, target=_TARGET)
+
+    def targets(self, of: Iterable[TargetSpec]) -> tuple[TargetSpec, ...]:
+        """Where it lives."""
+        del of
+        return (_TARGET,)
+
+    def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
+        """As many turns as the case has rounds of requests."""
+        del items
+        from pytest_flperf.experiment.interleaving import Until
+
+        settings = prepared.case.scenario.settings
+        pairs = _NO_END if settings.iterations is None else math.ceil(settings.iterations / settings.concurrency)
+        return Until((pairs,), lambda _standings: True)
+
+    def judged(self, result: CaseResult, other: OtherSide) -> CaseResult:
+        """The result of a case with what was measured beside it, and its metrics relative to that."""
+        theirs, standings = other.result, other.standings
+        load = ReferenceLoad(theirs.target, theirs.requests, theirs.metrics, len(standings.turns))
+        return replace(result, reference=load, metrics={**result.metrics, **_ratios(standings)})
+
+
+def _ratios(standings: Standings) -> dict[str, Distribution]:
+    """Of each pair the case's typical time over the load's."""
+    found = {}
+    for metric, ratio in RATIOS.items():
+        both = ((pair.candidate, pair.baseline) for pair in standings.pairs(metric))
+        values = [median(ours) / median(theirs) for ours, theirs in both if ours and theirs and median(theirs) > 0]
+        summary = distribution(values)
+        if summary is not None:
+            found[ratio] = summary
+    return found
