@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_flperf.gates.rules import Rule
     from pytest_flperf.gates.stored import Earlier
     from pytest_flperf.history.baseline import FoundBaseline
+    from pytest_flperf.history.rows import CaseValues
     from pytest_flperf.history.store import Store
     from pytest_flperf.results.records import Run
 
@@ -121,7 +122,6 @@ def _store(parsed: Parsed) -> Any:
 def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline, FoundBaseline]:
     """Both runs.  What ``last`` and ``branch:`` mean depends on the suites of the other one, which is found first."""
     from pytest_flperf.history.baseline import find_baseline
-    from pytest_flperf.report.samples import values_beside
 
     folder = Path(parsed.report_dir)
 
@@ -130,13 +130,19 @@ def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline, FoundBas
             text = str(folder / text)
         suites = _newest_suites(store) if other is None else other.run.suites
         this = None if other is None else other.run.id
-        return find_baseline(store, text, folder, suites=suites, this=this, read_values=values_beside)
+        return find_baseline(store, text, folder, suites=suites, this=this, read_values=_values_beside)
 
     if _depends(parsed.candidate) and not _depends(parsed.baseline):
         baseline = found(parsed.baseline, None)
         return baseline, found(parsed.candidate, baseline)
     candidate = found(parsed.candidate, None)
     return found(parsed.baseline, candidate), candidate
+
+
+def _values_beside(path: Path, run: Run) -> CaseValues:
+    from pytest_flperf.report.samples import values_beside  # takes 30 ms, for which no stored run shall wait
+
+    return values_beside(path, run)
 
 
 def _depends(text: str) -> bool:
