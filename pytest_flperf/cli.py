@@ -10,6 +10,7 @@ from pytest_flperf.commands.baselines import add_baseline
 from pytest_flperf.commands.budgets import add_budgets
 from pytest_flperf.commands.calibrate import add_calibrate
 from pytest_flperf.commands.common import FAILED, INTERRUPTED, Parser
+from pytest_flperf.commands.compare import add_compare
 from pytest_flperf.commands.discover import add_discover
 from pytest_flperf.commands.doctor import add_doctor
 from pytest_flperf.commands.history import add_history, add_prune
@@ -35,15 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_show(commands)
     add_report(commands)
     add_history(commands)
+    add_compare(commands)
     add_export(commands)
     add_import(commands)
     add_prune(commands)
     add_baseline(commands)
     add_budgets(commands)
     add_schema(commands)
-    add_reference(commands)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words or words[0] not in commands.choices:
+        add_reference(commands)  # its options take 50 ms to import, for which nobody else shall wait
     add_calibrate(commands)
-    parsed = parser.parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    parsed = parser.parse_args(words)
     try:
         status: int = parsed.run(parsed)
         sys.stdout.flush()

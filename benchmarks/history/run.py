@@ -2,8 +2,9 @@
 
 Stores 10,000 runs of 20 cases, a metric of eight and a resource of three for each, one after the other as runs do, in
 a SQLite file (``--store=URL``: elsewhere, such as in an empty PostgreSQL).  Then times what people wait for, each as a
-process of its own: ``flperf history`` (limit 1 s), of a suite, ``flperf show`` and ``flperf export`` of one run; and
-in this process the storing of one more run, and of a run's 20 cases the medians of 20 earlier runs (limit 1 s).
+process of its own: ``flperf history`` (limit 1 s), of a suite, ``flperf compare`` of two runs with their single values
+(limit 1 s), ``flperf show`` and ``flperf export`` of one run; and in this process the storing of one more run, and of a
+run's 20 cases the medians of 20 earlier runs (limit 1 s).
 ``--check`` exits with 1 where a limit is missed.
 """
 
@@ -131,11 +132,16 @@ def timed(place: StorePlace, asked: argparse.Namespace, folder: Path) -> int:
             for case in cases:
                 assert len(store.earlier(case.nodeid, fingerprint(host), "ttft_ms", 20)) == min(20, asked.runs)
 
+    store_one()
+    store_one()
+    with Store(place) as store:
+        pair = [run.id for run in store.runs(2)][::-1]
     rows: list[tuple[str, float, float, float | None]] = []
     for name, do, limit in (
         ("flperf history", flperf("history", *at), LIMIT_S),
         ("flperf history --limit 0 --json", flperf("history", "--limit=0", "--json", *at), None),
         ("flperf history --suite quick", flperf("history", "--suite=quick", *at), LIMIT_S),
+        ("flperf compare A B", flperf("compare", *pair, *at), LIMIT_S),
         ("flperf show RUN", flperf("show", newest, *at), None),
         ("flperf export RUN", flperf("export", newest, *at), None),
         ("open, store one more run, close", store_one, None),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pytest_flperf.gates.changes import failing
 from pytest_flperf.gates.comparing import Values, compare_runs
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
 from pytest_flperf.gates.text import printable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.stats.runs import BetweenRuns
 
-__all__ = ["Earlier", "Stored", "counterpart", "holm_corrected", "unpaired_lines", "why_not_compared"]
+__all__ = ["Earlier", "Stored", "compared_run", "counterpart", "holm_corrected", "unpaired_lines", "why_not_compared"]
 
 Earlier: TypeAlias = Callable[[str, str, str | None], Sequence[float]]
 """By node id, metric and statistic: that number in earlier runs on a machine like the candidate's."""
@@ -172,3 +173,34 @@ def _turns(other: CaseResult, case: CaseResult) -> tuple[str, ...]:
         for side in (other, case)
     )
     return () if before == after else (f"measured: {before} → {after}",)
+
+
+def compared_run(stored: Stored, candidate: FoundBaseline, rules: Sequence[Rule]) -> Run:
+    """A stored run with what comes of comparing all its cases, all p-values known (Holm).
+
+    A case that a comparison fails is ``failed``, and so is the run then.  What can't be compared, and cases that only
+    one side has, are in the notes.
+    """
+    baseline, run = stored.found.run, candidate.run
+    pairs = [(case, counterpart(case, baseline.cases)) for case in run.cases]
+    of_cases = [(case, other, why_not_compared(case, other)) for case, other in pairs]
+    count = sum(len(rules_for(case.scenario, rules)) for case, _, why in of_cases if not why)
+    rates = ErrorRates(comparisons=max(count, 1))
+    cases, notes = [], list(unpaired_lines(run.cases, baseline.cases))
+    for case, other, why in of_cases:
+        found: tuple[Against, ...] = ()
+        if other is not None and not why:
+            values = candidate.values.get((case.nodeid, case.host), {})
+            found = (stored.against(case, run, other, values, rules, rates),)
+        elif other is not None:
+            notes.append(f"not compared: {printable(case.nodeid, _NAME)}: {why}")
+        cases.append(replace(case, against=found))
+    judged = tuple(map(_failed_by_it, holm_corrected(cases, rates)))
+    fails = any(map(failing, judged))
+    return replace(run, cases=judged, notes=(*notes, *run.notes), status="failed" if fails else run.status)
+
+
+def _failed_by_it(case: CaseResult) -> CaseResult:
+    from pytest_flperf.gates.verdict import verdict_text
+
+    return replace(case, outcome="failed", message=verdict_text(case)) if failing(case) else case

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.results.records import Run
 from pytest_flperf.results.run_folder import LATEST
 from pytest_flperf.results.run_log import RUN_LOG
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = ["RESULTS", "RunError", "find_run", "read_run", "run_ids", "run_of"]
 
@@ -93,9 +97,15 @@ def run_of(text: str, where: str) -> Run:
 
 def _checked(run: Run) -> Run:
     """The run, every value of the type that its record says: a file may hold anything.  Raises ValueError."""
+    return _validator().validate_python(asdict(run))
+
+
+@cache
+def _validator() -> TypeAdapter[Run]:
+    """Takes 30 ms to make."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Run).validate_python(asdict(run))
+    return TypeAdapter(Run)
 
 
 def _fault(error: Exception) -> str:
