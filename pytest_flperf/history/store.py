@@ -339,11 +339,10 @@ class Store(Database):
         Cases that were cut short don't count, nor numbers that are infinite because requests failed.
 
         """
-        table = METRICS if statistic is not None else CASES
         name = statistic or metric
         if name not in (_STATISTICS if statistic is not None else _OF_CASES):
             return ()
-        column = table.c[name]
+        column = (METRICS if statistic is not None else CASES).c[name]
         alike = select(RUNS.c.run_key).where(RUNS.c.fingerprint == fingerprint)
         found: list[float] = []
         with self._told():

@@ -13,7 +13,7 @@ from pytest_flperf.gates.rules import Rule, rules_for
 from pytest_flperf.gates.stored import Stored, counterpart, unpaired_lines, why_not_compared
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.comparing import comparisons_of, rules_of
+from pytest_flperf.integration.comparing import comparisons_of, rules_of, with_rules_of
 from pytest_flperf.integration.storing import place_of
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.startup import BASELINE, SELECTION
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.history.place import StorePlace
     from pytest_flperf.integration.run_record import RunRecord
+    from pytest_flperf.suite.model import Case
 
 __all__ = ["Baseline", "baseline_of"]
 
@@ -56,6 +57,7 @@ class Baseline:
     def judged(
         self,
         result: CaseResult,
+        case: Case,
         this: Run,
         recording: CaseRecording | None,
         items: Iterable[pytest.Item],
@@ -64,6 +66,7 @@ class Baseline:
 
         Args:
             result: Of a case.
+            case: What was asked.
             this: Its run.
             recording: Of its requests; None: only the summaries are known.
             items: All of the session.
@@ -79,10 +82,11 @@ class Baseline:
             why = f"not compared with {self.label}: {why}"
             noted = replace(result, notes=(*result.notes, why))
             return noted, why if self.required else ""
+        rules = with_rules_of(case, self.rules)
         stored = Stored(self.found, self.label, lambda *of: self._earlier(this, *of), self.fail_undecided)
-        values = {} if recording is None or result.search is not None else self._values(result, recording)
+        values = {} if recording is None or result.search is not None else _values(result, rules, recording)
         rates = ErrorRates(comparisons=self.comparisons)
-        against = stored.against(result, this, other, values, self.rules, rates)
+        against = stored.against(result, this, other, values, rules, rates)
         if self.problem:
             against = replace(against, notes=(*against.notes, self.problem))
         return replace(result, against=(*result.against, against)), ""
@@ -100,12 +104,6 @@ class Baseline:
             for line in unpaired_lines(record.cases, self.found.run.cases):
                 record.note(line)
 
-    def _values(self, result: CaseResult, recording: CaseRecording) -> dict[str, tuple[float, ...]]:
-        from pytest_flperf.history.rows import VALUES_KEPT
-
-        names = {rule.metric for rule in rules_for(result.scenario, self.rules) if rule.statistic}
-        return recording.values(names, VALUES_KEPT)
-
     def _earlier(self, this: Run, nodeid: str, metric: str, statistic: str | None) -> Sequence[float]:
         if self.place is None or (self.place.path is not None and not self.place.path.is_file()):
             return ()
@@ -118,6 +116,13 @@ class Baseline:
         except StoreError as error:
             self.problem = f"nothing is known of earlier runs: {printable(str(error), 300)}"
             return ()
+
+
+def _values(result: CaseResult, rules: Sequence[Rule], recording: CaseRecording) -> dict[str, tuple[float, ...]]:
+    from pytest_flperf.history.rows import VALUES_KEPT
+
+    names = {rule.metric for rule in rules_for(result.scenario, rules) if rule.statistic}
+    return recording.values(names, VALUES_KEPT)
 
 
 def baseline_of(config: pytest.Config, options: FlperfOptions) -> Baseline | None:

@@ -1,4 +1,4 @@
-"""Budgets of suites and of the command line, looked at before anything is measured."""
+"""Budgets and rules of suites and of the command line, looked at before anything is measured."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pytest
 
 from pytest_flperf.gates.budgets import Budget, BudgetError, holding, parse_budget, parse_budgets
 from pytest_flperf.gates.capacity import problem_of_search
+from pytest_flperf.gates.rules import Rule, RuleError, parse_rule
 from pytest_flperf.suite.bounded import display_path
 from pytest_flperf.suite.budget_forms import budget_texts
 from pytest_flperf.suite.errors import key_path, shown, suggestion
 from pytest_flperf.suite.model import Case, Suite
 from pytest_flperf.suite.source import KeyPath, read_source
 
-__all__ = ["check_budgets", "check_budgets_of_cases", "check_scopes", "problem_of_case"]
+__all__ = ["check_budgets", "check_budgets_of_cases", "check_rules", "check_scopes", "problem_of_case"]
 
 
 def check_budgets(suite: Suite) -> None:
@@ -32,6 +33,31 @@ def check_budgets(suite: Suite) -> None:
             if not budget.holds_for(scenario.name):
                 place, of_scenario = _place_of(text, index, suite.path)
                 _check_scenarios(budget, [scenario.name] if of_scenario else names, place)
+
+
+def check_rules(suites: Sequence[Suite], of_all: Sequence[Rule]) -> None:
+    """Refuse rules of comparisons that can't be read, and those that hold for no scenario."""
+    every = [scenario.name for suite in suites for scenario in suite.scenarios]
+    for rule in of_all:
+        _check_rule(rule, every, "--flperf-fail-on")
+    for suite in suites:
+        names = [scenario.name for scenario in suite.scenarios]
+        for index, scenario in enumerate(suite.scenarios):
+            for text in scenario.fail_on:
+                place, of_scenario = _place_of(text, index, suite.path, "fail_on")
+                try:
+                    rule = parse_rule(text)
+                except RuleError as error:
+                    raise pytest.UsageError(f"{place}: {error}") from error
+                _check_rule(rule, [scenario.name] if of_scenario else names, place)
+
+
+def _check_rule(rule: Rule, names: Sequence[str], place: str) -> None:
+    if not any(map(rule.holds_for, names)):
+        raise pytest.UsageError(
+            f"{place}: rule {shown(rule.expression)}: found {shown(rule.scenarios)} before the colon, expected the "
+            f"name of a scenario or a pattern of names; {suggestion(rule.scenarios or '', names)}"
+        )
 
 
 def check_budgets_of_cases(suite: Suite, cases: Sequence[Case]) -> None:
@@ -100,14 +126,14 @@ def _check_models(budget: Budget, models: Sequence[str], place: str) -> None:
         )
 
 
-def _place_of(budget: str, scenario: int, path: Path) -> tuple[str, bool]:
-    """File, line where it is known, and key path of a budget in a suite; and whether it is a scenario's own."""
+def _place_of(budget: str, scenario: int, path: Path, key: str = "budgets") -> tuple[str, bool]:
+    """File, line where it is known, and key path of a budget or rule in a suite; and whether it is a scenario's own."""
     source = read_source(path)
-    places: tuple[KeyPath, ...] = (("scenarios", scenario, "budgets"), ("budgets",), ("defaults", "budgets"))
+    places: tuple[KeyPath, ...] = (("scenarios", scenario, key), (key,), ("defaults", key))
     for keys in places:
         found: Any = source.data
-        for key in keys:
-            found = found[key] if isinstance(key, int) else (found or {}).get(key)
+        for step in keys:
+            found = found[step] if isinstance(step, int) else (found or {}).get(step)
         for below, text in budget_texts(found) if found is not None else ():
             if text == budget:
                 at = (*keys, *below)

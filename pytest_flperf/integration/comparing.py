@@ -34,6 +34,7 @@ __all__ = [
     "opposition_of",
     "requests_words",
     "rules_of",
+    "with_rules_of",
 ]
 
 DEFAULT_PAIRS: Final = 60
@@ -97,6 +98,11 @@ def opposition_of(options: FlperfOptions) -> Opposition | Reference | None:
     return Opposition(_spec(options.against), rules_of(options), options.fail_undecided, options.max_iterations, sides)
 
 
+def with_rules_of(case: Case, rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules of a case's suite and scenario, with those of the command line."""
+    return (*parse_rules(case.scenario.fail_on, "suite"), *rules) if case.scenario.fail_on else tuple(rules)
+
+
 def comparisons_of(items: Iterable[pytest.Item], rules: Sequence[Rule], sides: int) -> int:
     """How many comparisons a session makes, between which its error rate is shared; at least 1.
 
@@ -111,7 +117,10 @@ def comparisons_of(items: Iterable[pytest.Item], rules: Sequence[Rule], sides: i
     count = 0
     for item in filter(_measures, items):
         case = case_of(item)
-        count += len(rules_for(item.name if case is None else case.scenario.name, rules))
+        if case is None:
+            count += len(rules_for(item.name, rules))
+        else:
+            count += len(rules_for(case.scenario.name, with_rules_of(case, rules)))
     return max(count * sides, 1)
 
 
@@ -149,18 +158,20 @@ class Opposition:
         from pytest_flperf.stats.schedule import looks
 
         case, planned = prepared.case, prepared.planned
+        rules = with_rules_of(case, self.rules)
         if not self.comparisons:
             self.comparisons = comparisons_of(items, self.rules, self.sides)
         streams = case.scenario.settings.concurrency
         pairs = DEFAULT_PAIRS if self.max_iterations is None else math.ceil(self.max_iterations / streams)
 
         def decided(standings: Standings) -> bool:
-            found = self._compared(self._seen(planned, standings, 0), self._seen(planned, standings, 1), standings)
+            ours, theirs = (_seen(planned, standings, side, rules) for side in (0, 1))
+            found = self._compared(ours, theirs, standings, rules)
             return settled(found)
 
         return Until(looks(pairs), decided)
 
-    def judged(self, result: CaseResult, other: OtherSide) -> CaseResult:
+    def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
         """The result of a case with what came of its other side."""
         theirs, standings = other.result, other.standings
         against = Against(
@@ -174,37 +185,40 @@ class Opposition:
             metrics=theirs.metrics,
             notes=theirs.notes,
             pairs=len(standings.turns),
-            comparisons=self._compared(result, theirs, standings),
+            comparisons=self._compared(result, theirs, standings, with_rules_of(case, self.rules)),
         )
         return replace(result, against=(*result.against, against))
 
-    def _compared(self, case: CaseResult, other: CaseResult, standings: Standings) -> tuple[Comparison, ...]:
-        pairs = {rule.metric: standings.pairs(rule.metric) for rule in rules_for(case.scenario, self.rules)}
+    def _compared(
+        self, case: CaseResult, other: CaseResult, standings: Standings, rules: Sequence[Rule]
+    ) -> tuple[Comparison, ...]:
+        pairs = {rule.metric: standings.pairs(rule.metric) for rule in rules_for(case.scenario, rules)}
         return compare_pairs(
             case,
             other,
             pairs,
-            self.rules,
+            rules,
             ErrorRates(comparisons=max(self.comparisons, 1)),
             max(standings.look, 1),
             standings.looks,
             fail_undecided=self.fail_undecided,
         )
 
-    def _seen(self, planned: CaseResult, standings: Standings, side: int) -> CaseResult:
-        """As much of a side's result as a decision needs."""
-        ok, total = standings.counts(side)
-        names = {rule.metric for rule in rules_for(planned.scenario, self.rules)}
-        found = {name: distribution(standings.values(name, side)) for name in names}
-        rates = {name: each.mean for name, each in found.items() if name in _OF_TURNS and each is not None}
-        return replace(
-            planned,
-            tps_total=rates.get("tps_total"),
-            request_rate=rates.get("request_rate"),
-            requests=Requests(total=total, ok=ok, failed=total - ok),
-            error_rate=(total - ok) / total if total else None,
-            metrics={name: each for name, each in found.items() if each is not None},
-        )
+
+def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[Rule]) -> CaseResult:
+    """As much of a side's result as a decision needs."""
+    ok, total = standings.counts(side)
+    names = {rule.metric for rule in rules_for(planned.scenario, rules)}
+    found = {name: distribution(standings.values(name, side)) for name in names}
+    rates = {name: each.mean for name, each in found.items() if name in _OF_TURNS and each is not None}
+    return replace(
+        planned,
+        tps_total=rates.get("tps_total"),
+        request_rate=rates.get("request_rate"),
+        requests=Requests(total=total, ok=ok, failed=total - ok),
+        error_rate=(total - ok) / total if total else None,
+        metrics={name: each for name, each in found.items() if each is not None},
+    )
 
 
 def _measures(item: pytest.Item) -> bool:

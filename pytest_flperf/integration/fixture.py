@@ -183,6 +183,7 @@ class Flperf:
 
     def _written(self, prompt: str | None, settings: dict[str, Any]) -> Scenario:
         from pytest_flperf.gates.budgets import BudgetError, parse_budgets
+        from pytest_flperf.gates.rules import RuleError, parse_rules
         from pytest_flperf.suite.errors import SuiteError
         from pytest_flperf.suite.loading import scenario_of
         from pytest_flperf.suite.schema import PROMPT_KEYS
@@ -193,7 +194,8 @@ class Flperf:
         try:
             scenario = scenario_of({"name": self._item.name, **asked}, self._scenario)
             parse_budgets(scenario.budgets)
-        except (SuiteError, BudgetError) as error:
+            parse_rules(scenario.fail_on)
+        except (SuiteError, BudgetError, RuleError) as error:
             raise pytest.UsageError(f"flperf.run: {error}") from error
         return scenario
 

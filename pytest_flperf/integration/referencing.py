@@ -66,8 +66,9 @@ class Reference:
         pairs = _NO_END if settings.iterations is None else math.ceil(settings.iterations / settings.concurrency)
         return Until((pairs,), lambda _standings: True)
 
-    def judged(self, result: CaseResult, other: OtherSide) -> CaseResult:
+    def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
         """The result of a case with what was measured beside it, and its metrics relative to that."""
+        del case
         theirs, standings = other.result, other.standings
         load = ReferenceLoad(theirs.target, theirs.requests, theirs.metrics, len(standings.turns))
         return replace(result, reference=load, metrics={**result.metrics, **_ratios(standings)})

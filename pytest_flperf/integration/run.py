@@ -227,7 +227,7 @@ class MeasuringRun:
         finally:
             self._lock.case_over()
         self.record.gpus = bench.gpus
-        return self._judge(done, limits, prepared.recording, item.session.items)
+        return self._judge(done, prepared.case, limits, prepared.recording, item.session.items)
 
     def _begin_beside(self) -> None:
         """Begin to measure the targets of other providers, once."""
@@ -252,7 +252,7 @@ class MeasuringRun:
     def _collect_unclaimed(self, runs: Sequence[tuple[Case, CaseRun, bool]]) -> None:
         """Keep what was measured beside others and nobody asked for, because the session ended before."""
         for case, done, cut_off in runs:
-            result = self._judge(done, limits_of(case.scenario.budgets, self._options))
+            result = self._judge(done, case, limits_of(case.scenario.budgets, self._options))
             if cut_off:
                 result = stopped(result, "INTERRUPTED", "")
             self.collect([result.to_dict()])
@@ -292,6 +292,7 @@ class MeasuringRun:
     def _judge(
         self,
         done: CaseRun,
+        case: Case,
         budgets: Sequence[Budget],
         recording: CaseRecording | None = None,
         items: Iterable[pytest.Item] = (),
@@ -299,10 +300,10 @@ class MeasuringRun:
         result = done.result
         if done.other is not None:
             assert self._opposition is not None
-            result = self._opposition.judged(result, done.other)
+            result = self._opposition.judged(result, done.other, case)
         lacking = ""
         if self._baseline is not None and not done.out_of_time:
-            result, lacking = self._baseline.judged(result, self.record.surroundings(), recording, items)
+            result, lacking = self._baseline.judged(result, case, self.record.surroundings(), recording, items)
         result = judge(result, budgets)
         if lacking:
             result = replace(result, outcome="failed", message=verdict_text(result, lacking))

@@ -17,6 +17,7 @@ from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.finding import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 
 if TYPE_CHECKING:
+    from pytest_flperf.gates.rules import Rule
     from pytest_flperf.suite.cases import Overrides
     from pytest_flperf.suite.model import Case, Suite
     from pytest_flperf.suite.sources import TracedRequest
@@ -148,7 +149,12 @@ class Selection:
     def load(self, config: pytest.Config) -> None:
         """Load and expand every suite; raises UsageError with all that is wrong with what was asked for."""
         from pytest_flperf.backends.placing import PlacingError
-        from pytest_flperf.integration.budget_checks import check_budgets, check_budgets_of_cases, check_scopes
+        from pytest_flperf.integration.budget_checks import (
+            check_budgets,
+            check_budgets_of_cases,
+            check_rules,
+            check_scopes,
+        )
         from pytest_flperf.integration.placing import known_backends, placing_of
         from pytest_flperf.suite.bounded import display_path
         from pytest_flperf.suite.cases import expand
@@ -156,6 +162,11 @@ class Selection:
 
         options = FlperfOptions.from_pytest_config(config)
         overrides = check_asked(options)
+        of_all: tuple[Rule, ...] = ()
+        if options.fail_on:
+            from pytest_flperf.integration.comparing import rules_of
+
+            of_all = rules_of(options)
         placing = placing_of(options, known_backends(config))
         self._base_url = options.base_url
         for path, ref in self._files.items():
@@ -184,6 +195,7 @@ class Selection:
 
             baseline_of(config, options)
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
+        check_rules([loaded.suite for loaded in self.loaded.values()], of_all)
         check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()], self.models)
 
     @property

@@ -122,6 +122,7 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         sweep=scenario.sweep or tuple((key, each) for key, each in base.sweep if key not in own),
         expect=scenario.expect if form.scenarios[0].expect is not None else base.expect,
         budgets=scenario.budgets if "budgets" in own else base.budgets,
+        fail_on=scenario.fail_on if "fail_on" in own else base.fail_on,
         given=base.given | scenario.given,
     )
 
@@ -311,6 +312,7 @@ def _scenario(
         expected_output_length=values.get("expected_output_length"),
         expect=_expectation(form.expect, index, problems),
         budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
+        fail_on=tuple(dict.fromkeys([*suite.fail_on, *values.get("fail_on", ())])),
         source=source,
         sweep=sweep,
         given=frozenset(key for key in SETTING_KEYS if key in values),

@@ -133,6 +133,8 @@ class Scenario:
     """What an answer shall be: one of ``contains``, ``regex``, ``equals``, ``json``, ``json_schema``."""
     budgets: tuple[str, ...] = ()
     """As written; the suite's own are joined in front, parsing is the gates' work."""
+    fail_on: tuple[str, ...] = ()
+    """Rules of comparisons, likewise."""
     source: PromptSource | None = None
     """Where prompts come from, if not from the messages as they are."""
     sweep: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()

@@ -131,6 +131,9 @@ class SettingsForm(Form):
     budgets: types.Budgets = Field(
         [], description="Limits that a case must keep, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."
     )
+    fail_on: types.Texts = Field(
+        [], description="From which change for the worse on a case fails, where it is compared: 'ttft_ms.p50 > +10%'."
+    )
     extra: dict[str, Any] = Field({}, description="Passed through to the server in the request's JSON.")
     prompt_cache: types.PromptCache = Field(
         "avoid",
@@ -326,6 +329,7 @@ class SuiteForm(Form):
         None, description="Settings and the values they take in turn: every combination makes a case of its own."
     )
     budgets: types.Budgets = Field([], description="Limits that every case must keep, beside those of its scenario.")
+    fail_on: types.Texts = Field([], description="Rules of comparisons for every case, beside those of its scenario.")
     scenarios: list[ScenarioForm] = Field(min_length=1, description="What is asked of the models.")
 
     _different = field_validator("models")(types.refuse_repeated)

@@ -138,6 +138,22 @@ def test_earlier(place: StorePlace) -> None:
         assert store.earlier("flperf:default::case-9[m]", alike, "ttft_ms") == ()
 
 
+def test_earlier_by_other_statistics(place: StorePlace) -> None:
+    """Means and percentiles, and numbers of a case; nothing of what is in no table."""
+    whole = case(tps_total=12.5, request_rate=None)
+    ttft = whole.metrics["ttft_ms"]
+    with Store(place) as store:
+        store.add(run(0, cases=(whole,)))
+        found = {
+            statistic: store.earlier(whole.nodeid, fingerprint(HOST), "ttft_ms", statistic=statistic)
+            for statistic in ("mean", "p95", "p5", "stdev")
+        }
+        assert found == {"mean": (ttft.mean,), "p95": (ttft.p95,), "p5": (), "stdev": ()}
+        assert store.earlier(whole.nodeid, fingerprint(HOST), "tps_total", statistic=None) == (12.5,)
+        assert store.earlier(whole.nodeid, fingerprint(HOST), "request_rate", statistic=None) == ()
+        assert store.earlier(whole.nodeid, fingerprint(HOST), "error_rate", statistic=None) == ()
+
+
 def test_earlier_among_many(place: StorePlace) -> None:
     """The few of one case are found among many runs of others, however far back."""
     one = run(0).cases[0]

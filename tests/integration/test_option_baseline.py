@@ -238,3 +238,51 @@ def test_own_tests(tiny: Tiny) -> None:
     done = tiny.run(*tiny.at, "-o", "flperf_baseline=last", "test_mine.py")
     assert done.ret == 0, done.text
     assert against(done)["label"].startswith("last (")
+
+
+def test_rules_of_a_suite(tiny: Tiny, slow: str) -> None:
+    """Of a scenario, and of the whole suite, beside those of the command line; the verdict says who asked."""
+    one = {"iterations": 11, "fail_on": "ttft_ms.p50 > +10%"}
+    tiny.suite(one, {"name": "two", "iterations": 11}, fail_on=["o*: tpot_ms.p50 > +900%"])
+    for _ in range(3):
+        assert tiny.measure().ret == 0
+    done = tiny.run(*at(slow), "--flperf-baseline=last", "--flperf-fail-on=two: e2e_ms.p50 > +99999%")
+    assert done.ret == 1, done.text
+    found = {case["scenario"]: case["against"][0] for case in done.cases}
+    scopes = {
+        name: {each["rule"]: each["scope"] for each in each_side["comparisons"]} for name, each_side in found.items()
+    }
+    assert scopes["one"] == {
+        "o*: tpot_ms.p50 > +900%": "suite", "ttft_ms.p50 > +10%": "suite", "error_rate > +0%": "implied",
+    }  # fmt: skip
+    assert scopes["two"] == {"two: e2e_ms.p50 > +99999%": "--flperf-fail-on", "error_rate > +0%": "implied"}
+    assert words(found["one"])["ttft_ms.p50 > +10%"] == ("regressed", True)
+    assert {each["comparisons"] for side in found.values() for each in side["comparisons"]} == {5}
+
+
+def test_rules_of_a_suite_in_turn(tiny: Tiny, slow: str, reference: ReferenceServer) -> None:
+    """They hold for what is measured interleaved, too."""
+    tiny.suite({"fail_on": "ttft_ms.p50 > +10%"})
+    done = tiny.run(*at(slow), f"--flperf-against=base_url={reference.base_url}", "--flperf-max-iterations=30")
+    assert done.ret == 1, done.text
+    assert words(against(done))["ttft_ms.p50 > +10%"] == ("regressed", True)
+
+
+@pytest.mark.parametrize(
+    ("suite", "arguments", "wanted"),
+    [
+        ({"fail_on": "ttft_ms.p50 > 10"}, (), "tiny.json:"),
+        (
+            {"fail_on": ["ttft_ms.p50 > +10%", "nosuch.p50 > +1%"]},
+            (),
+            "fail_on[1]: rule 'nosuch.p50 > +1%': unknown",
+        ),
+        ({"fail_on": "on: ttft_ms.p50 > +10%"}, (), "expected the name of a scenario or a pattern of names"),
+        ({"fail_on": 5}, (), "expected one rule or a list of them"),
+        ({}, ("--flperf-baseline=last", "--flperf-fail-on=on: ttft_ms.p50 > +10%"), "--flperf-fail-on: rule"),
+    ],
+)
+def test_refused_rules(tiny: Tiny, suite: dict[str, Any], arguments: tuple[str, ...], wanted: str) -> None:
+    """With file, line and place."""
+    tiny.suite(**suite)
+    assert wanted in tiny.refused("--flperf-suite=tiny.json", *tiny.at, *arguments)
