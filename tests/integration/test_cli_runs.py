@@ -58,7 +58,7 @@ def test_recover(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
     before = done.results["cases"]
     (done.report / "results.json").unlink()
     (done.report / "report.html").unlink()
-    (done.report.parent / "history.db").unlink()
+    (done.report.parent / "history.db").unlink(missing_ok=True)
     with pytest.raises(SystemExit):
         cli.main(["show", done.report.name])
     assert f"flperf report --recover {done.report.name}" in capsys.readouterr().err

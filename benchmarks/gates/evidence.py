@@ -1,0 +1,216 @@
+"""Tables of how often decisions were wrong on real runs: ``python benchmarks/gates/evidence.py FILE…``.
+
+Reads what ``record.py`` wrote and judges it as a run does, look after look.  Each share comes with its exact 95 %
+interval.  Beside the method stand the rule that people use today, and runs that follow one another with the history
+before them as what they vary by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from pytest_flperf.stats.counts import Counts, clopper_pearson
+from pytest_flperf.stats.findings import ErrorRates, Threshold
+from pytest_flperf.stats.pairs import Pair, judge_pairs
+from pytest_flperf.stats.runs import between_runs, judge_runs
+from pytest_flperf.stats.schedule import looks
+
+__all__ = ["main"]
+
+METRICS: Final = ("ttft_ms", "tpot_ms")
+SHARES: Final = (0.0, 0.02, 0.05)
+CASES: Final = 18
+REQUESTS: Final = 12
+"""Of a side, of the rule that people use."""
+USUAL: Final = 1.10
+EARLIER: Final = 5
+"""Runs before the two that are compared, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Pairs of one case in one run."""
+
+    kind: str
+    case: str
+    run: int
+    share: float
+    busy: bool
+    first: tuple[bool, ...]
+    values: dict[str, list[tuple[float | None, float | None]]]
+
+    @classmethod
+    def of(cls, line: dict[str, Any]) -> Record:
+        """As ``record.py`` wrote it."""
+        return cls(
+            line["kind"],
+            line["case"],
+            line["run"],
+            line.get("share", 0.0),
+            line["busy"],
+            tuple(map(bool, line["first"])),
+            {metric: [(a, b) for a, b in line[metric]] for metric in METRICS},
+        )
+
+    def pairs(self, metric: str) -> list[Pair]:
+        """Of one metric; one that lost a side stays in its place."""
+        found = zip(self.values[metric], self.first, strict=True)
+        return [Pair(_known(ours), _known(theirs), first) for (ours, theirs), first in found]
+
+    def side(self, metric: str, which: int) -> list[float]:
+        """The values of one side."""
+        return [pair[which] for pair in self.values[metric] if pair[which] is not None]  # type: ignore[misc]
+
+
+def _known(value: float | None) -> tuple[float, ...]:
+    return () if value is None else (value,)
+
+
+def decided(pairs: list[Pair], share: float, comparisons: int, most: int) -> tuple[str, int]:
+    """The word as a run would say it, and after how many pairs."""
+    at = [look for look in looks(60) if look <= most]
+    rates, word, look = ErrorRates(comparisons=comparisons), "undecided", 0
+    for number, look in enumerate(at, 1):
+        if len(pairs) < look:
+            break
+        word = judge_pairs(pairs[:look], "p50", Threshold(share), rates, look=number, looks=len(looks(60))).word
+        if word != "undecided":
+            break
+    return word, look
+
+
+def percent(count: int, of: int) -> str:
+    """A share with its interval."""
+    low, high = clopper_pearson(Counts(count, of), 0.05)
+    return f"{count}/{of}: {100 * count / of:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def row(*cells: object) -> str:
+    """Of a Markdown table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def same(records: list[Record]) -> Iterator[str]:
+    """How often the same thing was called worse."""
+    runs = {record.run for record in records}
+    yield row("rule", "comparisons called regressed", "whole runs of 18 cases", "undecided", "pairs, median")
+    yield row(*["---"] * 5)
+    for share in SHARES:
+        words = [
+            (record.run, *decided(record.pairs(metric), share, CASES * len(METRICS), 60))
+            for record in records
+            for metric in METRICS
+            if sum(bool(pair.candidate and pair.baseline) for pair in record.pairs(metric)) >= REQUESTS
+        ]
+        wrong = [run for run, word, _ in words if word == "regressed"]
+        yield row(
+            f"pairs, more than +{share:.0%}" if share else "pairs, any change",
+            percent(len(wrong), len(words)),
+            percent(len(set(wrong)), len(runs)),
+            f"{sum(word == 'undecided' for _, word, _ in words) / len(words):.0%}",
+            f"{median(pairs for _, _, pairs in words):.0f}",
+        )
+    yield from _one_after_the_other(records)
+
+
+def _one_after_the_other(records: list[Record]) -> Iterator[str]:
+    """Runs that follow one another, each with one side's requests alone."""
+    of_case: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda each: each.run):
+        of_case[record.case].append(record)
+    usual: list[tuple[int, bool]] = []
+    ours: list[tuple[int, str]] = []
+    for series in of_case.values():
+        for metric in METRICS:
+            values = [(record.run, record.side(metric, 0)) for record in series]
+            values = [(run, found) for run, found in values if len(found) >= REQUESTS]
+            for (_, before), (run, after) in pairwise(values):
+                usual.append((run, median(after[:REQUESTS]) > USUAL * median(before[:REQUESTS])))
+            for place in range(EARLIER, len(values)):
+                history = between_runs([median(found) for _, found in values[: place - 1]])
+                (_, before), (run, after) = values[place - 1], values[place]
+                finding = judge_runs(
+                    before,
+                    after,
+                    "p50",
+                    Threshold(0.05),
+                    ErrorRates(comparisons=CASES * len(METRICS)),
+                    between_runs=history,
+                    requests_needed=REQUESTS - 1,
+                )
+                ours.append((run, finding.word))
+    wrong = [run for run, alarm in usual if alarm]
+    yield row(
+        f"two runs, p50 of {REQUESTS} grew by 10 %",
+        percent(len(wrong), len(usual)),
+        percent(len(set(wrong)), len({run for run, _ in usual})),
+        "",
+        "",
+    )
+    worse = [run for run, word in ours if word == "regressed"]
+    if ours:
+        yield row(
+            "two runs with history, more than +5%",
+            percent(len(worse), len(ours)),
+            percent(len(set(worse)), len({run for run, _ in ours})),
+            f"{sum(word == 'undecided' for _, word in ours) / len(ours):.0%}",
+            "",
+        )
+
+
+def slower(records: list[Record]) -> Iterator[str]:
+    """How often a true slowdown was found."""
+    yield row("slowdown", "metric", "rule", "cases in the run", "found within 20 pairs", "within 60")
+    yield row(*["---"] * 6)
+    for effect in sorted({record.share for record in records}):
+        mine = [record for record in records if record.share == effect]
+        for metric in METRICS:
+            of_metric = [record for record in mine if f"slowed-{metric}" in record.case]
+            for share in SHARES[:2]:
+                for cases in (1, CASES):
+                    found = [
+                        [decided(record.pairs(metric), share, cases * len(METRICS), most)[0] for record in of_metric]
+                        for most in (20, 60)
+                    ]
+                    long = any(len(record.first) >= 60 for record in of_metric)
+                    yield row(
+                        f"+{effect:.0%}",
+                        metric,
+                        f"more than +{share:.0%}" if share else "any change",
+                        cases,
+                        percent(found[0].count("regressed"), len(of_metric)),
+                        percent(found[1].count("regressed"), len(of_metric)) if long else "",
+                    )
+
+
+def read(paths: Iterable[Path]) -> list[Record]:
+    """All records."""
+    return [Record.of(json.loads(line)) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def main() -> None:
+    """Print the tables of what was recorded."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    records = read(parser.parse_args().files)
+    for busy in (False, True):
+        for kind, table in (("aa", same), ("slower", slower)):
+            mine = [record for record in records if record.busy == busy and record.kind == kind]
+            if mine:
+                what = "The same on both sides" if kind == "aa" else "Slower by a known share"
+                print(f"\n{what}, {'busy' if busy else 'idle'}\n")
+                print("\n".join(table(mine)))
+
+
+if __name__ == "__main__":
+    main()
