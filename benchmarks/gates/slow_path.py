@@ -1,8 +1,8 @@
 """A loopback path that takes longer by a known share: whatever comes back arrives later, by that share of its own time.
 
-A server's answer of 20 ms arrives after 22 at a share of 0.10: TTFT, time per token and end-to-end time are longer by
-exactly that, whatever the server does.  At a share of 0 the bytes take the same way, so that two paths differ in the
-share alone.  Where the system allows it, the path comes before other processes: its own waiting is no part of the test.
+Every path keeps what comes back for a millisecond: an answer of 20 ms arrives after 21, and at a share of 0.10 after 23.1.
+TTFT, time per token and end-to-end time are longer by exactly that share, whatever the server does; and since at a share
+of 0 all waits alike, two paths take the same processor time from the server and differ in the share alone.  Where the system allows it, the path comes before other processes: its own waiting is no part of the test.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = ["main"]
 
 _READ = 65_536
 _PRIORITY = 10
+_KEPT_S = 0.001
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -49,7 +50,7 @@ class _Passing:
             return False
         if data and readable is self.server:
             now = time.monotonic()
-            self.late.append((now + self.share * (now - self.asked_s), data))
+            self.late.append((self.asked_s + (1 + self.share) * (now - self.asked_s + _KEPT_S), data))
         return bool(data)
 
     def deliver(self) -> None:
