@@ -160,7 +160,7 @@ def test_a_rerun_without_time_hides_no_failure(tiny: Tiny, monkeypatch: pytest.M
     """A case that failed and can't be run again in time stays no pass."""
     invite(monkeypatch, "rerunfailures")
     tiny.suite({"name": "good"}, {**ENDLESS, "budgets": ["ttft_ms.max <= 0.001"]})
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "--flperf-max-time=4s", "--reruns=1")
+    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "--flperf-max-time=8s", "--reruns=1")
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     good, endless = done.cases
     assert good["outcome"] == "passed"

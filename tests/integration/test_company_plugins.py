@@ -91,7 +91,7 @@ def test_timeout_of_a_test_with_the_fixture(tiny: Tiny) -> None:
     tiny.pytester.makepyfile(
         test_mine="""
         import pytest
-        @pytest.mark.timeout(3)
+        @pytest.mark.timeout(7)
         def test_long(flperf):
             flperf.run(prompt="Hi", iterations=1_000_000, max_tokens=2)
         def test_after(flperf):
