@@ -1,8 +1,8 @@
 """Tables of how often decisions were wrong on real runs: ``python benchmarks/gates/evidence.py FILE…``.
 
-Reads what ``record.py`` wrote and judges it as a run does, look after look.  Each share comes with its exact 95 %
-interval.  Beside the method stand the rule that people use today, and runs that follow one another with the history
-before them as what they vary by.
+Reads what ``record.py`` wrote and judges it as a run does, look after look.  Each share comes with exact bounds, which
+hold with 95 % each.  Beside the method stand the rule that people use today, and runs that follow one another with the
+history before them as what they vary by.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def decided(pairs: list[Pair], share: float, comparisons: int, most: int) -> tup
 
 
 def percent(count: int, of: int) -> str:
-    """A share with its interval."""
+    """A share with its lower and its upper 95 % bound."""
     low, high = clopper_pearson(Counts(count, of), 0.05)
     return f"{count}/{of}: {100 * count / of:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 

@@ -1,8 +1,9 @@
-"""A loopback path that takes longer by a known share: whatever comes back arrives later, by that share of its own time.
+"""A loopback path that takes longer by a known share: what comes back arrives later, by that share of its own time.
 
-Every path keeps what comes back for a millisecond: an answer of 20 ms arrives after 21, and at a share of 0.10 after 23.1.
-TTFT, time per token and end-to-end time are longer by exactly that share, whatever the server does; and since at a share
-of 0 all waits alike, two paths take the same processor time from the server and differ in the share alone.  Where the system allows it, the path comes before other processes: its own waiting is no part of the test.
+Every path keeps what comes back for a millisecond: an answer of 20 ms arrives after 21, and at a share of 0.10 after
+23.1.  TTFT, time per token and end-to-end time are longer by exactly that share, whatever the server does; and since at
+a share of 0 all waits alike, two paths take the same processor time from the server and differ in the share alone.
+Where the system allows it, the path comes before other processes: its own waiting is no part of the test.
 """
 
 from __future__ import annotations

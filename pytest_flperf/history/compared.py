@@ -35,8 +35,7 @@ def differences(a: Run, b: Run, case_a: CaseResult, case_b: CaseResult) -> tuple
     """What is not the same around one case in two runs, a short line each: ``device: CPU → GPU``.
 
     Of the machine (what its fingerprint is made of, and not its name), of what served the model, of the versions that
-    take part, and of what was asked.  Results hold no text of a suite: other prompts of the same scenario are not seen,
-    unless their length or their settings differ.
+    take part, and of what was asked.  Of prompts only that they are others: results hold no text of a suite.
 
     Args:
         a: The earlier run.
@@ -82,6 +81,8 @@ def _versions(a: Mapping[str, str], b: Mapping[str, str], target: Target | None)
 def _asked(a: CaseResult, b: CaseResult) -> Iterator[str]:
     for name in _LOAD:
         yield from _line(f"load {name}", getattr(a.load, name, None), getattr(b.load, name, None))
+    if a.prompts_digest and b.prompts_digest and a.prompts_digest != b.prompts_digest:
+        yield f"prompts: {a.prompts_digest} → {b.prompts_digest}"
     for name in dict.fromkeys((*a.settings, *b.settings)):
         yield from _line(f"setting {name}", a.settings.get(name), b.settings.get(name))
     for name in dict.fromkeys((*a.parameters, *b.parameters)):

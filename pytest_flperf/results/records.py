@@ -162,6 +162,8 @@ class CaseResult(Record):
     tags: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the requests asked for: max_tokens, temperature …"""
+    prompts_digest: str = ""
+    """Changes with the texts that the scenario asks; empty in results of older versions."""
     notes: tuple[str, ...] = ()
     """Lines for a person; those that begin with :data:`WARNING` are always shown."""
     calibration: Calibration | None = None

@@ -23,6 +23,7 @@ from pytest_flperf.stats.failures import Failures
 from pytest_flperf.stats.overlap import Overlap
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
+from pytest_flperf.suite.digest import prompts_digest
 from pytest_flperf.suite.expect import Scorer
 from pytest_flperf.suite.model import Case, Settings
 from pytest_flperf.suite.sources import PromptSource
@@ -91,6 +92,7 @@ def planned_result(
         expected_output_length=case.scenario.expected_output_length,
         tags=case.scenario.tags,
         settings=_asked_for(case),
+        prompts_digest=prompts_digest(case.scenario),
         notes=tuple(notes),
     )
 

@@ -37,6 +37,7 @@ class PromptTemplate:
             SuiteError: it is no template, or says what a template may not, with the line; or it is too long.
 
         """
+        self.text: Final = text
         self._template, self._variables = _compiled(text)
 
     @property

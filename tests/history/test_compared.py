@@ -20,6 +20,13 @@ def told(one: CaseResult, other: CaseResult) -> tuple[str, ...]:
     return differences(run(), run(1), one, other)
 
 
+def test_other_prompts() -> None:
+    """That they are others is said, where both results know it."""
+    one, other, old = (replace(case(0), prompts_digest=digest) for digest in ("aa", "bb", ""))
+    assert told(one, other) == ("prompts: aa → bb",)
+    assert told(one, one) == told(one, old) == told(old, other) == ()
+
+
 def test_none() -> None:
     """Other ids, times, numbers and names of the machine are no difference."""
     elsewhere = run(1, host=replace(HOST, name="other", os="Debian 12, kernel 6.9", gpus=("GPU A", "GPU B")))

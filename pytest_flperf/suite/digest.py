@@ -1,0 +1,40 @@
+"""A few digits that change with what a scenario asks, so that runs of different texts are told apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from pytest_flperf.suite.model import Scenario
+
+__all__ = ["prompts_digest"]
+
+_ROWS = 1_000
+"""Of a data set or a trace that are looked at: making a digest takes milliseconds then, however long they are."""
+
+
+def prompts_digest(scenario: Scenario) -> str:
+    """Twelve hexadecimal digits of a hash of all that prompts are made of, and of what answers shall be.
+
+    Settings are no part of it: results have them in full.  Of long data sets and traces the first 1,000 rows count, and
+    how many there are.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for part in _parts(scenario):
+        digest.update(f"{part!r}\0".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _parts(scenario: Scenario) -> Iterator[object]:
+    yield scenario.messages
+    yield sorted((scenario.expect or {}).items(), key=str)
+    source = scenario.source
+    if source is None:
+        return
+    yield source.rows[:_ROWS], len(source.rows), source.shuffled
+    yield None if source.template is None else source.template.text
+    yield sorted(source.variables.items())
+    yield source.input_tokens, source.output_tokens, source.own_lengths
+    yield source.filler, source.shared_prefix_tokens
+    yield source.trace[:_ROWS], len(source.trace)
+    yield source.turns
