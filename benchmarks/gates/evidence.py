@@ -170,27 +170,26 @@ def _one_after_the_other(records: list[Record]) -> Iterator[str]:
 
 def slower(records: list[Record]) -> Iterator[str]:
     """How often a true slowdown was found."""
-    yield row("slowdown", "metric", "rule", "cases in the run", "found within 20 pairs", "within 60")
+    yield row("slowdown", "case", "rule", "cases in the run", "found within 20 pairs", "within 60")
     yield row(*["---"] * 6)
-    for effect in sorted({record.share for record in records}):
-        mine = [record for record in records if record.share == effect]
-        for metric in METRICS:
-            of_metric = [record for record in mine if f"slowed-{metric}" in record.case]
-            for share in SHARES[:2]:
-                for cases in (1, CASES):
-                    found = [
-                        [decided(record.pairs(metric), share, cases * len(METRICS), most)[0] for record in of_metric]
-                        for most in (20, 60)
-                    ]
-                    long = any(len(record.first) >= 60 for record in of_metric)
-                    yield row(
-                        f"+{effect:.0%}",
-                        metric,
-                        f"more than +{share:.0%}" if share else "any change",
-                        cases,
-                        percent(found[0].count("regressed"), len(of_metric)),
-                        percent(found[1].count("regressed"), len(of_metric)) if long else "",
-                    )
+    for effect, case in sorted({(record.share, record.case.split()[0]) for record in records}):
+        mine = [record for record in records if record.share == effect and record.case.split()[0] == case]
+        metric = next(each for each in METRICS if each in case)
+        long = any(len(record.first) >= 60 for record in mine)
+        for share in SHARES[:2]:
+            for cases in (1, CASES):
+                found = [
+                    [decided(record.pairs(metric), share, cases * len(METRICS), most)[0] for record in mine]
+                    for most in (20, 60)
+                ]
+                yield row(
+                    f"+{effect:.0%}",
+                    case.removeprefix("slowed-"),
+                    f"more than +{share:.0%}" if share else "any change",
+                    cases,
+                    percent(found[0].count("regressed"), len(mine)),
+                    percent(found[1].count("regressed"), len(mine)) if long else "",
+                )
 
 
 def read(paths: Iterable[Path]) -> list[Record]:

@@ -25,6 +25,8 @@ _DRAWS: Final = 1_000
 _SEED: Final = 20261121
 _TAIL: Final = 0.025
 _LARGEST_CORRELATION: Final = 0.9
+_MUCH: Final = 1_000
+"""Percent.  What differs by more is told as that."""
 _PERCENTILES: Final = {"p5": 0.05, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _OTHERS: Final[dict[str, Callable[[Floats], Floats]]] = {
     "mean": lambda rows: np.asarray(rows.mean(axis=-1)),
@@ -251,11 +253,17 @@ def _expm1(value: float) -> float:
 
 
 def _why(between: BetweenRuns, error: float) -> str:
-    whole, part = (100 * expm1(sd) for sd in (error, sqrt(2) * between.sd_log))
+    whole, part = (_percent(100 * _expm1(sd)) for sd in (error, sqrt(2) * between.sd_log))
     return (
-        f"two runs of the same differ by about {whole:.2g} %, of which {part:.2g} % between runs (by {between.runs} "
-        "degrees of freedom); sides measured in turn tell more"
+        f"two runs of the same differ by about {whole}, of which {part} between runs (by {between.runs} degrees of "
+        "freedom); sides measured in turn tell more"
     )
+
+
+def _percent(share: float) -> str:
+    if share > _MUCH:
+        return f"more than {_MUCH:,} %"
+    return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"
 
 
 def _undecided(

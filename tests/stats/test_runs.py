@@ -165,3 +165,18 @@ def test_a_machine_that_varies_is_rarely_blamed() -> None:
         asked = {"between_runs": known, "requests_needed": 11}
         alarms += judge_runs(older, newer, "p50", Threshold(0.0), rates, **asked).word == "regressed"  # type: ignore[arg-type]
     assert alarms <= 8
+
+
+@pytest.mark.parametrize(
+    ("spread", "said"),
+    [(0.01, "1.4 % between runs"), (0.3, "53 % between runs"), (5.0, "more than 1,000 % between runs")],
+)
+def test_the_reason_can_be_read(spread: float, said: str) -> None:
+    """However much runs differ, nobody has to read 2e+04 %."""
+    values = [1.0, 1.1, 0.9, 1.05, 0.95, 1.0] * 4
+    finding = judge_runs(
+        values, values, "p50", Threshold(0.0), ErrorRates(), between_runs=BetweenRuns(spread, 3), requests_needed=11
+    )
+    assert finding.word == "undecided"
+    assert said in finding.reason
+    assert "e+" not in finding.reason
