@@ -227,7 +227,14 @@ class MeasuringRun:
         finally:
             self._lock.case_over()
         self.record.gpus = bench.gpus
-        return self._judge(done, prepared.case, limits, prepared.recording, item.session.items)
+        result = done.result
+        try:
+            with Interrupts():  # an interrupt in the middle of it would leave nothing of the case
+                result = self._judge(done, prepared.case, limits, prepared.recording, item.session.items)
+        except _INTERRUPTS:
+            self.collect([stopped(result, "INTERRUPTED", "").to_dict()])
+            raise
+        return result
 
     def _begin_beside(self) -> None:
         """Begin to measure the targets of other providers, once."""

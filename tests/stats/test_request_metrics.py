@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_flperf.results.metrics import REQUEST_METRICS
+from pytest_flperf.results.metrics import RATIOS, REQUEST_METRICS
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.wire.sample import Sample
 
@@ -39,7 +39,7 @@ def test_a_plain_stream(make_sample: Make) -> None:
         "ttft_sent_ms": None,
         "e2e_sent_ms": None,
     }
-    assert {*found, "itl_ms", "quality"} == set(REQUEST_METRICS)
+    assert {*found, *RATIOS.values(), "itl_ms", "quality"} == set(REQUEST_METRICS), "ratios are of pairs"
 
 
 def test_without_streaming_nothing_is_guessed(make_sample: Make) -> None:
