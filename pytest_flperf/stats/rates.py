@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from pytest_flperf.stats.summary import binomial
-
 __all__ = ["requests_needed", "upper_bound"]
 
-_HALVINGS: Final = 60
 _HOPELESS: Final = 1e-9
 
 
@@ -28,16 +25,9 @@ def upper_bound(failed: int, total: int, confidence: float = 0.95) -> float:
         return 1.0
     if not failed:
         return -math.expm1(math.log(tail) / total)
-    low, high = failed / total, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if not low < middle < high:
-            break
-        if _at_most(failed, total, middle) > tail:
-            low = middle
-        else:
-            high = middle
-    return high
+    from scipy.special import betaincinv  # late: few budgets ask for it
+
+    return float(betaincinv(failed + 1, total - failed, confidence))
 
 
 def requests_needed(limit: float, confidence: float = 0.95) -> int | None:
@@ -50,9 +40,3 @@ def requests_needed(limit: float, confidence: float = 0.95) -> int | None:
     while upper_bound(0, count, confidence) > limit:
         count += 1
     return count
-
-
-def _at_most(failed: int, total: int, rate: float) -> float:
-    """The probability that ``failed`` or fewer of ``total`` fail."""
-    first, chances = binomial(total, rate)
-    return math.fsum(chances[: max(failed - first + 1, 0)])

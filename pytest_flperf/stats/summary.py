@@ -12,7 +12,7 @@ from pytest_flperf.results.metrics import REQUESTS_NEEDED
 from pytest_flperf.results.records import Distribution, Interval
 from pytest_flperf.stats.column import Column
 
-__all__ = ["Ordered", "binomial", "distribution", "quantile", "quantile_interval"]
+__all__ = ["Ordered", "distribution", "quantile", "quantile_interval"]
 
 
 class Ordered(Protocol):
@@ -112,7 +112,7 @@ def quantile_interval(ordered: Ordered, p: float, confidence: float = 0.95) -> I
     n = len(ordered)
     if n < 2 or 1 - p**n - (1 - p) ** n < confidence:
         return None
-    first, chances = binomial(n, p)
+    first, chances = _binomial(n, p)
     tail = (1 - confidence) / 2
 
     # cumulative[k] = P(B <= first + k)
@@ -137,7 +137,7 @@ def quantile_interval(ordered: Ordered, p: float, confidence: float = 0.95) -> I
     return (float(ordered[low - 1]), float(ordered[high - 1]))
 
 
-def binomial(n: int, p: float) -> tuple[int, list[float]]:
+def _binomial(n: int, p: float) -> tuple[int, list[float]]:
     """The binomial distribution around its mode: the first count, and the chance of it and of each next one.
 
     By the ratio of neighbours, outwards from the mode until a chance no longer matters in a float, then normalised:

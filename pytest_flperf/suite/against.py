@@ -9,28 +9,14 @@ from typing import Any, Final
 from pytest_flperf.suite.errors import SuiteError, shown, suggestion
 from pytest_flperf.suite.limits import check_setting
 from pytest_flperf.suite.model import Case
-from pytest_flperf.suite.settings import with_values
+from pytest_flperf.suite.settings import REQUEST_KEYS, with_values
 from pytest_flperf.suite.targets import TargetSpec, mapping_of
 
 __all__ = ["SAME", "AgainstSpec", "opposite", "opposite_target", "parse_against"]
 
 SAME: Final = "same"
 """Compares a case with itself: what comes of that is noise."""
-_PARAMETERS: Final = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "presence_penalty",
-    "frequency_penalty",
-    "reasoning_effort",
-    "seed",
-    "stop",
-    "stream",
-    "context_tokens",
-    "prompt_cache",
-    "extra",
-)
+_PARAMETERS: Final = (*REQUEST_KEYS, "extra")
 """Settings of a request in which the two sides may differ; how requests are sent is the same for both."""
 _TYPED: Final = frozenset({*_PARAMETERS, "options"} - {"reasoning_effort", "stop", "prompt_cache"})
 _OF_TLS: Final = ("ca_file", "verify", "client_cert")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pytest_flperf.suite.model import Settings
 
-__all__ = ["LOAD_KEYS", "MATRIX_KEYS", "SETTING_KEYS", "SWEEP_KEYS", "TIMEOUT_KEYS", "with_values"]
+__all__ = ["LOAD_KEYS", "MATRIX_KEYS", "REQUEST_KEYS", "SETTING_KEYS", "SWEEP_KEYS", "TIMEOUT_KEYS", "with_values"]
 
 TIMEOUT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -41,15 +41,7 @@ LOAD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Keys of a suite and the fields of :class:`~pytest_flperf.suite.model.LoadShape` that they set."""
 
-MATRIX_KEYS: Final = (
-    "iterations",
-    "warmup",
-    "concurrency",
-    *LOAD_KEYS,
-    *TIMEOUT_KEYS,
-    "retries",
-    "retry_backoff_s",
-    "failures",
+REQUEST_KEYS: Final = (
     "max_tokens",
     "temperature",
     "top_p",
@@ -62,6 +54,19 @@ MATRIX_KEYS: Final = (
     "stream",
     "context_tokens",
     "prompt_cache",
+)
+"""Settings of what a request asks, beside ``extra``; the others say how and when requests are sent."""
+
+MATRIX_KEYS: Final = (
+    "iterations",
+    "warmup",
+    "concurrency",
+    *LOAD_KEYS,
+    *TIMEOUT_KEYS,
+    "retries",
+    "retry_backoff_s",
+    "failures",
+    *REQUEST_KEYS,
 )
 """Settings with one plain value: these can stand in a matrix."""
 
