@@ -27,6 +27,9 @@ class _Reading:
     answer: Answer = field(default_factory=Answer)
     chunk_ns: list[int] = field(default_factory=list)
     first_answer_ns: int | None = None
+    first_part: int | None = None
+    together: int = 0
+    """Chunks with text in the same part of the body as the first."""
     done: bool = False
     malformed: str = ""
     stray: bytes = b""
@@ -43,6 +46,11 @@ class _Arrivals:
         # Where the last byte asked for was: they are asked for in order, thousands of them, and stepping on is quicker
         # than searching anew.
         self._segment = self._read = 0
+
+    @property
+    def part(self) -> int:
+        """In which part of the body the payload's byte asked for last stood: of a chunked one, in which HTTP chunk."""
+        return self._segment
 
     def of_raw(self, offset: int) -> int | None:
         """Arrival of the raw answer's byte ``offset``."""
@@ -151,6 +159,9 @@ def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
     if arrival is None:
         return
     reading.chunk_ns.append(arrival)
+    if reading.first_part is None:
+        reading.first_part = arrivals.part
+    reading.together += arrivals.part == reading.first_part
     if answer_text and reading.first_answer_ns is None:
         reading.first_answer_ns = arrival
 
@@ -179,7 +190,8 @@ def _sample(
     evidence: Evidence | None,
 ) -> Sample:
     chunks = tuple(reading.chunk_ns) if exchange.stream else ()
-    coalesced, surplus = _sharing(chunks)
+    # An HTTP chunk says its length first: what is in one was known to the server when the first token left it.
+    coalesced, surplus = _sharing(chunks, reading.together if head is not None and head.chunked else 1)
     answer = reading.answer
     last = exchange.read_arrival_ns[-1] if exchange.read_arrival_ns else None
     return Sample(
@@ -221,13 +233,19 @@ def _sample(
     )
 
 
-def _sharing(chunk_ns: tuple[int, ...]) -> tuple[int, float]:
-    """How many chunks shared a read, and the first read's surplus.  Reads are told apart by their one arrival."""
+def _sharing(chunk_ns: tuple[int, ...], together: int) -> tuple[int, float]:
+    """How many chunks shared a read, and the first read's surplus.  Reads are told apart by their one arrival.
+
+    Args:
+        chunk_ns: Arrivals of the chunks.
+        together: How many of them certainly left the server together with the first, itself included.
+
+    """
     if not chunk_ns:
         return 0, 0.0
     per_read = Counter(chunk_ns)
     coalesced = sum(count for count in per_read.values() if count > 1)
-    return coalesced, max(0.0, per_read[chunk_ns[0]] - _median(list(per_read.values())))
+    return coalesced, max(0.0, per_read[chunk_ns[0]] - max(together, _median(list(per_read.values()))))
 
 
 def _first_read_window_ns(exchange: Exchange, first_ns: int) -> int | None:

@@ -92,7 +92,8 @@ class Sample:
     coalesced_chunks: int
     """How many of these chunks shared a read with another."""
     first_read_surplus: float
-    """Content chunks in the first token's read beyond the median of this stream's reads with content; 0 or more."""
+    """Content chunks in the first token's read beyond the median of this stream's reads with content, and beyond those
+    that the server certainly sent together with the first token: in one HTTP chunk; 0 or more."""
     first_read_window_ns: int | None
     """From the moment the socket was last seen empty to the first token's arrival; None where it can't be known."""
     output_text: str

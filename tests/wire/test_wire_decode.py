@@ -399,8 +399,30 @@ def test_events_although_no_stream_was_asked_for_are_read_all_the_same() -> None
 
 def test_chunks_of_one_read_share_its_arrival_and_are_counted() -> None:
     """Coalesced chunks are said to be so, and a first read with more chunks than usual has a surplus."""
-    sample = decode(exchange([CHUNKED, chunk(text("a") + text("b") + text("c")), chunk(text("d")), chunk(STOP)]))
+    first = chunk(text("a")) + chunk(text("b")) + chunk(text("c"))
+    sample = decode(exchange([CHUNKED, first, chunk(text("d")), chunk(STOP)]))
     assert (len(sample.chunk_ns), sample.coalesced_chunks, sample.first_read_surplus) == (4, 3, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "surplus"),
+    [
+        (chunk(text("a") + text("b") + text("c")), 0.0),
+        (chunk(text("a") + text("b")) + chunk(text("c")), 1.0),
+        (chunk(text("a")) + chunk(text("b") + text("c")), 2.0),
+        (chunk(text("a")[:9]) + chunk(text("a")[9:] + text("b") + text("c")), 0.0),
+    ],
+)
+def test_what_one_http_chunk_holds_was_sent_together(first: bytes, surplus: float) -> None:
+    """Its length stands before it: the server had all of it when the first token left, so no read was late for it."""
+    sends = [CHUNKED, first, *(chunk(text(str(number))) for number in range(4)), chunk(STOP)]
+    assert decode(exchange(sends)).first_read_surplus == surplus
+
+
+def test_without_http_chunks_nothing_is_known_to_be_sent_together() -> None:
+    """A body that ends with the connection says nothing of the server's writes."""
+    sample = decode(exchange(until_close(text("a") + text("b") + text("c"), text("d"), text("e"), STOP)))
+    assert sample.first_read_surplus == 2.0
 
 
 def test_a_clock_that_stepped_is_marked() -> None:
