@@ -120,8 +120,12 @@ class RunRecord:
         return self._verdicts
 
     def _add_unfinished(self) -> None:
-        """Take in what a worker of xdist was measuring when it was ended: its controller has heard nothing of it."""
-        if self._folder is None or not is_controller(self._config):
+        """Take in what was measured and never collected.
+
+        A worker of xdist that was ended tells its controller nothing, and an interrupt may come between the end of a
+        case and pytest's report of it.
+        """
+        if self._folder is None or not (is_controller(self._config) or self.interrupted):
             return
         from pytest_flperf.experiment.recovery import unfinished_cases
 

@@ -60,7 +60,8 @@ def test_what_others_set_aside_stays() -> None:
     collector = Collector()
     collector.set_aside()
     collector.give_back()
-    assert gc.get_freeze_count() == before
+    # what is no longer used leaves the frozen as well: an object or two, whenever something else lets them go
+    assert before - FEW < gc.get_freeze_count() <= before
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -49,3 +49,24 @@ def test_versions_and_command(tiny: Tiny) -> None:
     assert run["host"]["cores"]
     assert run["versions"]["pytest"] == pytest.__version__
     assert run["clock"]["source"] in ("kernel", "user")
+
+
+def test_interrupted_before_the_report(tiny: Tiny) -> None:
+    """An interrupt between the end of a case and pytest's report of it loses nothing: the journal has the case."""
+    tiny.suite({"iterations": 3}, {"name": "two"})
+    tiny.pytester.makeconftest(
+        """
+        import pytest
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_call(item):
+            yield
+            raise KeyboardInterrupt
+        """
+    )
+    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at)
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    assert done.results["run"]["status"] == "interrupted"
+    assert (done.case["outcome"], done.case["partial"]) == ("error", True)
+    assert done.case["requests"]["ok"] == 3
+    assert done.case["message"].startswith("INTERRUPTED after 3")
+    assert "(INTERRUPTED)" in done.text
