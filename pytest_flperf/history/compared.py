@@ -10,7 +10,7 @@ from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import CaseResult, HostInfo, Run
 from pytest_flperf.results.serving import Target
 
-__all__ = ["differences"]
+__all__ = ["differences", "sides_differ"]
 
 _NOT_KNOWN: Final = "not known"
 _WIDTH: Final = 80
@@ -48,7 +48,18 @@ def differences(a: Run, b: Run, case_a: CaseResult, case_b: CaseResult) -> tuple
         *_host(a.host, b.host),
         *_target(case_a.target, case_b.target),
         *_versions(a.versions, b.versions, case_b.target or case_a.target),
-        *_asked(case_a, case_b),
+        *_load(case_a, case_b),
+        *_sent(case_a, case_b),
+    )
+
+
+def sides_differ(baseline: CaseResult, candidate: CaseResult) -> tuple[str, ...]:
+    """What is not the same of the two sides of a case in one run: what served them, where, and what was sent."""
+    there, here = (None if side.target is None else side.target.base_url for side in (baseline, candidate))
+    return (
+        *_target(baseline.target, candidate.target),
+        *_line("base_url", there, here),
+        *_sent(baseline, candidate),
     )
 
 
@@ -78,11 +89,14 @@ def _versions(a: Mapping[str, str], b: Mapping[str, str], target: Target | None)
             yield from _line(name.replace("_", "-"), a.get(name), b.get(name))
 
 
-def _asked(a: CaseResult, b: CaseResult) -> Iterator[str]:
+def _load(a: CaseResult, b: CaseResult) -> Iterator[str]:
     for name in _LOAD:
         yield from _line(f"load {name}", getattr(a.load, name, None), getattr(b.load, name, None))
     if a.prompts_digest and b.prompts_digest and a.prompts_digest != b.prompts_digest:
         yield f"prompts: {a.prompts_digest} → {b.prompts_digest}"
+
+
+def _sent(a: CaseResult, b: CaseResult) -> Iterator[str]:
     for name in dict.fromkeys((*a.settings, *b.settings)):
         yield from _line(f"setting {name}", a.settings.get(name), b.settings.get(name))
     for name in dict.fromkeys((*a.parameters, *b.parameters)):

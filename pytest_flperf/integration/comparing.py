@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -173,13 +173,15 @@ class Opposition:
 
     def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
         """The result of a case with what came of its other side."""
+        from pytest_flperf.history.compared import sides_differ
+
         theirs, standings = other.result, other.standings
         against = Against(
             kind="pairs",
             label=self.spec.text,
             target=theirs.target,
             settings=theirs.settings,
-            differs=_differs(result, theirs),
+            differs=sides_differ(theirs, result),
             requests=theirs.requests,
             error_rate=theirs.error_rate,
             metrics=theirs.metrics,
@@ -223,18 +225,3 @@ def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[
 
 def _measures(item: pytest.Item) -> bool:
     return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-
-
-def _differs(ours: CaseResult, theirs: CaseResult) -> tuple[str, ...]:
-    """What the two sides differ in, a line each."""
-    lines = []
-    if ours.target is not None and theirs.target is not None:
-        here, there = ours.target.to_dict(), theirs.target.to_dict()
-        lines += _changes(there, here, ("backend", "base_url", "model_id", "variant", "device", "execution_provider"))
-    keys = tuple(dict.fromkeys((*theirs.settings, *ours.settings)))
-    return (*lines, *_changes(theirs.settings, ours.settings, keys))
-
-
-def _changes(baseline: Mapping[str, object], candidate: Mapping[str, object], keys: Iterable[str]) -> list[str]:
-    found = ((key, baseline.get(key), candidate.get(key)) for key in keys)
-    return [f"{key}: {before} → {after}" for key, before, after in found if before != after]
