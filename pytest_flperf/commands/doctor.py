@@ -85,6 +85,7 @@ def _examined(place: Place, model: str | None) -> Finding:
 
 def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     from pytest_flperf.report.listings import fitted_table, wrapped
+    from pytest_flperf.results.host import host_info
     from pytest_flperf.results.records import WARNING
 
     rows = [
@@ -108,8 +109,9 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
             if note.startswith(WARNING):
                 lines += wrapped(f"{each.backend}: {note}")
     works = [each for each in found if each.works]
-    gpus = tuple(dict.fromkeys(gpu for each in works for gpu in each.gpus))
-    lines.append(f"GPU: {', '.join(gpus) or 'no NVIDIA GPU found'}")
+    gpus = tuple(dict.fromkeys(gpu for each in works for gpu in each.gpus)) or host_info().gpus
+    none = "no NVIDIA GPU found" if works else "unknown, nothing was measured"
+    lines.append(f"GPU: {', '.join(gpus) or none}")
     sources = dict.fromkeys(each.clock_source for each in works if each.clock_source)
     lines.append(f"clock: {', '.join(f'{source} stamps' for source in sources) or 'unknown, nothing was measured'}")
     return lines

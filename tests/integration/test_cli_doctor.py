@@ -15,6 +15,7 @@ from tiny_runs import RecordingServer
 from pytest_flperf import cli
 from pytest_flperf.backends import foundry_service, registry
 from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.results.host import host_info
 from pytest_flperf.runtime.catalog import CatalogServer
 
 KEY = "planted-0123456789abcdef"
@@ -128,7 +129,8 @@ def test_nobody_there(kind: str, nobody: str, capsys: pytest.CaptureFixture[str]
     assert status == 1
     assert row(lines, kind)[1] == "no"
     assert "efused" in " ".join(lines)
-    assert lines[-1] == "clock: unknown, nothing was measured"
+    nothing = "unknown, nothing was measured"
+    assert lines[-2:] == [f"GPU: {', '.join(host_info().gpus) or nothing}", f"clock: {nothing}"]
     status, finding = found(capsys, f"--backend={kind}", f"--base-url={nobody}/v1")
     assert status == 1
     assert [(step["name"], step["ok"]) for step in finding["steps"]] == [("runtime", False)]

@@ -165,5 +165,5 @@ def test_a_real_gpu(source: GpuSource) -> None:
     reading = source.read(NOBODY)
     assert reading.values.keys() | reading.absent.keys() == set(GPU_METRICS)
     assert 0 <= reading.values.get("gpu_util_pct", 0) <= 100
-    assert reading.values.get("gpu_mem_mb", 1) > 0
+    assert reading.values.get("gpu_mem_mb", 0) >= 0
     assert 1 < reading.values.get("gpu_temp_c", 30) < 120
