@@ -26,7 +26,8 @@ from pytest_flperf.results.host import host_info
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.stats.case import planned_result, summarise
+from pytest_flperf.stats.case import summarise
+from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.loading import scenario_of
 from pytest_flperf.suite.model import Suite

@@ -42,7 +42,8 @@ from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.stats.case import IsGood, planned_result, summarise
+from pytest_flperf.stats.case import IsGood, summarise
+from pytest_flperf.stats.planned import load_of
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.sampler import Sampler
@@ -243,7 +244,7 @@ class Bench:
     def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
         """A case that is ready, played another way; its requests are filed under its node id and ``where``."""
         recording = self._recorder.case(f"{prepared.recording.nodeid} {where}")
-        planned = replace(prepared.planned, load=planned_result(case, processes=self._processes).load)
+        planned = replace(prepared.planned, load=load_of(case.scenario.settings, self._processes))
         return replace(prepared, case=case, planned=planned, plans=prepared.plans.at(case), recording=recording)
 
     def run(self, case: Case) -> CaseRun:

@@ -16,7 +16,7 @@ from pytest_flperf.load.plan import Plan
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.records import PARAMETERS, CaseResult
 from pytest_flperf.results.serving import Adjustment, Target
-from pytest_flperf.stats.case import planned_result
+from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.synthetic import TokensPerWord

@@ -10,10 +10,8 @@ from itertools import islice
 from statistics import median
 from typing import Any, TypeAlias
 
-from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Requests
-from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.bottleneck import bottleneck
 from pytest_flperf.stats.clock_quality import clock_quality
 from pytest_flperf.stats.column import Column
@@ -23,14 +21,11 @@ from pytest_flperf.stats.failures import Failures
 from pytest_flperf.stats.overlap import Overlap
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
-from pytest_flperf.suite.digest import prompts_digest
 from pytest_flperf.suite.expect import Scorer
-from pytest_flperf.suite.model import Case, Settings
-from pytest_flperf.suite.sources import PromptSource
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
-__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "planned_result", "stalls", "summarise"]
+__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "stalls", "summarise"]
 
 
 STALL_TIMES_MEDIAN = 5
@@ -52,49 +47,6 @@ def stalls(gaps_ns: Sequence[int]) -> int:
         return 0
     limit = max(STALL_TIMES_MEDIAN * median(gaps_ns), _STALL_FLOOR_NS)
     return sum(gap > limit for gap in gaps_ns)
-
-
-def planned_result(
-    case: Case,
-    *,
-    host: str = "",
-    target: Target | None = None,
-    load_s: float | None = None,
-    cold_ttft_ms: float | None = None,
-    notes: Iterable[str] = (),
-    processes: int = 1,
-) -> CaseResult:
-    """What is known of a case before its first request.
-
-    Args:
-        case: What is going to be played.
-        host: Name of the machine.
-        target: What answers.
-        load_s: Time to make the model ready, where it was loaded for this case.
-        cold_ttft_ms: TTFT of the very first request after that load.
-        notes: Lines for a person.
-        processes: Load processes that send the requests.
-
-    """
-    settings = case.scenario.settings
-    return CaseResult(
-        nodeid=case.nodeid,
-        suite=case.suite,
-        scenario=case.scenario.name,
-        model=case.model,
-        parameters=dict(case.parameters),
-        host=host,
-        target=target,
-        load=_load(settings, processes),
-        load_s=load_s,
-        cold_ttft_ms=cold_ttft_ms,
-        description=case.scenario.description,
-        expected_output_length=case.scenario.expected_output_length,
-        tags=case.scenario.tags,
-        settings=_asked_for(case),
-        prompts_digest=prompts_digest(case.scenario),
-        notes=tuple(notes),
-    )
 
 
 def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | None = None) -> CaseResult:
@@ -338,27 +290,6 @@ def _scorer(expect: Mapping[str, Any] | None) -> Scorer | None:
         return None
 
 
-def _load(settings: Settings, processes: int) -> Load:
-    load = settings.load
-    return Load(
-        shape=load.kind,
-        concurrency=settings.concurrency,
-        iterations=settings.iterations,
-        warmup=settings.warmup_requests,
-        stream=settings.stream,
-        rate=load.rate,
-        rate_to=load.rate_to,
-        burstiness=load.burstiness,
-        burst_size=load.burst_size,
-        max_in_flight=load.max_in_flight if load.is_open else None,
-        think_time_s=load.think_time_s or None,
-        duration_s=load.duration_s,
-        ramp_up_s=load.ramp_up_s or None,
-        cool_down_s=load.cool_down_s or None,
-        processes=processes,
-    )
-
-
 def _rates(due_ns: Sequence[int], sent_ns: Sequence[int]) -> tuple[float | None, float | None]:
     """Requests per second that were due and that were sent, of those that were sent.
 
@@ -376,42 +307,3 @@ def _rates(due_ns: Sequence[int], sent_ns: Sequence[int]) -> tuple[float | None,
 
 def _agreed(names: set[str | None]) -> str | None:
     return None if not names else next(iter(names)) if len(names) == 1 else "mixed"
-
-
-def _asked_for(case: Case) -> Mapping[str, Any]:
-    """What the requests asked the server for, and what answers shall be, without what is not set."""
-    settings = case.scenario.settings
-    asked: dict[str, Any] = {
-        "max_tokens": settings.max_tokens,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "top_k": settings.top_k,
-        "presence_penalty": settings.presence_penalty,
-        "frequency_penalty": settings.frequency_penalty,
-        "reasoning_effort": settings.reasoning_effort,
-        "seed": settings.seed,
-        "stop": list(settings.stop) or None,
-        "prompt_cache": settings.prompt_cache,
-        "extra": dict(settings.extra) if settings.extra else None,
-        "timeout_s": settings.timeouts.total_s,
-        "retries": settings.retries or None,
-        "failures": settings.failures if settings.failures != "apart" else None,
-        "expect": dict(case.scenario.expect) if case.scenario.expect else None,
-        "context_tokens": settings.context_tokens,
-        **_asked_of(case.scenario.source),
-    }
-    return {name: value for name, value in asked.items() if value is not None}
-
-
-def _asked_of(source: PromptSource | None) -> dict[str, Any]:
-    """What prompts were made of, in few words."""
-    if source is None:
-        return {}
-    return {
-        "dataset_rows": len(source.rows) or None,
-        "trace_requests": len(source.trace) or None,
-        "turns": len(source.turns) or None,
-        "input_tokens": source.input_tokens.words if source.input_tokens is not None else None,
-        "output_tokens": source.output_tokens.words if source.output_tokens is not None else None,
-        "shared_prefix_tokens": source.shared_prefix_tokens or None,
-    }

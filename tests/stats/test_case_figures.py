@@ -15,8 +15,9 @@ from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats import case as case_module
 from pytest_flperf.stats import column
-from pytest_flperf.stats.case import planned_result, stalls, summarise
+from pytest_flperf.stats.case import stalls, summarise
 from pytest_flperf.stats.clock_quality import clock_quality
+from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.stats.request_metrics import is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
 from pytest_flperf.suite.model import Case

@@ -10,8 +10,9 @@ import pytest
 
 from pytest_flperf.results.records import ClockQuality, LagMs
 from pytest_flperf.results.serving import Target
-from pytest_flperf.stats.case import planned_result, stalls, summarise
+from pytest_flperf.stats.case import stalls, summarise
 from pytest_flperf.stats.clock_quality import clock_quality, merge_clocks
+from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
