@@ -196,7 +196,8 @@ def test_import_brings_values(tmp_path: Path) -> None:
     assert found[0] == found[1]
     (values,) = found[0].values()
     assert set(values) == {"ttft_ms", "tpot_ms", "e2e_ms"}
-    assert all(len(each) == 1 and each[0] > 0 for each in values.values())
+    assert all(len(each) == 1 for each in values.values())
+    assert min(*values["ttft_ms"], *values["e2e_ms"]) > 0, "both tokens may come in one read, at 0 ms per token"
 
 
 @pytest.mark.usefixtures("runs")
