@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from math import log
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -129,26 +130,17 @@ def _one_after_the_other(records: list[Record]) -> Iterator[str]:
     for record in sorted(records, key=lambda each: each.run):
         of_case[record.case].append(record)
     usual: list[tuple[int, bool]] = []
-    ours: list[tuple[int, str]] = []
+    ours: dict[str, list[tuple[int, str]]] = {"without history": [], "with history": []}
     for series in of_case.values():
         for metric in METRICS:
             values = [(record.run, record.side(metric, 0)) for record in series]
             values = [(run, found) for run, found in values if len(found) >= REQUESTS]
-            for (_, before), (run, after) in pairwise(values):
+            for place, ((_, before), (run, after)) in enumerate(pairwise(values), 1):
                 usual.append((run, median(after[:REQUESTS]) > USUAL * median(before[:REQUESTS])))
-            for place in range(EARLIER, len(values)):
-                history = between_runs([median(found) for _, found in values[: place - 1]])
-                (_, before), (run, after) = values[place - 1], values[place]
-                finding = judge_runs(
-                    before,
-                    after,
-                    "p50",
-                    Threshold(0.05),
-                    ErrorRates(comparisons=CASES * len(METRICS)),
-                    between_runs=history,
-                    requests_needed=REQUESTS - 1,
-                )
-                ours.append((run, finding.word))
+                for method, judged in ours.items():
+                    if method == "without history" or place >= EARLIER:
+                        known = values[: place - 1] if method == "with history" else []
+                        judged.append((run, _word(before, after, [log(median(found)) for _, found in known])))
     wrong = [run for run, alarm in usual if alarm]
     yield row(
         f"two runs, p50 of {REQUESTS} grew by 10 %",
@@ -157,15 +149,24 @@ def _one_after_the_other(records: list[Record]) -> Iterator[str]:
         "",
         "",
     )
-    worse = [run for run, word in ours if word == "regressed"]
-    if ours:
-        yield row(
-            "two runs with history, more than +5%",
-            percent(len(worse), len(ours)),
-            percent(len(set(worse)), len({run for run, _ in ours})),
-            f"{sum(word == 'undecided' for _, word in ours) / len(ours):.0%}",
-            "",
-        )
+    for method, judged in ours.items():
+        worse = [run for run, word in judged if word == "regressed"]
+        if judged:
+            yield row(
+                f"two runs {method}, more than +5%",
+                percent(len(worse), len(judged)),
+                percent(len(set(worse)), len({run for run, _ in judged})),
+                f"{sum(word == 'undecided' for _, word in judged) / len(judged):.0%}",
+                "",
+            )
+
+
+def _word(before: list[float], after: list[float], earlier: list[float]) -> str:
+    """What two runs that follow one another say, given the logarithms of earlier ones."""
+    rates = ErrorRates(comparisons=CASES * len(METRICS))
+    history = between_runs(earlier)
+    rule = Threshold(0.05)
+    return judge_runs(before, after, "p50", rule, rates, between_runs=history, requests_needed=REQUESTS - 1).word
 
 
 def slower(records: list[Record]) -> Iterator[str]:

@@ -97,9 +97,9 @@ def _prune(parsed: Parsed) -> int:
     if parsed.json:
         print_json({"removed": gone, "kept": left, "baselines": held, "folders": folders, "problems": problems})
     else:
-        words = f", {len(folders)} folders with them" if parsed.files else ""
+        words = f", with {len(folders)} folder{'s' * (len(folders) != 1)}" if parsed.files else ""
         named = f", {len(held)} of them because a baseline names them" if held else ""
-        say(f"removed: {len(gone)} runs{words}; kept: {left}{named}")
+        say(f"removed: {len(gone)} run{'s' * (len(gone) != 1)}{words}; kept: {left}{named}")
         for problem in problems:
             failed(parsed, problem)
     return FAILED if problems else 0

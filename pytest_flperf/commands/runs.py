@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ def _show(parsed: Parsed) -> int:
     if parsed.json:
         return print_json(run.to_dict())
     say(printable(f"run {run.id}, {when(run.started_at)}, {duration(run) or 'not finished'}"))
-    say(printable(" ".join(run.command) or "command unknown", 2_000))
+    say(printable(shlex.join(run.command) or "command unknown", 2_000))
     if run.host is not None:
         say(printable(f"on {run.host.name}: {run.host.cpu}, {run.host.cores} cores, {run.host.os}"))
     say("")

@@ -25,7 +25,6 @@ from pytest_flperf.experiment.interleaving import (
     CANDIDATE,
     Interleaving,
     OtherSide,
-    Standings,
     Until,
     on_own_time,
     until_s,
@@ -136,7 +135,7 @@ class Bench:
         prepared: Prepared,
         *,
         on_request: Callable[[int, int], None] | None = None,
-        on_partial: Callable[[CaseResult], None] | None = None,
+        on_partial: Callable[[CaseRun], None] | None = None,
         stop_at: float | None = None,
         good: IsGood | None = None,
         until: Until | None = None,
@@ -157,25 +156,30 @@ class Bench:
         case = prepared.case
         counter = Counter(on_request)
         result: CaseResult | None = None
+        other: OtherSide | None = None
+        turns = self._turns_of(prepared)
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
-            if prepared.beside is None:
-                trouble, out_of_time, standings = *self._play_case(prepared, counter, watch, stop_at), None
+            if turns is None:
+                trouble, out_of_time = self._play_case(prepared, counter, watch, stop_at)
             else:
                 assert until is not None
-                trouble, out_of_time, standings = self._play_turns(prepared, until, counter, watch, stop_at)
+                trouble, out_of_time = self._play_turns(prepared, turns, until, counter, watch, stop_at)
             notes = prepared.planned.notes + prepared.plans.notes
             if trouble or counter.lost:
                 notes += self._models.look_after_backend(case.model)
                 self._models.left_busy(case.model)
             with Interrupts():  # summing up twice would write every sample twice
                 result = self._sum_up(prepared, notes, watch, good)
-                other = self._other_side(prepared, standings, good)
+                other = self._other_side(prepared, turns, good)
         except BaseException:
             self._models.left_busy(case.model)
             if on_partial is not None:
-                on_partial(result or self._sum_up(prepared, prepared.planned.notes, watch, good))
+                if result is None:
+                    result = self._sum_up(prepared, prepared.planned.notes, watch, good)
+                    other = self._other_side(prepared, turns, good)
+                on_partial(CaseRun(result, other=other))
             raise
         if other is not None:
             result = on_own_time(result, other.standings.span_s(CANDIDATE))
@@ -200,19 +204,31 @@ class Bench:
             watch.done()  # before anything is summed up: what that takes is not the case's
         return (gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
 
-    def _play_turns(
-        self, prepared: Prepared, until: Until, counter: Counter, watch: Watch, stop_at: float | None
-    ) -> tuple[str, bool, Standings]:
-        """Warm up both sides and measure them turn by turn; as :meth:`_play_case`, and what was seen of the pairs."""
+    def _turns_of(self, prepared: Prepared) -> Interleaving | None:
+        """The turns of a case that has another side, not played yet."""
         other = prepared.beside
-        assert other is not None
-        sides = (prepared, other)
-        turns = Interleaving(
+        if other is None:
+            return None
+        return Interleaving(
             prepared.plans,
             other.plans,
             seed=f"{self._seed}/{prepared.recording.nodeid}",
             as_one=prepared.native is None and other.native is None,
         )
+
+    def _play_turns(
+        self,
+        prepared: Prepared,
+        turns: Interleaving,
+        until: Until,
+        counter: Counter,
+        watch: Watch,
+        stop_at: float | None,
+    ) -> tuple[str, bool]:
+        """Warm up both sides and measure them turn by turn; as :meth:`_play_case`."""
+        other = prepared.beside
+        assert other is not None
+        sides = (prepared, other)
         ends_at = until_s(prepared.case, stop_at)
 
         def play(side: int, plan: Plan, keep: Callable[[Exchange], None]) -> PlanStats | None:
@@ -231,12 +247,13 @@ class Bench:
             trouble, stopped = str(error), False
         finally:
             watch.done()
-        return trouble, stopped and ends_at == stop_at, turns.standings  # a case's own duration cuts nothing short
+        return trouble, stopped and ends_at == stop_at  # a case's own duration cuts nothing short
 
-    def _other_side(self, prepared: Prepared, standings: Standings | None, good: IsGood | None) -> OtherSide | None:
+    def _other_side(self, prepared: Prepared, turns: Interleaving | None, good: IsGood | None) -> OtherSide | None:
         other = prepared.beside
-        if other is None or standings is None:
+        if other is None or turns is None:
             return None
+        standings = turns.standings
         with no_collections():
             result = summarise(other.recording.samples(), other.planned, good)
         return OtherSide(on_own_time(result, standings.span_s(BASELINE)), standings)

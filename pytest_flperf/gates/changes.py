@@ -177,11 +177,17 @@ def probability(comparison: Comparison) -> str:
 
 
 def raw(comparison: Comparison) -> str:
-    """The change as measured, of one that is judged relative to a reference load."""
+    """The change as measured, of one that is judged relative to a reference load, with its interval."""
+    shown = measured(comparison)
+    between = "" if comparison.raw_change_ci95_pct is None else f" {_bounds(comparison.raw_change_ci95_pct)}"
+    return f"as measured {shown}{between}" if shown else ""
+
+
+def measured(comparison: Comparison) -> str:
+    """The same change alone: ``-8.1 %``; empty where none is relative."""
     if comparison.raw_change_pct is None or not math.isfinite(comparison.raw_change_pct):
         return ""
-    between = "" if comparison.raw_change_ci95_pct is None else f" {_bounds(comparison.raw_change_ci95_pct)}"
-    return f"as measured {_signed(comparison.raw_change_pct)} %{between}"
+    return f"{_signed(comparison.raw_change_pct)} %"
 
 
 def _amount_of_data(comparison: Comparison) -> str:

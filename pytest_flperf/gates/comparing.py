@@ -241,7 +241,7 @@ def _percent(share: float | None) -> float | None:
 
 
 def _percents(shares: tuple[float, float] | None) -> tuple[float, float] | None:
-    if shares is None or not all(map(math.isfinite, shares)):
+    if shares is None or any(map(math.isnan, shares)):
         return None
     return 100 * shares[0], 100 * shares[1]
 

@@ -59,6 +59,7 @@ def sides_differ(baseline: CaseResult, candidate: CaseResult) -> tuple[str, ...]
     return (
         *_target(baseline.target, candidate.target),
         *_line("base_url", there, here),
+        *_load(baseline, candidate),
         *_sent(baseline, candidate),
     )
 

@@ -14,7 +14,6 @@ from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, SideBySid
 from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
 from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["begin_beside", "limits_of", "played"]
@@ -32,7 +31,7 @@ def played(
     stop_at: float | None,
     *,
     on_request: Callable[[int, int], None] | None = None,
-    on_partial: Callable[[CaseResult], None] | None = None,
+    on_partial: Callable[[CaseRun], None] | None = None,
     until: Until | None = None,
 ) -> CaseRun:
     """Measure a case whose model is ready; of a search, one load after the other.  Arguments as of ``Bench.play``."""

@@ -221,7 +221,7 @@ class MeasuringRun:
                         limits,
                         self._limit.ends_at,
                         on_request=progress.requests,
-                        on_partial=lambda partial: self._cut_off(partial, item),
+                        on_partial=lambda partial: self._cut_off(partial, prepared.case, item),
                         until=opposition.until(prepared, item.session.items) if opposition is not None else None,
                     )
         finally:
@@ -326,9 +326,12 @@ class MeasuringRun:
             result = replace(result, notes=(*result.notes, self._lock.problem))
         return self._standing.add(result)
 
-    def _cut_off(self, partial: CaseResult, item: pytest.Item) -> None:
+    def _cut_off(self, done: CaseRun, case: Case, item: pytest.Item) -> None:
         """Keep what was measured: of an interrupt pytest makes no report, of other exceptions (a timeout) it does."""
         error = sys.exception()
+        partial = done.result
+        if done.other is not None and self._opposition is not None:
+            partial = self._opposition.judged(partial, done.other, case)
         if isinstance(error, _INTERRUPTS):
             self.collect([stopped(partial, "INTERRUPTED", "").to_dict()])
         else:

@@ -104,7 +104,8 @@ class Storing:
             with Store(place) as store:
                 store.add(run, about, values(run, VALUES_KEPT))
         except StoreError as error:
-            later = f"; 'flperf import {path}' stores it later" if path is not None else ""
+            where = "" if not self._asked else f" --store={place.path or 'URL'}"
+            later = f"; 'flperf import {path}{where}' stores it later" if path is not None else ""
             self._tell(f"{error}{later}")
 
     def _tell(self, problem: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Final
 
-from pytest_flperf.gates.changes import arrow, change, counted_words, interval, limit, name, word
+from pytest_flperf.gates.changes import arrow, change, counted_words, interval, limit, measured, name, word
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.figures import NOTHING, number, point
@@ -18,12 +19,14 @@ from pytest_flperf.results.records import CaseResult
 
 __all__ = [
     "DIFFERS",
+    "RELATIVE",
     "Compared",
     "compared_lines",
     "differences",
     "gated",
     "numbers",
     "reasons_of",
+    "relative",
     "rows_of",
     "sums",
     "tone",
@@ -34,6 +37,7 @@ _MOST_ROWS: Final = 40
 _MOST_LINES: Final = 8
 _LINE: Final = 300
 DIFFERS: Final = "≠"
+RELATIVE: Final = "changes with one as measured beside them are relative to the reference load"
 NOTHING_GATES: Final = "nothing fails on it: give --flperf-fail-on"
 
 
@@ -80,8 +84,10 @@ def compared_lines(cases: Sequence[CaseResult], width: int, verbosity: int) -> l
         lines += [Line(text, tone(row.comparison)) for text, row in zip(texts[head:], shown, strict=True)]
     if len(shown) < len(rows):
         lines.append(Line(f"… and {len(rows) - len(shown)} unchanged; -v: all"))
+    if relative(shown):
+        lines.append(Line(RELATIVE))
     lines += [Line(f"{DIFFERS} {text}", "yellow") for text in differences(cases)]
-    lines += [Line(text) for text in reasons_of(rows)]
+    lines += [Line(text) for reason in reasons_of(rows) for text in wrap(reason, width, subsequent_indent="  ")]
     return [*lines, *(Line(text, colour) for text, colour in sums(cases))]
 
 
@@ -105,6 +111,7 @@ def _columns(rows: Sequence[Compared]) -> list[Column[Compared]]:
         Column("baseline\n→ candidate", numbers, goes=2),
         Column("change", lambda row: _change(row.comparison)),
         Column("95 % interval", lambda row: interval(row.comparison), goes=-1),
+        Column("as\nmeasured", lambda row: measured(row.comparison), goes=8),
         Column("limit", lambda row: limit(row.comparison), goes=9),
         Column("verdict", lambda row: word(row.comparison) + f" {DIFFERS}" * bool(row.against.differs), name=True),
     ]
@@ -114,7 +121,12 @@ def _columns(rows: Sequence[Compared]) -> list[Column[Compared]]:
         columns.insert(-1, Column("with", lambda row: row.against.label, goes=6, name=True))
     if len({row.case.model for row in rows}) == 1:
         del columns[[column.heading for column in columns].index("model")]
-    return columns
+    return columns if relative(rows) else [column for column in columns if not column.heading.startswith("as")]
+
+
+def relative(rows: Iterable[Compared]) -> bool:
+    """Whether changes of some are relative to a reference load."""
+    return any(row.comparison.raw_change_pct is not None for row in rows)
 
 
 def numbers(row: Compared) -> str:
@@ -140,11 +152,18 @@ def differences(cases: Iterable[CaseResult]) -> list[str]:
 
 
 def reasons_of(rows: Iterable[Compared]) -> list[str]:
-    """Why comparisons are undecided, or regressed whatever the latencies say; once each."""
+    """Why comparisons are undecided, or regressed whatever the latencies say, and where; once each."""
+    places: dict[str, list[str]] = {}
+    for row in rows:
+        if row.comparison.reason:
+            place = f"{row.scenario} on {row.case.model}"
+            text = f"{row.comparison.verdict}: {name(row.comparison)}: {row.comparison.reason}"
+            places.setdefault(text, []).append(place)
     found = Counter(
-        f"{row.comparison.verdict}: {name(row.comparison)}: {row.comparison.reason}"
-        for row in rows
-        if row.comparison.reason
+        {
+            f"{places_of[0]}: {text}" if len(places_of) == 1 else text: len(places_of)
+            for text, places_of in places.items()
+        }
     )
     return _counted(found, "comparison")
 
@@ -155,7 +174,7 @@ def _counted(found: Counter[str], noun: str) -> list[str]:
         for text, count in found.most_common(_MOST_LINES)
     ]
     more = len(found) - _MOST_LINES
-    return [*lines, f"… and {more} more; report.html has all"] if more > 0 else lines
+    return [*lines, f"… and {more} more; a report or -v has those of each case"] if more > 0 else lines
 
 
 def gated(cases: Iterable[CaseResult]) -> bool:

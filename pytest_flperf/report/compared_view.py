@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.gates.changes import arrow, change, interval, limit, name, probability, raw, sides, word
+from pytest_flperf.gates.changes import arrow, change, interval, limit, measured, name, probability, raw, sides, word
 from pytest_flperf.report.compared import (
     DIFFERS,
+    RELATIVE,
     Compared,
     differences,
     numbers,
     reasons_of,
+    relative,
     rows_of,
     sums,
 )
@@ -66,8 +68,9 @@ def tone_of(comparison: Comparison) -> Tone:
 
 def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
     labels = len({row.against.label for row in rows}) > 1
+    of_reference = relative(rows)
     head = ["model", "scenario", "compared", *["with"] * labels, "baseline → candidate", "change", "95 % interval, %",
-            "limit", "verdict"]  # fmt: skip
+            *["as measured"] * of_reference, "limit", "verdict"]  # fmt: skip
     cells = tuple(
         (
             Cell(row.case.model),
@@ -77,6 +80,7 @@ def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
             Cell(numbers(row), tight=True),
             Cell(f"{arrow(row.comparison)} {change(row.comparison)}".strip(), tight=True),
             Cell(interval(row.comparison) or NOTHING, tight=True),
+            *[Cell(measured(row.comparison) or NOTHING, tight=True)] * of_reference,
             Cell(limit(row.comparison), tight=True),
             Cell(word(row.comparison) + f" {DIFFERS}" * bool(row.against.differs), tone_of(row.comparison)),
         )
@@ -86,6 +90,8 @@ def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
     note = (
         f"In capitals: fails the case. Error rates that nobody asked about and that did not change are left out{more}."
     )
+    if of_reference:
+        note += f" {RELATIVE[:1].upper()}{RELATIVE[1:]}."
     return Table("All comparisons", tuple(head), cells, 3 + labels, note=note)
 
 
@@ -106,7 +112,10 @@ def _chart(rows: Sequence[Compared]) -> tuple[Markup | None, str]:
         )
         for row in chosen
     ]
-    note = "A dot is the estimated change, the line its 95 % interval, the dashed mark the limit."
+    note = (
+        "A dot is the estimated change, the line its 95 % interval, the dashed mark the limit; "
+        "an arrow points beyond the edge."
+    )
     if len(drawn) > len(chosen):
         note += f" {len(chosen)} of {len(drawn)} comparisons are drawn, those that fail first."
     return intervals("changes", "change of the number", changes), note

@@ -17,10 +17,10 @@ __all__ = ["Change", "intervals"]
 
 _WIDTH: Final = 760
 _LABELS: Final = 250
-_WORDS: Final = 90
+_WORDS: Final = 120
 _ROW: Final = 20
 _MOST_PCT: Final = 100.0
-"""Changes beyond are drawn at the edge; the number beside says how much it is."""
+"""What is beyond is drawn as an arrow at the edge, with the number beside."""
 _COLOURS: Final = {"bad": "#b3161f", "good": "#0a6b3d", "doubt": "#8a5200", "": "#5b6470"}
 
 
@@ -39,6 +39,8 @@ class Change:
 
 def intervals(key: str, title: str, rows: Sequence[Change]) -> Markup:
     """A row per comparison: a dot at the change, a line over its interval, an upright mark at the limit.
+
+    A change or an end beyond ±100 % is an arrow at the edge.
 
     Args:
         key: Begins the ids within the drawing; each drawing of a page needs its own.
@@ -66,17 +68,28 @@ def _tick(value: float) -> str:
     return "0" if abs(value) < 1e-9 else f"{'+' * (value > 0)}{tick_text(value)}"
 
 
+def _arrow(x: float, y: float, way: int) -> str:
+    """A head that points to what lies beyond the edge: 1 to the right, -1 to the left."""
+    return f'<path d="M{x - 7 * way:.6g} {y - 5:.6g}L{x:.6g} {y:.6g}L{x - 7 * way:.6g} {y + 5:.6g}Z"/>'
+
+
 def _row(axis: Axis, y: float, row: Change) -> list[str]:
     colour = _COLOURS.get(row.tone, _COLOURS[""])
     x = axis.at(row.change_pct)
     parts = [row_name(y + 4, row.label, cells=36)]
     parts.append(f'<g class="{row.tone or "soft"}" color="{colour}" fill="currentColor">')
+    beyond = abs(row.change_pct) > _MOST_PCT
     if row.interval_pct is not None:
         left, right = (axis.at(end) for end in row.interval_pct)
         parts.append(line(left, y, right, y, 'stroke="currentColor" stroke-width="2"'))
-        parts += [line(end, y - 4, end, y + 4, 'stroke="currentColor" stroke-width="2"') for end in (left, right)]
-    parts.append(f'<circle cx="{x:.6g}" cy="{y:.6g}" r="4"/>')
-    parts.append(label(axis.start + axis.length + 8, y + 4, row.word))
+        for end, at in zip(row.interval_pct, (left, right), strict=True):
+            if abs(end) <= _MOST_PCT:
+                parts.append(line(at, y - 4, at, y + 4, 'stroke="currentColor" stroke-width="2"'))
+            elif not beyond:
+                parts.append(_arrow(at, y, 1 if end > 0 else -1))
+    parts.append(_arrow(x, y, 1) if beyond else f'<circle cx="{x:.6g}" cy="{y:.6g}" r="4"/>')
+    said = f"{row.change_pct:+.0f} % {row.word}" if beyond else row.word
+    parts.append(label(axis.start + axis.length + 8, y + 4, said))
     parts.append("</g>")
     if row.limit_pct is not None:
         at = axis.at(row.limit_pct)

@@ -6,9 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from pytest_flperf.gates.changes import arrow, change, interval, limit, name, word
+from pytest_flperf.gates.changes import arrow, change, interval, limit, measured, name, word
 from pytest_flperf.gates.text import printable
-from pytest_flperf.report.compared import DIFFERS, differences, numbers, reasons_of, rows_of, sums
+from pytest_flperf.report.compared import (
+    DIFFERS,
+    RELATIVE,
+    differences,
+    numbers,
+    reasons_of,
+    relative,
+    rows_of,
+    sums,
+)
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.words import case_name, clock_words, doubts, heading, run_budgets, sentence
@@ -126,6 +135,7 @@ def _compared(cases: Sequence[CaseResult]) -> list[str]:
         return []
     lines = ["### Compared", "", *(f"- {words(text, 400)}" for text, _ in found), ""]
     rows = rows_of(cases)
+    of_reference = relative(rows)
     if rows:
         head = [
             "",
@@ -135,10 +145,11 @@ def _compared(cases: Sequence[CaseResult]) -> list[str]:
             "baseline → candidate",
             "change",
             "95 % interval",
+            *["as measured"] * of_reference,
             "limit",
             "verdict",
         ]
-        lines += [_row(head), _row([":--"] * 4 + ["--:"] * 4 + [":--"])]
+        lines += [_row(head), _row([":--"] * 4 + ["--:"] * (4 + of_reference) + [":--"])]
     for row in rows[:_ROWS]:
         each = row.comparison
         verdict = words(word(each)) + f" {DIFFERS}" * bool(row.against.differs)
@@ -152,13 +163,15 @@ def _compared(cases: Sequence[CaseResult]) -> list[str]:
                     words(numbers(row), 80),
                     words(f"{arrow(each)} {change(each)}".strip()),
                     words(interval(each)),
+                    *[words(measured(each))] * of_reference,
                     words(limit(each)),
                     f"**{verdict}**" if each.fails else verdict,
                 ]
             )
         )
     more = [f"… and {len(rows) - _ROWS} more comparisons, in results.json.", ""] if len(rows) > _ROWS else []
-    said = [f"- {DIFFERS} {words(line, 400)}" for line in differences(cases)]
+    said = [f"- {RELATIVE}"] * of_reference
+    said += [f"- {DIFFERS} {words(line, 400)}" for line in differences(cases)]
     said += [f"- {words(line, 400)}" for line in reasons_of(rows)]
     return [*lines, "", *more, *said, ""]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -127,7 +128,7 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         ("Started", when(run.started_at)),
         ("Took", duration(run)),
         ("Run", run.id),
-        ("Command", " ".join(run.command)),
+        ("Command", shlex.join(run.command)),
     ]  # fmt: skip
     return tuple(Fact(term, text) for term, text in facts if text)
 

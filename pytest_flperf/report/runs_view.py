@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def _runs(runs: Sequence[Run], names: Sequence[str]) -> Table:
         ("models", lambda run: ", ".join(models_of(run.cases))),
         ("machine", lambda run: f"{run.host.name}: {run.host.cpu}, {run.host.cores} cores" if run.host else ""),
         ("clock", lambda run: clock_words(run.clock)),
-        ("command", lambda run: " ".join(run.command)),
+        ("command", lambda run: shlex.join(run.command)),
     )
     verdicts = tuple(Cell(heading(run).lower(), _tone(run)) for run in runs)
     rows = [(Cell(term), *(Cell(tell(run) or NOTHING) for run in runs)) for term, tell in known]

@@ -35,6 +35,7 @@ class Comparison(Record):
     change_pct: float | None = None
     """By how much the number grew, as the method estimates it."""
     change_ci95_pct: Interval | None = None
+    """Its upper end may be infinite (null in a file) while pairs are few."""
     probability: float | None = None
     """That the change is beyond the threshold for the worse, 0 to 1."""
     threshold_pct: float | None = None

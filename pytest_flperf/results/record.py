@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
@@ -21,9 +22,9 @@ def many(read: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:
 
 
 def interval_of(value: Any) -> Interval:
-    """The two ends of an interval."""
+    """The two ends of an interval; the upper one may be open: infinite, in a file null."""
     low, high = value
-    return (float(low), float(high))
+    return (float(low), math.inf if high is None else float(high))
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,10 +229,11 @@ class CaseResult(Record):
 
     @property
     def sent_words(self) -> str:
-        """How many requests of how many there were: ``3 of 11 requests``."""
+        """How many requests of how many there were: ``3 of 11 requests``; in turns nobody knows of how many."""
         planned = self.load.iterations if self.load is not None else None
         sent = self.requests.total + self.requests.outside
-        return f"{sent} requests" if planned is None else f"{sent} of {planned} requests"
+        in_turns = any(side.kind == "pairs" for side in self.against) or self.reference is not None
+        return f"{sent} requests" if planned is None or in_turns else f"{sent} of {planned} requests"
 
 
 @dataclass(frozen=True, slots=True)

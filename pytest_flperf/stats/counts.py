@@ -67,7 +67,8 @@ def judge_counts(baseline: Counts, candidate: Counts, threshold: Threshold, rate
     word = decide(evidence, rates)
     if word == "undecided" and not candidate.failed:
         # Of nothing on both sides no chance can be told.
-        return _finding("unchanged", baseline, candidate, evidence if baseline.failed else None, "nothing failed")
+        reason = "none of the candidate's requests failed" if baseline.failed else "nothing failed"
+        return _finding("unchanged", baseline, candidate, evidence if baseline.failed else None, reason)
     return _finding(word, baseline, candidate, evidence, "too few failures to tell" if word == "undecided" else "")
 
 

@@ -62,7 +62,8 @@ class Finding:
     change: float | None
     """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it."""
     interval: tuple[float, float] | None
-    """Of the change, 95 %; valid under the looks.  None where there is too little for one."""
+    """Of the change, 95 %; valid under the looks.  An end may be open (−1, infinite) while pairs are few; None where
+    both would be."""
     probability: float | None
     """That the change for the worse exceeds the threshold: the share of the confidence distribution that lies beyond
     it (where there is a floor: of the one that lies less beyond)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, log
+from math import exp, inf, log
 
 from pytest_flperf.stats.deciding import Tails
 
@@ -29,6 +29,8 @@ def interval_of(
 ) -> tuple[float, float] | None:
     """All changes that neither tail rejects, as shares; None where the data are too few to reject any.
 
+    An end that nothing can be rejected beyond is open: −1 (nothing is left), or infinite.
+
     Args:
         tails: P-values of "the ratio is this": that it is greater, that it is less.
         change: Where to start from.
@@ -37,11 +39,12 @@ def interval_of(
         level: Of one tail.
 
     """
-    if tails(low)[0] > level or tails(high)[1] > level:
+    open_below, open_above = tails(low)[0] > level, tails(high)[1] > level
+    if open_below and open_above:
         return None
     middle = 1 + change
-    lower = _crossing(lambda ratio: tails(ratio)[0] <= level, low, middle)
-    upper = _crossing(lambda ratio: tails(ratio)[1] > level, middle, high)
+    lower = 0.0 if open_below else _crossing(lambda ratio: tails(ratio)[0] <= level, low, middle)
+    upper = inf if open_above else _crossing(lambda ratio: tails(ratio)[1] > level, middle, high)
     return lower - 1, upper - 1
 
 

@@ -96,7 +96,7 @@ def judge_runs(
     """What two runs say, one of which was stored.  One look only.
 
     The variance of the logarithm of the ratio is that within each run, by a circular block bootstrap, plus twice that
-    between runs; its degrees of freedom are Satterthwaite's.
+    between runs; its degrees of freedom are Satterthwaite's, and never more than what runs differ by is known with.
 
     Args:
         baseline: Values of the stored run's requests, in the order in which they were sent.
@@ -199,12 +199,12 @@ def _judge(
         return _undecided(counts, method, reason, baseline.value, candidate.value)
     ratio = log(candidate.value / baseline.value)
     parts = [(side.error / side.value, side.freedom) for side in (baseline, candidate)]
-    error, freedom = _combined([*parts, (sqrt(2) * between.sd_log, float(between.runs))])
+    error, freedom = _combined(parts, sqrt(2) * between.sd_log, between.runs)
     evidence = _evidence(ratio, error, freedom, threshold)
     if threshold.floor:
         of_sides = [(side.error, side.freedom) for side in (baseline, candidate)]
         apart = between.sd_log * sqrt(baseline.value**2 + candidate.value**2)
-        by, its_freedom = _combined([*of_sides, (apart, float(between.runs))])
+        by, its_freedom = _combined(of_sides, apart, between.runs)
         worst, best = (_tails(candidate.value - baseline.value - at, by, its_freedom) for at in of_floor(threshold))
         evidence = evidence.with_floor(of_change(worst, best, threshold))
     word = decide(evidence, rates)
@@ -241,11 +241,23 @@ def _tails(excess: float, error: float, freedom: float) -> Tails:
     return float(stdtr(freedom, -excess / error)), float(stdtr(freedom, excess / error))
 
 
-def _combined(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Standard error and degrees of freedom of a sum of parts (Satterthwaite 1946, Biometrics Bulletin 2)."""
+def _combined(within: Sequence[tuple[float, float]], between: float, runs: int) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a sum of parts (Satterthwaite 1946, Biometrics Bulletin 2).
+
+    Never more degrees of freedom than those of what runs differ by.  Where the noise within the runs is much larger,
+    Satterthwaite's formula has nearly its many: but what a wide noise within a run does from one run to the next
+    (a machine with two speeds, say) is known from other runs only.
+
+    Args:
+        within: Standard error and degrees of freedom within each run.
+        between: Standard error of what runs differ by.
+        runs: Degrees of freedom of that.
+
+    """
+    parts = [*within, (between, float(runs))]
     variance = sum(error**2 for error, _ in parts)
     spread = sum(error**4 / freedom for error, freedom in parts)
-    return sqrt(variance), variance**2 / spread if spread else 1.0
+    return sqrt(variance), min(variance**2 / spread, float(runs)) if spread else 1.0
 
 
 def _expm1(value: float) -> float:

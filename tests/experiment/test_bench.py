@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.experiment.bench import Bench, NotReadyError
+from pytest_flperf.experiment.bench import Bench, CaseRun, NotReadyError
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.journal import JournalReader
-from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.suite.cases import expand
@@ -185,7 +184,7 @@ def test_a_case_without_time_left(server: ReferenceServer) -> None:
 
 def test_an_exception_leaves_a_bench_that_works(server: ReferenceServer) -> None:
     """What a timeout raises in the middle of a case ends the load process; the next case has another."""
-    partial: list[CaseResult] = []
+    partial: list[CaseRun] = []
 
     def raise_it(done: int, total: int) -> None:
         del done, total
@@ -195,5 +194,5 @@ def test_an_exception_leaves_a_bench_that_works(server: ReferenceServer) -> None
         prepared = bench.ready(a_case(iterations=1_000_000))
         with pytest.raises(TimeoutError):
             bench.play(prepared, on_request=raise_it, on_partial=partial.append)
-        assert partial[0].requests.ok >= 1
+        assert partial[0].result.requests.ok >= 1
         assert bench.run(a_case()).result.requests.ok == 4

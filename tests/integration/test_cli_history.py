@@ -219,7 +219,7 @@ def test_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     assert row.split()[:2] == ["release", second]
     assert cli.main(["prune", "--keep=1"]) == 0
     said = capsys.readouterr().out
-    assert said == "removed: 1 runs; kept: 2, 1 of them because a baseline names them\n"
+    assert said == "removed: 1 run; kept: 2, 1 of them because a baseline names them\n"
     assert ids() == [newest, second]
     assert _json("baseline", "remove", "release") == {"removed": "release"}
     assert _json("prune", "--keep=1")["removed"] == [second]
@@ -253,7 +253,7 @@ def test_prune(runs: list[Done], capsys: pytest.CaptureFixture[str]) -> None:
     assert _json("prune", "--keep=2") == {"removed": [third], "kept": 2, "baselines": [], "folders": [], "problems": []}
     assert (Path("reports") / third).is_dir()
     assert cli.main(["prune", "--keep=1", "--files"]) == 0
-    assert capsys.readouterr().out == "removed: 1 runs, 1 folders with them; kept: 1\n"
+    assert capsys.readouterr().out == "removed: 1 run, with 1 folder; kept: 1\n"
     assert not (Path("reports") / second).exists()
     assert (Path("reports") / third).is_dir()
     assert ids() == [newest]

@@ -189,7 +189,7 @@ def test_not_stored(tiny: Tiny) -> None:
     (line,) = [line for line in done.lines if "not in the store" in line]
     assert line.startswith("flperf: the run is not in the store: ")
     assert "file is not a database" in line
-    assert f"'flperf import {done.report}' stores it later" in done.text
+    assert f"'flperf import {done.report} --store={tiny.folder / 'broken.db'}' stores it later" in done.text
 
 
 def test_a_fault_of_ours(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

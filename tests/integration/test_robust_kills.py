@@ -84,6 +84,24 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path: Path, number: signal.Sig
         assert not any(path.name.startswith("flperf") for path in run.temp.iterdir())
 
 
+def test_an_interrupt_in_turns_keeps_both_sides(tmp_path: Path) -> None:
+    """The comparison as of the last look is in table and results, the samples of both sides are on disk."""
+    write_suite(tmp_path, LONG, AFTER)
+    with PytestRun(tmp_path, NANO, "--flperf-against=same", "--flperf-max-iterations=100000") as run:
+        run.wait_measured("long", 60)
+        run.signal(signal.SIGINT)
+        assert run.end() == 2
+        assert "compared with same" in run.output
+        partial = run.case("long")
+        assert partial["message"].startswith("INTERRUPTED after")
+        assert " of " not in partial["message"], "nobody knows how many there would have been"
+        (against,) = partial["against"]
+        assert against["pairs"] >= 12
+        assert {each["metric"] for each in against["comparisons"]} >= {"ttft_ms", "tpot_ms"}
+        sides = {record["nodeid"] for record in run.records("samples.jsonl") if record["phase"] == "measured"}
+        assert len([each for each in sides if "::long[" in each]) == 2
+
+
 def test_an_interrupt_reaches_the_table_through_xdist(tmp_path: Path) -> None:
     """Ctrl-C goes to controller and worker: the case that the worker was measuring is in table and results."""
     write_suite(tmp_path, {"name": "before"}, LONG, AFTER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from pytest_flperf.report.markdown import markdown
 from pytest_flperf.report.pages import Pages
 from pytest_flperf.report.summary import summary_lines
 from pytest_flperf.report.tables import width_of
-from pytest_flperf.results.records import Requests, Run
+from pytest_flperf.results.records import CaseResult, Requests, Run
 
 
 def shown(found: Run, width: int = 140, verbosity: int = 0) -> list[str]:
@@ -54,9 +55,10 @@ def test_the_table() -> None:
         ["qwen2.5-0.5b-instruct-generic-cpu", "json-with-a-long-name-that-goes-on", "error_rate", "0 % → 10.0 %",
          "▲ +10.0 pts", "REGRESSED"],
     ]  # fmt: skip
+    long = "json-with-a-long-name-that-goes-on on qwen2.5-0.5b-instruct-generic-cpu"
     assert lines[10:] == [
-        "undecided: ttft_ms.p95: p95 needs 130 requests on a side",
-        "regressed: error_rate: it rose from zero: 2 of 20 requests failed",
+        f"{long}: undecided: ttft_ms.p95: p95 needs 130 requests on a side",
+        f"{long}: regressed: error_rate: it rose from zero: 2 of 20 requests failed",
         "compared with flperf-nano at http://127.0.0.1:5273/v1: 2 regressed, 1 improved, 2 unchanged, 1 undecided",
     ]
 
@@ -261,15 +263,44 @@ def test_the_chart() -> None:
         Change("a", 12.3, (8.1, 16.9), 10.0, "bad", "REGRESSED"),
         Change("b", 900.0, (-99.0, 1e9), None, "doubt", "undecided"),
         Change("<b>", 0.0, None, -10.0, "", "unchanged"),
+        Change("open", 50.0, (-3.0, math.inf), 10.0, "doubt", "undecided"),
     ]
     svg = str(intervals("k", "change", rows))
     numbers = [float(value) for value in re.findall(r"[ML](-?[0-9.e+]+) ", svg)]
     assert all(250 <= value <= 670 for value in numbers)
     assert "&lt;b&gt;" in svg
     assert svg.count("<circle") == 3
+    assert svg.count("Z") == 2, "an arrow for the change beyond the edge, one for the open end"
+    assert "+900 % undecided" in svg
     assert "NaN" not in svg
     same = str(intervals("k", "change", [Change("a", 0.0, (0.0, 0.0), None, "", "unchanged")]))
     assert same.count("<circle") == 1
+
+
+def test_relative_to_a_load() -> None:
+    """The change as measured stands beside the one that is judged, wherever there is a table."""
+    one = comparison(raw_change_pct=-8.1, raw_change_ci95_pct=(-9.0, -7.0))
+    found = replace(compared_run(), cases=(case(against=(against(one),)),))
+    (row,) = [line for line in shown(found) if "ttft_ms.p50" in line]
+    assert "[+8.1, +16.9]" in row
+    assert "-8.1 %" in row
+    said = "changes with one as measured beside them are relative to the reference load"
+    assert said in shown(found)
+    text = markdown(found)
+    assert "as measured" in text
+    assert "8.1 %" in text
+    assert said in text
+    assert not any("measured" in line for line in shown(compared_run()))
+
+
+def test_an_open_end() -> None:
+    """Pairs too few to bound a rise: the end is open, in a file null, and comes back."""
+    one = comparison(verdict="undecided", fails=False, change_ci95_pct=(-3.2, math.inf))
+    found = compared("short-chat", one)
+    assert any("[-3.2, +∞]" in line for line in shown(replace(compared_run(), cases=(found,))))
+    record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert record["against"][0]["comparisons"][0]["change_ci95_pct"] == [-3.2, None]
+    assert CaseResult.from_dict(record) == found
 
 
 def test_one_case_of_all_kinds(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_share_is_tested_as_a_part_of_all_failures(baseline: Counts, candidate
         ((0, 0), (4, 4), "regressed", "all 4 requests of the candidate failed"),
         ((0, 0), (1, 4), "undecided", "the baseline has no requests"),
         ((0, 20), (0, 20), "unchanged", "nothing failed"),
-        ((2, 20), (0, 20), "unchanged", "nothing failed"),
+        ((2, 20), (0, 20), "unchanged", "none of the candidate's requests failed"),
         ((20, 40), (0, 40), "improved", ""),
         ((5, 100), (30, 100), "regressed", ""),
         ((5, 100), (6, 100), "undecided", "too few failures to tell"),

@@ -52,6 +52,24 @@ def test_without_history_little_can_be_said() -> None:
     assert finding.probability > 0.8
 
 
+def test_noise_within_the_runs_teaches_nothing_of_the_next() -> None:
+    """Two speeds of one machine: without history three times as slow is not blamed, however many requests say so."""
+    chance = np.random.default_rng(5)
+    slow = [float(v) for v in np.where(chance.random(12) < 0.8, 4.5, 1.7)]
+    fast = [float(v) for v in np.where(chance.random(12) < 0.2, 4.5, 1.7)]
+    for threshold in (TEN, Threshold(0.0, 0.5), Threshold(0.1, 0.5)):
+        finding = judge_runs(
+            fast,
+            slow,
+            "p50",
+            threshold,
+            ErrorRates(comparisons=3),
+            between_runs=UNKNOWN_MACHINE,
+            requests_needed=11,
+        )
+        assert finding.word == "undecided"
+
+
 def test_a_rate_is_worse_where_it_falls() -> None:
     """And a floor must be exceeded as well."""
     less = Threshold(0.1, higher_is_worse=False)
