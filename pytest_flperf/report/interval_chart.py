@@ -17,7 +17,7 @@ __all__ = ["Change", "intervals"]
 
 _WIDTH: Final = 760
 _LABELS: Final = 250
-_WORDS: Final = 120
+_WORDS: Final = 150
 _ROW: Final = 20
 _MOST_PCT: Final = 100.0
 """What is beyond is drawn as an arrow at the edge, with the number beside."""

@@ -87,7 +87,7 @@ def judge_pairs(
         n_candidate=counts[1],
         pairs=sides.whole,
         method=method,
-        reason=_undecided(threshold, last=look == looks) if word == "undecided" else "",
+        reason=_undecided(threshold, evidence.worse, rates, spent, last=look == looks) if word == "undecided" else "",
     )
 
 
@@ -197,7 +197,11 @@ def _too_few(statistic: str, counts: tuple[int, int], pairs: int) -> str:
     return ""
 
 
-def _undecided(threshold: Threshold, *, last: bool) -> str:
+def _undecided(threshold: Threshold, p_value: float, rates: ErrorRates, spent: float, *, last: bool) -> str:
     way = "rise" if threshold.higher_is_worse else "fall"
     limit = f"a {way} of more than {100 * threshold.share:.3g} %" if threshold.share else f"any {way}"
+    if p_value <= _CONFIDENCE_LEFT / 2:  # the interval may say as much, and nobody shall wonder
+        needed = rates.false_alarm / rates.comparisons * spent
+        whole = f"{rates.false_alarm:.0%}".replace("%", " %")
+        return f"{limit} is likely (p {p_value:.2g}), but a whole run errs in {whole} only: that takes {needed:.2g}"
     return f"{limit} is neither shown nor excluded{'' if last else ' yet'}"
