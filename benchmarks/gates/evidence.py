@@ -140,7 +140,7 @@ def _one_after_the_other(records: list[Record]) -> Iterator[str]:
                 for method, judged in ours.items():
                     if method == "without history" or place >= EARLIER:
                         known = values[: place - 1] if method == "with history" else []
-                        judged.append((run, _word(before, after, [log(median(found)) for _, found in known])))
+                        judged.append((run, _word(before, after, [median(found) for _, found in known])))
     wrong = [run for run, alarm in usual if alarm]
     yield row(
         f"two runs, p50 of {REQUESTS} grew by 10 %",
@@ -162,9 +162,9 @@ def _one_after_the_other(records: list[Record]) -> Iterator[str]:
 
 
 def _word(before: list[float], after: list[float], earlier: list[float]) -> str:
-    """What two runs that follow one another say, given the logarithms of earlier ones."""
+    """What two runs that follow one another say, given the medians of earlier ones."""
     rates = ErrorRates(comparisons=CASES * len(METRICS))
-    history = between_runs(earlier)
+    history = between_runs([log(value) for value in earlier if value > 0])
     rule = Threshold(0.05)
     return judge_runs(before, after, "p50", rule, rates, between_runs=history, requests_needed=REQUESTS - 1).word
 
