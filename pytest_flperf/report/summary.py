@@ -9,7 +9,7 @@ from typing import Final
 
 from pytest_flperf.gates.changes import against_lines
 from pytest_flperf.gates.text import amount, printable
-from pytest_flperf.report.compared import compared_lines
+from pytest_flperf.report.compared import compared_lines, gated, sums
 from pytest_flperf.report.figures import (
     MARK,
     NOTHING,
@@ -112,7 +112,8 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
     Args:
         run: What was measured.
         width: Columns of the terminal.
-        verbosity: -1: the verdict only; 1: a block per case; 2: all percentiles.
+        verbosity: -1: the verdict only, and the sum of the comparisons where a gate asked for them; 1: a block per
+            case; 2: all percentiles.
         problems: Lines on what went wrong beside the measuring.
 
     """
@@ -122,6 +123,8 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
         lines += compared_lines(run.cases, width, verbosity)
         lines += [Line(text) for text in _explanations(run.cases, run.clock)]
         lines += [Line(text, "yellow") for text in (*_cut_lines(run.cases), *_warnings(run.cases))]
+    elif gated(run.cases):  # how much a gate could not decide is part of its verdict
+        lines += [Line(text, colour) for text, colour in sums(run.cases)]
     if verbosity >= 1:
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)

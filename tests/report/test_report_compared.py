@@ -277,6 +277,15 @@ def test_the_chart() -> None:
     assert same.count("<circle") == 1
 
 
+def test_in_short() -> None:
+    """With ``-q`` the sum alone, where a gate asked."""
+    texts = [line.text for line in summary_lines(compared_run(), 140, -1)]
+    assert texts[0].startswith("compared with flperf-nano at http://127.0.0.1:5273/v1: 2 regressed")
+    assert len(texts) == 2
+    shown_only = compared("long-prompt", replace(UNCHANGED, scope="default"))
+    assert len(summary_lines(replace(compared_run(), cases=(shown_only,)), 140, -1)) == 1
+
+
 def test_relative_to_a_load() -> None:
     """The change as measured stands beside the one that is judged, wherever there is a table."""
     one = comparison(raw_change_pct=-8.1, raw_change_ci95_pct=(-9.0, -7.0))
