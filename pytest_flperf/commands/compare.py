@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.history.rows import CaseValues
     from pytest_flperf.history.store import Store
-    from pytest_flperf.results.records import Run
+    from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["add_compare"]
 
@@ -155,14 +155,18 @@ def _newest_suites(store: Store | None) -> tuple[str, ...]:
 
 
 def _earlier(store: Store | None, run: Run) -> Earlier:
+    from pytest_flperf.history.conditions import conditions_of
     from pytest_flperf.history.surroundings import fingerprint
 
     machine = fingerprint(run.host)
 
-    def earlier(nodeid: str, metric: str, statistic: str | None) -> Sequence[float]:
+    def earlier(case: CaseResult, metric: str, statistic: str | None) -> Sequence[float]:
         if store is None:
             return ()
-        return store.earlier(nodeid, machine, metric, _HISTORY, before=run.id, statistic=statistic)
+        same = conditions_of(case)
+        return store.earlier(
+            case.nodeid, machine, metric, _HISTORY, before=run.id, statistic=statistic, conditions=same
+        )
 
     return earlier
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Earlier", "Stored", "compared_run", "counterpart", "holm_corrected", "unpaired_lines", "why_not_compared"]
 
-Earlier: TypeAlias = Callable[[str, str, str | None], Sequence[float]]
-"""By node id, metric and statistic: that number in earlier runs on a machine like the candidate's."""
+Earlier: TypeAlias = Callable[[CaseResult, str, str | None], Sequence[float]]
+"""By case, metric and statistic: that number in earlier runs, under the same conditions on a machine like this."""
 
 _FEWEST_RUNS: Final = 3
 """From which on they say how much a number varies of which a run has one only."""
@@ -92,7 +92,7 @@ class Stored:
         for rule in (*asked, *(relative if case.reference is not None else ())):
             if rule.metric in COUNTED or rule.subject in found:
                 continue
-            seen = self.earlier(case.nodeid, rule.metric, rule.statistic)
+            seen = self.earlier(case, rule.metric, rule.statistic)
             logs = [math.log(value) for value in seen if value > 0 and math.isfinite(value)]
             if len(logs) >= (2 if rule.statistic else _FEWEST_RUNS):
                 found[rule.subject] = between_runs(logs)

@@ -44,11 +44,16 @@ def _of_values(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX flperf_cases_by_node ON flperf_cases (substr(nodeid, 1, 400), run_key)")
 
 
+def _of_conditions(connection: Connection) -> None:
+    """Under what conditions a case was measured: what it says of other conditions is no history."""
+    connection.exec_driver_sql("ALTER TABLE flperf_cases ADD COLUMN conditions TEXT")
+
+
 def _blob(connection: Connection) -> str:
     return "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_first, _of_cases, _of_values)
+MIGRATIONS: Final[tuple[Migration, ...]] = (_first, _of_cases, _of_values, _of_conditions)
 """From an empty database to the newest version, which is their number."""
 
 _FIRST: Final = (

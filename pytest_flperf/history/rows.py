@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
+from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.history.surroundings import Surroundings, fingerprint
 from pytest_flperf.results.records import WARNING, CaseResult, Run
 
@@ -112,6 +113,7 @@ def _case(case: CaseResult) -> Row:
         "request_rate": _number(case.request_rate),
         "goodput": _number(case.goodput),
         "tps_total": _number(case.tps_total),
+        "conditions": conditions_of(case),
     }
 
 

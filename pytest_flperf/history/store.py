@@ -324,6 +324,7 @@ class Store(Database):
         *,
         before: str | None = None,
         statistic: str | None = "p50",
+        conditions: str | None = None,
     ) -> tuple[float, ...]:
         """A number of a case in earlier runs on machines that are alike, newest first.
 
@@ -335,6 +336,8 @@ class Store(Database):
             before: The id of the run before which they began, itself left out; None: the newest.
             statistic: Of the metric's values: one of those in the table of metrics; None: the metric is one number
                 for a case.  Of what is in no table there are none.
+            conditions: Under which it was measured (see ``conditions.conditions_of``); None: under any.  Where a row
+                doesn't say, it counts.
 
         Cases that were cut short don't count, nor numbers that are infinite because requests failed.
 
@@ -355,13 +358,15 @@ class Store(Database):
             seen, page = 0, max(_FIRST_PAGE, limit)
             while len(found) < limit:
                 keys = self._connection.execute(newest_first.limit(page).offset(seen)).scalars().all()
-                found += self._numbers(nodeid, metric, column, keys)
+                found += self._numbers(nodeid, metric, column, keys, conditions)
                 if len(keys) < page:
                     break
                 seen, page = seen + page, min(_LARGER * page, _AT_ONCE)
         return tuple(found[:limit])
 
-    def _numbers(self, nodeid: str, metric: str, column: Column[Any], keys: Sequence[int]) -> list[float]:
+    def _numbers(
+        self, nodeid: str, metric: str, column: Column[Any], keys: Sequence[int], conditions: str | None
+    ) -> list[float]:
         """Of a case in these runs, in their order."""
         if not keys:
             return []
@@ -376,6 +381,8 @@ class Store(Database):
             .where(literal_column(_NODE_TAIL) == node[_NODE_CHARACTERS:])
             .where(CASES.c.run_key.in_(keys), CASES.c.partial.is_(False), column < _INFINITE)
         )
+        if conditions is not None:
+            wanted = wanted.where(CASES.c.conditions.is_(None) | (CASES.c.conditions == conditions))
         place = {key: number for number, key in enumerate(keys)}
         rows = sorted(self._connection.execute(wanted), key=lambda row: place[row[0]])
         return [number for _, number in rows]

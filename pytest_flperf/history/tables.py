@@ -74,7 +74,9 @@ CASES = Table(
     Column("request_rate", Double),
     Column("goodput", Double),
     Column("tps_total", Double),
+    Column("conditions", Text),
 )
+"""``conditions``: see ``conditions.conditions_of``; null in rows that an earlier version wrote."""
 
 METRICS = Table(
     "flperf_metrics",

@@ -104,15 +104,17 @@ class Baseline:
             for line in unpaired_lines(record.cases, self.found.run.cases):
                 record.note(line)
 
-    def _earlier(self, this: Run, nodeid: str, metric: str, statistic: str | None) -> Sequence[float]:
+    def _earlier(self, this: Run, case: CaseResult, metric: str, statistic: str | None) -> Sequence[float]:
         if self.place is None or (self.place.path is not None and not self.place.path.is_file()):
             return ()
+        from pytest_flperf.history.conditions import conditions_of
         from pytest_flperf.history.store import Store, StoreError
         from pytest_flperf.history.surroundings import fingerprint
 
+        machine, same = fingerprint(this.host), conditions_of(case)
         try:
             with Store(self.place) as store:
-                return store.earlier(nodeid, fingerprint(this.host), metric, _HISTORY, statistic=statistic)
+                return store.earlier(case.nodeid, machine, metric, _HISTORY, statistic=statistic, conditions=same)
         except StoreError as error:
             self.problem = f"nothing is known of earlier runs: {printable(str(error), 300)}"
             return ()

@@ -13,12 +13,14 @@ from history_doubles import ABOUT, HOST, case, rows, run
 from sqlalchemy import event
 
 from pytest_flperf.history import store as store_module
+from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.history.migrations import MIGRATIONS
 from pytest_flperf.history.place import StorePlace
-from pytest_flperf.history.rows import case_rows, document_row, run_row
+from pytest_flperf.history.rows import case_rows, document_row, metric_rows, run_row
 from pytest_flperf.history.store import Pruned, Store, StoreError
 from pytest_flperf.history.surroundings import Commit, fingerprint
 from pytest_flperf.history.tables import RUNS
+from pytest_flperf.results.comparison import ReferenceLoad
 from pytest_flperf.results.records import Run
 
 VALUES = {
@@ -70,8 +72,12 @@ def test_a_store_of_the_first_release_gets_them(place: StorePlace) -> None:
     with Store(place, migrations=MIGRATIONS[:1]) as store:
         for table, kept in ((RUNS, run_row(run(), ABOUT)), (store_module.DOCUMENTS, document_row(run()))):
             store._connection.execute(sqlalchemy.insert(table), {"run_key": 1, **kept})
-        store._insert(store_module.CASES, 1, case_rows(run()))
+        cases = [{name: value for name, value in row.items() if name != "conditions"} for row in case_rows(run())]
+        store._insert(store_module.CASES, 1, cases)
+        store._insert(store_module.METRICS, 1, metric_rows(run()))
     with Store(place) as store:
+        earlier = store.earlier(case(0).nodeid, fingerprint(HOST), "ttft_ms", conditions=conditions_of(case(0)))
+        assert len(earlier) == 1, "what doesn't say under which conditions it was measured counts"
         assert [each.id for each in store.runs()] == [run().id]
         assert store.all_values(run().id) == {}
         store.add(run(1), values=VALUES)
@@ -136,6 +142,30 @@ def test_earlier(place: StorePlace) -> None:
         assert store.earlier(nodeid, fingerprint(replace(HOST, cores=64)), "ttft_ms") == (5.0,)
         assert store.earlier(nodeid, alike, "tpot_ms") == ()
         assert store.earlier("flperf:default::case-9[m]", alike, "ttft_ms") == ()
+
+
+def test_earlier_under_the_same_conditions(place: StorePlace) -> None:
+    """Other loads, settings, prompts and servers are no history of a case; how long it was measured makes no other."""
+    one = case(0)
+    assert one.load is not None
+    assert one.target is not None
+    others = (
+        replace(one, load=replace(one.load, concurrency=8)),
+        replace(one, settings={**one.settings, "max_tokens": 99}),
+        replace(one, prompts_digest="another"),
+        replace(one, target=replace(one.target, device="GPU")),
+        replace(one, reference=ReferenceLoad()),
+    )
+    alike = (one, replace(one, load=replace(one.load, iterations=500)), replace(one, message="whatever"))
+    assert len({conditions_of(each) for each in (one, *others)}) == 1 + len(others)
+    assert {conditions_of(each) for each in alike} == {conditions_of(one)}
+    with Store(place) as store:
+        for number, each in enumerate((*others, *alike)):
+            store.add(run(number, cases=(each,)))
+        asked = (one.nodeid, fingerprint(HOST), "ttft_ms")
+        assert len(store.earlier(*asked, conditions=conditions_of(one))) == len(alike)
+        assert len(store.earlier(*asked, conditions=conditions_of(others[0]))) == 1
+        assert len(store.earlier(*asked)) == len(alike) + len(others)
 
 
 def test_earlier_by_other_statistics(place: StorePlace) -> None:
