@@ -115,8 +115,16 @@ class DownloadDouble:
                 self.wfile.flush()
                 self.rfile.close()
                 self.wfile.close()
-                self.connection = double._context.wrap_socket(self.connection, server_side=True)
+                # The handshake apart: a client that is gone by then would leave a socket that nobody can close.
+                self.connection = double._context.wrap_socket(
+                    self.connection, server_side=True, do_handshake_on_connect=False
+                )
                 double._connections.append(self.connection)
+                try:
+                    self.connection.do_handshake()
+                except OSError:
+                    self.close_connection = True
+                    return
                 self.rfile = self.connection.makefile("rb")
                 self.wfile = self.connection.makefile("wb", buffering=0)  # type: ignore[assignment]
                 self.close_connection = False
