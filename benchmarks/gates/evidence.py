@@ -130,17 +130,17 @@ def _one_after_the_other(records: list[Record]) -> Iterator[str]:
     for record in sorted(records, key=lambda each: each.run):
         of_case[record.case].append(record)
     usual: list[tuple[int, bool]] = []
-    ours: dict[str, list[tuple[int, str]]] = {"without history": [], "with history": []}
+    ours: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for series in of_case.values():
         for metric in METRICS:
             values = [(record.run, record.side(metric, 0)) for record in series]
             values = [(run, found) for run, found in values if len(found) >= REQUESTS]
             for place, ((_, before), (run, after)) in enumerate(pairwise(values), 1):
                 usual.append((run, median(after[:REQUESTS]) > USUAL * median(before[:REQUESTS])))
-                for method, judged in ours.items():
-                    if method == "without history" or place >= EARLIER:
-                        known = values[: place - 1] if method == "with history" else []
-                        judged.append((run, _word(before, after, [median(found) for _, found in known])))
+                ours["without history"].append((run, _word(before, after, [])))
+                if place >= EARLIER:
+                    known = [median(found) for _, found in values[: place - 1]]
+                    ours["with history"].append((run, _word(before, after, known)))
     wrong = [run for run, alarm in usual if alarm]
     yield row(
         f"two runs, p50 of {REQUESTS} grew by 10 %",
@@ -151,14 +151,13 @@ def _one_after_the_other(records: list[Record]) -> Iterator[str]:
     )
     for method, judged in ours.items():
         worse = [run for run, word in judged if word == "regressed"]
-        if judged:
-            yield row(
-                f"two runs {method}, more than +5%",
-                percent(len(worse), len(judged)),
-                percent(len(set(worse)), len({run for run, _ in judged})),
-                f"{sum(word == 'undecided' for _, word in judged) / len(judged):.0%}",
-                "",
-            )
+        yield row(
+            f"two runs {method}, more than +5%",
+            percent(len(worse), len(judged)),
+            percent(len(set(worse)), len({run for run, _ in judged})),
+            f"{sum(word == 'undecided' for _, word in judged) / len(judged):.0%}",
+            "",
+        )
 
 
 def _word(before: list[float], after: list[float], earlier: list[float]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -80,6 +79,7 @@ def _read(parsed: Parsed, name: str) -> tuple[Path, Run]:
 def _show(parsed: Parsed) -> int:
     from pytest_flperf.gates.text import printable
     from pytest_flperf.report.listings import say
+    from pytest_flperf.report.rerun import command_line
     from pytest_flperf.report.summary import summary_lines
     from pytest_flperf.report.words import duration, when
 
@@ -87,7 +87,7 @@ def _show(parsed: Parsed) -> int:
     if parsed.json:
         return print_json(run.to_dict())
     say(printable(f"run {run.id}, {when(run.started_at)}, {duration(run) or 'not finished'}"))
-    say(printable(shlex.join(run.command) or "command unknown", 2_000))
+    say(printable(command_line(run) or "command unknown", 2_000))
     if run.host is not None:
         say(printable(f"on {run.host.name}: {run.host.cpu}, {run.host.cores} cores, {run.host.os}"))
     say("")

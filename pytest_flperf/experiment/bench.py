@@ -155,8 +155,7 @@ class Bench:
         self._collector.set_aside()
         case = prepared.case
         counter = Counter(on_request)
-        result: CaseResult | None = None
-        other: OtherSide | None = None
+        done: CaseRun | None = None
         turns = self._turns_of(prepared)
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
@@ -171,19 +170,13 @@ class Bench:
                 notes += self._models.look_after_backend(case.model)
                 self._models.left_busy(case.model)
             with Interrupts():  # summing up twice would write every sample twice
-                result = self._sum_up(prepared, notes, watch, good)
-                other = self._other_side(prepared, turns, good)
+                done = self._sum_up_sides(prepared, turns, notes, watch, good)
         except BaseException:
             self._models.left_busy(case.model)
             if on_partial is not None:
-                if result is None:
-                    result = self._sum_up(prepared, prepared.planned.notes, watch, good)
-                    other = self._other_side(prepared, turns, good)
-                on_partial(CaseRun(result, other=other))
+                on_partial(done or self._sum_up_sides(prepared, turns, prepared.planned.notes, watch, good))
             raise
-        if other is not None:
-            result = on_own_time(result, other.standings.span_s(CANDIDATE))
-        return CaseRun(result, trouble, out_of_time, other)
+        return replace(done, trouble=trouble, out_of_time=out_of_time)
 
     def _play_case(self, prepared: Prepared, counter: Counter, watch: Watch, stop_at: float | None) -> tuple[str, bool]:
         """Warm up and measure; why fewer requests were measured than planned, and whether the time was over."""
@@ -249,14 +242,23 @@ class Bench:
             watch.done()
         return trouble, stopped and ends_at == stop_at  # a case's own duration cuts nothing short
 
-    def _other_side(self, prepared: Prepared, turns: Interleaving | None, good: IsGood | None) -> OtherSide | None:
-        other = prepared.beside
-        if other is None or turns is None:
-            return None
-        standings = turns.standings
+    def _sum_up_sides(
+        self,
+        prepared: Prepared,
+        turns: Interleaving | None,
+        notes: tuple[str, ...],
+        watch: Watch,
+        good: IsGood | None,
+    ) -> CaseRun:
+        """What came of a case, and of its other side as of the last look, each with its rates by its own time."""
+        result, beside = self._sum_up(prepared, notes, watch, good), prepared.beside
+        if beside is None or turns is None:
+            return CaseRun(result)
         with no_collections():
-            result = summarise(other.recording.samples(), other.planned, good)
-        return OtherSide(on_own_time(result, standings.span_s(BASELINE)), standings)
+            theirs = summarise(beside.recording.samples(), beside.planned, good)
+        standings = turns.standings
+        other = OtherSide(on_own_time(theirs, standings.span_s(BASELINE)), standings)
+        return CaseRun(on_own_time(result, standings.span_s(CANDIDATE)), other=other)
 
     def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
         """A case that is ready, played another way; its requests are filed under its node id and ``where``."""

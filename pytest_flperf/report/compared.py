@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Final
 
 from pytest_flperf.gates.changes import arrow, change, counted_words, interval, limit, measured, name, word
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.figures import NOTHING, number, point
-from pytest_flperf.report.tables import Colour, Column, Line, fitted
+from pytest_flperf.report.tables import Colour, Column, Line, fitted, wrapped
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import unit_of
 from pytest_flperf.results.records import CaseResult
 
 __all__ = [
     "DIFFERS",
-    "RELATIVE",
     "Compared",
     "compared_lines",
-    "differences",
+    "figure_heads",
+    "figures",
     "gated",
-    "numbers",
+    "notes_of",
     "reasons_of",
     "relative",
     "rows_of",
@@ -37,7 +36,7 @@ _MOST_ROWS: Final = 40
 _MOST_LINES: Final = 8
 _LINE: Final = 300
 DIFFERS: Final = "≠"
-RELATIVE: Final = "changes with one as measured beside them are relative to the reference load"
+_RELATIVE: Final = "changes with one as measured beside them are relative to the reference load"
 NOTHING_GATES: Final = "nothing fails on it: give --flperf-fail-on"
 
 
@@ -53,6 +52,11 @@ class Compared:
     def scenario(self) -> str:
         """With the point of the matrix."""
         return f"{self.case.scenario} {point(self.case.parameters)}".strip()
+
+    @property
+    def verdict(self) -> str:
+        """The word, marked where more than the numbers is different."""
+        return word(self.comparison) + f" {DIFFERS}" * bool(self.against.differs)
 
 
 def rows_of(cases: Iterable[CaseResult]) -> list[Compared]:
@@ -85,9 +89,9 @@ def compared_lines(cases: Sequence[CaseResult], width: int, verbosity: int) -> l
     if len(shown) < len(rows):
         lines.append(Line(f"… and {len(rows) - len(shown)} unchanged; -v: all"))
     if relative(shown):
-        lines.append(Line(RELATIVE))
-    lines += [Line(f"{DIFFERS} {text}", "yellow") for text in differences(cases)]
-    lines += [Line(text) for reason in reasons_of(rows) for text in wrap(reason, width, subsequent_indent="  ")]
+        lines.append(Line(_RELATIVE))
+    lines += [Line(f"{DIFFERS} {text}", "yellow") for text in _differences(cases)]
+    lines += [Line(text) for reason in reasons_of(rows) for text in wrapped(reason, width)]
     return [*lines, *(Line(text, colour) for text, colour in sums(cases))]
 
 
@@ -111,22 +115,35 @@ def _columns(rows: Sequence[Compared]) -> list[Column[Compared]]:
         Column("baseline\n→ candidate", numbers, goes=2),
         Column("change", lambda row: _change(row.comparison)),
         Column("95 % interval", lambda row: interval(row.comparison), goes=-1),
-        Column("as\nmeasured", lambda row: measured(row.comparison), goes=8),
         Column("limit", lambda row: limit(row.comparison), goes=9),
-        Column("verdict", lambda row: word(row.comparison) + f" {DIFFERS}" * bool(row.against.differs), name=True),
+        Column("verdict", lambda row: row.verdict, name=True),
     ]
+    if relative(rows):
+        columns.insert(-2, Column("as\nmeasured", lambda row: measured(row.comparison), goes=8))
     if len({row.case.suite for row in rows}) > 1:
         columns.insert(0, Column("suite", lambda row: row.case.suite, goes=7, name=True))
     if len({row.against.label for row in rows}) > 1:
         columns.insert(-1, Column("with", lambda row: row.against.label, goes=6, name=True))
     if len({row.case.model for row in rows}) == 1:
         del columns[[column.heading for column in columns].index("model")]
-    return columns if relative(rows) else [column for column in columns if not column.heading.startswith("as")]
+    return columns
 
 
 def relative(rows: Iterable[Compared]) -> bool:
     """Whether changes of some are relative to a reference load."""
     return any(row.comparison.raw_change_pct is not None for row in rows)
+
+
+def figure_heads(*, of_reference: bool) -> list[str]:
+    """What stands over :func:`figures`."""
+    return ["baseline → candidate", "change", "95 % interval, %", *["as measured"] * of_reference, "limit"]
+
+
+def figures(row: Compared, *, of_reference: bool) -> list[str]:
+    """A row's numbers for a page, with the change as measured where some changes are relative."""
+    each = row.comparison
+    moved = f"{arrow(each)} {change(each)}".strip()
+    return [numbers(row), moved, interval(each), *[measured(each)] * of_reference, limit(each)]
 
 
 def numbers(row: Compared) -> str:
@@ -145,10 +162,17 @@ def _change(comparison: Comparison) -> str:
     return f"{arrow(comparison)} {change(comparison).replace('points', 'pts')}".strip()
 
 
-def differences(cases: Iterable[CaseResult]) -> list[str]:
+def _differences(cases: Iterable[CaseResult]) -> list[str]:
     """What else than the numbers is different, once each, and of how many cases that is so."""
     found = Counter(line for case in cases for against in case.against for line in against.differs)
     return _counted(found, "case")
+
+
+def notes_of(cases: Sequence[CaseResult]) -> list[str]:
+    """What a page says beside the table: what changes are relative to, what else is different, reasons."""
+    rows = rows_of(cases)
+    said = [_RELATIVE] if relative(rows) else []
+    return [*said, *(f"{DIFFERS} {text}" for text in _differences(cases)), *reasons_of(rows)]
 
 
 def reasons_of(rows: Iterable[Compared]) -> list[str]:
@@ -174,7 +198,7 @@ def _counted(found: Counter[str], noun: str) -> list[str]:
         for text, count in found.most_common(_MOST_LINES)
     ]
     more = len(found) - _MOST_LINES
-    return [*lines, f"… and {more} more; a report or -v has those of each case"] if more > 0 else lines
+    return [*lines, f"… and {more} more, told with each case: in a report, or with -v"] if more > 0 else lines
 
 
 def gated(cases: Iterable[CaseResult]) -> bool:

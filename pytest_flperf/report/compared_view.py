@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.gates.changes import arrow, change, interval, limit, measured, name, probability, raw, sides, word
+from pytest_flperf.gates.changes import arrow, change, interval, name, probability, raw, sides, word
 from pytest_flperf.report.compared import (
     DIFFERS,
-    RELATIVE,
     Compared,
-    differences,
-    numbers,
-    reasons_of,
+    figure_heads,
+    figures,
+    notes_of,
     relative,
     rows_of,
     sums,
@@ -48,13 +47,12 @@ def compared_section(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Co
     rows = rows_of(cases)
     chart, note = _chart(rows)
     links = {id(case): anchors.get(index, "") for index, case in enumerate(cases)}
-    notes = (*(f"{DIFFERS} {line}" for line in differences(cases)), *reasons_of(rows))
     return ComparedSection(
         sums=tuple((text[0].upper() + text[1:], _TONES.get(colour, "")) for text, colour in sums(cases)),
         table=_table(rows, links),
         chart=chart,
         chart_note=note,
-        notes=notes,
+        notes=tuple(notes_of(cases)),
     )
 
 
@@ -69,20 +67,16 @@ def tone_of(comparison: Comparison) -> Tone:
 def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
     labels = len({row.against.label for row in rows}) > 1
     of_reference = relative(rows)
-    head = ["model", "scenario", "compared", *["with"] * labels, "baseline → candidate", "change", "95 % interval, %",
-            *["as measured"] * of_reference, "limit", "verdict"]  # fmt: skip
+    heads = figure_heads(of_reference=of_reference)
+    head = ("model", "scenario", "compared", *["with"] * labels, *heads, "verdict")
     cells = tuple(
         (
             Cell(row.case.model),
             Cell(row.scenario, link=links.get(id(row.case), "")),
             Cell(name(row.comparison)),
             *[Cell(row.against.label)] * labels,
-            Cell(numbers(row), tight=True),
-            Cell(f"{arrow(row.comparison)} {change(row.comparison)}".strip(), tight=True),
-            Cell(interval(row.comparison) or NOTHING, tight=True),
-            *[Cell(measured(row.comparison) or NOTHING, tight=True)] * of_reference,
-            Cell(limit(row.comparison), tight=True),
-            Cell(word(row.comparison) + f" {DIFFERS}" * bool(row.against.differs), tone_of(row.comparison)),
+            *(Cell(text or NOTHING, tight=True) for text in figures(row, of_reference=of_reference)),
+            Cell(row.verdict, tone_of(row.comparison)),
         )
         for row in rows[:_ROWS]
     )
@@ -90,9 +84,7 @@ def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
     note = (
         f"In capitals: fails the case. Error rates that nobody asked about and that did not change are left out{more}."
     )
-    if of_reference:
-        note += f" {RELATIVE[:1].upper()}{RELATIVE[1:]}."
-    return Table("All comparisons", tuple(head), cells, 3 + labels, note=note)
+    return Table("All comparisons", head, cells, 3 + labels, note=note)
 
 
 def _chart(rows: Sequence[Compared]) -> tuple[Markup | None, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
 from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.gates.text import printable
+from pytest_flperf.report import tables
 from pytest_flperf.report.figures import calibrated_words, number
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.results.calibration import Calibration
@@ -104,8 +104,7 @@ def fitted_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int,
 
 def wrapped(text: str) -> list[str]:
     """A sentence over several lines of the terminal's width."""
-    width = max(shutil.get_terminal_size().columns, _NARROWEST)
-    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return tables.wrapped(text, max(shutil.get_terminal_size().columns, _NARROWEST))
 
 
 def say(line: str, stream: TextIO | None = None) -> None:

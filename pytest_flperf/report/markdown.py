@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from pytest_flperf.gates.changes import arrow, change, interval, limit, measured, name, word
+from pytest_flperf.gates.changes import name
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.compared import (
-    DIFFERS,
-    RELATIVE,
-    differences,
-    numbers,
-    reasons_of,
+    figure_heads,
+    figures,
+    notes_of,
     relative,
     rows_of,
     sums,
@@ -137,22 +135,12 @@ def _compared(cases: Sequence[CaseResult]) -> list[str]:
     rows = rows_of(cases)
     of_reference = relative(rows)
     if rows:
-        head = [
-            "",
-            "model",
-            "scenario",
-            "compared",
-            "baseline → candidate",
-            "change",
-            "95 % interval",
-            *["as measured"] * of_reference,
-            "limit",
-            "verdict",
-        ]
-        lines += [_row(head), _row([":--"] * 4 + ["--:"] * (4 + of_reference) + [":--"])]
+        heads = figure_heads(of_reference=of_reference)
+        lines.append(_row(["", "model", "scenario", "compared", *heads, "verdict"]))
+        lines.append(_row([":--"] * 4 + ["--:"] * len(heads) + [":--"]))
     for row in rows[:_ROWS]:
         each = row.comparison
-        verdict = words(word(each)) + f" {DIFFERS}" * bool(row.against.differs)
+        verdict = words(row.verdict)
         lines.append(
             _row(
                 [
@@ -160,20 +148,13 @@ def _compared(cases: Sequence[CaseResult]) -> list[str]:
                     words(row.case.model, 80),
                     words(row.scenario, 80),
                     words(name(each), 80),
-                    words(numbers(row), 80),
-                    words(f"{arrow(each)} {change(each)}".strip()),
-                    words(interval(each)),
-                    *[words(measured(each))] * of_reference,
-                    words(limit(each)),
+                    *(words(text, 80) for text in figures(row, of_reference=of_reference)),
                     f"**{verdict}**" if each.fails else verdict,
                 ]
             )
         )
     more = [f"… and {len(rows) - _ROWS} more comparisons, in results.json.", ""] if len(rows) > _ROWS else []
-    said = [f"- {RELATIVE}"] * of_reference
-    said += [f"- {DIFFERS} {words(line, 400)}" for line in differences(cases)]
-    said += [f"- {words(line, 400)}" for line in reasons_of(rows)]
-    return [*lines, "", *more, *said, ""]
+    return [*lines, "", *more, *(f"- {words(line, 400)}" for line in notes_of(cases)), ""]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The command that runs a case again."""
+"""Commands: that of a run, and the one that runs a case again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["NOT_REPEATED", "SWITCHES", "rerun_command"]
+__all__ = ["NOT_REPEATED", "SWITCHES", "command_line", "rerun_command"]
 
 SWITCHES: Final = frozenset(
     {
@@ -44,9 +44,17 @@ _KEPT_OF_PYTEST: Final = frozenset({"-c", "-o", "-p", "--rootdir", "--override-i
 _CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
 
 
+def command_line(run: Run) -> str:
+    """The run's command, quoted for the shell of that machine; empty where it isn't known."""
+    return _quoted(run.command, run)
+
+
 def rerun_command(run: Run, case: CaseResult) -> str:
     """``pytest 'flperf:default::short-chat[m]' --flperf-iterations=3``, quoted for the shell of that machine."""
-    words = ["pytest", _CALL_NUMBER.sub("", case.nodeid), *_kept(run.command[1:])]
+    return _quoted(["pytest", _CALL_NUMBER.sub("", case.nodeid), *_kept(run.command[1:])], run)
+
+
+def _quoted(words: Sequence[str], run: Run) -> str:
     windows = run.host is not None and run.host.os.startswith("Windows")
     return subprocess.list2cmdline(words) if windows else shlex.join(words)
 

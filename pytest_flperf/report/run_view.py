@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from pytest_flperf.report.charts import Bar, Group, Strip, bars, strips
 from pytest_flperf.report.compared_view import compared_section
 from pytest_flperf.report.content import Cell, Fact, Page, Table, Tone
 from pytest_flperf.report.figures import NOTHING, errors, number, point, statistic
+from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.report.words import (
     clock_words,
@@ -128,7 +128,7 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         ("Started", when(run.started_at)),
         ("Took", duration(run)),
         ("Run", run.id),
-        ("Command", shlex.join(run.command)),
+        ("Command", command_line(run)),
     ]  # fmt: skip
     return tuple(Fact(term, text) for term, text in facts if text)
 

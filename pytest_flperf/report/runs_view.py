@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_flperf.report.content import Cell, Table, Tone
 from pytest_flperf.report.figures import NOTHING
+from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.run_view import COMPARED
 from pytest_flperf.report.summary import outcome_words
 from pytest_flperf.report.words import case_name, clock_words, heading, models_of, when
@@ -89,7 +89,7 @@ def _runs(runs: Sequence[Run], names: Sequence[str]) -> Table:
         ("models", lambda run: ", ".join(models_of(run.cases))),
         ("machine", lambda run: f"{run.host.name}: {run.host.cpu}, {run.host.cores} cores" if run.host else ""),
         ("clock", lambda run: clock_words(run.clock)),
-        ("command", lambda run: shlex.join(run.command)),
+        ("command", command_line),
     )
     verdicts = tuple(Cell(heading(run).lower(), _tone(run)) for run in runs)
     rows = [(Cell(term), *(Cell(tell(run) or NOTHING) for run in runs)) for term, tell in known]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from pytest_flperf.gates.text import printable
 
-__all__ = ["WIDEST_NAME", "Colour", "Column", "Line", "cut", "fitted", "render", "width_of"]
+__all__ = ["WIDEST_NAME", "Colour", "Column", "Line", "cut", "fitted", "render", "width_of", "wrapped"]
 
 Row = TypeVar("Row")
 Colour: TypeAlias = Literal["", "red", "green", "yellow"]
@@ -75,6 +76,11 @@ def _rendered(rows: Sequence[Row], columns: Sequence[Column[Row]], longest: int)
         for row in rows
     ]
     return render([column.heading for column in columns], cells, [column.name for column in columns])
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A sentence over several lines, the later ones indented."""
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def width_of(text: str) -> int:

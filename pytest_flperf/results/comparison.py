@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -11,6 +12,13 @@ from pytest_flperf.results.record import Interval, Reader, Record, interval_of, 
 from pytest_flperf.results.serving import Target
 
 __all__ = ["Against", "Comparison", "ReferenceLoad", "Word"]
+
+
+def _open_interval(value: Any) -> Interval:
+    """The two ends; null is an upper end that is infinite."""
+    low, high = value
+    return interval_of((low, math.inf if high is None else high))
+
 
 Word: TypeAlias = Literal["regressed", "improved", "unchanged", "undecided"]
 
@@ -58,8 +66,8 @@ class Comparison(Record):
     """Where the rule was written: ``--flperf-fail-on``, ``scenario``, ``default`` …"""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
-        "change_ci95_pct": interval_of,
-        "raw_change_ci95_pct": interval_of,
+        "change_ci95_pct": _open_interval,
+        "raw_change_ci95_pct": _open_interval,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
@@ -22,9 +21,9 @@ def many(read: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:
 
 
 def interval_of(value: Any) -> Interval:
-    """The two ends of an interval; the upper one may be open: infinite, in a file null."""
+    """The two ends of an interval."""
     low, high = value
-    return (float(low), math.inf if high is None else float(high))
+    return (float(low), float(high))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def decide(evidence: Evidence, rates: ErrorRates, spent: float = 1.0) -> Word:
         spent: The part of these rates that this look may spend.
 
     """
-    alarm = rates.false_alarm / rates.comparisons * spent
+    alarm = rates.alarm_level(spent)
     if evidence.worse <= alarm:
         return "regressed"
     if evidence.better <= alarm:

@@ -50,6 +50,10 @@ class ErrorRates:
         if not (0 < self.false_alarm < 1 and 0 < self.false_pass < 1 and self.comparisons >= 1):
             raise ValueError(f"error rates lie between 0 and 1, of one comparison or more: {self}")
 
+    def alarm_level(self, spent: float = 1.0) -> float:
+        """The p-value that one comparison needs at a look which may spend this part of the rate."""
+        return self.false_alarm / self.comparisons * spent
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -201,7 +201,7 @@ def _undecided(threshold: Threshold, p_value: float, rates: ErrorRates, spent: f
     way = "rise" if threshold.higher_is_worse else "fall"
     limit = f"a {way} of more than {100 * threshold.share:.3g} %" if threshold.share else f"any {way}"
     if p_value <= _CONFIDENCE_LEFT / 2:  # the interval may say as much, and nobody shall wonder
-        needed = rates.false_alarm / rates.comparisons * spent
         whole = f"{rates.false_alarm:.0%}".replace("%", " %")
-        return f"{limit} is likely (p {p_value:.2g}), but a whole run errs in {whole} only: that takes {needed:.2g}"
+        needed = f"{rates.alarm_level(spent):.2g}"
+        return f"{limit} is likely (p {p_value:.2g}), but a whole run errs in {whole} only: that takes {needed}"
     return f"{limit} is neither shown nor excluded{'' if last else ' yet'}"

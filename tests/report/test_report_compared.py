@@ -310,6 +310,10 @@ def test_an_open_end() -> None:
     record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert record["against"][0]["comparisons"][0]["change_ci95_pct"] == [-3.2, None]
     assert CaseResult.from_dict(record) == found
+    for broken in ([None, 3.0], 5):
+        record["against"][0]["comparisons"][0]["change_ci95_pct"] = broken
+        with pytest.raises(ValueError, match="change_ci95_pct"):
+            CaseResult.from_dict(record)
 
 
 def test_one_case_of_all_kinds(tmp_path: Path) -> None:
