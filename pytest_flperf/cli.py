@@ -23,10 +23,16 @@ from pytest_flperf.commands.suites import add_schema, add_suites
 __all__ = ["main"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0, 1 where something could not be done, 4 for bad usage as with pytest."""
+def main(arguments: Sequence[str] | None = None, *, program: str = "flperf") -> int:
+    """Run a command; the exit status: 0, 1 where something could not be done, 4 for bad usage as with pytest.
+
+    Args:
+        arguments: The words of the command line; None: this process's.
+        program: What usage and errors call the command.
+
+    """
     parser = Parser(
-        prog="flperf", description="Tools of pytest-flperf; benchmarks run with: pytest --flperf-suite=default"
+        prog=program, description="Tools of pytest-flperf; benchmarks run with: pytest --flperf-suite=default"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_suites(commands)

@@ -88,7 +88,7 @@ def seconds(do: Callable[[], object], times: int) -> tuple[float, float]:
 
 def flperf(*words: str) -> Callable[[], object]:
     """A command as a process of its own."""
-    command = [sys.executable, "-m", "pytest_flperf.cli", *words]
+    command = [sys.executable, "-m", "pytest_flperf", *words]
     return lambda: subprocess.run(command, check=True, capture_output=True)
 
 

@@ -15,7 +15,7 @@ from pytest_flperf.results.records import load_schema
 
 def test_the_command(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A row per load, in a terminal of 80 columns; the same as JSON."""
-    done = tiny.pytester.run("flperf", "calibrate", "--concurrency", "12", "--rate", "30")
+    done = tiny.command("calibrate", "--concurrency", "12", "--rate", "30")
     text = done.stdout.str()
     assert done.ret == 0, done.stderr.str()
     assert "12 streams" in text
@@ -45,7 +45,7 @@ def test_the_command(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 )
 def test_loads_that_are_none(tiny: Tiny, arguments: tuple[str, ...], problem: str) -> None:
     """One message and exit 4."""
-    done = tiny.pytester.run("flperf", "calibrate", *arguments)
+    done = tiny.command("calibrate", *arguments)
     assert done.ret == 4
     assert problem in done.stderr.str()
     assert "Traceback" not in done.stderr.str()

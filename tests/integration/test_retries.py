@@ -93,7 +93,7 @@ def test_failures_as_infinitely_slow(tiny: Tiny) -> None:
     assert "missed ttft_ms.p90 <= 60000 (∞ ms)" in done.text
     assert "2 of 10 requests failed and count as infinitely slow" in done.text
     assert "∞ failed requests count as infinitely slow" in done.text
-    shown = tiny.pytester.run("flperf", "show", "-v", str(done.report))
+    shown = tiny.command("show", "-v", str(done.report))
     assert "MISSED (∞ ms, n=10)" in shown.stdout.str(), shown.stderr.str()
     page = (done.report / "report.html").read_text(encoding="utf-8")
     assert "∞" in page

@@ -203,7 +203,7 @@ def test_listing_models(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, way: str) -
     monkeypatch.setenv("MY_KEY", KEY)
     with answering(WAYS[way](KEY)) as url:
         at = ("--base-url", url, "--api-key-env", "MY_KEY")
-        result = tiny.pytester.run(sys.executable, "-m", "pytest_flperf.cli", "models", *at)
+        result = tiny.pytester.run(sys.executable, "-m", "pytest_flperf", "models", *at)
     text = "\n".join([*result.outlines, *result.errlines])
     assert result.ret == 1
     assert "GET http://127.0.0.1" in text

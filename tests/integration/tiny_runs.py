@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +90,10 @@ class Tiny:
     def run_apart(self, *arguments: str) -> Done:
         """Run pytest as a process of its own."""
         return self._done(self.pytester.runpytest_subprocess(*arguments, timeout=60))
+
+    def command(self, *arguments: str) -> pytest.RunResult:
+        """Run ``flperf …`` as a process of its own, which needs no PATH."""
+        return self.pytester.run(sys.executable, "-m", "pytest_flperf", *arguments, timeout=60)
 
     def measure(self, *arguments: str) -> Done:
         """Run ``tiny.json`` on the reference server."""
