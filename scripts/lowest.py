@@ -1,0 +1,58 @@
+"""Print a constraints file for pip that holds every dependency at the lowest version pyproject.toml allows.
+
+``pip install -c`` with it installs what a user with old packages has; ``.ci/run`` runs unit tests there, so that a
+floor in pyproject.toml is a version that works.  Needs packaging.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+
+def floor_of(requirement: Requirement) -> Version | None:
+    """Return the version that ``>=`` or ``~=`` names; None where there is none.
+
+    Where versions are left out (``!=``), the lowest that is allowed can't be told without the index: a floor that lies
+    within one is refused.
+    """
+    floors = [Version(each.version) for each in requirement.specifier if each.operator in (">=", "~=")]
+    if not floors:
+        return None
+    floor = max(floors)
+    if not requirement.specifier.contains(floor, prereleases=True):
+        raise SystemExit(f"pyproject.toml: {requirement}: the floor {floor} is not allowed by the rest of it")
+    return floor
+
+
+def constraints(requirements: Iterable[str], extra: str) -> dict[str, Version]:
+    """Return the floors of *requirements* whose markers hold on this Python; of two for a package, the higher one."""
+    found: dict[str, Version] = {}
+    for text in requirements:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        floor, name = floor_of(requirement), canonicalize_name(requirement.name)
+        if floor is not None:
+            found[name] = max(floor, found.get(name, floor))
+    return found
+
+
+def main() -> None:
+    """Print the constraints of the package and of the extra ``dev``."""
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for name, floor in sorted(constraints(wanted, "dev").items()):
+        print(f"{name}=={floor}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
