@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
 from collections.abc import Iterator
 
@@ -12,7 +13,8 @@ import pytest
 with contextlib.suppress(ImportError):
     from hypothesis import settings
 
-    settings.register_profile("flperf", deadline=None)  # two shared cores: an example may take its time
+    # two shared cores: an example may take its time; a failure comes with what repeats it
+    settings.register_profile("flperf", deadline=None, print_blob=True)
     settings.load_profile("flperf")
 
 # A shell that starts us in the background makes us, and every pytest that a test starts, deaf to Ctrl-C.
@@ -26,7 +28,34 @@ WITHOUT_COMPANY = " ".join(f"-p no:{name}" for name in (*COMPANY, *ONLY_SLOW))
 WITHOUT_STORE = "-o flperf_store=none"
 """... and so is the store of runs: what it imports would take longer than most of these runs.  An ini key and not the
 option, which would be an error where a run is without flperf."""
-DEFAULTS = f"{WITHOUT_COMPANY} {WITHOUT_STORE}"
+OLD_CALLS = ("error::DeprecationWarning", "error::PendingDeprecationWarning")
+"""Filters for the processes that tests start, and for the runs of pytest that they make in this one: what will not work
+for long fails there as it does here (``filterwarnings`` in pyproject.toml)."""
+DEFAULTS = " ".join([WITHOUT_COMPANY, WITHOUT_STORE, *(f"-W {each}" for each in OLD_CALLS)])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw one seed for all random tests of a run, also for its workers, where the command line gives none."""
+    if getattr(config.option, "hypothesis_seed", "") is None:
+        config.option.hypothesis_seed = random.SystemRandom().randrange(2**32)
+
+
+def _seed_line(config: pytest.Config) -> str | None:
+    seed = getattr(config.option, "hypothesis_seed", None)
+    return None if seed is None else f"random tests: repeat them with --hypothesis-seed={seed}"
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say the seed first, for a run that never ends."""
+    return _seed_line(config)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say the seed below the failures, also with ``-q``, which has no header."""
+    line = _seed_line(config)
+    if line is not None and (config.get_verbosity() < 0 or terminalreporter.stats.keys() & {"failed", "error"}):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,6 +64,7 @@ def _runs_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLPERF_LOCK_DIR", str(tmp_path_factory.mktemp("lock")))
         patch.setenv("PYTEST_ADDOPTS", DEFAULTS)
+        patch.setenv("PYTHONWARNINGS", ",".join(OLD_CALLS))
         for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # ours; theirs would take it for their own
             patch.delenv(name, raising=False)
         yield

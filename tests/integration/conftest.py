@@ -61,7 +61,8 @@ _COVERED_TO_THE_LAST_PROCESS = frozenset({"test_items", "test_robust_kills", "te
 def _coverage_of_few_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load processes and hosts are measured by their own tests: measuring them in each run here takes half the time."""
     if request.node.path.stem not in _COVERED_TO_THE_LAST_PROCESS:
-        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -108,9 +108,10 @@ def test_a_number_used_again_is_another_process(monkeypatch: pytest.MonkeyPatch)
     with Child() as child:
         tree = ProcessTree([child.pid])
         assert tree.read().rss_bytes
-        monkeypatch.setattr(psutil.Process, "is_running", lambda process: False)  # how psutil tells of a reused id
-        until(lambda: tree.read().rss_bytes is None)
-        assert tree.ended
+        with monkeypatch.context() as patch:
+            patch.setattr(psutil.Process, "is_running", lambda process: False)  # how psutil tells of a reused id
+            until(lambda: tree.read().rss_bytes is None)
+            assert tree.ended
 
 
 def test_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
