@@ -6,6 +6,7 @@ import contextlib
 import random
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -36,9 +37,16 @@ DEFAULTS = " ".join([WITHOUT_COMPANY, WITHOUT_STORE, *(f"-W {each}" for each in 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw one seed for all random tests of a run, also for its workers, where the command line gives none."""
+    """Draw one seed for all random tests of a run, where the command line gives none; its workers take the same."""
     if getattr(config.option, "hypothesis_seed", "") is None:
-        config.option.hypothesis_seed = random.SystemRandom().randrange(2**32)
+        given = getattr(config, "workerinput", {}).get("hypothesis_seed")
+        config.option.hypothesis_seed = random.SystemRandom().randrange(2**32) if given is None else given
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the seed to a worker of pytest-xdist."""
+    node.workerinput["hypothesis_seed"] = getattr(node.config.option, "hypothesis_seed", None)
 
 
 def _seed_line(config: pytest.Config) -> str | None:
