@@ -47,7 +47,7 @@ def command(script: str, *arguments: str, **more: Any) -> ServerCommand:
 
 def until(condition: Callable[[], Any], what: str) -> Any:
     """Wait for a condition; what it returned."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if found := condition():
             return found

@@ -33,7 +33,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest there."""
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
-        cwd=folder, env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True, check=False, timeout=120,
+        cwd=folder, env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
 

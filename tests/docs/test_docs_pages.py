@@ -167,7 +167,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
         options = ["--flperf-suite=quick", "-p", "no:cacheprovider", *kept, *more]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options],
-            cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120,
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
         assert done.returncode == status, done.stdout + done.stderr
     summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
@@ -183,7 +183,7 @@ def test_the_site_builds(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     options = (tmp_path / "site" / "options" / "index.html").read_text(encoding="utf-8")

@@ -73,7 +73,7 @@ def test_all_is_well(backend: Sick) -> None:
     assert steps == ["runtime", "models", "one token of reference"]
     assert [step.name for step in found.steps] == ["runtime", "models", "one token"]
     assert found.ttft_ms is not None
-    assert 1 <= found.ttft_ms < 1_000
+    assert 1 <= found.ttft_ms < 60_000
     assert found.clock_source
     assert found.steps[0].words == "Double 1 http://127.0.0.1:1/v1"
 

@@ -37,7 +37,7 @@ except StoreError as error:
 def stored_apart(path: Path, before: str) -> list[str]:
     """What a process that stores a run prints, after it did ``before``."""
     command = [sys.executable, "-c", STORE, str(Path(__file__).parent), str(path), before]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

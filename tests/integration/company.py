@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import Self
 
 import pytest
@@ -32,6 +35,13 @@ def invite(monkeypatch: pytest.MonkeyPatch, *plugins: str) -> None:
 def run_in(tiny: Tiny, workers: tuple[str, ...], *arguments: str) -> Done:
     """Run in this process, which is quicker, or with a worker in processes of their own."""
     return tiny.run_apart(*workers, *arguments) if workers else tiny.run(*arguments)
+
+
+def enough_s(run: Callable[[], object]) -> int:
+    """Seconds in which such a run surely measures something, on a machine as busy as this one is now."""
+    begun = time.monotonic()
+    run()
+    return max(4, math.ceil(3 * (time.monotonic() - begun)))
 
 
 class OtherRun:

@@ -35,7 +35,7 @@ def test_as_a_module(tmp_path: Path) -> None:
     def said(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "pytest_flperf", *arguments],
-            cwd=tmp_path, env={**os.environ, "PATH": ""}, capture_output=True, text=True, check=False, timeout=60,
+            cwd=tmp_path, env={**os.environ, "PATH": ""}, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
 
     schema = said("schema", "results")

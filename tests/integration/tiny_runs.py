@@ -89,11 +89,11 @@ class Tiny:
 
     def run_apart(self, *arguments: str) -> Done:
         """Run pytest as a process of its own."""
-        return self._done(self.pytester.runpytest_subprocess(*arguments, timeout=60))
+        return self._done(self.pytester.runpytest_subprocess(*arguments, timeout=300))
 
     def command(self, *arguments: str) -> pytest.RunResult:
         """Run ``flperf …`` as a process of its own, which needs no PATH."""
-        return self.pytester.run(sys.executable, "-m", "pytest_flperf", *arguments, timeout=60)
+        return self.pytester.run(sys.executable, "-m", "pytest_flperf", *arguments, timeout=300)
 
     def measure(self, *arguments: str) -> Done:
         """Run ``tiny.json`` on the reference server."""

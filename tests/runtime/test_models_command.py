@@ -130,7 +130,7 @@ def test_given_up(run: Run, downloads: DownloadDouble, cache: Path, tmp_path: Pa
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
-            give_up_at = time.monotonic() + 30
+            give_up_at = time.monotonic() + 120
             while not any("/files/" in path for path in downloads.seen) and time.monotonic() < give_up_at:
                 time.sleep(0.02)
             started = psutil.Process(process.pid).children(recursive=True)

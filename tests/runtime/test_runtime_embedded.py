@@ -98,7 +98,7 @@ def test_list(shared_host: RuntimeHost) -> None:
 def test_load_answer_unload(host: RuntimeHost) -> None:
     """A loaded model streams tokens over HTTP, an unloaded one does not."""
     model = host.resolve("flperf-nano")
-    assert host.load(model.id) < 30
+    assert 0 < host.load(model.id) < 120
     assert host.status().loaded == ("flperf-nano:1",)
     assert host.resolve("flperf-nano").loaded
     status, events = ask(host, model.id, "Hello")

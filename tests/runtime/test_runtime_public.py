@@ -193,7 +193,7 @@ def test_cancel(start_public: StartPublic, certificate: Path) -> None:
         began = time.monotonic()
         with pytest.raises(DownloadCancelled, match="was cancelled"):
             host.download("noise-2-other-cpu:1", lambda percent: cancel.set() if percent else None, cancel)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         assert not host.resolve("noise-2-other-cpu").cached
         double.delay_s = 0
         host.download("noise-2-other-cpu:1")

@@ -150,9 +150,9 @@ def test_unknown_filler() -> None:
 @pytest.mark.parametrize("filler", FILLERS)
 def test_filler_is_quick(filler: str) -> None:
     """100,000 words take a tenth of a second; the bound is for a busy machine."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     filler_words(100_000, random.Random(1), filler)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -181,9 +181,9 @@ def test_any_length(tokenizers: dict[str, LocalTokenizer], tokens: int, seed: in
 def test_exact_is_quick(tokenizers: dict[str, LocalTokenizer]) -> None:
     """8,000 tokens take tens of milliseconds; the bound is for a busy machine."""
     tokenizers["byte_level"].exact(10, random.Random(1))
-    begin = time.perf_counter()
+    begin = time.process_time()
     tokenizers["byte_level"].exact(8_000, random.Random(1))
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 2
 
 
 def test_count_is_without_special_tokens(tokenizers: dict[str, LocalTokenizer]) -> None:

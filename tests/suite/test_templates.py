@@ -275,18 +275,18 @@ def test_nothing_takes_long(text: str) -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    begin = time.perf_counter()
+    begin = time.process_time()
     failing(text, many=MANY, long=LONG, half="x" * 400_000, bomb=bomb, ring=ring, deep=deep)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_largest_templates_are_quick() -> None:
     """A template at the bounds is made in less than a second; the bound is for a busy machine."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     chain = "{% if a %}" + "".join(f"{{% elif a{index} %}}" for index in range(1_200)) + "{% endif %}"
     assert render(chain, a=1) == ""
     assert render("x\n" * 499_000 + "{{ a }}", a=1).endswith("\n1")
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_only_plain_data() -> None:

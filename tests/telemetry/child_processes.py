@@ -80,7 +80,7 @@ class Child:
             stream.close()
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Wait for something to become true; what it became."""
     give_up_at = time.monotonic() + timeout_s
     while not (found := condition()):

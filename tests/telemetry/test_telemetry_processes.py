@@ -45,7 +45,7 @@ def test_processor_time_is_what_the_system_tells(system: str) -> None:
         first, told_before = tree.read().cpu_ns, _told_s(child.pid)
         assert first is not None
         assert first < 0.1 * NS_PER_S
-        until(lambda: _told_s(child.pid) - told_before > 0.5, 30)
+        until(lambda: _told_s(child.pid) - told_before > 0.5)
         last, told_after = tree.read().cpu_ns, _told_s(child.pid)
         assert last is not None
         assert (last - first) / NS_PER_S == pytest.approx(told_after - told_before, abs=0.1)
@@ -160,13 +160,16 @@ def test_the_machine_and_a_server() -> None:
         child.tell("burn")
         server = ServerProcesses((child.pid,))
         source.read(server)
-        time.sleep(0.5)
+        began, told = time.monotonic(), _told_s(child.pid)
+        until(lambda: _told_s(child.pid) - told > 0.3)
         reading = source.read(server)
+        burnt_pct = 100 * (_told_s(child.pid) - told) / (time.monotonic() - began)
     assert not reading.absent
     assert set(reading.values) == set(source.metrics)
     assert 0 < reading.values["ram_pct"] <= 100
     assert 0 < reading.values["cpu_pct"] <= 100
-    assert 10 < reading.values["server_cpu_pct"] < 130  # one thread of Python; the machine may have others to serve
+    # one thread of Python, which may have to share its core
+    assert reading.values["server_cpu_pct"] == pytest.approx(burnt_pct, rel=0.3)
     assert 3 < reading.values["server_rss_mb"] < 100
 
 
