@@ -33,11 +33,12 @@ _LETS_IN: Final = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORE
 class ControlError(BackendError):
     """A control request without the answer that was hoped for."""
 
-    def __init__(self, message: str, status: int | None = None, body: str = "") -> None:
-        """``status`` and ``body`` of the answer; None where there was none."""
+    def __init__(self, message: str, status: int | None = None, body: str = "", *, too_late: bool = False) -> None:
+        """``status`` and ``body`` of the answer; None where there was none, ``too_late`` where it took too long."""
         super().__init__(message)
         self.status = status
         self.body = body
+        self.too_late = too_late
 
 
 class Control:
@@ -125,10 +126,11 @@ class Control:
                 deadline.end()
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = deadline.words or clean(str(error), _SHOWN) or type(error).__name__
-            raise ControlError(f"{where} failed: {why}") from None
+            too_late = bool(deadline.words) or isinstance(error, TimeoutError)
+            why = deadline.words or _why(error, patience_s)
+            raise ControlError(f"{where} failed: {why}", too_late=too_late) from None
         if deadline.words:  # an answer without a length seems whole wherever it is cut
-            raise ControlError(f"{where} failed: {deadline.words}")
+            raise ControlError(f"{where} failed: {deadline.words}", too_late=True)
         if len(body_bytes) > _MOST_BYTES:
             raise ControlError(f"{where} answered with more than {_MOST_BYTES >> 20} MiB", answer.status)
         text = body_bytes.decode("utf-8", "replace")
@@ -145,7 +147,8 @@ class Control:
         ``patience_s``: how long the server may be silent.  Raises ControlError as :meth:`get` does, also in the middle.
         """
         where = self._where("POST", path)
-        connection = self._connection(patience_s or self._patience_s)
+        patience_s = patience_s or self._patience_s
+        connection = self._connection(patience_s)
         headers = joined({"Content-Type": "application/json"}, self._headers)
         try:
             connection.request("POST", self._path(path), json.dumps(body).encode(), headers)
@@ -157,7 +160,8 @@ class Control:
                 if line.strip():
                     yield json.loads(self._redactor.exact(line.decode("utf-8", "replace")))
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            raise ControlError(f"{where} failed: {clean(str(error), _SHOWN) or type(error).__name__}") from None
+            too_late = isinstance(error, TimeoutError)
+            raise ControlError(f"{where} failed: {_why(error, patience_s)}", too_late=too_late) from None
         finally:
             connection.close()
 
@@ -201,6 +205,12 @@ class _Deadline:
         self.words = f"no whole answer within {self._patience_s:g} s"
         with contextlib.suppress(OSError):  # it has ended just now
             connected.shutdown(socket.SHUT_RDWR)
+
+
+def _why(error: Exception, patience_s: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {patience_s:g} s"
+    return clean(str(error), _SHOWN) or type(error).__name__
 
 
 def _secrets_in(headers: Mapping[str, str]) -> Iterator[str]:

@@ -238,7 +238,7 @@ class LoadingBackend(ABC):
 
     def _too_long(self, found: Found, error: ControlError) -> BackendError:
         """In place of a load's error: says so where it was given up."""
-        if error.status is None and "timed out" in str(error):
+        if error.too_late:
             return _GivenUpError(
                 f"{found.name} was not loaded within {self._load_timeout_s:g} s; for a slow disk or a large model, "
                 "set the option load_timeout_s higher"

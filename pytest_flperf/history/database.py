@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -26,16 +27,20 @@ _CONNECT_S: Final = 5
 _WRITERS_LOCK: Final = 0x666C70657266  # "flperf"
 _AGAIN_S: Final = 0.02
 
-_HINTS: Final = {
-    "database is locked": ": another process has been writing to it for too long",
-    "lock timeout": ": another process has been writing to it for too long",
-    "not a database": ": it is no SQLite file, or a damaged one; move it away to begin a new one",
-    "malformed": ": it is damaged; move it away to begin a new one",
-    "readonly": ": it, or its folder, may not be written to",
-    "read-only": ": it may not be written to",
-    "disk i/o error": ": the disk may be full, or failing",
+_BUSY_HINT: Final = ": another process has been writing to it for too long"
+_DISK_HINT: Final = ": the disk may be full, or failing"
+_HINTS: Final[Mapping[int | str, str]] = {
+    sqlite3.SQLITE_BUSY: _BUSY_HINT,
+    sqlite3.SQLITE_LOCKED: _BUSY_HINT,
+    sqlite3.SQLITE_NOTADB: ": it is no SQLite file, or a damaged one; move it away to begin a new one",
+    sqlite3.SQLITE_CORRUPT: ": it is damaged; move it away to begin a new one",
+    sqlite3.SQLITE_READONLY: ": it, or its folder, may not be written to",
+    sqlite3.SQLITE_IOERR: _DISK_HINT,
+    sqlite3.SQLITE_FULL: _DISK_HINT,
+    "55P03": _BUSY_HINT,
+    "25006": ": it may not be written to",
 }
-"""What stands behind a database's words, by a part of them."""
+"""What stands behind a database's words, by SQLite's result codes and PostgreSQL's SQLSTATEs."""
 
 
 class StoreError(Exception):
@@ -119,7 +124,7 @@ class Database:
             try:
                 do()
             except DBAPIError as error:
-                if "locked" not in str(error.orig) or time.monotonic() > until:
+                if _code(error.orig) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > until:
                     raise
                 time.sleep(_AGAIN_S)
             else:
@@ -186,9 +191,15 @@ class Database:
     def _in_words(self, error: BaseException) -> str:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         said = getattr(error, "strerror", None) or said
-        lower = said.lower()
-        hint = next((words for part, words in _HINTS.items() if part in lower), "")
+        hint = _HINTS.get(_code(error), "")
         return self._place.masked(f"{self._place.shown}: {said}{hint}")
+
+
+def _code(error: object) -> int | str:
+    """What kind of error a database's is, whatever its words are; 0 where it has no code."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more exactly where
+    return getattr(error, "sqlstate", None) or 0
 
 
 def _sqlite_url(path: Path) -> sqlalchemy.URL:

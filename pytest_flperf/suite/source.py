@@ -27,6 +27,7 @@ _MAX_DEPTH: Final = 50
 """A suite is six deep; beyond it only ``extra`` can nest."""
 _MAX_VALUES: Final = 200_000
 """Values of a file with every alias written out: bounds the time that validating takes."""
+_NO_BRACKETS: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*')
 _DOTTED_KEY: Final = re.compile(
     rf"""(?<![\w-])(?>(?>[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MAX_DEPTH}}}""", re.ASCII
 )
@@ -167,6 +168,9 @@ def _parse_yaml(text: str, where: str) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+        # libyaml has a bound of its own for brackets, and versions of it differ in the words
+        if mark and _open_brackets(text[: mark.index]) > _MAX_DEPTH:
+            raise SuiteError(f"{place}: nested too deep, expected {_MAX_DEPTH} levels at most") from None
         problem = " ".join(str(part) for part in (error.context, error.problem) if part)
         raise SuiteError(f"{place}: not YAML that can be read: {printable(problem)[:300]}") from None
     except yaml.YAMLError as error:
@@ -177,6 +181,12 @@ def _parse_yaml(text: str, where: str) -> Source:
         problem = printable(str(error))[:200]
         raise SuiteError(f"{where}: not YAML that can be read: a value that can't be built ({problem})") from None
     return Source(data, lambda path: _yaml_line(node, path))
+
+
+def _open_brackets(text: str) -> int:
+    """How many brackets are open at the end of a piece of YAML; what is quoted and comments are left out."""
+    bare = _NO_BRACKETS.sub("", text)
+    return sum(map(bare.count, "[{")) - sum(map(bare.count, "]}"))
 
 
 def _check_yaml_events(text: str, where: str, loader_type: Any) -> None:

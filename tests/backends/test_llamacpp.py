@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -262,7 +264,7 @@ class TestStart:
     def test_no_place_for_its_log(self, program: Path, tmp_path: Path) -> None:
         """The system's words, as an error of the backend."""
         backend = LlamaCppBackend(BackendConfig(logs_dir=tmp_path / "alpha.gguf", options={"server": str(program)}))
-        with pytest.raises(BackendError, match=r"could not be started: .*File exists"):
+        with pytest.raises(BackendError, match=f"could not be started: .*{os.strerror(errno.EEXIST)}"):
             backend.discover()
 
     @posix
@@ -270,7 +272,7 @@ class TestStart:
         """It can't be executed: the system's words."""
         (tmp_path / "llama-server").write_text("no program", encoding="utf-8")  # not executable
         backend = LlamaCppBackend(BackendConfig(options={"server": str(tmp_path / "llama-server")}))
-        with pytest.raises(BackendError, match="llama-server could not be started: Permission denied"):
+        with pytest.raises(BackendError, match=f"llama-server could not be started: {os.strerror(errno.EACCES)}"):
             backend.discover()
         backend.close()
 

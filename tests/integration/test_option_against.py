@@ -12,7 +12,9 @@ from tiny_runs import RecordingServer, Tiny
 from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 
 _QUICK = Schedule(ttft_ms=4, itl_ms=1, tokens=3)
-_SLOW = Schedule(ttft_ms=9, itl_ms=2, tokens=3)
+_STEADY = Schedule(ttft_ms=40, itl_ms=10, tokens=3)
+_SLOW = Schedule(ttft_ms=100, itl_ms=25, tokens=3)
+"""Two so far apart, and so slow, that a busy machine adds little to their difference."""
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +25,15 @@ def quick() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def steady() -> Iterator[str]:
+    """The URL of a server that answers after 40 ms."""
+    with ReferenceServer(ReferenceConfig(_STEADY), in_thread=True) as server:
+        yield server.base_url
+
+
+@pytest.fixture(scope="module")
 def slow() -> Iterator[str]:
-    """The URL of a server that answers after 9 ms."""
+    """The URL of a server that answers after 100 ms."""
     with ReferenceServer(ReferenceConfig(_SLOW), in_thread=True) as server:
         yield server.base_url
 
@@ -39,10 +48,10 @@ def words(against: dict[str, Any]) -> dict[str, str]:
     return {each["rule"]: each["verdict"] for each in against["comparisons"]}
 
 
-def test_a_slower_side_fails(tiny: Tiny, quick: str, slow: str) -> None:
+def test_a_slower_side_fails(tiny: Tiny, steady: str, slow: str) -> None:
     """Twice the time is found at the first look that can tell; the text says by how much, and between what."""
     tiny.suite({"max_tokens": 3})
-    done = tiny.run(*at(slow), f"--flperf-against=base_url={quick}", "--flperf-fail-on=ttft_ms.p50 > +10%")
+    done = tiny.run(*at(slow), f"--flperf-against=base_url={steady}", "--flperf-fail-on=ttft_ms.p50 > +10%")
     assert done.ret == 1, done.text
     (against,) = done.case["against"]
     (found,) = [each for each in against["comparisons"] if each["metric"] == "ttft_ms"]
@@ -53,7 +62,7 @@ def test_a_slower_side_fails(tiny: Tiny, quick: str, slow: str) -> None:
     assert found["pairs"] <= against["pairs"] <= 28
     assert done.case["requests"]["total"] == against["requests"]["total"] == against["pairs"]
     assert "ttft_ms.p50 regressed by +" in done.text
-    assert f"base_url: {quick}" in done.text
+    assert f"base_url: {steady}" in done.text
 
 
 def test_the_same_side_is_unchanged(tiny: Tiny, quick: str) -> None:
@@ -74,10 +83,10 @@ def test_the_same_side_is_unchanged(tiny: Tiny, quick: str) -> None:
     assert {each["nodeid"] for each in lines} == {"tiny.json::one[reference]", "tiny.json::one[reference] [against]"}
 
 
-def test_without_a_rule_nothing_fails(tiny: Tiny, quick: str, slow: str) -> None:
+def test_without_a_rule_nothing_fails(tiny: Tiny, steady: str, slow: str) -> None:
     """What is compared by default is told; a gate needs a rule."""
     tiny.suite({"max_tokens": 3})
-    done = tiny.run(*at(slow), f"--flperf-against=base_url={quick}")
+    done = tiny.run(*at(slow), f"--flperf-against=base_url={steady}")
     assert done.ret == 0, done.text
     (against,) = done.case["against"]
     assert words(against)["ttft_ms.p50 > +5%"] == "regressed"
@@ -198,10 +207,10 @@ def test_the_error_rate_is_that_of_the_run(tiny: Tiny, quick: str) -> None:
     assert counts == {2 * 3}
 
 
-def test_a_test_of_the_users(tiny: Tiny, quick: str, slow: str) -> None:
+def test_a_test_of_the_users(tiny: Tiny, steady: str, slow: str) -> None:
     """What the fixture measures is compared, too."""
     tiny.pytester.makepyfile("def test_it(flperf):\n    flperf.run('Hello', max_tokens=3, iterations=2)\n")
-    done = tiny.run(*at(slow)[1:], f"--flperf-against=base_url={quick}", "--flperf-fail-on=ttft_ms.p50 > +10%")
+    done = tiny.run(*at(slow)[1:], f"--flperf-against=base_url={steady}", "--flperf-fail-on=ttft_ms.p50 > +10%")
     assert done.ret == 1, done.text
     assert "ttft_ms.p50 regressed by +" in done.text
 

@@ -129,7 +129,7 @@ def test_short_write_does_not_glue_lines(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_opening_may_raise(tmp_path: Path) -> None:
     """Only opening raises: the caller decides what a missing folder means."""
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(FileNotFoundError):
         Journal(tmp_path / "none" / "j.jsonl")
 
 

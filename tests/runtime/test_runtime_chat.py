@@ -147,5 +147,5 @@ def test_an_answer_without_end(monkeypatch: pytest.MonkeyPatch, text: str) -> No
 def test_a_body_that_is_none() -> None:
     """What can't be read is the answer's error."""
     found = Chat(Command(1, Verb.CHAT, "m:1", "nonsense")).answer(None)
-    assert "Expecting value" in found.error
+    assert found.error
     assert found.chunks == ()

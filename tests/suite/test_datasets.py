@@ -171,7 +171,7 @@ def test_plain_text(tmp_path: Path) -> None:
         ("null", ":1: found nothing (null)"),
         ("{}", ":1: found no columns, expected one of prompt, messages"),
         ('{"a": 1, "b": 2}', ":1: found the columns 'a', 'b', expected one of prompt, messages"),
-        ('"a"\n{"prompt": "b"', ":2: not JSON: Expecting ',' delimiter (column 15)"),
+        ('"a"\n{"prompt": "b"', ":2: not JSON: "),
         ('"a"\n{"prompt": NaN}', ":2: not JSON that can be read: found NaN"),
         ('"a"\n{"prompt": ' + "9" * 5000 + "}", ":2: not JSON that can be read: "),
         ("[" * 100_000, ":1: nested too deep"),

@@ -50,9 +50,9 @@ def test_scores(expected: dict[str, Any], answer: str, score: float) -> None:
 @pytest.mark.parametrize(
     ("expected", "words"),
     [
-        ({"regex": "("}, "no regular expression: missing )"),
+        ({"regex": "("}, "no regular expression: "),
         ({"regex": "[z-a]"}, "no regular expression: "),
-        ({"json_schema": {"type": "objct"}}, "no JSON Schema: 'objct' is not valid"),
+        ({"json_schema": {"type": "objct"}}, "no JSON Schema: "),
         ({"json_schema": {"$ref": "http://127.0.0.1:9/schema"}}, "a reference that leads nowhere"),
         ({"json_schema": {"$ref": "#/$defs/none"}}, "a reference that leads nowhere"),
     ],
