@@ -33,10 +33,27 @@ class _SessionHooks:
 
     # ---- collecting
 
-    def pytest_report_header(self) -> str | None:
-        """One line, only where suites run."""
+    def pytest_report_header(self) -> list[str]:
+        """What runs, only where suites do; and that the user's tests do not, where it is so."""
         selection = self._config.stash.get(SELECTION, None)
-        return None if selection is None else selection.header()
+        if selection is None:
+            return []
+        left_out = selection.left_out(self._config)
+        return [selection.header(), *([] if left_out is None else [left_out])]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Put the suites among the arguments: here, so that workers of xdist get these as they were typed."""
+        selection = self._config.stash.get(SELECTION, None)
+        if selection is not None:
+            selection.arrange(self._config)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> Generator[None, bool | None, bool | None]:
+        """A suite that was asked for is collected also where pytest ignores its folder, and nothing else there is."""
+        ignored = yield
+        selection = self._config.stash.get(SELECTION, None)
+        return ignored if selection is None else selection.folders.verdict(collection_path, ignored)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect the suite files that were asked for, and no others."""
@@ -133,10 +150,18 @@ class _SessionHooks:
                 run.finish(exitstatus)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the table."""
+        """Print the table, and what the header would have said where none was printed."""
+        if self._config.getoption("no_summary", default=False):
+            return
         run = self._config.stash.get(RUN, None)
-        if run is not None and not self._config.getoption("no_summary", default=False):
+        if run is not None:
             run.record.summarise(terminalreporter)
+        selection = self._config.stash.get(SELECTION, None)
+        without_header = self._config.getoption("verbose") < 0 or self._config.getoption("no_header")
+        if selection is not None and without_header and not self._config.getoption("collectonly"):
+            left_out = selection.left_out(self._config)
+            if left_out is not None:
+                terminalreporter.write_line(left_out)
 
     def pytest_unconfigure(self) -> None:
         """Leave no process behind, whatever went wrong before."""
