@@ -57,13 +57,8 @@ def arrange(config: pytest.Config, suites: Sequence[SuiteArgument], of: Callable
         of: The suite that an argument names; None: it is a path of the user's.
 
     """
-    here = config.invocation_params.dir
     found = [(argument, of(argument)) for argument in config.args]
-    folders = {
-        folder
-        for argument, suite in found
-        if suite is None and (folder := _folder(argument, here, pyargs=config.getoption("pyargs"))) is not None
-    }
+    folders = _whole_folders(config, [argument for argument, suite in found if suite is None])
     parts = parts_by_suite(suites)
     kept: list[str] = []  # the user's own also twice, where they are twice
     for argument, suite in [*found, *((str(each), each) for each in suites)]:
@@ -76,15 +71,27 @@ def arrange(config: pytest.Config, suites: Sequence[SuiteArgument], of: Callable
     config.args = kept
 
 
-def _folder(argument: str, here: Path, *, pyargs: bool) -> Path | None:
-    """The folder that pytest collects for an argument; None: it collects none."""
-    if "::" in argument:
-        return None
-    path = (_package(argument) if pyargs else None) or here / argument
+def _whole_folders(config: pytest.Config, arguments: Sequence[str]) -> set[Path]:
+    """The folders among the user's arguments that pytest collects.
+
+    Not one with another argument in it: pytest 8.4 collects nothing of it but that.
+    """
+    here, pyargs = config.invocation_params.dir, bool(config.getoption("pyargs"))
+    paths = {_path(argument.partition("::")[0], here, pyargs=pyargs) for argument in arguments}
+    inner = {parent for path in paths for parent in path.parents}
+    return {path for path in paths - inner if _is_folder(path)}
+
+
+def _path(name: str, here: Path, *, pyargs: bool) -> Path:
+    path = (_package(name) if pyargs else None) or here / name
+    return Path(os.path.abspath(path))  # noqa: PTH100 - as pytest does, keeping links
+
+
+def _is_folder(path: Path) -> bool:
     try:
-        return Path(os.path.abspath(path)) if path.is_dir() else None  # noqa: PTH100 - as pytest does, keeping links
-    except (OSError, ValueError):
-        return None
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long for the system
+        return False
 
 
 def _package(name: str) -> Path | None:
