@@ -78,8 +78,8 @@ def select_suites(
         return
     named = [SuiteArgument(path) for path, _ in found]
     alone = not positional and typed_suites(config, parser)
-    if alone:
-        args.extend(str(path) for path in refs)
+    if alone:  # in front, because an option at the end may take what follows it for its value
+        args[:0] = [str(path) for path in refs]
     config.stash[SELECTION] = Selection(refs, given, named, alone=alone)
 
 
@@ -157,7 +157,7 @@ class Selection:
         self._suites = [*given.values(), *named]
         self._collected: set[Path] = set()
         self._unknown: list[str] = []
-        self.alone = alone
+        self._alone = alone
         self.folders = IgnoredFolders(refs)
         self.loaded: dict[Path, LoadedSuite] = {}
         self.models: tuple[str, ...] = ()
@@ -166,6 +166,7 @@ class Selection:
     def load(self, config: pytest.Config) -> None:
         """Load and expand every suite; raises UsageError with all that is wrong with what was asked for."""
         from pytest_flperf.backends.placing import PlacingError
+        from pytest_flperf.integration.benchmark_bridge import check_workers
         from pytest_flperf.integration.budget_checks import (
             check_budgets,
             check_budgets_of_cases,
@@ -179,6 +180,7 @@ class Selection:
 
         options = FlperfOptions.from_pytest_config(config)
         overrides = check_asked(options)
+        check_workers(config)
         of_all: tuple[Rule, ...] = ()
         if options.fail_on:
             from pytest_flperf.integration.comparing import rules_of
@@ -261,9 +263,15 @@ class Selection:
         """Suites, models and what must be known of them, in one line."""
         return header_line(self.refs, len(self.cases), self.models, self._base_url)
 
-    def left_out(self, config: pytest.Config) -> str | None:
+    def notes(self, config: pytest.Config) -> list[str]:
+        """What a person might take for granted and is not so, in a line each."""
+        from pytest_flperf.integration.benchmark_bridge import switched_off_line
+
+        return [line for line in (self._left_out(config), switched_off_line(config)) if line is not None]
+
+    def _left_out(self, config: pytest.Config) -> str | None:
         """That the user's tests were left out, and how to have both; None: they were not."""
-        if not self.alone:
+        if not self._alone:
             return None
         at_root = config.invocation_params.dir == config.rootpath
         paths = " ".join(config.getini("testpaths")) if at_root else ""

@@ -34,12 +34,9 @@ class _SessionHooks:
     # ---- collecting
 
     def pytest_report_header(self) -> list[str]:
-        """What runs, only where suites do; and that the user's tests do not, where it is so."""
+        """What runs, only where suites do, and what must be known of it."""
         selection = self._config.stash.get(SELECTION, None)
-        if selection is None:
-            return []
-        left_out = selection.left_out(self._config)
-        return [selection.header(), *([] if left_out is None else [left_out])]
+        return [] if selection is None else [selection.header(), *selection.notes(self._config)]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -159,9 +156,8 @@ class _SessionHooks:
         selection = self._config.stash.get(SELECTION, None)
         without_header = self._config.getoption("verbose") < 0 or self._config.getoption("no_header")
         if selection is not None and without_header and not self._config.getoption("collectonly"):
-            left_out = selection.left_out(self._config)
-            if left_out is not None:
-                terminalreporter.write_line(left_out)
+            for line in selection.notes(self._config):
+                terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:
         """Leave no process behind, whatever went wrong before."""
