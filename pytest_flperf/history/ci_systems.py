@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal, TypeAlias
 
 __all__ = ["CI_SYSTEMS", "VARIABLES", "Build", "BuildKind", "CiSystem"]
@@ -25,7 +26,7 @@ _NO_BRANCH: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[-/.]|[/
 
 @dataclass(frozen=True, slots=True)
 class CiSystem:
-    """The rule of one CI system; each tuple names variables, of which the first that is set counts."""
+    """The rule of one CI system.  Tuples name variables; where one is read, it is the first that is set."""
 
     name: str
     source: str
@@ -57,18 +58,9 @@ class CiSystem:
     @property
     def variables(self) -> frozenset[str]:
         """All that is looked at."""
-        marks = (mark.partition("=")[0] for mark in self.marks)
-        named = (
-            *marks,
-            *self.branch,
-            *self.pull_request,
-            *self.tag,
-            *self.commit,
-            *self.event,
-            *self.job,
-            *self.other_ref,
-        )
-        return frozenset(name for name in (*named, self.ref_type, self.url) if name)
+        marks = tuple(mark.partition("=")[0] for mark in self.marks)
+        first = (marks, self.branch, self.pull_request, self.tag, self.commit, self.event, self.other_ref)
+        return frozenset(name for name in (*chain(*first), *self.job, self.ref_type, self.url) if name)
 
     def runs_in(self, environment: Mapping[str, str]) -> bool:
         """Whether the variables are those of a build of this system."""
@@ -208,7 +200,7 @@ CI_SYSTEMS: Final = (
     CiSystem(
         "circleci", "https://circleci.com/docs/reference/variables/", ("CIRCLECI", "CIRCLE_WORKFLOW_ID"),
         branch=("CIRCLE_BRANCH",),
-        pull_request=("CIRCLE_PR_NUMBER", "CIRCLE_PULL_REQUEST", "CIRCLE_PULL_REQUESTS", "CI_PULL_REQUEST"),
+        pull_request=("CIRCLE_PR_NUMBER", "CIRCLE_PULL_REQUEST", "CIRCLE_PULL_REQUESTS", "CIRCLE_PR_USERNAME"),
         tag=("CIRCLE_TAG",), commit=("CIRCLE_SHA1",),
         job=("CIRCLE_WORKFLOW_ID", "CIRCLE_BUILD_NUM"), url="CIRCLE_BUILD_URL",
     ),

@@ -73,10 +73,10 @@ def select_suites(
         found = [find_suite(name, root, here) for name in names]
     except SuiteError as error:
         raise pytest.UsageError(str(error)) from error
+    named = [SuiteArgument(path) for path, _ in found if path not in refs]  # an argument may name a single case of it
     refs.update({path: ref for path, ref in found if path not in refs})
     if not refs:
         return
-    named = [SuiteArgument(path) for path, _ in found]
     alone = not positional and typed_suites(config, parser)
     if alone:  # in front, because an option at the end may take what follows it for its value
         args[:0] = [str(path) for path in refs]

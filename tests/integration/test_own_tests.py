@@ -92,6 +92,16 @@ def test_one_case_of_a_suite_in_a_folder(project: Tiny) -> None:
     assert [case["scenario"] for case in project.run("tests", "tests/in.json::two", *project.at).cases] == ["two"]
 
 
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_one_case_of_a_suite_that_addopts_name(project: Tiny, workers: tuple[str, ...]) -> None:
+    """An id that was printed runs alone again."""
+    project.suite({}, {"name": "two"}, file="tests/in.json")
+    project.pytester.makeini("[pytest]\naddopts = --flperf-suite=tests/in.json\ntestpaths = tests\n")
+    done = run_in(project, workers, "tests/in.json::two[reference]", *project.at)
+    assert done.ret == 0, done.text
+    assert [case["scenario"] for case in done.cases] == ["two"]
+
+
 @pytest.mark.parametrize("beside", [(), (".",), ("tests",)])
 def test_a_case_that_is_not_there(project: Tiny, beside: tuple[str, ...]) -> None:
     """It is refused, and not a run without it."""
