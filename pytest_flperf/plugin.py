@@ -29,12 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> Generator[None, object, object]:
-    """Turn suites, and ids of their cases, into files for pytest to collect; offer our hooks to whoever implements one.
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, object, object]:
+    """Find suites, and ids of their cases, for pytest to collect; offer our hooks to whoever implements one.
 
     pytest refuses unknown hooks after this; and specifications that nobody needs would cost every run of it 0.5 ms.
     """
-    _select(early_config, args)
+    _select(early_config, parser, args)
     result = yield
     if any(name.startswith("pytest_flperf_") for name in vars(early_config.hook)):
         from pytest_flperf import hookspecs
@@ -43,13 +45,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     return result
 
 
-def _select(early_config: pytest.Config, args: list[str]) -> None:
+def _select(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
     known = early_config.known_args_namespace
     positional: list[str] = list(getattr(known, "file_or_dir", None) or ())
     if getattr(known, "flperf_suite", None) or any(_may_be_a_case(argument) for argument in positional):
         from pytest_flperf.integration.selection import select_suites
 
-        select_suites(early_config, list(known.flperf_suite or ()), positional, args)
+        select_suites(early_config, parser, list(known.flperf_suite or ()), positional, args)
 
 
 def _may_be_a_case(argument: str) -> bool:
@@ -123,9 +125,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """One load for each model, in whatever order other plugins have put the items."""
-    if SELECTION in config.stash or any(map(_measures, items)):
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One load for each model, in whatever order other plugins have put the items; no suite is passed over."""
+    selection = config.stash.get(SELECTION, None)
+    if selection is not None and not session.testsfailed:  # what failed to be collected is an error already
+        selection.check_collected()
+    if selection is not None or any(map(_measures, items)):
         from pytest_flperf.integration.grouping import group_by_model
         from pytest_flperf.integration.session_hooks import register
 

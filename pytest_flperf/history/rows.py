@@ -56,7 +56,7 @@ def run_row(run: Run, about: Surroundings) -> Row:
         "git_commit": _text(about.commit.id),
         "git_branch": _text(about.commit.branch, _INDEXED),
         "ci_system": job.system if job else None,
-        "ci_job": _text(job.id) if job else None,
+        "ci_job": _text(job.text) if job else None,
         "ci_url": _text(job.url) if job else None,
         "folder": _text(about.folder),
         "stored_at": datetime.now(UTC).isoformat(timespec="milliseconds"),

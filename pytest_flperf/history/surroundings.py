@@ -11,9 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pytest_flperf.history.ci_systems import CI_SYSTEMS, Build, CiSystem
+from pytest_flperf.history.ci_systems import VARIABLES as CI_VARIABLES
 from pytest_flperf.results.records import HostInfo
 
-__all__ = ["VARIABLES", "CiJob", "Commit", "Surroundings", "find_commit", "find_job", "fingerprint", "surroundings"]
+__all__ = [
+    "VARIABLES",
+    "CiJob",
+    "Commit",
+    "Surroundings",
+    "find_build",
+    "find_commit",
+    "find_job",
+    "fingerprint",
+    "label_of",
+    "surroundings",
+]
 
 _FINGERPRINT_DIGITS: Final = 16
 _MB_PER_GB: Final = 1024
@@ -23,33 +36,12 @@ _HASH: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _HEADS: Final = "refs/heads/"
 _DEEPEST_LINK: Final = 5
 _LONGEST: Final = 500
-_JOBS: Final = (
-    # system, variables that make up the job's name, variable of its address
-    ("github", ("GITHUB_RUN_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_JOB"), ""),
-    ("gitlab", ("CI_JOB_ID",), "CI_JOB_URL"),
-    ("jenkins", ("BUILD_TAG",), "BUILD_URL"),
-    ("azure", ("BUILD_BUILDID",), ""),
-    ("circleci", ("CIRCLE_WORKFLOW_ID", "CIRCLE_BUILD_NUM"), "CIRCLE_BUILD_URL"),
-    ("buildkite", ("BUILDKITE_JOB_ID",), "BUILDKITE_BUILD_URL"),
-)
-_BRANCHES: Final = (
-    "GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_REF_NAME", "CHANGE_BRANCH",
-    "BRANCH_NAME", "BUILD_SOURCEBRANCHNAME", "CIRCLE_BRANCH", "BUILDKITE_BRANCH",
-)  # fmt: skip
-"""Of CI systems, which check out a commit and no branch; of a pull request, the branch that it comes from."""
-_COMMITS: Final = (
-    "GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT", "BUILD_SOURCEVERSION", "CIRCLE_SHA1", "BUILDKITE_COMMIT",
-)  # fmt: skip
-VARIABLES: Final = frozenset(
-    (
-        *(name for _, names, url in _JOBS for name in (*names, url) if name),
-        *_BRANCHES,
-        *_COMMITS,
-        "GITHUB_REPOSITORY",
-        "GITHUB_SERVER_URL",
-    )
-)
+_LONGEST_LABEL: Final = 100
+_NO_BRACKETS: Final = str.maketrans("()", "[]")
+_GITHUB_ADDRESS: Final = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY")
+VARIABLES: Final = CI_VARIABLES.union(_GITHUB_ADDRESS)
 """All that is looked at here."""
+_LABEL: Final = re.compile(r"(?:\A| )\(((?:pull request|tag|event|ref)\b[^()]*)\)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +61,13 @@ class CiJob:
     """``github``, ``gitlab``, ``jenkins`` …"""
     id: str
     url: str | None = None
+    label: str = ""
+    """What it builds, where that is no branch: ``pull request 12``, ``tag v1``."""
+
+    @property
+    def text(self) -> str:
+        """Its id, and what it builds: ``77 (pull request 12)``."""
+        return f"{self.id} ({self.label})".strip() if self.label else self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +81,38 @@ class Surroundings:
 
 
 def surroundings(here: Path, environment: Mapping[str, str], folder: Path | None) -> Surroundings:
-    """What can be found of a run that was started in a folder; what can't be is None, and nothing raises."""
+    """What can be found of a run that was started in a folder; what can't be is None, and nothing raises.
+
+    In CI its variables say which branch is built, not git: for a pull request many systems check out a branch that is
+    called like the one it comes from, or goes to.  On a person's machine it is the branch that is checked out.
+    """
     found = find_commit(here)
-    commit = Commit(
-        found.id or _first(environment, _COMMITS),
-        # On a developer's machine such variables mean nothing: a branch that is checked out comes first.
-        found.branch or _first(environment, _BRANCHES),
-    )
+    build = find_build(environment)
+    commit = Commit(found.id or (build.commit if build is not None else None), _branch(found, build))
     return Surroundings(commit, find_job(environment), None if folder is None else str(folder))
+
+
+def find_build(environment: Mapping[str, str]) -> Build | None:
+    """What the CI system builds whose variables are set; None outside of CI.
+
+    Where the variables of a second system are there as well, and one of both builds a pull request or a tag, so it is.
+    """
+    builds = _builds(environment)
+    first = [build for _, build in builds if build.kind in ("pull request", "tag")]
+    known = [build for _, build in builds if build.kind != "unknown"]
+    return next((build for build in (*first, *known, *(build for _, build in builds))), None)
+
+
+def _builds(environment: Mapping[str, str]) -> list[tuple[CiSystem, Build]]:
+    bounded = {name: value[:_LONGEST] for name, value in environment.items() if name in VARIABLES}
+    return [(system, system.build(bounded)) for system in CI_SYSTEMS if system.runs_in(bounded)]
+
+
+def _branch(found: Commit, build: Build | None) -> str | None:
+    if build is None or build.kind == "unknown":
+        return found.branch
+    moved = build.commit is not None and _HASH.match(build.commit) and found.id not in (None, build.commit)
+    return found.branch if build.kind == "branch" and moved else build.branch
 
 
 def fingerprint(host: HostInfo | None) -> str:
@@ -108,16 +131,24 @@ def fingerprint(host: HostInfo | None) -> str:
 
 def find_job(environment: Mapping[str, str]) -> CiJob | None:
     """The job of the CI system whose variables are set."""
-    for system, names, url in _JOBS:
-        if not environment.get(names[0]):
-            continue
-        parts = [environment[name] for name in names if environment.get(name)]
-        address = environment.get(url) if url else None
-        if system == "github" and environment.get("GITHUB_REPOSITORY"):
-            server = environment.get("GITHUB_SERVER_URL", "https://github.com")
-            address = f"{server}/{environment['GITHUB_REPOSITORY']}/actions/runs/{parts[0]}"
-        return CiJob(system, "/".join(parts)[:_LONGEST], address[:_LONGEST] if address else None)
-    return None
+    builds = _builds(environment)
+    build = find_build(environment)
+    if not builds or build is None:
+        return None
+    system = builds[0][0]
+    parts = [environment[name] for name in system.job if environment.get(name)]
+    address = environment.get(system.url) if system.url else None
+    if system.name == "github" and environment.get("GITHUB_REPOSITORY") and environment.get("GITHUB_RUN_ID"):
+        server = environment.get("GITHUB_SERVER_URL", "https://github.com")
+        address = f"{server}/{environment['GITHUB_REPOSITORY']}/actions/runs/{environment['GITHUB_RUN_ID']}"
+    label = build.label.translate(_NO_BRACKETS)[:_LONGEST_LABEL]
+    return CiJob(system.name, "/".join(parts)[:_LONGEST], address[:_LONGEST] if address else None, label)
+
+
+def label_of(ci_job: str | None) -> str | None:
+    """What a stored job built, where that was no branch; see ``CiJob.text``."""
+    found = _LABEL.search(ci_job or "")
+    return None if found is None else found[1]
 
 
 def find_commit(here: Path) -> Commit:
@@ -200,7 +231,3 @@ def _git(here: Path, *words: str) -> str:
 def _read(path: Path) -> str:
     with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(_READ_MOST)
-
-
-def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    return next((environment[name][:_LONGEST] for name in names if environment.get(name)), None)

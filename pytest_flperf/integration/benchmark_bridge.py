@@ -13,10 +13,20 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_flperf.integration.workers import is_worker
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["BENCHMARK", "ReplayTimer", "is_asked", "mark", "must_be_an_argument", "tell"]
+__all__ = [
+    "BENCHMARK",
+    "ReplayTimer",
+    "check_workers",
+    "is_asked",
+    "mark",
+    "must_be_an_argument",
+    "switched_off_line",
+    "tell",
+]
 
 BENCHMARK: Final = "benchmark"
 """The name of its fixture, its marker and its plugin."""
@@ -56,12 +66,51 @@ _TIMER: Final = pytest.StashKey[ReplayTimer]()
 
 
 def is_asked(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark is there, was asked for something, and has not given way to pytest-codspeed."""
+    """Whether pytest-benchmark is there, was asked for something, and is not switched off."""
+    return bool(_asked_options(config)) and _off(config) is None and not _distributes(config)
+
+
+def _asked_options(config: pytest.Config) -> list[str]:
+    """Its options that ask for something, as they are typed."""
     if not config.pluginmanager.hasplugin(BENCHMARK):
-        return False
+        return []
+    return [f"--{name.replace('_', '-')}" for name in _ASKING if config.getoption(name, default=None)]
+
+
+def _off(config: pytest.Config) -> str | None:
+    """What switches pytest-benchmark off; None where nothing does."""
     if config.getoption("codspeed", default=False) or "CODSPEED_ENV" in os.environ:
-        return False  # it takes the marker for its own, and refuses a timer
-    return any(config.getoption(name, default=None) for name in _ASKING)
+        return "pytest-codspeed"  # it takes the marker for its own, and refuses a timer
+    if config.getoption("benchmark_disable", default=False) and not config.getoption("benchmark_enable", default=False):
+        return "--benchmark-disable"
+    if config.getoption("benchmark_skip", default=False) and not config.getoption("benchmark_only", default=False):
+        return "--benchmark-skip"  # its fixture would skip the case, after it was measured and before it is judged
+    return None
+
+
+def _distributes(config: pytest.Config) -> bool:
+    """Whether it switches itself off because of pytest-xdist: in all of its workers, and beside them."""
+    return is_worker(config) or config.getoption("dist", default="no") != "no"
+
+
+def check_workers(config: pytest.Config) -> None:
+    """Refuse to measure for a file or a comparison of pytest-benchmark that there won't be; raises UsageError."""
+    asked = _asked_options(config)
+    if not asked or _off(config) is not None or is_worker(config) or config.getoption("collectonly"):
+        return
+    if _distributes(config):
+        raise pytest.UsageError(
+            f"{', '.join(asked)}: pytest-benchmark switches itself off under pytest-xdist, so that nothing would be "
+            "written or compared; leave out -n and --dist (or use -n 0), or add --benchmark-disable"
+        )
+
+
+def switched_off_line(config: pytest.Config) -> str | None:
+    """That what pytest-benchmark was asked for will hold no case; None where it will, or nothing was."""
+    asked, off = _asked_options(config), _off(config)
+    if not asked or off is None:
+        return None
+    return f"flperf: {', '.join(asked)}: no case of a suite is written or compared, because of {off}"
 
 
 def must_be_an_argument(config: pytest.Config) -> bool:

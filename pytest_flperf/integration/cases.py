@@ -15,8 +15,10 @@ from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.outcomes import raise_unless_passed
 from pytest_flperf.integration.run import MeasuringRun, measuring_run
 from pytest_flperf.integration.selection import LoadedSuite
+from pytest_flperf.integration.suite_args import chosen
 from pytest_flperf.integration.time_limit import OutOfTimeError
 from pytest_flperf.integration.workers import is_controller
+from pytest_flperf.startup import SELECTION
 from pytest_flperf.suite.model import Case
 
 __all__ = ["SuiteFile", "begin", "case_of", "ready_case"]
@@ -62,8 +64,10 @@ class SuiteFile(pytest.Module):
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """The items, each with its case, markers and a location in the suite file."""
-        for item in super().collect():
-            assert isinstance(item, pytest.Function)
+        functions = [item for item in super().collect() if isinstance(item, pytest.Function)]
+        items, unknown = chosen(functions, self.loaded.parts)
+        self.config.stash[SELECTION].collected(self.path, unknown)
+        for item in items:
             # by position, not by id: parametrised fixtures of the user's own, used by every test, make ids longer
             case = self.by_scenario[item.originalname][item.callspec.indices["flperf_model"]]
             item.stash[_CASE] = case

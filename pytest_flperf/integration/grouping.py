@@ -14,16 +14,29 @@ __all__ = ["group_by_model"]
 
 
 def group_by_model(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """The items with those of one model together.
+    """The items with those of one model together, and each case once, however often its suite was collected.
 
     Cases of suites move up to the first one of their model.  Tests with the ``flperf`` fixture move within their module
     or class, because its fixtures would be set up twice if it were torn apart.  Everything else stays where it is.
     """
-    ordered = _pulled_together(items, lambda item: None if (case := case_of(item)) is None else case.model)
+    once = _each_case_once(items)
+    ordered = _pulled_together(once, lambda item: None if (case := case_of(item)) is None else case.model)
     grouped: list[pytest.Item] = []
     for _, block in groupby(ordered, key=lambda item: id(item.parent)):
         grouped += _pulled_together(block, _marked_model)
     return grouped
+
+
+def _each_case_once(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """``--keep-duplicates`` is for tests: a case that ran twice would stand twice in all results, under one id."""
+    cases: set[str] = set()
+    kept = []
+    for item in items:
+        if case_of(item) is None or item.nodeid not in cases:
+            kept.append(item)
+        if case_of(item) is not None:
+            cases.add(item.nodeid)
+    return kept
 
 
 def _pulled_together(items: Iterable[pytest.Item], model_of: Callable[[pytest.Item], str | None]) -> list[pytest.Item]:

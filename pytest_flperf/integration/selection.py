@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.storing import place_of
+from pytest_flperf.integration.suite_args import (
+    IgnoredFolders,
+    SuiteArgument,
+    arrange,
+    parts_by_suite,
+    typed_suites,
+)
 from pytest_flperf.integration.words import header_line
 from pytest_flperf.startup import SELECTION
 from pytest_flperf.suite.errors import SuiteError
@@ -34,8 +43,6 @@ __all__ = [
     "targets_of",
 ]
 
-_VALUE_FOLLOWS = frozenset({"--flperf-suite", "--deselect", "--ignore", "--ignore-glob", "-k", "-m"})
-
 
 @dataclass(frozen=True, slots=True)
 class LoadedSuite:
@@ -43,41 +50,48 @@ class LoadedSuite:
 
     suite: Suite
     cases: tuple[Case, ...]
+    parts: tuple[str, ...] | None = None
+    """Scenarios and names of cases that are to run, as arguments name them; None: all."""
 
 
-def select_suites(config: pytest.Config, names: list[str], positional: list[str], args: list[str]) -> None:
-    """Find the suites, put their files among the arguments, and remember them; raises UsageError.
+def select_suites(
+    config: pytest.Config, parser: pytest.Parser, names: list[str], positional: list[str], args: list[str]
+) -> None:
+    """Find the suites and remember them; raises UsageError.
 
-    Printed ids run again: ``flperf:default::short-chat[m]`` becomes the file's path, which it doesn't contain so that
-    it is the same on every machine.
+    Where suites were typed and no path was, their files become the only arguments, so that pytest collects nothing
+    else.  In all other cases it first decides what it collects without them, see ``Selection.arrange``.
     """
     root, here = config.rootpath, config.invocation_params.dir
-    found: dict[Path, str] = {}
+    refs: dict[Path, str] = {}
+    given: dict[str, SuiteArgument] = {}
     try:
         for argument in positional:
-            path = _suite_of_argument(argument, root, here, found)
+            path = _suite_of_argument(argument, root, here, refs)
             if path is not None:
-                _replace(args, argument, str(path) + argument[len(argument.partition("::")[0]) :])
-        for name in names:
-            path, ref = find_suite(name, root, here)
-            if path not in found:
-                found[path] = ref
-                args.append(str(path))
+                given[argument] = SuiteArgument(path, argument.partition("::")[2] if "::" in argument else None)
+        found = [find_suite(name, root, here) for name in names]
     except SuiteError as error:
         raise pytest.UsageError(str(error)) from error
-    if found:
-        config.stash[SELECTION] = Selection(found)
+    named = [SuiteArgument(path) for path, _ in found if path not in refs]  # an argument may name a single case of it
+    refs.update({path: ref for path, ref in found if path not in refs})
+    if not refs:
+        return
+    alone = not positional and typed_suites(config, parser)
+    if alone:  # in front, because an option at the end may take what follows it for its value
+        args[:0] = [str(path) for path in refs]
+    config.stash[SELECTION] = Selection(refs, given, named, alone=alone)
 
 
-def _suite_of_argument(argument: str, root: Path, here: Path, found: dict[Path, str]) -> Path | None:
-    """The suite file that a positional argument names, now among ``found``; None: it is somebody else's."""
+def _suite_of_argument(argument: str, root: Path, here: Path, refs: dict[Path, str]) -> Path | None:
+    """The suite file that a positional argument names, now among ``refs``; None: it is somebody else's."""
     name = argument.partition("::")[0]
     if not name.startswith(PACKAGED_PREFIX):
         path = here / name
         if not name.lower().endswith(SUITE_ENDINGS) or not _is_suite(path, root, here):
             return None
     path, ref = find_suite(name, root, here)
-    found[path] = ref
+    refs[path] = ref
     return path
 
 
@@ -97,12 +111,6 @@ def _is_suite(path: Path, root: Path, here: Path) -> bool:
             raise
         return False
     return True
-
-
-def _replace(args: list[str], old: str, new: str) -> None:
-    for index, argument in enumerate(args):
-        if argument == old and (index == 0 or args[index - 1] not in _VALUE_FOLLOWS):
-            args[index] = new
 
 
 def overrides_of(options: FlperfOptions) -> Overrides:
@@ -140,8 +148,17 @@ def _trace(name: str | None) -> tuple[TracedRequest, ...]:
 class Selection:
     """The suites of a run."""
 
-    def __init__(self, files: dict[Path, str]) -> None:
-        self._files = files
+    def __init__(
+        self, refs: dict[Path, str], given: dict[str, SuiteArgument], named: list[SuiteArgument], *, alone: bool
+    ) -> None:
+        """``given`` are positional arguments, ``named`` those of ``--flperf-suite``, and ``alone`` says: no path is."""
+        self._refs = refs
+        self._given = given
+        self._suites = [*given.values(), *named]
+        self._collected: set[Path] = set()
+        self._unknown: list[str] = []
+        self._alone = alone
+        self.folders = IgnoredFolders(refs)
         self.loaded: dict[Path, LoadedSuite] = {}
         self.models: tuple[str, ...] = ()
         self._base_url: str | None = None
@@ -149,6 +166,7 @@ class Selection:
     def load(self, config: pytest.Config) -> None:
         """Load and expand every suite; raises UsageError with all that is wrong with what was asked for."""
         from pytest_flperf.backends.placing import PlacingError
+        from pytest_flperf.integration.benchmark_bridge import check_workers
         from pytest_flperf.integration.budget_checks import (
             check_budgets,
             check_budgets_of_cases,
@@ -162,6 +180,7 @@ class Selection:
 
         options = FlperfOptions.from_pytest_config(config)
         overrides = check_asked(options)
+        check_workers(config)
         of_all: tuple[Rule, ...] = ()
         if options.fail_on:
             from pytest_flperf.integration.comparing import rules_of
@@ -169,7 +188,8 @@ class Selection:
             of_all = rules_of(options)
         placing = placing_of(options, known_backends(config))
         self._base_url = options.base_url
-        for path, ref in self._files.items():
+        parts = parts_by_suite(self._suites)
+        for path, ref in self._refs.items():
             try:
                 suite = load_suite(path, ref)
                 check_budgets(suite)
@@ -178,7 +198,7 @@ class Selection:
                 placing.check(targets)
                 cases = expand(suite, targets, overrides)
                 check_budgets_of_cases(suite, cases)
-                self.loaded[path] = LoadedSuite(suite, cases)
+                self.loaded[path] = LoadedSuite(suite, cases, parts[path])
             except (SuiteError, PlacingError) as error:
                 raise pytest.UsageError(str(error)) from error
         try:
@@ -197,6 +217,31 @@ class Selection:
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
         check_rules([loaded.suite for loaded in self.loaded.values()], of_all)
         check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()], self.models)
+
+    def arrange(self, config: pytest.Config) -> None:
+        """Make the arguments of pytest such that the suites run beside what it collects without them."""
+
+        def suite_of(argument: str) -> SuiteArgument | None:
+            path = Path(os.path.abspath(config.invocation_params.dir / argument))  # noqa: PTH100 - keep links
+            return self._given.get(argument) or (SuiteArgument(path) if path in self._refs else None)
+
+        arrange(config, self._suites, suite_of)
+
+    def collected(self, path: Path, unknown: Iterable[str]) -> None:
+        """Remember that pytest looked into a suite's file, and which parts are not in it."""
+        self._collected.add(path)
+        self._unknown += [f"{self._refs[path]}::{part}" for part in unknown]
+
+    def check_collected(self) -> None:
+        """Refuse a run that would pass over a suite without a word; raises UsageError."""
+        unknown = [f"not found: {printable(each, 200)}" for each in self._unknown]
+        unknown += [
+            f"{printable(ref, 200)} was not collected: a conftest.py or a plugin keeps pytest from its folder"
+            for path, ref in self._refs.items()
+            if path not in self._collected
+        ]
+        if unknown:
+            raise pytest.UsageError(*unknown)
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
@@ -217,6 +262,23 @@ class Selection:
     def header(self) -> str:
         """Suites, models and what must be known of them, in one line."""
         return header_line(self.refs, len(self.cases), self.models, self._base_url)
+
+    def notes(self, config: pytest.Config) -> list[str]:
+        """What a person might take for granted and is not so, in a line each."""
+        from pytest_flperf.integration.benchmark_bridge import switched_off_line
+
+        return [line for line in (self._left_out(config), switched_off_line(config)) if line is not None]
+
+    def _left_out(self, config: pytest.Config) -> str | None:
+        """That the user's tests were left out, and how to have both; None: they were not."""
+        if not self._alone:
+            return None
+        at_root = config.invocation_params.dir == config.rootpath
+        paths = " ".join(config.getini("testpaths")) if at_root else ""
+        return (
+            "flperf: tests are left out, only suites run; to run both, add the paths of the tests, such as "
+            f"'{printable(paths or '.', 80)}'"
+        )
 
     def suite_at(self, path: Path) -> LoadedSuite | None:
         """The suite in a file; None for a file that was not asked for."""

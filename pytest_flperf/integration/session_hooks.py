@@ -33,10 +33,24 @@ class _SessionHooks:
 
     # ---- collecting
 
-    def pytest_report_header(self) -> str | None:
-        """One line, only where suites run."""
+    def pytest_report_header(self) -> list[str]:
+        """What runs, only where suites do, and what must be known of it."""
         selection = self._config.stash.get(SELECTION, None)
-        return None if selection is None else selection.header()
+        return [] if selection is None else [selection.header(), *selection.notes(self._config)]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Put the suites among the arguments: here, so that workers of xdist get these as they were typed."""
+        selection = self._config.stash.get(SELECTION, None)
+        if selection is not None:
+            selection.arrange(self._config)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> Generator[None, bool | None, bool | None]:
+        """A suite that was asked for is collected also where pytest ignores its folder, and nothing else there is."""
+        ignored = yield
+        selection = self._config.stash.get(SELECTION, None)
+        return ignored if selection is None else selection.folders.verdict(collection_path, ignored)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect the suite files that were asked for, and no others."""
@@ -133,10 +147,17 @@ class _SessionHooks:
                 run.finish(exitstatus)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the table."""
+        """Print the table, and what the header would have said where none was printed."""
+        if self._config.getoption("no_summary", default=False):
+            return
         run = self._config.stash.get(RUN, None)
-        if run is not None and not self._config.getoption("no_summary", default=False):
+        if run is not None:
             run.record.summarise(terminalreporter)
+        selection = self._config.stash.get(SELECTION, None)
+        without_header = self._config.getoption("verbose") < 0 or self._config.getoption("no_header")
+        if selection is not None and without_header and not self._config.getoption("collectonly"):
+            for line in selection.notes(self._config):
+                terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:
         """Leave no process behind, whatever went wrong before."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.text import printable
+from pytest_flperf.history.surroundings import label_of
 from pytest_flperf.report.tables import cut, render, width_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _row(run: StoredRun, now: datetime) -> list[str]:
         printable(verdict, 20),
         f"{run.cases_passed}/{run.cases}",
         run.fingerprint[:_FINGERPRINT] or "–",
-        printable(run.git_branch or "–", 60),
+        printable(run.git_branch or label_of(run.ci_job) or "–", 60),
         printable((run.git_commit or "–")[:_COMMIT]),
     ]
 

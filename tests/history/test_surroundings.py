@@ -42,13 +42,46 @@ def test_branch(repository: Path) -> None:
 
 
 def test_detached(repository: Path) -> None:
-    """As CI checks out: a commit, and the branch from the CI's variables; a branch that is checked out wins."""
+    """As CI checks out: a commit, and the branch from the CI's variables."""
     commit = git(repository, "rev-parse", "HEAD")
-    variables = {"GITHUB_HEAD_REF": "theirs", "GITHUB_SHA": "b" * 40}
-    assert surroundings(repository, variables, None).commit == Commit(commit, "topic/x")
+    variables = {"GITHUB_ACTIONS": "true", "GITHUB_REF": "refs/heads/theirs", "GITHUB_SHA": commit}
     git(repository, "checkout", "-q", "--detach")
     assert find_commit(repository) == Commit(commit)
+    assert surroundings(repository, {}, None).commit == Commit(commit)
     assert surroundings(repository, variables, None).commit == Commit(commit, "theirs")
+
+
+def test_a_machine_of_a_person(repository: Path) -> None:
+    """Outside of CI variables with such names mean nothing."""
+    variables = {"BRANCH_NAME": "theirs", "GIT_BRANCH": "origin/main", "CI_COMMIT_BRANCH": "main", "CHANGE_ID": "1"}
+    assert surroundings(repository, variables, None).commit.branch == "topic/x"
+    assert surroundings(repository, variables, None).job is None
+
+
+def test_a_pull_request_on_a_branch_that_is_checked_out(repository: Path) -> None:
+    """Drone checks out the target, clones of forks their own main: git's branch counts for no pull request or tag."""
+    for variables in (
+        {"DRONE": "true", "DRONE_BUILD_EVENT": "pull_request", "DRONE_PULL_REQUEST": "12", "DRONE_BRANCH": "topic/x"},
+        {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "issue_comment", "GITHUB_REF": "refs/heads/topic/x"},
+        {"BUILDKITE": "true", "BUILDKITE_PULL_REQUEST": "false", "BUILDKITE_BRANCH": "someone:topic/x"},
+        {"CIRCLECI": "true", "CIRCLE_TAG": "v1", "CIRCLE_BRANCH": ""},
+    ):
+        assert surroundings(repository, variables, None).commit.branch is None, variables
+
+
+def test_another_commit_than_that_of_the_build(repository: Path) -> None:
+    """Where a job has checked out something else, the build's branch isn't it: git's is, where it has one."""
+    variables = {"GITLAB_CI": "true", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_SHA": "b" * 40}
+    assert surroundings(repository, variables, None).commit.branch == "topic/x"
+    git(repository, "checkout", "-q", "--detach")
+    assert surroundings(repository, variables, None).commit.branch is None
+    assert surroundings(repository, {**variables, "CI_COMMIT_SHA": "main"}, None).commit.branch == "main"
+
+
+def test_no_word_of_the_build(repository: Path) -> None:
+    """A CI system whose variables name nothing, as TeamCity's do: the branch is git's."""
+    for variables in ({"TEAMCITY_VERSION": "2026.1"}, {"JENKINS_URL": "https://ci.example"}, {"CI_JOB_ID": "7"}):
+        assert surroundings(repository, variables, None).commit.branch == "topic/x"
 
 
 def test_worktree(repository: Path) -> None:

@@ -55,18 +55,65 @@ def test_unasked(tiny: Tiny, way: tuple[str, ...]) -> None:
     assert TABLE not in done.text
 
 
-def test_disabled(tiny: Tiny) -> None:
-    """Switched off and asked at once: off, and the suite runs."""
-    done = tiny.measure("--benchmark-disable", "--benchmark-json=b.json")
-    assert done.ret == 0, done.text
-    assert done.case["outcome"] == "passed"
+ASKED = (
+    ("--benchmark-json=b.json",),
+    ("--benchmark-save=x",),
+    ("--benchmark-autosave",),
+    ("--benchmark-histogram=h",),
+    ("--benchmark-compare",),
+)
+ITS_WARNINGS = ("-W", "ignore")
+"""It warns as well where nothing is written or compared; what our runs make errors of."""
 
 
-def test_beside_xdist(tiny: Tiny) -> None:
-    """Under xdist it switches itself off; the suite runs."""
-    done = tiny.measure("-n1", "--benchmark-json=b.json")
-    assert done.ret == 0, done.text
-    assert done.case["outcome"] == "passed"
+@pytest.mark.parametrize("asked", ASKED, ids=" ".join)
+@pytest.mark.parametrize("off", ["--benchmark-disable", "--benchmark-skip"])
+def test_switched_off(tiny: Tiny, asked: tuple[str, ...], off: str) -> None:
+    """Switched off and asked at once: off; the suite runs and is judged, and a line says that no case is written."""
+    tiny.suite({"budgets": ["e2e_ms.p50 <= 0.001"]})
+    for more in ((), ("-q",)):
+        done = tiny.measure(off, *asked, *more, *ITS_WARNINGS)
+        assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
+        (line,) = [line for line in done.lines if line.endswith(f"because of {off}")]
+        assert line.startswith(f"flperf: {asked[0].partition('=')[0]}")
+
+
+def test_switched_on_again(tiny: Tiny) -> None:
+    """``--benchmark-enable`` and ``--benchmark-only`` win over what switches off, as they do in pytest-benchmark."""
+    for off, on in (("--benchmark-disable", "--benchmark-enable"), ("--benchmark-skip", "--benchmark-only")):
+        done = tiny.measure(off, on, "--benchmark-json=b.json")
+        assert done.ret == 0, done.text
+        assert "because of" not in done.text
+        assert len(benchmarks(tiny.folder / "b.json")) == 1
+        (tiny.folder / "b.json").unlink()
+
+
+@pytest.mark.parametrize("asked", [*ASKED, ("--benchmark-enable",)], ids=" ".join)
+@pytest.mark.parametrize("workers", [("-n1",), ("-n", "1"), ("--dist=each", "--tx=popen"), ("--dist=load",)])
+def test_under_xdist(tiny: Tiny, asked: tuple[str, ...], workers: tuple[str, ...]) -> None:
+    """It switches itself off there: a file that there won't be is refused before anything is measured."""
+    tiny.suite()
+    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, *workers, *asked, *ITS_WARNINGS)
+    assert asked[0].partition("=")[0] in message
+    assert "-n 0" in message
+
+
+def test_under_xdist_and_not_asked(tiny: Tiny) -> None:
+    """A worker that measures for nobody's file, or for one that was switched off, measures."""
+    for off in ((), ("--benchmark-disable", "--benchmark-json=b.json")):
+        done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "-n1", *off) if tiny.suite() else None
+        assert done is not None
+        assert done.ret == 0, done.text
+        assert done.case["outcome"] == "passed"
+        assert ("because of --benchmark-disable" in done.text) == bool(off)
+
+
+def test_an_option_at_the_end_takes_no_suite(tiny: Tiny) -> None:
+    """``--benchmark-compare`` may have a value: the suite is none, and the folder's tests don't run in its place."""
+    tiny.suite()
+    tiny.pytester.makepyfile(test_mine="def test_me(): pass")
+    done = tiny.run("--co", "-q", *ITS_WARNINGS, "--flperf-suite=tiny.json", *tiny.at, "--benchmark-compare")
+    assert done.ids == ["tiny.json::one[reference]"]
 
 
 def test_a_missed_budget(tiny: Tiny) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tiny_runs import Tiny
 
+from pytest_flperf.cli import main
 from pytest_flperf.history import store, surroundings
 from pytest_flperf.history.place import StorePlace
 
@@ -256,3 +257,34 @@ def test_the_password_stays_here(tiny: Tiny) -> None:
     assert "Hunter2" not in done.text
     for path in (tiny.folder / "reports").rglob("*"):
         assert path.is_dir() or b"Hunter2" not in path.read_bytes()
+
+
+def test_a_pull_request_is_no_run_of_the_branch_that_it_goes_to(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its fork's branch is called main: ``branch:main`` finds the runs of main alone, and the list says what it was."""
+    variables = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "pull_request", "GITHUB_REF": "refs/pull/12/merge"}
+    for name, value in {
+        **variables,
+        "GITHUB_HEAD_REF": "main",
+        "GITHUB_BASE_REF": "main",
+        "GITHUB_RUN_ID": "7",
+    }.items():
+        monkeypatch.setenv(name, value)
+    tiny.measure()
+    assert "no run of branch 'main'" in tiny.measure("--flperf-baseline=branch:main").text
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "push")
+    monkeypatch.setenv("GITHUB_REF", "refs/heads/main")
+    monkeypatch.delenv("GITHUB_HEAD_REF")
+    monkeypatch.delenv("GITHUB_BASE_REF")
+    of_main = tiny.measure().report.name
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    done = tiny.measure("--flperf-baseline=branch:main")
+    assert done.case["against"][0]["label"] == f"branch:main ({of_main})"
+    branches = [(run["git_branch"], run["ci_job"]) for run in stored(tiny.folder / "reports" / "history.db")]
+    request = (None, "7 (pull request 12)")
+    assert branches == [request, request, ("main", "7"), request]
+    capsys.readouterr()
+    assert main(["history"]) == 0
+    assert capsys.readouterr().out.count("pull request 12") == 3
