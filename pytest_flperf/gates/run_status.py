@@ -27,6 +27,8 @@ class RunEnd:
     """By a person, a signal or ``pytest.exit``."""
     faults: tuple[str, ...] = ()
     """What pytest reported as an error of no test: files that can't be collected, workers that were lost."""
+    left_out: int = 0
+    """Tests that were to measure and were not run, as far as is known."""
 
 
 _OK, _FAILED, _STOPPED, _NOTHING = 0, 1, 2, 5
@@ -51,8 +53,8 @@ def run_status(cases: Sequence[CaseResult], budgets: Iterable[BudgetVerdict], en
         return "error"
     if "failed" in outcomes or not all(verdict.met for verdict in budgets):
         return "failed"
-    # A plugin may stop a session in which nothing failed: what it left out might have.
-    return "interrupted" if end.exit_code == _STOPPED else "passed"
+    # A session may be stopped though none of these failed: what it left out might have.
+    return "interrupted" if end.exit_code == _STOPPED or end.left_out else "passed"
 
 
 def is_judged(case: CaseResult) -> bool:
@@ -172,8 +174,8 @@ def _in_xpassed(case: CaseResult, at_fault: Phase | None) -> CaseResult:
 
 
 def _in_xfailed(case: CaseResult, at_fault: Phase | None) -> CaseResult:
-    message = f"expected to fail{_because(at_fault)}"
-    return replace(case, outcome="xfailed", message="\n".join(filter(None, (message, case.message))))
+    reason = f" ({at_fault.reason})" if at_fault is not None and at_fault.reason else ""
+    return replace(case, outcome="xfailed", message=f"expected to fail{reason}: {case.message or 'it met its budgets'}")
 
 
 def _in_skipped(case: CaseResult, at_fault: Phase | None) -> CaseResult:

@@ -17,6 +17,7 @@ __all__ = ["ReportedTests", "is_crash", "phase_of", "reason_of"]
 
 _REASON: Final = 300
 _CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
+_WORKER: Final = re.compile(r"\[gw[0-9]+\] ")
 _CRASH: Final = "???"
 """What pytest-xdist writes in the place of a phase where a worker ended in the middle of a test."""
 _Key: TypeAlias = tuple[str, str]
@@ -69,7 +70,8 @@ def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    """The first line that says something; xdist begins a text with the name of its worker."""
+    return next((line.strip() for line in text.splitlines() if line.strip() and not _WORKER.match(line)), "")
 
 
 class ReportedTests:
@@ -128,7 +130,12 @@ class ReportedTests:
     @property
     def unmeasured(self) -> int:
         """How many tests with our fixture passed without a measurement."""
-        return sum(not self._cases[key] for key in self._tests)
+        return sum(test.attempts[-1].over and not self._cases[key] for key, test in self._tests.items())
+
+    def left_out(self, nodeids: Iterable[str]) -> int:
+        """Of how many of these tests pytest has reported nothing."""
+        known = {nodeid for nodeid, _ in (*self._tests, *self._loose)}
+        return sum(nodeid not in known for nodeid in nodeids)
 
     def _set(self, key: _Key, test: ReportedTest) -> None:
         self._tests[key] = test

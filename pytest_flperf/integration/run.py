@@ -353,14 +353,14 @@ class MeasuringRun:
         """Take results in, in the process that writes them."""
         self.record.collect(results)
 
-    def finish(self, exit_code: int, faults: Sequence[str] = ()) -> None:
+    def finish(self, exit_code: int, faults: Sequence[str], to_measure: Sequence[str]) -> None:
         """End the processes and write the final results."""
         if not self._finished:
             self._finished = True
             self.close()
             if self._baseline is not None:
                 self._baseline.note_unpaired(self.record)
-            self.record.finish(exit_code, faults)
+            self.record.finish(exit_code, faults, to_measure)
 
     def close(self) -> None:
         """End the processes; safe to call twice."""

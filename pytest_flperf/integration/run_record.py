@@ -177,15 +177,25 @@ class RunRecord:
             self._log.run(self._run())
         return self._log
 
-    def finish(self, exit_code: int, faults: Sequence[str]) -> None:
-        """Write the final results; ``faults``: what pytest reported as an error of no test."""
+    def finish(self, exit_code: int, faults: Sequence[str], to_measure: Sequence[str] = ()) -> None:
+        """Write the final results.
+
+        Args:
+            exit_code: Pytest's.
+            faults: What pytest reported as an error of no test.
+            to_measure: The ids of the tests that were to be run, where they are known.
+
+        """
         self._finished = True
         self._add_unfinished()
         if self._log is not None:
             self._log.close()
         masked = self._redactor.text
         self._faults = tuple(printable(masked(fault)) for fault in faults)
-        end = RunEnd(exit_code, self.interrupted, self._faults)
+        left = self._tests.left_out(to_measure)
+        if left:
+            self.note(f"{left} of {len(to_measure)} tests were not run: pytest stopped before them")
+        end = RunEnd(exit_code, self.interrupted, self._faults, left)
         self._status = run_status(self._tests.cases, self._verdicts, end)
         if self._tests.unmeasured:
             self.note(f"tests with the flperf fixture that passed without a measurement: {self._tests.unmeasured}")

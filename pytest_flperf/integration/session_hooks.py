@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_flperf.integration.workers import is_worker
+from pytest_flperf.integration.workers import is_controller, is_worker
 from pytest_flperf.startup import RUN, SELECTION
 
 if TYPE_CHECKING:
@@ -158,14 +158,25 @@ class _SessionHooks:
     # ---- the end
 
     @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None]:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None]:
         """End our processes and write the results: after the fixtures have been finalised, before the summary."""
         try:
             return (yield)
+        except Exception as error:
+            self._faults.append(f"pytest could not end the session: {type(error).__name__}: {error}")
+            raise
         finally:
             run = self._run_to_write(exitstatus)
             if run is not None:
-                run.finish(int(exitstatus), self._faults)
+                run.finish(int(exitstatus), self._faults, self._to_measure(session))
+
+    def _to_measure(self, session: pytest.Session) -> list[str]:
+        """The ids of our tests that this process was to run; a worker of xdist does not know where it was stopped."""
+        from pytest_flperf.integration.item_phases import is_ours
+
+        if is_worker(self._config) or is_controller(self._config):
+            return []
+        return [item.nodeid for item in getattr(session, "items", ()) if is_ours(item)]
 
     def _run_to_write(self, exitstatus: int) -> MeasuringRun | None:
         """The run, also where a suite was to be measured and nothing was: older files would be taken for its own."""

@@ -49,10 +49,10 @@ class ReportedTest:
     """More than one where another plugin ran it again."""
 
     def heard(self, phase: Phase, cases: tuple[CaseResult, ...] = ()) -> ReportedTest:
-        """The test with one report more; a set-up after another phase begins an attempt."""
+        """The test with one report more; a set-up after another phase begins an attempt, and so does a second crash."""
         attempts = self.attempts or (Attempt(),)
         last = attempts[-1]
-        if phase.name == "setup" and last.phases:
+        if last.phases and (phase.name == "setup" or (phase.name == "crash" and last.over)):
             attempts, last = (*attempts, Attempt()), Attempt()
         done = Attempt((*last.phases, phase), _merged(last.cases, cases))
         return replace(self, attempts=(*attempts[:-1], done))
