@@ -85,10 +85,16 @@ def _judged(run: Run) -> str:
     if not met:
         return "No budget was met; every miss was expected" if not left else "The budgets were left to the tests"
     where = "" if len(met) == len(run.cases) else f" in {len(met)} of {len(run.cases)} cases"
-    if any(verdict.scope != _DEFAULT for case in met for verdict in case.budgets):
+    if any(map(_has_own, met)):
         return f"Every budget was met{where}"
-    (default,) = {verdict.expression for case in met for verdict in case.budgets} or {"none"}
+    default = met[0].budgets[0].expression
+    if any(map(_has_own, run.cases)):
+        return f"The default budget, {default}, was met{where}"
     return f"The only budget of the cases was the default, {default}; it was met{where}"
+
+
+def _has_own(case: CaseResult) -> bool:
+    return any(verdict.scope != _DEFAULT for verdict in case.budgets)
 
 
 def _met_all(case: CaseResult) -> bool:

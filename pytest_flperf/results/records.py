@@ -279,7 +279,7 @@ class Run(Record):
     faults: tuple[str, ...] = ()
     """Errors of pytest that are of no case: a file that can't be collected, a worker that was lost."""
     budgets: tuple[BudgetVerdict, ...] = ()
-    """Of the whole run; none where none were asked for, or nobody judged them because it was interrupted."""
+    """Of the whole run; none where none were asked for, or where it was interrupted or only skipped: no judgement."""
     partial: bool = False
     """Whether an interrupt or ``--flperf-max-time`` ended it before everything was measured."""
     cases: tuple[CaseResult, ...] = ()
