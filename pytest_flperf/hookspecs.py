@@ -36,8 +36,8 @@ def pytest_flperf_backends() -> Sequence[BackendType]:  # type: ignore[empty-bod
 def pytest_flperf_case_measured(config: pytest.Config, result: CaseResult) -> None:
     """A case was measured and judged.
 
-    Called outside the measured part, in the process that writes the results; under xdist that is the controller.  What
-    an implementation raises is a line in the summary and changes no verdict.
+    Called outside the measured part, when the teardown of its test is over, in the process that writes the results;
+    under xdist that is the controller.  What an implementation raises is a line in the summary and changes no verdict.
 
     Args:
         config: The session's.

@@ -19,6 +19,7 @@ __all__ = [
     "BASELINE",
     "BEGUN",
     "ITEM_RESULTS",
+    "MEASURES",
     "OPTIONS",
     "RUN",
     "SELECTION",
@@ -39,6 +40,8 @@ BASELINE: Final[pytest.StashKey[Baseline]] = pytest.StashKey()
 """On the config: the stored run that was asked for to compare with, as soon as it is found."""
 ITEM_RESULTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
 """On an item: its case results as plain dicts, until a report takes them along."""
+MEASURES: Final[pytest.StashKey[bool]] = pytest.StashKey()
+"""On an item: it has taken our fixture, though no list of its fixtures says so (``getfixturevalue``)."""
 TOLD_PROPERTIES: Final[pytest.StashKey[dict[str, list[tuple[str, str]]]]] = pytest.StashKey()
 """On an item: the properties that its report got, by the node id of the case."""
 BEGUN: Final[pytest.StashKey[tuple[float, str]]] = pytest.StashKey()

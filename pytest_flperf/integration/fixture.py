@@ -17,7 +17,7 @@ from pytest_flperf.integration.selection import overrides_of
 from pytest_flperf.integration.time_limit import OutOfTimeError
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
-from pytest_flperf.startup import SELECTION
+from pytest_flperf.startup import MEASURES, SELECTION
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case, Scenario, Suite
@@ -92,6 +92,7 @@ class Flperf:
     @classmethod
     def from_request(cls, request: pytest.FixtureRequest) -> Flperf:
         """Read the markers; fails the set-up where they, or the options, ask for what there isn't."""
+        request.node.stash[MEASURES] = True
         try:
             return cls._marked(request)
         except pytest.UsageError as error:

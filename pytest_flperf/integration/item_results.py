@@ -1,17 +1,14 @@
-"""How results get from a test to whoever sums the run up: on its report, across processes too."""
+"""Results of an item, until a report of pytest takes them along."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from pytest_flperf.gates.text import printable
 from pytest_flperf.report.junit import properties
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.startup import ITEM_RESULTS, TOLD_PROPERTIES
 
-__all__ = ["add_item_result", "attach_results"]
+__all__ = ["add_item_result"]
 
 
 def add_item_result(item: pytest.Item, result: CaseResult) -> None:
@@ -23,20 +20,3 @@ def add_item_result(item: pytest.Item, result: CaseResult) -> None:
         told[:] = [each for each in told if each not in known]
     item.stash.setdefault(TOLD_PROPERTIES, {})[result.nodeid] = found
     told.extend(found)
-
-
-def attach_results(report: pytest.TestReport, results: list[dict[str, Any]]) -> None:
-    """Let a report carry results; where the test failed by itself, or was skipped (xfail is), they share its end."""
-    for result in results:
-        if report.failed and result["outcome"] == "passed":
-            result["outcome"] = "failed"
-            result["message"] = printable(_failure(report), 500) or "the test failed"
-        elif report.skipped:
-            result["outcome"] = "skipped"
-            result["message"] = result["message"] or "the test was skipped after the measurement"
-    vars(report)["flperf"] = results
-
-
-def _failure(report: pytest.TestReport) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message) if crash is not None else report.longreprtext.strip()

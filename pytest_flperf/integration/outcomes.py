@@ -1,20 +1,16 @@
-"""Results of cases that did not go as planned: cut short, not begun, run again."""
+"""Results of cases that did not go as planned: cut short, not begun, stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
 
 import pytest
 
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import NOT_MEASURED, verdict_text
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, RunStatus
+from pytest_flperf.results.records import CaseResult
 
-__all__ = ["NOT_MEASURED", "Standing", "after_rerun", "raise_unless_passed", "run_status", "stopped"]
-
-_TRIED: Final = "an earlier try: "
+__all__ = ["NOT_MEASURED", "Standing", "raise_unless_passed", "stopped"]
 
 
 def raise_unless_passed(result: CaseResult) -> None:
@@ -23,20 +19,6 @@ def raise_unless_passed(result: CaseResult) -> None:
         pytest.skip(result.message)
     if result.outcome != "passed":
         pytest.fail(result.message, pytrace=False)
-
-
-def run_status(
-    exitstatus: int, interrupted: bool, results: Iterable[CaseResult], verdicts: Iterable[BudgetVerdict]
-) -> RunStatus:
-    """By the exit status, whether a person or a signal ended the run, the cases, and the budgets of the run."""
-    if interrupted:
-        return "interrupted"
-    outcomes = {result.outcome for result in results}
-    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
-        return "error"
-    if "error" in outcomes:
-        return "error"
-    return "failed" if "failed" in outcomes or not all(verdict.met for verdict in verdicts) else "passed"
 
 
 class Standing:
@@ -87,11 +69,3 @@ def stopped(partial: CaseResult, word: str, why: str) -> CaseResult:
     if why:
         message += f": {printable(why.strip(), 300)}"
     return replace(partial, outcome="failed" if why else "error", message=message, partial=True)
-
-
-def after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
-    """The result of a case that another plugin ran again; what came of it before stays to be seen."""
-    headline = former.message.partition("\n")[0]
-    tries = [note for note in former.notes if note.startswith(_TRIED)]
-    notes = (*result.notes, *tries, f"{_TRIED}{former.outcome}. {headline}".strip())
-    return replace(result, notes=notes, reruns=former.reruns + 1)

@@ -81,13 +81,15 @@ class Publisher:
             self._add_step_summary(run, self._place(summary))
 
     def complete_junit(self, run: Run, path: str) -> None:
-        """Add the cases' texts to the JUnit file that pytest has written by now."""
-        from pytest_flperf.report.junit import add_texts, case_text
+        """Add the run's status and the cases' texts to the JUnit file that pytest has written by now."""
+        from pytest_flperf.report.junit import case_text, complete
 
         texts = {printable(case.nodeid): [case_text(case)] for case in run.cases}
-        problem = add_texts(self._place(os.path.expandvars(path)), texts)
+        problem = complete(self._place(os.path.expandvars(path)), texts, run.status)
         if problem:
-            self.problems.append(printable(f"--junitxml: {path} lacks the cases' texts: {problem}"))
+            self.problems.append(
+                printable(f"--junitxml: {path} lacks the run's status and the cases' texts: {problem}")
+            )
 
     def _page(self, run: Run, folder: RunFolder | None) -> str:
         if self._pages is None:

@@ -34,6 +34,7 @@ from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
 from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, stopped
 from pytest_flperf.integration.placing import known_backends, placing_of
+from pytest_flperf.integration.planned import planned_case
 from pytest_flperf.integration.playing import begin_beside, limits_of, played
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.run_record import RunRecord
@@ -199,7 +200,7 @@ class MeasuringRun:
         except BaseException as error:
             self._lock.case_over()
             if self._bench is not None and isinstance(error, _INTERRUPTS):
-                planned = self._planned(case, nodeid)
+                planned = planned_case(case, nodeid)
                 message = "INTERRUPTED while its model was made ready"
                 self.collect([replace(planned, outcome="error", message=message, partial=True).to_dict()])
             raise
@@ -268,7 +269,7 @@ class MeasuringRun:
         self, case: Case, nodeid: str, reason: NotReadyError | NotPossibleError | OutOfTimeError
     ) -> CaseResult:
         """The result of a case of which nothing was measured: an error, or skipped: out of time, or not possible."""
-        planned = self._planned(case, nodeid)
+        planned = planned_case(case, nodeid)
         if isinstance(reason, NotPossibleError):
             return self._standing.add(replace(planned, outcome="skipped", message=NOT_MEASURED + str(reason)))
         if isinstance(reason, OutOfTimeError):
@@ -276,19 +277,6 @@ class MeasuringRun:
         what = NOT_MEASURED if isinstance(reason, MachineBusyError) else "the model is not ready: "
         message = _lines(what + self._redactor.text(str(reason)))
         return self._standing.add(replace(planned, outcome="error", message=message))
-
-    def _planned(self, case: Case, nodeid: str) -> CaseResult:
-        return CaseResult(
-            nodeid=nodeid,
-            suite=case.suite,
-            scenario=case.scenario.name,
-            model=case.model,
-            parameters=dict(case.parameters),
-            host=self._host_name(),
-            description=case.scenario.description,
-            expected_output_length=case.scenario.expected_output_length,
-            tags=case.scenario.tags,
-        )
 
     def release(self, model: str) -> None:
         """Unload a model."""
@@ -365,14 +353,14 @@ class MeasuringRun:
         """Take results in, in the process that writes them."""
         self.record.collect(results)
 
-    def finish(self, exitstatus: int) -> None:
+    def finish(self, exit_code: int, faults: Sequence[str], to_measure: Sequence[str]) -> None:
         """End the processes and write the final results."""
         if not self._finished:
             self._finished = True
             self.close()
             if self._baseline is not None:
                 self._baseline.note_unpaired(self.record)
-            self.record.finish(exitstatus)
+            self.record.finish(exit_code, faults, to_measure)
 
     def close(self) -> None:
         """End the processes; safe to call twice."""
@@ -388,11 +376,6 @@ class MeasuringRun:
         if self._former_sigterm is not None:
             signal.signal(signal.SIGTERM, self._former_sigterm)
             self._former_sigterm = None
-
-    def _host_name(self) -> str:
-        import platform
-
-        return platform.node()
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:

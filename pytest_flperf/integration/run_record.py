@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,10 +13,11 @@ from typing import Any, Final
 import pytest
 
 from pytest_flperf.gates.run_budgets import parse_run_budgets
+from pytest_flperf.gates.run_status import RunEnd, is_judged, run_status
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.outcomes import after_rerun, run_status
 from pytest_flperf.integration.publishing import Publisher
+from pytest_flperf.integration.reported_tests import ReportedTests, phase_of
 from pytest_flperf.integration.storing import Storing
 from pytest_flperf.integration.workers import is_controller, is_worker, run_begun
 from pytest_flperf.results.absent import absent_lines
@@ -47,10 +49,11 @@ class RunRecord:
         self._folder: RunFolder | None = None
         self._folder_tried = False
         self._log: RunLog | None = None
-        self._results: dict[tuple[str, str], CaseResult] = {}
+        self._tests = ReportedTests()
         self._notes: list[str] = []
         self._verdicts: tuple[BudgetVerdict, ...] = ()
         self._status: RunStatus = "interrupted"
+        self._faults: tuple[str, ...] = ()
         self._save_after = 0.0
         self._finished = False
         self.gpus: tuple[str, ...] = ()
@@ -87,14 +90,46 @@ class RunRecord:
         self._log_begin()
 
     def collect(self, results: list[dict[str, Any]]) -> None:
-        """Take results in, in the process that writes them."""
+        """Keep what was measured and will have no report of pytest, in the process that writes it."""
         for record in results:
-            result = CaseResult.from_dict(record)
-            key = (result.nodeid, result.host)
-            self._results[key] = after_rerun(self._results[key], result) if key in self._results else result
-            self._log_begin().result(self._results[key])
-            if not is_worker(self._config):
-                self._call("pytest_flperf_case_measured", result=self._results[key])
+            case = CaseResult.from_dict(record)
+            self._tests.keep(case)
+            self._tell(case)
+        self._follow()
+
+    def hear(self, report: pytest.TestReport, told: Mapping[str, Any]) -> None:
+        """Take in what pytest reports of a test of ours, and what it measured."""
+        planned = CaseResult.from_dict(told["planned"])
+        cases = [CaseResult.from_dict(record) for record in told["cases"]]
+        before = self._tests.cases_of(planned.nodeid, planned.host)
+        over = self._tests.hear(planned, phase_of(report, self._redactor.text), cases, of_suite=told["of_suite"])
+        judged = self._tests.cases_of(planned.nodeid, planned.host)
+        for case in judged:
+            if case not in before:
+                self._log_begin().result(case)
+            if over and not is_worker(self._config):
+                self._call("pytest_flperf_case_measured", result=case)
+        if cases or over:
+            self._follow()
+
+    def lost_worker(self, report: pytest.TestReport, planned: CaseResult | None) -> bool:
+        """Take in that a worker of xdist ended in the middle of a test; whether the test is one of ours.
+
+        ``planned``: its case, where it is of a suite.
+        """
+        phase = phase_of(report, self._redactor.text)
+        if self._tests.crashed(report.nodeid, phase):
+            return True
+        if planned is not None:
+            self._tests.hear(planned, phase, of_suite=True)
+        return planned is not None
+
+    def _tell(self, case: CaseResult) -> None:
+        self._log_begin().result(case)
+        if not is_worker(self._config):
+            self._call("pytest_flperf_case_measured", result=case)
+
+    def _follow(self) -> None:
         if is_worker(self._config):
             return
         self.publisher.follow(self._folder)
@@ -112,11 +147,12 @@ class RunRecord:
             self._notes.append(f"{name}: {type(error).__name__}: {printable(str(error), 300)}")
 
     def judge_run(self) -> tuple[BudgetVerdict, ...]:
-        """The verdicts of the run's own budgets; none where none were asked for, or nothing was to be measured."""
+        """The verdicts of the run's own budgets; none where none were asked for, or nothing measured or failed."""
         budgets = parse_run_budgets(self._options.run_budgets)
-        if budgets and self._results:
+        cases = self._tests.cases
+        if budgets and any(is_judged(case) or case.outcome in ("failed", "error") for case in cases):
             wall_s = time.monotonic() - self._begun_s
-            self._verdicts = tuple(budget.judge(tuple(self._results.values()), wall_s) for budget in budgets)
+            self._verdicts = tuple(budget.judge(cases, wall_s) for budget in budgets)
         return self._verdicts
 
     def _add_unfinished(self) -> None:
@@ -130,7 +166,8 @@ class RunRecord:
         from pytest_flperf.experiment.recovery import unfinished_cases
 
         for case in unfinished_cases(self._folder.path):
-            self._results.setdefault((case.nodeid, case.host), case)
+            if not self._tests.knows(case.nodeid, case.host):
+                self._tests.keep(case)
 
     def _log_begin(self) -> RunLog:
         """The log, which says what run this is; only the process that writes the results writes it."""
@@ -140,14 +177,30 @@ class RunRecord:
             self._log.run(self._run())
         return self._log
 
-    def finish(self, exitstatus: int) -> None:
-        """Write the final results."""
+    def finish(self, exit_code: int, faults: Sequence[str], to_measure: Sequence[str] = ()) -> None:
+        """Write the final results.
+
+        Args:
+            exit_code: Pytest's.
+            faults: What pytest reported as an error of no test.
+            to_measure: The ids of the tests that were to be run, where they are known.
+
+        """
         self._finished = True
         self._add_unfinished()
         if self._log is not None:
             self._log.close()
-        self._status = run_status(int(exitstatus), self.interrupted, self._results.values(), self._verdicts)
-        if (self._results or self._folder is not None) and not is_worker(self._config):
+        masked = self._redactor.text
+        self._faults = tuple(printable(masked(fault)) for fault in faults)
+        left = self._tests.left_out(to_measure)
+        if left:
+            self.note(f"{left} of {len(to_measure)} tests were not run: pytest stopped before them")
+        end = RunEnd(exit_code, self.interrupted, self._faults, left)
+        self._status = run_status(self._tests.cases, self._verdicts, end)
+        if self._tests.unmeasured:
+            self.note(f"tests with the flperf fixture that passed without a measurement: {self._tests.unmeasured}")
+        if not is_worker(self._config):
+            self._open_folder()
             run = self._save()
             if self._folder is not None:
                 self._folder.update_latest()
@@ -160,8 +213,6 @@ class RunRecord:
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print the table and where the files are."""
-        if not self._results:
-            return
         from pytest_flperf.integration.terminal import print_summary
 
         problems = (*(self._folder.problems if self._folder else ()), *self.publisher.problems, *self.storing.problems)
@@ -170,7 +221,7 @@ class RunRecord:
     @property
     def cases(self) -> tuple[CaseResult, ...]:
         """All that has been measured."""
-        return tuple(self._results.values())
+        return self._tests.cases
 
     def surroundings(self) -> Run:
         """What is known of the run itself, without its cases."""
@@ -178,7 +229,7 @@ class RunRecord:
         return Run("", self._started_at.isoformat(timespec="milliseconds"), host=host, versions=self._versions)
 
     def _run(self) -> Run:
-        cases = tuple(self._results.values())
+        cases = self._tests.cases
         selection = self._config.stash.get(SELECTION, None)
         finished_at = datetime.now(UTC) if self._finished else None
         return Run(
@@ -192,6 +243,7 @@ class RunRecord:
             versions=self._versions,
             clock=merge_clocks(case.clock for case in cases),
             notes=(*self._notes, *absent_lines(cases)),
+            faults=self._faults,
             budgets=self._verdicts,
             partial=self._status == "interrupted" or any(case.partial for case in cases),
             cases=cases,

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_flperf.startup import ITEM_RESULTS, RUN, SELECTION
+from pytest_flperf.integration.workers import is_controller, is_worker
+from pytest_flperf.startup import RUN, SELECTION
+
+if TYPE_CHECKING:
+    from pytest_flperf.integration.run import MeasuringRun
 
 __all__ = ["register"]
 
@@ -30,6 +34,8 @@ class _SessionHooks:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._faults: list[str] = []
+        """What pytest reported as an error of no test."""
 
     # ---- collecting
 
@@ -74,8 +80,17 @@ class _SessionHooks:
         report: pytest.CollectReport = collect(collector=collector)
         return report
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember files that can't be collected: nobody knows what would have been measured there."""
+        if report.failed:
+            from pytest_flperf.integration.reported_tests import reason_of
+
+            self._faults.append(f"{report.nodeid or 'the session'} could not be collected: {reason_of(report)}")
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin to start runtime and load process while pytest still reports what it collected."""
+        if session.testsfailed and not self._faults:  # without a suite these hooks come when pytest has collected
+            self._faults.append(f"pytest reported {session.testsfailed} errors while it collected")
         if SELECTION in self._config.stash:
             from pytest_flperf.integration.cases import begin
 
@@ -110,23 +125,43 @@ class _SessionHooks:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the report take the item's results along: that way they reach the controller of xdist, too."""
+        del call
         report = yield
-        results = item.stash.get(ITEM_RESULTS, None)
-        if results and call.when in ("setup", "call") and (call.when == "call" or not report.passed):
-            from pytest_flperf.integration.item_results import attach_results
+        from pytest_flperf.integration.item_phases import is_ours, tell
 
-            attach_results(report, results)
-            del item.stash[ITEM_RESULTS]
+        if is_ours(item) and not self._config.getoption("setupplan"):
+            tell(item, report)
         return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the results that a report brings."""
-        results: list[dict[str, Any]] | None = getattr(report, "flperf", None)
-        if results:
-            from pytest_flperf.integration.run import measuring_run
+        """Take in what pytest reports of our tests, and what they measured."""
+        told: dict[str, Any] | None = getattr(report, "flperf", None)
+        if told is not None:
+            run = self._run()
+            if run is not None:
+                run.record.hear(report, told)
+        elif report.when not in ("setup", "call", "teardown"):
+            self._lost_worker(report)
 
-            measuring_run(self._config).collect(results)
+    def _lost_worker(self, report: pytest.TestReport) -> None:
+        """A worker of xdist that ended in the middle of a test, perhaps of one of ours."""
+        from pytest_flperf.integration.planned import planned_of_id
+        from pytest_flperf.integration.reported_tests import reason_of
+
+        planned = planned_of_id(self._config, report.nodeid)
+        run = self._config.stash.get(RUN, None) if planned is None else self._run()
+        if run is None or not run.record.lost_worker(report, planned):
+            self._faults.append(reason_of(report))
+
+    def _run(self) -> MeasuringRun | None:
+        """The run of this session; None where its options are wrong, which fails the tests that measure."""
+        from pytest_flperf.integration.run import measuring_run
+
+        try:
+            return measuring_run(self._config)
+        except pytest.UsageError:
+            return None
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell an interrupt from a stop: ``--sw``, and ``-x`` under xdist, end in the same way and with status 2."""
@@ -137,14 +172,33 @@ class _SessionHooks:
     # ---- the end
 
     @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None]:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None]:
         """End our processes and write the results: after the fixtures have been finalised, before the summary."""
         try:
             return (yield)
+        except Exception as error:
+            self._faults.append(f"pytest could not end the session: {type(error).__name__}: {error}")
+            raise
         finally:
-            run = self._config.stash.get(RUN, None)
+            run = self._run_to_write(exitstatus)
             if run is not None:
-                run.finish(exitstatus)
+                run.finish(int(exitstatus), self._faults, self._to_measure(session))
+
+    def _to_measure(self, session: pytest.Session) -> list[str]:
+        """The ids of our tests that this process was to run; a worker of xdist does not know where it was stopped."""
+        from pytest_flperf.integration.item_phases import is_ours
+
+        if is_worker(self._config) or is_controller(self._config):
+            return []
+        return [item.nodeid for item in getattr(session, "items", ()) if is_ours(item)]
+
+    def _run_to_write(self, exitstatus: int) -> MeasuringRun | None:
+        """The run, also where a suite was to be measured and nothing was: older files would be taken for its own."""
+        known = self._config.stash.get(RUN, None)
+        asks_only = self._config.getoption("collectonly") or self._config.getoption("setupplan")
+        if known is not None or asks_only or is_worker(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return known
+        return self._run() if SELECTION in self._config.stash else None
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table, and what the header would have said where none was printed."""

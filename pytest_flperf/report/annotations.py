@@ -5,42 +5,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.compared import reasons_of, rows_of
-from pytest_flperf.report.words import case_name
+from pytest_flperf.report.severity import failed_cases, missed_budgets
+from pytest_flperf.report.verdict_words import sentence
+from pytest_flperf.report.words import case_name, reasons, value_of, without_verdict
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["annotation_lines"]
 
-_MOST: Final = 9
-"""GitHub shows ten errors and ten warnings of a step; the tenth says how many there are."""
+_MOST: Final = 10
+"""GitHub shows ten errors and ten warnings of a step; where there are more, the tenth says how many."""
 _TITLE: Final = 120
 _MESSAGE_LINES: Final = 8
 _LINE: Final = 400
 
 
 def annotation_lines(run: Run) -> list[str]:
-    """An error for each case that failed, a warning for what a gate could not decide; each one line."""
-    bad = [case for case in run.cases if case.outcome in ("failed", "error")]
-    lines = [_annotation("error", case_name(case), _message(case)) for case in bad[:_MOST]]
-    if len(bad) > _MOST:
-        lines.append(
-            _annotation("error", "flperf", [f"{len(bad) - _MOST} more cases failed; the job's summary has all"])
-        )
-    for verdict in run.budgets:
-        if not verdict.met:
-            lines.append(_annotation("error", "flperf: budget of the run", [f"missed {verdict.expression}"]))
+    """At most ten errors, the worst first, and warnings for what has no verdict; each one line."""
+    errors: list[tuple[str, Sequence[str]]] = [
+        ("flperf: budget of the run", [f"missed {each.expression} ({value_of(each)})"]) for each in missed_budgets(run)
+    ]
+    errors += [("flperf: error of pytest", [fault]) for fault in run.faults]
+    errors += [(case_name(case), _message(case)) for case in failed_cases(run.cases)]
+    if len(errors) > _MOST:
+        more = f"{len(errors) - _MOST + 1} more cases failed; the job's summary has all"
+        errors = [*errors[: _MOST - 1], ("flperf", [more])]
+    if not errors and run.status == "error":
+        errors = [("flperf: error of pytest", reasons(run))]
+    return [*(_annotation("error", title, said) for title, said in errors), *_warnings(run, lost=bool(errors))]
+
+
+def _warnings(run: Run, *, lost: bool) -> Iterator[str]:
+    if run.status == "not_measured" and not lost:
+        why = without_verdict(run.cases)[:_MESSAGE_LINES]
+        yield _annotation("warning", "flperf: not measured", [sentence(run), *why])
     undecided = [
         row for row in rows_of(run.cases) if row.comparison.verdict == "undecided" and not row.comparison.fails
     ]
     asked = [row for row in undecided if row.comparison.scope != "default"]
     if asked:
         count = f"{len(asked)} comparison{'s' * (len(asked) != 1)} could not be decided"
-        lines.append(_annotation("warning", "flperf: undecided", [count, *reasons_of(asked)]))
-    return lines
+        yield _annotation("warning", "flperf: undecided", [count, *reasons_of(asked)])
 
 
 def _message(case: CaseResult) -> Sequence[str]:

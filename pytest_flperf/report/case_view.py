@@ -46,7 +46,9 @@ _TITLES: Final = {
 
 def tone_of(case: CaseResult) -> Tone:
     """How an outcome is to look."""
-    return {"passed": "good", "skipped": "doubt"}.get(case.outcome, "bad")  # type: ignore[return-value]
+    if case.outcome in ("passed", "xpassed"):
+        return "good"
+    return "doubt" if case.outcome in ("skipped", "xfailed") else "bad"
 
 
 def failed_case(run: Run, case: CaseResult, anchor: str, *, host: bool) -> FailedCase:
@@ -86,9 +88,14 @@ def case_section(
         tables=tuple(table for table in tables if table is not None),
         charts=_charts(case, samples, anchor),
         charts_note=_charts_note(case, samples),
-        notes=case.notes[:20],
+        notes=(*_why(case), *case.notes[:20]),
         answer=samples.answer if samples is not None else "",
     )
+
+
+def _why(case: CaseResult) -> tuple[str, ...]:
+    """Why a case that did not fail has no verdict of its own: failures are told apart, at length."""
+    return tuple(case.message.splitlines()[:_LINES]) if case.outcome in ("skipped", "xfailed") else ()
 
 
 def _brief(case: CaseResult) -> str:

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from pytest_flperf.gates.changes import comparisons_of, headline
 from pytest_flperf.gates.rules import DEFAULT_SCOPE
-from pytest_flperf.gates.text import amount, printable
-from pytest_flperf.report.words import case_name
-from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.gates.text import printable
+from pytest_flperf.report.severity import excess, failed_cases, missed_budgets
+from pytest_flperf.report.verdict_words import heading, sentence
+from pytest_flperf.report.words import case_name, value_of
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["code_quality"]
@@ -22,42 +23,44 @@ _DESCRIPTION: Final = 500
 
 
 def code_quality(run: Run) -> str:
-    """A JSON list: an issue for each missed budget and each comparison that fails, ``[]`` where all is well."""
-    issues = [issue for case in run.cases for issue in _issues(case)]
-    issues += [
-        _issue("flperf", "run", f"budget {each.expression}", f"the run missed {each.expression}", "major")
-        for each in run.budgets
-        if not each.met
+    """A JSON list, the worst first: what failed, what could not be decided or measured; ``[]`` where all is well."""
+    issues = [
+        _issue("flperf", "run", f"budget {each.expression}", f"the run missed {each.expression} ({value_of(each)})")
+        for each in missed_budgets(run)
     ]
+    issues += [_issue("flperf", "run", f"error {fault}", fault) for fault in run.faults]
+    issues += [issue for case in failed_cases(run.cases) for issue in _failures(case)]
+    if not issues and run.status not in ("passed", "failed"):
+        issues.append(_issue("flperf", "run", f"status {run.status}", f"{heading(run)}: {sentence(run)}"))
+    issues += [issue for case in run.cases for issue in _undecided(case)]
     return json.dumps(issues[:_MOST], ensure_ascii=False, indent=1) + "\n"
 
 
-def _issues(case: CaseResult) -> Iterator[dict[str, Any]]:
-    name, before = case_name(case), 0
-    path = case.nodeid.partition("::")[0]
-    if case.outcome in ("failed", "error"):
-        for budget in case.budgets:
-            if not budget.met:
-                before += 1
-                value = (
-                    amount(budget.value, unit_of(budget.metric, budget.statistic))
-                    if budget.value is not None
-                    else "not measured"
-                )
-                text = f"{name}: missed {budget.expression} ({value})"
-                yield _issue(path, case.nodeid, f"budget {budget.expression}", text, "major")
-        for each in comparisons_of(case):
-            if each.fails:
-                before += 1
-                yield _issue(path, case.nodeid, f"comparison {each.rule}", f"{name}: {headline(each)}", "major")
-        if not before:
-            yield _issue(path, case.nodeid, "case", case.message.partition("\n")[0] or case.outcome, "major")
+def _failures(case: CaseResult) -> Iterator[dict[str, Any]]:
+    name, path = case_name(case), case.nodeid.partition("::")[0]
+    found = 0
+    for budget in sorted((each for each in case.budgets if not each.met), key=excess, reverse=True):
+        found += 1
+        value = value_of(budget) if budget.value is not None else "not measured"
+        text = f"{name}: missed {budget.expression} ({value})"
+        yield _issue(path, case.nodeid, f"budget {budget.expression}", text)
+    for each in comparisons_of(case):
+        if each.fails:
+            found += 1
+            yield _issue(path, case.nodeid, f"comparison {each.rule}", f"{name}: {headline(each)}")
+    # A budget that is missed beside an error does not say all.
+    if not found or case.outcome == "error":
+        yield _issue(path, case.nodeid, "case", case.message.partition("\n")[0] or case.outcome)
+
+
+def _undecided(case: CaseResult) -> Iterator[dict[str, Any]]:
+    name, path = case_name(case), case.nodeid.partition("::")[0]
     for each in comparisons_of(case):
         if each.verdict == "undecided" and not each.fails and each.scope != DEFAULT_SCOPE:
             yield _issue(path, case.nodeid, f"comparison {each.rule}", f"{name}: {headline(each)}", "info")
 
 
-def _issue(path: str, nodeid: str, check: str, text: str, severity: str) -> dict[str, Any]:
+def _issue(path: str, nodeid: str, check: str, text: str, severity: str = "major") -> dict[str, Any]:
     # Of what is compared and not of its numbers: the same finding is the same issue in every run.
     fingerprint = hashlib.sha256(f"{nodeid}\0{check}".encode("utf-8", "backslashreplace")).hexdigest()[:32]
     return {

@@ -71,10 +71,10 @@ def interval(found: Distribution | None, name: str) -> str:
 
 def errors(case: CaseResult) -> str:
     """Failed of all measured requests: ``0``, ``3/11``, ``not ready``, ``not run``."""
-    if case.outcome == "error" and not case.requests.total:
-        return "not run" if case.message.startswith(NOT_MEASURED) else "not ready"
-    if case.outcome == "skipped" and not case.requests.total:
+    if not case.requests.total and (case.outcome == "skipped" or NOT_MEASURED in case.message):
         return "not run"
+    if not case.requests.total and case.outcome in ("error", "xfailed"):
+        return "not ready"
     if not case.requests.failed:
         return "0"
     return f"{case.requests.failed}/{case.requests.total}"

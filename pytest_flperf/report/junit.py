@@ -14,10 +14,12 @@ from pytest_flperf.results.comparison import Against
 from pytest_flperf.results.files import write_file
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["NODEID_PROPERTY", "add_texts", "case_text", "properties"]
+__all__ = ["NODEID_PROPERTY", "STATUS_PROPERTY", "case_text", "complete", "properties"]
 
 NODEID_PROPERTY: Final = "flperf.nodeid"
 """The property by which the test of a case is found again."""
+STATUS_PROPERTY: Final = "flperf.status"
+"""The property of the test suite that has the run's status."""
 _STATISTICS: Final = ("n", "mean", "p50", "p90", "p95", "p99", "max")
 _LOAD: Final = ("shape", "rate", "concurrency", "iterations", "duration_s", "stream")
 _NUMBERS: Final = (
@@ -89,8 +91,8 @@ def case_text(case: CaseResult) -> str:
     return "\n".join(case_lines(case))[:_LONGEST_TEXT]
 
 
-def add_texts(path: Path, texts: Mapping[str, Sequence[str]]) -> str:
-    """Put texts into a JUnit file that pytest has written, as ``system-out`` of their tests.
+def complete(path: Path, texts: Mapping[str, Sequence[str]], status: str) -> str:
+    """Put the run's status into a JUnit file that pytest has written, and the cases' texts as their ``system-out``.
 
     pytest writes what passed tests say only with ``junit_logging`` set, for all tests at once, and keeps the hand on
     its file until the session has ended.
@@ -98,13 +100,12 @@ def add_texts(path: Path, texts: Mapping[str, Sequence[str]]) -> str:
     Args:
         path: The file; replaced whole, or left as it is.
         texts: By the value of the property :data:`NODEID_PROPERTY`.
+        status: Of the run, for a property of the test suite.
 
     Returns:
         Why nothing was added; empty where all is well.
 
     """
-    if not texts:
-        return ""
     try:
         if path.stat().st_size > _LARGEST_FILE:
             return "it is too large to be read again"
@@ -115,7 +116,17 @@ def add_texts(path: Path, texts: Mapping[str, Sequence[str]]) -> str:
         return f"it is no XML: {error}"
     for test in tree.iter("testcase"):
         _add(test, texts)
+    for suite in tree.iter("testsuite"):
+        _add_status(suite, status)
     return write_file(path, ET.tostring(tree.getroot(), encoding="utf-8", xml_declaration=True))
+
+
+def _add_status(suite: ET.Element, status: str) -> None:
+    found = suite.find("properties")
+    if found is None:
+        found = ET.Element("properties")
+        suite.insert(0, found)
+    ET.SubElement(found, "property", name=STATUS_PROPERTY, value=status)
 
 
 def _add(test: ET.Element, texts: Mapping[str, Sequence[str]]) -> None:

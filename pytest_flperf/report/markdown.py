@@ -18,7 +18,9 @@ from pytest_flperf.report.compared import (
 )
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.rerun import rerun_command
-from pytest_flperf.report.words import case_name, clock_words, doubts, heading, run_budgets, sentence
+from pytest_flperf.report.severity import failed_cases
+from pytest_flperf.report.verdict_words import heading, sentence, tone
+from pytest_flperf.report.words import case_name, clock_words, doubts, run_budgets, without_verdict
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["code", "markdown", "words"]
@@ -27,7 +29,8 @@ _LONGEST_BYTES: Final = 400_000
 _ROWS: Final = 500
 _FAILURES: Final = 30
 _MESSAGE_LINES: Final = 12
-_SIGNS: Final = {"passed": "✅", "failed": "❌", "error": "❌", "skipped": "⏭️", "interrupted": "⚠️"}
+_SIGNS: Final = {"passed": "✅", "failed": "❌", "error": "❌", "skipped": "⏭️", "xfailed": "🟡", "xpassed": "🟡"}
+_TONES: Final = {"good": "✅", "doubt": "⚠️", "bad": "❌"}
 _CHANGES: Final = {"regressed": "⚠️", "improved": "✅", "unchanged": "", "undecided": "❔"}
 _ACTIVE: Final = re.compile(r"(?i:www\.)|:(?! )|[!-/;-@\[-`{-~]")
 _HARMLESS: Final = frozenset("-.,;%()/=+?\"'")
@@ -59,11 +62,11 @@ def _entity(found: re.Match[str]) -> str:
 def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
     """The run in at most so many bytes of UTF-8; what is left out is said."""
     head = [
-        f"## {_SIGNS.get(run.status, '')} flperf: {words(heading(run))}",
+        f"## {_TONES[tone(run)]} flperf: {words(heading(run))}",
         "",
         words(sentence(run)),
         "",
-        *(f"- {words(line, 300)}" for line in run_budgets(run)),
+        *(f"- {words(line, 300)}" for line in (*run_budgets(run), *run.faults[:_FAILURES])),
         "",
     ]
     facts = [f"- run {code(run.id)}", f"- clock: {words(clock_words(run.clock), 500)}"]
@@ -162,9 +165,10 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _failures(run: Run) -> list[str]:
-    bad = [case for case in run.cases if case.outcome in ("failed", "error")]
+    bad, others = failed_cases(run.cases), without_verdict(run.cases)
+    unjudged = ["### Without a verdict", "", *(f"- {words(line, 400)}" for line in others), ""] if others else []
     if not bad:
-        return []
+        return unjudged
     lines = ["### What failed", ""]
     for case in bad[:_FAILURES]:
         lines += [f"**{words(case_name(case))}**: {words(case.outcome)}", ""]
@@ -173,4 +177,4 @@ def _failures(run: Run) -> list[str]:
         lines += [f"Run it again: {code(rerun_command(run, case), 600)}", ""]
     if len(bad) > _FAILURES:
         lines += [f"… and {len(bad) - _FAILURES} more, in report.html.", ""]
-    return lines
+    return [*lines, *unjudged]

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Final
 from pytest_flperf.report.case_view import case_section, failed_case, tone_of
 from pytest_flperf.report.charts import Bar, Group, Strip, bars, strips
 from pytest_flperf.report.compared_view import compared_section
-from pytest_flperf.report.content import Cell, Fact, Page, Table, Tone
+from pytest_flperf.report.content import Cell, Fact, Page, Table
 from pytest_flperf.report.figures import NOTHING, errors, number, point, statistic
 from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.samples import CaseSamples
+from pytest_flperf.report.severity import failed_cases
+from pytest_flperf.report.verdict_words import heading, sentence, tone
 from pytest_flperf.report.words import (
     clock_words,
     doubts,
     duration,
-    heading,
     models_of,
     reasons,
     run_budgets,
-    sentence,
     when,
 )
 from pytest_flperf.results.metrics import METRICS
@@ -76,13 +76,14 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
         )
         for index in detailed
     )
-    bad = [index for index, case in enumerate(cases) if case.outcome not in ("passed", "skipped")]
+    indices = {id(case): index for index, case in enumerate(cases)}
+    bad = [indices[id(case)] for case in failed_cases(cases)]
     groups = _groups(cases)
     charts = _charts(cases, groups, samples)
     return Page(
         title=f"{heading(run)}: {', '.join(run.suites) or 'tests'}, {when(run.started_at)}",
         heading=heading(run),
-        tone=_tone(run),
+        tone=tone(run),
         sentence=sentence(run),
         reasons=reasons(run),
         doubts=doubts(run),
@@ -100,19 +101,13 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
     )
 
 
-def _tone(run: Run) -> Tone:
-    if run.partial and run.status == "passed":
-        return "doubt"
-    return {"passed": "good", "interrupted": "doubt"}.get(run.status, "bad")  # type: ignore[return-value]
-
-
 def _left_out(count: int, shown: int, what: str) -> str:
     return f"{shown} of {count} cases {what}; the table of results has all." if count > shown else ""
 
 
 def _detailed(cases: Sequence[CaseResult]) -> list[int]:
     """Which cases get a section: all of them, or those that did not pass first."""
-    order = sorted(range(len(cases)), key=lambda index: cases[index].outcome == "passed")
+    order = sorted(range(len(cases)), key=lambda index: cases[index].outcome not in ("failed", "error"))
     return sorted(order[:_SECTIONS])
 
 

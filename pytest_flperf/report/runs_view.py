@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pytest_flperf.report.content import Cell, Table, Tone
+from pytest_flperf.report.content import Cell, Table
 from pytest_flperf.report.figures import NOTHING
 from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.run_view import COMPARED
-from pytest_flperf.report.summary import outcome_words
-from pytest_flperf.report.words import case_name, clock_words, heading, models_of, when
+from pytest_flperf.report.verdict_words import heading, outcome_words, tone
+from pytest_flperf.report.words import case_name, clock_words, models_of, when
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["RunsPage", "runs_page"]
@@ -75,12 +75,6 @@ def _table(
     return Table(caption, ("case", *names), cells)
 
 
-def _tone(run: Run) -> Tone:
-    if run.status != "passed":
-        return "bad"
-    return "doubt" if run.partial else "good"
-
-
 def _runs(runs: Sequence[Run], names: Sequence[str]) -> Table:
     known: tuple[tuple[str, Callable[[Run], str]], ...] = (
         ("cases", outcome_words),
@@ -91,6 +85,6 @@ def _runs(runs: Sequence[Run], names: Sequence[str]) -> Table:
         ("clock", lambda run: clock_words(run.clock)),
         ("command", command_line),
     )
-    verdicts = tuple(Cell(heading(run).lower(), _tone(run)) for run in runs)
+    verdicts = tuple(Cell(heading(run).lower(), tone(run)) for run in runs)
     rows = [(Cell(term), *(Cell(tell(run) or NOTHING) for run in runs)) for term, tell in known]
     return Table("Runs", ("", *names), ((Cell("verdict"), *verdicts), *rows), words=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_flperf.gates.text import printable
 from pytest_flperf.history.surroundings import label_of
 from pytest_flperf.report.tables import cut, render, width_of
+from pytest_flperf.report.verdict_words import status_word
 
 if TYPE_CHECKING:
     from pytest_flperf.history.store import StoredRun
@@ -54,12 +55,12 @@ def history_table(runs: Sequence[StoredRun], now: datetime, width: int) -> list[
 
 def _row(run: StoredRun, now: datetime) -> list[str]:
     suites = ", ".join(suite.removeprefix("flperf:") for suite in run.suites)
-    verdict = f"{run.status}, partial" if run.partial and run.status != "interrupted" else run.status
+    verdict = status_word(run.status) + (", partial" if run.partial and run.status != "interrupted" else "")
     return [
         printable(run.id),
         _age(run.started_at, now),
         printable(suites, 60) or "–",
-        printable(verdict, 20),
+        printable(verdict, 30),
         f"{run.cases_passed}/{run.cases}",
         run.fingerprint[:_FINGERPRINT] or "–",
         printable(run.git_branch or label_of(run.ci_job) or "–", 60),

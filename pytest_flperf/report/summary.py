@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pytest_flperf.gates.changes import against_lines
@@ -23,6 +23,8 @@ from pytest_flperf.report.figures import (
     statistic_of,
 )
 from pytest_flperf.report.tables import WIDEST_NAME, Colour, Column, Line, fitted
+from pytest_flperf.report.verdict_words import tone, verdict_of
+from pytest_flperf.report.words import without_verdict
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import unit_of
 from pytest_flperf.results.records import (
@@ -37,9 +39,10 @@ from pytest_flperf.results.records import (
 )
 from pytest_flperf.results.serving import Target
 
-__all__ = ["Line", "case_lines", "loads", "outcome_words", "summary_lines", "table_lines"]
+__all__ = ["Line", "case_lines", "loads", "summary_lines", "table_lines"]
 
 _LONGEST_LINE: Final = 500
+_COLOURS: Final[Mapping[str, Colour]] = {"good": "green", "doubt": "yellow", "bad": "red"}
 
 
 def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
@@ -122,13 +125,16 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
         lines += _table(run.cases, width)
         lines += compared_lines(run.cases, width, verbosity)
         lines += [Line(text) for text in _explanations(run.cases, run.clock)]
-        lines += [Line(text, "yellow") for text in (*_cut_lines(run.cases), *_warnings(run.cases))]
+        lines += [
+            Line(text, "yellow") for text in (*_cut_lines(run.cases), *_no_verdicts(run.cases), *_warnings(run.cases))
+        ]
     elif gated(run.cases):  # how much a gate could not decide is part of its verdict
         lines += [Line(text, colour) for text, colour in sums(run.cases)]
     if verbosity >= 1:
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)
         lines += [Line(printable(text, _LONGEST_LINE)) for text in absent_lines(run.cases)]
+    lines += [Line(f"flperf: {printable(fault, _LONGEST_LINE)}", "red") for fault in run.faults]
     for verdict in run.budgets:
         lines.append(Line(f"run: {_verdict(verdict)}", "" if verdict.met else "red"))
     lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
@@ -136,25 +142,8 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
 
 
 def _verdict_line(run: Run) -> Line:
-    partial = run.partial and run.status != "interrupted"
-    verdict = run.status.upper()
-    if partial:
-        verdict = f"PARTIAL, {verdict}" + (" as far as measured" if run.status == "passed" else "")
-    colour: Colour = "red" if run.status != "passed" else "yellow" if partial else "green"
-    return Line(f"flperf: {verdict}: {outcome_words(run)}", colour, bold=True)
-
-
-def outcome_words(run: Run) -> str:
-    """How many cases ended how: ``20 passed, 2 failed``; ``nothing measured``."""
-    counts = Counter(case.outcome for case in run.cases)
-    words = [f"{counts[word]} {word}" for word in ("passed", "failed", "error", "skipped") if counts[word]]
-    reruns = sum(case.reruns for case in run.cases)
-    if reruns:
-        words.append(f"{reruns} {'rerun' if reruns == 1 else 'reruns'}")
-    missed = sum(not verdict.met for verdict in run.budgets)
-    if missed:
-        words.append(f"{missed} of the run's {len(run.budgets)} budgets missed")
-    return ", ".join(words) or "nothing measured"
+    colour: Colour = _COLOURS[tone(run)]
+    return Line(verdict_of(run), colour, bold=True)
 
 
 def _table(cases: Sequence[CaseResult], width: int) -> list[Line]:
@@ -165,9 +154,9 @@ def _table(cases: Sequence[CaseResult], width: int) -> list[Line]:
 
 
 def _colour(case: CaseResult) -> Colour:
-    if case.outcome == "passed":
+    if case.outcome in ("passed", "xpassed"):
         return ""
-    return "yellow" if case.outcome == "skipped" else "red"
+    return "yellow" if case.outcome in ("skipped", "xfailed") else "red"
 
 
 def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]:
@@ -201,6 +190,12 @@ def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
     not_run = Counter(case.message for case in skipped if not case.requests.total)
     lines = [f"{printable(_scenario(case), WIDEST_NAME)}: {printable(case.message)}" for case in begun]
     return lines + [f"{count} of {len(cases)} cases {printable(message)}" for message, count in not_run.items()]
+
+
+def _no_verdicts(cases: Sequence[CaseResult]) -> list[str]:
+    """Why other cases were skipped, or were expected to fail."""
+    others = [case for case in cases if not (case.partial and case.outcome == "skipped")]
+    return [printable(line, _LONGEST_LINE) for line in without_verdict(others)]
 
 
 def _warnings(cases: Sequence[CaseResult]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pytest_flperf.gates.text import amount
 from pytest_flperf.report.figures import MARK, number, point
-from pytest_flperf.report.summary import outcome_words
+from pytest_flperf.report.severity import failed_cases, missed_budgets
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Run
@@ -20,12 +20,12 @@ __all__ = [
     "clock_words",
     "doubts",
     "duration",
-    "heading",
     "models_of",
     "reasons",
     "run_budgets",
-    "sentence",
+    "value_of",
     "when",
+    "without_verdict",
 ]
 
 _REASONS: Final = 20
@@ -43,48 +43,47 @@ def case_name(case: CaseResult, *, host: bool = False) -> str:
     return f"{case.scenario} {point(case.parameters)}".strip() + f" on {case.model}{where}"
 
 
-def sentence(run: Run) -> str:
-    """The verdict in one sentence."""
-    models = models_of(run.cases)
-    words = f"{outcome_words(run)}, {_count(len(models), 'model')}."
-    if run.status == "interrupted":
-        return f"The run was interrupted; what had been measured by then is here: {words}"
-    if run.partial:
-        return f"The run is partial, as far as measured {run.status}: {words}"
-    if run.status == "passed":
-        return f"Every budget was met: {words}"
-    return words[0].upper() + words[1:]
-
-
 def reasons(run: Run) -> tuple[str, ...]:
-    """Why the run did not pass, a line per case; empty where it passed."""
-    bad = [case for case in run.cases if case.outcome in ("failed", "error")]
-    lines = [f"the run missed {each.expression} ({_value(each)})" for each in run.budgets if not each.met]
+    """Why the run did not pass, the worst first; empty where it passed."""
+    bad = failed_cases(run.cases)
+    lines = [f"the run missed {each.expression} ({value_of(each)})" for each in missed_budgets(run)]
+    lines += run.faults
     for case in bad[:_REASONS]:
         headline = case.message.partition("\n")[0] or case.outcome
         name = case_name(case)
         lines.append(headline if headline.startswith(name) else f"{name}: {headline}")
     if len(bad) > _REASONS:
         lines.append(f"… and {len(bad) - _REASONS} more cases")
+    if run.status == "not_measured":
+        lines += without_verdict(run.cases)
     if not lines and run.status == "error":
         lines.append("pytest ended with an error of its own; its output says which")
     return tuple(lines)
 
 
+def without_verdict(cases: Iterable[CaseResult]) -> list[str]:
+    """Why cases have no verdict of their own: skipped or expected to fail; a line for each reason."""
+    found: dict[str, list[CaseResult]] = {}
+    for case in cases:
+        if case.outcome in ("skipped", "xfailed"):
+            said = case.message.splitlines() or [""]
+            found.setdefault(f"{case.outcome}: {said[0]}" if said[0] else case.outcome, []).append(case)
+    lines = [
+        f"{case_name(same[0])}: {words}" if len(same) == 1 else f"{len(same)} cases {words}"
+        for words, same in found.items()
+    ]
+    return [*lines[:_REASONS], f"… and {len(lines) - _REASONS} more reasons"] if len(lines) > _REASONS else lines
+
+
 def run_budgets(run: Run) -> tuple[str, ...]:
     """The budgets of the whole run, a line each; empty where none were judged."""
     return tuple(
-        f"{each.expression}: {'met' if each.met else 'MISSED'} ({_value(each)}, n {each.n})" for each in run.budgets
+        f"{each.expression}: {'met' if each.met else 'MISSED'} ({value_of(each)}, n {each.n})" for each in run.budgets
     )
 
 
-def heading(run: Run) -> str:
-    """The verdict in a word or two."""
-    partial = " (PARTIAL)" if run.partial and run.status != "interrupted" else ""
-    return f"{run.status.upper()}{partial}"
-
-
-def _value(verdict: BudgetVerdict) -> str:
+def value_of(verdict: BudgetVerdict) -> str:
+    """What a budget of a run found, with its unit, or why there is nothing."""
     return (
         verdict.reason if verdict.value is None else amount(verdict.value, unit_of(verdict.metric, verdict.statistic))
     )

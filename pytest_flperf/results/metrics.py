@@ -288,7 +288,12 @@ RUN_METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
             _run("timeout_rate", "fraction", "timeouts", "measured requests that ran into a deadline / all of them"),
             _run("failed", "count", "failed requests", "measured requests that did not end ok"),
             _run("late_reads", "count", "late reads", "late reads of all cases"),
-            _run("cases_failed", "count", "failed cases", "cases that failed, or whose model could not be made ready"),
+            _run(
+                "cases_failed",
+                "count",
+                "failed cases",
+                "cases that failed or ended with an error, of set-up and teardown as well",
+            ),
             _run("wall_s", "s", "wall time", "from the start of pytest's session to the end of its last test"),
         )
     }

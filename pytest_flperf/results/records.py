@@ -42,8 +42,9 @@ __all__ = [
 ]
 
 SCHEMA: Final = "flperf.results/1"
-CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped"]
-RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error"]
+CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
+"""pytest's words; ``xfailed`` is also a miss that the test caught (``pytest.raises``)."""
+RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error", "not_measured"]
 WARNING: Final = "warning: "
 """Begins a note that must not be overlooked."""
 PARAMETERS: Final = f"{WARNING}parameters: "
@@ -275,8 +276,10 @@ class Run(Record):
     clock: ClockQuality = field(default_factory=ClockQuality)
     notes: tuple[str, ...] = ()
     """Lines for a person: what could not be written, what was left out …"""
+    faults: tuple[str, ...] = ()
+    """Errors of pytest that are of no case: a file that can't be collected, a worker that was lost."""
     budgets: tuple[BudgetVerdict, ...] = ()
-    """Of the whole run; none where none were asked for, or nobody judged them because it was interrupted."""
+    """Of the whole run; none where none were asked for, or where it was interrupted or only skipped: no judgement."""
     partial: bool = False
     """Whether an interrupt or ``--flperf-max-time`` ended it before everything was measured."""
     cases: tuple[CaseResult, ...] = ()
@@ -288,6 +291,7 @@ class Run(Record):
         "versions": dict,
         "clock": ClockQuality.from_dict,
         "notes": tuple,
+        "faults": tuple,
         "budgets": many(BudgetVerdict.from_dict),
         "cases": many(CaseResult.from_dict),
     }

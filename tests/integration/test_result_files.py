@@ -37,9 +37,20 @@ def test_a_line_per_request(tiny: Tiny) -> None:
 
 
 def test_nothing_selected(tiny: Tiny) -> None:
-    """A suite of which nothing is selected exits 5 and writes nothing."""
-    assert tiny.measure("-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert not (tiny.folder / "reports").exists()
+    """A suite of which nothing is selected exits 5, and no file of an earlier run can be taken for its own."""
+    assert tiny.measure("--flperf-json=out.json").ret == 0
+    done = tiny.measure("--flperf-json=out.json", "-k", "nothing")
+    assert done.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "flperf: NOT MEASURED: no case was run" in done.lines
+    for path in (tiny.folder / "out.json", done.report / "results.json"):
+        assert json.loads(path.read_text(encoding="utf-8"))["run"]["status"] == "not_measured"
+
+
+def test_nothing_to_measure(tiny: Tiny) -> None:
+    """What only lists tests writes nothing."""
+    for option in ("--co", "--setup-plan"):
+        assert tiny.measure(option).ret == 0
+        assert not (tiny.folder / "reports").exists()
 
 
 def test_versions_and_command(tiny: Tiny) -> None:

@@ -107,7 +107,7 @@ def test_what_it_says() -> None:
     text = page(run()).text
     for part in (
         "PASSED",
-        "Every budget was met: 1 passed, 1 model.",
+        "The only budget of the cases was the default, error_rate <= 0; it was met: 1 passed, 1 model.",
         "a processor, 2 cores, 8.00 GB memory",
         "kernel: the kernel's stamp of each arrival",
         "the client read later by p50 0.02 ms, p99 0.20 ms, at most 1.50 ms",
@@ -160,7 +160,7 @@ def test_interrupted() -> None:
     """An interrupted run says so and shows what there is, even nothing."""
     assert "The run was interrupted" in page(run(status="interrupted", finished_at=None)).text
     nothing = Run(id="x", started_at="", status="interrupted")
-    assert "nothing measured" in page(nothing).text
+    assert "no case was run" in page(nothing).text
 
 
 def test_doubts() -> None:

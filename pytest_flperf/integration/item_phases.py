@@ -1,0 +1,51 @@
+"""What a worker adds to pytest's report of an item: its planned case, and what it measured."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any, Final
+
+import pytest
+
+from pytest_flperf.integration.cases import case_of
+from pytest_flperf.integration.planned import UNKNOWN_MODEL, planned_case
+from pytest_flperf.integration.run import measuring_run
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.startup import ITEM_RESULTS, MEASURES
+
+__all__ = ["is_ours", "tell"]
+
+_FIXTURES: Final = frozenset({"flperf", "flperf_case"})
+_SUITE: Final = "tests"
+"""What the suite of tests with the fixture is called in results."""
+
+
+def is_ours(item: pytest.Item) -> bool:
+    """Whether an item is of a suite, or a test that has our fixture."""
+    return MEASURES in item.stash or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def tell(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Let a report say which test of ours it is of, in exact builtins: xdist's channel takes nothing else."""
+    cases: list[dict[str, Any]] = item.stash.get(ITEM_RESULTS, [])
+    item.stash[ITEM_RESULTS] = []
+    of_suite = case_of(item) is not None
+    vars(report)["flperf"] = {"planned": _planned(item).to_dict(), "of_suite": of_suite, "cases": cases}
+
+
+def _planned(item: pytest.Item) -> CaseResult:
+    case = case_of(item)
+    if case is not None:
+        return planned_case(case, item.nodeid)
+    return CaseResult(item.nodeid, _SUITE, item.name, _model_of(item), host=platform.node())
+
+
+def _model_of(item: pytest.Item) -> str:
+    for marker in item.iter_markers("flperf"):
+        model = marker.kwargs.get("model")
+        if isinstance(model, str) and model:
+            return model
+    try:
+        return measuring_run(item.config).default_model
+    except pytest.UsageError:  # what is wrong fails the test
+        return UNKNOWN_MODEL

@@ -1,0 +1,147 @@
+"""pytest's reports as phases of our tests, and what they add up to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeAlias
+
+import pytest
+
+from pytest_flperf.gates.run_status import reported_cases
+from pytest_flperf.gates.text import printable
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.reported import Phase, PhaseName, PhaseOutcome, ReportedTest
+
+__all__ = ["ReportedTests", "is_crash", "phase_of", "reason_of"]
+
+_REASON: Final = 300
+_CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
+_WORKER: Final = re.compile(r"\[gw[0-9]+\] ")
+_CRASH: Final = "???"
+"""What pytest-xdist writes in the place of a phase where a worker ended in the middle of a test."""
+_Key: TypeAlias = tuple[str, str]
+"""Node id and host."""
+
+
+def is_crash(report: pytest.TestReport) -> bool:
+    """Whether it tells of a worker that ended in the middle of a test."""
+    return str(report.when) == _CRASH
+
+
+def phase_of(report: pytest.TestReport, masked: Callable[[str], str]) -> Phase:
+    """What a report says of its test; ``masked`` takes secrets out of its reason."""
+    return Phase(_name(report), _outcome(report), printable(masked(reason_of(report)), _REASON))
+
+
+def _name(report: pytest.TestReport) -> PhaseName:
+    if is_crash(report):
+        return "crash"
+    if report.when == "call" and type(report).__name__ in ("SubtestReport", "SubTestReport"):
+        return "subtest"
+    assert report.when is not None
+    return report.when
+
+
+def _outcome(report: pytest.TestReport) -> PhaseOutcome:
+    expected = hasattr(report, "wasxfail")
+    if report.passed:
+        return "xpassed" if expected else "passed"
+    if report.skipped:
+        return "xfailed" if expected else "skipped"
+    return "failed"  # also "rerun", the word of pytest-rerunfailures for a failure that is run again
+
+
+def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Why a test or a file did not pass, in one line; empty where it passed."""
+    expected = getattr(report, "wasxfail", None)
+    if expected is not None:
+        return _first_line(str(expected)).removeprefix("reason: ")
+    if report.passed:
+        return ""
+    if isinstance(report.longrepr, tuple):
+        return _first_line(str(report.longrepr[2])).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        return _first_line(str(crash.message))
+    text = report.longreprtext
+    errors = [line[1:] for line in text.splitlines() if line.startswith("E  ")]
+    return _first_line("\n".join(errors) or text)
+
+
+def _first_line(text: str) -> str:
+    """The first line that says something; xdist begins a text with the name of its worker."""
+    return next((line.strip() for line in text.splitlines() if line.strip() and not _WORKER.match(line)), "")
+
+
+class ReportedTests:
+    """The tests of a session that measure, in the order in which pytest reported them first."""
+
+    def __init__(self) -> None:
+        self._tests: dict[_Key, ReportedTest] = {}
+        self._cases: dict[_Key, tuple[CaseResult, ...]] = {}
+        self._loose: dict[_Key, CaseResult] = {}
+
+    def hear(self, planned: CaseResult, phase: Phase, cases: Iterable[CaseResult] = (), *, of_suite: bool) -> bool:
+        """Take in a report; whether it is the last of its test, as far as can be known."""
+        key = (planned.nodeid, planned.host)
+        test = self._tests.get(key) or ReportedTest(planned, of_suite)
+        test = test.heard(phase, tuple(cases))
+        for case in self._take_loose(key):
+            test = test.measured(case)
+        self._set(key, test)
+        return test.attempts[-1].over
+
+    def crashed(self, nodeid: str, phase: Phase) -> bool:
+        """Take in that a worker ended in the middle of a test; whether the test is known to measure."""
+        for (known, _), test in reversed(self._tests.items()):
+            if known == nodeid:
+                self.hear(test.planned, phase, of_suite=test.of_suite)
+                return True
+        return False
+
+    def keep(self, case: CaseResult) -> None:
+        """Keep what was measured and came without a report: an interrupt, or a worker, ended it."""
+        key = (_CALL_NUMBER.sub("", case.nodeid), case.host)
+        test = self._tests.get(key)
+        if test is not None and test.attempts[-1].phases[-1].name != "teardown":
+            self._set(key, test.measured(case))
+        else:
+            self._loose[case.nodeid, case.host] = case
+
+    def knows(self, nodeid: str, host: str) -> bool:
+        """Whether a case was measured, and not only planned."""
+        test = self._tests.get((_CALL_NUMBER.sub("", nodeid), host))
+        measured = test is not None and any(
+            case.nodeid == nodeid for attempt in test.attempts for case in attempt.cases
+        )
+        return measured or (nodeid, host) in self._loose
+
+    def cases_of(self, nodeid: str, host: str) -> tuple[CaseResult, ...]:
+        """The cases of a test, as judged by now."""
+        return self._cases.get((nodeid, host), ())
+
+    @property
+    def cases(self) -> tuple[CaseResult, ...]:
+        """All cases, as judged by now."""
+        found = {(case.nodeid, case.host): case for cases in self._cases.values() for case in cases}
+        return tuple({**found, **self._loose}.values())
+
+    @property
+    def unmeasured(self) -> int:
+        """How many tests with our fixture passed without a measurement."""
+        return sum(test.attempts[-1].over and not self._cases[key] for key, test in self._tests.items())
+
+    def left_out(self, nodeids: Iterable[str]) -> int:
+        """Of how many of these tests pytest has reported nothing."""
+        known = {nodeid for nodeid, _ in (*self._tests, *self._loose)}
+        return sum(nodeid not in known for nodeid in nodeids)
+
+    def _set(self, key: _Key, test: ReportedTest) -> None:
+        self._tests[key] = test
+        self._cases[key] = reported_cases(test)
+
+    def _take_loose(self, key: _Key) -> Iterator[CaseResult]:
+        nodeid, host = key
+        for known in [each for each in self._loose if each[1] == host and _CALL_NUMBER.sub("", each[0]) == nodeid]:
+            yield self._loose.pop(known)

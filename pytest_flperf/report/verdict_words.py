@@ -1,0 +1,112 @@
+"""Verdict of a run in words, the same on every surface."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, Literal, TypeAlias
+
+from pytest_flperf.results.records import CaseResult, Run, RunStatus
+
+__all__ = ["heading", "outcome_words", "sentence", "status_word", "tone", "verdict_of"]
+
+_OUTCOMES: Final = ("passed", "failed", "error", "xfailed", "xpassed", "skipped")
+_DEFAULT: Final = "default"
+_Tone: TypeAlias = Literal["good", "doubt", "bad"]
+
+
+def status_word(status: RunStatus | str) -> str:
+    """The status as people write it: ``not measured``."""
+    return status.replace("_", " ")
+
+
+def heading(run: Run) -> str:
+    """The verdict in a word or two: ``PASSED``, ``NOT MEASURED``, ``FAILED (PARTIAL)``."""
+    marks = " (PARTIAL)" if run.partial and run.status != "interrupted" else ""
+    marks += " (ONLY EXPECTED FAILURES)" if _only_expected(run) else ""
+    return f"{status_word(run.status).upper()}{marks}"
+
+
+def verdict_of(run: Run) -> str:
+    """The last line of a run in a terminal."""
+    verdict = status_word(run.status).upper()
+    if _only_expected(run):
+        verdict += " (ONLY EXPECTED FAILURES)"
+    if run.partial and run.status != "interrupted":
+        verdict = f"PARTIAL, {verdict}" + (" as far as measured" if run.status == "passed" else "")
+    return f"flperf: {verdict}: {outcome_words(run)}"
+
+
+def tone(run: Run) -> _Tone:
+    """How the verdict is to look; good only where every word of it is."""
+    if run.status == "passed":
+        return "doubt" if run.partial or _only_expected(run) else "good"
+    if run.status == "not_measured":
+        lost = run.faults or any(case.outcome in ("failed", "error") for case in run.cases)
+        return "bad" if lost else "doubt"
+    return "doubt" if run.status == "interrupted" else "bad"
+
+
+def outcome_words(run: Run) -> str:
+    """How many cases ended how: ``20 passed, 2 failed``; ``no case was run``."""
+    counts = Counter(case.outcome for case in run.cases)
+    words = [f"{counts[word]} {word}" for word in _OUTCOMES if counts[word]]
+    words = [f"{word}s" if word.endswith(" error") and word != "1 error" else word for word in words]
+    reruns = sum(case.reruns for case in run.cases)
+    if reruns:
+        words.append(f"{reruns} {'rerun' if reruns == 1 else 'reruns'}")
+    missed = sum(not verdict.met for verdict in run.budgets)
+    if missed:
+        words.append(f"{missed} of the run's {len(run.budgets)} budgets missed")
+    if run.faults:
+        words.append(_count(len(run.faults), "error") + " of pytest")
+    return ", ".join(words) or "no case was run"
+
+
+def sentence(run: Run) -> str:
+    """The verdict in one sentence, which says what was judged."""
+    models = len(dict.fromkeys(case.model for case in run.cases))
+    words = f"{outcome_words(run)}, {_count(models, 'model')}." if run.cases else f"{outcome_words(run)}."
+    if run.status == "interrupted":
+        return f"The run was interrupted; what had been measured by then is here: {words}"
+    if run.status == "not_measured":
+        what = "judged" if any(case.requests.total for case in run.cases) else "measured"
+        return f"Nothing was {what}: {words}"
+    if run.partial:
+        return f"The run is partial, as far as measured {run.status}: {words}"
+    if run.status == "passed":
+        return f"{_judged(run)}: {words}"
+    return words[0].upper() + words[1:]
+
+
+def _judged(run: Run) -> str:
+    """Which budgets a run that passed has met, and in how many of its cases."""
+    met = [case for case in run.cases if _met_all(case)]
+    left = sum(case.outcome in ("passed", "xpassed") for case in run.cases) - len(met)
+    if not met:
+        return "No budget was met; every miss was expected" if not left else "The budgets were left to the tests"
+    where = "" if len(met) == len(run.cases) else f" in {len(met)} of {len(run.cases)} cases"
+    if any(map(_has_own, met)):
+        return f"Every budget was met{where}"
+    default = met[0].budgets[0].expression
+    if any(map(_has_own, run.cases)):
+        return f"The default budget, {default}, was met{where}"
+    return f"The only budget of the cases was the default, {default}; it was met{where}"
+
+
+def _has_own(case: CaseResult) -> bool:
+    return any(verdict.scope != _DEFAULT for verdict in case.budgets)
+
+
+def _met_all(case: CaseResult) -> bool:
+    judged = case.outcome in ("passed", "xpassed") and bool(case.budgets)
+    return judged and all(verdict.met for verdict in case.budgets)
+
+
+def _only_expected(run: Run) -> bool:
+    """Whether a run passed although no case did."""
+    outcomes = {case.outcome for case in run.cases}
+    return run.status == "passed" and "xfailed" in outcomes and outcomes.isdisjoint(("passed", "xpassed"))
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
