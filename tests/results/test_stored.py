@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.results.records import CaseResult, Distribution, Run
+from pytest_flperf.results.records import CaseResult, Distribution, Requests, Run
 from pytest_flperf.results.stored import RunError, find_run, read_run, run_ids
 
 IDS = ("20261121T101500Z-default-3f9a", "20261122T101500Z-default-aaaa", "20261122T111500Z-quick-bbbb")
@@ -21,7 +21,9 @@ def reports(tmp_path: Path) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         found = Distribution(2, 1.0, None, 1, 1, 1, 1, 1, 1, 1)  # type: ignore[arg-type]
-        case = CaseResult("s::a[m]", "s", "a", "m", metrics={"ttft_ms": found}, parameters={"n": 4})
+        case = CaseResult(
+            "s::a[m]", "s", "a", "m", requests=Requests(2, 2), metrics={"ttft_ms": found}, parameters={"n": 4}
+        )
         record = Run(id=name, started_at="2026-11-21T10:15:00+00:00", cases=(case,)).to_dict()
         (folder / "results.json").write_text(json.dumps(record), encoding="utf-8")
     (tmp_path / "latest").symlink_to(IDS[-1])
@@ -81,13 +83,13 @@ def _set(record: dict[str, Any], path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
-        ("cases.0.metrics.ttft_ms.p50", "much", "cases.0.metrics.ttft_ms.p50"),
-        ("cases.0.metrics.ttft_ms", [], "Distribution: expected an object"),
-        ("cases.0.nodeid", 3, "cases.0.nodeid"),
-        ("cases.0.outcome", "splendid", "cases.0.outcome"),
-        ("run.host", {"name": "h"}, "is missing"),
-        ("schema", "flperf.results/9", "flperf.results/9"),
-        ("cases", {}, "a list 'cases'"),
+        ("cases.0.metrics.ttft_ms.p50", "much", 'cases[0].metrics.ttft_ms.p50: found "much", expected a number'),
+        ("cases.0.metrics.ttft_ms", [], "cases[0].metrics.ttft_ms: found a list, expected an object"),
+        ("cases.0.nodeid", 3, "cases[0].nodeid: found 3, expected a text"),
+        ("cases.0.outcome", "splendid", 'cases[0].outcome: found "splendid", expected one of passed, failed'),
+        ("run.host", {"name": "h"}, "run.host.os: found nothing, expected a text"),
+        ("schema", "flperf.results/9", 'schema: found "flperf.results/9"'),
+        ("cases", {}, "cases: found an object, expected a list"),
     ],
 )
 def test_not_a_results_file(reports: Path, path: str, value: Any, fault: str) -> None:
