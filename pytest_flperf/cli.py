@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] not in commands.choices:
         add_reference(commands)  # its options take 50 ms to import, for which nobody else shall wait
     add_calibrate(commands)
-    parsed = parser.parse_args(words)
     try:
+        parsed = parser.parse_args(words)
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except BrokenPipeError:  # flperf show | head

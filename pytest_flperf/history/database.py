@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pytest_flperf.history.migrations import MIGRATIONS, Migration
-from pytest_flperf.history.place import StorePlace
+from pytest_flperf.history.place import StoreError, StorePlace
 from pytest_flperf.history.tables import SCHEMA
 
 __all__ = ["BUSY_S", "Database", "StoreError"]
@@ -36,10 +36,6 @@ _HINTS: Final = {
     "disk i/o error": ": the disk may be full, or failing",
 }
 """What stands behind a database's words, by a part of them."""
-
-
-class StoreError(Exception):
-    """What could not be done with the store, why, and what to do; no password in it."""
 
 
 class Database:

@@ -77,7 +77,7 @@ def checked_run(document: Any) -> Run:
     if not isinstance(document, dict):
         raise DocumentError([Fault((), shown(document), "an object with 'schema', 'run' and 'cases'")])
     if document.get("schema") != SCHEMA:
-        raise DocumentError([Fault(("schema",), shown(document.get("schema")), repr(SCHEMA))])
+        raise DocumentError([Fault(("schema",), shown(document.get("schema")), f"a results file of schema {SCHEMA!r}")])
     run, cases = document.get("run"), document.get("cases", [])
     if not isinstance(run, dict):
         raise DocumentError([Fault(("run",), shown(run), "an object")])
