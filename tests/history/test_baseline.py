@@ -156,9 +156,7 @@ def test_nothing_by_that_name(store: Store, tmp_path: Path) -> None:
     """The nearest names, among baselines and runs."""
     with pytest.raises(MissingBaselineError, match=r"no run 'relaese': expected a run's id, .*; nearest: release"):
         find_baseline(store, "relaese", tmp_path)
-    with pytest.raises(
-        MissingBaselineError, match=r"there is none in .*'last' and 'branch:NAME' can be"
-    ):
+    with pytest.raises(MissingBaselineError, match=r"there is none in .*'last' and 'branch:NAME' can be"):
         find_baseline(None, "x", tmp_path)
     for text in ("", " "):
         with pytest.raises(BaselineError, match="expected a run's id, how only one begins"):
