@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # flperf show | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
         return FAILED
+    except OSError as error:  # the current folder is gone, no right to look, a full disk behind standard output
+        print(f"flperf: error: {ascii(str(error))[1:-1]}", file=sys.stderr)  # noqa: T201
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return status

@@ -168,7 +168,7 @@ def _of_file(asked: _Asked, path: Path, source: BaselineSource, more: str) -> Fo
         run = read_run(path)
     except RunError as error:
         raise BaselineError(f"{error}; 'pytest --flperf-json=FILE' writes a results file, too") from error
-    if run.id and run.id == asked.this:
+    if source != "file" and run.id == asked.this:
         raise BaselineError(f"run {run.id} in {path} is this run itself")
     return FoundBaseline(run, source, f"run {run.id} in {path}{more}", None, _values(asked, path, run))
 

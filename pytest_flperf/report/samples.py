@@ -174,7 +174,7 @@ def _take(case: _Case, record: Mapping[str, Any]) -> None:
         sent_ns = int(sample.started_ns if sample.sent_ns is None else sample.sent_ns)
         if not -_LARGEST_NS < sent_ns < _LARGEST_NS:
             return
-    except (ValueError, TypeError, ArithmeticError):
+    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError):  # a value of another kind
         return
     for name, value in values.items():
         case.values[name].append(value)
