@@ -53,12 +53,15 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "flperf") -> 
     if not words or words[0] not in commands.choices:
         add_reference(commands)  # its options take 50 ms to import, for which nobody else shall wait
     add_calibrate(commands)
-    parsed = parser.parse_args(words)
     try:
+        parsed = parser.parse_args(words)
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except BrokenPipeError:  # flperf show | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        return FAILED
+    except OSError as error:  # the current folder is gone, no right to look, a full disk behind standard output
+        print(f"flperf: error: {ascii(str(error))[1:-1]}", file=sys.stderr)  # noqa: T201
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -156,8 +156,8 @@ _COMPARISONS: Final = (
         "(max_tokens …), or 'same'", "WHAT",
     ),
     Option(
-        "--flperf-baseline", "string", "Compare each case with the same case of a stored run: last, the id of a run, a "
-        "name of 'flperf baseline', a results.json, or branch:NAME", "RUN",
+        "--flperf-baseline", "string", "Compare each case with the same case of a stored run: last, latest, the id of "
+        "a run, a name of 'flperf baseline', a results.json, or branch:NAME", "RUN",
     ),
     Option("--flperf-reference", "bool", "Measure a fixed load of an embedded model interleaved with each case: runs "
             "of different days are then compared relative to it", switch=True),

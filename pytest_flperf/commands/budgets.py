@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stores import add_places, found_run
+from pytest_flperf.commands.stores import RUN_HELP, add_places, run_names, tell_taken
 
 if TYPE_CHECKING:
     from pytest_flperf.gates.suggestions import LeftOut, Suggestion
@@ -35,8 +35,7 @@ def add_budgets(commands: Commands) -> None:
     parser.add_argument("action", choices=("suggest",), help="What to do")
     parser.add_argument(
         "names", metavar="RUN", nargs="*", default=[],
-        help="Folder or results.json of a run, its id or the beginning of it, or latest (the default); one whose files "
-        "are gone is read from the store; several: of the same on the same machine",
+        help=f"{RUN_HELP}; default: latest; several: of the same on the same machine",
     )  # fmt: skip
     add_places(parser)
     parser.add_argument(
@@ -80,11 +79,15 @@ def _suggest(parsed: Parsed) -> int:
 def _runs(parsed: Parsed) -> list[Run]:
     """The runs that were named; ends the command where one isn't there or is named twice."""
     found: dict[str, Run] = {}
-    for name in parsed.names or ["latest"]:
-        run, _ = found_run(parsed, name)
-        if run.id in found:
-            refuse(parsed, f"found run {run.id[:_NAME]!r} twice, expected different runs: their spread is the margin")
-        found[run.id] = run
+    texts = parsed.names or ["latest"]
+    with run_names(parsed, texts) as names:
+        for ref in map(names.find, texts):
+            run = names.read(ref)
+            tell_taken(names.where(ref, run.id))
+            if run.id in found:
+                twice = f"found run {run.id[:_NAME]!r} twice"
+                refuse(parsed, f"{twice}, expected different runs: their spread is the margin")
+            found[run.id] = run
     return list(found.values())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stores import add_places, failed, store_of
+from pytest_flperf.commands.stores import add_places, failed, store_there, unusable
 
 if TYPE_CHECKING:
     from pytest_flperf.gates.rules import Rule
@@ -56,7 +56,7 @@ def _compare(parsed: Parsed) -> int:
     rules = _rules(parsed)
     try:
         with _store(parsed) as store:
-            from pytest_flperf.history.database import StoreError
+            from pytest_flperf.history.place import StoreError
 
             try:
                 baseline, candidate = _found(parsed, store)
@@ -66,7 +66,7 @@ def _compare(parsed: Parsed) -> int:
                 stored = Stored(baseline, label, _earlier(store, candidate.run), parsed.fail_undecided)
                 run = compared_run(stored, candidate, rules)
             except StoreError as error:
-                return failed(parsed, str(error))
+                return unusable(parsed, error)
     except BaselineError as error:
         refuse(parsed, str(error))
     fails = any(each.fails for case in run.cases for against in case.against for each in against.comparisons)
@@ -103,19 +103,8 @@ def _check_scopes(parsed: Parsed, rules: Sequence[Rule], run: Run) -> None:
 @contextlib.contextmanager
 def _store(parsed: Parsed) -> Any:
     """The store; None where there is none: then runs are found by their files."""
-    place = store_of(parsed)
-    if place.path is not None and not place.path.is_file():
-        if parsed.store is not None:
-            refuse(parsed, f"--store: there is no store {place.shown}")
-        yield None
-        return
-    from pytest_flperf.history.store import Store, StoreError
-
-    try:
-        store = Store(place)
-    except StoreError as error:
-        raise SystemExit(failed(parsed, str(error))) from error
-    with store:
+    store = store_there(parsed)
+    with store or contextlib.nullcontext():
         yield store
 
 
@@ -126,8 +115,6 @@ def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline, FoundBas
     folder = Path(parsed.report_dir)
 
     def found(text: str, other: FoundBaseline | None) -> FoundBaseline:
-        if text == "latest" and store is None:
-            text = str(folder / text)
         suites = _newest_suites(store) if other is None else other.run.suites
         this = None if other is None else other.run.id
         return find_baseline(store, text, folder, suites=suites, this=this, read_values=_values_beside)

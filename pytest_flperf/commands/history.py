@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json
-from pytest_flperf.commands.stores import add_places, failed, open_store
+from pytest_flperf.commands.stores import add_places, failed, open_store, unusable
 
 __all__ = ["add_history", "add_prune"]
 
@@ -71,7 +71,7 @@ def _history(parsed: Parsed) -> int:
         with open_store(parsed) as store:
             runs = store.runs(parsed.limit or None, suite=parsed.suite, branch=parsed.branch)
     except StoreError as error:
-        return failed(parsed, str(error))
+        return unusable(parsed, error)
     if parsed.json:
         return print_json([asdict(run) for run in runs])
     if not runs:
@@ -91,7 +91,7 @@ def _prune(parsed: Parsed) -> int:
             pruned = store.prune(parsed.keep)
             left = len(store.runs())
     except StoreError as error:
-        return failed(parsed, str(error))
+        return unusable(parsed, error)
     gone, held = pruned.gone, pruned.held
     folders, problems = _remove_folders(Path(parsed.report_dir), gone) if parsed.files else ([], [])
     if parsed.json:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stores import add_places, add_report_dir, found_run
+from pytest_flperf.commands.common import Commands, Parsed, add_json, print_json, refuse
+from pytest_flperf.commands.stores import RUN_HELP, add_places, failed, run_names, tell_taken
 
 if TYPE_CHECKING:
+    from pytest_flperf.history.run_names import RunRef
     from pytest_flperf.results.records import Run
 
 __all__ = ["add_report", "add_show"]
@@ -28,8 +29,7 @@ def add_show(commands: Commands) -> None:
     )
     parser.add_argument(
         "name", metavar="RUN", nargs="?", default="latest",
-        help="Folder or results.json of a run, its id or the beginning of it, or latest (the default); one whose files "
-        "are gone is shown from the store",
+        help=f"{RUN_HELP}; default: latest",
     )  # fmt: skip
     add_places(parser)
     parser.add_argument(
@@ -49,7 +49,7 @@ def add_report(commands: Commands) -> None:
     )
     parser.add_argument(
         "names", metavar="RUN", nargs="+",
-        help="Folder or results.json of a run, its id or the beginning of it, or latest",
+        help=RUN_HELP,
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", metavar="FILE",
@@ -60,20 +60,9 @@ def add_report(commands: Commands) -> None:
         "--recover", action="store_true",
         help="First make results.json of a run that was killed, from its journal; one that ended is left as it is",
     )  # fmt: skip
-    add_report_dir(parser)
+    add_places(parser)
     add_json(parser, "which file was written, of which runs,")
     parser.set_defaults(run=_report, usage=parser)
-
-
-def _read(parsed: Parsed, name: str) -> tuple[Path, Run]:
-    """A run and its file; ends the command where there is none."""
-    from pytest_flperf.results.stored import RunError, find_run, read_run
-
-    try:
-        path = find_run(name, Path(parsed.report_dir))
-        return path, read_run(path)
-    except RunError as error:
-        refuse(parsed, str(error))
 
 
 def _show(parsed: Parsed) -> int:
@@ -83,8 +72,11 @@ def _show(parsed: Parsed) -> int:
     from pytest_flperf.report.summary import summary_lines
     from pytest_flperf.report.words import duration, when
 
-    run, where = found_run(parsed, parsed.name)
+    with run_names(parsed, [parsed.name]) as names:
+        ref = names.find(parsed.name)
+        run, where = names.read(ref), names.where(ref)
     if parsed.json:
+        tell_taken(where)
         return print_json(run.to_dict())
     say(printable(f"run {run.id}, {when(run.started_at)}, {duration(run) or 'not finished'}"))
     say(printable(command_line(run) or "command unknown", 2_000))
@@ -93,7 +85,7 @@ def _show(parsed: Parsed) -> int:
     say("")
     for line in summary_lines(run, shutil.get_terminal_size().columns, parsed.verbose, run.notes):
         say(line.text)
-    say(f"results: {where}")
+    say(printable(f"results: {'only in ' * (ref.stored and ref.path is None)}{where.partition(' in ')[2]}", 1_000))
     return 0
 
 
@@ -101,42 +93,55 @@ def _report(parsed: Parsed) -> int:
     from pytest_flperf.report.listings import say
     from pytest_flperf.results.files import write_file
 
-    if parsed.recover:
-        parsed.names = [_recovered(parsed, name) for name in parsed.names]
-    found = [_read(parsed, name) for name in parsed.names]
-    default = found[0][0].with_name("report.html") if len(found) == 1 else Path("flperf-runs.html")
-    output = Path(parsed.output) if parsed.output else default
+    with run_names(parsed, parsed.names) as names:
+        refs = [names.find(name, killed=parsed.recover) for name in parsed.names]
+        if parsed.recover:
+            refs = [_recovered(parsed, ref) for ref in refs]
+        found = [(ref.path, names.read(ref)) for ref in refs]
+        taken = [names.where(ref, run.id) for ref, (_, run) in zip(refs, found, strict=True)]
+    output = Path(parsed.output) if parsed.output else _beside(parsed, [path for path, _ in found])
     if output.suffix.lower() not in _FORMS:
         refuse(parsed, f"-o: found {parsed.output!r}, expected a file that ends with .html, .md or .csv")
     problem = write_file(output, _rendered(output.suffix.lower(), found).encode("utf-8", "backslashreplace"))
     if problem:
-        say(f"{parsed.usage.prog}: error: {output} is not written: {problem}", sys.stderr)
-        return FAILED
+        return failed(parsed, f"{output} is not written: {problem}")
+    for where in taken:
+        tell_taken(where)
     if parsed.json:
         return print_json({"written": str(output), "runs": [run.id for _, run in found]})
     say(f"written: {output}")
     return 0
 
 
-def _recovered(parsed: Parsed, name: str) -> str:
-    """The results file of a run that was killed, made where it is not there; ends the command where it can't be."""
+def _beside(parsed: Parsed, paths: Sequence[Path | None]) -> Path:
+    """Where a report is written that no place was named for."""
+    if len(paths) > 1:
+        return Path("flperf-runs.html")
+    if paths[0] is None:
+        refuse(parsed, "-o: the folder of the run is gone, and it is only in the store; expected -o FILE")
+    return paths[0].with_name("report.html")
+
+
+def _recovered(parsed: Parsed, ref: RunRef) -> RunRef:
+    """A run that was killed with its results file, made where it is not there; ends the command where it can't be."""
     from pytest_flperf.experiment.recovery import RecoveryError, recover
     from pytest_flperf.results.run_folder import RunFolder
-    from pytest_flperf.results.run_log import RUN_LOG
-    from pytest_flperf.results.stored import RESULTS, RunError, find_run
+    from pytest_flperf.results.stored import RESULTS
 
+    folder = ref.folder or (ref.path.parent if ref.path is not None else None)
+    if folder is None:
+        refuse(parsed, f"--recover: run {ref.id} is only in the store, expected its folder with its journal")
     try:
-        folder = find_run(name, Path(parsed.report_dir), RUN_LOG).parent
         run = recover(folder)
-    except (RunError, RecoveryError) as error:
+    except RecoveryError as error:
         refuse(parsed, str(error))
     writer = RunFolder(folder)
     if run.status == "interrupted" and not writer.write_json(RESULTS, run.to_dict()):
-        parsed.usage.exit(FAILED, f"{parsed.usage.prog}: error: {folder}: {writer.problems[0]}\n")
-    return str(folder / RESULTS)
+        raise SystemExit(failed(parsed, f"{folder}: {writer.problems[0]}"))
+    return replace(ref, stored=False, path=folder / RESULTS)
 
 
-def _rendered(ending: str, found: Sequence[tuple[Path, Run]]) -> str:
+def _rendered(ending: str, found: Sequence[tuple[Path | None, Run]]) -> str:
     runs = [run for _, run in found]
     if ending == ".csv":
         from pytest_flperf.report.spreadsheet import csv_text
@@ -151,6 +156,9 @@ def _rendered(ending: str, found: Sequence[tuple[Path, Run]]) -> str:
 
     if len(runs) > 1:
         return Pages().runs(runs)
-    samples = SamplesReader(found[0][0].with_name("samples.jsonl"))
+    path, run = found[0]
+    if path is None:
+        return Pages().run(run, {})
+    samples = SamplesReader(path.with_name("samples.jsonl"))
     samples.read()
-    return Pages().run(runs[0], samples.of(runs[0].cases))
+    return Pages().run(run, samples.of(run.cases))

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_flperf.commands.common import FAILED, Parsed, refuse
+from pytest_flperf.commands.common import BAD_USAGE, FAILED, Parsed, refuse
 
 if TYPE_CHECKING:
     from pytest_flperf.history.place import StorePlace
+    from pytest_flperf.history.run_names import RunNames
     from pytest_flperf.history.store import Store
-    from pytest_flperf.results.records import Run
 
-__all__ = ["add_places", "add_report_dir", "failed", "found_run", "open_store", "store_of", "stored_id"]
+__all__ = ["RUN_HELP", "add_places", "add_report_dir", "failed", "open_store", "run_names", "store_of", "store_there",
+           "tell_taken", "unusable"]  # fmt: skip
+
+RUN_HELP = (
+    "Id of a run, how only one begins, latest, the name of a baseline, or the path of a results.json or of a run's "
+    "folder"
+)
 
 
 def add_report_dir(parser: argparse.ArgumentParser) -> None:
@@ -58,59 +66,66 @@ def store_of(parsed: Parsed) -> StorePlace:
     return place
 
 
+def unusable(parsed: Parsed, problem: object) -> int:
+    """Say why a store or a run can't be used; the exit status, which is that of bad usage: nothing was compared."""
+    failed(parsed, str(problem))
+    return BAD_USAGE
+
+
 def open_store(parsed: Parsed) -> Store:
     """The store, to read or to prune; ends the command where there is none, or it can't be opened."""
-    place = store_of(parsed)
-    if place.path is not None and not place.path.is_file():
+    store = store_there(parsed)
+    if store is None:
         refuse(
             parsed,
-            f"there is no store {place.shown}: runs are stored when they end, and 'flperf import FOLDER' stores those "
-            "of a folder; --report-dir or --store says where",
+            f"there is no store {store_of(parsed).shown}: runs are stored when they end, and 'flperf import FOLDER' "
+            "stores those of a folder; --report-dir or --store says where",
         )
-    from pytest_flperf.history.store import Store, StoreError
-
-    try:
-        return Store(place)
-    except StoreError as error:
-        raise SystemExit(failed(parsed, str(error))) from error
+    return store
 
 
-def stored_id(parsed: Parsed, store: Store, name: str) -> str:
-    """The id of the only stored run that a name means; ends the command where there is none, or several."""
-    ids = store.ids(name) if name else []
-    if len(ids) == 1:
-        return ids[0]
-    if ids:
-        hint = f"several begin so: {', '.join(ids[-5:])}"
-    else:
-        newest = [run.id for run in store.runs(3)]
-        hint = f"the newest are {', '.join(newest)}" if newest else "it is empty"
-    refuse(parsed, f"no run {name[:200]!r} in the store: expected its id, how only one begins, or 'latest'; {hint}")
+def store_there(parsed: Parsed) -> Store | None:
+    """The store; None where none was ever made.  Ends the command where it can't be opened, or was named and isn't."""
+    from pytest_flperf.history.place import StoreError
 
-
-def found_run(parsed: Parsed, name: str) -> tuple[Run, str]:
-    """A run and where its results are: from its file, else from the store; ends the command where there is none."""
-    from pytest_flperf.results.stored import RunError, find_run, read_run, run_of
-
-    try:
-        path = find_run(name, Path(parsed.report_dir))
-        return read_run(path), str(path.parent)
-    except RunError as error:
-        problem = str(error)
     place = store_of(parsed)
-    if place.path is not None and not place.path.is_file():
-        refuse(parsed, problem)
-    from pytest_flperf.history.store import Store, StoreError
-
     try:
-        with Store(place) as store:
-            ids = store.ids(name)
-            text = store.document(ids[0]) if len(ids) == 1 else None
-        if text is not None:
-            return run_of(text, f"run {ids[0]} in {place.shown}"), f"only in the store {place.shown}"
-    except (StoreError, RunError) as error:
-        problem = f"{problem}; {error}"
-    else:
-        more = f"several begin so: {', '.join(ids[-5:])}" if ids else "there is none"
-        problem = f"{problem}; in the store {place.shown} {more}"
-    refuse(parsed, problem)
+        if place.is_there():
+            from pytest_flperf.history.store import Store
+
+            return Store(place)
+    except StoreError as error:
+        raise SystemExit(unusable(parsed, error)) from error
+    if parsed.store is not None:
+        refuse(parsed, f"--store: there is no store {place.shown}")
+    return None
+
+
+@contextlib.contextmanager
+def run_names(parsed: Parsed, texts: Sequence[str]) -> Iterator[RunNames]:
+    """Where runs of these names are looked for.  Ends the command for a name or a run that can't be used.
+
+    The store is opened only where a name needs it: a path names a file whatever the store says.
+    """
+    from pytest_flperf.history.place import StoreError
+    from pytest_flperf.history.run_names import RunNameError, RunNames, is_path
+    from pytest_flperf.results.stored import RunError
+
+    store = None if all(map(is_path, texts)) else store_there(parsed)
+    try:
+        with store or contextlib.nullcontext():
+            yield RunNames(store, Path(parsed.report_dir))
+    except (RunNameError, RunError) as error:
+        refuse(parsed, str(error))
+    except StoreError as error:
+        raise SystemExit(unusable(parsed, error)) from error
+
+
+def tell_taken(where: str) -> None:
+    """Say which run was taken, beside what is printed for programs."""
+    import sys
+
+    from pytest_flperf.gates.text import printable
+    from pytest_flperf.report.listings import say
+
+    say(printable(f"taken: {where}", 1_000), sys.stderr)

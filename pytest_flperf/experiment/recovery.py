@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from pytest_flperf.results.document import DocumentError
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.run_log import RUN_LOG, BegunCase, LoggedRun, read_run_log
+from pytest_flperf.results.stored import RESULTS, RunError, read_run
+from pytest_flperf.results.validation import checked_case
 from pytest_flperf.stats.case import summarise
 from pytest_flperf.stats.clock_quality import merge_clocks
 from pytest_flperf.wire.decode import decode
@@ -21,7 +23,6 @@ __all__ = ["RecoveryError", "recover", "unfinished_cases"]
 
 JOURNAL: Final = "journal.jsonl"
 SAMPLES: Final = "samples.jsonl"
-RESULTS: Final = "results.json"
 
 
 class RecoveryError(Exception):
@@ -78,10 +79,15 @@ def unfinished_cases(folder: Path, logged: LoggedRun | None = None) -> list[Case
 def _partial(folder: Path, begun: BegunCase) -> CaseResult:
     samples = _decoded(folder / JOURNAL, begun)  # one at a time: there may be a million
     case = summarise(_written_too(folder / SAMPLES, begun.case.nodeid, samples), begun.case)
+    message = f"INTERRUPTED after {case.sent_words}"
+    try:
+        checked_case(case.to_dict())
+    except DocumentError as error:
+        case, message = begun.case, f"INTERRUPTED; its journal is damaged: {error}"
     return replace(
         case,
         outcome="error",
-        message=f"INTERRUPTED after {case.sent_words}",
+        message=message,
         budgets=(),
         partial=True,
     )
@@ -120,14 +126,15 @@ def _there(path: Path, nodeid: str) -> dict[str, set[int]]:
     there: dict[str, set[int]] = {}
     if path.exists():
         for record in JournalReader(path):
-            if record.get("nodeid") == nodeid:
-                there.setdefault(str(record.get("phase")), set()).add(record.get("started_ns", 0))
+            started_ns = record.get("started_ns")
+            if record.get("nodeid") == nodeid and isinstance(started_ns, int):
+                there.setdefault(str(record.get("phase")), set()).add(started_ns)
     return there
 
 
 def _written(folder: Path) -> Run | None:
     """What ``results.json`` says; None where it is not there, or can't be read."""
     try:
-        return Run.from_dict(json.loads((folder / RESULTS).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return read_run(folder / RESULTS)
+    except RunError:
         return None

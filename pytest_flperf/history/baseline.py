@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from pytest_flperf.results.stored import RESULTS, RunError, find_run, read_run, run_ids, run_of
+from pytest_flperf.history.run_names import BRANCH as _BRANCH
+from pytest_flperf.history.run_names import LAST as _LAST
+from pytest_flperf.history.run_names import MissingRunError, RunNameError, RunNames
+from pytest_flperf.results.stored import RESULTS, RunError, read_run, run_ids, run_of
 
 if TYPE_CHECKING:
     from pytest_flperf.history.rows import CaseValues
@@ -20,9 +23,6 @@ __all__ = ["BaselineError", "BaselineSource", "FoundBaseline", "MissingBaselineE
 BaselineSource: TypeAlias = Literal["last", "run", "name", "file", "branch"]
 ReadValues: TypeAlias = "Callable[[Path, Run], CaseValues]"
 
-_LAST: Final = "last"
-_BRANCH: Final = "branch:"
-_KINDS: Final = "last, a run's id, a baseline's name, a results file or branch:NAME"
 _NAMES: Final = 200
 _COMPARABLE: Final = ("passed", "failed")
 _LOOKED_AT: Final = 200
@@ -73,8 +73,8 @@ def find_baseline(
 ) -> FoundBaseline:
     """Find what a text names.
 
-    Names of baselines come before ids of runs, and files before both.  ``last`` and ``branch:NAME`` mean the newest run
-    of exactly the same suites that passed or failed and is not partial.
+    ``last`` and ``branch:NAME`` mean the newest run of exactly the same suites that passed or failed and is not
+    partial; anything else means what it means to every command (see ``run_names``).
 
     Args:
         store: The open store; None: there is none, and runs are looked for in the folder only.
@@ -96,21 +96,17 @@ def find_baseline(
         return _last(asked)
     if text.startswith(_BRANCH):
         return _of_branch(asked, text.removeprefix(_BRANCH).strip())
-    if not text.strip():
-        raise BaselineError(f"found {text[:80]!r}, expected {_KINDS}")
-    path = _file(text, here)
-    if path is not None:
-        return _of_file(asked, path)
-    if store is not None:
-        named = store.baseline(text)
-        if named is not None:
-            return _of_store(asked, store, named.run_id, "name", f" (baseline {named.name})")
-        ids = store.ids(text)
-        if len(ids) == 1:
-            return _of_store(asked, store, ids[0], "run", "")
-        if len(ids) > 1:
-            raise BaselineError(f"found {text[:80]!r}, with which several runs begin: {', '.join(ids[-5:])}")
-    return _in_folder(asked, text)
+    names = RunNames(store, folder, here)
+    try:
+        ref = names.find(text)
+    except MissingRunError as error:
+        raise MissingBaselineError(f"{error}; 'last' and 'branch:NAME' can be baselines, too") from error
+    except RunNameError as error:
+        raise BaselineError(str(error)) from error
+    if ref.stored and store is not None:
+        return _of_store(asked, store, ref.id, "name" if ref.source == "name" else "run", ref.more)
+    assert ref.path is not None
+    return _of_file(asked, ref.path, "file" if ref.source == "file" else "run", ref.more)
 
 
 def _last(asked: _Asked) -> FoundBaseline:
@@ -167,45 +163,14 @@ def _of_store(asked: _Asked, store: Store, run_id: str, source: BaselineSource, 
     return FoundBaseline(run, source, where, store.stored(run_id), store.all_values(run_id))
 
 
-def _of_file(asked: _Asked, path: Path, source: BaselineSource = "file") -> FoundBaseline:
-    if not path.is_file():
-        raise MissingBaselineError(f"there is no file {path}: expected {_KINDS}")
+def _of_file(asked: _Asked, path: Path, source: BaselineSource, more: str) -> FoundBaseline:
     try:
         run = read_run(path)
     except RunError as error:
-        raise BaselineError(
-            f"{error}; a baseline is a results.json of this version: 'flperf export RUN -o FILE' or "
-            "'pytest --flperf-json=FILE' write one"
-        ) from error
-    return FoundBaseline(run, source, f"run {run.id} in {path}", None, _values(asked, path, run))
-
-
-def _in_folder(asked: _Asked, text: str) -> FoundBaseline:
-    """A run that only the folder has; raises MissingBaselineError with the nearest names."""
-    try:
-        return _of_file(asked, find_run(text, asked.folder), "run")
-    except RunError:
-        pass
-    names: Mapping[str, None] = {}
-    if asked.store is not None:
-        runs = [run.id for run in asked.store.runs(_LOOKED_AT)]
-        names = dict.fromkeys([*(each.name for each in asked.store.baselines()), *runs])
-    known = [*names, *(each for each in run_ids(asked.folder)[::-1] if each not in names)]
-    near = difflib.get_close_matches(text[:_NAMES], known, n=3, cutoff=0.4) or known[:3]
-    hint = f"nearest: {', '.join(near)}" if near else "nothing is stored yet"
-    raise MissingBaselineError(f"no baseline {text[:_NAMES]!r}: expected {_KINDS}; {hint}")
-
-
-def _file(text: str, here: Path) -> Path | None:
-    """The results file that a text names: one that is there, or whatever is written as a path."""
-    try:
-        path = here / Path(text).expanduser()
-        if path.is_dir():
-            return path / RESULTS if (path / RESULTS).is_file() else None
-        looks_so = text.endswith(".json") or "/" in text or "\\" in text
-        return path if path.is_file() or looks_so else None
-    except (OSError, ValueError, RuntimeError):  # a name too long, a NUL, ~nobody
-        return None
+        raise BaselineError(f"{error}; 'pytest --flperf-json=FILE' writes a results file, too") from error
+    if source != "file" and run.id == asked.this:
+        raise BaselineError(f"run {run.id} in {path} is this run itself")
+    return FoundBaseline(run, source, f"run {run.id} in {path}{more}", None, _values(asked, path, run))
 
 
 def _values(asked: _Asked, path: Path, run: Run) -> CaseValues:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pytest_flperf.history.migrations import MIGRATIONS, Migration
-from pytest_flperf.history.place import StorePlace
+from pytest_flperf.history.place import StoreError, StorePlace
 from pytest_flperf.history.tables import SCHEMA
 
 __all__ = ["BUSY_S", "Database", "StoreError"]
@@ -41,10 +41,6 @@ _HINTS: Final[Mapping[int | str, str]] = {
     "25006": ": it may not be written to",
 }
 """What stands behind a database's words, by SQLite's result codes and PostgreSQL's SQLSTATEs."""
-
-
-class StoreError(Exception):
-    """What could not be done with the store, why, and what to do; no password in it."""
 
 
 class Database:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pytest_flperf.results.redaction import Redactor
 
-__all__ = ["DEFAULT_FILE", "NO_STORE", "PlaceError", "StorePlace", "store_place"]
+__all__ = ["DEFAULT_FILE", "NO_STORE", "PlaceError", "StoreError", "StorePlace", "store_place"]
 
 DEFAULT_FILE: Final = "history.db"
 """In the folder of the runs."""
@@ -21,6 +21,10 @@ _DRIVER: Final = "pip install 'pytest-flperf[postgres]'"
 
 class PlaceError(ValueError):
     """No place to store runs: what was found and expected, without a password."""
+
+
+class StoreError(Exception):
+    """What could not be done with the store, why, and what to do; no password in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,26 @@ class StorePlace:
     url: str = field(default="", repr=False)
     """Of PostgreSQL, password and all."""
     password: str | None = field(default=None, repr=False)
+
+    def is_there(self) -> bool:
+        """Whether there is something to read: a file, or a database elsewhere.
+
+        Raises:
+            StoreError: What is there is no file, or may not be looked at.
+
+        """
+        if self.path is None:
+            return True
+        try:
+            self.path.stat()
+            there = self.path.is_file()
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:  # no right to look, a file where a folder should be
+            raise StoreError(f"{self.shown}: {getattr(error, 'strerror', None) or error}") from error
+        if not there:
+            raise StoreError(f"{self.shown} is no file: expected a SQLite file, or nothing yet")
+        return True
 
     def masked(self, text: str) -> str:
         """``text`` without the password and whatever looks like one."""

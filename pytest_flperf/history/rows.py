@@ -16,8 +16,9 @@ from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.history.surroundings import Surroundings, fingerprint
 from pytest_flperf.results.records import WARNING, CaseResult, Run
 
-__all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "case_rows", "document_row", "log_rows", "metric_rows",
-           "model_rows", "read_document", "read_values", "resource_rows", "run_row", "value_rows"]  # fmt: skip
+__all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "case_rows", "document_row", "is_document", "log_rows",
+           "metric_rows", "model_rows", "read_document", "read_values", "resource_rows", "run_row",
+           "value_rows"]  # fmt: skip
 
 Row: TypeAlias = dict[str, Any]
 CaseValues: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
@@ -72,9 +73,9 @@ def document_row(run: Run) -> Row:
     return {"encoding": "zlib", "digest": digest, "content": zlib.compress(content, _LEVEL)}
 
 
-def read_document(row: Mapping[str, Any]) -> str:
+def read_document(row: Mapping[Any, Any]) -> str:
     """The JSON of a document's row; raises ValueError for what is none."""
-    content = bytes(row["content"])
+    content = _content(row["content"], "results")
     if row["encoding"] == "zlib":
         reader = zlib.decompressobj()
         try:
@@ -88,6 +89,17 @@ def read_document(row: Mapping[str, Any]) -> str:
     if hashlib.sha256(content).hexdigest() != row["digest"]:
         raise ValueError("its results are damaged: their checksum is another")
     return content.decode("ascii")
+
+
+def is_document(row: Mapping[Any, Any] | None, digest: str) -> bool:
+    """Whether a row holds the results of that digest, undamaged."""
+    if row is None or row["digest"] != digest:
+        return False
+    try:
+        read_document(row)
+    except ValueError:
+        return False
+    return True
 
 
 def case_rows(run: Run) -> list[Row]:
@@ -192,13 +204,23 @@ def read_values(content: bytes) -> tuple[float, ...]:
     """The values of a row; raises ValueError for what is none."""
     reader = zlib.decompressobj()
     try:
-        whole = reader.decompress(bytes(content), _LARGEST_VALUES)
+        whole = reader.decompress(_content(content, "values"), _LARGEST_VALUES)
         found = array("f", whole)
     except (zlib.error, ValueError) as error:
         raise ValueError(f"its values are damaged: {error}") from error
     if not reader.eof:
         raise ValueError("its values are damaged: they are not whole")
-    return tuple(_swapped(found))
+    values = tuple(_swapped(found))
+    for number, value in enumerate(values):
+        if not -1 < value < math.inf:
+            raise ValueError(f"its values are damaged: value {number} is {value:g}, expected 0 or more")
+    return values
+
+
+def _content(value: Any, what: str) -> bytes:
+    if not isinstance(value, bytes | memoryview):
+        raise ValueError(f"its {what} are damaged: found {type(value).__name__}, expected bytes")  # noqa: TRY004
+    return bytes(value)
 
 
 def _swapped(values: array[float]) -> array[float]:

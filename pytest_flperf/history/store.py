@@ -19,6 +19,7 @@ from pytest_flperf.history.rows import (
     as_stored,
     case_rows,
     document_row,
+    is_document,
     log_rows,
     metric_rows,
     model_rows,
@@ -28,6 +29,7 @@ from pytest_flperf.history.rows import (
     run_row,
     value_rows,
 )
+from pytest_flperf.history.stored_values import checked_run_row, checked_text
 from pytest_flperf.history.surroundings import Surroundings
 from pytest_flperf.history.tables import (
     BASELINES,
@@ -130,8 +132,8 @@ class Store(Database):
                         f"run {run.id} is not stored in {self._place.shown}: another run has that id, which began "
                         f"{found['started_at']}"
                     )
-                known = select(DOCUMENTS.c.digest).where(DOCUMENTS.c.run_key == found["run_key"])
-                if self._connection.execute(known).scalar() == document["digest"]:
+                known = select(DOCUMENTS).where(DOCUMENTS.c.run_key == found["run_key"])
+                if is_document(self._connection.execute(known).mappings().first(), document["digest"]):
                     self._insert_missing_values(found["run_key"], run, values or {})
                     return "known"
                 for name in ("git_commit", "git_branch", "ci_system", "ci_job", "ci_url", "folder"):
@@ -167,7 +169,7 @@ class Store(Database):
         """Remove all but the newest runs, and those that a baseline names."""
         with self._told(), self._writing():
             newest = select(RUNS.c.run_key, RUNS.c.id).order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
-            older = [tuple(each) for each in self._connection.execute(newest)][keep:]
+            older = [(key, checked_text(run_id, "id")) for key, run_id in self._connection.execute(newest)][keep:]
             named = set(self._connection.execute(select(BASELINES.c.run_id)).scalars())
             gone = [each for each in older if each[1] not in named]
             self._delete([key for key, _ in gone])
@@ -204,7 +206,7 @@ class Store(Database):
         """All of them, by name."""
         with self._told():
             rows = self._connection.execute(select(BASELINES).order_by(BASELINES.c.name)).mappings()
-            return [StoredBaseline(**row) for row in rows]
+            return [_named(row) for row in rows]
 
     def baseline(self, name: str) -> StoredBaseline | None:
         """The one of this name."""
@@ -214,7 +216,7 @@ class Store(Database):
                 .mappings()
                 .first()
             )
-            return None if row is None else StoredBaseline(**row)
+            return None if row is None else _named(row)
 
     # ---- reading
 
@@ -245,7 +247,7 @@ class Store(Database):
                 return [name]
             begins = func.substr(RUNS.c.id, 1, len(name)) == name
             found = select(RUNS.c.id).where(begins).order_by(RUNS.c.started_at, RUNS.c.run_key)
-            return list(self._connection.execute(found).scalars())
+            return [checked_text(run_id, "id") for run_id in self._connection.execute(found).scalars()]
 
     def stored(self, run_id: str) -> StoredRun | None:
         """What is known of a run beside its results; None where it isn't there."""
@@ -289,7 +291,8 @@ class Store(Database):
         newest = func.max(RUNS.c.started_at)
         wanted = select(RUNS.c.git_branch).where(RUNS.c.git_branch.is_not(None)).group_by(RUNS.c.git_branch)
         with self._told():
-            return list(self._connection.execute(wanted.order_by(newest.desc())).scalars())
+            found = self._connection.execute(wanted.order_by(newest.desc())).scalars()
+            return [checked_text(branch, "git_branch") for branch in found]
 
     def values(self, run_id: str, nodeid: str, host: str) -> dict[str, tuple[float, ...]]:
         """Of a case's request metrics the values of single requests, those that were sent first, in that order.
@@ -400,7 +403,8 @@ def _of_suite(suite: str) -> ColumnElement[bool]:
 
 
 def _stored(row: RowMapping) -> StoredRun:
-    values = {name: row[name] for name in StoredRun.__dataclass_fields__}
-    values["suites"] = tuple(map(str, json.loads(row["suites"])))
-    values["partial"] = bool(row["partial"])
-    return StoredRun(**values)
+    return StoredRun(**checked_run_row(row))
+
+
+def _named(row: RowMapping) -> StoredBaseline:
+    return StoredBaseline(**{name: checked_text(row[name], name) for name in StoredBaseline.__dataclass_fields__})

@@ -105,14 +105,18 @@ class Baseline:
                 record.note(line)
 
     def _earlier(self, this: Run, case: CaseResult, metric: str, statistic: str | None) -> Sequence[float]:
-        if self.place is None or (self.place.path is not None and not self.place.path.is_file()):
+        if self.place is None:
             return ()
         from pytest_flperf.history.conditions import conditions_of
-        from pytest_flperf.history.store import Store, StoreError
+        from pytest_flperf.history.place import StoreError
         from pytest_flperf.history.surroundings import fingerprint
 
         machine, same = fingerprint(this.host), conditions_of(case)
         try:
+            if not self.place.is_there():
+                return ()
+            from pytest_flperf.history.store import Store
+
             with Store(self.place) as store:
                 return store.earlier(case.nodeid, machine, metric, _HISTORY, statistic=statistic, conditions=same)
         except StoreError as error:
@@ -148,10 +152,10 @@ def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Basel
     except MissingBaselineError as error:
         # whoever names a run means that one; the last one, or that of a branch, isn't there the first time
         if options.require_baseline or not (text == _MAY_BE_MISSING or text.startswith(_BRANCH)):
-            raise pytest.UsageError(f"{_FLAG}: {printable(str(error), 600)}{_elsewhere(place)}") from error
-        missing = f"nothing is compared: {printable(str(error), 600)}"
+            raise pytest.UsageError(f"{_FLAG}: {printable(str(error), 900)}{_elsewhere(place)}") from error
+        missing = f"nothing is compared: {printable(str(error), 900)}"
     except BaselineError as error:
-        raise pytest.UsageError(f"{_FLAG}: {printable(str(error), 600)}") from error
+        raise pytest.UsageError(f"{_FLAG}: {printable(str(error), 900)}") from error
     return Baseline(
         asked=text,
         found=found,
@@ -167,17 +171,22 @@ def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Basel
 def _found(text: str, place: StorePlace | None, folder: Path, here: Path, suites: Sequence[str]) -> FoundBaseline:
     """The run that was asked for; raises BaselineError."""
     from pytest_flperf.history.baseline import BaselineError, MissingBaselineError, find_baseline
+    from pytest_flperf.history.place import StoreError
     from pytest_flperf.report.samples import values_beside
 
     if place is None and (text == _MAY_BE_MISSING or text.startswith(_BRANCH)):
         raise BaselineError(f"found {text[:80]!r}, but --flperf-store=none keeps no runs; expected a results.json")
-    if place is None or (place.path is not None and not place.path.is_file()):
+    try:
+        there = place is not None and place.is_there()
+    except StoreError as error:
+        raise BaselineError(str(error)) from error
+    if place is None or not there:
         if place is not None and text.startswith(_BRANCH) and text != _BRANCH:
             branch = text.removeprefix(_BRANCH)[:80]
             raise MissingBaselineError(f"no run of branch {branch!r}: the store {place.shown} is not there yet")
         return find_baseline(None, text, folder, here=here, suites=suites, read_values=values_beside)
     try:
-        from pytest_flperf.history.store import Store, StoreError
+        from pytest_flperf.history.store import Store
     except ImportError as error:
         raise BaselineError(f"{error}: pip install 'SQLAlchemy>=2.0'") from error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ _BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRAT
 _ANSWER_CHARACTERS: Final = 400
 _LONGEST_LINE: Final = 64 << 20
 _LARGEST_NS: Final = 1 << 63
+_EARLIEST_MS: Final = -1.0
 _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
     {"stream": True, "chunk_ns": (), "lag_ns": (), "coalesced_chunks": 0, "first_read_surplus": 0.0}
 )
@@ -125,7 +127,7 @@ class SamplesReader:
             nodeid, index, phase = record["nodeid"], record["index"], record["phase"]
         except (ValueError, RecursionError, KeyError, TypeError):
             return
-        if not isinstance(nodeid, str) or not isinstance(index, int):
+        if not isinstance(nodeid, str) or not isinstance(index, int) or not isinstance(phase, str):
             return
         if phase in _BEFORE:
             self._cases.pop(nodeid, None)  # what comes before the measured requests begins a case anew
@@ -167,10 +169,12 @@ def _take(case: _Case, record: Mapping[str, Any]) -> None:
             return
         measured = request_metrics(sample)
         values = {name: float(value) for name in DRAWN_METRICS if (value := measured[name]) is not None}
+        if not all(_EARLIEST_MS < value < math.inf for value in values.values()):
+            return  # a damaged line
         sent_ns = int(sample.started_ns if sample.sent_ns is None else sample.sent_ns)
         if not -_LARGEST_NS < sent_ns < _LARGEST_NS:
             return
-    except (ValueError, TypeError, ArithmeticError):
+    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError):  # a value of another kind
         return
     for name, value in values.items():
         case.values[name].append(value)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.text import printable
+from pytest_flperf.history.newest_run import FUTURE_SLACK
 from pytest_flperf.history.surroundings import label_of
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.report.verdict_words import status_word
@@ -94,6 +95,8 @@ def _age(started_at: str, now: datetime) -> str:
         age = now - (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return "–"
+    if age < -FUTURE_SLACK:
+        return "future"
     if age < timedelta(minutes=1):
         return "now"
     for length, unit in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):

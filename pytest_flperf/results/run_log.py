@@ -14,10 +14,12 @@ from typing import Any, Final, TypeAlias
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.validation import checked_case, checked_run
 
 __all__ = ["RUN_LOG", "BegunCase", "Key", "LoggedRun", "RunLog", "read_run_log"]
 
 RUN_LOG: Final = "run.jsonl"
+_LARGEST_FILE: Final = 1 << 60
 Key: TypeAlias = tuple[str, str]
 """Node id and host: what tells cases apart."""
 
@@ -85,16 +87,20 @@ def read_run_log(path: Path) -> LoggedRun:
     for record in JournalReader(path):
         try:
             if "run" in record:
-                run = Run.from_dict(record["run"])
+                run = checked_run(record["run"])
             elif "begun" in record:
-                case = CaseResult.from_dict(record["begun"])
-                start = int(record.get("journal_start") or 0)
-                budgets = tuple(map(str, record.get("budgets") or ()))
+                case = checked_case(record["begun"])
+                start, budgets = _start(record.get("journal_start")), tuple(map(str, record.get("budgets") or ()))
                 begun[case.nodeid, case.host] = BegunCase(case, budgets, start)
             elif "result" in record:
-                case = CaseResult.from_dict(record["result"])
+                case = checked_case(record["result"])
                 results[case.nodeid, case.host] = case
                 begun.pop((case.nodeid, case.host), None)
         except (ValueError, TypeError):  # a line of a newer version, or a damaged one
             continue
     return LoggedRun(run, begun, results)
+
+
+def _start(value: Any) -> int:
+    """A byte of the journal; of what is none, its first: lines of other cases are passed over."""
+    return value if type(value) is int and 0 <= value < _LARGEST_FILE else 0

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import Any, Final, Self
 
 __all__ = ["READ_BYTES", "Ending", "Exchange", "Phase"]
 
 READ_BYTES: Final = 65_536
 """Most bytes that one read of a socket returns."""
+_READS: Final = ("read_arrival_ns", "read_lag_ns", "read_bytes")
+_REQUIRED: Final = frozenset({"index", "target", "slot", "started_ns", "finished_ns", "clock_moved_ns"})
+_NUMBERS: Final = (*sorted(_REQUIRED), "due_ns", "connect_ns", "sent_ns")
+_TEXTS: Final = ("clock_source", "detail", "raw")
+_LARGEST: Final = 1 << 62
+_MOST_BYTES: Final = 1 << 40
 
 
 class Phase(StrEnum):
@@ -100,7 +107,18 @@ class Exchange:
         values = {name: record[name] for name in cls.__slots__}
         values["phase"] = Phase(values["phase"])
         values["ending"] = Ending(values["ending"])
+        if type(values["stream"]) is not bool or not all(isinstance(values[name], str) for name in _TEXTS):
+            raise TypeError("a value is of another type")
         values["raw"] = values["raw"].encode("latin-1")
-        for name in ("read_arrival_ns", "read_lag_ns", "read_bytes"):
+        for name in _READS:
             values[name] = tuple(values[name])
+        numbers = [values[name] for name in _NUMBERS if name in _REQUIRED or values[name] is not None]
+        if not all(map(_is_count, chain(numbers, *(values[name] for name in _READS)))):
+            raise ValueError("a number is no whole number of 63 bits")
+        if len(values["read_arrival_ns"]) != len(values["read_bytes"]) or sum(values["read_bytes"]) > _MOST_BYTES:
+            raise ValueError("the reads don't agree with each other")
         return cls(**values)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and -_LARGEST < value < _LARGEST

@@ -14,10 +14,12 @@ from pytest_flperf.experiment.bench import Bench
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.experiment.recovery import RecoveryError, recover
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.report.samples import values_beside
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.results.stored import run_of
 from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.loading import scenario_of
 from pytest_flperf.suite.model import Case, Suite
@@ -118,3 +120,49 @@ def test_no_run(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "run")
     with pytest.raises(RecoveryError, match="expected the folder of a run"):
         recover(tmp_path / "run")
+
+
+_NASTY = (None, True, "x", -5, 10**300, float("nan"), [], {}, [1], {"a": 1}, "\ud800")
+
+
+def _fields(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Of every value in a record."""
+    yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _fields(item, (*path, key))
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "run.jsonl", "samples.jsonl"])
+def test_damaged_lines(played: CaseResult, tmp_path: Path, name: str) -> None:
+    """Whatever stands in a line, what comes back can be read again as any results can."""
+    whole = (tmp_path / name).read_bytes()
+    *rest, last = whole.splitlines(keepends=True)
+    before = {each: (tmp_path / each).read_bytes() for each in ("journal.jsonl", "run.jsonl", "samples.jsonl")}
+    for number, path in enumerate(_fields(json.loads(last))):
+        record = json.loads(last)
+        found = record
+        for key in path[:-1]:
+            found = found[key]
+        value = _NASTY[number % len(_NASTY)]
+        if path:
+            found[path[-1]] = value
+        else:
+            record = value
+        for each, content in before.items():
+            (tmp_path / each).write_bytes(content)
+        (tmp_path / name).write_bytes(b"".join(rest) + json.dumps(record).encode() + b"\n")
+        run = recover(tmp_path)
+        assert run_of(json.dumps(run.to_dict()), "here").status == "interrupted"
+        values_beside(tmp_path / "results.json", run)
+    assert played.requests.ok == 6
+
+
+def test_damaged_results_are_made_again(played: CaseResult, tmp_path: Path) -> None:
+    """Results that no run can have written count as none: the journal says what was measured."""
+    run = recover(tmp_path)
+    document = run.to_dict()
+    document["run"] |= {"finished_at": "2026-01-01T00:00:00+00:00", "status": "passed"}
+    document["cases"][0]["requests"]["ok"] = -1
+    (tmp_path / "results.json").write_text(json.dumps(document), encoding="utf-8")
+    (case,) = recover(tmp_path).cases
+    assert case.requests == played.requests

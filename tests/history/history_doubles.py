@@ -73,7 +73,8 @@ def eventful_run() -> Run:
     slow = replace(case().metrics["ttft_ms"], p99=math.inf, as_inf=1)
     bad = case(
         7, hostile, hostile, outcome="failed", message=hostile, parameters={"p": hostile}, partial=True,
-        notes=("warning: hot", hostile), metrics={"ttft_ms": slow}, requests=Requests(total=2**40, failed=2**40),
+        notes=("warning: hot", hostile), metrics={"ttft_ms": slow}, error_rate=1.0,
+        requests=Requests(total=2**40, failed=2**40),
         failures=(Failure("http_error", 3, 500, hostile, hostile),),
     )  # fmt: skip
     return run(

@@ -169,8 +169,8 @@ def test_files_without_a_store(
 @pytest.mark.parametrize(
     ("arguments", "status", "wanted"),
     [
-        (("nosuch", "latest"), 4, "no baseline 'nosuch'"),
-        (("last", "nosuch"), 4, "no baseline 'nosuch'"),
+        (("nosuch", "latest"), 4, "no run 'nosuch'"),
+        (("last", "nosuch"), 4, "no run 'nosuch'"),
         (("branch:nosuch", "latest"), 4, "no run of branch 'nosuch'"),
         (("last", "latest", "--fail-on=ttft > 10%"), 4, "--fail-on: rule"),
         (("last", "latest", "--fail-on=shrt: ttft_ms.p50 > +10%"), 4, "holds for no scenario"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,10 +211,10 @@ def test_beside_another_side(tiny: Tiny, reference: ReferenceServer) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (("--flperf-baseline=nosuch",), "no baseline 'nosuch'"),
+        (("--flperf-baseline=nosuch",), "no run 'nosuch'"),
         (("--flperf-baseline=branch:",), "without a name"),
         (("--flperf-baseline=nosuch.json",), "there is no file"),
-        (("--flperf-baseline=other.json",), "is no results file of flperf: expected a results file of schema"),
+        (("--flperf-baseline=other.json",), "expected a results file of schema 'flperf.results/1'"),
         (("--flperf-baseline=last", "--flperf-store=none"), "--flperf-store=none keeps no runs"),
         (("--flperf-require-baseline",), "add --flperf-baseline=RUN"),
         (("--flperf-fail-on=ttft_ms.p50 > +10%",), "add --flperf-against=WHAT or --flperf-baseline=RUN"),
@@ -228,12 +229,77 @@ def test_refused(tiny: Tiny, arguments: tuple[str, ...], wanted: str) -> None:
     assert wanted in tiny.refused("--flperf-suite=tiny.json", *tiny.at, *arguments)
 
 
-def test_a_store_that_cannot_be_read(tiny: Tiny) -> None:
+@pytest.mark.parametrize("asked", ["last", "latest", "branch:main", "release", "2026"])
+def test_a_store_that_cannot_be_read(tiny: Tiny, asked: str) -> None:
     """Whoever asks for a baseline is told, and nothing is measured."""
     tiny.suite()
     (tiny.folder / "bad.db").write_bytes(b"no database" * 200)
-    message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-baseline=last", "--flperf-store=bad.db")
-    assert "bad.db" in message
+    (tiny.folder / "here").mkdir()
+    (tiny.folder / "a-file").write_text("", encoding="utf-8")
+    for place in ("bad.db", "here", "a-file/history.db"):
+        asking = (f"--flperf-baseline={asked}", f"--flperf-store={place}")
+        assert place in tiny.refused("--flperf-suite=tiny.json", *tiny.at, *asking)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("metrics.ttft_ms.p50", float("nan"), "metrics.ttft_ms.p50: found NaN, expected a finite number"),
+        ("metrics.ttft_ms.max", 10**300, "metrics.ttft_ms.max: found 1000000"),
+        ("metrics.ttft_ms.mean", -5.0, "metrics.ttft_ms.mean: found -5.0, expected from min"),
+        ("requests.ok", -1, "requests.ok: found -1, expected a whole number 0 or more"),
+        ("requests.ok", 2, "requests.total: found 1 of which 2 ok and 0 failed, expected the sum of both"),
+        ("requests.late_reads", True, "requests.late_reads: found true, expected a whole number"),
+        ("error_rate", float("inf"), "error_rate: found Infinity, expected a finite number"),
+        ("error_rate", "0", 'error_rate: found "0", expected a number from 0 to 1'),
+    ],
+)
+def test_a_file_that_no_run_can_have_written(tiny: Tiny, path: str, value: Any, said: str) -> None:
+    """Refused with the place before anything is measured."""
+    first = tiny.measure()
+    results, report = first.results, first.report
+    *way, last = path.split(".")
+    found = results["cases"][0]
+    for key in way:
+        found = found[key]
+    found[last] = value
+    (tiny.folder / "base.json").write_text(json.dumps(results), encoding="utf-8")
+    done = tiny.measure("--flperf-baseline=base.json", _GATE)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
+    assert f"cases[0].{said}" in done.text
+    assert done.report == report, "nothing was measured"
+
+
+def test_a_damaged_baseline_in_the_store(tiny: Tiny) -> None:
+    """Refused before anything is measured; a store that breaks while the run measures costs it nothing."""
+    first = tiny.measure().report.name
+    path = history(tiny).path
+    assert path is not None
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE flperf_documents SET content = x'00'")
+    connection.close()
+    for asked in ("last", "latest", first):
+        done = tiny.measure(f"--flperf-baseline={asked}")
+        assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
+        assert "can't be read: its" in done.text
+    path.write_bytes(b"no database" * 1000)
+    done = tiny.measure("--flperf-budget=error_rate <= 0")
+    assert done.ret == 0, done.text
+    assert "the run is not in the store" in done.text
+    assert done.case["outcome"] == "passed"
+
+
+def test_latest_as_a_baseline(tiny: Tiny) -> None:
+    """The newest run of folder and store, as for every command; ambiguity is refused with the candidates."""
+    first = tiny.measure().report.name
+    second = tiny.measure("--flperf-store=none").report.name
+    done = tiny.measure("--flperf-baseline=latest")
+    assert done.ret == 0, done.text
+    assert against(done)["label"] == f"latest ({second})"
+    done = tiny.measure("--flperf-baseline=20")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
+    assert "means several runs" in done.text
+    assert first in done.text
 
 
 def test_own_tests(tiny: Tiny) -> None:

@@ -1,0 +1,102 @@
+"""Newest run: of those in a folder and a store, by start time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from pytest_flperf.results.run_folder import LATEST
+from pytest_flperf.results.run_log import RUN_LOG
+from pytest_flperf.results.stored import RESULTS, RunError, read_run
+
+__all__ = ["FUTURE_SLACK", "DatedRun", "folder_runs", "in_future", "moment_of", "newest_of"]
+
+FUTURE_SLACK: Final = timedelta(minutes=10)
+"""By how much the clocks of two machines may differ before a run counts as dated in the future."""
+_ID: Final = re.compile(r"(\d{8}T\d{6})Z")
+_UNKNOWN: Final = datetime.min.replace(tzinfo=UTC)
+_TOLD: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DatedRun:
+    """A run, and when it began."""
+
+    id: str
+    started_at: str | None
+    """ISO 8601; None: its id says so to the second, else its results."""
+    folder: Path | None
+
+
+def folder_runs(folder: Path) -> list[DatedRun]:
+    """The runs in a folder, by id: with results, or killed before they could write any."""
+    try:
+        found = {path.parent for name in (RESULTS, RUN_LOG) for path in folder.glob(f"*/{name}")}
+    except OSError:
+        return []
+    return [DatedRun(path.name, None, path) for path in sorted(found) if path.name != LATEST]
+
+
+def newest_of(runs: Sequence[DatedRun], now: datetime) -> tuple[DatedRun, list[str]]:
+    """The run that began last, and what must be said of it.
+
+    Runs that are dated in the future don't count, as long as there are others: the clock of a machine was wrong.
+    Runs of the same second are told apart by what their results say.
+    """
+    by_second = [(_second(run), run) for run in runs]
+    present = [each for each in by_second if each[0] <= now + FUTURE_SLACK]
+    ahead = [run for moment, run in by_second if moment > now + FUTURE_SLACK]
+    last = max(moment for moment, _ in present or by_second)
+    tied = [run for moment, run in present or by_second if moment == last]
+    newest = max(tied, key=_exactly) if len(tied) > 1 else tied[0]
+    if not present:
+        return newest, [f"dated in the future, {_second(newest):%Y-%m-%d %H:%M}: a clock is wrong"]
+    names = ", ".join(run.id for run in ahead[:_TOLD]) + (f" and {len(ahead) - _TOLD} more" if ahead[_TOLD:] else "")
+    return newest, [f"left out, being dated in the future: {names}"] if ahead else []
+
+
+def in_future(started_at: str | None) -> bool:
+    """Whether a run is dated later than clocks differ."""
+    moment = moment_of(started_at)
+    return moment is not None and moment > datetime.now(UTC) + FUTURE_SLACK
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """An ISO time in UTC; None for what is none."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _second(run: DatedRun) -> datetime:
+    """When a run began, cut to the second."""
+    if run.started_at is not None:
+        moment = moment_of(run.started_at)
+    elif (dated := _ID.match(run.id)) is not None:
+        moment = moment_of(f"{dated[1]}+00:00")
+    else:
+        moment = moment_of(_said(run)[0])
+    return (moment or _UNKNOWN).replace(microsecond=0)
+
+
+def _exactly(run: DatedRun) -> tuple[datetime, bool, str]:
+    """When it began, whether its folder is called as it is (and is no copy of another), and its id."""
+    if run.started_at is not None:
+        return moment_of(run.started_at) or _UNKNOWN, True, run.id
+    started_at, run_id = _said(run)
+    return moment_of(started_at) or _second(run), run_id == run.id, run.id
+
+
+def _said(run: DatedRun) -> tuple[str | None, str]:
+    """When a run began and what it is called, by its results."""
+    try:
+        found = read_run(run.folder / RESULTS) if run.folder is not None else None
+    except RunError:
+        return None, ""
+    return (found.started_at, found.id) if found is not None else (None, "")
