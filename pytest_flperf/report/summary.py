@@ -9,7 +9,7 @@ from typing import Final
 
 from pytest_flperf.gates.changes import against_lines
 from pytest_flperf.gates.text import amount, printable
-from pytest_flperf.report.compared import compared_lines, gated, sums
+from pytest_flperf.report.compared import compared_lines, gated, not_made, sums
 from pytest_flperf.report.figures import (
     MARK,
     NOTHING,
@@ -154,6 +154,9 @@ def outcome_words(run: Run) -> str:
     missed = sum(not verdict.met for verdict in run.budgets)
     if missed:
         words.append(f"{missed} of the run's {len(run.budgets)} budgets missed")
+    unmade = not_made(run.cases)
+    if unmade:
+        words.append(f"{unmade} {'comparison' if unmade == 1 else 'comparisons'} not made")
     return ", ".join(words) or "nothing measured"
 
 
