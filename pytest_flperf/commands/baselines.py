@@ -1,8 +1,9 @@
-"""``flperf baseline``: names for runs that others are compared with."""
+"""``flperf baseline``: names for runs, and acceptance of changes."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,27 +18,45 @@ if TYPE_CHECKING:
 __all__ = ["add_baseline"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_ACCEPTED: Final = "(accepted)"
 
 
 def add_baseline(commands: Commands) -> None:
     """The command ``baseline`` with its own commands."""
     parser = commands.add_parser(
         "baseline",
-        help="Name runs that others are compared with",
+        help="Name runs that others are compared with, and accept changes",
         description="Names for stored runs: 'flperf baseline set release RUN' makes RUN the baseline 'release', which "
-        "stays when others are pruned.",
+        "stays when others are pruned. 'flperf baseline accept RUN' accepts a change: later runs are compared with RUN "
+        "although it regressed, missed a budget or was undecided.",
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     adding = actions.add_parser("set", help="Give a run a name", description="Gives a stored run a name.")
     adding.add_argument("name", metavar="NAME", help="Letters, digits, '.', '_' and '-'; one that is there is moved")
     adding.add_argument("of", metavar="RUN", help=f"{RUN_HELP}; it must be in the store")
-    listing = actions.add_parser("list", help="List the names", description="Lists baselines and their runs.")
+    listing = actions.add_parser(
+        "list", help="List names and accepted runs", description="Lists baselines, their runs, and the accepted runs."
+    )
     removing = actions.add_parser("remove", help="Take a name away", description="Takes a name away; the run stays.")
     removing.add_argument("name", metavar="NAME", help="One of 'flperf baseline list'")
+    accepting = actions.add_parser(
+        "accept",
+        help="Accept what changed in a run",
+        description="Accepts a change: all cases that RUN measured to their end may be the baseline of later runs.",
+    )
+    accepting.add_argument("of", metavar="RUN", help=f"{RUN_HELP}; it must be in the store")
+    taking_back = actions.add_parser(
+        "unaccept",
+        help="Take an acceptance back",
+        description="Takes an acceptance back: RUN's own results say again what may be a baseline.",
+    )
+    taking_back.add_argument("of", metavar="RUN", help="One of 'flperf baseline list'")
     for each, run, what in (
         (adding, _set, "the baseline"),
         (listing, _list, "the baselines"),
         (removing, _remove, "what was removed"),
+        (accepting, _accept, "what was accepted"),
+        (taking_back, _unaccept, "what was taken back"),
     ):
         add_places(each)
         add_json(each, what)
@@ -53,7 +72,10 @@ def _set(parsed: Parsed) -> int:
         refuse(parsed, f"NAME: found {parsed.name[:80]!r}, expected up to 64 letters, digits, '.', '_' and '-'")
     try:
         with open_store(parsed) as store:
-            run_id = _stored_id(parsed, RunNames(store, Path(parsed.report_dir)))
+            names = RunNames(store, Path(parsed.report_dir))
+            if why := names.why_no_name(parsed.name):
+                refuse(parsed, f"NAME: {why}; expected a name that means nothing else")
+            run_id = _stored_id(parsed, names)
             before = store.baseline(parsed.name)
             store.set_baseline(parsed.name, run_id)
             now = store.baseline(parsed.name)
@@ -68,12 +90,10 @@ def _set(parsed: Parsed) -> int:
 
 
 def _stored_id(parsed: Parsed, names: RunNames) -> str:
-    """The stored run that is to have the name; ends the command where there is none, or the name means another."""
+    """The stored run that RUN means; ends the command where there is none."""
     from pytest_flperf.history.run_names import RunNameError
     from pytest_flperf.results.stored import RunError
 
-    if why := names.why_no_name(parsed.name):
-        refuse(parsed, f"NAME: {why}; expected a name that means nothing else")
     try:
         ref = names.find(parsed.of)
         run_id = ref.id or names.read(ref).id
@@ -92,18 +112,71 @@ def _list(parsed: Parsed) -> int:
 
     try:
         with open_store(parsed) as store:
-            found = store.baselines()
-            there = {each.name: store.stored(each.run_id) is not None for each in found}
+            named, accepted = store.baselines(), store.acceptances()
+            ids = {*(each.run_id for each in named), *(each.run_id for each in accepted)}
+            there = {run_id: store.stored(run_id) is not None for run_id in ids}
     except StoreError as error:
         return unusable(parsed, error)
     if parsed.json:
-        return print_json([{**asdict(each), "stored": there[each.name]} for each in found])
-    if not found:
+        return print_json(
+            [
+                *({**asdict(each), "kind": "name", "stored": there[each.run_id]} for each in named),
+                *({**asdict(each), "kind": "accepted", "stored": there[each.run_id]} for each in accepted),
+            ]
+        )
+    if not there:
         say("no run has a name: 'flperf baseline set NAME RUN' gives one")
         return 0
-    rows = [[each.name, each.run_id + ("" if there[each.name] else " (gone)"), each.set_at] for each in found]
+    rows = [[each.name, _shown(each.run_id, there), each.set_at] for each in named]
+    rows += [[_ACCEPTED, _shown(each.run_id, there), each.accepted_at] for each in accepted]
     for line in render(("name", "run", "set at"), rows, (True, True, True)):
         say(line)
+    return 0
+
+
+def _shown(run_id: str, there: Mapping[str, bool]) -> str:
+    return run_id + ("" if there[run_id] else " (gone)")
+
+
+def _accept(parsed: Parsed) -> int:
+    from pytest_flperf.history.run_names import RunNames
+    from pytest_flperf.history.store import StoreError
+    from pytest_flperf.report.listings import say
+
+    try:
+        with open_store(parsed) as store:
+            run_id = _stored_id(parsed, RunNames(store, Path(parsed.report_dir)))
+            changed = store.accept(run_id)
+    except StoreError as error:
+        return unusable(parsed, error)
+    if parsed.json:
+        return print_json({"run_id": run_id, "cases": changed})
+    if changed:
+        cases = "1 case that was" if changed == 1 else f"{changed} cases that were"
+        say(f"accepted: {run_id}, with {cases} red or undecided: later runs are compared with it")
+    else:
+        say(f"accepted: {run_id}, whose cases were a baseline already")
+    return 0
+
+
+def _unaccept(parsed: Parsed) -> int:
+    from pytest_flperf.history.run_names import RunNames
+    from pytest_flperf.history.store import StoreError
+    from pytest_flperf.report.listings import say
+
+    try:
+        with open_store(parsed) as store:
+            run_id = _stored_id(parsed, RunNames(store, Path(parsed.report_dir)))
+            if not store.unaccept(run_id):
+                accepted = ", ".join(each.run_id for each in store.acceptances()[:5])
+                refuse(
+                    parsed, f"run {run_id} was not accepted: {f'accepted are {accepted}' if accepted else 'none is'}"
+                )
+    except StoreError as error:
+        return unusable(parsed, error)
+    if parsed.json:
+        return print_json({"run_id": run_id, "accepted": False})
+    say(f"no longer accepted: {run_id}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``flperf compare``: two runs that have been measured, case by case."""
+"""``flperf compare``: a measured run against another, case by case."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
+from pytest_flperf.commands.common import BAD_USAGE, FAILED, Commands, Parsed, add_json, print_json, refuse
 from pytest_flperf.commands.stores import add_places, failed, store_there, unusable
 
 if TYPE_CHECKING:
     from pytest_flperf.gates.rules import Rule
-    from pytest_flperf.gates.stored import Earlier
+    from pytest_flperf.gates.stored import BaselineGate, ComparedRun
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.history.rows import CaseValues
     from pytest_flperf.history.store import Store
-    from pytest_flperf.results.records import CaseResult, Run
+    from pytest_flperf.results.records import Run
 
 __all__ = ["add_compare"]
 
-_HISTORY: Final = 20
-"""Earlier runs that say how much runs differ."""
+_BRANCH: Final = "branch:"
+_REASONS: Final = 3
 _WHAT: Final = "a run's id, latest, last, branch:NAME, a name of 'flperf baseline', a results.json or a run's folder"
 
 
@@ -32,7 +32,8 @@ def add_compare(commands: Commands) -> None:
         "compare",
         help="Compare two runs, case by case",
         description="What became worse from one run to another, and how sure that is. Exits with 1 where something "
-        "regressed that --fail-on asked for.",
+        "regressed that --fail-on names, and with 4 where not one case can be compared. As A, 'last' and 'branch:NAME' "
+        "are for each case its newest measurement before B that may be a baseline; as B, the newest such run.",
     )
     parser.add_argument("baseline", metavar="A", help=f"The baseline: {_WHAT}")
     parser.add_argument("candidate", metavar="B", help="The candidate: likewise")
@@ -42,6 +43,9 @@ def add_compare(commands: Commands) -> None:
         "'tpot_ms.p50 > +5%%', which fail nothing",
     )  # fmt: skip
     parser.add_argument("--fail-undecided", action="store_true", help="Exit with 1 for what can't be decided, too")
+    parser.add_argument(
+        "--require-baseline", action="store_true", help="Exit with 1 for a case of B that A lacks, or did not measure"
+    )
     parser.add_argument("--markdown", metavar="FILE", help="Write the comparison as Markdown to this file, too")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="All rows, also of many; a block per case")
     add_places(parser)
@@ -50,7 +54,7 @@ def add_compare(commands: Commands) -> None:
 
 
 def _compare(parsed: Parsed) -> int:
-    from pytest_flperf.gates.stored import Stored, compared_run
+    from pytest_flperf.gates.stored import compared_run
     from pytest_flperf.history.baseline import BaselineError
 
     rules = _rules(parsed)
@@ -59,25 +63,51 @@ def _compare(parsed: Parsed) -> int:
             from pytest_flperf.history.place import StoreError
 
             try:
-                baseline, candidate = _found(parsed, store)
+                found, candidate = _found(parsed, store)
                 _check_scopes(parsed, rules, candidate.run)
-                label = f"{parsed.baseline[:80]} ({baseline.run.id})"
-                label = baseline.run.id if parsed.baseline == baseline.run.id else label
-                stored = Stored(baseline, label, _earlier(store, candidate.run), parsed.fail_undecided)
-                run = compared_run(stored, candidate, rules)
+                compared = compared_run(_gate(parsed, store, found, candidate), candidate, rules)
             except StoreError as error:
                 return unusable(parsed, error)
     except BaselineError as error:
         refuse(parsed, str(error))
-    fails = any(each.fails for case in run.cases for against in case.against for each in against.comparisons)
-    problem = _write_markdown(parsed.markdown, run)
+    if not compared.compared:
+        refuse(parsed, _nothing_compared(parsed, compared))
+    fails = any(each.fails for case in compared.run.cases for against in case.against for each in against.comparisons)
+    problem = _write_markdown(parsed.markdown, compared.run)
     if parsed.json:
-        print_json(_as_json(baseline, candidate, run, fails))
+        print_json(_as_json(parsed, found, candidate, compared, fails))
     else:
-        _print(parsed, baseline, candidate, run)
+        _print(parsed, found, candidate, compared)
     if problem:
-        return failed(parsed, problem)
-    return FAILED if fails else 0
+        failed(parsed, problem)
+    return FAILED if fails else BAD_USAGE if problem else 0
+
+
+def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, candidate: FoundBaseline) -> BaselineGate:
+    from pytest_flperf.gates.counterparts import Query
+    from pytest_flperf.gates.stored import BaselineGate
+    from pytest_flperf.history.case_history import CaseHistory, FolderHistory, StoreHistory
+    from pytest_flperf.history.selection import latest_start
+
+    run = candidate.run
+    history: CaseHistory = FolderHistory(Path(parsed.report_dir), _values_beside, run.started_at, run.id)
+    if store is not None:
+        history = StoreHistory(store, run.started_at, run.id)
+    branch = parsed.baseline.removeprefix(_BRANCH).strip() if parsed.baseline.startswith(_BRANCH) else None
+    query = Query(latest_start(), branch)
+    return BaselineGate(parsed.baseline, found, history, query, parsed.fail_undecided, parsed.require_baseline)
+
+
+def _nothing_compared(parsed: Parsed, compared: ComparedRun) -> str:
+    """Why not one case could be compared."""
+    from pytest_flperf.gates.stored import NOT_COMPARED
+    from pytest_flperf.gates.text import printable
+
+    run = compared.run
+    reasons = [note.removeprefix(NOT_COMPARED) for note in run.notes if note.startswith(NOT_COMPARED)]
+    shown = "; ".join(printable(each, 400) for each in reasons[:_REASONS]) or "the run has no case"
+    more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+    return f"nothing was compared with {printable(parsed.baseline, 80)}: {shown}{more}"
 
 
 def _rules(parsed: Parsed) -> tuple[Rule, ...]:
@@ -108,8 +138,11 @@ def _store(parsed: Parsed) -> Any:
         yield store
 
 
-def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline, FoundBaseline]:
-    """Both runs.  What ``last`` and ``branch:`` mean depends on the suites of the other one, which is found first."""
+def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline | None, FoundBaseline]:
+    """Both runs; None for a baseline that each case has its own of.
+
+    What ``last`` and ``branch:`` mean as the candidate depends on the suites of the baseline.
+    """
     from pytest_flperf.history.baseline import find_baseline
 
     folder = Path(parsed.report_dir)
@@ -123,7 +156,26 @@ def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline, FoundBas
         baseline = found(parsed.baseline, None)
         return baseline, found(parsed.candidate, baseline)
     candidate = found(parsed.candidate, None)
+    if _depends(parsed.baseline):
+        _check_branch(parsed, store)
+        return None, candidate
     return found(parsed.baseline, candidate), candidate
+
+
+def _check_branch(parsed: Parsed, store: Store | None) -> None:
+    """Refuse a branch that no run has, with the nearest names; raises BaselineError."""
+    from pytest_flperf.history.baseline import BaselineError, MissingBaselineError
+    from pytest_flperf.history.case_history import StoreHistory, no_baseline
+
+    if not parsed.baseline.startswith(_BRANCH):
+        return
+    branch = parsed.baseline.removeprefix(_BRANCH).strip()
+    if not branch:
+        raise BaselineError(f"found {_BRANCH!r} without a name, expected branch:NAME, such as branch:main")
+    if store is None:
+        raise BaselineError(f"found {parsed.baseline[:80]!r}, but only a store knows branches, and there is none")
+    if problem := no_baseline(StoreHistory(store), (), branch):
+        raise MissingBaselineError(problem)
 
 
 def _values_beside(path: Path, run: Run) -> CaseValues:
@@ -133,7 +185,7 @@ def _values_beside(path: Path, run: Run) -> CaseValues:
 
 
 def _depends(text: str) -> bool:
-    return text == "last" or text.startswith("branch:")
+    return text == "last" or text.startswith(_BRANCH)
 
 
 def _newest_suites(store: Store | None) -> tuple[str, ...]:
@@ -141,32 +193,19 @@ def _newest_suites(store: Store | None) -> tuple[str, ...]:
     return newest[0].suites if newest else ()
 
 
-def _earlier(store: Store | None, run: Run) -> Earlier:
-    from pytest_flperf.history.conditions import conditions_of
-    from pytest_flperf.history.surroundings import fingerprint
-
-    machine = fingerprint(run.host)
-
-    def earlier(case: CaseResult, metric: str, statistic: str | None) -> Sequence[float]:
-        if store is None:
-            return ()
-        same = conditions_of(case)
-        return store.earlier(
-            case.nodeid, machine, metric, _HISTORY, before=run.id, statistic=statistic, conditions=same
-        )
-
-    return earlier
-
-
-def _print(parsed: Parsed, baseline: FoundBaseline, candidate: FoundBaseline, run: Run) -> None:
+def _print(parsed: Parsed, found: FoundBaseline | None, candidate: FoundBaseline, compared: ComparedRun) -> None:
     from pytest_flperf.gates.changes import against_lines
     from pytest_flperf.gates.text import printable
     from pytest_flperf.report.compared import compared_lines
     from pytest_flperf.report.listings import say
     from pytest_flperf.report.words import when
 
-    for name, found in (("baseline: ", baseline), ("candidate:", candidate)):
-        say(printable(f"{name} {found.where}, {when(found.run.started_at)}", 500))
+    run = compared.run
+    if found is not None:
+        say(printable(f"baseline:  {found.where}, {when(found.run.started_at)}", 500))
+    for each in compared.baselines if found is None else ():
+        say(printable(f"baseline:  {parsed.baseline[:80]}: run {each.id}, {when(each.started_at)}", 500))
+    say(printable(f"candidate: {candidate.where}, {when(candidate.run.started_at)}", 500))
     for line in compared_lines(run.cases, shutil.get_terminal_size().columns, parsed.verbose):
         say(line.text)
     for case in run.cases if parsed.verbose else ():
@@ -183,19 +222,23 @@ def _own_notes(candidate: FoundBaseline, run: Run) -> tuple[str, ...]:
     return run.notes[: len(run.notes) - len(candidate.run.notes)]
 
 
-def _as_json(baseline: FoundBaseline, candidate: FoundBaseline, run: Run, fails: bool) -> dict[str, Any]:
-    def side(found: FoundBaseline) -> dict[str, Any]:
-        return {"id": found.run.id, "started_at": found.run.started_at, "where": found.where}
+def _as_json(
+    parsed: Parsed, found: FoundBaseline | None, candidate: FoundBaseline, compared: ComparedRun, fails: bool
+) -> dict[str, Any]:
+    def side(run: Run, where: str) -> dict[str, Any]:
+        return {"id": run.id, "started_at": run.started_at, "where": where}
 
-    cases = []
+    run, cases = compared.run, []
     for case in run.cases:
         record = case.to_dict()
         names = ("nodeid", "host", "suite", "scenario", "model", "parameters")
         against = [each.to_dict() for each in case.against]
         cases.append({**{name: record.get(name, "") for name in names}, "against": against})
+    baselines = [side(each, parsed.baseline if found is None else found.where) for each in compared.baselines]
     return {
-        "baseline": side(baseline),
-        "candidate": side(candidate),
+        "baseline": baselines[0],
+        "baselines": baselines,
+        "candidate": side(candidate.run, candidate.where),
         "failed": fails,
         "notes": list(_own_notes(candidate, run)),
         "cases": cases,

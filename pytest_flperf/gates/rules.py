@@ -15,6 +15,7 @@ from typing import Final
 
 from pytest_flperf.gates.grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
 from pytest_flperf.gates.text import shorten
+from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric
 from pytest_flperf.stats.findings import Threshold
 
@@ -32,10 +33,6 @@ __all__ = [
     "rules_for",
 ]
 
-DEFAULT_SCOPE: Final = "default"
-"""Of rules that nobody wrote: they compare, and fail nothing."""
-IMPLIED_SCOPE: Final = "implied"
-"""Of the rule on the error rate that stands beside every rule that somebody wrote."""
 COUNTED: Final = frozenset({"error_rate", "timeout_rate"})
 """Metrics that are so many of so many requests."""
 COMPARED_CASE_METRICS: Final = ("error_rate", "timeout_rate", "tps_total", "request_rate", "goodput")

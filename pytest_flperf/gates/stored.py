@@ -9,23 +9,43 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_flperf.gates.changes import failing
 from pytest_flperf.gates.comparing import Values, compare_runs
+from pytest_flperf.gates.counterparts import (
+    Counterpart,
+    Query,
+    in_history,
+    in_run,
+    missing_against,
+    noise_series,
+)
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
 from pytest_flperf.gates.text import printable
 from pytest_flperf.history.compared import differences
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import RATIOS
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, Run, RunStatus
 from pytest_flperf.stats.findings import ErrorRates
 
 if TYPE_CHECKING:
     from pytest_flperf.history.baseline import FoundBaseline
+    from pytest_flperf.history.case_history import CaseHistory
     from pytest_flperf.stats.runs import BetweenRuns
 
-__all__ = ["Earlier", "Stored", "compared_run", "counterpart", "holm_corrected", "unpaired_lines", "why_not_compared"]
+__all__ = [
+    "NOT_COMPARED",
+    "BaselineGate",
+    "ComparedRun",
+    "Earlier",
+    "Stored",
+    "compared_run",
+    "holm_corrected",
+    "unpaired_lines",
+]
 
 Earlier: TypeAlias = Callable[[CaseResult, str, str | None], Sequence[float]]
 """By case, metric and statistic: that number in earlier runs, under the same conditions on a machine like this."""
 
+NOT_COMPARED: Final = "not compared: "
+"""Begins the note of a case that has no baseline."""
 _FEWEST_RUNS: Final = 3
 """From which on they say how much a number varies of which a run has one only."""
 _NAMES: Final = 5
@@ -93,34 +113,71 @@ class Stored:
             if rule.metric in COUNTED or rule.subject in found:
                 continue
             seen = self.earlier(case, rule.metric, rule.statistic)
-            logs = [math.log(value) for value in seen if value > 0 and math.isfinite(value)]
-            if len(logs) >= (2 if rule.statistic else _FEWEST_RUNS):
+            logs = [math.log(value) if value > 0 else math.nan for value in seen if value > 0 or math.isnan(value)]
+            if sum(map(math.isfinite, logs)) >= (2 if rule.statistic else _FEWEST_RUNS):
                 found[rule.subject] = between_runs(logs)
         return found
 
 
-def counterpart(case: CaseResult, cases: Iterable[CaseResult]) -> CaseResult | None:
-    """The same case of another run: of the same host, else of any; None: there is none."""
-    same = [each for each in cases if each.nodeid == case.nodeid]
-    return next((each for each in same if each.host == case.host), same[0] if same else None)
+@dataclass(frozen=True, slots=True)
+class BaselineGate:
+    """What the cases of a run are compared with: one stored run, or for each case the newest that may be."""
 
+    asked: str
+    """``last``, ``branch:main``, ``release`` …"""
+    found: FoundBaseline | None
+    """The run that was named; None: each case has its own."""
+    history: CaseHistory | None
+    query: Query
+    fail_undecided: bool = False
+    required: bool = False
+    """Whether a case that has no baseline fails."""
 
-def why_not_compared(case: CaseResult, other: CaseResult | None) -> str:
-    """Why a case can't be compared; empty where it can.
+    def counterpart(self, case: CaseResult, this: Run) -> Counterpart:
+        """The other side of a case.
 
-    One that could not be measured (its model did not load) is compared all the same: it answered nothing.
-    """
-    if other is None:
-        return "the baseline has no such case"
-    if other.partial or other.given_up:
-        return "the case of the baseline was not measured to its end"
-    if other.outcome in ("skipped", "error") or not other.requests.total:
-        return f"the case of the baseline was not measured ({other.outcome})"
-    if case.outcome == "skipped":
-        return "it was skipped"
-    if case.partial:
-        return "it was not measured to its end"
-    return ""
+        Raises BaselineError and StoreError where it, or the history, can't be read.
+
+        Args:
+            case: The candidate.
+            this: Its run; the cases are not looked at.
+
+        """
+        if self.found is not None:
+            return in_run(self.found, self.history, case, this, self.query)
+        assert self.history is not None
+        return in_history(self.history, case, this, self.query)
+
+    def against(
+        self,
+        case: CaseResult,
+        this: Run,
+        other: Counterpart,
+        values: Mapping[str, Sequence[float]],
+        rules: Iterable[Rule],
+        rates: ErrorRates,
+    ) -> Against:
+        """What comes of a case; the arguments are those of :meth:`Stored.against`."""
+        label = self._label(other)
+        if other.case is None or other.found is None:
+            not_measured = other.missing == "candidate"
+            fails, required = self.fail_undecided and not not_measured, self.required and not not_measured
+            return missing_against(case, label, other, rules, fails=fails, required=required)
+        history, noise = self.history, other.noise
+
+        def earlier(_: CaseResult, metric: str, statistic: str | None) -> Sequence[float]:
+            return () if history is None else noise_series(history, noise, metric, statistic)
+
+        stored = Stored(other.found, label, earlier, self.fail_undecided)
+        found = stored.against(case, this, other.case, values, rules, rates)
+        return replace(found, notes=(*other.notes, *found.notes))
+
+    def _label(self, other: Counterpart) -> str:
+        asked = printable(self.asked, _NAME)
+        if other.found is None:
+            return f"{asked} (nothing found)"
+        run_id = printable(other.found.run.id, _NAME)
+        return asked if asked == run_id else f"{asked} ({run_id})"
 
 
 def unpaired_lines(cases: Iterable[CaseResult], baseline: Iterable[CaseResult]) -> tuple[str, ...]:
@@ -175,29 +232,42 @@ def _turns(other: CaseResult, case: CaseResult) -> tuple[str, ...]:
     return () if before == after else (f"measured: {before} → {after}",)
 
 
-def compared_run(stored: Stored, candidate: FoundBaseline, rules: Sequence[Rule]) -> Run:
+def compared_run(gate: BaselineGate, candidate: FoundBaseline, rules: Sequence[Rule]) -> ComparedRun:
     """A stored run with what comes of comparing all its cases, all p-values known (Holm).
 
     A case that a comparison fails is ``failed``, and so is the run then.  What can't be compared, and cases that only
-    one side has, are in the notes.
+    one side has, are in the notes.  Raises BaselineError and StoreError where a baseline can't be read.
     """
-    baseline, run = stored.found.run, candidate.run
-    pairs = [(case, counterpart(case, baseline.cases)) for case in run.cases]
-    of_cases = [(case, other, why_not_compared(case, other)) for case, other in pairs]
-    count = sum(len(rules_for(case.scenario, rules)) for case, _, why in of_cases if not why)
+    run = candidate.run
+    others = [(case, gate.counterpart(case, run)) for case in run.cases]
+    count = sum(len(rules_for(case.scenario, rules)) for case, other in others if other.case is not None)
     rates = ErrorRates(comparisons=max(count, 1))
-    cases, notes = [], list(unpaired_lines(run.cases, baseline.cases))
-    for case, other, why in of_cases:
-        found: tuple[Against, ...] = ()
-        if other is not None and not why:
-            values = candidate.values.get((case.nodeid, case.host), {})
-            found = (stored.against(case, run, other, values, rules, rates),)
-        elif other is not None:
-            notes.append(f"not compared: {printable(case.nodeid, _NAME)}: {why}")
-        cases.append(replace(case, against=found))
+    baselines = {each.found.run.id: each.found.run for _, each in others if each.found is not None}
+    notes = list(unpaired_lines(run.cases, [case for each in baselines.values() for case in each.cases]))
+    cases = []
+    for case, other in others:
+        values = candidate.values.get((case.nodeid, case.host), {})
+        cases.append(replace(case, against=(gate.against(case, run, other, values, rules, rates),)))
+        if other.case is None:
+            notes.append(f"{NOT_COMPARED}{printable(case.nodeid, _NAME)}: {other.why}")
     judged = tuple(map(_failed_by_it, holm_corrected(cases, rates)))
-    fails = any(map(failing, judged))
-    return replace(run, cases=judged, notes=(*notes, *run.notes), status="failed" if fails else run.status)
+    status: RunStatus = "failed" if any(map(failing, judged)) else run.status
+    return ComparedRun(
+        replace(run, cases=judged, notes=(*notes, *run.notes), status=status),
+        tuple(baselines.values()),
+        sum(other.case is not None for _, other in others),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """A candidate with its comparisons."""
+
+    run: Run
+    baselines: tuple[Run, ...]
+    """The runs that its cases were compared with; without any, those that have none of them."""
+    compared: int
+    """How many of its cases have a baseline."""
 
 
 def _failed_by_it(case: CaseResult) -> CaseResult:

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from pytest_flperf.history.conditions import conditions_of
+from pytest_flperf.history.standing import standing_of
 from pytest_flperf.history.surroundings import Surroundings, fingerprint
 from pytest_flperf.results.records import WARNING, CaseResult, Run
 
-__all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "case_rows", "document_row", "is_document", "log_rows",
-           "metric_rows", "model_rows", "read_document", "read_values", "resource_rows", "run_row",
+__all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "as_time", "case_rows", "document_row", "is_document",
+           "log_rows", "metric_rows", "model_rows", "read_document", "read_values", "resource_rows", "run_row",
            "value_rows"]  # fmt: skip
 
 Row: TypeAlias = dict[str, Any]
@@ -43,8 +44,8 @@ def run_row(run: Run, about: Surroundings) -> Row:
     job = about.job
     return {
         "id": _text(run.id, _INDEXED),
-        "started_at": _time(run.started_at),
-        "finished_at": None if run.finished_at is None else _time(run.finished_at),
+        "started_at": as_time(run.started_at),
+        "finished_at": None if run.finished_at is None else as_time(run.finished_at),
         "status": run.status,
         "partial": run.partial,
         "suites": json.dumps(list(run.suites)),
@@ -126,6 +127,7 @@ def _case(case: CaseResult) -> Row:
         "goodput": _number(case.goodput),
         "tps_total": _number(case.tps_total),
         "conditions": conditions_of(case),
+        "standing": standing_of(case),
     }
 
 
@@ -273,7 +275,7 @@ def _count(value: int) -> int:
     return min(int(value), _LARGEST_INTEGER)
 
 
-def _time(text: str) -> str:
+def as_time(text: str) -> str:
     """In UTC with milliseconds, so that texts sort as times do; what is no time stays as it is."""
     try:
         moment = datetime.fromisoformat(text)

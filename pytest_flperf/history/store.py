@@ -7,12 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, RowMapping, Table, delete, func, insert, literal_column, select
+from sqlalchemy import ColumnElement, RowMapping, Table, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from pytest_flperf.history.database import Database, StoreError
+from pytest_flperf.history.acceptances import Acceptances
+from pytest_flperf.history.case_queries import CaseQueries
+from pytest_flperf.history.database import StoreError
 from pytest_flperf.history.rows import (
     CaseValues,
     Row,
@@ -52,16 +54,6 @@ _AT_ONCE: Final = 500
 
 COMPARABLE: Final = ("passed", "failed")
 """Verdicts of runs that measured what they were to measure."""
-_NODE_HEAD: Final = "substr(flperf_cases.nodeid, 1, 400)"
-_NODE_TAIL: Final = "substr(flperf_cases.nodeid, 401)"
-_NODE_CHARACTERS: Final = 400
-"""The head of a node id has an index, which databases know again only where it is written so; beside it no condition on
-the whole id, which SQLite would put into the head's, and then find no index."""
-_INFINITE: Final = 1e300
-_STATISTICS: Final = frozenset({"mean", "p50", "p90", "p95", "p99", "min", "max"})
-_OF_CASES: Final = frozenset({"request_rate", "goodput", "tps_total"})
-_FIRST_PAGE: Final = 40
-_LARGER: Final = 4
 
 Added: TypeAlias = Literal["added", "replaced", "known"]
 
@@ -103,10 +95,10 @@ class Pruned:
 
     gone: list[str]
     held: list[str]
-    """Older ones that stayed because a baseline names them."""
+    """Older ones that stayed: a baseline names them, or they are the baseline of a case."""
 
 
-class Store(Database):
+class Store(CaseQueries, Acceptances):
     """An open store.  Every method raises StoreError; use as a context manager."""
 
     # ---- writing
@@ -166,18 +158,25 @@ class Store(Database):
             self._insert(VALUES, key, value_rows(run, values))
 
     def prune(self, keep: int) -> Pruned:
-        """Remove all but the newest runs, and those that a baseline names."""
+        """Remove all but the newest runs, those that a baseline names, and those with a case's only baseline.
+
+        Else a gate would find nothing to compare with as soon as so many runs were red.
+        """
         with self._told(), self._writing():
             newest = select(RUNS.c.run_key, RUNS.c.id).order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
-            older = [(key, checked_text(run_id, "id")) for key, run_id in self._connection.execute(newest)][keep:]
+            found = [(key, checked_text(run_id, "id")) for key, run_id in self._connection.execute(newest)]
+            older = found[keep:]
             named = set(self._connection.execute(select(BASELINES.c.run_id)).scalars())
-            gone = [each for each in older if each[1] not in named]
+            needed = self.only_baselines({key for key, _ in found[:keep]})
+            gone = [each for each in older if each[1] not in named and each[0] not in needed]
             self._delete([key for key, _ in gone])
+            stays = {run_id for _, run_id in found} - {run_id for _, run_id in gone}
+            self.forget_acceptances(but=stays)
         if gone and self._place.kind == "sqlite":
             # gives the space back to the disk; while somebody else reads, it is kept for the runs to come
             with contextlib.suppress(DBAPIError):
                 self._connection.exec_driver_sql("VACUUM")
-        held = [run_id for _, run_id in reversed(older) if run_id in named]
+        held = [run_id for key, run_id in reversed(older) if run_id in named or key in needed]
         return Pruned([run_id for _, run_id in reversed(gone)], held)
 
     def _delete(self, keys: Sequence[int]) -> None:
@@ -317,81 +316,6 @@ class Store(Database):
                 except ValueError as error:
                     raise StoreError(f"{self._place.shown}: run {run_id} can't be read: {error}") from error
         return found
-
-    def earlier(
-        self,
-        nodeid: str,
-        fingerprint: str,
-        metric: str,
-        limit: int = 20,
-        *,
-        before: str | None = None,
-        statistic: str | None = "p50",
-        conditions: str | None = None,
-    ) -> tuple[float, ...]:
-        """A number of a case in earlier runs on machines that are alike, newest first.
-
-        Args:
-            nodeid: The case.
-            fingerprint: Of the machine (see ``surroundings.fingerprint``).
-            metric: Its name.
-            limit: How many at most.
-            before: The id of the run before which they began, itself left out; None: the newest.
-            statistic: Of the metric's values: one of those in the table of metrics; None: the metric is one number
-                for a case.  Of what is in no table there are none.
-            conditions: Under which it was measured (see ``conditions.conditions_of``); None: under any.  Where a row
-                doesn't say, it counts.
-
-        Cases that were cut short don't count, nor numbers that are infinite because requests failed.
-
-        """
-        name = statistic or metric
-        if name not in (_STATISTICS if statistic is not None else _OF_CASES):
-            return ()
-        column = (METRICS if statistic is not None else CASES).c[name]
-        alike = select(RUNS.c.run_key).where(RUNS.c.fingerprint == fingerprint)
-        found: list[float] = []
-        with self._told():
-            if before is not None and (row := self._row_of(before)) is not None:
-                earlier = RUNS.c.started_at < row["started_at"]
-                same_time = (RUNS.c.started_at == row["started_at"]) & (RUNS.c.run_key < row["run_key"])
-                alike = alike.where(earlier | same_time)
-            newest_first = alike.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
-            # Page by page: what is wanted is among the newest, and of all runs a case has ten thousand rows.
-            seen, page = 0, max(_FIRST_PAGE, limit)
-            while len(found) < limit:
-                keys = self._connection.execute(newest_first.limit(page).offset(seen)).scalars().all()
-                found += self._numbers(nodeid, metric, column, keys, conditions)
-                if len(keys) < page:
-                    break
-                seen, page = seen + page, min(_LARGER * page, _AT_ONCE)
-        return tuple(found[:limit])
-
-    def _numbers(
-        self, nodeid: str, metric: str, column: Column[Any], keys: Sequence[int], conditions: str | None
-    ) -> list[float]:
-        """Of a case in these runs, in their order."""
-        if not keys:
-            return []
-        node = as_stored(nodeid)
-        wanted = select(CASES.c.run_key, column)
-        if column.table is METRICS:
-            wanted = wanted.join(
-                METRICS, (CASES.c.run_key == METRICS.c.run_key) & (CASES.c.case_no == METRICS.c.case_no)
-            ).where(METRICS.c.name == metric)
-        wanted = (
-            wanted.where(literal_column(_NODE_HEAD) == node[:_NODE_CHARACTERS])
-            .where(literal_column(_NODE_TAIL) == node[_NODE_CHARACTERS:])
-            .where(CASES.c.run_key.in_(keys), CASES.c.partial.is_(False), column < _INFINITE)
-        )
-        if conditions is not None:
-            wanted = wanted.where(CASES.c.conditions.is_(None) | (CASES.c.conditions == conditions))
-        place = {key: number for number, key in enumerate(keys)}
-        rows = sorted(self._connection.execute(wanted), key=lambda row: place[row[0]])
-        return [number for _, number in rows]
-
-    def _row_of(self, run_id: str) -> RowMapping | None:
-        return self._connection.execute(select(RUNS).where(RUNS.c.id == run_id)).mappings().first()
 
     def _next_key(self) -> int:
         return int(self._connection.execute(select(func.coalesce(func.max(RUNS.c.run_key), 0))).scalar_one()) + 1

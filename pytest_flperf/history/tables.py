@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, MetaData, Table, Text
 
-__all__ = ["BASELINES", "CASES", "DOCUMENTS", "LOGS", "METADATA", "METRICS", "MODELS", "OF_RUNS", "RESOURCES", "RUNS",
-           "SCHEMA", "VALUES"]  # fmt: skip
+__all__ = ["ACCEPTED", "BASELINES", "CASES", "DOCUMENTS", "LOGS", "METADATA", "METRICS", "MODELS", "OF_RUNS",
+           "RESOURCES", "RUNS", "SCHEMA", "VALUES"]  # fmt: skip
 
 METADATA = MetaData()
 
@@ -75,8 +75,10 @@ CASES = Table(
     Column("goodput", Double),
     Column("tps_total", Double),
     Column("conditions", Text),
+    Column("standing", Text),
 )
-"""``conditions``: see ``conditions.conditions_of``; null in rows that an earlier version wrote."""
+"""``conditions``: see ``conditions.conditions_of``; null in rows that an earlier version wrote and that could not be
+read again.  ``standing``: see ``standing.standing_of``."""
 
 METRICS = Table(
     "flperf_metrics",
@@ -147,6 +149,14 @@ BASELINES = Table(
     Column("set_at", Text, nullable=False),
 )
 """Runs that people gave a name."""
+
+ACCEPTED = Table(
+    "flperf_accepted",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("accepted_at", Text, nullable=False),
+)
+"""Runs whose red and undecided cases a person accepted as a baseline."""
 
 OF_RUNS = (VALUES, LOGS, MODELS, RESOURCES, METRICS, CASES, DOCUMENTS, RUNS)
 """All that a run has rows in, the run itself last."""

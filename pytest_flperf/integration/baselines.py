@@ -1,16 +1,18 @@
-"""The stored run that a session's cases are compared with: found before anything is measured."""
+"""Baselines of a session's cases: one named run, or one per case."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_flperf.gates.counterparts import Counterpart, Query, missing_against
 from pytest_flperf.gates.rules import Rule, rules_for
-from pytest_flperf.gates.stored import Stored, counterpart, unpaired_lines, why_not_compared
+from pytest_flperf.gates.stored import unpaired_lines
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.comparing import comparisons_of, rules_of, with_rules_of
@@ -21,8 +23,11 @@ from pytest_flperf.stats.findings import ErrorRates
 
 if TYPE_CHECKING:
     from pytest_flperf.experiment.recording import CaseRecording
+    from pytest_flperf.gates.stored import BaselineGate
     from pytest_flperf.history.baseline import FoundBaseline
+    from pytest_flperf.history.case_history import CaseHistory
     from pytest_flperf.history.place import StorePlace
+    from pytest_flperf.history.store import Store
     from pytest_flperf.integration.run_record import RunRecord
     from pytest_flperf.suite.model import Case
 
@@ -30,29 +35,25 @@ __all__ = ["Baseline", "baseline_of"]
 
 _FLAG: Final = "--flperf-baseline"
 _BRANCH: Final = "branch:"
-_MAY_BE_MISSING: Final = "last"
-_HISTORY: Final = 20
-"""Earlier runs that say how much runs differ."""
+_LAST: Final = "last"
 
 
 @dataclass(slots=True)
 class Baseline:
-    """The run that was asked for; or why there is none."""
+    """What the cases of a session are compared with."""
 
     asked: str
     found: FoundBaseline | None
-    missing: str
-    """Why there is none, for people; empty where there is one."""
-    place: StorePlace | None
-    """Where the history of a case is looked up."""
+    """The run that was named; None: each case has its own, or there is none."""
+    nothing: str
+    """Why no case has one, for people; empty where that is not known."""
+    source: _Source
     rules: tuple[Rule, ...]
     fail_undecided: bool
     required: bool
     sides: int
     comparisons: int = 0
     """Between how many the run's error rate is shared, known at the first case."""
-    problem: str = ""
-    """Why the history could not be read."""
 
     def judged(
         self,
@@ -61,8 +62,8 @@ class Baseline:
         this: Run,
         recording: CaseRecording | None,
         items: Iterable[pytest.Item],
-    ) -> tuple[CaseResult, str]:
-        """The result with what came of the comparison, and why it fails for want of a baseline (empty: it doesn't).
+    ) -> CaseResult:
+        """The result with what came of the comparison.
 
         Args:
             result: Of a case.
@@ -72,56 +73,112 @@ class Baseline:
             items: All of the session.
 
         """
-        if self.found is None:
-            return result, ""
+        from pytest_flperf.gates.stored import BaselineGate
+        from pytest_flperf.history.selection import latest_start
+
         if not self.comparisons:
             self.comparisons = comparisons_of(items, self.rules, self.sides)
-        other = counterpart(result, self.found.run.cases)
-        why = why_not_compared(result, other)
-        if why or other is None:
-            why = f"not compared with {self.label}: {why}"
-            noted = replace(result, notes=(*result.notes, why))
-            return noted, why if self.required else ""
         rules = with_rules_of(case, self.rules)
-        stored = Stored(self.found, self.label, lambda *of: self._earlier(this, *of), self.fail_undecided)
         values = {} if recording is None or result.search is not None else _values(result, rules, recording)
         rates = ErrorRates(comparisons=self.comparisons)
-        against = stored.against(result, this, other, values, rules, rates)
-        if self.problem:
-            against = replace(against, notes=(*against.notes, self.problem))
-        return replace(result, against=(*result.against, against)), ""
+        with self.source.opened(this.started_at) as (history, problem):
+            per_case = self.found is None
+            branch = self.asked.removeprefix(_BRANCH).strip() if self.asked.startswith(_BRANCH) else None
+            query = Query(latest_start(), branch)
+            gate = BaselineGate(self.asked, self.found, history, query, self.fail_undecided, self.required)
+            if history is None and per_case:
+                other = Counterpart(missing="unreadable", why=problem)
+            else:
+                other = self._counterpart(gate, result, this)
+            against = gate.against(result, this, other, values, rules, rates)
+        if problem and not per_case:
+            against = replace(against, notes=(*against.notes, f"nothing is known of earlier runs: {problem}"))
+        return replace(result, against=(*result.against, against))
 
-    @property
-    def label(self) -> str:
-        """What was asked for, with the run's id."""
-        assert self.found is not None
-        asked, run_id = printable(self.asked, 80), printable(self.found.run.id, 80)
-        return asked if asked == run_id else f"{asked} ({run_id})"
+    def _counterpart(self, gate: BaselineGate, result: CaseResult, this: Run) -> Counterpart:
+        """The other side of a case; that it can't be read costs nobody what was measured."""
+        from pytest_flperf.history.baseline import BaselineError
+        from pytest_flperf.history.database import StoreError
+
+        try:
+            return gate.counterpart(result, this)
+        except (BaselineError, StoreError) as error:
+            return Counterpart(missing="unreadable", why=printable(str(error), 300))
+
+    def not_measured(self, result: CaseResult, case: Case | None, why: str) -> CaseResult:
+        """The result of a case that was skipped or cut short, with the comparisons that could not be made."""
+        rules = self.rules if case is None else with_rules_of(case, self.rules)
+        other = Counterpart(missing="candidate", why=why)
+        return replace(
+            result, against=(*result.against, missing_against(result, self.asked, other, rules, fails=False))
+        )
 
     def note_unpaired(self, record: RunRecord) -> None:
-        """Name the cases that only this run has, and those that only the baseline has."""
-        if self.found is not None and not record.interrupted:
-            for line in unpaired_lines(record.cases, self.found.run.cases):
+        """Name the cases that only this run has, and those that only the runs have that it was compared with."""
+        if record.interrupted:
+            return
+        sides = (against for case in record.cases for against in case.against if against.kind == "run")
+        runs = [self.found.run] if self.found is not None else self._runs({each.run_id for each in sides})
+        if runs:
+            for line in unpaired_lines(record.cases, [case for run in runs for case in run.cases]):
                 record.note(line)
 
-    def _earlier(self, this: Run, case: CaseResult, metric: str, statistic: str | None) -> Sequence[float]:
-        if self.place is None:
-            return ()
-        from pytest_flperf.history.conditions import conditions_of
+    def _runs(self, ids: Iterable[str | None]) -> list[Run]:
+        """Runs that cases of any worker were compared with, as far as they can be read again."""
+        from pytest_flperf.history.baseline import BaselineError
+        from pytest_flperf.history.database import StoreError
+
+        found = []
+        with self.source.opened() as (history, _):
+            for run_id in ids:
+                if history is not None and run_id is not None:
+                    with contextlib.suppress(BaselineError, StoreError):
+                        found.append(history.run(run_id).run)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where earlier runs are."""
+
+    place: StorePlace | None
+    folder: Path
+    runs: dict[str, FoundBaseline] = field(default_factory=dict)
+    """Those of the store that were read."""
+
+    @property
+    def stored(self) -> bool:
+        """Whether there is a store; raises StoreError where what is there is none."""
+        return self.place is not None and self.place.is_there()
+
+    @contextlib.contextmanager
+    def opened(self, before: str | None = None) -> Iterator[tuple[CaseHistory | None, str]]:
+        """The history; None where it can't be read, and why.
+
+        ``before`` is when this run began, whose own folder may be among those of others.
+        """
+        from pytest_flperf.history.case_history import FolderHistory, StoreHistory
         from pytest_flperf.history.place import StoreError
-        from pytest_flperf.history.surroundings import fingerprint
+        from pytest_flperf.report.samples import values_beside
 
-        machine, same = fingerprint(this.host), conditions_of(case)
         try:
-            if not self.place.is_there():
-                return ()
-            from pytest_flperf.history.store import Store
-
-            with Store(self.place) as store:
-                return store.earlier(case.nodeid, machine, metric, _HISTORY, statistic=statistic, conditions=same)
+            store = self._open()
         except StoreError as error:
-            self.problem = f"nothing is known of earlier runs: {printable(str(error), 300)}"
-            return ()
+            yield None, printable(str(error), 300)
+            return
+        if store is None:
+            yield FolderHistory(self.folder, values_beside, before), ""
+            return
+        with store:
+            yield StoreHistory(store, runs=self.runs), ""
+
+    def _open(self) -> Store | None:
+        """The store; None where there is none.  Raises StoreError."""
+        if self.place is None or not self.stored:
+            return None
+        from pytest_flperf.history.store import Store
+
+        return Store(self.place)
 
 
 def _values(result: CaseResult, rules: Sequence[Rule], recording: CaseRecording) -> dict[str, tuple[float, ...]]:
@@ -142,25 +199,26 @@ def baseline_of(config: pytest.Config, options: FlperfOptions) -> Baseline | Non
 
 def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Baseline:
     from pytest_flperf.history.baseline import BaselineError, MissingBaselineError
+    from pytest_flperf.history.place import StoreError
 
     here = config.invocation_params.dir
     selection = config.stash.get(SELECTION, None)
-    place = place_of(options, here)
-    found, missing = None, ""
+    source = _Source(place_of(options, here), here / options.report_dir)
+    found, nothing = None, ""
     try:
-        found = _found(text, place, here / options.report_dir, here, selection.refs if selection else ())
-    except MissingBaselineError as error:
-        # whoever names a run means that one; the last one, or that of a branch, isn't there the first time
-        if options.require_baseline or not (text == _MAY_BE_MISSING or text.startswith(_BRANCH)):
-            raise pytest.UsageError(f"{_FLAG}: {printable(str(error), 900)}{_elsewhere(place)}") from error
-        missing = f"nothing is compared: {printable(str(error), 900)}"
-    except BaselineError as error:
+        if text == _LAST or text.startswith(_BRANCH):
+            nothing = _nothing(text, source, selection.refs if selection else ())
+            if nothing and options.require_baseline:
+                raise MissingBaselineError(nothing)
+        else:
+            found = _found(text, source, here)
+    except (BaselineError, StoreError) as error:
         raise pytest.UsageError(f"{_FLAG}: {printable(str(error), 900)}") from error
     return Baseline(
         asked=text,
         found=found,
-        missing=missing,
-        place=place,
+        nothing=f"nothing is compared: {printable(nothing, 600)}" if nothing else "",
+        source=source,
         rules=rules_of(options),
         fail_undecided=options.fail_undecided,
         required=options.require_baseline,
@@ -168,33 +226,48 @@ def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Basel
     )
 
 
-def _found(text: str, place: StorePlace | None, folder: Path, here: Path, suites: Sequence[str]) -> FoundBaseline:
-    """The run that was asked for; raises BaselineError."""
+def _nothing(text: str, source: _Source, suites: Sequence[str]) -> str:
+    """Why no case can have a baseline; empty where one may.  Raises BaselineError."""
+    from pytest_flperf.history.baseline import BaselineError
+    from pytest_flperf.history.case_history import no_baseline
+
+    branch = text.removeprefix(_BRANCH).strip() if text.startswith(_BRANCH) else None
+    if branch == "":
+        raise BaselineError(f"found {text[:80]!r} without a name, expected branch:NAME, such as branch:main")
+    if branch is not None and source.place is None:
+        raise BaselineError(f"found {text[:80]!r}, but only a store knows branches, and --flperf-store=none keeps none")
+    if branch is not None and source.place is not None and not source.stored:
+        return f"no run of branch {branch[:80]!r}: the store {source.place.shown} is not there yet"
+    try:
+        from pytest_flperf.history.database import StoreError
+    except ImportError as error:
+        raise BaselineError(f"{error}: pip install 'SQLAlchemy>=2.0'") from error
+    with source.opened() as (history, problem):
+        if history is None:
+            raise BaselineError(problem)
+        try:
+            return no_baseline(history, suites, branch)
+        except StoreError as error:
+            raise BaselineError(str(error)) from error
+
+
+def _found(text: str, source: _Source, here: Path) -> FoundBaseline:
+    """The run that was named; raises BaselineError."""
     from pytest_flperf.history.baseline import BaselineError, MissingBaselineError, find_baseline
     from pytest_flperf.history.place import StoreError
     from pytest_flperf.report.samples import values_beside
 
-    if place is None and (text == _MAY_BE_MISSING or text.startswith(_BRANCH)):
-        raise BaselineError(f"found {text[:80]!r}, but --flperf-store=none keeps no runs; expected a results.json")
     try:
-        there = place is not None and place.is_there()
-    except StoreError as error:
-        raise BaselineError(str(error)) from error
-    if place is None or not there:
-        if place is not None and text.startswith(_BRANCH) and text != _BRANCH:
-            branch = text.removeprefix(_BRANCH)[:80]
-            raise MissingBaselineError(f"no run of branch {branch!r}: the store {place.shown} is not there yet")
-        return find_baseline(None, text, folder, here=here, suites=suites, read_values=values_beside)
-    try:
+        if not source.stored or source.place is None:
+            return find_baseline(None, text, source.folder, here=here, read_values=values_beside)
         from pytest_flperf.history.store import Store
     except ImportError as error:
         raise BaselineError(f"{error}: pip install 'SQLAlchemy>=2.0'") from error
+    except MissingBaselineError as error:
+        where = "; with --flperf-store=none only a results.json or a run's folder has a name" * (source.place is None)
+        raise BaselineError(f"{error}{where}") from error
     try:
-        with Store(place) as store:
-            return find_baseline(store, text, folder, here=here, suites=suites, read_values=values_beside)
+        with Store(source.place) as store:
+            return find_baseline(store, text, source.folder, here=here, read_values=values_beside)
     except StoreError as error:
         raise BaselineError(str(error)) from error
-
-
-def _elsewhere(place: StorePlace | None) -> str:
-    return "; with --flperf-store=none only a results.json can be a baseline" if place is None else ""

@@ -106,8 +106,8 @@ class MeasuringRun:
         self.record = RunRecord(config, self._options, self._redactor)
         """What has been measured, and where it is written."""
         self._baseline = baseline_of(config, self._options)
-        if self._baseline is not None and self._baseline.missing:
-            self.record.note(self._baseline.missing)
+        if self._baseline is not None and self._baseline.nothing:
+            self.record.note(self._baseline.nothing)
         self._limit = TimeLimit.from_pytest_config(config, self._options)
         self._standing = Standing()
         self._lock = SessionLock(
@@ -270,6 +270,8 @@ class MeasuringRun:
     ) -> CaseResult:
         """The result of a case of which nothing was measured: an error, or skipped: out of time, or not possible."""
         planned = planned_case(case, nodeid)
+        if self._baseline is not None:
+            planned = self._baseline.not_measured(planned, case, "the case was not measured")
         if isinstance(reason, NotPossibleError):
             return self._standing.add(replace(planned, outcome="skipped", message=NOT_MEASURED + str(reason)))
         if isinstance(reason, OutOfTimeError):
@@ -296,12 +298,11 @@ class MeasuringRun:
         if done.other is not None:
             assert self._opposition is not None
             result = self._opposition.judged(result, done.other, case)
-        lacking = ""
-        if self._baseline is not None and not done.out_of_time:
-            result, lacking = self._baseline.judged(result, case, self.record.surroundings(), recording, items)
+        if self._baseline is not None and done.out_of_time:
+            result = self._baseline.not_measured(result, case, f"it was cut short: {self._limit.words}")
+        elif self._baseline is not None:
+            result = self._baseline.judged(result, case, self.record.surroundings(), recording, items)
         result = judge(result, budgets)
-        if lacking:
-            result = replace(result, outcome="failed", message=verdict_text(result, lacking))
         others = neighbours(self._config)
         if others:
             result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))

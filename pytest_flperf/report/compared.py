@@ -23,6 +23,7 @@ __all__ = [
     "figure_heads",
     "figures",
     "gated",
+    "not_made",
     "notes_of",
     "reasons_of",
     "relative",
@@ -177,19 +178,16 @@ def notes_of(cases: Sequence[CaseResult]) -> list[str]:
 
 def reasons_of(rows: Iterable[Compared]) -> list[str]:
     """Why comparisons are undecided, or regressed whatever the latencies say, and where; once each."""
-    places: dict[str, list[str]] = {}
+    places: dict[str, dict[str, None]] = {}
+    found: Counter[str] = Counter()
     for row in rows:
         if row.comparison.reason:
-            place = f"{row.scenario} on {row.case.model}"
-            text = f"{row.comparison.verdict}: {name(row.comparison)}: {row.comparison.reason}"
-            places.setdefault(text, []).append(place)
-    found = Counter(
-        {
-            f"{places_of[0]}: {text}" if len(places_of) == 1 else text: len(places_of)
-            for text, places_of in places.items()
-        }
-    )
-    return _counted(found, "comparison")
+            about = "" if row.against.missing else f"{row.comparison.verdict}: {name(row.comparison)}: "
+            text = f"{about}{row.comparison.reason}"
+            places.setdefault(text, {})[f"{row.scenario} on {row.case.model}"] = None
+            found[text] += 1
+    told = {f"{next(iter(places[text]))}: {text}" if len(places[text]) == 1 else text: n for text, n in found.items()}
+    return _counted(Counter(told), "comparison")
 
 
 def _counted(found: Counter[str], noun: str) -> list[str]:
@@ -204,7 +202,21 @@ def _counted(found: Counter[str], noun: str) -> list[str]:
 def gated(cases: Iterable[CaseResult]) -> bool:
     """Whether a comparison could have failed a case."""
     return any(
-        each.scope != DEFAULT_SCOPE for case in cases for against in case.against for each in against.comparisons
+        each.fails or each.scope != DEFAULT_SCOPE
+        for case in cases
+        for against in case.against
+        for each in against.comparisons
+    )
+
+
+def not_made(cases: Iterable[CaseResult]) -> int:
+    """How many comparisons of gates had nothing to compare with."""
+    return sum(
+        each.scope != DEFAULT_SCOPE
+        for case in cases
+        for against in case.against
+        if against.missing
+        for each in against.comparisons
     )
 
 

@@ -72,6 +72,7 @@ def _compared(against: Against) -> list[tuple[str, object]]:
         ("against", against.label),
         ("against.kind", against.kind),
         ("against.run_id", against.run_id),
+        ("against.missing", against.missing or None),
         ("against.pairs", against.pairs),
         *(("against.differs", line) for line in against.differs),
     ]

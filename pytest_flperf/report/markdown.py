@@ -137,10 +137,11 @@ def _compared(cases: Sequence[CaseResult]) -> list[str]:
     lines = ["### Compared", "", *(f"- {words(text, 400)}" for text, _ in found), ""]
     rows = rows_of(cases)
     of_reference = relative(rows)
+    labels = len({row.against.label for row in rows}) > 1
     if rows:
         heads = figure_heads(of_reference=of_reference)
-        lines.append(_row(["", "model", "scenario", "compared", *heads, "verdict"]))
-        lines.append(_row([":--"] * 4 + ["--:"] * len(heads) + [":--"]))
+        lines.append(_row(["", "model", "scenario", "compared", *["with"] * labels, *heads, "verdict"]))
+        lines.append(_row([":--"] * (4 + labels) + ["--:"] * len(heads) + [":--"]))
     for row in rows[:_ROWS]:
         each = row.comparison
         verdict = words(row.verdict)
@@ -151,6 +152,7 @@ def _compared(cases: Sequence[CaseResult]) -> list[str]:
                     words(row.case.model, 80),
                     words(row.scenario, 80),
                     words(name(each), 80),
+                    *[words(row.against.label, 80)] * labels,
                     *(words(text, 80) for text in figures(row, of_reference=of_reference)),
                     f"**{verdict}**" if each.fails else verdict,
                 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, Literal, TypeAlias
 
+from pytest_flperf.report.compared import not_made
 from pytest_flperf.results.records import CaseResult, Run, RunStatus
 
 __all__ = ["heading", "outcome_words", "sentence", "status_word", "tone", "verdict_of"]
@@ -57,6 +58,9 @@ def outcome_words(run: Run) -> str:
     missed = sum(not verdict.met for verdict in run.budgets)
     if missed:
         words.append(f"{missed} of the run's {len(run.budgets)} budgets missed")
+    unmade = not_made(run.cases)
+    if unmade:
+        words.append(f"{_count(unmade, 'comparison')} not made")
     if run.faults:
         words.append(_count(len(run.faults), "error") + " of pytest")
     return ", ".join(words) or "no case was run"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from pytest_flperf.results.measured import Distribution, Requests
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 from pytest_flperf.results.serving import Target
 
-__all__ = ["Against", "Comparison", "ReferenceLoad", "Word"]
+__all__ = ["DEFAULT_SCOPE", "IMPLIED_SCOPE", "Against", "Comparison", "Missing", "ReferenceLoad", "Word"]
 
 
 def _open_interval(value: Any) -> Interval:
@@ -21,6 +21,17 @@ def _open_interval(value: Any) -> Interval:
 
 
 Word: TypeAlias = Literal["regressed", "improved", "unchanged", "undecided"]
+Missing: TypeAlias = Literal["", "first", "not_accepted", "not_in_baseline", "unreadable", "candidate"]
+"""Why there is nothing to compare with.
+
+``first``: nothing was measured before under these conditions; ``not_accepted``: something was, but no measurement may
+be a baseline; ``not_in_baseline``: the run that was named has no such case, or did not measure it to its end;
+``unreadable``: the baseline can't be read; ``candidate``: the case itself was not measured to its end.
+"""
+DEFAULT_SCOPE: Final = "default"
+"""Of rules that stand in where none was written; they fail nothing."""
+IMPLIED_SCOPE: Final = "implied"
+"""Of the rule on the error rate that stands beside every written one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,8 @@ class Against(Record):
     """How many pairs of turns were measured."""
     max_pairs: int | None = None
     comparisons: tuple[Comparison, ...] = ()
+    missing: Missing = ""
+    """Why there is nothing to compare with, which makes every comparison ``undecided``; empty where there is."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "differs": tuple,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, expm1, isfinite, log, sqrt
+from math import ceil, expm1, log, sqrt
 from typing import Final
 
 import numpy as np
@@ -25,6 +25,14 @@ _DRAWS: Final = 1_000
 _SEED: Final = 20261121
 _TAIL: Final = 0.025
 _LARGEST_CORRELATION: Final = 0.9
+_CLIPPED: Final = 2.0
+"""Standard deviations from which on a deviation counts no more: a few may be changes."""
+_CLIPPED_SHARE: Final = 0.9205
+"""What that leaves of the variance of a normal distribution."""
+_EFFICIENCY: Final = 0.93
+"""… and of its degrees of freedom (20,000 simulated histories of 3 to 40 runs)."""
+_ONE_OF_FORTY: Final = 1.96
+_MOST_STEPS: Final = 200
 _MUCH: Final = 1_000
 """Percent.  What differs by more is told as that."""
 _PERCENTILES: Final = {"p5": 0.05, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -69,18 +77,68 @@ class Summary:
 def between_runs(history: Sequence[float], prior: BetweenRuns = UNKNOWN_MACHINE) -> BetweenRuns:
     """How much runs differ, by those that were stored, drawn towards the guess while they are few.
 
-    The variances are averaged by their degrees of freedom (as in Smyth 2004, Statistical Applications in Genetics 3,
-    section 4).  A real change that lies within the history makes it larger, and decisions more careful.
+    By the differences of neighbours where these are small beside the spread of all (von Neumann 1941, Annals of
+    Mathematical Statistics 12): then the spread holds a creep or a step, which is no noise.  Else by the spread, which
+    knows more.  In both a deviation counts up to two standard deviations (Huber 1964, Annals of Mathematical Statistics
+    35, proposal 2), so that a rare change is hardly noise either.  This variance and that of the guess are averaged by
+    their degrees of freedom (as in Smyth 2004, Statistical Applications in Genetics 3, section 4).
 
     Args:
-        history: Logarithms of the statistic of earlier runs of the same case on the same machine.
+        history: Logarithms of the statistic of runs of the same case on the same machine, in the order in which they
+            were measured, or the reverse.  What is no number ends a level: no difference is taken across it.
         prior: What is believed without any.
 
     """
-    known = [value for value in history if isfinite(value)]
-    freedom = max(len(known) - 1, 0)
-    squares = float(np.var(known, ddof=1)) * freedom if freedom else 0.0
-    return BetweenRuns(sqrt((squares + prior.runs * prior.sd_log**2) / (freedom + prior.runs)), freedom + prior.runs)
+    levels = _levels(history)
+    spread, steps = _spread(levels), _steps(levels)
+    found = steps if steps.variance < _least_ratio(spread.freedom + 1) * spread.variance else spread
+    freedom = found.freedom + prior.runs
+    variance = (found.freedom * found.variance + prior.runs * prior.sd_log**2) / freedom
+    return BetweenRuns(sqrt(variance), int(freedom))
+
+
+@dataclass(frozen=True, slots=True)
+class _Variance:
+    variance: float
+    freedom: float
+
+
+def _levels(history: Sequence[float]) -> list[Floats]:
+    """The runs between those that are no number; single ones say nothing."""
+    values = np.asarray(history, dtype=np.float64)
+    finite = np.isfinite(values)
+    parts = np.split(values, np.flatnonzero(~finite))
+    return [level for part in parts if len(level := part[np.isfinite(part)]) > 1]
+
+
+def _spread(levels: Sequence[Floats]) -> _Variance:
+    """Of runs about the mean of their level."""
+    squares = [(level - level.mean()) ** 2 * len(level) / (len(level) - 1) for level in levels]
+    freedom = sum(len(level) - 1 for level in levels)
+    return _Variance(_clipped_mean(squares), max(_EFFICIENCY * freedom, min(freedom, 1.0)))
+
+
+def _steps(levels: Sequence[Floats]) -> _Variance:
+    """Half of that of differences of neighbours: n of them are worth 2n²/(3n − 1) degrees of freedom."""
+    count = sum(len(level) - 1 for level in levels)
+    freedom = _EFFICIENCY * 2 * count**2 / max(3 * count - 1, 1)
+    return _Variance(_clipped_mean([np.diff(level) ** 2 for level in levels]) / 2, max(freedom, min(count, 1.0)))
+
+
+def _least_ratio(runs: float) -> float:
+    """The ratio of both variances that so many runs without any change fall below in one of forty histories."""
+    return 1 - _ONE_OF_FORTY * sqrt(max(runs - 2, 0.0) / max(runs**2 - 1, 1.0))
+
+
+def _clipped_mean(parts: Sequence[Floats]) -> float:
+    """The mean of squares, none of which counts for more than so many times the mean itself."""
+    squares = np.concatenate(parts) if parts else np.zeros(0)
+    mean = float(squares.mean()) if len(squares) else 0.0
+    for _ in range(_MOST_STEPS):
+        before, mean = mean, float(np.minimum(squares, _CLIPPED**2 * mean).mean()) / _CLIPPED_SHARE if mean else 0.0
+        if before - mean <= 1e-6 * before:
+            break
+    return mean
 
 
 def judge_runs(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.gates.stored import counterpart, holm_corrected, unpaired_lines, why_not_compared
+from pytest_flperf.gates.counterparts import counterpart, why_not_compared
+from pytest_flperf.gates.stored import holm_corrected, unpaired_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.stats.findings import ErrorRates
@@ -60,8 +61,7 @@ def test_what_can_be_compared(mine: dict[str, Any], theirs: dict[str, Any], want
 
 
 def test_a_case_that_the_baseline_lacks() -> None:
-    """It is said, and named; of many, five."""
-    assert why_not_compared(case(), None) == "the baseline has no such case"
+    """It is named; of many, five."""
     assert unpaired_lines([case()], [case()]) == ()
     (line,) = unpaired_lines([case(str(number)) for number in range(8)], [])
     assert line == "new, not in the baseline: 0, 1, 2, 3, 4 and 3 more"

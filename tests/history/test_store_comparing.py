@@ -20,9 +20,11 @@ from pytest_flperf.history.rows import case_rows, document_row, metric_rows, run
 from pytest_flperf.history.store import Pruned, Store, StoreError
 from pytest_flperf.history.surroundings import Commit, fingerprint
 from pytest_flperf.history.tables import RUNS
-from pytest_flperf.results.comparison import ReferenceLoad
+from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
 from pytest_flperf.results.records import Run
 
+_LATER = ("conditions", "standing")
+"""Columns that the first release did not have."""
 VALUES = {
     ("flperf:default::case-0[m]", "box"): {
         "ttft_ms": [50.25, 49.5, 61.125],
@@ -72,7 +74,7 @@ def test_a_store_of_the_first_release_gets_them(place: StorePlace) -> None:
     with Store(place, migrations=MIGRATIONS[:1]) as store:
         for table, kept in ((RUNS, run_row(run(), ABOUT)), (store_module.DOCUMENTS, document_row(run()))):
             store._connection.execute(sqlalchemy.insert(table), {"run_key": 1, **kept})
-        cases = [{name: value for name, value in row.items() if name != "conditions"} for row in case_rows(run())]
+        cases = [{name: value for name, value in row.items() if name not in _LATER} for row in case_rows(run())]
         store._insert(store_module.CASES, 1, cases)
         store._insert(store_module.METRICS, 1, metric_rows(run()))
     with Store(place) as store:
@@ -236,3 +238,112 @@ def test_newest(place: StorePlace) -> None:
         assert store.newest(suites, branch="nosuch") is None
         assert store.newest(()) is None
         assert store.branches() == ["main", "other"]
+
+
+def test_measurements(place: StorePlace) -> None:
+    """A case in earlier runs, newest first: with its standing, its branch, and whether a person accepted its run."""
+    one = case(0)
+    red = replace(one, outcome="failed", message="slow")
+    with Store(place) as store:
+        store.add(run(0, cases=(one,)), ABOUT)
+        store.add(run(1, cases=(red, case(1))))
+        store.add(run(2, cases=(replace(one, host="other"), one)))
+        store.add(run(3, cases=(case(1),)))
+        assert store.accept(run(1).id) == 1
+        found = list(store.measurements(one.nodeid, fingerprint(HOST), conditions_of(one), host="box"))
+        assert [(each.run_id, each.host, each.standing, each.branch, each.accepted) for each in found] == [
+            (run(2).id, "box", "accepted", None, False),
+            (run(2).id, "other", "accepted", None, False),
+            (run(1).id, "box", "failed", None, True),
+            (run(0).id, "box", "accepted", "main", False),
+        ]
+        assert store.numbers(found, "ttft_ms", "p50") == [one.metrics["ttft_ms"].p50] * 4
+        assert store.numbers(found, "ttft_ms", "stdev") == [None] * 4
+        assert store.numbers([], "ttft_ms", "p50") == []
+        assert [each.run_id for each in store.measurements(one.nodeid, before=run(2).id)] == [run(1).id, run(0).id]
+        assert run(2).id not in {each.run_id for each in store.measurements(one.nodeid, but=run(2).id)}
+        assert list(store.measurements(one.nodeid, "another machine")) == []
+        assert store.unaccept(run(1).id)
+        assert not store.unaccept(run(1).id)
+        assert not any(each.accepted for each in store.measurements(one.nodeid))
+
+
+def test_red_runs_are_no_noise(place: StorePlace) -> None:
+    """What regressed, or missed a budget, says nothing of how much runs differ, unless a person accepts it."""
+    one = case(0)
+    with Store(place) as store:
+        for number in range(4):
+            store.add(run(number, cases=(replace(one, outcome="failed") if number == 2 else one,)))
+        assert len(store.earlier(one.nodeid, fingerprint(HOST), "ttft_ms")) == 3
+        store.accept(run(2).id)
+        assert len(store.earlier(one.nodeid, fingerprint(HOST), "ttft_ms")) == 4
+
+
+def test_accepting(place: StorePlace) -> None:
+    """A run that measured something; once, with the newest time; another that is not there is refused."""
+    red = (replace(case(0), outcome="failed"), case(1), replace(case(2), partial=True))
+    with Store(place) as store:
+        store.add(run(0, cases=red))
+        store.add(run(1, cases=(replace(case(0), outcome="skipped"),)))
+        assert [store.accept(run(0).id), store.accept(run(0).id)] == [1, 1]
+        assert [each.run_id for each in store.acceptances()] == [run(0).id]
+        for refused in (run(1).id, "nosuch"):
+            with pytest.raises(StoreError, match="no case that was measured to its end"):
+                store.accept(refused)
+
+
+def test_prune_keeps_the_only_baseline_of_a_case(place: StorePlace) -> None:
+    """A case that is red in all that stays keeps the run that it is judged by; acceptances go with their runs."""
+    good, red = case(0), replace(case(0), outcome="failed")
+    with Store(place) as store:
+        for number in range(6):
+            store.add(run(number, cases=(good if number < 3 else red, case(1))), ABOUT)
+        store.accept(run(0).id)
+        assert store.prune(2) == Pruned([run(0).id, run(1).id, run(3).id], [run(2).id])
+        assert store.acceptances() == []
+        assert store.has_baseline(("flperf:default",))
+        store.add(run(7, cases=(good,)), ABOUT)
+        assert store.prune(1).held == []
+
+
+def test_has_baseline(place: StorePlace) -> None:
+    """Of a suite, of a branch, of any; a red run is none until a person accepts it."""
+    with Store(place) as store:
+        assert not store.has_baseline(())
+        store.add(run(0, cases=(replace(case(0), outcome="failed"),)), ABOUT)
+        assert not store.has_baseline(())
+        store.accept(run(0).id)
+        assert store.has_baseline(())
+        assert store.has_baseline(("flperf:other", "flperf:default"), "main")
+        assert not store.has_baseline(("flperf:other",))
+        assert not store.has_baseline((), "topic")
+
+
+def test_a_store_of_the_version_before_gets_standings(place: StorePlace) -> None:
+    """From the stored results; of what can't be read a passed case is noise, and no baseline."""
+    gate = Comparison("ttft_ms.p50 > +10%", "ttft_ms", "p50", "regressed", fails=True, scope="--flperf-fail-on")
+    undecided = replace(gate, verdict="undecided", fails=False)
+    cases = (
+        case(0),
+        replace(case(1), outcome="failed", against=(Against("run", "last", comparisons=(gate,)),)),
+        replace(case(2), against=(Against("run", "last", comparisons=(undecided,)),)),
+        replace(case(3), outcome="skipped"),
+    )
+    wanted = ["accepted", "regressed", "undecided", "unmeasured"]
+    with Store(place, migrations=MIGRATIONS[:4]) as store:
+        for number in range(2):
+            stored = run(number, cases=cases)
+            store._connection.execute(sqlalchemy.insert(RUNS), {"run_key": number + 1, **run_row(stored, ABOUT)})
+            store._connection.execute(
+                sqlalchemy.insert(store_module.DOCUMENTS), {"run_key": number + 1, **document_row(stored)}
+            )
+            older = [{name: value for name, value in row.items() if name != "standing"} for row in case_rows(stored)]
+            store._insert(store_module.CASES, number + 1, older)
+        damaged = sqlalchemy.update(store_module.DOCUMENTS).where(store_module.DOCUMENTS.c.run_key == 2)
+        store._connection.execute(damaged.values(content=b"damaged"))
+    with Store(place):
+        pass
+    found: dict[int, list[str]] = {}
+    for row in sorted(rows(place, store_module.CASES), key=lambda row: (row["run_key"], row["case_no"])):
+        found.setdefault(row["run_key"], []).append(row["standing"])
+    assert found == {1: wanted, 2: ["undecided", "failed", "undecided", "unmeasured"]}

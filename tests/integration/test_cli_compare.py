@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,20 +140,101 @@ def test_it_fails_closed(place: StorePlace, capsys: pytest.CaptureFixture[str]) 
     nothing = case("short", outcome="error", requests=Requests(), metrics={}, error_rate=None)
     bad = add(place, run(20, nothing, case("long", outcome="skipped", requests=Requests(), metrics={})))
     found = told(capsys, "last", bad, "--fail-on=ttft_ms.p50 > +10%", status=1)
-    assert set(words(found)) == {("short", "ttft_ms.p50 > +10%"), ("short", "error_rate > +0%")}
-    assert words(found)["short", "ttft_ms.p50 > +10%"] == "regressed"
+    assert words(found) == {
+        ("short", "ttft_ms.p50 > +10%"): "regressed",
+        ("short", "error_rate > +0%"): "regressed",
+        ("long", "ttft_ms.p50 > +10%"): "undecided",
+    }
     assert "not compared: flperf:default::long[m]: it was skipped" in found["notes"]
 
 
+def on_gpu(name: str) -> CaseResult:
+    """A case that another device served."""
+    return replace(case(name), target=Target("openai", "http://127.0.0.1:1/v1", "m:1", device="GPU"))
+
+
 def test_new_and_vanished(place: StorePlace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Cases of one side only are named; what differs stands beside the numbers."""
-    other = replace(case("short"), target=Target("openai", "http://127.0.0.1:1/v1", "m:1", device="GPU"))
-    newest = add(place, run(20, other, case("fresh")))
-    found = told(capsys, "last", newest)
+    """Cases of one side only are named; what differs stands beside the numbers; what A lacks is undecided."""
+    newest = add(place, run(20, on_gpu("short"), case("fresh")))
+    found = told(capsys, run(11).id, newest)
     assert found["notes"][0] == "new, not in the baseline: flperf:default::fresh[m]"
     assert found["notes"][1].endswith("in the baseline only: flperf:default::long[m]")
+    assert found["notes"][2] == "not compared: flperf:default::fresh[m]: the baseline has no such case"
     assert found["cases"][0]["against"][0]["differs"] == ["device: CPU → GPU"]
-    assert found["cases"][1]["against"] == []
+    (against,) = found["cases"][1]["against"]
+    assert (against["missing"], against["run_id"]) == ("not_in_baseline", run(11).id)
+    assert {each["verdict"] for each in against["comparisons"]} == {"undecided"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ((), 0),
+        (("--require-baseline",), 1),
+        (("--fail-on=ttft_ms.p50 > +10%",), 0),
+        (("--fail-on=ttft_ms.p50 > +10%", "--fail-undecided"), 1),
+    ],
+)
+def test_a_case_that_the_baseline_lacks(place: StorePlace, asked: tuple[str, ...], status: int) -> None:
+    """It fails where a baseline is required, and where a gate fails what it can't decide."""
+    newest = add(place, run(20, case("short"), case("fresh")))
+    assert cli.main(["compare", run(11).id, newest, *asked]) == status
+    assert cli.main(["compare", "last", newest, *asked]) == status
+
+
+@pytest.mark.parametrize("baseline", ["last", run(11).id])
+@pytest.mark.parametrize(
+    "cases",
+    [
+        (),
+        (case("fresh"),),
+        (case("short", outcome="skipped", requests=Requests(), metrics={}),),
+        (case("short", partial=True), case("fresh")),
+    ],
+    ids=["no case", "another case", "skipped", "cut short"],
+)
+def test_nothing_in_common(
+    place: StorePlace, capsys: pytest.CaptureFixture[str], baseline: str, cases: tuple[CaseResult, ...]
+) -> None:
+    """What compares nothing is not green: status 4 with the reason."""
+    newest = add(place, run(20, *cases))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["compare", baseline, newest])
+    assert ended.value.code == 4
+    assert f"nothing was compared with {baseline}" in capsys.readouterr().err
+
+
+def test_last_is_of_each_case(place: StorePlace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of one case hides no other; each says which run it was compared with; red ones are passed over."""
+    only = add(place, run(20, case("short")))
+    red = add(place, run(21, case("short", outcome="failed"), on_gpu("long")))
+    newest = add(place, run(22, case("short"), case("long")))
+    found = told(capsys, "last", newest)
+    assert [each["against"][0]["run_id"] for each in found["cases"]] == [only, run(11).id]
+    assert [each["id"] for each in found["baselines"]] == [only, run(11).id]
+    assert found["cases"][0]["against"][0]["notes"] == [f"newer runs that are no baseline: {red} failed"]
+    assert cli.main(["compare", "last", newest]) == 0
+    out = capsys.readouterr().out
+    assert f"compared with last ({only}): " in out
+    assert f"compared with last ({run(11).id}): " in out
+
+
+def test_a_damaged_store(place: StorePlace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No store, half a store, a table that is gone: 4, never what a regression has."""
+    assert place.path is not None
+    damaged = {"text.db": b"no database" * 200, "half.db": place.path.read_bytes()[:5_000]}
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+    shutil.copy(place.path, tmp_path / "less.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "less.db")) as connection:
+        connection.execute("DROP TABLE flperf_cases")
+        connection.commit()
+    for name in (*damaged, "less.db"):
+        for baseline in ("last", run(0).id):
+            with pytest.raises(SystemExit) as ended:
+                cli.main(["compare", baseline, run(11).id, f"--store={name}"])
+            assert ended.value.code == 4, (name, baseline)
+            assert name in capsys.readouterr().err
 
 
 def test_files_without_a_store(

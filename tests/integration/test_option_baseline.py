@@ -33,17 +33,21 @@ def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(scope="module")
-def slow() -> Iterator[str]:
-    """The URL of a server that takes 60 times as long as the reference server of the other tests."""
-    with ReferenceServer(ReferenceConfig(Schedule(ttft_ms=150, itl_ms=0.5, tokens=4)), in_thread=True) as server:
-        yield server.base_url
+def _server(ttft_ms: float) -> ReferenceServer:
+    return ReferenceServer(ReferenceConfig(Schedule(ttft_ms=ttft_ms, itl_ms=0.5, tokens=4)), in_thread=True)
 
 
 @pytest.fixture(scope="module")
 def steady() -> Iterator[str]:
-    """The URL of a server that takes a fifth of that, so long that a busy machine adds little to it."""
-    with ReferenceServer(ReferenceConfig(Schedule(ttft_ms=30, itl_ms=0.5, tokens=4)), in_thread=True) as server:
+    """The URL of a server that takes so long that other work on this machine hardly shows."""
+    with _server(60) as server:
+        yield server.base_url
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[str]:
+    """The URL of a server that takes seven times as long."""
+    with _server(420) as server:
         yield server.base_url
 
 
@@ -135,10 +139,13 @@ def test_no_run_yet(tiny: Tiny) -> None:
     assert done.ret == 0, done.text
     assert any("nothing is compared: no earlier run" in note for note in done.results["run"]["notes"])
     assert "flperf: nothing is compared" in done.text
-    assert not done.case.get("against")
+    found = against(done)
+    assert (found["label"], found["missing"], found["run_id"]) == ("last (nothing found)", "first", None)
+    assert words(found) == {"ttft_ms.p50 > +10%": ("undecided", False)}
     done = tiny.measure("--flperf-baseline=branch:main")
     assert done.ret == 0, done.text
     assert "no run of branch 'main'" in done.text
+    assert against(done)["missing"] == "first"
 
 
 def test_a_branch_and_a_name(tiny: Tiny) -> None:
@@ -172,10 +179,14 @@ def test_a_file(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_what_differs(tiny: Tiny) -> None:
-    """Another setting is said beside the numbers."""
-    tiny.measure()
-    found = against(tiny.measure("--flperf-baseline=last", "--flperf-max-tokens=3"))
+    """Another setting is said beside the numbers; ``last`` is a run under the same, and says what was others."""
+    run_id = tiny.measure().report.name
+    found = against(tiny.measure(f"--flperf-baseline={run_id}", "--flperf-max-tokens=3"))
     assert "setting max_tokens: 2 → 3" in found["differs"]
+    found = against(tiny.measure("--flperf-baseline=last", "--flperf-max-tokens=4"))
+    assert found["missing"] == "first"
+    assert "under others: setting max_tokens: 3 → 4" in found["comparisons"][0]["reason"]
+    assert against(tiny.measure("--flperf-baseline=last"))["run_id"] == run_id
 
 
 def test_new_and_vanished(tiny: Tiny) -> None:
@@ -199,8 +210,8 @@ def test_new_and_vanished(tiny: Tiny) -> None:
 def test_beside_another_side(tiny: Tiny, reference: ReferenceServer) -> None:
     """Both at once: two entries, the error rate shared between all comparisons, and how each was measured is said."""
     tiny.suite({"iterations": 4})
-    tiny.measure()
-    done = tiny.measure("--flperf-baseline=last", "--flperf-against=same", "--flperf-max-iterations=12")
+    run_id = tiny.measure().report.name
+    done = tiny.measure(f"--flperf-baseline={run_id}", "--flperf-against=same", "--flperf-max-iterations=12")
     assert done.ret == 0, done.text
     pairs, run = done.case["against"]
     assert (pairs["kind"], run["kind"]) == ("pairs", "run")
@@ -215,7 +226,8 @@ def test_beside_another_side(tiny: Tiny, reference: ReferenceServer) -> None:
         (("--flperf-baseline=branch:",), "without a name"),
         (("--flperf-baseline=nosuch.json",), "there is no file"),
         (("--flperf-baseline=other.json",), "expected a results file of schema 'flperf.results/1'"),
-        (("--flperf-baseline=last", "--flperf-store=none"), "--flperf-store=none keeps no runs"),
+        (("--flperf-baseline=branch:main", "--flperf-store=none"), "--flperf-store=none keeps none"),
+        (("--flperf-baseline=release", "--flperf-store=none"), "no run 'release'"),
         (("--flperf-require-baseline",), "add --flperf-baseline=RUN"),
         (("--flperf-fail-on=ttft_ms.p50 > +10%",), "add --flperf-against=WHAT or --flperf-baseline=RUN"),
         (("--flperf-baseline=last", "--flperf-max-iterations=20"), "add --flperf-against=WHAT"),
@@ -316,7 +328,7 @@ def test_own_tests(tiny: Tiny) -> None:
 def test_rules_of_a_suite(tiny: Tiny, slow: str, steady: str) -> None:
     """Of a scenario, and of the whole suite, beside those of the command line; the verdict says who asked."""
     one = {"iterations": 11, "fail_on": "ttft_ms.p50 > +10%"}
-    tiny.suite(one, {"name": "two", "iterations": 11}, fail_on=["o*: tpot_ms.p50 > +900%"])
+    tiny.suite(one, {"name": "two", "iterations": 4}, fail_on=["o*: tpot_ms.p50 > +900%"])
     for _ in range(3):
         assert tiny.run(*at(steady)).ret == 0
     done = tiny.run(*at(slow), "--flperf-baseline=last", "--flperf-fail-on=two: e2e_ms.p50 > +99999%")

@@ -1,0 +1,200 @@
+"""Histories of cases, from the store or from a folder of runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from pytest_flperf.history.baseline import BaselineError, FoundBaseline, MissingBaselineError
+from pytest_flperf.history.conditions import conditions_of
+from pytest_flperf.history.rows import as_time
+from pytest_flperf.history.selection import Measurement
+from pytest_flperf.history.standing import standing_of
+from pytest_flperf.history.surroundings import fingerprint
+from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.stored import RESULTS, RunError, read_run, run_ids, run_of
+
+if TYPE_CHECKING:
+    from pytest_flperf.history.rows import CaseValues
+    from pytest_flperf.history.store import Store
+
+__all__ = ["CaseHistory", "FolderHistory", "StoreHistory", "no_baseline"]
+
+_FOLDER_RUNS: Final = 200
+"""Newest runs of a folder that are read."""
+_NAMES: Final = 200
+_SECOND: Final = len("20261121T101500Z")
+ReadValues: TypeAlias = "Callable[[Path, Run], CaseValues]"
+
+
+class CaseHistory(Protocol):
+    """Where earlier measurements of a case are found."""
+
+    @property
+    def shown(self) -> str:
+        """For people: ``the store reports/history.db``."""
+
+    def measurements(self, case: CaseResult, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
+        """Of a case, newest first; on a kind of machine and under conditions, each of which None leaves open."""
+
+    def numbers(self, measurements: Sequence[Measurement], metric: str, statistic: str | None) -> list[float | None]:
+        """A number of measurements of this history; None where it isn't known, or is infinite."""
+
+    def run(self, run_id: str) -> FoundBaseline:
+        """The run of a measurement; raises BaselineError where it can't be read."""
+
+
+@dataclass(slots=True)
+class StoreHistory:
+    """Of a store."""
+
+    store: Store
+    before: str | None = None
+    """When the run began before which they began; None: any."""
+    but: str | None = None
+    """The id of a run that is left out."""
+    runs: dict[str, FoundBaseline] = field(default_factory=dict)
+    """Those that were read; may be shared."""
+
+    @property
+    def shown(self) -> str:
+        """See :class:`CaseHistory`."""
+        return f"the store {self.store.shown}"
+
+    def measurements(self, case: CaseResult, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
+        """See :class:`CaseHistory`."""
+        before = None if self.before is None else as_time(self.before)
+        return self.store.measurements(
+            case.nodeid, machine, conditions, host=case.host, began_before=before, but=self.but
+        )
+
+    def numbers(self, measurements: Sequence[Measurement], metric: str, statistic: str | None) -> list[float | None]:
+        """See :class:`CaseHistory`."""
+        return self.store.numbers(measurements, metric, statistic)
+
+    def run(self, run_id: str) -> FoundBaseline:
+        """See :class:`CaseHistory`."""
+        if run_id not in self.runs:
+            where = f"run {run_id} in {self.store.shown}"
+            text = self.store.document(run_id)
+            if text is None:
+                raise MissingBaselineError(f"{where} is gone from the store")
+            try:
+                run = run_of(text, where)
+            except RunError as error:
+                raise BaselineError(str(error)) from error
+            about, values = self.store.stored(run_id), self.store.all_values(run_id)
+            self.runs[run_id] = FoundBaseline(run, "last", where, about, values)
+        return self.runs[run_id]
+
+
+@dataclass(slots=True)
+class FolderHistory:
+    """Of the runs in a folder, where there is no store.  What can't be read is left out; no branch is known."""
+
+    folder: Path
+    read_values: ReadValues | None = None
+    before: str | None = None
+    """When the run began before which they began; None: any."""
+    but: str | None = None
+    """The id of a run that is left out."""
+    _read: dict[str, Run | None] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """See :class:`CaseHistory`."""
+        return str(self.folder)
+
+    def measurements(self, case: CaseResult, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
+        """See :class:`CaseHistory`."""
+        for run in self._runs():
+            started_at = as_time(run.started_at)
+            if run.id == self.but or (self.before is not None and started_at >= as_time(self.before)):
+                continue
+            if machine is not None and fingerprint(run.host) != machine:
+                continue
+            found = [(number, each) for number, each in enumerate(run.cases) if each.nodeid == case.nodeid]
+            for number, each in sorted(found, key=lambda of: of[1].host != case.host):
+                if conditions in (None, conditions_of(each)):
+                    standing = standing_of(each)
+                    yield Measurement(run.id, each.host, started_at, standing, key=(0, number))
+
+    def numbers(self, measurements: Sequence[Measurement], metric: str, statistic: str | None) -> list[float | None]:
+        """See :class:`CaseHistory`."""
+        return [self._number(each, metric, statistic) for each in measurements]
+
+    def run(self, run_id: str) -> FoundBaseline:
+        """See :class:`CaseHistory`."""
+        path = self.folder / run_id / RESULTS
+        run = self._of(run_id)
+        if run is None:
+            raise BaselineError(f"{path} can't be read")
+        values = {} if self.read_values is None else self.read_values(path, run)
+        return FoundBaseline(run, "last", f"run {run_id} in {self.folder}", None, values)
+
+    def has_baseline(self, suites: Sequence[str]) -> bool:
+        """Whether any case of one of these suites (none: of any) has a measurement that may be a baseline."""
+        return any(
+            (not suites or not set(suites).isdisjoint(run.suites))
+            and any(standing_of(case) == "accepted" for case in run.cases)
+            for run in self._runs()
+        )
+
+    def _number(self, measurement: Measurement, metric: str, statistic: str | None) -> float | None:
+        run = self._of(measurement.run_id)
+        case = None if run is None else run.cases[measurement.key[1]]
+        if case is None:
+            return None
+        if statistic is None:
+            value = getattr(case, metric, None)
+            return None if value is None else float(value)
+        found = case.metrics.get(metric)
+        return None if found is None else found.statistic(statistic)
+
+    def _runs(self) -> Iterator[Run]:
+        """Those that ended, newest first: ids begin with the second in which a run began."""
+        newest_first = run_ids(self.folder)[: -_FOLDER_RUNS - 1 : -1]
+        for _, ids in groupby(newest_first, lambda run_id: run_id[:_SECOND]):
+            found = [run for run_id in ids if (run := self._of(run_id)) is not None and run.finished_at is not None]
+            yield from sorted(found, key=lambda run: as_time(run.started_at), reverse=True)
+
+    def _of(self, run_id: str) -> Run | None:
+        """The run in a folder of that name, which must be its id; read once."""
+        if run_id not in self._read:
+            try:
+                run = read_run(self.folder / run_id / RESULTS)
+            except RunError:
+                self._read[run_id] = None
+            else:
+                self._read[run_id] = run if run.id == run_id else None
+        return self._read[run_id]
+
+
+def no_baseline(history: CaseHistory, suites: Sequence[str], branch: str | None) -> str:
+    """Why no case of these suites (none: of any) has a baseline; empty where one has.
+
+    Raises StoreError where the store can't be read.
+    """
+    shown = " and ".join(repr(each[:80]) for each in suites[:3]) or "any suite"
+    if isinstance(history, StoreHistory):
+        if history.store.has_baseline(suites, branch):
+            return ""
+        if branch is not None:
+            return f"no run of branch {branch[:80]!r} with {shown} in {history.shown}: {_branch_hint(history, branch)}"
+    elif isinstance(history, FolderHistory) and history.has_baseline(suites):
+        return ""
+    return f"no earlier run of {shown} in {history.shown} that may be a baseline"
+
+
+def _branch_hint(history: StoreHistory, branch: str) -> str:
+    known = history.store.branches()
+    if branch in known:
+        return "the runs of that branch are of other suites, or may be no baseline"
+    near = difflib.get_close_matches(branch[:_NAMES], known, n=3, cutoff=0.5)
+    if near:
+        return f"nearest: {', '.join(near)}"
+    return f"it has runs of {', '.join(known[:5])}" if known else "it has no run of a branch"
