@@ -166,7 +166,8 @@ ROWS: tuple[Row, ...] = (
 
 def _name(row: Row) -> str:
     always, event, _, _ = row
-    return f"{next(iter(set(always) - {'CI'}), '')}-{'-'.join(event.values())[:60]}"
+    system = next((name for name in always if name != "CI"), "")
+    return f"{system}-{'-'.join(event.values())[:60]}"
 
 
 @pytest.mark.parametrize("row", ROWS, ids=_name)
