@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_flperf.gates.relative import judge_relative, relative_rule
-from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE, Rule, is_gate, rules_for
+from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE, Rule, is_gate, is_score, rules_for
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult
@@ -20,6 +20,7 @@ from pytest_flperf.stats.findings import ErrorRates, Finding, Word
 from pytest_flperf.stats.schedule import spent_at
 
 if TYPE_CHECKING:
+    from pytest_flperf.stats.counts import Counts
     from pytest_flperf.stats.pairs import Pair
     from pytest_flperf.stats.runs import BetweenRuns, Summary
 
@@ -70,10 +71,17 @@ def compare_pairs(
         found = pairs.get(rule.metric, ())
         if not found:
             return _undecided(case, other, rule, f"not one pair of turns has {rule.metric} on both sides")
+        if is_score(rule):
+            return _matched(found, rule, rates, look, looks)
         return judge_pairs(found, rule.statistic or _PER_CASE, rule.threshold, rates, look=look, looks=looks)
 
-    spent = spent_at(look, looks)
-    return _compared(case, other, rules, rates, judged, fail_undecided=fail_undecided, spent=spent)
+    def counted(rule: Rule) -> Finding:
+        found = pairs.get(rule.metric, ())
+        if any(pair.requests for pair in found):
+            return _counted(case, other, rule, lambda *_: _matched(found, rule, rates, look, looks))
+        return _counted(case, other, rule, _by_totals(rule, _spend(rates, spent_at(look, looks))))
+
+    return _compared(case, other, rules, rates, judged, counted, fail_undecided=fail_undecided)
 
 
 def settled(comparisons: Iterable[Comparison]) -> bool:
@@ -145,7 +153,10 @@ def compare_runs(
             return _undecided(case, baseline, rule, why)
         return judge_summaries(theirs, mine, rule.threshold, rates, between_runs=spread, requests_needed=needed)
 
-    compared = _compared(case, baseline, rules, rates, judged, fail_undecided=fail_undecided)
+    def counted(rule: Rule) -> Finding:
+        return _counted(case, baseline, rule, _by_totals(rule, rates))
+
+    compared = _compared(case, baseline, rules, rates, judged, counted, fail_undecided=fail_undecided)
     return tuple(_with_raw(each, as_measured.get(each.rule)) for each in compared)
 
 
@@ -179,16 +190,16 @@ def _compared(
     rules: Iterable[Rule],
     rates: ErrorRates,
     judged: _Judge,
+    counted: _Judge,
     *,
     fail_undecided: bool,
-    spent: float = 1.0,
 ) -> tuple[Comparison, ...]:
     compared = []
     for rule in rules_for(case.scenario, rules):
         if not is_gate(rule) and _neither_has(case, other, rule):
             continue  # nobody asked for it
         if rule.metric in COUNTED:
-            finding = _counted(case, other, rule, _spend(rates, spent))
+            finding = counted(rule)
         else:
             finding = _closed(case, other, rule) or _with_numbers(judged(rule), case, other, rule)
         compared.append(_comparison(rule, finding, rates, fail_undecided=fail_undecided))
@@ -339,19 +350,31 @@ def _n(case: CaseResult, rule: Rule) -> int:
 # ---- shares of requests
 
 
+def _matched(pairs: Sequence[Pair], rule: Rule, rates: ErrorRates, look: int, looks: int) -> Finding:
+    from pytest_flperf.stats.matched import judge_matched
+
+    return judge_matched(pairs, rule.threshold, rates, look=look, looks=looks)
+
+
 def _spend(rates: ErrorRates, part: float) -> ErrorRates:
     """What a look may spend of the error rates, for a test that knows nothing of looks."""
     return replace(rates, false_alarm=part * rates.false_alarm, false_pass=part * rates.false_pass)
 
 
-def _counted(case: CaseResult, other: CaseResult, rule: Rule, rates: ErrorRates) -> Finding:
-    """Failed requests, or those that timed out, of all."""
-    from pytest_flperf.stats.counts import Counts, judge_counts
+def _counted(case: CaseResult, other: CaseResult, rule: Rule, judged: Callable[[Counts, Counts], Finding]) -> Finding:
+    """Failed requests, or those that timed out, of all: by what is said without a test, else as ``judged``."""
+    from pytest_flperf.stats.counts import Counts, without_a_test
 
     field = {"error_rate": "failed", "timeout_rate": "timeouts"}[rule.metric]
     mine, theirs = (Counts(getattr(each.requests, field), each.requests.total) for each in (case, other))
-    finding = judge_counts(theirs, mine, rule.threshold, rates)
+    finding = without_a_test(theirs, mine) or judged(theirs, mine)
     if finding.word == "undecided" and mine.total and theirs.total and not mine.failed:
         # No test excludes a small rise from nothing to nothing; but there is nothing to blame the candidate for.
         return replace(finding, word="unchanged", reason="")
     return finding
+
+
+def _by_totals(rule: Rule, rates: ErrorRates) -> Callable[[Counts, Counts], Finding]:
+    from pytest_flperf.stats.counts import judge_counts
+
+    return lambda theirs, mine: judge_counts(theirs, mine, rule.threshold, rates)

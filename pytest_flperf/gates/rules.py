@@ -27,6 +27,7 @@ __all__ = [
     "Rule",
     "RuleError",
     "is_gate",
+    "is_score",
     "parse_rule",
     "parse_rules",
     "rules_for",
@@ -292,3 +293,8 @@ def rules_for(scenario: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
 def is_gate(rule: Rule) -> bool:
     """Whether it fails a case that regressed."""
     return rule.scope != DEFAULT_SCOPE
+
+
+def is_score(rule: Rule) -> bool:
+    """Whether it is on the mean of a number from 0 to 1 that each request has, such as ``quality.mean``."""
+    return rule.statistic == "mean" and METRICS[rule.metric].unit == "fraction"

@@ -40,7 +40,11 @@ __all__ = [
 DEFAULT_PAIRS: Final = 60
 """After which a case that nobody could decide ends."""
 _FLAG: Final = "--flperf-against"
-_OF_TURNS: Final = frozenset({"tps_total", "request_rate"})
+_OF_TURNS: Final = frozenset({"tps_total", "request_rate", "goodput"})
+_SHARED_CACHE: Final = (
+    "both sides share the server's prompt cache, so each prompt has nine digits of its own in front, drawn by chance; "
+    "that alone can make answers differ"
+)
 _FIXTURES: Final = frozenset({"flperf", "flperf_case"})
 
 
@@ -185,7 +189,7 @@ class Opposition:
             requests=theirs.requests,
             error_rate=theirs.error_rate,
             metrics=theirs.metrics,
-            notes=theirs.notes,
+            notes=(*theirs.notes, _SHARED_CACHE) if other.shared_cache else theirs.notes,
             pairs=len(standings.turns),
             comparisons=self._compared(result, theirs, standings, with_rules_of(case, self.rules)),
         )
@@ -209,7 +213,7 @@ class Opposition:
 
 def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[Rule]) -> CaseResult:
     """As much of a side's result as a decision needs."""
-    ok, total = standings.counts(side)
+    (ok, total), timeouts = standings.counts(side), standings.timeouts(side)
     names = {rule.metric for rule in rules_for(planned.scenario, rules)}
     found = {name: distribution(standings.values(name, side)) for name in names}
     rates = {name: each.mean for name, each in found.items() if name in _OF_TURNS and each is not None}
@@ -217,7 +221,8 @@ def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[
         planned,
         tps_total=rates.get("tps_total"),
         request_rate=rates.get("request_rate"),
-        requests=Requests(total=total, ok=ok, failed=total - ok),
+        goodput=rates.get("goodput"),
+        requests=Requests(total=total, ok=ok, failed=total - ok, timeouts=timeouts),
         error_rate=(total - ok) / total if total else None,
         metrics={name: each for name, each in found.items() if each is not None},
     )

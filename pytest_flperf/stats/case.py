@@ -25,7 +25,7 @@ from pytest_flperf.suite.expect import Scorer
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
-__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "stalls", "summarise"]
+__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "scorer_of", "stalls", "summarise"]
 
 
 STALL_TIMES_MEDIAN = 5
@@ -106,7 +106,7 @@ class _Tally:
     """Counts of one case, fed a few samples at a time, so that the samples themselves need not stay in memory."""
 
     def __init__(self, expect: Mapping[str, Any] | None, good: IsGood | None) -> None:
-        self.scorer = _scorer(expect)
+        self.scorer = scorer_of(expect)
         self.is_good = good
         self.good = 0
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
@@ -283,7 +283,8 @@ class _Tally:
         return lines
 
 
-def _scorer(expect: Mapping[str, Any] | None) -> Scorer | None:
+def scorer_of(expect: Mapping[str, Any] | None) -> Scorer | None:
+    """What scores answers by an expectation; None where there is none."""
     try:
         return Scorer(expect) if expect else None
     except ValueError:  # a results file that somebody has changed

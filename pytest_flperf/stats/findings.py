@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["BLOCKS", "COUNTS", "RANKS", "SUMMARIES", "SWAPS", "ErrorRates", "Finding", "Threshold", "Word"]
+__all__ = [
+    "BLOCKS",
+    "COUNTS",
+    "GRADED",
+    "MATCHED",
+    "RANKS",
+    "SUMMARIES",
+    "SWAPS",
+    "ErrorRates",
+    "Finding",
+    "Threshold",
+    "Word",
+]
 
 Word = Literal["regressed", "improved", "unchanged", "undecided"]
 
@@ -14,6 +26,8 @@ SWAPS: Final = "label swaps of pairs"
 BLOCKS: Final = "block bootstrap of two runs"
 SUMMARIES: Final = "summaries of two runs"
 COUNTS: Final = "exact test of counts"
+MATCHED: Final = "exact test of matched shares"
+GRADED: Final = "studentised bootstrap of matched scores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +78,8 @@ class Finding:
     """The statistic of all requests of that side, in the metric's unit."""
     candidate: float | None
     change: float | None
-    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it."""
+    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it.  Of a number
+    that is a share itself (quality, error rate): candidate − baseline."""
     interval: tuple[float, float] | None
     """Of the change, 95 %; valid under the looks.  An end may be open (−1, infinite) while pairs are few; None where
     both would be."""
@@ -78,6 +93,6 @@ class Finding:
     n_candidate: int
     pairs: int | None
     method: str
-    """:data:`RANKS`, :data:`SWAPS`, :data:`BLOCKS`, :data:`SUMMARIES` or :data:`COUNTS`."""
+    """One of the names above: :data:`RANKS`, :data:`SWAPS`, :data:`MATCHED` …"""
     reason: str = ""
     """Why undecided, or why it failed closed."""

@@ -15,6 +15,7 @@ from pytest_flperf.results.metrics import REQUESTS_NEEDED
 from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
 from pytest_flperf.stats.findings import RANKS, SWAPS, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.inversion import centre_of, interval_of
+from pytest_flperf.stats.matched_requests import MatchedRequest
 from pytest_flperf.stats.orders import Bools, Floats, is_drawn
 from pytest_flperf.stats.schedule import draw_orders, looks, spent_at
 from pytest_flperf.stats.signed_ranks import exceedances, signed_rank
@@ -43,6 +44,8 @@ class Pair:
     baseline: tuple[float, ...]
     candidate_first: bool
     """As :func:`draw_orders` drew it."""
+    requests: tuple[MatchedRequest, ...] = ()
+    """Of a share or a score: the requests of both turns, matched by their prompt."""
 
 
 def judge_pairs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from pytest_flperf.suite.synthetic import TokensPerWord
 __all__ = ["Ask", "Asker"]
 
 _TRIES: Final = 6
+_ID_BYTES: Final = 6
 _NO_SOURCE: Final = PromptSource()
 _SAMPLE_KEY: Final = "123456789"
 _MOST_TURNS: Final = 1_000
@@ -105,6 +107,12 @@ class Asker:
         if context:
             messages = self._padded(messages, self._padding_for(messages, context))
         return Ask(self._prefixed(self._keyed(messages, key)), max_tokens)
+
+    def prompt_id(self, index: int) -> str:
+        """The same for requests that ask the same, but for their unique prefixes."""
+        asked = self.ask(index, 0)
+        text = repr([(each.role, each.content) for each in asked.messages])
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).hexdigest()
 
     def conversation(self, session: int) -> tuple[str, ...]:
         """The user's messages of a session, in order."""
