@@ -256,7 +256,7 @@ class Bench:
         if beside is None or turns is None:
             return CaseRun(result)
         with no_collections():
-            theirs = summarise(beside.recording.samples(), beside.planned, good)
+            theirs = summarise(beside.recording.samples(), beside.planned, good, beside.plans.prompt_of)
         standings = turns.standings
         other = OtherSide(on_own_time(theirs, standings.span_s(BASELINE)), standings, turns.shared_cache)
         return CaseRun(on_own_time(result, standings.span_s(CANDIDATE)), other=other)
@@ -297,6 +297,7 @@ class Bench:
 
     def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch, good: IsGood | None) -> CaseResult:
         with no_collections():
-            result = summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes), good)
+            planned = replace(prepared.planned, notes=notes)
+            result = summarise(prepared.recording.samples(), planned, good, prepared.plans.prompt_of)
         resources = watch.result()
         return replace(result, resources=resources.use, resources_absent=resources.absent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -151,9 +151,10 @@ class CasePlans:
         """Whether a server answers the same request alike each time, as far as it depends on what is asked."""
         return is_deterministic({name: getattr(self._settings, name) for name in DECODING})
 
-    def prompt_id(self, index: int) -> str:
-        """Tells the prompt of a measured request from others, whatever prefix keeps it out of a cache."""
-        return self.asker.prompt_id(index)
+    @property
+    def prompt_of(self) -> Callable[[int], str] | None:
+        """Names the prompt of a measured request, without the prefix that keeps it out of a cache; None for chats."""
+        return None if self._settings.load.kind == "session" else self.asker.prompt_id
 
     @property
     def avoids_cache(self) -> bool:

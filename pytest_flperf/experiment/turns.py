@@ -143,7 +143,7 @@ class TurnReader:
             sample.ok,
             sample.outcome in TIMEOUTS,
             self._scorer.score(sample.output_text) if sample.ok else 0.0,
-            self._plans.prompt_id(sample.index),
+            self._plans.asker.prompt_id(sample.index),
             _digest(sample.output_text) if sample.ok and self._plans.deterministic else "",
         )
 
