@@ -122,6 +122,10 @@ def compare_runs(
     as_measured: dict[str, Finding] = {}
 
     def judged(rule: Rule) -> Finding:
+        if is_score(rule):
+            from pytest_flperf.stats.two_runs_quality import judge_quality
+
+            return judge_quality(baseline, case, rule.threshold, rates)
         relative = relative_rule(rule, case, baseline)
         if relative is None:
             return measured(rule)

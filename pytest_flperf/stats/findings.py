@@ -11,8 +11,10 @@ __all__ = [
     "GRADED",
     "MATCHED",
     "RANKS",
+    "SCORES",
     "SUMMARIES",
     "SWAPS",
+    "TWO_SHARES",
     "ErrorRates",
     "Finding",
     "Threshold",
@@ -28,6 +30,8 @@ SUMMARIES: Final = "summaries of two runs"
 COUNTS: Final = "exact test of counts"
 MATCHED: Final = "exact test of matched shares"
 GRADED: Final = "studentised bootstrap of matched scores"
+TWO_SHARES: Final = "exact test of two shares"
+SCORES: Final = "t test of two runs' scores"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pytest_flperf.stats.orders import Bools, Floats, Law, is_drawn
 from pytest_flperf.stats.pairs import Pair
 from pytest_flperf.stats.schedule import spent_at
 
-__all__ = ["LEAST_EVIDENCE", "judge_matched", "judge_prompts"]
+__all__ = ["LEAST_EVIDENCE", "judge_matched", "judge_prompts", "repeats_words"]
 
 LEAST_EVIDENCE: Final = 6
 """Requests of either side, repeats counted once: fewer can't tell anything."""
@@ -241,11 +241,12 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _too_few(requests: int, evidence: int) -> str:
     if requests >= LEAST_EVIDENCE:
-        return _repeats(requests, evidence) + ": add prompts"
+        return repeats_words(requests, evidence) + ": add prompts"
     return f"{evidence} matched requests can't tell anything; {LEAST_EVIDENCE} are the least"
 
 
-def _repeats(requests: int, evidence: int) -> str:
+def repeats_words(requests: int, evidence: int) -> str:
+    """Why so many requests are so little evidence."""
     prompts = f"{evidence} prompt{'s' * (evidence != 1)}"
     return f"{requests} requests a side are evidence of {prompts} only, since repeats with the same answer count once"
 
@@ -268,5 +269,5 @@ def _why(evidence: Sequence[MatchedRequest], requests: int, found: Evidence, ask
         if fewest is not None and fewest > len(evidence):
             told.append(f"to exclude it takes {fewest} pairs at least")
     if len(evidence) < requests:
-        told.append(_repeats(requests, len(evidence)))
+        told.append(repeats_words(requests, len(evidence)))
     return "; ".join(told)
