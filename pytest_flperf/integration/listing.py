@@ -96,12 +96,25 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
         from pytest_flperf.integration.comparing import requests_words
 
         say(f"--flperf-against: {requests_words(options)} in place of these, until a case is decided")
+    for line in _undecidable(config, options, selection.cases):
+        say(f"can't be decided: {line}")
     ahead = _parameters_ahead(config, options, selection.cases)
     if ahead:
         say(f"parameters: {ahead}")
     if guessed:
         say("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
     return pytest.ExitCode.OK
+
+
+def _undecidable(config: pytest.Config, options: FlperfOptions, cases: Sequence[Case]) -> tuple[str, ...]:
+    """What the rules can't decide with so many requests and stored runs."""
+    if not options.compares:
+        return ()
+    from pytest_flperf.integration.decidable import decidable_lines
+    from pytest_flperf.integration.stored_counts import StoredCounts
+
+    with StoredCounts(options, config.invocation_params.dir) as stored:
+        return decidable_lines(options, cases, stored.of if options.baseline is not None else None)
 
 
 def _parameters_ahead(config: pytest.Config, options: FlperfOptions, cases: Sequence[Case]) -> str:

@@ -214,9 +214,14 @@ class Selection:
         """All cases of all suites."""
         return tuple(case for loaded in self.loaded.values() for case in loaded.cases)
 
-    def header(self) -> str:
-        """Suites, models and what must be known of them, in one line."""
-        return header_line(self.refs, len(self.cases), self.models, self._base_url)
+    def header(self, options: FlperfOptions) -> list[str]:
+        """Suites, models and what must be known of them, a line; another where rules can't be decided."""
+        lines = [header_line(self.refs, len(self.cases), self.models, self._base_url)]
+        if options.compares:
+            from pytest_flperf.integration.decidable import header_lines
+
+            lines += header_lines(options, self.cases)
+        return lines
 
     def suite_at(self, path: Path) -> LoadedSuite | None:
         """The suite in a file; None for a file that was not asked for."""

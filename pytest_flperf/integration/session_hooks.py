@@ -33,10 +33,14 @@ class _SessionHooks:
 
     # ---- collecting
 
-    def pytest_report_header(self) -> str | None:
-        """One line, only where suites run."""
+    def pytest_report_header(self) -> list[str]:
+        """A line or two, only where suites run."""
         selection = self._config.stash.get(SELECTION, None)
-        return None if selection is None else selection.header()
+        if selection is None:
+            return []
+        from pytest_flperf.integration.asked import FlperfOptions
+
+        return selection.header(FlperfOptions.from_pytest_config(self._config))
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect the suite files that were asked for, and no others."""

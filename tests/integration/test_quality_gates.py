@@ -155,3 +155,20 @@ def test_every_number_of_turns_is_compared(tiny: Tiny, sides: Sides) -> None:
         "itl_ms": "regressed",
         "timeout_rate": "unchanged",
     }
+
+
+def test_what_can_not_be_decided_is_said_before(tiny: Tiny) -> None:
+    """In full by a dry run, in a line of the header; nothing where nothing is compared, or all can be decided."""
+    tiny.suite({**RIGHT, "iterations": 60}, {**RIGHT, "name": "two"})
+    against = ("--flperf-against=same", GATE, "--flperf-fail-on=ttft_ms.p95 > +10%")
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *against, "--flperf-dry-run")
+    lines = [line for line in done.lines if line.startswith("can't be decided: ")]
+    assert [line.split(": ")[1] for line in lines] == ["quality.mean < -2% (2 cases)", "ttft_ms.p95 > +10% (2 cases)"]
+    assert "1 prompt can't tell anything: add prompts" in lines[0]
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *against, "--co")
+    (line,) = [line for line in done.lines if "can't be decided" in line]
+    assert line.startswith("flperf: can't be decided by this run: quality.mean < -2% (2 cases): ")
+    assert line.endswith("(and 1 more: --flperf-dry-run)")
+    for options in ((), ("--flperf-against=same", "--flperf-fail-on=ttft_ms.p50 > +10%")):
+        for way in ("--flperf-dry-run", "--co"):
+            assert "can't be decided" not in tiny.run("--flperf-suite=tiny.json", *tiny.at, *options, way).text

@@ -128,3 +128,17 @@ def test_graded_scores(runs: Runs) -> None:
         runs.run(0.05, wrong_text="yyy ")
         done, found = runs.gated(0.9, wrong_text="yyy ")
         assert (done.ret, found["verdict"], found["method"]) == (1, "regressed", method), done.text
+
+
+def test_what_stored_runs_can_not_decide_is_said_before(tiny: Tiny) -> None:
+    """With too few of them most changes can't be told; with three nothing is said."""
+    tiny.suite({"iterations": 12})
+    rules = ("--flperf-fail-on=ttft_ms.p50 > +10%", "--flperf-fail-on=tps_total < -5%")
+    said: list[list[str]] = []
+    for _ in range(3):
+        tiny.measure()
+        done = tiny.measure("--flperf-baseline=last", *rules, "--flperf-dry-run")
+        said.append([line for line in done.lines if line.startswith("can't be decided: ")])
+    assert [len(each) for each in said] == [2, 2, 0]
+    assert "with 1 stored run nothing below about" in said[0][0]
+    assert "takes 3 stored runs" in said[0][1]
