@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import numpy as np
-from scipy.special import gammaln, xlogy
+from scipy.special import bdtrc, gammaln, xlogy
 from scipy.stats import binomtest
 
 from pytest_flperf.stats.findings import ErrorRates, Threshold
@@ -50,11 +50,18 @@ def region(n: int, points: float, level: float, *, worse: bool) -> tuple[int, ..
     return tuple(found)
 
 
+@cache
+def enough(better: int, level: float) -> int:
+    """How many worse ones show any fall, by the binomial law, which is close to that of the drawn orders."""
+    return next(k for k in range(1, 10**6) if bdtrc(k - 1, k + better, 0.5) <= level) if level < 1 else 0
+
+
 def chance(n: int, p_better: float, p_worse: float, points: float, level: float, *, worse: bool) -> float:
     """Of this word, by the multinomial law."""
     ends = region(n, points, level, worse=worse)
     whole = 0.0
-    for better, end in enumerate(ends):
+    for better, at in enumerate(ends):
+        end = max(at, enough(better, level)) if worse else at
         of_worse = np.arange(end, n - better + 1) if worse else np.arange(0, min(end, n - better) + 1)
         if len(of_worse):
             alike = n - better - of_worse

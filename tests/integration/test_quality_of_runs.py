@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import jsonschema
 import pytest
 from tiny_runs import Done, Tiny
 
 from pytest_flperf.history import store, surroundings
 from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.results.records import load_schema
 from pytest_flperf.stats import two_runs_quality
 
 assert store  # here once: pytester forgets modules that a run in this process imported
@@ -97,6 +99,7 @@ def test_prompt_by_prompt(runs: Runs) -> None:
     """Greedy answers to prompts of a data set are matched: the results hold each prompt's score."""
     runs.suite(prompts=60)
     first = runs.run(0.0, wrong_by="prompt")
+    jsonschema.validate(first.results, load_schema())
     assert len(first.case["prompt_scores"]) == 60
     assert {each["score"] for each in first.case["prompt_scores"]} == {1.0}
     done, found = runs.gated(0.4, wrong_by="prompt")
