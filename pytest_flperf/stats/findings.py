@@ -5,11 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["BLOCKS", "COUNTS", "RANKS", "SUMMARIES", "SWAPS", "ErrorRates", "Finding", "Threshold", "Word"]
+__all__ = [
+    "BLOCKS",
+    "COUNTS",
+    "MEANS",
+    "MEAN_REQUESTS",
+    "RANKS",
+    "SUMMARIES",
+    "SWAPS",
+    "ErrorRates",
+    "Finding",
+    "Threshold",
+    "Word",
+]
+
+MEAN_REQUESTS: Final = 90
+"""Requests a side from which on a mean may be called unchanged or improved: a tail of 5 % of all requests is missed by
+one in a hundred such sides."""
 
 Word = Literal["regressed", "improved", "unchanged", "undecided"]
 
 RANKS: Final = "signed ranks of pairs"
+MEANS: Final = "sign flips of pairs"
 SWAPS: Final = "label swaps of pairs"
 BLOCKS: Final = "block bootstrap of two runs"
 SUMMARIES: Final = "summaries of two runs"
@@ -78,6 +95,6 @@ class Finding:
     n_candidate: int
     pairs: int | None
     method: str
-    """:data:`RANKS`, :data:`SWAPS`, :data:`BLOCKS`, :data:`SUMMARIES` or :data:`COUNTS`."""
+    """:data:`RANKS`, :data:`MEANS`, :data:`SWAPS`, :data:`BLOCKS`, :data:`SUMMARIES` or :data:`COUNTS`."""
     reason: str = ""
     """Why undecided, or why it failed closed."""
