@@ -156,7 +156,7 @@ class Bench:
         case = prepared.case
         counter = Counter(on_request)
         done: CaseRun | None = None
-        turns = self._turns_of(prepared)
+        turns = self._turns_of(prepared, good)
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
@@ -197,7 +197,7 @@ class Bench:
             watch.done()  # before anything is summed up: what that takes is not the case's
         return (gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
 
-    def _turns_of(self, prepared: Prepared) -> Interleaving | None:
+    def _turns_of(self, prepared: Prepared, good: IsGood | None) -> Interleaving | None:
         """The turns of a case that has another side, not played yet."""
         other = prepared.beside
         if other is None:
@@ -207,6 +207,7 @@ class Bench:
             other.plans,
             seed=f"{self._seed}/{prepared.recording.nodeid}",
             as_one=prepared.native is None and other.native is None,
+            good=good,
         )
 
     def _play_turns(

@@ -9,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_flperf.experiment.playing import CasePlans
 from pytest_flperf.load.plan import Plan, PlanStats
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.request_metrics import request_metrics
+from pytest_flperf.stats.case import IsGood
+from pytest_flperf.stats.request_metrics import arrival_gaps_ns, request_metrics
 from pytest_flperf.stats.schedule import draw_orders
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
-from pytest_flperf.wire.sample import Outcome
+from pytest_flperf.wire.sample import Outcome, Sample
 
 if TYPE_CHECKING:
     from pytest_flperf.stats.pairs import Pair
@@ -30,6 +31,7 @@ __all__ = [
     "AGAINST",
     "BASELINE",
     "CANDIDATE",
+    "RATES",
     "Both",
     "Interleaving",
     "OtherSide",
@@ -48,7 +50,10 @@ BASELINE: Final = 1
 _AT_ONCE: Final = 8
 """Pairs in one plan: between plans it is seen whether a side has died."""
 _HOPELESS: Final = 3
+_NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9
+RATES: Final = ("tps_total", "request_rate", "goodput")
+"""Numbers of a case that are so much per second."""
 
 Values: TypeAlias = Mapping[str, float | None]
 PlayTurns: TypeAlias = Callable[[int, Plan, Callable[[Exchange], None]], PlanStats | None]
@@ -67,14 +72,24 @@ class Turn:
     """Output tokens of all of them; None where those of one aren't known."""
     span_s: float
     """From the first one's beginning to the last one's end."""
+    good: int | None = None
+    """How many kept every latency budget; None: there is none."""
+    gaps_ms: tuple[tuple[float, ...], ...] = ()
+    """Between arrivals, of each request that has some; kept where a rule names them."""
 
     def of(self, metric: str) -> tuple[float, ...]:
         """The values of a metric: of each request, or of the turn as a whole."""
-        if metric in ("tps_total", "request_rate"):
-            amount = self.tokens if metric == "tps_total" else len(self.values)
+        if metric in RATES:
+            amount = self.amount(metric)
             return (amount / self.span_s,) if amount is not None and self.span_s > 0 and self.total else ()
+        if metric == "itl_ms":
+            return tuple(itertools.chain.from_iterable(self.gaps_ms))
         found = (each.get(metric) for each in self.values)
         return tuple(value for value in found if value is not None)
+
+    def amount(self, rate: str) -> int | None:
+        """What a rate is so many of per second; None where that isn't known."""
+        return {"tps_total": self.tokens, "request_rate": len(self.values), "goodput": self.good}[rate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +119,22 @@ class Standings:
         """A metric's values on both sides of every pair, in order; none where a side has none."""
         from pytest_flperf.stats.pairs import Pair
 
-        return tuple(
-            Pair(each.candidate.of(metric), each.baseline.of(metric), each.candidate_first) for each in self.turns
-        )
+        def pair(both: Both) -> Pair:
+            ours, theirs = both.candidate, both.baseline
+            spans = (ours.span_s, theirs.span_s) if metric in RATES else None
+            requests = (ours.total, theirs.total) if metric in RATES else None
+            if metric == "itl_ms":
+                requests = len(ours.gaps_ms), len(theirs.gaps_ms)
+            return Pair(ours.of(metric), theirs.of(metric), both.candidate_first, spans, requests)
+
+        return tuple(map(pair, self.turns))
+
+    def rate(self, metric: str, side: int) -> float | None:
+        """A side's rate so far: all that was done over all the time that it took."""
+        turns = [pair.side(side) for pair in self.turns]
+        amounts, span_s = [turn.amount(metric) for turn in turns], self.span_s(side)
+        known = [amount for amount in amounts if amount is not None]
+        return sum(known) / span_s if span_s > 0 and len(known) == len(amounts) else None
 
     def values(self, metric: str, side: int) -> list[float]:
         """A metric's values on one side."""
@@ -130,6 +158,8 @@ class Until:
     """After how many pairs to ask; the last one ends it for good."""
     decided: Callable[[Standings], bool]
     """Whether what has been measured is enough."""
+    gaps: bool = False
+    """Whether the gaps between arrivals are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +182,8 @@ def why_not_interleaved(case: Case) -> str:
 class _Side:
     """A side's requests of the plan under way, by pair."""
 
+    good: IsGood | None = None
+    gaps: bool = False
     exchanges: dict[int, list[Exchange]] = field(default_factory=dict)
     lost_in_a_row: int = 0
 
@@ -164,19 +196,32 @@ class _Side:
         exchanges = self.exchanges.pop(pair, [])
         samples = [each for each in map(decode, exchanges) if each.outcome is not Outcome.CANCELLED]
         spans = [(each.started_ns, each.finished_ns) for each in exchanges]
-        counts = [each.output_tokens for each in samples if each.ok]
+        answered = [each for each in samples if each.ok]
+        counts = [each.output_tokens for each in answered]
+        values = tuple(map(request_metrics, answered))
         return Turn(
-            values=tuple(request_metrics(each) for each in samples if each.ok),
+            values=values,
             total=len(samples),
             tokens=sum(count for count in counts if count is not None) if None not in counts else None,
             span_s=(max(end for _, end in spans) - min(begin for begin, _ in spans)) / _NS_PER_S if spans else 0.0,
+            good=None if self.good is None else sum(map(self.good, values)),
+            gaps_ms=tuple(_gaps_ms(answered)) if self.gaps else (),
         )
+
+
+def _gaps_ms(samples: Iterable[Sample]) -> Iterator[tuple[float, ...]]:
+    for sample in samples:
+        gaps = () if sample.clock_step else arrival_gaps_ns(sample)
+        if gaps:
+            yield tuple(gap / _NS_PER_MS for gap in gaps)
 
 
 class Interleaving:
     """Plays the turns of a case and of its other side."""
 
-    def __init__(self, candidate: CasePlans, baseline: CasePlans, *, seed: str, as_one: bool) -> None:
+    def __init__(
+        self, candidate: CasePlans, baseline: CasePlans, *, seed: str, as_one: bool, good: IsGood | None = None
+    ) -> None:
         """Plan nothing yet.
 
         Args:
@@ -184,6 +229,7 @@ class Interleaving:
             baseline: Those of the other side.
             seed: Says which side begins each pair.
             as_one: Whether one client plays both sides.
+            good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
 
         """
         self._plans = (candidate, baseline)
@@ -191,7 +237,7 @@ class Interleaving:
         self._streams = (candidate.streams, baseline.streams)
         # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
         self._in_one_plan = as_one and self._streams == (1, 1)
-        self._sides = (_Side(), _Side())
+        self._sides = (_Side(good), _Side(good))
         self._turns: list[Both] = []
         self._played = 0
         self.standings = Standings()
@@ -212,6 +258,8 @@ class Interleaving:
 
         """
         trouble, stopped = "", False
+        for side in self._sides:
+            side.gaps = until.gaps
         orders = iter(draw_orders(until.looks[-1], _number(self._seed)))
         for number, pairs in enumerate(until.looks, 1):
             while self._played < pairs and not (trouble or stopped):
@@ -275,7 +323,7 @@ def on_own_time(result: CaseResult, span_s: float) -> CaseResult:
     if not result.wall_s or not span_s:
         return result
     factor = result.wall_s / span_s
-    rates = {name: getattr(result, name) for name in ("request_rate", "goodput", "tps_total")}
+    rates = {name: getattr(result, name) for name in RATES}
     return replace(result, wall_s=span_s, **{name: rate * factor for name, rate in rates.items() if rate is not None})
 
 

@@ -33,10 +33,10 @@ class _SessionHooks:
 
     # ---- collecting
 
-    def pytest_report_header(self) -> str | None:
-        """One line, only where suites run."""
+    def pytest_report_header(self) -> list[str]:
+        """One line, only where suites run, and what the comparisons of this run can't decide."""
         selection = self._config.stash.get(SELECTION, None)
-        return None if selection is None else selection.header()
+        return [] if selection is None else [selection.header(), *selection.foreseen(self._config)]
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect the suite files that were asked for, and no others."""
