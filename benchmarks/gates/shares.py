@@ -183,7 +183,7 @@ def graded_power() -> Iterable[Sequence[str]]:
             for seed in range(SIMULATED // 5):
                 theirs = draw.uniform(0.6, 1.0, n)
                 mine = np.clip(theirs + draw.uniform(-0.2, 0.2, n) - fall, 0, 1)
-                turns = [Pair((), (), first, (MatchedRequest(float(a), float(b)),))
+                turns = [Pair((), (), first, matched=(MatchedRequest(float(a), float(b)),))
                          for a, b, first in zip(mine, theirs, draw_orders(n, seed), strict=True)]  # fmt: skip
                 last = len(looks(n))
                 words.append(judge_matched(turns, rule, rates, look=last, looks=last).word)
@@ -193,7 +193,11 @@ def graded_power() -> Iterable[Sequence[str]]:
 
 def percent(share: float) -> str:
     """Short."""
-    return f"{100 * share:.0f} %" if 0.005 <= share <= 0.995 or share in (0, 1) else f"{100 * share:.2g} %"
+    if 0 < share < 1e-4:
+        return "< 0.01 %"
+    if 0.995 < share < 1:
+        return "> 99 %"
+    return f"{100 * share:.0f} %" if share >= 0.005 or not share else f"{100 * share:.2f} %"
 
 
 def bounded(count: int, total: int) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_flperf.experiment.playing import CasePlans
-from pytest_flperf.experiment.turns import BASELINE, CANDIDATE, Both, Turn, TurnReader
+from pytest_flperf.experiment.turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader
 from pytest_flperf.load.plan import Plan, PlanStats
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.case import IsGood
@@ -29,6 +29,7 @@ __all__ = [
     "AGAINST",
     "BASELINE",
     "CANDIDATE",
+    "RATES",
     "Both",
     "Interleaving",
     "OtherSide",
@@ -64,10 +65,23 @@ class Standings:
         """A metric's values on both sides of every pair, in order; none where a side has none."""
         from pytest_flperf.stats.pairs import Pair
 
-        return tuple(
-            Pair(each.candidate.of(metric), each.baseline.of(metric), each.candidate_first, each.matched(metric))
-            for each in self.turns
-        )
+        def pair(both: Both) -> Pair:
+            ours, theirs = both.candidate, both.baseline
+            spans = (ours.span_s, theirs.span_s) if metric in RATES else None
+            requests = (ours.total, theirs.total) if metric in RATES else None
+            if metric == "itl_ms":
+                requests = len(ours.gaps_ms), len(theirs.gaps_ms)
+            values = ours.of(metric), theirs.of(metric)
+            return Pair(*values, both.candidate_first, spans, requests, both.matched(metric))
+
+        return tuple(map(pair, self.turns))
+
+    def rate(self, metric: str, side: int) -> float | None:
+        """A side's rate so far: all that was done over all the time that it took."""
+        turns = [pair.side(side) for pair in self.turns]
+        amounts, span_s = [turn.amount(metric) for turn in turns], self.span_s(side)
+        known = [amount for amount in amounts if amount is not None]
+        return sum(known) / span_s if span_s > 0 and len(known) == len(amounts) else None
 
     def values(self, metric: str, side: int) -> list[float]:
         """A metric's values on one side."""
@@ -95,6 +109,8 @@ class Until:
     """After how many pairs to ask; the last one ends it for good."""
     decided: Callable[[Standings], bool]
     """Whether what has been measured is enough."""
+    gaps: bool = False
+    """Whether the gaps between arrivals are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +192,8 @@ class Interleaving:
 
         """
         trouble, stopped = "", False
+        for side in self._sides:
+            side.reader.gaps = until.gaps
         orders = iter(draw_orders(until.looks[-1], _number(self._seed)))
         for number, pairs in enumerate(until.looks, 1):
             while self._played < pairs and not (trouble or stopped):
@@ -239,7 +257,7 @@ def on_own_time(result: CaseResult, span_s: float) -> CaseResult:
     if not result.wall_s or not span_s:
         return result
     factor = result.wall_s / span_s
-    rates = {name: getattr(result, name) for name in ("request_rate", "goodput", "tps_total")}
+    rates = {name: getattr(result, name) for name in RATES}
     return replace(result, wall_s=span_s, **{name: rate * factor for name, rate in rates.items() if rate is not None})
 
 

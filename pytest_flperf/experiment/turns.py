@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -15,10 +16,12 @@ from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
-__all__ = ["BASELINE", "CANDIDATE", "Answer", "Both", "Turn", "TurnReader", "Values"]
+__all__ = ["BASELINE", "CANDIDATE", "RATES", "Answer", "Both", "Turn", "TurnReader", "Values"]
 
 CANDIDATE: Final = 0
 BASELINE: Final = 1
+RATES: Final = ("tps_total", "request_rate", "goodput")
+"""Numbers of a case that are so much per second."""
 _NS_PER_S: Final = 1e9
 _NS_PER_MS: Final = 1e6
 _DIGEST_BYTES: Final = 12
@@ -61,23 +64,26 @@ class Turn:
     """From the first one's beginning to the last one's end."""
     answers: tuple[Answer, ...] = ()
     """Of all requests that ended, in the order of their indices."""
-    gaps_ms: tuple[float, ...] = ()
-    """Between successive tokens of all its requests."""
+    gaps_ms: tuple[tuple[float, ...], ...] = ()
+    """Between arrivals, of each request that has some; kept where a rule names them."""
     good: int | None = None
-    """Requests within the limits of goodput; None: there is no goodput."""
+    """How many kept every latency budget; None: there is none."""
 
     def of(self, metric: str) -> tuple[float, ...]:
         """The values of a metric: of each request, or of the turn as a whole; the score of a failed request is 0."""
-        amounts = {"tps_total": self.tokens, "request_rate": len(self.values), "goodput": self.good}
-        if metric in amounts:
-            amount = amounts[metric]
+        if metric in RATES:
+            amount = self.amount(metric)
             return (amount / self.span_s,) if amount is not None and self.span_s > 0 and self.total else ()
         if metric == "quality":
             return tuple(each.score for each in self.answers if each.score is not None)
         if metric == "itl_ms":
-            return self.gaps_ms
+            return tuple(itertools.chain.from_iterable(self.gaps_ms))
         found = (each.get(metric) for each in self.values)
         return tuple(value for value in found if value is not None)
+
+    def amount(self, rate: str) -> int | None:
+        """What a rate is so many of per second; None where that isn't known."""
+        return {"tps_total": self.tokens, "request_rate": len(self.values), "goodput": self.good}[rate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,8 @@ class TurnReader:
         self._plans = plans
         self._good = good
         self._scorer = scorer_of(plans.expect)
+        self.gaps = False
+        """Whether the gaps between arrivals are kept."""
 
     def turn(self, exchanges: Sequence[Exchange]) -> Turn:
         """What came of these requests."""
@@ -123,14 +131,13 @@ class TurnReader:
         spans = [(each.started_ns, each.finished_ns) for each in exchanges]
         counts = [each.output_tokens for each in samples if each.ok]
         values = tuple(request_metrics(each) for each in samples if each.ok)
-        gaps = (gap for each in samples if each.ok and not each.clock_step for gap in arrival_gaps_ns(each))
         return Turn(
             values=values,
             total=len(samples),
             tokens=sum(count for count in counts if count is not None) if None not in counts else None,
             span_s=(max(end for _, end in spans) - min(begin for begin, _ in spans)) / _NS_PER_S if spans else 0.0,
             answers=tuple(map(self._answer, samples)),
-            gaps_ms=tuple(gap / _NS_PER_MS for gap in gaps),
+            gaps_ms=tuple(_gaps_ms(samples)) if self.gaps else (),
             good=None if self._good is None else sum(map(self._good, values)),
         )
 
@@ -146,6 +153,13 @@ class TurnReader:
             self._plans.asker.prompt_id(sample.index),
             _digest(sample.output_text) if sample.ok and self._plans.deterministic else "",
         )
+
+
+def _gaps_ms(samples: Iterable[Sample]) -> Iterator[tuple[float, ...]]:
+    for sample in samples:
+        gaps = arrival_gaps_ns(sample) if sample.ok and not sample.clock_step else ()
+        if gaps:
+            yield tuple(gap / _NS_PER_MS for gap in gaps)
 
 
 def _digest(text: str) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "Rule",
     "RuleError",
     "is_gate",
+    "is_mean",
     "is_score",
     "parse_rule",
     "parse_rules",
@@ -293,6 +294,11 @@ def rules_for(scenario: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
 def is_gate(rule: Rule) -> bool:
     """Whether it fails a case that regressed."""
     return rule.scope != DEFAULT_SCOPE
+
+
+def is_mean(rule: Rule) -> bool:
+    """Whether it names a mean: of a metric, or a rate, which is one over the time that it took."""
+    return rule.metric not in COUNTED and rule.statistic in (None, "mean")
 
 
 def is_score(rule: Rule) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -137,6 +137,10 @@ def _trace(name: str | None) -> tuple[TracedRequest, ...]:
     return read_trace(Path(name).expanduser())
 
 
+_FORESEEN: Final = 4
+"""Lines of the header on what can't be decided."""
+
+
 class Selection:
     """The suites of a run."""
 
@@ -214,14 +218,18 @@ class Selection:
         """All cases of all suites."""
         return tuple(case for loaded in self.loaded.values() for case in loaded.cases)
 
-    def header(self, options: FlperfOptions) -> list[str]:
-        """Suites, models and what must be known of them, a line; another where rules can't be decided."""
-        lines = [header_line(self.refs, len(self.cases), self.models, self._base_url)]
-        if options.compares:
-            from pytest_flperf.integration.decidable import header_lines
+    def header(self) -> str:
+        """Suites, models and what must be known of them, in one line."""
+        return header_line(self.refs, len(self.cases), self.models, self._base_url)
 
-            lines += header_lines(options, self.cases)
-        return lines
+    def foreseen(self, config: pytest.Config) -> list[str]:
+        """What the comparisons of this run can't decide, a line each."""
+        options = FlperfOptions.from_pytest_config(config)
+        if options.against is None and options.baseline is None:
+            return []
+        from pytest_flperf.integration.foreseen import foreseen_lines
+
+        return [f"flperf: {line}" for line in foreseen_lines(options, self.cases, _FORESEEN)]
 
     def suite_at(self, path: Path) -> LoadedSuite | None:
         """The suite in a file; None for a file that was not asked for."""

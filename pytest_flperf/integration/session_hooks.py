@@ -34,13 +34,9 @@ class _SessionHooks:
     # ---- collecting
 
     def pytest_report_header(self) -> list[str]:
-        """A line or two, only where suites run."""
+        """One line, only where suites run, and what the comparisons of this run can't decide."""
         selection = self._config.stash.get(SELECTION, None)
-        if selection is None:
-            return []
-        from pytest_flperf.integration.asked import FlperfOptions
-
-        return selection.header(FlperfOptions.from_pytest_config(self._config))
+        return [] if selection is None else [selection.header(), *selection.foreseen(self._config)]
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect the suite files that were asked for, and no others."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
-__all__ = ["fewest_losses", "fewest_to_exclude"]
+__all__ = ["LEAST_EVIDENCE", "fewest_losses", "fewest_to_exclude"]
+
+LEAST_EVIDENCE: Final = 6
+"""Matched requests, repeats counted once: fewer can't tell anything."""
 
 
 def fewest_to_exclude(points: float, level: float) -> int | None:

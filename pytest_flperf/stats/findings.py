@@ -10,6 +10,8 @@ __all__ = [
     "COUNTS",
     "GRADED",
     "MATCHED",
+    "MEANS",
+    "MEAN_REQUESTS",
     "RANKS",
     "SCORES",
     "SUMMARIES",
@@ -21,9 +23,14 @@ __all__ = [
     "Word",
 ]
 
+MEAN_REQUESTS: Final = 90
+"""Requests a side from which on a mean may be called unchanged or improved: a tail of 5 % of all requests is missed by
+one in a hundred such sides."""
+
 Word = Literal["regressed", "improved", "unchanged", "undecided"]
 
 RANKS: Final = "signed ranks of pairs"
+MEANS: Final = "sign flips of pairs"
 SWAPS: Final = "label swaps of pairs"
 BLOCKS: Final = "block bootstrap of two runs"
 SUMMARIES: Final = "summaries of two runs"

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_flperf.stats.decidable import fewest_to_exclude
+from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_to_exclude
 from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
 from pytest_flperf.stats.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.graded import BootstrapT
@@ -19,10 +19,8 @@ from pytest_flperf.stats.orders import Bools, Floats, Law, is_drawn
 from pytest_flperf.stats.pairs import Pair
 from pytest_flperf.stats.schedule import spent_at
 
-__all__ = ["LEAST_EVIDENCE", "judge_matched", "judge_prompts", "repeats_words"]
+__all__ = ["judge_matched", "judge_prompts", "repeats_words"]
 
-LEAST_EVIDENCE: Final = 6
-"""Requests of either side, repeats counted once: fewer can't tell anything."""
 _LEAST_PROMPTS: Final = 12
 """From so many different prompts on, the repeats of each are averaged."""
 _CONFIDENCE_LEFT: Final = 0.05
@@ -51,7 +49,7 @@ def judge_matched(pairs: Sequence[Pair], threshold: Threshold, rates: ErrorRates
     order = np.array([pair.candidate_first for pair in pairs], dtype=np.bool_)
     if not is_drawn(order):
         raise ValueError("the orders of the pairs are none that draw_orders draws")
-    turns = [pair.requests for pair in pairs]
+    turns = [pair.matched for pair in pairs]
     kept = counted_once(turns)
     net = np.array([sum(each.difference for each in turn) for turn in kept], dtype=np.float64)
     asked = _Asked(threshold, rates, spent_at(look, looks), last=look == looks)

@@ -11,11 +11,11 @@ from scipy.special import stdtr, stdtrit
 
 from pytest_flperf.results.measured import PromptScore
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.decidable import fewest_to_exclude
+from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_to_exclude
 from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
 from pytest_flperf.stats.findings import SCORES, TWO_SHARES, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.independent_shares import Share, independent_interval, independent_tails
-from pytest_flperf.stats.matched import LEAST_EVIDENCE, judge_prompts, repeats_words
+from pytest_flperf.stats.matched import judge_prompts, repeats_words
 from pytest_flperf.stats.matched_requests import MatchedRequest, is_deterministic
 
 __all__ = ["judge_quality"]

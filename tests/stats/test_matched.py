@@ -28,7 +28,7 @@ def judged(
 ) -> Finding:
     """So many pairs of turns, each request scored by its number."""
     pairs = [
-        Pair((), (), first, tuple(MatchedRequest(candidate(n), baseline(n)) for n in range(at, at + streams)))
+        Pair((), (), first, matched=tuple(MatchedRequest(candidate(n), baseline(n)) for n in range(at, at + streams)))
         for at, first in zip(range(0, n, streams), draw_orders(-(-n // streams), seed), strict=True)
     ]
     return judge_matched(pairs, threshold, RATES, look=1, looks=1)
@@ -105,7 +105,7 @@ def test_too_little_and_what_can_not_be() -> None:
     assert judged(lambda _: 0.0, lambda _: 1.0, 5).reason == "5 matched requests can't tell anything; 6 are the least"
     with pytest.raises(ValueError, match="changes by points"):
         judged(lambda _: 0.0, lambda _: 1.0, threshold=Threshold(0.1))
-    pairs = [Pair((), (), True, (MatchedRequest(1.0, 0.0),))] * 15
+    pairs = [Pair((), (), True, matched=(MatchedRequest(1.0, 0.0),))] * 15
     with pytest.raises(ValueError, match="draw_orders"):
         judge_matched(pairs, FALL, RATES, look=1, looks=1)
 
@@ -124,7 +124,7 @@ def test_repeats_count_once() -> None:
 
 def test_one_greedy_prompt_is_one_piece_of_evidence() -> None:
     """However often it is repeated."""
-    pairs = [Pair((), (), first, (request("p", "a", "b"),)) for first in draw_orders(60, 1)]
+    pairs = [Pair((), (), first, matched=(request("p", "a", "b"),)) for first in draw_orders(60, 1)]
     found = judge_matched(pairs, FALL, RATES, look=1, looks=1)
     assert (found.word, found.candidate, found.n_candidate) == ("undecided", 0.0, 60)
     assert found.reason == (
@@ -164,7 +164,7 @@ def test_the_orders_alone_decide_of_equal_sides() -> None:
         # labels follow the order, what the first slot answered stays
         turns = [each if first else MatchedRequest(each.baseline, each.candidate)
                  for each, first in zip(requests, orders, strict=True)]  # fmt: skip
-        pairs = [Pair((), (), first, (each,)) for each, first in zip(turns, orders, strict=True)]
+        pairs = [Pair((), (), first, matched=(each,)) for each, first in zip(turns, orders, strict=True)]
         p_values.append(judge_matched(pairs, ANY_FALL, RATES, look=1, looks=1).p_value)
     for level in (0.05, 0.2, 0.5):
         assert np.mean([p is not None and p <= level for p in p_values]) <= level + 3 * (level / 600) ** 0.5
