@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from pytest_flperf.experiment.playing import CasePlans
@@ -142,16 +142,14 @@ class TurnReader:
         )
 
     def _answer(self, sample: Sample) -> Answer:
-        failed = Answer(sample.index, sample.ok, sample.outcome in TIMEOUTS)
+        ended = Answer(sample.index, sample.ok, sample.outcome in TIMEOUTS)
         if self._scorer is None:
-            return failed
-        return Answer(
-            sample.index,
-            sample.ok,
-            sample.outcome in TIMEOUTS,
-            self._scorer.score(sample.output_text) if sample.ok else 0.0,
-            self._plans.asker.prompt_id(sample.index),
-            _digest(sample.output_text) if sample.ok and self._plans.deterministic else "",
+            return ended
+        return replace(
+            ended,
+            score=self._scorer.score(sample.output_text) if sample.ok else 0.0,
+            prompt=self._plans.asker.prompt_id(sample.index),
+            repeatable=_digest(sample.output_text) if sample.ok and self._plans.deterministic else "",
         )
 
 

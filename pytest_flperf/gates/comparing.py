@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pytest_flperf.gates.failure_rates import by_totals, judge_failures
 from pytest_flperf.gates.relative import judge_relative, relative_rule
 from pytest_flperf.gates.rules import (
     COUNTED,
@@ -29,7 +30,6 @@ from pytest_flperf.stats.findings import ErrorRates, Finding, Word
 from pytest_flperf.stats.schedule import spent_at
 
 if TYPE_CHECKING:
-    from pytest_flperf.stats.counts import Counts
     from pytest_flperf.stats.pairs import Pair
     from pytest_flperf.stats.runs import BetweenRuns, Summary
 
@@ -92,10 +92,16 @@ def compare_pairs(
     def counted(rule: Rule) -> Finding:
         found = pairs.get(rule.metric, ())
         if any(pair.matched for pair in found):
-            return _counted(case, other, rule, lambda *_: _matched(found, rule, rates, look, looks))
-        return _counted(case, other, rule, _by_totals(rule, _spend(rates, spent_at(look, looks))))
+            return judge_failures(case, other, rule, lambda *_: _matched(found, rule, rates, look, looks))
+        return judge_failures(case, other, rule, by_totals(rule, rates.spending(spent_at(look, looks))))
 
     return _compared(case, other, rules, rates, judged, counted, fail_undecided=fail_undecided)
+
+
+def _matched(pairs: Sequence[Pair], rule: Rule, rates: ErrorRates, look: int, looks: int) -> Finding:
+    from pytest_flperf.stats.matched import judge_matched
+
+    return judge_matched(pairs, rule.threshold, rates, look=look, looks=looks)
 
 
 def settled(comparisons: Iterable[Comparison]) -> bool:
@@ -186,7 +192,7 @@ def compare_runs(
         )
 
     def counted(rule: Rule) -> Finding:
-        return _counted(case, baseline, rule, _by_totals(rule, rates))
+        return judge_failures(case, baseline, rule, by_totals(rule, rates))
 
     compared = _compared(case, baseline, rules, rates, judged, counted, fail_undecided=fail_undecided)
     return tuple(_with_raw(each, as_measured.get(each.rule)) for each in compared)
@@ -392,36 +398,3 @@ def _n(case: CaseResult, rule: Rule) -> int:
         return case.requests.total
     found = case.metrics.get(rule.metric)
     return 0 if found is None else found.n
-
-
-# ---- shares of requests
-
-
-def _matched(pairs: Sequence[Pair], rule: Rule, rates: ErrorRates, look: int, looks: int) -> Finding:
-    from pytest_flperf.stats.matched import judge_matched
-
-    return judge_matched(pairs, rule.threshold, rates, look=look, looks=looks)
-
-
-def _spend(rates: ErrorRates, part: float) -> ErrorRates:
-    """What a look may spend of the error rates, for a test that knows nothing of looks."""
-    return replace(rates, false_alarm=part * rates.false_alarm, false_pass=part * rates.false_pass)
-
-
-def _counted(case: CaseResult, other: CaseResult, rule: Rule, judged: Callable[[Counts, Counts], Finding]) -> Finding:
-    """Failed requests, or those that timed out, of all: by what is said without a test, else as ``judged``."""
-    from pytest_flperf.stats.counts import Counts, without_a_test
-
-    field = {"error_rate": "failed", "timeout_rate": "timeouts"}[rule.metric]
-    mine, theirs = (Counts(getattr(each.requests, field), each.requests.total) for each in (case, other))
-    finding = without_a_test(theirs, mine) or judged(theirs, mine)
-    if finding.word == "undecided" and mine.total and theirs.total and not mine.failed:
-        # No test excludes a small rise from nothing to nothing; but there is nothing to blame the candidate for.
-        return replace(finding, word="unchanged", reason="")
-    return finding
-
-
-def _by_totals(rule: Rule, rates: ErrorRates) -> Callable[[Counts, Counts], Finding]:
-    from pytest_flperf.stats.counts import judge_counts
-
-    return lambda theirs, mine: judge_counts(theirs, mine, rule.threshold, rates)

@@ -17,6 +17,8 @@ _BEYOND_LEVEL: Final = 4
 """Draws per 1 / level: an effect far beyond it then shows as a quarter of the level."""
 _LEAST_DRAWS: Final = 4_000
 _MOST_DRAWS: Final = 1_000_000
+_MOST_NUMBERS: Final = 200_000_000
+"""In all: they take some seconds."""
 _AT_ONCE: Final = 2_000_000
 """Numbers drawn at a time."""
 
@@ -38,7 +40,7 @@ class BootstrapT:
         self._count = len(differences)
         self.mean = float(differences.mean())
         self._error = float(differences.std(ddof=1)) / sqrt(len(differences))
-        draws = min(max(ceil(_BEYOND_LEVEL / level), _LEAST_DRAWS), _MOST_DRAWS)
+        draws = min(max(ceil(_BEYOND_LEVEL / level), _LEAST_DRAWS), _MOST_DRAWS, _MOST_NUMBERS // len(differences))
         self._drawn = _studentised(differences, draws)
 
     def tails(self, difference: float) -> Tails:

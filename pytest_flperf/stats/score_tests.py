@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from scipy.special import ndtr
 
+from pytest_flperf.stats.deciding import Tails
 from pytest_flperf.stats.orders import Floats
 
-__all__ = ["crossing", "highest"]
+__all__ = ["crossing", "doubled_normal", "highest"]
 
 _LEAST: Final = 1e-6
 _GRID: Final = 60
@@ -41,3 +43,8 @@ def crossing(holds: Callable[[float], bool], low: float, high: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return (low + high) / 2
+
+
+def doubled_normal(root: float) -> Tails:
+    """Twice the tails of a signed root by the normal law: exact ones are larger, by half and more."""
+    return min(1.0, 2 * float(ndtr(-root))), min(1.0, 2 * float(ndtr(root)))

@@ -133,3 +133,15 @@ def test_fewest_losses_are_no_more_than_the_test_takes(n: int, points: float) ->
     assert fewest is not None
     shown = next(k for k in range(n) if exact_tails(MatchedCounts(n, 0, k), -points)[1] <= alarm)
     assert fewest <= max(shown, 13) <= fewest + 3
+
+
+def test_many_are_judged_quickly() -> None:
+    """The normal law of the same statistic takes over, to the safe side; of a million it takes no time."""
+    exact, roughly = (exact_tails(MatchedCounts(n, 12, 100), -0.02)[1] for n in (3_000, 3_001))
+    assert exact < roughly < 3 * exact
+    exact, roughly = (independent_tails(Share(40, n), Share(80, n), 0.0)[0] for n in (2_000, 2_001))
+    assert exact < roughly < 3 * exact
+    million = 10**6
+    assert exact_tails(MatchedCounts(million, 0, 50_000), -0.02)[1] < 1e-9
+    assert independent_tails(Share(10, million), Share(50_000, million), 0.02)[0] < 1e-9
+    assert independent_tails(Share(0, million), Share(0, million), 0.02)[1] < 1e-9
