@@ -19,6 +19,7 @@ _LEAST_DRAWS: Final = 4_000
 _MOST_DRAWS: Final = 1_000_000
 _MOST_NUMBERS: Final = 200_000_000
 """In all: they take some seconds."""
+_ROUNDING: Final = 1e-12
 _AT_ONCE: Final = 2_000_000
 """Numbers drawn at a time."""
 
@@ -39,14 +40,16 @@ class BootstrapT:
         """
         self._count = len(differences)
         self.mean = float(differences.mean())
-        self._error = float(differences.std(ddof=1)) / sqrt(len(differences))
+        error = float(differences.std(ddof=1)) / sqrt(len(differences))
+        self._error = error if error > _ROUNDING else 0.0
         draws = min(max(ceil(_BEYOND_LEVEL / level), _LEAST_DRAWS), _MOST_DRAWS, _MOST_NUMBERS // len(differences))
         self._drawn = _studentised(differences, draws)
 
     def tails(self, difference: float) -> Tails:
         """P-values of "the mean is this": that it is more, that it is less."""
         if not self._error:
-            return (float(self.mean <= difference), float(self.mean >= difference))
+            gap = self.mean - difference
+            return (float(gap <= _ROUNDING), float(gap >= -_ROUNDING))
         at = (self.mean - difference) / self._error
         below = int(np.searchsorted(self._drawn, at - 1e-9, side="left"))
         above = int(np.searchsorted(self._drawn, at + 1e-9, side="right"))
@@ -77,6 +80,8 @@ def _studentised(differences: Floats, draws: int) -> Floats:
         gap = drawn.mean(axis=1) - centre
         error = drawn.std(axis=1, ddof=1) / sqrt(n)
         with np.errstate(divide="ignore", invalid="ignore"):
-            of_draws = np.where(error > 0, gap / error, np.where(np.abs(gap) > 0, np.sign(gap) * np.inf, 0.0))
+            of_draws = np.where(
+                error > _ROUNDING, gap / error, np.where(np.abs(gap) > _ROUNDING, np.sign(gap) * np.inf, 0.0)
+            )
         found.append(of_draws)
     return np.sort(np.concatenate(found))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +51,14 @@ def judge_matched(pairs: Sequence[Pair], threshold: Threshold, rates: ErrorRates
         raise ValueError("the orders of the pairs are none that draw_orders draws")
     turns = [pair.matched for pair in pairs]
     kept = counted_once(turns)
-    net = np.array([sum(each.difference for each in turn) for turn in kept], dtype=np.float64)
     asked = _Asked(threshold, rates, spent_at(look, looks), last=look == looks)
     everything = [each for turn in turns for each in turn]
-    finding = _judged(everything, [each for turn in kept for each in turn], asked, _law_of_orders(net, order))
+
+    def law(difference: float) -> Tails:
+        net = np.array([sum(each.difference - difference for each in turn) for turn in kept], dtype=np.float64)
+        return _law_of_orders(net, order)
+
+    finding = _judged(everything, [each for turn in kept for each in turn], asked, law)
     return replace(finding, pairs=sum(bool(turn) for turn in turns))
 
 
@@ -67,8 +71,12 @@ def judge_prompts(requests: Sequence[MatchedRequest], threshold: Threshold, rate
         rates: As of :func:`judge_matched`.
 
     """
-    net = np.array([each.difference for each in requests], dtype=np.float64)
-    finding = _judged(requests, requests, _Asked(threshold, rates, 1.0, last=True), _law_of_signs(net))
+    differences = np.array([each.difference for each in requests], dtype=np.float64)
+
+    def law(difference: float) -> Tails:
+        return _law_of_signs(differences - difference)
+
+    finding = _judged(requests, requests, _Asked(threshold, rates, 1.0, last=True), law)
     return replace(finding, pairs=None)
 
 
@@ -89,6 +97,10 @@ class _Asked:
     def level(self) -> float:
         """Of one side of the interval that is valid under the looks."""
         return _CONFIDENCE_LEFT * self.spent / 2
+
+
+_Law: TypeAlias = Callable[[float], Tails]
+"""P-values of "the difference is this" that follow from swapping labels."""
 
 
 class _Method(Protocol):
@@ -135,13 +147,16 @@ class _Graded:
 
     name = GRADED
 
-    def __init__(self, evidence: Sequence[MatchedRequest], level: float) -> None:
+    def __init__(self, evidence: Sequence[MatchedRequest], level: float, law: _Law) -> None:
         self._differences = _by_prompt(evidence)
+        self._law = law
         self._bootstrap = BootstrapT(self._differences, level)
         self.change = self._bootstrap.mean
 
     def tails(self, difference: float) -> Tails:
-        return self._bootstrap.tails(difference)
+        """Both the bootstrap's and the law's: where few differ the bootstrap alone errs too often."""
+        (more, less), (more_by_law, less_by_law) = self._bootstrap.tails(difference), self._law(difference)
+        return max(more, more_by_law), max(less, less_by_law)
 
     def interval(self, level: float) -> tuple[float, float]:
         return self._bootstrap.interval(level)
@@ -151,7 +166,7 @@ class _Graded:
 
 
 def _judged(
-    everything: Sequence[MatchedRequest], evidence: Sequence[MatchedRequest], asked: _Asked, any_change: Tails
+    everything: Sequence[MatchedRequest], evidence: Sequence[MatchedRequest], asked: _Asked, law: _Law
 ) -> Finding:
     binary = all(value in (0.0, 1.0) for each in everything for value in (each.candidate, each.baseline))
     baseline, candidate = _mean([each.baseline for each in everything]), _mean([each.candidate for each in everything])
@@ -175,8 +190,8 @@ def _judged(
 
     if len(evidence) < LEAST_EVIDENCE:
         return finding("undecided", _too_few(count, len(evidence)))
-    method: _Method = _Share(evidence) if binary else _Graded(evidence, asked.rates.alarm_level(asked.spent))
-    found = _evidence(method, any_change, asked.threshold)
+    method: _Method = _Share(evidence) if binary else _Graded(evidence, asked.rates.alarm_level(asked.spent), law)
+    found = _evidence(method, law(0.0), asked.threshold)
     word = decide(found, asked.rates, asked.spent)
     return finding(word, _why(evidence, count, found, asked) if word == "undecided" else "", method, found)
 
