@@ -169,7 +169,7 @@ _COMPARISONS: Final = (
     ),
     Option("--flperf-fail-undecided", "bool", "Fail a case that could not be decided, too", switch=True),
     Option("--flperf-max-iterations", "int", "Most measured requests per side of a case that is compared; default: 60 "
-            "per stream", "N", int),
+            "per stream, 100 where a rule names a mean", "N", int),
 )  # fmt: skip
 _RESULTS: Final = (
     Option(

@@ -156,7 +156,7 @@ class Bench:
         case = prepared.case
         counter = Counter(on_request)
         done: CaseRun | None = None
-        turns = self._turns_of(prepared)
+        turns = self._turns_of(prepared, good)
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
@@ -197,7 +197,7 @@ class Bench:
             watch.done()  # before anything is summed up: what that takes is not the case's
         return (gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
 
-    def _turns_of(self, prepared: Prepared) -> Interleaving | None:
+    def _turns_of(self, prepared: Prepared, good: IsGood | None) -> Interleaving | None:
         """The turns of a case that has another side, not played yet."""
         other = prepared.beside
         if other is None:
@@ -207,6 +207,7 @@ class Bench:
             other.plans,
             seed=f"{self._seed}/{prepared.recording.nodeid}",
             as_one=prepared.native is None and other.native is None,
+            good=good,
         )
 
     def _play_turns(
@@ -255,9 +256,9 @@ class Bench:
         if beside is None or turns is None:
             return CaseRun(result)
         with no_collections():
-            theirs = summarise(beside.recording.samples(), beside.planned, good)
+            theirs = summarise(beside.recording.samples(), beside.planned, good, beside.plans.prompt_of)
         standings = turns.standings
-        other = OtherSide(on_own_time(theirs, standings.span_s(BASELINE)), standings)
+        other = OtherSide(on_own_time(theirs, standings.span_s(BASELINE)), standings, turns.shared_cache)
         return CaseRun(on_own_time(result, standings.span_s(CANDIDATE)), other=other)
 
     def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
@@ -296,6 +297,7 @@ class Bench:
 
     def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch, good: IsGood | None) -> CaseResult:
         with no_collections():
-            result = summarise(prepared.recording.samples(), replace(prepared.planned, notes=notes), good)
+            planned = replace(prepared.planned, notes=notes)
+            result = summarise(prepared.recording.samples(), planned, good, prepared.plans.prompt_of)
         resources = watch.result()
         return replace(result, resources=resources.use, resources_absent=resources.absent)

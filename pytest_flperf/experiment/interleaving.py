@@ -9,19 +9,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_flperf.experiment.playing import CasePlans
+from pytest_flperf.experiment.turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader
 from pytest_flperf.load.plan import Plan, PlanStats
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.request_metrics import request_metrics
+from pytest_flperf.stats.case import IsGood
 from pytest_flperf.stats.schedule import draw_orders
 from pytest_flperf.suite.model import Case
-from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
-from pytest_flperf.wire.sample import Outcome
 
 if TYPE_CHECKING:
     from pytest_flperf.stats.pairs import Pair
@@ -30,6 +29,7 @@ __all__ = [
     "AGAINST",
     "BASELINE",
     "CANDIDATE",
+    "RATES",
     "Both",
     "Interleaving",
     "OtherSide",
@@ -43,51 +43,12 @@ __all__ = [
 
 AGAINST: Final = "[against]"
 """Stands behind a case's node id in journal and samples where its other side is meant."""
-CANDIDATE: Final = 0
-BASELINE: Final = 1
 _AT_ONCE: Final = 8
 """Pairs in one plan: between plans it is seen whether a side has died."""
 _HOPELESS: Final = 3
-_NS_PER_S: Final = 1e9
 
-Values: TypeAlias = Mapping[str, float | None]
 PlayTurns: TypeAlias = Callable[[int, Plan, Callable[[Exchange], None]], PlanStats | None]
 """Plays a plan on a side's client; None: there was no time left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One side's requests of one pair: as many as there are streams."""
-
-    values: tuple[Values, ...]
-    """Metrics of each request that ended ok."""
-    total: int
-    """Requests that ended, those that we cancelled left out."""
-    tokens: int | None
-    """Output tokens of all of them; None where those of one aren't known."""
-    span_s: float
-    """From the first one's beginning to the last one's end."""
-
-    def of(self, metric: str) -> tuple[float, ...]:
-        """The values of a metric: of each request, or of the turn as a whole."""
-        if metric in ("tps_total", "request_rate"):
-            amount = self.tokens if metric == "tps_total" else len(self.values)
-            return (amount / self.span_s,) if amount is not None and self.span_s > 0 and self.total else ()
-        found = (each.get(metric) for each in self.values)
-        return tuple(value for value in found if value is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class Both:
-    """A pair that was played to its end."""
-
-    candidate: Turn
-    baseline: Turn
-    candidate_first: bool
-
-    def side(self, number: int) -> Turn:
-        """The candidate's turn, or the baseline's."""
-        return self.baseline if number == BASELINE else self.candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +65,23 @@ class Standings:
         """A metric's values on both sides of every pair, in order; none where a side has none."""
         from pytest_flperf.stats.pairs import Pair
 
-        return tuple(
-            Pair(each.candidate.of(metric), each.baseline.of(metric), each.candidate_first) for each in self.turns
-        )
+        def pair(both: Both) -> Pair:
+            ours, theirs = both.candidate, both.baseline
+            spans = (ours.span_s, theirs.span_s) if metric in RATES else None
+            requests = (ours.total, theirs.total) if metric in RATES else None
+            if metric == "itl_ms":
+                requests = len(ours.gaps_ms), len(theirs.gaps_ms)
+            values = ours.of(metric), theirs.of(metric)
+            return Pair(*values, both.candidate_first, spans, requests, both.matched(metric))
+
+        return tuple(map(pair, self.turns))
+
+    def rate(self, metric: str, side: int) -> float | None:
+        """A side's rate so far: all that was done over all the time that it took."""
+        turns = [pair.side(side) for pair in self.turns]
+        amounts, span_s = [turn.amount(metric) for turn in turns], self.span_s(side)
+        known = [amount for amount in amounts if amount is not None]
+        return sum(known) / span_s if span_s > 0 and len(known) == len(amounts) else None
 
     def values(self, metric: str, side: int) -> list[float]:
         """A metric's values on one side."""
@@ -116,6 +91,10 @@ class Standings:
         """How many of a side's requests ended ok, of how many."""
         turns = [pair.side(side) for pair in self.turns]
         return sum(len(turn.values) for turn in turns), sum(turn.total for turn in turns)
+
+    def timeouts(self, side: int) -> int:
+        """How many of a side's requests ran into a time limit."""
+        return sum(answer.timed_out for pair in self.turns for answer in pair.side(side).answers)
 
     def span_s(self, side: int) -> float:
         """Time in which a side had requests under way."""
@@ -130,6 +109,8 @@ class Until:
     """After how many pairs to ask; the last one ends it for good."""
     decided: Callable[[Standings], bool]
     """Whether what has been measured is enough."""
+    gaps: bool = False
+    """Whether the gaps between arrivals are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +119,8 @@ class OtherSide:
 
     result: CaseResult
     standings: Standings
+    shared_cache: bool = False
+    """Whether prompts differ in their prefixes, as one server's cache knows those of both sides."""
 
 
 def why_not_interleaved(case: Case) -> str:
@@ -152,6 +135,7 @@ def why_not_interleaved(case: Case) -> str:
 class _Side:
     """A side's requests of the plan under way, by pair."""
 
+    reader: TurnReader
     exchanges: dict[int, list[Exchange]] = field(default_factory=dict)
     lost_in_a_row: int = 0
 
@@ -161,22 +145,15 @@ class _Side:
 
     def turn(self, pair: int) -> Turn:
         """Of a plan that is over: decoding would take the processor from the server."""
-        exchanges = self.exchanges.pop(pair, [])
-        samples = [each for each in map(decode, exchanges) if each.outcome is not Outcome.CANCELLED]
-        spans = [(each.started_ns, each.finished_ns) for each in exchanges]
-        counts = [each.output_tokens for each in samples if each.ok]
-        return Turn(
-            values=tuple(request_metrics(each) for each in samples if each.ok),
-            total=len(samples),
-            tokens=sum(count for count in counts if count is not None) if None not in counts else None,
-            span_s=(max(end for _, end in spans) - min(begin for begin, _ in spans)) / _NS_PER_S if spans else 0.0,
-        )
+        return self.reader.turn(self.exchanges.pop(pair, []))
 
 
 class Interleaving:
     """Plays the turns of a case and of its other side."""
 
-    def __init__(self, candidate: CasePlans, baseline: CasePlans, *, seed: str, as_one: bool) -> None:
+    def __init__(
+        self, candidate: CasePlans, baseline: CasePlans, *, seed: str, as_one: bool, good: IsGood | None = None
+    ) -> None:
         """Plan nothing yet.
 
         Args:
@@ -184,14 +161,17 @@ class Interleaving:
             baseline: Those of the other side.
             seed: Says which side begins each pair.
             as_one: Whether one client plays both sides.
+            good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
 
         """
         self._plans = (candidate, baseline)
         self._seed = seed
+        self.shared_cache = candidate.avoids_cache and candidate.shares_cache_with(baseline)
+        """As of :class:`OtherSide`."""
         self._streams = (candidate.streams, baseline.streams)
         # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
         self._in_one_plan = as_one and self._streams == (1, 1)
-        self._sides = (_Side(), _Side())
+        self._sides = tuple(_Side(TurnReader(plans, good)) for plans in self._plans)
         self._turns: list[Both] = []
         self._played = 0
         self.standings = Standings()
@@ -212,6 +192,8 @@ class Interleaving:
 
         """
         trouble, stopped = "", False
+        for side in self._sides:
+            side.reader.gaps = until.gaps
         orders = iter(draw_orders(until.looks[-1], _number(self._seed)))
         for number, pairs in enumerate(until.looks, 1):
             while self._played < pairs and not (trouble or stopped):
@@ -275,7 +257,7 @@ def on_own_time(result: CaseResult, span_s: float) -> CaseResult:
     if not result.wall_s or not span_s:
         return result
     factor = result.wall_s / span_s
-    rates = {name: getattr(result, name) for name in ("request_rate", "goodput", "tps_total")}
+    rates = {name: getattr(result, name) for name in RATES}
     return replace(result, wall_s=span_s, **{name: rate * factor for name, rate in rates.items() if rate is not None})
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from pytest_flperf.experiment.following import Retries, Sessions
 from pytest_flperf.experiment.parameters import fitted, silent_cut
 from pytest_flperf.load.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
 from pytest_flperf.results.serving import Adjustment
+from pytest_flperf.stats.matched_requests import DECODING, is_deterministic
 from pytest_flperf.suite.asking import Ask, Asker
 from pytest_flperf.suite.model import Case, Timeouts
 from pytest_flperf.suite.prompts import extra_body, request_body
@@ -33,7 +35,8 @@ _MOST_TO_GIVE_UP: Final = 20
 _OPEN_AHEAD: Final = 8
 _VERIFY_TOKENS: Final = 8
 _OTHER_SIDES: Final = 1 << 28
-"""From which number on the other side of a comparison counts its requests: no prompt is sent twice."""
+"""From which number on requests are counted that must not come out of the cache that others filled."""
+_HALF: Final = 0.5
 
 
 def deadlines(timeouts: Timeouts) -> Deadlines:
@@ -138,6 +141,33 @@ class CasePlans:
         """Of a closed loop."""
         return self._settings.concurrency
 
+    @property
+    def expect(self) -> Mapping[str, Any] | None:
+        """What answers shall be."""
+        return self._case.scenario.expect
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether a server answers the same request alike each time, as far as it depends on what is asked."""
+        return is_deterministic({name: getattr(self._settings, name) for name in DECODING})
+
+    @property
+    def prompt_of(self) -> Callable[[int], str] | None:
+        """Names the prompt of a measured request, without the prefix that keeps it out of a cache; None for chats."""
+        return None if self._settings.load.kind == "session" else self.asker.prompt_id
+
+    @property
+    def avoids_cache(self) -> bool:
+        """Whether each prompt has a prefix of its own."""
+        return self._settings.prompt_cache == "avoid"
+
+    def shares_cache_with(self, other: CasePlans) -> bool:
+        """Whether both are answered by one loaded model, which may know from the one what the other asks again."""
+        ours, theirs = self._served, other._served
+        if (ours.backend, ours.model_id) != (theirs.backend, theirs.model_id):
+            return False
+        return self._target == other._target or ours.native is not None or theirs.native is not None
+
     def of_turns(self, other: CasePlans, turns: Sequence[tuple[int, int]]) -> Plan:
         """Requests of this case and of the other side of a comparison, a turn after the other.
 
@@ -151,15 +181,26 @@ class CasePlans:
         entries = [
             (side, pair * sides[side].streams + place) for pair, side in turns for place in range(sides[side].streams)
         ]
-        made = (sides[side]._turn_entry(index, side) for side, index in entries)
+        shared = self.shares_cache_with(other)
+        made = (sides[side]._turn_entry(index, side, shared_cache=shared) for side, index in entries)
         think_ns = _ns(self._settings.load.think_time_s)
         streams = max(sides[side].streams for _, side in turns)
         plan = self._plan(made, streams, len(entries), Schedule(think_ns=think_ns), think_ns)
         return replace(plan, targets=(self._target, other._target))
 
-    def _turn_entry(self, index: int, side: int) -> Entry:
-        number = index + self._settings.warmup_requests + side * _OTHER_SIDES
+    def _turn_entry(self, index: int, side: int, *, shared_cache: bool) -> Entry:
+        """A request of a turn: byte for byte what the other side is asked, unless that would come out of its cache.
+
+        Then prefixes of as many tokens tell the two apart, and chance says which side has which.
+        """
+        number = index + self._settings.warmup_requests
+        if shared_cache and side != self._swapped(index):
+            number += _OTHER_SIDES
         return replace(self._entry(Phase.MEASURED, index, self.asker.ask(index, number)), target=side)
+
+    def _swapped(self, index: int) -> bool:
+        """By the toss of a coin that both sides see alike."""
+        return random.Random(f"{self._seed}/{self._case.nodeid}/{index}/prefix").random() < _HALF  # noqa: S311
 
     @property
     def adjustments(self) -> tuple[Adjustment, ...]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from pytest_flperf.gates.rules import COUNTED
 from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, unit_of
@@ -76,8 +75,9 @@ def change(comparison: Comparison) -> str:
 
 
 def interval(comparison: Comparison) -> str:
-    """The 95 % interval of the change, in percent: ``[+8.1, +16.9]``; empty where there is none."""
-    bounds = None if _in_points(comparison) else comparison.change_ci95_pct
+    """The 95 % interval of the change, in percent or points: ``[+8.1, +16.9]``; empty where there is none."""
+    by_ranks = _in_points(comparison) and comparison.statistic not in (None, "mean")  # the interval is of a ratio
+    bounds = None if by_ranks else comparison.change_ci95_pct
     return "" if bounds is None else _bounds(bounds)
 
 
@@ -205,8 +205,8 @@ def _how(against: Against) -> str:
 
 
 def _in_points(comparison: Comparison) -> bool:
-    """Whether it is a share of all requests, whose change is that in percentage points: from 0 it grows by no share."""
-    return comparison.metric in COUNTED
+    """Whether it is a share or a score, whose change is that in percentage points: from 0 it grows by no share."""
+    return comparison.metric in METRICS and unit_of(comparison.metric) == "fraction"
 
 
 def _points(comparison: Comparison) -> float | None:

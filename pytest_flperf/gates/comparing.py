@@ -11,8 +11,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pytest_flperf.gates.failure_rates import by_totals, judge_failures
 from pytest_flperf.gates.relative import judge_relative, relative_rule
-from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE, Rule, is_gate, rules_for
+from pytest_flperf.gates.rules import (
+    COUNTED,
+    DEFAULT_SCOPE,
+    IMPLIED_SCOPE,
+    Rule,
+    is_gate,
+    is_mean,
+    is_score,
+    rules_for,
+)
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult
@@ -23,11 +33,16 @@ if TYPE_CHECKING:
     from pytest_flperf.stats.pairs import Pair
     from pytest_flperf.stats.runs import BetweenRuns, Summary
 
-__all__ = ["Values", "compare_pairs", "compare_runs", "settled"]
+__all__ = ["Values", "compare_pairs", "compare_runs", "has_zero", "settled"]
 
 _PER_CASE: Final = "mean"
 """By which statistic the turns of a metric that is one number for a case are compared."""
 _NORMAL_95: Final = 1.96
+_FEWEST_RUNS: Final = 3
+"""From which on they say how much a number varies of which nothing within a run does."""
+_POOLED: Final = frozenset({"itl_ms"})
+"""Of which a request has many: they are no independent draws."""
+_EXTREMES: Final = frozenset({"min", "max"})
 _Judge: TypeAlias = Callable[[Rule], Finding]
 
 
@@ -70,10 +85,23 @@ def compare_pairs(
         found = pairs.get(rule.metric, ())
         if not found:
             return _undecided(case, other, rule, f"not one pair of turns has {rule.metric} on both sides")
+        if is_score(rule):
+            return _matched(found, rule, rates, look, looks)
         return judge_pairs(found, rule.statistic or _PER_CASE, rule.threshold, rates, look=look, looks=looks)
 
-    spent = spent_at(look, looks)
-    return _compared(case, other, rules, rates, judged, fail_undecided=fail_undecided, spent=spent)
+    def counted(rule: Rule) -> Finding:
+        found = pairs.get(rule.metric, ())
+        if any(pair.matched for pair in found):
+            return judge_failures(case, other, rule, lambda *_: _matched(found, rule, rates, look, looks))
+        return judge_failures(case, other, rule, by_totals(rule, rates.spending(spent_at(look, looks))))
+
+    return _compared(case, other, rules, rates, judged, counted, fail_undecided=fail_undecided)
+
+
+def _matched(pairs: Sequence[Pair], rule: Rule, rates: ErrorRates, look: int, looks: int) -> Finding:
+    from pytest_flperf.stats.matched import judge_matched
+
+    return judge_matched(pairs, rule.threshold, rates, look=look, looks=looks)
 
 
 def settled(comparisons: Iterable[Comparison]) -> bool:
@@ -96,6 +124,7 @@ def compare_runs(
     rules: Iterable[Rule],
     rates: ErrorRates,
     *,
+    history: Mapping[str, Sequence[float]] | None = None,
     fail_undecided: bool = False,
 ) -> tuple[Comparison, ...]:
     """Compare a case with the same case of a run that was measured at another time.
@@ -108,12 +137,17 @@ def compare_runs(
             is taken for an unknown machine's.
         rules: As of :func:`compare_pairs`.
         rates: As of :func:`compare_pairs`.
+        history: The numbers of earlier runs, by :attr:`Rule.subject`: what a number that is 0 varies by.
         fail_undecided: As of :func:`compare_pairs`.
 
     """
     as_measured: dict[str, Finding] = {}
 
     def judged(rule: Rule) -> Finding:
+        if is_score(rule):
+            from pytest_flperf.stats.two_runs_quality import judge_quality
+
+            return judge_quality(baseline, case, rule.threshold, rates)
         relative = relative_rule(rule, case, baseline)
         if relative is None:
             return measured(rule)
@@ -127,6 +161,7 @@ def compare_runs(
             why = f"{rule.metric} is one number for a case: it takes stored runs to know how much it varies"
             return _undecided(case, baseline, rule, why)
         spread = between.get(rule.subject, UNKNOWN_MACHINE)
+        earlier = (history or {}).get(rule.subject, ())
         needed = REQUESTS_NEEDED.get(rule.statistic or "", 0)
         found = values.get(rule.metric) if rule.statistic else None
         if found is not None and found.baseline and found.candidate:
@@ -138,14 +173,28 @@ def compare_runs(
                 rates,
                 between_runs=spread,
                 requests_needed=needed,
+                history=earlier,
             )
-        mine, theirs = _summary(case, rule), _summary(baseline, rule)
+        known = rule.subject in between and spread.runs >= UNKNOWN_MACHINE.runs + _FEWEST_RUNS - 1
+        mine, theirs = _summary(case, rule, known=known), _summary(baseline, rule, known=known)
         if mine is None or theirs is None:
-            why = f"without the samples of both runs nothing says how much {rule.subject} varies within one"
+            why = f"without the samples of both runs, or three stored runs, nothing says how much {rule.subject} varies"
             return _undecided(case, baseline, rule, why)
-        return judge_summaries(theirs, mine, rule.threshold, rates, between_runs=spread, requests_needed=needed)
+        return judge_summaries(
+            theirs,
+            mine,
+            rule.threshold,
+            rates,
+            between_runs=spread,
+            requests_needed=needed,
+            history=earlier,
+            is_mean=is_mean(rule),
+        )
 
-    compared = _compared(case, baseline, rules, rates, judged, fail_undecided=fail_undecided)
+    def counted(rule: Rule) -> Finding:
+        return judge_failures(case, baseline, rule, by_totals(rule, rates))
+
+    compared = _compared(case, baseline, rules, rates, judged, counted, fail_undecided=fail_undecided)
     return tuple(_with_raw(each, as_measured.get(each.rule)) for each in compared)
 
 
@@ -156,21 +205,31 @@ def _with_raw(comparison: Comparison, raw: Finding | None) -> Comparison:
     return replace(comparison, raw_change_pct=_percent(raw.change), raw_change_ci95_pct=_percents(raw.interval))
 
 
-def _summary(case: CaseResult, rule: Rule) -> Summary | None:
-    """What the results say of a number and how much it varies within the run; None where they don't."""
+def _summary(case: CaseResult, rule: Rule, *, known: bool) -> Summary | None:
+    """What the results say of a number and how much it varies within the run; None where they don't.
+
+    Args:
+        case: One side.
+        rule: Names the number.
+        known: Whether enough earlier runs say how much it varies: what varies within a run is in that.
+
+    """
     from pytest_flperf.stats.runs import Summary
 
     value = _value(case, rule)
     if value is None:
         return None
-    if rule.statistic is None:  # what varies within a run is in what differs between runs
+    if rule.statistic is None:
         return Summary(value, value, value, case.requests.ok)
     found = case.metrics[rule.metric]
     bounds = found.interval(rule.statistic)
-    if rule.statistic == "mean" and found.stdev is not None:
+    if rule.statistic == "mean" and found.stdev is not None and rule.metric not in _POOLED:
         reach = _NORMAL_95 * found.stdev / math.sqrt(found.n)
         bounds = (value - reach, value + reach)
-    return None if bounds is None else Summary(value, *bounds, found.n)
+    if bounds is None and known and rule.statistic not in _EXTREMES:
+        bounds = (value, value)
+    count = case.requests.ok if rule.metric in _POOLED else found.n
+    return None if bounds is None else Summary(value, *bounds, count)
 
 
 def _compared(
@@ -179,16 +238,16 @@ def _compared(
     rules: Iterable[Rule],
     rates: ErrorRates,
     judged: _Judge,
+    counted: _Judge,
     *,
     fail_undecided: bool,
-    spent: float = 1.0,
 ) -> tuple[Comparison, ...]:
     compared = []
     for rule in rules_for(case.scenario, rules):
         if not is_gate(rule) and _neither_has(case, other, rule):
             continue  # nobody asked for it
         if rule.metric in COUNTED:
-            finding = _counted(case, other, rule, _spend(rates, spent))
+            finding = counted(rule)
         else:
             finding = _closed(case, other, rule) or _with_numbers(judged(rule), case, other, rule)
         compared.append(_comparison(rule, finding, rates, fail_undecided=fail_undecided))
@@ -300,6 +359,11 @@ def _value(case: CaseResult, rule: Rule) -> float | None:
     return None if found is None else found.statistic(rule.statistic)
 
 
+def has_zero(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
+    """Whether a side's number is 0, so that there is no ratio of both."""
+    return 0 in (_value(case, rule), _value(other, rule))
+
+
 def _regressed(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
     return _without_a_test("regressed", case, other, rule, reason)
 
@@ -334,24 +398,3 @@ def _n(case: CaseResult, rule: Rule) -> int:
         return case.requests.total
     found = case.metrics.get(rule.metric)
     return 0 if found is None else found.n
-
-
-# ---- shares of requests
-
-
-def _spend(rates: ErrorRates, part: float) -> ErrorRates:
-    """What a look may spend of the error rates, for a test that knows nothing of looks."""
-    return replace(rates, false_alarm=part * rates.false_alarm, false_pass=part * rates.false_pass)
-
-
-def _counted(case: CaseResult, other: CaseResult, rule: Rule, rates: ErrorRates) -> Finding:
-    """Failed requests, or those that timed out, of all."""
-    from pytest_flperf.stats.counts import Counts, judge_counts
-
-    field = {"error_rate": "failed", "timeout_rate": "timeouts"}[rule.metric]
-    mine, theirs = (Counts(getattr(each.requests, field), each.requests.total) for each in (case, other))
-    finding = judge_counts(theirs, mine, rule.threshold, rates)
-    if finding.word == "undecided" and mine.total and theirs.total and not mine.failed:
-        # No test excludes a small rise from nothing to nothing; but there is nothing to blame the candidate for.
-        return replace(finding, word="unchanged", reason="")
-    return finding

@@ -28,6 +28,8 @@ __all__ = [
     "Rule",
     "RuleError",
     "is_gate",
+    "is_mean",
+    "is_score",
     "parse_rule",
     "parse_rules",
     "rules_for",
@@ -289,3 +291,13 @@ def rules_for(scenario: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
 def is_gate(rule: Rule) -> bool:
     """Whether it fails a case that regressed."""
     return rule.scope != DEFAULT_SCOPE
+
+
+def is_mean(rule: Rule) -> bool:
+    """Whether it names a mean: of a metric, or a rate, which is one over the time that it took."""
+    return rule.metric not in COUNTED and rule.statistic in (None, "mean")
+
+
+def is_score(rule: Rule) -> bool:
+    """Whether it is on the mean of a number from 0 to 1 that each request has, such as ``quality.mean``."""
+    return rule.statistic == "mean" and METRICS[rule.metric].unit == "fraction"

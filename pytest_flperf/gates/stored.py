@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_flperf.gates.changes import failing
-from pytest_flperf.gates.comparing import Values, compare_runs
+from pytest_flperf.gates.comparing import Values, compare_runs, has_zero
 from pytest_flperf.gates.counterparts import (
     Counterpart,
     Query,
@@ -98,7 +98,14 @@ class Stored:
             metrics=other.metrics,
             notes=(*other.notes, host) if other.host != case.host else other.notes,
             comparisons=compare_runs(
-                case, other, both, self._between(case, rules), rules, rates, fail_undecided=self.fail_undecided
+                case,
+                other,
+                both,
+                self._between(case, rules),
+                rules,
+                rates,
+                history=self._history(case, other, rules),
+                fail_undecided=self.fail_undecided,
             ),
         )
 
@@ -117,6 +124,14 @@ class Stored:
             if sum(map(math.isfinite, logs)) >= (2 if rule.statistic else _FEWEST_RUNS):
                 found[rule.subject] = between_runs(logs)
         return found
+
+    def _history(self, case: CaseResult, other: CaseResult, rules: Iterable[Rule]) -> dict[str, Sequence[float]]:
+        """The numbers of earlier runs, of what has no logarithm because a side is 0."""
+        return {
+            rule.subject: tuple(filter(math.isfinite, self.earlier(case, rule.metric, rule.statistic)))
+            for rule in rules_for(case.scenario, rules)
+            if rule.metric not in COUNTED and has_zero(case, other, rule)
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_flperf.gates.comparing import compare_pairs, settled
-from pytest_flperf.gates.rules import Rule, RuleError, parse_rules, rules_for
+from pytest_flperf.gates.rules import Rule, RuleError, is_mean, parse_rules, rules_for
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.referencing import Reference
 from pytest_flperf.results.comparison import Against, Comparison
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PAIRS",
+    "MEAN_PAIRS",
     "Opposition",
     "check_comparing",
     "comparisons_of",
+    "most_pairs",
     "opposition_of",
     "requests_words",
     "rules_of",
@@ -39,8 +41,13 @@ __all__ = [
 
 DEFAULT_PAIRS: Final = 60
 """After which a case that nobody could decide ends."""
+MEAN_PAIRS: Final = 100
+"""Likewise, where a rule names a mean: rare slow answers must have had their chance to come."""
 _FLAG: Final = "--flperf-against"
-_OF_TURNS: Final = frozenset({"tps_total", "request_rate"})
+_SHARED_CACHE: Final = (
+    "both sides share the server's prompt cache, so each prompt has nine digits of its own in front, drawn by chance; "
+    "that alone can make answers differ"
+)
 _FIXTURES: Final = frozenset({"flperf", "flperf_case"})
 
 
@@ -67,12 +74,30 @@ def check_comparing(options: FlperfOptions) -> None:
             raise pytest.UsageError(f"{flag}: there is nothing to compare with; add {what}")
 
 
-def requests_words(options: FlperfOptions) -> str:
+def requests_words(options: FlperfOptions, cases: Iterable[Case]) -> str:
     """How many requests a case takes."""
     from pytest_flperf.stats.schedule import FIRST_LOOK
 
-    most = f"{DEFAULT_PAIRS} per stream" if options.max_iterations is None else f"{options.max_iterations}"
+    most = f"{options.max_iterations}"
+    if options.max_iterations is None:
+        found = sorted({most_pairs(case, with_rules_of(case, rules_of(options)), None) for case in cases})
+        most = f"{' or '.join(map(str, found or [DEFAULT_PAIRS]))} per stream"
     return f"from {FIRST_LOOK} requests per stream to {most}, on each of two sides,"
+
+
+def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) -> int:
+    """After how many pairs of turns a case ends that nothing has decided.
+
+    Args:
+        case: The case.
+        rules: As written, those of its suite too.
+        max_iterations: Of the command line: most requests of each side.
+
+    """
+    if max_iterations is not None:
+        return math.ceil(max_iterations / case.scenario.settings.concurrency)
+    means = any(is_mean(rule) for rule in rules_for(case.scenario.name, rules))
+    return MEAN_PAIRS if means else DEFAULT_PAIRS
 
 
 def rules_of(options: FlperfOptions) -> tuple[Rule, ...]:
@@ -132,7 +157,7 @@ class Opposition:
     rules: tuple[Rule, ...]
     fail_undecided: bool = False
     max_iterations: int | None = None
-    """Most measured requests of each side of a case; None: :data:`DEFAULT_PAIRS` for each stream."""
+    """Most measured requests of each side of a case; None: as :func:`most_pairs` says."""
     sides: int = 1
     """With how many other sides each case is compared."""
     comparisons: int = 0
@@ -161,15 +186,14 @@ class Opposition:
         rules = with_rules_of(case, self.rules)
         if not self.comparisons:
             self.comparisons = comparisons_of(items, self.rules, self.sides)
-        streams = case.scenario.settings.concurrency
-        pairs = DEFAULT_PAIRS if self.max_iterations is None else math.ceil(self.max_iterations / streams)
 
         def decided(standings: Standings) -> bool:
             ours, theirs = (_seen(planned, standings, side, rules) for side in (0, 1))
             found = self._compared(ours, theirs, standings, rules)
             return settled(found)
 
-        return Until(looks(pairs), decided)
+        named = {rule.metric for rule in rules_for(planned.scenario, rules)}
+        return Until(looks(most_pairs(case, rules, self.max_iterations)), decided, gaps="itl_ms" in named)
 
     def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
         """The result of a case with what came of its other side."""
@@ -185,7 +209,7 @@ class Opposition:
             requests=theirs.requests,
             error_rate=theirs.error_rate,
             metrics=theirs.metrics,
-            notes=theirs.notes,
+            notes=(*theirs.notes, _SHARED_CACHE) if other.shared_cache else theirs.notes,
             pairs=len(standings.turns),
             comparisons=self._compared(result, theirs, standings, with_rules_of(case, self.rules)),
         )
@@ -209,15 +233,15 @@ class Opposition:
 
 def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[Rule]) -> CaseResult:
     """As much of a side's result as a decision needs."""
-    ok, total = standings.counts(side)
+    (ok, total), timeouts = standings.counts(side), standings.timeouts(side)
     names = {rule.metric for rule in rules_for(planned.scenario, rules)}
     found = {name: distribution(standings.values(name, side)) for name in names}
-    rates = {name: each.mean for name, each in found.items() if name in _OF_TURNS and each is not None}
     return replace(
         planned,
-        tps_total=rates.get("tps_total"),
-        request_rate=rates.get("request_rate"),
-        requests=Requests(total=total, ok=ok, failed=total - ok),
+        tps_total=standings.rate("tps_total", side),
+        request_rate=standings.rate("request_rate", side),
+        goodput=standings.rate("goodput", side),
+        requests=Requests(total=total, ok=ok, failed=total - ok, timeouts=timeouts),
         error_rate=(total - ok) / total if total else None,
         metrics={name: each for name, each in found.items() if each is not None},
     )

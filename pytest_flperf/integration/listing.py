@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case
 
 __all__ = ["answer_listing"]
+
+_FORESEEN: Final = 50
+"""Lines on what comparisons can't decide."""
 
 
 def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
@@ -95,7 +98,14 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
     if options.against is not None:
         from pytest_flperf.integration.comparing import requests_words
 
-        say(f"--flperf-against: {requests_words(options)} in place of these, until a case is decided")
+        say(f"--flperf-against: {requests_words(options, selection.cases)} in place of these, until a case is decided")
+    if options.against is not None or options.baseline is not None:
+        from pytest_flperf.integration.foreseen import foreseen_lines
+        from pytest_flperf.integration.stored_counts import StoredCounts
+
+        with StoredCounts(options, config.invocation_params.dir) as stored:
+            counts = stored.of if options.baseline is not None else None
+            _say_all(foreseen_lines(options, selection.cases, _FORESEEN, counts))
     ahead = _parameters_ahead(config, options, selection.cases)
     if ahead:
         say(f"parameters: {ahead}")

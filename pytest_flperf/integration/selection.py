@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -145,6 +145,10 @@ def _trace(name: str | None) -> tuple[TracedRequest, ...]:
     return read_trace(Path(name).expanduser())
 
 
+_FORESEEN: Final = 4
+"""Lines of the header on what can't be decided."""
+
+
 class Selection:
     """The suites of a run."""
 
@@ -279,6 +283,15 @@ class Selection:
             "flperf: tests are left out, only suites run; to run both, add the paths of the tests, such as "
             f"'{printable(paths or '.', 80)}'"
         )
+
+    def foreseen(self, config: pytest.Config) -> list[str]:
+        """What the comparisons of this run can't decide, a line each."""
+        options = FlperfOptions.from_pytest_config(config)
+        if options.against is None and options.baseline is None:
+            return []
+        from pytest_flperf.integration.foreseen import foreseen_lines
+
+        return [f"flperf: {line}" for line in foreseen_lines(options, self.cases, _FORESEEN)]
 
     def suite_at(self, path: Path) -> LoadedSuite | None:
         """The suite in a file; None for a file that was not asked for."""

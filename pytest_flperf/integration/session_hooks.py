@@ -42,7 +42,9 @@ class _SessionHooks:
     def pytest_report_header(self) -> list[str]:
         """What runs, only where suites do, and what must be known of it."""
         selection = self._config.stash.get(SELECTION, None)
-        return [] if selection is None else [selection.header(), *selection.notes(self._config)]
+        if selection is None:
+            return []
+        return [selection.header(), *selection.notes(self._config), *selection.foreseen(self._config)]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:

@@ -26,7 +26,8 @@ _SCHEDULE_NUMBERS: Final = {
     "ttft_ms": "Time to the first chunk with text, in ms",
     "itl_ms": "Time between chunks with text, in ms",
     "jitter_ms": "Most that a chunk is moved, either way, in ms",
-    "seed": "Seed of the jitter",
+    "seed": "Seed of the jitter and of wrong answers",
+    "wrong_share": "Chance, 0 to 1, that an answer is the wrong text",
     "tokens": "Tokens of an answer",
     "tokens_per_chunk": "Tokens in each chunk",
     "reasoning_tokens": "Tokens of reasoning before the answer",
@@ -37,6 +38,9 @@ _SCHEDULE_NUMBERS: Final = {
 _SCHEDULE_WORDS: Final = {
     "role_chunk": "When the role-only chunk is sent: early, with_first, every, none",
     "usage": "Where usage stands: extra_chunk, finish_chunk, empty_delta, absent, zeros",
+    "text": "What is answered, over and over",
+    "wrong_text": "What is answered instead where an answer is wrong",
+    "wrong_by": "Whose chance that is: request, prompt",
     "framing": "How streams are framed: chunked, length, close",
 }
 

@@ -19,6 +19,7 @@ ReasoningField = Literal["reasoning_content", "reasoning", "think"]
 Usage = Literal["extra_chunk", "finish_chunk", "empty_delta", "absent", "zeros"]
 Framing = Literal["chunked", "length", "close"]
 LineEnd = Literal["lf", "crlf"]
+WrongBy = Literal["request", "prompt"]
 Garbage = Literal["json", "line", "bytes"]
 Host = Literal["127.0.0.1", "::1"]
 ErrorBody = Literal["json", "json_text", "detail", "html", "plain", "empty"]
@@ -41,7 +42,7 @@ class Schedule:
     jitter_ms: float = amount(0.0, 0, _HOUR_MS)
     """Each chunk with text is moved by up to this much, either way; never before the one ahead of it."""
     seed: int = count(0, 0, 2**63)
-    """Of the jitter; the n-th request to a server has the same jitter in every run."""
+    """Of the jitter and of wrong answers; the n-th request to a server meets the same ones in every run."""
     tokens: int = count(64, 0, _MOST_TOKENS)
     """Tokens of the answer, beside the reasoning; a request's ``max_tokens`` limits both together."""
     tokens_per_chunk: int = count(1, 1, _MOST_TOKENS)
@@ -50,6 +51,12 @@ class Schedule:
     chars_per_token: int = count(4, 1, 10_000)
     text: str = label("", 1 << 20)
     """What is answered, over and over; empty: numbered tokens."""
+    wrong_share: float = amount(0.0, 0, 1)
+    """The chance that ``wrong_text`` is answered instead."""
+    wrong_text: str = label("wrong ", 1 << 20)
+    wrong_by: WrongBy = "request"
+    """Whose chance it is: each request's own, or each prompt's, whose repeats are then all answered alike.  A prefix of
+    nine digits is no part of a prompt."""
     stall_every_tokens: int = count(0, 0, _MOST_TOKENS)
     """After each so many tokens comes a pause of ``stall_ms`` on top; 0: never."""
     stall_ms: float = amount(0.0, 0, _HOUR_MS)

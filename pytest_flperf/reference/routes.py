@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import re
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pytest_flperf.reference.checks import OptionError, overridden
@@ -32,6 +34,7 @@ _PROMPT_HEAD_CHARS: Final = 64
 _MOST_PLANS: Final = 128
 _MOST_MODEL_CHARS: Final = 10_000
 _MOST_CACHED_BYTES: Final = 1 << 20
+_UNIQUE_PREFIX: Final = re.compile(r"\A\[\d{9}\] ", re.ASCII)
 _LOG_ROUTE: Final = "/flperf/log"
 _CHAT_ROUTE: Final = "/v1/chat/completions"
 
@@ -129,6 +132,7 @@ class Router:
             body = _json_object(request.body)
             _understand(body, known)
             schedule, fault = self._wishes(body, known.model, schedule, fault)
+            schedule = _right_or_wrong(schedule, number, known.prompt)
             ask = Ask(
                 model=known.model if schedule.model_echo is None else schedule.model_echo,
                 stream=known.stream,
@@ -195,6 +199,15 @@ class Router:
                 if len(self._plans) > _MOST_PLANS:
                     self._plans.popitem(last=False)
         return plan
+
+
+def _right_or_wrong(schedule: Schedule, number: int, prompt: str) -> Schedule:
+    """The schedule with the text that this request is answered with."""
+    if not schedule.wrong_share:
+        return schedule
+    whose = _UNIQUE_PREFIX.sub("", prompt, count=1) if schedule.wrong_by == "prompt" else str(number)
+    wrong = random.Random(f"{schedule.seed}:{whose}:wrong").random() < schedule.wrong_share  # noqa: S311
+    return replace(schedule, text=schedule.wrong_text if wrong else schedule.text, wrong_share=0.0)
 
 
 def log_json(entries: list[LogEntry]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of
 
-__all__ = ["ClockQuality", "Distribution", "Failure", "LagMs", "Requests", "ResourceUse"]
+__all__ = ["ClockQuality", "Distribution", "Failure", "LagMs", "PromptScore", "Requests", "ResourceUse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +149,21 @@ class ClockQuality(Record):
     """Reads by round(16 × log2(lag in ns)): what merges the clocks of several cases, true to 2.2 %."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {"lag_ms": LagMs.from_dict, "lag_histogram": dict}
+
+
+@dataclass(frozen=True, slots=True)
+class PromptScore(Record):
+    """How well one prompt of a case was answered."""
+
+    prompt: str
+    """Tells prompts apart, in all runs of the same texts."""
+    n: int
+    """Measured requests."""
+    score: float
+    """Their mean score, 0 to 1; of those that failed 0."""
+    alike: bool = False
+    """Whether all of them were answered alike, byte for byte."""
+
+    def __post_init__(self) -> None:
+        if not (self.n >= 1 and 0 <= self.score <= 1):
+            raise ValueError(f"a prompt with {self.n} requests and a score of {self.score}")

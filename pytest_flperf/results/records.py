@@ -17,7 +17,15 @@ from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.comparison import Against, ReferenceLoad
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.measured import ClockQuality, Distribution, Failure, LagMs, Requests, ResourceUse
+from pytest_flperf.results.measured import (
+    ClockQuality,
+    Distribution,
+    Failure,
+    LagMs,
+    PromptScore,
+    Requests,
+    ResourceUse,
+)
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 from pytest_flperf.results.serving import Adjustment, Target
@@ -33,6 +41,7 @@ __all__ = [
     "HostInfo",
     "Interval",
     "LagMs",
+    "PromptScore",
     "Record",
     "Requests",
     "ResourceUse",
@@ -150,6 +159,8 @@ class CaseResult(Record):
     """None where no stream could show one."""
     metrics: Mapping[str, Distribution] = field(default_factory=dict)
     """By name; a metric without one value is absent."""
+    prompt_scores: tuple[PromptScore, ...] = ()
+    """Quality by prompt, where the scenario expects something of answers and tells its prompts apart."""
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
     """By name; what could not be measured is absent."""
     resources_absent: Mapping[str, str] = field(default_factory=dict)
@@ -194,6 +205,7 @@ class CaseResult(Record):
         "finish_reasons": dict,
         "steady_window_s": interval_of,
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
+        "prompt_scores": many(PromptScore.from_dict),
         "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
         "resources_absent": dict,
         "budgets": many(BudgetVerdict.from_dict),

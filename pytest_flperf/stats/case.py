@@ -19,13 +19,14 @@ from pytest_flperf.stats.cross_check import cross_check
 from pytest_flperf.stats.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.failures import Failures
 from pytest_flperf.stats.overlap import Overlap
+from pytest_flperf.stats.prompt_scores import PromptScores
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
 from pytest_flperf.suite.expect import Scorer
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
-__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "stalls", "summarise"]
+__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "scorer_of", "stalls", "summarise"]
 
 
 STALL_TIMES_MEDIAN = 5
@@ -49,7 +50,12 @@ def stalls(gaps_ns: Sequence[int]) -> int:
     return sum(gap > limit for gap in gaps_ns)
 
 
-def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | None = None) -> CaseResult:
+def summarise(
+    samples: Iterable[Sample],
+    planned: CaseResult,
+    good: IsGood | None = None,
+    prompt_of: Callable[[int], str] | None = None,
+) -> CaseResult:
     """The result of a case, not judged yet (``gates.judge`` does that).
 
     Only requests of the measured phase count; the warm-up is counted and in no statistic.  Latencies and token
@@ -59,9 +65,10 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
         samples: All decoded requests of the case, any phase, any order; read once.
         planned: From :func:`planned_result`.
         good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
+        prompt_of: Names the prompt of a measured request by its index; None: prompts can't be told apart.
 
     """
-    tally = _Tally(planned.settings.get("expect"), good)
+    tally = _Tally(planned.settings.get("expect"), good, prompt_of)
     as_inf = planned.settings.get("failures") == "as_inf"
     remaining = iter(samples)
     while batch := list(islice(remaining, _BATCH)):
@@ -91,6 +98,7 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
         stalls=tally.stalls if tally.gap_streams else None,
         serialised=tally.overlap.serialised,
         metrics=metrics,
+        prompt_scores=tally.prompt_scores.result(),
         clock=clock,
         failures=tally.failures.top(),
         notes=(
@@ -105,8 +113,11 @@ def summarise(samples: Iterable[Sample], planned: CaseResult, good: IsGood | Non
 class _Tally:
     """Counts of one case, fed a few samples at a time, so that the samples themselves need not stay in memory."""
 
-    def __init__(self, expect: Mapping[str, Any] | None, good: IsGood | None) -> None:
-        self.scorer = _scorer(expect)
+    def __init__(
+        self, expect: Mapping[str, Any] | None, good: IsGood | None, prompt_of: Callable[[int], str] | None
+    ) -> None:
+        self.scorer = scorer_of(expect)
+        self.prompt_scores = PromptScores(prompt_of)
         self.is_good = good
         self.good = 0
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
@@ -180,6 +191,8 @@ class _Tally:
         else:
             self.timeouts += outcome in TIMEOUTS
             self.failures.add(sample)
+            if self.scorer is not None:
+                self.prompt_scores.add(sample.index, 0.0, None)
 
     def _add_ok(self, sample: Sample) -> None:
         self.ok += 1
@@ -194,7 +207,9 @@ class _Tally:
         self.rows.append(metrics)
         self.good += self.is_good is not None and self.is_good(metrics)
         if self.scorer is not None:
-            self.values["quality"].append(self.scorer.score(sample.output_text))
+            score = self.scorer.score(sample.output_text)
+            self.values["quality"].append(score)
+            self.prompt_scores.add(sample.index, score, sample.output_text)
         if sample.stream:
             self._add_stream(sample)
         if sample.clock_step:
@@ -283,7 +298,8 @@ class _Tally:
         return lines
 
 
-def _scorer(expect: Mapping[str, Any] | None) -> Scorer | None:
+def scorer_of(expect: Mapping[str, Any] | None) -> Scorer | None:
+    """What scores answers by an expectation; None where there is none."""
     try:
         return Scorer(expect) if expect else None
     except ValueError:  # a results file that somebody has changed

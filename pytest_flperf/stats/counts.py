@@ -1,4 +1,4 @@
-"""Failed requests of two sides: exact tests, which fail closed.
+"""Failure rates of two sides: exact tests, which fail closed.
 
 scipy.special has all that is needed (``bdtr``, ``btdtri``, ``gammaln``); ``import scipy.stats`` takes over a second.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr, bdtrc, betaincinv, gammaln
 
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
 from pytest_flperf.stats.findings import COUNTS, ErrorRates, Finding, Threshold, Word
+from pytest_flperf.stats.independent_shares import Share, independent_interval, independent_tails
 
-__all__ = ["Counts", "clopper_pearson", "fisher", "judge_counts"]
+__all__ = ["Counts", "clopper_pearson", "fisher", "judge_counts", "without_a_test"]
 
 _TAIL = 0.025
-_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,14 @@ class Counts:
 
 
 def judge_counts(baseline: Counts, candidate: Counts, threshold: Threshold, rates: ErrorRates) -> Finding:
-    """Whether the failure rate has risen.
+    """Whether the failure rate has risen, by the totals of both sides.
 
-    It fails closed, without a test, where the candidate answered nothing, where nothing of it ended well though
-    something of the baseline did, and where its failures rose from zero.  Where nothing of it failed it has not become
-    worse, as far as that can be seen: ``unchanged``, or ``improved`` where that is shown.
+    What :func:`without_a_test` says stands.  Where nothing of the candidate failed it has not become worse, as far as
+    that can be seen: ``unchanged``, or ``improved`` where that is shown.
 
     Any rise (no share, no floor) is tested by Fisher's exact test.  A rise by more than a share is tested by the
     candidate's part of all failures, which is binomial where failures are rare and less spread where they aren't
-    (Przyborowski and Wilenski 1940, Biometrika 31); a floor by exact limits of both rates.  One look only.
+    (Przyborowski and Wilenski 1940, Biometrika 31); a floor by the exact test of two shares.  One look only.
 
     Raises:
         ValueError: A threshold for which more is better.
@@ -53,23 +52,46 @@ def judge_counts(baseline: Counts, candidate: Counts, threshold: Threshold, rate
     """
     if not threshold.higher_is_worse:
         raise ValueError("more failures are never better")
-    closed = _fails_closed(baseline, candidate)
-    if closed or not baseline.total:
-        reason = closed or "the baseline has no requests"
-        return _finding("regressed" if closed else "undecided", baseline, candidate, None, reason)
-    evidence = of_change(
-        _tails(baseline, candidate, 1 + threshold.share),
-        _tails(baseline, candidate, 1 - threshold.share) if threshold.share < 1 else None,
-        threshold,
-    )
-    if threshold.floor:
-        evidence = evidence.with_floor(_beyond_floor(baseline, candidate, threshold.floor))
+    closed = without_a_test(baseline, candidate)
+    if closed is not None:
+        return closed
+    evidence = _evidence(baseline, candidate, threshold)
     word = decide(evidence, rates)
     if word == "undecided" and not candidate.failed:
         # Of nothing on both sides no chance can be told.
         reason = "none of the candidate's requests failed" if baseline.failed else "nothing failed"
         return _finding("unchanged", baseline, candidate, evidence if baseline.failed else None, reason)
     return _finding(word, baseline, candidate, evidence, "too few failures to tell" if word == "undecided" else "")
+
+
+def without_a_test(baseline: Counts, candidate: Counts) -> Finding | None:
+    """What is said whatever a test would say; None: a test shall say.
+
+    It fails closed where the candidate has no requests or not one that ended well though the baseline has one, and
+    where failures rose from zero.  Without requests of the baseline nothing is known.
+    """
+    closed = _fails_closed(baseline, candidate)
+    if closed:
+        return _finding("regressed", baseline, candidate, None, closed)
+    if not baseline.total:
+        return _finding("undecided", baseline, candidate, None, "the baseline has no requests")
+    return None
+
+
+def _evidence(baseline: Counts, candidate: Counts, threshold: Threshold) -> Evidence:
+    by_share = of_change(
+        _tails(baseline, candidate, 1 + threshold.share),
+        _tails(baseline, candidate, 1 - threshold.share) if threshold.share < 1 else None,
+        threshold,
+    )
+    if not threshold.floor:
+        return by_share
+    worst, best = (
+        independent_tails(Share(baseline.failed, baseline.total), Share(candidate.failed, candidate.total), at)
+        for at in of_floor(threshold)
+    )
+    by_floor = of_change(worst, best, threshold)
+    return by_share.with_floor(by_floor) if threshold.share else by_floor
 
 
 def fisher(baseline: Counts, candidate: Counts) -> Tails:
@@ -116,30 +138,11 @@ def _tails(baseline: Counts, candidate: Counts, ratio: float) -> Tails:
     return more, float(bdtr(candidate.failed, failed, part))
 
 
-def _beyond_floor(baseline: Counts, candidate: Counts, floor: float) -> Evidence:
-    def above(more: Counts, less: Counts, by: float) -> float:
-        """The least level at which exact limits of both, at half of it each, lie apart by more than this."""
-        if (more.rate or 0) - (less.rate or 0) <= by:
-            return 1.0
-        low, high = np.log(1e-12), 0.0
-        for _ in range(_STEPS):
-            level = (low + high) / 2
-            tail = float(np.exp(level)) / 2
-            apart = clopper_pearson(more, tail)[0] - clopper_pearson(less, tail)[1]
-            low, high = (low, level) if apart > by else (level, high)
-        return float(np.exp(high))
-
-    worse, within = above(candidate, baseline, floor), above(baseline, candidate, -floor)
-    return Evidence(worse, within, above(baseline, candidate, floor), min(1.0, max(0.0, (1 - worse + within) / 2)))
-
-
 def _finding(word: Word, baseline: Counts, candidate: Counts, evidence: Evidence | None, reason: str) -> Finding:
     change = interval = None
-    if baseline.failed and baseline.total and candidate.total:
-        per_request = baseline.total / candidate.total
-        change = candidate.failed / baseline.failed * per_request - 1
-        low, high = clopper_pearson(Counts(candidate.failed, baseline.failed + candidate.failed))
-        interval = (low / (1 - low) * per_request - 1, high / (1 - high) * per_request - 1) if high < 1 else None
+    if baseline.total and candidate.total:
+        theirs, mine = (Share(each.failed, each.total) for each in (baseline, candidate))
+        change, interval = mine.rate - theirs.rate, independent_interval(theirs, mine, _TAIL)
     return Finding(
         word,
         baseline.rate,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pytest_flperf.stats.findings import ErrorRates, Threshold, Word
 
-__all__ = ["Evidence", "Tails", "decide", "of_change", "of_floor"]
+__all__ = ["Evidence", "Tails", "beyond", "decide", "of_change", "of_floor", "shared_rate", "way_of"]
+
+_LIKELY: Final = 0.025
+"""Of one tail: the interval that is shown may then say as much."""
 
 Tails: TypeAlias = tuple[float, float]
 """One-sided p-values: that the number grew by more than a limit, that it grew by less."""
@@ -84,3 +87,42 @@ def decide(evidence: Evidence, rates: ErrorRates, spent: float = 1.0) -> Word:
     if evidence.within <= rates.false_pass * spent:
         return "unchanged"
     return "undecided"
+
+
+def beyond(baseline: float, candidate: float, threshold: Threshold) -> tuple[bool, bool]:
+    """Whether a number is worse than another by more than is allowed, and whether it is better by as much."""
+    sign = 1 if threshold.higher_is_worse else -1
+    rise = sign * (candidate - baseline)
+    share, floor = threshold.share * abs(baseline), threshold.floor
+    return rise > share and rise > floor, -rise > share and -rise > floor
+
+
+def way_of(threshold: Threshold) -> str:
+    """What a rule looks for: ``a rise of more than 10 %``."""
+    way = "rise" if threshold.higher_is_worse else "fall"
+    if threshold.share:
+        return f"a {way} of more than {100 * threshold.share:.3g} %"
+    return f"a {way} beyond the limit" if threshold.floor else f"any {way}"
+
+
+def shared_rate(threshold: Threshold, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
+    """Why a change that the interval shows is not called one; empty where the interval doesn't.
+
+    Args:
+        threshold: What is allowed.
+        p_value: Of the test for the worse.
+        rates: How often a run may be wrong.
+        spent: The part of these rates that this look may spend.
+        advice: What would decide it.
+
+    """
+    if not rates.alarm_level(spent) < p_value <= _LIKELY:
+        return ""
+    whole = f"{100 * rates.false_alarm:.3g} %"
+    shared = f"shared between {rates.comparisons} comparisons" if rates.comparisons > 1 else ""
+    looks = "between looks" if spent < 1 else ""
+    between = f", {' and '.join(filter(None, (shared, looks)))}" if shared or looks else ""
+    return (
+        f"{way_of(threshold)} is likely (p {p_value:.2g}), but a whole run may be wrong in {whole} only{between}: "
+        f"that takes p {rates.alarm_level(spent):.2g}; {advice} would decide it"
+    )

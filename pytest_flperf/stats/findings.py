@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-__all__ = ["BLOCKS", "COUNTS", "RANKS", "SUMMARIES", "SWAPS", "ErrorRates", "Finding", "Threshold", "Word"]
+__all__ = [
+    "BLOCKS",
+    "COUNTS",
+    "GRADED",
+    "MATCHED",
+    "MEANS",
+    "MEAN_REQUESTS",
+    "RANKS",
+    "SCORES",
+    "SUMMARIES",
+    "SWAPS",
+    "TWO_SHARES",
+    "ErrorRates",
+    "Finding",
+    "Threshold",
+    "Word",
+]
+
+MEAN_REQUESTS: Final = 90
+"""Requests a side from which on a mean may be called unchanged or improved: a tail of 5 % of all requests is missed by
+one in a hundred such sides."""
 
 Word = Literal["regressed", "improved", "unchanged", "undecided"]
 
 RANKS: Final = "signed ranks of pairs"
+MEANS: Final = "sign flips of pairs"
 SWAPS: Final = "label swaps of pairs"
 BLOCKS: Final = "block bootstrap of two runs"
 SUMMARIES: Final = "summaries of two runs"
 COUNTS: Final = "exact test of counts"
+MATCHED: Final = "exact test of matched shares"
+GRADED: Final = "studentised bootstrap of matched scores"
+TWO_SHARES: Final = "exact test of two shares"
+SCORES: Final = "t test of two runs' scores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +75,10 @@ class ErrorRates:
         if not (0 < self.false_alarm < 1 and 0 < self.false_pass < 1 and self.comparisons >= 1):
             raise ValueError(f"error rates lie between 0 and 1, of one comparison or more: {self}")
 
+    def spending(self, part: float) -> ErrorRates:
+        """What a look may spend of them, for a test that knows nothing of looks."""
+        return replace(self, false_alarm=part * self.false_alarm, false_pass=part * self.false_pass)
+
     def alarm_level(self, spent: float = 1.0) -> float:
         """The p-value that one comparison needs at a look which may spend this part of the rate."""
         return self.false_alarm / self.comparisons * spent
@@ -64,7 +93,8 @@ class Finding:
     """The statistic of all requests of that side, in the metric's unit."""
     candidate: float | None
     change: float | None
-    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it."""
+    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it.  Of a number
+    that is a share itself (quality, error rate): candidate − baseline."""
     interval: tuple[float, float] | None
     """Of the change, 95 %; valid under the looks.  An end may be open (−1, infinite) while pairs are few; None where
     both would be."""
@@ -78,6 +108,6 @@ class Finding:
     n_candidate: int
     pairs: int | None
     method: str
-    """:data:`RANKS`, :data:`SWAPS`, :data:`BLOCKS`, :data:`SUMMARIES` or :data:`COUNTS`."""
+    """One of the names above: :data:`RANKS`, :data:`SWAPS`, :data:`MATCHED` …"""
     reason: str = ""
     """Why undecided, or why it failed closed."""

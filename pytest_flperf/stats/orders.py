@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_flperf.stats.schedule import ORDER_BLOCK
 
-__all__ = ["Bools", "Floats", "Law", "is_drawn", "normal_tails"]
+__all__ = ["Bools", "Floats", "Law", "flip_variance", "is_drawn", "normal_tails", "without_slot"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -75,13 +75,39 @@ def normal_tails(scores: Floats, first_is_more: Bools, seen: Floats | float) -> 
     """
     from scipy.special import ndtr
 
-    signed = np.where(first_is_more, scores, -scores)
-    variance = np.zeros(scores.shape[:-1])
-    for at in range(0, scores.shape[-1], ORDER_BLOCK):
-        block = signed[..., at : at + ORDER_BLOCK]
-        squares = (block**2).sum(axis=-1)
-        # Any two orders of a block are correlated with −1/19.
-        variance += squares - (block.sum(axis=-1) ** 2 - squares) / (ORDER_BLOCK - 1)
+    variance = flip_variance(np.where(first_is_more, scores, -scores))
     deviation = np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny)) / 2
     excess = seen - scores.sum(axis=-1) / 2
     return np.asarray(ndtr((0.5 - excess) / deviation)), np.asarray(ndtr((0.5 + excess) / deviation))
+
+
+def flip_variance(slots: Floats) -> Floats:
+    """The variance, over all orders that might have been drawn, of the sum of differences candidate − baseline.
+
+    Args:
+        slots: Differences first − second, a comparison in each row.
+
+    """
+    variance = np.zeros(slots.shape[:-1])
+    for at in range(0, slots.shape[-1], ORDER_BLOCK):
+        block = slots[..., at : at + ORDER_BLOCK]
+        squares = (block**2).sum(axis=-1)
+        # Any two orders of a block are correlated with −1/19.
+        variance += squares - (block.sum(axis=-1) ** 2 - squares) / (ORDER_BLOCK - 1)
+    return variance
+
+
+def without_slot(slots: Floats) -> Floats:
+    """Differences first − second without what the slot adds.
+
+    A swap of labels changes none of these numbers: it only says which of the two was the candidate.  Whatever is worked
+    out from them alone is the same under every order, so the test stays exact (adjustment before a randomisation test:
+    Rosenbaum 2002, Statistical Science 17, pages 286–327).  Taken out is the mean of their middle half, which outliers
+    don't move; as orders are balanced, a true difference between the sides is hardly in it.
+    """
+    n = slots.shape[-1]
+    if n == 0:
+        return slots
+    quarter = n // 4
+    middle = np.sort(slots, axis=-1)[..., quarter : n - quarter]
+    return np.asarray(slots - middle.mean(axis=-1, keepdims=True))

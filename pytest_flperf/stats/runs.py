@@ -8,15 +8,15 @@ therefore needs how much runs of the same thing differ: from history where there
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, expm1, log, sqrt
 from typing import Final
 
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
-from pytest_flperf.stats.findings import BLOCKS, SUMMARIES, ErrorRates, Finding, Threshold
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, shared_rate
+from pytest_flperf.stats.findings import BLOCKS, MEAN_REQUESTS, SUMMARIES, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.orders import Floats
 
 __all__ = ["UNKNOWN_MACHINE", "BetweenRuns", "Summary", "between_runs", "block_length", "judge_runs", "judge_summaries"]
@@ -24,6 +24,7 @@ __all__ = ["UNKNOWN_MACHINE", "BetweenRuns", "Summary", "between_runs", "block_l
 _DRAWS: Final = 1_000
 _SEED: Final = 20261121
 _TAIL: Final = 0.025
+_ADVICE: Final = "fewer rules, more stored runs, or both sides measured in turn (--flperf-against)"
 _LARGEST_CORRELATION: Final = 0.9
 _CLIPPED: Final = 2.0
 """Standard deviations from which on a deviation counts no more: a few may be changes."""
@@ -150,11 +151,13 @@ def judge_runs(
     *,
     between_runs: BetweenRuns,
     requests_needed: int,
+    history: Sequence[float] = (),
 ) -> Finding:
     """What two runs say, one of which was stored.  One look only.
 
     The variance of the logarithm of the ratio is that within each run, by a circular block bootstrap, plus twice that
     between runs; its degrees of freedom are Satterthwaite's, and never more than what runs differ by is known with.
+    A mean is freed from skewness besides.  Where a side is 0 the difference is judged, by what earlier runs differ by.
 
     Args:
         baseline: Values of the stored run's requests, in the order in which they were sent.
@@ -164,6 +167,7 @@ def judge_runs(
         rates: How often the answer may be wrong.
         between_runs: From :func:`between_runs`.
         requests_needed: Fewest requests a side (``REQUESTS_NEEDED`` of the statistic; 0: none).
+        history: The statistic of earlier runs, in the metric's unit.
 
     """
     counts = (len(baseline), len(candidate))
@@ -175,7 +179,8 @@ def judge_runs(
     if statistic not in {*_PERCENTILES, *_OTHERS}:
         return _undecided(counts, BLOCKS, f"{statistic} rests on single requests: two runs can't tell it apart")
     sides = [_side(np.array(values, dtype=np.float64), statistic) for values in (baseline, candidate)]
-    return _judge(sides[0], sides[1], counts, threshold, rates, between_runs, BLOCKS)
+    noise = _Noise(between_runs, history)
+    return _judge(sides[0], sides[1], counts, threshold, rates, noise, BLOCKS, is_mean=statistic == "mean")
 
 
 def judge_summaries(
@@ -186,6 +191,8 @@ def judge_summaries(
     *,
     between_runs: BetweenRuns,
     requests_needed: int,
+    history: Sequence[float] = (),
+    is_mean: bool = False,
 ) -> Finding:
     """What two results files say that hold a statistic, its 95 % interval and n, but no samples.
 
@@ -198,7 +205,8 @@ def judge_summaries(
         return _undecided(counts, SUMMARIES, reason)
     half = 2 * float(ndtri(1 - _TAIL))
     sides = [_Side(side.value, (side.high - side.low) / half, side.n - 1.0) for side in (baseline, candidate)]
-    return _judge(sides[0], sides[1], counts, threshold, rates, between_runs, SUMMARIES)
+    noise = _Noise(between_runs, history)
+    return _judge(sides[0], sides[1], counts, threshold, rates, noise, SUMMARIES, is_mean=is_mean)
 
 
 def block_length(values: Floats) -> int:
@@ -224,6 +232,26 @@ class _Side:
     error: float
     """Standard error of the value, within the run."""
     freedom: float
+    third: float = 0.0
+    """Third central moment of the value, within the run: of a mean, since few of its rare slow answers may be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """By how much runs differ."""
+
+    between: BetweenRuns
+    history: Sequence[float]
+
+    def in_units(self, level: float) -> BetweenRuns:
+        """Likewise in the metric's unit: of earlier runs' values, where a side has no logarithm.
+
+        Args:
+            level: About what the values are, for the guess.
+
+        """
+        guess = BetweenRuns(UNKNOWN_MACHINE.sd_log * level, UNKNOWN_MACHINE.runs)
+        return between_runs(self.history, guess)
 
 
 def _side(values: Floats, statistic: str) -> _Side:
@@ -234,7 +262,8 @@ def _side(values: Floats, statistic: str) -> _Side:
     of_draws = _statistic(drawn, statistic)
     # Deviations from a mean that was estimated from so many blocks are too small by this.
     error = float(of_draws.std(ddof=1)) * sqrt(blocks / max(blocks - 1, 1))
-    return _Side(float(_statistic(values[None, :], statistic)[0]), error, max(blocks - 1.0, 1.0))
+    third = float(((of_draws - of_draws.mean()) ** 3).mean()) if statistic == "mean" else 0.0
+    return _Side(float(_statistic(values[None, :], statistic)[0]), error, max(blocks - 1.0, 1.0), third)
 
 
 def _statistic(rows: Floats, statistic: str) -> Floats:
@@ -249,54 +278,98 @@ def _judge(
     counts: tuple[int, int],
     threshold: Threshold,
     rates: ErrorRates,
-    between: BetweenRuns,
+    noise: _Noise,
     method: str,
+    *,
+    is_mean: bool,
 ) -> Finding:
-    if not (baseline.value > 0 and candidate.value > 0):
-        reason = "the ratio of two numbers of which one isn't positive says nothing"
-        return _undecided(counts, method, reason, baseline.value, candidate.value)
-    ratio = log(candidate.value / baseline.value)
-    parts = [(side.error / side.value, side.freedom) for side in (baseline, candidate)]
-    error, freedom = _combined(parts, sqrt(2) * between.sd_log, between.runs)
-    evidence = _evidence(ratio, error, freedom, threshold)
-    if threshold.floor:
-        of_sides = [(side.error, side.freedom) for side in (baseline, candidate)]
-        apart = between.sd_log * sqrt(baseline.value**2 + candidate.value**2)
-        by, its_freedom = _combined(of_sides, apart, between.runs)
-        worst, best = (_tails(candidate.value - baseline.value - at, by, its_freedom) for at in of_floor(threshold))
-        evidence = evidence.with_floor(of_change(worst, best, threshold))
+    nothing = _undecided(counts, method, "", baseline.value, candidate.value)
+    few = is_mean and min(counts) < MEAN_REQUESTS
+    positive = baseline.value > 0 and candidate.value > 0
+    if not any((baseline.value, baseline.error, candidate.value, candidate.error)):
+        return replace(nothing, reason=_few(counts)) if few else replace(nothing, word="unchanged")
+    evidence = _by_ratio(baseline, candidate, threshold, noise) if positive else None
+    if evidence is None or threshold.floor:
+        by_difference = _by_difference(baseline, candidate, threshold, noise)
+        evidence = by_difference if evidence is None or not threshold.share else evidence.with_floor(by_difference)
+    if few:
+        evidence = replace(evidence, within=1.0, better=1.0)
     word = decide(evidence, rates)
-    reach = error * float(stdtrit(freedom, 1 - _TAIL))
-    return Finding(
-        word,
-        baseline.value,
-        candidate.value,
-        expm1(ratio),
-        (_expm1(ratio - reach), _expm1(ratio + reach)),
-        evidence.probability,
-        evidence.worse,
-        *counts,
-        None,
-        method,
-        _why(between, error) if word == "undecided" else "",
+    judged = replace(nothing, word=word, probability=evidence.probability, p_value=evidence.worse)
+    if not positive:
+        judged = replace(judged, change=-1.0 if baseline.value > 0 else None)
+    else:
+        ratio, (error, freedom) = log(candidate.value / baseline.value), _of_ratio(baseline, candidate, noise)
+        reach = error * float(stdtrit(freedom, 1 - _TAIL))
+        judged = replace(judged, change=expm1(ratio), interval=(_expm1(ratio - reach), _expm1(ratio + reach)))
+    if word == "regressed" and not baseline.value:
+        return replace(judged, reason="it rose from 0")
+    if word != "undecided":
+        return judged
+    shared = shared_rate(threshold, evidence.worse, rates, 1.0, _ADVICE)
+    return replace(judged, reason=shared or _why(baseline, candidate, noise) + (f"; {_few(counts)}" if few else ""))
+
+
+def _few(counts: tuple[int, int]) -> str:
+    return (
+        f"a mean is called unchanged from {MEAN_REQUESTS} requests a side on, as slow answers may be rare; there are "
+        f"{counts[0]} and {counts[1]}"
     )
 
 
-def _evidence(ratio: float, error: float, freedom: float, threshold: Threshold) -> Evidence:
+def _of_ratio(baseline: _Side, candidate: _Side, noise: _Noise) -> tuple[float, float]:
+    """Standard error and degrees of freedom of the logarithm of the ratio."""
+    parts = [(side.error / side.value, side.freedom) for side in (baseline, candidate)]
+    return _combined(parts, sqrt(2) * noise.between.sd_log, noise.between.runs)
+
+
+def _by_ratio(baseline: _Side, candidate: _Side, threshold: Threshold, noise: _Noise) -> Evidence:
     sign = 1 if threshold.higher_is_worse else -1
     best = 1 - sign * threshold.share
-    return of_change(
-        _tails(ratio - log(1 + sign * threshold.share), error, freedom),
-        _tails(ratio - log(best), error, freedom) if best > 0 else None,
-        threshold,
-    )
+    ratio, (error, freedom) = log(candidate.value / baseline.value), _of_ratio(baseline, candidate, noise)
+    third = candidate.third / candidate.value**3 - baseline.third / baseline.value**3
+
+    def at(limit: float) -> Tails:
+        return _tails(ratio - log(limit), error, freedom, third)
+
+    return of_change(at(1 + sign * threshold.share), at(best) if best > 0 else None, threshold)
 
 
-def _tails(excess: float, error: float, freedom: float) -> Tails:
-    """By Student's t; without any error at all, what is seen is so."""
+def _by_difference(baseline: _Side, candidate: _Side, threshold: Threshold, noise: _Noise) -> Evidence:
+    """Whether the floor is exceeded; of a rule without one, where a side is 0, the share of the baseline."""
+    positive = baseline.value > 0 and candidate.value > 0
+    between = noise.between
+    apart = between.sd_log * sqrt(baseline.value**2 + candidate.value**2)
+    if not positive:
+        level = max(abs(baseline.value), abs(candidate.value), *map(abs, noise.history), 0.0)
+        between = noise.in_units(level)
+        apart = sqrt(2) * between.sd_log
+
+    def at(ratio: float, difference: float) -> Tails:
+        parts = [(ratio * baseline.error, baseline.freedom), (candidate.error, candidate.freedom)]
+        error, freedom = _combined(parts, apart, between.runs)
+        third = candidate.third - ratio**3 * baseline.third
+        return _tails(candidate.value - ratio * baseline.value - difference, error, freedom, third)
+
+    worst, best = of_floor(threshold)
+    by_floor = of_change(at(1.0, worst), at(1.0, best), threshold)
+    if positive or (threshold.floor and not threshold.share):
+        return by_floor
+    sign = 1 if threshold.higher_is_worse else -1
+    by_share = of_change(at(1 + sign * threshold.share, 0.0), at(max(1 - sign * threshold.share, 0.0), 0.0), threshold)
+    return by_share.with_floor(by_floor) if threshold.floor else by_share
+
+
+def _tails(excess: float, error: float, freedom: float, third: float = 0.0) -> Tails:
+    """By Student's t, and freed from skewness (Hall 1992), the larger; without any error at all, what is seen is so."""
     if not error:
         return (float(excess <= 0), float(excess >= 0))
-    return float(stdtr(freedom, -excess / error)), float(stdtr(freedom, excess / error))
+    t, skewness = excess / error, third / error**3
+    corrected = t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
+    return (
+        max(float(stdtr(freedom, -each)) for each in (t, corrected)),
+        max(float(stdtr(freedom, each)) for each in (t, corrected)),
+    )
 
 
 def _combined(within: Sequence[tuple[float, float]], between: float, runs: int) -> tuple[float, float]:
@@ -322,11 +395,15 @@ def _expm1(value: float) -> float:
     return expm1(min(value, 700.0))
 
 
-def _why(between: BetweenRuns, error: float) -> str:
-    whole, part = (_percent(100 * _expm1(sd)) for sd in (error, sqrt(2) * between.sd_log))
+def _why(baseline: _Side, candidate: _Side, noise: _Noise) -> str:
+    if not (baseline.value > 0 and candidate.value > 0):
+        known = f"{len(noise.history)} earlier runs" if noise.history else "a guess"
+        return f"the difference may be that of two runs of the same, by {known}; sides measured in turn tell more"
+    error, _ = _of_ratio(baseline, candidate, noise)
+    whole, part = (_percent(100 * _expm1(sd)) for sd in (error, sqrt(2) * noise.between.sd_log))
     return (
-        f"two runs of the same differ by about {whole}, of which {part} between runs (by {between.runs} degrees of "
-        "freedom); sides measured in turn tell more"
+        f"two runs of the same differ by about {whole}, of which {part} between runs (by {noise.between.runs} degrees "
+        "of freedom); sides measured in turn tell more"
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_flperf.stats.deciding import Tails
-from pytest_flperf.stats.orders import Bools, Floats, Law, normal_tails
+from pytest_flperf.stats.orders import Bools, Floats, Law, normal_tails, without_slot
 
 __all__ = ["EXACT_UP_TO", "exceedances", "normal_signed_rank", "ranks", "signed_rank", "tails_of"]
 
@@ -33,7 +33,7 @@ def signed_rank(y: Floats, candidate_first: Bools, *, exact: bool = True) -> Tai
 
     """
     there = ~np.isnan(y)
-    slots = _without_slot(np.where(candidate_first, y, -y)[there])
+    slots = without_slot(np.where(candidate_first, y, -y)[there])
     size = np.abs(slots)
     _, place, count = np.unique(size, return_inverse=True, return_counts=True)
     twice_rank = (2 * np.cumsum(count) - count + 1)[place] * (size > 0)
@@ -55,7 +55,7 @@ def tails_of(scores: NDArray[np.int64], first_is_more: Bools, candidate_first: B
 
 def normal_signed_rank(y: Floats, candidate_first: Bools) -> tuple[Floats, Floats]:
     """The test of :func:`signed_rank` for many comparisons at once, a row each: by the normal law, no ties."""
-    slots = _without_slot(np.where(candidate_first, y, -y))
+    slots = without_slot(np.where(candidate_first, y, -y))
     scores = ranks(np.abs(slots))
     first_is_more = slots > 0
     return normal_tails(scores, first_is_more, (scores * (first_is_more == candidate_first)).sum(axis=-1))
@@ -69,28 +69,13 @@ def ranks(values: Floats) -> Floats:
     return ranked
 
 
-def _without_slot(slots: Floats) -> Floats:
-    """Differences first − second without what the slot adds.
-
-    A swap of labels changes none of these numbers: it only says which of the two was the candidate.  Whatever is worked
-    out from them alone is the same under every order, so the test stays exact (adjustment before a randomisation test:
-    Rosenbaum 2002, Statistical Science 17, pages 286–327).  Taken out is the mean of their middle half, which outliers
-    don't move; as orders are balanced, a true difference between the sides is hardly in it.
-    """
-    n = slots.shape[-1]
-    if n == 0:
-        return slots
-    quarter = n // 4
-    middle = np.sort(slots, axis=-1)[..., quarter : n - quarter]
-    return np.asarray(slots - middle.mean(axis=-1, keepdims=True))
-
-
 def exceedances(candidate: list[Floats], baseline: list[Floats], share: float, candidate_first: Bools) -> Tails:
     """P-values of "swapping the labels of a pair changes nothing", made for a percentile of all requests.
 
     Each pair's score is by how many requests more one side has above the percentile of both sides together (that limit
-    is the same under every order); the sum over the pairs in which the candidate has more goes to the exact law.  A
-    median test for any percentile (Mood 1954), by randomisation.
+    is the same under every order; a request that is equal to it, as counts often are, is half above); the sum over the
+    pairs in which the candidate has more goes to the exact law.  A median test for any percentile (Mood 1954), by
+    randomisation.
 
     Args:
         candidate: Values of each pair, in order; none for a lost pair.
@@ -100,8 +85,12 @@ def exceedances(candidate: list[Floats], baseline: list[Floats], share: float, c
 
     """
     limit = np.quantile(np.concatenate([*candidate, *baseline]), share)
-    more = np.array(
-        [int((c > limit).sum()) - int((b > limit).sum()) for c, b in zip(candidate, baseline, strict=True)],
-        dtype=np.int64,
-    )
+
+    def above(turn: Floats) -> int:
+        """Twice as many as are above the limit; those that are equal to it count half."""
+        return int((turn > limit).sum()) + int((turn >= limit).sum())
+
+    more = np.array([above(c) - above(b) for c, b in zip(candidate, baseline, strict=True)], dtype=np.int64)
+    if not (more % 2).any():
+        more //= 2
     return tails_of(np.abs(more), np.where(candidate_first, more > 0, more < 0), candidate_first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from pytest_flperf.suite.synthetic import TokensPerWord
 __all__ = ["Ask", "Asker"]
 
 _TRIES: Final = 6
+_ID_BYTES: Final = 6
 _NO_SOURCE: Final = PromptSource()
 _SAMPLE_KEY: Final = "123456789"
 _MOST_TURNS: Final = 1_000
@@ -91,20 +93,30 @@ class Asker:
             number: Its number in the case, by which its unique prefix goes.
 
         """
+        messages, max_tokens = self._asked(index)
+        key = unique_key(self._key_seed, self._case.nodeid, number)
+        return Ask(self._prefixed(self._keyed(messages, key)), max_tokens)
+
+    def _asked(self, index: int) -> tuple[tuple[Message, ...], int | None]:
+        """The messages without any prefix, and how long the answer may be."""
         source = self._source
         rng = self._random(index)
         traced = source.trace[index % len(source.trace)] if source.trace else None
-        key = unique_key(self._key_seed, self._case.nodeid, number)
         length = self._input_tokens(traced, rng)
         max_tokens = self._max_tokens(index, traced, rng)
         if length is not None:
-            messages = self._with_user_text(self._synthetic(length))
-            return Ask(self._prefixed(self._keyed(messages, key)), max_tokens)
+            return self._with_user_text(self._synthetic(length)), max_tokens
         messages = traced.messages if traced is not None and traced.messages else self._plain(index)
         context = self._settings.context_tokens
         if context:
             messages = self._padded(messages, self._padding_for(messages, context))
-        return Ask(self._prefixed(self._keyed(messages, key)), max_tokens)
+        return messages, max_tokens
+
+    def prompt_id(self, index: int) -> str:
+        """The same for requests that ask the same, in any run, but for their unique prefixes."""
+        messages, _ = self._asked(index)
+        text = repr([(each.role, each.content) for each in messages])
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).hexdigest()
 
     def conversation(self, session: int) -> tuple[str, ...]:
         """The user's messages of a session, in order."""

@@ -11,7 +11,7 @@ from typing import Final
 from pytest_flperf.suite.limits import LIMITS
 from pytest_flperf.suite.model import Case, Scenario, Settings
 
-__all__ = ["NEEDED", "at_load", "expected_requests", "shape_problem"]
+__all__ = ["NEEDED", "at_load", "expected_prompts", "expected_requests", "shape_problem"]
 
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -110,6 +110,21 @@ def _problem_of_times(settings: Settings) -> str:
         if requests > _MOST:
             return f"duration_s: found about {requests:,.0f} requests, expected {_MOST:,} at most"
     return ""
+
+
+def expected_prompts(scenario: Scenario, requests: int) -> int:
+    """How many different prompts so many requests ask, at most; unique prefixes don't count."""
+    source = scenario.source
+    if source is None:
+        return min(requests, 1)
+    if source.template is not None or source.turns:
+        return requests  # made anew for each
+    if source.rows:
+        return min(requests, len(source.rows))
+    lengths = source.input_tokens
+    if lengths is not None:
+        return min(requests, lengths.high - lengths.low + 1)
+    return min(requests, len(source.trace) or 1)
 
 
 def expected_requests(scenario: Scenario) -> int | None:

@@ -264,16 +264,34 @@ def test_throughput_of_two_runs() -> None:
     assert "stored runs" in unknown.reason
 
 
-def test_a_statistic_without_an_interval_needs_samples() -> None:
+def test_a_statistic_without_an_interval_needs_samples_or_history() -> None:
     """A results file holds intervals of p50 and p95 and enough for one of the mean; of p90 it does not."""
     case, baseline, values = runs(0.4, 70)
-    known = {"ttft_ms.p90": BetweenRuns(0.01, 30), "ttft_ms.mean": BetweenRuns(0.01, 30)}
+    known = {"ttft_ms.p90": BetweenRuns(0.01, 3), "ttft_ms.mean": BetweenRuns(0.01, 30)}
     rules = parse_rules(["ttft_ms.p90 > +10%", "ttft_ms.mean > +10%"], GATE)
     p90, mean, _ = compare_runs(case, baseline, {}, known, rules, RATES)
     assert (p90.verdict, mean.verdict) == ("undecided", "regressed")
-    assert "without the samples" in p90.reason
-    p90, _, _ = compare_runs(case, baseline, values, known, rules, RATES)
-    assert p90.verdict == "regressed"
+    assert "without the samples of both runs, or three stored runs" in p90.reason
+    enough = {"ttft_ms.p90": BetweenRuns(0.01, 30)}
+    for found, between in ((values, enough), ({}, enough)):
+        p90, _, _ = compare_runs(case, baseline, found, between, rules, RATES)
+        assert p90.verdict == "regressed"
+
+
+def test_gaps_are_no_independent_draws() -> None:
+    """Without stored runs nothing says how much a mean of gaps varies, however many there are."""
+    found = distribution([5.0 + at % 3 for at in range(900)], independent=False)
+    slower = distribution([7.0 + at % 3 for at in range(900)], independent=False)
+    assert found is not None
+    assert slower is not None
+    baseline, case = (replace(GOOD, metrics={"itl_ms": each}) for each in (found, slower))
+    for statistic in ("mean", "p50", "p95"):
+        rules = parse_rules([f"itl_ms.{statistic} > +10%"], GATE)
+        (unknown, _) = compare_runs(case, baseline, {}, {}, rules, RATES)
+        assert (unknown.verdict, "three stored runs" in unknown.reason) == ("undecided", True)
+    known = {"itl_ms.mean": BetweenRuns(0.005, 30)}
+    (judged, _) = compare_runs(case, baseline, {}, known, parse_rules(["itl_ms.mean > +10%"], GATE), RATES)
+    assert judged.verdict == "regressed"
 
 
 def test_two_runs_fail_closed() -> None:

@@ -238,6 +238,33 @@ def test_a_dry_run(tiny: Tiny) -> None:
     done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "--flperf-dry-run", "--flperf-against=same")
     assert done.ret == 0, done.text
     assert "from 12 requests per stream to 60 per stream, on each of two sides" in done.text
+    means = ("--flperf-fail-on=ttft_ms.mean > +10%", "tps_total < -10%")
+    for rule in means:
+        done = tiny.run(
+            "--flperf-suite=tiny.json",
+            *tiny.at,
+            "--flperf-dry-run",
+            "--flperf-against=same",
+            f"--flperf-fail-on={rule.removeprefix('--flperf-fail-on=')}",
+        )
+        assert "from 12 requests per stream to 100 per stream, on each of two sides" in done.text
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_cant_be_decided_is_said_before(tiny: Tiny, quick: str, dry: bool) -> None:
+    """In the header and by a dry run: too few requests, a metric that this load has not."""
+    tiny.suite({"max_tokens": 3, "stream": False})
+    more = ("--flperf-dry-run",) if dry else ("--flperf-max-iterations=12",)
+    rules = ("e2e_ms.p95 > +10%", "ttft_ms.p50 > +10%", "e2e_ms.p50 > +900%")
+    done = tiny.run(*at(quick), "--flperf-against=same", *(f"--flperf-fail-on={rule}" for rule in rules), *more)
+    assert done.ret == 0, done.text
+    most = 60 if dry else 12
+    assert (
+        f"--flperf-against: e2e_ms.p95 needs 130 requests a side, and there will be {most} at most; "
+        "raise --flperf-max-iterations" in done.text
+    )
+    assert "--flperf-against: ttft_ms.p50 is measured of streamed answers only" in done.text
+    assert "--flperf-against: e2e_ms.p50" not in done.text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.findings import RANKS, SWAPS, ErrorRates, Finding, Threshold
+from pytest_flperf.stats.findings import MEANS, RANKS, SWAPS, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.pairs import Pair, judge_pairs
 from pytest_flperf.stats.schedule import draw_orders, looks, spent_at
 
@@ -70,7 +70,7 @@ def test_every_statistic_sees_a_doubling(statistic: str) -> None:
     rates = ErrorRates(comparisons=4)
     doubled = judge_pairs(make_pairs(60, 2.0, streams=4), statistic, TEN, rates, **ONCE)
     assert doubled.word == "regressed"
-    assert doubled.method == (RANKS if statistic in ("p50", "mean") else SWAPS)
+    assert doubled.method == {"p50": RANKS, "mean": MEANS}.get(statistic, SWAPS)
     assert doubled.change == pytest.approx(1.0, abs=0.35)
     assert doubled.p_value is not None
     assert doubled.p_value < 0.01
@@ -168,6 +168,131 @@ def test_numbers_that_have_no_logarithm() -> None:
         [Pair((float(i),), (0.0,), first) for i, first in enumerate(orders, 1)], "p50", TEN, ErrorRates(), **ONCE
     )
     assert risen.word == "regressed"
+
+
+def tailed(n: int, share: float, times: float, seed: int) -> list[Pair]:
+    """Pairs in which some of the candidate's answers take so many times as long."""
+    slow = np.random.default_rng(1000 + seed).random(n) < share
+    return [
+        Pair((pair.candidate[0] * (times if at else 1),), pair.baseline, pair.candidate_first)
+        for pair, at in zip(make_pairs(n, seed=seed), slow, strict=True)
+    ]
+
+
+def words_of(pairs: list[Pair], statistic: str, threshold: Threshold, rates: ErrorRates) -> list[str]:
+    """Look after look."""
+    at = looks(len(pairs))
+    return [
+        judge_pairs(pairs[:n], statistic, threshold, rates, look=look, looks=len(at)).word
+        for look, n in enumerate(at, 1)
+    ]
+
+
+def test_a_tail_is_in_the_mean() -> None:
+    """One answer in twenty ten times as slow is never `unchanged`: few requests stay undecided, many find it."""
+    rates = ErrorRates(comparisons=2)
+    for seed in range(20):
+        assert set(words_of(tailed(60, 0.05, 10, seed), "mean", TEN, rates)) <= {"undecided", "regressed"}
+    found = [words_of(tailed(300, 0.05, 10, seed), "mean", TEN, rates) for seed in range(4)]
+    assert not any("unchanged" in words or "improved" in words for words in found)
+    assert any("regressed" in words for words in found)
+
+
+def test_a_mean_is_unchanged_at_the_end_and_from_enough_requests() -> None:
+    """Before that a rare slow answer may not have come, and the reason says so."""
+    rates = ErrorRates(comparisons=2)
+    assert words_of(make_pairs(100), "mean", TEN, rates)[-1] == "unchanged"
+    assert "unchanged" not in words_of(make_pairs(100), "mean", TEN, rates)[:-1]
+    few = judge_pairs(make_pairs(60), "mean", TEN, rates, **ONCE)
+    assert few.word == "undecided"
+    assert "from 90 requests a side on, as slow answers may be rare; there are 60 and 60" in few.reason
+    assert judge_pairs(make_pairs(30, streams=4), "mean", TEN, rates, **ONCE).word == "unchanged"
+    quicker = [judge_pairs(make_pairs(n, 0.7), "mean", TEN, rates, **ONCE).word for n in (60, 100)]
+    assert quicker == ["undecided", "improved"]
+
+
+@pytest.mark.parametrize("statistic", ["mean", "p50"])
+def test_the_estimate_of_a_mean_is_its_ratio(statistic: str) -> None:
+    """Inside its interval; a plain shift is found within sixty pairs, and of a mean it is the ratio of both."""
+    found = judge_pairs(make_pairs(60, 1.2), statistic, TEN, ErrorRates(comparisons=18), **ONCE)
+    assert found.word == "regressed"
+    assert found.change is not None
+    assert found.interval is not None
+    assert found.interval[0] < 0.2 < found.interval[1]
+    assert found.interval[0] < found.change < found.interval[1]
+    if statistic == "mean":
+        assert found.baseline is not None
+        assert found.candidate is not None
+        assert found.change == pytest.approx(found.candidate / found.baseline - 1, abs=0.01)
+
+
+def constant(candidate: float, baseline: float, n: int = 100) -> list[Pair]:
+    """Pairs without any noise."""
+    return [Pair((candidate,), (baseline,), first) for first in draw_orders(n, 1)]
+
+
+LESS = Threshold(0.10, higher_is_worse=False)
+
+
+@pytest.mark.parametrize("statistic", ["p50", "mean", "min", "max", "p90", "stdev"])
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "threshold", "word"),
+    [
+        (3.0, 0.0, TEN, "regressed"),
+        (3.0, 0.0, Threshold(0.0), "regressed"),
+        (3.0, 0.0, Threshold(0.1, 2), "regressed"),
+        (3.0, 0.0, Threshold(0.0, 2), "regressed"),
+        (3.0, 0.0, Threshold(0.0, 4), "unchanged"),
+        (0.0, 3.0, TEN, "improved"),
+        (0.0, 3.0, LESS, "regressed"),
+        (3.0, 0.0, LESS, "improved"),
+        (0.0, 0.0, TEN, "unchanged"),
+        (0.0, 0.0, LESS, "unchanged"),
+        (0.0, 0.0, Threshold(0.0, 2), "unchanged"),
+    ],
+)
+def test_zero_on_a_side(statistic: str, candidate: float, baseline: float, threshold: Threshold, word: str) -> None:
+    """A rise from nothing is judged by the floor, or as any rise; of rates a fall to nothing is one."""
+    rates = ErrorRates(comparisons=18)
+    if statistic == "stdev":
+        pairs = [
+            Pair((candidate * (2 + at % 3),), (baseline * (2 + at % 3),), pair.candidate_first)
+            for at, pair in enumerate(constant(1, 1))
+        ]
+        if threshold.floor:
+            return  # of a spread the estimate decides about the floor
+    else:
+        pairs = constant(candidate, baseline)
+    finding = judge_pairs(pairs, statistic, threshold, rates, **ONCE)
+    assert finding.word == word, finding
+    if not baseline:
+        assert finding.change is None
+        assert ("rose from 0" in finding.reason) == (word == "regressed")
+
+
+def test_two_humps_of_which_the_median_moves() -> None:
+    """A typical pair and the medians may disagree about the limit: that is said, and nothing else."""
+    chance = np.random.default_rng(3)
+    orders = draw_orders(100, 2)
+    # 45 of 100 answers of the baseline are slow, 55 of the candidate's; besides that each pair is the same
+    slow = np.arange(100) % 20
+    baseline = np.where(slow < 9, 100.0, 50.0) * np.exp(chance.normal(0, 0.002, 100))
+    candidate = np.where(slow < 11, 100.0, 50.0) * np.exp(chance.normal(0, 0.002, 100))
+    pairs = [Pair((float(c),), (float(b),), first) for c, b, first in zip(candidate, baseline, orders, strict=True)]
+    finding = judge_pairs(pairs, "p50", TEN, ErrorRates(), **ONCE)
+    assert finding.word == "undecided"
+    assert finding.reason == ("the change of a typical pair is not beyond the limit, that of the medians is beyond it")
+
+
+def test_what_the_runs_error_rate_forbids() -> None:
+    """An interval beyond the limit and yet undecided: the reason says why, and what would decide it."""
+    rates = ErrorRates(comparisons=10**6)
+    for statistic in ("p50", "mean"):
+        finding = judge_pairs(make_pairs(16, 1.3), statistic, TEN, rates, look=2, looks=3)
+        assert finding.interval is not None
+        assert (finding.word, finding.interval[0] > 0.10) == ("undecided", True)
+        assert "shared between 1000000 comparisons and between looks" in finding.reason
+        assert finding.reason.endswith("fewer rules or more requests would decide it")
 
 
 def test_orders_and_statistics_that_are_none() -> None:

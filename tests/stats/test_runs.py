@@ -86,7 +86,6 @@ def test_a_rate_is_worse_where_it_falls() -> None:
     [
         (run(10), "p50", "p50 needs 11 requests a side; there are 10 and 100"),
         (run(100), "max", "max rests on single requests"),
-        ([0.0] * 50, "p50", "isn't positive"),
     ],
 )
 def test_what_two_runs_never_decide(values: list[float], statistic: str, reason: str) -> None:
@@ -94,6 +93,93 @@ def test_what_two_runs_never_decide(values: list[float], statistic: str, reason:
     finding = judge_runs(values, run(100, 5), statistic, TEN, ErrorRates(), between_runs=STEADY, requests_needed=11)
     assert finding.word == "undecided"
     assert reason in finding.reason
+
+
+LESS = Threshold(0.10, higher_is_worse=False)
+
+
+@pytest.mark.parametrize("statistic", ["p50", "mean", "p90"])
+@pytest.mark.parametrize(
+    ("older", "newer", "threshold", "word"),
+    [
+        (0.0, 3.0, TEN, "regressed"),
+        (0.0, 3.0, Threshold(0.0), "regressed"),
+        (0.0, 3.0, Threshold(0.0, 2), "regressed"),
+        (0.0, 3.0, Threshold(0.1, 2), "regressed"),
+        (0.0, 3.0, Threshold(0.0, 4), "unchanged"),
+        (3.0, 0.0, TEN, "improved"),
+        (3.0, 0.0, LESS, "regressed"),
+        (0.0, 3.0, LESS, "improved"),
+        (0.0, 0.0, TEN, "unchanged"),
+        (0.0, 0.0, LESS, "unchanged"),
+    ],
+)
+def test_zero_on_a_side(statistic: str, older: float, newer: float, threshold: Threshold, word: str) -> None:
+    """What earlier runs differ by, in the metric's unit, says whether a rise from nothing is one."""
+    finding = judge_runs(
+        [older * v for v in run(100)],
+        [newer * v for v in run(100, seed=2)],
+        statistic,
+        threshold if not threshold.floor else Threshold(threshold.share, threshold.floor * 100),
+        ErrorRates(comparisons=18),
+        between_runs=UNKNOWN_MACHINE,
+        requests_needed=11,
+        history=[older * 100 + add for add in (0.1, -0.1, 0.2, 0.0, -0.2, 0.1) * 2],
+    )
+    assert finding.word == word, finding
+    if not older:
+        assert (finding.change, finding.interval) == (None, None)
+        assert ("rose from 0" in finding.reason) == (word == "regressed")
+
+
+def test_zero_on_a_side_of_an_unknown_machine() -> None:
+    """A small rise that earlier runs had as well is none; without any it is undecided, and says why."""
+    asked = {"between_runs": UNKNOWN_MACHINE, "requests_needed": 11}
+    for history, said in (((0.0, 0.4, 0.1, 0.3), "4 earlier runs"), ((), "a guess")):
+        finding = judge_runs(
+            [0.0] * 100, run(100, 0.004), "mean", TEN, ErrorRates(comparisons=100), **asked, history=history
+        )  # type: ignore[arg-type]
+        assert finding.word == "undecided"
+        assert said in finding.reason or "shared between 100 comparisons" in finding.reason
+
+
+@pytest.mark.parametrize("share", [0.03, 0.05, 0.1])
+def test_a_tail_is_rarely_called_unchanged(share: float) -> None:
+    """A mean that is just at its limit because of rare slow answers, on a machine whose runs hardly differ."""
+    exact = BetweenRuns(0.001, 1_000)
+    chance = np.random.default_rng(3)
+    said = 0
+    for seed in range(100):
+        slow = chance.random(100) < share
+        newer = np.array(run(100, seed=2 * seed, noise=0.03)) * np.where(slow, 1 + 0.1 / share, 1.0)
+        finding = judge_runs(
+            run(100, seed=2 * seed + 1, noise=0.03), newer.tolist(), "mean", TEN, ErrorRates(),
+            between_runs=exact, requests_needed=0,
+        )  # fmt: skip
+        said += finding.word == "unchanged"
+    assert said <= 11
+
+
+def test_a_mean_of_few_requests_is_never_unchanged() -> None:
+    """A rare slow answer may not have come."""
+    few, many = (
+        judge_runs(run(n), run(n, seed=2), "mean", Threshold(0.5), ErrorRates(), between_runs=STEADY, requests_needed=0)
+        for n in (60, 90)
+    )
+    assert (few.word, many.word) == ("undecided", "unchanged")
+    assert "from 90 requests a side on" in few.reason
+
+
+def test_what_the_runs_error_rate_forbids() -> None:
+    """An interval beyond the limit and yet undecided: the reason says why, and what would decide it."""
+    finding = judge_runs(
+        run(200), run(200, 1.375, 2), "p50", TEN, ErrorRates(comparisons=5_000),
+        between_runs=BetweenRuns(0.04, 6), requests_needed=11,
+    )  # fmt: skip
+    assert finding.interval is not None
+    assert (finding.word, finding.interval[0] > 0.1) == ("undecided", True)
+    assert "may be wrong in 1 % only, shared between 5000 comparisons" in finding.reason
+    assert "fewer rules, more stored runs, or both sides measured in turn" in finding.reason
 
 
 def test_runs_without_any_noise() -> None:

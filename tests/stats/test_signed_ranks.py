@@ -16,7 +16,6 @@ from pytest_flperf.stats import orders as orders_module
 from pytest_flperf.stats.orders import Bools, Floats, Law, is_drawn, normal_tails
 from pytest_flperf.stats.schedule import draw_orders
 from pytest_flperf.stats.signed_ranks import exceedances, normal_signed_rank, signed_rank
-from pytest_flperf.stats.swaps import label_swaps
 
 BLOCK = 6
 DIFFERENCES = st.lists(st.integers(-4, 4).map(float) | st.floats(-10, 10), min_size=8, max_size=12)
@@ -153,16 +152,3 @@ def test_orders_that_nobody_drew() -> None:
     """More than half of a block on one side."""
     assert is_drawn(np.array([True, False] * 5))
     assert not is_drawn(np.array([True] * 4 + [False] * 2))
-
-
-def test_swaps_agree_with_all_orders() -> None:
-    """The share of drawn orders with as large a difference is that of all orders."""
-    chance = np.random.default_rng(8)
-    turns = [chance.normal(10, 1, 4) for _ in range(24)]
-    with patch.object(orders_module, "ORDER_BLOCK", 20):
-        order = np.array(draw_orders(12, 4))
-        same = label_swaps(turns[:12], turns[:12], "stdev", order)
-        other = label_swaps([turn * 4 for turn in turns[:12]], turns[12:], "stdev", order)
-    assert same == (1.0, 1.0)
-    assert other[0] < 0.01
-    assert other[1] > 0.9

@@ -1,0 +1,38 @@
+"""Failure rates of two sides: fail closed, else tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_flperf.gates.rules import Rule
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.stats.findings import ErrorRates, Finding
+
+if TYPE_CHECKING:
+    from pytest_flperf.stats.counts import Counts
+
+__all__ = ["by_totals", "judge_failures"]
+
+
+def judge_failures(
+    case: CaseResult, other: CaseResult, rule: Rule, judged: Callable[[Counts, Counts], Finding]
+) -> Finding:
+    """Failed requests, or those that timed out, of all: by what is said without a test, else as ``judged``."""
+    from pytest_flperf.stats.counts import Counts, without_a_test
+
+    field = {"error_rate": "failed", "timeout_rate": "timeouts"}[rule.metric]
+    mine, theirs = (Counts(getattr(each.requests, field), each.requests.total) for each in (case, other))
+    finding = without_a_test(theirs, mine) or judged(theirs, mine)
+    if finding.word == "undecided" and mine.total and theirs.total and not mine.failed:
+        # No test excludes a small rise from nothing to nothing; but there is nothing to blame the candidate for.
+        return replace(finding, word="unchanged", reason="")
+    return finding
+
+
+def by_totals(rule: Rule, rates: ErrorRates) -> Callable[[Counts, Counts], Finding]:
+    """Judges by the totals of both sides."""
+    from pytest_flperf.stats.counts import judge_counts
+
+    return lambda theirs, mine: judge_counts(theirs, mine, rule.threshold, rates)

@@ -1,0 +1,153 @@
+"""What a comparison of a given size can't decide, known before measuring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb, expm1, sqrt
+from typing import Final
+
+from pytest_flperf.gates.rules import COUNTED, Rule, is_mean, is_score
+from pytest_flperf.results.metrics import RATIOS, REQUESTS_NEEDED
+from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_losses, fewest_to_exclude
+from pytest_flperf.stats.findings import MEAN_REQUESTS, ErrorRates
+from pytest_flperf.stats.schedule import ORDER_BLOCK, looks, spent_at
+
+__all__ = ["Size", "obstacle"]
+
+_OF_STREAMS: Final = frozenset(
+    {"ttft_ms", "ttfat_ms", "itl_ms", "tpot_ms", "gen_tps", "prompt_tps", "ttft_sent_ms", "ttft_ratio", "tpot_ratio"}
+)
+_OF_OPEN_LOOPS: Final = frozenset({"dispatch_delay_ms", "ttft_sent_ms", "e2e_sent_ms"})
+_EXTREMES: Final = frozenset({"min", "max"})
+_FEWEST_RUNS: Final = 3
+"""From which on stored runs say how much a number varies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is known of the comparisons of a case before its first request."""
+
+    in_turn: bool
+    """Two sides measured in turn; else against a stored run."""
+    requests: int | None
+    """Most of a side; None: nobody knows."""
+    pairs: int | None
+    """Most, in turn."""
+    comparisons: int
+    """Between which the run's error rate is shared."""
+    streaming: bool = True
+    open_loop: bool = False
+    reference: bool = False
+    """Whether a reference load is measured beside it."""
+    has_goal: bool = True
+    """Whether a latency budget says what a good request is."""
+    prompts: int | None = None
+    """How many different prompts the requests have, where repeats may all be answered alike; None: as many as them."""
+    runs: int | None = None
+    """Stored runs of the case; None: nobody has counted them."""
+
+
+def obstacle(rule: Rule, size: Size) -> str:
+    """Why a rule can't be decided, or only in part; empty where nothing is in its way."""
+    if rule.metric in COUNTED:
+        return ""
+    if is_score(rule):
+        return _of_quality(rule, size)
+    return _never_measured(rule, size) or _too_few(rule, size) or _too_few_runs(rule, size) or _without_room(rule)
+
+
+def _never_measured(rule: Rule, size: Size) -> str:
+    metric = rule.metric
+    if metric in RATIOS.values() and not size.reference:
+        return "is measured with --flperf-reference only" + (", which can't go with --flperf-against" * size.in_turn)
+    if metric in _OF_STREAMS and not size.streaming:
+        return "is measured of streamed answers only"
+    if metric in _OF_OPEN_LOOPS and not size.open_loop:
+        return "is measured in open loops only" + (", which can't be cut into turns" * size.in_turn)
+    if metric == "goodput" and not size.has_goal:
+        return "needs a budget on a latency, which says what a good request is"
+    if metric == "connect_ms":
+        return "is measured only of requests that open a connection, and connections stay open"
+    if rule.statistic in _EXTREMES and not size.in_turn:
+        return "rests on single requests and is never decided against a stored run; --flperf-against can"
+    return ""
+
+
+def _too_few(rule: Rule, size: Size) -> str:
+    more = "--flperf-max-iterations" if size.in_turn else "iterations"
+    needed = REQUESTS_NEEDED.get(rule.statistic or "", 0)
+    if size.requests is not None and size.requests < needed:
+        return f"needs {needed} requests a side, and there will be {size.requests} at most; raise {more}"
+    if size.in_turn and size.pairs is not None and (lacks := _lacks_orders(size.pairs, size.comparisons)):
+        return lacks
+    if is_mean(rule) and size.requests is not None and size.requests < MEAN_REQUESTS:
+        return (
+            f"is called unchanged or improved from {MEAN_REQUESTS} requests a side on, and there will be "
+            f"{size.requests} at most; raise {more}"
+        )
+    return ""
+
+
+def _of_quality(rule: Rule, size: Size) -> str:
+    if size.requests is None:
+        return _without_room(rule)
+    last = 1 if size.pairs is None else len(looks(size.pairs))
+    rates, spent = ErrorRates(comparisons=size.comparisons), spent_at(last, last)
+    count = size.requests if size.prompts is None else min(size.prompts, size.requests)
+    one_by_one = count < size.requests
+    what = f"{count} prompt{'s' * (count != 1)}" if one_by_one else f"{count} requests a side"
+    advice = "add prompts" if one_by_one else f"raise {'--flperf-max-iterations' if size.in_turn else 'iterations'}"
+    if count < LEAST_EVIDENCE:
+        return (
+            f"can't be decided of {what} if repeats are answered alike (greedy decoding), as these count once; {advice}"
+        )
+    points = rule.threshold.floor
+    losses = fewest_losses(count, points, rates.alarm_level(spent))
+    if losses is None:
+        return f"can't be called regressed from {what} with {size.comparisons} comparisons; {advice}"
+    fewest = fewest_to_exclude(points, rates.false_pass * spent)
+    if fewest is not None and fewest > count:
+        told = (
+            f"is called unchanged from {fewest} {'prompts' if one_by_one else 'requests'} on at best, and there will be"
+        )
+        return f"{told} {what} at most; {advice}, or allow more (regressed takes {losses} worse answers at least)"
+    return _without_room(rule)
+
+
+def _too_few_runs(rule: Rule, size: Size) -> str:
+    if size.in_turn or size.runs is None or size.runs >= _FEWEST_RUNS:
+        return ""
+    there = f"{size.runs} stored run{'s' * (size.runs != 1)}"
+    if rule.statistic is None:
+        return f"is judged from {_FEWEST_RUNS} stored runs on, and there are {there}; --flperf-against needs none"
+    from pytest_flperf.stats.runs import UNKNOWN_MACHINE
+    from pytest_flperf.stats.student import t_quantile
+
+    level = ErrorRates(comparisons=size.comparisons).alarm_level()
+    reach = t_quantile(1 - level, UNKNOWN_MACHINE.runs) * sqrt(2) * UNKNOWN_MACHINE.sd_log
+    return (
+        f"with {there} is called regressed only from about {100 * expm1(reach):.0f} % beyond the limit on; store more "
+        "runs, or use --flperf-against"
+    )
+
+
+def _without_room(rule: Rule) -> str:
+    if rule.threshold.share or rule.threshold.floor:
+        return ""
+    return "allows no change at all: two equal sides stay undecided; allow 2 %, say, to see them called unchanged"
+
+
+def _lacks_orders(pairs: int, comparisons: int) -> str:
+    """Why so few pairs can't show a regression: what all of them say may be chance in one of so many orders."""
+    rates, count = ErrorRates(comparisons=comparisons), len(looks(pairs))
+    level = rates.alarm_level(spent_at(count, count))
+    least = 1.0
+    for at in range(0, pairs, ORDER_BLOCK):
+        left = ORDER_BLOCK - min(pairs - at, ORDER_BLOCK)
+        least *= comb(left, left // 2) / comb(ORDER_BLOCK, ORDER_BLOCK // 2)
+    if least <= level:
+        return ""
+    return (
+        f"can't be called regressed from {pairs} pairs: with {comparisons} comparisons that takes p {level:.2g}, and "
+        f"the orders of so few pairs show {least:.2g} at best; raise --flperf-max-iterations"
+    )

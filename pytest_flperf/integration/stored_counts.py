@@ -1,0 +1,58 @@
+"""Counts of stored runs, case by case, before anything is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.storing import place_of
+from pytest_flperf.suite.model import Case
+
+if TYPE_CHECKING:
+    from pytest_flperf.history.store import Store
+
+__all__ = ["StoredCounts"]
+
+_ENOUGH: Final = 20
+
+
+class StoredCounts:
+    """How many runs of a case on machines like this one are stored; without a store none are."""
+
+    def __init__(self, options: FlperfOptions, here: Path) -> None:
+        """Open nothing yet; raises UsageError for a place that is none."""
+        self._place = place_of(options, here) if options.baseline is not None else None
+        self._store: Store | None = None
+        self._machine = ""
+
+    def of(self, case: Case) -> int:
+        """Up to twenty, under whatever conditions they were measured."""
+        if self._store is None:
+            return 0
+        from pytest_flperf.history.store import StoreError
+
+        try:
+            return len(self._store.earlier(case.nodeid, self._machine, "e2e_ms", _ENOUGH))
+        except StoreError:
+            return 0
+
+    def __enter__(self) -> Self:
+        if self._place is None or (self._place.path is not None and not self._place.path.is_file()):
+            return self
+        try:
+            from pytest_flperf.history.store import Store, StoreError
+            from pytest_flperf.history.surroundings import fingerprint
+            from pytest_flperf.results.host import host_info
+        except ImportError:  # without SQLAlchemy nothing was stored
+            return self
+        self._machine = fingerprint(host_info())
+        try:
+            self._store = Store(self._place)
+        except StoreError:  # said when it is needed
+            self._store = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._store is not None:
+            self._store.close()

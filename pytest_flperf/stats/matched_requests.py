@@ -1,0 +1,70 @@
+"""Matched pairs: requests of the same prompt on both sides, and repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["DECODING", "MatchedRequest", "counted_once", "is_deterministic"]
+
+DECODING: Final = ("temperature", "top_k", "seed", "extra")
+"""Settings by which a server's answers vary or don't."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedRequest:
+    """One request of each side, of the same prompt in the same pair of turns."""
+
+    candidate: float
+    """The score of the answer, 0 to 1; of failures 1 where the request failed."""
+    baseline: float
+    prompt: str = ""
+    """Tells prompts apart."""
+    answers: frozenset[str] = frozenset()
+    """The two answers, whichever side gave which, where a repeat of them would be no new evidence; else empty."""
+
+    @property
+    def difference(self) -> float:
+        """Candidate − baseline."""
+        return self.candidate - self.baseline
+
+
+def counted_once(turns: Sequence[Sequence[MatchedRequest]]) -> tuple[tuple[MatchedRequest, ...], ...]:
+    """The requests that are evidence, turn by turn: a prompt whose repeats are all alike counts once.
+
+    Greedy decoding gives the same answer again, so sixty repeats of it tell no more than one.  Where the answers to a
+    prompt differ, each of its requests counts.  Swapping the labels of a pair of turns doesn't change what is left, so
+    the law of the drawn orders holds for it.
+    """
+    found: dict[str, set[frozenset[str]]] = {}
+    for each in _repeatable(turns):
+        found.setdefault(each.prompt, set()).add(each.answers)
+    alike = {prompt for prompt, answers in found.items() if len(answers) == 1}
+    seen: set[str] = set()
+    kept = []
+    for turn in turns:
+        left = []
+        for each in turn:
+            if each.answers and each.prompt in alike:
+                if each.prompt in seen:
+                    continue
+                seen.add(each.prompt)
+            left.append(each)
+        kept.append(tuple(left))
+    return tuple(kept)
+
+
+def _repeatable(turns: Iterable[Iterable[MatchedRequest]]) -> Iterable[MatchedRequest]:
+    return (each for turn in turns for each in turn if each.answers)
+
+
+def is_deterministic(settings: Mapping[str, Any]) -> bool:
+    """Whether a server answers the same request alike each time: greedy decoding, or a seed.
+
+    Args:
+        settings: What the requests ask for, as in :attr:`CaseResult.settings`.
+
+    """
+    asked = {**settings, **dict(settings.get("extra") or {})}
+    return asked.get("temperature") == 0 or asked.get("top_k") == 1 or asked.get("seed") is not None

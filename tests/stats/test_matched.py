@@ -1,0 +1,192 @@
+"""Paired quality and failure rates: which test, which word, and why not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_flperf.stats.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold
+from pytest_flperf.stats.graded import BootstrapT
+from pytest_flperf.stats.matched import judge_matched, judge_prompts
+from pytest_flperf.stats.matched_requests import MatchedRequest, counted_once, is_deterministic
+from pytest_flperf.stats.pairs import Pair
+from pytest_flperf.stats.schedule import draw_orders
+
+FALL = Threshold(0.0, 0.02, higher_is_worse=False)
+ANY_FALL = Threshold(0.0, higher_is_worse=False)
+RATES = ErrorRates(comparisons=18)
+Score = Callable[[int], float]
+
+
+def judged(
+    candidate: Score, baseline: Score, n: int = 100, threshold: Threshold = FALL, streams: int = 1, seed: int = 5
+) -> Finding:
+    """So many pairs of turns, each request scored by its number."""
+    pairs = [
+        Pair((), (), first, matched=tuple(MatchedRequest(candidate(n), baseline(n)) for n in range(at, at + streams)))
+        for at, first in zip(range(0, n, streams), draw_orders(-(-n // streams), seed), strict=True)
+    ]
+    return judge_matched(pairs, threshold, RATES, look=1, looks=1)
+
+
+@pytest.mark.parametrize("streams", [1, 4])
+@pytest.mark.parametrize("threshold", [FALL, ANY_FALL])
+def test_words(streams: int, threshold: Threshold) -> None:
+    """A loss of half is a regression, the other way round an improvement; either with its interval in points."""
+    half: Score = lambda n: float(n * 7 % 13 < 6)  # noqa: E731
+    worse = judged(half, lambda _: 1.0, threshold=threshold, streams=streams)
+    better = judged(lambda _: 1.0, half, threshold=threshold, streams=streams)
+    assert (worse.word, better.word, worse.reason) == ("regressed", "improved", "")
+    assert (worse.baseline, worse.candidate, worse.n_candidate) == (1.0, pytest.approx(0.47, abs=0.05), 100)
+    assert worse.change == pytest.approx(-better.change)  # type: ignore[operator]
+    assert worse.interval is not None
+    assert worse.interval[0] < worse.change < worse.interval[1] < 0  # type: ignore[operator]
+    assert worse.method == MATCHED
+    assert worse.pairs == 100 // streams
+
+
+def test_losses_that_ranks_overlook() -> None:
+    """Ten points of 200 pairs, which ranks of pairs called unchanged in 30 of 30."""
+    chance = random.Random(3)
+    right, seldom = (lambda _, p=p: float(chance.random() < p) for p in (0.98, 0.88))
+    words = [judged(seldom, right, 200, seed=seed).word for seed in range(30)]
+    assert "unchanged" not in words
+    assert words.count("regressed") > 3
+
+
+def test_no_difference_at_all() -> None:
+    """It is said to be unchanged from as many pairs as could show a rare loss, and before, how many that takes."""
+    assert judged(lambda _: 1.0, lambda _: 1.0, 149).word == "unchanged"
+    found = judged(lambda _: 1.0, lambda _: 1.0, 148)
+    assert found.word == "undecided"
+    assert "worse in 0 of 148 pairs of requests, better in 0" in found.reason
+    assert "a fall of more than 2 points is neither shown nor excluded" in found.reason
+    assert "takes 149 pairs at least" in found.reason
+    nothing = judged(lambda _: 0.0, lambda _: 0.0, 149)
+    assert (nothing.word, nothing.baseline) == ("unchanged", 0.0)
+    assert judged(lambda _: 0.7, lambda _: 0.7, 149).word == "unchanged"
+    assert judged(lambda _: 0.7, lambda _: 0.7, 148).word == "undecided"
+
+
+def test_likely_but_not_sure_enough() -> None:
+    """Where the rest of the run's error rate is too small for the word, the reason says so."""
+    found = judged(lambda n: float(n % 12 > 0), lambda _: 1.0, 108)
+    assert found.word == "undecided"
+    assert "is likely (p " in found.reason
+    assert "a whole run errs in 1 % only" in found.reason
+
+
+@pytest.mark.parametrize("threshold", [FALL, ANY_FALL])
+def test_graded_words(threshold: Threshold) -> None:
+    """Scores between 0 and 1: a tenth less on average is found, and the interval holds it."""
+    chance = random.Random(8)
+    found = judged(
+        lambda _: chance.uniform(0.4, 1.0), lambda _: chance.uniform(0.6, 1.0), 200, threshold
+    )  # fmt: skip
+    assert (found.word, found.method) == ("regressed", GRADED)
+    assert found.interval is not None
+    assert found.interval[0] < -0.1 < found.interval[1]
+
+
+def test_failures_are_worse_when_they_are_more() -> None:
+    """The same test the other way round: 1 is a failure."""
+    rise = Threshold(0.0, 0.01)
+    more = judged(lambda n: float(n % 3 == 0), lambda n: float(n % 50 == 1), 150, rise)
+    assert (more.word, judged(lambda _: 0.0, lambda n: float(n % 3 == 0), 150, rise).word) == ("regressed", "improved")
+
+
+def test_too_little_and_what_can_not_be() -> None:
+    """Five requests, a relative limit, orders that nobody drew."""
+    assert judged(lambda _: 0.0, lambda _: 1.0, 5).reason == "5 matched requests can't tell anything; 6 are the least"
+    with pytest.raises(ValueError, match="changes by points"):
+        judged(lambda _: 0.0, lambda _: 1.0, threshold=Threshold(0.1))
+    pairs = [Pair((), (), True, matched=(MatchedRequest(1.0, 0.0),))] * 15
+    with pytest.raises(ValueError, match="draw_orders"):
+        judge_matched(pairs, FALL, RATES, look=1, looks=1)
+
+
+def request(prompt: str, mine: str, theirs: str, score: float = 0.0) -> MatchedRequest:
+    """A greedy one."""
+    return MatchedRequest(score, 1.0, prompt, frozenset({mine, theirs}))
+
+
+def test_repeats_count_once() -> None:
+    """Only those of a prompt that is always answered alike on both sides; failures have no answer and all count."""
+    alike, varied = [request("p", "a", "b")] * 3, [request("q", "a", "b"), request("q", "c", "b")]
+    failed = MatchedRequest(0.0, 1.0, "p")
+    assert counted_once([alike, varied, [failed, failed]]) == ((alike[0],), tuple(varied), (failed, failed))
+
+
+def test_one_greedy_prompt_is_one_piece_of_evidence() -> None:
+    """However often it is repeated."""
+    pairs = [Pair((), (), first, matched=(request("p", "a", "b"),)) for first in draw_orders(60, 1)]
+    found = judge_matched(pairs, FALL, RATES, look=1, looks=1)
+    assert (found.word, found.candidate, found.n_candidate) == ("undecided", 0.0, 60)
+    assert found.reason == (
+        "60 requests a side are evidence of 1 prompt only, since repeats with the same answer count once: add prompts"
+    )
+
+
+@given(st.lists(st.tuples(st.sampled_from("pq"), st.sampled_from("ab"), st.sampled_from("ab")), max_size=8))
+def test_labels_do_not_change_what_counts(drawn: Sequence[tuple[str, str, str]]) -> None:
+    """Swapping the sides of any turn leaves the same requests, so the law of the orders holds for them."""
+    turns = [[request(*each)] for each in drawn]
+    swapped = [[request(prompt, theirs, mine)] for prompt, mine, theirs in drawn]
+    assert [len(each) for each in counted_once(turns)] == [len(each) for each in counted_once(swapped)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_so"),
+    [
+        ({"temperature": 0}, True), ({"temperature": 0.0}, True), ({"temperature": 0.7}, False), ({}, False),
+        ({"temperature": 1, "top_k": 1}, True), ({"temperature": 1, "seed": 0}, True),
+        ({"temperature": 1, "extra": {"temperature": 0}}, True),
+        ({"temperature": 0, "extra": {"temperature": 1}}, False),
+        ({"temperature": None, "seed": None, "extra": None}, False),
+    ],
+)  # fmt: skip
+def test_what_is_answered_alike(settings: dict[str, object], is_so: bool) -> None:
+    """Greedy decoding, or a seed."""
+    assert is_deterministic(settings) is is_so
+
+
+def test_the_orders_alone_decide_of_equal_sides() -> None:
+    """All orders that might have been drawn of 12 pairs: as small as a level at most as often."""
+    requests = [MatchedRequest(float(n % 3 > 0), float(n % 2)) for n in range(12)]
+    p_values = []
+    for seed in range(600):
+        orders = draw_orders(12, seed)
+        # labels follow the order, what the first slot answered stays
+        turns = [each if first else MatchedRequest(each.baseline, each.candidate)
+                 for each, first in zip(requests, orders, strict=True)]  # fmt: skip
+        pairs = [Pair((), (), first, matched=(each,)) for each, first in zip(turns, orders, strict=True)]
+        p_values.append(judge_matched(pairs, ANY_FALL, RATES, look=1, looks=1).p_value)
+    for level in (0.05, 0.2, 0.5):
+        assert np.mean([p is not None and p <= level for p in p_values]) <= level + 3 * (level / 600) ** 0.5
+
+
+def test_two_runs_prompt_by_prompt() -> None:
+    """Without drawn orders signs are what is drawn; there are no pairs of turns."""
+    worse = judge_prompts([MatchedRequest(0.0, 1.0)] * 30 + [MatchedRequest(1.0, 1.0)] * 30, FALL, ErrorRates())
+    assert (worse.word, worse.pairs, worse.n_baseline) == ("regressed", None, 60)
+    graded = judge_prompts([MatchedRequest(0.3, 0.8)] * 15 + [MatchedRequest(0.5, 0.6)] * 15, FALL, ErrorRates())
+    assert graded.word == "regressed"
+    assert judge_prompts([MatchedRequest(1.0, 1.0)] * 30, FALL, ErrorRates()).word == "undecided"
+
+
+def test_bootstrap_limits() -> None:
+    """The interval holds the mean; its tails agree with it; all alike gives what chance could hide."""
+    chance = np.random.default_rng(4)
+    found = BootstrapT(chance.normal(-0.1, 0.2, 80), 1e-3)
+    low, high = found.interval(0.025)
+    assert low < found.mean < high
+    assert found.tails(high)[1] == pytest.approx(0.025, abs=0.004)
+    assert found.tails(low)[0] == pytest.approx(0.025, abs=0.004)
+    same = BootstrapT(np.zeros(50), 1e-3)
+    assert same.interval(0.025) == pytest.approx((-0.0711, 0.0711), abs=1e-3)
+    assert same.tails(-0.1) == (0.0, 1.0)
