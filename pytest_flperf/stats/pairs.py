@@ -155,4 +155,4 @@ def _too_few(statistic: str, sides: Sides) -> str:
 
 def _open(threshold: Threshold, too_early: str, *, last: bool) -> str:
     said = f"{way_of(threshold)} is neither shown nor excluded{'' if last else ' yet'}"
-    return f"{said}; {too_early}" if last and too_early else said
+    return f"{said}; {too_early}" if too_early else said
