@@ -68,7 +68,7 @@ def judge_pairs(
             word=word,
             probability=evidence.probability,
             p_value=evidence.worse,
-            reason=reason or ("it rose from 0" if word == "regressed" else ""),
+            reason=reason or (f"it rose from 0 to {candidate:.4g}" if word == "regressed" else ""),
         )
     low, high = sides.bracket()
     change = centre_of(sides.roughly, low, high)
