@@ -146,9 +146,9 @@ def by_means(share: float) -> Callable[[Measured], Bools]:
     return _looked_at(found, "mean", share, MEAN_SIZES)
 
 
-def settled(roughly: Floats, level: float, exactly: Callable[[int], float]) -> Bools:
+def settled(roughly: Floats, level: float, exactly: Callable[[int], float], doubtful: float | None = None) -> Bools:
     """Which p-values are small enough: counted exactly where the normal law leaves doubt."""
-    doubtful = DOUBTFUL if level < LARGE else DOUBTFUL_IF_LARGE
+    doubtful = doubtful or (DOUBTFUL if level < LARGE else DOUBTFUL_IF_LARGE)
     said = roughly <= level / doubtful
     for row in np.flatnonzero((roughly <= doubtful * level) & ~said):
         said[row] = exactly(int(row)) <= level

@@ -81,7 +81,8 @@ class Finding:
     """The statistic of all requests of that side, in the metric's unit."""
     candidate: float | None
     change: float | None
-    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it."""
+    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it; None
+    where the baseline is 0."""
     interval: tuple[float, float] | None
     """Of the change, 95 %; valid under the looks.  An end may be open (−1, infinite) while pairs are few; None where
     both would be."""
@@ -97,4 +98,4 @@ class Finding:
     method: str
     """:data:`RANKS`, :data:`MEANS`, :data:`SWAPS`, :data:`BLOCKS`, :data:`SUMMARIES` or :data:`COUNTS`."""
     reason: str = ""
-    """Why undecided, or why it failed closed."""
+    """Why undecided, or why it failed closed, or that it rose from 0."""
