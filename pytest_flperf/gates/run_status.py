@@ -10,7 +10,7 @@ from pytest_flperf.gates.verdict import NOT_MEASURED
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, RunStatus
 from pytest_flperf.results.reported import Attempt, Phase, ReportedTest
 
-__all__ = ["RunEnd", "after_rerun", "is_judged", "reported_cases", "run_status"]
+__all__ = ["RunEnd", "is_judged", "reported_cases", "run_status"]
 
 _TRIED: Final = "an earlier try: "
 _WHERE: Final = {"setup": "set-up", "teardown": "teardown", "subtest": "a subtest"}
@@ -74,13 +74,13 @@ def reported_cases(test: ReportedTest) -> tuple[CaseResult, ...]:
         former, found = found, {case.nodeid: case for case in cases}
         for nodeid, before in former.items():
             if nodeid in found:
-                found[nodeid] = after_rerun(before, found[nodeid])
+                found[nodeid] = _after_rerun(before, found[nodeid])
             else:
-                found[nodeid] = after_rerun(before, _left_out(before))
+                found[nodeid] = _after_rerun(before, _left_out(before))
     return tuple(found.values())
 
 
-def after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
+def _after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
     """The result of a case that another plugin ran again, with what came of it before."""
     tries = [note for note in former.notes if note.startswith(_TRIED)]
     notes = (*result.notes, *tries, f"{_TRIED}{former.outcome}. {_headline(former)}".strip())
@@ -88,16 +88,9 @@ def after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
 
 
 def _left_out(before: CaseResult) -> CaseResult:
-    return CaseResult(
-        before.nodeid,
-        before.suite,
-        before.scenario,
-        before.model,
-        before.parameters,
-        before.host,
-        "skipped",
-        f"{NOT_MEASURED}the test ran again and ended without this measurement",
-    )
+    planned = CaseResult(before.nodeid, before.suite, before.scenario, before.model, before.parameters, before.host)
+    message = f"{NOT_MEASURED}the test ran again and ended without this measurement"
+    return replace(planned, outcome="skipped", message=message)
 
 
 def _cases_of(attempt: Attempt, test: ReportedTest) -> tuple[CaseResult, ...]:
@@ -106,18 +99,18 @@ def _cases_of(attempt: Attempt, test: ReportedTest) -> tuple[CaseResult, ...]:
         return attempt.cases  # under way, or interrupted
     if not attempt.cases:
         return _placeholder(attempt, test, verdict, at_fault)
-    if verdict == "failed":
+    if at_fault is not None and verdict == "failed":
         return _with_later_failures(_in_failed(attempt.cases, at_fault), attempt.phases, at_fault)
     judge = {"passed": _in_passed, "xpassed": _in_xpassed, "xfailed": _in_xfailed, "skipped": _in_skipped}[verdict]
     return tuple(judge(case, at_fault) for case in attempt.cases)
 
 
 def _with_later_failures(
-    cases: tuple[CaseResult, ...], phases: Sequence[Phase], at_fault: Phase | None
+    cases: tuple[CaseResult, ...], phases: Sequence[Phase], at_fault: Phase
 ) -> tuple[CaseResult, ...]:
     """A teardown that fails after a failed test is a second error of pytest: a note of the last case."""
-    later = [_failure(phase) for phase in phases if phase.outcome == "failed" and phase is not at_fault]
-    later = [line for line in dict.fromkeys(later) if at_fault is None or line != _failure(at_fault)]
+    failures = dict.fromkeys(_failure(phase) for phase in phases if phase.outcome == "failed")
+    later = [line for line in failures if line != _failure(at_fault)]
     return (*cases[:-1], replace(cases[-1], notes=(*cases[-1].notes, *later)))
 
 
@@ -140,12 +133,11 @@ def _placeholder(
 ) -> tuple[CaseResult, ...]:
     """The case that a test would have been that measured nothing; none for a passed test of the user's."""
     planned = test.planned
-    if verdict == "failed":
-        assert at_fault is not None
+    if at_fault is not None and verdict == "failed":
         around = at_fault.name in ("setup", "teardown")
         case = replace(planned, outcome="error" if around else "failed", message=NOT_MEASURED + _failure(at_fault))
         return _with_later_failures((case,), attempt.phases, at_fault)
-    elif verdict == "xfailed":
+    if verdict == "xfailed":
         case = replace(planned, outcome="xfailed", message=f"{NOT_MEASURED}expected to fail{_because(at_fault)}")
     elif verdict == "skipped":
         reason = at_fault.reason if at_fault is not None else ""
@@ -186,16 +178,15 @@ def _in_skipped(case: CaseResult, at_fault: Phase | None) -> CaseResult:
     return replace(case, outcome="skipped", message=f"the test was skipped after the measurement{reason}", notes=notes)
 
 
-def _in_failed(cases: tuple[CaseResult, ...], at_fault: Phase | None) -> tuple[CaseResult, ...]:
+def _in_failed(cases: tuple[CaseResult, ...], at_fault: Phase) -> tuple[CaseResult, ...]:
     """Of a test that failed: the cases at fault stay as they are, and where none is, all share its end."""
-    assert at_fault is not None
     if at_fault.name == "crash":
         return tuple(replace(case, outcome="failed", message=_crashed(case, at_fault)) for case in cases)
     outcome: Literal["failed", "error"] = "error" if at_fault.name in ("setup", "teardown") else "failed"
-    at_fault_too = [case for case in cases if case.outcome in _BAD and _is_reason(case, at_fault)]
+    to_blame = [case for case in cases if case.outcome in _BAD and _is_reason(case, at_fault)]
     judged = []
     for case in cases:
-        if case in at_fault_too or (at_fault_too and case.outcome not in _BAD):
+        if case in to_blame or (to_blame and case.outcome not in _BAD):
             judged.append(case)
         elif case.outcome in _BAD:
             judged.append(_noted(case, f"the test failed: {_failure(at_fault)}"))

@@ -13,7 +13,7 @@ from pytest_flperf.gates.text import printable
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.reported import Phase, PhaseName, PhaseOutcome, ReportedTest
 
-__all__ = ["ReportedTests", "is_crash", "phase_of", "reason_of"]
+__all__ = ["ReportedTests", "phase_of", "reason_of"]
 
 _REASON: Final = 300
 _CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
@@ -24,18 +24,13 @@ _Key: TypeAlias = tuple[str, str]
 """Node id and host."""
 
 
-def is_crash(report: pytest.TestReport) -> bool:
-    """Whether it tells of a worker that ended in the middle of a test."""
-    return str(report.when) == _CRASH
-
-
 def phase_of(report: pytest.TestReport, masked: Callable[[str], str]) -> Phase:
     """What a report says of its test; ``masked`` takes secrets out of its reason."""
     return Phase(_name(report), _outcome(report), printable(masked(reason_of(report)), _REASON))
 
 
 def _name(report: pytest.TestReport) -> PhaseName:
-    if is_crash(report):
+    if str(report.when) == _CRASH:
         return "crash"
     if report.when == "call" and type(report).__name__ in ("SubtestReport", "SubTestReport"):
         return "subtest"

@@ -199,7 +199,7 @@ class RunRecord:
         self._status = run_status(self._tests.cases, self._verdicts, end)
         if self._tests.unmeasured:
             self.note(f"tests with the flperf fixture that passed without a measurement: {self._tests.unmeasured}")
-        if not is_worker(self._config):
+        if not is_worker(self._config) and not self._ended_before_it_began:
             self._open_folder()
             run = self._save()
             if self._folder is not None:
@@ -213,10 +213,17 @@ class RunRecord:
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print the table and where the files are."""
+        if self._ended_before_it_began:
+            return
         from pytest_flperf.integration.terminal import print_summary
 
         problems = (*(self._folder.problems if self._folder else ()), *self.publisher.problems, *self.storing.problems)
         print_summary(reporter, self._run(), self._folder.path if self._folder else None, (*self._notes, *problems))
+
+    @property
+    def _ended_before_it_began(self) -> bool:
+        """Whether a person ended the session while it collected, or waited for another run."""
+        return self.interrupted and self._folder is None and not self._tests.cases
 
     @property
     def cases(self) -> tuple[CaseResult, ...]:
