@@ -146,3 +146,12 @@ def test_nobody_reads_on(done: Done, arguments: list[str]) -> None:
         os.close(write)
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+def test_without_standard_output(done: Done) -> None:
+    """What a shell has closed is not written to."""
+    del done
+    command = f"'{sys.executable}' -m pytest_flperf.cli show ./good.json >&-"
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
