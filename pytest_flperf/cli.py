@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pytest_flperf.commands.baselines import add_baseline
 from pytest_flperf.commands.budgets import add_budgets
 from pytest_flperf.commands.calibrate import add_calibrate
-from pytest_flperf.commands.common import FAILED, INTERRUPTED, Parser
+from pytest_flperf.commands.common import BAD_USAGE, FAILED, INTERRUPTED, Parser
 from pytest_flperf.commands.compare import add_compare
 from pytest_flperf.commands.discover import add_discover
 from pytest_flperf.commands.doctor import add_doctor
@@ -56,13 +56,14 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "flperf") -> 
     try:
         parsed = parser.parse_args(words)
         status: int = parsed.run(parsed)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:  # flperf show | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
         return FAILED
     except OSError as error:  # the current folder is gone, no right to look, a full disk behind standard output
         print(f"flperf: error: {ascii(str(error))[1:-1]}", file=sys.stderr)  # noqa: T201
-        return FAILED
+        return BAD_USAGE  # 1 is a verdict of 'compare'
     except KeyboardInterrupt:
         return INTERRUPTED
     return status

@@ -20,8 +20,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what was wrong."""
+        from pytest_flperf.gates.text import printable
+
         self.print_usage(sys.stderr)
-        self.exit(BAD_USAGE, f"{self.prog}: error: {message}\n")
+        self.exit(BAD_USAGE, f"{self.prog}: error: {printable(message, 4_000)}\n")
 
 
 Parsed: TypeAlias = argparse.Namespace

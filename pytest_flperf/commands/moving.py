@@ -158,12 +158,19 @@ def _results_files(parsed: Parsed, store: Store, problems: list[str]) -> Iterato
                 yield found
             else:
                 problems.append(f"{name}: the folder of that run is gone, and the store has it already")
-        elif (path / RESULTS).is_file():
+        elif _is_file(path / RESULTS):
             yield path / RESULTS
         elif ids := run_ids(path):
             yield from (path / run_id / RESULTS for run_id in ids)
         else:
             problems.append(f"{name}: found no {RESULTS} in it, expected a run's folder or a folder of runs")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no right to look
+        return False
 
 
 def _is_folder(path: Path) -> bool:

@@ -85,7 +85,10 @@ def _show(parsed: Parsed) -> int:
     say("")
     for line in summary_lines(run, shutil.get_terminal_size().columns, parsed.verbose, run.notes):
         say(line.text)
-    say(printable(f"results: {'only in ' * (ref.stored and ref.path is None)}{where.partition(' in ')[2]}", 1_000))
+    place = where.partition(" in ")[2]
+    if ref.stored:
+        place = f"only in {place}" if ref.path is None else f"{place}, files in {ref.path.parent}"
+    say(printable(f"results: {place}", 1_000))
     return 0
 
 

@@ -176,16 +176,17 @@ class RunNames:
     def _of_path(self, text: str) -> RunRef:
         try:
             path = self.here / Path(text).expanduser()
-            there = "folder" if path.is_dir() else "file" if path.is_file() else ""
+            if path.is_file():
+                return RunRef("", "file", path=path)
+            if (path / RESULTS).is_file():
+                return RunRef("", "file", path=path / RESULTS, folder=path)
+            if (path / RUN_LOG).is_file():
+                return RunRef(path.resolve().name, "file", folder=path)
+            is_folder = path.is_dir()
         except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL, ~nobody, no right to look
-            raise MissingRunError(f"found {_quoted(text)}, which is no path: expected {_EXPECTED}") from error
-        if there == "file":
-            return RunRef("", "file", path=path)
-        if there and (path / RESULTS).is_file():
-            return RunRef("", "file", path=path / RESULTS, folder=path)
-        if there and (path / RUN_LOG).is_file():
-            return RunRef(path.resolve().name, "file", folder=path)
-        if there:
+            why = getattr(error, "strerror", None) or "it is no path"
+            raise MissingRunError(f"found {_quoted(text)}, but {why}: expected {_EXPECTED}") from error
+        if is_folder:
             raise MissingRunError(f"found the folder {_quoted(text)} without a {RESULTS}: expected {_EXPECTED}")
         raise MissingRunError(f"there is no file {_quoted(text)}: expected {_EXPECTED}")
 

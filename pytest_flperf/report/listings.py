@@ -110,6 +110,8 @@ def wrapped(text: str) -> list[str]:
 def say(line: str, stream: TextIO | None = None) -> None:
     """Write a line to standard output or another stream, whatever its encoding can't hold as an escape."""
     stream = stream or sys.stdout
+    if stream is None:  # closed by the shell (>&-): nobody reads it
+        return
     encoding = stream.encoding or "utf-8"
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 

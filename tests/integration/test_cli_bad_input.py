@@ -146,3 +146,27 @@ def test_nobody_reads_on(done: Done, arguments: list[str]) -> None:
         os.close(write)
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+def test_without_standard_output(done: Done) -> None:
+    """What a shell has closed is not written to."""
+    del done
+    command = f"'{sys.executable}' -m pytest_flperf.cli show ./good.json >&-"
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of POSIX")
+def test_hostile_names_of_folders(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
+    """What others called their runs is shown escaped."""
+    done.report.with_name("2026\x1b[31m\u202ered").mkdir()
+    (done.report.with_name("2026\x1b[31m\u202ered") / "results.json").write_text("{}", encoding="utf-8")
+    for command in (
+        ["show", "2026"],
+        ["show", "2025"],
+        ["compare", "2026", "latest"],
+        ["baseline", "set", "a", "2026"],
+    ):
+        status(*command)
+        assert all(line.isprintable() for line in capsys.readouterr().err.splitlines())
