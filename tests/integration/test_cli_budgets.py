@@ -83,7 +83,7 @@ def test_from_the_store(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
         (["suggest", "--margin=0.5"], "--margin: found 0.5, expected a factor from 1 to 100"),
         (["suggest", "--margin=nan"], "--margin: found nan"),
         (["sugest"], "'sugest'"),
-        ([], "required: action"),
+        ([], "flperf budgets: error: "),
     ],
 )
 def test_refused(done: Done, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -295,7 +295,7 @@ def test_no_store(
     with pytest.raises(SystemExit) as ending:
         cli.main([*command, "--store=broken.db"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
-    assert "broken.db: file is not a database" in capsys.readouterr().err
+    assert "it is no SQLite file, or a damaged one" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ending:
         cli.main([*command, "--store=none"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR

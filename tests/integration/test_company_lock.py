@@ -250,9 +250,9 @@ def test_a_heartbeat(tiny: Tiny, lock_file: Path, monkeypatch: pytest.MonkeyPatc
     del lock_file
     monkeypatch.setattr(locking, "_SAY_EVERY_S", 0.4)
     with OtherRun() as other:
-        done = tiny.measure("--flperf-lock-timeout=1.5")
+        done = tiny.measure("--flperf-lock-timeout=3")
     beats = [line for line in done.lines if line.startswith("flperf: waited") and f"so far: pid {other.pid}" in line]
-    assert 2 <= len(beats) <= 4, done.text
+    assert 2 <= len(beats) <= 8, done.text
 
 
 def test_no_terminal(tiny: Tiny, lock_file: Path) -> None:

@@ -15,7 +15,7 @@ from tiny_runs import Done, Tiny
 from pytest_flperf.experiment import preparing
 from pytest_flperf.results.records import load_schema
 
-WORK_S = 0.04
+WORK_S = 0.02
 
 
 @pytest.fixture

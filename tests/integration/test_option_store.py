@@ -189,7 +189,7 @@ def test_not_stored(tiny: Tiny) -> None:
     assert (done.report / "report.html").is_file()
     (line,) = [line for line in done.lines if "not in the store" in line]
     assert line.startswith("flperf: the run is not in the store: ")
-    assert "file is not a database" in line
+    assert "it is no SQLite file, or a damaged one" in line
     assert f"'flperf import {done.report} --store={tiny.folder / 'broken.db'}' stores it later" in done.text
 
 
@@ -253,7 +253,7 @@ def test_the_password_stays_here(tiny: Tiny) -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     done = tiny.measure("--flperf-store=postgresql://me:Hunter2%2Fwrench@127.0.0.1:1/db")
     assert done.ret == 0
-    assert "the run is not in the store: postgresql+psycopg://***@127.0.0.1:1/db: connection failed" in done.text
+    assert "the run is not in the store: postgresql+psycopg://***@127.0.0.1:1/db: " in done.text
     assert "Hunter2" not in done.text
     for path in (tiny.folder / "reports").rglob("*"):
         assert path.is_dir() or b"Hunter2" not in path.read_bytes()

@@ -107,7 +107,6 @@ def test_packaged_suites_are_listed(run: Run) -> None:
 def test_dependencies_fit_together(pip_check: subprocess.CompletedProcess[str]) -> None:
     """``pip check`` has nothing to say."""
     assert pip_check.returncode == 0, pip_check.stdout
-    assert "No broken requirements" in pip_check.stdout
 
 
 def test_nothing_is_left_behind(run: Run, tmp_path: Path) -> None:
