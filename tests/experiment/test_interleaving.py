@@ -125,3 +125,34 @@ def test_lost_values_keep_their_place() -> None:
     assert standings.values("request_rate", BASELINE) == [0.0, 2.0]
     assert (standings.counts(CANDIDATE), standings.counts(BASELINE)) == ((2, 2), (1, 2))
     assert standings.span_s(BASELINE) == pytest.approx(0.6)
+
+
+def test_numbers_of_a_whole_turn() -> None:
+    """Rates weigh by the time that they took; gaps are those of the requests that have some."""
+    quick = Turn(({"ttft_ms": 1.0}, {"ttft_ms": 2.0}), 2, 40, 2.0, good=1, gaps_ms=((1.0, 3.0), (2.0,)))
+    slow = Turn(({"ttft_ms": 1.0},), 2, 20, 8.0, good=0)
+    standings = Standings((Both(quick, slow, True), Both(slow, quick, False)))
+    for metric, rate in (("tps_total", 6.0), ("request_rate", 0.3), ("goodput", 0.1)):
+        assert standings.rate(metric, CANDIDATE) == standings.rate(metric, BASELINE) == rate
+        assert standings.pairs(metric)[0].weights == (2.0, 8.0)
+    assert standings.pairs("tps_total")[0].candidate == (20.0,)
+    assert standings.pairs("tps_total")[0].requests == (2, 2)
+    gaps = standings.pairs("itl_ms")[0]
+    assert (gaps.candidate, gaps.baseline, gaps.requests) == ((1.0, 3.0, 2.0), (), (2, 0))
+    unknown = Turn(({},), 1, None, 1.0)
+    assert Standings((Both(unknown, quick, True),)).rate("tps_total", CANDIDATE) is None
+    assert unknown.of("goodput") == ()
+
+
+def test_what_a_rule_names_is_kept() -> None:
+    """Gaps, where they are compared; requests that kept every limit, where there is one."""
+    seen: list[Standings] = []
+    until = Until((3,), lambda standings: seen.append(standings) or True, gaps=True)  # type: ignore[func-returns-value]
+    # so far apart that a busy machine reads them one by one
+    apart = ReferenceConfig(Schedule(ttft_ms=1, itl_ms=100, tokens=3))
+    with ReferenceServer(apart, in_thread=True) as server, Bench(OpenAiBackend.at(server.base_url)) as bench:
+        prepared = bench.ready(a_case(), beside=a_case())
+        bench.play(prepared, until=until, good=lambda metrics: metrics["e2e_ms"] is not None)
+    (standings,) = seen
+    assert standings.values("itl_ms", CANDIDATE)
+    assert standings.rate("goodput", BASELINE) == standings.rate("request_rate", BASELINE)
