@@ -29,7 +29,9 @@ from pytest_flperf.stats.schedule import looks
 __all__ = ["main"]
 
 METRICS: Final = ("ttft_ms", "tpot_ms")
-SHARES: Final = (0.0, 0.02, 0.05)
+RULES: Final = (("p50", 0.0), ("p50", 0.02), ("p50", 0.05), ("mean", 0.0), ("mean", 0.05), ("mean", 0.10))
+"""Statistic and share."""
+SLOWER_RULES: Final = (("p50", 0.0), ("p50", 0.02), ("mean", 0.0), ("mean", 0.10))
 CASES: Final = 18
 REQUESTS: Final = 12
 """Of a side, of the rule that people use."""
@@ -77,14 +79,14 @@ def _known(value: float | None) -> tuple[float, ...]:
     return () if value is None else (value,)
 
 
-def decided(pairs: list[Pair], share: float, comparisons: int, most: int) -> tuple[str, int]:
+def decided(pairs: list[Pair], statistic: str, share: float, comparisons: int, most: int) -> tuple[str, int]:
     """The word as a run would say it, and after how many pairs."""
     at = [look for look in looks(60) if look <= most]
     rates, word, look = ErrorRates(comparisons=comparisons), "undecided", 0
     for number, look in enumerate(at, 1):
         if len(pairs) < look:
             break
-        word = judge_pairs(pairs[:look], "p50", Threshold(share), rates, look=number, looks=len(looks(60))).word
+        word = judge_pairs(pairs[:look], statistic, Threshold(share), rates, look=number, looks=len(looks(60))).word
         if word != "undecided":
             break
     return word, look
@@ -101,21 +103,25 @@ def row(*cells: object) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def _rule(statistic: str, share: float) -> str:
+    return f"{statistic}, " + (f"more than +{share:.0%}".replace("%", " %") if share else "any change")
+
+
 def same(records: list[Record]) -> Iterator[str]:
     """How often the same thing was called worse."""
     runs = {record.run for record in records}
     yield row("rule", "comparisons called regressed", "whole runs of 18 cases", "undecided", "pairs, median")
     yield row(*["---"] * 5)
-    for share in SHARES:
+    for statistic, share in RULES:
         words = [
-            (record.run, *decided(record.pairs(metric), share, CASES * len(METRICS), 60))
+            (record.run, *decided(record.pairs(metric), statistic, share, CASES * len(METRICS), 60))
             for record in records
             for metric in METRICS
             if sum(bool(pair.candidate and pair.baseline) for pair in record.pairs(metric)) >= REQUESTS
         ]
         wrong = [run for run, word, _ in words if word == "regressed"]
         yield row(
-            f"pairs, more than +{share:.0%}" if share else "pairs, any change",
+            f"pairs, {_rule(statistic, share)}",
             percent(len(wrong), len(words)),
             percent(len(set(wrong)), len(runs)),
             f"{sum(word == 'undecided' for _, word, _ in words) / len(words):.0%}",
@@ -176,16 +182,16 @@ def slower(records: list[Record]) -> Iterator[str]:
         mine = [record for record in records if record.share == effect and record.case.split()[0] == case]
         metric = next(each for each in METRICS if each in case)
         long = any(len(record.first) >= 60 for record in mine)
-        for share in SHARES[:2]:
+        for statistic, share in SLOWER_RULES:
             for cases in (1, CASES):
                 found = [
-                    [decided(record.pairs(metric), share, cases * len(METRICS), most)[0] for record in mine]
+                    [decided(record.pairs(metric), statistic, share, cases * len(METRICS), most)[0] for record in mine]
                     for most in (20, 60)
                 ]
                 yield row(
                     f"+{effect:.0%}",
                     case.removeprefix("slowed-"),
-                    f"more than +{share:.0%}" if share else "any change",
+                    _rule(statistic, share),
                     cases,
                     percent(found[0].count("regressed"), len(mine)),
                     percent(found[1].count("regressed"), len(mine)) if long else "",

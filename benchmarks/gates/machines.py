@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_flperf.stats.orders import Bools, Floats
 
-__all__ = ["BETWEEN_RUNS", "MACHINES", "ORDER_EFFECT", "series"]
+__all__ = ["BETWEEN_RUNS", "MACHINES", "NOISE", "ORDER_EFFECT", "series"]
 
 Chance = np.random.Generator
 NOISE: Final = 0.035
@@ -58,6 +58,28 @@ def _bursts(chance: Chance, rows: int, requests: int) -> Floats:
     return chance.normal(0, NOISE, (rows, requests)) * (1 + busy) + 0.26 * busy
 
 
+def _tied(chance: Chance, rows: int, requests: int) -> Floats:
+    """A clock with ticks of 5 %, so that many values are equal."""
+    return np.asarray(np.round(chance.normal(0, NOISE, (rows, requests)) / 0.05) * 0.05)
+
+
+def _zeros(chance: Chance, rows: int, requests: int) -> Floats:
+    """Four in ten are 0, as of cached tokens; their logarithm is minus infinity."""
+    values = chance.normal(0, 4 * NOISE, (rows, requests))
+    values[chance.random((rows, requests)) < 0.4] = -np.inf
+    return values
+
+
+def _humps(chance: Chance, rows: int, requests: int) -> Floats:
+    """Every other request, by chance, takes twice as long."""
+    return chance.normal(0, NOISE, (rows, requests)) + np.log(2) * (chance.random((rows, requests)) < 0.5)
+
+
+def _tails(chance: Chance, rows: int, requests: int) -> Floats:
+    """One request in twenty takes ten times as long."""
+    return chance.normal(0, NOISE, (rows, requests)) + np.log(10) * (chance.random((rows, requests)) < 0.05)
+
+
 def _all(chance: Chance, rows: int, requests: int) -> Floats:
     parts = (_heavy, _drifting, _correlated, _bursts)
     weights = (0.7, 0.7, 0.7, 1.0)
@@ -75,6 +97,10 @@ MACHINES: Final[dict[str, tuple[Callable[[Chance, int, int], Floats], bool]]] = 
     "bursts": (_bursts, False),
     "order effect": (_quiet, True),
     "all of these": (_all, True),
+    "ties": (_tied, False),
+    "zeros": (_zeros, False),
+    "two humps": (_humps, False),
+    "tails": (_tails, False),
 }
 """Name: what makes the series, and whether there is an order effect."""
 

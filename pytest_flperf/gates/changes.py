@@ -95,6 +95,8 @@ def falls(comparison: Comparison) -> bool:
     if comparison.threshold_pct:
         return comparison.threshold_pct < 0
     metric = METRICS.get(comparison.metric)
+    if metric is not None and metric.better == "neither":  # as of tokens: what is worse, the rule says
+        return "<" in comparison.rule.rpartition(":")[2]
     return metric is not None and metric.better == "higher"
 
 

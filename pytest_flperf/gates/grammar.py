@@ -64,6 +64,7 @@ _UNITS: Final[Mapping[str, Mapping[str, Decimal]]] = MappingProxyType(
         "MB": _BYTES,
         "fraction": {"%": Decimal("0.01")},
         "%": {"%": Decimal(1)},
+        "tokens": {"tokens": Decimal(1)},
         "tokens/s": {"/s": Decimal(1), "tokens/s": Decimal(1)},
         "requests/s": {"/s": Decimal(1), "requests/s": Decimal(1)},
         "W": {"w": Decimal(1), "kw": Decimal(1000)},

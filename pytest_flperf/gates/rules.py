@@ -257,7 +257,9 @@ def _change(text: str, start: int, stop: int, read: re.Match[str], metric: Metri
     if not unit:
         example = f"{read['sign']}{size}"
         relative = f"{example}%" + (" (percentage points)" if metric.unit == "fraction" else "")
-        absolute = f" or {example}{metric.unit}" if metric.unit in {"ms", "s", "tokens/s", "requests/s"} else ""
+        absolute = (
+            f" or {example}{metric.unit}" if metric.unit in {"ms", "s", "tokens", "tokens/s", "requests/s"} else ""
+        )
         raise RuleError(text, start, f"a change needs its unit; write {relative}{absolute}")
     if unit == "%" and metric.unit != "fraction":
         share = float(size) / 100

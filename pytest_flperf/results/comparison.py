@@ -36,13 +36,13 @@ class Comparison(Record):
     fails: bool = False
     """Whether it fails the case: it regressed, or is undecided where that fails, and a gate asked for it."""
     reason: str = ""
-    """Why it is undecided, or why it regressed whatever the latencies say."""
+    """Why it is undecided, or why it regressed: it rose from 0, or whatever the latencies say."""
     baseline: float | None = None
     """In the metric's own unit."""
     candidate: float | None = None
     change_pct: float | None = None
-    """By how much the number grew, as the method estimates it; of a share or a score (``error_rate``,
-    ``quality.mean``) in percentage points."""
+    """By how much the number grew, as the method estimates it; None where the baseline is 0.  Of a share or a score
+    (``error_rate``, ``quality.mean``) in percentage points, from 0 as well."""
     change_ci95_pct: Interval | None = None
     """Its upper end may be infinite (null in a file) while pairs are few."""
     probability: float | None = None

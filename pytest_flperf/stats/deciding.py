@@ -118,11 +118,10 @@ def shared_rate(threshold: Threshold, p_value: float, rates: ErrorRates, spent: 
     """
     if not rates.alarm_level(spent) < p_value <= _LIKELY:
         return ""
-    whole = f"{100 * rates.false_alarm:.3g} %"
-    shared = f"shared between {rates.comparisons} comparisons" if rates.comparisons > 1 else ""
-    looks = "between looks" if spent < 1 else ""
-    between = f", {' and '.join(filter(None, (shared, looks)))}" if shared or looks else ""
+    comparisons = f"{rates.comparisons} comparisons" if rates.comparisons > 1 else ""
+    shared = " and ".join(filter(None, (comparisons, "looks" if spent < 1 else "")))
+    rate = f"the run's error rate of {100 * rates.false_alarm:.3g} %" + (f", shared by {shared}," if shared else "")
     return (
-        f"{way_of(threshold)} is likely (p {p_value:.2g}), but a whole run may be wrong in {whole} only{between}: "
-        f"that takes p {rates.alarm_level(spent):.2g}; {advice} would decide it"
+        f"{way_of(threshold)} is likely (p {p_value:.2g}), but {rate} asks for p {rates.alarm_level(spent):.2g}; "
+        f"{advice} would decide it"
     )

@@ -93,8 +93,8 @@ class Finding:
     """The statistic of all requests of that side, in the metric's unit."""
     candidate: float | None
     change: float | None
-    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it.  Of a number
-    that is a share itself (quality, error rate): candidate − baseline."""
+    """As a share, positive where the number grew: candidate / baseline − 1 as the method estimates it; None where the
+    baseline is 0.  Of a number that is a share itself (quality, error rate): candidate − baseline."""
     interval: tuple[float, float] | None
     """Of the change, 95 %; valid under the looks.  An end may be open (−1, infinite) while pairs are few; None where
     both would be."""
@@ -110,4 +110,4 @@ class Finding:
     method: str
     """One of the names above: :data:`RANKS`, :data:`SWAPS`, :data:`MATCHED` …"""
     reason: str = ""
-    """Why undecided, or why it failed closed."""
+    """Why undecided, or why it failed closed, or that it rose from 0."""

@@ -68,7 +68,7 @@ def judge_pairs(
             word=word,
             probability=evidence.probability,
             p_value=evidence.worse,
-            reason=reason or ("it rose from 0" if word == "regressed" else ""),
+            reason=reason or (f"it rose from 0 to {candidate:.4g}" if word == "regressed" else ""),
         )
     low, high = sides.bracket()
     change = centre_of(sides.roughly, low, high)
@@ -155,4 +155,4 @@ def _too_few(statistic: str, sides: Sides) -> str:
 
 def _open(threshold: Threshold, too_early: str, *, last: bool) -> str:
     said = f"{way_of(threshold)} is neither shown nor excluded{'' if last else ' yet'}"
-    return f"{said}; {too_early}" if last and too_early else said
+    return f"{said}; {too_early}" if too_early else said

@@ -24,7 +24,7 @@ __all__ = ["UNKNOWN_MACHINE", "BetweenRuns", "Summary", "between_runs", "block_l
 _DRAWS: Final = 1_000
 _SEED: Final = 20261121
 _TAIL: Final = 0.025
-_ADVICE: Final = "fewer rules, more stored runs, or both sides measured in turn (--flperf-against)"
+_ADVICE: Final = "fewer rules, more stored runs or both sides in turn (--flperf-against)"
 _LARGEST_CORRELATION: Final = 0.9
 _MUCH: Final = 1_000
 """Percent.  What differs by more is told as that."""
@@ -245,7 +245,7 @@ def _judge(
         reach = error * float(stdtrit(freedom, 1 - _TAIL))
         judged = replace(judged, change=expm1(ratio), interval=(_expm1(ratio - reach), _expm1(ratio + reach)))
     if word == "regressed" and not baseline.value:
-        return replace(judged, reason="it rose from 0")
+        return replace(judged, reason=f"it rose from 0 to {candidate.value:.4g}")
     if word != "undecided":
         return judged
     shared = shared_rate(threshold, evidence.worse, rates, 1.0, _ADVICE)

@@ -101,6 +101,24 @@ def test_words(changes: dict[str, object], shown: tuple[str, str, str, str]) -> 
     assert (arrow(found), change(found), interval(found), limit(found)) == shown
 
 
+@pytest.mark.parametrize(
+    ("rule", "shown"),
+    [
+        ("output_tokens.p50 < -20tokens", ("▼", "-20")),
+        ("output_tokens.p50 > +20tokens", ("▲", "+20")),
+        ("a<b-*: output_tokens.p50 > +20tokens", ("▲", "+20")),
+        ("output_tokens.p50 < -0%", ("▼", "any fall")),
+    ],
+)
+def test_what_is_worse_of_tokens(rule: str, shown: tuple[str, str]) -> None:
+    """The rule says which way, also where it has no percentage."""
+    floor = None if "%" in rule else 20.0
+    each = replace(
+        SLOW, rule=rule, metric="output_tokens", threshold_pct=None if floor else -0.0, threshold_floor=floor
+    )
+    assert (arrow(each), limit(each)) == shown
+
+
 def test_what_was_judged_relative_to_a_reference() -> None:
     """The change as measured stands beside the one that was judged."""
     found = replace(SLOW, raw_change_pct=15.2, raw_change_ci95_pct=(9.0, 22.0))

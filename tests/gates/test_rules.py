@@ -39,6 +39,8 @@ from pytest_flperf.stats.findings import Threshold
         ("quality.mean < -5%", (None, "quality", "mean", Threshold(0.0, 0.05, higher_is_worse=False))),
         ("output_tokens.p50 > +10%", (None, "output_tokens", "p50", Threshold(0.10))),
         ("output_tokens.p50 < -10%", (None, "output_tokens", "p50", Threshold(0.10, higher_is_worse=False))),
+        ("cached_tokens.mean > +5tokens", (None, "cached_tokens", "mean", Threshold(0.0, 5.0))),
+        ("cached_tokens.p50 < -1% and -5 tokens", (None, "cached_tokens", "p50", Threshold(0.01, 5.0, False))),
         ("short-*: ttft_ms.p95 > +1e1%", ("short-*", "ttft_ms", "p95", Threshold(0.10))),
         ("a: > b and c :tps . p50 < -1%", ("a: > b and c", "tps", "p50", Threshold(0.01, higher_is_worse=False))),
         ("  日本 语:ttft_ms.p50 > +.5%", ("日本 语", "ttft_ms", "p50", Threshold(0.005))),
@@ -82,6 +84,7 @@ def test_good_rules(text: str, expected: tuple[object, ...]) -> None:
         ("tps_total < 5%", "write 'tps_total < -5%'", 13),
         ("output_tokens.p50 < +10%", "< goes with -", 21),
         ("ttft_ms.p50 > +10", "write +10% or +10ms", 15),
+        ("cached_tokens.p50 > +10", "write +10% or +10tokens", 21),
         ("error_rate > +1", "write +1% (percentage points)", 14),
         ("error_rate > +200%", "from 0 to 1", 15),
         ("error_rate > +1ms", "unit 'ms' doesn't fit error_rate", 16),
@@ -156,7 +159,7 @@ def test_rules_round_trip(
     metric = METRICS[name]
     scenarios = None if scenarios is None else " ".join(scenarios.split())
     sign = "<-" if metric.better == "higher" else ">+"
-    unit = {"tokens": None, "fraction": None, "ratio": None}.get(metric.unit, metric.unit)
+    unit = {"fraction": None, "ratio": None}.get(metric.unit, metric.unit)
     steps = [f"{sign[1]}{percent}%"] + [f"{sign[1]}{floor}{unit}"] * (floor is not None and unit is not None)
     text = f"{scenarios}: " * (scenarios is not None) + name + f".{statistic}" * (statistic is not None)
     found = parse_rule(f"{text} {sign[0]} {' and '.join(steps[::-1] if floor_first else steps)}")

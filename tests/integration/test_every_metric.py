@@ -91,7 +91,7 @@ def test_a_change_in_turns(tiny: Tiny, urls: tuple[str, str]) -> None:
     found = words(done.case)
     assert {name.partition(".")[0] for name in found} == set(METRICS_HERE)
     assert changed(found, "regressed") == {}
-    assert found["cached_tokens.mean"] == ("regressed", "it rose from 0")
+    assert found["cached_tokens.mean"] == ("regressed", "it rose from 0 to 30")
 
 
 @pytest.mark.parametrize("statistic", ["min", "max", "p95"])

@@ -291,7 +291,7 @@ def test_what_the_runs_error_rate_forbids() -> None:
         finding = judge_pairs(make_pairs(16, 1.3), statistic, TEN, rates, look=2, looks=3)
         assert finding.interval is not None
         assert (finding.word, finding.interval[0] > 0.10) == ("undecided", True)
-        assert "shared between 1000000 comparisons and between looks" in finding.reason
+        assert "shared by 1000000 comparisons and looks, asks for p " in finding.reason
         assert finding.reason.endswith("fewer rules or more requests would decide it")
 
 

@@ -139,7 +139,7 @@ def test_zero_on_a_side_of_an_unknown_machine() -> None:
             [0.0] * 100, run(100, 0.004), "mean", TEN, ErrorRates(comparisons=100), **asked, history=history
         )  # type: ignore[arg-type]
         assert finding.word == "undecided"
-        assert said in finding.reason or "shared between 100 comparisons" in finding.reason
+        assert said in finding.reason or "shared by 100 comparisons" in finding.reason
 
 
 @pytest.mark.parametrize("share", [0.03, 0.05, 0.1])
@@ -177,8 +177,8 @@ def test_what_the_runs_error_rate_forbids() -> None:
     )  # fmt: skip
     assert finding.interval is not None
     assert (finding.word, finding.interval[0] > 0.1) == ("undecided", True)
-    assert "may be wrong in 1 % only, shared between 5000 comparisons" in finding.reason
-    assert "fewer rules, more stored runs, or both sides measured in turn" in finding.reason
+    assert "the run's error rate of 1 %, shared by 5000 comparisons, asks for p 2e-06" in finding.reason
+    assert "fewer rules, more stored runs or both sides in turn" in finding.reason
 
 
 def test_runs_without_any_noise() -> None:
