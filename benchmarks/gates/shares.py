@@ -25,7 +25,7 @@ PROMPTS = (60, 100, 200, 300)
 COMPARISONS = 18
 RUNS = 2_000
 SIMULATED = 1_000
-GRADED_RUNS = 400
+GRADED_RUNS = 200
 SEED = 20261129
 
 
@@ -164,7 +164,7 @@ def graded() -> Iterable[Sequence[str]]:
     rule = Threshold(0.0, 0.05, higher_is_worse=False)
     asked = (ErrorRates(0.05, 0.05), ErrorRates(0.005, 0.01))
     for name, differences in GRADED.items():
-        for n in (30, 60, 200):
+        for n in (60, 200):
             draw = np.random.default_rng(SEED)
             words: list[list[str]] = [[], []]
             for seed in range(GRADED_RUNS):

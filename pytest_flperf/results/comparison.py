@@ -52,8 +52,8 @@ class Comparison(Record):
     """In the metric's own unit."""
     candidate: float | None = None
     change_pct: float | None = None
-    """By how much the number grew, as the method estimates it, and None where the baseline is 0; of a share or a score
-    (``error_rate``, ``quality.mean``) in percentage points."""
+    """By how much the number grew, as the method estimates it; None where the baseline is 0.  Of a share or a score
+    (``error_rate``, ``quality.mean``) in percentage points, from 0 as well."""
     change_ci95_pct: Interval | None = None
     """Its upper end may be infinite (null in a file) while pairs are few."""
     probability: float | None = None
