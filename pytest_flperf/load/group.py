@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import Entry, Plan, PlanStats
 from pytest_flperf.load.session import LoadSession
+from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Exchange
 
 __all__ = ["LoadGroup", "Plays", "new_client", "parts_of"]
@@ -146,6 +147,7 @@ class _Shared:
             finished=sum(each.finished for each in stats),
             gave_up=any(each.gave_up for each in stats),
             stopped=any(each.stopped for each in stats),
+            turns=sum((each.turns for each in stats), LoopTurns()),
         )
 
     def _gate(self) -> int:

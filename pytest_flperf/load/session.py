@@ -20,7 +20,8 @@ from pytest_flperf.load.channel import ChannelClosedError, FrameReader, FrameWri
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Entry, Plan, PlanStats
 from pytest_flperf.load.poller import new_poller
-from pytest_flperf.load.supply import Supply, exchange_of, longest_silence_s
+from pytest_flperf.load.supply import Incoming, Supply, longest_silence_s
+from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Ending, Exchange
 
 __all__ = ["LoadProcessError", "LoadSession", "Pending"]
@@ -32,6 +33,9 @@ _MAIN: Final = (
 )
 _CANCEL_PATIENCE_S: Final = 2.0
 _TICK_S: Final = 0.1
+_FRAME_BYTES: Final = 131_072
+_ENTRY_BYTES: Final = 512
+"""Of an entry, without its request; generously."""
 _LAST_WORDS_BYTES: Final = 4_096
 _LAST_WORDS_LINES: Final = 6
 
@@ -137,6 +141,7 @@ class LoadSession:
     ) -> PlanStats:
         self._begin(playing, hold=gate is not None)
         next_tick = time.monotonic() + _TICK_S
+        incoming = Incoming()
         while True:
             before = time.monotonic()
             frames = self._frames()
@@ -148,7 +153,9 @@ class LoadSession:
                     assert gate is not None
                     self._send("go", gate())
                     continue
-                exchange = exchange_of(frame[1:])
+                exchange = incoming.take(frame)
+                if exchange is None:
+                    continue
                 following = playing.ended(exchange)
                 on_exchange(exchange)
                 if following is not None:
@@ -187,8 +194,17 @@ class LoadSession:
         return self._reader.read()
 
     def _send_entries(self, entries: list[Entry]) -> None:
-        if entries:
-            self._send("entries", [_frame_of(entry) for entry in entries])
+        # In frames that the load process takes in without being held up by them.
+        frames: list[tuple[Any, ...]] = []
+        size = 0
+        for entry in entries:
+            frames.append(_frame_of(entry))
+            size += len(entry.request) + _ENTRY_BYTES
+            if size >= _FRAME_BYTES:
+                self._send("entries", frames)
+                frames, size = [], 0
+        if frames:
+            self._send("entries", frames)
 
     def _send(self, *frame: Any) -> None:
         self._writer.write(frame)
@@ -295,10 +311,11 @@ class _Playing:
 
     def stats(self, frame: tuple[Any, ...]) -> PlanStats:
         """What the load process says of the plan."""
-        started_ns, finished_ns, cpu_ns, reads, ended = frame[1:]
+        started_ns, finished_ns, cpu_ns, reads, ended, counts, longest_ns = frame[1:]
         short = ended < self.plan.total if self.plan.follow is None else self._cut_off or not self._all_ended
+        turns = LoopTurns(dict(counts), longest_ns)
         return PlanStats(
-            started_ns, finished_ns, cpu_ns, reads, ended, self._gave_up and short, self._stopped and short
+            started_ns, finished_ns, cpu_ns, reads, ended, self._gave_up and short, self._stopped and short, turns
         )
 
     @property

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Final
 
 from pytest_flperf.clock import kernel_stamps_ns
 from pytest_flperf.load.plan import Entry, Plan
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 
-__all__ = ["Supply", "exchange_of", "longest_silence_s"]
+__all__ = ["Incoming", "Supply", "longest_silence_s"]
 
 _WINDOW: Final = 256
 _WINDOW_BYTES: Final = 32 << 20
@@ -91,11 +93,34 @@ def longest_silence_s(plan: Plan) -> float:
     return (2 * limits.connect_ns + limits.total_ns + plan.longest_pause_ns) / 1e9 + _SILENCE_MARGIN_S
 
 
-def exchange_of(values: tuple[Any, ...]) -> Exchange:
-    """An Exchange from the load process's frame: kernel stamps become monotonic here, off the measured path."""
+class Incoming:
+    """Puts exchanges together that the load process tells in parts."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[bytes, list[int], list[int], bytes]] = []
+
+    def take(self, frame: tuple[Any, ...]) -> Exchange | None:
+        """A frame ``part``, or ``exchange``, which is the last one's and whole with those before."""
+        if frame[0] == "part":
+            self._parts.append(frame[1:])
+            return None
+        parts, self._parts = [*self._parts, frame[-4:]], []
+        stamps, read_ns, sizes, raw = parts[0] if len(parts) == 1 else _joined(parts)
+        return _exchange_of((*frame[1:-4], stamps, read_ns, sizes, raw))
+
+
+def _joined(
+    parts: Sequence[tuple[bytes, list[int], list[int], bytes]],
+) -> tuple[bytes, list[int], list[int], bytes]:
+    stamps, read_ns, sizes, raw = zip(*parts, strict=True)
+    return b"".join(stamps), list(chain(*read_ns)), list(chain(*sizes)), b"".join(raw)
+
+
+def _exchange_of(values: tuple[Any, ...]) -> Exchange:
+    """An Exchange from what was told: kernel stamps become monotonic here, off the measured path."""
     (
-        index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, stamps, read_ns,
-        sizes, offset_ns, end_offset_ns, ending, detail, raw,
+        index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, offset_ns,
+        end_offset_ns, ending, detail, stamps, read_ns, sizes, raw,
     ) = values  # fmt: skip
     arrivals = kernel_stamps_ns(stamps)
     moved = end_offset_ns - offset_ns if any(arrivals) else 0

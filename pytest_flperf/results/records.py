@@ -17,7 +17,7 @@ from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.comparison import Against, ReferenceLoad
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.measured import ClockQuality, Distribution, Failure, LagMs, Requests, ResourceUse
+from pytest_flperf.results.measured import ClockQuality, Distribution, Failure, LagMs, LoopMs, Requests, ResourceUse
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 from pytest_flperf.results.serving import Adjustment, Target
@@ -33,6 +33,7 @@ __all__ = [
     "HostInfo",
     "Interval",
     "LagMs",
+    "LoopMs",
     "Record",
     "Requests",
     "ResourceUse",

@@ -116,7 +116,7 @@ def test_a_key_that_is_split_over_chunks_reaches_no_text(tmp_path: Path) -> None
         with Bench(backend, Recorder(RunFolder(tmp_path), Redactor([KEY]))) as bench:
             assert bench.run(a_case()).result.requests.ok == 4
     (sample, *_) = JournalReader(tmp_path / "samples.jsonl")
-    assert (sample["output_text"], sample["reasoning_text"]) == ("***", "***")
+    assert {*sample["output_text"], *sample["reasoning_text"]} == {"*"}
     assert all(KEY not in path.read_text(encoding="utf-8") for path in tmp_path.iterdir())
 
 
