@@ -20,6 +20,7 @@ from pytest_flperf.load.channel import ChannelClosedError, FrameReader, FrameWri
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Entry, Plan, PlanStats
 from pytest_flperf.load.poller import new_poller
+from pytest_flperf.load.pool import EntryPool
 from pytest_flperf.load.supply import Incoming, Supply, longest_silence_s
 from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Ending, Exchange
@@ -108,6 +109,7 @@ class LoadSession:
         *,
         stop_at: float | None = None,
         gate: Callable[[], int] | None = None,
+        pool: EntryPool | None = None,
     ) -> PlanStats:
         """Like :meth:`play`, for whoever plays parts of a plan in several load processes at once.
 
@@ -118,10 +120,11 @@ class LoadSession:
             interrupts: Says when to end; held back by the caller.
             stop_at: As in :meth:`play`.
             gate: Called when all connections stand; returns when the plan begins (monotonic, ns).  None: at once.
+            pool: Where the entries come from, in the place of the plan's own.
 
         """
         try:
-            return self._play(_Playing(plan), on_exchange, on_tick, interrupts, stop_at, gate)
+            return self._play(_Playing(plan, pool), on_exchange, on_tick, interrupts, stop_at, gate)
         except ChannelClosedError as error:
             code, said = self._ended(), self._last_words()
             self.stop()
@@ -173,7 +176,7 @@ class LoadSession:
         plan = playing.plan
         targets = [([*map(tuple, t.addresses)], t.tls_name, *astuple(t.tls)) for t in plan.targets]
         first = playing.more()  # before the plan, whose time begins when it has its connections
-        total = OPEN_END if plan.follow is not None else plan.total
+        total = plan.total if playing.counted else OPEN_END
         schedule = astuple(plan.schedule)
         self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, total, schedule, hold)
         self._send_entries(first)
@@ -255,9 +258,11 @@ class LoadSession:
 class _Playing:
     """What is known of a plan under way."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, pool: EntryPool | None) -> None:
         self.plan = plan
-        self._supply = Supply(plan)
+        self.counted = plan.follow is None and pool is None
+        """Whether it is known how many requests the load process will send."""
+        self._supply = Supply(plan, pool)
         self._finished = self._in_a_row = 0  # the second: requests without a complete answer since the last with one
         self._gave_up = self._stopped = self._ended = self._cut_off = False
         self._patience: float | None = None  # until when a cancelled plan may take
@@ -300,7 +305,7 @@ class _Playing:
         if stop_at is not None and now >= stop_at and self._goes_on:
             self._stopped = True
             return "stop"
-        if self.plan.follow is not None and self._all_ended and not self._ended:
+        if not self.counted and self._all_ended and not self._ended:
             self._ended = True
             return "stop"
         return ""
@@ -312,7 +317,7 @@ class _Playing:
     def stats(self, frame: tuple[Any, ...]) -> PlanStats:
         """What the load process says of the plan."""
         started_ns, finished_ns, cpu_ns, reads, ended, counts, longest_ns = frame[1:]
-        short = ended < self.plan.total if self.plan.follow is None else self._cut_off or not self._all_ended
+        short = ended < self.plan.total if self.counted else self._cut_off or not self._all_ended
         turns = LoopTurns(dict(counts), longest_ns)
         return PlanStats(
             started_ns, finished_ns, cpu_ns, reads, ended, self._gave_up and short, self._stopped and short, turns
@@ -324,7 +329,7 @@ class _Playing:
 
     @property
     def _all_ended(self) -> bool:
-        return self._finished >= self.plan.total if self.plan.follow is None else self._supply.over
+        return self._finished >= self.plan.total if self.counted else self._supply.over
 
 
 def _frame_of(entry: Entry) -> tuple[Any, ...]:
