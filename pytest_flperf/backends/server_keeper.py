@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,8 @@ from pytest_flperf.runtime.child import Prctl, find_prctl, follow_parent
 
 if TYPE_CHECKING:
     import psutil
+
+    from pytest_flperf.results.redaction import Redactor
 
 __all__ = ["main"]
 
@@ -164,7 +166,7 @@ def _copy(stream: IO[bytes], path: str, secrets: list[str]) -> None:
         return 0
 
     with contextlib.suppress(OSError, ValueError), Path(path).open("ab", buffering=0) as log:
-        while line := stream.readline(_LONGEST_LINE):
+        for line in _whole_keys(stream, redactor):
             if written <= _LONGEST_LOG:
                 written += write(line)
                 continue
@@ -174,6 +176,24 @@ def _copy(stream: IO[bytes], path: str, secrets: list[str]) -> None:
             write(f"\n({left_out - len(last)} lines are left out here: the log was too long)\n".encode())
         for line in last:
             write(line)
+
+
+def _whole_keys(stream: IO[bytes], redactor: Redactor) -> Iterator[bytes]:
+    """The lines, and of one that is too long its parts: cut where no key is cut."""
+    held = b""
+    while line := stream.readline(_LONGEST_LINE):
+        held += line
+        if line.endswith(b"\n"):
+            yield held
+            held = b""
+        else:
+            held = redactor.data(held)
+            kept = min(redactor.reach, len(held))
+            if len(held) > kept:
+                yield held[: len(held) - kept]
+            held = held[len(held) - kept :]
+    if held:
+        yield held
 
 
 if __name__ == "__main__":

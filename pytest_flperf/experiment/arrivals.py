@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from pytest_flperf.suite.model import LoadShape
+from pytest_flperf.suite.model import Case, LoadShape
 
-__all__ = ["due_times_ns", "traced_times_ns"]
+__all__ = ["arrival_seed", "due_times_ns", "traced_times_ns"]
 
 _NS_PER_S: Final = 1_000_000_000
+
+
+def arrival_seed(run_seed: str, case: Case) -> str:
+    """The seed of a case's due times: of the run's, the scenario and the point of the matrix alone.
+
+    Neither the model nor where the suite lies changes when requests are due: what is compared gets the same load.
+    """
+    return json.dumps(["due", run_seed, case.scenario.name, case.parameters])
 
 
 def due_times_ns(load: LoadShape, count: int | None, seed: str) -> Iterator[int]:

@@ -39,9 +39,11 @@ from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError
+from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.stats.case import IsGood, summarise
+from pytest_flperf.stats.clock_quality import with_turns
 from pytest_flperf.stats.planned import load_of
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
@@ -153,6 +155,7 @@ class Bench:
 
         """
         self._collector.set_aside()
+        self._clients.turns = LoopTurns()
         case = prepared.case
         counter = Counter(on_request)
         done: CaseRun | None = None
@@ -186,6 +189,7 @@ class Bench:
             measured = plans.measured()
             counter.total = 0 if measured.total == OPEN_END else measured.total
             watch.measured()
+            self._clients.turns = LoopTurns()
             stats = self._clients.play(
                 measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at, native=native
             )
@@ -234,6 +238,7 @@ class Bench:
                 warmup = side.plans.warmup(other_side=side is other)
                 self._clients.play(warmup, side.recording.add, stop_at=ends_at, native=side.native)
             watch.measured()
+            self._clients.turns = LoopTurns()
             trouble, stopped = turns.play(play, keep, until)
         except LoadProcessError as error:
             trouble, stopped = f"{error}; a new one was started for the next case", False
@@ -256,7 +261,9 @@ class Bench:
         if beside is None or turns is None:
             return CaseRun(result)
         with no_collections():
-            theirs = summarise(beside.recording.samples(), beside.planned, good, beside.plans.prompt_of)
+            theirs = self._with_turns(
+                summarise(beside.recording.samples(), beside.planned, good, beside.plans.prompt_of)
+            )
         standings = turns.standings
         other = OtherSide(on_own_time(theirs, standings.span_s(BASELINE)), standings, turns.shared_cache)
         return CaseRun(on_own_time(result, standings.span_s(CANDIDATE)), other=other)
@@ -300,4 +307,7 @@ class Bench:
             planned = replace(prepared.planned, notes=notes)
             result = summarise(prepared.recording.samples(), planned, good, prepared.plans.prompt_of)
         resources = watch.result()
-        return replace(result, resources=resources.use, resources_absent=resources.absent)
+        return replace(self._with_turns(result), resources=resources.use, resources_absent=resources.absent)
+
+    def _with_turns(self, result: CaseResult) -> CaseResult:
+        return replace(result, clock=with_turns(result.clock, self._clients.turns))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pytest_flperf.load.group import Plays, new_client
 from pytest_flperf.load.plan import Plan, PlanStats
+from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Exchange
 
 __all__ = ["Clients"]
@@ -20,6 +21,8 @@ class Clients:
         self._processes = processes
         self._session: Plays | None = None
         self._playing: Plays | None = None
+        self.turns = LoopTurns()
+        """Of the plans since somebody set it anew."""
 
     def load(self) -> Plays:
         """The load processes."""
@@ -41,10 +44,12 @@ class Clients:
             return None
         try:
             self._playing = native or self.load()
-            return self._playing.play(plan, on_exchange, on_tick, stop_at=stop_at)
+            stats = self._playing.play(plan, on_exchange, on_tick, stop_at=stop_at)
         except BaseException:
             self.stop()  # it has been ended, or doesn't answer: the next plan needs another
             raise
+        self.turns += stats.turns
+        return stats
 
     def cancel(self) -> None:
         """End the plan under way, from another thread."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError, Capabilities, Served
-from pytest_flperf.experiment.arrivals import due_times_ns, traced_times_ns
+from pytest_flperf.experiment.arrivals import arrival_seed, due_times_ns, traced_times_ns
 from pytest_flperf.experiment.following import Retries, Sessions
 from pytest_flperf.experiment.parameters import fitted, silent_cut
 from pytest_flperf.load.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
@@ -274,7 +274,7 @@ class CasePlans:
 
     def _open(self) -> Plan:
         settings, load = self._settings, self._settings.load
-        seed = f"{self._seed}/{self._case.nodeid}/due"
+        seed = arrival_seed(self._seed, self._case)
 
         def due_ns() -> Iterator[int]:
             source = self._case.scenario.source

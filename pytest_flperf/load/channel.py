@@ -15,7 +15,7 @@ from typing import Any, Final
 __all__ = ["ChannelClosedError", "FrameReader", "FrameWriter", "buffer_generously"]
 
 _LENGTH: Final = struct.Struct("!I")
-_READ_BYTES: Final = 1 << 20
+_READ_BYTES: Final = 1 << 18
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
 
 

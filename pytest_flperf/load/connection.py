@@ -19,9 +19,11 @@ from pytest_flperf.wire.framing import Framing
 
 if TYPE_CHECKING:
     from pytest_flperf.load.plan import Target
+    from pytest_flperf.wire.progress import TextProgress
 
 __all__ = ["Connection", "Job"]
 
+_SEND_BYTES: Final = 262_144
 _RAW_LIMIT: Final = 256 << 20
 # A server with Nagle's algorithm holds its first token until the head is acknowledged.  On a connection that carries
 # one request right after the other, Linux delays that by 40 ms: TTFT of Foundry Local was 44 ms in place of 4 ms.
@@ -41,7 +43,8 @@ class Job:
 
     __slots__ = (
         "connect_ns", "due_ns", "end_offset_ns", "ended", "entry", "finished_ns", "framing", "index", "offset_ns",
-        "out", "parts", "phase", "read_ns", "sent_ns", "size", "slot", "stamps", "started_ns", "stream", "target",
+        "out", "parts", "phase", "progress", "read_ns", "sent_ns", "size", "slot", "stamps", "started_ns", "stream",
+        "target",
     )  # fmt: skip
 
     def __init__(self, entry: tuple[Any, ...], slot: int, now: int) -> None:
@@ -57,14 +60,10 @@ class Job:
         self.read_ns: list[int] = []
         self.stamps: list[bytes] = []  # the kernel's, as it gave them; zeros where it gave none
         self.framing = Framing()
+        self.progress: TextProgress | None = None  # from the first look at its deadlines on
         self.size = 0
         self.ended: Ended = (Ending.CANCELLED, "")
         self.finished_ns = self.end_offset_ns = 0
-
-    @property
-    def sizes(self) -> list[int]:
-        """How many bytes each read returned."""
-        return [len(part) for part in self.parts]
 
     def met_a_closed_door(self, ended: Ended) -> bool:
         """Whether the server closed the idle connection in the moment at which the request was sent on it.
@@ -83,15 +82,20 @@ class Job:
         self.finished_ns = monotonic_ns()
         self.end_offset_ns = realtime_minus_monotonic_ns()
 
-    def frame(self) -> tuple[Any, ...]:
-        """What the measuring process makes an Exchange of; conversion of stamps is left to it."""
+    def facts(self) -> tuple[Any, ...]:
+        """What the measuring process makes an Exchange of, beside the reads."""
         ending, detail = self.ended
         return (
             self.index, self.phase, self.target, self.stream, self.slot, self.due_ns, self.connect_ns,
-            self.started_ns, self.sent_ns if not self.out else None, self.finished_ns, b"".join(self.stamps),
-            self.read_ns, self.sizes, self.offset_ns, self.end_offset_ns, ending.value, detail,
-            b"".join(self.parts),
+            self.started_ns, self.sent_ns if not self.out else None, self.finished_ns, self.offset_ns,
+            self.end_offset_ns, ending.value, detail,
         )  # fmt: skip
+
+    def reads(self, start: int, end: int) -> tuple[bytes, list[int], list[int], bytes]:
+        """Stamps as the kernel gave them, times, sizes and bytes of some reads; conversion is left to the receiver."""
+        parts = self.parts[start:end]
+        stamps = b"".join(self.stamps[start:end])
+        return stamps, self.read_ns[start:end], [len(part) for part in parts], b"".join(parts)
 
 
 class Connection:
@@ -195,12 +199,14 @@ class Connection:
         while job.out:
             job.sent_ns = monotonic_ns()
             try:
-                count = self.sock.send(job.out)
+                count = self.sock.send(job.out[:_SEND_BYTES])
             except _NOT_NOW:
                 return None
             except OSError as error:
                 return self._answer_before(job, f"while sending: {_words(error)}")
             job.out = job.out[count:]
+            if count == _SEND_BYTES:
+                return None  # the others' turn: an event says when to go on
         if _QUICK_ACK is not None:
             self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         return None

@@ -12,7 +12,9 @@ from typing import Final, Protocol
 
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import Entry, Plan, PlanStats
+from pytest_flperf.load.pool import EntryPool
 from pytest_flperf.load.session import LoadSession
+from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Exchange
 
 __all__ = ["LoadGroup", "Plays", "new_client", "parts_of"]
@@ -64,13 +66,16 @@ class LoadGroup:
         *,
         stop_at: float | None = None,
     ) -> PlanStats:
-        """As :meth:`LoadSession.play`: every request goes to one process, by its place in the plan."""
+        """As :meth:`LoadSession.play`: every request goes to one process.
+
+        In a closed loop to one that has a stream free for it, in an open loop by its place in the plan.
+        """
         lock = threading.Lock()
-        parts = parts_of(plan, len(self._sessions), lock)
+        parts, pool = parts_of(plan, len(self._sessions), lock)
         if len(parts) == 1:
             return self._sessions[0].play(plan, on_exchange, on_tick, stop_at=stop_at)
         with Interrupts() as interrupts:
-            shared = _Shared(interrupts, len(parts))
+            shared = _Shared(interrupts, len(parts), pool)
             slots = itertools.accumulate((part.concurrency for part in parts), initial=0)
             threads = [
                 threading.Thread(
@@ -109,8 +114,9 @@ def new_client(processes: int) -> Plays:
 class _Shared:
     """What the threads that play the parts of one plan have in common."""
 
-    def __init__(self, interrupts: Interrupts, parts: int) -> None:
+    def __init__(self, interrupts: Interrupts, parts: int, pool: EntryPool | None) -> None:
         self._interrupts = interrupts
+        self._pool = pool
         self._failed = threading.Event()
         self._errors: list[BaseException] = []
         self._stats: list[PlanStats] = []
@@ -127,7 +133,10 @@ class _Shared:
     ) -> None:
         """Play one part; nothing raises."""
         try:
-            self._stats.append(session.play_beside(part, on_exchange, None, self, stop_at=stop_at, gate=self._gate))
+            stats = session.play_beside(
+                part, on_exchange, None, self, stop_at=stop_at, gate=self._gate, pool=self._pool
+            )
+            self._stats.append(stats)
         except BaseException as error:  # noqa: BLE001 - raised again by merged(), in the thread that asked
             self._errors.append(error)
             self._failed.set()
@@ -146,6 +155,7 @@ class _Shared:
             finished=sum(each.finished for each in stats),
             gave_up=any(each.gave_up for each in stats),
             stopped=any(each.stopped for each in stats),
+            turns=sum((each.turns for each in stats), LoopTurns()),
         )
 
     def _gate(self) -> int:
@@ -159,8 +169,10 @@ class _Shared:
         self._begins_ns = time.monotonic_ns() + _HEAD_START_NS
 
 
-def parts_of(plan: Plan, processes: int, lock: threading.Lock) -> list[Plan]:
-    """The plan in as many parts as it has streams for, its entries dealt out in turn.
+def parts_of(plan: Plan, processes: int, lock: threading.Lock) -> tuple[list[Plan], EntryPool | None]:
+    """The plan in as many parts as it has streams for, and the pool that they take their entries from.
+
+    The entries of an open loop are dealt out in turn instead, and there is no pool: they are due whoever is free.
 
     Args:
         plan: The whole.
@@ -170,20 +182,26 @@ def parts_of(plan: Plan, processes: int, lock: threading.Lock) -> list[Plan]:
     """
     count = max(1, min(processes, plan.concurrency, plan.total))
     if count == 1:
-        return [plan]
-    dealer = _Dealer(iter(plan.entries), count, lock)
+        return [plan], None
     follow = _locked(plan.follow, lock) if plan.follow is not None else None
-    return [
+    parts = [
         replace(
             plan,
             concurrency=_share(plan.concurrency, count, number),
             total=_share(plan.total, count, number),
-            entries=dealer.hand(number),
+            entries=(),
             follow=follow,
             window=_share(plan.window, count, number),
         )
         for number in range(count)
     ]
+    entries = iter(plan.entries)
+    first = list(itertools.islice(entries, 1))
+    entries = itertools.chain(first, entries)
+    if not first or first[0].due_ns is None:
+        return parts, EntryPool(entries, plan.total, plan.concurrency, lock)
+    dealer = _Dealer(entries, count, lock)
+    return [replace(part, entries=dealer.hand(number)) for number, part in enumerate(parts)], None
 
 
 class _Dealer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_flperf.wire.exchange import Ending
-from pytest_flperf.wire.progress import last_content_arrival
+from pytest_flperf.wire.progress import TextProgress
 
 if TYPE_CHECKING:
     from pytest_flperf.load.connection import Ended, Job
@@ -14,18 +14,25 @@ if TYPE_CHECKING:
 __all__ = ["look_at", "missed_or_due"]
 
 
-def missed_or_due(limits: Deadlines, job: Job, now: int) -> Ended | int:
-    """A time to look has come: how the request ends, or when to look again (0: never)."""
+def missed_or_due(limits: Deadlines, job: Job, now: int, until_ns: int) -> Ended | int | None:
+    """A time to look has come: how the request ends, or when to look again (0: never).
+
+    None: what has come of the answer could not all be looked at until then; go on with the same call.
+    """
     elapsed = now - job.started_ns
     if limits.total_ns and elapsed >= limits.total_ns:
         return Ending.TOTAL_TIMEOUT, f"not finished within {_seconds(limits.total_ns)}"
-    headless = job.framing.head is None
-    if headless and limits.headers_ns and elapsed >= limits.headers_ns:
+    head = job.framing.head
+    if head is None and limits.headers_ns and elapsed >= limits.headers_ns:
         return Ending.HEADERS_TIMEOUT, f"no response head within {_seconds(limits.headers_ns)}"
     token_ns = None
-    if job.stream and not headless:
+    if job.stream and head is not None and head.status == 200:
         # Bytes are decoded here and only here: role chunks and keep-alives are bytes too, and re-arm nothing.
-        token_ns = last_content_arrival(b"".join(job.parts), job.read_ns, job.sizes)
+        if job.progress is None:
+            job.progress = TextProgress(head)
+        if not job.progress.look(job.parts, until_ns):
+            return None
+        token_ns = None if job.progress.last_part is None else job.read_ns[job.progress.last_part]
     if job.stream and token_ns is None and limits.first_token_ns and elapsed >= limits.first_token_ns:
         return Ending.FIRST_TOKEN_TIMEOUT, f"no token within {_seconds(limits.first_token_ns)}"
     if token_ns is not None and limits.stall_ns and now - token_ns >= limits.stall_ns:

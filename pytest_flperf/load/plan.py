@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.tls import TlsOptions
 
@@ -122,3 +123,5 @@ class PlanStats:
     gave_up: bool = False
     stopped: bool = False
     """Whether requests were left out because the time was over."""
+    turns: LoopTurns = field(default_factory=LoopTurns)
+    """Of the load process's loop; none where the plan was played without one."""

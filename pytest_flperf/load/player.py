@@ -14,10 +14,12 @@ from pytest_flperf.load.backlog import Backlog
 from pytest_flperf.load.channel import FrameReader, FrameWriter
 from pytest_flperf.load.connection import Connection, Ended, Job
 from pytest_flperf.load.limits import look_at, missed_or_due
+from pytest_flperf.load.outbox import Outbox
 from pytest_flperf.load.pacing import Pacing, rest_until
 from pytest_flperf.load.plan import Deadlines, Schedule, Target
-from pytest_flperf.load.poller import new_poller
+from pytest_flperf.load.poller import MOST_EVENTS, new_poller
 from pytest_flperf.load.timers import Timers
+from pytest_flperf.load.turns import LAST_BUCKET, TURN_SHIFT, LoopTurns
 from pytest_flperf.wire.exchange import Ending, Phase
 from pytest_flperf.wire.tls import TlsOptions
 
@@ -31,10 +33,8 @@ _IDLE_WAIT_S: Final = 3_600.0
 _REST_S: Final = 0.0003
 _REST_STREAMS: Final = 16
 _DENSE_NS: Final = 600_000
-# Streams that began together end together: what is to be told of them is told bit by bit, while the next requests are
-# on their way, and the measuring process doesn't wake up to hundreds of answers when the server has most to do.
-_TELL_NS: Final = 1_000_000
-_TELL_SHARE: Final = 64
+_BUDGET_NS: Final = 250_000
+"""Most time of a turn for each: deadlines to look at, requests to begin, requests to tell of."""
 
 
 class Player:
@@ -42,8 +42,8 @@ class Player:
 
     Frames in: ``("plan", targets, deadlines, concurrency, total, schedule, hold)``, ``("entries", [entry, …])``,
     ``("go", begins_ns)`` for a plan on hold, ``("follow", entry, wait_ns)``, ``("stop",)``, ``("cancel",)``.
-    Frames out: ``("ready",)`` of a plan on hold, ``("exchange", *job)``,
-    ``("done", started_ns, finished_ns, cpu_ns, reads, finished)``.
+    Frames out: ``("ready",)`` of a plan on hold, ``("part", *reads)``, ``("exchange", *facts, *reads)``,
+    ``("done", started_ns, finished_ns, cpu_ns, reads, finished, turns, longest_turn_ns)``.
     """
 
     def __init__(self, reader: FrameReader, writer: FrameWriter, channel_fd: int) -> None:
@@ -73,8 +73,10 @@ class Player:
         self._finished = 0
         self._reads = 0
         self._opening = 0
-        self._untold: deque[Job] = deque()
-        self._told_ns = 0
+        self._outbox = Outbox(self._say)
+        self._due: deque[Connection] = deque()  # whose deadlines are to be looked at
+        self._turns = [0] * (LAST_BUCKET + 1)
+        self._longest_turn_ns = 0
         self._over = True
         self._rests = False
         self._playing = False
@@ -84,12 +86,14 @@ class Player:
 
     def run(self) -> None:
         """Serve plans; ends by ChannelClosedError when the measuring process is gone."""
-        wait, connections, timers = self._poller.wait, self._connections, self._timers.heap
+        wait, connections = self._poller.wait, self._connections
         readable = self._poller.read_flag
         now_ns = time.monotonic_ns
         woke = now = now_ns()
         while True:
-            for fd, flags in wait(self._patience_s(now)):
+            events = wait(self._patience_s(now))
+            began = now_ns()
+            for fd, flags in events:
                 connection = connections.get(fd)
                 if connection is None:
                     if fd == self._channel_fd:
@@ -102,22 +106,35 @@ class Player:
                 else:
                     self._rare_event(connection, flags)
             now = now_ns()
-            if timers and timers[0][0] <= now:
-                self._fire(now)
-            if 0 < self._wake_ns <= now:
-                self._wake()
-            if self._untold and now - self._told_ns >= _TELL_NS:
-                self._told_ns = now
-                self._tell()
-            if self._rests and now - woke < _DENSE_NS:
+            self._do_what_is_due(now)
+            if self._playing:
+                self._count_turn(now_ns() - began)
+            if self._rests and not self._due and now - woke < _DENSE_NS and len(events) < MOST_EVENTS:
                 time.sleep(_REST_S)
             woke = now
 
+    def _do_what_is_due(self, now: int) -> None:
+        timers = self._timers.heap
+        if timers and timers[0][0] <= now:
+            self._due.extend(self._timers.fire(now))
+        if self._due:
+            self._look(now)
+        if 0 < self._wake_ns <= now:
+            self._wake()
+        if self._outbox:
+            self._tell(now)
+
+    def _count_turn(self, took_ns: int) -> None:
+        self._turns[min(took_ns >> TURN_SHIFT, LAST_BUCKET)] += 1
+        self._longest_turn_ns = max(self._longest_turn_ns, took_ns)
+
     def _patience_s(self, now: int) -> float:
+        if self._due:
+            return 0.0
         timers = self._timers.heap
         patience_s = max(0.0, (timers[0][0] - now) / 1e9) if timers else _IDLE_WAIT_S
-        if self._untold and patience_s > _TELL_NS / 1e9:
-            patience_s = _TELL_NS / 1e9
+        if self._outbox and not self._writer.waiting:
+            patience_s = min(patience_s, self._outbox.patience_ns() / 1e9)
         if self._wake_ns:
             patience_s = min(patience_s, rest_until((self._wake_ns - now) / 1e9))
         return patience_s
@@ -261,10 +278,14 @@ class Player:
         self._starting = True
         pacing, backlog = self._pacing, self._backlog
         now = time.monotonic_ns()
+        until_ns = now + _BUDGET_NS
         while (entry := backlog.first(now)) is not None and (slot := pacing.slot_for(entry[5], now)) is not None:
             backlog.take(entry)
             self._start(entry, slot)
             now = time.monotonic_ns()
+            if now >= until_ns:  # hundreds of streams may begin at once: first see what has come for others
+                self._wake_ns, self._starting = now, False
+                return
         wakes = [at for at in (pacing.wake_ns(waiting=entry is not None), backlog.wake_ns(now)) if at]
         self._wake_ns = min(wakes, default=0)
         self._starting = False
@@ -306,9 +327,13 @@ class Player:
         if self._playing and self._finished >= self._left and not self._waiting:
             self._playing, self._over = False, True
             finished_ns = time.monotonic_ns()
-            self._tell()
+            self._outbox.send_all()
             cpu_ns = time.process_time_ns() - self._cpu_started_ns
-            self._say("done", self._started_ns, finished_ns, cpu_ns, self._reads, self._finished)
+            turns = LoopTurns.of(self._turns, self._longest_turn_ns)
+            self._say(
+                "done", self._started_ns, finished_ns, cpu_ns, self._reads, self._finished, dict(turns.counts),
+                turns.longest_ns,
+            )  # fmt: skip
             gc.collect()  # it is off while a plan is played
 
     # ---- connections
@@ -412,7 +437,7 @@ class Player:
 
     def _report(self, job: Job, ended: Ended) -> None:
         job.end(ended)
-        self._untold.append(job)
+        self._outbox.add(job)
         self._finished += 1
         self._reads += len(job.parts)
         self._pacing.release(job.slot, job.finished_ns)
@@ -420,26 +445,34 @@ class Player:
         self._start_what_can()
         self._end_if_over()
 
-    def _tell(self) -> None:
+    def _tell(self, now: int) -> None:
         """Hand over what has ended: a share of it, or all where nothing is gained by waiting."""
-        untold = self._untold
+        if self._writer.waiting:
+            return  # the channel is full
         starving = not self._backlog and self._backlog.taken < self._left  # the next entries come when these are told
-        count = len(untold) if self._over or starving else 1 + len(untold) // _TELL_SHARE
-        for _ in range(count):
-            self._say("exchange", *untold.popleft().frame())
+        self._outbox.release(now, all_of_them=starving)
+        if self._outbox.released:
+            self._outbox.send(time.monotonic_ns() + _BUDGET_NS)
 
     # ---- deadlines
 
-    def _fire(self, now: int) -> None:
-        for connection in self._timers.fire(now):
-            if connection.connecting:
-                self._connect_timed_out(connection)
-            elif connection.job is not None:
-                ended = missed_or_due(self._deadlines, connection.job, now)
-                if isinstance(ended, int):
-                    self._timers.set(ended, connection)
-                else:
-                    self._finish(connection, connection.job, ended)
+    def _look(self, now: int) -> None:
+        """See to the deadlines of one connection, or to a part of what has come on it since the last look."""
+        connection = self._due[0]
+        ended: Ended | int | None = 0
+        if not 0 < connection.deadline_ns <= now:
+            ended = 0  # its request has ended since, and another may have begun
+        elif connection.connecting:
+            self._connect_timed_out(connection)
+        elif connection.job is not None:
+            ended = missed_or_due(self._deadlines, connection.job, now, time.monotonic_ns() + _BUDGET_NS)
+            if isinstance(ended, int):
+                self._timers.set(ended, connection)
+        if ended is None:
+            return
+        self._due.popleft()
+        if isinstance(ended, tuple) and connection.job is not None:
+            self._finish(connection, connection.job, ended)
 
     def _connect_timed_out(self, connection: Connection) -> None:
         work = self._waiting.pop(connection.fd, None)

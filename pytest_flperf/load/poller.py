@@ -5,9 +5,12 @@ from __future__ import annotations
 import select
 import selectors
 import sys
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-__all__ = ["Poller", "new_poller"]
+__all__ = ["MOST_EVENTS", "Poller", "new_poller"]
+
+MOST_EVENTS: Final = 64
+"""In one turn of a loop, where the system can say so: those that wait longest come first in the next one."""
 
 
 class Poller(Protocol):
@@ -52,7 +55,7 @@ if sys.platform == "linux":
             self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if write else 0))
 
         def wait(self, timeout_s: float) -> list[tuple[int, int]]:
-            return self._epoll.poll(timeout_s, 256)
+            return self._epoll.poll(timeout_s, MOST_EVENTS)
 
 
 class _Selector:

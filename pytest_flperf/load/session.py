@@ -20,7 +20,9 @@ from pytest_flperf.load.channel import ChannelClosedError, FrameReader, FrameWri
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Entry, Plan, PlanStats
 from pytest_flperf.load.poller import new_poller
-from pytest_flperf.load.supply import Supply, exchange_of, longest_silence_s
+from pytest_flperf.load.pool import EntryPool
+from pytest_flperf.load.supply import Incoming, Supply, longest_silence_s
+from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Ending, Exchange
 
 __all__ = ["LoadProcessError", "LoadSession", "Pending"]
@@ -32,6 +34,9 @@ _MAIN: Final = (
 )
 _CANCEL_PATIENCE_S: Final = 2.0
 _TICK_S: Final = 0.1
+_FRAME_BYTES: Final = 131_072
+_ENTRY_BYTES: Final = 512
+"""Of an entry, without its request; generously."""
 _LAST_WORDS_BYTES: Final = 4_096
 _LAST_WORDS_LINES: Final = 6
 
@@ -104,6 +109,7 @@ class LoadSession:
         *,
         stop_at: float | None = None,
         gate: Callable[[], int] | None = None,
+        pool: EntryPool | None = None,
     ) -> PlanStats:
         """Like :meth:`play`, for whoever plays parts of a plan in several load processes at once.
 
@@ -114,10 +120,11 @@ class LoadSession:
             interrupts: Says when to end; held back by the caller.
             stop_at: As in :meth:`play`.
             gate: Called when all connections stand; returns when the plan begins (monotonic, ns).  None: at once.
+            pool: Where the entries come from, in the place of the plan's own.
 
         """
         try:
-            return self._play(_Playing(plan), on_exchange, on_tick, interrupts, stop_at, gate)
+            return self._play(_Playing(plan, pool), on_exchange, on_tick, interrupts, stop_at, gate)
         except ChannelClosedError as error:
             code, said = self._ended(), self._last_words()
             self.stop()
@@ -137,6 +144,7 @@ class LoadSession:
     ) -> PlanStats:
         self._begin(playing, hold=gate is not None)
         next_tick = time.monotonic() + _TICK_S
+        incoming = Incoming()
         while True:
             before = time.monotonic()
             frames = self._frames()
@@ -148,7 +156,9 @@ class LoadSession:
                     assert gate is not None
                     self._send("go", gate())
                     continue
-                exchange = exchange_of(frame[1:])
+                exchange = incoming.take(frame)
+                if exchange is None:
+                    continue
                 following = playing.ended(exchange)
                 on_exchange(exchange)
                 if following is not None:
@@ -166,7 +176,7 @@ class LoadSession:
         plan = playing.plan
         targets = [([*map(tuple, t.addresses)], t.tls_name, *astuple(t.tls)) for t in plan.targets]
         first = playing.more()  # before the plan, whose time begins when it has its connections
-        total = OPEN_END if plan.follow is not None else plan.total
+        total = plan.total if playing.counted else OPEN_END
         schedule = astuple(plan.schedule)
         self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, total, schedule, hold)
         self._send_entries(first)
@@ -187,8 +197,17 @@ class LoadSession:
         return self._reader.read()
 
     def _send_entries(self, entries: list[Entry]) -> None:
-        if entries:
-            self._send("entries", [_frame_of(entry) for entry in entries])
+        # In frames that the load process takes in without being held up by them.
+        frames: list[tuple[Any, ...]] = []
+        size = 0
+        for entry in entries:
+            frames.append(_frame_of(entry))
+            size += len(entry.request) + _ENTRY_BYTES
+            if size >= _FRAME_BYTES:
+                self._send("entries", frames)
+                frames, size = [], 0
+        if frames:
+            self._send("entries", frames)
 
     def _send(self, *frame: Any) -> None:
         self._writer.write(frame)
@@ -239,9 +258,11 @@ class LoadSession:
 class _Playing:
     """What is known of a plan under way."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, pool: EntryPool | None) -> None:
         self.plan = plan
-        self._supply = Supply(plan)
+        self.counted = plan.follow is None and pool is None
+        """Whether it is known how many requests the load process will send."""
+        self._supply = Supply(plan, pool)
         self._finished = self._in_a_row = 0  # the second: requests without a complete answer since the last with one
         self._gave_up = self._stopped = self._ended = self._cut_off = False
         self._patience: float | None = None  # until when a cancelled plan may take
@@ -284,7 +305,7 @@ class _Playing:
         if stop_at is not None and now >= stop_at and self._goes_on:
             self._stopped = True
             return "stop"
-        if self.plan.follow is not None and self._all_ended and not self._ended:
+        if not self.counted and self._all_ended and not self._ended:
             self._ended = True
             return "stop"
         return ""
@@ -295,10 +316,11 @@ class _Playing:
 
     def stats(self, frame: tuple[Any, ...]) -> PlanStats:
         """What the load process says of the plan."""
-        started_ns, finished_ns, cpu_ns, reads, ended = frame[1:]
-        short = ended < self.plan.total if self.plan.follow is None else self._cut_off or not self._all_ended
+        started_ns, finished_ns, cpu_ns, reads, ended, counts, longest_ns = frame[1:]
+        short = ended < self.plan.total if self.counted else self._cut_off or not self._all_ended
+        turns = LoopTurns(dict(counts), longest_ns)
         return PlanStats(
-            started_ns, finished_ns, cpu_ns, reads, ended, self._gave_up and short, self._stopped and short
+            started_ns, finished_ns, cpu_ns, reads, ended, self._gave_up and short, self._stopped and short, turns
         )
 
     @property
@@ -307,7 +329,7 @@ class _Playing:
 
     @property
     def _all_ended(self) -> bool:
-        return self._finished >= self.plan.total if self.plan.follow is None else self._supply.over
+        return self._finished >= self.plan.total if self.counted else self._supply.over
 
 
 def _frame_of(entry: Entry) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from pytest_flperf.report.figures import MARK, number, point
 from pytest_flperf.report.severity import failed_cases, missed_budgets
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Run
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, LagMs, LoopMs, Run
 from pytest_flperf.runtime.embedded import find_embedded
 
 __all__ = [
@@ -146,7 +146,7 @@ def _is_embedded(model: str, cases: Sequence[CaseResult]) -> bool:
 
 
 def clock_words(clock: ClockQuality) -> str:
-    """Which clock stamped, and the client's lag in ms."""
+    """Which clock stamped, the lag of the client and the turns of its loop in ms."""
     if clock.source is None:
         return "nothing was received"
     words = {
@@ -154,13 +154,14 @@ def clock_words(clock: ClockQuality) -> str:
         "user": "the monotonic clock right after each read",
         "mixed": "the kernel's stamps for some requests, the clock after the read for others",
     }.get(clock.source, clock.source)
-    lag = clock.lag_ms
-    if lag is None:
-        return f"{clock.source}: {words}; how late the client read can't be known"
-    return (
-        f"{clock.source}: {words}; the client read later by p50 {number(lag.p50)} ms, p99 {number(lag.p99)} ms, "
-        f"at most {number(lag.max)} ms"
-    )
+    lag, loop = clock.lag_ms, clock.loop_ms
+    late = "how late the client read can't be known" if lag is None else f"the client read later by {_figures(lag)}"
+    busy = "" if loop is None else f"; a turn of its loop took {_figures(loop)}"
+    return f"{clock.source}: {words}; {late}{busy}"
+
+
+def _figures(of: LagMs | LoopMs) -> str:
+    return f"p50 {number(of.p50)} ms, p99 {number(of.p99)} ms, at most {number(of.max)} ms"
 
 
 def when(text: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of
 
-__all__ = ["ClockQuality", "Distribution", "Failure", "LagMs", "PromptScore", "Requests", "ResourceUse"]
+__all__ = ["ClockQuality", "Distribution", "Failure", "LagMs", "LoopMs", "PromptScore", "Requests", "ResourceUse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,15 @@ class LagMs(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class LoopMs(Record):
+    """How long the load process's loop was busy before it looked at its sockets again, ms."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
 class ClockQuality(Record):
     """Which clock stamped, and how late Python was."""
 
@@ -148,7 +157,17 @@ class ClockQuality(Record):
     lag_histogram: Mapping[str, int] = field(default_factory=dict)
     """Reads by round(16 × log2(lag in ns)): what merges the clocks of several cases, true to 2.2 %."""
 
-    _readers: ClassVar[Mapping[str, Reader]] = {"lag_ms": LagMs.from_dict, "lag_histogram": dict}
+    loop_ms: LoopMs | None = None
+    """None where no load process sent the requests, or where it can't be known any more (a run that was recovered)."""
+    loop_histogram: Mapping[str, int] = field(default_factory=dict)
+    """Turns of the loop, as ``lag_histogram`` has reads."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {
+        "lag_ms": LagMs.from_dict,
+        "lag_histogram": dict,
+        "loop_ms": LoopMs.from_dict,
+        "loop_histogram": dict,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import re
-import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+
+from pytest_flperf.results.answer_parts import head_end, texts_of_events, unframed
+from pytest_flperf.results.encodings import View
+from pytest_flperf.results.secret_search import SHORTEST_SECRET, SecretSearch, Span
 
 __all__ = ["MASK", "SHORTEST_SECRET", "Redactor", "environment_secrets"]
 
 MASK: Final = "***"
-SHORTEST_SECRET: Final = 8
-"""What is shorter is a placeholder (``none``, ``EMPTY``): masking it would maim ordinary text."""
 _SLACK: Final = 1 << 16
-_LEAST_HALF: Final = 6
-"""Characters of a secret at a cut that are worth masking."""
-_LEVELS: Final = 4
-"""Of JSON inside texts of JSON, plus one."""
-_PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
-_FRAME: Final = re.compile(rb"\r\n[0-9a-fA-F]{1,8}[ \t]{0,4}\r\n")
+_WIDEST: Final = 24
+"""Characters that one of a secret takes in a wide encoding."""
+_ROUNDS: Final = 8
+"""Masks put what stood around a secret side by side: it is looked at again.  What never ends goes as a whole."""
 _KEY_VARIABLES: Final = re.compile(
     r"(?:^|_)(?:(?:API|ACCESS|SECRET|PRIVATE|MASTER|AUTH)_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)\Z", re.IGNORECASE
 )
@@ -66,73 +62,89 @@ _SHAPES: Final = (
 class Redactor:
     """Masks the secrets it was given and what looks like one.
 
-    A secret is found as it is, as JSON, HTML and URLs write it, and in base64, alone or behind a user's name.
+    A secret is found as it is and in every encoding of :mod:`encodings`, one inside the other as well: escapes of JSON,
+    URLs and HTML, base64 and hex, alone or behind a user's name.
     """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
         """Take exact secrets (API keys); None and what is shorter than eight characters are passed over."""
         bare = {secret.strip() for secret in secrets if secret is not None and len(secret.strip()) >= SHORTEST_SECRET}
-        variants = {variant for secret in bare for variant in _variants(secret)}
-        # The longest first: a secret may be the beginning of another.
-        self._exact = tuple(sorted(variants, key=lambda variant: (-len(variant), variant)))
-        self._exact_bytes = tuple(variant.encode("utf-8", "surrogatepass") for variant in self._exact)
-        self._over_chunks = tuple(_over_chunks(secret.encode("utf-8", "surrogatepass")) for secret in sorted(bare))
-        self._longest = max(map(len, self._exact), default=0)
+        self._search = SecretSearch(sorted(bare))
+
+    @property
+    def reach(self) -> int:
+        """Bytes that the longest secret may take in a wide encoding."""
+        return _WIDEST * self._search.longest
 
     def text(self, text: str, limit: int | None = None) -> str:
         """``text`` without secrets, cut to ``limit`` characters; the work is bounded by the limit, too."""
-        cut = text
-        if limit is not None and len(text) > limit + _SLACK + self._longest:
-            cut = text[: limit + _SLACK + self._longest]
-        for secret in self._exact:
-            cut = cut.replace(secret, MASK)
+        slack = _SLACK + self.reach
+        too_long = limit is not None and len(text) > limit + slack
+        cut = self.exact(text[: limit + slack] if limit is not None else text)
         for shape, replacement in _SHAPES:
             cut = shape.sub(replacement, cut)
         if limit is None:
             return self._without_half(cut)
         # Where the cut went through a secret, its first part stands at the very end: masks may have moved it forward.
-        if len(text) > limit + _SLACK + self._longest:
-            cut = cut[: max(0, len(cut) - self._longest - 512)]
+        if too_long:
+            cut = cut[: max(0, len(cut) - self.reach - 512)]
         return cut[:limit]
 
     def _without_half(self, text: str) -> str:
         """What somebody cut may end in the first part of a secret."""
-        bare = text.rstrip("… \n")
-        for secret in self._exact:
-            if secret[:_LEAST_HALF] not in bare[-len(secret) :]:
-                continue
-            for length in range(min(len(secret), len(bare)), _LEAST_HALF - 1, -1):
-                if bare.endswith(secret[:length]):
-                    return bare[:-length] + MASK + text[len(bare) :]
-        return text
+        content = text.encode("utf-8", "surrogatepass")
+        half = self._search.half_at_end(content)
+        if half is None:
+            return text
+        return _characters(content[: half[0]]) + MASK + _characters(content[half[1] :])
 
     def exact(self, text: str) -> str:
         """``text`` without the exact secrets, and otherwise as it is: what a model wrote is no place to guess."""
-        for secret in self._exact:
-            text = text.replace(secret, MASK)
-        return text
+        if not self._search:
+            return text
+        content, found = text.encode("utf-8", "surrogatepass"), False
+        for _ in range(_ROUNDS):
+            spans = self._search.spans(View(content))
+            if not spans:
+                return _characters(content) if found else text
+            found = True
+            content = _replaced(content, spans)
+        return MASK
 
     def data(self, content: bytes) -> bytes:
         """``content`` with the exact secrets overwritten by as many ``*``: offsets and lengths stay true."""
-        for secret in self._exact_bytes:
-            if secret in content:
-                content = content.replace(secret, b"*" * len(secret))
-        return content
+        return self._starred(content, self._search.spans)
 
     def answer(self, raw: bytes) -> bytes:
-        """As :meth:`data` for an HTTP answer as it came; a secret that its chunks take apart is found as well.
+        """As :meth:`data` for an HTTP answer as it came, where a secret may be in parts.
 
+        Found as well is what chunks, lines of an event's data, or the pieces of a streamed text take apart.
         What only looks like a key is overwritten in the head, and in the body of what is no 200: what a model wrote is
         no place to guess.
         """
-        raw = self.data(raw)
-        end = raw.find(b"\r\n\r\n", 0, _SLACK) + 4
-        if b"chunked" in raw[: max(end, 0)].lower():
-            for pattern in self._over_chunks:
-                raw = pattern.sub(_stars_between_frames, raw)
-        if raw[9:12] != b"200":
-            end = _SLACK
+        raw = self._starred(raw, self._in_answer)
+        end = head_end(raw) if raw[9:12] == b"200" else _SLACK
         return _shapes_starred(raw[:end]) + raw[end:]
+
+    def _in_answer(self, raw: View) -> list[Span]:
+        frame, body = unframed(raw)
+        spans = [*self._search.spans(frame), *self._search.spans(body)]
+        for said in texts_of_events(body):
+            spans += self._search.spans(said)
+        return spans
+
+    def _starred(self, content: bytes, search: Callable[[View], list[Span]]) -> bytes:
+        if not self._search:
+            return content
+        for _ in range(_ROUNDS):
+            spans = search(View(content))
+            if not spans:
+                return content
+            masked = bytearray(content)
+            for start, end in spans:
+                masked[start:end] = b"*" * (end - start)
+            content = bytes(masked)
+        return b"*" * len(content)
 
     def value(self, value: Any) -> Any:
         """A nested structure of builtins with every text in it (keys, too) redacted."""
@@ -147,43 +159,20 @@ class Redactor:
         return value
 
 
-def _variants(secret: str) -> Iterator[str]:
-    """The ways in which a secret is written elsewhere."""
-    as_json = json.dumps(secret)[1:-1]
-    for text in (secret, as_json, secret.replace("/", "\\/"), as_json.replace("/", "\\/")):
-        for _ in range(_LEVELS):
-            yield text
-            text = json.dumps(text)[1:-1]  # noqa: PLW2901 - a text in JSON in a text in JSON
-    yield html.escape(secret)
-    for unsafe in (
-        urllib.parse.quote(secret, safe="", errors="replace"),
-        urllib.parse.quote(secret, errors="replace"),
-        urllib.parse.quote_plus(secret, errors="replace"),
-    ):
-        yield unsafe
-        yield _PERCENT.sub(lambda found: found[0].lower(), unsafe)
-    for digits in ("04x", "04X"):
-        yield "".join(f"\\u{ord(character):{digits}}" for character in secret)
-    raw = secret.encode("utf-8", "replace")
-    for before in range(3):  # where a secret begins in base64 depends on what stands before it
-        encoded = base64.b64encode(bytes(before) + raw)
-        # Characters that also hold bits of a neighbour are left out.
-        core = encoded[-(-before * 4 // 3) : (before + len(raw)) * 4 // 3].decode()
-        if len(core) >= SHORTEST_SECRET:
-            yield core
-            yield core.replace("+", "-").replace("/", "_")
+def _characters(content: bytes) -> str:
+    # A secret in UTF-8 is whole characters; one in Latin-1 may be a part of one.
+    try:
+        return content.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "replace")
 
 
-def _over_chunks(secret: bytes) -> re.Pattern[bytes]:
-    """Finds a secret of which parts stand in different chunks of an HTTP body."""
-    between = rb"(?:" + _FRAME.pattern + rb")?"
-    return re.compile(between.join(re.escape(secret[at : at + 1]) for at in range(len(secret))))
-
-
-def _stars_between_frames(found: re.Match[bytes]) -> bytes:
-    pieces = _FRAME.split(found[0])
-    frames = [*_FRAME.findall(found[0]), b""]
-    return b"".join(b"*" * len(piece) + frame for piece, frame in zip(pieces, frames, strict=True))
+def _replaced(content: bytes, spans: list[Span]) -> bytes:
+    pieces, done = [], 0
+    for start, end in spans:
+        pieces += [content[done:start], MASK.encode()]
+        done = end
+    return b"".join([*pieces, content[done:]])
 
 
 def _shapes_starred(content: bytes) -> bytes:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
-from pytest_flperf.results.records import ClockQuality, LagMs
+from pytest_flperf.load.turns import LoopTurns
+from pytest_flperf.results.records import ClockQuality, LagMs, LoopMs
 from pytest_flperf.stats.column import Column
 from pytest_flperf.stats.summary import quantile
 
-__all__ = ["clock_quality", "merge_clocks", "merge_sources"]
+__all__ = ["clock_quality", "merge_clocks", "merge_sources", "with_turns"]
 
 _STEPS_PER_OCTAVE = 16  # a bucket is 4.4 % wide: its middle is within 2.2 % of all it holds
 _NS_PER_MS = 1e6
@@ -42,31 +44,59 @@ def clock_quality(sources: Iterable[str | None], lags_ns: Iterable[float]) -> Cl
     return ClockQuality(source=source, lag_ms=lag, lag_histogram=_histogram(ordered.runs()))
 
 
+def with_turns(clock: ClockQuality, turns: LoopTurns) -> ClockQuality:
+    """The clock of a case whose requests were sent while the load process's loop made these turns."""
+    if not turns.counts:
+        return clock
+    counts: Counter[int] = Counter()
+    for turn_ns, count in turns.values_ns():
+        counts[_bucket_of(turn_ns)] += count
+    loop = LoopMs(
+        turns.quantile_ns(0.5) / _NS_PER_MS, turns.quantile_ns(0.99) / _NS_PER_MS, turns.longest_ns / _NS_PER_MS
+    )
+    return replace(clock, loop_ms=loop, loop_histogram={str(bucket): count for bucket, count in sorted(counts.items())})
+
+
 def merge_clocks(clocks: Iterable[ClockQuality]) -> ClockQuality:
     """The clock of a run from those of its cases.
 
-    The maximum is exact; p50 and p99 come from the merged histograms and are true to 2.2 %, except that one case's
-    own figures are kept as they are.  Lag is None unless at least one case knows its own.
+    Maxima are exact; p50 and p99 come from the merged histograms and are true to 2.2 %, except that one case's own
+    figures are kept as they are.  Lag and turns are None unless at least one case knows its own.
     """
     every = [clock for clock in clocks if clock.source is not None]
-    source = merge_sources(clock.source for clock in every)
-    known = [clock for clock in every if clock.lag_ms is not None]
-    if len(known) == 1:
-        return ClockQuality(source=source, lag_ms=known[0].lag_ms, lag_histogram=known[0].lag_histogram)
-    counts: Counter[int] = Counter()
-    for clock in known:
-        for bucket, count in clock.lag_histogram.items():
-            counts[int(bucket)] += count
-    longest = max((clock.lag_ms.max for clock in known if clock.lag_ms is not None), default=0.0)
-    if not counts:
-        return ClockQuality(source=source)
-    buckets = sorted(counts.items())
-    lag = LagMs(
-        p50=min(_bucket_quantile_ms(buckets, 0.5), longest),
-        p99=min(_bucket_quantile_ms(buckets, 0.99), longest),
-        max=longest,
+    lag, lag_counts = _merged([(clock.lag_ms, clock.lag_histogram) for clock in every])
+    loop, loop_counts = _merged([(clock.loop_ms, clock.loop_histogram) for clock in every])
+    return ClockQuality(
+        source=merge_sources(clock.source for clock in every),
+        lag_ms=None if lag is None else LagMs(*lag),
+        lag_histogram=lag_counts,
+        loop_ms=None if loop is None else LoopMs(*loop),
+        loop_histogram=loop_counts,
     )
-    return ClockQuality(source=source, lag_ms=lag, lag_histogram={str(bucket): count for bucket, count in buckets})
+
+
+def _merged(
+    each: Sequence[tuple[LagMs | LoopMs | None, Mapping[str, int]]],
+) -> tuple[tuple[float, float, float] | None, Mapping[str, int]]:
+    """p50, p99 and max, and the histogram, of all together."""
+    known = [(figures, counts) for figures, counts in each if figures is not None]
+    if len(known) == 1:
+        figures, histogram = known[0]
+        return (figures.p50, figures.p99, figures.max), histogram
+    counts: Counter[int] = Counter()
+    for _, histogram in known:
+        for bucket, count in histogram.items():
+            counts[int(bucket)] += count
+    if not counts:
+        return None, {}
+    longest = max(figures.max for figures, _ in known)
+    buckets = sorted(counts.items())
+    p50, p99 = (min(_bucket_quantile_ms(buckets, p), longest) for p in (0.5, 0.99))
+    return (p50, p99, longest), {str(bucket): count for bucket, count in buckets}
+
+
+def _bucket_of(value_ns: float) -> int:
+    return round(_STEPS_PER_OCTAVE * math.log2(max(value_ns, 1)))
 
 
 def _histogram(runs: Iterable[Sequence[float]]) -> dict[str, int]:
@@ -75,7 +105,7 @@ def _histogram(runs: Iterable[Sequence[float]]) -> dict[str, int]:
     for ordered in runs:
         start = 0
         while start < len(ordered):
-            bucket = round(_STEPS_PER_OCTAVE * math.log2(max(ordered[start], 1)))
+            bucket = _bucket_of(ordered[start])
             edge = 2 ** ((bucket + 0.5) / _STEPS_PER_OCTAVE)
             stop = max(bisect_left(ordered, edge, lo=start), start + 1)
             counts[bucket] += stop - start

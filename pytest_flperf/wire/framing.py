@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-__all__ = ["Body", "Framing", "Head", "MalformedAnswerError", "parse_head", "unframe"]
+__all__ = ["Body", "Framing", "Head", "MalformedAnswerError", "chunk_length", "parse_head", "unframe"]
 
 HEAD_LIMIT: Final = 65_536
 _LINE_LIMIT: Final = 8_192
 _STATUS_LINE: Final = re.compile(rb"HTTP/(1)\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?\r?\Z")
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,15}\Z")
+_BEGIN: Final = b"HTTP/"
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
 Segments: TypeAlias = tuple[tuple[int, int], ...]
@@ -97,8 +98,8 @@ def parse_head(raw: bytes) -> Head | None:
 
 def _refuse_early(raw: bytes, start: int) -> None:
     """Refuse at once what can't become a head, so that garbage ends with its outcome and not with a timeout."""
-    prefix = raw[start : start + 5]
-    if not b"HTTP/".startswith(prefix) and prefix != b"HTTP/":
+    prefix = raw[start : start + len(_BEGIN)]
+    if not _BEGIN.startswith(prefix):
         raise MalformedAnswerError(f"not an HTTP/1.x answer: it begins with {raw[start : start + 60]!r}")
 
 
@@ -110,7 +111,8 @@ class Framing:
     """
 
     __slots__ = (
-        "_at_chunk", "_line", "_pending", "_remaining", "_trailer", "chunked", "ended", "head", "problem", "surplus",
+        "_at_chunk", "_head_start", "_line", "_pending", "_remaining", "_trailer", "chunked", "ended", "head",
+        "problem", "surplus",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -122,6 +124,7 @@ class Framing:
         self.surplus = False
         """Whether bytes came behind the end: the connection can't be used again."""
         self._pending = b""
+        self._head_start = 0
         self._line = b""
         self._remaining: int | None = None  # of the body or of the chunk with its line end; None: until close
         self._trailer = False
@@ -150,7 +153,9 @@ class Framing:
         return self.head is not None and not self.chunked and self._remaining is None
 
     def _feed_head(self, data: bytes) -> bool:
-        self._pending += data
+        before, self._pending = len(self._pending), self._pending + data
+        if not self._may_be_decided(before):
+            return False
         try:
             head = parse_head(self._pending)
             if head is None:
@@ -167,6 +172,14 @@ class Framing:
             self._remaining = 0
             return self._feed_chunked(body) if body else False
         return self._feed_length(len(body)) if self._remaining is not None else False
+
+    def _may_be_decided(self, before: int) -> bool:
+        """Whether parsing may tell more than it did before the last read: a head may come byte by byte."""
+        early = before - self._head_start < len(_BEGIN)  # it may become none
+        end = _HEAD_END.search(self._pending, max(self._head_start, before - 3))
+        if end is not None:
+            self._head_start = end.end()  # of the one that follows, should this be an interim one
+        return early or end is not None or len(self._pending) > HEAD_LIMIT
 
     def _feed_length(self, count: int) -> bool:
         assert self._remaining is not None
@@ -206,7 +219,7 @@ class Framing:
                 self.ended = True
                 self.surplus = position < size
                 return True
-            length = _chunk_length(line)
+            length = chunk_length(line)
             if length is None:
                 self.problem = _no_length(line)
                 return True
@@ -229,7 +242,7 @@ def _no_length(line: bytes) -> str:
     return f"a chunk begins with {line[:40]!r} where its length in hex was expected"
 
 
-def _chunk_length(line: bytes) -> int | None:
+def chunk_length(line: bytes) -> int | None:
     """The length in a chunk's first line, extensions left out; None if it is none."""
     text = line.partition(b";")[0].strip()
     return int(text, 16) if _HEX.match(text) else None
@@ -281,7 +294,7 @@ def _unchunk(raw: bytes, position: int) -> Body:
         if trailer:
             complete = not line.strip()
             continue
-        length = _chunk_length(line)
+        length = chunk_length(line)
         if length is None:
             problem = _no_length(line)
             break

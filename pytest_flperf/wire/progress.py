@@ -1,39 +1,127 @@
-"""How far an answer has come that still streams."""
+"""Progress of an answer that still streams: when its last text came."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from time import monotonic_ns
+from typing import Final
 
 from pytest_flperf.wire.chunks import Answer, load_json
-from pytest_flperf.wire.framing import MalformedAnswerError, parse_head, unframe
-from pytest_flperf.wire.sse import parse_events
+from pytest_flperf.wire.framing import Head, chunk_length
 
-__all__ = ["last_content_arrival"]
+__all__ = ["TextProgress"]
+
+_LINE_LIMIT: Final = 8_192
+_LARGEST_EVENT: Final = 65_536
+"""Bytes of an event to decode; a larger one counts as text, since decoding it would hold everybody up."""
+_PIECE: Final = 4_096
+"""Bytes to look at from one look at the clock to the next."""
+_BOM: Final = b"\xef\xbb\xbf"
 
 
-def last_content_arrival(raw: bytes, read_arrival_ns: Sequence[int], read_bytes: Sequence[int]) -> int | None:
-    """Arrival of the last chunk with text in what has come of an answer that still streams (for its deadlines).
+class TextProgress:
+    """Looks at every read of an answer once, a little at a time.
 
-    Read from the end: mostly the last event has text, and the load process has other streams to look after.
+    The load process has other streams to serve: what is new since the last look may be half a minute's answer.
     """
+
+    __slots__ = (
+        "_chunked", "_data", "_data_part", "_data_size", "_events", "_left", "_line", "_offset", "_part", "_rest",
+        "last_part",
+    )  # fmt: skip
+
+    def __init__(self, head: Head) -> None:
+        self.last_part: int | None = None
+        """Which read brought the last text; None: none did so far."""
+        self._chunked = head.chunked
+        self._part, self._offset = 0, head.size  # the next byte to look at: of which read, and where in it
+        self._left = 0  # bytes of a chunk, with its line end
+        self._line = b""
+        self._rest = b""  # of a line
+        self._data: list[bytes] = []  # of an event, line by line
+        self._data_part = self._data_size = 0
+        self._events: list[tuple[bytes | None, int]] = []  # not decoded yet; None: too large for that
+
+    def look(self, parts: Sequence[bytes], until_ns: int) -> bool:
+        """Go on until all reads so far are known, or until that time; whether they are."""
+        while self._part < len(parts):
+            part = parts[self._part]
+            if self._offset < len(part):
+                piece = part[self._offset : self._offset + _PIECE]
+                self._take(piece)
+                self._offset += len(piece)
+            if self._offset >= len(part):  # by more than nothing only while the head is passed over
+                self._offset -= len(part)
+                self._part += 1
+            if monotonic_ns() >= until_ns:
+                return False
+        # From the end: mostly the last event has text, and what is before it doesn't matter.
+        while self._events:
+            data, part_number = self._events.pop()
+            if _has_text(data):
+                self.last_part = part_number
+                self._events.clear()
+            elif monotonic_ns() >= until_ns:
+                return not self._events
+        return True
+
+    def _take(self, piece: bytes) -> None:
+        if not self._chunked:
+            self._take_text(piece)
+            return
+        position, size = 0, len(piece)
+        while position < size:
+            if self._left:
+                end = min(position + self._left, size)
+                self._left -= end - position
+                # The two last bytes of a chunk are its line end.
+                text = piece[position : max(position, end - max(0, 2 - self._left))]
+                if text:
+                    self._take_text(text)
+                position = end
+                continue
+            newline = piece.find(b"\n", position)
+            if newline < 0:
+                self._line = (self._line + piece[position:])[:_LINE_LIMIT]
+                return
+            length = chunk_length(self._line + piece[position:newline])
+            self._line, position = b"", newline + 1
+            if not length:
+                return  # the last one, or what the framing has ended the request for
+            self._left = length + 2
+
+    def _take_text(self, text: bytes) -> None:
+        if len(self._rest) > _LARGEST_EVENT and b"\n" not in text and b"\r" not in text:
+            return  # of such a line its length is enough
+        text = self._rest + text
+        if b"\r" in text:
+            held = b"\r" if text.endswith(b"\r") else b""  # its line feed may follow
+            text = text.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
+        *lines, self._rest = text.split(b"\n")
+        for line in lines:
+            if not line:
+                self._end_event()
+            elif line.startswith((b"data:", _BOM)):
+                self._add_data(line.removeprefix(_BOM))
+
+    def _add_data(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data_part = self._part
+            self._data_size += len(line)
+            if self._data_size - len(line) <= _LARGEST_EVENT:  # of such an event its length is enough
+                self._data.append(line[5:])
+
+    def _end_event(self) -> None:
+        if self._data:
+            small = self._data_size <= _LARGEST_EVENT
+            self._events.append((b"\n".join(self._data) if small else None, self._data_part))
+            self._data, self._data_size = [], 0
+
+
+def _has_text(data: bytes | None) -> bool:
+    if data is None:
+        return True
     try:
-        head = parse_head(raw)
-    except MalformedAnswerError:
-        return None
-    if head is None or head.status != 200:
-        return None
-    body = unframe(raw, head)
-    starts = [start for start, _ in body.segments]
-    for event in reversed(parse_events(body.payload).events):
-        try:
-            text, _answer = Answer().take(load_json(event.data))
-        except ValueError:
-            continue
-        if text:
-            segment = max(bisect_right(starts, event.end) - 1, 0)
-            offset = body.segments[segment][1] + event.end - body.segments[segment][0]
-            read = bisect_right(list(accumulate(read_bytes)), offset)
-            return read_arrival_ns[min(read, len(read_arrival_ns) - 1)]
-    return None
+        return Answer().take(load_json(data))[0]
+    except ValueError:
+        return False

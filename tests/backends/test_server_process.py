@@ -281,6 +281,20 @@ def test_a_long_log_is_cut_in_the_middle(tmp_path: Path, monkeypatch: pytest.Mon
     )
 
 
+@pytest.mark.parametrize("at", [0, 90, 96, 99, 100, 111, 250])
+def test_a_long_line_hides_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """A line is taken in parts where it is too long, and a key may stand where it is cut."""
+    monkeypatch.setattr(server_keeper, "_LONGEST_LINE", 100)
+    for key in (SECRET, "".join(f"%{byte:02X}" for byte in SECRET.encode())):
+        said = b"x" * at + key.encode() + b"y" * 300 + b"\n" + b"the end"
+        server_keeper._copy(io.BytesIO(said), str(tmp_path / "log"), [SECRET])
+        text = (tmp_path / "log").read_text()
+        assert key[:9] not in text
+        assert text.startswith("x" * at + "*")
+        assert text.endswith("y" * 300 + "\nthe end")
+        (tmp_path / "log").unlink()
+
+
 def test_keys_stay_out_of_the_log(tmp_path: Path) -> None:
     """What the server prints of a key that it was given is masked before it is on disk."""
     script = "import os; print('using key', os.environ['THE_KEY'], 'and sk-abcdefghijklmnop12345', flush=True)"

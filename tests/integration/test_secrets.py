@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import html
 import json
 import re
 import socket
@@ -67,6 +68,16 @@ def quoted(key: str) -> str:
     return re.sub("%..", lambda found: found[0].lower(), urllib.parse.quote(key, safe=""))
 
 
+def net(key: str) -> str:
+    """A key in JSON of System.Text.Json."""
+    return re.sub("[^A-Za-z0-9/=~ ]", lambda found: f"\\u{ord(found[0]):04X}", key)
+
+
+def html_numbers(key: str, form: str) -> str:
+    """A key whose signs are references to characters."""
+    return re.sub("[^A-Za-z0-9]", lambda found: f"&#{form.format(ord(found[0]))};", key)
+
+
 WAYS: dict[str, Callable[[str], bytes]] = {
     "message": lambda key: refusal(f"Incorrect API key provided: {key}."),
     "bearer": lambda key: refusal(f"bad header 'Authorization: Bearer {key}'"),
@@ -98,9 +109,27 @@ WAYS: dict[str, Callable[[str], bytes]] = {
     "echo": lambda key: events("Your key is ", key, "!"),
     "echo_header": lambda key: events("Hel", "lo").replace(b"\r\n\r\n", f"\r\nx-api-key: {key}\r\n\r\n".encode(), 1),
     "no_http": lambda key: f"SSH-2.0 {key}\r\n".encode(),
+    "net": lambda key: response(401, '{"error":"' + net(key) + '"}'),
+    "net_event": lambda key: HEAD + f'data: {{"error":{{"message":"{net(key)}"}}}}\n\n'.encode(),
+    "go": lambda key: response(401, json.dumps({"error": f"<{key}>&"}).replace("&", "\\u0026").replace("<", "\\u003c")),
+    "html_hex": lambda key: response(500, f"<p>{html_numbers(key, 'x{:X}')}</p>", kind="text/html"),
+    "html_decimal": lambda key: response(500, f"<p>{html_numbers(key, '{}')}</p>", kind="text/html"),
+    "percent_twice": lambda key: refusal(urllib.parse.quote(urllib.parse.quote(key, safe=""), safe="")),
+    "percent_chunks": lambda key: chunked(401, urllib.parse.quote(key, safe=""), 2),
+    "net_chunks": lambda key: chunked(401, '{"error":"' + net(key) + '"}', 3),
+    "base64_chunks": lambda key: chunked(401, basic(key, "u"), 4),
+    "hex": lambda key: refusal(f"{key.encode().hex()} {key.encode().hex().upper()}"),
+    "data_lines": lambda key: HEAD + f"data: the key\ndata: {key[:11]}\ndata: {key[11:]}\n\n".encode(),
+    "folded": lambda key: response(401, "no", f"X-Echo: {key[:11]}\r\n\t{key[11:]}\r\n"),
+    "page_in_json": lambda key: refusal(f"<p>{html_numbers(net(key), '{}')}</p>"),
+    "echo_pieces": lambda key: events("Your key is ", *re.findall(".{1,3}", key), "!"),
     "head_only": lambda key: f"HTTP/1.1 401 {key}\r\nContent-Length: 0\r\n\r\n".encode(),
 }
-_APART = ("base64", "base64_url", "unicode", "chunked", "chunked_small", "chunked_cut", "cut", "cut_message")
+_APART = (
+    "base64", "base64_url", "unicode", "chunked", "chunked_small", "chunked_cut", "cut", "cut_message", "percent_twice",
+    "percent_chunks", "net_chunks", "base64_chunks", "hex", "data_lines", "folded", "page_in_json", "echo_pieces",
+    "net_event",
+)  # fmt: skip
 """Hides a key so that its form can't be seen."""
 
 
@@ -114,6 +143,22 @@ def forms(key: str) -> Iterator[str]:
         yield encoded
         yield encoded.replace("+", "-").replace("/", "_")
     yield "".join(f"\\u{ord(each):04x}" for each in key[:PIECE])
+    yield key[:PIECE].encode().hex()
+    yield key[:PIECE].encode().hex().upper()
+
+
+def readings(content: str) -> Iterator[str]:
+    """What somebody may make of a file who looks for keys in it."""
+    yield content
+    yield content.replace("\\\\", "\\")  # of files in JSON
+    joined = re.sub(r"\\r\\n[0-9a-f]{1,4}\\r\\n", "", content)
+    yield joined
+    yield re.sub(r'\\"\}.{1,60}?data: .{1,90}?\\"content\\": \\"', "", joined)
+    joined = re.sub(r"(?:\\r)?\\n(?:data: |\\t|[ \t])", "", joined)
+    for _ in range(4):
+        joined = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), joined)
+        joined = html.unescape(urllib.parse.unquote(joined))
+        yield joined
 
 
 def leaks(folder: Path, text: str, key: str) -> list[str]:
@@ -126,9 +171,7 @@ def leaks(folder: Path, text: str, key: str) -> list[str]:
     contents = {name: path.read_text(encoding="utf-8", errors="replace") for name, path in files.items()}
     wanted = list(forms(key))
     for name, content in {**contents, "(screen)": text}.items():
-        plain = content.replace("\\\\", "\\")  # of files in JSON
-        joined = re.sub(r"\\r\\n[0-9a-f]{1,4}\\r\\n", "", content)
-        pieces = [form for form in wanted if form in content or form in plain or form in joined]
+        pieces = [form for form in wanted if any(form in each for each in readings(content))]
         if pieces:
             found.append(f"{name}: {pieces[0]}")
     return found
@@ -197,7 +240,9 @@ def test_a_test_of_somebody_s_own(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, w
     assert leaks(tiny.folder, "\n".join([*result.outlines, *result.errlines]), KEY) == []
 
 
-@pytest.mark.parametrize("way", ["message", "header", "quoted", "base64", "echo", "chunked"])
+@pytest.mark.parametrize(
+    "way", ["message", "header", "quoted", "base64", "echo", "chunked", "net", "html_hex", "percent_twice", "hex"]
+)
 def test_listing_models(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """``flperf models`` shows a server's refusal without the key."""
     monkeypatch.setenv("MY_KEY", KEY)
@@ -207,7 +252,7 @@ def test_listing_models(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, way: str) -
     text = "\n".join([*result.outlines, *result.errlines])
     assert result.ret == 1
     assert "GET http://127.0.0.1" in text
-    assert not [form for form in forms(KEY) if form in text]
+    assert not [form for form in forms(KEY) if any(form in each for each in readings(text))]
 
 
 def test_variables_that_a_target_names(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_cancelling_before_the_first_request() -> None:
         assert frames_of(reader)[-1][5] == 0
         ask(writer, Target(()), 3)
         frames = frames_of(reader)
-        assert [frame[-3] for frame in frames[:-1]] == ["connect_refused"] * 3
+        assert [frame[-6] for frame in frames[:-1]] == ["connect_refused"] * 3
 
 
 @given(

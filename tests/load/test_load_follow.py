@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 import os
+import random
 import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,9 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from load_doubles import MS, deadlines, plan_of, played, reference_request, request, target_of
 
+from pytest_flperf.experiment.following import Retries
 from pytest_flperf.load.backlog import Backlog
 from pytest_flperf.load.group import LoadGroup, parts_of
 from pytest_flperf.load.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
+from pytest_flperf.load.pool import EntryPool
 from pytest_flperf.load.session import LoadProcessError, LoadSession
 from pytest_flperf.reference import ReferenceServer
 from pytest_flperf.wire.decode import decode
@@ -160,11 +164,14 @@ def test_a_backlog_gives_what_is_due_first(steps: list[tuple[str, int]]) -> None
     assert not backlog
 
 
-@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 9), st.randoms(use_true_random=False))
-def test_parts_make_the_whole(total: int, concurrency: int, processes: int, random: object) -> None:
-    """No entry is lost or doubled, whoever asks first; streams and windows add up."""
-    plan = Plan((), Deadlines(0, 0, 0, 0, 0), concurrency, total, entries_of(total), window=concurrency)
-    parts = parts_of(plan, processes, threading.Lock())
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 9), st.integers())
+def test_parts_make_the_whole(total: int, concurrency: int, processes: int, seed: int) -> None:
+    """No entry of an open loop is lost or doubled, whoever asks first; streams and windows add up."""
+    rng = random.Random(seed)
+    entries = [replace(each, due_ns=each.index) for each in entries_of(total)]
+    plan = Plan((), Deadlines(0, 0, 0, 0, 0), concurrency, total, entries, window=concurrency)
+    parts, pool = parts_of(plan, processes, threading.Lock())
+    assert pool is None
     assert len(parts) == min(total, concurrency, processes)
     assert sum(part.concurrency for part in parts) == concurrency
     assert sum(part.window for part in parts) == concurrency
@@ -172,12 +179,35 @@ def test_parts_make_the_whole(total: int, concurrency: int, processes: int, rand
     left: list[tuple[Iterator[Entry], int]] = [(iter(part.entries), part.total) for part in parts]
     found: list[int] = []
     while left:
-        chosen = random.randrange(len(left))  # type: ignore[attr-defined]
-        entries, missing = left.pop(chosen)
-        found.append(next(entries).index)
+        chosen = rng.randrange(len(left))
+        entries_left, missing = left.pop(chosen)
+        found.append(next(entries_left).index)
         if missing > 1:
-            left.append((entries, missing - 1))
+            left.append((entries_left, missing - 1))
     assert sorted(found) == list(range(total))
+
+
+@given(st.integers(1, 200), st.lists(st.integers(1, 7), min_size=2, max_size=5), st.integers(0, 9), st.integers())
+def test_a_pool_keeps_every_stream_busy(total: int, streams: list[int], ahead: int, seed: int) -> None:
+    """With answers that take as long, all is done as soon as if one process had all streams, or one answer later."""
+    rng = random.Random(seed)
+    pool = EntryPool(entries_of(total), total, sum(streams), threading.Lock())
+    held = [0] * len(streams)
+    found: list[int] = []
+    rounds = 0
+    while pool.left or any(held):
+        rounds += 1
+        for number in rng.sample(range(len(streams)), len(streams)):
+            most = 2 * streams[number] + ahead
+            while held[number] < most and (entry := pool.take(held[number], streams[number])) is not None:
+                held[number] += 1
+                found.append(entry.index)
+        for number, own in enumerate(streams):
+            for _ in range(min(held[number], own)):
+                held[number] -= 1
+                pool.ended()
+    assert sorted(found) == list(range(total))
+    assert rounds <= -(-total // sum(streams)) + 1
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +233,41 @@ def test_a_closed_loop_over_several_processes(group: LoadGroup, reference: Refer
     assert {each.slot for each in exchanges} == set(range(8))
     assert stats.finished == 40
     assert all(stats.started_ns <= each.started_ns <= each.finished_ns for each in exchanges)
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_streams_of_all_processes_are_as_busy(reference: ReferenceServer, window: int) -> None:
+    """Three streams on two processes: the one that has a process for itself gets a third of the requests, not half."""
+    group = LoadGroup(2)
+    try:
+        plan = plan_of(
+            [reference_request(schedule={"ttft_ms": 20, "tokens": 1})] * 60, target_of(reference), concurrency=3
+        )
+        exchanges, stats = play_group(group, replace(plan, window=window))
+    finally:
+        group.stop()
+    assert [each.index for each in exchanges] == list(range(60))
+    assert stats.finished == 60
+    counts = Counter(each.slot for each in exchanges)
+    assert all(13 <= counts[slot] <= 27 for slot in range(3)), counts
+    # And so to the end: nobody is done long before the others.
+    last_ns = [max(each.finished_ns for each in exchanges if each.slot == slot) for slot in range(3)]
+    assert max(last_ns) - min(last_ns) < 0.4 * (stats.finished_ns - stats.started_ns)
+
+
+def test_retries_over_several_processes(reference: ReferenceServer) -> None:
+    """A process whose requests are tried again takes fewer of the others'; none is lost, and all are tried."""
+    group = LoadGroup(2)
+    failing, fine = reference_request(fault="http-503"), reference_request(schedule={"ttft_ms": 20, "tokens": 1})
+    requests = [failing if number % 6 == 0 else fine for number in range(36)]
+    plan = plan_of(requests, target_of(reference), concurrency=3)
+    retries = Retries(2, 10 * MS)
+    try:
+        exchanges, _ = play_group(group, replace(plan, entries=retries.watched(plan.entries), follow=retries.after))
+    finally:
+        group.stop()
+    tries = Counter(each.index for each in exchanges)
+    assert tries == {number: 3 if number % 6 == 0 else 1 for number in range(36)}
 
 
 def test_an_open_loop_over_several_processes(group: LoadGroup, reference: ReferenceServer) -> None:

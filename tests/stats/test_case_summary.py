@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_flperf.results.records import ClockQuality, LagMs
+from pytest_flperf.load.turns import LoopTurns
+from pytest_flperf.results.records import ClockQuality, LagMs, LoopMs
 from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.case import stalls, summarise
-from pytest_flperf.stats.clock_quality import clock_quality, merge_clocks
+from pytest_flperf.stats.clock_quality import clock_quality, merge_clocks, with_turns
 from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.exchange import Phase
@@ -213,3 +214,17 @@ def test_many_samples_take_seconds(make_sample: Make, case: Case) -> None:
     result = summarise((sample for _ in range(10_000)), planned_result(case))
     assert time.process_time() - began < 3
     assert result.requests.ok == 10_000
+
+
+def test_turns_of_the_loop_stand_beside_the_lag() -> None:
+    """As the load process counted them; those of a run are merged as its lags are."""
+    turns = LoopTurns({3: 500, 900: 1}, 930_000)
+    clock = with_turns(clock_quality(["user"], []), turns)
+    assert clock.loop_ms == LoopMs(p50=3.5 * 1024 / 1e6, p99=3.5 * 1024 / 1e6, max=0.93)
+    assert sum(clock.loop_histogram.values()) == 501
+    assert with_turns(clock_quality(["user"], []), LoopTurns()).loop_ms is None
+    merged = merge_clocks([clock, clock, clock_quality(["kernel"], [5.0])])
+    assert merged.loop_ms is not None
+    assert merged.loop_ms.p50 == pytest.approx(clock.loop_ms.p50, rel=0.025)
+    assert merged.loop_ms.max == 0.93
+    assert sum(merged.loop_histogram.values()) == 1_002
