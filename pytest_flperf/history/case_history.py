@@ -102,7 +102,8 @@ class FolderHistory:
     """When the run began before which they began; None: any."""
     but: str | None = None
     """The id of a run that is left out."""
-    _read: dict[str, Run | None] = field(default_factory=dict)
+    read: dict[str, Run | None] = field(default_factory=dict)
+    """Those that were read, None for what can't be; may be shared."""
 
     @property
     def shown(self) -> str:
@@ -164,14 +165,14 @@ class FolderHistory:
 
     def _of(self, run_id: str) -> Run | None:
         """The run in a folder of that name, which must be its id; read once."""
-        if run_id not in self._read:
+        if run_id not in self.read:
             try:
                 run = read_run(self.folder / run_id / RESULTS)
             except RunError:
-                self._read[run_id] = None
+                self.read[run_id] = None
             else:
-                self._read[run_id] = run if run.id == run_id else None
-        return self._read[run_id]
+                self.read[run_id] = run if run.id == run_id else None
+        return self.read[run_id]
 
 
 def no_baseline(history: CaseHistory, suites: Sequence[str], branch: str | None) -> str:

@@ -13,6 +13,7 @@ Standing: TypeAlias = Literal["accepted", "undecided", "regressed", "failed", "u
 """``accepted``: a baseline, and noise between runs; ``undecided``: noise only; ``regressed``, ``failed`` (it missed a
 budget, or its test failed) and ``unmeasured`` (skipped, cut short, nothing answered): neither."""
 
+_PASSED: Final = frozenset({"passed", "xpassed"})
 _NOTHING_TO_JUDGE_BY: Final = frozenset({"first", "not_in_baseline"})
 """A gate that found none of these judged nothing: the case counts as one without a gate."""
 
@@ -28,7 +29,8 @@ def standing_of(case: CaseResult) -> Standing:
     gates = [each for against in case.against for each in against.comparisons if each.scope != DEFAULT_SCOPE]
     if any(each.verdict == "regressed" for each in gates):
         return "regressed"
-    if case.outcome != "passed" and not _only_undecided(case):
+    met = all(budget.met for budget in case.budgets)
+    if not met or (case.outcome not in _PASSED and not _only_undecided(case)):
         return "failed"
     judged = [
         each
@@ -43,5 +45,4 @@ def standing_of(case: CaseResult) -> Standing:
 def _only_undecided(case: CaseResult) -> bool:
     """Whether it failed for nothing else than comparisons that could not be decided, or not be made."""
     failing: list[Comparison] = [each for against in case.against for each in against.comparisons if each.fails]
-    met = bool(case.budgets) and all(budget.met for budget in case.budgets)
-    return case.outcome == "failed" and met and bool(failing) and all(each.verdict == "undecided" for each in failing)
+    return case.outcome == "failed" and bool(failing) and all(each.verdict == "undecided" for each in failing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,12 +23,12 @@ from pytest_flperf.stats.findings import ErrorRates
 
 if TYPE_CHECKING:
     from pytest_flperf.experiment.recording import CaseRecording
-    from pytest_flperf.gates.stored import BaselineGate
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.history.case_history import CaseHistory
     from pytest_flperf.history.place import StorePlace
     from pytest_flperf.history.store import Store
     from pytest_flperf.integration.run_record import RunRecord
+    from pytest_flperf.results.comparison import Against
     from pytest_flperf.suite.model import Case
 
 __all__ = ["Baseline", "baseline_of"]
@@ -73,44 +73,44 @@ class Baseline:
             items: All of the session.
 
         """
-        from pytest_flperf.gates.stored import BaselineGate
-        from pytest_flperf.history.selection import latest_start
-
         if not self.comparisons:
             self.comparisons = comparisons_of(items, self.rules, self.sides)
         rules = with_rules_of(case, self.rules)
         values = {} if recording is None or result.search is not None else _values(result, rules, recording)
-        rates = ErrorRates(comparisons=self.comparisons)
-        with self.source.opened(this.started_at) as (history, problem):
-            per_case = self.found is None
-            branch = self.asked.removeprefix(_BRANCH).strip() if self.asked.startswith(_BRANCH) else None
-            query = Query(latest_start(), branch)
-            gate = BaselineGate(self.asked, self.found, history, query, self.fail_undecided, self.required)
-            if history is None and per_case:
-                other = Counterpart(missing="unreadable", why=problem)
-            else:
-                other = self._counterpart(gate, result, this)
-            against = gate.against(result, this, other, values, rules, rates)
-        if problem and not per_case:
-            against = replace(against, notes=(*against.notes, f"nothing is known of earlier runs: {problem}"))
+        against = self._against(result, this, values, rules)
         return replace(result, against=(*result.against, against))
 
-    def _counterpart(self, gate: BaselineGate, result: CaseResult, this: Run) -> Counterpart:
-        """The other side of a case; that it can't be read costs nobody what was measured."""
+    def _against(
+        self, result: CaseResult, this: Run, values: Mapping[str, Sequence[float]], rules: Sequence[Rule]
+    ) -> Against:
+        """What came of the comparison; a baseline that can't be read costs nobody what was measured."""
+        from pytest_flperf.gates.stored import BaselineGate
         from pytest_flperf.history.baseline import BaselineError
         from pytest_flperf.history.database import StoreError
+        from pytest_flperf.history.selection import latest_start
 
-        try:
-            return gate.counterpart(result, this)
-        except (BaselineError, StoreError) as error:
-            return Counterpart(missing="unreadable", why=printable(str(error), 300))
+        query, rates = Query(latest_start(), _branch(self.asked)), ErrorRates(comparisons=self.comparisons)
+        with self.source.opened(this.started_at) as (history, problem):
+            gate = BaselineGate(self.asked, self.found, history, query, self.fail_undecided, self.required)
+            try:
+                if history is not None or self.found is not None:
+                    against = gate.against(result, this, gate.counterpart(result, this), values, rules, rates)
+                    unknown = f"nothing is known of earlier runs: {problem}"
+                    return replace(against, notes=(*against.notes, unknown)) if problem else against
+            except (BaselineError, StoreError) as error:
+                why = printable(str(error), 300)
+            else:
+                why = problem
+            other = Counterpart(missing="unreadable", why=why)
+            return gate.against(result, this, other, values, rules, rates)
 
     def not_measured(self, result: CaseResult, case: Case | None, why: str) -> CaseResult:
         """The result of a case that was skipped or cut short, with the comparisons that could not be made."""
         rules = self.rules if case is None else with_rules_of(case, self.rules)
         other = Counterpart(missing="candidate", why=why)
         return replace(
-            result, against=(*result.against, missing_against(result, self.asked, other, rules, fails=False))
+            result,
+            against=(*result.against, missing_against(result, printable(self.asked, 100), other, rules, fails=False)),
         )
 
     def note_unpaired(self, record: RunRecord) -> None:
@@ -145,6 +145,8 @@ class _Source:
     folder: Path
     runs: dict[str, FoundBaseline] = field(default_factory=dict)
     """Those of the store that were read."""
+    read: dict[str, Run | None] = field(default_factory=dict)
+    """Those of the folder."""
 
     @property
     def stored(self) -> bool:
@@ -167,7 +169,7 @@ class _Source:
             yield None, printable(str(error), 300)
             return
         if store is None:
-            yield FolderHistory(self.folder, values_beside, before), ""
+            yield FolderHistory(self.folder, values_beside, before, read=self.read), ""
             return
         with store:
             yield StoreHistory(store, runs=self.runs), ""
@@ -226,12 +228,17 @@ def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Basel
     )
 
 
+def _branch(text: str) -> str | None:
+    """The name in ``branch:NAME``; None for anything else."""
+    return text.removeprefix(_BRANCH).strip() if text.startswith(_BRANCH) else None
+
+
 def _nothing(text: str, source: _Source, suites: Sequence[str]) -> str:
     """Why no case can have a baseline; empty where one may.  Raises BaselineError."""
     from pytest_flperf.history.baseline import BaselineError
     from pytest_flperf.history.case_history import no_baseline
 
-    branch = text.removeprefix(_BRANCH).strip() if text.startswith(_BRANCH) else None
+    branch = _branch(text)
     if branch == "":
         raise BaselineError(f"found {text[:80]!r} without a name, expected branch:NAME, such as branch:main")
     if branch is not None and source.place is None:

@@ -79,10 +79,10 @@ def between_runs(history: Sequence[float], prior: BetweenRuns = UNKNOWN_MACHINE)
     """How much runs differ, by those that were stored, drawn towards the guess while they are few.
 
     By the differences of neighbours where these are small beside the spread of all (von Neumann 1941, Annals of
-    Mathematical Statistics 12): then the spread holds a creep or a step, which is no noise.  Else by the spread, which
-    knows more.  In both a deviation counts up to two standard deviations (Huber 1964, Annals of Mathematical Statistics
-    35, proposal 2), so that a rare change is hardly noise either.  This variance and that of the guess are averaged by
-    their degrees of freedom (as in Smyth 2004, Statistical Applications in Genetics 3, section 4).
+    Mathematical Statistics 12): then the spread holds a creep or a step, which is no noise.  Differences count up to
+    two standard deviations (Huber 1964, Annals of Mathematical Statistics 35, proposal 2), so that steps hardly do.
+    Else by the spread, which knows more.  This variance and that of the guess are averaged by their degrees of freedom
+    (as in Smyth 2004, Statistical Applications in Genetics 3, section 4).
 
     Args:
         history: Logarithms of the statistic of runs of the same case on the same machine, in the order in which they
@@ -91,8 +91,10 @@ def between_runs(history: Sequence[float], prior: BetweenRuns = UNKNOWN_MACHINE)
 
     """
     levels = _levels(history)
-    spread, steps = _spread(levels), _steps(levels)
-    found = steps if steps.variance < _least_ratio(spread.freedom + 1) * spread.variance else spread
+    found, steps = _spread(levels), _steps(levels)
+    if len(steps) and float(steps.mean()) < _least_ratio(found.freedom + 1) * found.variance:
+        # n of them are worth 2n²/(3n − 1) degrees of freedom
+        found = _Variance(_clipped_mean(steps), _EFFICIENCY * 2 * len(steps) ** 2 / (3 * len(steps) - 1))
     freedom = found.freedom + prior.runs
     variance = (found.freedom * found.variance + prior.runs * prior.sd_log**2) / freedom
     return BetweenRuns(sqrt(variance), int(freedom))
@@ -113,17 +115,15 @@ def _levels(history: Sequence[float]) -> list[Floats]:
 
 
 def _spread(levels: Sequence[Floats]) -> _Variance:
-    """Of runs about the mean of their level."""
-    squares = [(level - level.mean()) ** 2 * len(level) / (len(level) - 1) for level in levels]
+    """Of runs about the mean of their level.  All count in full: some machines are slow now and then."""
     freedom = sum(len(level) - 1 for level in levels)
-    return _Variance(_clipped_mean(squares), max(_EFFICIENCY * freedom, min(freedom, 1.0)))
+    squares = sum(float(((level - level.mean()) ** 2).sum()) for level in levels)
+    return _Variance(squares / freedom if freedom else 0.0, freedom)
 
 
-def _steps(levels: Sequence[Floats]) -> _Variance:
-    """Half of that of differences of neighbours: n of them are worth 2n²/(3n − 1) degrees of freedom."""
-    count = sum(len(level) - 1 for level in levels)
-    freedom = _EFFICIENCY * 2 * count**2 / max(3 * count - 1, 1)
-    return _Variance(_clipped_mean([np.diff(level) ** 2 for level in levels]) / 2, max(freedom, min(count, 1.0)))
+def _steps(levels: Sequence[Floats]) -> Floats:
+    """Half the squares of the differences of neighbours: their mean is a variance, too."""
+    return np.concatenate([np.diff(level) ** 2 / 2 for level in levels]) if levels else np.zeros(0)
 
 
 def _least_ratio(runs: float) -> float:
@@ -131,9 +131,8 @@ def _least_ratio(runs: float) -> float:
     return 1 - _ONE_OF_FORTY * sqrt(max(runs - 2, 0.0) / max(runs**2 - 1, 1.0))
 
 
-def _clipped_mean(parts: Sequence[Floats]) -> float:
+def _clipped_mean(squares: Floats) -> float:
     """The mean of squares, none of which counts for more than so many times the mean itself."""
-    squares = np.concatenate(parts) if parts else np.zeros(0)
     mean = float(squares.mean()) if len(squares) else 0.0
     for _ in range(_MOST_STEPS):
         before, mean = mean, float(np.minimum(squares, _CLIPPED**2 * mean).mean()) / _CLIPPED_SHARE if mean else 0.0

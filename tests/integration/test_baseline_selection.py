@@ -210,6 +210,20 @@ def test_a_store_that_breaks_costs_no_case(tiny: Tiny, fast: str) -> None:
     assert done.cases[0]["requests"]["ok"] == 2
 
 
+def test_a_store_without_numbers_costs_no_case(tiny: Tiny, fast: str) -> None:
+    """Also where the history breaks after the baseline was found."""
+    tiny.suite({"iterations": 11})
+    first = measure(tiny, fast).run_id
+    with closing(sqlite3.connect(tiny.folder / "reports" / "history.db")) as connection:
+        connection.execute("ALTER TABLE flperf_metrics RENAME TO gone")
+        connection.commit()
+    for asked in ("last", first):
+        done = measure(tiny, fast, f"--flperf-baseline={asked}", "--flperf-fail-on=ttft_ms.p50 > +10%", _UNDECIDED)
+        assert done.ret == 1, done.text
+        assert done.sides["one"]["missing"] == "unreadable"
+        assert done.cases[0]["requests"]["ok"] == 11
+
+
 def test_a_missed_budget_is_no_baseline(tiny: Tiny, fast: str, slow: str) -> None:
     """Whatever its gate said; nor is a case that its test let fail."""
     tiny.suite({"iterations": 2, "budgets": ["ttft_ms.p50 <= 150ms"]})

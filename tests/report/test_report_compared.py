@@ -129,6 +129,38 @@ def test_several_sides() -> None:
     assert [line.partition(":")[0] for line in lines[-2:]] == ["compared with main", "compared with last"]
 
 
+def missing_run() -> Run:
+    """Two cases that were compared with different runs, and one that had nothing to be compared with."""
+    undecided = comparison(
+        verdict="undecided", fails=False, baseline=None, change_pct=None, change_ci95_pct=None, probability=None,
+        reason="nothing to compare with: no earlier run measured it",
+    )  # fmt: skip
+    sides = {
+        "a": against(UNCHANGED, kind="run", label="last (run-1)", run_id="run-1"),
+        "b": against(UNCHANGED, kind="run", label="last (run-2)", run_id="run-2"),
+        "c": against(undecided, undecided, kind="run", label="last (nothing found)", missing="first"),
+    }
+    return run(*(compared(name, against=(side,)) for name, side in sides.items()))
+
+
+def test_which_run_each_was_compared_with() -> None:
+    """On every page; what was not compared is counted, and no sentence says that all is well without it."""
+    found = missing_run()
+    lines, text, html = shown(found), markdown(found), Pages().run(found, {})
+    for run_id in ("run-1", "run-2"):
+        assert any(line.startswith(f"compared with last ({run_id})") for line in lines)
+        assert f"| last &#40;{run_id}&#41; |" in text or f"| last ({run_id}) |" in text
+        assert f"<caption>Compared with last ({run_id})</caption>" in html
+    assert "c on flperf-nano: nothing to compare with: no earlier run measured it (2 comparisons)" in lines
+    last_line = summary_lines(found, 140, -1)[-1].text
+    assert last_line == "flperf: PASSED: 3 passed, 2 comparisons not made"
+    for page in (text, html):
+        assert "Every budget was met: 3 passed, 2 comparisons not made, 1 model." in page
+    assert dict(properties(found.cases[2]))["against.missing"] == "first"
+    (warning,) = annotation_lines(found)
+    assert "2 comparisons could not be decided" in warning
+
+
 def test_details() -> None:
     """-v has a line per comparison with all that is known; the text of JUnit as well."""
     texts = [line.text for line in summary_lines(compared_run(), 140, 1)]

@@ -226,9 +226,9 @@ def test_history_outweighs_the_guess(history: list[float]) -> None:
     assert found.sd_log <= 1.05 * max(own, UNKNOWN_MACHINE.sd_log)
 
 
-@pytest.mark.parametrize(("runs", "known"), [(1, 2), (2, 3), (3, 3), (6, 6), (20, 19), (40, 38)])
+@pytest.mark.parametrize(("runs", "known"), [(1, 2), (2, 3), (3, 4), (6, 7), (20, 21), (40, 41)])
 def test_how_much_a_history_is_worth(runs: int, known: int) -> None:
-    """Nearly a degree of freedom for each run, beside the two of the guess; two thirds of one where they creep."""
+    """A degree of freedom for each run but one, beside the two of the guess; two thirds of one where they creep."""
     assert between_runs([0.0, 0.1] * (runs // 2) + [0.0] * (runs % 2)).runs == known
     assert between_runs([0.1 * at for at in range(20)]).runs == 13
 
@@ -249,29 +249,31 @@ def test_what_runs_differ_by_is_found() -> None:
     [
         lambda at: 0.01 * at,
         lambda at: 0.47 * (at >= 20),
-        lambda at: 0.47 * (at == 20),
+        lambda at: 0.47 * (20 <= at < 24),
         lambda at: 0.3 * (at >= 10) + 0.3 * (at >= 30),
     ],
-    ids=["creep of 1 % a run", "step of +60 %", "one run", "two steps"],
+    ids=["creep of 1 % a run", "step of +60 %", "four runs", "two steps"],
 )
 def test_a_change_is_hardly_noise(change: Callable[[int], float]) -> None:
-    """A creep, a step and a rare outlier leave the spread of runs as it is; a plain one grows tenfold."""
+    """A creep, a step and a few disturbed runs leave the spread of runs as it is; a plain one grows tenfold."""
     for seed in range(20):
         quiet = normal_history(seed)
         changed = [value + change(at) for at, value in enumerate(quiet)]
-        assert between_runs(changed).sd_log <= 1.35 * between_runs(quiet).sd_log
+        assert between_runs(changed).sd_log <= 1.5 * between_runs(quiet).sd_log
 
 
 def test_a_machine_of_two_speeds_stays_noisy() -> None:
-    """One run in four takes 30 % longer: that is no rare change, and counts."""
-    history = [value + 0.26 * (at % 4 == 1) for at, value in enumerate(normal_history(1))]
-    assert between_runs(history).sd_log > 0.1
+    """One run in four, or in ten, takes 30 % longer: that is no change, and counts in full."""
+    for often, at_least in ((4, 0.1), (10, 0.07)):
+        history = [value + 0.26 * (at % often == 1) for at, value in enumerate(normal_history(1))]
+        assert between_runs(history).sd_log > at_least
 
 
 def test_history_is_the_same_backwards() -> None:
     """Newest or oldest first."""
     history = normal_history(3)
-    assert between_runs(history[::-1]) == between_runs(history)
+    there, back = between_runs(history), between_runs(history[::-1])
+    assert (back.sd_log, back.runs) == (pytest.approx(there.sd_log), there.runs)
 
 
 def test_no_difference_across_a_level_that_ended() -> None:
@@ -280,7 +282,7 @@ def test_no_difference_across_a_level_that_ended() -> None:
     assert between_runs([0.0, math.nan, 5.0, math.nan, -5.0]) == UNKNOWN_MACHINE
     parted = between_runs([0.0, 0.02, math.nan, 0.5, 0.52])
     assert parted.sd_log < UNKNOWN_MACHINE.sd_log
-    assert parted.runs == 3
+    assert parted.runs == 4
 
 
 @given(st.integers(0, 1000))
