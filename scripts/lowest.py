@@ -19,18 +19,25 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def floor_of(requirement: Requirement) -> Version | None:
-    """Return the version that ``>=`` or ``~=`` names; None where there is none.
+    """Return the lowest version of those that a requirement is meant for; None where it names none.
 
-    Where versions are left out (``!=``), the lowest that is allowed can't be told without the index: a floor that lies
-    within one is refused.
+    That is what ``>=`` or ``~=`` names; where lines of versions above it are left out (``!=2.1.*``), the first version
+    after them (2.2): what is below is for machines that have nothing newer.
     """
     floors = [Version(each.version) for each in requirement.specifier if each.operator in (">=", "~=")]
     if not floors:
         return None
-    floor = max(floors)
+    left_out = [each.version for each in requirement.specifier if each.operator == "!=" and each.version.endswith(".*")]
+    floor = max(floors + [_after(line) for line in left_out])
     if not requirement.specifier.contains(floor, prereleases=True):
         raise SystemExit(f"pyproject.toml: {requirement}: the floor {floor} is not allowed by the rest of it")
     return floor
+
+
+def _after(line: str) -> Version:
+    """Return the first version after a line of them: 2.2 after ``2.1.*``."""
+    *head, last = line.removesuffix(".*").split(".")
+    return Version(".".join([*head, str(int(last) + 1)]))
 
 
 def constraints(requirements: Iterable[str], extra: str) -> dict[str, Version]:

@@ -52,17 +52,18 @@ def test_every_dependency_has_a_floor_that_is_tested() -> None:
 
 
 def test_the_floors() -> None:
-    """The highest of two for one package; those for other Pythons and other extras do not count."""
+    """The highest of two for one package, above what is left out; other Pythons and other extras do not count."""
     requirements = [
         "A_b>=1.2", "a-b[x]>=1.10,!=1.11", "c", "d~=2.1", "e>=3; python_version < '3'", "f>=4; extra == 'dev'",
+        "g>=0.5,!=1.*,!=2.0.*,!=2.1.*",
     ]  # fmt: skip
     lowest = script("lowest")
     assert lowest.constraints(requirements, "dev") == {
-        "a-b": Version("1.10"), "d": Version("2.1"), "f": Version("4"),
+        "a-b": Version("1.10"), "d": Version("2.1"), "f": Version("4"), "g": Version("2.2"),
     }  # fmt: skip
     assert "f" not in lowest.constraints(requirements, "")
-    with pytest.raises(SystemExit, match=r"g.*: the floor 1\.0 is not allowed"):
-        lowest.constraints(["g>=1.0,!=1.0"], "")
+    with pytest.raises(SystemExit, match=r"h.*: the floor 1\.0 is not allowed"):
+        lowest.constraints(["h>=1.0,!=1.0"], "")
 
 
 def bare_calls(tree: ast.AST) -> Iterator[int]:
