@@ -152,7 +152,7 @@ def test_a_rerun_is_shown_as_one(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, wo
     assert done.ret == 0, done.text
     assert "1 passed, 1 rerun" in done.lines[-1]
     assert (done.case["outcome"], done.case["reruns"]) == ("passed", 1)
-    assert done.case["notes"] == ["an earlier try: failed. one on reference: missed error_rate <= 0 (50 %)"]
+    assert "an earlier try: failed. one on reference: missed error_rate <= 0 (50 %)" in done.case["notes"]
     assert "note: an earlier try: failed" in done.text
     assert "flperf: PASSED: 1 passed, 1 rerun" in done.lines
     (row,) = [line for line in done.lines if line.startswith("reference ")]

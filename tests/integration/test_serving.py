@@ -104,8 +104,7 @@ def test_what_the_runtime_does_not_take(tiny: Tiny) -> None:
     assert done.ret == 0, done.text
     top_k = {"parameter": "top_k", "asked": "5", "sent": None, "reason": "foundry does not take it"}
     assert [case["adjusted"] for case in done.cases] == [[top_k], [top_k], []]
-    warnings = [line for line in done.lines if line.startswith("warning: ")]
-    assert warnings == ["warning: parameters: top_k left out (foundry does not take it) on flperf-nano"]
+    assert done.warnings == ["warning: parameters: top_k left out (foundry does not take it) on flperf-nano"]
     assert "flperf: parameters: left out: top_k (foundry does not take it) on flperf-nano" in done.lines
     assert "top_k=5 left out: foundry does not take it" in page(tiny)
 
@@ -163,7 +162,7 @@ def test_capabilities_from_a_conftest_to_the_wire(tiny: Tiny) -> None:
         "top_k": ("3", None),
         "secret_sauce": ("{'a': 1}", None),
     }
-    (line,) = [line for line in done.lines if line.startswith("warning: ")]
+    (line,) = done.warnings
     assert "top_k left out (picky does not take it) on m" in line
 
 

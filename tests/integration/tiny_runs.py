@@ -31,6 +31,12 @@ class Done:
         return self.text.splitlines()
 
     @property
+    def warnings(self) -> list[str]:
+        """The lines that warn, but for that of a machine too busy to read in time."""
+        found = [line for line in self.lines if line.startswith("warning: ")]
+        return [line for line in found if "this client may be the bottleneck" not in line]
+
+    @property
     def ids(self) -> list[str]:
         """Node ids that ``--co -q`` printed."""
         return [line for line in self.lines if "::" in line and " " not in line]
