@@ -23,18 +23,21 @@ _PART_READS: Final = 512
 class Outbox:
     """Tells of requests that have ended, a share of them every millisecond, each in frames of a bounded size."""
 
-    __slots__ = ("_jobs", "_next", "_released", "_say", "_told_ns")
+    __slots__ = ("_next", "_released", "_say", "_told_ns", "jobs")
 
     def __init__(self, say: Callable[..., None]) -> None:
         """``say`` sends a frame."""
         self._say = say
-        self._jobs: deque[Job] = deque()
+        self.jobs: deque[Job] = deque()
+        """Those that were not told; the loop looks whether there are any."""
         self._released = 0
         self._next = 0  # of the first one's reads, the first that was not told
         self._told_ns = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._jobs)
+    def clear(self) -> None:
+        """A new plan begins."""
+        self.jobs.clear()
+        self._released = self._next = 0
 
     @property
     def released(self) -> bool:
@@ -47,13 +50,13 @@ class Outbox:
 
     def add(self, job: Job) -> None:
         """A request has ended."""
-        self._jobs.append(job)
+        self.jobs.append(job)
 
     def release(self, now_ns: int, *, all_of_them: bool) -> None:
         """The next share, where its time has come."""
         if now_ns - self._told_ns >= _TELL_NS:
             self._told_ns = now_ns
-            share = len(self._jobs) if all_of_them else 1 + len(self._jobs) // _TELL_SHARE
+            share = len(self.jobs) if all_of_them else 1 + len(self.jobs) // _TELL_SHARE
             self._released = max(self._released, share)
 
     def send(self, until_ns: int) -> None:
@@ -65,12 +68,12 @@ class Outbox:
 
     def send_all(self) -> None:
         """Send everything."""
-        self._released = len(self._jobs)
+        self._released = len(self.jobs)
         while self._released:
             self._send_frame()
 
     def _send_frame(self) -> None:
-        job, start = self._jobs[0], self._next
+        job, start = self.jobs[0], self._next
         size = 0
         end = min(len(job.parts), start + _PART_READS)
         for number in range(start, end):
@@ -83,7 +86,7 @@ class Outbox:
             self._next = end
             self._say("part", *reads)
             return
-        self._jobs.popleft()
+        self.jobs.popleft()
         self._released -= 1
         self._next = 0
         self._say("exchange", *job.facts(), *reads)

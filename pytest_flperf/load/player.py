@@ -58,6 +58,7 @@ class Player:
         self._connections: dict[int, Connection] = {}
         self._idle: dict[int, list[Connection]] = {}
         self._timers = Timers(self._connections)
+        self._outbox = Outbox(self._say)
         self._closing: set[int] = set()  # targets that close connections without having said so
         self._forget_plan()
 
@@ -73,7 +74,7 @@ class Player:
         self._finished = 0
         self._reads = 0
         self._opening = 0
-        self._outbox = Outbox(self._say)
+        self._outbox.clear()
         self._due: deque[Connection] = deque()  # whose deadlines are to be looked at
         self._turns = [0] * (LAST_BUCKET + 1)
         self._longest_turn_ns = 0
@@ -86,7 +87,8 @@ class Player:
 
     def run(self) -> None:
         """Serve plans; ends by ChannelClosedError when the measuring process is gone."""
-        wait, connections = self._poller.wait, self._connections
+        wait, connections, timers = self._poller.wait, self._connections, self._timers.heap
+        untold = self._outbox.jobs
         readable = self._poller.read_flag
         now_ns = time.monotonic_ns
         woke = now = now_ns()
@@ -105,35 +107,34 @@ class Player:
                         self._finish(connection, job, ended)
                 else:
                     self._rare_event(connection, flags)
-            now = now_ns()
-            self._do_what_is_due(now)
+            ended_ns = now = now_ns()
+            if untold or self._due or 0 < self._wake_ns <= now or (timers and timers[0][0] <= now):
+                self._do_what_is_due(now)
+                ended_ns = now_ns()
             if self._playing:
-                self._count_turn(now_ns() - began)
+                bucket = (ended_ns - began) >> TURN_SHIFT
+                self._turns[bucket if bucket < LAST_BUCKET else LAST_BUCKET] += 1
+                if ended_ns - began > self._longest_turn_ns:  # noqa: PLR1730 - and so does min()
+                    self._longest_turn_ns = ended_ns - began
             if self._rests and not self._due and now - woke < _DENSE_NS and len(events) < MOST_EVENTS:
                 time.sleep(_REST_S)
             woke = now
 
     def _do_what_is_due(self, now: int) -> None:
-        timers = self._timers.heap
-        if timers and timers[0][0] <= now:
-            self._due.extend(self._timers.fire(now))
+        self._due.extend(self._timers.fire(now))
         if self._due:
             self._look(now)
         if 0 < self._wake_ns <= now:
             self._wake()
-        if self._outbox:
+        if self._outbox.jobs:
             self._tell(now)
-
-    def _count_turn(self, took_ns: int) -> None:
-        self._turns[min(took_ns >> TURN_SHIFT, LAST_BUCKET)] += 1
-        self._longest_turn_ns = max(self._longest_turn_ns, took_ns)
 
     def _patience_s(self, now: int) -> float:
         if self._due:
             return 0.0
         timers = self._timers.heap
         patience_s = max(0.0, (timers[0][0] - now) / 1e9) if timers else _IDLE_WAIT_S
-        if self._outbox and not self._writer.waiting:
+        if self._outbox.jobs and not self._writer.waiting:
             patience_s = min(patience_s, self._outbox.patience_ns() / 1e9)
         if self._wake_ns:
             patience_s = min(patience_s, rest_until((self._wake_ns - now) / 1e9))
@@ -459,20 +460,21 @@ class Player:
     def _look(self, now: int) -> None:
         """See to the deadlines of one connection, or to a part of what has come on it since the last look."""
         connection = self._due[0]
+        job, is_due = connection.job, 0 < connection.deadline_ns <= now
         ended: Ended | int | None = 0
-        if not 0 < connection.deadline_ns <= now:
-            ended = 0  # its request has ended since, and another may have begun
-        elif connection.connecting:
-            self._connect_timed_out(connection)
-        elif connection.job is not None:
-            ended = missed_or_due(self._deadlines, connection.job, now, time.monotonic_ns() + _BUDGET_NS)
-            if isinstance(ended, int):
-                self._timers.set(ended, connection)
-        if ended is None:
-            return
+        if is_due and job is not None:
+            ended = missed_or_due(self._deadlines, job, now, time.monotonic_ns() + _BUDGET_NS)
+            if ended is None:
+                return  # the rest in the next turn
         self._due.popleft()
-        if isinstance(ended, tuple) and connection.job is not None:
-            self._finish(connection, connection.job, ended)
+        if not is_due:
+            return  # its request has ended since, and another may have begun
+        if connection.connecting:
+            self._connect_timed_out(connection)
+        elif job is not None and isinstance(ended, tuple):
+            self._finish(connection, job, ended)
+        elif isinstance(ended, int):
+            self._timers.set(ended, connection)
 
     def _connect_timed_out(self, connection: Connection) -> None:
         work = self._waiting.pop(connection.fd, None)

@@ -41,7 +41,7 @@ def test_long_answers_come_in_parts(reads: int, size: int) -> None:
     outbox.release(2 * S, all_of_them=False)
     while outbox.released:
         outbox.send(0)
-    assert not outbox
+    assert not outbox.jobs
     assert all(len(marshal.dumps(frame)) < FRAME_BYTES for frame in frames)
     incoming = Incoming()
     (exchange,) = [each for frame in frames if (each := incoming.take(frame)) is not None]
@@ -65,7 +65,7 @@ def test_a_turn_tells_no_more_than_it_has_time_for() -> None:
     assert 1 < len(frames) < 10
     outbox.send_all()
     assert [frame[1] for frame in frames] == list(range(200))
-    assert not outbox
+    assert not outbox.jobs
 
 
 def test_turns_of_the_loop_are_counted(session: LoadSession, reference: ReferenceServer) -> None:
