@@ -197,7 +197,7 @@ def test_dated_in_the_future(tiny: Tiny, fast: str) -> None:
 
 
 def test_a_store_that_breaks_costs_no_case(tiny: Tiny, fast: str) -> None:
-    """A baseline that can't be read, behind a newer run that can: undecided with the reason, what was measured is kept."""
+    """A baseline that can't be read, behind a run that can: undecided with the reason, what was measured is kept."""
     tiny.suite({"iterations": 2}, {"name": "two", "iterations": 2})
     run_id = measure(tiny, fast).run_id
     measure(tiny, fast, "-k", "two")
