@@ -87,7 +87,7 @@ def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, cand
     from pytest_flperf.gates.counterparts import Query
     from pytest_flperf.gates.stored import BaselineGate
     from pytest_flperf.history.case_history import CaseHistory, FolderHistory, StoreHistory
-    from pytest_flperf.history.selection import latest_start
+    from pytest_flperf.history.clocks import latest_start
 
     run = candidate.run
     history: CaseHistory = FolderHistory(Path(parsed.report_dir), _values_beside, run.started_at, run.id)
