@@ -1,4 +1,4 @@
-"""Newest run: of those in a folder and a store, by start time."""
+"""Newest run in a folder and a store, by start time."""
 
 from __future__ import annotations
 
