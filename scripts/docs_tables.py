@@ -11,6 +11,7 @@ from pytest_flperf.results.metrics import METRICS, RUN_METRICS, Metric
 from pytest_flperf.startup import OPTIONS
 
 _PLACE = re.compile(r"<!-- (table|readme): (.+?) -->")
+_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)]+)\)")
 _README = Path(__file__).parents[1] / "README.md"
 
 
@@ -20,11 +21,17 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def section(name: str) -> str:
-    """The text of a section of the README, without its heading."""
+    """The text of a section of the README, without its heading; its links are those of a page in ``docs``."""
     found = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", _README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     if found is None:
         raise KeyError(name)
-    return found[1].strip()
+    return _LINK.sub(_link_of_page, found[1].strip())
+
+
+def _link_of_page(link: re.Match[str]) -> str:
+    """A link of the README on a page: to another page, else its text, since the site has nothing else."""
+    text, target = link.groups()
+    return f"[{text}]({target.removeprefix('docs/')})" if target.startswith("docs/") else text
 
 
 def table(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Print a constraints file for pip that holds every dependency at the lowest version pyproject.toml allows.
+"""Constraints for pip: every dependency at the lowest version pyproject.toml allows.
 
 ``pip install -c`` with it installs what a user with old packages has; ``.ci/run`` runs unit tests there, so that a
 floor in pyproject.toml is a version that works.  Needs packaging.

@@ -1,4 +1,4 @@
-"""Print the README's commands that install: the first run, or the project's own tests.
+"""README commands that install: the first run, or the project's tests.
 
 ``.ci/run`` runs both as they stand, so that what the README says is what is checked.  Needs nothing but Python.
 """

@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from pytest_flperf.stats.counts import Counts, clopper_pearson
 from pytest_flperf.stats.findings import ErrorRates, Threshold
 from pytest_flperf.stats.pairs import Pair, judge_pairs
-from pytest_flperf.stats.runs import between_runs, judge_runs
+from pytest_flperf.stats.run_variance import between_runs
+from pytest_flperf.stats.runs import judge_runs
 from pytest_flperf.stats.schedule import looks
 
 __all__ = ["main"]

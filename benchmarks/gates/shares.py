@@ -1,4 +1,4 @@
-"""Tables on gates of quality: how often they are wrong, and what they find.
+"""Gates of quality: how often they are wrong, what they find.
 
 ``python benchmarks/gates/shares.py`` takes some minutes.  Shares are counted exactly, outcome by outcome; whole runs
 and graded scores are simulated.

@@ -28,7 +28,8 @@ from pytest_flperf.stats.findings import ErrorRates, Threshold
 from pytest_flperf.stats.mean_test import flip_tails, normal_flip_tails, skew_tails
 from pytest_flperf.stats.orders import Bools, Floats, normal_tails, without_slot
 from pytest_flperf.stats.pairs import Pair, judge_pairs
-from pytest_flperf.stats.runs import between_runs, judge_runs
+from pytest_flperf.stats.run_variance import between_runs
+from pytest_flperf.stats.runs import judge_runs
 from pytest_flperf.stats.schedule import ORDER_BLOCK, looks, spent_at
 from pytest_flperf.stats.signed_ranks import normal_signed_rank, ranks, signed_rank
 

@@ -1,4 +1,4 @@
-"""What a mean is called where rare answers are slow, and null p-values: ``python benchmarks/gates/tails.py``.
+"""Means with rare slow answers, and null p-values: ``python benchmarks/gates/tails.py``.
 
 Pairs of a quiet machine, on which some of one side's answers take several times as long; the rule is a mean of more
 than +10 %.  Where "at the limit" is written, the candidate's mean is just what is allowed, so that ``unchanged`` is

@@ -33,7 +33,8 @@ def add_compare(commands: Commands) -> None:
         help="Compare two runs, case by case",
         description="What became worse from one run to another, and how sure that is. Exits with 1 where something "
         "regressed that --fail-on names, and with 4 where not one case can be compared. As A, 'last' and 'branch:NAME' "
-        "are for each case its newest measurement before B that may be a baseline; as B, the newest such run.",
+        "are for each case its newest measurement before B that may be a baseline; as B, the newest whole run of A's "
+        "suites.",
     )
     parser.add_argument("baseline", metavar="A", help=f"The baseline: {_WHAT}")
     parser.add_argument("candidate", metavar="B", help="The candidate: likewise")
@@ -87,7 +88,7 @@ def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, cand
     from pytest_flperf.gates.counterparts import Query
     from pytest_flperf.gates.stored import BaselineGate
     from pytest_flperf.history.case_history import CaseHistory, FolderHistory, StoreHistory
-    from pytest_flperf.history.selection import latest_start
+    from pytest_flperf.history.clocks import latest_start
 
     run = candidate.run
     history: CaseHistory = FolderHistory(Path(parsed.report_dir), _values_beside, run.started_at, run.id)

@@ -1,8 +1,4 @@
-"""From two sides of a case to what came of comparing them, rule by rule.
-
-It fails closed: a candidate that answers nothing, a metric that only the baseline has, an error rate that rose from
-zero are regressions, whatever the latencies say.
-"""
+"""From two sides of a case to what came of comparing them, rule by rule."""
 
 from __future__ import annotations
 
@@ -11,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pytest_flperf.gates.fail_closed import fail_closed, finite, neither_has, undecided, value_of
 from pytest_flperf.gates.failure_rates import by_totals, judge_failures
 from pytest_flperf.gates.relative import judge_relative, relative_rule
 from pytest_flperf.gates.rules import (
     COUNTED,
     DEFAULT_SCOPE,
+    EXTREMES,
     IMPLIED_SCOPE,
     Rule,
     is_gate,
@@ -24,25 +22,23 @@ from pytest_flperf.gates.rules import (
     rules_for,
 )
 from pytest_flperf.results.comparison import Comparison
-from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
+from pytest_flperf.results.metrics import REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.findings import ErrorRates, Finding, Word
+from pytest_flperf.stats.findings import FEWEST_RUNS, ErrorRates, Finding, Word
 from pytest_flperf.stats.schedule import spent_at
 
 if TYPE_CHECKING:
     from pytest_flperf.stats.pairs import Pair
-    from pytest_flperf.stats.runs import BetweenRuns, Summary
+    from pytest_flperf.stats.run_variance import BetweenRuns
+    from pytest_flperf.stats.runs import Summary
 
-__all__ = ["Values", "compare_pairs", "compare_runs", "has_zero", "settled"]
+__all__ = ["Values", "compare_pairs", "compare_runs", "settled"]
 
 _PER_CASE: Final = "mean"
 """By which statistic the turns of a metric that is one number for a case are compared."""
 _NORMAL_95: Final = 1.96
-_FEWEST_RUNS: Final = 3
-"""From which on they say how much a number varies of which nothing within a run does."""
 _POOLED: Final = frozenset({"itl_ms"})
 """Of which a request has many: they are no independent draws."""
-_EXTREMES: Final = frozenset({"min", "max"})
 _Judge: TypeAlias = Callable[[Rule], Finding]
 
 
@@ -84,7 +80,7 @@ def compare_pairs(
 
         found = pairs.get(rule.metric, ())
         if not found:
-            return _undecided(case, other, rule, f"not one pair of turns has {rule.metric} on both sides")
+            return undecided(case, other, rule, f"not one pair of turns has {rule.metric} on both sides")
         if is_score(rule):
             return _matched(found, rule, rates, look, looks)
         return judge_pairs(found, rule.statistic or _PER_CASE, rule.threshold, rates, look=look, looks=looks)
@@ -155,11 +151,12 @@ def compare_runs(
         return found
 
     def measured(rule: Rule) -> Finding:
-        from pytest_flperf.stats.runs import UNKNOWN_MACHINE, judge_runs, judge_summaries
+        from pytest_flperf.stats.run_variance import UNKNOWN_MACHINE
+        from pytest_flperf.stats.runs import judge_runs, judge_summaries
 
         if rule.statistic is None and rule.subject not in between:
             why = f"{rule.metric} is one number for a case: it takes stored runs to know how much it varies"
-            return _undecided(case, baseline, rule, why)
+            return undecided(case, baseline, rule, why)
         spread = between.get(rule.subject, UNKNOWN_MACHINE)
         earlier = (history or {}).get(rule.subject, ())
         needed = REQUESTS_NEEDED.get(rule.statistic or "", 0)
@@ -175,11 +172,11 @@ def compare_runs(
                 requests_needed=needed,
                 history=earlier,
             )
-        known = rule.subject in between and spread.runs >= UNKNOWN_MACHINE.runs + _FEWEST_RUNS - 1
+        known = rule.subject in between and spread.runs >= UNKNOWN_MACHINE.runs + FEWEST_RUNS - 1
         mine, theirs = _summary(case, rule, known=known), _summary(baseline, rule, known=known)
         if mine is None or theirs is None:
             why = f"without the samples of both runs, or three stored runs, nothing says how much {rule.subject} varies"
-            return _undecided(case, baseline, rule, why)
+            return undecided(case, baseline, rule, why)
         return judge_summaries(
             theirs,
             mine,
@@ -216,7 +213,7 @@ def _summary(case: CaseResult, rule: Rule, *, known: bool) -> Summary | None:
     """
     from pytest_flperf.stats.runs import Summary
 
-    value = _value(case, rule)
+    value = value_of(case, rule)
     if value is None:
         return None
     if rule.statistic is None:
@@ -226,7 +223,7 @@ def _summary(case: CaseResult, rule: Rule, *, known: bool) -> Summary | None:
     if rule.statistic == "mean" and found.stdev is not None and rule.metric not in _POOLED:
         reach = _NORMAL_95 * found.stdev / math.sqrt(found.n)
         bounds = (value - reach, value + reach)
-    if bounds is None and known and rule.statistic not in _EXTREMES:
+    if bounds is None and known and rule.statistic not in EXTREMES:
         bounds = (value, value)
     count = case.requests.ok if rule.metric in _POOLED else found.n
     return None if bounds is None else Summary(value, *bounds, count)
@@ -244,12 +241,12 @@ def _compared(
 ) -> tuple[Comparison, ...]:
     compared = []
     for rule in rules_for(case.scenario, rules):
-        if not is_gate(rule) and _neither_has(case, other, rule):
+        if not is_gate(rule) and neither_has(case, other, rule):
             continue  # nobody asked for it
         if rule.metric in COUNTED:
             finding = counted(rule)
         else:
-            finding = _closed(case, other, rule) or _with_numbers(judged(rule), case, other, rule)
+            finding = fail_closed(case, other, rule) or _with_numbers(judged(rule), case, other, rule)
         compared.append(_comparison(rule, finding, rates, fail_undecided=fail_undecided))
     return tuple(compared)
 
@@ -258,7 +255,7 @@ def _with_numbers(finding: Finding, case: CaseResult, other: CaseResult, rule: R
     """The finding with the numbers of the results, where the statistics gave none because they could not decide."""
     if finding.baseline is not None or finding.candidate is not None:
         return finding
-    return replace(finding, baseline=_finite(_value(other, rule)), candidate=_finite(_value(case, rule)))
+    return replace(finding, baseline=finite(value_of(other, rule)), candidate=finite(value_of(case, rule)))
 
 
 def _comparison(rule: Rule, finding: Finding, rates: ErrorRates, *, fail_undecided: bool) -> Comparison:
@@ -303,98 +300,3 @@ def _percents(shares: tuple[float, float] | None) -> tuple[float, float] | None:
     if shares is None or any(map(math.isnan, shares)):
         return None
     return 100 * shares[0], 100 * shares[1]
-
-
-# ---- failing closed
-
-
-def _closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | None:
-    """What can be said without any arithmetic; None where both sides have numbers."""
-    metric = rule.metric
-    if not case.requests.ok and not other.requests.ok:
-        return _undecided(case, other, rule, "neither side answered anything")
-    if not case.requests.ok:
-        return _regressed(case, other, rule, f"the candidate answered nothing: {_how_many_failed(case)}")
-    if not other.requests.ok:
-        return _undecided(case, other, rule, f"the baseline answered nothing: {_how_many_failed(other)}")
-    mine, theirs = _value(case, rule), _value(other, rule)
-    if theirs is None:
-        side = "neither side has" if mine is None else "the baseline has no"
-        return _undecided(case, other, rule, f"{side} {metric}")
-    if mine is None:
-        return _regressed(case, other, rule, f"the candidate has no {metric}, and the baseline has")
-    return _infinite(case, other, rule, mine, theirs)
-
-
-def _infinite(case: CaseResult, other: CaseResult, rule: Rule, mine: float, theirs: float) -> Finding | None:
-    """Where failed requests count as infinitely slow (``failures: as_inf``), and a statistic is one of them."""
-    if math.isinf(theirs):
-        return _undecided(case, other, rule, "the baseline's failed requests count as infinitely slow")
-    if math.isinf(mine):
-        why = f"{case.requests.failed} of {case.requests.total} requests failed and count as infinitely slow"
-        return _regressed(case, other, rule, why)
-    return None
-
-
-def _how_many_failed(case: CaseResult) -> str:
-    total = case.requests.total
-    if not total:
-        return "not one request was measured"
-    return "its only request failed" if total == 1 else f"all {total} requests failed"
-
-
-def _neither_has(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
-    """Whether both sides answered, and none of them has the metric: as TTFT without streaming."""
-    if rule.metric in COUNTED or not (case.requests.ok and other.requests.ok):
-        return False
-    return _value(case, rule) is None and _value(other, rule) is None
-
-
-def _value(case: CaseResult, rule: Rule) -> float | None:
-    """The number of one side; None where nothing was measured."""
-    if rule.statistic is None:
-        value = getattr(case, rule.metric)
-        return None if value is None else float(value)
-    found = case.metrics.get(rule.metric)
-    return None if found is None else found.statistic(rule.statistic)
-
-
-def has_zero(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
-    """Whether a side's number is 0, so that there is no ratio of both."""
-    return 0 in (_value(case, rule), _value(other, rule))
-
-
-def _regressed(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
-    return _without_a_test("regressed", case, other, rule, reason)
-
-
-def _undecided(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
-    return _without_a_test("undecided", case, other, rule, reason)
-
-
-def _without_a_test(word: Word, case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
-    return Finding(
-        word=word,
-        baseline=_finite(_value(other, rule)),
-        candidate=_finite(_value(case, rule)),
-        change=None,
-        interval=None,
-        probability=None,
-        p_value=None,
-        n_baseline=_n(other, rule),
-        n_candidate=_n(case, rule),
-        pairs=None,
-        method="",
-        reason=reason,
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value
-
-
-def _n(case: CaseResult, rule: Rule) -> int:
-    if METRICS[rule.metric].per == "case":
-        return case.requests.total
-    found = case.metrics.get(rule.metric)
-    return 0 if found is None else found.n

@@ -47,7 +47,7 @@ class Query:
     """Which measurement of a case's history is its baseline."""
 
     latest: str
-    """When it began at the latest (see ``selection.latest_start``)."""
+    """When it began at the latest (see ``history.clocks.latest_start``)."""
     branch: str | None = None
     """None: of any."""
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from math import comb, expm1, sqrt
 from typing import Final
 
-from pytest_flperf.gates.rules import COUNTED, Rule, is_mean, is_score
+from pytest_flperf.gates.rules import COUNTED, EXTREMES, Rule, is_mean, is_score
 from pytest_flperf.results.metrics import RATIOS, REQUESTS_NEEDED
 from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_losses, fewest_to_exclude
-from pytest_flperf.stats.findings import MEAN_REQUESTS, ErrorRates
+from pytest_flperf.stats.findings import FEWEST_RUNS, MEAN_REQUESTS, ErrorRates
 from pytest_flperf.stats.schedule import ORDER_BLOCK, looks, spent_at
 
 __all__ = ["Size", "obstacle"]
@@ -18,9 +18,6 @@ _OF_STREAMS: Final = frozenset(
     {"ttft_ms", "ttfat_ms", "itl_ms", "tpot_ms", "gen_tps", "prompt_tps", "ttft_sent_ms", "ttft_ratio", "tpot_ratio"}
 )
 _OF_OPEN_LOOPS: Final = frozenset({"dispatch_delay_ms", "ttft_sent_ms", "e2e_sent_ms"})
-_EXTREMES: Final = frozenset({"min", "max"})
-_FEWEST_RUNS: Final = 3
-"""From which on stored runs say how much a number varies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ def _never_measured(rule: Rule, size: Size) -> str:
         return "needs a budget on a latency, which says what a good request is"
     if metric == "connect_ms":
         return "is measured only of requests that open a connection, and connections stay open"
-    if rule.statistic in _EXTREMES and not size.in_turn:
+    if rule.statistic in EXTREMES and not size.in_turn:
         return "rests on single requests and is never decided against a stored run; --flperf-against can"
     return ""
 
@@ -115,12 +112,12 @@ def _of_quality(rule: Rule, size: Size) -> str:
 
 
 def _too_few_runs(rule: Rule, size: Size) -> str:
-    if size.in_turn or size.runs is None or size.runs >= _FEWEST_RUNS:
+    if size.in_turn or size.runs is None or size.runs >= FEWEST_RUNS:
         return ""
     there = f"{size.runs} stored run{'s' * (size.runs != 1)}"
     if rule.statistic is None:
-        return f"is judged from {_FEWEST_RUNS} stored runs on, and there are {there}; --flperf-against needs none"
-    from pytest_flperf.stats.runs import UNKNOWN_MACHINE
+        return f"is judged from {FEWEST_RUNS} stored runs on, and there are {there}; --flperf-against needs none"
+    from pytest_flperf.stats.run_variance import UNKNOWN_MACHINE
     from pytest_flperf.stats.student import t_quantile
 
     level = ErrorRates(comparisons=size.comparisons).alarm_level()

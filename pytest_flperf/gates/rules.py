@@ -24,6 +24,7 @@ __all__ = [
     "COUNTED",
     "DEFAULT_RULES",
     "DEFAULT_SCOPE",
+    "EXTREMES",
     "IMPLIED_SCOPE",
     "Rule",
     "RuleError",
@@ -39,6 +40,8 @@ COUNTED: Final = frozenset({"error_rate", "timeout_rate"})
 """Metrics that are so many of so many requests."""
 COMPARED_CASE_METRICS: Final = ("error_rate", "timeout_rate", "tps_total", "request_rate", "goodput")
 """Numbers of a whole case that can be compared."""
+EXTREMES: Final = frozenset({"min", "max"})
+"""Statistics that rest on single requests."""
 
 _COMPARED_STATISTICS: Final = tuple(name for name in STATISTICS if name != "n")
 _OPERATORS: Final = re.compile(r"<=|>=|=<|=>|==|!=|<|>|=|≤|≥")

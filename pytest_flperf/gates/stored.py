@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_flperf.gates.changes import failing
-from pytest_flperf.gates.comparing import Values, compare_runs, has_zero
+from pytest_flperf.gates.comparing import Values, compare_runs
 from pytest_flperf.gates.counterparts import (
     Counterpart,
     Query,
@@ -17,18 +17,19 @@ from pytest_flperf.gates.counterparts import (
     missing_against,
     noise_series,
 )
+from pytest_flperf.gates.fail_closed import has_zero
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
 from pytest_flperf.gates.text import printable
 from pytest_flperf.history.compared import differences
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import RATIOS
 from pytest_flperf.results.records import CaseResult, Run, RunStatus
-from pytest_flperf.stats.findings import ErrorRates
+from pytest_flperf.stats.findings import FEWEST_RUNS, ErrorRates
 
 if TYPE_CHECKING:
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.history.case_history import CaseHistory
-    from pytest_flperf.stats.runs import BetweenRuns
+    from pytest_flperf.stats.run_variance import BetweenRuns
 
 __all__ = [
     "NOT_COMPARED",
@@ -46,8 +47,6 @@ Earlier: TypeAlias = Callable[[CaseResult, str, str | None], Sequence[float]]
 
 NOT_COMPARED: Final = "not compared: "
 """Begins the note of a case that has no baseline."""
-_FEWEST_RUNS: Final = 3
-"""From which on they say how much a number varies of which a run has one only."""
 _NAMES: Final = 5
 _NAME: Final = 100
 
@@ -111,7 +110,7 @@ class Stored:
 
     def _between(self, case: CaseResult, rules: Iterable[Rule]) -> dict[str, BetweenRuns]:
         """How much runs differ, by what is compared; what history says nothing of is not there."""
-        from pytest_flperf.stats.runs import between_runs
+        from pytest_flperf.stats.run_variance import between_runs
 
         found = {}
         asked = rules_for(case.scenario, rules)
@@ -121,7 +120,7 @@ class Stored:
                 continue
             seen = self.earlier(case, rule.metric, rule.statistic)
             logs = [math.log(value) if value > 0 else math.nan for value in seen if value > 0 or math.isnan(value)]
-            if sum(map(math.isfinite, logs)) >= (2 if rule.statistic else _FEWEST_RUNS):
+            if sum(map(math.isfinite, logs)) >= (2 if rule.statistic else FEWEST_RUNS):
                 found[rule.subject] = between_runs(logs)
         return found
 

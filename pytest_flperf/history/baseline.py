@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from pytest_flperf.history.clocks import in_future, latest_start
 from pytest_flperf.history.run_names import BRANCH as _BRANCH
 from pytest_flperf.history.run_names import LAST as _LAST
 from pytest_flperf.history.run_names import MissingRunError, RunNameError, RunNames
@@ -74,7 +75,8 @@ def find_baseline(
     """Find what a text names.
 
     ``last`` and ``branch:NAME`` mean the newest run of exactly the same suites that passed or failed and is not
-    partial; anything else means what it means to every command (see ``run_names``).
+    partial, and none that is dated in the future while there are others; anything else means what it means to every
+    command (see ``run_names``).
 
     Args:
         store: The open store; None: there is none, and runs are looked for in the folder only.
@@ -111,21 +113,48 @@ def find_baseline(
 
 def _last(asked: _Asked) -> FoundBaseline:
     if asked.store is not None:
-        run_id = asked.store.newest(asked.suites, but=asked.this)
+        run_id, more = _newest(asked, asked.store)
         if run_id is not None:
-            return _of_store(asked, asked.store, run_id, "last", "")
-    else:
-        for run_id in run_ids(asked.folder)[: -_LOOKED_AT - 1 : -1]:
-            path = asked.folder / run_id / RESULTS
-            try:
-                run = read_run(path)
-            except RunError:
-                continue
-            whole = run.status in _COMPARABLE and run.finished_at is not None and not run.partial
-            if whole and run.suites == tuple(asked.suites) and run.id != asked.this:
-                return FoundBaseline(run, "last", f"run {run.id} in {asked.folder}", None, _values(asked, path, run))
+            return _of_store(asked, asked.store, run_id, "last", more)
+    elif (newest := _newest_of_folder(asked)) is not None:
+        run, more = newest
+        path = asked.folder / run.id / RESULTS
+        return FoundBaseline(run, "last", f"run {run.id} in {asked.folder}{more}", None, _values(asked, path, run))
     where = f"the store {asked.store.shown}" if asked.store is not None else str(asked.folder)
     raise MissingBaselineError(f"no earlier run {_of_suites(asked.suites)} in {where} that was measured to its end")
+
+
+def _newest(asked: _Asked, store: Store, branch: str | None = None) -> tuple[str | None, str]:
+    """The id of the newest run in the store, and what must be said of it."""
+    newest = store.newest(asked.suites, branch=branch, but=asked.this)
+    present = store.newest(asked.suites, branch=branch, but=asked.this, latest=latest_start())
+    return present or newest, _about_future(present, newest)
+
+
+def _newest_of_folder(asked: _Asked) -> tuple[Run, str] | None:
+    """The newest run in the folder, and what must be said of it; None where there is none."""
+    ahead: list[Run] = []
+    for run_id in run_ids(asked.folder)[: -_LOOKED_AT - 1 : -1]:
+        try:
+            run = read_run(asked.folder / run_id / RESULTS)
+        except RunError:
+            continue
+        whole = run.status in _COMPARABLE and run.finished_at is not None and not run.partial
+        if not whole or run.suites != tuple(asked.suites) or run.id == asked.this:
+            continue
+        if not in_future(run.started_at):
+            return run, _about_future(run.id, ahead[0].id if ahead else run.id)
+        ahead.append(run)
+    return (ahead[0], _about_future(None, ahead[0].id)) if ahead else None
+
+
+def _about_future(present: str | None, newest: str | None) -> str:
+    """What must be said where the newest run is dated in the future."""
+    if newest in (None, present):
+        return ""
+    if present is None:
+        return " (dated in the future: a clock is wrong)"
+    return f" (left out, being dated in the future: {newest})"
 
 
 def _of_branch(asked: _Asked, branch: str) -> FoundBaseline:
@@ -133,9 +162,9 @@ def _of_branch(asked: _Asked, branch: str) -> FoundBaseline:
         raise BaselineError(f"found {_BRANCH!r} without a name, expected branch:NAME, such as branch:main")
     if asked.store is None:
         raise BaselineError(f"found '{_BRANCH}{branch[:80]}', but only a store knows branches, and there is none")
-    run_id = asked.store.newest(asked.suites, branch=branch, but=asked.this)
+    run_id, more = _newest(asked, asked.store, branch)
     if run_id is not None:
-        return _of_store(asked, asked.store, run_id, "branch", f" (branch {branch[:80]})")
+        return _of_store(asked, asked.store, run_id, "branch", f" (branch {branch[:80]}){more}")
     known = asked.store.branches()
     near = difflib.get_close_matches(branch[:_NAMES], [each for each in known if each != branch], n=3, cutoff=0.5)
     if branch in known:

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, RowMapping, exists, literal_column, or_, select
 
+from pytest_flperf.history.clocks import latest_start
 from pytest_flperf.history.database import Database
 from pytest_flperf.history.rows import as_stored
-from pytest_flperf.history.selection import LOOK_BACK, Measurement, latest_start
+from pytest_flperf.history.selection import LOOK_BACK, Measurement
 from pytest_flperf.history.tables import ACCEPTED, CASES, METRICS, RUNS
 
 __all__ = ["CaseQueries"]

@@ -1,22 +1,21 @@
-"""Newest run: of those in a folder and a store, by start time."""
+"""Newest run in a folder and a store, by start time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from pytest_flperf.history.clocks import FUTURE_SLACK, moment_of
 from pytest_flperf.results.run_folder import LATEST
 from pytest_flperf.results.run_log import RUN_LOG
 from pytest_flperf.results.stored import RESULTS, RunError, read_run
 
-__all__ = ["FUTURE_SLACK", "DatedRun", "folder_runs", "in_future", "moment_of", "newest_of"]
+__all__ = ["DatedRun", "folder_runs", "newest_of"]
 
-FUTURE_SLACK: Final = timedelta(minutes=10)
-"""By how much the clocks of two machines may differ before a run counts as dated in the future."""
 _ID: Final = re.compile(r"(\d{8}T\d{6})Z")
 _UNKNOWN: Final = datetime.min.replace(tzinfo=UTC)
 _TOLD: Final = 3
@@ -57,21 +56,6 @@ def newest_of(runs: Sequence[DatedRun], now: datetime) -> tuple[DatedRun, list[s
         return newest, [f"dated in the future, {_second(newest):%Y-%m-%d %H:%M}: a clock is wrong"]
     names = ", ".join(run.id for run in ahead[:_TOLD]) + (f" and {len(ahead) - _TOLD} more" if ahead[_TOLD:] else "")
     return newest, [f"left out, being dated in the future: {names}"] if ahead else []
-
-
-def in_future(started_at: str | None) -> bool:
-    """Whether a run is dated later than clocks differ."""
-    moment = moment_of(started_at)
-    return moment is not None and moment > datetime.now(UTC) + FUTURE_SLACK
-
-
-def moment_of(text: str | None) -> datetime | None:
-    """An ISO time in UTC; None for what is none."""
-    try:
-        moment = datetime.fromisoformat(text or "")
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _second(run: DatedRun) -> datetime:

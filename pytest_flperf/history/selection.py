@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
 from pytest_flperf.history.standing import Standing
 
-__all__ = ["LOOK_BACK", "NOISE_RUNS", "Measurement", "Selection", "latest_start", "select", "series"]
+__all__ = ["LOOK_BACK", "NOISE_RUNS", "Measurement", "Selection", "select", "series"]
 
 NOISE_RUNS: Final = 40
 """Newest measurements that say how much runs differ."""
 LOOK_BACK: Final = 1_000
 """Newest measurements of a case among which its baseline is looked for."""
-_CLOCKS_DIFFER: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +69,6 @@ class Selection:
         """
         failed = all(each.standing == "failed" for each in self.passed_over)
         return self.baseline is None and failed and not self.not_yet and len(self.passed_over) < LOOK_BACK
-
-
-def latest_start() -> str:
-    """When an earlier run can have begun at the latest, as stored times are written: clocks differ by minutes."""
-    return (datetime.now(UTC) + _CLOCKS_DIFFER).isoformat(timespec="milliseconds")
 
 
 def select(

@@ -1,4 +1,4 @@
-"""Standing of a measured case: whether later runs may be compared with it."""
+"""Standing of a measured case: whether it may be a baseline."""
 
 from __future__ import annotations
 

@@ -266,13 +266,16 @@ class Store(CaseQueries, Acceptances):
             except ValueError as error:
                 raise StoreError(f"{self._place.shown}: run {run_id} can't be read: {error}") from error
 
-    def newest(self, suites: Sequence[str], *, branch: str | None = None, but: str | None = None) -> str | None:
+    def newest(
+        self, suites: Sequence[str], *, branch: str | None = None, but: str | None = None, latest: str | None = None
+    ) -> str | None:
         """The id of the newest run of exactly these suites that measured all it was to measure, whatever its verdict.
 
         Args:
             suites: Their refs, in the run's order.
             branch: Only one of this branch.
             but: The id of a run that doesn't count.
+            latest: When it began at the latest, as stored times are written.
 
         """
         wanted = select(RUNS.c.id).where(RUNS.c.suites == json.dumps(list(suites)), RUNS.c.finished_at.is_not(None))
@@ -281,6 +284,8 @@ class Store(CaseQueries, Acceptances):
             wanted = wanted.where(RUNS.c.git_branch == as_stored(branch))
         if but is not None:
             wanted = wanted.where(RUNS.c.id != but)
+        if latest is not None:
+            wanted = wanted.where(RUNS.c.started_at <= latest)
         with self._told():
             found = self._connection.execute(wanted.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc()).limit(1))
             return found.scalar()

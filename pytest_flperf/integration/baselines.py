@@ -86,8 +86,8 @@ class Baseline:
         """What came of the comparison; a baseline that can't be read costs nobody what was measured."""
         from pytest_flperf.gates.stored import BaselineGate
         from pytest_flperf.history.baseline import BaselineError
+        from pytest_flperf.history.clocks import latest_start
         from pytest_flperf.history.database import StoreError
-        from pytest_flperf.history.selection import latest_start
 
         query, rates = Query(latest_start(), _branch(self.asked)), ErrorRates(comparisons=self.comparisons)
         with self.source.opened(this.started_at) as (history, problem):

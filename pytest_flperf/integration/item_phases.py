@@ -1,4 +1,4 @@
-"""What a worker adds to pytest's report of an item: its planned case, and what it measured."""
+"""Worker's additions to pytest's report of an item: planned case and measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pytest's reports as phases of our tests, and what they add up to."""
+"""Reports of pytest as phases of our tests, added up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pool of a closed loop's entries, from which load processes take as their streams need them."""
+"""Pool of a closed loop's entries, shared by load processes."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.text import printable
-from pytest_flperf.history.newest_run import FUTURE_SLACK
+from pytest_flperf.history.clocks import FUTURE_SLACK
 from pytest_flperf.history.surroundings import label_of
 from pytest_flperf.report.tables import cut, render, width_of
 from pytest_flperf.report.verdict_words import status_word

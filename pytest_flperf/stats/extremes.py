@@ -1,4 +1,4 @@
-"""Exact permutation test of a maximum or minimum: labels of whole turns are swapped."""
+"""Exact permutation test of a maximum or minimum, turn by turn."""
 
 from __future__ import annotations
 

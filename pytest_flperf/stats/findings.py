@@ -8,6 +8,7 @@ from typing import Final, Literal
 __all__ = [
     "BLOCKS",
     "COUNTS",
+    "FEWEST_RUNS",
     "GRADED",
     "MATCHED",
     "MEANS",
@@ -23,6 +24,8 @@ __all__ = [
     "Word",
 ]
 
+FEWEST_RUNS: Final = 3
+"""Stored runs from which on they say how much a number varies of which a run has one only."""
 MEAN_REQUESTS: Final = 90
 """Requests a side from which on a mean may be called unchanged or improved: a tail of 5 % of all requests is missed by
 one in a hundred such sides."""

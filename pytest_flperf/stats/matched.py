@@ -51,14 +51,14 @@ def judge_matched(pairs: Sequence[Pair], threshold: Threshold, rates: ErrorRates
         raise ValueError("the orders of the pairs are none that draw_orders draws")
     turns = [pair.matched for pair in pairs]
     kept = counted_once(turns)
-    asked = _Asked(threshold, rates, spent_at(look, looks), last=look == looks)
+    decision = _Decision(threshold, rates, spent_at(look, looks), last=look == looks)
     everything = [each for turn in turns for each in turn]
 
     def law(difference: float) -> Tails:
         net = np.array([sum(each.difference - difference for each in turn) for turn in kept], dtype=np.float64)
         return _law_of_orders(net, order)
 
-    finding = _judged(everything, [each for turn in kept for each in turn], asked, law)
+    finding = _judged(everything, [each for turn in kept for each in turn], decision, law)
     return replace(finding, pairs=sum(bool(turn) for turn in turns))
 
 
@@ -76,12 +76,12 @@ def judge_prompts(requests: Sequence[MatchedRequest], threshold: Threshold, rate
     def law(difference: float) -> Tails:
         return _law_of_signs(differences - difference)
 
-    finding = _judged(requests, requests, _Asked(threshold, rates, 1.0, last=True), law)
+    finding = _judged(requests, requests, _Decision(threshold, rates, 1.0, last=True), law)
     return replace(finding, pairs=None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Decision:
     """The rule, and what an answer may cost."""
 
     threshold: Threshold
@@ -166,7 +166,7 @@ class _Graded:
 
 
 def _judged(
-    everything: Sequence[MatchedRequest], evidence: Sequence[MatchedRequest], asked: _Asked, law: _Law
+    everything: Sequence[MatchedRequest], evidence: Sequence[MatchedRequest], decision: _Decision, law: _Law
 ) -> Finding:
     binary = all(value in (0.0, 1.0) for each in everything for value in (each.candidate, each.baseline))
     baseline, candidate = _mean([each.baseline for each in everything]), _mean([each.candidate for each in everything])
@@ -178,7 +178,7 @@ def _judged(
             baseline,
             candidate,
             change=None if method is None else method.change,
-            interval=None if method is None else method.interval(asked.level),
+            interval=None if method is None else method.interval(decision.level),
             probability=None if found is None else found.probability,
             p_value=None if found is None else found.worse,
             n_baseline=count,
@@ -190,10 +190,10 @@ def _judged(
 
     if len(evidence) < LEAST_EVIDENCE:
         return finding("undecided", _too_few(count, len(evidence)))
-    method: _Method = _Share(evidence) if binary else _Graded(evidence, asked.rates.alarm_level(asked.spent), law)
-    found = _evidence(method, law(0.0), asked.threshold)
-    word = decide(found, asked.rates, asked.spent)
-    return finding(word, _why(evidence, count, found, asked) if word == "undecided" else "", method, found)
+    method: _Method = _Share(evidence) if binary else _Graded(evidence, decision.rates.alarm_level(decision.spent), law)
+    found = _evidence(method, law(0.0), decision.threshold)
+    word = decide(found, decision.rates, decision.spent)
+    return finding(word, _why(evidence, count, found, decision) if word == "undecided" else "", method, found)
 
 
 def _evidence(method: _Method, any_change: Tails, threshold: Threshold) -> Evidence:
@@ -264,21 +264,21 @@ def repeats_words(requests: int, evidence: int) -> str:
     return f"{requests} requests a side are evidence of {prompts} only, since repeats with the same answer count once"
 
 
-def _why(evidence: Sequence[MatchedRequest], requests: int, found: Evidence, asked: _Asked) -> str:
-    sign = 1 if asked.threshold.higher_is_worse else -1
+def _why(evidence: Sequence[MatchedRequest], requests: int, found: Evidence, decision: _Decision) -> str:
+    sign = 1 if decision.threshold.higher_is_worse else -1
     worse, better = (sum(way * sign * each.difference > 0 for each in evidence) for way in (1, -1))
-    points = asked.threshold.floor
+    points = decision.threshold.floor
     way = "rise" if sign > 0 else "fall"
     limit = f"a {way} of more than {100 * points:.3g} points" if points else f"any {way}"
     told = [f"worse in {worse} of {len(evidence)} pairs of requests, better in {better}"]
     if found.worse <= _LIKELY:
-        needed = asked.rates.alarm_level(asked.spent)
-        whole = f"{100 * asked.rates.false_alarm:.3g} %"
+        needed = decision.rates.alarm_level(decision.spent)
+        whole = f"{100 * decision.rates.false_alarm:.3g} %"
         told.append(f"{limit} is likely (p {found.worse:.2g}), but a whole run errs in {whole} only")
         told.append(f"that takes {needed:.2g}")
     else:
-        told.append(f"{limit} is neither shown nor excluded{'' if asked.last else ' yet'}")
-        fewest = fewest_to_exclude(points, asked.rates.false_pass * asked.spent)
+        told.append(f"{limit} is neither shown nor excluded{'' if decision.last else ' yet'}")
+        fewest = fewest_to_exclude(points, decision.rates.false_pass * decision.spent)
         if fewest is not None and fewest > len(evidence):
             told.append(f"to exclude it takes {fewest} pairs at least")
     if len(evidence) < requests:

@@ -1,4 +1,4 @@
-"""Tests of a mean and of a variance in pairs: studentised sign flips."""
+"""Tests of a mean and of a variance: studentised sign flips."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.stats.findings import ErrorRates
 from pytest_flperf.stats.pairs import Pair, draw_orders
-from pytest_flperf.stats.runs import BetweenRuns
+from pytest_flperf.stats.run_variance import BetweenRuns
 from pytest_flperf.stats.summary import distribution
 
 RATES = ErrorRates(comparisons=18)

@@ -10,7 +10,7 @@ from pytest_flperf.results.comparison import Comparison, ReferenceLoad
 from pytest_flperf.results.measured import Distribution, Requests
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.findings import ErrorRates
-from pytest_flperf.stats.runs import BetweenRuns
+from pytest_flperf.stats.run_variance import BetweenRuns
 
 STEADY = BetweenRuns(0.01, 30)
 

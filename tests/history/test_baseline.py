@@ -73,6 +73,24 @@ def test_last_without_a_store(tmp_path: Path) -> None:
         find_baseline(None, "last", tmp_path, suites=("other",))
 
 
+def test_last_is_not_dated_in_the_future(place: StorePlace, tmp_path: Path) -> None:
+    """Such a run is left out while there is another, in a store and in a folder, and it is said."""
+    ahead = replace(run(8), id="20990101T000000Z-default-0008", started_at="2099-01-01T00:00:00.000+00:00")
+    write(tmp_path, ahead)
+    with Store(place) as store:
+        store.add(ahead, ABOUT)
+        for kept, text in ((store, "last"), (store, "branch:main"), (None, "last")):
+            found = find_baseline(kept, text, tmp_path, suites=SUITES)
+            assert found.run.id == ahead.id
+            assert found.where.endswith("(dated in the future: a clock is wrong)")
+        store.add(run(1), ABOUT)
+        write(tmp_path, run(1))
+        for kept, text in ((store, "last"), (store, "branch:main"), (None, "last")):
+            found = find_baseline(kept, text, tmp_path, suites=SUITES)
+            assert found.run.id == run(1).id
+            assert found.where.endswith(f"(left out, being dated in the future: {ahead.id})")
+
+
 def test_name_and_id(store: Store, tmp_path: Path) -> None:
     """A name, an id, how only one begins; several are too many."""
     named = find_baseline(store, "release", tmp_path)

@@ -197,11 +197,13 @@ def test_dated_in_the_future(tiny: Tiny, fast: str) -> None:
 
 
 def test_a_store_that_breaks_costs_no_case(tiny: Tiny, fast: str) -> None:
-    """A baseline that can't be read: undecided with the reason, what was measured is kept."""
-    tiny.suite({"iterations": 2})
+    """A baseline that can't be read, behind a run that can: undecided with the reason, what was measured is kept."""
+    tiny.suite({"iterations": 2}, {"name": "two", "iterations": 2})
     run_id = measure(tiny, fast).run_id
+    measure(tiny, fast, "-k", "two")
     with closing(sqlite3.connect(tiny.folder / "reports" / "history.db")) as connection:
-        connection.execute("UPDATE flperf_documents SET content = x'00'")
+        of_run = "run_key = (SELECT run_key FROM flperf_runs WHERE id = ?)"
+        connection.execute(f"UPDATE flperf_documents SET content = x'00' WHERE {of_run}", (run_id,))  # noqa: S608
         connection.commit()
     done = measure(tiny, fast, *_GATE, _UNDECIDED)
     assert done.ret == 1, done.text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from tiny_runs import RecordingServer, Tiny
 
@@ -45,12 +43,10 @@ def test_timeout(tiny: Tiny) -> None:
     tiny.suite()
     stalls = ReferenceConfig(fault=Fault(FaultKind.STALL, after_tokens=1))
     with ReferenceServer(stalls, in_thread=True) as server:
-        began = time.monotonic()
         at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
         done = tiny.run("--flperf-suite=tiny.json", *at, "--flperf-timeout=0.3", "--flperf-max-tokens=8")
-    assert time.monotonic() - began < 120
     assert done.ret == pytest.ExitCode.TESTS_FAILED
-    assert "timeout" in done.case["message"]
+    assert "timeout (not finished within 0.3 s)" in done.case["message"]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ WAYS: dict[str, Callable[[str], bytes]] = {
 _APART = (
     "base64", "base64_url", "unicode", "chunked", "chunked_small", "chunked_cut", "cut", "cut_message", "percent_twice",
     "percent_chunks", "net_chunks", "base64_chunks", "hex", "data_lines", "folded", "page_in_json", "echo_pieces",
-    "net_event",
+    "net_event", "net", "go", "html_hex", "html_decimal",
 )  # fmt: skip
 """Hides a key so that its form can't be seen."""
 

@@ -279,7 +279,10 @@ def test_an_open_loop_over_several_processes(group: LoadGroup, reference: Refere
     exchanges, stats = play_group(group, plan)
     assert all_ok(exchanges)
     assert [(each.due_ns or 0) - stats.started_ns for each in exchanges] == due_ns
-    assert all(0 <= (each.sent_ns or 0) - (each.due_ns or 0) < 5_000 * MS for each in exchanges)
+    late_ns = sorted((each.sent_ns or 0) - (each.due_ns or 0) for each in exchanges)
+    assert late_ns[0] >= 0
+    assert late_ns[len(late_ns) // 4] < 100 * MS, "the quickest quarter, which a busy machine doesn't hold up"
+    assert late_ns[-1] < 5_000 * MS
     assert [each.phase for each in exchanges] == [Phase.OUTSIDE] * 10 + [Phase.MEASURED] * 20
 
 

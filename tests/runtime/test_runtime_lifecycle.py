@@ -104,7 +104,7 @@ def test_hanging_host(make_config: MakeConfig) -> None:
         began = time.monotonic()
         with pytest.raises(HostHung, match="no sign of life"):
             host.status(deadline_s=0.3)
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 9, "without it the deadline is 10 s"
         assert not host.alive
 
 
@@ -124,7 +124,7 @@ def test_stop_of_a_hanging_host(make_config: MakeConfig) -> None:
     began = time.monotonic()
     host.stop()
     assert not host.alive
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 9, "the shortest other deadline is 10 s"
 
 
 def test_end_of_input_ends_the_host(make_config: MakeConfig) -> None:

@@ -11,15 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_flperf.stats.findings import BLOCKS, SUMMARIES, ErrorRates, Threshold
-from pytest_flperf.stats.runs import (
-    UNKNOWN_MACHINE,
-    BetweenRuns,
-    Summary,
-    between_runs,
-    block_length,
-    judge_runs,
-    judge_summaries,
-)
+from pytest_flperf.stats.run_variance import UNKNOWN_MACHINE, BetweenRuns, between_runs
+from pytest_flperf.stats.runs import Summary, block_length, judge_runs, judge_summaries
 
 STEADY = BetweenRuns(0.01, 20)
 TEN = Threshold(0.10)

@@ -1,0 +1,109 @@
+"""Failing closed: findings without a test, where a side lacks numbers.
+
+A candidate that answers nothing, and a metric that only the baseline has, are regressions, whatever the latencies say.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pytest_flperf.gates.rules import COUNTED, Rule
+from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.stats.findings import Finding, Word
+
+__all__ = ["fail_closed", "finite", "has_zero", "neither_has", "undecided", "value_of"]
+
+
+def fail_closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | None:
+    """What can be said without any arithmetic; None where both sides have numbers."""
+    metric = rule.metric
+    if not case.requests.ok and not other.requests.ok:
+        return undecided(case, other, rule, "neither side answered anything")
+    if not case.requests.ok:
+        return _regressed(case, other, rule, f"the candidate answered nothing: {_how_many_failed(case)}")
+    if not other.requests.ok:
+        return undecided(case, other, rule, f"the baseline answered nothing: {_how_many_failed(other)}")
+    mine, theirs = value_of(case, rule), value_of(other, rule)
+    if theirs is None:
+        side = "neither side has" if mine is None else "the baseline has no"
+        return undecided(case, other, rule, f"{side} {metric}")
+    if mine is None:
+        return _regressed(case, other, rule, f"the candidate has no {metric}, and the baseline has")
+    return _infinite(case, other, rule, mine, theirs)
+
+
+def _infinite(case: CaseResult, other: CaseResult, rule: Rule, mine: float, theirs: float) -> Finding | None:
+    """Where failed requests count as infinitely slow (``failures: as_inf``), and a statistic is one of them."""
+    if math.isinf(theirs):
+        return undecided(case, other, rule, "the baseline's failed requests count as infinitely slow")
+    if math.isinf(mine):
+        why = f"{case.requests.failed} of {case.requests.total} requests failed and count as infinitely slow"
+        return _regressed(case, other, rule, why)
+    return None
+
+
+def _how_many_failed(case: CaseResult) -> str:
+    total = case.requests.total
+    if not total:
+        return "not one request was measured"
+    return "its only request failed" if total == 1 else f"all {total} requests failed"
+
+
+def neither_has(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
+    """Whether both sides answered, and none of them has the metric: as TTFT without streaming."""
+    if rule.metric in COUNTED or not (case.requests.ok and other.requests.ok):
+        return False
+    return value_of(case, rule) is None and value_of(other, rule) is None
+
+
+def value_of(case: CaseResult, rule: Rule) -> float | None:
+    """The number of one side; None where nothing was measured."""
+    if rule.statistic is None:
+        value = getattr(case, rule.metric)
+        return None if value is None else float(value)
+    found = case.metrics.get(rule.metric)
+    return None if found is None else found.statistic(rule.statistic)
+
+
+def has_zero(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
+    """Whether a side's number is 0, so that there is no ratio of both."""
+    return 0 in (value_of(case, rule), value_of(other, rule))
+
+
+def _regressed(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+    return _without_a_test("regressed", case, other, rule, reason)
+
+
+def undecided(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+    """A rule that can't be decided, with the numbers of both sides."""
+    return _without_a_test("undecided", case, other, rule, reason)
+
+
+def _without_a_test(word: Word, case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+    return Finding(
+        word=word,
+        baseline=finite(value_of(other, rule)),
+        candidate=finite(value_of(case, rule)),
+        change=None,
+        interval=None,
+        probability=None,
+        p_value=None,
+        n_baseline=_n(other, rule),
+        n_candidate=_n(case, rule),
+        pairs=None,
+        method="",
+        reason=reason,
+    )
+
+
+def finite(value: float | None) -> float | None:
+    """The number, as far as there is a finite one."""
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _n(case: CaseResult, rule: Rule) -> int:
+    if METRICS[rule.metric].per == "case":
+        return case.requests.total
+    found = case.metrics.get(rule.metric)
+    return 0 if found is None else found.n
