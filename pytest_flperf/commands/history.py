@@ -48,8 +48,8 @@ def add_prune(commands: Commands) -> None:
     parser = commands.add_parser(
         "prune",
         help="Remove all but the newest runs from the store",
-        description="Removes the oldest runs from the store, and their folders with --files.  Runs that a baseline "
-        "names stay.",
+        description="Removes the oldest runs from the store, and their folders with --files.  Runs that have a "
+        "name stay, and those that hold the only baseline of a case.",
     )
     parser.add_argument("--keep", metavar="N", type=_count, required=True, help="So many of the newest stay")
     parser.add_argument(
@@ -98,7 +98,7 @@ def _prune(parsed: Parsed) -> int:
         print_json({"removed": gone, "kept": left, "baselines": held, "folders": folders, "problems": problems})
     else:
         words = f", with {len(folders)} folder{'s' * (len(folders) != 1)}" if parsed.files else ""
-        named = f", {len(held)} of them because a baseline names them" if held else ""
+        named = f", {len(held)} of them as baselines" if held else ""
         say(f"removed: {len(gone)} run{'s' * (len(gone) != 1)}{words}; kept: {left}{named}")
         for problem in problems:
             failed(parsed, problem)

@@ -70,7 +70,7 @@ def _show(parsed: Parsed) -> int:
     from pytest_flperf.report.listings import say
     from pytest_flperf.report.rerun import command_line
     from pytest_flperf.report.summary import summary_lines
-    from pytest_flperf.report.words import duration, when
+    from pytest_flperf.report.words import duration, failures, when
 
     with run_names(parsed, [parsed.name]) as names:
         ref = names.find(parsed.name)
@@ -83,7 +83,8 @@ def _show(parsed: Parsed) -> int:
     if run.host is not None:
         say(printable(f"on {run.host.name}: {run.host.cpu}, {run.host.cores} cores, {run.host.os}"))
     say("")
-    for line in summary_lines(run, shutil.get_terminal_size().columns, parsed.verbose, run.notes):
+    width = shutil.get_terminal_size().columns
+    for line in summary_lines(run, width, parsed.verbose, run.notes, failures(run.cases)):
         say(line.text)
     place = where.partition(" in ")[2]
     if ref.stored:

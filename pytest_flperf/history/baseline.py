@@ -121,7 +121,7 @@ def _last(asked: _Asked) -> FoundBaseline:
         path = asked.folder / run.id / RESULTS
         return FoundBaseline(run, "last", f"run {run.id} in {asked.folder}{more}", None, _values(asked, path, run))
     where = f"the store {asked.store.shown}" if asked.store is not None else str(asked.folder)
-    raise MissingBaselineError(f"no earlier run of {_suites(asked.suites)} in {where} that was measured to its end")
+    raise MissingBaselineError(f"no earlier run {_of_suites(asked.suites)} in {where} that was measured to its end")
 
 
 def _newest(asked: _Asked, store: Store, branch: str | None = None) -> tuple[str | None, str]:
@@ -174,7 +174,7 @@ def _of_branch(asked: _Asked, branch: str) -> FoundBaseline:
     else:
         hint = f"it has runs of {', '.join(known[:5])}" if known else "it has no run of a branch"
     raise MissingBaselineError(
-        f"no run of branch {branch[:80]!r} with {_suites(asked.suites)} in the store {asked.store.shown}: {hint}"
+        f"no run of branch {branch[:80]!r} {_of_suites(asked.suites)} in the store {asked.store.shown}: {hint}"
     )
 
 
@@ -206,5 +206,6 @@ def _values(asked: _Asked, path: Path, run: Run) -> CaseValues:
     return {} if asked.read_values is None else asked.read_values(path, run)
 
 
-def _suites(suites: Sequence[str]) -> str:
-    return " and ".join(repr(each[:80]) for each in suites[:3]) or "no suite"
+def _of_suites(suites: Sequence[str]) -> str:
+    names = " and ".join(repr(each[:80]) for each in suites[:3])
+    return f"of {names}" if names else "without a suite"

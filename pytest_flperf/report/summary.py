@@ -109,7 +109,9 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
     return fitted(cases, _columns(cases), width)
 
 
-def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] = ()) -> list[Line]:
+def summary_lines(
+    run: Run, width: int, verbosity: int, problems: Sequence[str] = (), failures: Sequence[str] = ()
+) -> list[Line]:
     """Table, details, problems and verdict, as much as the verbosity asks for.
 
     Args:
@@ -118,6 +120,7 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
         verbosity: -1: the verdict only, and the sum of the comparisons where a gate asked for them; 1: a block per
             case; 2: all percentiles.
         problems: Lines on what went wrong beside the measuring.
+        failures: Why cases failed, where pytest doesn't say it next to this.
 
     """
     lines: list[Line] = []
@@ -134,6 +137,7 @@ def summary_lines(run: Run, width: int, verbosity: int, problems: Sequence[str] 
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)
         lines += [Line(printable(text, _LONGEST_LINE)) for text in absent_lines(run.cases)]
+    lines += [Line(printable(failure, _LONGEST_LINE), "red") for failure in failures]
     lines += [Line(f"flperf: {printable(fault, _LONGEST_LINE)}", "red") for fault in run.faults]
     for verdict in run.budgets:
         lines.append(Line(f"run: {_verdict(verdict)}", "" if verdict.met else "red"))

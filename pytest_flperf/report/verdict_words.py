@@ -38,9 +38,9 @@ def verdict_of(run: Run) -> str:
 
 
 def tone(run: Run) -> _Tone:
-    """How the verdict is to look; good only where every word of it is."""
+    """How the verdict is to look; good only where every word of it is: a gate that compared nothing is not green."""
     if run.status == "passed":
-        return "doubt" if run.partial or _only_expected(run) else "good"
+        return "doubt" if run.partial or _only_expected(run) or not_made(run.cases) else "good"
     if run.status == "not_measured":
         lost = run.faults or any(case.outcome in ("failed", "error") for case in run.cases)
         return "bad" if lost else "doubt"

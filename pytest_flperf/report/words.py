@@ -20,6 +20,7 @@ __all__ = [
     "clock_words",
     "doubts",
     "duration",
+    "failures",
     "models_of",
     "reasons",
     "run_budgets",
@@ -45,20 +46,25 @@ def case_name(case: CaseResult, *, host: bool = False) -> str:
 
 def reasons(run: Run) -> tuple[str, ...]:
     """Why the run did not pass, the worst first; empty where it passed."""
-    bad = failed_cases(run.cases)
     lines = [f"the run missed {each.expression} ({value_of(each)})" for each in missed_budgets(run)]
     lines += run.faults
-    for case in bad[:_REASONS]:
-        headline = case.message.partition("\n")[0] or case.outcome
-        name = case_name(case)
-        lines.append(headline if headline.startswith(name) else f"{name}: {headline}")
-    if len(bad) > _REASONS:
-        lines.append(f"… and {len(bad) - _REASONS} more cases")
+    lines += failures(run.cases)
     if run.status == "not_measured":
         lines += without_verdict(run.cases)
     if not lines and run.status == "error":
         lines.append("pytest ended with an error of its own; its output says which")
     return tuple(lines)
+
+
+def failures(cases: Iterable[CaseResult]) -> list[str]:
+    """Why cases failed, a line each, the worst first."""
+    bad = failed_cases(cases)
+    lines = []
+    for case in bad[:_REASONS]:
+        headline = case.message.partition("\n")[0] or case.outcome
+        name = case_name(case)
+        lines.append(headline if headline.startswith(name) else f"{name}: {headline}")
+    return [*lines, f"… and {len(bad) - _REASONS} more cases"] if len(bad) > _REASONS else lines
 
 
 def without_verdict(cases: Iterable[CaseResult]) -> list[str]:

@@ -218,7 +218,7 @@ def test_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     assert row.split()[:2] == ["release", second]
     assert cli.main(["prune", "--keep=1"]) == 0
     said = capsys.readouterr().out
-    assert said == "removed: 1 run; kept: 2, 1 of them because a baseline names them\n"
+    assert said == "removed: 1 run; kept: 2, 1 of them as baselines\n"
     assert ids() == [newest, second]
     assert _json("baseline", "remove", "release") == {"removed": "release"}
     assert _json("prune", "--keep=1")["removed"] == [second]

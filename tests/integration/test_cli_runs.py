@@ -32,6 +32,7 @@ def test_show(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
         assert [line for line in done.lines if line.startswith("reference ")] == [
             line for line in shown if line.startswith("reference ")
         ]
+        assert any(line.startswith("missed on reference: missed ttft_ms.max <= 0.001") for line in shown)
     assert cli.main(["show", "-vv"]) == 0
     assert "budget ttft_ms.max <= 0.001: MISSED" in capsys.readouterr().out
 

@@ -15,6 +15,7 @@ from pytest_flperf.report.verdict_words import heading, sentence, tone, verdict_
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Requests
 
+UNMADE = Comparison("ttft_ms.p50 > +10%", "ttft_ms", "p50", "undecided", fails=False, reason="nothing", scope="--x")
 DEFAULT = BudgetVerdict("error_rate <= 0", 0.0, 0.0, 11, True, "default", "error_rate")
 OWN = BudgetVerdict("ttft_ms.p95 <= 100", 100.0, 50.0, 11, True, "suite", "ttft_ms", "p95")
 LEFT = replace(OWN, value=200.0, met=False)
@@ -32,6 +33,7 @@ def skipped(name: str) -> CaseResult:
     return case(name, outcome="skipped", message="not measured: x", requests=Requests(), budgets=())
 
 
+ALONE = case("b", against=(Against("run", "last (nothing found)", comparisons=(UNMADE,), missing="first"),))
 XFAILED = case("x", outcome="xfailed", message="expected to fail", budgets=(LEFT,))
 
 
@@ -67,6 +69,7 @@ def test_sentence(cases: tuple[CaseResult, ...], words: str) -> None:
     [
         ((case(),), "passed", False, "PASSED", "good"),
         ((case(),), "passed", True, "PASSED (PARTIAL)", "doubt"),
+        ((case("a"), ALONE), "passed", False, "PASSED", "doubt"),
         ((XFAILED,), "passed", False, "PASSED (ONLY EXPECTED FAILURES)", "doubt"),
         ((skipped("b"),), "not_measured", False, "NOT MEASURED", "doubt"),
         ((case(outcome="error", requests=Requests()),), "not_measured", True, "NOT MEASURED (PARTIAL)", "bad"),
