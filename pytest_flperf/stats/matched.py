@@ -119,6 +119,11 @@ class _Method(Protocol):
         """The chance that a loss of this size, all of it in rare prompts, shows in none of these."""
         ...
 
+    @property
+    def counted(self) -> tuple[int, str]:
+        """How many independent pieces of evidence these are, and what they are called."""
+        ...
+
 
 class _Share:
     """Scores that are all 0 or 1."""
@@ -141,6 +146,10 @@ class _Share:
         del points  # the exact test knows
         return 0.0
 
+    @property
+    def counted(self) -> tuple[int, str]:
+        return self._counts.pairs, "pairs"
+
 
 class _Graded:
     """Scores between."""
@@ -149,6 +158,7 @@ class _Graded:
 
     def __init__(self, evidence: Sequence[MatchedRequest], level: float, law: _Law) -> None:
         self._differences = _by_prompt(evidence)
+        self._by_prompt = len(self._differences) < len(evidence)
         self._law = law
         self._bootstrap = BootstrapT(self._differences, level)
         self.change = self._bootstrap.mean
@@ -163,6 +173,10 @@ class _Graded:
 
     def hidden(self, points: float) -> float:
         return float(max(1 - points, 0.0) ** len(self._differences))
+
+    @property
+    def counted(self) -> tuple[int, str]:
+        return len(self._differences), "prompts" if self._by_prompt else "pairs"
 
 
 def _judged(
@@ -193,7 +207,7 @@ def _judged(
     method: _Method = _Share(evidence) if binary else _Graded(evidence, asked.rates.alarm_level(asked.spent), law)
     found = _evidence(method, law(0.0), asked.threshold)
     word = decide(found, asked.rates, asked.spent)
-    return finding(word, _why(evidence, count, found, asked) if word == "undecided" else "", method, found)
+    return finding(word, _why(evidence, count, method, found, asked) if word == "undecided" else "", method, found)
 
 
 def _evidence(method: _Method, any_change: Tails, threshold: Threshold) -> Evidence:
@@ -264,23 +278,35 @@ def repeats_words(requests: int, evidence: int) -> str:
     return f"{requests} requests a side are evidence of {prompts} only, since repeats with the same answer count once"
 
 
-def _why(evidence: Sequence[MatchedRequest], requests: int, found: Evidence, asked: _Asked) -> str:
+def _why(evidence: Sequence[MatchedRequest], requests: int, method: _Method, found: Evidence, asked: _Asked) -> str:
     sign = 1 if asked.threshold.higher_is_worse else -1
     worse, better = (sum(way * sign * each.difference > 0 for each in evidence) for way in (1, -1))
     points = asked.threshold.floor
     way = "rise" if sign > 0 else "fall"
     limit = f"a {way} of more than {100 * points:.3g} points" if points else f"any {way}"
     told = [f"worse in {worse} of {len(evidence)} pairs of requests, better in {better}"]
+    fewest, (there, what) = fewest_to_exclude(points, asked.rates.false_pass * asked.spent), method.counted
+    said = _side_of_interval(method.interval(asked.level), sign, points)
     if found.worse <= _LIKELY:
         needed = asked.rates.alarm_level(asked.spent)
         whole = f"{100 * asked.rates.false_alarm:.3g} %"
         told.append(f"{limit} is likely (p {found.worse:.2g}), but a whole run errs in {whole} only")
         told.append(f"that takes {needed:.2g}")
+    elif fewest is not None and fewest > there:
+        told.append(f"{limit} is neither shown nor excluded{'' if asked.last else ' yet'}")
+        told.append(f"to exclude it takes {fewest} {what} at least" + (f", and there are {there}" * (what != "pairs")))
+    elif said:
+        told.append(f"the interval {said} {limit}, but swaps of the labels don't yet; it takes both")
     else:
         told.append(f"{limit} is neither shown nor excluded{'' if asked.last else ' yet'}")
-        fewest = fewest_to_exclude(points, asked.rates.false_pass * asked.spent)
-        if fewest is not None and fewest > len(evidence):
-            told.append(f"to exclude it takes {fewest} pairs at least")
     if len(evidence) < requests:
         told.append(repeats_words(requests, len(evidence)))
     return "; ".join(told)
+
+
+def _side_of_interval(interval: tuple[float, float], sign: int, points: float) -> str:
+    """What the interval does with a change for the worse of more than so many points; empty: it leaves that open."""
+    least, most = sorted(sign * end for end in interval)
+    if least > points:
+        return "shows"
+    return "excludes" if most < points else ""
