@@ -318,6 +318,8 @@ def _closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | None:
     if not other.requests.ok:
         return _undecided(case, other, rule, f"the baseline answered nothing: {_how_many_failed(other)}")
     mine, theirs = _value(case, rule), _value(other, rule)
+    if None in (mine, theirs) and metric in case.metrics and metric in other.metrics:
+        return _undecided(case, other, rule, f"{rule.subject} takes two requests a side at least")
     if theirs is None:
         side = "neither side has" if mine is None else "the baseline has no"
         return _undecided(case, other, rule, f"{side} {metric}")

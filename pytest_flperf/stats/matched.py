@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_to_exclude
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, points_of, shared_rate
 from pytest_flperf.stats.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.graded import BootstrapT
 from pytest_flperf.stats.matched_requests import MatchedRequest, counted_once
@@ -24,7 +24,6 @@ __all__ = ["judge_matched", "judge_prompts", "repeats_words"]
 _LEAST_PROMPTS: Final = 12
 """From so many different prompts on, the repeats of each are averaged."""
 _CONFIDENCE_LEFT: Final = 0.05
-_LIKELY: Final = 0.025
 _WIDEST_LAW: Final = 20_000
 _FINEST_SCORE: Final = 100
 
@@ -281,17 +280,13 @@ def repeats_words(requests: int, evidence: int) -> str:
 def _why(evidence: Sequence[MatchedRequest], requests: int, method: _Method, found: Evidence, asked: _Asked) -> str:
     sign = 1 if asked.threshold.higher_is_worse else -1
     worse, better = (sum(way * sign * each.difference > 0 for each in evidence) for way in (1, -1))
-    points = asked.threshold.floor
-    way = "rise" if sign > 0 else "fall"
-    limit = f"a {way} of more than {100 * points:.3g} points" if points else f"any {way}"
+    points, limit = asked.threshold.floor, points_of(asked.threshold)
     told = [f"worse in {worse} of {len(evidence)} pairs of requests, better in {better}"]
     fewest, (there, what) = fewest_to_exclude(points, asked.rates.false_pass * asked.spent), method.counted
     said = _side_of_interval(method.interval(asked.level), sign, points)
-    if found.worse <= _LIKELY:
-        needed = asked.rates.alarm_level(asked.spent)
-        whole = f"{100 * asked.rates.false_alarm:.3g} %"
-        told.append(f"{limit} is likely (p {found.worse:.2g}), but a whole run errs in {whole} only")
-        told.append(f"that takes {needed:.2g}")
+    advice = f"fewer rules or more {'prompts' if what == 'prompts' or len(evidence) < requests else 'requests'}"
+    if shared := shared_rate(limit, found.worse, asked.rates, asked.spent, advice):
+        told.append(shared)
     elif fewest is not None and fewest > there:
         told.append(f"{limit} is neither shown nor excluded{'' if asked.last else ' yet'}")
         told.append(f"to exclude it takes {fewest} {what} at least" + (f", and there are {there}" * (what != "pairs")))

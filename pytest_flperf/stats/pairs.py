@@ -68,7 +68,7 @@ def _judged(sides: Sides, threshold: Threshold, rates: ErrorRates, look: int, lo
         word, reason = _as_medians(word, evidence, baseline, candidate, threshold, rates.false_pass * spent)
     if word == "undecided" and not reason:
         last = look == looks
-        reason = shared_rate(threshold, evidence.worse, rates, spent, _ADVICE) or _open(
+        reason = shared_rate(way_of(threshold), evidence.worse, rates, spent, _ADVICE) or _open(
             threshold, may_pass, excluded=excluded, last=last
         )
     if not baseline:  # there is no share of nothing
