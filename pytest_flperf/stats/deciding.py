@@ -108,7 +108,8 @@ def way_of(threshold: Threshold) -> str:
 def points_of(threshold: Threshold) -> str:
     """What a rule on a share looks for: ``a fall of more than 2 points``."""
     way = "rise" if threshold.higher_is_worse else "fall"
-    return f"a {way} of more than {100 * threshold.floor:.3g} points" if threshold.floor else f"any {way}"
+    points = f"{100 * threshold.floor:.3g}"
+    return f"a {way} of more than {points} point{'s' * (points != '1')}" if threshold.floor else f"any {way}"
 
 
 def shared_rate(change: str, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:

@@ -287,11 +287,15 @@ def _why(evidence: Sequence[MatchedRequest], requests: int, method: _Method, fou
     advice = f"fewer rules or more {'prompts' if what == 'prompts' or len(evidence) < requests else 'requests'}"
     if shared := shared_rate(limit, found.worse, asked.rates, asked.spent, advice):
         told.append(shared)
+    elif said == "shows":
+        told.append(
+            f"the interval shows {limit}, but swaps of the labels don't yet (p {found.worse:.2g}); it takes both"
+        )
     elif fewest is not None and fewest > there:
         told.append(f"{limit} is neither shown nor excluded{'' if asked.last else ' yet'}")
         told.append(f"to exclude it takes {fewest} {what} at least" + (f", and there are {there}" * (what != "pairs")))
     elif said:
-        told.append(f"the interval {said} {limit}, but swaps of the labels don't yet; it takes both")
+        told.append(f"the interval excludes {limit}, but swaps of the labels don't yet; it takes both")
     else:
         told.append(f"{limit} is neither shown nor excluded{'' if asked.last else ' yet'}")
     if len(evidence) < requests:

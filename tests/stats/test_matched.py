@@ -205,11 +205,12 @@ def test_how_many_prompts_exclude_a_fall() -> None:
     assert finding.reason.endswith("to exclude it takes 59 prompts at least, and there are 18")
 
 
-def test_an_interval_beyond_the_limit_is_explained() -> None:
+@pytest.mark.parametrize(("floor", "limit"), [(0.0, "any rise"), (0.01, "a rise of more than 1 point")])
+def test_an_interval_beyond_the_limit_is_explained(floor: float, limit: str) -> None:
     """Tango's interval shows a rise that the orders of nine pairs can't show: the reason says that, too."""
     fails: Score = lambda at: float(at in (1, 4, 6, 7))  # noqa: E731
-    finding = judged(fails, lambda _: 0.0, 9, Threshold(0.0))
+    finding = judged(fails, lambda _: 0.0, 9, Threshold(0.0, floor))
     assert finding.interval is not None
     assert finding.word == "undecided"
     assert finding.interval[0] > 0
-    assert "the interval shows any rise, but swaps of the labels don't yet; it takes both" in finding.reason
+    assert f"the interval shows {limit}, but swaps of the labels don't yet (p 0.07); it takes both" in finding.reason
