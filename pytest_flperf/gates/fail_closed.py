@@ -25,6 +25,8 @@ def fail_closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | No
     if not other.requests.ok:
         return undecided(case, other, rule, f"the baseline answered nothing: {_how_many_failed(other)}")
     mine, theirs = value_of(case, rule), value_of(other, rule)
+    if None in (mine, theirs) and metric in case.metrics and metric in other.metrics:
+        return undecided(case, other, rule, f"{rule.subject} takes two requests a side at least")
     if theirs is None:
         side = "neither side has" if mine is None else "the baseline has no"
         return undecided(case, other, rule, f"{side} {metric}")

@@ -27,7 +27,10 @@ def judge_failures(
     finding = without_a_test(theirs, mine) or judged(theirs, mine)
     if finding.word == "undecided" and mine.total and theirs.total and not mine.failed:
         # No test excludes a small rise from nothing to nothing; but there is nothing to blame the candidate for.
-        return replace(finding, word="unchanged", reason="")
+        reason = "none of the candidate's requests failed" if theirs.failed else "nothing failed"
+        return replace(
+            finding, word="unchanged", probability=finding.probability if theirs.failed else None, reason=reason
+        )
     return finding
 
 

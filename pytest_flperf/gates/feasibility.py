@@ -38,6 +38,8 @@ class Size:
     """Whether a reference load is measured beside it."""
     has_goal: bool = True
     """Whether a latency budget says what a good request is."""
+    has_expectation: bool = True
+    """Whether the scenario says what an answer shall be."""
     prompts: int | None = None
     """How many different prompts the requests have, where repeats may all be answered alike; None: as many as them."""
     runs: int | None = None
@@ -74,18 +76,20 @@ def _too_few(rule: Rule, size: Size) -> str:
     more = "--flperf-max-iterations" if size.in_turn else "iterations"
     needed = REQUESTS_NEEDED.get(rule.statistic or "", 0)
     if size.requests is not None and size.requests < needed:
-        return f"needs {needed} requests a side, and there will be {size.requests} at most; raise {more}"
+        return f"needs {needed} requests a side and gets {size.requests} at most; raise {more}"
     if size.in_turn and size.pairs is not None and (lacks := _lacks_orders(size.pairs, size.comparisons)):
         return lacks
     if is_mean(rule) and size.requests is not None and size.requests < MEAN_REQUESTS:
         return (
-            f"is called unchanged or improved from {MEAN_REQUESTS} requests a side on, and there will be "
-            f"{size.requests} at most; raise {more}"
+            f"needs {MEAN_REQUESTS} requests a side to be called unchanged or improved and gets {size.requests} "
+            f"at most; raise {more}"
         )
     return ""
 
 
 def _of_quality(rule: Rule, size: Size) -> str:
+    if not size.has_expectation:
+        return "needs an expectation: the scenario has no 'expect'"
     if size.requests is None:
         return _without_room(rule)
     last = 1 if size.pairs is None else len(looks(size.pairs))
@@ -95,19 +99,19 @@ def _of_quality(rule: Rule, size: Size) -> str:
     what = f"{count} prompt{'s' * (count != 1)}" if one_by_one else f"{count} requests a side"
     advice = "add prompts" if one_by_one else f"raise {'--flperf-max-iterations' if size.in_turn else 'iterations'}"
     if count < LEAST_EVIDENCE:
-        return (
-            f"can't be decided of {what} if repeats are answered alike (greedy decoding), as these count once; {advice}"
-        )
+        repeats = " if repeats are answered alike" * one_by_one
+        return f"can't be decided from {what}{repeats}; {advice}"
     points = rule.threshold.floor
     losses = fewest_losses(count, points, rates.alarm_level(spent))
     if losses is None:
         return f"can't be called regressed from {what} with {size.comparisons} comparisons; {advice}"
     fewest = fewest_to_exclude(points, rates.false_pass * spent)
     if fewest is not None and fewest > count:
-        told = (
-            f"is called unchanged from {fewest} {'prompts' if one_by_one else 'requests'} on at best, and there will be"
+        unit = "prompts" if one_by_one else "requests a side"
+        return (
+            f"needs {fewest} {unit} or more to be called unchanged and gets {count} at most; {advice}, or allow more "
+            f"(to be called regressed it takes {losses} worse answers or more)"
         )
-        return f"{told} {what} at most; {advice}, or allow more (regressed takes {losses} worse answers at least)"
     return _without_room(rule)
 
 
@@ -131,7 +135,7 @@ def _too_few_runs(rule: Rule, size: Size) -> str:
 def _without_room(rule: Rule) -> str:
     if rule.threshold.share or rule.threshold.floor:
         return ""
-    return "allows no change at all: two equal sides stay undecided; allow 2 %, say, to see them called unchanged"
+    return "allows no change: equal sides stay undecided; allow a little, such as 2 %"
 
 
 def _lacks_orders(pairs: int, comparisons: int) -> str:
@@ -146,5 +150,5 @@ def _lacks_orders(pairs: int, comparisons: int) -> str:
         return ""
     return (
         f"can't be called regressed from {pairs} pairs: with {comparisons} comparisons that takes p {level:.2g}, and "
-        f"the orders of so few pairs show {least:.2g} at best; raise --flperf-max-iterations"
+        f"their orders reach p {least:.2g} at best; raise --flperf-max-iterations"
     )

@@ -40,7 +40,12 @@ def foreseen_lines(
     for case, of_case in of_cases:
         counted = runs(case) if runs is not None else None
         for planned, label in _sizes(case, of_case, options, comparisons):
-            size = replace(planned, prompts=_prompts(case, planned.requests), runs=counted)
+            size = replace(
+                planned,
+                has_expectation=case.scenario.expect is not None,
+                prompts=_prompts(case, planned.requests),
+                runs=counted,
+            )
             told = {(rule.subject, why) for rule in of_case if is_gate(rule) and (why := obstacle(rule, size))}
             found.update(f"{label}: {subject} {why}" for subject, why in sorted(told))
     lines = [printable(text, 300) + (f" ({count} cases)" if count > 1 else "") for text, count in found.items()]

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from pytest_flperf.stats.findings import ErrorRates, Threshold, Word
 
-__all__ = ["Evidence", "Tails", "beyond", "decide", "of_change", "of_floor", "shared_rate", "way_of"]
+__all__ = ["Evidence", "Tails", "beyond", "decide", "of_change", "of_floor", "points_of", "shared_rate", "way_of"]
 
 _LIKELY: Final = 0.025
 """Of one tail: the interval that is shown may then say as much."""
@@ -105,11 +105,18 @@ def way_of(threshold: Threshold) -> str:
     return f"a {way} beyond the limit" if threshold.floor else f"any {way}"
 
 
-def shared_rate(threshold: Threshold, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
+def points_of(threshold: Threshold) -> str:
+    """What a rule on a share looks for: ``a fall of more than 2 points``."""
+    way = "rise" if threshold.higher_is_worse else "fall"
+    points = f"{100 * threshold.floor:.3g}"
+    return f"a {way} of more than {points} point{'s' * (points != '1')}" if threshold.floor else f"any {way}"
+
+
+def shared_rate(change: str, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
     """Why a change that the interval shows is not called one; empty where the interval doesn't.
 
     Args:
-        threshold: What is allowed.
+        change: What is looked for, in words.
         p_value: Of the test for the worse.
         rates: How often a run may be wrong.
         spent: The part of these rates that this look may spend.
@@ -122,6 +129,6 @@ def shared_rate(threshold: Threshold, p_value: float, rates: ErrorRates, spent: 
     shared = " and ".join(filter(None, (comparisons, "looks" if spent < 1 else "")))
     rate = f"the run's error rate of {100 * rates.false_alarm:.3g} %" + (f", shared by {shared}," if shared else "")
     return (
-        f"{way_of(threshold)} is likely (p {p_value:.2g}), but {rate} asks for p {rates.alarm_level(spent):.2g}; "
+        f"{change} is likely (p {p_value:.2g}), but {rate} asks for p {rates.alarm_level(spent):.2g}; "
         f"{advice} would decide it"
     )

@@ -21,7 +21,13 @@ def centre_of(tails: Callable[[float], Tails], low: float, high: float) -> float
         high: One above.
 
     """
-    return _crossing(lambda ratio: tails(ratio)[0] < tails(ratio)[1], low, high) - 1
+
+    def is_below(ratio: float) -> bool:
+        greater, less = tails(ratio)
+        return greater < less
+
+    left, right = _crossing(is_below, low, high)
+    return exp((log(left) + log(right)) / 2) - 1
 
 
 def interval_of(
@@ -42,14 +48,15 @@ def interval_of(
     open_below, open_above = tails(low)[0] > level, tails(high)[1] > level
     if open_below and open_above:
         return None
-    middle = 1 + change
-    lower = 0.0 if open_below else _crossing(lambda ratio: tails(ratio)[0] <= level, low, middle)
-    upper = inf if open_above else _crossing(lambda ratio: tails(ratio)[1] > level, middle, high)
+    middle = max(1 + change, low)
+    # The outer ends: where all pairs say the same, the interval is that one number, and must hold it.
+    lower = 0.0 if open_below else _crossing(lambda ratio: tails(ratio)[0] <= level, low, middle)[0]
+    upper = inf if open_above else _crossing(lambda ratio: tails(ratio)[1] > level, middle, high)[1]
     return lower - 1, upper - 1
 
 
-def _crossing(is_below: Callable[[float], bool], low: float, high: float) -> float:
-    """Where it stops to hold, by halving on the scale of logarithms."""
+def _crossing(is_below: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
+    """Between which two ratios it stops to hold, by halving on the scale of logarithms."""
     left, right = log(low), log(max(high, low))
     for _ in range(_STEPS):
         middle = (left + right) / 2
@@ -57,4 +64,4 @@ def _crossing(is_below: Callable[[float], bool], low: float, high: float) -> flo
             left = middle
         else:
             right = middle
-    return exp((left + right) / 2)
+    return exp(left), exp(right)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_to_exclude
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, points_of, shared_rate
 from pytest_flperf.stats.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.graded import BootstrapT
 from pytest_flperf.stats.matched_requests import MatchedRequest, counted_once
@@ -24,7 +24,6 @@ __all__ = ["judge_matched", "judge_prompts", "repeats_words"]
 _LEAST_PROMPTS: Final = 12
 """From so many different prompts on, the repeats of each are averaged."""
 _CONFIDENCE_LEFT: Final = 0.05
-_LIKELY: Final = 0.025
 _WIDEST_LAW: Final = 20_000
 _FINEST_SCORE: Final = 100
 
@@ -119,6 +118,11 @@ class _Method(Protocol):
         """The chance that a loss of this size, all of it in rare prompts, shows in none of these."""
         ...
 
+    @property
+    def counted(self) -> tuple[int, str]:
+        """How many independent pieces of evidence these are, and what they are called."""
+        ...
+
 
 class _Share:
     """Scores that are all 0 or 1."""
@@ -141,6 +145,10 @@ class _Share:
         del points  # the exact test knows
         return 0.0
 
+    @property
+    def counted(self) -> tuple[int, str]:
+        return self._counts.pairs, "pairs"
+
 
 class _Graded:
     """Scores between."""
@@ -149,6 +157,7 @@ class _Graded:
 
     def __init__(self, evidence: Sequence[MatchedRequest], level: float, law: _Law) -> None:
         self._differences = _by_prompt(evidence)
+        self._by_prompt = len(self._differences) < len(evidence)
         self._law = law
         self._bootstrap = BootstrapT(self._differences, level)
         self.change = self._bootstrap.mean
@@ -163,6 +172,10 @@ class _Graded:
 
     def hidden(self, points: float) -> float:
         return float(max(1 - points, 0.0) ** len(self._differences))
+
+    @property
+    def counted(self) -> tuple[int, str]:
+        return len(self._differences), "prompts" if self._by_prompt else "pairs"
 
 
 def _judged(
@@ -193,7 +206,7 @@ def _judged(
     method: _Method = _Share(evidence) if binary else _Graded(evidence, decision.rates.alarm_level(decision.spent), law)
     found = _evidence(method, law(0.0), decision.threshold)
     word = decide(found, decision.rates, decision.spent)
-    return finding(word, _why(evidence, count, found, decision) if word == "undecided" else "", method, found)
+    return finding(word, _why(evidence, count, method, found, decision) if word == "undecided" else "", method, found)
 
 
 def _evidence(method: _Method, any_change: Tails, threshold: Threshold) -> Evidence:
@@ -264,23 +277,37 @@ def repeats_words(requests: int, evidence: int) -> str:
     return f"{requests} requests a side are evidence of {prompts} only, since repeats with the same answer count once"
 
 
-def _why(evidence: Sequence[MatchedRequest], requests: int, found: Evidence, decision: _Decision) -> str:
+def _why(
+    evidence: Sequence[MatchedRequest], requests: int, method: _Method, found: Evidence, decision: _Decision
+) -> str:
     sign = 1 if decision.threshold.higher_is_worse else -1
     worse, better = (sum(way * sign * each.difference > 0 for each in evidence) for way in (1, -1))
-    points = decision.threshold.floor
-    way = "rise" if sign > 0 else "fall"
-    limit = f"a {way} of more than {100 * points:.3g} points" if points else f"any {way}"
+    points, limit = decision.threshold.floor, points_of(decision.threshold)
     told = [f"worse in {worse} of {len(evidence)} pairs of requests, better in {better}"]
-    if found.worse <= _LIKELY:
-        needed = decision.rates.alarm_level(decision.spent)
-        whole = f"{100 * decision.rates.false_alarm:.3g} %"
-        told.append(f"{limit} is likely (p {found.worse:.2g}), but a whole run errs in {whole} only")
-        told.append(f"that takes {needed:.2g}")
+    fewest, (there, what) = fewest_to_exclude(points, decision.rates.false_pass * decision.spent), method.counted
+    said = _side_of_interval(method.interval(decision.level), sign, points)
+    advice = f"fewer rules or more {'prompts' if what == 'prompts' or len(evidence) < requests else 'requests'}"
+    if shared := shared_rate(limit, found.worse, decision.rates, decision.spent, advice):
+        told.append(shared)
+    elif said == "shows":
+        told.append(
+            f"the interval shows {limit}, but swaps of the labels don't yet (p {found.worse:.2g}); it takes both"
+        )
+    elif fewest is not None and fewest > there:
+        told.append(f"{limit} is neither shown nor excluded{'' if decision.last else ' yet'}")
+        told.append(f"to exclude it takes {fewest} {what} at least" + (f", and there are {there}" * (what != "pairs")))
+    elif said:
+        told.append(f"the interval excludes {limit}, but swaps of the labels don't yet; it takes both")
     else:
         told.append(f"{limit} is neither shown nor excluded{'' if decision.last else ' yet'}")
-        fewest = fewest_to_exclude(points, decision.rates.false_pass * decision.spent)
-        if fewest is not None and fewest > len(evidence):
-            told.append(f"to exclude it takes {fewest} pairs at least")
     if len(evidence) < requests:
         told.append(repeats_words(requests, len(evidence)))
     return "; ".join(told)
+
+
+def _side_of_interval(interval: tuple[float, float], sign: int, points: float) -> str:
+    """What the interval does with a change for the worse of more than so many points; empty: it leaves that open."""
+    least, most = sorted(sign * end for end in interval)
+    if least > points:
+        return "shows"
+    return "excludes" if most < points else ""

@@ -46,9 +46,13 @@ class Law:
         chance = np.zeros((_HALF + 1, 1))
         chance[0, 0] = 1.0
         taken = np.arange(_HALF + 1)
-        for position, (score, is_more) in enumerate(zip(scores.tolist(), first_is_more.tolist(), strict=True)):
-            place = position % ORDER_BLOCK
-            if place == 0:
+        block, place = 0, 0
+        for position in np.flatnonzero(
+            scores
+        ).tolist():  # in a block all places are alike, so those of 0 can be left out
+            score, is_more = int(scores[position]), bool(first_is_more[position])
+            if position // ORDER_BLOCK > block:
+                block, place = position // ORDER_BLOCK, 0
                 whole = chance.sum(axis=0)
                 chance = np.zeros((_HALF + 1, len(whole)))
                 chance[0] = whole
@@ -60,6 +64,7 @@ class Law:
             at = score - at
             after[:, at : at + width] += chance * (1 - candidate_first)
             chance = after
+            place += 1
         self._chance = chance.sum(axis=0)
 
     def tails(self, seen: int) -> tuple[float, float]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from pytest_flperf.results.metrics import REQUESTS_NEEDED
 from pytest_flperf.stats.deciding import Evidence, beyond, decide, of_change, of_floor, shared_rate, way_of
 from pytest_flperf.stats.findings import MEAN_REQUESTS, ErrorRates, Finding, Threshold, Word
@@ -40,8 +42,12 @@ def judge_pairs(
         ValueError: An unknown statistic, no such look, or orders that :func:`draw_orders` can't have drawn.
 
     """
-    spent = spent_at(look, looks)
-    sides = Sides(pairs, statistic)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):  # then nothing is decided
+        return _judged(Sides(pairs, statistic), threshold, rates, look, looks)
+
+
+def _judged(sides: Sides, threshold: Threshold, rates: ErrorRates, look: int, looks: int) -> Finding:
+    statistic, spent = sides.statistic, spent_at(look, looks)
     baseline, candidate = sides.numbers
     nothing = Finding(
         "undecided", baseline, candidate, None, None, None, None, *sides.requests, sides.whole, sides.method
@@ -53,6 +59,7 @@ def judge_pairs(
     if sides.all_zero:
         return replace(nothing, word="undecided" if may_pass else "unchanged", reason=may_pass)
     evidence = _evidence(sides, threshold, candidate - baseline)
+    excluded = evidence.within * (spent if statistic == "mean" else 1.0) <= rates.false_pass * spent
     if statistic == "mean":
         evidence = _of_mean(evidence, spent, sides.requests, may_pass)
     word = decide(evidence, rates, spent)
@@ -61,7 +68,9 @@ def judge_pairs(
         word, reason = _as_medians(word, evidence, baseline, candidate, threshold, rates.false_pass * spent)
     if word == "undecided" and not reason:
         last = look == looks
-        reason = shared_rate(threshold, evidence.worse, rates, spent, _ADVICE) or _open(threshold, may_pass, last=last)
+        reason = shared_rate(way_of(threshold), evidence.worse, rates, spent, _ADVICE) or _open(
+            threshold, may_pass, excluded=excluded, last=last
+        )
     if not baseline:  # there is no share of nothing
         return replace(
             nothing,
@@ -153,6 +162,8 @@ def _too_few(statistic: str, sides: Sides) -> str:
     return ""
 
 
-def _open(threshold: Threshold, too_early: str, *, last: bool) -> str:
+def _open(threshold: Threshold, too_early: str, *, excluded: bool, last: bool) -> str:
+    if too_early and excluded:
+        return f"{way_of(threshold)} is excluded so far; {too_early}"
     said = f"{way_of(threshold)} is neither shown nor excluded{'' if last else ' yet'}"
     return f"{said}; {too_early}" if too_early else said

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, expm1, log, sqrt
+from math import ceil, expm1, isfinite, log, sqrt
 from typing import Final
 
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, shared_rate
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, shared_rate, way_of
 from pytest_flperf.stats.findings import BLOCKS, MEAN_REQUESTS, SUMMARIES, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.orders import Floats
 from pytest_flperf.stats.run_variance import UNKNOWN_MACHINE, BetweenRuns, between_runs
@@ -29,6 +29,8 @@ _ADVICE: Final = "fewer rules, more stored runs or both sides in turn (--flperf-
 _LARGEST_CORRELATION: Final = 0.9
 _MUCH: Final = 1_000
 """Percent.  What differs by more is told as that."""
+_FAR: Final = 1e6
+"""Standard errors.  What lies farther away is as sure."""
 _PERCENTILES: Final = {"p5": 0.05, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _OTHERS: Final[dict[str, Callable[[Floats], Floats]]] = {
     "mean": lambda rows: np.asarray(rows.mean(axis=-1)),
@@ -83,7 +85,8 @@ def judge_runs(
         )
     if statistic not in {*_PERCENTILES, *_OTHERS}:
         return _undecided(counts, BLOCKS, f"{statistic} rests on single requests: two runs can't tell it apart")
-    sides = [_side(np.array(values, dtype=np.float64), statistic) for values in (baseline, candidate)]
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        sides = [_side(np.array(values, dtype=np.float64), statistic) for values in (baseline, candidate)]
     noise = _Noise(between_runs, history)
     return _judge(sides[0], sides[1], counts, threshold, rates, noise, BLOCKS, is_mean=statistic == "mean")
 
@@ -188,6 +191,8 @@ def _judge(
     *,
     is_mean: bool,
 ) -> Finding:
+    if not all(map(isfinite, (baseline.value, baseline.error, candidate.value, candidate.error))):
+        return _undecided(counts, method, "some values are infinite, or so large that nothing says how much they vary")
     nothing = _undecided(counts, method, "", baseline.value, candidate.value)
     few = is_mean and min(counts) < MEAN_REQUESTS
     positive = baseline.value > 0 and candidate.value > 0
@@ -211,7 +216,7 @@ def _judge(
         return replace(judged, reason=f"it rose from 0 to {candidate.value:.4g}")
     if word != "undecided":
         return judged
-    shared = shared_rate(threshold, evidence.worse, rates, 1.0, _ADVICE)
+    shared = shared_rate(way_of(threshold), evidence.worse, rates, 1.0, _ADVICE)
     return replace(judged, reason=shared or _why(baseline, candidate, noise) + (f"; {_few(counts)}" if few else ""))
 
 
@@ -232,12 +237,17 @@ def _by_ratio(baseline: _Side, candidate: _Side, threshold: Threshold, noise: _N
     sign = 1 if threshold.higher_is_worse else -1
     best = 1 - sign * threshold.share
     ratio, (error, freedom) = log(candidate.value / baseline.value), _of_ratio(baseline, candidate, noise)
-    third = candidate.third / candidate.value**3 - baseline.third / baseline.value**3
+    third = _relative(candidate) - _relative(baseline)
 
     def at(limit: float) -> Tails:
         return _tails(ratio - log(limit), error, freedom, third)
 
     return of_change(at(1 + sign * threshold.share), at(best) if best > 0 else None, threshold)
+
+
+def _relative(side: _Side) -> float:
+    """The third central moment as a share of the value."""
+    return side.third / side.value / side.value / side.value
 
 
 def _by_difference(baseline: _Side, candidate: _Side, threshold: Threshold, noise: _Noise) -> Evidence:
@@ -253,7 +263,7 @@ def _by_difference(baseline: _Side, candidate: _Side, threshold: Threshold, nois
     def at(ratio: float, difference: float) -> Tails:
         parts = [(ratio * baseline.error, baseline.freedom), (candidate.error, candidate.freedom)]
         error, freedom = _combined(parts, apart, between.runs)
-        third = candidate.third - ratio**3 * baseline.third
+        third = candidate.third - baseline.third * ratio * ratio * ratio
         return _tails(candidate.value - ratio * baseline.value - difference, error, freedom, third)
 
     worst, best = of_floor(threshold)
@@ -269,8 +279,9 @@ def _tails(excess: float, error: float, freedom: float, third: float = 0.0) -> T
     """By Student's t, and freed from skewness (Hall 1992), the larger; without any error at all, what is seen is so."""
     if not error:
         return (float(excess <= 0), float(excess >= 0))
-    t, skewness = excess / error, third / error**3
-    corrected = t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
+    t, skewness = min(max(excess / error, -_FAR), _FAR), third / error / error / error
+    corrected = t + skewness * t * t / 3 + skewness * skewness * t * t * t / 27 + skewness / 6
+    corrected = corrected if isfinite(corrected) else t
     return (
         max(float(stdtr(freedom, -each)) for each in (t, corrected)),
         max(float(stdtr(freedom, each)) for each in (t, corrected)),
@@ -291,9 +302,13 @@ def _combined(within: Sequence[tuple[float, float]], between: float, runs: int) 
 
     """
     parts = [*within, (between, float(runs))]
-    variance = sum(error**2 for error, _ in parts)
-    spread = sum(error**4 / freedom for error, freedom in parts)
-    return sqrt(variance), min(variance**2 / spread, float(runs)) if spread else 1.0
+    largest = max(error for error, _ in parts)
+    if not largest:
+        return 0.0, 1.0
+    shares = [((error / largest) ** 2, freedom) for error, freedom in parts]
+    variance = sum(share for share, _ in shares)
+    spread = sum(share**2 / freedom for share, freedom in shares)
+    return largest * sqrt(variance), min(variance**2 / spread, float(runs))
 
 
 def _expm1(value: float) -> float:

@@ -69,7 +69,8 @@ class Sides:
         """Whether nothing but zeros was measured."""
         self._medians = _of_turns(self.candidate, np.median), _of_turns(self.baseline, np.median)
         self._sums = _sums(self.candidate, self.baseline, pairs)
-        self._squares = _sums(_squares(self.candidate), _squares(self.baseline), None)
+        if statistic == "stdev":
+            self._squares = _sums(_squares(self.candidate), _squares(self.baseline), None)
 
     @property
     def method(self) -> str:

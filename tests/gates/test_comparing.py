@@ -13,6 +13,7 @@ from pytest_flperf.gates.rules import Rule, parse_rules
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.stats.findings import ErrorRates
+from pytest_flperf.stats.matched_requests import MatchedRequest
 from pytest_flperf.stats.pairs import Pair, draw_orders
 from pytest_flperf.stats.run_variance import BetweenRuns
 from pytest_flperf.stats.summary import distribution
@@ -123,6 +124,22 @@ def test_a_candidate_that_answers_nothing() -> None:
     assert (not_one.verdict, not_one.reason) == (
         "regressed", "the candidate answered nothing: not one request was measured",
     )  # fmt: skip
+
+
+def test_a_spread_of_one_request() -> None:
+    """A candidate with a single request has the metric, and no spread of it: that is no regression."""
+    rules = parse_rules(["ttft_ms.stdev > +10%"], GATE)
+    for case, other in ((side([50.0]), GOOD), (GOOD, side([50.0])), (side([50.0]), side([50.0]))):
+        found = closed(case, other, rules)["ttft_ms"]
+        assert (found.verdict, found.reason) == ("undecided", "ttft_ms.stdev takes two requests a side at least")
+
+
+def test_no_failures_among_pairs() -> None:
+    """No test excludes a small rise: it is unchanged by rule, and the reason says so."""
+    twins = [Pair((0.0,), (0.0,), first, matched=(MatchedRequest(0.0, 0.0),)) for first in draw_orders(20, 3)]
+    rules = parse_rules(["error_rate > +2%"], GATE)
+    (found,) = compare_pairs(GOOD, GOOD, {"error_rate": twins}, rules, RATES, 1, 1)
+    assert (found.verdict, found.reason, found.probability) == ("unchanged", "nothing failed", None)
 
 
 def test_an_error_rate_that_rose_from_zero() -> None:

@@ -260,7 +260,7 @@ def test_what_cant_be_decided_is_said_before(tiny: Tiny, quick: str, dry: bool) 
     assert done.ret == 0, done.text
     most = 60 if dry else 12
     assert (
-        f"--flperf-against: e2e_ms.p95 needs 130 requests a side, and there will be {most} at most; "
+        f"--flperf-against: e2e_ms.p95 needs 130 requests a side and gets {most} at most; "
         "raise --flperf-max-iterations" in done.text
     )
     assert "--flperf-against: ttft_ms.p50 is measured of streamed answers only" in done.text

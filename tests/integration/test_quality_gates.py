@@ -161,7 +161,7 @@ def test_what_can_not_be_decided_is_said_before(tiny: Tiny) -> None:
     done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *against, "--flperf-dry-run")
     (quality,) = [line for line in done.lines if "quality.mean" in line]
     assert quality.startswith(
-        "--flperf-against: quality.mean can't be decided of 1 prompt if repeats are answered alike"
+        "--flperf-against: quality.mean can't be decided from 1 prompt if repeats are answered alike"
     )
     assert quality.endswith("add prompts (2 cases)")
     done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *against, "--co")

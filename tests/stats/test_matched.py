@@ -78,7 +78,8 @@ def test_likely_but_not_sure_enough() -> None:
     found = judged(lambda n: float(n % 12 > 0), lambda _: 1.0, 108)
     assert found.word == "undecided"
     assert "is likely (p " in found.reason
-    assert "a whole run errs in 1 % only" in found.reason
+    assert "the run's error rate of 1 %, shared by 18 comparisons, asks for p 0.00056" in found.reason
+    assert found.reason.endswith("fewer rules or more requests would decide it")
 
 
 @pytest.mark.parametrize("threshold", [FALL, ANY_FALL])
@@ -190,3 +191,26 @@ def test_bootstrap_limits() -> None:
     same = BootstrapT(np.zeros(50), 1e-3)
     assert same.interval(0.025) == pytest.approx((-0.0711, 0.0711), abs=1e-3)
     assert same.tails(-0.1) == (0.0, 1.0)
+
+
+def test_how_many_prompts_exclude_a_fall() -> None:
+    """Of graded scores prompts count, not requests: 180 of 18 prompts are too few for what takes 59."""
+    chance = random.Random(4)
+    pairs = [
+        Pair((), (), first, matched=(MatchedRequest(chance.random(), chance.random(), f"p{at % 18}"),))
+        for at, first in enumerate(draw_orders(180, 3))
+    ]
+    finding = judge_matched(pairs, Threshold(0.0, 0.05, higher_is_worse=False), RATES, look=1, looks=1)
+    assert finding.word == "undecided"
+    assert finding.reason.endswith("to exclude it takes 59 prompts at least, and there are 18")
+
+
+@pytest.mark.parametrize(("floor", "limit"), [(0.0, "any rise"), (0.01, "a rise of more than 1 point")])
+def test_an_interval_beyond_the_limit_is_explained(floor: float, limit: str) -> None:
+    """Tango's interval shows a rise that the orders of nine pairs can't show: the reason says that, too."""
+    fails: Score = lambda at: float(at in (1, 4, 6, 7))  # noqa: E731
+    finding = judged(fails, lambda _: 0.0, 9, Threshold(0.0, floor))
+    assert finding.interval is not None
+    assert finding.word == "undecided"
+    assert finding.interval[0] > 0
+    assert f"the interval shows {limit}, but swaps of the labels don't yet (p 0.07); it takes both" in finding.reason

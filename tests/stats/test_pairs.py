@@ -318,3 +318,42 @@ def test_what_nobody_can_ask(make: object) -> None:
     assert callable(make)
     with pytest.raises(ValueError, match=r"\w+"):
         make()
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.1, 0.5])
+@pytest.mark.parametrize("statistic", ["p50", "mean", "max"])
+def test_an_interval_holds_what_all_pairs_say(statistic: str, ratio: float) -> None:
+    """Where every pair says the same, the interval is hardly wider than that number, and holds it."""
+    pairs = [Pair((100 * ratio,), (100.0,), first) for first in draw_orders(40, 3)]
+    finding = judge_pairs(pairs, statistic, Threshold(0.0), ErrorRates(), **ONCE)
+    assert finding.interval is not None
+    low, high = finding.interval
+    assert ratio - 1 - 1e-6 < low <= ratio - 1 <= high < ratio - 1 + 1e-6
+
+
+def test_why_an_excluded_rise_of_a_mean_is_open() -> None:
+    """It is told as excluded so far, as the interval shows; what it waits for is said."""
+    early = judge_pairs(make_pairs(40), "mean", TEN, ErrorRates(), look=4, looks=5)
+    few = judge_pairs(make_pairs(40), "mean", TEN, ErrorRates(), **ONCE)
+    assert early.word == few.word == "undecided"
+    assert (
+        early.reason == "a rise of more than 10 % is excluded so far; a mean is called unchanged at the last look only"
+    )
+    assert few.reason.startswith("a rise of more than 10 % is excluded so far; a mean is called unchanged from 90")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("statistic", ["p50", "mean", "p5", "p90", "min", "max", "stdev"])
+@pytest.mark.parametrize(("of_candidate", "of_baseline"), [(1e300, 1e300), (1e300, 1.0), (1.0, 1e300)])
+def test_numbers_too_large_to_square(statistic: str, of_candidate: float, of_baseline: float) -> None:
+    """Neither warnings nor numbers that are none."""
+    pairs = [
+        Pair(
+            tuple(v * of_candidate for v in p.candidate), tuple(v * of_baseline for v in p.baseline), p.candidate_first
+        )
+        for p in make_pairs(24, streams=6)
+    ]
+    for threshold in (TEN, Threshold(0.0, 1e300), Threshold(0.0, higher_is_worse=False)):
+        finding = judge_pairs(pairs, statistic, threshold, ErrorRates(), **ONCE)
+        numbers = [finding.p_value, finding.probability, finding.change, *(finding.interval or ())]
+        assert not any(math.isnan(number) for number in numbers if number is not None)

@@ -331,3 +331,28 @@ def test_the_reason_can_be_read(spread: float, said: str) -> None:
     assert finding.word == "undecided"
     assert said in finding.reason
     assert "e+" not in finding.reason
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("statistic", ["p50", "mean", "p95", "stdev"])
+@pytest.mark.parametrize("factor", [1e-306, 1.0, 1e300])
+@pytest.mark.parametrize("threshold", [TEN, Threshold(0.0, 1e300), Threshold(1e306)])
+def test_numbers_of_any_size(statistic: str, factor: float, threshold: Threshold) -> None:
+    """Neither errors nor numbers that are none, whatever a rule allows and whatever was measured."""
+    values = [value * factor for value in run(40)]
+    for other in (values[::-1], [0.0] * 40):
+        for baseline, candidate in ((values, other), (other, values)):
+            finding = judge_runs(
+                baseline, candidate, statistic, threshold, ErrorRates(), between_runs=STEADY, requests_needed=0
+            )
+            numbers = [finding.p_value, finding.probability, finding.change, *(finding.interval or ())]
+            assert not any(math.isnan(number) for number in numbers if number is not None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_values_are_undecided() -> None:
+    """A percentile that the infinite ones reach in part of the draws has no error."""
+    values = [math.inf if at % 13 == 0 else value for at, value in enumerate(run(100))]
+    finding = judge_runs(run(100), values, "p90", TEN, ErrorRates(), between_runs=STEADY, requests_needed=0)
+    assert finding.word == "undecided"
+    assert "infinite" in finding.reason
