@@ -97,19 +97,21 @@ def beyond(baseline: float, candidate: float, threshold: Threshold) -> tuple[boo
     return rise > share and rise > floor, -rise > share and -rise > floor
 
 
-def way_of(threshold: Threshold) -> str:
-    """What a rule looks for: ``a rise of more than 10 %``."""
+def way_of(threshold: Threshold, *, of_share: bool = False) -> str:
+    """What a rule looks for: ``a rise of more than 10 %``; of a share or a score in percentage points."""
     way = "rise" if threshold.higher_is_worse else "fall"
+    if of_share and threshold.floor and not threshold.share:
+        return f"a {way} of more than {100 * threshold.floor:.3g} points"
     if threshold.share:
         return f"a {way} of more than {100 * threshold.share:.3g} %"
     return f"a {way} beyond the limit" if threshold.floor else f"any {way}"
 
 
-def shared_rate(threshold: Threshold, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
+def shared_rate(way: str, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
     """Why a change that the interval shows is not called one; empty where the interval doesn't.
 
     Args:
-        threshold: What is allowed.
+        way: What the rule looks for, from :func:`way_of`.
         p_value: Of the test for the worse.
         rates: How often a run may be wrong.
         spent: The part of these rates that this look may spend.
@@ -122,6 +124,6 @@ def shared_rate(threshold: Threshold, p_value: float, rates: ErrorRates, spent: 
     shared = " and ".join(filter(None, (comparisons, "looks" if spent < 1 else "")))
     rate = f"the run's error rate of {100 * rates.false_alarm:.3g} %" + (f", shared by {shared}," if shared else "")
     return (
-        f"{way_of(threshold)} is likely (p {p_value:.2g}), but {rate} asks for p {rates.alarm_level(spent):.2g}; "
+        f"{way} is likely (p {p_value:.2g}), but {rate} asks for p {rates.alarm_level(spent):.2g}; "
         f"{advice} would decide it"
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_to_exclude
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, shared_rate, way_of
 from pytest_flperf.stats.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.graded import BootstrapT
 from pytest_flperf.stats.matched_requests import MatchedRequest, counted_once
@@ -24,7 +24,7 @@ __all__ = ["judge_matched", "judge_prompts", "repeats_words"]
 _LEAST_PROMPTS: Final = 12
 """From so many different prompts on, the repeats of each are averaged."""
 _CONFIDENCE_LEFT: Final = 0.05
-_LIKELY: Final = 0.025
+_ADVICE: Final = "fewer rules or more prompts"
 _WIDEST_LAW: Final = 20_000
 _FINEST_SCORE: Final = 100
 
@@ -268,14 +268,10 @@ def _why(evidence: Sequence[MatchedRequest], requests: int, found: Evidence, dec
     sign = 1 if decision.threshold.higher_is_worse else -1
     worse, better = (sum(way * sign * each.difference > 0 for each in evidence) for way in (1, -1))
     points = decision.threshold.floor
-    way = "rise" if sign > 0 else "fall"
-    limit = f"a {way} of more than {100 * points:.3g} points" if points else f"any {way}"
+    limit = way_of(decision.threshold, of_share=True)
     told = [f"worse in {worse} of {len(evidence)} pairs of requests, better in {better}"]
-    if found.worse <= _LIKELY:
-        needed = decision.rates.alarm_level(decision.spent)
-        whole = f"{100 * decision.rates.false_alarm:.3g} %"
-        told.append(f"{limit} is likely (p {found.worse:.2g}), but a whole run errs in {whole} only")
-        told.append(f"that takes {needed:.2g}")
+    if shared := shared_rate(limit, found.worse, decision.rates, decision.spent, _ADVICE):
+        told.append(shared)
     else:
         told.append(f"{limit} is neither shown nor excluded{'' if decision.last else ' yet'}")
         fewest = fewest_to_exclude(points, decision.rates.false_pass * decision.spent)

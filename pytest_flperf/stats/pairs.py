@@ -61,7 +61,8 @@ def judge_pairs(
         word, reason = _as_medians(word, evidence, baseline, candidate, threshold, rates.false_pass * spent)
     if word == "undecided" and not reason:
         last = look == looks
-        reason = shared_rate(threshold, evidence.worse, rates, spent, _ADVICE) or _open(threshold, may_pass, last=last)
+        shared = shared_rate(way_of(threshold), evidence.worse, rates, spent, _ADVICE)
+        reason = shared or _open(threshold, may_pass, last=last)
     if not baseline:  # there is no share of nothing
         return replace(
             nothing,

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, shared_rate
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, shared_rate, way_of
 from pytest_flperf.stats.findings import BLOCKS, MEAN_REQUESTS, SUMMARIES, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.orders import Floats
 from pytest_flperf.stats.run_variance import UNKNOWN_MACHINE, BetweenRuns, between_runs
@@ -211,7 +211,7 @@ def _judge(
         return replace(judged, reason=f"it rose from 0 to {candidate.value:.4g}")
     if word != "undecided":
         return judged
-    shared = shared_rate(threshold, evidence.worse, rates, 1.0, _ADVICE)
+    shared = shared_rate(way_of(threshold), evidence.worse, rates, 1.0, _ADVICE)
     return replace(judged, reason=shared or _why(baseline, candidate, noise) + (f"; {_few(counts)}" if few else ""))
 
 

@@ -12,7 +12,7 @@ from scipy.special import stdtr, stdtrit
 from pytest_flperf.results.measured import PromptScore
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_to_exclude
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, shared_rate, way_of
 from pytest_flperf.stats.findings import SCORES, TWO_SHARES, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.independent_shares import Share, independent_interval, independent_tails
 from pytest_flperf.stats.matched import judge_prompts, repeats_words
@@ -25,6 +25,7 @@ _ENOUGH_PROMPTS: Final = 12
 """Common to both runs: then the mean score of each is compared, however often it was asked."""
 _ROUNDING: Final = 1e-6
 _FEWEST: Final = 2
+_ADVICE: Final = "fewer rules, more requests or both sides in turn (--flperf-against)"
 _UNKNOWN: Final = (
     "at temperature 0 repeats of a prompt count once, and the results of a side don't say which they are; "
     "store a new run, or measure both sides in turn"
@@ -174,13 +175,10 @@ def _error(baseline: _Side, candidate: _Side) -> tuple[float, float]:
 
 
 def _why(found: Evidence, threshold: Threshold, rates: ErrorRates, n: int) -> str:
-    points = threshold.floor
-    limit = f"a fall of more than {100 * points:.3g} points" if points else "any fall"
-    if found.worse <= _TAIL:
-        whole = f"{100 * rates.false_alarm:.3g} %"
-        needed = f"that takes {rates.alarm_level():.2g}"
-        return f"{limit} is likely (p {found.worse:.2g}), but a whole run errs in {whole} only; {needed}"
-    fewest = fewest_to_exclude(points, rates.false_pass)
+    limit = way_of(threshold, of_share=True)
+    if shared := shared_rate(limit, found.worse, rates, 1.0, _ADVICE):
+        return shared
+    fewest = fewest_to_exclude(threshold.floor, rates.false_pass)
     more = f"; to exclude it takes {fewest} requests at least" if fewest is not None and fewest > n else ""
     return f"{limit} is neither shown nor excluded{more}"
 

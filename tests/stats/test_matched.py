@@ -78,7 +78,8 @@ def test_likely_but_not_sure_enough() -> None:
     found = judged(lambda n: float(n % 12 > 0), lambda _: 1.0, 108)
     assert found.word == "undecided"
     assert "is likely (p " in found.reason
-    assert "a whole run errs in 1 % only" in found.reason
+    assert "the run's error rate of 1 %, shared by " in found.reason
+    assert "fewer rules or more prompts would decide it" in found.reason
 
 
 @pytest.mark.parametrize("threshold", [FALL, ANY_FALL])
