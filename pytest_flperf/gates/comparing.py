@@ -89,7 +89,7 @@ def compare_pairs(
         found = pairs.get(rule.metric, ())
         if any(pair.matched for pair in found):
             return judge_failures(case, other, rule, lambda *_: _matched(found, rule, rates, look, looks))
-        return judge_failures(case, other, rule, by_totals(rule, rates.spending(spent_at(look, looks))))
+        return judge_failures(case, other, rule, by_totals(rule, rates, spent_at(look, looks)))
 
     return _compared(case, other, rules, rates, judged, counted, fail_undecided=fail_undecided)
 

@@ -34,8 +34,8 @@ def judge_failures(
     return finding
 
 
-def by_totals(rule: Rule, rates: ErrorRates) -> Callable[[Counts, Counts], Finding]:
-    """Judges by the totals of both sides."""
+def by_totals(rule: Rule, rates: ErrorRates, spent: float = 1.0) -> Callable[[Counts, Counts], Finding]:
+    """Judges by the totals of both sides; ``spent`` is the part of the rates that this look may spend."""
     from pytest_flperf.stats.counts import judge_counts
 
-    return lambda theirs, mine: judge_counts(theirs, mine, rule.threshold, rates)
+    return lambda theirs, mine: judge_counts(theirs, mine, rule.threshold, rates, spent)

@@ -20,6 +20,7 @@ __all__ = [
     "calibrated_words",
     "calibration_words",
     "capacity_words",
+    "counted",
     "errors",
     "interval",
     "load_words",
@@ -127,3 +128,8 @@ def load_words(load: Load) -> str:
     if load.processes > 1:
         words.append(f"from {load.processes} load processes")
     return ", ".join(words)
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.history.rows import VALUES_KEPT, CaseValues
+from pytest_flperf.results.contradictions import EARLIEST_MS
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.stats.request_metrics import request_metrics
 from pytest_flperf.wire.exchange import Phase
@@ -27,7 +28,6 @@ _BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRAT
 _ANSWER_CHARACTERS: Final = 400
 _LONGEST_LINE: Final = 64 << 20
 _LARGEST_NS: Final = 1 << 63
-_EARLIEST_MS: Final = -1.0
 _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
     {"stream": True, "chunk_ns": (), "lag_ns": (), "coalesced_chunks": 0, "first_read_surplus": 0.0}
 )
@@ -169,7 +169,7 @@ def _take(case: _Case, record: Mapping[str, Any]) -> None:
             return
         measured = request_metrics(sample)
         values = {name: float(value) for name in DRAWN_METRICS if (value := measured[name]) is not None}
-        if not all(_EARLIEST_MS < value < math.inf for value in values.values()):
+        if not all(EARLIEST_MS < value < math.inf for value in values.values()):
             return  # a damaged line
         sent_ns = int(sample.started_ns if sample.sent_ns is None else sample.sent_ns)
         if not -_LARGEST_NS < sent_ns < _LARGEST_NS:

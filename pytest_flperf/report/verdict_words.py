@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.report.compared import not_made
+from pytest_flperf.report.figures import counted
 from pytest_flperf.results.records import CaseResult, Run, RunStatus
 
 __all__ = ["heading", "outcome_words", "sentence", "status_word", "tone", "verdict_of"]
@@ -60,16 +61,16 @@ def outcome_words(run: Run) -> str:
         words.append(f"{missed} of the run's {len(run.budgets)} budgets missed")
     unmade = not_made(run.cases)
     if unmade:
-        words.append(f"{_count(unmade, 'comparison')} not made")
+        words.append(f"{counted(unmade, 'comparison')} not made")
     if run.faults:
-        words.append(_count(len(run.faults), "error") + " of pytest")
+        words.append(counted(len(run.faults), "error") + " of pytest")
     return ", ".join(words) or "no case was run"
 
 
 def sentence(run: Run) -> str:
     """The verdict in one sentence, which says what was judged."""
     models = len(dict.fromkeys(case.model for case in run.cases))
-    words = f"{outcome_words(run)}, {_count(models, 'model')}." if run.cases else f"{outcome_words(run)}."
+    words = f"{outcome_words(run)}, {counted(models, 'model')}." if run.cases else f"{outcome_words(run)}."
     if run.status == "interrupted":
         return f"The run was interrupted; what had been measured by then is here: {words}"
     if run.status == "not_measured":
@@ -110,7 +111,3 @@ def _only_expected(run: Run) -> bool:
     """Whether a run passed although no case did."""
     outcomes = {case.outcome for case in run.cases}
     return run.status == "passed" and "xfailed" in outcomes and outcomes.isdisjoint(("passed", "xpassed"))
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from pytest_flperf.gates.text import amount
-from pytest_flperf.report.figures import MARK, number, point
+from pytest_flperf.report.figures import MARK, counted, number, point
 from pytest_flperf.report.severity import failed_cases, missed_budgets
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
@@ -107,17 +107,17 @@ def doubts(run: Run) -> tuple[str, ...]:
         needs = ", ".join(f"{name} {count}" for name, count in REQUESTS_NEEDED.items() if name != "p5")
         lines.append(
             f"{MARK} marks a percentile from fewer requests than it needs ({needs}): "
-            f"{len(unsure)} of {_count(len(cases), 'case')} have some. Their 95 % intervals are in the case's section."
+            f"{len(unsure)} of {counted(len(cases), 'case')} have some. Their 95 % intervals are in the case's section."
         )
     late, ok = sum(case.requests.late_reads for case in cases), sum(case.requests.ok for case in cases)
     if late:
         lines.append(
-            f"Late reads: {late} of {_count(ok, 'request')} have a TTFT that is an upper bound only; "
+            f"Late reads: {late} of {counted(ok, 'request')} have a TTFT that is an upper bound only; "
             "it stays out of the statistics."
         )
     steps = sum(case.requests.clock_steps for case in cases)
     if steps:
-        lines.append(f"Clock steps: {_count(steps, 'request')} left out of timing, because the machine's clock moved.")
+        lines.append(f"Clock steps: {counted(steps, 'request')} left out of timing, because the machine's clock moved.")
     sources = Counter(case.tokens_source for case in cases if case.tokens_source is not None)
     if sources.keys() - {"usage", "timings"}:
         words = ", ".join(f"{name} ({count})" for name, count in sources.items())
@@ -193,7 +193,3 @@ def duration(run: Run) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -14,13 +14,13 @@ from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.record import Interval
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Run
 
-__all__ = ["contradictions", "contradictions_of_case"]
+__all__ = ["EARLIEST_MS", "contradictions", "contradictions_of_case"]
 
 _ORDER: Final = ("min", "p5", "p50", "p90", "p95", "p99", "max")
 _PERCENTILES: Final = frozenset({"p5", "p50", "p90", "p95", "p99"})
 _ROUNDING: Final = 1e-9
 """Relative: sums of floats."""
-_EARLIEST_MS: Final = -1.0
+EARLIEST_MS: Final = -1.0
 """Of latencies, not reached: kernel stamps are converted between clocks, and steps of a millisecond are left out."""
 _COLDEST_C: Final = -273.15
 _MANY_TO_A_REQUEST: Final = frozenset({"itl_ms"})
@@ -156,7 +156,7 @@ def _possible(name: str, value: float, path: Path) -> Iterator[Fault]:
     metric = METRICS.get(name)
     unit = metric.unit if metric is not None else "ms" if name.endswith("_ms") else ""
     if unit == "ms":
-        if value <= _EARLIEST_MS:
+        if value <= EARLIEST_MS:
             yield Fault(path, shown(value), "0 ms or more")
     elif unit == "°C":
         if value < _COLDEST_C:

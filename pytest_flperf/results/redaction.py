@@ -8,14 +8,12 @@ from typing import Any, Final
 
 from pytest_flperf.results.answer_parts import head_end, texts_of_events, unframed
 from pytest_flperf.results.encodings import View
-from pytest_flperf.results.secret_search import SHORTEST_SECRET, SecretSearch, Span
+from pytest_flperf.results.secret_search import SHORTEST_SECRET, WIDEST, SecretSearch, Span
 
 __all__ = ["MASK", "SHORTEST_SECRET", "Redactor", "environment_secrets"]
 
 MASK: Final = "***"
 _SLACK: Final = 1 << 16
-_WIDEST: Final = 24
-"""Characters that one of a secret takes in a wide encoding."""
 _ROUNDS: Final = 8
 """Masks put what stood around a secret side by side: it is looked at again.  What never ends goes as a whole."""
 _KEY_VARIABLES: Final = re.compile(
@@ -74,7 +72,7 @@ class Redactor:
     @property
     def reach(self) -> int:
         """Bytes that the longest secret may take in a wide encoding."""
-        return _WIDEST * self._search.longest
+        return WIDEST * self._search.longest
 
     def text(self, text: str, limit: int | None = None) -> str:
         """``text`` without secrets, cut to ``limit`` characters; the work is bounded by the limit, too."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from pytest_flperf.results.encodings import View, levels, packed, parts_of
 
-__all__ = ["SHORTEST_SECRET", "SecretSearch", "Span"]
+__all__ = ["SHORTEST_SECRET", "WIDEST", "SecretSearch", "Span"]
 
 Span = tuple[int, int]
 SHORTEST_SECRET: Final = 8
@@ -19,8 +19,8 @@ _PACKED_DEPTH: Final = 3
 """Base64 or hex inside base64 or hex."""
 _WINDOW: Final = 1 << 20
 _OVERLAP: Final = 1 << 14
-_WIDEST: Final = 24
-"""Characters that one of a secret takes in the widest encoding looked for at a cut."""
+WIDEST: Final = 24
+"""Characters that one of a secret takes in the widest encoding."""
 _SPACES: Final = re.compile(rb"[ \t]+")
 _HALF_ESCAPE: Final = re.compile(
     rb"(?:\\{1,64}(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?|[0-3][0-7]?)?|%(?:25){0,8}[0-9a-fA-F]?"
@@ -63,16 +63,12 @@ class SecretSearch:
                     found += each.origin(start, end)
         return _merged(found)
 
-    def literal(self, content: bytes) -> list[Span]:
-        """Where secrets stand as they are."""
-        return _merged(self._matches(content))
-
     def half_at_end(self, content: bytes) -> Span | None:
         """Where a secret begins of which somebody cut the rest off."""
         if not self._forms:
             return None
         end = len(content.rstrip(_TAIL))
-        start = max(0, end - _WIDEST * self._longest)
+        start = max(0, end - WIDEST * self._longest)
         tail = content[start:end]
         tail = tail[: len(tail) - len(half[0])] if (half := _HALF_ESCAPE.search(tail)) else tail
         for view in levels(View(tail)):

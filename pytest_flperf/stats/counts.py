@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr, bdtrc, betaincinv, gammaln
 
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor
+from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, points_of, shared_rate
 from pytest_flperf.stats.findings import COUNTS, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.independent_shares import Share, independent_interval, independent_tails
 
 __all__ = ["Counts", "clopper_pearson", "fisher", "judge_counts", "without_a_test"]
 
 _TAIL = 0.025
+_ADVICE = "fewer rules or more requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class Counts:
         return self.failed / self.total if self.total else None
 
 
-def judge_counts(baseline: Counts, candidate: Counts, threshold: Threshold, rates: ErrorRates) -> Finding:
+def judge_counts(
+    baseline: Counts, candidate: Counts, threshold: Threshold, rates: ErrorRates, spent: float = 1.0
+) -> Finding:
     """Whether the failure rate has risen, by the totals of both sides.
 
     What :func:`without_a_test` says stands.  Where nothing of the candidate failed it has not become worse, as far as
@@ -44,7 +47,8 @@ def judge_counts(baseline: Counts, candidate: Counts, threshold: Threshold, rate
 
     Any rise (no share, no floor) is tested by Fisher's exact test.  A rise by more than a share is tested by the
     candidate's part of all failures, which is binomial where failures are rare and less spread where they aren't
-    (Przyborowski and Wilenski 1940, Biometrika 31); a floor by the exact test of two shares.  One look only.
+    (Przyborowski and Wilenski 1940, Biometrika 31); a floor by the exact test of two shares.  A look may spend
+    the part ``spent`` of the rates.
 
     Raises:
         ValueError: A threshold for which more is better.
@@ -56,12 +60,15 @@ def judge_counts(baseline: Counts, candidate: Counts, threshold: Threshold, rate
     if closed is not None:
         return closed
     evidence = _evidence(baseline, candidate, threshold)
-    word = decide(evidence, rates)
+    word = decide(evidence, rates, spent)
     if word == "undecided" and not candidate.failed:
         # Of nothing on both sides no chance can be told.
         reason = "none of the candidate's requests failed" if baseline.failed else "nothing failed"
         return _finding("unchanged", baseline, candidate, evidence if baseline.failed else None, reason)
-    return _finding(word, baseline, candidate, evidence, "too few failures to tell" if word == "undecided" else "")
+    if word != "undecided":
+        return _finding(word, baseline, candidate, evidence, "")
+    shared = shared_rate(points_of(threshold), evidence.worse, rates, spent, _ADVICE)
+    return _finding(word, baseline, candidate, evidence, shared or "too few failures to tell")
 
 
 def without_a_test(baseline: Counts, candidate: Counts) -> Finding | None:

@@ -106,7 +106,7 @@ def way_of(threshold: Threshold) -> str:
 
 
 def points_of(threshold: Threshold) -> str:
-    """What a rule on a share looks for: ``a fall of more than 2 points``."""
+    """What a rule on a share or a score looks for: ``a fall of more than 2 points``."""
     way = "rise" if threshold.higher_is_worse else "fall"
     points = f"{100 * threshold.floor:.3g}"
     return f"a {way} of more than {points} point{'s' * (points != '1')}" if threshold.floor else f"any {way}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 __all__ = [
@@ -77,10 +77,6 @@ class ErrorRates:
     def __post_init__(self) -> None:
         if not (0 < self.false_alarm < 1 and 0 < self.false_pass < 1 and self.comparisons >= 1):
             raise ValueError(f"error rates lie between 0 and 1, of one comparison or more: {self}")
-
-    def spending(self, part: float) -> ErrorRates:
-        """What a look may spend of them, for a test that knows nothing of looks."""
-        return replace(self, false_alarm=part * self.false_alarm, false_pass=part * self.false_pass)
 
     def alarm_level(self, spent: float = 1.0) -> float:
         """The p-value that one comparison needs at a look which may spend this part of the rate."""

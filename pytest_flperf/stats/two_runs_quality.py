@@ -25,6 +25,7 @@ _ENOUGH_PROMPTS: Final = 12
 """Common to both runs: then the mean score of each is compared, however often it was asked."""
 _ROUNDING: Final = 1e-6
 _FEWEST: Final = 2
+_ADVICE: Final = "fewer rules, more requests or both sides in turn (--flperf-against)"
 _UNKNOWN: Final = (
     "at temperature 0 repeats of a prompt count once, and the results of a side don't say which they are; "
     "store a new run, or measure both sides in turn"

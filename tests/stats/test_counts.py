@@ -64,6 +64,20 @@ def test_words_of_counts(baseline: tuple[int, int], candidate: tuple[int, int], 
     assert (finding.word, finding.reason) == (word, reason)
 
 
+def test_likely_but_not_sure_enough() -> None:
+    """Where the run's error rate, shared by comparisons and looks, forbids the word, the reason says so."""
+    few, many, rates = Counts(5, 100), Counts(17, 100), ErrorRates(comparisons=18)
+    found = judge_counts(few, many, ANY, rates)
+    assert found.word == "undecided"
+    assert found.reason.startswith("any rise is likely (p 0.0057), but the run's error rate of 1 %, shared by 18 ")
+    assert found.reason.endswith("fewer rules or more requests would decide it")
+    look = judge_counts(few, many, Threshold(0.0, floor=0.001), rates, 0.5)
+    assert "a rise of more than 0.1 points is likely" in look.reason
+    assert "the run's error rate of 1 %, shared by 18 comparisons and looks, asks for p 0.00028" in look.reason
+    assert judge_counts(few, many, ANY, ErrorRates()).word == "regressed"
+    assert judge_counts(few, many, ANY, ErrorRates(), 0.5).word == "undecided"
+
+
 def test_a_floor_must_be_exceeded_as_well() -> None:
     """Six times the failures, but by less than ten points for certain."""
     few, many = Counts(5, 1000), Counts(60, 1000)

@@ -1,0 +1,26 @@
+"""Quality of two runs as independent samples: why a fall that is seen is not called one."""
+
+from __future__ import annotations
+
+from pytest_flperf.results.records import CaseResult, Requests
+from pytest_flperf.stats.findings import ErrorRates, Threshold
+from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.two_runs_quality import judge_quality
+
+
+def case(right: int, of: int) -> CaseResult:
+    """Answers that are right or wrong, of prompts that nobody tells apart."""
+    quality = distribution([1.0] * right + [0.0] * (of - right))
+    assert quality is not None
+    return CaseResult("n", "s", "short", "m", requests=Requests(of, of), error_rate=0.0, metrics={"quality": quality})
+
+
+def test_likely_but_not_sure_enough() -> None:
+    """The reason says that the run's error rate forbids the word, and what would decide it."""
+    rule = Threshold(0.0, higher_is_worse=False)
+    found = judge_quality(case(96, 100), case(85, 100), rule, ErrorRates(comparisons=18))
+    assert found.word == "undecided"
+    assert "any fall is likely (p 0.00" in found.reason
+    assert "the run's error rate of 1 %, shared by 18 comparisons, asks for p 0.00056" in found.reason
+    assert "both sides in turn (--flperf-against) would decide it" in found.reason
+    assert judge_quality(case(96, 100), case(85, 100), rule, ErrorRates()).word == "regressed"
