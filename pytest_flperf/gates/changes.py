@@ -21,8 +21,10 @@ __all__ = [
     "failing",
     "falls",
     "headline",
+    "in_points",
     "interval",
     "limit",
+    "limit_pct",
     "name",
     "probability",
     "raw",
@@ -66,7 +68,7 @@ def word(comparison: Comparison) -> str:
 
 def change(comparison: Comparison) -> str:
     """By how much the number grew: ``+12.3 %``; empty where that can't be said."""
-    if _in_points(comparison):
+    if in_points(comparison):
         points = _points(comparison)
         return "" if points is None else f"{_signed(points)} points"
     if comparison.change_pct is None or not math.isfinite(comparison.change_pct):
@@ -76,7 +78,7 @@ def change(comparison: Comparison) -> str:
 
 def interval(comparison: Comparison) -> str:
     """The 95 % interval of the change, in percent or points: ``[+8.1, +16.9]``; empty where there is none."""
-    by_ranks = _in_points(comparison) and comparison.statistic not in (None, "mean")  # the interval is of a ratio
+    by_ranks = in_points(comparison) and comparison.statistic not in (None, "mean")  # the interval is of a ratio
     bounds = None if by_ranks else comparison.change_ci95_pct
     return "" if bounds is None else _bounds(bounds)
 
@@ -119,6 +121,13 @@ def limit(comparison: Comparison) -> str:
         else:
             parts.append(f"{sign}{amount(comparison.threshold_floor, unit_of(comparison.metric))}")
     return " and ".join(parts) or ("any fall" if falls(comparison) else "any rise")
+
+
+def limit_pct(comparison: Comparison) -> float | None:
+    """From which change on it is a regression, in percent or points; None where only a floor in a unit says that."""
+    if comparison.threshold_pct is None and comparison.threshold_floor and in_points(comparison):
+        return 100 * comparison.threshold_floor * (-1 if falls(comparison) else 1)
+    return comparison.threshold_pct
 
 
 def headline(comparison: Comparison) -> str:
@@ -206,7 +215,7 @@ def _how(against: Against) -> str:
     return f" ({printable(against.started_at, 40)})" if against.started_at else ""
 
 
-def _in_points(comparison: Comparison) -> bool:
+def in_points(comparison: Comparison) -> bool:
     """Whether it is a share or a score, whose change is that in percentage points: from 0 it grows by no share."""
     return comparison.metric in METRICS and unit_of(comparison.metric) == "fraction"
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.gates.changes import arrow, change, interval, name, probability, raw, sides, word
+from pytest_flperf.gates.changes import (
+    arrow,
+    change,
+    in_points,
+    interval,
+    limit_pct,
+    name,
+    probability,
+    raw,
+    sides,
+    word,
+)
 from pytest_flperf.report.compared import (
     DIFFERS,
     Compared,
@@ -88,7 +99,7 @@ def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
 
 
 def _chart(rows: Sequence[Compared]) -> tuple[Markup | None, str]:
-    drawn = [row for row in rows if row.comparison.change_pct is not None and row.comparison.change_ci95_pct]
+    drawn = [row for row in rows if row.comparison.change_pct is not None and interval(row.comparison)]
     if not drawn:
         return None, ""
     chosen = sorted(drawn, key=lambda row: not row.comparison.fails)[:_ROWS_DRAWN]
@@ -98,7 +109,7 @@ def _chart(rows: Sequence[Compared]) -> tuple[Markup | None, str]:
             label=f"{name(row.comparison)} {row.scenario}{f' on {row.case.model}' * models}",
             change_pct=row.comparison.change_pct or 0.0,
             interval_pct=row.comparison.change_ci95_pct,
-            limit_pct=row.comparison.threshold_pct,
+            limit_pct=limit_pct(row.comparison),
             tone=tone_of(row.comparison),
             word=word(row.comparison),
         )
@@ -108,6 +119,8 @@ def _chart(rows: Sequence[Compared]) -> tuple[Markup | None, str]:
         "A dot is the estimated change, the line its 95 % interval, the dashed mark the limit; "
         "an arrow points beyond the edge."
     )
+    if any(in_points(row.comparison) for row in chosen):
+        note += " Shares and scores change by percentage points."
     if len(drawn) > len(chosen):
         note += f" {len(chosen)} of {len(drawn)} comparisons are drawn, those that fail first."
     return intervals("changes", "change of the number", changes), note

@@ -22,6 +22,7 @@ from comparison_doubles import (
 )
 from report_doubles import HOSTILE, case, hostile_run, run
 
+from pytest_flperf.gates.changes import limit_pct
 from pytest_flperf.report.annotations import annotation_lines
 from pytest_flperf.report.code_quality import code_quality
 from pytest_flperf.report.compared import compared_lines
@@ -307,6 +308,20 @@ def test_the_chart() -> None:
     assert "NaN" not in svg
     same = str(intervals("k", "change", [Change("a", 0.0, (0.0, 0.0), None, "", "unchanged")]))
     assert same.count("<circle") == 1
+
+
+def test_the_chart_of_points() -> None:
+    """A limit in points is drawn like one in percent, and the note says which changes are in points."""
+    points = comparison(
+        rule="quality.mean < -30%", metric="quality", statistic="mean", baseline=0.9, candidate=0.5, change_pct=-40.0,
+        change_ci95_pct=(-52.0, -28.0), threshold_pct=None, threshold_floor=0.3,
+    )  # fmt: skip
+    assert limit_pct(points) == pytest.approx(-30)
+    assert limit_pct(replace(points, metric="ttft_ms", threshold_floor=20.0)) is None
+    html = Pages().run(run(compared("short", points)), {})
+    assert html.count('stroke-dasharray="3 2"') == 1
+    assert "Shares and scores change by percentage points." in html
+    assert "percentage points." not in Pages().run(run(compared("short", comparison())), {})
 
 
 def test_in_short() -> None:
