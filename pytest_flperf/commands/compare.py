@@ -87,6 +87,7 @@ def _compare(parsed: Parsed) -> int:
 def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, candidate: FoundBaseline) -> BaselineGate:
     from pytest_flperf.gates.counterparts import Query
     from pytest_flperf.gates.stored import BaselineGate
+    from pytest_flperf.history.baseline import branch_of
     from pytest_flperf.history.case_history import CaseHistory, FolderHistory, StoreHistory
     from pytest_flperf.history.clocks import latest_start
 
@@ -94,8 +95,7 @@ def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, cand
     history: CaseHistory = FolderHistory(Path(parsed.report_dir), _values_beside, run.started_at, run.id)
     if store is not None:
         history = StoreHistory(store, run.started_at, run.id)
-    branch = parsed.baseline.removeprefix(_BRANCH).strip() if parsed.baseline.startswith(_BRANCH) else None
-    query = Query(latest_start(), branch)
+    query = Query(latest_start(), branch_of(parsed.baseline))
     return BaselineGate(parsed.baseline, found, history, query, parsed.fail_undecided, parsed.require_baseline)
 
 
@@ -165,14 +165,12 @@ def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline | None, F
 
 def _check_branch(parsed: Parsed, store: Store | None) -> None:
     """Refuse a branch that no run has, with the nearest names; raises BaselineError."""
-    from pytest_flperf.history.baseline import BaselineError, MissingBaselineError
+    from pytest_flperf.history.baseline import BaselineError, MissingBaselineError, branch_of
     from pytest_flperf.history.case_history import StoreHistory, no_baseline
 
-    if not parsed.baseline.startswith(_BRANCH):
+    branch = branch_of(parsed.baseline)
+    if branch is None:
         return
-    branch = parsed.baseline.removeprefix(_BRANCH).strip()
-    if not branch:
-        raise BaselineError(f"found {_BRANCH!r} without a name, expected branch:NAME, such as branch:main")
     if store is None:
         raise BaselineError(f"found {parsed.baseline[:80]!r}, but only a store knows branches, and there is none")
     if problem := no_baseline(StoreHistory(store), (), branch):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_flperf.history.store import Store, StoredRun
     from pytest_flperf.results.records import Run
 
-__all__ = ["BaselineError", "BaselineSource", "FoundBaseline", "MissingBaselineError", "find_baseline"]
+__all__ = ["BaselineError", "BaselineSource", "FoundBaseline", "MissingBaselineError", "branch_of", "find_baseline"]
 
 BaselineSource: TypeAlias = Literal["last", "run", "name", "file", "branch"]
 ReadValues: TypeAlias = "Callable[[Path, Run], CaseValues]"
@@ -96,8 +96,8 @@ def find_baseline(
     asked = _Asked(store, folder, here, suites, this, read_values)
     if text == _LAST:
         return _last(asked)
-    if text.startswith(_BRANCH):
-        return _of_branch(asked, text.removeprefix(_BRANCH).strip())
+    if (branch := branch_of(text)) is not None:
+        return _of_branch(asked, branch)
     names = RunNames(store, folder, here)
     try:
         ref = names.find(text)
@@ -109,6 +109,16 @@ def find_baseline(
         return _of_store(asked, store, ref.id, "name" if ref.source == "name" else "run", ref.more)
     assert ref.path is not None
     return _of_file(asked, ref.path, "file" if ref.source == "file" else "run", ref.more)
+
+
+def branch_of(text: str) -> str | None:
+    """The name in ``branch:NAME``; None for anything else.  Raises BaselineError where it is empty."""
+    if not text.startswith(_BRANCH):
+        return None
+    branch = text.removeprefix(_BRANCH).strip()
+    if not branch:
+        raise BaselineError(f"found {text[:80]!r} without a name, expected branch:NAME, such as branch:main")
+    return branch
 
 
 def _last(asked: _Asked) -> FoundBaseline:
@@ -158,8 +168,6 @@ def _about_future(present: str | None, newest: str | None) -> str:
 
 
 def _of_branch(asked: _Asked, branch: str) -> FoundBaseline:
-    if not branch:
-        raise BaselineError(f"found {_BRANCH!r} without a name, expected branch:NAME, such as branch:main")
     if asked.store is None:
         raise BaselineError(f"found '{_BRANCH}{branch[:80]}', but only a store knows branches, and there is none")
     run_id, more = _newest(asked, asked.store, branch)

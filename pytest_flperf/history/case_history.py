@@ -178,14 +178,13 @@ class FolderHistory:
 def no_baseline(history: CaseHistory, suites: Sequence[str], branch: str | None) -> str:
     """Why no case of these suites (none: of any) has a baseline; empty where one has.
 
-    Raises StoreError where the store can't be read, and BaselineError where its newest run can't.
+    Raises StoreError where the store can't be read, and BaselineError where the newest run with one can't.
     """
     shown = " and ".join(repr(each[:80]) for each in suites[:3]) or "any suite"
     if isinstance(history, StoreHistory):
-        if history.store.has_baseline(suites, branch):
-            newest = history.store.newest(suites, branch=branch)
-            if newest is not None:
-                history.run(newest)  # what is damaged is said now, and not when the cases have been measured
+        newest = history.store.newest_baseline(suites, branch)
+        if newest is not None:
+            history.run(newest)
             return ""
         if branch is not None:
             return f"no run of branch {branch[:80]!r} with {shown} in {history.shown}: {_branch_hint(history, branch)}"

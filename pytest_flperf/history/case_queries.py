@@ -125,15 +125,16 @@ class CaseQueries(Database):
             found += [number for number in self.numbers(some, metric, statistic) if number is not None]
         return tuple(found[:limit])
 
-    def has_baseline(self, suites: Sequence[str], branch: str | None = None) -> bool:
-        """Whether any case of one of these suites (none: of any) has a measurement that may be a baseline.
+    def newest_baseline(self, suites: Sequence[str], branch: str | None = None) -> str | None:
+        """The id of the newest run of one of these suites (none: of any) with a case that may be a baseline.
 
         Args:
             suites: Their refs.
             branch: Only of runs of this branch.
 
         """
-        wanted = select(CASES.c.run_key).join(RUNS, RUNS.c.run_key == CASES.c.run_key).where(_may_be_baseline())
+        of_run = select(CASES.c.run_key).where(CASES.c.run_key == RUNS.c.run_key, _may_be_baseline()).correlate(RUNS)
+        wanted = select(RUNS.c.id).where(of_run.exists())
         if suites:
             wanted = wanted.where(
                 or_(*(RUNS.c.suites.contains(json.dumps(suite), autoescape=True) for suite in suites))
@@ -141,7 +142,8 @@ class CaseQueries(Database):
         if branch is not None:
             wanted = wanted.where(RUNS.c.git_branch == as_stored(branch))
         with self._told():
-            return self._connection.execute(wanted.limit(1)).first() is not None
+            newest_first = wanted.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
+            return self._connection.execute(newest_first.limit(1)).scalar()
 
     def only_baselines(self, kept: Collection[int]) -> set[int]:
         """The keys of other runs with the newest baseline of a case of which these runs have no baseline.
@@ -229,7 +231,7 @@ class CaseQueries(Database):
 
 def _may_be_baseline() -> ColumnElement[bool]:
     """As :attr:`Measurement.may_be_baseline`."""
-    accepted = exists().where(ACCEPTED.c.run_id == RUNS.c.id)
+    accepted = exists().where(ACCEPTED.c.run_id == RUNS.c.id).correlate(RUNS)
     return (CASES.c.standing == "accepted") | (CASES.c.standing.in_(_BY_PERSON) & accepted)
 
 

@@ -85,11 +85,11 @@ class Baseline:
     ) -> Against:
         """What came of the comparison; a baseline that can't be read costs nobody what was measured."""
         from pytest_flperf.gates.stored import BaselineGate
-        from pytest_flperf.history.baseline import BaselineError
+        from pytest_flperf.history.baseline import BaselineError, branch_of
         from pytest_flperf.history.clocks import latest_start
         from pytest_flperf.history.database import StoreError
 
-        query, rates = Query(latest_start(), _branch(self.asked)), ErrorRates(comparisons=self.comparisons)
+        query, rates = Query(latest_start(), branch_of(self.asked)), ErrorRates(comparisons=self.comparisons)
         with self.source.opened(this.started_at) as (history, problem):
             gate = BaselineGate(self.asked, self.found, history, query, self.fail_undecided, self.required)
             try:
@@ -228,19 +228,12 @@ def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Basel
     )
 
 
-def _branch(text: str) -> str | None:
-    """The name in ``branch:NAME``; None for anything else."""
-    return text.removeprefix(_BRANCH).strip() if text.startswith(_BRANCH) else None
-
-
 def _nothing(text: str, source: _Source, suites: Sequence[str]) -> str:
     """Why no case can have a baseline; empty where one may.  Raises BaselineError."""
-    from pytest_flperf.history.baseline import BaselineError
+    from pytest_flperf.history.baseline import BaselineError, branch_of
     from pytest_flperf.history.case_history import no_baseline
 
-    branch = _branch(text)
-    if branch == "":
-        raise BaselineError(f"found {text[:80]!r} without a name, expected branch:NAME, such as branch:main")
+    branch = branch_of(text)
     if branch is not None and source.place is None:
         raise BaselineError(f"found {text[:80]!r}, but only a store knows branches, and --flperf-store=none keeps none")
     if branch is not None and source.place is not None and not source.stored:

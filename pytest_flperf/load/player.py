@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import ssl
 import time
 from collections import deque
 from typing import Any, Final
@@ -13,6 +11,7 @@ from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
 from pytest_flperf.load.backlog import Backlog
 from pytest_flperf.load.channel import FrameReader, FrameWriter
 from pytest_flperf.load.connection import Connection, Ended, Job
+from pytest_flperf.load.connections import Connections
 from pytest_flperf.load.limits import look_at, missed_or_due
 from pytest_flperf.load.outbox import Outbox
 from pytest_flperf.load.pacing import Pacing, rest_until
@@ -54,10 +53,8 @@ class Player:
         self._write_flag = self._poller.write_flag
         self._poller.watch(channel_fd, write=False)
         self._channel_writes = False
-        self._contexts: dict[TlsOptions, ssl.SSLContext] = {}
-        self._connections: dict[int, Connection] = {}
-        self._idle: dict[int, list[Connection]] = {}
-        self._timers = Timers(self._connections)
+        self._connections = Connections(self._poller)
+        self._timers = Timers(self._connections.open)
         self._outbox = Outbox(self._say)
         self._closing: set[int] = set()  # targets that close connections without having said so
         self._forget_plan()
@@ -87,7 +84,7 @@ class Player:
 
     def run(self) -> None:
         """Serve plans; ends by ChannelClosedError when the measuring process is gone."""
-        wait, connections, timers = self._poller.wait, self._connections, self._timers.heap
+        wait, connections, timers = self._poller.wait, self._connections.open, self._timers.heap
         untold = self._outbox.jobs
         readable = self._poller.read_flag
         now_ns = time.monotonic_ns
@@ -142,8 +139,7 @@ class Player:
 
     def close(self) -> None:
         """Close every connection."""
-        for connection in list(self._connections.values()):
-            self._forget(connection)
+        self._connections.drop_all()
         self._poller.close()
 
     def _rare_event(self, connection: Connection, flags: int) -> None:
@@ -152,7 +148,7 @@ class Player:
         elif connection.job is not None:
             self._exchange_event(connection, connection.job, flags)
         elif not connection.usable():  # an idle one that the server has closed, or that speaks unasked
-            self._drop(connection)
+            self._connections.drop(connection)
 
     # ---- frames from the measuring process
 
@@ -185,8 +181,7 @@ class Player:
     ) -> None:
         specs = tuple(Target(tuple(addresses), name, TlsOptions(*tls)) for addresses, name, *tls in targets)
         if specs != self._targets:
-            for connection in list(self._connections.values()):
-                self._drop(connection)
+            self._connections.drop_all()
             self._closing.clear()
         self._forget_plan()
         self._over = False
@@ -198,16 +193,14 @@ class Player:
         self._streams = concurrency
         paced = Schedule(*schedule)
         self._pacing = Pacing(paced, concurrency)
-        for spec in specs:
-            if spec.tls_name and spec.tls not in self._contexts:
-                self._contexts[spec.tls] = spec.tls.context()
+        self._connections.prepare(specs)
         # Connecting is no part of a latency: open what is missing before the first request.  What is too much is
         # closed: a server with a thread for each connection would be measured with the last case's threads.
         ahead = min(concurrency, total, paced.open_ahead or concurrency)
         for target in range(len(specs)):
-            idle = self._idle.setdefault(target, [])
+            idle = self._connections.idle(target)
             for connection in idle[concurrency:]:
-                self._drop(connection)
+                self._connections.drop(connection)
             for _ in range(ahead - len(idle)):
                 self._open(target, None)
         self._begin_if_ready()
@@ -226,7 +219,7 @@ class Player:
         """Send nothing more; what is under way may end."""
         if self._over:
             return  # it crossed the "done" of its plan on the way
-        active = sum(connection.job is not None for connection in self._connections.values())
+        active = sum(connection.job is not None for connection in self._connections.open.values())
         self._left = self._finished + active + len(self._waiting)
         self._backlog.clear()
         self._end_if_over()
@@ -239,11 +232,11 @@ class Player:
         waiting, self._waiting = self._waiting, {}
         for entry, slot in waiting.values():
             self._report(self._job(entry, slot, time.monotonic_ns()), stopped)
-        for connection in list(self._connections.values()):
+        for connection in list(self._connections.open.values()):
             if connection.job is not None:
                 self._finish(connection, connection.job, stopped)
             elif connection.connecting:
-                self._drop(connection)
+                self._connections.drop(connection)
         self._opening = 0
         if not self._over and not self._playing:
             self._begin()
@@ -303,16 +296,14 @@ class Player:
 
     def _start(self, entry: tuple[Any, ...], slot: int) -> None:
         target = entry[2]
-        idle = self._idle.setdefault(target, [])
-        while idle:
-            connection = idle.pop()
-            if connection.usable():
-                self._send_on(connection, entry, slot)
-                if entry[5] is not None and not idle and len(self._connections) < self._streams:
-                    self._open(target, None)  # an open loop has one to spare: connecting would delay what is due next
-                return
-            self._forget(connection)
-        self._open(target, (entry, slot))
+        connection = self._connections.take(target)
+        if connection is None:
+            self._open(target, (entry, slot))
+            return
+        self._send_on(connection, entry, slot)
+        spare = entry[5] is None or self._connections.idle(target) or len(self._connections.open) >= self._streams
+        if not spare:
+            self._open(target, None)  # an open loop has one to spare: connecting would delay what is due next
 
     def _job(self, entry: tuple[Any, ...], slot: int, now: int) -> Job:
         job = Job(entry, slot, now)
@@ -340,21 +331,18 @@ class Player:
     # ---- connections
 
     def _open(self, target: int, work: tuple[tuple[Any, ...], int] | None) -> None:
-        spec = self._targets[target]
-        connection = Connection(target, spec, self._contexts[spec.tls] if spec.tls_name else None)
-        self._open_next(connection, work)
+        self._open_next(self._connections.new(target, self._targets[target]), work)
 
     def _open_next(self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, reason: str = "") -> None:
         problem = connection.open()
         if problem:
             self._connect_failed(connection, work, (Ending.CONNECT_REFUSED, reason or problem))
             return
-        self._connections[connection.fd] = connection
+        self._connections.add(connection)
         if work is None:
             self._opening += 1
         else:
             self._waiting[connection.fd] = work
-        self._poller.watch(connection.fd, write=True)
         limit_ns = self._deadlines.connect_ns
         self._timers.set(connection.connect_started_ns + limit_ns if limit_ns else 0, connection)
 
@@ -367,14 +355,14 @@ class Player:
         if work is None:
             self._opening -= 1
         if problem:
-            self._forget(connection)
+            self._connections.forget(connection)
             self._open_next(connection, work, problem)
         else:
             # TLS has wrapped the socket: the number stays, the object is new.
             self._poller.change(connection.fd, write=False)
             connection.deadline_ns = 0
             if work is None:
-                self._idle.setdefault(connection.target, []).append(connection)
+                self._connections.keep(connection)
             else:
                 self._send_on(connection, *work)
         self._begin_if_ready()
@@ -383,18 +371,6 @@ class Player:
         if work is None:
             return  # the request that needs the connection tries again and has the outcome
         self._report(self._job(*work, connection.connect_started_ns), ended)
-
-    def _drop(self, connection: Connection) -> None:
-        idle = self._idle.get(connection.target, [])
-        if connection in idle:
-            idle.remove(connection)
-        self._forget(connection)
-
-    def _forget(self, connection: Connection, *, abort: bool = False) -> None:
-        if self._connections.pop(connection.fd, None) is not None:
-            with contextlib.suppress(OSError, KeyError, ValueError):  # ssl closes a socket that it fails to wrap
-                self._poller.forget(connection.fd)
-        connection.close(abort=abort)
 
     # ---- requests
 
@@ -426,14 +402,14 @@ class Player:
         complete = ended[0] is Ending.COMPLETE
         if job.met_a_closed_door(ended):
             self._closing.add(job.target)
-            self._forget(connection)
+            self._connections.forget(connection)
             self._open(job.target, (job.entry, job.slot))
             return
         if complete and connection.reusable and job.target not in self._closing:
             connection.job, connection.deadline_ns = None, 0
-            self._idle.setdefault(connection.target, []).append(connection)
+            self._connections.keep(connection)
         else:
-            self._forget(connection, abort=not complete)
+            self._connections.forget(connection, abort=not complete)
         self._report(job, ended)
 
     def _report(self, job: Job, ended: Ended) -> None:
@@ -480,7 +456,7 @@ class Player:
         work = self._waiting.pop(connection.fd, None)
         if work is None:
             self._opening -= 1
-        self._forget(connection, abort=True)
+        self._connections.forget(connection, abort=True)
         seconds = self._deadlines.connect_ns / 1e9
         self._connect_failed(connection, work, (Ending.CONNECT_TIMEOUT, f"no connection within {seconds:g} s"))
         self._begin_if_ready()

@@ -301,22 +301,26 @@ def test_prune_keeps_the_only_baseline_of_a_case(place: StorePlace) -> None:
         store.accept(run(0).id)
         assert store.prune(2) == Pruned([run(0).id, run(1).id, run(3).id], [run(2).id])
         assert store.acceptances() == []
-        assert store.has_baseline(("flperf:default",))
+        assert store.newest_baseline(("flperf:default",))
         store.add(run(7, cases=(good,)), ABOUT)
         assert store.prune(1).held == []
 
 
-def test_has_baseline(place: StorePlace) -> None:
+def test_newest_baseline(place: StorePlace) -> None:
     """Of a suite, of a branch, of any; a red run is none until a person accepts it."""
     with Store(place) as store:
-        assert not store.has_baseline(())
+        assert not store.newest_baseline(())
         store.add(run(0, cases=(replace(case(0), outcome="failed"),)), ABOUT)
-        assert not store.has_baseline(())
+        assert not store.newest_baseline(())
         store.accept(run(0).id)
-        assert store.has_baseline(())
-        assert store.has_baseline(("flperf:other", "flperf:default"), "main")
-        assert not store.has_baseline(("flperf:other",))
-        assert not store.has_baseline((), "topic")
+        store.add(run(1, cases=(replace(case(0), outcome="failed"),)), ABOUT)
+        assert store.newest_baseline(()) == run(0).id
+        assert store.newest_baseline(("flperf:other", "flperf:default"), "main") == run(0).id
+        assert not store.newest_baseline(("flperf:other",))
+        assert not store.newest_baseline((), "topic")
+        store.add(run(2), replace(ABOUT, commit=Commit(None, "topic")))
+        assert store.newest_baseline(()) == run(2).id
+        assert store.newest_baseline((), "main") == run(0).id
 
 
 def test_a_store_of_the_version_before_gets_standings(place: StorePlace) -> None:
