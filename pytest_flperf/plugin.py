@@ -84,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
     elif any(config.getoption(option.dest) is not None for option in OPTIONS):
         from pytest_flperf.integration.asked import FlperfOptions
         from pytest_flperf.integration.selection import check_asked
+        from pytest_flperf.integration.session_hooks import expects_a_run, register
 
         options = FlperfOptions.from_pytest_config(config)
         check_asked(options)
@@ -91,6 +92,8 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_flperf.integration.baselines import baseline_of
 
             baseline_of(config, options)
+        if expects_a_run(config):
+            register(config)
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

@@ -1,4 +1,4 @@
-"""Hooks of sessions that measure.  They are registered when a suite was asked for or a test uses our fixture.
+"""Hooks of sessions that measure.  They are registered when a run is expected or a test uses our fixture.
 
 In the plugin's own module they would cost every run of pytest: it looks at each hook of each plugin.
 """
@@ -17,10 +17,23 @@ from pytest_flperf.startup import RUN, SELECTION
 if TYPE_CHECKING:
     from pytest_flperf.integration.run import MeasuringRun
 
-__all__ = ["register"]
+__all__ = ["expects_a_run", "register"]
 
 _NAME: Final = "flperf-session"
 _MARKER_TAKES: Final = frozenset({"model", "suite", "scenario"})
+_FILES_AND_GATES: Final = frozenset(
+    f"--flperf-{name}"
+    for name in ("html", "markdown", "code-quality", "csv", "json", "baseline", "against", "fail-on", "budget")
+)
+
+
+def expects_a_run(config: pytest.Config) -> bool:
+    """Whether somebody typed an option that only a run can answer: a file to write, or a gate.
+
+    In ``addopts`` such options are there for sessions without a measurement, too, and mean nothing for these.
+    """
+    typed = {str(argument).partition("=")[0] for argument in config.invocation_params.args}
+    return not typed.isdisjoint(_FILES_AND_GATES)
 
 
 def register(config: pytest.Config) -> None:
@@ -92,7 +105,8 @@ class _SessionHooks:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin to start runtime and load process while pytest still reports what it collected."""
         if session.testsfailed and not self._faults:  # without a suite these hooks come when pytest has collected
-            self._faults.append(f"pytest reported {session.testsfailed} errors while it collected")
+            found = "1 error" if session.testsfailed == 1 else f"{session.testsfailed} errors"
+            self._faults.append(f"pytest reported {found} while it collected")
         if SELECTION in self._config.stash:
             from pytest_flperf.integration.cases import begin
 
@@ -195,12 +209,12 @@ class _SessionHooks:
         return [item.nodeid for item in getattr(session, "items", ()) if is_ours(item)]
 
     def _run_to_write(self, exitstatus: int) -> MeasuringRun | None:
-        """The run, also where a suite was to be measured and nothing was: older files would be taken for its own."""
+        """The run, also where something was to be measured and nothing was: older files would be taken for its own."""
         known = self._config.stash.get(RUN, None)
         asks_only = self._config.getoption("collectonly") or self._config.getoption("setupplan")
         if known is not None or asks_only or is_worker(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return known
-        return self._run() if SELECTION in self._config.stash else None
+        return self._run() if SELECTION in self._config.stash or expects_a_run(self._config) else None
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table, and what the header would have said where none was printed."""

@@ -133,3 +133,33 @@ def test_nothing_measured(tiny: Tiny) -> None:
     assert tiny.measure("--flperf-html=a.html").ret == 0
     assert tiny.measure("-k", "nothing", "--flperf-html=a.html").ret == pytest.ExitCode.NO_TESTS_COLLECTED
     assert "<title>NOT MEASURED: " in (tiny.folder / "a.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("test", "more", "ret"),
+    [
+        ("def test_it(flperf): flperf.run(prompt='x')", ("-k", "nothing"), 5),
+        ("def test_it(): pass", (), 0),
+        ("import pytest; pytest.skip('not at module level')", (), 2),
+        ("", (), 5),
+    ],
+)
+def test_nothing_measured_of_own_tests(tiny: Tiny, test: str, more: tuple[str, ...], ret: int) -> None:
+    """Without a suite as well, whatever else was run: who asks for a file gets one of this run."""
+    tiny.pytester.makepyfile(test_own=test)
+    (tiny.folder / "a.html").write_text("an earlier run", encoding="utf-8")
+    done = tiny.run("test_own.py", *tiny.at, "--flperf-html=a.html", *more)
+    assert done.ret == ret, done.text
+    assert "flperf: NOT MEASURED" in done.text
+    assert "<title>NOT MEASURED: " in (tiny.folder / "a.html").read_text(encoding="utf-8")
+    assert done.results["run"]["status"] == "not_measured"
+
+
+def test_options_of_all_sessions(tiny: Tiny) -> None:
+    """A file that addopts name is written by runs only: other tests run every day."""
+    tiny.pytester.makeini("[pytest]\naddopts = --flperf-html=a.html")
+    tiny.pytester.makepyfile(test_own="def test_it(): pass")
+    done = tiny.run("test_own.py")
+    assert done.ret == 0
+    assert "NOT MEASURED" not in done.text
+    assert not (tiny.folder / "a.html").exists()
