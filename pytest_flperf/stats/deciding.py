@@ -7,7 +7,18 @@ from typing import Final, TypeAlias
 
 from pytest_flperf.stats.findings import ErrorRates, Threshold, Word
 
-__all__ = ["Evidence", "Tails", "beyond", "decide", "of_change", "of_floor", "points_of", "shared_rate", "way_of"]
+__all__ = [
+    "Evidence",
+    "Tails",
+    "beyond",
+    "decide",
+    "of_change",
+    "of_floor",
+    "points_of",
+    "shared_rate",
+    "side_of_interval",
+    "way_of",
+]
 
 _LIKELY: Final = 0.025
 """Of one tail: the interval that is shown may then say as much."""
@@ -132,3 +143,12 @@ def shared_rate(change: str, p_value: float, rates: ErrorRates, spent: float, ad
         f"{change} is likely (p {p_value:.2g}), but {rate} asks for p {rates.alarm_level(spent):.2g}; "
         f"{advice} would decide it"
     )
+
+
+def side_of_interval(interval: tuple[float, float], threshold: Threshold) -> str:
+    """Whether an interval of points ``shows`` or ``excludes`` more than is allowed; empty: it leaves that open."""
+    sign = 1 if threshold.higher_is_worse else -1
+    least, most = sorted(sign * end for end in interval)
+    if least > threshold.floor:
+        return "shows"
+    return "excludes" if most < threshold.floor else ""

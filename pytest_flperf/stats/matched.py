@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_to_exclude
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, points_of, shared_rate
+from pytest_flperf.stats.deciding import (
+    Evidence,
+    Tails,
+    decide,
+    of_change,
+    of_floor,
+    points_of,
+    shared_rate,
+    side_of_interval,
+)
 from pytest_flperf.stats.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.graded import BootstrapT
 from pytest_flperf.stats.matched_requests import MatchedRequest, counted_once
@@ -285,29 +294,19 @@ def _why(
     points, limit = decision.threshold.floor, points_of(decision.threshold)
     told = [f"worse in {worse} of {len(evidence)} pairs of requests, better in {better}"]
     fewest, (there, what) = fewest_to_exclude(points, decision.rates.false_pass * decision.spent), method.counted
-    said = _side_of_interval(method.interval(decision.level), sign, points)
+    said = side_of_interval(method.interval(decision.level), decision.threshold)
     advice = f"fewer rules or more {'prompts' if what == 'prompts' or len(evidence) < requests else 'requests'}"
     if shared := shared_rate(limit, found.worse, decision.rates, decision.spent, advice):
         told.append(shared)
     elif said == "shows":
-        told.append(
-            f"the interval shows {limit}, but swaps of the labels don't yet (p {found.worse:.2g}); it takes both"
-        )
+        told.append(f"the interval shows {limit}, but the tests that decide don't yet (p {found.worse:.2g})")
     elif fewest is not None and fewest > there:
         told.append(f"{limit} is neither shown nor excluded{'' if decision.last else ' yet'}")
         told.append(f"to exclude it takes {fewest} {what} at least" + (f", and there are {there}" * (what != "pairs")))
     elif said:
-        told.append(f"the interval excludes {limit}, but swaps of the labels don't yet; it takes both")
+        told.append(f"the interval excludes {limit}, but the tests that decide don't yet")
     else:
         told.append(f"{limit} is neither shown nor excluded{'' if decision.last else ' yet'}")
     if len(evidence) < requests:
         told.append(repeats_words(requests, len(evidence)))
     return "; ".join(told)
-
-
-def _side_of_interval(interval: tuple[float, float], sign: int, points: float) -> str:
-    """What the interval does with a change for the worse of more than so many points; empty: it leaves that open."""
-    least, most = sorted(sign * end for end in interval)
-    if least > points:
-        return "shows"
-    return "excludes" if most < points else ""

@@ -12,7 +12,16 @@ from scipy.special import stdtr, stdtrit
 from pytest_flperf.results.measured import PromptScore
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_to_exclude
-from pytest_flperf.stats.deciding import Evidence, Tails, decide, of_change, of_floor, points_of, shared_rate
+from pytest_flperf.stats.deciding import (
+    Evidence,
+    Tails,
+    decide,
+    of_change,
+    of_floor,
+    points_of,
+    shared_rate,
+    side_of_interval,
+)
 from pytest_flperf.stats.findings import SCORES, TWO_SHARES, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.independent_shares import Share, independent_interval, independent_tails
 from pytest_flperf.stats.matched import judge_prompts, repeats_words
@@ -148,7 +157,7 @@ def _independent(baseline: _Side, candidate: _Side, threshold: Threshold, rates:
     word = decide(found, rates)
     return Finding(
         word, None, None, candidate.mean - baseline.mean, interval, found.probability, found.worse, 0, 0, None, method,
-        _why(found, threshold, rates, min(baseline.n, candidate.n)) if word == "undecided" else "",
+        _why(found, threshold, rates, min(baseline.n, candidate.n), interval) if word == "undecided" else "",
     )  # fmt: skip
 
 
@@ -174,10 +183,12 @@ def _error(baseline: _Side, candidate: _Side) -> tuple[float, float]:
     return sqrt(whole), whole**2 / spread if spread else 1.0
 
 
-def _why(found: Evidence, threshold: Threshold, rates: ErrorRates, n: int) -> str:
+def _why(found: Evidence, threshold: Threshold, rates: ErrorRates, n: int, interval: tuple[float, float]) -> str:
     points, limit = threshold.floor, points_of(threshold)
     if shared := shared_rate(limit, found.worse, rates, 1.0, "fewer rules or more prompts"):
         return shared
+    if side_of_interval(interval, threshold) == "shows":
+        return f"the interval shows {limit}, but the test that decides doesn't yet (p {found.worse:.2g})"
     fewest = fewest_to_exclude(points, rates.false_pass)
     more = f"; to exclude it takes {fewest} requests at least" if fewest is not None and fewest > n else ""
     return f"{limit} is neither shown nor excluded{more}"

@@ -213,4 +213,4 @@ def test_an_interval_beyond_the_limit_is_explained(floor: float, limit: str) -> 
     assert finding.interval is not None
     assert finding.word == "undecided"
     assert finding.interval[0] > 0
-    assert f"the interval shows {limit}, but swaps of the labels don't yet (p 0.07); it takes both" in finding.reason
+    assert f"the interval shows {limit}, but the tests that decide don't yet (p 0.07)" in finding.reason
