@@ -185,7 +185,7 @@ def _error(baseline: _Side, candidate: _Side) -> tuple[float, float]:
 
 def _why(found: Evidence, threshold: Threshold, rates: ErrorRates, n: int, interval: tuple[float, float]) -> str:
     points, limit = threshold.floor, points_of(threshold)
-    if shared := shared_rate(limit, found.worse, rates, 1.0, "fewer rules or more prompts"):
+    if shared := shared_rate(limit, found.worse, rates, 1.0, _ADVICE):
         return shared
     if side_of_interval(interval, threshold) == "shows":
         return f"the interval shows {limit}, but the test that decides doesn't yet (p {found.worse:.2g})"
