@@ -36,6 +36,9 @@ _LONGEST_LOG: Final = 32 << 20
 _LAST_LINES: Final = 40
 """Of a log that was cut: why a server ended stands at its end."""
 _LOOK_S: Final = 0.5
+_GOING_S: Final = 10.0
+"""A process that dies closes its files a while before it has no children any more: on a busy machine, a long one."""
+_CLOSE_LOOK_S: Final = 0.01
 _LAST_WORDS_S: Final = 0.5
 """A server's last lines are worth a moment, also where a child of it holds the other end of the pipe."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -46,7 +49,7 @@ def main() -> int:
     wish: Mapping[str, Any] = json.loads(sys.stdin.buffer.readline() or b"{}")
     if not wish:  # the parent died first
         return 0
-    must_end = threading.Event()
+    must_end, hung_up = threading.Event(), threading.Event()
     # Coming after the parent has died, this is how a machine that shuts down tells it.
     signal.signal(signal.SIGTERM, lambda *_: must_end.set())
     prctl = find_prctl()
@@ -60,7 +63,7 @@ def main() -> int:
     _say({"pid": server.pid})
     copier = threading.Thread(target=_copy, args=(server.stdout, wish["log"], wish["secrets"]), daemon=True)
     copier.start()
-    threading.Thread(target=_follow, args=(must_end,), daemon=True).start()
+    threading.Thread(target=_follow, args=(must_end, hung_up), daemon=True).start()
     _wait(server, must_end, wish["parent_pid"])
     told = server.poll() is not None
     if told:
@@ -70,7 +73,7 @@ def main() -> int:
     copier.join(_LAST_WORDS_S)
     if not told:
         _say({"code": server.returncode})
-    if _is_alone(wish["parent_pid"]):
+    if _is_alone(wish["parent_pid"], _GOING_S if hung_up.is_set() else 0):
         shutil.rmtree(wish["private"], ignore_errors=True)
     return 0
 
@@ -95,10 +98,13 @@ def _say(what: Mapping[str, object]) -> None:
         os.write(1, json.dumps(what).encode() + b"\n")
 
 
-def _follow(must_end: threading.Event) -> None:
+def _follow(must_end: threading.Event, hung_up: threading.Event) -> None:
     """Until the parent says a word, or closes its end: a fork of it may hold that open."""
+    word = b""
     with contextlib.suppress(OSError, ValueError):
-        sys.stdin.buffer.readline()
+        word = sys.stdin.buffer.readline()
+    if not word:
+        hung_up.set()
     must_end.set()
 
 
@@ -113,9 +119,16 @@ def _wait(server: subprocess.Popen[bytes], must_end: threading.Event, parent_pid
         pass
 
 
-def _is_alone(parent_pid: int) -> bool:
-    """Whether the parent is gone, where that can be seen."""
-    return sys.platform != "win32" and os.getppid() != parent_pid
+def _is_alone(parent_pid: int, within_s: float = 0) -> bool:
+    """Whether the parent is gone, or goes within so many seconds, where that can be seen."""
+    if sys.platform == "win32":
+        return False
+    deadline = time.monotonic() + within_s
+    while os.getppid() == parent_pid:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_CLOSE_LOOK_S)
+    return True
 
 
 def _end_tree(server: subprocess.Popen[bytes], grace_s: float) -> None:

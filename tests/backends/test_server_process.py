@@ -163,19 +163,25 @@ def parent_of_a_server(more: str = "") -> Iterator[tuple[subprocess.Popen[bytes]
         "wish = ServerCommand('toy', (sys.executable, '-c', sys.argv[1]), grace_s=10)\n"
         "server = ServerProcess(wish)\n"
         "while 'complete' not in server.log_path.read_text(): time.sleep(0.02)\n"
-        f"print(server.pid, flush=True)\n{more}\n"
+        f"print(server.pid, flush=True)\nsys.stdin.readline()\n{more}\n"
         "time.sleep(600)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program, HAS_CHILDREN], stdout=subprocess.PIPE)
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    parent = subprocess.Popen([sys.executable, "-c", program, HAS_CHILDREN], **piped)
+    assert parent.stdin is not None
     assert parent.stdout is not None
     server = psutil.Process(int(parent.stdout.readline()))
     keeper = server.parent()
     assert keeper is not None
     try:
-        yield parent, [keeper.pid, server.pid, *(child.pid for child in server.children())]
+        pids = [keeper.pid, server.pid, *(child.pid for child in server.children())]
+        parent.stdin.write(b"all are known\n")
+        parent.stdin.flush()
+        yield parent, pids
     finally:
         parent.kill()
         parent.wait()
+        parent.stdin.close()
         parent.stdout.close()
 
 
