@@ -183,6 +183,8 @@ class Database:
             raise StoreError(self._in_words(error.orig or error)) from error
         except (SQLAlchemyError, OSError, ValueError, OverflowError) as error:
             raise StoreError(self._in_words(error)) from error
+        except TypeError as error:  # older versions of SQLAlchemy, of a text where bytes should be
+            raise StoreError(f"{self._place.shown}: its rows are damaged: {self._place.masked(str(error))}") from error
 
     def _in_words(self, error: BaseException) -> str:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -139,7 +139,7 @@ def test_a_damaged_cell(whole: Path, damaged: Path, table: str, column: str) -> 
         (zlib.compress(array("f", [float("inf")]).tobytes()), "value 0 is inf"),
         (zlib.compress(array("f", [-5.0]).tobytes()), "value 0 is -5"),
         (zlib.compress(b"abc"), "its values are damaged"),
-        ("text", "its values are damaged: found str, expected bytes"),
+        ("text", " are damaged: "),
     ],
 )
 def test_damaged_values(damaged: Path, content: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
