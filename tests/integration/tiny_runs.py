@@ -33,7 +33,7 @@ class Done:
 
     @property
     def counts(self) -> str:
-        """pytest's line with how many tests passed, failed and so on; a busy run prints others after it."""
+        """The line of pytest with how many tests passed, failed and so on; a busy run prints others after it."""
         return [line for line in self.lines if _COUNTS.search(line)][-1]
 
     @property
