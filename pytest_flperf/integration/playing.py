@@ -37,19 +37,20 @@ def played(
     """Measure a case whose model is ready; of a search, one load after the other.  Arguments as of ``Bench.play``."""
     scenario = prepared.case.scenario
 
-    def play(ready: Prepared) -> CaseRun:
+    def play(ready: Prepared, cut_off: Callable[[CaseRun], None] | None) -> CaseRun:
         return bench.play(
             ready,
             on_request=on_request,
-            on_partial=on_partial,
+            on_partial=cut_off,
             stop_at=stop_at,
             good=request_limits(scenario.name, limits, prepared.case.model),
             until=until,
         )
 
     if scenario.settings.load.kind == "search":
-        return play_search(bench, prepared, play, search_goals(scenario.name, limits, prepared.case.model))
-    return play(prepared)
+        goals = search_goals(scenario.name, limits, prepared.case.model)
+        return play_search(bench, prepared, play, goals, on_partial)
+    return play(prepared, on_partial)
 
 
 def begin_beside(
