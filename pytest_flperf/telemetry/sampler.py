@@ -156,9 +156,10 @@ class _Worker:
         with self._changed:
             self._stopped = True
             track = self._track
+            left = track is not None and not track.over
             if track is not None:
                 track.abandon()
-        if track is not None:
+        if track is not None and left:
             self._write(track, self._source, track.phase, None)
         with contextlib.suppress(Exception):
             self._source.close()
