@@ -15,6 +15,7 @@ from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
 from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.suite.targets import TargetSpec
+from pytest_flperf.telemetry.sampler import Sampler
 
 __all__ = ["begin_beside", "limits_of", "played"]
 
@@ -58,6 +59,7 @@ def begin_beside(
     placing: Placing,
     options: FlperfOptions,
     make_recorder: Callable[[], Recorder],
+    make_sampler: Callable[[], Sampler],
     stop_at: float | None,
 ) -> SideBySide | None:
     """Begin to measure what other machines compute, beside what this one does; None where there is nothing to gain.
@@ -78,7 +80,7 @@ def begin_beside(
         backends = SeveralBackends(keep_loaded=options.keep_loaded)
         for label, place in places.items():
             backends.add(label, place)
-        return Bench(backends, make_recorder(), options.seed, processes=options.load_processes)
+        return Bench(backends, make_recorder(), options.seed, make_sampler(), options.load_processes)
 
     def play(bench: Bench, prepared: Prepared) -> CaseRun:
         return played(bench, prepared, limits_of(prepared.case.scenario.budgets, options), stop_at)

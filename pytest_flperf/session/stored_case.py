@@ -43,9 +43,17 @@ def measured(folder: Path, begun: BegunCase) -> CaseResult:
         ValueError: The log is damaged; also KeyError and TypeError.
 
     """
+    run = _run(folder, begun)
+    if not run.trouble:
+        return run.result
+    return replace(run.result, notes=(run.trouble, *run.result.notes), given_up=True)
+
+
+def _run(folder: Path, begun: BegunCase) -> CaseRun:
+    """What came of a case; of a search, of all its loads."""
     budgets = tuple(map(parse_budget, begun.budgets))
     if begun.load is None:
-        return _played(folder, begun, budgets).result
+        return _played(folder, begun, budgets)
     loads = (*begun.earlier, begun)
     ends = [each.journal_start for each in loads[1:]]
     played: dict[float, CaseRun] = {}
@@ -53,7 +61,7 @@ def measured(folder: Path, begun: BegunCase) -> CaseResult:
         assert each.load is not None
         played[each.load.load] = _played(folder, each, budgets, end)
     plan = SearchPlan(begun.load.over, begun.load.lowest, begun.load.highest)
-    return searched(plan, played, search_goals(begun.case.scenario, budgets, begun.case.model)).result
+    return searched(plan, played, search_goals(begun.case.scenario, budgets, begun.case.model))
 
 
 def _played(folder: Path, begun: BegunCase, budgets: tuple[Budget, ...], end: int | None = None) -> CaseRun:

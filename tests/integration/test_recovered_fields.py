@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -30,6 +32,7 @@ from pytest_flperf.results.journal import Journal
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.stored import run_of
 from pytest_flperf.session.recovery import recover
 from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.loading import scenario_of
@@ -193,3 +196,35 @@ def check_under_way(folder: Path, name: str, interrupt_at: int) -> CaseResult:
     assert differences(case, replace(said, clock=clock)) == {}
     assert case.message == f"INTERRUPTED after {said.sent_words}"
     return case
+
+
+@pytest.fixture(scope="module", params=["search for streams", "against", "expectation"])
+def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a killed run left."""
+    folder = tmp_path_factory.mktemp("left")
+    run(folder, SHAPES[request.param], 19)
+    return folder
+
+
+NASTY = (None, True, "x", -5, 0, 10**300, 1.5, float("nan"), [], {}, [1], {"a": 1}, {"a": [1, 2]}, "\ud800")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_damaged_logs(left: Path, data: st.DataObject) -> None:
+    """Whatever stands in a field of any line, recovering raises nothing, and what comes back can be read again."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "run"
+        shutil.copytree(left, folder)
+        log = folder / data.draw(st.sampled_from(["run.jsonl", "journal.jsonl", "resources.jsonl"]))
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        found: Any = lines[data.draw(st.integers(0, len(lines) - 1))]
+        while True:
+            key = data.draw(st.sampled_from(sorted(found) if isinstance(found, dict) else range(len(found))))
+            if not (isinstance(found[key], dict | list) and found[key] and data.draw(st.booleans())):
+                break
+            found = found[key]
+        found[key] = data.draw(st.sampled_from(NASTY))
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        recovered = recover(folder)
+        assert run_of(json.dumps(recovered.to_dict()), "here").status == "interrupted"
