@@ -175,14 +175,14 @@ class Bench:
                 notes += self._models.look_after_backend(case.model)
                 self._models.left_busy(case.model)
             with Interrupts():  # summing up twice would write every sample twice
-                done = self._sum_up(prepared, turns, notes, watch, good)
+                done = self._sum_up_sides(prepared, turns, notes, watch, good)
                 done = replace(done, trouble=trouble, out_of_time=out_of_time)
                 prepared.recording.played(prepared.planned, _left_of(done, notes))
         except BaseException:
             self._models.left_busy(case.model)
             if on_partial is not None:
                 notes = prepared.planned.notes + prepared.plans.notes
-                on_partial(done or self._sum_up(prepared, turns, notes, watch, good))
+                on_partial(done or self._sum_up_sides(prepared, turns, notes, watch, good))
             raise
         return done
 
@@ -253,7 +253,7 @@ class Bench:
             watch.done()
         return trouble, stopped and ends_at == stop_at  # a case's own duration cuts nothing short
 
-    def _sum_up(
+    def _sum_up_sides(
         self,
         prepared: Prepared,
         turns: Interleaving | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from pytest_flperf.gates.run_status import after_rerun
 from pytest_flperf.results.absent import absent_lines
@@ -17,6 +18,8 @@ from pytest_flperf.session.stored_case import measured
 from pytest_flperf.stats.clock_quality import merge_clocks
 
 __all__ = ["RecoveryError", "recover", "unfinished_cases"]
+
+_RECOVERED: Final = "recovered from the journal: the run was ended before it could write its results"
 
 
 class RecoveryError(Exception):
@@ -57,12 +60,8 @@ def recover(folder: Path) -> Run:
         partial=True,
         cases=cases,
         clock=merge_clocks(case.clock for case in cases),
-        notes=tuple(dict.fromkeys((*run.notes, *absent_lines(cases), *_notes()))),
+        notes=tuple(dict.fromkeys((*run.notes, *absent_lines(cases), _RECOVERED))),
     )
-
-
-def _notes() -> Iterable[str]:
-    return ("recovered from the journal: the run was ended before it could write its results",)
 
 
 def unfinished_cases(folder: Path, logged: LoggedRun | None = None) -> list[CaseResult]:
@@ -82,7 +81,7 @@ def _partial(folder: Path, begun: Iterable[BegunCase]) -> Iterator[CaseResult]:
             message = f"INTERRUPTED after {case.sent_words}"
         except DocumentError as error:
             case, message = each.case, f"INTERRUPTED; its journal is damaged: {error}"
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             case, message = each.case, f"INTERRUPTED; its log is damaged: {type(error).__name__}: {error}"
         except OSError as error:
             case, message = each.case, f"INTERRUPTED; its journal can't be read: {error.strerror or error}"
