@@ -48,6 +48,7 @@ _HINTS: Final[Mapping[int | str, str]] = {
     "55P03": _BUSY_HINT,
     "25006": ": it may not be written to",
     "42501": ": its role has not the right",
+    "3F000": ": its role sees no schema to make tables in",
 }
 """What stands behind a database's words, by SQLite's result codes and PostgreSQL's SQLSTATEs."""
 

@@ -117,14 +117,18 @@ class Store(CaseQueries, Acceptances):
 
         """
         about, values = about or Surroundings(), values or {}
+        tried: list[Added] = []
         try:
-            return self._add(run, about, values)
+            return self._add(run, about, values, tried)
         except StoreUnusableError as error:
             if not error.lost:
                 raise
-        return self._add(run, about, values)
+        again = self._add(run, about, values, [])
+        # Known, because only the answer to the commit was lost.
+        return tried[0] if tried and again == "known" else again
 
-    def _add(self, run: Run, about: Surroundings, values: CaseValues) -> Added:
+    def _add(self, run: Run, about: Surroundings, values: CaseValues, tried: list[Added]) -> Added:
+        """``tried`` is given what comes of it before it is committed."""
         row, document = run_row(run, about), document_row(run)
         with self._told(), self._writing():
             found = self._row_of(row["id"])
@@ -145,7 +149,8 @@ class Store(CaseQueries, Acceptances):
             self._connection.execute(insert(RUNS), {"run_key": key, **row})
             self._insert_parts(key, run, document)
             self._insert(VALUES, key, value_rows(run, values))
-        return "replaced" if found is not None else "added"
+            tried.append("replaced" if found is not None else "added")
+        return tried[0]
 
     def _insert_parts(self, key: int, run: Run, document: Row) -> None:
         for table, rows in (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -271,6 +273,25 @@ def test_a_connection_that_is_cut(postgres: StorePlace) -> None:
         cut(postgres)
         assert store.add(run(2)) == "added"
         assert len(store.runs()) == 2
+
+
+def test_an_answer_to_a_commit_that_is_lost(postgres: StorePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is there, and counts as added by this call."""
+    with Store(postgres) as store:
+        writing = store._writing
+        ends = iter([True, False])
+
+        @contextlib.contextmanager
+        def lost_at_the_end() -> Iterator[None]:
+            with writing():
+                yield
+            if next(ends):
+                cut(postgres)
+                store.runs()
+
+        monkeypatch.setattr(store, "_writing", lost_at_the_end)
+        assert store.add(run(1)) == "added"
+        assert len(store.runs()) == 1
 
 
 def test_a_connection_that_was_cut_while_it_rested(postgres: StorePlace, monkeypatch: pytest.MonkeyPatch) -> None:
