@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_flperf.commands.common import BAD_USAGE, Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stores import RUN_HELP, add_places, failed, run_names, store_of, tell_taken, unusable
+from pytest_flperf.commands.stores import RUN_HELP, add_places, failed, run_names, store_of, tell, tell_taken
 
 if TYPE_CHECKING:
+    from pytest_flperf.history.place import StorePlace
     from pytest_flperf.history.store import Store
     from pytest_flperf.results.records import Run
 
@@ -99,18 +101,17 @@ def _exported(run: Run, form: str) -> bytes:
 
 def _import(parsed: Parsed) -> int:
     from pytest_flperf.gates.text import printable
-    from pytest_flperf.history.store import Store, StoreError
+    from pytest_flperf.history.place import StoreError
     from pytest_flperf.report.listings import say
 
     place = store_of(parsed)
-    done: dict[str, list[str]] = {"added": [], "replaced": [], "known": []}
-    problems: list[str] = []
-    try:
-        with Store(place) as store:
-            for path in _results_files(parsed, store, problems):
-                _store_file(store, path, done, problems)
-    except StoreError as error:
-        return unusable(parsed, error)
+    importing = _Importing(place, lambda line: tell(parsed, line))
+    with contextlib.closing(importing):
+        try:
+            importing.all(list(_results_files(parsed, importing)))
+        except StoreError as error:
+            importing.problems.append(f"{error}; nothing is stored")
+    done, problems = importing.done, importing.problems
     if parsed.json:
         print_json({**done, "problems": problems})
     else:
@@ -121,35 +122,89 @@ def _import(parsed: Parsed) -> int:
     return BAD_USAGE if problems else 0
 
 
-def _store_file(store: Store, path: Path, done: dict[str, list[str]], problems: list[str]) -> None:
-    """Store one run, its id among what was done, or a line among the problems."""
-    from pytest_flperf.history.place import StoreError
-    from pytest_flperf.history.run_names import can_be_id
-    from pytest_flperf.history.surroundings import Surroundings
-    from pytest_flperf.report.samples import values_beside
-    from pytest_flperf.results.stored import RunError, read_run
+class _Importing:
+    """Runs on their way into a store, which is opened, and made, for the first one that can be read."""
 
-    try:
-        run = read_run(path)
-        if not can_be_id(run.id):
-            problems.append(f"{path} is not stored: found the id {run.id[:80]!r}, by which no run can be found again")
-            return
-        folder = path.parent.absolute() if path.parent.name == run.id else None
-        about = Surroundings(folder=None if folder is None else str(folder))
-        done[store.add(run, about, values_beside(path, run))].append(run.id)
-    except (RunError, StoreError) as error:
-        problems.append(str(error))
+    def __init__(self, place: StorePlace, on_wait: Callable[[str], None]) -> None:
+        self._place = place
+        self._on_wait = on_wait
+        self._store: Store | None = None
+        self.done: dict[str, list[str]] = {"added": [], "replaced": [], "known": []}
+        """Ids of runs, by what came of them."""
+        self.problems: list[str] = []
+
+    def there(self) -> Store | None:
+        """The store; None where none was ever made.  Raises StoreError."""
+        return self._opened() if self._place.is_there() else None
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            self._store.close()
+
+    def all(self, paths: Sequence[Path]) -> None:
+        """Store the runs of these files, until the store can't be used any more."""
+        from pytest_flperf.history.place import StoreUnusableError
+
+        for number, path in enumerate(paths):
+            try:
+                self._one(path)
+            except StoreUnusableError as error:
+                left = len(paths) - number
+                stored = sum(map(len, self.done.values()))
+                runs = "1 run is" if left == 1 else f"{left} runs are"
+                self.problems.append(f"{error}; stopped: {runs} not stored, {stored} before are")
+                return
+
+    def _one(self, path: Path) -> None:
+        """Store one run, its id among what was done, or a line among the problems; raises StoreUnusableError."""
+        from pytest_flperf.history.place import StoreError, StoreUnusableError
+        from pytest_flperf.history.run_names import can_be_id
+        from pytest_flperf.history.surroundings import Surroundings
+        from pytest_flperf.report.samples import values_beside
+        from pytest_flperf.results.stored import RunError, read_run
+
+        try:
+            run = read_run(path)
+            if not can_be_id(run.id):
+                found = f"found the id {run.id[:80]!r}, by which no run can be found again"
+                self.problems.append(f"{path} is not stored: {found}")
+                return
+            folder = path.parent.absolute() if path.parent.name == run.id else None
+            about = Surroundings(folder=None if folder is None else str(folder))
+            values = values_beside(path, run)
+            self.done[self._opened().add(run, about, values)].append(run.id)
+        except StoreUnusableError:
+            raise
+        except (RunError, StoreError) as error:
+            self.problems.append(str(error))
+
+    def _opened(self) -> Store:
+        """The store; raises StoreUnusableError."""
+        if self._store is None:
+            from pytest_flperf.history.place import StoreError, StoreUnusableError
+            from pytest_flperf.history.store import Store
+
+            try:
+                self._store = Store(self._place, on_wait=self._on_wait)
+            except StoreUnusableError:
+                raise
+            except StoreError as error:
+                raise StoreUnusableError(str(error)) from error
+        return self._store
 
 
-def _results_files(parsed: Parsed, store: Store, problems: list[str]) -> Iterator[Path]:
-    """The results files that were named; where there are none, a line among the problems."""
-    from pytest_flperf.history.run_names import RunNameError, RunNames
+def _results_files(parsed: Parsed, importing: _Importing) -> Iterator[Path]:
+    """The results files that were named; where there are none, a line among the problems.  Raises StoreError."""
+    from pytest_flperf.history.run_names import RunNameError, RunNames, is_path
     from pytest_flperf.results.stored import RESULTS, run_ids
 
+    problems = importing.problems
     for name in parsed.paths:
         path = Path(name)
         if not _is_folder(path):
             try:
+                store = None if is_path(name) else importing.there()
                 found = RunNames(store, Path(parsed.report_dir)).find(name).path
             except RunNameError as error:
                 problems.append(str(error))

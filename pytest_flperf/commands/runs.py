@@ -128,9 +128,9 @@ def _beside(parsed: Parsed, paths: Sequence[Path | None]) -> Path:
 
 def _recovered(parsed: Parsed, ref: RunRef) -> RunRef:
     """A run that was killed with its results file, made where it is not there; ends the command where it can't be."""
-    from pytest_flperf.experiment.recovery import RecoveryError, recover
     from pytest_flperf.results.run_folder import RunFolder
     from pytest_flperf.results.stored import RESULTS
+    from pytest_flperf.session.recovery import RecoveryError, recover
 
     folder = ref.folder or (ref.path.parent if ref.path is not None else None)
     if folder is None:

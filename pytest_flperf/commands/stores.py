@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_flperf.history.store import Store
 
 __all__ = ["RUN_HELP", "add_places", "add_report_dir", "failed", "open_store", "run_names", "store_of", "store_there",
-           "tell_taken", "unusable"]  # fmt: skip
+           "tell", "tell_taken", "unusable"]  # fmt: skip
 
 RUN_HELP = (
     "Id of a run, how only one begins, latest, the name of a baseline, or the path of a results.json or of a run's "
@@ -48,6 +48,16 @@ def failed(parsed: Parsed, problem: str) -> int:
 
     say(printable(f"{parsed.usage.prog}: error: {problem}", 2_000), sys.stderr)
     return FAILED
+
+
+def tell(parsed: Parsed, line: str) -> None:
+    """Say what goes on, beside what is printed for programs."""
+    import sys
+
+    from pytest_flperf.gates.text import printable
+    from pytest_flperf.report.listings import say
+
+    say(printable(f"{parsed.usage.prog}: {line}", 1_000), sys.stderr)
 
 
 def store_of(parsed: Parsed) -> StorePlace:
@@ -93,7 +103,7 @@ def store_there(parsed: Parsed) -> Store | None:
         if place.is_there():
             from pytest_flperf.history.store import Store
 
-            return Store(place)
+            return Store(place, on_wait=lambda line: tell(parsed, line))
     except StoreError as error:
         raise SystemExit(unusable(parsed, error)) from error
     if parsed.store is not None:

@@ -21,12 +21,9 @@ from pytest_flperf.experiment.collector import Collector, no_collections
 from pytest_flperf.experiment.counting import Counter, gave_up
 from pytest_flperf.experiment.interleaving import (
     AGAINST,
-    BASELINE,
-    CANDIDATE,
     Interleaving,
     OtherSide,
     Until,
-    on_own_time,
     until_s,
     why_not_interleaved,
 )
@@ -36,18 +33,23 @@ from pytest_flperf.experiment.preparing import (
     NotReadyError,
 )
 from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.experiment.summing import Evidence, result_of
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError
 from pytest_flperf.load.turns import LoopTurns
+from pytest_flperf.results.capacity import step_label
+from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.stats.case import IsGood, summarise
+from pytest_flperf.results.run_log import BegunSide, PlayedCase, SearchLoad
+from pytest_flperf.stats.case import IsGood
 from pytest_flperf.stats.clock_quality import with_turns
 from pytest_flperf.stats.planned import load_of
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.sampler import Sampler
+from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.telemetry.track import Watch
 from pytest_flperf.wire.exchange import Exchange
 
@@ -160,7 +162,7 @@ class Bench:
         counter = Counter(on_request)
         done: CaseRun | None = None
         turns = self._turns_of(prepared, good)
-        prepared.recording.begin(prepared.planned, case.scenario.budgets)
+        _leave_plan(prepared, turns, until)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
         try:
             if turns is None:
@@ -174,12 +176,15 @@ class Bench:
                 self._models.left_busy(case.model)
             with Interrupts():  # summing up twice would write every sample twice
                 done = self._sum_up_sides(prepared, turns, notes, watch, good)
+                done = replace(done, trouble=trouble, out_of_time=out_of_time)
+                prepared.recording.played(prepared.planned, _left_of(done, notes))
         except BaseException:
             self._models.left_busy(case.model)
             if on_partial is not None:
-                on_partial(done or self._sum_up_sides(prepared, turns, prepared.planned.notes, watch, good))
+                notes = prepared.planned.notes + prepared.plans.notes
+                on_partial(done or self._sum_up_sides(prepared, turns, notes, watch, good))
             raise
-        return replace(done, trouble=trouble, out_of_time=out_of_time)
+        return done
 
     def _play_case(self, prepared: Prepared, counter: Counter, watch: Watch, stop_at: float | None) -> tuple[str, bool]:
         """Warm up and measure; why fewer requests were measured than planned, and whether the time was over."""
@@ -257,22 +262,29 @@ class Bench:
         good: IsGood | None,
     ) -> CaseRun:
         """What came of a case, and of its other side as of the last look, each with its rates by its own time."""
-        result, beside = self._sum_up(prepared, notes, watch, good), prepared.beside
+        beside, loop = prepared.beside, with_turns(ClockQuality(), self._clients.turns)
+
+        def summed(side: Prepared, notes: tuple[str, ...], resources: Callable[[], CaseResources] | None) -> CaseResult:
+            streams = side.plans.streams if turns is not None else 0
+            known = Evidence(side.planned, lambda: notes, good, side.plans.prompt_of, streams, loop, resources)
+            with no_collections():
+                return result_of(side.recording.samples(), known)
+
+        result = summed(prepared, notes, watch.result)
         if beside is None or turns is None:
             return CaseRun(result)
-        with no_collections():
-            theirs = self._with_turns(
-                summarise(beside.recording.samples(), beside.planned, good, beside.plans.prompt_of)
-            )
-        standings = turns.standings
-        other = OtherSide(on_own_time(theirs, standings.span_s(BASELINE)), standings, turns.shared_cache)
-        return CaseRun(on_own_time(result, standings.span_s(CANDIDATE)), other=other)
+        theirs, sides = summed(beside, beside.planned.notes, None), (prepared, beside)
+        standings = turns.standings(lambda side: sides[side].recording.measured())
+        return CaseRun(result, other=OtherSide(theirs, standings, turns.shared_cache))
 
-    def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
-        """A case that is ready, played another way; its requests are filed under its node id and ``where``."""
+    def prepared_at(self, prepared: Prepared, case: Case, load: SearchLoad) -> Prepared:
+        """A case that is ready, played at a load of its search; its requests are filed under its node id and that."""
+        where = step_label(load.over, load.load)
         recording = self._recorder.case(f"{prepared.recording.nodeid} {where}")
         planned = replace(prepared.planned, load=load_of(case.scenario.settings, self._processes))
-        return replace(prepared, case=case, planned=planned, plans=prepared.plans.at(case), recording=recording)
+        return replace(
+            prepared, case=case, planned=planned, plans=prepared.plans.at(case), recording=recording, load=load
+        )
 
     def run(self, case: Case) -> CaseRun:
         """Make ready and play in one; raises NotReadyError."""
@@ -302,12 +314,36 @@ class Bench:
     ) -> None:
         self.close()
 
-    def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch, good: IsGood | None) -> CaseResult:
-        with no_collections():
-            planned = replace(prepared.planned, notes=notes)
-            result = summarise(prepared.recording.samples(), planned, good, prepared.plans.prompt_of)
-        resources = watch.result()
-        return replace(self._with_turns(result), resources=resources.use, resources_absent=resources.absent)
 
-    def _with_turns(self, result: CaseResult) -> CaseResult:
-        return replace(result, clock=with_turns(result.clock, self._clients.turns))
+def _leave_plan(prepared: Prepared, turns: Interleaving | None, until: Until | None) -> None:
+    """Leave what a recovery must know of a case before its first request."""
+    beside, side = prepared.beside, None
+    if beside is not None and turns is not None and until is not None:
+        filed = beside.recording.nodeid
+        beside.recording.follow(prompt_of=beside.plans.journal_prompt_of)
+        side = BegunSide(beside.planned, filed, until.looks, turns.order_seed, turns.shared_cache, until.terms)
+    plans = prepared.plans
+    prepared.recording.begin(
+        prepared.planned,
+        prepared.case.scenario.budgets,
+        plan_notes=lambda: plans.notes,
+        prompt_of=plans.journal_prompt_of,
+        load=prepared.load,
+        beside=side,
+    )
+
+
+def _left_of(done: CaseRun, notes: tuple[str, ...]) -> PlayedCase:
+    """What a recovery must know of a case after its last request."""
+    result, standings = done.result, done.other.standings if done.other is not None else None
+    return PlayedCase(
+        trouble=done.trouble,
+        out_of_time=done.out_of_time,
+        notes=notes,
+        loop_ms=result.clock.loop_ms,
+        loop_histogram=result.clock.loop_histogram,
+        resources=result.resources,
+        resources_absent=result.resources_absent,
+        look=standings.look if standings is not None else 0,
+        pairs=len(standings.turns) if standings is not None else 0,
+    )

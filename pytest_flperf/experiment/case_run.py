@@ -9,6 +9,7 @@ from pytest_flperf.experiment.playing import CasePlans
 from pytest_flperf.experiment.recording import CaseRecording
 from pytest_flperf.load.group import Plays
 from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.run_log import SearchLoad
 from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.readings import ServerProcesses
 
@@ -40,5 +41,7 @@ class Prepared:
     server: ServerProcesses = field(default_factory=ServerProcesses)
     native: Plays | None = None
     """What plays its plans where the model answers without HTTP."""
+    load: SearchLoad | None = None
+    """Which load of a search it is played at."""
     beside: Prepared | None = None
     """The side that it is compared with, as ready."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pytest_flperf.experiment.playing import CasePlans
 from pytest_flperf.experiment.turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader
@@ -35,8 +35,9 @@ __all__ = [
     "OtherSide",
     "Standings",
     "Turn",
+    "TurnPlan",
     "Until",
-    "on_own_time",
+    "read_standings",
     "until_s",
     "why_not_interleaved",
 ]
@@ -111,6 +112,20 @@ class Until:
     """Whether what has been measured is enough."""
     gaps: bool = False
     """Whether the gaps between arrivals are compared."""
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    """By what the sides are compared, as plain data: a recovery reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPlan:
+    """How the turns of two sides are planned."""
+
+    looks: tuple[int, ...]
+    """As of :class:`Until`."""
+    order_seed: int
+    """Says which side begins each pair."""
+    streams: tuple[int, int]
+    """Requests in a turn of each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,52 @@ def why_not_interleaved(case: Case) -> str:
     if load.kind == "closed":
         return ""
     return f"--flperf-against measures closed loops turn by turn; load {load.kind} can't be cut into turns"
+
+
+def read_standings(
+    plan: TurnPlan,
+    exchanges: tuple[Iterable[Exchange], Iterable[Exchange]],
+    readers: tuple[TurnReader, TurnReader],
+    ended: tuple[int, int] | None = None,
+) -> Standings:
+    """What has been measured of both sides as of the last look, from their requests.
+
+    Where there is one look only, it is taken whenever a case ends: of all pairs that were measured to their end.
+
+    Args:
+        plan: How the turns were planned.
+        exchanges: Measured requests of each side, in the order in which they ended.
+        readers: Of each side.
+        ended: The last look and its pairs; None: the measuring was interrupted, what ended says which look it was.
+
+    """
+    sides = (
+        _turns_of(each, reader, streams) for each, reader, streams in zip(exchanges, readers, plan.streams, strict=True)
+    )
+    turns: list[tuple[Turn, Turn]] = []
+    for number, ((mine, ours), (other, theirs)) in enumerate(zip(*sides, strict=False)):
+        needed = (1, 1) if ended is not None else plan.streams
+        whole = mine == other == number and ours.total >= needed[0] and theirs.total >= needed[1]
+        if not whole or len(turns) == (plan.looks[-1] if ended is None else ended[1]):
+            break
+        turns.append((ours, theirs))
+    count = len(plan.looks)
+    if ended is not None:
+        look = ended[0]
+    elif count == 1:
+        look = 1
+    else:
+        look = sum(pairs <= len(turns) for pairs in plan.looks)
+        turns = turns[: plan.looks[look - 1] if look else 0]
+    orders = draw_orders(len(turns), plan.order_seed)
+    found = (Both(*both, candidate_first) for both, candidate_first in zip(turns, orders, strict=True))
+    return Standings(tuple(found), look, count)
+
+
+def _turns_of(exchanges: Iterable[Exchange], reader: TurnReader, streams: int) -> Iterator[tuple[int, Turn]]:
+    """One side's turns, each with the number of its pair."""
+    for pair, some in itertools.groupby(exchanges, lambda exchange: exchange.index // streams):
+        yield pair, reader.turn(tuple(some))
 
 
 @dataclass(slots=True)
@@ -165,7 +226,8 @@ class Interleaving:
 
         """
         self._plans = (candidate, baseline)
-        self._seed = seed
+        self.order_seed = _number(seed)
+        """As of :class:`TurnPlan`."""
         self.shared_cache = candidate.avoids_cache and candidate.shares_cache_with(baseline)
         """As of :class:`OtherSide`."""
         self._streams = (candidate.streams, baseline.streams)
@@ -174,8 +236,17 @@ class Interleaving:
         self._sides = tuple(_Side(TurnReader(plans, good)) for plans in self._plans)
         self._turns: list[Both] = []
         self._played = 0
-        self.standings = Standings()
-        """As of the last look."""
+        self._looks: tuple[int, ...] = (1,)
+        self._ended = False
+        self._standings = Standings()
+
+    def standings(self, exchanges: Callable[[int], Iterable[Exchange]]) -> Standings:
+        """As of the last look; of an interrupted case by its measured requests, which ``exchanges`` gives by side."""
+        if self._ended:
+            return self._standings
+        plan = TurnPlan(self._looks, self.order_seed, self._streams)
+        readers = (self._sides[CANDIDATE].reader, self._sides[BASELINE].reader)
+        return read_standings(plan, (exchanges(CANDIDATE), exchanges(BASELINE)), readers)
 
     def play(
         self,
@@ -192,16 +263,18 @@ class Interleaving:
 
         """
         trouble, stopped = "", False
+        self._looks = until.looks
         for side in self._sides:
             side.reader.gaps = until.gaps
-        orders = iter(draw_orders(until.looks[-1], _number(self._seed)))
+        orders = iter(draw_orders(until.looks[-1], self.order_seed))
         for number, pairs in enumerate(until.looks, 1):
             while self._played < pairs and not (trouble or stopped):
                 count = min(pairs - self._played, _AT_ONCE)
                 trouble, stopped = self._some(list(itertools.islice(orders, count)), play, keep)
-            self.standings = Standings(tuple(self._turns), number, len(until.looks))
-            if trouble or stopped or until.decided(self.standings):
+            self._standings = Standings(tuple(self._turns), number, len(until.looks))
+            if trouble or stopped or until.decided(self._standings):
                 break
+        self._ended = True
         return trouble, stopped
 
     def _some(
@@ -250,15 +323,6 @@ class Interleaving:
 
 def _number(seed: str) -> int:
     return int.from_bytes(hashlib.blake2b(seed.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-
-
-def on_own_time(result: CaseResult, span_s: float) -> CaseResult:
-    """A side's result with its rates by the time in which it had requests under way, and not the other's too."""
-    if not result.wall_s or not span_s:
-        return result
-    factor = result.wall_s / span_s
-    rates = {name: getattr(result, name) for name in RATES}
-    return replace(result, wall_s=span_s, **{name: rate * factor for name, rate in rates.items() if rate is not None})
 
 
 def until_s(case: Case, stop_at: float | None) -> float | None:

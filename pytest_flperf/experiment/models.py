@@ -10,6 +10,7 @@ from typing import Any, Final
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
 from pytest_flperf.experiment.case_run import Prepared
 from pytest_flperf.experiment.clients import Clients
+from pytest_flperf.experiment.interleaving import AGAINST
 from pytest_flperf.experiment.loading import ensure_with_cost
 from pytest_flperf.experiment.playing import CasePlans, target_of
 from pytest_flperf.experiment.preparing import (
@@ -28,6 +29,7 @@ from pytest_flperf.load.native import NativeClient
 from pytest_flperf.load.plan import Plan
 from pytest_flperf.load.session import LoadProcessError
 from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.exchange import Exchange, Phase
@@ -76,6 +78,10 @@ class Models:
 
         """
         recording = self._recorder.case(nodeid or case.nodeid)
+        if not recording.nodeid.endswith(AGAINST):  # of the other side of a case nothing is told apart from it
+            planned = replace(planned_result(case, host=self._host), nodeid=recording.nodeid)
+            settings = self._recorder.redactor.value(planned.settings)
+            self._recorder.preparing(replace(planned, settings=settings))
         failures = self._failures.setdefault(case.model, [])
         if len(failures) >= _TRIES_UNTIL_HOPELESS:
             last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it

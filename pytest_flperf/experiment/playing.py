@@ -151,10 +151,19 @@ class CasePlans:
         """Whether a server answers the same request alike each time, as far as it depends on what is asked."""
         return is_deterministic({name: getattr(self._settings, name) for name in DECODING})
 
+    def prompt_id(self, index: int) -> str:
+        """Names the prompt of a measured request, without the prefix that keeps it out of a cache."""
+        return self.asker.prompt_id(index)
+
     @property
     def prompt_of(self) -> Callable[[int], str] | None:
         """Names the prompt of a measured request, without the prefix that keeps it out of a cache; None for chats."""
         return None if self._settings.load.kind == "session" else self.asker.prompt_id
+
+    @property
+    def journal_prompt_of(self) -> Callable[[int], str] | None:
+        """Names the prompt of a measured request that has ended; None where scores by prompt don't need it."""
+        return self.asker.sent_prompt_id if self.expect and self.prompt_of is not None else None
 
     @property
     def avoids_cache(self) -> bool:

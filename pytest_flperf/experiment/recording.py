@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.results.run_log import RunLog
+from pytest_flperf.results.run_log import BegunSide, PlayedCase, RunLog, SearchLoad
 from pytest_flperf.stats.request_metrics import request_metrics
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
@@ -39,6 +39,10 @@ class Recorder:
         self._samples: Journal | None = folder.journal("samples.jsonl") if folder else None
         self._log = RunLog(folder)
         self.redactor = redactor
+
+    def preparing(self, planned: CaseResult) -> None:
+        """Leave that the model of a case is about to be made ready."""
+        self._log.preparing(planned)
 
     def case(self, nodeid: str) -> CaseRecording:
         """Begin to record a case."""
@@ -74,24 +78,86 @@ class CaseRecording:
         self._kept_bytes = 0
         self._start = _size(journal.path) if journal else 0
         self._on_disk_only = False
+        self._plan_notes: Callable[[], tuple[str, ...]] = tuple
+        self._noted: tuple[str, ...] = ()
+        self._prompt_of: Callable[[int], str] | None = None
         self.count = 0
 
-    def begin(self, planned: CaseResult, budgets: tuple[str, ...]) -> None:
-        """Leave what a recovery must know of the case, in case nobody finishes it."""
-        self._log.begun(planned, budgets, self._start)
+    def begin(
+        self,
+        planned: CaseResult,
+        budgets: tuple[str, ...],
+        *,
+        plan_notes: Callable[[], tuple[str, ...]] = tuple,
+        prompt_of: Callable[[int], str] | None = None,
+        load: SearchLoad | None = None,
+        beside: BegunSide | None = None,
+    ) -> None:
+        """Leave what a recovery must know of the case, in case nobody finishes it.
+
+        Args:
+            planned: What is known before its first request.
+            budgets: What it will be judged by, as written.
+            plan_notes: What its plans say by now; the journal follows.
+            prompt_of: As of :meth:`follow`.
+            load: Which load of a search it is.
+            beside: The other side that it is measured with.
+
+        """
+        self.follow(plan_notes=plan_notes, prompt_of=prompt_of)
+        self._log.begun(
+            planned,
+            budgets,
+            self._start,
+            filed=self.nodeid,
+            plan_notes=self._noted,
+            prompts=prompt_of is not None,
+            load=load,
+            beside=beside,
+        )
+
+    def follow(
+        self,
+        *,
+        plan_notes: Callable[[], tuple[str, ...]] = tuple,
+        prompt_of: Callable[[int], str] | None = None,
+    ) -> None:
+        """Let the journal say with each request what can't be made out of it later.
+
+        Args:
+            plan_notes: What the plans say by now.
+            prompt_of: Names the prompt of a measured request, where answers are scored by prompt.
+
+        """
+        self._plan_notes, self._prompt_of = plan_notes, prompt_of
+        self._noted = plan_notes()
+
+    def played(self, planned: CaseResult, played: PlayedCase) -> None:
+        """Leave what is known after the last request and stands in no other file."""
+        self._log.played(planned, self.nodeid, played)
 
     def add(self, exchange: Exchange) -> None:
         """Keep an exchange, secrets masked: on disk first."""
         exchange = replace(
             exchange, raw=self._redactor.answer(exchange.raw), detail=self._redactor.text(exchange.detail, 2_000)
         )
-        written = self._journal is not None and self._journal.append({"nodeid": self.nodeid, **exchange.to_record()})
+        written = self._journal is not None and self._journal.append(self._record(exchange))
         self.count += 1
         if written and self._kept_bytes + len(exchange.raw) > self._in_memory_bytes:
             self._on_disk_only = True
         self._kept_bytes += len(exchange.raw)
         if not (written and self._on_disk_only):
             self._kept.append(exchange)
+
+    def _record(self, exchange: Exchange) -> dict[str, Any]:
+        record = {"nodeid": self.nodeid, **exchange.to_record()}
+        if self._prompt_of is not None and exchange.phase is Phase.MEASURED:
+            record["prompt"] = self._prompt_of(exchange.index)
+        notes = self._plan_notes()
+        if notes != self._noted:
+            self._noted = notes
+            record["plan_notes"] = list(notes)
+        return record
 
     def samples(self) -> Iterator[Sample]:
         """Decode everything, once, outside the measured part; each sample goes to ``samples.jsonl`` as well."""
@@ -101,17 +167,20 @@ class CaseRecording:
                 self._samples.append({"nodeid": self.nodeid, **sample.to_record()})
             yield sample
 
+    def measured(self) -> Iterator[Exchange]:
+        """The measured requests, in the order in which they ended."""
+        return (exchange for exchange in self._exchanges() if exchange.phase is Phase.MEASURED)
+
     def e2e_s(self) -> list[float]:
         """End-to-end times in seconds of the measured requests that ended ok, in the order in which they ended.
 
         They are decoded once more: results hold distributions, and hardly anybody asks for single values.
         """
         found = []
-        for exchange in self._exchanges():
-            if exchange.phase is Phase.MEASURED:
-                sample = decode(exchange)
-                e2e_ms = request_metrics(sample)["e2e_ms"] if sample.ok else None
-                found += [] if e2e_ms is None else [e2e_ms / _MS_PER_S]
+        for exchange in self.measured():
+            sample = decode(exchange)
+            e2e_ms = request_metrics(sample)["e2e_ms"] if sample.ok else None
+            found += [] if e2e_ms is None else [e2e_ms / _MS_PER_S]
         return found
 
     def values(self, names: Collection[str], count: int) -> dict[str, tuple[float, ...]]:
@@ -120,9 +189,7 @@ class CaseRecording:
         They are decoded once more, as for :meth:`e2e_s`.
         """
         found: dict[str, list[tuple[int, float]]] = {}
-        for exchange in self._exchanges():
-            if exchange.phase is not Phase.MEASURED:
-                continue
+        for exchange in self.measured():
             sample = decode(exchange)
             if sample.ok:
                 sent_ns = sample.started_ns if sample.sent_ns is None else sample.sent_ns

@@ -8,20 +8,23 @@ not better: a load above one that failed is not tried.  Several searches of one 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
-from pytest_flperf.results.capacity import Search, SearchStep, step_label
+from pytest_flperf.results.capacity import Search, SearchStep
 from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.run_log import SearchLoad
 from pytest_flperf.suite.model import LoadShape
 from pytest_flperf.suite.shapes import at_load
 
-__all__ = ["Goal", "Missed", "SearchPlan", "play_search", "search", "search_plan"]
+__all__ = ["Goal", "Missed", "SearchPlan", "play_search", "search", "search_plan", "searched"]
 
 Missed: TypeAlias = Callable[[CaseResult], str]
 """The first budget that a result misses, in words; empty where it meets all."""
+OnPartial: TypeAlias = Callable[[CaseRun], None]
+"""Told what was measured where an interrupt ends it."""
 _CLOSE_ENOUGH: Final = 1.1
 _MOST_STEPS: Final = 24
 _SATURATED: Final = 0.95
@@ -59,12 +62,12 @@ class Goal:
     """Those of the limits that a single budget asked for, as written; none: only the case's own limits."""
 
 
-def search(plan: SearchPlan, play: Callable[[float], CaseRun], goals: Sequence[Goal]) -> CaseRun:
+def search(plan: SearchPlan, play: Callable[[float], CaseRun | None], goals: Sequence[Goal]) -> CaseRun:
     """Look for the highest load of each goal; the run at that of the first one, or at the lowest of all.
 
     Args:
         plan: Where to look.
-        play: Plays the case at a load; called once for each load, whoever asks for it.
+        play: Plays the case at a load; called once for each load, whoever asks for it.  None: nothing more is played.
         goals: One or more.
 
     """
@@ -74,7 +77,10 @@ def search(plan: SearchPlan, play: Callable[[float], CaseRun], goals: Sequence[G
         if load not in played:
             if any(done.out_of_time for done in played.values()):
                 return None
-            played[load] = play(load)
+            done = play(load)
+            if done is None:
+                return None
+            played[load] = done
         return played[load]
 
     found = [_look(plan, once, goal) for goal in goals]
@@ -95,10 +101,13 @@ def _look(plan: SearchPlan, play: Callable[[float], CaseRun | None], goal: Goal)
         done = play(load)
         if done is None:
             break
+        if done.out_of_time and not done.result.requests.total:  # it says nothing of the load
+            best = best or done
+            break
         step = _step(load, done, goal.missed(done.result))
         steps.append(step)
         if done.out_of_time:
-            best = done
+            best = best or done
             break
         if step.met:
             best, met = done, load
@@ -148,14 +157,51 @@ def _saturation(steps: list[SearchStep]) -> float | None:
     return enough[0] if enough and enough[0] < max(throughput) else None
 
 
+def searched(plan: SearchPlan, played: Mapping[float, CaseRun], goals: Sequence[Goal]) -> CaseRun:
+    """What a search has found that ended early, as :func:`search`.
+
+    Args:
+        plan: Where it looked.
+        played: What came of each load; one that was cut off is out of time.
+        goals: What it looked for.
+
+    Raises:
+        ValueError: The lowest load is not there, with which each search begins.
+
+    """
+    if plan.lowest not in played:
+        raise ValueError(f"the search has no load {plan.lowest:g}")
+    return search(plan, played.get, goals)
+
+
 def play_search(
-    bench: Bench, prepared: Prepared, play: Callable[[Prepared], CaseRun], goals: Sequence[Goal]
+    bench: Bench,
+    prepared: Prepared,
+    play: Callable[[Prepared, OnPartial], CaseRun],
+    goals: Sequence[Goal],
+    on_partial: OnPartial | None = None,
 ) -> CaseRun:
-    """Search with a case whose model is ready; each load has its own place in the journal."""
+    """Search with a case whose model is ready; each load has its own place in the journal.
+
+    Args:
+        bench: Plays the case.
+        prepared: The case.
+        play: Plays it at one load; tells what was measured where an interrupt ends it.
+        goals: What is looked for.
+        on_partial: Told what the search had found where an interrupt ends it.
+
+    """
     plan = search_plan(prepared.case.scenario.settings.load)
+    played: dict[float, CaseRun] = {}
 
     def at(load: float) -> CaseRun:
+        def cut_off(partial: CaseRun) -> None:
+            if on_partial is not None:
+                on_partial(searched(plan, {**played, load: replace(partial, out_of_time=True)}, goals))
+
         case = at_load(prepared.case, plan.over, load)
-        return play(bench.prepared_at(prepared, case, step_label(plan.over, load)))
+        ready = bench.prepared_at(prepared, case, SearchLoad(plan.over, plan.lowest, plan.highest, load))
+        played[load] = play(ready, cut_off)
+        return played[load]
 
     return search(plan, at, goals)

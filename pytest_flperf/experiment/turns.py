@@ -6,9 +6,8 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from pytest_flperf.experiment.playing import CasePlans
 from pytest_flperf.stats.case import IsGood, scorer_of
 from pytest_flperf.stats.matched_requests import MatchedRequest
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, request_metrics
@@ -16,7 +15,7 @@ from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
-__all__ = ["BASELINE", "CANDIDATE", "RATES", "Answer", "Both", "Turn", "TurnReader", "Values"]
+__all__ = ["BASELINE", "CANDIDATE", "RATES", "Answer", "Both", "Turn", "TurnAsks", "TurnReader", "Values"]
 
 CANDIDATE: Final = 0
 BASELINE: Final = 1
@@ -113,14 +112,29 @@ class Both:
         return tuple(found)
 
 
+class TurnAsks(Protocol):
+    """What the requests of one side ask."""
+
+    @property
+    def expect(self) -> Mapping[str, Any] | None:
+        """What answers shall be."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same request is answered alike each time."""
+
+    def prompt_id(self, index: int) -> str:
+        """Names the prompt of a measured request, without what makes it unique."""
+
+
 class TurnReader:
     """Reads the turns of one side out of its exchanges."""
 
-    def __init__(self, plans: CasePlans, good: IsGood | None) -> None:
+    def __init__(self, asks: TurnAsks, good: IsGood | None) -> None:
         """Take in what its requests ask and what their answers shall be."""
-        self._plans = plans
+        self._asks = asks
         self._good = good
-        self._scorer = scorer_of(plans.expect)
+        self._scorer = scorer_of(asks.expect)
         self.gaps = False
         """Whether the gaps between arrivals are kept."""
 
@@ -148,8 +162,8 @@ class TurnReader:
         return replace(
             ended,
             score=self._scorer.score(sample.output_text) if sample.ok else 0.0,
-            prompt=self._plans.asker.prompt_id(sample.index),
-            repeatable=_digest(sample.output_text) if sample.ok and self._plans.deterministic else "",
+            prompt=self._asks.prompt_id(sample.index),
+            repeatable=_digest(sample.output_text) if sample.ok and self._asks.deterministic else "",
         )
 
 

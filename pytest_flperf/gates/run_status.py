@@ -10,7 +10,7 @@ from pytest_flperf.gates.verdict import NOT_MEASURED
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, RunStatus
 from pytest_flperf.results.reported import Attempt, Phase, ReportedTest
 
-__all__ = ["RunEnd", "is_judged", "reported_cases", "run_status"]
+__all__ = ["RunEnd", "after_rerun", "is_judged", "reported_cases", "run_status"]
 
 _TRIED: Final = "an earlier try: "
 _WHERE: Final = {"setup": "set-up", "teardown": "teardown", "subtest": "a subtest"}
@@ -74,13 +74,13 @@ def reported_cases(test: ReportedTest) -> tuple[CaseResult, ...]:
         former, found = found, {case.nodeid: case for case in cases}
         for nodeid, before in former.items():
             if nodeid in found:
-                found[nodeid] = _after_rerun(before, found[nodeid])
+                found[nodeid] = after_rerun(before, found[nodeid])
             else:
-                found[nodeid] = _after_rerun(before, _left_out(before))
+                found[nodeid] = after_rerun(before, _left_out(before))
     return tuple(found.values())
 
 
-def _after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
+def after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
     """The result of a case that another plugin ran again, with what came of it before."""
     tries = [note for note in former.notes if note.startswith(_TRIED)]
     notes = (*result.notes, *tries, f"{_TRIED}{former.outcome}. {_headline(former)}".strip())

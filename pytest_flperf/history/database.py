@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,21 +14,28 @@ from typing import Any, Final, Self
 
 import sqlalchemy
 from sqlalchemy import Engine, func, insert, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from pytest_flperf.history.migrations import MIGRATIONS, Migration
-from pytest_flperf.history.place import StoreError, StorePlace
+from pytest_flperf.history.place import StoreError, StorePlace, StoreUnusableError
 from pytest_flperf.history.tables import SCHEMA
 
-__all__ = ["BUSY_S", "Database", "StoreError"]
+__all__ = ["BUSY_S", "Database", "StoreError", "StoreUnusableError"]
 
 BUSY_S: Final = 5.0
 """How long to wait for another writer, which takes 20 ms for a run."""
 _CONNECT_S: Final = 5
+_LEAST_CONNECT_S: Final = 2
+"""Libpq takes no less."""
 _WRITERS_LOCK: Final = 0x666C70657266  # "flperf"
 _AGAIN_S: Final = 0.02
+_CONNECT_AGAIN_S: Final = 0.25
+_IDLE_S: Final = 10.0
+"""After so long without a word, a connection may have been cut on the way, and is tried before it is used."""
+_TELL_AFTER_S: Final = 1.0
 
 _BUSY_HINT: Final = ": another process has been writing to it for too long"
+_LOST_HINT: Final = ": the connection was lost"
 _DISK_HINT: Final = ": the disk may be full, or failing"
 _HINTS: Final[Mapping[int | str, str]] = {
     sqlite3.SQLITE_BUSY: _BUSY_HINT,
@@ -39,6 +47,8 @@ _HINTS: Final[Mapping[int | str, str]] = {
     sqlite3.SQLITE_FULL: _DISK_HINT,
     "55P03": _BUSY_HINT,
     "25006": ": it may not be written to",
+    "42501": ": its role has not the right",
+    "3F000": ": its role sees no schema to make tables in",
 }
 """What stands behind a database's words, by SQLite's result codes and PostgreSQL's SQLSTATEs."""
 
@@ -47,25 +57,32 @@ class Database:
     """An open database.  Every method raises StoreError; use as a context manager."""
 
     def __init__(
-        self, place: StorePlace, *, busy_s: float = BUSY_S, migrations: Sequence[Migration] = MIGRATIONS
+        self,
+        place: StorePlace,
+        *,
+        busy_s: float = BUSY_S,
+        migrations: Sequence[Migration] = MIGRATIONS,
+        on_wait: Callable[[str], None] | None = None,
     ) -> None:
         """Connect, make what is missing, and bring older tables up to date.
 
         Args:
             place: Where it is.
-            busy_s: How long to wait for another writer.
+            busy_s: How long to wait for another writer, and for a connection that was lost.
             migrations: The steps to the newest tables.
+            on_wait: Told once, in a line and from another thread, that something takes long.
 
         """
         self._place = place
         self._busy_s = busy_s
+        self._on_wait = on_wait
         self._engine: Engine | None = None
+        self._inside = False  # of what is told
+        self._used_s = time.monotonic()
         try:
             with self._told():
                 self._engine = self._new_engine()
-                self._connection = self._engine.connect()
-                if place.kind == "sqlite":
-                    self._set_up_sqlite()
+                self._connect()
                 self._migrate(migrations)
         except BaseException:
             self.close()
@@ -99,8 +116,38 @@ class Database:
             self._place.path.parent.mkdir(parents=True, exist_ok=True)
             url = _sqlite_url(self._place.path)
             return sqlalchemy.create_engine(url, connect_args={"timeout": self._busy_s}, **common)
-        arguments = {"connect_timeout": _CONNECT_S, "application_name": "flperf"}
+        patience_s = _CONNECT_S if self._busy_s >= _CONNECT_S else _LEAST_CONNECT_S
+        arguments = {"connect_timeout": patience_s, "application_name": "flperf"}
         return sqlalchemy.create_engine(self._place.url, connect_args=arguments, **common)
+
+    def _connect(self) -> None:
+        assert self._engine is not None
+        self._connection = self._engine.connect()
+        if self._place.kind == "sqlite":
+            self._set_up_sqlite()
+
+    def _connect_again(self) -> None:
+        """Where the connection was lost, or may have been: a new one, for which a restarted server gets its time."""
+        lost = self._connection.invalidated
+        if not lost and self._place.kind == "postgresql" and time.monotonic() - self._used_s > _IDLE_S:
+            try:
+                self._connection.exec_driver_sql("SELECT 1")
+            except DBAPIError as error:
+                lost = error.connection_invalidated
+        if not lost:
+            return
+        with contextlib.suppress(SQLAlchemyError):
+            self._connection.close()
+        until = time.monotonic() + self._busy_s
+        while True:
+            try:
+                self._connect()
+            except DBAPIError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_CONNECT_AGAIN_S)
+            else:
+                return
 
     def _set_up_sqlite(self) -> None:
         """Readers and one writer beside each other; what was committed is there after a kill.
@@ -176,15 +223,52 @@ class Database:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """What a database says becomes a StoreError for people."""
-        try:
+        """What a database says becomes a StoreError for people; a connection that was lost is made anew before."""
+        if self._inside:
             yield
-        except DBAPIError as error:
+            return
+        self._inside = True
+        waiting = self._begin_to_wait()
+        try:
+            if self._engine is not None:
+                self._connect_again()
+            yield
+        except (DataError, IntegrityError) as error:
             raise StoreError(self._in_words(error.orig or error)) from error
-        except (SQLAlchemyError, OSError, ValueError, OverflowError) as error:
+        except DBAPIError as error:
+            words = self._in_words(error.orig or error)
+            lost = error.connection_invalidated or self._lost
+            raise StoreUnusableError(words + _LOST_HINT * lost, lost=lost) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreUnusableError(self._in_words(error), lost=self._lost) from error
+        except (ValueError, OverflowError) as error:
             raise StoreError(self._in_words(error)) from error
         except TypeError as error:  # older versions of SQLAlchemy, of a text where bytes should be
             raise StoreError(f"{self._place.shown}: its rows are damaged: {self._place.masked(str(error))}") from error
+        finally:
+            self._inside = False
+            self._used_s = time.monotonic()
+            if waiting is not None:
+                waiting.cancel()
+
+    @property
+    def _lost(self) -> bool:
+        connection = getattr(self, "_connection", None)
+        return connection is not None and connection.invalidated
+
+    def _begin_to_wait(self) -> threading.Timer | None:
+        """What tells that something takes long, unless it is cancelled before."""
+        if self._on_wait is None:
+            return None
+        waiting = threading.Timer(_TELL_AFTER_S, self._tell_waiting)
+        waiting.daemon = True
+        waiting.start()
+        return waiting
+
+    def _tell_waiting(self) -> None:
+        tell, self._on_wait = self._on_wait, None
+        if tell is not None:
+            tell(f"waiting for {self._place.shown}: another process may be using it")
 
     def _in_words(self, error: BaseException) -> str:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]

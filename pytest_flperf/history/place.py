@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pytest_flperf.results.redaction import Redactor
 
-__all__ = ["DEFAULT_FILE", "NO_STORE", "PlaceError", "StoreError", "StorePlace", "store_place"]
+__all__ = ["DEFAULT_FILE", "NO_STORE", "PlaceError", "StoreError", "StorePlace", "StoreUnusableError", "store_place"]
 
 DEFAULT_FILE: Final = "history.db"
 """In the folder of the runs."""
@@ -25,6 +25,15 @@ class PlaceError(ValueError):
 
 class StoreError(Exception):
     """What could not be done with the store, why, and what to do; no password in it."""
+
+
+class StoreUnusableError(StoreError):
+    """The store as a whole can't be used: it is locked, lost, full, damaged, or may not be written to."""
+
+    def __init__(self, text: str, *, lost: bool = False) -> None:
+        """``lost``: the connection to it was cut, and another one may do."""
+        super().__init__(text)
+        self.lost = lost
 
 
 @dataclass(frozen=True, slots=True)

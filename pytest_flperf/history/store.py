@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pytest_flperf.history.acceptances import Acceptances
 from pytest_flperf.history.case_queries import CaseQueries
-from pytest_flperf.history.database import StoreError
+from pytest_flperf.history.database import StoreError, StoreUnusableError
 from pytest_flperf.history.rows import (
     CaseValues,
     Row,
@@ -108,6 +108,7 @@ class Store(CaseQueries, Acceptances):
 
         A run that is there with other results (it was interrupted then, and recovered since) is replaced, and keeps
         its commit, job and folder where the new one has none.  One that is known gets its values where it has none.
+        Where the connection is lost meanwhile, it is tried once more over another one.
 
         Args:
             run: What was measured.
@@ -115,7 +116,20 @@ class Store(CaseQueries, Acceptances):
             values: Of single requests, by node id and host.
 
         """
-        row, document = run_row(run, about or Surroundings()), document_row(run)
+        about, values = about or Surroundings(), values or {}
+        tried: list[Added] = []
+        try:
+            return self._add(run, about, values, tried)
+        except StoreUnusableError as error:
+            if not error.lost:
+                raise
+        again = self._add(run, about, values, [])
+        # Known, because only the answer to the commit was lost.
+        return tried[0] if tried and again == "known" else again
+
+    def _add(self, run: Run, about: Surroundings, values: CaseValues, tried: list[Added]) -> Added:
+        """``tried`` is given what comes of it before it is committed."""
+        row, document = run_row(run, about), document_row(run)
         with self._told(), self._writing():
             found = self._row_of(row["id"])
             if found is not None:
@@ -126,7 +140,7 @@ class Store(CaseQueries, Acceptances):
                     )
                 known = select(DOCUMENTS).where(DOCUMENTS.c.run_key == found["run_key"])
                 if is_document(self._connection.execute(known).mappings().first(), document["digest"]):
-                    self._insert_missing_values(found["run_key"], run, values or {})
+                    self._insert_missing_values(found["run_key"], run, values)
                     return "known"
                 for name in ("git_commit", "git_branch", "ci_system", "ci_job", "ci_url", "folder"):
                     row[name] = found[name] if row[name] is None else row[name]
@@ -134,8 +148,9 @@ class Store(CaseQueries, Acceptances):
             key = found["run_key"] if found is not None else self._next_key()
             self._connection.execute(insert(RUNS), {"run_key": key, **row})
             self._insert_parts(key, run, document)
-            self._insert(VALUES, key, value_rows(run, values or {}))
-        return "replaced" if found is not None else "added"
+            self._insert(VALUES, key, value_rows(run, values))
+            tried.append("replaced" if found is not None else "added")
+        return tried[0]
 
     def _insert_parts(self, key: int, run: Run, document: Row) -> None:
         for table, rows in (

@@ -36,6 +36,7 @@ __all__ = ["Baseline", "baseline_of"]
 _FLAG: Final = "--flperf-baseline"
 _BRANCH: Final = "branch:"
 _LAST: Final = "last"
+_BRIEFLY_S: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -98,6 +99,7 @@ class Baseline:
                     unknown = f"nothing is known of earlier runs: {problem}"
                     return replace(against, notes=(*against.notes, unknown)) if problem else against
             except (BaselineError, StoreError) as error:
+                self.source.failed(error)
                 why = printable(str(error), 300)
             else:
                 why = problem
@@ -147,6 +149,8 @@ class _Source:
     """Those of the store that were read."""
     read: dict[str, Run | None] = field(default_factory=dict)
     """Those of the folder."""
+    troubles: list[str] = field(default_factory=list)
+    """Why the store could not be used: after the first wait for it, others are short."""
 
     @property
     def stored(self) -> bool:
@@ -166,6 +170,7 @@ class _Source:
         try:
             store = self._open()
         except StoreError as error:
+            self.failed(error)
             yield None, printable(str(error), 300)
             return
         if store is None:
@@ -174,13 +179,21 @@ class _Source:
         with store:
             yield StoreHistory(store, runs=self.runs), ""
 
+    def failed(self, error: Exception) -> None:
+        """Remember that the store can't be used, if that is what an error says."""
+        from pytest_flperf.history.place import StoreUnusableError
+
+        if isinstance(error, StoreUnusableError):
+            self.troubles.append(str(error))
+
     def _open(self) -> Store | None:
         """The store; None where there is none.  Raises StoreError."""
         if self.place is None or not self.stored:
             return None
+        from pytest_flperf.history.database import BUSY_S
         from pytest_flperf.history.store import Store
 
-        return Store(self.place)
+        return Store(self.place, busy_s=_BRIEFLY_S if self.troubles else BUSY_S)
 
 
 def _values(result: CaseResult, rules: Sequence[Rule], recording: CaseRecording) -> dict[str, tuple[float, ...]]:

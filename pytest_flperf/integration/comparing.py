@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_flperf.gates.comparing import compare_pairs, settled
+from pytest_flperf.gates.comparing import settled
 from pytest_flperf.gates.rules import Rule, RuleError, is_mean, parse_rules, rules_for
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.referencing import Reference
-from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import CaseResult, Requests
-from pytest_flperf.stats.findings import ErrorRates
 from pytest_flperf.stats.summary import distribution
 from pytest_flperf.suite.against import AgainstSpec, opposite, opposite_target, parse_against
 from pytest_flperf.suite.errors import SuiteError
@@ -24,6 +22,7 @@ from pytest_flperf.suite.model import Case
 if TYPE_CHECKING:
     from pytest_flperf.experiment.case_run import Prepared
     from pytest_flperf.experiment.interleaving import OtherSide, Standings, Until
+    from pytest_flperf.gates.paired import PairTerms
     from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = [
@@ -44,10 +43,6 @@ DEFAULT_PAIRS: Final = 60
 MEAN_PAIRS: Final = 100
 """Likewise, where a rule names a mean: rare slow answers must have had their chance to come."""
 _FLAG: Final = "--flperf-against"
-_SHARED_CACHE: Final = (
-    "both sides share the server's prompt cache, so each prompt has nine digits of its own in front, drawn by chance; "
-    "that alone can make answers differ"
-)
 _FIXTURES: Final = frozenset({"flperf", "flperf_case"})
 
 
@@ -180,55 +175,32 @@ class Opposition:
 
         """
         from pytest_flperf.experiment.interleaving import Until
+        from pytest_flperf.gates.paired import compares_gaps
         from pytest_flperf.stats.schedule import looks
 
         case, planned = prepared.case, prepared.planned
-        rules = with_rules_of(case, self.rules)
         if not self.comparisons:
             self.comparisons = comparisons_of(items, self.rules, self.sides)
+        terms = self._terms(case)
 
         def decided(standings: Standings) -> bool:
-            ours, theirs = (_seen(planned, standings, side, rules) for side in (0, 1))
-            found = self._compared(ours, theirs, standings, rules)
-            return settled(found)
+            ours, theirs = (_seen(planned, standings, side, terms.rules) for side in (0, 1))
+            return settled(terms.compared(ours, theirs, standings))
 
-        named = {rule.metric for rule in rules_for(planned.scenario, rules)}
-        return Until(looks(most_pairs(case, rules, self.max_iterations)), decided, gaps="itl_ms" in named)
+        most, record = most_pairs(case, terms.rules, self.max_iterations), terms.to_record()
+        return Until(looks(most), decided, compares_gaps(record, planned.scenario), record)
 
     def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
         """The result of a case with what came of its other side."""
-        from pytest_flperf.history.compared import sides_differ
+        from pytest_flperf.gates.paired import with_other_side
 
-        theirs, standings = other.result, other.standings
-        against = Against(
-            kind="pairs",
-            label=self.spec.text,
-            target=theirs.target,
-            settings=theirs.settings,
-            differs=sides_differ(theirs, result),
-            requests=theirs.requests,
-            error_rate=theirs.error_rate,
-            metrics=theirs.metrics,
-            notes=(*theirs.notes, _SHARED_CACHE) if other.shared_cache else theirs.notes,
-            pairs=len(standings.turns),
-            comparisons=self._compared(result, theirs, standings, with_rules_of(case, self.rules)),
-        )
-        return replace(result, against=(*result.against, against))
+        return with_other_side(result, other, self._terms(case).to_record())
 
-    def _compared(
-        self, case: CaseResult, other: CaseResult, standings: Standings, rules: Sequence[Rule]
-    ) -> tuple[Comparison, ...]:
-        pairs = {rule.metric: standings.pairs(rule.metric) for rule in rules_for(case.scenario, rules)}
-        return compare_pairs(
-            case,
-            other,
-            pairs,
-            rules,
-            ErrorRates(comparisons=max(self.comparisons, 1)),
-            max(standings.look, 1),
-            standings.looks,
-            fail_undecided=self.fail_undecided,
-        )
+    def _terms(self, case: Case) -> PairTerms:
+        from pytest_flperf.gates.paired import PairTerms
+
+        rules = with_rules_of(case, self.rules)
+        return PairTerms(self.spec.text, rules, max(self.comparisons, 1), self.fail_undecided)
 
 
 def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[Rule]) -> CaseResult:

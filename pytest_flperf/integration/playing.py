@@ -15,6 +15,7 @@ from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
 from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.suite.targets import TargetSpec
+from pytest_flperf.telemetry.sampler import Sampler
 
 __all__ = ["begin_beside", "limits_of", "played"]
 
@@ -37,19 +38,20 @@ def played(
     """Measure a case whose model is ready; of a search, one load after the other.  Arguments as of ``Bench.play``."""
     scenario = prepared.case.scenario
 
-    def play(ready: Prepared) -> CaseRun:
+    def play(ready: Prepared, cut_off: Callable[[CaseRun], None] | None) -> CaseRun:
         return bench.play(
             ready,
             on_request=on_request,
-            on_partial=on_partial,
+            on_partial=cut_off,
             stop_at=stop_at,
             good=request_limits(scenario.name, limits, prepared.case.model),
             until=until,
         )
 
     if scenario.settings.load.kind == "search":
-        return play_search(bench, prepared, play, search_goals(scenario.name, limits, prepared.case.model))
-    return play(prepared)
+        goals = search_goals(scenario.name, limits, prepared.case.model)
+        return play_search(bench, prepared, play, goals, on_partial)
+    return play(prepared, on_partial)
 
 
 def begin_beside(
@@ -57,6 +59,7 @@ def begin_beside(
     placing: Placing,
     options: FlperfOptions,
     make_recorder: Callable[[], Recorder],
+    make_sampler: Callable[[], Sampler],
     stop_at: float | None,
 ) -> SideBySide | None:
     """Begin to measure what other machines compute, beside what this one does; None where there is nothing to gain.
@@ -77,7 +80,7 @@ def begin_beside(
         backends = SeveralBackends(keep_loaded=options.keep_loaded)
         for label, place in places.items():
             backends.add(label, place)
-        return Bench(backends, make_recorder(), options.seed, processes=options.load_processes)
+        return Bench(backends, make_recorder(), options.seed, make_sampler(), options.load_processes)
 
     def play(bench: Bench, prepared: Prepared) -> CaseRun:
         return played(bench, prepared, limits_of(prepared.case.scenario.budgets, options), stop_at)

@@ -5,22 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_flperf.results.comparison import ReferenceLoad
-from pytest_flperf.results.measured import Distribution
-from pytest_flperf.results.metrics import RATIOS
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.summary import distribution
 from pytest_flperf.suite.model import Case, Message, Settings
 from pytest_flperf.suite.targets import TargetSpec
 
 if TYPE_CHECKING:
     from pytest_flperf.experiment.case_run import Prepared
-    from pytest_flperf.experiment.interleaving import OtherSide, Standings, Until
+    from pytest_flperf.experiment.interleaving import OtherSide, Until
 
 __all__ = ["Reference"]
 
@@ -61,26 +56,15 @@ class Reference:
         """As many turns as the case has rounds of requests."""
         del items
         from pytest_flperf.experiment.interleaving import Until
+        from pytest_flperf.gates.paired import REFERENCE_TERMS
 
         settings = prepared.case.scenario.settings
         pairs = _NO_END if settings.iterations is None else math.ceil(settings.iterations / settings.concurrency)
-        return Until((pairs,), lambda _standings: True)
+        return Until((pairs,), lambda _standings: True, terms=REFERENCE_TERMS)
 
     def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
         """The result of a case with what was measured beside it, and its metrics relative to that."""
         del case
-        theirs, standings = other.result, other.standings
-        load = ReferenceLoad(theirs.target, theirs.requests, theirs.metrics, len(standings.turns))
-        return replace(result, reference=load, metrics={**result.metrics, **_ratios(standings)})
+        from pytest_flperf.gates.paired import REFERENCE_TERMS, with_other_side
 
-
-def _ratios(standings: Standings) -> dict[str, Distribution]:
-    """Of each pair the case's typical time over the load's."""
-    found = {}
-    for metric, ratio in RATIOS.items():
-        both = ((pair.candidate, pair.baseline) for pair in standings.pairs(metric))
-        values = [median(ours) / median(theirs) for ours, theirs in both if ours and theirs and median(theirs) > 0]
-        summary = distribution(values)
-        if summary is not None:
-            found[ratio] = summary
-    return found
+        return with_other_side(result, other, REFERENCE_TERMS)

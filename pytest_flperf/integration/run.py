@@ -249,6 +249,7 @@ class MeasuringRun:
                 placing,
                 self._options,
                 lambda: Recorder(self.record.folder, self._redactor),
+                self._new_sampler,
                 self._limit.ends_at,
             )
         except BackendError as error:
@@ -331,12 +332,13 @@ class MeasuringRun:
             self._catch_sigterm()
             # The interpreter's last collections go through all that openai and pydantic made: 0.2 to 0.3 s for nothing.
             atexit.register(gc.freeze)
-            folder = self.record.folder
-            series = folder.journal("resources.jsonl") if folder else None
-            recorder = Recorder(folder, self._redactor)
-            sampler, processes = Sampler(series), self._options.load_processes
-            self._bench = Bench(self._backends, recorder, self._options.seed, sampler, processes)
+            recorder, processes = Recorder(self.record.folder, self._redactor), self._options.load_processes
+            self._bench = Bench(self._backends, recorder, self._options.seed, self._new_sampler(), processes)
         return self._bench
+
+    def _new_sampler(self) -> Sampler:
+        folder = self.record.folder
+        return Sampler(folder.journal("resources.jsonl") if folder else None)
 
     def _place(self, case: Case) -> None:
         """Say where the model of a case lives; raises BackendError where that can't be."""

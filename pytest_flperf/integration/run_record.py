@@ -49,6 +49,7 @@ class RunRecord:
         self._folder: RunFolder | None = None
         self._folder_tried = False
         self._log: RunLog | None = None
+        self._logged: tuple[object, ...] | None = None  # what the log says of the run itself
         self._tests = ReportedTests()
         self._notes: list[str] = []
         self._verdicts: tuple[BudgetVerdict, ...] = ()
@@ -163,7 +164,7 @@ class RunRecord:
         """
         if self._folder is None or not (is_controller(self._config) or self.interrupted):
             return
-        from pytest_flperf.experiment.recovery import unfinished_cases
+        from pytest_flperf.session.recovery import unfinished_cases
 
         for case in unfinished_cases(self._folder.path):
             if not self._tests.knows(case.nodeid, case.host):
@@ -174,7 +175,10 @@ class RunRecord:
         self._open_folder()
         if self._log is None:
             self._log = RunLog(None if is_worker(self._config) else self._folder)
-            self._log.run(self._run())
+        known = (self.gpus, *self._notes)
+        if known != self._logged:
+            self._logged = known
+            self._log.run(replace(self._run(), notes=tuple(self._notes)))
         return self._log
 
     def finish(self, exit_code: int, faults: Sequence[str], to_measure: Sequence[str] = ()) -> None:

@@ -100,9 +100,10 @@ class Storing:
 
         path = folder.path if folder is not None else None
         about = surroundings(self._here, {name: redactor.text(value, 2_000) for name, value in _told().items()}, path)
+        found = values(run, VALUES_KEPT)  # before a store is made for it
         try:
             with Store(place) as store:
-                store.add(run, about, values(run, VALUES_KEPT))
+                store.add(run, about, found)
         except StoreError as error:
             where = "" if not self._asked else f" --store={place.path or 'URL'}"
             later = f"; 'flperf import {path}{where}' stores it later" if path is not None else ""

@@ -121,20 +121,21 @@ class JournalReader:
     within one.  Iterating raises OSError where the file can't be read.
     """
 
-    def __init__(self, path: Path, *, line_limit: int = LINE_LIMIT, start: int = 0) -> None:
-        """Read nothing yet; ``start`` is the byte to begin at, which must be the first of a line."""
+    def __init__(self, path: Path, *, line_limit: int = LINE_LIMIT, start: int = 0, end: int | None = None) -> None:
+        """Read nothing yet; ``start`` is the byte to begin at, the first of a line; lines from ``end`` on are left."""
         self.path = path
         self.bad_lines = 0
         self.torn = False
         self._line_limit = line_limit
         self._start = start
+        self._end = end
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Records in the order in which they were written."""
         self.bad_lines, self.torn = 0, False
         with self.path.open("rb") as file:
             file.seek(self._start)
-            while line := file.readline(self._line_limit + 1):
+            while (self._end is None or file.tell() < self._end) and (line := file.readline(self._line_limit + 1)):
                 self.torn = not line.endswith(b"\n")
                 if self.torn and len(line) > self._line_limit:
                     self.bad_lines += 1

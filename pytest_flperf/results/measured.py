@@ -158,7 +158,7 @@ class ClockQuality(Record):
     """Reads by round(16 × log2(lag in ns)): what merges the clocks of several cases, true to 2.2 %."""
 
     loop_ms: LoopMs | None = None
-    """None where no load process sent the requests, or where it can't be known any more (a run that was recovered)."""
+    """None where no load process sent the requests, or where it can't be known any more (it was killed meanwhile)."""
     loop_histogram: Mapping[str, int] = field(default_factory=dict)
     """Turns of the loop, as ``lag_histogram`` has reads."""
 

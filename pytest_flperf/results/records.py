@@ -244,7 +244,14 @@ class CaseResult(Record):
 
     @property
     def sent_words(self) -> str:
-        """How many requests of how many there were: ``3 of 11 requests``; in turns nobody knows of how many."""
+        """How many requests of how many there were: ``3 of 11 requests``; in turns nobody knows of how many.
+
+        Of a search those of all its loads.
+        """
+        if self.search is not None:
+            steps = {step.load: step.requests for each in (self.search, *self.searches) for step in each.steps}
+            loads = "1 load" if len(steps) == 1 else f"{len(steps)} loads"
+            return f"{sum(steps.values())} requests at {loads} of the search"
         planned = self.load.iterations if self.load is not None else None
         sent = self.requests.total + self.requests.outside
         in_turns = any(side.kind == "pairs" for side in self.against) or self.reference is not None

@@ -49,6 +49,7 @@ class Asker:
         self._texts: dict[tuple[str, int], str] = {}  # by use and length
         self._kept = 0  # their characters
         self._padding: dict[tuple[Message, ...], str] = {}
+        self._sent: dict[int, str] = {}  # prompts of requests under way, of a case whose answers are scored
 
     # ---- lengths
 
@@ -94,6 +95,8 @@ class Asker:
 
         """
         messages, max_tokens = self._asked(index)
+        if self._case.scenario.expect and index >= 0:
+            self._sent[index] = _prompt_id(messages)
         key = unique_key(self._key_seed, self._case.nodeid, number)
         return Ask(self._prefixed(self._keyed(messages, key)), max_tokens)
 
@@ -115,8 +118,11 @@ class Asker:
     def prompt_id(self, index: int) -> str:
         """The same for requests that ask the same, in any run, but for their unique prefixes."""
         messages, _ = self._asked(index)
-        text = repr([(each.role, each.content) for each in messages])
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).hexdigest()
+        return _prompt_id(messages)
+
+    def sent_prompt_id(self, index: int) -> str:
+        """As :meth:`prompt_id`, of a request that has ended: nothing is made anew for it, and it is forgotten."""
+        return self._sent.pop(index, "") or self.prompt_id(index)
 
     def conversation(self, session: int) -> tuple[str, ...]:
         """The user's messages of a session, in order."""
@@ -281,3 +287,8 @@ class Asker:
 
     def _filler_random(self, length: int) -> random.Random:
         return random.Random(f"{self._seed}/filler/{length}")  # noqa: S311
+
+
+def _prompt_id(messages: tuple[Message, ...]) -> str:
+    text = repr([(each.role, each.content) for each in messages])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).hexdigest()

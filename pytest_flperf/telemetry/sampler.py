@@ -11,7 +11,8 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
 from pytest_flperf.results.journal import Journal
 from pytest_flperf.telemetry.gpu import GpuSource
@@ -26,6 +27,7 @@ _CLOSE_S: Final = 0.5
 _DIGITS: Final = 3
 _NS_PER_S: Final = 1_000_000_000
 _FAILURES_IN_A_ROW: Final = 5
+_Write: TypeAlias = Callable[[Track, Source, str, Reading | None], None]
 
 
 class Sampler:
@@ -85,11 +87,21 @@ class Sampler:
                 self._series.close()
                 self._series = None
 
-    def _write(self, track: Track, phase: str, reading: Reading) -> None:
-        values = {name: round(value, _DIGITS) for name, value in reading.values.items()}
-        if not values:
-            return
-        line = {"at_ns": reading.at_ns, "nodeid": track.nodeid, "phase": phase, **values, **reading.details}
+    def _write(self, track: Track, source: Source, phase: str, reading: Reading | None) -> None:
+        """Write a reading; None: there will never be one."""
+        line: dict[str, Any] = {
+            "at_ns": time.monotonic_ns(),
+            "nodeid": track.nodeid,
+            "phase": phase,
+            "source": _name(source),
+        }
+        if reading is None:
+            line["never"] = True
+        else:
+            line |= {"at_ns": reading.at_ns, **reading.values, **reading.details}
+        news = track.news()
+        if news:
+            line["absent"] = dict(news)
         with self._writing:
             if self._series is not None:
                 self._series.append(line)
@@ -98,7 +110,7 @@ class Sampler:
 class _Worker:
     """The thread that looks at one source."""
 
-    def __init__(self, source: Source, interval_s: float, write: Callable[[Track, str, Reading], None]) -> None:
+    def __init__(self, source: Source, interval_s: float, write: _Write) -> None:
         self._source = source
         self._interval_ns = round(interval_s * _NS_PER_S)
         self._write = write
@@ -117,6 +129,8 @@ class _Worker:
             track.over = self._stopped
             self._track = track
             self._changed.notify_all()
+        if track.over:
+            self._write(track, self._source, track.phase, None)
         return track
 
     def stop(self) -> None:
@@ -141,8 +155,12 @@ class _Worker:
             self._look()
         with self._changed:
             self._stopped = True
-            if self._track is not None:
-                self._track.abandon()
+            track = self._track
+            left = track is not None and not track.over
+            if track is not None:
+                track.abandon()
+        if track is not None and left:
+            self._write(track, self._source, track.phase, None)
         with contextlib.suppress(Exception):
             self._source.close()
 
@@ -155,7 +173,7 @@ class _Worker:
             phase, mark = track.phase, track.next_mark()
             reading = self._read(track.server)
             track.add(reading, phase, mark)
-            self._write(track, phase, reading)
+            self._write(track, self._source, phase, reading)
             now_ns = time.monotonic_ns()
             # In step, unless it is out of turn or late: two looks at once say no more than one.
             in_step = mark is None and due_ns + self._interval_ns > now_ns
@@ -186,7 +204,12 @@ class _Worker:
                     self._never.update(reason)
             return Reading(time.monotonic_ns(), {}, reason)
         self._failures = 0
-        return reading
+        # as it is written: what is summed up from the file is the same
+        return replace(reading, values={name: round(value, _DIGITS) for name, value in reading.values.items()})
+
+
+def _name(source: Source) -> str:
+    return type(source).__name__.removesuffix("Source").lower()
 
 
 def _words(error: Exception) -> str:

@@ -6,13 +6,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from pytest_flperf.results.metrics import RESOURCE_METRICS
-from pytest_flperf.results.records import ResourceUse
 from pytest_flperf.telemetry.readings import Reading, ServerProcesses
+from pytest_flperf.telemetry.sums import CaseResources, Sums, joined
 from pytest_flperf.wire.exchange import Phase
 
 __all__ = ["CaseResources", "Mark", "Track", "Watch"]
@@ -21,9 +19,6 @@ _AT_ONCE_S: Final = 0.001
 """How long the measuring waits for a reading that was asked for; it takes about half of it."""
 _LATE_S: Final = 0.25
 """How long a result waits for the last reading of a slow source."""
-_NOT_YET: Final = "it had not answered yet"
-_NOTHING: Final = "no request was measured"
-_TOO_SHORT: Final = "the case was too short for it"
 
 
 class Mark(Enum):
@@ -33,16 +28,6 @@ class Mark(Enum):
     """The first request that counts is about to be sent: the reading is the base of what follows, and not counted."""
     DONE = "done"
     """The last one has ended: the reading counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class CaseResources:
-    """What a case took of the machine."""
-
-    use: Mapping[str, ResourceUse]
-    """By metric; what could not be measured is not among them."""
-    absent: Mapping[str, str]
-    """Why, by metric, for the others."""
 
 
 class Track:
@@ -75,10 +60,8 @@ class Track:
         self._never = never
         self._marks: deque[Mark] = deque()
         self._asked = self._answered = 0
-        self._before_ns: int | None = None
-        self._sums = {metric: _Sum() for metric in metrics}
-        self._reasons: dict[str, str] = {}
-        self._counted = False
+        self._sums = Sums(metrics)
+        self._told: Mapping[str, str] = {}
 
     @property
     def marked(self) -> bool:
@@ -88,7 +71,7 @@ class Track:
     @property
     def fresh(self) -> bool:
         """Whether it has no reading yet."""
-        return self._before_ns is None
+        return self._sums.empty
 
     def next_mark(self) -> Mark | None:
         """The mark that the next reading is for."""
@@ -98,12 +81,8 @@ class Track:
     def add(self, reading: Reading, phase: str, mark: Mark | None) -> None:
         """Take a reading that was begun in ``phase`` and for ``mark``."""
         with self._changed:
-            if phase == Phase.MEASURED.value and self._before_ns is not None:
-                self._counted = True
-                for metric, value in reading.values.items():
-                    self._sums[metric].add(value, reading.at_ns - self._before_ns)
-            self._before_ns = reading.at_ns
-            self._reasons.update(reading.absent)
+            self._sums.add(reading.at_ns, reading.values, counts=phase == Phase.MEASURED.value)
+            self._sums.reasons.update(reading.absent)
             if mark is Mark.MEASURED:
                 self.phase = Phase.MEASURED.value
             elif mark is Mark.DONE:
@@ -133,17 +112,22 @@ class Track:
             self.over = True
             self._changed.notify_all()
 
+    def news(self) -> Mapping[str, str]:
+        """Why metrics were not read, where that has changed since it was last told."""
+        with self._changed:
+            known = {**self._sums.reasons, **self._never}
+        if known == self._told:
+            return {}
+        self._told = known
+        return known
+
     def result(self) -> CaseResources:
         """What the readings sum up to."""
         with self._changed:
-            use = {metric: each.use() for metric, each in self._sums.items() if each.n}
-            known = {**self._reasons, **self._never}
-            fallback = _TOO_SHORT if self._counted else _NOT_YET if self._asked else _NOTHING
-            absent = {metric: known.get(metric, fallback) for metric in self._sums if metric not in use}
-        return CaseResources(use, absent)
+            return self._sums.result(self._never)
 
     def _hopeless(self) -> bool:
-        return self._never.keys() >= self._sums.keys()
+        return self._never.keys() >= self._sums.metrics
 
 
 class Watch:
@@ -171,13 +155,7 @@ class Watch:
         for track in self._tracks:
             track.wait(until)
             track.abandon()
-        found = [track.result() for track in self._tracks]
-        use = {name: value for each in found for name, value in each.use.items()}
-        absent = {name: reason for each in found for name, reason in each.absent.items()}
-        return CaseResources(
-            {name: use[name] for name in RESOURCE_METRICS if name in use},
-            {name: absent[name] for name in RESOURCE_METRICS if name in absent},
-        )
+        return joined(track.result() for track in self._tracks)
 
     def _mark(self, mark: Mark) -> None:
         for track in self._tracks:
@@ -185,27 +163,3 @@ class Watch:
         # Only for the quickest: a driver may take its time.
         for track in self._tracks[:1]:
             track.wait(time.monotonic() + _AT_ONCE_S)
-
-
-@dataclass(slots=True)
-class _Sum:
-    """Readings of one metric, each weighing as much as the time that it stands for."""
-
-    n: int = 0
-    low: float = 0.0
-    high: float = 0.0
-    weighted: float = 0.0
-    weight: float = 0.0
-
-    def add(self, value: float, span_ns: int) -> None:
-        weight = max(span_ns, 1)
-        self.low = min(self.low, value) if self.n else value
-        self.high = max(self.high, value) if self.n else value
-        self.weighted += value * weight
-        self.weight += weight
-        self.n += 1
-
-    def use(self) -> ResourceUse:
-        # Rounding of a long sum must not carry a mean beyond its own values.
-        mean = min(max(self.weighted / self.weight, self.low), self.high)
-        return ResourceUse(n=self.n, mean=mean, min=self.low, max=self.high)

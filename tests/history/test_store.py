@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from sqlalchemy import Connection
 
 from pytest_flperf.history import store as store_module
 from pytest_flperf.history.migrations import MIGRATIONS
-from pytest_flperf.history.place import StorePlace, store_place
+from pytest_flperf.history.place import StorePlace, StoreUnusableError, store_place
 from pytest_flperf.history.store import Pruned, Store, StoreError
 from pytest_flperf.history.surroundings import Commit
 from pytest_flperf.history.tables import LOGS, METADATA, METRICS, MODELS, OF_RUNS, RESOURCES, RUNS
@@ -248,3 +250,75 @@ def test_unreachable() -> None:
     with pytest.raises(StoreError, match=r"postgresql\+psycopg://\*\*\*@127.0.0.1:1/db: ") as told:
         Store(place)
     assert "hunter2" not in str(told.value)
+
+
+def cut(place: StorePlace) -> None:
+    """End every connection to a PostgreSQL, as a restart of it does."""
+    import psycopg
+
+    url = place.url.replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'flperf'")
+
+
+def test_a_connection_that_is_cut(postgres: StorePlace) -> None:
+    """What was under way fails and says so; the next call has a new connection, and a run is stored in spite of it."""
+    with Store(postgres) as store:
+        store.add(run(1))
+        cut(postgres)
+        with pytest.raises(StoreUnusableError, match=": the connection was lost") as told:
+            store.runs()
+        assert told.value.lost
+        assert [each.id for each in store.runs()] == [run(1).id]
+        cut(postgres)
+        assert store.add(run(2)) == "added"
+        assert len(store.runs()) == 2
+
+
+def test_an_answer_to_a_commit_that_is_lost(postgres: StorePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is there, and counts as added by this call."""
+    with Store(postgres) as store:
+        writing = store._writing
+        ends = iter([True, False])
+
+        @contextlib.contextmanager
+        def lost_at_the_end() -> Iterator[None]:
+            with writing():
+                yield
+            if next(ends):
+                cut(postgres)
+                store.runs()
+
+        monkeypatch.setattr(store, "_writing", lost_at_the_end)
+        assert store.add(run(1)) == "added"
+        assert len(store.runs()) == 1
+
+
+def test_a_connection_that_was_cut_while_it_rested(postgres: StorePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while it is tried before it is used."""
+    monkeypatch.setattr("pytest_flperf.history.database._IDLE_S", 0.0)
+    with Store(postgres) as store:
+        cut(postgres)
+        assert store.runs() == []
+
+
+def test_a_wait_is_told(sqlite: StorePlace) -> None:
+    """Once, while it lasts."""
+    lines: list[str] = []
+    with Store(sqlite) as first, Store(sqlite, busy_s=1.5, on_wait=lines.append) as second:
+        assert second.add(run(1)) == "added"
+        with first._writing():
+            for _ in range(2):
+                with pytest.raises(StoreUnusableError):
+                    second.add(run(2))
+    assert lines == [f"waiting for {sqlite.shown}: another process may be using it"]
+
+
+def test_a_fault_of_one_run_is_none_of_the_store(place: StorePlace) -> None:
+    """Another run with its id is refused, and the store can be used."""
+    with Store(place) as store:
+        store.add(run(1))
+        with pytest.raises(StoreError, match="another run has that id") as told:
+            store.add(replace(run(1), started_at=run(2).started_at))
+        assert not isinstance(told.value, StoreUnusableError)
+        assert store.add(run(2)) == "added"

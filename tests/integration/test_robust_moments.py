@@ -14,9 +14,9 @@ import psutil
 import pytest
 from robust_doubles import HOST, LOAD, PytestRun, until, write_suite
 
-from pytest_flperf.experiment.recovery import RecoveryError, recover
 from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import Run
+from pytest_flperf.session.recovery import RecoveryError, recover
 
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"), pytest.mark.slow]
 

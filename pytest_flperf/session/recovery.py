@@ -1,0 +1,101 @@
+"""Results of a run that was killed, from what it left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pytest_flperf.gates.run_status import after_rerun
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.document import DocumentError
+from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.run_log import RUN_LOG, BegunCase, Key, LoggedRun, read_run_log
+from pytest_flperf.results.stored import RESULTS, RunError, read_run
+from pytest_flperf.results.validation import checked_case
+from pytest_flperf.session.stored_case import measured
+from pytest_flperf.stats.clock_quality import merge_clocks
+
+__all__ = ["RecoveryError", "recover", "unfinished_cases"]
+
+_RECOVERED: Final = "recovered from the journal: the run was ended before it could write its results"
+
+
+class RecoveryError(Exception):
+    """The folder holds no run that results could be made of."""
+
+
+def recover(folder: Path) -> Run:
+    """The run in a folder: results that were judged as they are, and what the journal holds of the cases after them.
+
+    Samples that were never decoded are added to ``samples.jsonl``.  A run that ended by itself comes back unchanged.
+
+    Raises:
+        RecoveryError: There is no run in the folder, or none that can be read.
+
+    """
+    written = _written(folder)
+    if written is not None and written.finished_at is not None:
+        return written
+    try:
+        logged = read_run_log(folder / RUN_LOG)
+    except OSError as error:
+        if written is None:
+            raise RecoveryError(
+                f"{folder}: found neither {RESULTS} nor {RUN_LOG} that can be read ({error.strerror or error}); "
+                "expected the folder of a run, such as reports/latest"
+            ) from error
+        logged = LoggedRun()
+    run = logged.run or written or Run(id=folder.name, started_at="")
+    known: dict[Key, CaseResult] = {(case.nodeid, case.host): case for case in written.cases} if written else {}
+    known.update(logged.results)
+    for case in (*unfinished_cases(folder, logged), *map(_not_begun, logged.preparing.values())):
+        key = case.nodeid, case.host
+        known[key] = after_rerun(known[key], case) if key in logged.results else case
+    cases = tuple(known.values())
+    return replace(
+        run,
+        status="interrupted",
+        partial=True,
+        cases=cases,
+        clock=merge_clocks(case.clock for case in cases),
+        notes=tuple(dict.fromkeys((*run.notes, *absent_lines(cases), _RECOVERED))),
+    )
+
+
+def unfinished_cases(folder: Path, logged: LoggedRun | None = None) -> list[CaseResult]:
+    """Cases that began and were never judged, summed up from the journal; none where nothing can be read."""
+    try:
+        logged = read_run_log(folder / RUN_LOG) if logged is None else logged
+    except OSError:
+        return []
+    return list(_partial(folder, logged.begun.values()))
+
+
+def _partial(folder: Path, begun: Iterable[BegunCase]) -> Iterator[CaseResult]:
+    for each in begun:
+        try:
+            case = measured(folder, each)
+            checked_case(case.to_dict())
+            message = f"INTERRUPTED after {case.sent_words}"
+        except DocumentError as error:
+            case, message = each.case, f"INTERRUPTED; its journal is damaged: {error}"
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            case, message = each.case, f"INTERRUPTED; its log is damaged: {type(error).__name__}: {error}"
+        except OSError as error:
+            case, message = each.case, f"INTERRUPTED; its journal can't be read: {error.strerror or error}"
+        yield replace(case, outcome="error", message=message, budgets=(), partial=True)
+
+
+def _not_begun(planned: CaseResult) -> CaseResult:
+    message = "INTERRUPTED while its model was made ready"
+    return replace(planned, outcome="error", message=message, partial=True)
+
+
+def _written(folder: Path) -> Run | None:
+    """What ``results.json`` says; None where it is not there, or can't be read."""
+    try:
+        return read_run(folder / RESULTS)
+    except RunError:
+        return None

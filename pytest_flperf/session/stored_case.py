@@ -1,0 +1,221 @@
+"""Stored evidence of an unfinished case: its journal, resources and log, summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_flperf.experiment.case_run import CaseRun
+from pytest_flperf.experiment.interleaving import OtherSide, Standings, TurnPlan, read_standings
+from pytest_flperf.experiment.search import SearchPlan, searched
+from pytest_flperf.experiment.summing import Evidence, result_of
+from pytest_flperf.experiment.turns import TurnReader
+from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
+from pytest_flperf.gates.capacity import search_goals
+from pytest_flperf.gates.paired import compares_gaps, with_other_side
+from pytest_flperf.results.journal import Journal, JournalReader
+from pytest_flperf.results.measured import ClockQuality
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.run_log import BegunCase, BegunSide
+from pytest_flperf.stats.case import IsGood
+from pytest_flperf.stats.matched_requests import is_deterministic
+from pytest_flperf.telemetry.sums import CaseResources, stored_resources
+from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.exchange import Exchange, Phase
+from pytest_flperf.wire.sample import Sample
+
+__all__ = ["measured"]
+
+_JOURNAL: Final = "journal.jsonl"
+_SAMPLES: Final = "samples.jsonl"
+_RESOURCES: Final = "resources.jsonl"
+
+
+def measured(folder: Path, begun: BegunCase) -> CaseResult:
+    """What was measured of a case, as its run would have said it of the same requests; not judged.
+
+    Samples that were never decoded are added to ``samples.jsonl``.
+
+    Raises:
+        OSError: A file is there and can't be read.
+        ValueError: The log is damaged; also KeyError and TypeError.
+
+    """
+    run = _run(folder, begun)
+    if not run.trouble:
+        return run.result
+    return replace(run.result, notes=(run.trouble, *run.result.notes), given_up=True)
+
+
+def _run(folder: Path, begun: BegunCase) -> CaseRun:
+    """What came of a case; of a search, of all its loads."""
+    budgets = tuple(map(parse_budget, begun.budgets))
+    if begun.load is None:
+        return _played(folder, begun, budgets)
+    loads = (*begun.earlier, begun)
+    ends = [each.journal_start for each in loads[1:]]
+    played: dict[float, CaseRun] = {}
+    for each, end in zip(loads, [*ends, None], strict=True):
+        assert each.load is not None
+        played[each.load.load] = _played(folder, each, budgets, end)
+    plan = SearchPlan(begun.load.over, begun.load.lowest, begun.load.highest)
+    return searched(plan, played, search_goals(begun.case.scenario, budgets, begun.case.model))
+
+
+def _played(folder: Path, begun: BegunCase, budgets: tuple[Budget, ...], end: int | None = None) -> CaseRun:
+    """What came of a case, or of a load of its search; ``end``: the byte of the journal where its requests end."""
+    planned, log, side = begun.case, begun.played, begun.beside
+    good = request_limits(planned.scenario, budgets, planned.model)
+    requests = _Requests(folder, begun.filed, begun.journal_start, end, begun.plan_notes, prompts=begun.prompts)
+    known = Evidence(
+        planned,
+        notes=lambda: log.notes if log is not None else (*planned.notes, *requests.plan_notes),
+        good=good,
+        prompt_of=requests.prompt_of,
+        turn_streams=_streams(planned) if side is not None else 0,
+        loop=ClockQuality() if log is None else ClockQuality(loop_ms=log.loop_ms, loop_histogram=log.loop_histogram),
+        resources=lambda: _resources(folder, begun),
+    )
+    run = CaseRun(result_of(requests.samples(), known))
+    if side is not None:
+        other = _other_side(folder, begun, side, requests, known)
+        run = replace(run, result=with_other_side(run.result, other, side.terms))
+    if log is None:
+        return replace(run, out_of_time=begun.load is not None)
+    return replace(run, trouble=log.trouble, out_of_time=log.out_of_time)
+
+
+def _other_side(folder: Path, begun: BegunCase, side: BegunSide, ours: _Requests, known: Evidence) -> OtherSide:
+    """What came of the side that a case was measured with."""
+    sides, good, log = (begun.case, side.case), known.good, begun.played
+    theirs = _Requests(folder, side.filed, begun.journal_start, None, (), prompts=begun.prompts)
+    of_theirs = replace(
+        known,
+        planned=side.case,
+        notes=lambda: side.case.notes,
+        prompt_of=theirs.prompt_of,
+        turn_streams=_streams(side.case),
+        resources=None,
+    )
+    result = result_of(theirs.samples(), of_theirs)
+    readers = tuple(_reader(case, each, good) for case, each in zip(sides, (ours, theirs), strict=True))
+    for reader in readers:
+        reader.gaps = compares_gaps(side.terms, begun.case.scenario)
+    plan = TurnPlan(side.looks, side.order_seed, (_streams(begun.case), _streams(side.case)))
+    ended = (log.look, log.pairs) if log is not None else None
+    standings: Standings = read_standings(plan, (ours.measured(), theirs.measured()), (readers[0], readers[1]), ended)
+    return OtherSide(result, standings, side.shared_cache)
+
+
+def _reader(case: CaseResult, requests: _Requests, good: IsGood | None) -> TurnReader:
+    return TurnReader(_Asks(case.settings.get("expect"), is_deterministic(case.settings), requests.prompt_id), good)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asks:
+    """What the requests of a side asked, as far as turns are read by it."""
+
+    expect: Mapping[str, Any] | None
+    deterministic: bool
+    prompt_id: Callable[[int], str]
+
+
+def _streams(case: CaseResult) -> int:
+    return max(case.load.concurrency, 1) if case.load is not None else 1
+
+
+def _resources(folder: Path, begun: BegunCase) -> CaseResources:
+    """As the run said it, or from the readings since the case began."""
+    if begun.played is not None:
+        return CaseResources(begun.played.resources, begun.played.resources_absent)
+
+    def lines() -> Iterator[dict[str, Any]]:
+        try:
+            for line in JournalReader(folder / _RESOURCES):
+                at_ns = line.get("at_ns")
+                if line.get("nodeid") == begun.filed and type(at_ns) is int and at_ns >= begun.at_ns:
+                    yield line
+        except FileNotFoundError:  # nobody looked at the machine
+            return
+
+    return stored_resources(lines())
+
+
+@dataclass(slots=True)
+class _Requests:
+    """The requests of one side in the journal, which can be read again and again."""
+
+    folder: Path
+    filed: str
+    start: int
+    end: int | None
+    plan_notes: tuple[str, ...]
+    """What the plans said by the last request that was read."""
+    prompts: bool
+    """Whether the journal names prompts."""
+    _prompts: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def prompt_of(self) -> Callable[[int], str] | None:
+        """Names the prompts of requests that were read; None where nothing does."""
+        return self.prompt_id if self.prompts else None
+
+    def prompt_id(self, index: int) -> str:
+        """The prompt of a request that was read."""
+        return self._prompts.get(index, "")
+
+    def samples(self) -> Iterator[Sample]:
+        """All of them, decoded; those that ``samples.jsonl`` lacks are added."""
+        return _written_too(self.folder / _SAMPLES, self.filed, map(decode, self._exchanges()))
+
+    def measured(self) -> Iterator[Exchange]:
+        """Those that count."""
+        return (exchange for exchange in self._exchanges() if exchange.phase is Phase.MEASURED)
+
+    def _exchanges(self) -> Iterator[Exchange]:
+        try:
+            for record in JournalReader(self.folder / _JOURNAL, start=self.start, end=self.end):
+                if record.get("nodeid") == self.filed:
+                    try:
+                        exchange = Exchange.from_record(record)
+                    except (ValueError, KeyError, TypeError):  # a damaged line
+                        continue
+                    self._note(exchange, record)
+                    yield exchange
+        except FileNotFoundError:  # killed before the first request
+            return
+
+    def _note(self, exchange: Exchange, record: Mapping[str, Any]) -> None:
+        prompt, notes = record.get("prompt"), record.get("plan_notes")
+        if isinstance(prompt, str) and self.prompts:
+            self._prompts[exchange.index] = prompt
+        if isinstance(notes, list):
+            self.plan_notes = tuple(map(str, notes))
+
+
+def _written_too(path: Path, nodeid: str, samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples; those that the file lacks are added.  Where it can't be written, they are in the journal still."""
+    try:
+        there = _there(path, nodeid)
+        journal = Journal(path)
+    except OSError:
+        yield from samples
+        return
+    with journal:
+        for sample in samples:
+            if sample.started_ns not in there.get(sample.phase.value, ()):
+                journal.append({"nodeid": nodeid, **sample.to_record()})
+            yield sample
+
+
+def _there(path: Path, nodeid: str) -> dict[str, set[int]]:
+    """When the requests of a case whose samples are in the file were started, by phase."""
+    there: dict[str, set[int]] = {}
+    if path.exists():
+        for record in JournalReader(path):
+            started_ns = record.get("started_ns")
+            if record.get("nodeid") == nodeid and isinstance(started_ns, int):
+                there.setdefault(str(record.get("phase")), set()).add(started_ns)
+    return there
