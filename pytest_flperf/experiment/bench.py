@@ -25,6 +25,7 @@ from pytest_flperf.experiment.interleaving import (
     CANDIDATE,
     Interleaving,
     OtherSide,
+    Standings,
     Until,
     on_own_time,
     until_s,
@@ -36,6 +37,7 @@ from pytest_flperf.experiment.preparing import (
     NotReadyError,
 )
 from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.experiment.scoring_time import ScoringTime
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
 from pytest_flperf.load.session import LoadProcessError
@@ -47,6 +49,7 @@ from pytest_flperf.stats.clock_quality import with_turns
 from pytest_flperf.stats.planned import load_of
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.scoring import AnswerScorer, Scoring
 from pytest_flperf.telemetry.sampler import Sampler
 from pytest_flperf.telemetry.track import Watch
 from pytest_flperf.wire.exchange import Exchange
@@ -86,6 +89,8 @@ class Bench:
         self._clients = Clients(processes)
         self._models = Models(backend, self._recorder, self._seed, self._clients, processes)
         self._collector = Collector()
+        self._scoring = Scoring()
+        self._scoring_time = ScoringTime(None)
 
     @property
     def gpus(self) -> tuple[str, ...]:
@@ -159,6 +164,7 @@ class Bench:
         case = prepared.case
         counter = Counter(on_request)
         done: CaseRun | None = None
+        self._scoring_time = ScoringTime(stop_at)
         turns = self._turns_of(prepared, good)
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
@@ -172,11 +178,13 @@ class Bench:
             if trouble or counter.lost:
                 notes += self._models.look_after_backend(case.model)
                 self._models.left_busy(case.model)
-            with Interrupts():  # summing up twice would write every sample twice
+            with Interrupts() as interrupts:  # summing up twice would write every sample twice
+                self._scoring_time.begin(interrupts)
                 done = self._sum_up_sides(prepared, turns, notes, watch, good)
         except BaseException:
             self._models.left_busy(case.model)
             if on_partial is not None:
+                self._scoring_time.hurry()
                 on_partial(done or self._sum_up_sides(prepared, turns, prepared.planned.notes, watch, good))
             raise
         return replace(done, trouble=trouble, out_of_time=out_of_time)
@@ -212,7 +220,12 @@ class Bench:
             seed=f"{self._seed}/{prepared.recording.nodeid}",
             as_one=prepared.native is None and other.native is None,
             good=good,
+            scorers=(self._scorer(prepared), self._scorer(other)),
         )
+
+    def _scorer(self, prepared: Prepared) -> AnswerScorer | None:
+        """What scores the answers of a side, until its time is over."""
+        return self._scoring.of(prepared.plans.expect, self._scoring_time)
 
     def _play_turns(
         self,
@@ -261,12 +274,10 @@ class Bench:
         if beside is None or turns is None:
             return CaseRun(result)
         with no_collections():
-            theirs = self._with_turns(
-                summarise(beside.recording.samples(), beside.planned, good, beside.plans.prompt_of)
-            )
+            theirs = self._summarised(beside, beside.planned, good)
         standings = turns.standings
-        other = OtherSide(on_own_time(theirs, standings.span_s(BASELINE)), standings, turns.shared_cache)
-        return CaseRun(on_own_time(result, standings.span_s(CANDIDATE)), other=other)
+        other = OtherSide(_in_turns(theirs, standings, BASELINE), standings, turns.shared_cache)
+        return CaseRun(_in_turns(result, standings, CANDIDATE), other=other)
 
     def prepared_at(self, prepared: Prepared, case: Case, where: str) -> Prepared:
         """A case that is ready, played another way; its requests are filed under its node id and ``where``."""
@@ -284,11 +295,13 @@ class Bench:
 
     def cancel(self) -> None:
         """End the plan under way, from another thread: its case is summed up with what there is."""
+        self._scoring_time.hurry()
         self._clients.cancel()
 
     def close(self) -> None:
         """End the load process and what the backend started."""
         self._clients.stop()
+        self._scoring.close()
         self._models.backend.close()
         self._recorder.close()
         self._sampler.close()
@@ -304,10 +317,18 @@ class Bench:
 
     def _sum_up(self, prepared: Prepared, notes: tuple[str, ...], watch: Watch, good: IsGood | None) -> CaseResult:
         with no_collections():
-            planned = replace(prepared.planned, notes=notes)
-            result = summarise(prepared.recording.samples(), planned, good, prepared.plans.prompt_of)
+            result = self._summarised(prepared, replace(prepared.planned, notes=notes), good)
         resources = watch.result()
-        return replace(self._with_turns(result), resources=resources.use, resources_absent=resources.absent)
+        return replace(result, resources=resources.use, resources_absent=resources.absent)
 
-    def _with_turns(self, result: CaseResult) -> CaseResult:
+    def _summarised(self, prepared: Prepared, planned: CaseResult, good: IsGood | None) -> CaseResult:
+        samples, prompt_of = prepared.recording.samples(), prepared.plans.prompt_of
+        result = summarise(samples, planned, good, prompt_of, self._scorer(prepared))
         return replace(result, clock=with_turns(result.clock, self._clients.turns))
+
+
+def _in_turns(result: CaseResult, standings: Standings, side: int) -> CaseResult:
+    """A side's result by its own time; an answer that was not scored in its turn is missing in the pairs."""
+    return on_own_time(
+        replace(result, not_scored=result.not_scored or standings.not_scored(side)), standings.span_s(side)
+    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -20,6 +21,7 @@ from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.case import IsGood
 from pytest_flperf.stats.schedule import draw_orders
 from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.scoring import AnswerScorer
 from pytest_flperf.wire.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -96,6 +98,11 @@ class Standings:
         """How many of a side's requests ran into a time limit."""
         return sum(answer.timed_out for pair in self.turns for answer in pair.side(side).answers)
 
+    def not_scored(self, side: int) -> Mapping[str, int]:
+        """How many of a side's answers have no score, by reason."""
+        answers = (answer for pair in self.turns for answer in pair.side(side).answers)
+        return Counter(answer.not_scored for answer in answers if answer.not_scored)
+
     def span_s(self, side: int) -> float:
         """Time in which a side had requests under way."""
         return sum(pair.side(side).span_s for pair in self.turns)
@@ -152,7 +159,14 @@ class Interleaving:
     """Plays the turns of a case and of its other side."""
 
     def __init__(
-        self, candidate: CasePlans, baseline: CasePlans, *, seed: str, as_one: bool, good: IsGood | None = None
+        self,
+        candidate: CasePlans,
+        baseline: CasePlans,
+        *,
+        seed: str,
+        as_one: bool,
+        good: IsGood | None = None,
+        scorers: tuple[AnswerScorer | None, AnswerScorer | None] = (None, None),
     ) -> None:
         """Plan nothing yet.
 
@@ -162,6 +176,7 @@ class Interleaving:
             seed: Says which side begins each pair.
             as_one: Whether one client plays both sides.
             good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
+            scorers: What scores the answers of the case and of the other side; None: nothing is expected of them.
 
         """
         self._plans = (candidate, baseline)
@@ -171,7 +186,9 @@ class Interleaving:
         self._streams = (candidate.streams, baseline.streams)
         # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
         self._in_one_plan = as_one and self._streams == (1, 1)
-        self._sides = tuple(_Side(TurnReader(plans, good)) for plans in self._plans)
+        self._sides = tuple(
+            _Side(TurnReader(plans, good, scorer)) for plans, scorer in zip(self._plans, scorers, strict=True)
+        )
         self._turns: list[Both] = []
         self._played = 0
         self.standings = Standings()
