@@ -246,6 +246,16 @@ class CaseResult(Record):
         return self.search.highest or 0.0
 
     @property
+    def not_scored_words(self) -> str:
+        """How many answers have no score, and why, for most of them; empty where all have one."""
+        if not self.not_scored:
+            return ""
+        reason, count = max(self.not_scored.items(), key=lambda each: each[1])
+        more = sum(self.not_scored.values()) - count
+        others = f", and {more} for other reasons" if more else ""
+        return f"{count} of {self.requests.ok} answers not scored: {reason}{others}"
+
+    @property
     def sent_words(self) -> str:
         """How many requests of how many there were: ``3 of 11 requests``; in turns nobody knows of how many."""
         planned = self.load.iterations if self.load is not None else None
