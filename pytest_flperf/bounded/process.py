@@ -45,7 +45,7 @@ class NoResult:
     """What an item has that gave no result."""
 
     reason: str
-    """In words: ``took longer than 3 s``."""
+    """In words: ``took longer than 2 s``."""
 
 
 Result: TypeAlias = float | str | NoResult

@@ -17,7 +17,7 @@ from pytest_flperf.suite.expect_worker import CHECK
 
 __all__ = ["SCORING_LIMITS", "AnswerScorer", "NoResult", "Score", "Scoring", "go_on", "problems_of"]
 
-SCORING_LIMITS: Final = Limits(time_s=3.0, memory_mb=512)
+SCORING_LIMITS: Final = Limits(time_s=2.0, memory_mb=512)
 """Of each answer."""
 _MOST_ENDS: Final = 10
 """Answers of a case that may each take all of their time; then the rest is left out."""

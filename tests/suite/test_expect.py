@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.suite.expect import problem_of, score_by
 from pytest_flperf.suite.scoring import AnswerScorer, NoResult, Scoring, problems_of
 
@@ -146,3 +147,25 @@ def test_reasons_are_few(scoring: Scoring) -> None:
     one.scores([json.dumps({name: 1}) for name in names])
     assert len(one.not_scored) == 6
     assert one.not_scored["other reasons"] == 4
+
+
+def test_a_case_whose_answers_all_take_too_long() -> None:
+    """Ends: after ten of them the rest is not tried, however many there are; the next case begins anew."""
+    with Scoring(Limits(time_s=0.1, memory_mb=256)) as scoring:
+        one = scorer(scoring, {"regex": "^(a|aa)+$"})
+        found = one.scores(["a" * 80 + "b"] * 500)
+        after = scorer(scoring, {"regex": "^(a|aa)+$"}).scores(["a"])
+    assert one.not_scored == {
+        "took longer than 0.1 s": 10,
+        "10 answers before it took more time or memory than there is for one": 490,
+    }
+    assert all(isinstance(each, NoResult) for each in found)
+    assert after == [1]
+
+
+def test_many_texts_in_a_long_answer() -> None:
+    """Looking for texts takes its time as well, where there are many and the answer is long."""
+    with Scoring(Limits(time_s=0.1, memory_mb=256)) as scoring:
+        one = scorer(scoring, {"contains": [f"z{number}" for number in range(5_000)]})
+        (found,) = one.scores(["zzy" * 2_000_000])
+    assert found == NoResult("took longer than 0.1 s")
