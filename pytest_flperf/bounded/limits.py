@@ -15,7 +15,7 @@ class Limits:
     """What one item may take; what it needs beyond that ends the child."""
 
     time_s: float
-    """Processor time where the system can limit it (POSIX), else time: a busy machine costs no item its result."""
+    """Processor time: a busy machine costs no item its result."""
     memory_mb: int
     """Of the whole child, in units of 2²⁰ bytes."""
 
@@ -33,10 +33,10 @@ class Limits:
 if sys.platform == "win32":
 
     def keep_within(limits: Limits) -> None:
-        """Nothing: the parent does it, with a job object and by its clock."""
+        """Nothing: the parent does it, with a job object and by its looks."""
 
     def rearm(time_s: float) -> None:
-        """Nothing: the parent's clock limits the time."""
+        """Nothing: the parent looks at the time."""
 
     def disarm() -> None:
         """Nothing, as there is no timer."""

@@ -33,8 +33,8 @@ _MAIN: Final = (
     " from importlib import import_module; serve(import_module(sys.argv.pop(1)).prepare, sys.argv[1:])"
 )
 _TICK_S: Final = 0.1
-_WALL_TIMES: Final = 1 if sys.platform == "win32" else 10
-"""An item's time by the clock, where its processor time is limited: a stopped process uses none."""
+_WALL_TIMES: Final = 10
+"""An item's time by the clock, as so many times its processor time: a stopped process uses none."""
 _STARTING_S: Final = 30.0
 _LAST_WORDS_BYTES: Final = 1_000
 _LAST_WORDS: Final = 200
@@ -119,9 +119,9 @@ class BoundedProcess:
             if self._child is None:
                 self._child = _Child(self._module, self._limits)
             found, fault = self._child.exchange((task, list(items)), len(items), stop)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
             self.close()
-            return [], f"its process can't be started: {error.strerror or error}"
+            return [], f"its process can't be started: {getattr(error, 'strerror', None) or error}"
         except BaseException:
             self.close()
             raise
@@ -154,19 +154,20 @@ class _Child:
         )
         self._talk.start()
         found: list[Result] = []
-        heard = time.monotonic()
+        heard, seen = time.monotonic(), _Use()
         while len(found) < count:
             try:
                 told = replies.get(timeout=_TICK_S)
             except queue.Empty:
-                fault = self._fault(time.monotonic() - heard)
+                seen = seen.later(self.process.pid)
+                fault = self._fault(time.monotonic() - heard, seen)
                 if fault or stop():
                     return found, fault
                 continue
             if told is None:
                 return found, self._why_it_ended()
             found += [NoResult(each[0]) if type(each) is tuple else each for each in told]
-            heard = time.monotonic()
+            heard, seen = time.monotonic(), _Use()
             self._began = True
         return found, ""
 
@@ -190,12 +191,12 @@ class _Child:
         assert process.stdout is not None
         return process.stdin, process.stdout  # type: ignore[return-value]
 
-    def _fault(self, silent_s: float) -> str:
-        """Whether it takes too long by the clock, or holds too much where the system has no limit for that."""
+    def _fault(self, silent_s: float, seen: _Use) -> str:
+        """Whether it takes or holds too much: what the system doesn't limit by itself shows here."""
         patience_s = self._limits.time_s * _WALL_TIMES + (0 if self._began else _STARTING_S)
-        if silent_s > patience_s:
+        if seen.spent_s > self._limits.time_s or silent_s > patience_s:
             return self._limits.too_slow
-        return self._limits.too_large if _rss_mb(self.process.pid) > self._limits.memory_mb else ""
+        return self._limits.too_large if seen.rss_mb > self._limits.memory_mb else ""
 
     def _why_it_ended(self) -> str:
         code = self.process.wait()
@@ -251,12 +252,25 @@ def _spawn(module: str, limits: Limits, log: IO[bytes]) -> subprocess.Popen[byte
     )
 
 
-def _rss_mb(pid: int) -> float:
-    """Resident memory of a process; 0 where it can't be told."""
-    import psutil
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What a process was seen to use since it last gave a result."""
 
-    try:
-        rss: int = psutil.Process(pid).memory_info().rss
-    except psutil.Error:
-        return 0.0
-    return rss / (1 << 20)
+    first_s: float | None = None
+    """Its processor time at the first look; None before that."""
+    spent_s: float = 0.0
+    """Processor time since then."""
+    rss_mb: float = 0.0
+
+    def later(self, pid: int) -> _Use:
+        """After another look; where nothing can be seen, as before."""
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            times, rss = process.cpu_times(), process.memory_info().rss
+        except psutil.Error:
+            return self
+        cpu_s = times.user + times.system
+        first_s = cpu_s if self.first_s is None else self.first_s
+        return _Use(first_s, cpu_s - first_s, rss / (1 << 20))

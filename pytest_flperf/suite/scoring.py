@@ -106,18 +106,18 @@ class AnswerScorer:
 
     def scores(self, answers: Sequence[str]) -> list[Score]:
         """A score from 0 to 1 for each answer, in order."""
+        if self._plain is not None and sum(map(len, answers)) * self._texts <= _PLAIN_CHARACTERS:
+            return list(map(self._plain, answers))
         found: list[Score] = []
         for some in _portions(answers):
-            found += self._some(some)
+            found += self._process_scores(some)
         for each in found:
             if isinstance(each, NoResult):
                 known = each.reason in self.not_scored or len(self.not_scored) < _REASONS
                 self.not_scored[each.reason if known else _OTHER] += 1
         return found
 
-    def _some(self, answers: Sequence[str]) -> list[Score]:
-        if self._plain is not None and sum(map(len, answers)) * self._texts <= _PLAIN_CHARACTERS:
-            return list(map(self._plain, answers))
+    def _process_scores(self, answers: Sequence[str]) -> list[Score]:
         return [
             NoResult(printable(each.reason)) if isinstance(each, NoResult) else float(each)
             for each in self._process.run(self._task, answers, self._why_stopped)
