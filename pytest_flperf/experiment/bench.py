@@ -21,11 +21,14 @@ from pytest_flperf.experiment.collector import Collector, no_collections
 from pytest_flperf.experiment.counting import Counter, gave_up
 from pytest_flperf.experiment.interleaving import (
     AGAINST,
+    BASELINE,
+    CANDIDATE,
     Interleaving,
     OtherSide,
     Until,
     until_s,
     why_not_interleaved,
+    with_not_scored,
 )
 from pytest_flperf.experiment.models import Models
 from pytest_flperf.experiment.preparing import (
@@ -33,6 +36,7 @@ from pytest_flperf.experiment.preparing import (
     NotReadyError,
 )
 from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.experiment.scoring_time import ScoringTime
 from pytest_flperf.experiment.summing import Evidence, result_of
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Plan, PlanStats
@@ -48,6 +52,7 @@ from pytest_flperf.stats.clock_quality import with_turns
 from pytest_flperf.stats.planned import load_of
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.scoring import AnswerScorer, Scoring
 from pytest_flperf.telemetry.sampler import Sampler
 from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.telemetry.track import Watch
@@ -88,6 +93,8 @@ class Bench:
         self._clients = Clients(processes)
         self._models = Models(backend, self._recorder, self._seed, self._clients, processes)
         self._collector = Collector()
+        self._scoring = Scoring()
+        self._scoring_time = ScoringTime(None)
 
     @property
     def gpus(self) -> tuple[str, ...]:
@@ -161,6 +168,7 @@ class Bench:
         case = prepared.case
         counter = Counter(on_request)
         done: CaseRun | None = None
+        self._scoring_time = ScoringTime(stop_at)
         turns = self._turns_of(prepared, good)
         _leave_plan(prepared, turns, until)
         watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
@@ -174,13 +182,15 @@ class Bench:
             if trouble or counter.lost:
                 notes += self._models.look_after_backend(case.model)
                 self._models.left_busy(case.model)
-            with Interrupts():  # summing up twice would write every sample twice
+            with Interrupts() as interrupts:  # summing up twice would write every sample twice
+                self._scoring_time.begin(interrupts)
                 done = self._sum_up_sides(prepared, turns, notes, watch, good)
                 done = replace(done, trouble=trouble, out_of_time=out_of_time)
                 prepared.recording.played(prepared.planned, _left_of(done, notes))
         except BaseException:
             self._models.left_busy(case.model)
             if on_partial is not None:
+                self._scoring_time.hurry()
                 notes = prepared.planned.notes + prepared.plans.notes
                 on_partial(done or self._sum_up_sides(prepared, turns, notes, watch, good))
             raise
@@ -217,7 +227,12 @@ class Bench:
             seed=f"{self._seed}/{prepared.recording.nodeid}",
             as_one=prepared.native is None and other.native is None,
             good=good,
+            scorers=(self._scorer(prepared), self._scorer(other)),
         )
+
+    def _scorer(self, prepared: Prepared) -> AnswerScorer | None:
+        """What scores the answers of a side, until its time is over."""
+        return self._scoring.of(prepared.plans.expect, self._scoring_time)
 
     def _play_turns(
         self,
@@ -266,7 +281,9 @@ class Bench:
 
         def summed(side: Prepared, notes: tuple[str, ...], resources: Callable[[], CaseResources] | None) -> CaseResult:
             streams = side.plans.streams if turns is not None else 0
-            known = Evidence(side.planned, lambda: notes, good, side.plans.prompt_of, streams, loop, resources)
+            known = Evidence(
+                side.planned, lambda: notes, good, side.plans.prompt_of, streams, loop, resources, self._scorer(side)
+            )
             with no_collections():
                 return result_of(side.recording.samples(), known)
 
@@ -275,7 +292,8 @@ class Bench:
             return CaseRun(result)
         theirs, sides = summed(beside, beside.planned.notes, None), (prepared, beside)
         standings = turns.standings(lambda side: sides[side].recording.measured())
-        return CaseRun(result, other=OtherSide(theirs, standings, turns.shared_cache))
+        other = OtherSide(with_not_scored(theirs, standings, BASELINE), standings, turns.shared_cache)
+        return CaseRun(with_not_scored(result, standings, CANDIDATE), other=other)
 
     def prepared_at(self, prepared: Prepared, case: Case, load: SearchLoad) -> Prepared:
         """A case that is ready, played at a load of its search; its requests are filed under its node id and that."""
@@ -296,11 +314,13 @@ class Bench:
 
     def cancel(self) -> None:
         """End the plan under way, from another thread: its case is summed up with what there is."""
+        self._scoring_time.hurry()
         self._clients.cancel()
 
     def close(self) -> None:
         """End the load process and what the backend started."""
         self._clients.stop()
+        self._scoring.close()
         self._models.backend.close()
         self._recorder.close()
         self._sampler.close()

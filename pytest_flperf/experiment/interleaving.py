@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pytest_flperf.experiment.playing import CasePlans
@@ -20,6 +21,7 @@ from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.case import IsGood
 from pytest_flperf.stats.schedule import draw_orders
 from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.scoring import AnswerScorer
 from pytest_flperf.wire.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ __all__ = [
     "read_standings",
     "until_s",
     "why_not_interleaved",
+    "with_not_scored",
 ]
 
 AGAINST: Final = "[against]"
@@ -96,6 +99,11 @@ class Standings:
     def timeouts(self, side: int) -> int:
         """How many of a side's requests ran into a time limit."""
         return sum(answer.timed_out for pair in self.turns for answer in pair.side(side).answers)
+
+    def not_scored(self, side: int) -> Mapping[str, int]:
+        """How many of a side's answers have no score, by reason."""
+        answers = (answer for pair in self.turns for answer in pair.side(side).answers)
+        return Counter(answer.not_scored for answer in answers if answer.not_scored)
 
     def span_s(self, side: int) -> float:
         """Time in which a side had requests under way."""
@@ -186,6 +194,11 @@ def read_standings(
     return Standings(tuple(found), look, count)
 
 
+def with_not_scored(result: CaseResult, standings: Standings, side: int) -> CaseResult:
+    """A side's result; an answer that was not scored in its turn is missing in the pairs."""
+    return replace(result, not_scored=result.not_scored or standings.not_scored(side))
+
+
 def _turns_of(exchanges: Iterable[Exchange], reader: TurnReader, streams: int) -> Iterator[tuple[int, Turn]]:
     """One side's turns, each with the number of its pair."""
     for pair, some in itertools.groupby(exchanges, lambda exchange: exchange.index // streams):
@@ -213,7 +226,14 @@ class Interleaving:
     """Plays the turns of a case and of its other side."""
 
     def __init__(
-        self, candidate: CasePlans, baseline: CasePlans, *, seed: str, as_one: bool, good: IsGood | None = None
+        self,
+        candidate: CasePlans,
+        baseline: CasePlans,
+        *,
+        seed: str,
+        as_one: bool,
+        good: IsGood | None = None,
+        scorers: tuple[AnswerScorer | None, AnswerScorer | None] = (None, None),
     ) -> None:
         """Plan nothing yet.
 
@@ -223,6 +243,7 @@ class Interleaving:
             seed: Says which side begins each pair.
             as_one: Whether one client plays both sides.
             good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
+            scorers: What scores the answers of the case and of the other side; None: nothing is expected of them.
 
         """
         self._plans = (candidate, baseline)
@@ -233,7 +254,9 @@ class Interleaving:
         self._streams = (candidate.streams, baseline.streams)
         # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
         self._in_one_plan = as_one and self._streams == (1, 1)
-        self._sides = tuple(_Side(TurnReader(plans, good)) for plans in self._plans)
+        self._sides = tuple(
+            _Side(TurnReader(plans, good, scorer)) for plans, scorer in zip(self._plans, scorers, strict=True)
+        )
         self._turns: list[Both] = []
         self._played = 0
         self._looks: tuple[int, ...] = (1,)

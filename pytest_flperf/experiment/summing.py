@@ -10,6 +10,7 @@ from pytest_flperf.experiment.turns import RATES
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.case import IsGood, summarise
+from pytest_flperf.suite.scoring import AnswerScorer
 from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Sample
@@ -37,6 +38,8 @@ class Evidence:
     """How long the load process's loop was busy; unknown where it was killed."""
     resources: Callable[[], CaseResources] | None = None
     """Read after the requests, of a case as a whole: its other side has none of its own."""
+    scorer: AnswerScorer | None = None
+    """Scores the answers; None: nothing is expected of them."""
 
 
 def result_of(samples: Iterable[Sample], evidence: Evidence) -> CaseResult:
@@ -49,7 +52,8 @@ def result_of(samples: Iterable[Sample], evidence: Evidence) -> CaseResult:
     """
     time = TurnTime(evidence.turn_streams) if evidence.turn_streams else None
     watched = samples if time is None else time.watch(samples)
-    summed = summarise(watched, replace(evidence.planned, notes=()), evidence.good, evidence.prompt_of)
+    planned = replace(evidence.planned, notes=())
+    summed = summarise(watched, planned, evidence.good, evidence.prompt_of, evidence.scorer)
     clock = replace(summed.clock, loop_ms=evidence.loop.loop_ms, loop_histogram=evidence.loop.loop_histogram)
     result = replace(summed, clock=clock, notes=(*evidence.notes(), *summed.notes))
     if time is not None:

@@ -6,11 +6,12 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-from pytest_flperf.stats.case import IsGood, scorer_of
+from pytest_flperf.stats.case import IsGood
 from pytest_flperf.stats.matched_requests import MatchedRequest
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, request_metrics
+from pytest_flperf.suite.scoring import AnswerScorer, NoResult
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
@@ -37,7 +38,9 @@ class Answer:
     ok: bool
     timed_out: bool = False
     score: float | None = None
-    """None where the scenario expects nothing; of a failed request 0."""
+    """None where the scenario expects nothing, or the answer could not be scored; of a failed request 0."""
+    not_scored: str = ""
+    """Why it could not be scored."""
     prompt: str = ""
     """Tells prompts apart, without the prefix that makes each unique."""
     repeatable: str = ""
@@ -116,10 +119,6 @@ class TurnAsks(Protocol):
     """What the requests of one side ask."""
 
     @property
-    def expect(self) -> Mapping[str, Any] | None:
-        """What answers shall be."""
-
-    @property
     def deterministic(self) -> bool:
         """Whether the same request is answered alike each time."""
 
@@ -130,11 +129,11 @@ class TurnAsks(Protocol):
 class TurnReader:
     """Reads the turns of one side out of its exchanges."""
 
-    def __init__(self, asks: TurnAsks, good: IsGood | None) -> None:
-        """Take in what its requests ask and what their answers shall be."""
+    def __init__(self, asks: TurnAsks, good: IsGood | None, scorer: AnswerScorer | None = None) -> None:
+        """Take in what its requests ask and what scores their answers."""
         self._asks = asks
         self._good = good
-        self._scorer = scorer_of(asks.expect)
+        self._scorer = scorer
         self.gaps = False
         """Whether the gaps between arrivals are kept."""
 
@@ -150,18 +149,23 @@ class TurnReader:
             total=len(samples),
             tokens=sum(count for count in counts if count is not None) if None not in counts else None,
             span_s=(max(end for _, end in spans) - min(begin for begin, _ in spans)) / _NS_PER_S if spans else 0.0,
-            answers=tuple(map(self._answer, samples)),
+            answers=self._answers(samples),
             gaps_ms=tuple(_gaps_ms(samples)) if self.gaps else (),
             good=None if self._good is None else sum(map(self._good, values)),
         )
 
-    def _answer(self, sample: Sample) -> Answer:
-        ended = Answer(sample.index, sample.ok, sample.outcome in TIMEOUTS)
+    def _answers(self, samples: Sequence[Sample]) -> tuple[Answer, ...]:
+        ended = tuple(Answer(each.index, each.ok, each.outcome in TIMEOUTS) for each in samples)
         if self._scorer is None:
             return ended
+        scores = iter(self._scorer.scores([each.output_text for each in samples if each.ok]))
+        found = ((next(scores) if sample.ok else 0.0) for sample in samples)
+        return tuple(map(self._scored, ended, samples, found))
+
+    def _scored(self, ended: Answer, sample: Sample, score: float | NoResult) -> Answer:
+        scored = replace(ended, not_scored=score.reason) if isinstance(score, NoResult) else replace(ended, score=score)
         return replace(
-            ended,
-            score=self._scorer.score(sample.output_text) if sample.ok else 0.0,
+            scored,
             prompt=self._asks.prompt_id(sample.index),
             repeatable=_digest(sample.output_text) if sample.ok and self._asks.deterministic else "",
         )

@@ -22,6 +22,7 @@ from pytest_flperf.gates.grammar import (
     read_metric,
     read_subject,
 )
+from pytest_flperf.gates.not_measured import why_not_measured
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Requests
@@ -88,6 +89,8 @@ class Budget:
     def judge(self, case: CaseResult) -> BudgetVerdict:
         """What comes of it for a case; a metric that was not measured is not met."""
         value, n = _found(case, self) if self.metric in OF_SEARCHES else _measured(case, self.metric, self.statistic)
+        if self.metric == "quality" and case.not_scored:
+            value = None  # of the answers that have a score it would say nothing of the others
         met = value is not None and COMPARE[self.operator](value, self.limit)
         return BudgetVerdict(
             expression=self.expression,
@@ -110,14 +113,16 @@ def _fits(name: str, glob: str | None) -> bool:
 def _reason(case: CaseResult, budget: Budget, value: float | None, *, met: bool) -> str:
     """Why there is no number, or no better one, where that is known."""
     metric = budget.metric
+    if metric == "quality" and case.not_scored:
+        return case.not_scored_words
     if value is None:
         if metric in OF_SEARCHES:
             return f"only a search finds it: load: search, search_over: {OF_SEARCHES[metric]}"
-        if metric == "goodput" and case.requests.total:
-            return "it counts requests that keep the case's latency budgets, and there is none"
         if budget.statistic in {"cv", "stdev"} and metric in case.metrics:
             return f"{budget.statistic} needs two values" + (" and a mean over 0" if budget.statistic == "cv" else "")
-        return case.resources_absent.get(metric, "")
+        return why_not_measured(case, metric)
+    if budget.statistic == "n" and not value and not met:
+        return why_not_measured(case, metric)
     if math.isinf(value):
         return f"{case.requests.failed} of {case.requests.total} requests failed and count as infinitely slow"
     if budget.statistic == "upper95" and not met:

@@ -24,6 +24,8 @@ def fail_closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | No
         return _regressed(case, other, rule, f"the candidate answered nothing: {_how_many_failed(case)}")
     if not other.requests.ok:
         return undecided(case, other, rule, f"the baseline answered nothing: {_how_many_failed(other)}")
+    if metric == "quality" and (case.not_scored or other.not_scored):
+        return _not_scored(case, other, rule)
     mine, theirs = value_of(case, rule), value_of(other, rule)
     if None in (mine, theirs) and metric in case.metrics and metric in other.metrics:
         return undecided(case, other, rule, f"{rule.subject} takes two requests a side at least")
@@ -33,6 +35,13 @@ def fail_closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | No
     if mine is None:
         return _regressed(case, other, rule, f"the candidate has no {metric}, and the baseline has")
     return _infinite(case, other, rule, mine, theirs)
+
+
+def _not_scored(case: CaseResult, other: CaseResult, rule: Rule) -> Finding:
+    """Where answers have no score: those of the candidate might be the ones that became worse."""
+    if case.not_scored:
+        return _regressed(case, other, rule, f"the candidate: {case.not_scored_words}")
+    return undecided(case, other, rule, f"the baseline: {other.not_scored_words}")
 
 
 def _infinite(case: CaseResult, other: CaseResult, rule: Rule, mine: float, theirs: float) -> Finding | None:
@@ -60,7 +69,9 @@ def neither_has(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
 
 
 def value_of(case: CaseResult, rule: Rule) -> float | None:
-    """The number of one side; None where nothing was measured."""
+    """The number of one side; None where nothing was measured, or answers that it should be of have no score."""
+    if rule.metric == "quality" and case.not_scored:
+        return None
     if rule.statistic is None:
         value = getattr(case, rule.metric)
         return None if value is None else float(value)

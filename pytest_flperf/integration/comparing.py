@@ -216,6 +216,7 @@ def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[
         requests=Requests(total=total, ok=ok, failed=total - ok, timeouts=timeouts),
         error_rate=(total - ok) / total if total else None,
         metrics={name: each for name, each in found.items() if each is not None},
+        not_scored=standings.not_scored(side),
     )
 
 

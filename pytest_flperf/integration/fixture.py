@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_flperf.gates.not_measured import why_not_measured
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.outcomes import raise_unless_passed
@@ -55,16 +56,21 @@ class Measurement:
 
     def _distribution(self, name: str) -> Distribution:
         found = self.case.metrics.get(name)
+        if name == "quality" and self.case.not_scored:
+            raise AssertionError(self.case.not_scored_words)
         if found is None:
-            raise AssertionError(f"no value of {name} was measured: {self.case.message or 'the requests gave none'}")
+            raise AssertionError(f"no value of {name} was measured: {self._why(name)}")
         return found
 
     def _resource(self, name: str) -> ResourceUse:
         found = self.case.resources.get(name)
         if found is None:
-            reason = self.case.resources_absent.get(name) or self.case.message or "nothing was measured"
-            raise AssertionError(f"{name} was not measured: {reason}")
+            raise AssertionError(f"{name} was not measured: {self._why(name)}")
         return found
+
+    def _why(self, name: str) -> str:
+        """Why a metric was not measured: where no request was, that of the case."""
+        return (not self.case.requests.total and self.case.message) or why_not_measured(self.case, name)
 
     @property
     def passed(self) -> bool:

@@ -53,6 +53,9 @@ def contradictions_of_case(case: CaseResult, path: Path) -> Iterator[Fault]:
     yield from _requests(case.requests, (*path, "requests"))
     yield from _error_rate(case.error_rate, case.requests, (*path, "error_rate"))
     yield from _metrics(case.metrics, case.requests, (*path, "metrics"))
+    not_scored = sum(case.not_scored.values())
+    if not_scored > case.requests.ok:
+        yield Fault((*path, "not_scored"), f"{not_scored} answers", f"at most {case.requests.ok}, which is 'ok'")
     for name, used in case.resources.items():
         yield from _resource(name, used, (*path, "resources", name))
     if case.steady_window_s is not None:

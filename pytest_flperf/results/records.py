@@ -163,6 +163,8 @@ class CaseResult(Record):
     """By name; a metric without one value is absent."""
     prompt_scores: tuple[PromptScore, ...] = ()
     """Quality by prompt, where the scenario expects something of answers and tells its prompts apart."""
+    not_scored: Mapping[str, int] = field(default_factory=dict)
+    """Answers without a score, by reason; they are in no number of quality, and no budget or gate on it is met."""
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
     """By name; what could not be measured is absent."""
     resources_absent: Mapping[str, str] = field(default_factory=dict)
@@ -208,6 +210,7 @@ class CaseResult(Record):
         "steady_window_s": interval_of,
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
         "prompt_scores": many(PromptScore.from_dict),
+        "not_scored": dict,
         "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
         "resources_absent": dict,
         "budgets": many(BudgetVerdict.from_dict),
@@ -241,6 +244,16 @@ class CaseResult(Record):
         if self.search is None or self.search.over != over or self.search.conditions:
             return None
         return self.search.highest or 0.0
+
+    @property
+    def not_scored_words(self) -> str:
+        """How many answers have no score, and why, for most of them; empty where all have one."""
+        if not self.not_scored:
+            return ""
+        reason, count = max(self.not_scored.items(), key=lambda each: each[1])
+        more = sum(self.not_scored.values()) - count
+        others = f", and {more} for other reasons" if more else ""
+        return f"{count} of {self.requests.ok} answers not scored: {reason}{others}"
 
     @property
     def sent_words(self) -> str:

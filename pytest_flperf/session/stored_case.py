@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_flperf.experiment.case_run import CaseRun
-from pytest_flperf.experiment.interleaving import OtherSide, Standings, TurnPlan, read_standings
+from pytest_flperf.experiment.interleaving import (
+    BASELINE,
+    CANDIDATE,
+    OtherSide,
+    Standings,
+    TurnPlan,
+    read_standings,
+    with_not_scored,
+)
 from pytest_flperf.experiment.search import SearchPlan, searched
 from pytest_flperf.experiment.summing import Evidence, result_of
 from pytest_flperf.experiment.turns import TurnReader
@@ -21,6 +29,7 @@ from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.run_log import BegunCase, BegunSide
 from pytest_flperf.stats.case import IsGood
 from pytest_flperf.stats.matched_requests import is_deterministic
+from pytest_flperf.suite.scoring import Scoring
 from pytest_flperf.telemetry.sums import CaseResources, stored_resources
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
@@ -43,28 +52,31 @@ def measured(folder: Path, begun: BegunCase) -> CaseResult:
         ValueError: The log is damaged; also KeyError and TypeError.
 
     """
-    run = _run(folder, begun)
+    with Scoring() as scoring:
+        run = _run(folder, begun, scoring)
     if not run.trouble:
         return run.result
     return replace(run.result, notes=(run.trouble, *run.result.notes), given_up=True)
 
 
-def _run(folder: Path, begun: BegunCase) -> CaseRun:
+def _run(folder: Path, begun: BegunCase, scoring: Scoring) -> CaseRun:
     """What came of a case; of a search, of all its loads."""
     budgets = tuple(map(parse_budget, begun.budgets))
     if begun.load is None:
-        return _played(folder, begun, budgets)
+        return _played(folder, begun, budgets, scoring)
     loads = (*begun.earlier, begun)
     ends = [each.journal_start for each in loads[1:]]
     played: dict[float, CaseRun] = {}
     for each, end in zip(loads, [*ends, None], strict=True):
         assert each.load is not None
-        played[each.load.load] = _played(folder, each, budgets, end)
+        played[each.load.load] = _played(folder, each, budgets, scoring, end)
     plan = SearchPlan(begun.load.over, begun.load.lowest, begun.load.highest)
     return searched(plan, played, search_goals(begun.case.scenario, budgets, begun.case.model))
 
 
-def _played(folder: Path, begun: BegunCase, budgets: tuple[Budget, ...], end: int | None = None) -> CaseRun:
+def _played(
+    folder: Path, begun: BegunCase, budgets: tuple[Budget, ...], scoring: Scoring, end: int | None = None
+) -> CaseRun:
     """What came of a case, or of a load of its search; ``end``: the byte of the journal where its requests end."""
     planned, log, side = begun.case, begun.played, begun.beside
     good = request_limits(planned.scenario, budgets, planned.model)
@@ -77,17 +89,21 @@ def _played(folder: Path, begun: BegunCase, budgets: tuple[Budget, ...], end: in
         turn_streams=_streams(planned) if side is not None else 0,
         loop=ClockQuality() if log is None else ClockQuality(loop_ms=log.loop_ms, loop_histogram=log.loop_histogram),
         resources=lambda: _resources(folder, begun),
+        scorer=scoring.of(planned.settings.get("expect")),
     )
     run = CaseRun(result_of(requests.samples(), known))
     if side is not None:
-        other = _other_side(folder, begun, side, requests, known)
-        run = replace(run, result=with_other_side(run.result, other, side.terms))
+        other = _other_side(folder, begun, side, requests, known, scoring)
+        result = with_not_scored(run.result, other.standings, CANDIDATE)
+        run = replace(run, result=with_other_side(result, other, side.terms))
     if log is None:
         return replace(run, out_of_time=begun.load is not None)
     return replace(run, trouble=log.trouble, out_of_time=log.out_of_time)
 
 
-def _other_side(folder: Path, begun: BegunCase, side: BegunSide, ours: _Requests, known: Evidence) -> OtherSide:
+def _other_side(
+    folder: Path, begun: BegunCase, side: BegunSide, ours: _Requests, known: Evidence, scoring: Scoring
+) -> OtherSide:
     """What came of the side that a case was measured with."""
     sides, good, log = (begun.case, side.case), known.good, begun.played
     theirs = _Requests(folder, side.filed, begun.journal_start, None, (), prompts=begun.prompts)
@@ -98,26 +114,27 @@ def _other_side(folder: Path, begun: BegunCase, side: BegunSide, ours: _Requests
         prompt_of=theirs.prompt_of,
         turn_streams=_streams(side.case),
         resources=None,
+        scorer=scoring.of(side.case.settings.get("expect")),
     )
     result = result_of(theirs.samples(), of_theirs)
-    readers = tuple(_reader(case, each, good) for case, each in zip(sides, (ours, theirs), strict=True))
+    readers = tuple(_reader(case, each, good, scoring) for case, each in zip(sides, (ours, theirs), strict=True))
     for reader in readers:
         reader.gaps = compares_gaps(side.terms, begun.case.scenario)
     plan = TurnPlan(side.looks, side.order_seed, (_streams(begun.case), _streams(side.case)))
     ended = (log.look, log.pairs) if log is not None else None
     standings: Standings = read_standings(plan, (ours.measured(), theirs.measured()), (readers[0], readers[1]), ended)
-    return OtherSide(result, standings, side.shared_cache)
+    return OtherSide(with_not_scored(result, standings, BASELINE), standings, side.shared_cache)
 
 
-def _reader(case: CaseResult, requests: _Requests, good: IsGood | None) -> TurnReader:
-    return TurnReader(_Asks(case.settings.get("expect"), is_deterministic(case.settings), requests.prompt_id), good)
+def _reader(case: CaseResult, requests: _Requests, good: IsGood | None, scoring: Scoring) -> TurnReader:
+    asks = _Asks(is_deterministic(case.settings), requests.prompt_id)
+    return TurnReader(asks, good, scoring.of(case.settings.get("expect")))
 
 
 @dataclass(frozen=True, slots=True)
 class _Asks:
     """What the requests of a side asked, as far as turns are read by it."""
 
-    expect: Mapping[str, Any] | None
     deterministic: bool
     prompt_id: Callable[[int], str]
 

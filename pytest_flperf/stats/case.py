@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from statistics import median
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Requests
@@ -22,11 +23,11 @@ from pytest_flperf.stats.overlap import Overlap
 from pytest_flperf.stats.prompt_scores import PromptScores
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.summary import distribution
-from pytest_flperf.suite.expect import Scorer
+from pytest_flperf.suite.scoring import AnswerScorer, NoResult, Scoring
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
-__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "scorer_of", "stalls", "summarise"]
+__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "stalls", "summarise"]
 
 
 STALL_TIMES_MEDIAN = 5
@@ -37,6 +38,8 @@ _NS_PER_S = 1e9
 _STALL_FLOOR_NS = STALL_FLOOR_MS * _NS_PER_MS
 # Requests that are summed up at a time: what they need is in the processor's cache then, and memory holds no more.
 _BATCH = 64
+_SCORED_AT_ONCE = 512
+_CHARACTERS_SCORED_AT_ONCE = 1 << 20
 # Members of an enum, looked up for every request, are worth a name on Python 3.11.
 _MEASURED, _OUTSIDE, _WARMUP, _RETRY = Phase.MEASURED, Phase.OUTSIDE, Phase.WARMUP, Phase.RETRY
 _OK, _CANCELLED = Outcome.OK, Outcome.CANCELLED
@@ -55,6 +58,7 @@ def summarise(
     planned: CaseResult,
     good: IsGood | None = None,
     prompt_of: Callable[[int], str] | None = None,
+    scorer: AnswerScorer | None = None,
 ) -> CaseResult:
     """The result of a case, not judged yet (``gates.judge`` does that).
 
@@ -66,13 +70,18 @@ def summarise(
         planned: From :func:`planned_result`.
         good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
         prompt_of: Names the prompt of a measured request by its index; None: prompts can't be told apart.
+        scorer: Scores the answers; None: one of its own, where the case expects something of them.
 
     """
-    tally = _Tally(planned.settings.get("expect"), good, prompt_of)
     as_inf = planned.settings.get("failures") == "as_inf"
     remaining = iter(samples)
-    while batch := list(islice(remaining, _BATCH)):
-        tally.add(batch)
+    with contextlib.ExitStack() as stack:
+        if scorer is None:
+            scorer = stack.enter_context(Scoring()).of(planned.settings.get("expect"))
+        tally = _Tally(scorer, good, prompt_of)
+        while batch := list(islice(remaining, _BATCH)):
+            tally.add(batch)
+        tally.take_scores()
     span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
     wall_s = span_ns / _NS_PER_S if tally.total else None
     offered_rate, sent_rate = _rates(tally.due_ns, tally.sent_ns)
@@ -99,6 +108,7 @@ def summarise(
         serialised=tally.overlap.serialised,
         metrics=metrics,
         prompt_scores=tally.prompt_scores.result(),
+        not_scored=dict(scorer.not_scored.most_common()) if scorer is not None else {},
         clock=clock,
         failures=tally.failures.top(),
         notes=(
@@ -114,9 +124,11 @@ class _Tally:
     """Counts of one case, fed a few samples at a time, so that the samples themselves need not stay in memory."""
 
     def __init__(
-        self, expect: Mapping[str, Any] | None, good: IsGood | None, prompt_of: Callable[[int], str] | None
+        self, scorer: AnswerScorer | None, good: IsGood | None, prompt_of: Callable[[int], str] | None
     ) -> None:
-        self.scorer = scorer_of(expect)
+        self.scorer = scorer
+        self.to_score: list[tuple[int, str | None]] = []
+        self.to_score_characters = 0
         self.prompt_scores = PromptScores(prompt_of)
         self.is_good = good
         self.good = 0
@@ -149,6 +161,8 @@ class _Tally:
         if not self.overlap.full:
             self.overlap.add(samples)
         self._take_rows()
+        if len(self.to_score) >= _SCORED_AT_ONCE or self.to_score_characters >= _CHARACTERS_SCORED_AT_ONCE:
+            self.take_scores()
 
     def _add(self, sample: Sample) -> None:
         phase = sample.phase
@@ -192,7 +206,7 @@ class _Tally:
             self.timeouts += outcome in TIMEOUTS
             self.failures.add(sample)
             if self.scorer is not None:
-                self.prompt_scores.add(sample.index, 0.0, None)
+                self.to_score.append((sample.index, None))
 
     def _add_ok(self, sample: Sample) -> None:
         self.ok += 1
@@ -207,9 +221,8 @@ class _Tally:
         self.rows.append(metrics)
         self.good += self.is_good is not None and self.is_good(metrics)
         if self.scorer is not None:
-            score = self.scorer.score(sample.output_text)
-            self.values["quality"].append(score)
-            self.prompt_scores.add(sample.index, score, sample.output_text)
+            self.to_score.append((sample.index, sample.output_text))
+            self.to_score_characters += len(sample.output_text)
         if sample.stream:
             self._add_stream(sample)
         if sample.clock_step:
@@ -225,6 +238,21 @@ class _Tally:
         for name, column in zip(self.rows[0], columns, strict=True):
             self.values[name].extend([value for value in column if value is not None])
         self.rows.clear()
+
+    def take_scores(self) -> None:
+        """Score the answers that came since: many at once, as each message to the scoring process takes its time."""
+        if self.scorer is None or not self.to_score:
+            return
+        scores = iter(self.scorer.scores([answer for _, answer in self.to_score if answer is not None]))
+        for index, answer in self.to_score:
+            score = 0.0 if answer is None else next(scores)
+            if isinstance(score, NoResult):
+                continue
+            if answer is not None:
+                self.values["quality"].append(score)
+            self.prompt_scores.add(index, score, answer)
+        self.to_score.clear()
+        self.to_score_characters = 0
 
     def _add_stream(self, sample: Sample) -> None:
         chunks = len(sample.chunk_ns)
@@ -289,21 +317,16 @@ class _Tally:
         ]
         if self.warmup_failed:
             lines.append(f"{WARNING}{self.warmup_failed} of {self.warmup} warm-up requests failed")
-        if self.scorer is not None and self.scorer.too_slow:
-            lines.append(f"{WARNING}the pattern took too long on {self.scorer.too_slow} of {self.ok} answers: score 0")
+        if self.scorer is not None:
+            lines += [
+                f"{WARNING}{count} of {self.ok} answers not scored: {reason}"
+                for reason, count in self.scorer.not_scored.most_common()
+            ]
         if self.overlap.serialised:
             lines.append("serialised: the server answered requests that overlapped one after the other")
         if not self.tokens_known and self.ok:
             lines.append("output tokens of some answers are unknown: no total throughput")
         return lines
-
-
-def scorer_of(expect: Mapping[str, Any] | None) -> Scorer | None:
-    """What scores answers by an expectation; None where there is none."""
-    try:
-        return Scorer(expect) if expect else None
-    except ValueError:  # a results file that somebody has changed
-        return None
 
 
 def _rates(due_ns: Sequence[int], sent_ns: Sequence[int]) -> tuple[float | None, float | None]:

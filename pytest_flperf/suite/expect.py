@@ -1,76 +1,78 @@
-"""How well an answer is what the suite expects: a score from 0 to 1.
+"""Scores of answers by what the suite expects, 0 to 1.
 
-Expectations come from suites and answers from models, and neither is trusted: matching has a time limit (which Python's
-own ``re`` has not), references to elsewhere are not followed, and nothing that goes wrong raises.
+Expectations come from suites and answers from models, and neither is trusted: references to elsewhere are not followed,
+and what may take long or much memory runs in a process that can be ended, see :mod:`pytest_flperf.suite.scoring`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+from pytest_flperf.bounded.worker import ImpossibleError
 
-__all__ = ["PATTERN_TIMEOUT_S", "Scorer", "problem_of"]
+__all__ = ["EXPECTATIONS", "PLAIN", "problem_of", "score_by"]
 
-PATTERN_TIMEOUT_S: Final = 0.5
-"""For one pattern on one answer."""
+EXPECTATIONS: Final = ("contains", "regex", "equals", "json", "json_schema")
+PLAIN: Final = frozenset({"contains", "equals"})
+"""Those that only look for texts, in time that is linear in their length and the answer's."""
 _PROBE: Final = "{}"
+_SHOWN: Final = 200
+_JSON_TEXT: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_PAIRS: Final = {"]": "[", "}": "{"}
 _Score: TypeAlias = Callable[[str], float]
 
 
-class Scorer:
-    """Scores answers by one expectation, such as ``{"contains": ["Paris"]}``."""
+def score_by(expected: Mapping[str, Any]) -> Callable[[str], float]:
+    """What scores answers by one expectation, such as ``{"contains": ["Paris"]}``.
 
-    def __init__(self, expected: Mapping[str, Any]) -> None:
-        """``expected``: what a scenario's ``expect`` holds, one of its keys; raises ValueError for anything else."""
-        ((kind, value),) = expected.items()
-        makers: dict[str, Callable[[Any], _Score]] = {
-            "contains": _contains,
-            "regex": _regex,
-            "equals": _equals,
-            "json": _json,
-            "json_schema": _json_schema,
-        }
-        if kind not in makers:
-            raise ValueError(f"unknown expectation {kind!r}")
-        self._score = makers[kind](value)
-        self.too_slow = 0
-        """Answers on which the pattern ran into its time limit; they score 0."""
-
-    def score(self, text: str) -> float:
-        """0 to 1; of several texts that an answer shall contain, the share that it does."""
-        try:
-            return self._score(text)
-        except TimeoutError:
-            self.too_slow += 1
-        except (ValueError, RecursionError):
-            pass
-        return 0.0
+    Of several texts that an answer shall contain, the score is the share that it does.  Raises ValueError for no
+    expectation, and whatever a pattern or a schema that is none makes of it; what it returns raises where an answer
+    can't be scored.
+    """
+    ((kind, value),) = expected.items()
+    makers: dict[str, Callable[[Any], _Score]] = {
+        "contains": _contains,
+        "regex": _regex,
+        "equals": _equals,
+        "json": _json,
+        "json_schema": _json_schema,
+    }
+    if kind not in makers:
+        raise ValueError(f"unknown expectation {kind!r}")
+    return makers[kind](value)
 
 
 def problem_of(expected: Mapping[str, Any]) -> str:
-    """What is wrong with the pattern or the schema of an expectation, in words; empty where nothing is."""
-    import jsonschema
+    """What is wrong with a pattern or a schema, in words that follow ``which``; empty where nothing is."""
+    try:
+        return _problem_of_pattern(expected["regex"]) if "regex" in expected else _problem_of_schema(expected)
+    except RecursionError:
+        return "is nested too deep, or refers to itself without end"
+
+
+def _problem_of_pattern(pattern: str) -> str:
     import regex
 
     try:
-        Scorer(expected)._score(_PROBE)
+        regex.compile(pattern)
     except regex.error as error:
-        return f"no regular expression: {error}"
-    except jsonschema.exceptions.SchemaError as error:
-        return f"no JSON Schema: {error.message[:200]}"
-    except _NowhereError as error:
-        return str(error)
-    except (TimeoutError, ValueError, RecursionError):
-        pass
+        return f"is no regular expression: {error}"
     return ""
 
 
-class _NowhereError(ValueError):
-    """A reference in a schema leads out of it, or nowhere."""
+def _problem_of_schema(expected: Mapping[str, Any]) -> str:
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        score_by(expected)(_PROBE)
+    except SchemaError as error:
+        return f"is no JSON Schema: {error.message[:_SHOWN]}"
+    except ImpossibleError as error:
+        return f"has {error}"
+    return ""
 
 
 def _contains(value: Any) -> _Score:
@@ -87,69 +89,64 @@ def _regex(value: Any) -> _Score:
     import regex
 
     pattern = regex.compile(str(value))
-    return lambda text: float(pattern.search(text, timeout=PATTERN_TIMEOUT_S) is not None)
+    return lambda text: float(pattern.search(text) is not None)
 
 
 def _json(value: Any) -> _Score:
     del value
-
-    def score(text: str) -> float:
-        _strict_json(text)
-        return 1.0
-
-    return score
+    return lambda text: float(_document(text) is not _NONE)
 
 
 def _json_schema(value: Any) -> _Score:
     from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
     Draft202012Validator.check_schema(value)
-    make: Any = extend  # it has no types
-    validator = make(Draft202012Validator, {"pattern": _pattern, "patternProperties": _pattern_properties})
     # An empty registry: the default one would fetch what a reference names.
-    checked = validator(value, registry=Registry())
+    validator = Draft202012Validator(value, registry=Registry())
 
     def score(text: str) -> float:
-        document = _strict_json(text)
+        document = _document(text)
+        if document is _NONE:
+            return 0.0
         try:
-            return float(checked.is_valid(document))
+            return float(validator.is_valid(document))
         except Unresolvable as error:
-            raise _NowhereError(f"a reference that leads nowhere: {str(error)[:200]}") from error
+            raise ImpossibleError(f"a reference that leads nowhere: {str(error)[:_SHOWN]}") from error
 
     return score
 
 
-def _strict_json(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse)
+_NONE: Final = object()
+
+
+def _document(text: str) -> Any:
+    """What JSON says; :data:`_NONE` for what is no JSON; raises RecursionError where it is nested too deep to tell."""
+    try:
+        return _DECODE(text)
+    except ValueError:
+        return _NONE
+    except RecursionError:
+        if _is_balanced(text):
+            raise
+        return _NONE
+
+
+def _is_balanced(text: str) -> bool:
+    """Whether every bracket outside of texts has its other half."""
+    opened: list[str] = []
+    for character in _JSON_TEXT.sub("", text):
+        if character in "[{":
+            opened.append(character)
+        elif character in _PAIRS and (not opened or opened.pop() != _PAIRS[character]):
+            return False
+    return not opened
 
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _found(pattern: str, text: str) -> bool:
-    import regex
-
-    return regex.search(pattern, text, timeout=PATTERN_TIMEOUT_S) is not None
-
-
-def _pattern(validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-    """The keyword of the same name, with a time limit."""
-    from jsonschema.exceptions import ValidationError
-
-    if validator.is_type(instance, "string") and not _found(pattern, instance):
-        yield ValidationError(f"{instance[:40]!r} doesn't match {pattern[:40]!r}")
-
-
-def _pattern_properties(
-    validator: Any, properties: Mapping[str, Any], instance: Any, _schema: Any
-) -> Iterator[ValidationError]:
-    if not validator.is_type(instance, "object"):
-        return
-    for pattern, subschema in properties.items():
-        for key, item in instance.items():
-            if _found(pattern, key):
-                yield from validator.descend(item, subschema, path=key, schema_path=pattern)
+_DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode
+"""Made once: json.loads makes a decoder for every text."""

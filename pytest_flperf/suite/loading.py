@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -66,6 +66,7 @@ def load_suite(path: Path, ref: str) -> Suite:
     scenarios = tuple(
         _scenario(scenario, index, form, defaults, files, problems) for index, scenario in enumerate(form.scenarios)
     )
+    _check_expectations(scenarios, problems)
     matrix = _matrix(data, form)
     cases = sum(math.prod(len(values) for _, values in joined(matrix, scenario.sweep)) for scenario in scenarios)
     if cases > MAX_CASES:
@@ -105,6 +106,7 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
     if form is None:
         raise SuiteError(str(problems.error()).replace("scenarios[0].", "").replace("settings: ", ""))
     scenario = _scenario(form.scenarios[0], 0, form, {}, SuiteFiles(Path.cwd()), problems)
+    _check_expectations((scenario,), problems)
     if problems.texts:
         raise problems.error()
     if base is None:
@@ -310,7 +312,7 @@ def _scenario(
         settings=settings,
         tags=tuple(dict.fromkeys(values.get("tags", ()))),
         expected_output_length=values.get("expected_output_length"),
-        expect=_expectation(form.expect, index, problems),
+        expect=_expectation(form.expect),
         budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
         fail_on=tuple(dict.fromkeys([*suite.fail_on, *values.get("fail_on", ())])),
         source=source,
@@ -331,17 +333,25 @@ def _first_of_sweeps(values: dict[str, Any]) -> tuple[dict[str, Any], tuple[tupl
     return {**values, **{key: each[0] for key, each in listed.items()}}, sweep
 
 
-def _expectation(form: ExpectForm | None, index: int, problems: _Problems) -> dict[str, Any] | None:
-    if form is None:
-        return None
-    ((name, value),) = form.model_dump(by_alias=True, exclude_unset=True).items()
-    if name in {"regex", "json_schema"}:
-        from pytest_flperf.suite.expect import problem_of
+def _expectation(form: ExpectForm | None) -> dict[str, Any] | None:
+    return None if form is None else dict(form.model_dump(by_alias=True, exclude_unset=True))
 
-        problem = problem_of({name: value})
-        if problem:
-            problems.add(("scenarios", index, "expect", name), f"found {shown(value)}, which is {problem}")
-    return {name: value}
+
+def _check_expectations(scenarios: Iterable[Scenario], problems: _Problems) -> None:
+    """Note patterns and schemas that are none, or can't be checked within limits."""
+    found = [
+        (index, name, value)
+        for index, scenario in enumerate(scenarios)
+        for name, value in (scenario.expect or {}).items()
+        if name in {"regex", "json_schema"}
+    ]
+    if found:
+        from pytest_flperf.suite.scoring import problems_of
+
+        expected = [{name: value} for _, name, value in found]
+        for (index, name, value), problem in zip(found, problems_of(expected), strict=True):
+            if problem:
+                problems.add(("scenarios", index, "expect", name), f"found {shown(value)}, which {problem}")
 
 
 def _matrix(data: Any, form: SuiteForm) -> tuple[tuple[str, tuple[Any, ...]], ...]:

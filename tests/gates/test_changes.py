@@ -69,7 +69,9 @@ def test_undecided_by_choice() -> None:
 def test_several_faults() -> None:
     """A missed budget stands first; the number of the others beside it."""
     first = judged(SLOW, ERRORS, budgets=("ttft_ms.p50 <= 1",)).message.partition("\n")[0]
-    assert first == "short-chat on flperf-nano: missed ttft_ms.p50 <= 1 (nothing measured) and 2 more"
+    assert (
+        first == "short-chat on flperf-nano: missed ttft_ms.p50 <= 1 (not measured: no answer had any text) and 2 more"
+    )
     first = judged(ERRORS, SLOW).message.partition("\n")[0]
     assert first == "short-chat on flperf-nano: error_rate regressed: 2 of 20 failed and 1 more"
 

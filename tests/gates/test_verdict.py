@@ -50,7 +50,8 @@ def test_the_whole_text() -> None:
         "short-chat on nano: missed ttft_ms.p95 <= 500 (612.5 ms) and 1 more",
         "  MISSED  ttft_ms.p95 <= 500  limit 500 ms       value 612.5 ms  n 19  "
         "~ unsure: p95 needs 130 requests; 95 % interval 500 ms to 700 ms  (suite)",
-        "  MISSED  tps.p50 >= 20       limit 20 tokens/s  not measured    n 0  (suite)",
+        "  MISSED  tps.p50 >= 20       limit 20 tokens/s  not measured    n 0  "
+        "the server did not say how many tokens the answers had  (suite)",
         "  met     error_rate <= 10%   limit 10 %         value 9.524 %   n 21  (suite)",
         "  requests: 21 measured, 19 ok, 2 failed (19 × ok, 1 × http_5xx, 1 × stall_timeout)",
         "  1 × http_5xx, HTTP 503: busy",

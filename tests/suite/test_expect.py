@@ -2,81 +2,108 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.suite.expect import PATTERN_TIMEOUT_S, Scorer, problem_of
+from pytest_flperf.bounded.limits import Limits
+from pytest_flperf.suite.expect import problem_of, score_by
+from pytest_flperf.suite.scoring import AnswerScorer, NoResult, Scoring, problems_of
 
 OBJECT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "pattern": "^[A-Z]"}}}
 
 
-@pytest.mark.parametrize(
-    ("expected", "answer", "score"),
-    [
-        ({"contains": ["Paris"]}, "It is Paris.", 1),
-        ({"contains": ["Paris"]}, "It is paris.", 0),
-        ({"contains": ["a", "b", "c", "d"]}, "a c", 0.5),
-        ({"contains": "Paris"}, "Paris", 1),
-        ({"regex": r"^\d+$"}, "42", 1),
-        ({"regex": r"\d"}, "no number", 0),
-        ({"regex": "(?i)PARIS"}, "paris", 1),
-        ({"equals": "yes"}, " yes\n", 1),
-        ({"equals": "yes"}, "yes.", 0),
-        ({"json": True}, '{"a": [1, 2]}', 1),
-        ({"json": True}, "[]", 1),
-        ({"json": True}, '```json\n{"a": 1}\n```', 0),
-        ({"json": True}, '{"a": NaN}', 0),
-        ({"json": True}, "", 0),
-        ({"json": True}, "[" * 100_000, 0),
-        ({"json_schema": OBJECT}, '{"name": "Ada"}', 1),
-        ({"json_schema": OBJECT}, '{"name": "ada"}', 0),
-        ({"json_schema": OBJECT}, '{"nom": "Ada"}', 0),
-        ({"json_schema": OBJECT}, "Ada", 0),
-        ({"json_schema": {"patternProperties": {"^n": {"type": "string"}}}}, '{"name": 1}', 0),
-        ({"json_schema": {"patternProperties": {"^n": {"type": "string"}}}}, '{"name": "x", "other": 1}', 1),
-    ],
-)
-def test_scores(expected: dict[str, Any], answer: str, score: float) -> None:
+def scorer(scoring: Scoring, expected: dict[str, Any]) -> AnswerScorer:
+    """One that there is."""
+    found = scoring.of(expected)
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def scoring() -> Any:
+    """One process for all."""
+    with Scoring() as made:
+        yield made
+
+
+SCORES: list[tuple[dict[str, Any], str, float]] = [
+    ({"contains": ["Paris"]}, "It is Paris.", 1),
+    ({"contains": ["Paris"]}, "It is paris.", 0),
+    ({"contains": ["a", "b", "c", "d"]}, "a c", 0.5),
+    ({"contains": "Paris"}, "Paris", 1),
+    ({"regex": r"^\d+$"}, "42", 1),
+    ({"regex": r"\d"}, "no number", 0),
+    ({"regex": "(?i)PARIS"}, "paris", 1),
+    ({"equals": "yes"}, " yes\n", 1),
+    ({"equals": "yes"}, "yes.", 0),
+    ({"json": True}, '{"a": [1, 2]}', 1),
+    ({"json": True}, "[]", 1),
+    ({"json": True}, '```json\n{"a": 1}\n```', 0),
+    ({"json": True}, '{"a": NaN}', 0),
+    ({"json": True}, "", 0),
+    ({"json": True}, "[" * 100_000, 0),
+    ({"json": True}, '["' * 100_000, 0),
+    ({"json": True}, "1" * 5_000, 1),
+    ({"json": True}, '"\ud800"', 1),
+    ({"json_schema": OBJECT}, '{"name": "Ada"}', 1),
+    ({"json_schema": OBJECT}, '{"name": "ada"}', 0),
+    ({"json_schema": OBJECT}, '{"nom": "Ada"}', 0),
+    ({"json_schema": OBJECT}, "Ada", 0),
+    ({"json_schema": {"type": "integer"}}, "1" * 5_000, 1),
+    ({"json_schema": {"enum": [datetime.date(2026, 1, 2)]}}, '"2026-01-02"', 1),
+    ({"json_schema": {"patternProperties": {"^n": {"type": "string"}}}}, '{"name": 1}', 0),
+    ({"json_schema": {"patternProperties": {"^n": {"type": "string"}}}}, '{"name": "x", "other": 1}', 1),
+]
+
+
+@pytest.mark.parametrize(("expected", "answer", "score"), SCORES)
+def test_scores(scoring: Scoring, expected: dict[str, Any], answer: str, score: float) -> None:
     """1 where the answer is as expected, 0 where not, and the share of several texts."""
-    assert problem_of(expected) == ""
-    assert Scorer(expected).score(answer) == score
+    assert problems_of([expected] if {"regex", "json_schema"} & expected.keys() else []) in ((), ("",))
+    assert scorer(scoring, expected).scores([answer]) == [score]
 
 
 @pytest.mark.parametrize(
     ("expected", "words"),
     [
-        ({"regex": "("}, "no regular expression: "),
-        ({"regex": "[z-a]"}, "no regular expression: "),
-        ({"json_schema": {"type": "objct"}}, "no JSON Schema: "),
-        ({"json_schema": {"$ref": "http://127.0.0.1:9/schema"}}, "a reference that leads nowhere"),
-        ({"json_schema": {"$ref": "#/$defs/none"}}, "a reference that leads nowhere"),
+        ({"regex": "("}, "is no regular expression: "),
+        ({"regex": "[z-a]"}, "is no regular expression: "),
+        ({"regex": "(" * 3_000 + ")" * 3_000}, "is nested too deep"),
+        ({"json_schema": {"type": "objct"}}, "is no JSON Schema: "),
+        ({"json_schema": {"properties": {"a": {"pattern": "("}}}}, "is no JSON Schema: "),
+        ({"json_schema": {"$ref": "http://127.0.0.1:9/schema"}}, "has a reference that leads nowhere"),
+        ({"json_schema": {"$ref": "#/$defs/none"}}, "has a reference that leads nowhere"),
+        ({"json_schema": {"$ref": "#"}}, "refers to itself without end"),
     ],
 )
 def test_what_can_not_be_used(expected: dict[str, Any], words: str) -> None:
     """Patterns and schemas that are none, or lead out of the file."""
     assert words in problem_of(expected)
+    assert words in problems_of([{"regex": "a"}, expected])[1]
 
 
 @pytest.mark.parametrize(
-    ("expected", "answer"),
+    ("expected", "answer", "reason"),
     [
-        ({"regex": r"^(a|aa)+$"}, "a" * 80 + "b"),
-        ({"json_schema": {"pattern": r"^(a|aa)+$"}}, json.dumps("a" * 80 + "b")),
-        ({"json_schema": {"patternProperties": {r"^(a|aa)+$": True}}}, json.dumps({"a" * 80 + "b": 1})),
+        ({"json": True}, "[" * 100_000 + "]" * 100_000, "it is nested too deep"),
+        ({"json_schema": {"items": {"$ref": "#"}}}, "[" * 900 + "]" * 900, "it is nested too deep"),
+        ({"json_schema": {"multipleOf": 0.5}}, "1e400", "OverflowError: "),
+        ({"json_schema": {"properties": {"a": {"$ref": "#/x"}}}}, '{"a": 1}', "a reference that leads nowhere: "),
     ],
 )
-def test_patterns_have_a_time_limit(expected: dict[str, Any], answer: str) -> None:
-    """An expression that would search for years scores 0 after a moment, and is counted."""
-    scorer = Scorer(expected)
-    begun = time.monotonic()
-    assert scorer.score(answer) == 0
-    assert time.monotonic() - begun < PATTERN_TIMEOUT_S + 5
-    assert scorer.too_slow == 1
+def test_answers_that_can_not_be_scored(scoring: Scoring, expected: dict[str, Any], answer: str, reason: str) -> None:
+    """Have no score, and a reason; those around them have theirs."""
+    one = scorer(scoring, expected)
+    before, found, after = one.scores(["8", answer, "8"])
+    assert isinstance(found, NoResult)
+    assert found.reason.startswith(reason)
+    assert before == after == 1
+    assert dict(one.not_scored) == {found.reason: 1}
 
 
 KINDS = ({"contains": ["a", "b"]}, {"regex": "a+"}, {"equals": "a"}, {"json": True}, {"json_schema": OBJECT})
@@ -85,10 +112,60 @@ KINDS = ({"contains": ["a", "b"]}, {"regex": "a+"}, {"equals": "a"}, {"json": Tr
 @given(st.sampled_from(KINDS), st.text(max_size=200))
 def test_any_answer_has_a_score(expected: dict[str, Any], answer: str) -> None:
     """Whatever a model writes: a number from 0 to 1, and nothing raises."""
-    assert 0 <= Scorer(expected).score(answer) <= 1
+    assert 0 <= score_by(expected)(answer) <= 1
 
 
-def test_an_unknown_kind() -> None:
-    """A results file of another version."""
-    with pytest.raises(ValueError, match="unknown expectation 'sounds_like'"):
-        Scorer({"sounds_like": "x"})
+def test_the_process_scores_alike(scoring: Scoring) -> None:
+    """As this process does, in order."""
+    expected = {"json": True}
+    one = scorer(scoring, expected)
+
+    @given(st.lists(st.text(st.sampled_from('[]{}"\\1,: ')), max_size=30))
+    def check(answers: list[str]) -> None:
+        assert one.scores(answers) == list(map(score_by(expected), answers))
+
+    check()
+
+
+@pytest.mark.parametrize("expected", [None, {}, {"sounds_like": "x"}, {"json": True, "regex": "x"}])
+def test_an_unknown_kind(scoring: Scoring, expected: dict[str, Any] | None) -> None:
+    """A results file of another version, or one that somebody has changed."""
+    assert scoring.of(expected) is None
+
+
+def test_a_pattern_that_is_none(scoring: Scoring) -> None:
+    """In a results file that somebody has changed: no answer has a score."""
+    (found,) = scorer(scoring, {"regex": "("}).scores(["("])
+    assert isinstance(found, NoResult)
+    assert "missing )" in found.reason
+
+
+def test_reasons_are_few(scoring: Scoring) -> None:
+    """However many there are."""
+    names = "abcdefghi"
+    one = scorer(scoring, {"json_schema": {"properties": {name: {"$ref": f"#/{name}"} for name in names}}})
+    one.scores([json.dumps({name: 1}) for name in names])
+    assert len(one.not_scored) == 6
+    assert one.not_scored["other reasons"] == 4
+
+
+def test_a_case_whose_answers_all_take_too_long() -> None:
+    """Ends: after ten of them the rest is not tried, however many there are; the next case begins anew."""
+    with Scoring(Limits(time_s=0.1, memory_mb=256)) as scoring:
+        one = scorer(scoring, {"regex": "^(a|aa)+$"})
+        found = one.scores(["a" * 80 + "b"] * 500)
+        after = scorer(scoring, {"regex": "^(a|aa)+$"}).scores(["a"])
+    assert one.not_scored == {
+        "took longer than 0.1 s": 10,
+        "10 answers before it took more time or memory than there is for one": 490,
+    }
+    assert all(isinstance(each, NoResult) for each in found)
+    assert after == [1]
+
+
+def test_many_texts_in_a_long_answer() -> None:
+    """Looking for texts takes its time as well, where there are many and the answer is long."""
+    with Scoring(Limits(time_s=0.1, memory_mb=256)) as scoring:
+        one = scorer(scoring, {"contains": [f"z{number}" for number in range(5_000)]})
+        (found,) = one.scores(["zzy" * 2_000_000])
+    assert found == NoResult("took longer than 0.1 s")

@@ -1,0 +1,1 @@
+"""A child process with limits on time and memory."""

@@ -1,0 +1,31 @@
+"""Frames over pipes: a length, then marshalled data."""
+
+from __future__ import annotations
+
+import marshal
+import struct
+from typing import Any, BinaryIO, Final
+
+__all__ = ["read_frame", "write_frame"]
+
+_LENGTH: Final = struct.Struct("!Q")
+
+
+def write_frame(pipe: BinaryIO, data: Any) -> None:
+    """Write data of builtin types at once; raises OSError, and ValueError for what can't be written."""
+    body = marshal.dumps(data)
+    pipe.write(_LENGTH.pack(len(body)) + body)
+    pipe.flush()
+
+
+def read_frame(pipe: BinaryIO) -> Any:
+    """Wait for a frame; raises EOFError where the other side is gone."""
+    # marshal is safe here: both ends are ours and run the same interpreter, and foreign text travels as plain strings.
+    return marshal.loads(_exactly(pipe, *_LENGTH.unpack(_exactly(pipe, _LENGTH.size))))  # noqa: S302
+
+
+def _exactly(pipe: BinaryIO, count: int) -> bytes:
+    data = pipe.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data

@@ -1,0 +1,276 @@
+"""A child process that works item by item, and is ended where one needs too much."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, BinaryIO, Final, Self, TypeAlias
+
+import pytest_flperf
+from pytest_flperf.bounded.frames import read_frame, write_frame
+from pytest_flperf.bounded.job import KillOnClose
+from pytest_flperf.bounded.limits import Limits
+from pytest_flperf.bounded.worker import OUT_OF_MEMORY
+
+__all__ = ["BoundedProcess", "NoResult", "Result", "Stop"]
+
+Stop: TypeAlias = Callable[[], str]
+"""Says why no more shall be done; empty: go on.  Once it has a reason it keeps having one."""
+
+_MAIN: Final = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from pytest_flperf.bounded.worker import serve;"
+    " from importlib import import_module; serve(import_module(sys.argv.pop(1)).prepare, sys.argv[1:])"
+)
+_TICK_S: Final = 0.1
+_WALL_TIMES: Final = 10
+"""An item's time by the clock, as so many times its processor time: a stopped process uses none."""
+_STARTING_S: Final = 30.0
+_LAST_WORDS_BYTES: Final = 1_000
+_LAST_WORDS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NoResult:
+    """What an item has that gave no result."""
+
+    reason: str
+    """In words: ``took longer than 2 s``."""
+
+
+Result: TypeAlias = float | str | NoResult
+
+
+class BoundedProcess:
+    """Does the work of a module's ``prepare`` (see :func:`~pytest_flperf.bounded.worker.serve`) within limits.
+
+    The process starts with the first item, and again after one that ended it.
+    """
+
+    def __init__(self, module: str, limits: Limits) -> None:
+        """Start nothing yet; ``module`` is imported by the child alone."""
+        self._module = module
+        self._limits = limits
+        self._child: _Child | None = None
+        self.ended = 0
+        """How many items have ended the process."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, while there is one."""
+        return self._child.process.pid if self._child is not None else None
+
+    def run(self, task: str, items: Sequence[Any], stop: Stop) -> list[Result]:
+        """Return a result for each item, in order.
+
+        An exception that interrupts it ends the process.
+
+        Args:
+            task: What ``prepare`` takes; the child keeps what it made of the last one.
+            items: Of builtin types.
+            stop: Looked at ten times a second, and before each message.
+
+        """
+        results: list[Result] = []
+        size = len(items)
+        while len(results) < len(items):
+            if why := stop():
+                return results + [NoResult(why)] * (len(items) - len(results))
+            some = items[len(results) : len(results) + size]
+            found, fault = self._exchange(task, some, stop)
+            results += found
+            if not fault:
+                size *= 2
+                continue
+            # One of those that gave no result yet is to blame, and which it is shows where each is sent alone.
+            if len(some) - len(found) == 1:
+                self.ended += 1
+                results.append(NoResult(fault))
+            size = 1
+        return results
+
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _exchange(self, task: str, items: Sequence[Any], stop: Stop) -> tuple[list[Result], str]:
+        """The results of one message, and why some are missing; empty also where ``stop`` is the reason."""
+        try:
+            if self._child is None:
+                self._child = _Child(self._module, self._limits)
+            found, fault = self._child.exchange((task, list(items)), len(items), stop)
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+            self.close()
+            return [], f"its process can't be started: {getattr(error, 'strerror', None) or error}"
+        except BaseException:
+            self.close()
+            raise
+        if len(found) < len(items):
+            self.close()
+        return found, fault
+
+
+class _Child:
+    """One process, for as long as it lives."""
+
+    def __init__(self, module: str, limits: Limits) -> None:
+        self._limits = limits
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - end() closes it
+        try:
+            self.process = _spawn(module, limits, self._log)
+        except BaseException:
+            self._log.close()
+            raise
+        self._job = KillOnClose(self.process, limits.memory_mb)
+        self._talk: threading.Thread | None = None
+        self._began = False
+
+    def exchange(self, message: tuple[str, list[Any]], count: int, stop: Stop) -> tuple[list[Result], str]:
+        """As :meth:`BoundedProcess._exchange`; after less than all results the process is of no more use."""
+        replies: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
+        # Beside this thread, which so can leave a child that neither reads nor writes, on any system.
+        self._talk = threading.Thread(
+            target=_talk, args=(self._pipes, message, count, replies), name="flperf-bounded", daemon=True
+        )
+        self._talk.start()
+        found: list[Result] = []
+        heard, seen = time.monotonic(), _Use()
+        while len(found) < count:
+            try:
+                told = replies.get(timeout=_TICK_S)
+            except queue.Empty:
+                seen = seen.later(self.process.pid)
+                fault = self._fault(time.monotonic() - heard, seen)
+                if fault or stop():
+                    return found, fault
+                continue
+            if told is None:
+                return found, self._why_it_ended()
+            found += [NoResult(each[0]) if type(each) is tuple else each for each in told]
+            heard, seen = time.monotonic(), _Use()
+            self._began = True
+        return found, ""
+
+    def end(self) -> None:
+        """Kill the process and close all that belongs to it."""
+        with contextlib.suppress(OSError):
+            self.process.kill()
+        self.process.wait()
+        if self._talk is not None:
+            self._talk.join()
+        for pipe in self._pipes:
+            with contextlib.suppress(OSError):
+                pipe.close()
+        self._job.close()
+        self._log.close()
+
+    @property
+    def _pipes(self) -> tuple[BinaryIO, BinaryIO]:
+        process = self.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        return process.stdin, process.stdout  # type: ignore[return-value]
+
+    def _fault(self, silent_s: float, seen: _Use) -> str:
+        """Whether it takes or holds too much: what the system doesn't limit by itself shows here."""
+        patience_s = self._limits.time_s * _WALL_TIMES + (0 if self._began else _STARTING_S)
+        if seen.spent_s > self._limits.time_s or silent_s > patience_s:
+            return self._limits.too_slow
+        return self._limits.too_large if seen.rss_mb > self._limits.memory_mb else ""
+
+    def _why_it_ended(self) -> str:
+        code = self.process.wait()
+        if code == OUT_OF_MEMORY:
+            return self._limits.too_large
+        if sys.platform != "win32" and code == -signal.SIGPROF:
+            return self._limits.too_slow
+        words = f"ended its process with exit code {code}"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                words = f"ended its process by {signal.Signals(-code).name}"
+        return words + self._last_words()
+
+    def _last_words(self) -> str:
+        """The last line of its standard error, which is empty unless it broke."""
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
+        lines = self._log.read().decode("utf-8", "replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        shown = "".join(char if char.isprintable() else "?" for char in last[:_LAST_WORDS])
+        return f" ({shown})" if shown else ""
+
+
+def _talk(
+    pipes: tuple[BinaryIO, BinaryIO],
+    message: tuple[str, list[Any]],
+    count: int,
+    replies: queue.SimpleQueue[list[Any] | None],
+) -> None:
+    """Send a message and pass its results on; None: the process has gone."""
+    outgoing, incoming = pipes
+    try:
+        write_frame(outgoing, message)
+        while count > 0:
+            told = read_frame(incoming)
+            count -= len(told)
+            replies.put(told)
+    except (EOFError, OSError, ValueError):  # ValueError: a pipe that was closed, half a frame
+        replies.put(None)
+
+
+def _spawn(module: str, limits: Limits, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    # Its path is the interpreter's own (-P: without the current folder) and, at the end, this package's: a file
+    # called json.py in a project under test must not become the child's json.
+    package_path = str(Path(pytest_flperf.__file__).parents[1])
+    arguments = [package_path, module, str(limits.time_s), str(limits.memory_mb), str(os.getpid())]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _MAIN, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What a process was seen to use since it last gave a result."""
+
+    first_s: float | None = None
+    """Its processor time at the first look; None before that."""
+    spent_s: float = 0.0
+    """Processor time since then."""
+    rss_mb: float = 0.0
+
+    def later(self, pid: int) -> _Use:
+        """After another look; where nothing can be seen, as before."""
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            times, rss = process.cpu_times(), process.memory_info().rss
+        except psutil.Error:
+            return self
+        cpu_s = times.user + times.system
+        first_s = cpu_s if self.first_s is None else self.first_s
+        return _Use(first_s, cpu_s - first_s, rss / (1 << 20))

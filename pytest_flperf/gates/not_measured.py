@@ -1,0 +1,147 @@
+"""Reasons why a metric of a case was not measured, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from pytest_flperf.results.metrics import METRICS, RATIOS
+from pytest_flperf.results.records import CaseResult
+
+__all__ = ["why_not_measured"]
+
+_Reasons: TypeAlias = Iterator[str]
+
+_OF_LOADS: Final = frozenset({"load_s", "cold_ttft_ms", "download_s", "model_rss_mb"})
+_OF_OPEN_LOOPS: Final = frozenset({"dispatch_delay_ms", "ttft_sent_ms", "e2e_sent_ms", "offered_rate", "sent_rate"})
+_OPEN_LOOPS: Final = frozenset({"constant", "poisson", "gamma", "burst", "ramp", "trace"})
+_OF_FIRST_TOKENS: Final = frozenset({"ttft_ms", "ttfat_ms", "ttft_sent_ms", "prompt_tps"})
+_OF_GAPS: Final = frozenset({"itl_ms", "stalls"})
+_OF_SPEED: Final = frozenset({"tpot_ms", "gen_tps"})
+_OF_CHUNKS: Final = frozenset({"coalesced_pct", "tokens_per_chunk"})
+_OF_STREAMS: Final = _OF_FIRST_TOKENS | _OF_GAPS | _OF_SPEED | _OF_CHUNKS
+_OF_TIMES: Final = _OF_FIRST_TOKENS | _OF_SPEED | _OF_OPEN_LOOPS | {"itl_ms", "stalls", "e2e_ms", "tps", "connect_ms"}
+_OF_OUTPUT_TOKENS: Final = _OF_SPEED | {"output_tokens", "tps", "tps_total", "tokens_per_chunk"}
+_RATIO_OF: Final[Mapping[str, str]] = MappingProxyType({ratio: metric for metric, ratio in RATIOS.items()})
+_TOKENS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "prompt_tokens": "the server did not say how many tokens the prompts had",
+        "cached_tokens": "the server did not say how many tokens of the prompts were cached",
+        "reasoning_tokens": "the server did not say how many tokens were reasoning",
+    }
+)
+
+
+def why_not_measured(case: CaseResult, metric: str) -> str:
+    """Why a case has no number of a metric, as far as its results tell; never empty."""
+    name = METRICS[metric].per if metric in METRICS else ""
+    reasons = {"resource": _of_resource, "request": _of_request}.get(name, _of_case)
+    return next(reasons(case, metric))
+
+
+def _of_resource(case: CaseResult, metric: str) -> _Reasons:
+    if metric in case.resources_absent:
+        yield case.resources_absent[metric]
+    yield from _without_requests(case)
+    yield "it was not read while requests were measured"
+
+
+def _of_case(case: CaseResult, metric: str) -> _Reasons:
+    if metric in _OF_LOADS:
+        yield _of_load(case, metric)
+    yield from _without_requests(case)
+    if metric == "goodput":
+        yield "it counts requests that keep the case's latency budgets, and there is none"
+    yield from _without_answers(case, metric)
+    yield "the time from the first request to the last was too short for a rate"
+
+
+def _of_request(case: CaseResult, metric: str) -> _Reasons:
+    yield from _without_requests(case)
+    if metric == "quality":
+        yield case.not_scored_words or _without_expectation(case)
+    if metric in _RATIO_OF:
+        yield from _of_ratio(case, _RATIO_OF[metric])
+    yield from _without_answers(case, metric)
+    if metric == "connect_ms" and case.target is not None and case.target.transport == "native":
+        yield "the model answers without a connection (transport: native)"
+    if metric == "connect_ms":
+        yield "every request used a connection that was open before"
+    if metric in _TOKENS:
+        yield _TOKENS[metric]
+    if metric.startswith("server_"):
+        yield "the server told no times of its own"
+    yield "no answer gave a number of it"
+
+
+def _of_load(case: CaseResult, metric: str) -> str:
+    if case.load_s is None:
+        return "the run did not load the model: it was loaded before, or its server loads it by itself"
+    return {
+        "cold_ttft_ms": "the first request after the load has no time to a first token that can be trusted",
+        "model_rss_mb": "the memory of the server's processes could not be read before and after the load",
+    }.get(metric, "the backend did not tell it")
+
+
+def _without_requests(case: CaseResult) -> _Reasons:
+    if not case.requests.total:
+        yield "not one request was measured"
+
+
+def _without_expectation(case: CaseResult) -> str:
+    if not case.settings.get("expect"):
+        return "the scenario says nothing of what answers shall be (expect)"
+    if not case.requests.ok:
+        return next(_failed(case))
+    return "this version knows no such expectation"
+
+
+def _of_ratio(case: CaseResult, metric: str) -> _Reasons:
+    if case.reference is None:
+        yield "it takes a reference load (--flperf-reference)"
+    elif metric not in case.reference.metrics:
+        yield f"the reference load has no {metric}"
+
+
+def _failed(case: CaseResult) -> _Reasons:
+    if not case.requests.ok:
+        yield "the only request failed" if case.requests.total == 1 else f"all {case.requests.total} requests failed"
+
+
+def _without_answers(case: CaseResult, metric: str) -> _Reasons:
+    """Reasons in how the requests were sent and answered."""
+    load, requests = case.load, case.requests
+    yield from _failed(case)
+    if metric in _OF_OPEN_LOOPS and load is not None and load.shape not in _OPEN_LOOPS:
+        yield "only open loops have it (load: constant, poisson, gamma, burst, ramp or trace)"
+    if metric in _OF_STREAMS and load is not None and not load.stream:
+        yield "answers were not streamed (stream: false)"
+    if metric in {"offered_rate", "sent_rate"}:
+        yield "all requests were due at the same time"
+    if metric in _OF_TIMES and requests.clock_steps >= requests.ok:
+        yield "the machine's clock was set during every request"
+    if metric in _OF_FIRST_TOKENS and requests.late_reads + requests.clock_steps >= requests.ok:
+        yield "every first token was read too late for a time that can be trusted"
+    yield from _without_tokens(case, metric)
+
+
+def _without_tokens(case: CaseResult, metric: str) -> _Reasons:
+    """Reasons in what the answers held."""
+    tokens = case.metrics.get("output_tokens")
+    if metric == "tps_total":
+        yield "the output tokens of some answers are unknown"
+    if metric in _OF_OUTPUT_TOKENS and tokens is None:
+        yield "the server did not say how many tokens the answers had"
+    if metric == "tokens_per_chunk" and case.tokens_source == "chunks":
+        yield "tokens were counted as chunks, as the server did not say how many there were"
+    if metric in _OF_SPEED and tokens is not None and tokens.max < 2:
+        yield "no answer had two tokens or more"
+    if metric in _OF_GAPS:
+        yield "no answer came in two reads or more"
+    if metric == "prompt_tps" and "prompt_tokens" not in case.metrics:
+        yield _TOKENS["prompt_tokens"]
+    if metric == "ttfat_ms" and "ttft_ms" in case.metrics:
+        yield "no answer had any text beside its reasoning"
+    if metric in _OF_STREAMS | {"e2e_ms", "tps"}:
+        yield "no answer had any text"

@@ -1,0 +1,21 @@
+"""What the scoring process does: scores answers, checks expectations."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from pytest_flperf.bounded.worker import Work
+from pytest_flperf.suite.expect import problem_of, score_by
+
+__all__ = ["CHECK", "prepare"]
+
+CHECK: Final = ""
+"""The task whose items are expectations, as JSON; any other task is an expectation, and its items are answers."""
+
+
+def prepare(task: str) -> Work:
+    """What scores answers by an expectation; raises what makes that impossible."""
+    if task == CHECK:
+        return lambda item: problem_of(json.loads(item))
+    return score_by(json.loads(task))

@@ -1,0 +1,147 @@
+"""Scoring of answers within limits on time and memory."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from pytest_flperf.bounded.limits import Limits
+from pytest_flperf.bounded.process import BoundedProcess, NoResult, Result, Stop
+from pytest_flperf.suite.errors import printable
+from pytest_flperf.suite.expect import EXPECTATIONS, PLAIN, score_by
+from pytest_flperf.suite.expect_worker import CHECK
+
+__all__ = ["SCORING_LIMITS", "AnswerScorer", "NoResult", "Score", "Scoring", "go_on", "problems_of"]
+
+SCORING_LIMITS: Final = Limits(time_s=2.0, memory_mb=512)
+"""Of each answer."""
+_MOST_ENDS: Final = 10
+"""Answers of a case that may each take all of their time; then the rest is left out."""
+_PLAIN_CHARACTERS: Final = 1 << 20
+"""Compared within a millisecond; more is left to the process, too."""
+_MOST_AT_ONCE: Final = 512
+_CHARACTERS_AT_ONCE: Final = 1 << 20
+_REASONS: Final = 5
+_OTHER: Final = "other reasons"
+_NOT_CHECKED: Final = "not checked"
+_MODULE: Final = "pytest_flperf.suite.expect_worker"
+
+Score: TypeAlias = float | NoResult
+
+
+def go_on() -> str:
+    """Nothing stops it."""
+    return ""
+
+
+def problems_of(expectations: Iterable[Mapping[str, Any]]) -> Sequence[str]:
+    """What is wrong with each pattern or schema, in words that follow ``which``; empty where nothing is.
+
+    After one that takes more than there is to have the rest is not checked, and has no problem here.
+    """
+    return _problems(tuple(map(_as_json, expectations)))
+
+
+@functools.lru_cache(16)
+def _problems(expectations: tuple[str, ...]) -> Sequence[str]:
+    """Of expectations as JSON; kept, as a test may run with the same ones again and again."""
+    with BoundedProcess(_MODULE, SCORING_LIMITS) as process:
+        found = process.run(CHECK, expectations, lambda: _NOT_CHECKED if process.ended else "")
+    return tuple(map(_problem, found))
+
+
+def _problem(found: Result) -> str:
+    if not isinstance(found, NoResult):
+        return str(found)
+    if found.reason == _NOT_CHECKED:
+        return ""
+    hint = "; simplify it" if found.reason in (SCORING_LIMITS.too_slow, SCORING_LIMITS.too_large) else ""
+    return f"can't be checked: {printable(found.reason)}{hint}"
+
+
+class Scoring:
+    """The process that scores answers, started when the first one needs it."""
+
+    def __init__(self, limits: Limits = SCORING_LIMITS) -> None:
+        """Start nothing yet."""
+        self._process = BoundedProcess(_MODULE, limits)
+
+    def of(self, expected: Mapping[str, Any] | None, stop: Stop = go_on) -> AnswerScorer | None:
+        """What scores the answers of one case; None where nothing that this version knows is expected of them."""
+        if not expected or len(expected) != 1 or next(iter(expected)) not in EXPECTATIONS:
+            return None  # the last: a results file that somebody has changed
+        return AnswerScorer(self._process, expected, stop)
+
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        self._process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AnswerScorer:
+    """Scores the answers of one case by one expectation."""
+
+    def __init__(self, process: BoundedProcess, expected: Mapping[str, Any], stop: Stop) -> None:
+        """``stop``: why no more answers shall be scored; empty: go on."""
+        ((kind, value),) = expected.items()
+        self._process = process
+        self._task = _as_json(expected)
+        self._stop = stop
+        self._plain = score_by(expected) if kind in PLAIN else None
+        self._texts = 1 if isinstance(value, str) else max(len(value), 1) if isinstance(value, list) else 1
+        self._ended_before = process.ended
+        self.not_scored: Counter[str] = Counter()
+        """Answers without a score, by reason."""
+
+    def scores(self, answers: Sequence[str]) -> list[Score]:
+        """A score from 0 to 1 for each answer, in order."""
+        if self._plain is not None and sum(map(len, answers)) * self._texts <= _PLAIN_CHARACTERS:
+            return list(map(self._plain, answers))
+        found: list[Score] = []
+        for some in _portions(answers):
+            found += self._process_scores(some)
+        for each in found:
+            if isinstance(each, NoResult):
+                known = each.reason in self.not_scored or len(self.not_scored) < _REASONS
+                self.not_scored[each.reason if known else _OTHER] += 1
+        return found
+
+    def _process_scores(self, answers: Sequence[str]) -> list[Score]:
+        return [
+            NoResult(printable(each.reason)) if isinstance(each, NoResult) else float(each)
+            for each in self._process.run(self._task, answers, self._why_stopped)
+        ]
+
+    def _why_stopped(self) -> str:
+        ended = self._process.ended - self._ended_before
+        if ended >= _MOST_ENDS:
+            return f"{ended} answers before it took more time or memory than there is for one"
+        return self._stop()
+
+
+def _portions(answers: Sequence[str]) -> Iterable[Sequence[str]]:
+    """The answers, so many at a time that a message of them is small."""
+    begin = size = 0
+    for end, answer in enumerate(answers):
+        if end > begin and (end - begin >= _MOST_AT_ONCE or size + len(answer) > _CHARACTERS_AT_ONCE):
+            yield answers[begin:end]
+            begin, size = end, 0
+        size += len(answer)
+    if begin < len(answers):
+        yield answers[begin:]
+
+
+def _as_json(expected: Mapping[str, Any]) -> str:
+    """An expectation as text; YAML's dates are what an answer in JSON has for them."""
+    return json.dumps(expected, default=str)
