@@ -130,7 +130,7 @@ class Bench:
         if case.model != beside.model and self._models.has_gone(case.model, on_progress):
             both = f"{case.model} and {beside.model}"
             raise NotPossibleError(f"{both} can't be loaded at the same time: one drives out the other")
-        return replace(prepared, beside=other)
+        return replace(_in_turns(prepared), beside=_in_turns(other))
 
     def play(
         self,
@@ -188,7 +188,7 @@ class Bench:
             self._clients.play(plans.warmup(), recording.add, stop_at=stop_at, native=native)
             measured = plans.measured()
             counter.total = 0 if measured.total == OPEN_END else measured.total
-            watch.measured()
+            watch.measured(measured.schedule.steady_from_ns, measured.schedule.steady_until_ns)
             self._clients.turns = LoopTurns()
             stats = self._clients.play(
                 measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at, native=native
@@ -311,3 +311,10 @@ class Bench:
 
     def _with_turns(self, result: CaseResult) -> CaseResult:
         return replace(result, clock=with_turns(result.clock, self._clients.turns))
+
+
+def _in_turns(prepared: Prepared) -> Prepared:
+    """A side that is played turn by turn: what ramp-up and cool-down would leave out is measured as well."""
+    load = prepared.planned.load
+    plain = None if load is None else replace(load, ramp_up_s=None, cool_down_s=None)
+    return replace(prepared, planned=replace(prepared.planned, load=plain))

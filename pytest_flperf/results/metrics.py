@@ -163,7 +163,13 @@ _ALL: Final = (
         "neither",
         "failed requests of which a further try (`retries`) ended ok; they stay in the error rate",
     ),
-    _case("request_rate", "requests/s", "requests", "higher", "measured requests that ended ok / wall_s"),
+    _case(
+        "request_rate",
+        "requests/s",
+        "requests",
+        "higher",
+        "requests that ended ok within wall_s, whenever they began, further tries included / wall_s",
+    ),
     _case(
         "goodput",
         "requests/s",
@@ -206,9 +212,17 @@ _ALL: Final = (
         "tokens/s",
         "throughput",
         "higher",
-        "output tokens of all requests / wall time of the measured part",
+        "output tokens that arrived within wall_s, whenever their requests began, further tries and requests that "
+        "failed included / wall_s",
     ),
-    _case("wall_s", "s", "wall", "lower", "from the start of the first measured request to the end of the last"),
+    _case(
+        "wall_s",
+        "s",
+        "wall",
+        "lower",
+        "from the start of the first measured request to the end of the last; with ramp-up or cool-down the steady "
+        "window, from the end of the one to the begin of the other",
+    ),
     _case("load_s", "s", "load", "lower", "time to make the model ready"),
     _case(
         "cold_ttft_ms",

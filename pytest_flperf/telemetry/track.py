@@ -21,6 +21,7 @@ _AT_ONCE_S: Final = 0.001
 """How long the measuring waits for a reading that was asked for; it takes about half of it."""
 _LATE_S: Final = 0.25
 """How long a result waits for the last reading of a slow source."""
+_FOR_EVER_NS: Final = 1 << 62
 _NOT_YET: Final = "it had not answered yet"
 _NOTHING: Final = "no request was measured"
 _TOO_SHORT: Final = "the case was too short for it"
@@ -71,6 +72,7 @@ class Track:
         self.phase = Phase.WARMUP.value
         self.over = False
         """Whether no more reading is wanted."""
+        self._steady_ns: tuple[int, int] | None = None
         self._changed = changed
         self._never = never
         self._marks: deque[Mark] = deque()
@@ -95,9 +97,11 @@ class Track:
         with self._changed:
             return self._marks.popleft() if self._marks else None
 
-    def add(self, reading: Reading, phase: str, mark: Mark | None) -> None:
-        """Take a reading that was begun in ``phase`` and for ``mark``."""
+    def add(self, reading: Reading, phase: str, mark: Mark | None) -> str:
+        """Take a reading that was begun in ``phase`` and for ``mark``; the phase of the time that it stands for."""
         with self._changed:
+            if phase == Phase.MEASURED.value and not self._steady(reading.at_ns):
+                phase = Phase.OUTSIDE.value
             if phase == Phase.MEASURED.value and self._before_ns is not None:
                 self._counted = True
                 for metric, value in reading.values.items():
@@ -110,6 +114,18 @@ class Track:
                 self.over = True
             self._answered += mark is not None
             self._changed.notify_all()
+            return phase
+
+    def steady(self, from_ns: int, until_ns: int) -> None:
+        """Of what is measured count only what lies between these moments."""
+        with self._changed:
+            self._steady_ns = (from_ns, until_ns)
+
+    def _steady(self, at_ns: int) -> bool:
+        """Whether a reading stands for time of the steady window alone."""
+        if self._steady_ns is None or self._before_ns is None:
+            return True
+        return self._steady_ns[0] <= self._before_ns and at_ns <= self._steady_ns[1]
 
     def mark(self, mark: Mark) -> None:
         """Ask for a reading at once; returns at once."""
@@ -154,8 +170,18 @@ class Watch:
         self._tracks = tracks
         self._done = False
 
-    def measured(self) -> None:
-        """From now on requests count; takes about half a millisecond, 1 ms at most."""
+    def measured(self, steady_from_ns: int = 0, steady_until_ns: int = 0) -> None:
+        """From now on requests count; takes about half a millisecond, 1 ms at most.
+
+        Args:
+            steady_from_ns: How long the ramp-up takes.
+            steady_until_ns: After which time the cool-down begins; 0: there is none.
+
+        """
+        if steady_from_ns or steady_until_ns:
+            now_ns = time.monotonic_ns()
+            for track in self._tracks:
+                track.steady(now_ns + steady_from_ns, now_ns + steady_until_ns if steady_until_ns else _FOR_EVER_NS)
         self._mark(Mark.MEASURED)
 
     def done(self) -> None:
