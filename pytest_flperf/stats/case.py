@@ -32,7 +32,8 @@ __all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "scorer_of", "stall
 
 STALL_TIMES_MEDIAN = 5
 STALL_FLOOR_MS = 50
-IsGood: TypeAlias = Callable[[Mapping[str, float | None]], bool]
+IsGood: TypeAlias = Callable[[Sample, Mapping[str, float | None]], bool]
+"""Whether a request that ended ok, and has these metrics, counts for goodput."""
 _NS_PER_MS = 1e6
 _NS_PER_S = 1e9
 _STALL_FLOOR_NS = STALL_FLOOR_MS * _NS_PER_MS
@@ -157,7 +158,7 @@ class _Tally:
             self.recovered += sample.ok
         self.outside += phase is _OUTSIDE
         metrics = self._metrics_of(sample)
-        self.rates.add(sample, good=metrics is not None and self.is_good is not None and self.is_good(metrics))
+        self.rates.add(sample, good=metrics is not None and self.is_good is not None and self.is_good(sample, metrics))
         if phase is _MEASURED:
             self._add_measured(sample, metrics)
 

@@ -125,6 +125,27 @@ def test_goodput(tiny: Tiny) -> None:
     assert done.text.count("goodput ") >= 2
 
 
+def test_goodput_of_requests_without_the_metric(tiny: Tiny) -> None:
+    """Used connections, answers of one token, and that we sent late: no request is bad for it."""
+    one_token = {"max_tokens": 1, "iterations": 6}
+    tiny.suite(
+        {**one_token, "budgets": ["connect_ms.p95 <= 60000", "tpot_ms.p95 <= 60000", "e2e_ms.p95 <= 60000"]},
+        {
+            **one_token,
+            "name": "open",
+            "load": "constant",
+            "rate": 12,
+            "budgets": ["ttft_ms.p95 <= 60000", "dispatch_delay_ms.max <= 0.000001"],
+        },
+        {"name": "late", "iterations": 2, "budgets": ["dispatch_delay_ms.p95 <= 60000"]},
+    )
+    closed, open_loop, late = tiny.measure().cases
+    assert closed["requests"]["ok"] == open_loop["requests"]["ok"] == 6
+    for case in (closed, open_loop):
+        assert case["goodput"] == pytest.approx(case["request_rate"])
+    assert late["goodput"] is None
+
+
 def test_a_sweep_is_a_matrix(tiny: Tiny) -> None:
     """Rates in a matrix make a case each."""
     tiny.suite({"load": "constant", "iterations": 3}, matrix={"rate": [8, 16]})
