@@ -175,22 +175,23 @@ _ALL: Final = (
         "requests/s",
         "goodput",
         "higher",
-        "requests per second that ended ok within wall_s and met every latency budget of the case, each taken as a limit "
-        "on every request; one that has no such metric by its nature meets it",
+        "requests per second that ended ok within wall_s and met every latency budget of the case, each taken as a "
+        "limit on every request; one that has no such metric by its nature meets it",
     ),
     _case(
         "offered_rate",
         "requests/s",
         "offered",
         "neither",
-        "measured requests due before the last one / time from the first due time to the last; open loop only",
+        "measured requests due before the last one, also those that could not be sent / time from the first due time "
+        "to the last; open loop only",
     ),
     _case(
         "sent_rate",
         "requests/s",
         "sent",
         "higher",
-        "the same of the times at which they were sent, a burst's requests counted as one moment",
+        "the same of those that were sent, by when they were, a burst's requests counted as one moment",
     ),
     _case(
         "max_concurrency",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from pytest_flperf.stats.column import Column
 from pytest_flperf.stats.cross_check import cross_check
 from pytest_flperf.stats.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.failures import Failures
+from pytest_flperf.stats.offered import OfferedLoad
 from pytest_flperf.stats.overlap import Overlap
 from pytest_flperf.stats.prompt_scores import PromptScores
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
@@ -77,7 +77,6 @@ def summarise(
     while batch := list(islice(remaining, _BATCH)):
         tally.add(batch)
     arrived = tally.rates.arrived()
-    offered_rate, sent_rate = _rates(tally.due_ns, tally.sent_ns)
     asked_for = planned.target.model_id if planned.target is not None else None
     metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
     requests, clock = tally.requests(), clock_quality(tally.clock_sources, tally.lags_ns)
@@ -89,8 +88,8 @@ def summarise(
         wall_s=arrived.span_s if arrived is not None else None,
         request_rate=arrived.rate(arrived.requests) if arrived is not None else None,
         goodput=arrived.rate(arrived.good) if arrived is not None and good is not None else None,
-        offered_rate=offered_rate,
-        sent_rate=sent_rate,
+        offered_rate=tally.offered.offered_rate,
+        sent_rate=tally.offered.sent_rate,
         steady_window_s=arrived.window_s if arrived is not None else None,
         tps_total=arrived.rate(arrived.tokens) if arrived is not None else None,
         finish_reasons=dict(tally.finish_reasons.most_common()),
@@ -123,8 +122,7 @@ class _Tally:
         self.is_good = good
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
         self.warmup = self.warmup_failed = self.outside = self.retries = self.recovered = 0
-        self.due_ns: array[int] = array("q")
-        self.sent_ns: array[int] = array("q")
+        self.offered = OfferedLoad()
         self.by_outcome: Counter[Outcome] = Counter()
         self.finish_reasons: Counter[str] = Counter()
         self.token_sources: set[str | None] = set()
@@ -169,9 +167,7 @@ class _Tally:
 
     def _add_measured(self, sample: Sample, metrics: dict[str, float | None] | None) -> None:
         outcome = sample.outcome
-        if sample.due_ns is not None and sample.sent_ns is not None:
-            self.due_ns.append(sample.due_ns)
-            self.sent_ns.append(sample.sent_ns)
+        self.offered.add(sample)
         self.by_outcome[outcome] += 1
         if outcome is _CANCELLED:
             return  # we did that: it says nothing of the server
@@ -290,21 +286,6 @@ def scorer_of(expect: Mapping[str, Any] | None) -> Scorer | None:
         return Scorer(expect) if expect else None
     except ValueError:  # a results file that somebody has changed
         return None
-
-
-def _rates(due_ns: Sequence[int], sent_ns: Sequence[int]) -> tuple[float | None, float | None]:
-    """Requests per second that were due and that were sent, of those that were sent.
-
-    Those before the last due time, over the time until then: several may be due at once.
-    """
-    last_ns = max(due_ns, default=0)
-    before = len(due_ns) - due_ns.count(last_ns)
-    if not before:
-        return None, None
-    last_sent_ns = min(sent for due, sent in zip(due_ns, sent_ns, strict=True) if due == last_ns)
-    sent_span_ns = last_sent_ns - min(sent_ns)
-    sent_rate = before * _NS_PER_S / sent_span_ns if sent_span_ns > 0 else None
-    return before * _NS_PER_S / (last_ns - min(due_ns)), sent_rate
 
 
 def _agreed(names: set[str | None]) -> str | None:
