@@ -307,7 +307,9 @@ class Bench:
             planned = replace(prepared.planned, notes=notes)
             result = summarise(prepared.recording.samples(), planned, good, prepared.plans.prompt_of)
         resources = watch.result()
-        return replace(self._with_turns(result), resources=resources.use, resources_absent=resources.absent)
+        notes = (*result.notes, *resources.notes)
+        result = replace(self._with_turns(result), notes=notes)
+        return replace(result, resources=resources.use, resources_absent=resources.absent)
 
     def _with_turns(self, result: CaseResult) -> CaseResult:
         return replace(result, clock=with_turns(result.clock, self._clients.turns))

@@ -265,7 +265,8 @@ _ALL: Final = (
         "%",
         "server CPU",
         "neither",
-        "processor time of the server's processes and of all that they start / time; 100 is one core, fully used",
+        "processor time of the server's processes (all that hold its listening socket) and of all that they start / "
+        "time; 100 is one core, fully used",
         over_100=True,
     ),
     _resource(
@@ -274,6 +275,15 @@ _ALL: Final = (
         "server memory",
         "lower",
         "resident memory of the server's processes and of all that they start, summed, in units of 2²⁰ bytes",
+    ),
+    _resource(
+        "other_cpu_pct",
+        "%",
+        "other CPU",
+        "neither",
+        "processor time of this machine that neither the server's processes nor this run's used, over 250 ms at least "
+        "/ time; 100 is one core, fully used",
+        over_100=True,
     ),
     _resource(
         "cpu_pct", "%", "CPU", "neither", "share of the machine's processor time that was used, over 50 ms at least"

@@ -9,10 +9,11 @@ from typing import Any, Final, Protocol
 
 from pytest_flperf.results.metrics import RESOURCE_METRICS
 
-__all__ = ["GPU_METRICS", "HOST_METRICS", "SERVER_METRICS", "Meter", "Reading", "ServerProcesses", "Source"]
+__all__ = ["GPU_METRICS", "HOST_METRICS", "OTHERS", "SERVER_METRICS", "Meter", "Reading", "ServerProcesses", "Source"]
 
 GPU_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name.startswith("gpu_"))
 SERVER_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name.startswith("server_"))
+OTHERS: Final = "other_cpu_pct"
 HOST_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name not in GPU_METRICS + SERVER_METRICS)
 
 
@@ -23,6 +24,10 @@ class ServerProcesses:
     pids: tuple[int, ...] = ()
     absent: str = ""
     """Why there are none, in words for a person; empty where there are some."""
+    elsewhere: bool = False
+    """Whether they run on another machine: what this one's processors do says nothing of them."""
+    hidden: str = ""
+    """Who else serves, and may not be seen, in words for a person; empty: nobody that is known."""
 
 
 @dataclass(frozen=True, slots=True)

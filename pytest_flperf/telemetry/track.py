@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Final
 
 from pytest_flperf.results.metrics import RESOURCE_METRICS
 from pytest_flperf.results.records import ResourceUse
+from pytest_flperf.telemetry.attribution import unattributed
 from pytest_flperf.telemetry.readings import Reading, ServerProcesses
 from pytest_flperf.wire.exchange import Phase
 
@@ -44,6 +46,8 @@ class CaseResources:
     """By metric; what could not be measured is not among them."""
     absent: Mapping[str, str]
     """Why, by metric, for the others."""
+    notes: tuple[str, ...] = ()
+    """Lines for a person: how much of the machine's load is of processes that nobody knows."""
 
 
 class Track:
@@ -203,6 +207,7 @@ class Watch:
         return CaseResources(
             {name: use[name] for name in RESOURCE_METRICS if name in use},
             {name: absent[name] for name in RESOURCE_METRICS if name in absent},
+            unattributed(self._tracks[0].server, use, os.cpu_count() or 1) if self._tracks else (),
         )
 
     def _mark(self, mark: Mark) -> None:

@@ -50,7 +50,7 @@ def test_an_address_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_machine() -> None:
     """No process of this machine is taken for a server elsewhere."""
     found = OpenAiBackend.at("http://192.0.2.1:80/v1").processes("m")
-    assert found == ServerProcesses((), "the server is on another machine")
+    assert found == ServerProcesses((), "the server is on another machine", elsewhere=True)
 
 
 def test_nobody_listens() -> None:
@@ -86,6 +86,26 @@ def test_a_port_that_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
         found = listeners(["127.0.0.1"], port)
     assert found.pids == ()
     assert "docker-proxy" in found.absent
+
+
+def test_a_socket_that_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts servers when they are asked, and everything else as well, is no server."""
+    monkeypatch.setattr(psutil.Process, "name", lambda process: "systemd")
+    with Child() as child:
+        found = listeners(["127.0.0.1"], int(child.tell("listen 127.0.0.1")))
+    assert found.pids == ()
+    assert "belongs to systemd, which starts the server" in found.absent
+
+
+def test_some_of_the_listeners_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that processes of another user serve as well: what is seen counts, and it is said."""
+    with Child() as child:
+        port = int(child.tell("listen 127.0.0.1"))
+        real = psutil.net_connections
+        monkeypatch.setattr(psutil, "net_connections", lambda kind: [*real(kind), _socket(None, port)])
+        found = listeners(["127.0.0.1"], port)
+    assert found.pids == (child.pid,)
+    assert "listeners of another user as well" in found.hidden
 
 
 def test_where_only_ones_own_processes_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,46 @@
+"""Processor load of the machine that no process of the server accounts for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_flperf.results.records import ResourceUse
+from pytest_flperf.telemetry.readings import OTHERS, ServerProcesses
+
+__all__ = ["unattributed"]
+
+_LEAST_PCT: Final = 20.0
+"""Of a core: less is what any machine does beside."""
+_LEAST_SHARE: Final = 0.25
+
+
+def unattributed(server: ServerProcesses, use: Mapping[str, ResourceUse], cores: int) -> tuple[str, ...]:
+    """What a person should know of load that is neither the server's nor this run's; nothing where it is little.
+
+    A worker that the listening process did not start, a container behind a proxy and other users' processes can't be
+    told from what has nothing to do with the server.
+
+    Args:
+        server: What was taken for the server.
+        use: Of the case.
+        cores: Of the machine.
+
+    """
+    found = [server.hidden] if server.hidden else []
+    others, machine = use.get(OTHERS), use.get("cpu_pct")
+    if server.elsewhere or others is None or machine is None or not machine.mean:
+        return tuple(found)
+    share = min(others.mean / (machine.mean * cores), 1.0)
+    if others.mean < _LEAST_PCT or share < _LEAST_SHARE:
+        return tuple(found)
+    load = f"{100 * share:.0f} % of the machine's processor load ({others.mean / 100:.2f} cores)"
+    if server.pids:
+        found.append(
+            f"{load} is of processes that were found neither for the server nor for this run: if some of them work for "
+            "the server, server_cpu_pct and server_rss_mb lack them"
+        )
+    else:
+        why = server.absent or "the backend names no process"
+        found.append(f"{load} is of processes that are not this run's; which of them serve is not known: {why}")
+    return tuple(found)
