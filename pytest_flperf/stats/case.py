@@ -105,7 +105,7 @@ def summarise(
         notes=(
             *planned.notes,
             *tally.notes(asked_for or planned.model),
-            *(arrived.notes if arrived is not None else ()),
+            *(arrived.notes if arrived is not None and tally.ok else ()),
             *bottleneck(requests, clock, processes),
             *cross_check(metrics),
         ),
@@ -136,7 +136,6 @@ class _Tally:
         self.gap_streams = self.stalls = 0
         self.chunks = self.coalesced = 0
         self.chunked_tokens = self.token_chunks = 0
-        self.tokens_known = True
         self.overlap = Overlap()
 
     def add(self, samples: Sequence[Sample]) -> None:
@@ -156,7 +155,8 @@ class _Tally:
             self.recovered += sample.ok
         self.outside += phase is _OUTSIDE
         metrics = self._metrics_of(sample)
-        self.rates.add(sample, good=metrics is not None and self.is_good is not None and self.is_good(sample, metrics))
+        is_good = self.is_good
+        self.rates.add(sample, good=metrics is not None and is_good is not None and is_good(sample, metrics))
         if phase is _MEASURED:
             self._add_measured(sample, metrics)
 
@@ -186,7 +186,6 @@ class _Tally:
 
     def _add_ok(self, sample: Sample, metrics: dict[str, float | None]) -> None:
         self.ok += 1
-        self.tokens_known = self.tokens_known and sample.output_tokens is not None
         if sample.finish_reason is not None:
             self.finish_reasons[sample.finish_reason] += 1
         if sample.model_echoed is not None:
@@ -275,8 +274,6 @@ class _Tally:
             lines.append(f"{WARNING}the pattern took too long on {self.scorer.too_slow} of {self.ok} answers: score 0")
         if self.overlap.serialised:
             lines.append("serialised: the server answered requests that overlapped one after the other")
-        if not self.tokens_known and self.ok:
-            lines.append("output tokens of some answers are unknown: no total throughput")
         return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from typing import Final
 
 from pytest_flperf.wire.sample import Sample
@@ -39,10 +40,19 @@ class OfferedLoad:
     @property
     def sent_rate(self) -> float | None:
         """Requests per second that were sent: those due before the last one that was, over the time until it was."""
-        pairs = [(due, sent) for due, sent in zip(self._due_ns, self._sent_ns, strict=True) if sent != _NEVER]
-        last_ns = max((due for due, _ in pairs), default=0)
-        before = [sent for due, sent in pairs if due != last_ns]
-        if not before:
+        last_ns = max((due for due, _ in self._sent()), default=0)
+        before = 0
+        first_sent_ns = last_sent_ns = None
+        for due_ns, sent_ns in self._sent():
+            if due_ns == last_ns:
+                last_sent_ns = sent_ns if last_sent_ns is None else min(last_sent_ns, sent_ns)
+            else:
+                before += 1
+                first_sent_ns = sent_ns if first_sent_ns is None else min(first_sent_ns, sent_ns)
+        if first_sent_ns is None or last_sent_ns is None or last_sent_ns <= first_sent_ns:
             return None
-        span_ns = min(sent for due, sent in pairs if due == last_ns) - min(before)
-        return len(before) * _NS_PER_S / span_ns if span_ns > 0 else None
+        return before * _NS_PER_S / (last_sent_ns - first_sent_ns)
+
+    def _sent(self) -> Iterator[tuple[int, int]]:
+        """When requests that were sent were due, and sent."""
+        return (pair for pair in zip(self._due_ns, self._sent_ns, strict=True) if pair[1] != _NEVER)

@@ -13,8 +13,8 @@ __all__ = ["Arrived", "SteadyRates"]
 
 _NS_PER_S: Final = 1e9
 _FEWEST_TO_SETTLE: Final = 256
-_PLANNED: Final = (Phase.MEASURED, Phase.OUTSIDE)
-_COUNTED: Final = (*_PLANNED, Phase.RETRY)
+# Members of an enum, looked up for every request, are worth a name on Python 3.11.
+_MEASURED, _OUTSIDE, _RETRY = Phase.MEASURED, Phase.OUTSIDE, Phase.RETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,10 @@ class Arrived:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of it."""
-        if self.requests or not self.steady or not self.tokens:
+        """What a person should know of it, where there were answers."""
+        if self.tokens is None:
+            return ("output tokens of some answers are unknown: no total throughput",)
+        if self.requests or not self.steady:
             return ()
         return (f"no answer ended in the steady window of {self.span_s:.3g} s: make duration_s longer",)
 
@@ -101,7 +103,7 @@ class SteadyRates:
         self._tokens = 0
         self._tokens_known = True
         self._requests = self._good = 0
-        self._measured_ns: list[int] = []  # when the first and the last measured request began
+        self._first_ns = self._last_ns = 0  # when measured requests began
         self._outside_ns: list[int] = []  # when each request outside began
         self._last_due_ns: int | None = None
         self._first_start_ns: int | None = None
@@ -111,28 +113,25 @@ class SteadyRates:
     def add(self, sample: Sample, *, good: bool = False) -> None:
         """Take in a request of any phase; ``good``: whether it kept every limit."""
         phase = sample.phase
-        if phase not in _COUNTED:
+        if phase is not _MEASURED and phase is not _OUTSIDE and phase is not _RETRY:
             return
         # The end of the body is the kernel's stamp and as true as any, unless realtime moved meanwhile.
         ended_ns = sample.finished_ns if sample.end_ns is None or sample.clock_step else sample.end_ns
-        cancelled = sample.outcome is Outcome.CANCELLED
-        if not cancelled:
-            self._over_ns = max(self._over_ns, ended_ns)
-        if phase in _PLANNED:
-            self._add_planned(sample, None if cancelled else ended_ns)
-        answer = _Answer(
-            sample.started_ns,
-            ended_ns,
-            () if sample.clock_step else sample.chunk_ns,
-            sample.clock_step,
-            sample.output_tokens if sample.ok or sample.output_tokens is not None else 0,
-            sample.ok,
-            good and sample.ok and phase is not Phase.RETRY,
-        )
-        if phase is Phase.MEASURED and not cancelled and not self._has_window:
-            self._count(answer)
-        elif answer.ok or answer.tokens:
-            self._kept.append(answer)
+        cancelled = sample.outcome is Outcome.CANCELLED  # we did that: it is no end of anything
+        if not cancelled and ended_ns > self._over_ns:
+            self._over_ns = ended_ns
+        ok, tokens = sample.ok, sample.output_tokens
+        good = good and ok and phase is not _RETRY  # of a further try somebody has waited for the first
+        if tokens is None and not ok:
+            tokens = 0
+        if phase is not _RETRY:
+            self._add_planned(sample, ended_ns, cancelled=cancelled)
+            if phase is _MEASURED and not cancelled and not self._has_window:
+                self._count(tokens, ok=ok, good=good)
+                return
+        if ok or tokens:
+            stamps = () if sample.clock_step else sample.chunk_ns
+            self._kept.append(_Answer(sample.started_ns, ended_ns, stamps, sample.clock_step, tokens, ok, good))
             if len(self._kept) >= self._settle_at:
                 self._settle()
 
@@ -140,8 +139,7 @@ class SteadyRates:
         """What arrived in the window; None without a measured request."""
         if self._first_start_ns is None:
             return None
-        begun_ns = [*self._measured_ns, *self._outside_ns]
-        start_ns = min(begun_ns)
+        start_ns = min(self._first_ns, *self._outside_ns) if self._outside_ns else self._first_ns
         from_ns, until_ns = self._window(start_ns)
         tokens: float = self._tokens
         known, requests, good = self._tokens_known, self._requests, self._good
@@ -155,24 +153,30 @@ class SteadyRates:
                 good += answer.good
         return Arrived(from_ns, until_ns, start_ns, self._has_window, tokens if known else None, requests, good)
 
-    def _add_planned(self, sample: Sample, ended_ns: int | None) -> None:
-        """Take in when a request of the plan began and ended; None: we have cancelled it."""
-        begun_ns = sample.started_ns if sample.due_ns is None else sample.due_ns
+    def _add_planned(self, sample: Sample, ended_ns: int, *, cancelled: bool) -> None:
+        """Take in when a request of the plan began and ended."""
+        begun_ns = sample.started_ns
         if sample.due_ns is not None:
-            self._last_due_ns = max(self._last_due_ns or sample.due_ns, sample.due_ns)
-        if sample.phase is Phase.OUTSIDE:
+            begun_ns = sample.due_ns
+            self._last_due_ns = begun_ns if self._last_due_ns is None else max(self._last_due_ns, begun_ns)
+        if sample.phase is _OUTSIDE:
             self._outside_ns.append(begun_ns)
-        elif ended_ns is not None:
-            known = self._measured_ns or [begun_ns]
-            self._measured_ns = [min(known[0], begun_ns), max(known[-1], begun_ns)]
-            self._first_start_ns = min(self._first_start_ns or sample.started_ns, sample.started_ns)
+        elif not cancelled:
+            if self._first_start_ns is None:
+                self._first_ns = self._last_ns = begun_ns
+                self._first_start_ns = sample.started_ns
+            if begun_ns < self._first_ns:
+                self._first_ns = begun_ns
+            elif begun_ns > self._last_ns:
+                self._last_ns = begun_ns
+            self._first_start_ns = min(self._first_start_ns, sample.started_ns)
             self._last_end_ns = max(self._last_end_ns, ended_ns)
 
     def _window(self, start_ns: int) -> tuple[int, int]:
         """From when to when requests were measured: as planned, corrected by the phases of the requests."""
         assert self._first_start_ns is not None
         load = self._load
-        first_ns, last_ns = self._measured_ns
+        first_ns, last_ns = self._first_ns, self._last_ns
         from_ns, until_ns = self._first_start_ns, self._last_end_ns
         if load is not None and load.ramp_up_s:
             before = max((at for at in self._outside_ns if at < first_ns), default=start_ns)
@@ -188,21 +192,26 @@ class SteadyRates:
 
     def _settle(self) -> None:
         """Count what lies in the window for certain: measured requests that ended before another one began."""
-        begun_ns = self._measured_ns
         kept = []
         for answer in self._kept:
-            if begun_ns and begun_ns[0] <= answer.started_ns and answer.ended_ns <= begun_ns[1]:
-                self._count(answer)
+            if (
+                self._first_start_ns is not None
+                and self._first_ns <= answer.started_ns
+                and answer.ended_ns <= self._last_ns
+            ):
+                self._count(answer.tokens, ok=answer.ok, good=answer.good)
             else:
                 kept.append(answer)
         self._kept = kept
         self._settle_at = max(2 * len(kept), _FEWEST_TO_SETTLE)
 
-    def _count(self, answer: _Answer) -> None:
-        self._tokens += answer.tokens or 0
-        self._tokens_known = self._tokens_known and answer.tokens is not None
-        self._requests += answer.ok
-        self._good += answer.good
+    def _count(self, tokens: int | None, *, ok: bool, good: bool) -> None:
+        if tokens is None:
+            self._tokens_known = False
+        else:
+            self._tokens += tokens
+        self._requests += ok
+        self._good += good
 
 
 def _ns(seconds: float) -> int:

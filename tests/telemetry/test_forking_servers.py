@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
+from child_processes import Child
 from forking_servers import Forked, forked
 
 from pytest_flperf.results.records import ResourceUse
@@ -18,6 +20,17 @@ from pytest_flperf.telemetry.sampler import Sampler
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="servers fork on POSIX only")
 MB = 1 << 20
+
+
+class Times(NamedTuple):
+    """What psutil tells of all processors, in seconds."""
+
+    user: float
+    idle: float
+    iowait: float
+    steal: float
+
+
 FORMS = {
     "pre-fork": 2,
     "idle-child": 1,
@@ -76,6 +89,28 @@ def test_a_worker_over_a_pipe() -> None:
     (note,) = resources.notes
     assert "% of the machine's processor load" in note
     assert "server_cpu_pct and server_rss_mb lack them" in note
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_what_the_server_and_this_run_use_is_no_others(monkeypatch: pytest.MonkeyPatch, serves: bool) -> None:
+    """On a machine on which nothing else runs others use nothing, whether the process that works serves or is ours."""
+    with forked("daemon") as away, Child() as child:
+        child.tell("burn")
+        machine = [os.getpid(), child.pid]
+
+        def times() -> Any:
+            return Times(user=used_s(machine), idle=1e6 + time.monotonic(), iowait=0.0, steal=time.monotonic())
+
+        monkeypatch.setattr(psutil, "cpu_times", times)
+        source = HostSource()
+        source.open()
+        server = ServerProcesses((child.pid,) if serves else ())
+        source.read(server)
+        time.sleep(0.8)
+        assert source.read(server).values["other_cpu_pct"] < 10
+        machine.append(away.workers[0])  # somebody else, who has used much until now
+        time.sleep(0.3)
+        assert source.read(server).values["other_cpu_pct"] > 40
 
 
 USE = {"cpu_pct": ResourceUse(9, 50.0, 50.0, 50.0)}
