@@ -129,7 +129,7 @@ class TurnReader:
         decoded = (decode(each) for each in sorted(exchanges, key=lambda each: each.index))
         samples = [each for each in decoded if each.outcome is not Outcome.CANCELLED]
         spans = [(each.started_ns, each.finished_ns) for each in exchanges]
-        counts = [each.output_tokens for each in samples if each.ok]
+        counts = [each.output_tokens for each in samples if each.ok or each.output_tokens is not None]
         answered = [each for each in samples if each.ok]
         values = tuple(map(request_metrics, answered))
         return Turn(
