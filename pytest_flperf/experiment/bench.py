@@ -161,7 +161,10 @@ class Bench:
         done: CaseRun | None = None
         turns = self._turns_of(prepared, good)
         prepared.recording.begin(prepared.planned, case.scenario.budgets)
-        watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
+        server, beside = prepared.server, prepared.beside
+        if beside is not None:
+            server = replace(server, beside=beside.server.pids)
+        watch = self._sampler.watch(prepared.recording.nodeid, server)
         try:
             if turns is None:
                 trouble, out_of_time = self._play_case(prepared, counter, watch, stop_at)

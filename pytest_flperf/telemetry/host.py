@@ -63,7 +63,7 @@ class HostSource:
         self._server = server
         self._tree = ProcessTree(server.pids)
         self._tree_meter = Meter(_FINE_NS if FINE_CLOCK else _TICKS_NS)
-        self._ours = ProcessTree((os.getpid(),), lambda: self._tree.pids)
+        self._ours = ProcessTree((os.getpid(), *server.beside), lambda: self._tree.pids)
         self._others_meter = Meter(_OTHERS_NS)
 
     def _machine_cpu(self) -> tuple[float | None, int]:

@@ -28,6 +28,8 @@ class ServerProcesses:
     """Whether they run on another machine: what this one's processors do says nothing of them."""
     hidden: str = ""
     """Who else serves, and may not be seen, in words for a person; empty: nobody that is known."""
+    beside: tuple[int, ...] = ()
+    """Processes that serve what is measured in turn with it: their load is this run's and not the server's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -91,26 +91,45 @@ def test_a_worker_over_a_pipe() -> None:
     assert "server_cpu_pct and server_rss_mb lack them" in note
 
 
+def machine_of(monkeypatch: pytest.MonkeyPatch, pids: list[int]) -> None:
+    """A machine on which nothing but these processes runs."""
+
+    def times() -> Times:
+        return Times(user=used_s(pids), idle=1e6 + time.monotonic(), iowait=0.0, steal=time.monotonic())
+
+    monkeypatch.setattr(psutil, "cpu_times", times)
+
+
+def others_pct(server: ServerProcesses, told: list[int]) -> tuple[float, float]:
+    """What is of others after a while, and what these processes used meanwhile, in percent of a core."""
+    source = HostSource()
+    source.read(server)
+    began, before = time.monotonic(), used_s(told)
+    time.sleep(0.8)
+    took_s, used = time.monotonic() - began, used_s(told) - before
+    return source.read(server).values["other_cpu_pct"], 100 * used / took_s
+
+
 @pytest.mark.parametrize("serves", [True, False])
 def test_what_the_server_and_this_run_use_is_no_others(monkeypatch: pytest.MonkeyPatch, serves: bool) -> None:
-    """On a machine on which nothing else runs others use nothing, whether the process that works serves or is ours."""
+    """Whether the process that works serves or is ours; what a third one uses is."""
     with forked("daemon") as away, Child() as child:
         child.tell("burn")
-        machine = [os.getpid(), child.pid]
+        server = ServerProcesses((child.pid,)) if serves else ServerProcesses()
+        machine_of(monkeypatch, [os.getpid(), child.pid])
+        assert others_pct(server, away.workers)[0] < 10
+        machine_of(monkeypatch, [os.getpid(), child.pid, *away.workers])
+        found, told = others_pct(server, away.workers)
+        assert found == pytest.approx(told, rel=0.25, abs=10)
 
-        def times() -> Any:
-            return Times(user=used_s(machine), idle=1e6 + time.monotonic(), iowait=0.0, steal=time.monotonic())
 
-        monkeypatch.setattr(psutil, "cpu_times", times)
-        source = HostSource()
-        source.open()
-        server = ServerProcesses((child.pid,) if serves else ())
-        source.read(server)
-        time.sleep(0.8)
-        assert source.read(server).values["other_cpu_pct"] < 10
-        machine.append(away.workers[0])  # somebody else, who has used much until now
-        time.sleep(0.3)
-        assert source.read(server).values["other_cpu_pct"] > 40
+def test_the_other_side_is_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is measured in turn with this one is neither this one's worker nor unknown."""
+    with forked("daemon") as away, Child() as child:
+        machine_of(monkeypatch, [os.getpid(), child.pid, *away.workers])
+        found, told = others_pct(ServerProcesses((child.pid,), beside=tuple(away.workers)), away.workers)
+        assert found < 10
+        assert told > 5
 
 
 USE = {"cpu_pct": ResourceUse(9, 50.0, 50.0, 50.0)}
