@@ -7,6 +7,7 @@ import ipaddress
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.telemetry.readings import ServerProcesses
@@ -34,30 +35,51 @@ _FORWARDERS: Final = frozenset(
     }
 )
 """Programs that pass a port on to a container or another machine; what they use themselves says nothing."""
+_LISTEN: Final = b"0A"
+"""The state of such a socket in Linux's tables."""
 _ACTIVATORS: Final = frozenset({"systemd", "launchd", "inetd", "xinetd"})
 """Programs that hold a socket for a server that they start: they start everything else as well."""
 
 
 class ListenerFinder:
-    """Finds the owner of a port, and remembers it as long as it runs."""
+    """Finds the owners of a port, and remembers them as long as they run and no other socket joins them."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[tuple[str, ...], int], tuple[ServerProcesses, list[psutil.Process]]] = {}
+        self._found: dict[tuple[tuple[str, ...], int], _Found] = {}
 
     def find(self, addresses: Iterable[str], port: int) -> ServerProcesses:
         """The processes that listen on ``port`` at one of the IP ``addresses``; see :func:`listeners`."""
         import psutil
 
         key = (tuple(addresses), port)
-        known, processes = self._found.get(key, (None, []))
-        if known is not None and all(process.is_running() for process in processes):
-            return known
+        known, sockets = self._found.get(key), _listening(port)
+        if known is not None and known.sockets == sockets and all(each.is_running() for each in known.processes):
+            return known.server
         found = listeners(*key)
         try:
-            self._found[key] = (found, [psutil.Process(pid) for pid in found.pids])
+            self._found[key] = _Found(found, tuple(map(psutil.Process, found.pids)), sockets)
         except psutil.NoSuchProcess:  # it has just ended: the next case looks again
             self._found.pop(key, None)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Who served a port when it was looked at."""
+
+    server: ServerProcesses
+    processes: tuple[psutil.Process, ...]
+    sockets: frozenset[bytes]
+
+
+def _listening(port: int) -> frozenset[bytes]:
+    """The inodes of the sockets that listen on a port; none where the system doesn't list them so."""
+    found = []
+    for family in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"/proc/net/{family}", "rb") as table:  # noqa: PTH123 - no such path elsewhere
+            found += [line.split() for line in table]
+    at = b":%04X" % port
+    return frozenset(each[9] for each in found if len(each) > 9 and each[3] == _LISTEN and each[1].endswith(at))
 
 
 def listeners(addresses: Iterable[str], port: int) -> ServerProcesses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,6 +145,17 @@ def test_the_owner_is_remembered_as_long_as_it_runs(monkeypatch: pytest.MonkeyPa
         child.kill()
         assert finder.find(["127.0.0.1"], port).pids == ()
         assert len(searched) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere sockets are not listed so quickly")
+def test_a_process_that_joins_the_port() -> None:
+    """A second server of a group that shares a port, started between two cases, is found by the next one."""
+    finder = ListenerFinder()
+    with Child() as first, Child() as second:
+        port = int(first.tell("share 0"))
+        assert finder.find(["127.0.0.1"], port).pids == (first.pid,)
+        assert second.tell(f"share {port}") == str(port)
+        assert set(finder.find(["127.0.0.1"], port).pids) == {first.pid, second.pid}
 
 
 @given(st.one_of(st.ip_addresses().map(str), st.text(max_size=20)), st.integers(1, 65535))
