@@ -161,9 +161,9 @@ class _Tally:
             self._add_measured(sample, metrics)
 
     def _metrics_of(self, sample: Sample) -> dict[str, float | None] | None:
-        """The metrics of a request that ended ok, where something asks for them."""
-        asked = sample.phase is _MEASURED or (sample.phase is _OUTSIDE and self.is_good is not None)
-        return request_metrics(sample) if asked and sample.outcome is _OK else None
+        """The metrics of a request that ended ok, where something needs them."""
+        needed = sample.phase is _MEASURED or (sample.phase is _OUTSIDE and self.is_good is not None)
+        return request_metrics(sample) if needed and sample.outcome is _OK else None
 
     def _add_measured(self, sample: Sample, metrics: dict[str, float | None] | None) -> None:
         outcome = sample.outcome

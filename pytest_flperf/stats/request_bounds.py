@@ -1,4 +1,4 @@
-"""What is known of a request's metric that has no value: bounds, or that there is none."""
+"""Bounds of a request's metrics that have no value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rates over the steady window: what arrived in it, whenever it was asked for."""
+"""Steady window: rates of what arrived in it."""
 
 from __future__ import annotations
 

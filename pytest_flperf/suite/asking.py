@@ -109,7 +109,7 @@ class Asker:
         low, high = min(self._not_fitting), max(self._not_fitting)
         count = sum(self._not_fitting.values())
         off = f"{low:+d}" if low == high else f"{low:+d} to {high:+d}"
-        return (f"the length of {count} prompts is off by {off} tokens: no filler makes them as long as asked for",)
+        return (f"{count} prompts differ from the requested length by {off} tokens: no filler text fits",)
 
     def _asked(self, index: int, key: str | None = None) -> tuple[tuple[Message, ...], int | None]:
         """The messages without any prefix, and how long the answer may be; no key: what is the same for every key."""

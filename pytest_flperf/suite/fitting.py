@@ -1,4 +1,4 @@
-"""Prompts of an exact length in tokens, whatever digits their unique prefix has."""
+"""Prompt length: exact in tokens, whatever the unique prefix is cut into."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processor load of the machine that no process of the server accounts for."""
+"""Processor load that neither the server nor this run accounts for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def unattributed(server: ServerProcesses, use: Mapping[str, ResourceUse], cores:
         cores: Of the machine.
 
     """
-    found = [server.hidden] if server.hidden else []
+    found = [f"{server.hidden}; server_cpu_pct and server_rss_mb do not include them"] if server.hidden else []
     others, machine = use.get(OTHERS), use.get("cpu_pct")
     if server.elsewhere or others is None or machine is None or not machine.mean:
         return tuple(found)
@@ -37,10 +37,10 @@ def unattributed(server: ServerProcesses, use: Mapping[str, ResourceUse], cores:
     load = f"{100 * share:.0f} % of the machine's processor load ({others.mean / 100:.2f} cores)"
     if server.pids:
         found.append(
-            f"{load} is of processes that were found neither for the server nor for this run: if some of them work for "
-            "the server, server_cpu_pct and server_rss_mb lack them"
+            f"{load} came from processes that belong neither to the server nor to this run, as far as can be told; if "
+            "some of them work for the server, server_cpu_pct and server_rss_mb do not include them"
         )
     else:
         why = server.absent or "the backend names no process"
-        found.append(f"{load} is of processes that are not this run's; which of them serve is not known: {why}")
+        found.append(f"{load} came from processes outside this run; which of them serve the model is unknown: {why}")
     return tuple(found)

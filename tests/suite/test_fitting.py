@@ -146,7 +146,7 @@ def test_a_length_that_can_not_be_kept(uneven: LocalTokenizer, length: int) -> N
     found = lengths(made, uneven, 5)
     assert min(found) > length
     (note,) = made.notes
-    assert note.startswith("the length of 5 prompts is off by +")
+    assert note.startswith("5 prompts differ from the requested length by +")
 
 
 class Nowhere:

@@ -88,7 +88,7 @@ def test_a_worker_over_a_pipe() -> None:
         sampler.close()
     (note,) = resources.notes
     assert "% of the machine's processor load" in note
-    assert "server_cpu_pct and server_rss_mb lack them" in note
+    assert "server_cpu_pct and server_rss_mb do not include them" in note
 
 
 def machine_of(monkeypatch: pytest.MonkeyPatch, pids: list[int]) -> None:
@@ -141,11 +141,11 @@ USE = {"cpu_pct": ResourceUse(9, 50.0, 50.0, 50.0)}
         (
             ServerProcesses((7,)),
             80.0,
-            "80 % of the machine's processor load (0.80 cores) is of processes that were found",
+            "80 % of the machine's processor load (0.80 cores) came from processes that belong",
         ),
         (ServerProcesses((7,)), 24.0, ""),
         (ServerProcesses((7,)), 19.0, ""),
-        (ServerProcesses((), "port 80 belongs to docker-proxy"), 90.0, "is not known: port 80 belongs to docker-proxy"),
+        (ServerProcesses((), "port 80 belongs to docker-proxy"), 90.0, "is unknown: port 80 belongs to docker-proxy"),
         (ServerProcesses((), "the server is on another machine", elsewhere=True), 90.0, ""),
         (ServerProcesses((7,), hidden="port 80 has others"), 1.0, "port 80 has others"),
     ],
