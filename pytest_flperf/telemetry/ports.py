@@ -56,6 +56,9 @@ class ListenerFinder:
         if known is not None and known.sockets == sockets and all(each.is_running() for each in known.processes):
             return known.server
         found = listeners(*key)
+        if not found.pids and not found.elsewhere:  # a server that its socket waits for may have begun by the next case
+            self._found.pop(key, None)
+            return found
         try:
             self._found[key] = _Found(found, tuple(map(psutil.Process, found.pids)), sockets)
         except psutil.NoSuchProcess:  # it has just ended: the next case looks again
