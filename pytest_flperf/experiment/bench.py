@@ -53,6 +53,7 @@ from pytest_flperf.stats.planned import load_of
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.scoring import AnswerScorer, Scoring
+from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sampler import Sampler
 from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.telemetry.track import Watch
@@ -139,7 +140,7 @@ class Bench:
         if case.model != beside.model and self._models.has_gone(case.model, on_progress):
             both = f"{case.model} and {beside.model}"
             raise NotPossibleError(f"{both} can't be loaded at the same time: one drives out the other")
-        return replace(prepared, beside=other)
+        return replace(_in_turns(prepared), beside=_in_turns(other))
 
     def play(
         self,
@@ -170,8 +171,11 @@ class Bench:
         done: CaseRun | None = None
         self._scoring_time = ScoringTime(stop_at)
         turns = self._turns_of(prepared, good)
-        _leave_plan(prepared, turns, until)
-        watch = self._sampler.watch(prepared.recording.nodeid, prepared.server)
+        server, beside = prepared.server, prepared.beside
+        if beside is not None:
+            server = replace(server, beside=beside.server.pids)
+        _leave_plan(prepared, server, turns, until)
+        watch = self._sampler.watch(prepared.recording.nodeid, server)
         try:
             if turns is None:
                 trouble, out_of_time = self._play_case(prepared, counter, watch, stop_at)
@@ -203,7 +207,7 @@ class Bench:
             self._clients.play(plans.warmup(), recording.add, stop_at=stop_at, native=native)
             measured = plans.measured()
             counter.total = 0 if measured.total == OPEN_END else measured.total
-            watch.measured()
+            watch.measured(measured.schedule.steady_from_ns, measured.schedule.steady_until_ns)
             self._clients.turns = LoopTurns()
             stats = self._clients.play(
                 measured, counter.wrap(recording.add), counter.tick, stop_at=stop_at, native=native
@@ -335,7 +339,14 @@ class Bench:
         self.close()
 
 
-def _leave_plan(prepared: Prepared, turns: Interleaving | None, until: Until | None) -> None:
+def _in_turns(prepared: Prepared) -> Prepared:
+    """A side that is played turn by turn: what ramp-up and cool-down would leave out is measured as well."""
+    load = prepared.planned.load
+    plain = None if load is None else replace(load, ramp_up_s=None, cool_down_s=None)
+    return replace(prepared, planned=replace(prepared.planned, load=plain))
+
+
+def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving | None, until: Until | None) -> None:
     """Leave what a recovery must know of a case before its first request."""
     beside, side = prepared.beside, None
     if beside is not None and turns is not None and until is not None:
@@ -350,6 +361,7 @@ def _leave_plan(prepared: Prepared, turns: Interleaving | None, until: Until | N
         prompt_of=plans.journal_prompt_of,
         load=prepared.load,
         beside=side,
+        server=server.to_record(),
     )
 
 

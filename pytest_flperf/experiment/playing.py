@@ -221,7 +221,7 @@ class CasePlans:
         """What a person should know of how the plans went."""
         broken = self._sessions.broken if self._sessions is not None else 0
         ended = f"{broken} session{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
-        return tuple(filter(None, (self._cut, ended)))
+        return tuple(filter(None, (self._cut, ended, *self.asker.notes)))
 
     def measured(self) -> Plan:
         """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""

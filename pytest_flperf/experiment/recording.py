@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.results.run_log import BegunSide, PlayedCase, RunLog, SearchLoad
+from pytest_flperf.results.run_log import BegunCase, BegunSide, PlayedCase, RunLog, SearchLoad
 from pytest_flperf.stats.request_metrics import request_metrics
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
@@ -92,6 +93,7 @@ class CaseRecording:
         prompt_of: Callable[[int], str] | None = None,
         load: SearchLoad | None = None,
         beside: BegunSide | None = None,
+        server: Mapping[str, Any] | None = None,
     ) -> None:
         """Leave what a recovery must know of the case, in case nobody finishes it.
 
@@ -102,18 +104,23 @@ class CaseRecording:
             prompt_of: As of :meth:`follow`.
             load: Which load of a search it is.
             beside: The other side that it is measured with.
+            server: The processes that serve it, plain.
 
         """
         self.follow(plan_notes=plan_notes, prompt_of=prompt_of)
         self._log.begun(
-            planned,
-            budgets,
-            self._start,
-            filed=self.nodeid,
-            plan_notes=self._noted,
-            prompts=prompt_of is not None,
-            load=load,
-            beside=beside,
+            BegunCase(
+                planned,
+                budgets,
+                self._start,
+                filed=self.nodeid,
+                at_ns=time.monotonic_ns(),
+                plan_notes=self._noted,
+                prompts=prompt_of is not None,
+                load=load,
+                beside=beside,
+                server=server or {},
+            )
         )
 
     def follow(

@@ -61,7 +61,8 @@ def result_of(samples: Iterable[Sample], evidence: Evidence) -> CaseResult:
     if evidence.resources is None:
         return result
     resources = evidence.resources()
-    return replace(result, resources=resources.use, resources_absent=resources.absent)
+    notes = (*result.notes, *resources.notes)
+    return replace(result, notes=notes, resources=resources.use, resources_absent=resources.absent)
 
 
 class TurnTime:

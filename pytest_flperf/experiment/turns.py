@@ -142,8 +142,9 @@ class TurnReader:
         decoded = (decode(each) for each in sorted(exchanges, key=lambda each: each.index))
         samples = [each for each in decoded if each.outcome is not Outcome.CANCELLED]
         spans = [(each.started_ns, each.finished_ns) for each in exchanges]
-        counts = [each.output_tokens for each in samples if each.ok]
-        values = tuple(request_metrics(each) for each in samples if each.ok)
+        counts = [each.output_tokens for each in samples if each.ok or each.output_tokens is not None]
+        answered = [each for each in samples if each.ok]
+        values = tuple(map(request_metrics, answered))
         return Turn(
             values=values,
             total=len(samples),
@@ -151,7 +152,7 @@ class TurnReader:
             span_s=(max(end for _, end in spans) - min(begin for begin, _ in spans)) / _NS_PER_S if spans else 0.0,
             answers=self._answers(samples),
             gaps_ms=tuple(_gaps_ms(samples)) if self.gaps else (),
-            good=None if self._good is None else sum(map(self._good, values)),
+            good=None if self._good is None else sum(map(self._good, answered, values)),
         )
 
     def _answers(self, samples: Sequence[Sample]) -> tuple[Answer, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -39,14 +39,12 @@ __all__ = [
     "holding",
     "parse_budget",
     "parse_budgets",
-    "request_limits",
     "same_number",
 ]
 
 OF_SEARCHES: Final[Mapping[str, str]] = {"max_concurrency": "concurrency", "max_rate": "rate"}
 """What a search finds, and over what it looks."""
 _GROWING: Final = frozenset({"goodput", "request_rate", "sent_rate", "offered_rate", "tps_total"})
-_NO_REQUESTS_NUMBER: Final = frozenset({"n", "stdev", "cv"})
 _BETWEEN: Final = re.compile(r",|&&?|\band\b", re.IGNORECASE)
 _PATTERN: Final = re.compile(r"[*?\[]")
 _Subject: TypeAlias = tuple[str, str | None, tuple[str, ...], bool]
@@ -265,34 +263,6 @@ def applicable(scenario: str, budgets: Iterable[Budget], model: str = "") -> tup
     chosen = holding(scenario, budgets, model)
     limited = any(budget.metric == "error_rate" and budget.operator in {"<=", "<"} for budget in chosen)
     return chosen if limited else (*chosen, DEFAULT_BUDGET)
-
-
-def request_limits(
-    scenario: str, budgets: Iterable[Budget], model: str = ""
-) -> Callable[[Mapping[str, float | None]], bool] | None:
-    """Whether a request keeps every latency budget of a case, given its metrics; None where there is none.
-
-    A limit on any statistic of a request's time or speed is one on each request here: that is what goodput asks.  What
-    was not measured of a request keeps no limit.
-    """
-    limits = [
-        budget
-        for budget in holding(scenario, budgets, model)
-        if METRICS[budget.metric].per == "request"
-        and METRICS[budget.metric].unit in {"ms", "tokens/s"}
-        and budget.metric != "itl_ms"  # gaps are pooled: they are no number of one request
-        and budget.statistic not in _NO_REQUESTS_NUMBER
-    ]
-    if not limits:
-        return None
-
-    def kept(metrics: Mapping[str, float | None]) -> bool:
-        return all(
-            (value := metrics.get(budget.metric)) is not None and COMPARE[budget.operator](value, budget.limit)
-            for budget in limits
-        )
-
-    return kept
 
 
 def evaluate(case: CaseResult, budgets: Iterable[Budget]) -> tuple[BudgetVerdict, ...]:

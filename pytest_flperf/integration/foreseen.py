@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from pytest_flperf.gates.budgets import request_limits
 from pytest_flperf.gates.feasibility import Size, obstacle
+from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.gates.rules import Rule, is_gate, rules_for
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.asked import FlperfOptions

@@ -11,8 +11,9 @@ from pytest_flperf.experiment.interleaving import Until
 from pytest_flperf.experiment.recording import Recorder
 from pytest_flperf.experiment.search import play_search
 from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
-from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
+from pytest_flperf.gates.budgets import Budget, parse_budget
 from pytest_flperf.gates.capacity import search_goals
+from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler

@@ -290,7 +290,8 @@ def _window(case: CaseResult) -> str | None:
     if case.steady_window_s is None:
         return None
     begin_s, end_s = case.steady_window_s
-    return f"{begin_s:.1f} s to {end_s:.1f} s, {case.requests.outside} requests before and after it in no statistic"
+    outside = f"{case.requests.outside} requests that began before or after it count in rates alone"
+    return f"{begin_s:.1f} s to {end_s:.1f} s, {outside}"
 
 
 def _server(case: CaseResult) -> str | None:

@@ -83,12 +83,12 @@ class Requests(Record):
     clock_steps: int = 0
     """Requests left out of timing because realtime moved."""
     outside: int = 0
-    """Requests of ramp-up and cool-down; in no statistic."""
+    """Requests of ramp-up and cool-down; in no statistic but the rates, with what arrived in the steady window."""
     warmup: int = 0
     """Requests before the measured ones; in no statistic."""
     warmup_failed: int = 0
     retries: int = 0
-    """Further tries of failed requests; in no statistic, the error rate included."""
+    """Further tries of failed requests; in no statistic but ``tps_total`` and ``request_rate``."""
     recovered: int = 0
     """Failed requests of which a further try ended ok; they stay in the error rate."""
 

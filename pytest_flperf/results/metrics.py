@@ -163,27 +163,35 @@ _ALL: Final = (
         "neither",
         "failed requests of which a further try (`retries`) ended ok; they stay in the error rate",
     ),
-    _case("request_rate", "requests/s", "requests", "higher", "measured requests that ended ok / wall_s"),
+    _case(
+        "request_rate",
+        "requests/s",
+        "requests",
+        "higher",
+        "requests that ended ok within wall_s, whenever they began, further tries included / wall_s",
+    ),
     _case(
         "goodput",
         "requests/s",
         "goodput",
         "higher",
-        "requests per second that met every latency budget of the case, each taken as a limit on every request",
+        "requests per second that ended ok within wall_s and met every latency budget of the case, each taken as a "
+        "limit on every request; one that has no such metric by its nature meets it",
     ),
     _case(
         "offered_rate",
         "requests/s",
         "offered",
         "neither",
-        "measured requests due before the last one / time from the first due time to the last; open loop only",
+        "measured requests due before the last one, also those that could not be sent / time from the first due time "
+        "to the last; open loop only",
     ),
     _case(
         "sent_rate",
         "requests/s",
         "sent",
         "higher",
-        "the same of the times at which they were sent, a burst's requests counted as one moment",
+        "the same of those that were sent, by when they were, a burst's requests counted as one moment",
     ),
     _case(
         "max_concurrency",
@@ -206,9 +214,17 @@ _ALL: Final = (
         "tokens/s",
         "throughput",
         "higher",
-        "output tokens of all requests / wall time of the measured part",
+        "output tokens that arrived within wall_s, whenever their requests began, further tries and requests that "
+        "failed included / wall_s",
     ),
-    _case("wall_s", "s", "wall", "lower", "from the start of the first measured request to the end of the last"),
+    _case(
+        "wall_s",
+        "s",
+        "wall",
+        "lower",
+        "from the start of the first measured request to the end of the last; with ramp-up or cool-down the steady "
+        "window, from the end of the one to the begin of the other",
+    ),
     _case("load_s", "s", "load", "lower", "time to make the model ready"),
     _case(
         "cold_ttft_ms",
@@ -249,7 +265,8 @@ _ALL: Final = (
         "%",
         "server CPU",
         "neither",
-        "processor time of the server's processes and of all that they start / time; 100 is one core, fully used",
+        "processor time of the server's processes (all that hold its listening socket) and of all that they start / "
+        "time; 100 is one core, fully used",
         over_100=True,
     ),
     _resource(
@@ -258,6 +275,15 @@ _ALL: Final = (
         "server memory",
         "lower",
         "resident memory of the server's processes and of all that they start, summed, in units of 2²⁰ bytes",
+    ),
+    _resource(
+        "other_cpu_pct",
+        "%",
+        "other CPU",
+        "neither",
+        "processor time of this machine that neither the server's processes nor this run's used, over 250 ms at least "
+        "/ time; 100 is one core, fully used",
+        over_100=True,
     ),
     _resource(
         "cpu_pct", "%", "CPU", "neither", "share of the machine's processor time that was used, over 50 ms at least"

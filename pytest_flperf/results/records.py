@@ -141,7 +141,7 @@ class CaseResult(Record):
     """Fraction; None without a measured request."""
     wall_s: float | None = None
     request_rate: float | None = None
-    """Requests that ended ok per second."""
+    """Requests that ended ok in the measured part or the steady window, per second."""
     goodput: float | None = None
     """Requests per second that kept every latency budget of the case; None where it has none."""
     offered_rate: float | None = None
@@ -149,9 +149,9 @@ class CaseResult(Record):
     sent_rate: float | None = None
     """… and that were sent per second."""
     steady_window_s: Interval | None = None
-    """From when to when requests were measured, from the first one of the plan; None without ramp-up and cool-down."""
+    """Of which all rates are, from the first request of the plan; None without ramp-up and cool-down."""
     tps_total: float | None = None
-    """Output tokens of all measured requests per second."""
+    """Output tokens that arrived in the measured part or the steady window, per second."""
     finish_reasons: Mapping[str, int] = field(default_factory=dict)
     tokens_source: str | None = None
     """``usage``, ``timings``, ``chunks`` …, or ``mixed``."""

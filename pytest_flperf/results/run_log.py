@@ -9,7 +9,6 @@ that was there.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -176,6 +175,24 @@ class BegunCase:
     """None: requests were under way."""
     earlier: tuple[BegunCase, ...] = ()
     """The loads of its search before this one."""
+    server: Mapping[str, Any] = field(default_factory=dict)
+    """The processes that served it, plain; empty: a log of a version before."""
+
+    def to_record(self) -> dict[str, Any]:
+        """As it is logged; what is known later has lines of its own."""
+        record: dict[str, Any] = {
+            "begun": self.case.to_dict(),
+            "budgets": list(self.budgets),
+            "journal_start": self.journal_start,
+            "filed": self.filed or self.case.nodeid,
+            "at_ns": self.at_ns,
+            "plan_notes": list(self.plan_notes),
+            "prompts": self.prompts,
+            "server": dict(self.server),
+        }
+        record |= {"load": self.load.to_record()} if self.load is not None else {}
+        record |= {"beside": self.beside.to_record()} if self.beside is not None else {}
+        return record
 
 
 class RunLog:
@@ -192,37 +209,9 @@ class RunLog:
         """The model of a case is about to be made ready."""
         self._append({"preparing": case.to_dict()})
 
-    def begun(
-        self,
-        case: CaseResult,
-        budgets: tuple[str, ...],
-        journal_start: int,
-        *,
-        filed: str = "",
-        plan_notes: tuple[str, ...] = (),
-        prompts: bool = False,
-        load: SearchLoad | None = None,
-        beside: BegunSide | None = None,
-    ) -> None:
-        """A case begins.
-
-        Args:
-            case: What is known of it before its first request.
-            budgets: What it will be judged by, as written.
-            journal_start: The byte of the journal from which on its requests are.
-            filed: Under which name they are there; empty: its node id.
-            plan_notes: What its plans say already.
-            prompts: Whether the journal will name the prompts of its requests.
-            load: Which load of a search it is.
-            beside: The other side that it is measured with.
-
-        """
-        record: dict[str, Any] = {"begun": case.to_dict(), "budgets": list(budgets), "journal_start": journal_start}
-        record |= {"filed": filed or case.nodeid, "at_ns": time.monotonic_ns(), "plan_notes": list(plan_notes)}
-        record |= {"prompts": prompts}
-        record |= {"load": load.to_record()} if load is not None else {}
-        record |= {"beside": beside.to_record()} if beside is not None else {}
-        self._append(record)
+    def begun(self, begun: BegunCase) -> None:
+        """A case begins, or a load of a search."""
+        self._append(begun.to_record())
 
     def played(self, case: CaseResult, filed: str, played: PlayedCase) -> None:
         """The last request of a case has ended; of a search, of one of its loads."""
@@ -326,6 +315,7 @@ def _begun_case(record: Mapping[str, Any]) -> BegunCase:
         prompts=record.get("prompts") is True,
         load=None if load is None else SearchLoad.from_record(load),
         beside=None if beside is None else BegunSide.from_record(beside),
+        server=dict(record.get("server") or {}),
     )
 
 

@@ -20,8 +20,9 @@ from pytest_flperf.experiment.interleaving import (
 from pytest_flperf.experiment.search import SearchPlan, searched
 from pytest_flperf.experiment.summing import Evidence, result_of
 from pytest_flperf.experiment.turns import TurnReader
-from pytest_flperf.gates.budgets import Budget, parse_budget, request_limits
+from pytest_flperf.gates.budgets import Budget, parse_budget
 from pytest_flperf.gates.capacity import search_goals
+from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.gates.paired import compares_gaps, with_other_side
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.measured import ClockQuality
@@ -30,6 +31,8 @@ from pytest_flperf.results.run_log import BegunCase, BegunSide
 from pytest_flperf.stats.case import IsGood
 from pytest_flperf.stats.matched_requests import is_deterministic
 from pytest_flperf.suite.scoring import Scoring
+from pytest_flperf.telemetry.attribution import with_unattributed
+from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sums import CaseResources, stored_resources
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
@@ -145,6 +148,11 @@ def _streams(case: CaseResult) -> int:
 
 def _resources(folder: Path, begun: BegunCase) -> CaseResources:
     """As the run said it, or from the readings since the case began."""
+    found = _used(folder, begun)
+    return with_unattributed(found, ServerProcesses.from_record(begun.server)) if begun.server else found
+
+
+def _used(folder: Path, begun: BegunCase) -> CaseResources:
     if begun.played is not None:
         return CaseResources(begun.played.resources, begun.played.resources_absent)
 

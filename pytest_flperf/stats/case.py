@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,9 +18,11 @@ from pytest_flperf.stats.column import Column
 from pytest_flperf.stats.cross_check import cross_check
 from pytest_flperf.stats.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.failures import Failures
+from pytest_flperf.stats.offered import OfferedLoad
 from pytest_flperf.stats.overlap import Overlap
 from pytest_flperf.stats.prompt_scores import PromptScores
 from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
+from pytest_flperf.stats.steady import SteadyRates
 from pytest_flperf.stats.summary import distribution
 from pytest_flperf.suite.scoring import AnswerScorer, NoResult, Scoring
 from pytest_flperf.wire.exchange import Phase
@@ -32,7 +33,8 @@ __all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "stalls", "summaris
 
 STALL_TIMES_MEDIAN = 5
 STALL_FLOOR_MS = 50
-IsGood: TypeAlias = Callable[[Mapping[str, float | None]], bool]
+IsGood: TypeAlias = Callable[[Sample, Mapping[str, float | None]], bool]
+"""Whether a request that ended ok, and has these metrics, counts for goodput."""
 _NS_PER_MS = 1e6
 _NS_PER_S = 1e9
 _STALL_FLOOR_NS = STALL_FLOOR_MS * _NS_PER_MS
@@ -63,7 +65,8 @@ def summarise(
     """The result of a case, not judged yet (``gates.judge`` does that).
 
     Only requests of the measured phase count; the warm-up is counted and in no statistic.  Latencies and token
-    counts are of requests that ended ``ok``; the error rate, the throughput and the wall time are of all.
+    counts are of requests that ended ``ok``; the error rate is of all.  Rates are of what arrived in the measured
+    part, or in the steady window, whenever it was asked for.
 
     Args:
         samples: All decoded requests of the case, any phase, any order; read once.
@@ -78,13 +81,11 @@ def summarise(
     with contextlib.ExitStack() as stack:
         if scorer is None:
             scorer = stack.enter_context(Scoring()).of(planned.settings.get("expect"))
-        tally = _Tally(scorer, good, prompt_of)
+        tally = _Tally(planned, scorer, good, prompt_of)
         while batch := list(islice(remaining, _BATCH)):
             tally.add(batch)
         tally.take_scores()
-    span_ns = tally.last_end_ns - tally.first_start_ns if tally.total else 0
-    wall_s = span_ns / _NS_PER_S if tally.total else None
-    offered_rate, sent_rate = _rates(tally.due_ns, tally.sent_ns)
+    arrived = tally.rates.arrived()
     asked_for = planned.target.model_id if planned.target is not None else None
     metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
     requests, clock = tally.requests(), clock_quality(tally.clock_sources, tally.lags_ns)
@@ -93,13 +94,13 @@ def summarise(
         planned,
         requests=requests,
         error_rate=(tally.total - tally.ok) / tally.total if tally.total else None,
-        wall_s=wall_s,
-        request_rate=tally.ok / wall_s if wall_s else None,
-        goodput=tally.good / wall_s if wall_s and good is not None else None,
-        offered_rate=offered_rate,
-        sent_rate=sent_rate,
-        steady_window_s=tally.steady_window_s(),
-        tps_total=tally.tokens_out / wall_s if wall_s and tally.tokens_known else None,
+        wall_s=arrived.span_s if arrived is not None else None,
+        request_rate=arrived.rate(arrived.requests) if arrived is not None else None,
+        goodput=arrived.rate(arrived.good) if arrived is not None and good is not None else None,
+        offered_rate=tally.offered.offered_rate,
+        sent_rate=tally.offered.sent_rate,
+        steady_window_s=arrived.window_s if arrived is not None else None,
+        tps_total=arrived.rate(arrived.tokens) if arrived is not None else None,
         finish_reasons=dict(tally.finish_reasons.most_common()),
         tokens_source=_agreed(tally.token_sources),
         tokens_per_chunk=tally.chunked_tokens / tally.token_chunks if tally.token_chunks else None,
@@ -114,6 +115,7 @@ def summarise(
         notes=(
             *planned.notes,
             *tally.notes(asked_for or planned.model),
+            *(arrived.notes if arrived is not None and tally.ok else ()),
             *bottleneck(requests, clock, processes),
             *cross_check(metrics),
         ),
@@ -124,20 +126,21 @@ class _Tally:
     """Counts of one case, fed a few samples at a time, so that the samples themselves need not stay in memory."""
 
     def __init__(
-        self, scorer: AnswerScorer | None, good: IsGood | None, prompt_of: Callable[[int], str] | None
+        self,
+        planned: CaseResult,
+        scorer: AnswerScorer | None,
+        good: IsGood | None,
+        prompt_of: Callable[[int], str] | None,
     ) -> None:
         self.scorer = scorer
         self.to_score: list[tuple[int, str | None]] = []
         self.to_score_characters = 0
+        self.rates = SteadyRates(planned.load)
         self.prompt_scores = PromptScores(prompt_of)
         self.is_good = good
-        self.good = 0
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
         self.warmup = self.warmup_failed = self.outside = self.retries = self.recovered = 0
-        self.plan_start_ns: int | None = None
-        self.due_ns: array[int] = array("q")
-        self.sent_ns: array[int] = array("q")
-        self.first_start_ns = self.last_end_ns = 0
+        self.offered = OfferedLoad()
         self.by_outcome: Counter[Outcome] = Counter()
         self.finish_reasons: Counter[str] = Counter()
         self.token_sources: set[str | None] = set()
@@ -151,8 +154,6 @@ class _Tally:
         self.gap_streams = self.stalls = 0
         self.chunks = self.coalesced = 0
         self.chunked_tokens = self.token_chunks = 0
-        self.tokens_out = 0
-        self.tokens_known = True
         self.overlap = Overlap()
 
     def add(self, samples: Sequence[Sample]) -> None:
@@ -169,57 +170,49 @@ class _Tally:
         if phase is _WARMUP:
             self.warmup += 1
             self.warmup_failed += not sample.ok
-        if phase is _MEASURED or phase is _OUTSIDE:
-            begun_ns = sample.started_ns if sample.due_ns is None else sample.due_ns
-            if self.plan_start_ns is None or begun_ns < self.plan_start_ns:
-                self.plan_start_ns = begun_ns
         elif phase is _RETRY:
             self.retries += 1
             self.recovered += sample.ok
         self.outside += phase is _OUTSIDE
+        metrics = self._metrics_of(sample)
+        is_good = self.is_good
+        self.rates.add(sample, good=metrics is not None and is_good is not None and is_good(sample, metrics))
         if phase is _MEASURED:
-            self._add_measured(sample)
+            self._add_measured(sample, metrics)
 
-    def _add_measured(self, sample: Sample) -> None:
+    def _metrics_of(self, sample: Sample) -> dict[str, float | None] | None:
+        """The metrics of a request that ended ok, where something needs them."""
+        needed = sample.phase is _MEASURED or (sample.phase is _OUTSIDE and self.is_good is not None)
+        return request_metrics(sample) if needed and sample.outcome is _OK else None
+
+    def _add_measured(self, sample: Sample, metrics: dict[str, float | None] | None) -> None:
         outcome = sample.outcome
-        if sample.due_ns is not None and sample.sent_ns is not None:
-            self.due_ns.append(sample.due_ns)
-            self.sent_ns.append(sample.sent_ns)
+        self.offered.add(sample)
         self.by_outcome[outcome] += 1
         if outcome is _CANCELLED:
             return  # we did that: it says nothing of the server
-        # The end of the body is the kernel's stamp and as true as any, unless realtime moved meanwhile.
-        end_ns = sample.finished_ns if sample.end_ns is None or sample.clock_step else sample.end_ns
-        if not self.total or sample.started_ns < self.first_start_ns:
-            self.first_start_ns = sample.started_ns
-        if not self.total or end_ns > self.last_end_ns:
-            self.last_end_ns = end_ns
         self.total += 1
-        self.tokens_out += sample.output_tokens or 0
         if sample.headers_ns is not None:
             self.clock_sources.add(sample.clock_source)
         if not sample.clock_step:
             self.lags_ns.extend(sample.lag_ns)
-        if outcome is _OK:
-            self._add_ok(sample)
+        if metrics is not None:
+            self._add_ok(sample, metrics)
         else:
             self.timeouts += outcome in TIMEOUTS
             self.failures.add(sample)
             if self.scorer is not None:
                 self.to_score.append((sample.index, None))
 
-    def _add_ok(self, sample: Sample) -> None:
+    def _add_ok(self, sample: Sample, metrics: dict[str, float | None]) -> None:
         self.ok += 1
-        self.tokens_known = self.tokens_known and sample.output_tokens is not None
         if sample.finish_reason is not None:
             self.finish_reasons[sample.finish_reason] += 1
         if sample.model_echoed is not None:
             self.echoes[sample.model_echoed] += 1
         if sample.tokens_source is not None:
             self.token_sources.add(sample.tokens_source)
-        metrics = request_metrics(sample)
         self.rows.append(metrics)
-        self.good += self.is_good is not None and self.is_good(metrics)
         if self.scorer is not None:
             self.to_score.append((sample.index, sample.output_text))
             self.to_score_characters += len(sample.output_text)
@@ -285,12 +278,6 @@ class _Tally:
             recovered=self.recovered,
         )
 
-    def steady_window_s(self) -> tuple[float, float] | None:
-        if not self.outside or not self.total or self.plan_start_ns is None:
-            return None
-        first_ns, last_ns = self.first_start_ns - self.plan_start_ns, self.last_end_ns - self.plan_start_ns
-        return first_ns / _NS_PER_S, last_ns / _NS_PER_S
-
     def metrics(self, failed: int) -> dict[str, Distribution]:
         """By name; ``failed``: requests that count as infinitely slow."""
         found: dict[str, Distribution] = {}
@@ -324,24 +311,7 @@ class _Tally:
             ]
         if self.overlap.serialised:
             lines.append("serialised: the server answered requests that overlapped one after the other")
-        if not self.tokens_known and self.ok:
-            lines.append("output tokens of some answers are unknown: no total throughput")
         return lines
-
-
-def _rates(due_ns: Sequence[int], sent_ns: Sequence[int]) -> tuple[float | None, float | None]:
-    """Requests per second that were due and that were sent, of those that were sent.
-
-    Those before the last due time, over the time until then: several may be due at once.
-    """
-    last_ns = max(due_ns, default=0)
-    before = len(due_ns) - due_ns.count(last_ns)
-    if not before:
-        return None, None
-    last_sent_ns = min(sent for due, sent in zip(due_ns, sent_ns, strict=True) if due == last_ns)
-    sent_span_ns = last_sent_ns - min(sent_ns)
-    sent_rate = before * _NS_PER_S / sent_span_ns if sent_span_ns > 0 else None
-    return before * _NS_PER_S / (last_ns - min(due_ns)), sent_rate
 
 
 def _agreed(names: set[str | None]) -> str | None:

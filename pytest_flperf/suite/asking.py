@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
 from pytest_flperf.suite.filler import filler_words
+from pytest_flperf.suite.fitting import SAMPLE_KEY, Fitting
 from pytest_flperf.suite.model import Case, Message
 from pytest_flperf.suite.prompts import keyed, unique_key
 from pytest_flperf.suite.sources import PromptSource, TracedRequest
@@ -17,13 +19,13 @@ from pytest_flperf.suite.synthetic import TokensPerWord
 
 __all__ = ["Ask", "Asker"]
 
-_TRIES: Final = 6
 _ID_BYTES: Final = 6
 _NO_SOURCE: Final = PromptSource()
-_SAMPLE_KEY: Final = "123456789"
 _MOST_TURNS: Final = 1_000
 _MOST_KEPT: Final = 32_000_000
 """Characters of filler that are kept for requests of the same length."""
+_MOST_PADDINGS: Final = 64
+_MOST_FITTINGS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class Asker:
         self._texts: dict[tuple[str, int], str] = {}  # by use and length
         self._kept = 0  # their characters
         self._padding: dict[tuple[Message, ...], str] = {}
-        self._sent: dict[int, str] = {}  # prompts of requests under way, of a case whose answers are scored
+        self._prompt_ids: dict[int, str] = {}  # of requests under way, of a case whose answers are scored
+        self._fittings: dict[tuple[object, int], Fitting] = {}
+        self._not_fitting: Counter[int] = Counter()  # prompts, by how many tokens they are too long
 
     # ---- lengths
 
@@ -65,7 +69,7 @@ class Asker:
         """A request with so many pieces of filler beside what is asked anyway, to learn how the server counts."""
         text = filler_words(words, random.Random(f"{self._seed}/calibration"), self._source.filler)  # noqa: S311
         messages = self._with_user_text(text) if self._by_length else self._padded(self._plain(0), text)
-        return Ask(self._keyed(messages, _SAMPLE_KEY), 1)
+        return Ask(self._keyed(messages, SAMPLE_KEY), 1)
 
     def learn(self, usage: TokensPerWord) -> None:
         """Take in how the server counts."""
@@ -94,25 +98,35 @@ class Asker:
             number: Its number in the case, by which its unique prefix goes.
 
         """
-        messages, max_tokens = self._asked(index)
-        if self._case.scenario.expect and index >= 0:
-            self._sent[index] = _prompt_id(messages)
         key = unique_key(self._key_seed, self._case.nodeid, number)
-        return Ask(self._prefixed(self._keyed(messages, key)), max_tokens)
+        messages, max_tokens = self._asked(index, key)
+        if self._case.scenario.expect and index >= 0 and self._source.tokenizer is None:
+            self._prompt_ids[index] = _prompt_id(messages)
+        return Ask(self._sent(messages, key), max_tokens)
 
-    def _asked(self, index: int) -> tuple[tuple[Message, ...], int | None]:
-        """The messages without any prefix, and how long the answer may be."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the lengths of prompts."""
+        if not self._not_fitting:
+            return ()
+        low, high = min(self._not_fitting), max(self._not_fitting)
+        count = sum(self._not_fitting.values())
+        off = f"{low:+d}" if low == high else f"{low:+d} to {high:+d}"
+        return (f"{count} prompts differ from the requested length by {off} tokens: no filler text fits",)
+
+    def _asked(self, index: int, key: str | None = None) -> tuple[tuple[Message, ...], int | None]:
+        """The messages without any prefix, and how long the answer may be; no key: what is the same for every key."""
         source = self._source
         rng = self._random(index)
         traced = source.trace[index % len(source.trace)] if source.trace else None
         length = self._input_tokens(traced, rng)
         max_tokens = self._max_tokens(index, traced, rng)
         if length is not None:
-            return self._with_user_text(self._synthetic(length)), max_tokens
+            return self._synthetic(length, key), max_tokens
         messages = traced.messages if traced is not None and traced.messages else self._plain(index)
         context = self._settings.context_tokens
         if context:
-            messages = self._padded(messages, self._padding_for(messages, context))
+            messages = self._padded_to(messages, context, key)
         return messages, max_tokens
 
     def prompt_id(self, index: int) -> str:
@@ -121,8 +135,8 @@ class Asker:
         return _prompt_id(messages)
 
     def sent_prompt_id(self, index: int) -> str:
-        """As :meth:`prompt_id`, of a request that has ended: nothing is made anew for it, and it is forgotten."""
-        return self._sent.pop(index, "") or self.prompt_id(index)
+        """As :meth:`prompt_id`, of a request that has ended: mostly known since it was made, and then forgotten."""
+        return self._prompt_ids.pop(index, "") or self.prompt_id(index)
 
     def conversation(self, session: int) -> tuple[str, ...]:
         """The user's messages of a session, in order."""
@@ -207,32 +221,66 @@ class Asker:
         first = messages[0]
         return (replace(first, content=f"{self._shared_prefix(length)}\n\n{first.content}"), *messages[1:])
 
-    def _synthetic(self, length: int) -> str:
-        """Text with which a prompt has that many tokens: all of it with a tokenizer, as the server counts without."""
-        known = self._texts.get(("prompt", length))
-        if known is not None:
-            return known
-        if self._source.tokenizer is not None:
-            return self._remember(("prompt", length), self._fitting(length, self._with_user_text))
-        assert self._usage is not None
-        words = self._usage.words_for(length)
-        return self._remember(("prompt", length), filler_words(words, self._filler_random(length), self._source.filler))
+    def _sent(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
+        return self._prefixed(self._keyed(messages, key))
 
-    def _padding_for(self, messages: tuple[Message, ...], context: int) -> str:
-        """Filler that makes these messages as long as wanted; empty where they are longer."""
+    def _synthetic(self, length: int, key: str | None) -> tuple[Message, ...]:
+        """Messages of that many tokens: exactly so many with a tokenizer, else about so many as the server counts."""
+        if self._source.tokenizer is not None:
+            return self._fitted("prompt", length, self._with_user_text, key)
+        text = self._texts.get(("prompt", length))
+        if text is None:
+            assert self._usage is not None
+            words = self._usage.words_for(length)
+            text = filler_words(words, self._filler_random(length), self._source.filler)
+            self._remember(("prompt", length), text)
+        return self._with_user_text(text)
+
+    def _padded_to(self, messages: tuple[Message, ...], context: int, key: str | None) -> tuple[Message, ...]:
+        """These messages with filler that makes them as long as wanted; without any where they are longer."""
+        if self._source.tokenizer is not None:
+            return self._fitted(messages, context, lambda text: self._padded(messages, text), key)
         if messages not in self._padding:
-            tokenizer = self._source.tokenizer
-            if tokenizer is None:
-                assert self._usage is not None
-                left = context - self._usage.overhead
-                words = self._usage.words_for(context) if left > 0 else 0
-                text = filler_words(words, self._filler_random(context), self._source.filler) if words else ""
-            else:
-                text = self._fitting(context, lambda text: self._padded(messages, text))
-            if len(self._padding) >= 64:  # data sets have many prompts, and a padding can be long
+            assert self._usage is not None
+            left = context - self._usage.overhead
+            words = self._usage.words_for(context) if left > 0 else 0
+            text = filler_words(words, self._filler_random(context), self._source.filler) if words else ""
+            if len(self._padding) >= _MOST_PADDINGS:  # data sets have many prompts, and a padding can be long
                 self._padding.clear()
             self._padding[messages] = text
-        return self._padding[messages]
+        return self._padded(messages, self._padding[messages])
+
+    def _fitted(
+        self, use: object, length: int, made: Callable[[str], tuple[Message, ...]], key: str | None
+    ) -> tuple[Message, ...]:
+        """Messages that have that many tokens in all with their key; a shared prefix comes on top of them."""
+        tokenizer = self._source.tokenizer
+        assert tokenizer is not None
+        fitting = self._fittings.get((use, length))
+        if fitting is None:
+            self._make_room()
+            exact = tokenizer.exact
+            fitting = self._fittings[use, length] = Fitting(
+                length + self._source.shared_prefix_tokens,
+                made,
+                self._sent,
+                tokenizer.count,
+                lambda tokens, number: exact(tokens, self._filler_random(tokens, number), self._source.filler),
+            )
+        if key is None:
+            return fitting.shared()
+        messages, off = fitting.fitted(key)
+        if off:
+            self._not_fitting[off] += 1
+        return messages
+
+    def _make_room(self) -> None:
+        """Forget fitted texts where they are too many; looked at now and then, as it takes a while."""
+        count = len(self._fittings)
+        if count and count % _MOST_PADDINGS == 0:
+            characters = sum(each.characters for each in self._fittings.values())
+            if count >= _MOST_FITTINGS or characters > _MOST_KEPT:
+                self._fittings.clear()
 
     def _padded(self, messages: tuple[Message, ...], padding: str) -> tuple[Message, ...]:
         if not padding:
@@ -262,31 +310,9 @@ class Asker:
         self._kept += len(text)
         return text
 
-    def _fitting(self, length: int, made: Callable[[str], tuple[Message, ...]]) -> str:
-        """Filler with which the messages *made* of it, and their prefix, have that many tokens in all.
-
-        The nearest where seams between texts don't allow it; empty where they are longer without any.
-        """
-        tokenizer = self._source.tokenizer
-        assert tokenizer is not None
-
-        def over(text: str) -> int:
-            return sum(tokenizer.count(each.content) for each in self._keyed(made(text), _SAMPLE_KEY)) - length
-
-        best, wanted = "", -over("")
-        least = wanted
-        for _ in range(_TRIES):
-            if wanted < 1 or not least:
-                break
-            text = tokenizer.exact(wanted, self._filler_random(wanted), self._source.filler)
-            surplus = over(text)
-            if abs(surplus) < least or not best:
-                best, least = text, abs(surplus)
-            wanted -= surplus
-        return best
-
-    def _filler_random(self, length: int) -> random.Random:
-        return random.Random(f"{self._seed}/filler/{length}")  # noqa: S311
+    def _filler_random(self, length: int, number: int = 0) -> random.Random:
+        again = f"/{number}" if number else ""
+        return random.Random(f"{self._seed}/filler/{length}{again}")  # noqa: S311
 
 
 def _prompt_id(messages: tuple[Message, ...]) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -61,23 +61,40 @@ class _Member:
         return round((times.user + times.system) * _NS_PER_S)
 
 
+def _this_process() -> tuple[int, ...]:
+    return (os.getpid(),)
+
+
 class ProcessTree:
     """Some processes with all that they start, whatever comes and goes.
 
-    A process of which a number is taken is the one that was found, not another that got its id later.  This process
-    and its children are never a part of the tree, also where the server started pytest.  What a process uses in the
-    last moments before it ends (one interval at most) is lost; what a child used before it was found is counted when
-    it is found.
+    A process of which a number is taken is the one that was found, not another that got its id later.  What a process
+    uses in the last moments before it ends (one interval at most) is lost; what a child used before it was found is
+    counted when it is found.
     """
 
-    def __init__(self, pids: Iterable[int]) -> None:
+    def __init__(self, pids: Iterable[int], apart: Callable[[], Collection[int]] = _this_process) -> None:
+        """Find nobody yet.
+
+        Args:
+            pids: The roots; of several that descend from each other each process counts once.
+            apart: Processes that are no part of the tree, with all that they start, even where a root started them.
+                Unless said otherwise this process and its own, also where the server started pytest.
+
+        """
         self._roots = tuple(pids)
+        self._apart = apart
         self._members: dict[int, _Member] = {}
         self._cpu_ns = 0
         self._scan_at_ns = 0
         self._looked = False
         self.ended = False
         """Whether none of the processes is left; then it stays so."""
+
+    @property
+    def pids(self) -> Collection[int]:
+        """Who belongs to it, as of the last look."""
+        return self._members.keys()
 
     def read(self) -> TreeUse:
         """Look at all of them.
@@ -129,7 +146,7 @@ class ProcessTree:
                 del self._members[pid]
         # Later on from the members: a root that is none any more has ended, and another process may have got its id;
         # and who has outlived its parent is no descendant of a root any more.
-        for pid in with_descendants(self._members if self._looked else self._roots):
+        for pid in with_descendants(self._members if self._looked else self._roots, self._apart()):
             if pid not in self._members:
                 try:
                     # Whoever is new was born since the last scan: all that it used was in our time.
@@ -155,10 +172,11 @@ def _clock_of(pid: int) -> int | None:
     return clock
 
 
-def with_descendants(roots: Iterable[int]) -> list[int]:
-    """These processes and all that descend from them, without this one and its own."""
+def with_descendants(roots: Iterable[int], apart: Collection[int] | None = None) -> list[int]:
+    """These processes and all that descend from them, without those ``apart`` and theirs; None: without this one."""
+    apart = frozenset(_this_process() if apart is None else apart)
     found: dict[int, None] = {}
-    waiting = [pid for pid in roots if pid != os.getpid()]
+    waiting = [pid for pid in roots if pid not in apart]
     while waiting:
         pid = waiting.pop()
         if pid in found:
@@ -166,9 +184,9 @@ def with_descendants(roots: Iterable[int]) -> list[int]:
         found[pid] = None
         children = _children_on_linux(pid) if sys.platform == "linux" else None
         if children is None:
-            found.update(dict.fromkeys(_descendants(pid)))
+            found.update(dict.fromkeys(_descendants(pid, apart)))
         else:
-            waiting += (child for child in children if child != os.getpid())
+            waiting += (child for child in children if child not in apart)
     return list(found)
 
 
@@ -192,15 +210,16 @@ def _children_on_linux(pid: int) -> list[int] | None:
     return children if listed or not threads else None
 
 
-def _descendants(pid: int) -> list[int]:
-    """All that descend from a process as psutil finds them, without this process and its own."""
+def _descendants(pid: int, apart: Collection[int]) -> list[int]:
+    """All that descend from a process as psutil finds them, without those ``apart`` and theirs."""
     import psutil
 
     try:
         found = [child.pid for child in psutil.Process(pid).children(recursive=True)]
-        if os.getpid() in found:
-            ours = {child.pid for child in psutil.Process().children(recursive=True)} | {os.getpid()}
-            found = [child for child in found if child not in ours]
+        for other in apart:
+            if other in found:
+                theirs = {child.pid for child in psutil.Process(other).children(recursive=True)} | {other}
+                found = [child for child in found if child not in theirs]
     except psutil.Error:
         return []
     return found

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Protocol
 
 from pytest_flperf.results.metrics import RESOURCE_METRICS
 
-__all__ = ["GPU_METRICS", "HOST_METRICS", "SERVER_METRICS", "Meter", "Reading", "ServerProcesses", "Source"]
+__all__ = ["GPU_METRICS", "HOST_METRICS", "OTHERS", "SERVER_METRICS", "Meter", "Reading", "ServerProcesses", "Source"]
 
 GPU_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name.startswith("gpu_"))
 SERVER_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name.startswith("server_"))
+OTHERS: Final = "other_cpu_pct"
 HOST_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name not in GPU_METRICS + SERVER_METRICS)
 
 
@@ -23,6 +25,31 @@ class ServerProcesses:
     pids: tuple[int, ...] = ()
     absent: str = ""
     """Why there are none, in words for a person; empty where there are some."""
+    elsewhere: bool = False
+    """Whether they run on another machine: what this one's processors do says nothing of them."""
+    hidden: str = ""
+    """Who else serves, and may not be seen, in words for a person; empty: nobody that is known."""
+    beside: tuple[int, ...] = ()
+    """Processes that serve what is measured in turn with it: their load is this run's and not the server's."""
+    cores: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Of this machine."""
+
+    def to_record(self) -> dict[str, Any]:
+        """As it is logged."""
+        record: dict[str, Any] = asdict(self)
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ServerProcesses:
+        """The inverse; raises KeyError, TypeError or ValueError."""
+        return cls(
+            pids=tuple(map(int, record["pids"])),
+            absent=str(record["absent"]),
+            elsewhere=record["elsewhere"] is True,
+            hidden=str(record["hidden"]),
+            beside=tuple(map(int, record["beside"])),
+            cores=max(int(record["cores"]), 1),
+        )
 
 
 @dataclass(frozen=True, slots=True)

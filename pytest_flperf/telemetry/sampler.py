@@ -172,8 +172,7 @@ class _Worker:
                 return
             phase, mark = track.phase, track.next_mark()
             reading = self._read(track.server)
-            track.add(reading, phase, mark)
-            self._write(track, self._source, phase, reading)
+            self._write(track, self._source, track.add(reading, phase, mark), reading)
             now_ns = time.monotonic_ns()
             # In step, unless it is out of turn or late: two looks at once say no more than one.
             in_step = mark is None and due_ns + self._interval_ns > now_ns

@@ -29,6 +29,8 @@ class CaseResources:
     """By metric; what could not be measured is not among them."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Why, by metric, for the others."""
+    notes: tuple[str, ...] = ()
+    """Lines for a person: how much of the machine's load is of processes that nobody knows."""
 
 
 class Sums:
@@ -36,7 +38,8 @@ class Sums:
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._sums = {metric: _Sum() for metric in metrics}
-        self._before_ns: int | None = None
+        self.before_ns: int | None = None
+        """When the last reading was taken; None: there was none yet."""
         self._counted = False
         self.reasons: dict[str, str] = {}
         """Why metrics were not read, as far as readings have told."""
@@ -46,18 +49,13 @@ class Sums:
         """What the source reads."""
         return frozenset(self._sums)
 
-    @property
-    def empty(self) -> bool:
-        """Whether there was no reading yet."""
-        return self._before_ns is None
-
     def add(self, at_ns: int, values: Mapping[str, float], *, counts: bool) -> None:
         """Take a reading; one that doesn't count is the base of what follows."""
-        if counts and self._before_ns is not None:
+        if counts and self.before_ns is not None:
             self._counted = True
             for metric, value in values.items():
-                self._sums[metric].add(value, at_ns - self._before_ns)
-        self._before_ns = at_ns
+                self._sums[metric].add(value, at_ns - self.before_ns)
+        self.before_ns = at_ns
 
     def result(self, never: Mapping[str, str] | None = None) -> CaseResources:
         """What the readings sum up to; ``never``: why metrics can't ever be read."""

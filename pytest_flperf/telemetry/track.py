@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final
 
+from pytest_flperf.telemetry.attribution import with_unattributed
 from pytest_flperf.telemetry.readings import Reading, ServerProcesses
 from pytest_flperf.telemetry.sums import CaseResources, Sums, joined
 from pytest_flperf.wire.exchange import Phase
@@ -19,6 +20,7 @@ _AT_ONCE_S: Final = 0.001
 """How long the measuring waits for a reading that was asked for; it takes about half of it."""
 _LATE_S: Final = 0.25
 """How long a result waits for the last reading of a slow source."""
+_FOR_EVER_NS: Final = 1 << 62
 
 
 class Mark(Enum):
@@ -56,6 +58,7 @@ class Track:
         self.phase = Phase.WARMUP.value
         self.over = False
         """Whether no more reading is wanted."""
+        self._steady_ns: tuple[int, int] | None = None
         self._changed = changed
         self._never = never
         self._marks: deque[Mark] = deque()
@@ -71,16 +74,18 @@ class Track:
     @property
     def fresh(self) -> bool:
         """Whether it has no reading yet."""
-        return self._sums.empty
+        return self._sums.before_ns is None
 
     def next_mark(self) -> Mark | None:
         """The mark that the next reading is for."""
         with self._changed:
             return self._marks.popleft() if self._marks else None
 
-    def add(self, reading: Reading, phase: str, mark: Mark | None) -> None:
-        """Take a reading that was begun in ``phase`` and for ``mark``."""
+    def add(self, reading: Reading, phase: str, mark: Mark | None) -> str:
+        """Take a reading that was begun in ``phase`` and for ``mark``; the phase of the time that it stands for."""
         with self._changed:
+            if phase == Phase.MEASURED.value and not self._steady(reading.at_ns):
+                phase = Phase.OUTSIDE.value
             self._sums.add(reading.at_ns, reading.values, counts=phase == Phase.MEASURED.value)
             self._sums.reasons.update(reading.absent)
             if mark is Mark.MEASURED:
@@ -89,6 +94,19 @@ class Track:
                 self.over = True
             self._answered += mark is not None
             self._changed.notify_all()
+            return phase
+
+    def steady(self, from_ns: int, until_ns: int) -> None:
+        """Of what is measured count only what lies between these moments."""
+        with self._changed:
+            self._steady_ns = (from_ns, until_ns)
+
+    def _steady(self, at_ns: int) -> bool:
+        """Whether a reading stands for time of the steady window alone."""
+        before_ns = self._sums.before_ns
+        if self._steady_ns is None or before_ns is None:
+            return True
+        return self._steady_ns[0] <= before_ns and at_ns <= self._steady_ns[1]
 
     def mark(self, mark: Mark) -> None:
         """Ask for a reading at once; returns at once."""
@@ -138,8 +156,18 @@ class Watch:
         self._tracks = tracks
         self._done = False
 
-    def measured(self) -> None:
-        """From now on requests count; takes about half a millisecond, 1 ms at most."""
+    def measured(self, steady_from_ns: int = 0, steady_until_ns: int = 0) -> None:
+        """From now on requests count; takes about half a millisecond, 1 ms at most.
+
+        Args:
+            steady_from_ns: How long the ramp-up takes.
+            steady_until_ns: After which time the cool-down begins; 0: there is none.
+
+        """
+        if steady_from_ns or steady_until_ns:
+            now_ns = time.monotonic_ns()
+            for track in self._tracks:
+                track.steady(now_ns + steady_from_ns, now_ns + steady_until_ns if steady_until_ns else _FOR_EVER_NS)
         self._mark(Mark.MEASURED)
 
     def done(self) -> None:
@@ -155,7 +183,8 @@ class Watch:
         for track in self._tracks:
             track.wait(until)
             track.abandon()
-        return joined(track.result() for track in self._tracks)
+        found = joined(track.result() for track in self._tracks)
+        return with_unattributed(found, self._tracks[0].server) if self._tracks else found
 
     def _mark(self, mark: Mark) -> None:
         for track in self._tracks:

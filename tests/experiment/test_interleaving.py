@@ -152,7 +152,7 @@ def test_what_a_rule_names_is_kept() -> None:
     apart = ReferenceConfig(Schedule(ttft_ms=1, itl_ms=100, tokens=3))
     with ReferenceServer(apart, in_thread=True) as server, Bench(OpenAiBackend.at(server.base_url)) as bench:
         prepared = bench.ready(a_case(), beside=a_case())
-        bench.play(prepared, until=until, good=lambda metrics: metrics["e2e_ms"] is not None)
+        bench.play(prepared, until=until, good=lambda _, metrics: metrics["e2e_ms"] is not None)
     (standings,) = seen
     assert standings.values("itl_ms", CANDIDATE)
     assert standings.rate("goodput", BASELINE) == standings.rate("request_rate", BASELINE)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 import jsonschema
 import pytest
 from tiny_runs import RecordingServer, Tiny
 
+from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
 
 TIMED = {"name": "one", "prompt": "Hello", "max_tokens": 2, "warmup": 0}
@@ -45,6 +48,30 @@ def test_an_open_loop(tiny: Tiny, way: str) -> None:
     assert "dispatch_delay_ms" in done.text
     assert ",poisson,12" in (tiny.folder / "out.csv").read_text(encoding="utf-8")
     assert 'name="load.shape" value="poisson"' in (tiny.folder / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_requests_that_could_not_be_sent_were_offered(tiny: Tiny) -> None:
+    """A server that refuses connections for a while: ten a second were due, and it says so."""
+    write(tiny, {"load": "constant", "rate": 10, "duration_s": 4, "budgets": ["error_rate <= 90%"]})
+    config = ReferenceConfig(Schedule(ttft_ms=1, itl_ms=1, tokens=2, framing="close"))
+    with ReferenceServer(config, in_thread=True) as server:
+
+        def away_for_a_while() -> None:
+            while len(server.log) < 8:
+                time.sleep(0.02)
+            server.refuse()
+            time.sleep(1.5)
+            server.accept()
+
+        away = threading.Thread(target=away_for_a_while, daemon=True)
+        away.start()
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
+        away.join(30)
+    case = done.case
+    refused = case["requests"]["by_outcome"]["connect_refused"]
+    assert 0 < refused < 20
+    assert case["offered_rate"] == pytest.approx(10)
+    assert case["sent_rate"] < 10
 
 
 def test_a_seed_repeats_the_plan(tiny: Tiny) -> None:
@@ -123,6 +150,27 @@ def test_goodput(tiny: Tiny) -> None:
     assert {each["expression"]: each["met"] for each in slow["budgets"]}["goodput <= 0"]
     assert none["goodput"] is None
     assert done.text.count("goodput ") >= 2
+
+
+def test_goodput_of_requests_without_the_metric(tiny: Tiny) -> None:
+    """Used connections, answers of one token, and that we sent late: no request is bad for it."""
+    one_token = {"max_tokens": 1, "iterations": 6}
+    tiny.suite(
+        {**one_token, "budgets": ["connect_ms.p95 <= 60000", "tpot_ms.p95 <= 60000", "e2e_ms.p95 <= 60000"]},
+        {
+            **one_token,
+            "name": "open",
+            "load": "constant",
+            "rate": 12,
+            "budgets": ["ttft_ms.p95 <= 60000", "dispatch_delay_ms.max <= 0.000001"],
+        },
+        {"name": "late", "iterations": 2, "budgets": ["dispatch_delay_ms.p95 <= 60000"]},
+    )
+    closed, open_loop, late = tiny.measure().cases
+    assert closed["requests"]["ok"] == open_loop["requests"]["ok"] == 6
+    for case in (closed, open_loop):
+        assert case["goodput"] == pytest.approx(case["request_rate"])
+    assert late["goodput"] is None
 
 
 def test_a_sweep_is_a_matrix(tiny: Tiny) -> None:

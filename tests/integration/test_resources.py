@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from tiny_runs import Done, Tiny
 
 from pytest_flperf.reference import ReferenceServer
 from pytest_flperf.results.metrics import RESOURCE_METRICS
+
+FORKED = """
+import http.server, json, os, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+def event(delta, finish=None):
+    return "data: " + json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}) + "\\n\\n"
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        body = (event({"content": "a"}) + event({}, "stop") + "data: [DONE]\\n\\n").encode()
+        time.sleep(0.02)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+if os.fork():
+    time.sleep(600)
+kept = bytearray(b"x") * (100 << 20)
+server.serve_forever()
+"""
+"""A server that forks after it has bound."""
 
 
 def check_series(done: Done) -> None:
@@ -65,3 +101,24 @@ def test_a_budget_on_what_is_absent(tiny: Tiny) -> None:
     assert (verdict["value"], verdict["met"]) == (None, False)
     assert verdict["reason"] == done.case["resources_absent"]["gpu_power_w"]
     assert verdict["reason"] in done.text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="servers fork on POSIX only")
+def test_a_server_whose_workers_are_forked(tiny: Tiny, tmp_path: Path) -> None:
+    """A listener that does nothing, with a worker that takes 100 MB: the worker's memory is the server's."""
+    script = tmp_path / "forked.py"
+    script.write_text(FORKED, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        try:
+            tiny.suite({"iterations": 20})
+            done = tiny.run(
+                "--flperf-suite=tiny.json", f"--flperf-base-url=http://127.0.0.1:{port}/v1", "--flperf-model=m"
+            )
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+    assert done.ret == 0, done.text
+    assert done.case["resources"]["server_rss_mb"]["max"] > 100

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -31,6 +32,13 @@ int nvmlDeviceGetMemoryInfo_v2(void *device, memory2_t *memory) { memory->used =
 int nvmlDeviceGetPowerUsage(void *device, unsigned *mw) { return 3; /* NVML_ERROR_NOT_SUPPORTED */ }
 int nvmlDeviceGetTemperature(void *device, unsigned sensor, unsigned *c) { *c = 55; return 0; }
 """
+OTHERS = {"other_cpu_pct"}
+"""Takes a quarter of a second, which not every case here lasts."""
+
+
+def absent(case: dict[str, Any]) -> dict[str, str]:
+    """Why other figures than that one are absent."""
+    return {name: reason for name, reason in case["resources_absent"].items() if name not in OTHERS}
 
 
 @pytest.fixture
@@ -61,13 +69,13 @@ def test_the_embedded_runtime(tiny: Tiny) -> None:
     assert done.ret == 0, done.text
     jsonschema.validate(done.results, load_schema())
     for case in done.cases:
-        assert set(case["resources"]) == {"server_cpu_pct", "server_rss_mb", "cpu_pct", "ram_pct"}
+        assert set(case["resources"]) - OTHERS == {"server_cpu_pct", "server_rss_mb", "cpu_pct", "ram_pct"}
         assert all(use["n"] >= 1 and use["min"] <= use["mean"] <= use["max"] for use in case["resources"].values())
         assert 30 < case["resources"]["server_rss_mb"]["max"] < 2_000
         assert 0 < case["resources"]["ram_pct"]["mean"] <= 100
-        assert case["resources_absent"] == dict.fromkeys(GPU, "no NVIDIA driver on this machine")
+        assert absent(case) == dict.fromkeys(GPU, "no NVIDIA driver on this machine")
     assert 1 < done.cases[0]["resources"]["server_cpu_pct"]["mean"] < 6_400
-    assert done.results["run"]["notes"] == [
+    assert [note for note in done.results["run"]["notes"] if "too short" not in note] == [
         "not measured: gpu_util_pct, gpu_mem_mb, gpu_power_w, gpu_temp_c: no NVIDIA driver on this machine"
     ]
     assert "not measured" not in done.text, "nobody asked for it"
@@ -148,6 +156,6 @@ def test_a_gpu(tiny: Tiny, apart: tuple[str, str], monkeypatch: pytest.MonkeyPat
     assert done.ret == 0, done.text
     use = done.case["resources"]
     assert [use[name]["max"] for name in ("gpu_util_pct", "gpu_mem_mb", "gpu_temp_c")] == [42, 1234, 55]
-    assert done.case["resources_absent"] == {"gpu_power_w": "NVIDIA Nowhere 1 doesn't tell it"}
+    assert absent(done.case) == {"gpu_power_w": "NVIDIA Nowhere 1 doesn't tell it"}
     assert done.results["run"]["host"]["gpus"] == ["NVIDIA Nowhere 1"]
     assert any(line.get("gpu_temp_c") == 55 for line in done.journal("resources.jsonl"))

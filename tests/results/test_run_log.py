@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import CaseResult, LoopMs, ResourceUse, Run
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.results.run_log import RUN_LOG, BegunSide, PlayedCase, RunLog, SearchLoad, read_run_log
+from pytest_flperf.results.run_log import RUN_LOG, BegunCase, BegunSide, PlayedCase, RunLog, SearchLoad, read_run_log
 
 
 def a_case(name: str, outcome: str = "failed") -> CaseResult:
@@ -25,10 +25,10 @@ def test_what_was_judged_and_what_was_not(tmp_path: Path) -> None:
     log = RunLog(RunFolder(tmp_path))
     log.run(Run("id", "2026-01-01T00:00:00Z", suites=("s",), cases=(a_case("left-out"),)))
     for name in ("one", "two", "again"):
-        log.begun(a_case(name), ("ttft_ms.p50 <= 1",), 7)
+        log.begun(BegunCase(a_case(name), ("ttft_ms.p50 <= 1",), 7))
         if name != "two":
             log.result(a_case(name, "passed"))
-    log.begun(a_case("again"), (), 99)
+    log.begun(BegunCase(a_case("again"), (), 99))
     log.close()
     found = read_run_log(tmp_path / RUN_LOG)
     assert found.run is not None
@@ -59,7 +59,7 @@ def test_the_loads_of_a_search(tmp_path: Path) -> None:
     log = RunLog(RunFolder(tmp_path))
     case = a_case("one")
     for load in (1.0, 2.0, 4.0):
-        log.begun(case, (), int(load), filed=f"{case.nodeid} [concurrency {load:g}]", load=a_load(load))
+        log.begun(BegunCase(case, (), int(load), filed=f"{case.nodeid} [concurrency {load:g}]", load=a_load(load)))
         if load < 4:
             log.played(case, f"{case.nodeid} [concurrency {load:g}]", PlayedCase(trouble=f"at {load:g}"))
     found = read_run_log(tmp_path / RUN_LOG).begun[case.nodeid, case.host]
@@ -67,7 +67,7 @@ def test_the_loads_of_a_search(tmp_path: Path) -> None:
     assert [each.load for each in loads] == [a_load(1.0), a_load(2.0), a_load(4.0)]
     assert [each.played.trouble if each.played else None for each in loads] == ["at 1", "at 2", None]
     assert all(not each.earlier for each in found.earlier)
-    log.begun(case, (), 9, load=a_load(1.0))
+    log.begun(BegunCase(case, (), 9, load=a_load(1.0)))
     log.close()
     assert read_run_log(tmp_path / RUN_LOG).begun[case.nodeid, case.host].earlier == ()
 
@@ -89,14 +89,17 @@ def test_what_was_left_comes_back(tmp_path: Path) -> None:
         pairs=12,
     )
     log.preparing(a_case("next"))
-    log.begun(case, (), 0, filed="x", plan_notes=("n",), prompts=True, beside=side)
+    log.begun(
+        BegunCase(case, (), 0, filed="x", at_ns=5, plan_notes=("n",), prompts=True, beside=side, server={"pids": [7]})
+    )
     log.played(case, "another", PlayedCase())
     log.played(case, "x", played)
     log.close()
     found = read_run_log(tmp_path / RUN_LOG)
     begun = found.begun[case.nodeid, case.host]
     assert (begun.beside, begun.played) == (side, played)
-    assert (begun.filed, begun.plan_notes, begun.prompts, begun.at_ns > 0) == ("x", ("n",), True, True)
+    assert (begun.filed, begun.plan_notes, begun.prompts, begun.at_ns) == ("x", ("n",), True, 5)
+    assert begun.server == {"pids": [7]}
     assert list(found.preparing) == [("s::next[m]", "h")]
 
 

@@ -35,6 +35,11 @@ for line in sys.stdin:
         kept.append(socket.create_server((value, 0), family=socket.AF_INET6 if ":" in value else socket.AF_INET))
         print(kept[-1].getsockname()[1], flush=True)
         continue
+    elif word == "share":
+        import socket
+        kept.append(socket.create_server(("127.0.0.1", int(value)), reuse_port=True))
+        print(kept[-1].getsockname()[1], flush=True)
+        continue
     print("done", flush=True)
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_an_address_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_machine() -> None:
     """No process of this machine is taken for a server elsewhere."""
     found = OpenAiBackend.at("http://192.0.2.1:80/v1").processes("m")
-    assert found == ServerProcesses((), "the server is on another machine")
+    assert found == ServerProcesses((), "the server is on another machine", elsewhere=True)
 
 
 def test_nobody_listens() -> None:
@@ -86,6 +87,26 @@ def test_a_port_that_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
         found = listeners(["127.0.0.1"], port)
     assert found.pids == ()
     assert "docker-proxy" in found.absent
+
+
+def test_a_socket_that_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts servers when they are asked, and everything else as well, is no server."""
+    monkeypatch.setattr(psutil.Process, "name", lambda process: "systemd")
+    with Child() as child:
+        found = listeners(["127.0.0.1"], int(child.tell("listen 127.0.0.1")))
+    assert found.pids == ()
+    assert "belongs to systemd, which starts the server" in found.absent
+
+
+def test_some_of_the_listeners_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that processes of another user serve as well: what is seen counts, and it is said."""
+    with Child() as child:
+        port = int(child.tell("listen 127.0.0.1"))
+        real = psutil.net_connections
+        monkeypatch.setattr(psutil, "net_connections", lambda kind: [*real(kind), _socket(None, port)])
+        found = listeners(["127.0.0.1"], port)
+    assert found.pids == (child.pid,)
+    assert "listeners of another user as well" in found.hidden
 
 
 def test_where_only_ones_own_processes_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +145,17 @@ def test_the_owner_is_remembered_as_long_as_it_runs(monkeypatch: pytest.MonkeyPa
         child.kill()
         assert finder.find(["127.0.0.1"], port).pids == ()
         assert len(searched) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere sockets are not listed so quickly")
+def test_a_process_that_joins_the_port() -> None:
+    """A second server of a group that shares a port, started between two cases, is found by the next one."""
+    finder = ListenerFinder()
+    with Child() as first, Child() as second:
+        port = int(first.tell("share 0"))
+        assert finder.find(["127.0.0.1"], port).pids == (first.pid,)
+        assert second.tell(f"share {port}") == str(port)
+        assert set(finder.find(["127.0.0.1"], port).pids) == {first.pid, second.pid}
 
 
 @given(st.one_of(st.ip_addresses().map(str), st.text(max_size=20)), st.integers(1, 65535))

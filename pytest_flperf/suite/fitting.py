@@ -1,0 +1,142 @@
+"""Prompt length: exact in tokens, whatever the unique prefix is cut into."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_flperf.suite.model import Message
+
+__all__ = ["SAMPLE_KEY", "Fitting", "Messages"]
+
+Messages = tuple[Message, ...]
+SAMPLE_KEY: Final = "123456789"
+"""A key like those of requests, by which texts are fitted that many of them share."""
+_TRIES: Final = 12
+_TRIES_PER_KEY: Final = 4
+_PROBES: Final = 3
+"""Keys by which it is seen whether one changes the count around it alone."""
+_AROUND: Final = 160
+"""Characters on either side of a key that it may be cut into tokens with."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """Filler, and by how many tokens the prompt made of it is too long with the sample key."""
+
+    filler: str
+    surplus: int
+    around: int
+    """Tokens around the sample key."""
+
+
+class Fitting:
+    """Makes prompts of one length out of the same messages, each with a key of its own.
+
+    Keys have nine digits, but not the same number of tokens.  One text does for all keys that are cut alike, so a
+    prompt costs the counting of a few words around its key, and a text of its own only where the tokenizer looks
+    further than that.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        made: Callable[[str], Messages],
+        whole: Callable[[Messages, str], Messages],
+        count: Callable[[str], int],
+        filler: Callable[[int, int], str],
+    ) -> None:
+        """Fit nothing yet.
+
+        Args:
+            length: Tokens of the whole prompt, over all messages.
+            made: The messages with a filler in them, without the key.
+            whole: The messages with their key, as they are sent.
+            count: Tokens of a text.
+            filler: Text of so many tokens; another one for each number.
+
+        """
+        self._length = length
+        self._made = made
+        self._whole = whole
+        self._count = count
+        self._filler = filler
+        self._texts: dict[int, _Text] = {}  # by how many tokens more than the sample key others may take
+        self._is_local: bool | None = None
+
+    @property
+    def characters(self) -> int:
+        """Of all texts that are kept."""
+        return sum(len(text.filler) for text in self._texts.values())
+
+    def shared(self) -> Messages:
+        """What is the same for every key, to tell prompts apart by."""
+        return self._made(self._text(0).filler)
+
+    def fitted(self, key: str) -> tuple[Messages, int]:
+        """The messages for a key, and by how many tokens they are too long: 0, unless nothing fits."""
+        best, least = self._text(0).filler, self._surplus(self._text(0), key)
+        if not best or not least:
+            return self._made(best), least
+        more = least
+        for _ in range(_TRIES_PER_KEY):
+            text = self._text(more)
+            surplus = self._surplus(text, key)
+            if abs(surplus) < abs(least):
+                best, least = text.filler, surplus
+            if not surplus:
+                break
+            more += surplus
+        if least:
+            filler, surplus = self._fit(self._length, key)
+            if abs(surplus) < abs(least):
+                best, least = filler, surplus
+        return self._made(best), least
+
+    def _text(self, more: int) -> _Text:
+        """The text for keys that take so many tokens more than the sample."""
+        if more not in self._texts:
+            filler, surplus = self._fit(self._length - more, SAMPLE_KEY)
+            self._texts[more] = _Text(filler, surplus - more, self._around(filler, SAMPLE_KEY))
+        return self._texts[more]
+
+    def _fit(self, length: int, key: str) -> tuple[str, int]:
+        """Filler with which a prompt has that many tokens, and by how many it is too long.
+
+        The nearest where none does, and no filler where it is longer without any.
+        """
+        best, least = "", self._tokens("", key) - length
+        wanted = -least
+        for number in range(_TRIES):
+            if wanted < 1 or not least:
+                break
+            text = self._filler(wanted, number)
+            surplus = self._tokens(text, key) - length
+            if abs(surplus) < abs(least) or not best:
+                best, least = text, surplus
+            wanted -= surplus
+        return best, least
+
+    def _surplus(self, text: _Text, key: str) -> int:
+        """By how many tokens a prompt is too long with this key."""
+        if self._is_local is None:
+            chance = random.Random(self._length)  # noqa: S311 - no secret
+            probes = [f"{chance.randrange(10 ** len(SAMPLE_KEY)):0{len(SAMPLE_KEY)}d}" for _ in range(_PROBES)]
+            self._is_local = all(
+                self._near(text, probe) == self._tokens(text.filler, probe) - self._length for probe in probes
+            )
+        return self._near(text, key) if self._is_local else self._tokens(text.filler, key) - self._length
+
+    def _near(self, text: _Text, key: str) -> int:
+        """The same, where what a key adds can be counted around it."""
+        return text.surplus + self._around(text.filler, key) - text.around
+
+    def _around(self, filler: str, key: str) -> int:
+        text = self._whole(self._made(filler), key)[0].content
+        at = text.find(f"[{key}]")
+        return self._count(text[max(at - _AROUND, 0) : at + len(key) + _AROUND]) if at >= 0 else 0
+
+    def _tokens(self, filler: str, key: str) -> int:
+        return sum(self._count(each.content) for each in self._whole(self._made(filler), key))

@@ -1,0 +1,52 @@
+"""Processor load that neither the server nor this run accounts for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from pytest_flperf.results.records import ResourceUse
+from pytest_flperf.telemetry.readings import OTHERS, ServerProcesses
+from pytest_flperf.telemetry.sums import CaseResources
+
+__all__ = ["unattributed", "with_unattributed"]
+
+_LEAST_PCT: Final = 20.0
+"""Of a core: less is what any machine does beside."""
+_LEAST_SHARE: Final = 0.25
+
+
+def with_unattributed(found: CaseResources, server: ServerProcesses) -> CaseResources:
+    """What a case took, with the notes of :func:`unattributed`."""
+    return replace(found, notes=unattributed(server, found.use))
+
+
+def unattributed(server: ServerProcesses, use: Mapping[str, ResourceUse]) -> tuple[str, ...]:
+    """What a person should know of load that is neither the server's nor this run's; nothing where it is little.
+
+    A worker that the listening process did not start, a container behind a proxy and other users' processes can't be
+    told from what has nothing to do with the server.
+
+    Args:
+        server: What was taken for the server.
+        use: Of the case.
+
+    """
+    found = [f"{server.hidden}; server_cpu_pct and server_rss_mb do not include them"] if server.hidden else []
+    others, machine = use.get(OTHERS), use.get("cpu_pct")
+    if server.elsewhere or others is None or machine is None or not machine.mean:
+        return tuple(found)
+    share = min(others.mean / (machine.mean * server.cores), 1.0)
+    if others.mean < _LEAST_PCT or share < _LEAST_SHARE:
+        return tuple(found)
+    load = f"{100 * share:.0f} % of the machine's processor load ({others.mean / 100:.2f} cores)"
+    if server.pids:
+        found.append(
+            f"{load} came from processes that belong neither to the server nor to this run, as far as can be told; if "
+            "some of them work for the server, server_cpu_pct and server_rss_mb do not include them"
+        )
+    else:
+        why = server.absent or "the backend names no process"
+        found.append(f"{load} came from processes outside this run; which of them serve the model is unknown: {why}")
+    return tuple(found)
