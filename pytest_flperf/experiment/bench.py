@@ -8,6 +8,7 @@ A notebook can use it without pytest::
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -95,7 +96,8 @@ class Bench:
     def prepare(self, models: tuple[str, ...]) -> None:
         """Start what takes time: the backend's processes and the load process; returns at once."""
         self._models.backend.prepare(models)
-        self._clients.load()
+        with contextlib.suppress(LoadProcessError):  # said when a case is made ready
+            self._clients.load()
         self._sampler.start()
 
     def ready(
@@ -179,6 +181,9 @@ class Bench:
             if on_partial is not None:
                 on_partial(done or self._sum_up_sides(prepared, turns, prepared.planned.notes, watch, good))
             raise
+        trouble = (
+            trouble or prepared.recording.trouble or (prepared.beside.recording.trouble if prepared.beside else "")
+        )
         return replace(done, trouble=trouble, out_of_time=out_of_time)
 
     def _play_case(self, prepared: Prepared, counter: Counter, watch: Watch, stop_at: float | None) -> tuple[str, bool]:

@@ -12,7 +12,7 @@ from wire_doubles import CHUNKED, DONE, UNTIL_CLOSE, chunk, event, text
 
 from pytest_flperf.wire.framing import HEAD_LIMIT, Framing, parse_head
 from pytest_flperf.wire.progress import TextProgress
-from pytest_flperf.wire.sse import parse_events
+from pytest_flperf.wire.sse import Events
 
 FOREVER = 1 << 62
 EVENTS = st.sampled_from(
@@ -71,7 +71,7 @@ def test_the_last_text_is_where_decoding_finds_it(
         written = (len(CHUNKED) if in_chunks else len(UNTIL_CLOSE)) + sum(
             len(chunk(each) if in_chunks else each) for each in events[:last]
         )
-        body = parse_events(events[last]).events[-1].end
+        body = list(Events(events[last]))[-1].end
         offset = written + body + (len(b"%x\r\n" % len(events[last])) if in_chunks else 0)
         ends = [sum(map(len, parts[: number + 1])) for number in range(len(parts))]
         expected = next(number for number, end in enumerate(ends) if end > offset)
