@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.serving import Target
@@ -38,7 +39,7 @@ def planned_result(
 
     """
     settings = case.scenario.settings
-    return CaseResult(
+    found = CaseResult(
         nodeid=case.nodeid,
         suite=case.suite,
         scenario=case.scenario.name,
@@ -56,6 +57,7 @@ def planned_result(
         prompts_digest=prompts_digest(case.scenario),
         notes=tuple(notes),
     )
+    return bounded_case(found)  # names included: what is compared with it later was cut alike
 
 
 def load_of(settings: Settings, processes: int) -> Load:
