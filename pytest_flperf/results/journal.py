@@ -114,11 +114,11 @@ class Journal:
             self._lost(error.strerror or str(error), lines=0)
             return
         if opened.st_size < self._size:
-            self._lost(f"somebody truncated it from {self._size} to {opened.st_size} bytes", lines=0)
+            self._lost(f"it was truncated from {self._size} to {opened.st_size} bytes", lines=0)
             self._torn = opened.st_size > 0
         self._size = opened.st_size
         if named is None or not os.path.samestat(named, opened):
-            self._lost("somebody deleted or moved it while it was written", lines=0)
+            self._lost("it was deleted or moved while it was written", lines=0)
 
     def sync(self) -> None:
         """Ask the system to put the lines on the disk itself (against power loss; a kill needs none of it)."""

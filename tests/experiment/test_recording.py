@@ -51,7 +51,7 @@ def test_a_journal_that_is_deleted_loses_no_sample(tmp_path: Path) -> None:
     assert [sample.index for sample in case.samples()] == [0, 1, 2, 3, 4]
     assert not case.trouble
     recorder.close()
-    assert told == ["journal.jsonl is not complete: somebody deleted or moved it while it was written"]
+    assert told == ["journal.jsonl is not complete: it was deleted or moved while it was written"]
 
 
 @posix

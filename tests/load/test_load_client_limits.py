@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import ssl
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from load_doubles import HEAD, RawServer, plan_of, played, read_request, request
 
 from pytest_flperf.load.connection import Connection
 from pytest_flperf.load.plan import Target
@@ -69,3 +72,23 @@ def test_a_load_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(LoadProcessError, match=r"can't be started: .*\(EMFILE\).*ulimit -n"):
         LoadSession()
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process")
+def test_no_memory_is_left() -> None:
+    """The load process ends and says so in words."""
+    import resource
+
+    def endless(sock: socket.socket, _number: int) -> None:
+        read_request(sock)
+        with contextlib.suppress(OSError):
+            sock.sendall(HEAD + b"%x\r\n" % (1 << 30))
+            while True:
+                sock.sendall(b"x" * 65_536)
+
+    with RawServer(endless) as server, LoadSession() as session:
+        room = 300 << 20
+        resource.prlimit(session.pid, resource.RLIMIT_AS, (room, room))
+        plan = replace(plan_of([request()], server.target), answer_bytes=1 << 30)
+        with pytest.raises(LoadProcessError, match="its last words: this machine has no memory left for it"):
+            played(session, plan)

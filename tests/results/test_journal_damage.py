@@ -72,7 +72,7 @@ def test_a_file_that_is_gone_is_noticed_at_the_next_line(tmp_path: Path, how: st
         assert not told
         for record in RECORDS[3:]:
             assert journal.append(record)
-        assert told == ["j.jsonl is not complete: somebody deleted or moved it while it was written"]
+        assert told == ["j.jsonl is not complete: it was deleted or moved while it was written"]
         assert list(journal.records()) == RECORDS
     assert len(told) == 1
 
@@ -85,7 +85,7 @@ def test_a_file_that_is_gone_is_noticed_at_the_end(tmp_path: Path, how: str) -> 
     DELETED[how](journal.path)
     journal.close()
     journal.close()
-    assert told == ["j.jsonl is not complete: somebody deleted or moved it while it was written"]
+    assert told == ["j.jsonl is not complete: it was deleted or moved while it was written"]
 
 
 @pytest.mark.parametrize("how", TRUNCATED)
@@ -97,7 +97,7 @@ def test_a_truncated_file_is_noticed(tmp_path: Path, how: str) -> None:
         size = journal.path.stat().st_size
         for record in RECORDS[3:]:
             assert journal.append(record)
-    assert told == [f"j.jsonl is not complete: somebody truncated it from 111 to {size} bytes"]
+    assert told == [f"j.jsonl is not complete: it was truncated from 111 to {size} bytes"]
     assert list(JournalReader(journal.path))[-3:] == RECORDS[3:]
 
 
