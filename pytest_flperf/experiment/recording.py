@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_flperf.load.plan import KEPT_BYTES
 from pytest_flperf.results.journal import LINE_LIMIT, Journal, json_characters
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
@@ -23,7 +24,6 @@ _IN_MEMORY_BYTES: Final = 64 << 20
 _MS_PER_S: Final = 1000
 _LINE_ROOM: Final = LINE_LIMIT - (4 << 20)
 """For an answer and its reads; the rest is for the case's name and all else."""
-_CUT_BYTES: Final = 2 << 20
 _READ_CHARACTERS: Final = 64
 """Most that a read's time, lag and length take together."""
 _LONGEST_ESCAPE: Final = 6
@@ -151,9 +151,8 @@ class CaseRecording:
                 lost += 1
             else:
                 yield exchange
-        self.trouble = f"{lost} requests of the case are gone: their journal was damaged while it was written" * bool(
-            lost
-        )
+        if lost:
+            self.trouble = f"{lost} requests of the case are gone: their journal was damaged while it was written"
 
     def _records(self) -> Iterator[dict[str, Any]]:
         assert self._journal is not None
@@ -194,7 +193,7 @@ def _fitting(exchange: Exchange) -> Exchange:
     size = len(exchange.read_bytes) * _READ_CHARACTERS
     if size + len(exchange.raw) * _LONGEST_ESCAPE <= _LINE_ROOM or size + json_characters(exchange.raw) <= _LINE_ROOM:
         return exchange
-    return exchange.cut(_CUT_BYTES, f"the journal's line holds the first {_CUT_BYTES} bytes of the answer")
+    return exchange.cut(KEPT_BYTES, f"a line of the journal holds the first {KEPT_BYTES} bytes of the answer")
 
 
 def _size(path: Path) -> int:

@@ -14,6 +14,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.clock import ANCILLARY_BYTES, NO_STAMP, enable_kernel_stamps, realtime_minus_monotonic_ns
+from pytest_flperf.load.plan import KEPT_BYTES
 from pytest_flperf.load.shortage import Ended, client_limit, error_words, has_source_address, is_shortage
 from pytest_flperf.wire.exchange import READ_BYTES, Ending
 from pytest_flperf.wire.framing import Framing
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
     from pytest_flperf.load.plan import Target
     from pytest_flperf.wire.progress import TextProgress
 
-__all__ = ["KEPT_BYTES", "Connection", "Ended", "Job", "too_large"]
+__all__ = ["Connection", "Ended", "Job", "too_large"]
 
 _SEND_BYTES: Final = 262_144
 _READ_COST_BYTES: Final = 256
 """What keeping a read takes at least, whatever it brought: an answer may come byte by byte."""
 _MIB: Final = 1 << 20
-KEPT_BYTES: Final = 2 << 20
-"""Of an answer that is too large: enough to see what it was, and when its first tokens came."""
 # A server with Nagle's algorithm holds its first token until the head is acknowledged.  On a connection that carries
 # one request right after the other, Linux delays that by 40 ms: TTFT of Foundry Local was 44 ms in place of 4 ms.
 # Only a closed loop does this to a server (a pause or a new connection ends it): it is our artefact, not its latency.

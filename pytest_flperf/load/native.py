@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.native import NativeAnswer, NativeChat
-from pytest_flperf.load.connection import KEPT_BYTES, too_large
+from pytest_flperf.load.connection import too_large
 from pytest_flperf.load.pacing import Pacing
-from pytest_flperf.load.plan import Entry, Plan, PlanStats
+from pytest_flperf.load.plan import KEPT_BYTES, Entry, Plan, PlanStats
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 
 __all__ = ["NativeClient"]

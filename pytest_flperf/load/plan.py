@@ -10,12 +10,14 @@ from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.tls import TlsOptions
 
-__all__ = ["ANSWER_BYTES", "OPEN_END", "Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
+__all__ = ["ANSWER_BYTES", "KEPT_BYTES", "OPEN_END", "Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
 
 
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
 ANSWER_BYTES: Final = 64 << 20
 """Longest answer of a request unless a plan says otherwise."""
+KEPT_BYTES: Final = 2 << 20
+"""Of an answer that is too large: enough to see what it was, and when its first tokens came."""
 OPEN_END: Final = 1 << 40
 """Requests of a plan that something else ends than their number: more than there can be."""
 

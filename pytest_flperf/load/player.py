@@ -40,8 +40,8 @@ class Player:
     """Plays one plan after the other until the channel closes.
 
     Frames in: ``("plan", targets, deadlines, answer_bytes, concurrency, total, schedule, hold)``,
-    ``("entries", [entry, …])``,
-    ``("go", begins_ns)`` for a plan on hold, ``("follow", entry, wait_ns)``, ``("stop",)``, ``("cancel",)``.
+    ``("entries", [entry, …])``, ``("go", begins_ns)`` for a plan on hold, ``("follow", entry, wait_ns)``,
+    ``("stop",)``, ``("cancel",)``.
     Frames out: ``("ready",)`` of a plan on hold, ``("part", *reads)``, ``("exchange", *facts, *reads)``,
     ``("done", started_ns, finished_ns, cpu_ns, reads, finished, turns, longest_turn_ns)``.
     """

@@ -19,6 +19,7 @@ __all__ = ["LINE_LIMIT", "Journal", "JournalReader", "journal_line", "json_chara
 LINE_LIMIT: Final = 64 << 20
 """Longest line in bytes, to write and to read."""
 _SIZE_LIMIT: Final = 8 << 30
+_READ_BYTES: Final = 1 << 17
 _SHORT_ESCAPES: Final = b'"\\\b\f\n\r\t'
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 
@@ -63,6 +64,7 @@ class Journal:
 
         """
         self.path = path
+        self._place = path.absolute()  # wherever the process goes meanwhile
         self.dropped = 0
         """Lines that could not be written."""
         self._on_problem = on_problem
@@ -103,13 +105,13 @@ class Journal:
         return JournalReader(self.path, start=start, fd=self._fd if self._fd >= 0 and self._readable else None)
 
     def _look(self) -> None:
-        """Notice what others have done to the file since the last line: it is on the disk for whoever comes later."""
+        """Notice what was done to the file since the last line."""
         if not self._regular:
             return
         try:
             opened, named = os.fstat(self._fd), None
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                named = self.path.stat()
+                named = self._place.stat()
         except OSError as error:
             self._lost(error.strerror or str(error), lines=0)
             return
@@ -197,7 +199,7 @@ class JournalReader:
                     self.bad_lines += 1
 
     def _open(self) -> IO[bytes]:
-        return self.path.open("rb") if self._fd is None else io.BufferedReader(_OpenFile(self._fd))
+        return self.path.open("rb") if self._fd is None else io.BufferedReader(_OpenFile(self._fd), _READ_BYTES)
 
 
 class _OpenFile(io.RawIOBase):
