@@ -145,6 +145,8 @@ _REQUESTS: Final = (
     Option("--flperf-seed", "string", "Text from which prompts' prefixes and due times are made, to repeat a run's "
             "plan; default: another one each time", "TEXT"),
     Option("--flperf-timeout", "float", "Deadline of a whole request in seconds", "SECONDS", float),
+    Option("--flperf-max-answer-mb", "float", "Longest answer in MiB, head included; a longer one ends there and has "
+            "failed; default: 64", "MIB", float),
     Option("--flperf-max-tokens", "int", "Longest answer in tokens", "N", int),
     Option("--flperf-temperature", "float", "Sampling temperature", "T", float),
     Option("--flperf-no-stream", "bool", "Ask for whole answers: no TTFT, ITL or TPOT", switch=True),

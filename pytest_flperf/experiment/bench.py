@@ -8,6 +8,7 @@ A notebook can use it without pytest::
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -105,7 +106,8 @@ class Bench:
     def prepare(self, models: tuple[str, ...]) -> None:
         """Start what takes time: the backend's processes and the load process; returns at once."""
         self._models.backend.prepare(models)
-        self._clients.load()
+        with contextlib.suppress(LoadProcessError):  # said when a case is made ready
+            self._clients.load()
         self._sampler.start()
 
     def ready(
@@ -189,7 +191,7 @@ class Bench:
             with Interrupts() as interrupts:  # summing up twice would write every sample twice
                 self._scoring_time.begin(interrupts)
                 done = self._sum_up_sides(prepared, turns, notes, watch, good)
-                done = replace(done, trouble=trouble, out_of_time=out_of_time)
+                done = replace(done, trouble=trouble or _unread(prepared), out_of_time=out_of_time)
                 prepared.recording.played(prepared.planned, _left_of(done, notes))
         except BaseException:
             self._models.left_busy(case.model)
@@ -344,6 +346,11 @@ def _in_turns(prepared: Prepared) -> Prepared:
     load = prepared.planned.load
     plain = None if load is None else replace(load, ramp_up_s=None, cool_down_s=None)
     return replace(prepared, planned=replace(prepared.planned, load=plain))
+
+
+def _unread(prepared: Prepared) -> str:
+    """Why not all requests could be summed up; empty where all were."""
+    return prepared.recording.trouble or (prepared.beside.recording.trouble if prepared.beside else "")
 
 
 def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving | None, until: Until | None) -> None:

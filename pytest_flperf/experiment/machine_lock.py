@@ -33,6 +33,7 @@ _TOKEN: Final = "FLPERF_LOCK_TOKEN"  # runs that the holder itself starts, and w
 _HELD_ELSEWHERE: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 _TRIES: Final = 20
 _RECORD_BYTES: Final = 4_096
+_RECORD_BEGIN: Final = b'{"pid": '
 _COMMAND_CHARACTERS: Final = 200
 _LOCKED_BYTE: Final = 1 << 20  # Windows: beyond the record, because what is locked there can't be read by others
 _FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
@@ -64,6 +65,7 @@ class MachineLock:
         self._command = command[:_COMMAND_CHARACTERS]
         self._token = token or secrets.token_hex(8)
         self._fd: int | None = None
+        self._signed = False
         self._former_token: str | None = None
         self._path: Path | None = None
         self.problem = ""
@@ -126,8 +128,9 @@ class MachineLock:
             os.environ.pop(_TOKEN, None)
         else:
             os.environ[_TOKEN] = self._former_token
-        with contextlib.suppress(OSError):  # opened for reading only
-            os.ftruncate(fd, 0)
+        if self._signed:
+            with contextlib.suppress(OSError):  # opened for reading only
+                os.ftruncate(fd, 0)
         with contextlib.suppress(OSError):
             _unlock(fd)  # before closing: a process that a test forked may hold a copy of the descriptor
         os.close(fd)
@@ -142,10 +145,23 @@ class MachineLock:
         self._former_token = os.environ.get(_TOKEN)
         os.environ[_TOKEN] = self._token
         record = asdict(Holder(os.getpid(), time.time(), self._command, self._token))
+        self._signed = _may_be_written(fd)
         with contextlib.suppress(OSError):  # a full disk, or a file that may only be read: locked all the same
+            if not self._signed:
+                return
             os.ftruncate(fd, 0)
             os.lseek(fd, 0, os.SEEK_SET)
             os.write(fd, json.dumps(record).encode("ascii"))
+
+
+def _may_be_written(fd: int) -> bool:
+    """Whether a file is empty or holds an account of a holder; what else lies there is somebody's, and stays."""
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+        begin = os.read(fd, len(_RECORD_BEGIN))
+    except OSError:
+        return False
+    return begin == _RECORD_BEGIN[: len(begin)]
 
 
 def _folders() -> tuple[Path, ...]:
@@ -201,10 +217,26 @@ def _open_there(path: Path) -> int:
         fd = os.open(path, os.O_RDWR | _FLAGS)
     except PermissionError:
         fd = os.open(path, os.O_RDONLY | _FLAGS)  # enough to lock it
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a symbolic link, whose file would be overwritten; remove it") from error
+        raise
+    problem = _not_ours(path, os.fstat(fd))
+    if problem:
         os.close(fd)
-        raise OSError(errno.EINVAL, "not an ordinary file")
+        raise OSError(errno.EINVAL, problem)
     return fd
+
+
+def _not_ours(path: Path, opened: os.stat_result) -> str:
+    """Why a file in the place of the lock can't be it; what its holder writes would be in another file as well."""
+    if not stat.S_ISREG(opened.st_mode):
+        return "not an ordinary file; remove it"
+    if opened.st_nlink > 1:
+        return "a hard link of another file, which would be overwritten; remove it"
+    if path.is_symlink():  # where a link can't be refused when it is opened
+        return "a symbolic link, whose file would be overwritten; remove it"
+    return ""
 
 
 if sys.platform == "win32":

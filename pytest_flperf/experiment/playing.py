@@ -30,6 +30,7 @@ _NOT_KNOWN: Final = Capabilities()
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
 
 _NS_PER_S: Final = 1_000_000_000
+_MIB: Final = 1 << 20
 _FEWEST_TO_GIVE_UP: Final = 3
 _MOST_TO_GIVE_UP: Final = 20
 _OPEN_AHEAD: Final = 8
@@ -95,6 +96,7 @@ class CasePlans:
         self._seed = seed
         self._settings = case.scenario.settings
         self._deadlines = deadlines(self._settings.timeouts)
+        self._answer_bytes = round(self._settings.max_answer_mb * _MIB)
         self._known = known
         body, extra = request_body(case, served.model_id), extra_body(case)
         if self._settings.prompt_cache == "avoid":
@@ -322,6 +324,7 @@ class CasePlans:
             give_up_after=max(_FEWEST_TO_GIVE_UP, lost),
             schedule=schedule,
             longest_pause_ns=longest_pause_ns,
+            answer_bytes=self._answer_bytes,
         )
 
     def _entries(self, phase: Phase, due_ns: Iterable[int | None], offset: int, first: int) -> Iterator[Entry]:

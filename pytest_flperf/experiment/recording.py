@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_flperf.results.journal import Journal, JournalReader
+from pytest_flperf.load.plan import KEPT_BYTES
+from pytest_flperf.results.journal import LINE_LIMIT, Journal, json_characters
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
@@ -22,6 +23,11 @@ __all__ = ["CaseRecording", "Recorder"]
 
 _IN_MEMORY_BYTES: Final = 64 << 20
 _MS_PER_S: Final = 1000
+_LINE_ROOM: Final = LINE_LIMIT - (4 << 20)
+"""For an answer and its reads; the rest is for the case's name and all else."""
+_READ_CHARACTERS: Final = 64
+"""Most that a read's time, lag and length take together."""
+_LONGEST_ESCAPE: Final = 6
 
 
 class Recorder:
@@ -75,14 +81,16 @@ class CaseRecording:
         self._log = log
         self._redactor = redactor
         self._in_memory_bytes = in_memory_bytes
-        self._kept: list[Exchange] = []
+        self._kept: list[Exchange | None] = []  # None: to be read from the journal
+        self._written = bytearray()  # of each, whether the journal has it
         self._kept_bytes = 0
         self._start = _size(journal.path) if journal else 0
-        self._on_disk_only = False
         self._plan_notes: Callable[[], tuple[str, ...]] = tuple
         self._noted: tuple[str, ...] = ()
         self._prompt_of: Callable[[int], str] | None = None
         self.count = 0
+        self.trouble = ""
+        """Why not all of the requests could be read again; empty where all were."""
 
     def begin(
         self,
@@ -146,15 +154,17 @@ class CaseRecording:
     def add(self, exchange: Exchange) -> None:
         """Keep an exchange, secrets masked: on disk first."""
         exchange = replace(
-            exchange, raw=self._redactor.answer(exchange.raw), detail=self._redactor.text(exchange.detail, 2_000)
+            exchange,
+            raw=self._redactor.answer(exchange.raw, is_cut=exchange.left_out_bytes > 0),
+            detail=self._redactor.text(exchange.detail, 2_000),
         )
-        written = self._journal is not None and self._journal.append(self._record(exchange))
+        fitting = _fitting(exchange)
+        written = self._journal is not None and self._journal.append(self._record(fitting))
         self.count += 1
-        if written and self._kept_bytes + len(exchange.raw) > self._in_memory_bytes:
-            self._on_disk_only = True
         self._kept_bytes += len(exchange.raw)
-        if not (written and self._on_disk_only):
-            self._kept.append(exchange)
+        on_disk_only = written and fitting is exchange and self._kept_bytes > self._in_memory_bytes
+        self._kept.append(None if on_disk_only else exchange)
+        self._written.append(written)
 
     def _record(self, exchange: Exchange) -> dict[str, Any]:
         record = {"nodeid": self.nodeid, **exchange.to_record()}
@@ -206,15 +216,26 @@ class CaseRecording:
         return {name: tuple(value for _, value in sorted(each)[:count]) for name, each in found.items()}
 
     def _exchanges(self) -> Iterator[Exchange]:
-        yield from self._kept
-        if not self._on_disk_only or self._journal is None:
+        records = self._records() if None in self._kept else iter(())
+        lost = 0
+        for kept, written in zip(self._kept, self._written, strict=True):
+            record = next(records, None) if written else None
+            exchange = kept if kept is not None else _read(record)
+            if exchange is None:
+                lost += 1
+            else:
+                yield exchange
+        if lost:
+            self.trouble = f"{lost} requests of the case are gone: their journal was damaged while it was written"
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        assert self._journal is not None
+        try:
+            for record in self._journal.records(self._start):
+                if record.get("nodeid") == self.nodeid:
+                    yield record
+        except OSError:
             return
-        kept = len(self._kept)
-        reader = JournalReader(self._journal.path, start=self._start)
-        records = (record for record in reader if record.get("nodeid") == self.nodeid)
-        for number, record in enumerate(records):
-            if number >= kept:
-                yield Exchange.from_record(record)
 
     def _masked(self, sample: Sample) -> Sample:
         """The journal's bytes are masked as they came; what was split over several chunks shows only here."""
@@ -232,6 +253,21 @@ class CaseRecording:
             body_head=self._redactor.text(evidence.body_head, 2_048),
         )
         return replace(sample, evidence=masked)
+
+
+def _read(record: dict[str, Any] | None) -> Exchange | None:
+    try:
+        return None if record is None else Exchange.from_record(record)
+    except (ValueError, KeyError, TypeError):  # a damaged line
+        return None
+
+
+def _fitting(exchange: Exchange) -> Exchange:
+    """The exchange, its answer cut where a line of the journal could not hold it."""
+    size = len(exchange.read_bytes) * _READ_CHARACTERS
+    if size + len(exchange.raw) * _LONGEST_ESCAPE <= _LINE_ROOM or size + json_characters(exchange.raw) <= _LINE_ROOM:
+        return exchange
+    return exchange.cut(KEPT_BYTES, f"a line of the journal holds the first {KEPT_BYTES} bytes of the answer")
 
 
 def _size(path: Path) -> int:

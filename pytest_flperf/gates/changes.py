@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.results.bounds import first_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, unit_of
 from pytest_flperf.results.record import Interval
@@ -36,6 +37,7 @@ _RULE: Final = 120
 _REASON: Final = 300
 _LABEL: Final = 100
 _LINES: Final = 40
+_NOTES: Final = 10
 _SURELY: Final = 0.995
 WORDS: Final = ("regressed", "improved", "unchanged", "undecided")
 
@@ -150,8 +152,8 @@ def against_lines(against: Against) -> list[str]:
     ]
     if len(against.comparisons) > _LINES:
         lines.append(f"  … and {len(against.comparisons) - _LINES} more comparisons")
-    lines += [f"  differs: {printable(line, _REASON)}" for line in against.differs[:10]]
-    return lines + [f"  note: {printable(note)}" for note in against.notes[:10]]
+    lines += first_lines([f"  differs: {printable(line, _REASON)}" for line in against.differs], _NOTES, "differences")
+    return lines + first_lines([f"  note: {printable(note)}" for note in against.notes], _NOTES, "notes")
 
 
 _COLUMNS: Final = 4

@@ -17,6 +17,8 @@ _HINTS: Final = {
     Outcome.FIRST_TOKEN_TIMEOUT: "if the model is that slow, first_token_timeout_s in the suite waits longer",
     Outcome.STALL_TIMEOUT: "if the model pauses that long, stall_timeout_s in the suite waits longer",
     Outcome.TOTAL_TIMEOUT: "if answers take that long, timeout_s in the suite or --flperf-timeout waits longer",
+    Outcome.ANSWER_TOO_LARGE: "if answers are that long, a higher max_answer_mb in the suite takes them",
+    Outcome.CLIENT_LIMIT: "this machine's limit, not the server's: send less at once, with a lower concurrency or rate",
     Outcome.RATE_LIMITED: "send less at once: a lower concurrency or rate, or a think_time_s",
     Outcome.CONTEXT_EXCEEDED: "a shorter prompt, a lower max_tokens, or a model with more context",
     Outcome.MODEL_NOT_FOUND: "--flperf-list-models shows what there is",

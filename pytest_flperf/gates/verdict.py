@@ -10,6 +10,7 @@ from pytest_flperf.gates.budgets import Budget, evaluate
 from pytest_flperf.gates.changes import against_lines, failing, headline
 from pytest_flperf.gates.hints import hint
 from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.results.bounds import bounded_case, first_lines
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
 
@@ -24,6 +25,7 @@ _BODY: Final = 300
 _NAME: Final = 100
 _REASON: Final = 200
 _TROUBLE: Final = 160
+_NOTES: Final = 10
 
 
 def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
@@ -69,12 +71,15 @@ def verdict_text(case: CaseResult, trouble: str = "") -> str:
         trouble: Why fewer requests were measured than planned; one of the case's notes.
 
     """
+    case = bounded_case(case)
     lines = [_headline(case, trouble)]
     lines += _budget_lines(case)
     for against in case.against[:_AGAINST]:
         lines += against_lines(against)
+    if len(case.against) > _AGAINST:
+        lines.append(f"  … and {len(case.against) - _AGAINST} more comparisons")
     lines += _request_lines(case)
-    lines += [f"  note: {printable(note)}" for note in case.notes[:10]]
+    lines += first_lines([f"  note: {printable(note)}" for note in case.notes], _NOTES, "notes")
     return "\n".join(lines)
 
 
@@ -162,6 +167,9 @@ def _request_lines(case: CaseResult) -> list[str]:
         lines.append(
             f"  requests: {requests.total} measured, {requests.ok} ok, {requests.failed} failed ({ends}){again}"
         )
+    more = requests.failed - sum(failure.count for failure in case.failures)
+    if case.failures and more > 0:
+        lines.append(f"  {_count(more, 'more failed request')} of kinds that are not listed here; see samples.jsonl")
     for failure in case.failures:
         lines += _failure_lines(failure)
         advice = hint(failure, case)

@@ -50,6 +50,7 @@ class FlperfOptions:
     load_processes: int
     seed: str | None
     timeout_s: float | None
+    max_answer_mb: float | None
     max_tokens: int | None
     temperature: float | None
     no_stream: bool
@@ -129,6 +130,7 @@ class FlperfOptions:
             load_processes=_processes(values["flperf_load_processes"]),
             seed=values["flperf_seed"],
             timeout_s=values["flperf_timeout"],
+            max_answer_mb=values["flperf_max_answer_mb"],
             max_tokens=values["flperf_max_tokens"],
             temperature=values["flperf_temperature"],
             no_stream=bool(values["flperf_no_stream"]),

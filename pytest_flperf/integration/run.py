@@ -44,6 +44,7 @@ from pytest_flperf.integration.storing import store_password
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.integration.workers import is_worker, neighbours, run_token
 from pytest_flperf.load.interrupts import Interrupts
+from pytest_flperf.results.bounds import bounded_text
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.startup import RUN, SELECTION
@@ -55,6 +56,7 @@ __all__ = ["MeasuringRun", "measuring_run"]
 
 _INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _MESSAGE_CHARACTERS: Final = 8_000
+_LONGEST_NAME: Final = 100
 _ALWAYS: Final = ("psutil", "openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate")
 """Imported beside the start of the runtime: what the first case needs, and then what the end of the run needs.
 
@@ -278,7 +280,9 @@ class MeasuringRun:
         if isinstance(reason, OutOfTimeError):
             return self._standing.not_measured(planned, self._limit.words)
         what = NOT_MEASURED if isinstance(reason, MachineBusyError) else "the model is not ready: "
-        message = _lines(what + self._redactor.text(str(reason)))
+        # A name of thousands of characters must not push the reason out of the lines.
+        words = str(reason).replace(case.model, bounded_text(case.model, _LONGEST_NAME))
+        message = _lines(what + self._redactor.text(words))
         return self._standing.add(replace(planned, outcome="error", message=message))
 
     def release(self, model: str) -> None:

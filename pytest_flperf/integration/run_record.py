@@ -21,6 +21,7 @@ from pytest_flperf.integration.reported_tests import ReportedTests, phase_of
 from pytest_flperf.integration.storing import Storing
 from pytest_flperf.integration.workers import is_controller, is_worker, run_begun
 from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.bounds import bounded_case, bounded_run
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run, RunStatus
 from pytest_flperf.results.redaction import Redactor
@@ -93,15 +94,15 @@ class RunRecord:
     def collect(self, results: list[dict[str, Any]]) -> None:
         """Keep what was measured and will have no report of pytest, in the process that writes it."""
         for record in results:
-            case = CaseResult.from_dict(record)
+            case = bounded_case(CaseResult.from_dict(record))
             self._tests.keep(case)
             self._tell(case)
         self._follow()
 
     def hear(self, report: pytest.TestReport, told: Mapping[str, Any]) -> None:
         """Take in what pytest reports of a test of ours, and what it measured."""
-        planned = CaseResult.from_dict(told["planned"])
-        cases = [CaseResult.from_dict(record) for record in told["cases"]]
+        planned = bounded_case(CaseResult.from_dict(told["planned"]))
+        cases = [bounded_case(CaseResult.from_dict(record)) for record in told["cases"]]
         before = self._tests.cases_of(planned.nodeid, planned.host)
         over = self._tests.hear(planned, phase_of(report, self._redactor.text), cases, of_suite=told["of_suite"])
         judged = self._tests.cases_of(planned.nodeid, planned.host)
@@ -243,7 +244,7 @@ class RunRecord:
         cases = self._tests.cases
         selection = self._config.stash.get(SELECTION, None)
         finished_at = datetime.now(UTC) if self._finished else None
-        return Run(
+        run = Run(
             id=self._folder.id if self._folder else "not-written",
             started_at=self._started_at.isoformat(timespec="milliseconds"),
             finished_at=finished_at.isoformat(timespec="milliseconds") if finished_at else None,
@@ -257,8 +258,8 @@ class RunRecord:
             faults=self._faults,
             budgets=self._verdicts,
             partial=self._status == "interrupted" or any(case.partial for case in cases),
-            cases=cases,
         )
+        return replace(bounded_run(run), cases=cases)
 
     @cached_property
     def _host(self) -> HostInfo:

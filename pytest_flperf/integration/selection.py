@@ -127,6 +127,7 @@ def overrides_of(options: FlperfOptions) -> Overrides:
             load=load,
             trace=_trace(trace),
             timeout_s=options.timeout_s,
+            max_answer_mb=options.max_answer_mb,
             max_tokens=options.max_tokens,
             temperature=options.temperature,
             stream=False if options.no_stream else None,

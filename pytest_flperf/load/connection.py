@@ -11,9 +11,11 @@ import struct
 import sys
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.clock import ANCILLARY_BYTES, NO_STAMP, enable_kernel_stamps, realtime_minus_monotonic_ns
+from pytest_flperf.load.plan import KEPT_BYTES
+from pytest_flperf.load.shortage import Ended, client_limit, error_words, has_source_address, is_shortage
 from pytest_flperf.wire.exchange import READ_BYTES, Ending
 from pytest_flperf.wire.framing import Framing
 
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from pytest_flperf.load.plan import Target
     from pytest_flperf.wire.progress import TextProgress
 
-__all__ = ["Connection", "Job"]
+__all__ = ["Connection", "Ended", "Job", "too_large"]
 
 _SEND_BYTES: Final = 262_144
-_RAW_LIMIT: Final = 256 << 20
+_READ_COST_BYTES: Final = 256
+"""What keeping a read takes at least, whatever it brought: an answer may come byte by byte."""
+_MIB: Final = 1 << 20
 # A server with Nagle's algorithm holds its first token until the head is acknowledged.  On a connection that carries
 # one request right after the other, Linux delays that by 40 ms: TTFT of Foundry Local was 44 ms in place of 4 ms.
 # Only a closed loop does this to a server (a pause or a new connection ends it): it is our artefact, not its latency.
@@ -35,19 +39,16 @@ _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.
 _IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 
 
-Ended: TypeAlias = tuple[Ending, str]
-
-
 class Job:
     """A request under way: what is known of it until it becomes a frame for the measuring process."""
 
     __slots__ = (
-        "connect_ns", "due_ns", "end_offset_ns", "ended", "entry", "finished_ns", "framing", "index", "offset_ns",
-        "out", "parts", "phase", "progress", "read_ns", "sent_ns", "size", "slot", "stamps", "started_ns", "stream",
-        "target",
+        "connect_ns", "due_ns", "end_offset_ns", "ended", "entry", "finished_ns", "framing", "index", "left_out_bytes",
+        "most_bytes", "offset_ns", "out", "parts", "phase", "progress", "read_ns", "sent_ns", "size", "slot", "stamps",
+        "started_ns", "stream", "target",
     )  # fmt: skip
 
-    def __init__(self, entry: tuple[Any, ...], slot: int, now: int) -> None:
+    def __init__(self, entry: tuple[Any, ...], slot: int, now: int, most_bytes: int) -> None:
         self.entry = entry
         self.index, self.phase, self.target, self.stream, request, self.due_ns = entry
         self.slot = slot
@@ -62,6 +63,9 @@ class Job:
         self.framing = Framing()
         self.progress: TextProgress | None = None  # from the first look at its deadlines on
         self.size = 0
+        """Bytes of the answer, of each read as many as keeping it takes."""
+        self.most_bytes = most_bytes
+        self.left_out_bytes = 0
         self.ended: Ended = (Ending.CANCELLED, "")
         self.finished_ns = self.end_offset_ns = 0
 
@@ -82,13 +86,29 @@ class Job:
         self.finished_ns = monotonic_ns()
         self.end_offset_ns = realtime_minus_monotonic_ns()
 
+    def kept_reads(self) -> int:
+        """How many reads are told of: of an answer that is too large the first ones."""
+        if self.ended[0] is not Ending.ANSWER_TOO_LARGE:
+            return len(self.parts)
+        size = 0
+        for number, part in enumerate(self.parts, 1):
+            size += max(len(part), _READ_COST_BYTES)
+            if size >= KEPT_BYTES:
+                return number
+        return len(self.parts)
+
+    def leave_out(self, count: int) -> None:
+        """Forget that many reads at the end."""
+        self.left_out_bytes += sum(map(len, self.parts[-count:]))
+        del self.parts[-count:], self.read_ns[-count:], self.stamps[-count:]
+
     def facts(self) -> tuple[Any, ...]:
         """What the measuring process makes an Exchange of, beside the reads."""
         ending, detail = self.ended
         return (
             self.index, self.phase, self.target, self.stream, self.slot, self.due_ns, self.connect_ns,
             self.started_ns, self.sent_ns if not self.out else None, self.finished_ns, self.offset_ns,
-            self.end_offset_ns, ending.value, detail,
+            self.end_offset_ns, ending.value, detail, self.left_out_bytes,
         )  # fmt: skip
 
     def reads(self, start: int, end: int) -> tuple[bytes, list[int], list[int], bytes]:
@@ -103,7 +123,7 @@ class Connection:
 
     __slots__ = (
         "_addresses", "_handshaking", "_tls", "connect_ns", "connect_started_ns", "connecting", "deadline_ns", "fd",
-        "job", "read", "sock", "target", "timer_ns", "wants_write",
+        "job", "problem", "read", "sock", "target", "timer_ns", "wants_write",
     )  # fmt: skip
 
     def __init__(self, target: int, spec: Target, tls: ssl.SSLContext | None) -> None:
@@ -118,6 +138,8 @@ class Connection:
         """Whether a connection under way waits to be writable (a TLS handshake may wait to be readable only)."""
         self.read: Callable[[], Ended | None] = self._read_user
         """Take what has arrived, with its stamp.  This is the measured path: nothing else belongs here."""
+        self.problem: Ended | None = None
+        """Why the address that was tried last didn't do."""
         self._handshaking = False
         self.connect_started_ns = monotonic_ns()
         self.connect_ns: int | None = None
@@ -126,9 +148,9 @@ class Connection:
         self.sock: Any = None
         self.fd = -1
 
-    def open(self) -> str:
-        """Begin to connect to the next address; returns why that failed at once, or an empty string."""
-        problem = "no address is left to try"
+    def open(self) -> Ended | None:
+        """Begin to connect to the next address; returns why that failed at once."""
+        ended: Ended = (Ending.CONNECT_REFUSED, "no address is left to try")
         while self._addresses:
             family, address = self._addresses.pop(0)
             sock = None
@@ -137,26 +159,28 @@ class Connection:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 code = sock.connect_ex(address)
-                problem = "" if code in _IN_PROGRESS else _words(OSError(code, os.strerror(code)))
-            except OSError as error:  # no descriptor is left, or this machine has no such family: try the next address
-                problem = _words(error)
-            if sock is not None:
-                if not problem:
+                if code in _IN_PROGRESS:
                     self.sock, self.fd, self.read = sock, sock.fileno(), self._read_user
-                    return ""
+                    return None
+                ended = _not_connected(code, family, address)
+            except OSError as error:  # no descriptor is left, or this machine has no such family: try the next address
+                ended = _failed(error, Ending.CONNECT_REFUSED)
+            if sock is not None:
                 sock.close()
-        return problem
+        return ended
 
-    def connected(self) -> str | None:
-        """Take an event while connecting: None if it isn't through yet, else a problem or an empty string."""
+    def connected(self) -> bool:
+        """Take an event while connecting: whether it is through, or has failed and there is a ``problem``."""
+        self.problem = None
         if not self._handshaking:
             code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
-                return _words(OSError(code, os.strerror(code)))
+                self.problem = _not_connected(code)
+                return True
             try:
                 self.sock.getpeername()
             except OSError:
-                return None  # an event of another socket that had this number before
+                return False  # an event of another socket that had this number before
             if self._tls is None:
                 if enable_kernel_stamps(self.sock):
                     self.read = self._read_kernel
@@ -165,11 +189,13 @@ class Connection:
             self._shake_hands()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as wish:
             self.wants_write = isinstance(wish, ssl.SSLWantWriteError)
-            return None
+            return False
         except OSError as error:
-            return f"TLS handshake: {_words(error)}"
+            self.problem = _failed(error, Ending.CONNECT_REFUSED, "TLS handshake: ")
+            return True
         except ValueError as error:  # a host name that no certificate can hold
-            return f"TLS handshake: {error}"
+            self.problem = (Ending.CONNECT_REFUSED, f"TLS handshake: {error}")
+            return True
         return self._through()
 
     def _shake_hands(self) -> None:
@@ -180,10 +206,10 @@ class Connection:
             self._handshaking = True
         self.sock.do_handshake()
 
-    def _through(self) -> str:
+    def _through(self) -> bool:
         self.connecting = self._handshaking = False
         self.connect_ns = monotonic_ns() - self.connect_started_ns
-        return ""
+        return True
 
     def begin(self, job: Job) -> None:
         """Put a request on this open connection."""
@@ -203,7 +229,8 @@ class Connection:
             except _NOT_NOW:
                 return None
             except OSError as error:
-                return self._answer_before(job, f"while sending: {_words(error)}")
+                ended = _failed(error, Ending.CONNECTION_LOST, "while sending: ")
+                return ended if ended[0] is Ending.CLIENT_LIMIT else self._answer_before(job, ended[1])
             job.out = job.out[count:]
             if count == _SEND_BYTES:
                 return None  # the others' turn: an event says when to go on
@@ -231,14 +258,14 @@ class Connection:
         except _NOT_NOW:
             return None
         except OSError as error:
-            return Ending.CONNECTION_LOST, _words(error)
+            return _failed(error, Ending.CONNECTION_LOST)
         if not data:
             return self._at_eof(job, "")
         job.read_ns.append(monotonic_ns())
         job.stamps.append(ancillary[0][2] if ancillary else NO_STAMP)
         job.parts.append(data)
-        job.size += len(data)
-        if job.framing.feed(data) or job.size > _RAW_LIMIT:
+        job.size += len(data) if len(data) > _READ_COST_BYTES else _READ_COST_BYTES
+        if job.framing.feed(data) or job.size > job.most_bytes:
             return _ended(job)
         return None
 
@@ -251,16 +278,16 @@ class Connection:
             except _NOT_NOW:
                 return None
             except ssl.SSLError as error:
-                return self._at_eof(job, _words(error))
+                return self._at_eof(job, error_words(error))
             except OSError as error:
-                return Ending.CONNECTION_LOST, _words(error)
+                return _failed(error, Ending.CONNECTION_LOST)
             if not data:
                 return self._at_eof(job, "")
             job.read_ns.append(monotonic_ns())
             job.stamps.append(NO_STAMP)
             job.parts.append(data)
-            job.size += len(data)
-            if job.framing.feed(data) or job.size > _RAW_LIMIT:
+            job.size += len(data) if len(data) > _READ_COST_BYTES else _READ_COST_BYTES
+            if job.framing.feed(data) or job.size > job.most_bytes:
                 return _ended(job)
             # No event announces what TLS has decrypted already.
             if self._tls is None or not self.sock.pending():
@@ -304,19 +331,32 @@ class Connection:
             self.sock.close()
 
 
+def too_large(most_bytes: int) -> Ended:
+    """How a request ends whose answer is longer than that."""
+    return Ending.ANSWER_TOO_LARGE, f"the answer is longer than {most_bytes / _MIB:.4g} MiB (max_answer_mb)"
+
+
 def _ended(job: Job) -> Ended:
+    if job.size > job.most_bytes:
+        return too_large(job.most_bytes)
     if job.framing.ended:
         return Ending.COMPLETE, ""
-    return Ending.MALFORMED, job.framing.problem or f"the answer is longer than {_RAW_LIMIT >> 20} MiB"
+    return Ending.ANSWER_TOO_LARGE if job.framing.too_large else Ending.MALFORMED, job.framing.problem
 
 
 def _nothing() -> None:
     return None
 
 
-def _words(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):  # its number is one of OpenSSL's
-        parts = (error.reason or str(error), getattr(error, "verify_message", ""))
-        return ": ".join(str(part).replace("_", " ").lower() for part in parts if part)
-    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    return f"{error.strerror or error} ({name})"
+def _not_connected(code: int, family: int | None = None, address: Any = None) -> Ended:
+    error = OSError(code, os.strerror(code))
+    if code == errno.EADDRNOTAVAIL and family is not None and not has_source_address(family, address):
+        return Ending.CONNECT_REFUSED, error_words(error)
+    return _failed(error, Ending.CONNECT_REFUSED)
+
+
+def _failed(error: OSError, otherwise: Ending, what: str = "") -> Ended:
+    """Whose fault an error is: this machine's, or what it is ``otherwise``."""
+    if is_shortage(error):
+        return client_limit(error, what)
+    return otherwise, what + error_words(error)

@@ -6,9 +6,10 @@ import contextlib
 import ssl
 from collections.abc import Iterable
 
-from pytest_flperf.load.connection import Connection
+from pytest_flperf.load.connection import Connection, Ended
 from pytest_flperf.load.plan import Target
 from pytest_flperf.load.poller import Poller
+from pytest_flperf.load.shortage import client_limit
 from pytest_flperf.wire.tls import TlsOptions
 
 __all__ = ["Connections"]
@@ -36,10 +37,15 @@ class Connections:
         """One that is not open yet."""
         return Connection(target, spec, self._contexts[spec.tls] if spec.tls_name else None)
 
-    def add(self, connection: Connection) -> None:
-        """It has a socket now, which tells when it can be written to."""
+    def add(self, connection: Connection) -> Ended | None:
+        """It has a socket now, which tells when it can be written to; returns why that can't be watched for."""
+        try:
+            self._poller.watch(connection.fd, write=True)
+        except OSError as error:  # the system has no room for another watched socket
+            connection.close(abort=True)
+            return client_limit(error)
         self.open[connection.fd] = connection
-        self._poller.watch(connection.fd, write=True)
+        return None
 
     def keep(self, connection: Connection) -> None:
         """It has nothing to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -51,7 +52,9 @@ class LoadGroup:
     """Several load processes, used like one.  The monotonic clock is the same for all processes of a machine."""
 
     def __init__(self, processes: int) -> None:
-        self._sessions = [LoadSession() for _ in range(processes)]
+        with contextlib.ExitStack() as started:  # the others end where one of them can't be started
+            self._sessions = [started.enter_context(LoadSession()) for _ in range(processes)]
+            started.pop_all()
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.native import NativeAnswer, NativeChat
+from pytest_flperf.load.connection import too_large
 from pytest_flperf.load.pacing import Pacing
-from pytest_flperf.load.plan import Entry, Plan, PlanStats
+from pytest_flperf.load.plan import KEPT_BYTES, Entry, Plan, PlanStats
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 
 __all__ = ["NativeClient"]
@@ -153,6 +154,9 @@ class _Playing:
         steady = entry.phase is not Phase.MEASURED or self._pacing.steady(at_ns)
         due_ns = None if entry.due_ns is None else at_ns
         exchange = _ask(self._chat, entry, slot, due_ns, self._plan.deadlines.total_ns)
+        if len(exchange.raw) > self._plan.answer_bytes:
+            ending, detail = too_large(self._plan.answer_bytes)
+            exchange = replace(exchange.cut(KEPT_BYTES, detail), ending=ending, detail=detail)
         self._ended.put(exchange if steady else replace(exchange, phase=Phase.OUTSIDE))
 
 

@@ -18,12 +18,14 @@ _TELL_SHARE: Final = 64
 _PART_BYTES: Final = 131_072
 _PART_READS: Final = 512
 """Of one frame: an answer of ten minutes in one piece would hold up the loop for milliseconds."""
+_LEFT_OUT_READS: Final = 256
+"""Of an answer that is too large, at a time: giving their memory back takes as long as a frame."""
 
 
 class Outbox:
     """Tells of requests that have ended, a share of them every millisecond, each in frames of a bounded size."""
 
-    __slots__ = ("_next", "_released", "_say", "_told_ns", "jobs")
+    __slots__ = ("_kept", "_next", "_released", "_say", "_told_ns", "jobs")
 
     def __init__(self, say: Callable[..., None]) -> None:
         """``say`` sends a frame."""
@@ -32,12 +34,14 @@ class Outbox:
         """Those that were not told; the loop looks whether there are any."""
         self._released = 0
         self._next = 0  # of the first one's reads, the first that was not told
+        self._kept = -1  # how many of them are told; negative: not known yet
         self._told_ns = 0
 
     def clear(self) -> None:
         """A new plan begins."""
         self.jobs.clear()
         self._released = self._next = 0
+        self._kept = -1
 
     @property
     def released(self) -> bool:
@@ -74,6 +78,11 @@ class Outbox:
 
     def _send_frame(self) -> None:
         job, start = self.jobs[0], self._next
+        if self._kept < 0:
+            self._kept = job.kept_reads()
+        if len(job.parts) > self._kept:
+            job.leave_out(min(_LEFT_OUT_READS, len(job.parts) - self._kept))
+            return
         size = 0
         end = min(len(job.parts), start + _PART_READS)
         for number in range(start, end):
@@ -88,5 +97,5 @@ class Outbox:
             return
         self.jobs.popleft()
         self._released -= 1
-        self._next = 0
+        self._next, self._kept = 0, -1
         self._say("exchange", *job.facts(), *reads)

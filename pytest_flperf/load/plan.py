@@ -10,10 +10,14 @@ from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.tls import TlsOptions
 
-__all__ = ["OPEN_END", "Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
+__all__ = ["ANSWER_BYTES", "KEPT_BYTES", "OPEN_END", "Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
 
 
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
+ANSWER_BYTES: Final = 64 << 20
+"""Longest answer of a request unless a plan says otherwise."""
+KEPT_BYTES: Final = 2 << 20
+"""Of an answer that is too large: enough to see what it was, and when its first tokens came."""
 OPEN_END: Final = 1 << 40
 """Requests of a plan that something else ends than their number: more than there can be."""
 
@@ -104,6 +108,8 @@ class Plan:
     follow: Callable[[Exchange], Entry | None] | None = None
     """Asked of every request that has ended which one it brings about, beside the ``total``: a retry, the next turn of
     a chat.  Called while others are measured, so quick; the entry's ``due_ns`` has no meaning."""
+    answer_bytes: int = ANSWER_BYTES
+    """Longest answer of a request, head included; a longer one ends there as ``answer_too_large``."""
     window: int = 0
     """Most entries that are handed over before their requests have ended, those that follow included; 0: as many as
     the load process can hold with ease."""

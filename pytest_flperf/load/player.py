@@ -39,8 +39,9 @@ _BUDGET_NS: Final = 250_000
 class Player:
     """Plays one plan after the other until the channel closes.
 
-    Frames in: ``("plan", targets, deadlines, concurrency, total, schedule, hold)``, ``("entries", [entry, …])``,
-    ``("go", begins_ns)`` for a plan on hold, ``("follow", entry, wait_ns)``, ``("stop",)``, ``("cancel",)``.
+    Frames in: ``("plan", targets, deadlines, answer_bytes, concurrency, total, schedule, hold)``,
+    ``("entries", [entry, …])``, ``("go", begins_ns)`` for a plan on hold, ``("follow", entry, wait_ns)``,
+    ``("stop",)``, ``("cancel",)``.
     Frames out: ``("ready",)`` of a plan on hold, ``("part", *reads)``, ``("exchange", *facts, *reads)``,
     ``("done", started_ns, finished_ns, cpu_ns, reads, finished, turns, longest_turn_ns)``.
     """
@@ -62,6 +63,7 @@ class Player:
     def _forget_plan(self) -> None:
         self._targets: tuple[Target, ...] = ()
         self._deadlines = Deadlines(0, 0, 0, 0, 0)
+        self._answer_bytes = 0
         self._backlog = Backlog()
         self._waiting: dict[int, tuple[tuple[Any, ...], int]] = {}  # fd of a connecting socket: its entry and slot
         self._streams = 0
@@ -174,6 +176,7 @@ class Player:
         self,
         targets: list[Any],
         deadlines: tuple[int, ...],
+        answer_bytes: int,
         concurrency: int,
         total: int,
         schedule: tuple[Any, ...] = (),
@@ -188,6 +191,7 @@ class Player:
         self._held = hold
         self._targets = specs
         self._deadlines = Deadlines(*deadlines)
+        self._answer_bytes = answer_bytes
         self._left = total
         self._rests = KERNEL_STAMPS_POSSIBLE and concurrency >= _REST_STREAMS and not any(s.tls_name for s in specs)
         self._streams = concurrency
@@ -306,7 +310,7 @@ class Player:
             self._open(target, None)  # an open loop has one to spare: connecting would delay what is due next
 
     def _job(self, entry: tuple[Any, ...], slot: int, now: int) -> Job:
-        job = Job(entry, slot, now)
+        job = Job(entry, slot, now, self._answer_bytes)
         if job.due_ns is not None:
             job.due_ns += self._started_ns
         if job.phase == Phase.MEASURED.value:
@@ -333,12 +337,14 @@ class Player:
     def _open(self, target: int, work: tuple[tuple[Any, ...], int] | None) -> None:
         self._open_next(self._connections.new(target, self._targets[target]), work)
 
-    def _open_next(self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, reason: str = "") -> None:
-        problem = connection.open()
-        if problem:
-            self._connect_failed(connection, work, (Ending.CONNECT_REFUSED, reason or problem))
+    def _open_next(
+        self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, before: Ended | None = None
+    ) -> None:
+        """``before``: why the last address of the same server didn't do."""
+        ended = connection.open() or self._connections.add(connection)
+        if ended is not None:
+            self._connect_failed(connection, work, before or ended)
             return
-        self._connections.add(connection)
         if work is None:
             self._opening += 1
         else:
@@ -347,16 +353,15 @@ class Player:
         self._timers.set(connection.connect_started_ns + limit_ns if limit_ns else 0, connection)
 
     def _connect_event(self, connection: Connection) -> None:
-        problem = connection.connected()
-        if problem is None:
+        if not connection.connected():
             self._poller.change(connection.fd, write=connection.wants_write)
             return
         work = self._waiting.pop(connection.fd, None)
         if work is None:
             self._opening -= 1
-        if problem:
+        if connection.problem is not None:
             self._connections.forget(connection)
-            self._open_next(connection, work, problem)
+            self._open_next(connection, work, connection.problem)
         else:
             # TLS has wrapped the socket: the number stays, the object is new.
             self._poller.change(connection.fd, write=False)

@@ -51,6 +51,10 @@ def main(arguments: list[str]) -> int:
     gc.freeze()
     gc.disable()
     player = Player(FrameReader(channel), FrameWriter(channel), channel.fileno())
-    with contextlib.suppress(ChannelClosedError), stamping, channel, contextlib.closing(player):
-        player.run()
+    try:
+        with contextlib.suppress(ChannelClosedError), stamping, channel, contextlib.closing(player):
+            player.run()
+    except MemoryError:
+        del player
+        sys.exit("this machine has no memory left for it: lower the concurrency or max_answer_mb")
     return 0

@@ -21,6 +21,7 @@ from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Entry, Plan, PlanStats
 from pytest_flperf.load.poller import new_poller
 from pytest_flperf.load.pool import EntryPool
+from pytest_flperf.load.shortage import client_limit, error_words, is_shortage
 from pytest_flperf.load.supply import Incoming, Supply, longest_silence_s
 from pytest_flperf.load.turns import LoopTurns
 from pytest_flperf.wire.exchange import Ending, Exchange
@@ -42,7 +43,7 @@ _LAST_WORDS_LINES: Final = 6
 
 
 class LoadProcessError(RuntimeError):
-    """The load process ended or stopped answering while a plan was played."""
+    """The load process can't be started, has ended or stopped answering while a plan was played."""
 
 
 class Pending(Protocol):
@@ -58,17 +59,25 @@ class LoadSession:
     """A load process, started at once and used for one plan after the other."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        buffer_generously(ours)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - stop() closes it
-        self._process = _spawn(theirs, self._log)
-        theirs.close()
-        ours.setblocking(False)
-        self._sock = ours
-        self._reader = FrameReader(ours)
-        self._writer = FrameWriter(ours)
-        self._poller = new_poller()
-        self._poller.watch(ours.fileno(), write=False)
+        """Raises LoadProcessError where it can't be started."""
+        try:
+            with contextlib.ExitStack() as opened:
+                self._sock, theirs = socket.socketpair()
+                opened.callback(self._sock.close)
+                with theirs:
+                    buffer_generously(self._sock)
+                    self._sock.setblocking(False)
+                    self._poller = new_poller()
+                    opened.callback(self._poller.close)
+                    self._poller.watch(self._sock.fileno(), write=False)
+                    self._log = opened.enter_context(tempfile.TemporaryFile())
+                    self._process = _spawn(theirs, self._log)
+                opened.pop_all()  # stop() closes them
+        except OSError as error:
+            words = client_limit(error)[1] if is_shortage(error) else error_words(error)
+            raise LoadProcessError(f"the load process can't be started: {words}") from error
+        self._reader = FrameReader(self._sock)
+        self._writer = FrameWriter(self._sock)
         self._rested_s = 0.0
         self._cancelled = False
 
@@ -178,7 +187,7 @@ class LoadSession:
         first = playing.more()  # before the plan, whose time begins when it has its connections
         total = plan.total if playing.counted else OPEN_END
         schedule = astuple(plan.schedule)
-        self._send("plan", targets, astuple(plan.deadlines), plan.concurrency, total, schedule, hold)
+        self._send("plan", targets, astuple(plan.deadlines), plan.answer_bytes, plan.concurrency, total, schedule, hold)
         self._send_entries(first)
 
     def _frames(self) -> list[Any]:

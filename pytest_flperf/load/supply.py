@@ -152,7 +152,7 @@ def _exchange_of(values: tuple[Any, ...]) -> Exchange:
     """An Exchange from what was told: kernel stamps become monotonic here, off the measured path."""
     (
         index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, offset_ns,
-        end_offset_ns, ending, detail, stamps, read_ns, sizes, raw,
+        end_offset_ns, ending, detail, left_out_bytes, stamps, read_ns, sizes, raw,
     ) = values  # fmt: skip
     arrivals = kernel_stamps_ns(stamps)
     moved = end_offset_ns - offset_ns if any(arrivals) else 0
@@ -182,4 +182,5 @@ def _exchange_of(values: tuple[Any, ...]) -> Exchange:
         ending=Ending(ending),
         detail=detail,
         raw=raw,
+        left_out_bytes=left_out_bytes,
     )

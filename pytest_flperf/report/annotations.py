@@ -13,6 +13,7 @@ from pytest_flperf.report.compared import reasons_of, rows_of
 from pytest_flperf.report.severity import failed_cases, missed_budgets
 from pytest_flperf.report.verdict_words import sentence
 from pytest_flperf.report.words import case_name, reasons, value_of, without_verdict
+from pytest_flperf.results.bounds import first_lines
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["annotation_lines"]
@@ -41,7 +42,7 @@ def annotation_lines(run: Run) -> list[str]:
 
 def _warnings(run: Run, *, lost: bool) -> Iterator[str]:
     if run.status == "not_measured" and not lost:
-        why = without_verdict(run.cases)[:_MESSAGE_LINES]
+        why = first_lines(without_verdict(run.cases), _MESSAGE_LINES, "reasons")
         yield _annotation("warning", "flperf: not measured", [sentence(run), *why])
     undecided = [
         row for row in rows_of(run.cases) if row.comparison.verdict == "undecided" and not row.comparison.fails
@@ -54,7 +55,7 @@ def _warnings(run: Run, *, lost: bool) -> Iterator[str]:
 
 def _message(case: CaseResult) -> Sequence[str]:
     lines = [line.strip() for line in case.message.splitlines()]
-    return lines[:_MESSAGE_LINES] or [case.outcome]
+    return first_lines(lines, _MESSAGE_LINES, "lines") or [case.outcome]
 
 
 def _annotation(level: str, title: str, lines: Sequence[str]) -> str:

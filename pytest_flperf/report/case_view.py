@@ -23,6 +23,7 @@ from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
 from pytest_flperf.report.words import case_name, clock_words
 from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.bounds import first_lines
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import METRICS, unit_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["case_section", "failed_case", "tone_of"]
 
 _LINES: Final = 40
+_NOTES: Final = 20
 _CHART_TITLES: Final = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2e_ms": "end to end"}
 _TITLES: Final = {
     "gen_tps": "generating",
@@ -54,7 +56,7 @@ def tone_of(case: CaseResult) -> Tone:
 def failed_case(run: Run, case: CaseResult, anchor: str, *, host: bool) -> FailedCase:
     """All that shows why a case did not pass."""
     lines = case.message.splitlines()
-    shown = (*lines[:_LINES], f"… and {len(lines) - _LINES} more lines") if len(lines) > _LINES else tuple(lines)
+    shown = tuple(first_lines(lines, _LINES, "lines"))
     return FailedCase(
         anchor=anchor,
         heading=case_name(case, host=host),
@@ -88,14 +90,16 @@ def case_section(
         tables=tuple(table for table in tables if table is not None),
         charts=_charts(case, samples, anchor),
         charts_note=_charts_note(case, samples),
-        notes=(*_why(case), *case.notes[:20]),
+        notes=(*_why(case), *first_lines(case.notes, _NOTES, "notes")),
         answer=samples.answer if samples is not None else "",
     )
 
 
 def _why(case: CaseResult) -> tuple[str, ...]:
     """Why a case that did not fail has no verdict of its own: failures are told apart, at length."""
-    return tuple(case.message.splitlines()[:_LINES]) if case.outcome in ("skipped", "xfailed") else ()
+    return (
+        tuple(first_lines(case.message.splitlines(), _LINES, "lines")) if case.outcome in ("skipped", "xfailed") else ()
+    )
 
 
 def _brief(case: CaseResult) -> str:

@@ -13,6 +13,7 @@ from pytest_flperf.gates.text import printable
 from pytest_flperf.report.severity import excess, failed_cases, missed_budgets
 from pytest_flperf.report.verdict_words import heading, sentence
 from pytest_flperf.report.words import case_name, value_of
+from pytest_flperf.results.bounds import bounded_run
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["code_quality"]
@@ -24,6 +25,7 @@ _DESCRIPTION: Final = 500
 
 def code_quality(run: Run) -> str:
     """A JSON list, the worst first: what failed, what could not be decided or measured; ``[]`` where all is well."""
+    run = bounded_run(run)
     issues = [
         _issue("flperf", "run", f"budget {each.expression}", f"the run missed {each.expression} ({value_of(each)})")
         for each in missed_budgets(run)
@@ -33,7 +35,10 @@ def code_quality(run: Run) -> str:
     if not issues and run.status not in ("passed", "failed"):
         issues.append(_issue("flperf", "run", f"status {run.status}", f"{heading(run)}: {sentence(run)}"))
     issues += [issue for case in run.cases for issue in _undecided(case)]
-    return json.dumps(issues[:_MOST], ensure_ascii=False, indent=1) + "\n"
+    if len(issues) > _MOST:
+        more = f"{len(issues) - _MOST + 1:,} more findings are left out here; report.html and results.json have all"
+        issues = [*issues[: _MOST - 1], _issue("flperf", "run", "left out", more)]
+    return json.dumps(issues, ensure_ascii=False, indent=1) + "\n"
 
 
 def _failures(case: CaseResult) -> Iterator[dict[str, Any]]:

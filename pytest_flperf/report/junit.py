@@ -10,6 +10,7 @@ from typing import Final
 from pytest_flperf.gates.changes import change, interval, limit, probability, raw, sides, word
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.summary import case_lines
+from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.comparison import Against
 from pytest_flperf.results.files import write_file
 from pytest_flperf.results.records import CaseResult
@@ -33,6 +34,7 @@ _LARGEST_FILE: Final = 256 << 20
 
 def properties(case: CaseResult) -> list[tuple[str, str]]:
     """Names and values, all text: what was measured where, every number, budget and comparison."""
+    case = bounded_case(case)
     target, load = case.target, case.load
     found: list[tuple[str, object]] = [
         (NODEID_PROPERTY, case.nodeid),
@@ -89,7 +91,8 @@ def _compared(against: Against) -> list[tuple[str, object]]:
 
 def case_text(case: CaseResult) -> str:
     """The same for people, as ``-vv`` prints it."""
-    return "\n".join(case_lines(case))[:_LONGEST_TEXT]
+    text = "\n".join(case_lines(bounded_case(case)))
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}\n… the rest is left out for its length"
 
 
 def complete(path: Path, texts: Mapping[str, Sequence[str]], status: str) -> str:

@@ -21,6 +21,7 @@ from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.severity import failed_cases
 from pytest_flperf.report.verdict_words import heading, sentence, tone
 from pytest_flperf.report.words import case_name, clock_words, doubts, run_budgets, without_verdict
+from pytest_flperf.results.bounds import bounded_run, first_lines
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["code", "markdown", "words"]
@@ -28,6 +29,7 @@ __all__ = ["code", "markdown", "words"]
 _LONGEST_BYTES: Final = 400_000
 _ROWS: Final = 500
 _FAILURES: Final = 30
+_DOUBTS: Final = 30
 _MESSAGE_LINES: Final = 12
 _SIGNS: Final = {"passed": "✅", "failed": "❌", "error": "❌", "skipped": "⏭️", "xfailed": "🟡", "xpassed": "🟡"}
 _TONES: Final = {"good": "✅", "doubt": "⚠️", "bad": "❌"}
@@ -61,12 +63,13 @@ def _entity(found: re.Match[str]) -> str:
 
 def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
     """The run in at most so many bytes of UTF-8; what is left out is said."""
+    run = bounded_run(run)
     head = [
         f"## {_TONES[tone(run)]} flperf: {words(heading(run))}",
         "",
         words(sentence(run)),
         "",
-        *(f"- {words(line, 300)}" for line in (*run_budgets(run), *run.faults[:_FAILURES])),
+        *(f"- {words(line, 300)}" for line in (*run_budgets(run), *first_lines(run.faults, _FAILURES, "errors"))),
         "",
     ]
     facts = [f"- run {code(run.id)}", f"- clock: {words(clock_words(run.clock), 500)}"]
@@ -74,7 +77,7 @@ def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
         facts.insert(
             1, f"- {words(run.host.name)}: {words(run.host.cpu)}, {run.host.cores} cores, {words(run.host.os)}"
         )
-    tail = ["", *(f"- {words(line, 500)}" for line in doubts(run)[:30]), *facts, ""]
+    tail = ["", *(f"- {words(line, 500)}" for line in first_lines(doubts(run), _DOUBTS, "notes")), *facts, ""]
     table, compared, failures = _table(run.cases), _compared(run.cases), _failures(run)
     kept = longest_bytes - _size(head) - _size(tail) - 200
     shown = _fitting(failures, kept // 2)
@@ -174,7 +177,7 @@ def _failures(run: Run) -> list[str]:
     lines = ["### What failed", ""]
     for case in bad[:_FAILURES]:
         lines += [f"**{words(case_name(case))}**: {words(case.outcome)}", ""]
-        said = case.message.splitlines()[:_MESSAGE_LINES]
+        said = first_lines(case.message.splitlines(), _MESSAGE_LINES, "lines, in report.html")
         lines += [f"<pre>{'&#10;'.join(words(line, 400) for line in said)}</pre>", ""] if said else []
         lines += [f"Run it again: {code(rerun_command(run, case), 600)}", ""]
     if len(bad) > _FAILURES:

@@ -11,6 +11,7 @@ from pytest_flperf.gates.text import printable
 from pytest_flperf.report.run_view import run_page
 from pytest_flperf.report.runs_view import runs_page
 from pytest_flperf.report.samples import CaseSamples
+from pytest_flperf.results.bounds import bounded_run
 from pytest_flperf.results.records import Run
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ class Pages:
             samples: What is known of single requests, by the node id of their case.
 
         """
-        return self._run_template.render(page=run_page(run, samples))
+        return self._run_template.render(page=run_page(bounded_run(run), samples))
 
     def runs(self, runs: Sequence[Run]) -> str:
         """Several runs side by side, as many as there are."""
-        return self._environment.get_template("runs.html.jinja").render(page=runs_page(runs))
+        return self._environment.get_template("runs.html.jinja").render(
+            page=runs_page([bounded_run(run) for run in runs])
+        )
 
     @cached_property
     def _environment(self) -> Environment:

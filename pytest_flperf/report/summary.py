@@ -26,6 +26,7 @@ from pytest_flperf.report.tables import WIDEST_NAME, Colour, Column, Line, fitte
 from pytest_flperf.report.verdict_words import tone, verdict_of
 from pytest_flperf.report.words import without_verdict
 from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.bounds import bounded_run
 from pytest_flperf.results.metrics import unit_of
 from pytest_flperf.results.records import (
     PARAMETERS,
@@ -123,6 +124,7 @@ def summary_lines(
         failures: Why cases failed, where pytest doesn't say it next to this.
 
     """
+    run = bounded_run(run)
     lines: list[Line] = []
     if verbosity >= 0 and run.cases:
         lines += _table(run.cases, width)
@@ -211,7 +213,9 @@ def _warnings(cases: Sequence[CaseResult]) -> list[str]:
             if note.startswith(WARNING) and not note.startswith(PARAMETERS):
                 # The same but for its numbers: one line says it, and how often.
                 kind = re.sub(r"\d+(\.\d+)?", "#", note)
-                found.setdefault((case.model, kind), []).append(f"{case.scenario}: {note.removeprefix(WARNING)}")
+                found.setdefault((case.model, kind), []).append(
+                    f"{printable(case.scenario, WIDEST_NAME)}: {note.removeprefix(WARNING)}"
+                )
     return lines + [
         f"{WARNING}{printable(model, WIDEST_NAME)}, {printable(said[0], _LONGEST_LINE)}"
         + (f" (and {len(said) - 1} more cases like this)" if len(said) > 1 else "")

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import stat
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from pytest_flperf.results.plain import plain
 
-__all__ = ["LINE_LIMIT", "Journal", "JournalReader", "journal_line"]
+__all__ = ["LINE_LIMIT", "Journal", "JournalReader", "journal_line", "json_characters"]
 
 LINE_LIMIT: Final = 64 << 20
 """Longest line in bytes, to write and to read."""
 _SIZE_LIMIT: Final = 8 << 30
+_READ_BYTES: Final = 1 << 17
+_SHORT_ESCAPES: Final = b'"\\\b\f\n\r\t'
+_PRINTABLE: Final = bytes(range(0x20, 0x7F))
 
 
 def journal_line(record: Mapping[str, Any]) -> bytes:
@@ -26,11 +33,19 @@ def journal_line(record: Mapping[str, Any]) -> bytes:
     return text.encode("ascii") + b"\n"
 
 
+def json_characters(raw: bytes) -> int:
+    """How many characters bytes take in a line, written as Latin-1 text."""
+    short = sum(raw.count(byte) for byte in _SHORT_ESCAPES)
+    long = len(raw.translate(None, _PRINTABLE + _SHORT_ESCAPES))
+    return len(raw) + short + 5 * long
+
+
 class Journal:
     """Writes one line per record with one system call, unbuffered: what was appended is there after a kill.
 
-    Nothing raises after opening: a problem (full disk, vanished folder) is told once to ``on_problem`` and counted
-    in ``dropped``; the next append tries again.  Use as a context manager, or call ``close``.
+    Nothing raises after opening: a problem (full disk, a file that was deleted, moved or truncated meanwhile) is told
+    once to ``on_problem``; lines that could not be written are counted in ``dropped``, and the next append tries again.
+    Use as a context manager, or call ``close``.
     """
 
     def __init__(
@@ -49,14 +64,16 @@ class Journal:
 
         """
         self.path = path
+        self._place = path.absolute()  # wherever the process goes meanwhile
         self.dropped = 0
         """Lines that could not be written."""
         self._on_problem = on_problem
         self._size_limit = size_limit
         self._told = False
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        self._fd = os.open(path, flags, 0o666)
-        self._size = os.fstat(self._fd).st_size
+        self._fd, self._readable = _open_to_append(path)
+        found = os.fstat(self._fd)
+        self._size = found.st_size
+        self._regular = stat.S_ISREG(found.st_mode)
         self._torn = self._size > 0 and not _ends_with_newline(path)
 
     def append(self, record: Mapping[str, Any]) -> bool:
@@ -67,6 +84,7 @@ class Journal:
         """Add a line that is JSON already and ends with a line end; False where it could not be written."""
         if self._fd < 0:
             return self._lost("it is closed")
+        self._look()
         if self._torn:
             line = b"\n" + line
         if len(line) > LINE_LIMIT:
@@ -82,6 +100,28 @@ class Journal:
         self._torn = written < len(line)
         return self._lost("the disk took only a part of a line") if self._torn else True
 
+    def records(self, start: int = 0) -> JournalReader:
+        """Reader of what was written, also where the file has been deleted or moved since."""
+        return JournalReader(self.path, start=start, fd=self._fd if self._fd >= 0 and self._readable else None)
+
+    def _look(self) -> None:
+        """Notice what was done to the file since the last line."""
+        if not self._regular:
+            return
+        try:
+            opened, named = os.fstat(self._fd), None
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                named = self._place.stat()
+        except OSError as error:
+            self._lost(error.strerror or str(error), lines=0)
+            return
+        if opened.st_size < self._size:
+            self._lost(f"it was truncated from {self._size} to {opened.st_size} bytes", lines=0)
+            self._torn = opened.st_size > 0
+        self._size = opened.st_size
+        if named is None or not os.path.samestat(named, opened):
+            self._lost("it was deleted or moved while it was written", lines=0)
+
     def sync(self) -> None:
         """Ask the system to put the lines on the disk itself (against power loss; a kill needs none of it)."""
         try:
@@ -92,6 +132,7 @@ class Journal:
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         if self._fd >= 0:
+            self._look()
             fd, self._fd = self._fd, -1
             try:
                 os.close(fd)
@@ -121,19 +162,37 @@ class JournalReader:
     within one.  Iterating raises OSError where the file can't be read.
     """
 
-    def __init__(self, path: Path, *, line_limit: int = LINE_LIMIT, start: int = 0, end: int | None = None) -> None:
-        """Read nothing yet; ``start`` is the byte to begin at, the first of a line; lines from ``end`` on are left."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        line_limit: int = LINE_LIMIT,
+        start: int = 0,
+        end: int | None = None,
+        fd: int | None = None,
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            path: The file.
+            line_limit: Longest line; longer ones are passed over.
+            start: The byte to begin at, which must be the first of a line.
+            end: Lines from this byte on are left.
+            fd: A descriptor of the open file, where its name may lead to another one; it stays open.
+
+        """
         self.path = path
         self.bad_lines = 0
         self.torn = False
         self._line_limit = line_limit
         self._start = start
         self._end = end
+        self._fd = fd
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Records in the order in which they were written."""
         self.bad_lines, self.torn = 0, False
-        with self.path.open("rb") as file:
+        with self._open() as file:
             file.seek(self._start)
             while (self._end is None or file.tell() < self._end) and (line := file.readline(self._line_limit + 1)):
                 self.torn = not line.endswith(b"\n")
@@ -149,6 +208,37 @@ class JournalReader:
                 elif line.strip():
                     self.bad_lines += 1
 
+    def _open(self) -> IO[bytes]:
+        return self.path.open("rb") if self._fd is None else io.BufferedReader(_OpenFile(self._fd), _READ_BYTES)
+
+
+class _OpenFile(io.RawIOBase):
+    """Reads a file by a descriptor and leaves the descriptor's own place alone: others write by it meanwhile."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            offset += os.fstat(self._fd).st_size
+        elif whence == os.SEEK_CUR:
+            offset += self._at
+        self._at = offset
+        return offset
+
+    def readinto(self, buffer: Any) -> int:
+        found = os.pread(self._fd, len(buffer), self._at)
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
 
 def _record_of(line: bytes) -> dict[str, Any] | None:
     # A torn line that is JSON by chance, such as a shorter number, can't be: an object ends with its brace.
@@ -157,6 +247,17 @@ def _record_of(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _open_to_append(path: Path) -> tuple[int, bool]:
+    """A descriptor, and whether it can be read from as well."""
+    flags = os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    if sys.platform == "win32":  # where nobody can delete or move a file that is open
+        return os.open(path, os.O_WRONLY | flags, 0o666), False
+    try:
+        return os.open(path, os.O_RDWR | flags, 0o666), True
+    except PermissionError:
+        return os.open(path, os.O_WRONLY | flags, 0o666), False
 
 
 def _ends_with_newline(path: Path) -> bool:

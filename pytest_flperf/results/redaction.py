@@ -113,16 +113,29 @@ class Redactor:
         """``content`` with the exact secrets overwritten by as many ``*``: offsets and lengths stay true."""
         return self._starred(content, self._search.spans)
 
-    def answer(self, raw: bytes) -> bytes:
+    def answer(self, raw: bytes, *, is_cut: bool = False) -> bytes:
         """As :meth:`data` for an HTTP answer as it came, where a secret may be in parts.
 
         Found as well is what chunks, lines of an event's data, or the pieces of a streamed text take apart.
         What only looks like a key is overwritten in the head, and in the body of what is no 200: what a model wrote is
         no place to guess.
+
+        Args:
+            raw: The answer.
+            is_cut: Whether its end was cut off, maybe in the middle of a secret.
+
         """
         raw = self._starred(raw, self._in_answer)
+        if is_cut:
+            raw = self._starred(raw, self._half_at_end)
         end = head_end(raw) if raw[9:12] == b"200" else _SLACK
-        return _shapes_starred(raw[:end]) + raw[end:]
+        masked = _shapes_starred(raw[:end])
+        return raw if masked == raw[:end] else masked + raw[end:]
+
+    def _half_at_end(self, raw: View) -> list[Span]:
+        _frame, body = unframed(raw)
+        half = self._search.half_at_end(body.text)
+        return [] if half is None else body.origin(*half)
 
     def _in_answer(self, raw: View) -> list[Span]:
         frame, body = unframed(raw)

@@ -186,6 +186,8 @@ class RunFolder:
         return False
 
     def _tell(self, line: str) -> None:
+        if line in self.problems:
+            return  # two writers of one file have seen the same
         self.problems.append(line)
         if self._on_problem is not None:
             self._on_problem(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.serving import Target
@@ -38,7 +39,7 @@ def planned_result(
 
     """
     settings = case.scenario.settings
-    return CaseResult(
+    found = CaseResult(
         nodeid=case.nodeid,
         suite=case.suite,
         scenario=case.scenario.name,
@@ -56,6 +57,7 @@ def planned_result(
         prompts_digest=prompts_digest(case.scenario),
         notes=tuple(notes),
     )
+    return bounded_case(found)  # names included: what is compared with it later was cut alike
 
 
 def load_of(settings: Settings, processes: int) -> Load:
@@ -96,6 +98,7 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "prompt_cache": settings.prompt_cache,
         "extra": dict(settings.extra) if settings.extra else None,
         "timeout_s": settings.timeouts.total_s,
+        "max_answer_mb": settings.max_answer_mb if settings.max_answer_mb != Settings().max_answer_mb else None,
         "retries": settings.retries or None,
         "failures": settings.failures if settings.failures != "apart" else None,
         "expect": dict(case.scenario.expect) if case.scenario.expect else None,

@@ -27,6 +27,7 @@ _OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "warmup": "--flperf-warmup",
         "concurrency": "--flperf-concurrency",
         "timeout_s": "--flperf-timeout",
+        "max_answer_mb": "--flperf-max-answer-mb",
         "max_tokens": "--flperf-max-tokens",
         "temperature": "--flperf-temperature",
         "stream": "--flperf-no-stream",
@@ -52,6 +53,8 @@ class Overrides:
     """For ``load: trace``, in place of a scenario's own; a request that says nothing asks what the scenario asks."""
     timeout_s: float | None = None
     """Deadline of a whole request, in seconds."""
+    max_answer_mb: float | None = None
+    """Longest answer, in MiB."""
     max_tokens: int | None = None
     temperature: float | None = None
     stream: bool | None = None

@@ -75,6 +75,7 @@ LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
         "headers_timeout_s": _SECONDS,
         "first_token_timeout_s": _SECONDS,
         "stall_timeout_s": _SECONDS,
+        "max_answer_mb": Range(0.001, 1_024, whole=False),
         "retries": Range(0, 10),
         "retry_backoff_s": Range(0, 600, whole=False),
         "max_tokens": Range(1, 1_000_000),

@@ -89,6 +89,8 @@ class Settings:
     """Streams of a closed loop, and of the warm-up of an open one."""
     load: LoadShape = LoadShape()
     timeouts: Timeouts = Timeouts()
+    max_answer_mb: float = 64.0
+    """Longest answer in MiB, head included: a longer one ends there."""
     retries: int = 0
     """Further tries of a request that failed in a way that may pass (:attr:`Sample.transient`)."""
     retry_backoff_s: float = 0.5

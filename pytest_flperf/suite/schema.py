@@ -92,6 +92,9 @@ class SettingsForm(Form):
     stall_timeout_s: types.Seconds | None = Field(
         30.0, description="Longest silence between two pieces of text, in seconds; null: any."
     )
+    max_answer_mb: types.AnswerSize = Field(
+        64.0, description="Longest answer in MiB, head included; a longer one ends there as answer_too_large."
+    )
     retries: types.Retries = Field(
         0,
         description="Further tries of a request that failed in a way that may pass (no connection, a timeout, 429, "
@@ -291,6 +294,7 @@ class MatrixForm(Form):
         [], min_length=1, description="Values of first_token_timeout_s."
     )
     stall_timeout_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of stall_timeout_s.")
+    max_answer_mb: list[types.AnswerSize] = Field([], min_length=1, description="Values of max_answer_mb.")
     retries: list[types.Retries] = Field([], min_length=1, description="Values of retries.")
     retry_backoff_s: list[types.Backoff] = Field([], min_length=1, description="Values of retry_backoff_s.")
     failures: list[types.Failures] = Field([], min_length=1, description="Values of failures.")

@@ -63,6 +63,7 @@ MATRIX_KEYS: Final = (
     "concurrency",
     *LOAD_KEYS,
     *TIMEOUT_KEYS,
+    "max_answer_mb",
     "retries",
     "retry_backoff_s",
     "failures",

@@ -10,10 +10,10 @@ from typing import Final
 
 from pytest_flperf.wire.chunks import Answer, load_json, repair_text
 from pytest_flperf.wire.exchange import READ_BYTES, Exchange
-from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, parse_head, unframe
+from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, Segments, parse_head, unframe
 from pytest_flperf.wire.outcome import evidence_of, http_outcome, stream_outcome, transport_outcome
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
-from pytest_flperf.wire.sse import Event, Events, parse_events
+from pytest_flperf.wire.sse import Event, Events
 
 __all__ = ["CLOCK_STEP_NS", "decode"]
 
@@ -42,7 +42,7 @@ class _Arrivals:
     def __init__(self, exchange: Exchange, body: Body | None) -> None:
         self._stamps = exchange.read_arrival_ns
         self._ends = list(accumulate(exchange.read_bytes))
-        self._segments = body.segments if body else ()
+        self._begins, self._places = body.segments if body else Segments((), ())
         # Where the last byte asked for was: they are asked for in order, thousands of them, and stepping on is quicker
         # than searching anew.
         self._segment = self._read = 0
@@ -59,15 +59,14 @@ class _Arrivals:
 
     def of_payload(self, offset: int) -> int | None:
         """Arrival of the payload's byte ``offset``, which is none before the one asked for last."""
-        segments, segment = self._segments, self._segment
-        if not segments:
+        begins, segment = self._begins, self._segment
+        if not begins:
             return None
-        last = len(segments) - 1
-        while segment < last and segments[segment + 1][0] <= offset:
+        last = len(begins) - 1
+        while segment < last and begins[segment + 1] <= offset:
             segment += 1
         self._segment = segment
-        payload_start, raw_start = segments[segment]
-        raw = raw_start + offset - payload_start
+        raw = self._places[segment] + offset - begins[segment]
         ends, read = self._ends, self._read
         while read < len(ends) and ends[read] <= raw:
             read += 1
@@ -110,7 +109,7 @@ def _read(exchange: Exchange, head: Head, body: Body, arrivals: _Arrivals) -> _R
         _read_document(body, reading)
     else:
         reading.streamed = True
-        _read_events(parse_events(body.payload), exchange, reading, arrivals)
+        _read_events(Events(body.payload), exchange, reading, arrivals)
     return reading
 
 
@@ -129,9 +128,9 @@ def _read_document(body: Body, reading: _Reading) -> None:
 
 
 def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals: _Arrivals) -> None:
-    reading.stray = events.stray
-    for event in events.events:
+    for event in events:
         _read_event(event, reading, arrivals)
+    reading.stray = events.stray
     if events.unfinished is not None:
         # Some servers forget the last blank line; a cut connection leaves half an event, which is no fault of form.
         before = reading.malformed

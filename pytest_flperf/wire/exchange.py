@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, Final, Self
 
 __all__ = ["READ_BYTES", "Ending", "Exchange", "Phase"]
@@ -12,7 +12,9 @@ __all__ = ["READ_BYTES", "Ending", "Exchange", "Phase"]
 READ_BYTES: Final = 65_536
 """Most bytes that one read of a socket returns."""
 _READS: Final = ("read_arrival_ns", "read_lag_ns", "read_bytes")
-_REQUIRED: Final = frozenset({"index", "target", "slot", "started_ns", "finished_ns", "clock_moved_ns"})
+_REQUIRED: Final = frozenset(
+    {"index", "target", "slot", "started_ns", "finished_ns", "clock_moved_ns", "left_out_bytes"}
+)
 _NUMBERS: Final = (*sorted(_REQUIRED), "due_ns", "connect_ns", "sent_ns")
 _TEXTS: Final = ("clock_source", "detail", "raw")
 _LARGEST: Final = 1 << 62
@@ -47,6 +49,9 @@ class Ending(StrEnum):
     CONNECTION_LOST = "connection_lost"
     CANCELLED = "cancelled"
     MALFORMED = "malformed"
+    ANSWER_TOO_LARGE = "answer_too_large"
+    CLIENT_LIMIT = "client_limit"
+    """This machine had no descriptor, port or memory left for the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,25 @@ class Exchange:
     detail: str
     """The exception or reason behind an ending that is not ``complete``; empty otherwise."""
     raw: bytes
-    """Head and body of the answer exactly as they came."""
+    """Head and body of the answer exactly as they came, from the first byte on."""
+    left_out_bytes: int = 0
+    """Bytes of the answer that came behind ``raw`` and were not kept."""
+
+    def cut(self, keep_bytes: int, reason: str) -> Self:
+        """The exchange with no more of its answer than that, and of the reads those that brought it.
+
+        ``reason`` is the detail where there is none so far.
+        """
+        reads = next((n for n, end in enumerate(accumulate(self.read_bytes), 1) if end >= keep_bytes), None)
+        return replace(
+            self,
+            read_arrival_ns=self.read_arrival_ns[:reads],
+            read_lag_ns=self.read_lag_ns[:reads],
+            read_bytes=self.read_bytes[:reads],
+            detail=self.detail or reason,
+            raw=self.raw[:keep_bytes],
+            left_out_bytes=self.left_out_bytes + len(self.raw) - min(len(self.raw), keep_bytes),
+        )
 
     def to_record(self) -> dict[str, Any]:
         """The journal's line: exact builtins; bytes as Latin-1, which is lossless and readable."""
@@ -104,7 +127,8 @@ class Exchange:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_record`; raises KeyError, TypeError or ValueError for anything else."""
-        values = {name: record[name] for name in cls.__slots__}
+        values = {name: record[name] for name in cls.__slots__ if name != "left_out_bytes"}
+        values["left_out_bytes"] = record.get("left_out_bytes", 0)  # earlier versions left none out
         values["phase"] = Phase(values["phase"])
         values["ending"] = Ending(values["ending"])
         if type(values["stream"]) is not bool or not all(isinstance(values[name], str) for name in _TEXTS):

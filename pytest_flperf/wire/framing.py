@@ -7,20 +7,32 @@ recorded answer apart afterwards.  Both read RFC 9112; neither raises on anythin
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
-__all__ = ["Body", "Framing", "Head", "MalformedAnswerError", "chunk_length", "parse_head", "unframe"]
+__all__ = ["Body", "Framing", "Head", "MalformedAnswerError", "Segments", "chunk_length", "parse_head", "unframe"]
 
 HEAD_LIMIT: Final = 65_536
+"""Bytes of a response head, interim (1xx) heads included, and of the trailers after the last chunk."""
 _LINE_LIMIT: Final = 8_192
 _STATUS_LINE: Final = re.compile(rb"HTTP/(1)\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?\r?\Z")
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,15}\Z")
 _BEGIN: Final = b"HTTP/"
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_NO_HEAD_END: Final = f"no end of the response head in {HEAD_LIMIT} bytes"
+_NO_TRAILER_END: Final = f"no end of the trailers in {HEAD_LIMIT} bytes"
 
-Segments: TypeAlias = tuple[tuple[int, int], ...]
-"""``(offset in the payload, offset in the raw answer)`` of every stretch that is contiguous in both, ascending."""
+
+class Segments(NamedTuple):
+    """Every stretch that is contiguous in the payload and in the raw answer: where it begins in each, ascending.
+
+    Arrays and no pairs: there may be one for every byte.
+    """
+
+    payload: Sequence[int]
+    raw: Sequence[int]
 
 
 class MalformedAnswerError(ValueError):
@@ -73,46 +85,52 @@ def parse_head(raw: bytes) -> Head | None:
     Raises MalformedAnswerError for what is no HTTP/1.x head.
     """
     start = 0
-    while True:
-        end = _HEAD_END.search(raw, start)
-        if (len(raw) if end is None else end.end()) > HEAD_LIMIT:
-            raise MalformedAnswerError(f"no end of the response head in {HEAD_LIMIT} bytes")
-        if end is None:
-            _refuse_early(raw, start)
-            return None
-        lines = raw[start : end.start()].split(b"\n")
-        match = _STATUS_LINE.match(lines[0])
-        if match is None:
-            raise MalformedAnswerError(f"not an HTTP/1.x answer: it begins with {lines[0][:60]!r}")
-        status = int(match[3])
-        if 100 <= status < 200 and status != 101:
-            start = end.end()
-            continue
-        headers: dict[str, str] = {}
-        for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            if colon:
-                headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
-        return Head(status, int(match[2]), headers, end.end())
+    while (end := _HEAD_END.search(raw, start, HEAD_LIMIT)) is not None:
+        head = _head_between(raw, start, end)
+        if head is not None:
+            return head
+        start = end.end()
+    if len(raw) > HEAD_LIMIT:
+        raise MalformedAnswerError(_NO_HEAD_END)
+    _refuse_early(raw, start)
+    return None
 
 
-def _refuse_early(raw: bytes, start: int) -> None:
+def _head_between(raw: bytes | bytearray, start: int, end: re.Match[bytes]) -> Head | None:
+    """One head; None for an interim one (1xx), after which another follows."""
+    lines = bytes(raw[start : end.start()]).split(b"\n")
+    match = _STATUS_LINE.match(lines[0])
+    if match is None:
+        raise MalformedAnswerError(f"not an HTTP/1.x answer: it begins with {lines[0][:60]!r}")
+    status = int(match[3])
+    if 100 <= status < 200 and status != 101:
+        return None
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
+    return Head(status, int(match[2]), headers, end.end())
+
+
+def _refuse_early(raw: bytes | bytearray, start: int) -> None:
     """Refuse at once what can't become a head, so that garbage ends with its outcome and not with a timeout."""
     prefix = raw[start : start + len(_BEGIN)]
     if not _BEGIN.startswith(prefix):
-        raise MalformedAnswerError(f"not an HTTP/1.x answer: it begins with {raw[start : start + 60]!r}")
+        raise MalformedAnswerError(f"not an HTTP/1.x answer: it begins with {bytes(raw[start : start + 60])!r}")
 
 
 class Framing:
     """Finds the end of one answer while its bytes arrive.
 
     ``feed`` is called with every read and says whether the answer has ended.  A body without length ends with the
-    connection: then ``feed`` never says so and ``at_eof`` does.
+    connection: then ``feed`` never says so and ``at_eof`` does.  However few bytes a read brings, its work is of them
+    alone: what came before is not looked at again.
     """
 
     __slots__ = (
-        "_at_chunk", "_head_start", "_line", "_pending", "_remaining", "_trailer", "chunked", "ended", "head",
-        "problem", "surplus",
+        "_at_chunk", "_head_start", "_line", "_pending", "_remaining", "_trailer", "_trailer_bytes", "chunked", "ended",
+        "head", "problem", "surplus", "too_large",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -123,11 +141,14 @@ class Framing:
         """Why the bytes are no valid answer; empty while they are."""
         self.surplus = False
         """Whether bytes came behind the end: the connection can't be used again."""
-        self._pending = b""
+        self.too_large = False
+        """Whether the ``problem`` is a head or trailers beyond :data:`HEAD_LIMIT`."""
+        self._pending = bytearray()
         self._head_start = 0
-        self._line = b""
+        self._line = bytearray()
         self._remaining: int | None = None  # of the body or of the chunk with its line end; None: until close
         self._trailer = False
+        self._trailer_bytes = 0
         self._at_chunk = False
         """Whether the next byte begins a chunk."""
 
@@ -153,33 +174,39 @@ class Framing:
         return self.head is not None and not self.chunked and self._remaining is None
 
     def _feed_head(self, data: bytes) -> bool:
-        before, self._pending = len(self._pending), self._pending + data
-        if not self._may_be_decided(before):
-            return False
+        before = len(self._pending)
+        self._pending += data
         try:
-            head = parse_head(self._pending)
+            head = self._next_head(before)
             if head is None:
-                return False
+                return bool(self.problem)
             self._remaining = head.content_length
         except MalformedAnswerError as error:
             self.problem = str(error)
             return True
         self.head = head
-        body = self._pending[head.size :]
-        self._pending = b""
+        body = bytes(self._pending[head.size :])
+        self._pending.clear()
         if head.chunked:
             self.chunked = True
             self._remaining = 0
             return self._feed_chunked(body) if body else False
         return self._feed_length(len(body)) if self._remaining is not None else False
 
-    def _may_be_decided(self, before: int) -> bool:
-        """Whether parsing may tell more than it did before the last read: a head may come byte by byte."""
-        early = before - self._head_start < len(_BEGIN)  # it may become none
-        end = _HEAD_END.search(self._pending, max(self._head_start, before - 3))
-        if end is not None:
-            self._head_start = end.end()  # of the one that follows, should this be an interim one
-        return early or end is not None or len(self._pending) > HEAD_LIMIT
+    def _next_head(self, before: int) -> Head | None:
+        """The final head, as soon as its end has come; ``before``: how much of it was there before this read."""
+        pending = self._pending
+        while (end := _HEAD_END.search(pending, max(self._head_start, before - 3), HEAD_LIMIT)) is not None:
+            head = _head_between(pending, self._head_start, end)
+            if head is not None:
+                return head
+            self._head_start = end.end()
+        if len(pending) > HEAD_LIMIT:
+            self.too_large = True
+            self.problem = _NO_HEAD_END
+        elif before - self._head_start < len(_BEGIN):  # it may become none
+            _refuse_early(pending, self._head_start)
+        return None
 
     def _feed_length(self, count: int) -> bool:
         assert self._remaining is not None
@@ -208,13 +235,20 @@ class Framing:
                 self._line += data[position:]
                 self._remaining = 0
                 return self._refuse_long(self._line)
-            line = self._line + data[position:newline] if self._line else data[position:newline]
-            self._line = b""
+            line = data[position:newline]
+            if self._line:
+                line = bytes(self._line + line)
+                self._line.clear()
             position = newline + 1
             if len(line) > _LINE_LIMIT:
                 return self._refuse_long(line)
             if self._trailer:
                 if line.strip():
+                    self._trailer_bytes += len(line) + 1
+                    if self._trailer_bytes > HEAD_LIMIT:
+                        self.too_large = True
+                        self.problem = _NO_TRAILER_END
+                        return True
                     continue
                 self.ended = True
                 self.surplus = position < size
@@ -228,7 +262,7 @@ class Framing:
             else:
                 self._trailer = True
 
-    def _refuse_long(self, line: bytes) -> bool:
+    def _refuse_long(self, line: bytes | bytearray) -> bool:
         if len(line) > _LINE_LIMIT:
             self.problem = _no_length(line)
         return bool(self.problem)
@@ -238,8 +272,8 @@ class Framing:
 _SPAN_BY_LINE: Final = {b"%x\r" % length: length + 3 for length in range(1, 2_048)}
 
 
-def _no_length(line: bytes) -> str:
-    return f"a chunk begins with {line[:40]!r} where its length in hex was expected"
+def _no_length(line: bytes | bytearray) -> str:
+    return f"a chunk begins with {bytes(line[:40])!r} where its length in hex was expected"
 
 
 def chunk_length(line: bytes) -> int | None:
@@ -266,33 +300,39 @@ def unframe(raw: bytes, head: Head) -> Body:
     if head.chunked:
         return _unchunk(raw, head.size)
     payload = raw[head.size :]
+    whole = Segments((0,), (head.size,))
     try:
         length = head.content_length
     except MalformedAnswerError as error:
-        return Body(payload, ((0, head.size),), complete=False, delimited=True, problem=str(error))
+        return Body(payload, whole, complete=False, delimited=True, problem=str(error))
     if length is None:
-        return Body(payload, ((0, head.size),), complete=True, delimited=False, problem="")
-    return Body(payload[:length], ((0, head.size),), len(payload) >= length, delimited=True, problem="")
+        return Body(payload, whole, complete=True, delimited=False, problem="")
+    return Body(payload[:length], whole, len(payload) >= length, delimited=True, problem="")
 
 
 def _unchunk(raw: bytes, position: int) -> Body:
     """The same steps as ``Framing._feed_chunked`` takes; a test holds the two together."""
-    pieces: list[bytes] = []
-    segments: list[tuple[int, int]] = []
-    done = 0
+    payload = bytearray()
+    begins, places = array("Q"), array("Q")
+    trailer_bytes = 0
     problem = ""
     complete = trailer = False
     while position < len(raw) and not complete:
         newline = raw.find(b"\n", position)
-        line = raw[position : newline if newline >= 0 else len(raw)]
-        if len(line) > _LINE_LIMIT:
-            problem = _no_length(line)
+        size = (newline if newline >= 0 else len(raw)) - position
+        if size > _LINE_LIMIT:
+            problem = _no_length(raw[position : position + _LINE_LIMIT])
             break
         if newline < 0:
             break
+        line = raw[position:newline]
         position = newline + 1
         if trailer:
             complete = not line.strip()
+            trailer_bytes += size + 1
+            if not complete and trailer_bytes > HEAD_LIMIT:
+                problem = _NO_TRAILER_END
+                break
             continue
         length = chunk_length(line)
         if length is None:
@@ -301,10 +341,10 @@ def _unchunk(raw: bytes, position: int) -> Body:
         if length == 0:
             trailer = True
             continue
-        piece = raw[position : position + length]
-        if piece:
-            segments.append((done, position))
-            pieces.append(piece)
-            done += len(piece)
+        end = min(position + length, len(raw))
+        if position < end:
+            begins.append(len(payload))
+            places.append(position)
+            payload += memoryview(raw)[position:end]
         position += length + 2
-    return Body(b"".join(pieces), tuple(segments), complete, delimited=True, problem=problem)
+    return Body(bytes(payload), Segments(begins, places), complete, delimited=True, problem=problem)

@@ -36,6 +36,8 @@ _BY_ENDING: Final = {
     Ending.STALL_TIMEOUT: Outcome.STALL_TIMEOUT,
     Ending.TOTAL_TIMEOUT: Outcome.TOTAL_TIMEOUT,
     Ending.CANCELLED: Outcome.CANCELLED,
+    Ending.ANSWER_TOO_LARGE: Outcome.ANSWER_TOO_LARGE,
+    Ending.CLIENT_LIMIT: Outcome.CLIENT_LIMIT,
 }
 
 
@@ -51,7 +53,10 @@ def body_head(payload: bytes) -> str:
 
 def transport_outcome(exchange: Exchange) -> Outcome | None:
     """The outcome where the transport alone decides it; None where the answer has to be read."""
-    return _BY_ENDING.get(exchange.ending)
+    decided = _BY_ENDING.get(exchange.ending)
+    if decided is None and exchange.left_out_bytes:
+        return Outcome.ANSWER_TOO_LARGE  # it may have come whole, but what is left of it can't show that
+    return decided
 
 
 def http_outcome(head: Head, payload: bytes) -> tuple[Outcome, str]:

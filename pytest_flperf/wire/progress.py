@@ -26,8 +26,8 @@ class TextProgress:
     """
 
     __slots__ = (
-        "_chunked", "_data", "_data_part", "_data_size", "_events", "_left", "_line", "_offset", "_part", "_rest",
-        "last_part",
+        "_chunked", "_data", "_data_part", "_data_size", "_events", "_held", "_left", "_line", "_offset", "_part",
+        "_rest", "_rest_size", "last_part",
     )  # fmt: skip
 
     def __init__(self, head: Head) -> None:
@@ -37,7 +37,9 @@ class TextProgress:
         self._part, self._offset = 0, head.size  # the next byte to look at: of which read, and where in it
         self._left = 0  # bytes of a chunk, with its line end
         self._line = b""
-        self._rest = b""  # of a line
+        self._rest: list[bytes] = []  # of a line, in the pieces in which it came
+        self._rest_size = 0
+        self._held = False  # a carriage return at the end of what came last
         self._data: list[bytes] = []  # of an event, line by line
         self._data_part = self._data_size = 0
         self._events: list[tuple[bytes | None, int]] = []  # not decoded yet; None: too large for that
@@ -91,13 +93,18 @@ class TextProgress:
             self._left = length + 2
 
     def _take_text(self, text: bytes) -> None:
-        if len(self._rest) > _LARGEST_EVENT and b"\n" not in text and b"\r" not in text:
-            return  # of such a line its length is enough
-        text = self._rest + text
+        if self._held:
+            text, self._held = b"\r" + text, False
         if b"\r" in text:
-            held = b"\r" if text.endswith(b"\r") else b""  # its line feed may follow
-            text = text.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
-        *lines, self._rest = text.split(b"\n")
+            self._held = text.endswith(b"\r")  # its line feed may follow
+            text = text[: len(text) - self._held].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, rest = text.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._rest, lines[0]])
+            self._rest, self._rest_size = [], 0
+        if rest and self._rest_size <= _LARGEST_EVENT:  # of a longer line its length is enough
+            self._rest.append(rest)
+            self._rest_size += len(rest)
         for line in lines:
             if not line:
                 self._end_event()

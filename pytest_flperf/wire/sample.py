@@ -32,6 +32,10 @@ class Outcome(StrEnum):
     ERROR_IN_STREAM = "error_in_stream"
     CONNECTION_LOST = "connection_lost"
     CANCELLED = "cancelled"
+    ANSWER_TOO_LARGE = "answer_too_large"
+    """Beyond the bound of one answer; what came before it was read."""
+    CLIENT_LIMIT = "client_limit"
+    """This machine had no descriptor, port or memory left for the request: no fault of the server's."""
 
 
 TIMEOUTS: Final = frozenset(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["Event", "Events", "parse_events"]
+__all__ = ["Event", "Events"]
 
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 _BOM: Final = b"\xef\xbb\xbf"
 _KNOWN_FIELDS: Final = frozenset({b"event", b"id", b"retry"})
 _STRAY_LIMIT: Final = 2_048
+_WINDOW: Final = 65_536
 
 
 class Event(NamedTuple):
@@ -25,61 +26,65 @@ class Event(NamedTuple):
     """Offset in the payload of the byte that completed the data: the first byte of its last line's end."""
 
 
-@dataclass(frozen=True, slots=True)
 class Events:
-    """A payload taken apart."""
+    """Iterates over the events of a payload, once.
 
-    events: tuple[Event, ...]
-    unfinished: Event | None
-    """Data at the end of the payload that no blank line dispatched."""
-    stray: bytes
-    """Lines that are no field of the standard (servers put error texts there), 2 kB at most."""
+    Comments and fields other than ``data`` are passed over; nothing raises.  What is at hand at a time is a window of
+    the payload and not all of its lines: a line may be as short as its end.
+    """
 
+    def __init__(self, payload: bytes) -> None:
+        self.unfinished: Event | None = None
+        """After iteration: data at the end of the payload that no blank line dispatched."""
+        self.stray = b""
+        """After iteration: lines that are no field of the standard (servers put error texts there), 2 kB at most."""
+        self._payload = payload
+        self._rest = b""
 
-def parse_events(payload: bytes) -> Events:
-    """Take a payload apart.  Comments and fields other than ``data`` are passed over; nothing raises."""
-    events: list[Event] = []
-    stray: list[bytes] = []
-    data: list[bytes] = []
-    data_end = 0
-    lines, rest = _lines(payload, len(_BOM) if payload.startswith(_BOM) else 0)
-    for line, end in lines:
-        if not line:
-            if data:
-                events.append(Event(data[0] if len(data) == 1 else b"\n".join(data), data_end))
-                data = []
-        elif line.startswith(b"data:"):
-            data.append(line[6:] if line[5:6] == b" " else line[5:])
-            data_end = end
-        elif line == b"data":
-            data.append(b"")  # a field without a colon has an empty value
-            data_end = end
-        else:
-            _note_stray(line, stray)
-    if rest.startswith(b"data:"):
-        data.append(rest[6:] if rest[5:6] == b" " else rest[5:])
-        data_end = max(len(payload) - 1, 0)
-    elif rest:
-        _note_stray(rest, stray)
-    unfinished = Event(b"\n".join(data), data_end) if data else None
-    return Events(tuple(events), unfinished, b"\n".join(stray)[:_STRAY_LIMIT])
+    def __iter__(self) -> Iterator[Event]:
+        """Each event whose blank line came."""
+        stray: list[bytes] = []
+        data: list[bytes] = []
+        data_end = 0
+        for line, end in self._lines():
+            if not line:
+                if data:
+                    yield Event(data[0] if len(data) == 1 else b"\n".join(data), data_end)
+                    data = []
+            elif line.startswith(b"data:"):
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+                data_end = end
+            elif line == b"data":
+                data.append(b"")  # a field without a colon has an empty value
+                data_end = end
+            else:
+                _note_stray(line, stray)
+        rest = self._rest
+        if rest.startswith(b"data:"):
+            data.append(rest[6:] if rest[5:6] == b" " else rest[5:])
+            data_end = max(len(self._payload) - 1, 0)
+        elif rest:
+            _note_stray(rest, stray)
+        self.unfinished = Event(b"\n".join(data), data_end) if data else None
+        self.stray = b"\n".join(stray)[:_STRAY_LIMIT]
 
-
-def _lines(payload: bytes, start: int) -> tuple[list[tuple[bytes, int]], bytes]:
-    """Every line with the offset of its end, and what comes after the last end."""
-    found: list[tuple[bytes, int]] = []
-    if b"\r" in payload:
-        for match in _LINE_END.finditer(payload, start):
-            found.append((payload[start : match.start()], match.start()))
-            start = match.end()
-        return found, payload[start:]
-    # As nearly all servers write; the expression costs 2 µs a line more.
-    *lines, rest = payload[start:].split(b"\n")
-    for line in lines:
-        end = start + len(line)
-        found.append((line, end))
-        start = end + 1
-    return found, rest
+    def _lines(self) -> Iterator[tuple[bytes, int]]:
+        """Every line with the offset of its end; what comes after the last end is the rest."""
+        payload = self._payload
+        start = len(_BOM) if payload.startswith(_BOM) else 0
+        if b"\r" in payload:
+            for match in _LINE_END.finditer(payload, start):
+                yield payload[start : match.start()], match.start()
+                start = match.end()
+            self._rest = payload[start:]
+            return
+        # As nearly all servers write; the expression costs 2 µs a line more.
+        while (last := payload.rfind(b"\n", start, start + _WINDOW)) >= 0 or (last := payload.find(b"\n", start)) >= 0:
+            for line in payload[start:last].split(b"\n"):
+                end = start + len(line)
+                yield line, end
+                start = end + 1
+        self._rest = payload[start:]
 
 
 def _note_stray(line: bytes, stray: list[bytes]) -> None:

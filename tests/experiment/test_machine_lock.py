@@ -145,7 +145,7 @@ def test_all_users_share_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @posix
-@pytest.mark.parametrize("kind", ["folder", "link", "pipe", "a file as folder"])
+@pytest.mark.parametrize("kind", ["folder", "link", "hard link", "dangling link", "pipe", "a file as folder"])
 def test_what_is_in_the_way(folder: Path, kind: str) -> None:
     """Where the file can't be had, measuring goes on and the problem is known; nothing is written through a link."""
     victim = folder.parent / "victim"
@@ -159,6 +159,10 @@ def test_what_is_in_the_way(folder: Path, kind: str) -> None:
         path.mkdir()
     elif kind == "link":
         path.symlink_to(victim)
+    elif kind == "hard link":
+        path.hardlink_to(victim)
+    elif kind == "dangling link":
+        path.symlink_to(folder.parent / "nothing")
     elif kind == "pipe":
         os.mkfifo(path)
     with MachineLock("mine") as lock:
@@ -167,6 +171,35 @@ def test_what_is_in_the_way(folder: Path, kind: str) -> None:
         assert str(folder) in lock.problem
         assert lock.holder() is None
     assert victim.read_text() == "precious"
+    assert not (folder.parent / "nothing").exists()
+    if kind.endswith("link"):
+        assert "link" in lock.problem
+        assert "remove it" in lock.problem
+
+
+@posix
+def test_a_hard_link_that_comes_later_is_no_harm(folder: Path) -> None:
+    """A name that somebody gives the lock file while it is held makes the next one refuse it, and loses no file."""
+    with MachineLock("first") as first:
+        assert first.try_take()
+        (folder.parent / "link").hardlink_to(folder / LOCK_NAME)
+        with MachineLock("second") as second:
+            assert second.try_take()
+            assert not second.held
+            assert "hard link" in second.problem
+
+
+def test_a_file_of_somebody_is_not_emptied(folder: Path) -> None:
+    """A file of the lock's name with anything else in it is locked and left as it is."""
+    folder.mkdir()
+    path = folder / LOCK_NAME
+    path.write_text("precious")
+    with MachineLock("mine") as lock, MachineLock("other") as other:
+        assert lock.try_take()
+        assert lock.held
+        assert not other.try_take()
+        assert other.holder() is None
+    assert path.read_text() == "precious"
 
 
 @posix

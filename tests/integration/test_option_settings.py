@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_runs import RecordingServer, Tiny
 
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
+from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 
 
 def test_counts(tiny: Tiny) -> None:
@@ -49,6 +49,21 @@ def test_timeout(tiny: Tiny) -> None:
     assert "timeout (not finished within 0.3 s)" in done.case["message"]
 
 
+def test_max_answer_mb(tiny: Tiny) -> None:
+    """The bound of an answer ends it; the case fails with that outcome, and with the times that were seen."""
+    tiny.suite({"max_answer_mb": 50, "max_tokens": 400})
+    long = ReferenceConfig(schedule=Schedule(ttft_ms=1, itl_ms=0, tokens=400))
+    with ReferenceServer(long, in_thread=True) as server:
+        at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
+        done = tiny.run("--flperf-suite=tiny.json", *at, "--flperf-max-answer-mb=0.01")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "answer_too_large (the answer is longer than 0.01 MiB (max_answer_mb))" in done.case["message"]
+    assert done.case["settings"]["max_answer_mb"] == 0.01
+    (sample,) = [line for line in done.journal("samples.jsonl") if line["phase"] == "measured"]
+    assert sample["outcome"] == "answer_too_large"
+    assert sample["first_token_ns"] is not None
+
+
 @pytest.mark.parametrize(
     "option",
     [
@@ -62,6 +77,9 @@ def test_timeout(tiny: Tiny) -> None:
         "--flperf-timeout=0",
         "--flperf-timeout=nan",
         "--flperf-timeout=soon",
+        "--flperf-max-answer-mb=0",
+        "--flperf-max-answer-mb=1025",
+        "--flperf-max-answer-mb=inf",
         "--flperf-max-tokens=0",
         "--flperf-temperature=-1",
         "--flperf-temperature=inf",

@@ -56,7 +56,7 @@ def frames_of(reader: FrameReader) -> list[tuple[object, ...]]:
 
 def ask(writer: FrameWriter, target: Target, count: int) -> None:
     """Have a plan played."""
-    writer.write(("plan", [(list(target.addresses), None)], (0, 0, 0, 0, 0), 2, count))
+    writer.write(("plan", [(list(target.addresses), None)], (0, 0, 0, 0, 0), 1 << 20, 2, count))
     writer.write(("entries", [(number, "measured", 0, True, request(), None) for number in range(count)]))
 
 
@@ -86,7 +86,7 @@ def test_each_plan_ends_once() -> None:
     ):
         target = [(list(server.target.addresses), "localhost")]
         for number in range(10):
-            writer.write(("plan", target, (0, 0, 0, 0, 0), 1, 1))
+            writer.write(("plan", target, (0, 0, 0, 0, 0), 1 << 20, 1, 1))
             writer.write(("entries", [(number, "measured", 0, True, request(), None)]))
             assert [frame[0] for frame in frames_of(reader)] == ["exchange", "done"]
         ours.settimeout(0.1)
@@ -98,14 +98,14 @@ def test_each_plan_ends_once() -> None:
 def test_cancelling_before_the_first_request() -> None:
     """A plan that is stopped while it connects, or while requests wait for a connection, ends all the same."""
     with RawServer(silent, tls_name="localhost") as server, player_in_a_thread() as (reader, writer, _):
-        writer.write(("plan", [(list(server.target.addresses), "localhost")], (0, 0, 0, 0, 0), 2, 5))
+        writer.write(("plan", [(list(server.target.addresses), "localhost")], (0, 0, 0, 0, 0), 1 << 20, 2, 5))
         writer.write(("entries", [(number, "measured", 0, True, request(), None) for number in range(5)]))
         time.sleep(0.1)
         writer.write(("cancel",))
         assert frames_of(reader)[-1][5] == 0
         ask(writer, Target(()), 3)
         frames = frames_of(reader)
-        assert [frame[-6] for frame in frames[:-1]] == ["connect_refused"] * 3
+        assert [frame[-7] for frame in frames[:-1]] == ["connect_refused"] * 3
 
 
 @given(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import socket
 import threading
@@ -284,21 +283,3 @@ def test_the_same_connection_has_its_limits_anew(session: LoadSession) -> None:
         decoded = samples(session, plan)
         assert [sample.outcome for sample in decoded] == [Outcome.OK] * 10
         assert server.connections == 1
-
-
-def test_a_stream_of_hundreds_of_megabytes_ends(session: LoadSession) -> None:
-    """A body beyond any answer's size is cut off and said to be so."""
-    block = chunk(b": " + b"x" * (8 << 20) + b"\n\n")
-
-    def flood(sock: socket.socket, _number: int) -> None:
-        read_request(sock)
-        sock.sendall(HEAD)
-        with contextlib.suppress(OSError):
-            while True:
-                sock.sendall(block)
-
-    with RawServer(flood) as server:
-        exchanges, _ = played(session, plan_of([request()], server.target))
-    assert exchanges[0].ending is Ending.MALFORMED
-    assert "longer than 256 MiB" in exchanges[0].detail
-    assert decode(exchanges[0]).outcome is Outcome.MALFORMED_STREAM

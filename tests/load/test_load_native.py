@@ -92,6 +92,14 @@ def test_an_answer() -> None:
     assert Exchange.from_record(json.loads(json.dumps(exchanges[0].to_record()))) == exchanges[0]
 
 
+def test_an_answer_beyond_the_bound() -> None:
+    """It has the outcome of one over HTTP, with the times of its tokens."""
+    _, (sample,), (exchange,) = played(Model(), plan([entry(0)], answer_bytes=100))
+    assert sample.outcome is Outcome.ANSWER_TOO_LARGE
+    assert sample.first_token_ns is not None
+    assert exchange.left_out_bytes == 0
+
+
 def test_streams_side_by_side() -> None:
     """As many at a time as there are streams, and no more."""
     model = Model(takes_s=0.05)

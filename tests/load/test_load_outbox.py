@@ -22,7 +22,7 @@ FRAME_BYTES = 300_000
 
 def ended(reads: int, size: int, index: int = 0) -> Job:
     """A request whose answer came in so many reads."""
-    job = Job((index, "measured", 0, True, request(), None), 0, 1)
+    job = Job((index, "measured", 0, True, request(), None), 0, 1, 1 << 20)
     job.out, job.sent_ns = memoryview(b""), 2
     for number in range(reads):
         job.parts.append(bytes([number % 256]) * size)

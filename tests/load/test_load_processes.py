@@ -230,10 +230,10 @@ def test_no_file_number_is_left() -> None:
         with LoadSession() as session:
             exchanges, _ = played(session, plan_of([request()] * 80, target, concurrency=40))
             again, _ = played(session, plan_of([request()] * 10, target, concurrency=2))
-        refused = [e for e in exchanges if e.ending.value == "connect_refused"]
+        refused = [e for e in exchanges if e.ending.value == "client_limit"]
         assert 0 < len(refused) < 80, len(refused)
-        assert all("EMFILE" in e.detail for e in refused)
-        assert {e.ending.value for e in exchanges} == {"connect_refused", "complete"}
+        assert all("EMFILE" in e.detail and "ulimit -n" in e.detail for e in refused)
+        assert {e.ending.value for e in exchanges} == {"client_limit", "complete"}
         assert {e.ending.value for e in again} == {"complete"}
     """
 

@@ -84,6 +84,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
             cool_down_s=1,
         ),
         timeouts=Timeouts(connect_s=3, headers_s=3, first_token_s=3, stall_s=3, total_s=3),
+        max_answer_mb=3,
         retries=3,
         retry_backoff_s=3,
         failures="as_inf",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from hypothesis import example, given
@@ -121,6 +122,7 @@ def test_a_giant_head_is_refused_before_it_fills_the_memory() -> None:
         framing = Framing()
         assert any(framing.feed(raw[start : start + 1_000]) for start in range(0, len(raw), 1_000))
         assert "no end of the response head" in framing.problem
+        assert framing.too_large
         with pytest.raises(MalformedAnswerError):
             parse_head(raw)
 
@@ -131,6 +133,43 @@ def test_a_chunk_line_without_end_is_refused() -> None:
     framing.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n")
     assert any(framing.feed(b"0" * 1_000) for _ in range(10))
     assert "length in hex" in framing.problem
+
+
+def test_trailers_without_end_are_refused() -> None:
+    """Trailers of more than 64 kB are too large, in one read or in many."""
+    raw = OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 11_000
+    framing = Framing()
+    assert any(framing.feed(raw[start : start + 1_000]) for start in range(0, len(raw), 1_000))
+    assert framing.too_large
+    head = parse_head(raw)
+    assert head is not None
+    assert unframe(raw, head).problem == framing.problem
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "part", "count"),
+    [
+        (OK + b"X: ", b"y", 60_000),
+        (OK, b"X: y\r\n", 10_000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 2_500),
+        (b"", b"HTTP/1.1 103\n\n", 4_000),
+        (CHUNKED, b"1\r\nx\r\n", 10_000),
+        (CHUNKED, b"1;" + b"x" * 8_000 + b"\r\nx\r\n", 8),
+        (CHUNKED + b"0\r\n", b"X: y\r\n", 10_000),
+    ],
+)
+def test_byte_by_byte_costs_what_the_bytes_cost(begin: bytes, part: bytes, count: int) -> None:
+    """60 kB that come one by one take a fraction of a second of processor time: nothing is looked at again."""
+    framing = Framing()
+    framing.feed(begin)
+    data = part * count
+    began = time.process_time()
+    over = [framing.feed(data[place : place + 1]) for place in range(len(data))]
+    assert time.process_time() - began < 1.5
+    assert not any(over)
 
 
 @pytest.mark.parametrize(

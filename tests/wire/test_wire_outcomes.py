@@ -168,6 +168,21 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
         Outcome.MALFORMED_STREAM,
         "gzip",
     ),
+    "too large": (
+        lambda: exchange(chunked(text("a")), ending=Ending.ANSWER_TOO_LARGE, detail="longer than 1 MiB"),
+        Outcome.ANSWER_TOO_LARGE,
+        "longer than 1 MiB",
+    ),
+    "cut by the journal": (
+        lambda: exchange(chunked(text("a"), STOP, DONE)).cut(100, "the line holds the first 100 bytes"),
+        Outcome.ANSWER_TOO_LARGE,
+        "first 100 bytes",
+    ),
+    "no descriptor": (
+        lambda: exchange([], ending=Ending.CLIENT_LIMIT, detail="Too many open files (EMFILE)"),
+        Outcome.CLIENT_LIMIT,
+        "EMFILE",
+    ),
     "no HTTP": (
         lambda: exchange([b"hello"], ending=Ending.MALFORMED, detail="not an HTTP/1.x answer"),
         Outcome.MALFORMED_STREAM,

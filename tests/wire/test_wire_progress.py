@@ -12,7 +12,7 @@ from wire_doubles import CHUNKED, DONE, UNTIL_CLOSE, chunk, event, text
 
 from pytest_flperf.wire.framing import HEAD_LIMIT, Framing, parse_head
 from pytest_flperf.wire.progress import TextProgress
-from pytest_flperf.wire.sse import parse_events
+from pytest_flperf.wire.sse import Events
 
 FOREVER = 1 << 62
 EVENTS = st.sampled_from(
@@ -71,7 +71,7 @@ def test_the_last_text_is_where_decoding_finds_it(
         written = (len(CHUNKED) if in_chunks else len(UNTIL_CLOSE)) + sum(
             len(chunk(each) if in_chunks else each) for each in events[:last]
         )
-        body = parse_events(events[last]).events[-1].end
+        body = list(Events(events[last]))[-1].end
         offset = written + body + (len(b"%x\r\n" % len(events[last])) if in_chunks else 0)
         ends = [sum(map(len, parts[: number + 1])) for number in range(len(parts))]
         expected = next(number for number, end in enumerate(ends) if end > offset)
@@ -138,3 +138,17 @@ def test_a_head_byte_by_byte_costs_no_more_than_its_length() -> None:
     assert not framing.feed(interim)
     assert framing.feed(b"X")
     assert "not an HTTP/1.x answer" in framing.problem
+
+
+@pytest.mark.parametrize(
+    "line", [b"data: " + b"x" * 60_000 + b"\n\n", b": x\r\n" * 12_000, b"x" * 60_000, b"\r" * 60_000]
+)
+def test_byte_by_byte_costs_what_the_bytes_cost(line: bytes) -> None:
+    """A line that comes byte by byte, and is looked at after each, is not looked at from its beginning."""
+    raw = UNTIL_CLOSE + line
+    progress, so_far = progress_of(raw), list[bytes]()
+    began = time.process_time()
+    for part in cut(raw, [1]):
+        so_far.append(part)
+        assert progress.look(so_far, FOREVER)
+    assert time.process_time() - began < 2.5
