@@ -165,11 +165,13 @@ def flperf_case(request: pytest.FixtureRequest, flperf_model: str) -> Callable[[
 
 
 @pytest.fixture
-def flperf(request: pytest.FixtureRequest) -> Flperf:
+def flperf(request: pytest.FixtureRequest) -> Iterator[Flperf]:
     """Measure from a test of one's own: ``result = flperf.run(prompt="…", iterations=10)``."""
     from pytest_flperf.integration.fixture import Flperf
 
-    return Flperf.from_request(request)
+    measures = Flperf.from_request(request)
+    yield measures
+    measures.end()
 
 
 @pytest.fixture

@@ -175,9 +175,10 @@ class Bench:
             with Interrupts():  # summing up twice would write every sample twice
                 done = self._sum_up_sides(prepared, turns, notes, watch, good)
         except BaseException:
-            self._models.left_busy(case.model)
-            if on_partial is not None:
-                on_partial(done or self._sum_up_sides(prepared, turns, prepared.planned.notes, watch, good))
+            with Interrupts():  # what was measured is kept, however often somebody presses Ctrl-C
+                self._models.left_busy(case.model)
+                if on_partial is not None:
+                    on_partial(done or self._sum_up_sides(prepared, turns, prepared.planned.notes, watch, good))
             raise
         return replace(done, trouble=trouble, out_of_time=out_of_time)
 
@@ -283,8 +284,12 @@ class Bench:
         return self._models.release(model)
 
     def cancel(self) -> None:
-        """End the plan under way, from another thread: its case is summed up with what there is."""
+        """End the case under way, from another thread: it is summed up with what there is."""
         self._clients.cancel()
+
+    def renew(self) -> None:
+        """Measure again after a :meth:`cancel`."""
+        self._clients.renew()
 
     def close(self) -> None:
         """End the load process and what the backend started."""
