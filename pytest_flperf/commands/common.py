@@ -37,9 +37,10 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 
 def print_json(value: Any) -> int:
     """Print a value as JSON, for programs; the exit status."""
+    from pytest_flperf._text import harmless_json
     from pytest_flperf.report.listings import say
 
-    say(json.dumps(value, ensure_ascii=True, indent=2))
+    say(harmless_json(json.dumps(value, ensure_ascii=True, indent=2)))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_flperf._text import harmless, harmless_lines
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.outcomes import raise_unless_passed, stopped
@@ -74,7 +75,7 @@ class Measurement:
 
     def __repr__(self) -> str:
         requests = self.case.requests
-        return f"<Measurement of {self.case.model!r}: {requests.ok} ok, {requests.failed} failed>"
+        return harmless(f"<Measurement of {self.case.model!r}: {requests.ok} ok, {requests.failed} failed>")
 
 
 class Flperf:
@@ -99,7 +100,7 @@ class Flperf:
             return cls._marked(request)
         except pytest.UsageError as error:
             fault = str(error)
-        pytest.fail(fault, pytrace=False)
+        pytest.fail(harmless_lines(fault), pytrace=False)
 
     @classmethod
     def _marked(cls, request: pytest.FixtureRequest) -> Flperf:
@@ -146,7 +147,7 @@ class Flperf:
                 return self._measured(prompt, model, settings, check=check)
         except CallError as error:
             fault = f"flperf.run: {error}"
-        pytest.fail(fault, pytrace=False)
+        pytest.fail(harmless_lines(fault), pytrace=False)
 
     def _measured(self, prompt: str | None, model: str | None, settings: dict[str, Any], *, check: bool) -> Measurement:
         from pytest_flperf.experiment.bench import NotPossibleError, NotReadyError
@@ -155,7 +156,7 @@ class Flperf:
         nodeid = self._item.nodeid if number == 1 else f"{self._item.nodeid} #{number}"
         case, fault = self._case_or_fault(nodeid, prompt, self._model if model is None else model, settings)
         if case is None:
-            pytest.fail(fault, pytrace=False)
+            pytest.fail(harmless_lines(fault), pytrace=False)
         try:
             with self._run.turns.mine(nodeid, self._go_on) as note:
                 result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, self._item)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from pytest_flperf._text import harmless
 from pytest_flperf.integration.stopping import Terminated, stopper_of
 from pytest_flperf.integration.workers import is_controller, is_worker
 from pytest_flperf.startup import RUN, SELECTION
@@ -59,7 +60,8 @@ class _SessionHooks:
         selection = self._config.stash.get(SELECTION, None)
         if selection is None:
             return []
-        return [selection.header(), *selection.notes(self._config), *selection.foreseen(self._config)]
+        lines = [selection.header(), *selection.notes(self._config), *selection.foreseen(self._config)]
+        return [harmless(line) for line in lines]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -231,7 +233,7 @@ class _SessionHooks:
         without_header = self._config.getoption("verbose") < 0 or self._config.getoption("no_header")
         if selection is not None and without_header and not self._config.getoption("collectonly"):
             for line in selection.notes(self._config):
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(harmless(line))
 
     def pytest_unconfigure(self) -> None:
         """Leave no process behind, whatever went wrong before."""

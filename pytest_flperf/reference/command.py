@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from pytest_flperf._text import harmless, harmless_json
 from pytest_flperf.reference.checks import OptionError
 from pytest_flperf.reference.loop import ServerLoop
 from pytest_flperf.reference.options import ReferenceConfig, preset_names
@@ -204,7 +205,7 @@ def _stopper(loop: ServerLoop) -> Any:
 
 
 def _say(value: Any) -> None:
-    _write(json.dumps(value, separators=(",", ":")) + "\n")
+    _write(harmless_json(json.dumps(value, separators=(",", ":"))) + "\n")
 
 
 def _write(text: str) -> None:
@@ -213,7 +214,7 @@ def _write(text: str) -> None:
 
 
 def _failed(message: str, code: int) -> int:
-    sys.stderr.write(f"serve-reference: {message}\n")
+    sys.stderr.write(f"serve-reference: {harmless(message)}\n")
     return code
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pytest_flperf._text import harmless_lines
 from pytest_flperf.gates.changes import change, interval, limit, probability, raw, sides, word
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.summary import case_lines
@@ -89,7 +90,7 @@ def _compared(against: Against) -> list[tuple[str, object]]:
 
 def case_text(case: CaseResult) -> str:
     """The same for people, as ``-vv`` prints it."""
-    return "\n".join(case_lines(case))[:_LONGEST_TEXT]
+    return harmless_lines("\n".join(case_lines(case))[:_LONGEST_TEXT])
 
 
 def complete(path: Path, texts: Mapping[str, Sequence[str]], status: str) -> str:

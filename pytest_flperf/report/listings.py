@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
+from pytest_flperf._text import harmless_lines
 from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report import tables
@@ -108,12 +109,12 @@ def wrapped(text: str) -> list[str]:
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Write a line to standard output or another stream, whatever its encoding can't hold as an escape."""
+    """Write a line to standard output or another stream, what its encoding can't hold and what commands as escapes."""
     stream = stream or sys.stdout
     if stream is None:  # closed by the shell (>&-): nobody reads it
         return
     encoding = stream.encoding or "utf-8"
-    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(harmless_lines(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _first_line(text: str) -> str:
