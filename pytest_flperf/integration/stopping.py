@@ -39,6 +39,9 @@ class Stopper:
     The first is raised in the main thread.  It is remembered, too: where something swallows it all the same (a bare
     ``except`` of a test, an object's ``__del__``), the next step of the session raises it again.  As soon as pytest
     ends the session, signals are taken in and change nothing: results and table are on their way.
+
+    Ctrl-C in a test that measures nothing, and with ``--pdb``, is as it is without us: it may be part of the test, and
+    belongs to the debugger.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -51,8 +54,9 @@ class Stopper:
         self._struck: int | None = None
         self._struck_at = self._raised_at = -_ENDING_S
         self._known = False
+        self._elsewhere = False  # a test runs that measures nothing
         self.on_signal: Callable[[], None] | None = None
-        """Called at each signal, in the middle of whatever runs."""
+        """Called at each signal that ends the session, in the middle of whatever runs."""
 
     @property
     def struck(self) -> bool:
@@ -82,7 +86,7 @@ class Stopper:
         self._raises_after_s = _FINALISING_S
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, pytest.exit.Exception):
             if not self.struck:
                 raise
         finally:
@@ -90,6 +94,8 @@ class Stopper:
 
     def _strike(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if number == signal.SIGINT and (self._elsewhere or (self._exits and self._raises_after_s is not None)):
+            raise KeyboardInterrupt
         now = time.monotonic()
         if self._struck is None:
             self._struck, self._struck_at = number, now
@@ -126,6 +132,17 @@ class Stopper:
             self._raises_after_s = None
         return done
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Know whose test runs."""
+        from pytest_flperf.integration.item_phases import is_ours
+
+        self._elsewhere = not is_ours(item)
+        try:
+            return (yield)
+        finally:
+            self._elsewhere = False
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
         """A test is over: no other one begins where it has swallowed a signal."""
@@ -134,8 +151,11 @@ class Stopper:
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
         """Pytest ends the session."""
-        self._known = True
         self._raises_after_s = None
+        self._known = True
+        if self._struck is None:
+            self._struck, self._struck_at = signal.SIGINT, time.monotonic()
+            self._raised_at = self._struck_at
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None]:

@@ -99,7 +99,7 @@ class Calls:
     def __init__(self, nodeid: str) -> None:
         self._nodeid = nodeid
         self._changed = threading.Condition()
-        self._under_way = 0
+        self._under_way: list[threading.Thread] = []
         self._over = False
         self._pid = os.getpid()
 
@@ -110,12 +110,12 @@ class Calls:
             raise CallError("a forked child can't measure, because its results would be lost: call it in the test")
         with self._changed:
             self.go_on()
-            self._under_way += 1
+            self._under_way.append(threading.current_thread())
         try:
             yield
         finally:
             with self._changed:
-                self._under_way -= 1
+                self._under_way.remove(threading.current_thread())
                 self._changed.notify_all()
 
     def go_on(self) -> None:
@@ -130,11 +130,15 @@ class Calls:
         """Let no call begin any more, and wait for those under way; whether there were some."""
         with self._changed:
             self._over = True
-            late = self._under_way > 0
-            while self._under_way:
+            late = self._others_under_way()
+            while self._others_under_way():
                 while_waiting()
                 self._changed.wait(_POLL_S)
         return late
+
+    def _others_under_way(self) -> bool:
+        me = threading.current_thread()  # whose call an interrupt has ended
+        return any(each is not me and each.is_alive() for each in self._under_way)
 
     @property
     def over(self) -> bool:

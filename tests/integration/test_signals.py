@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from robust_doubles import PytestRun, write_suite
+from tiny_runs import Tiny
 
 from pytest_flperf.integration.stopping import Terminated
 from pytest_flperf.reference import ReferenceServer
@@ -185,6 +186,27 @@ def test_signals_that_somebody_handles_or_ignores(tmp_path: Path, reference: Ref
     with PytestRun(tmp_path, *at(reference), "-s") as run:
         assert run.end() == 0, run.output
         assert "handled 2, SIGINT as it was: True" in run.output
+
+
+def test_a_ctrl_c_that_is_part_of_a_test(tiny: Tiny) -> None:
+    """What a test that measures nothing does with its own signals is its own, in a session that measures as well."""
+    tiny.pytester.makepyfile(
+        test_mine="""
+        import signal
+        import pytest
+        def test_measures(flperf):
+            flperf.run(prompt="Hi", iterations=1, max_tokens=2)
+        def test_handles():
+            for _ in range(2):
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGINT)
+        def test_measures_again(flperf):
+            flperf.run(prompt="Hi", iterations=1, max_tokens=2)
+        """
+    )
+    done = tiny.run_apart(*tiny.at)
+    assert done.ret == 0, done.text
+    assert "3 passed" in done.lines[-1]
 
 
 def test_a_debugger_is_not_opened_by_a_signal(tmp_path: Path, reference: ReferenceServer) -> None:

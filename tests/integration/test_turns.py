@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 
 import pytest
@@ -129,20 +130,37 @@ def test_a_thread_that_outlives_its_test(tiny: Tiny) -> None:
     assert len(kept) >= first["requests"]["total"] > 0
 
 
-def test_an_interrupt_while_a_thread_measures(tiny: Tiny) -> None:
-    """The case of the thread is ended and kept, and the session ends at once."""
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    "waiting", ["asyncio.run(measure(flperf))", "later(flperf).join()", "later(flperf); time.sleep(60)"]
+)
+def test_an_interrupt_while_a_thread_measures(tiny: Tiny, waiting: str) -> None:
+    """The case of the thread is ended and kept, and the session ends at once, however the test waits for it."""
     tiny.pytester.makepyfile(
         test_mine=f"""
         import asyncio
+        import contextlib
         import os
         import signal
         import threading
+        import time
+        from pathlib import Path
+        def quietly(flperf):
+            with contextlib.suppress(BaseException):
+                {LONG}
+        def later(flperf):
+            thread = threading.Thread(target=quietly, args=(flperf,), daemon=True)
+            thread.start()
+            return thread
+        async def measure(flperf):
+            await asyncio.to_thread(quietly, flperf)
+        def interrupt():
+            while not any("measured" in path.read_text() for path in Path("reports").glob("*/journal.jsonl")):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
         def test_me(flperf):
-            timer = threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGINT))
-            timer.start()
-            async def measure():
-                await asyncio.to_thread(lambda: {LONG})
-            asyncio.run(measure())
+            threading.Thread(target=interrupt).start()
+            {waiting}
         """
     )
     done = tiny.pytester.runpytest_subprocess(*tiny.at, timeout=60)
@@ -150,6 +168,11 @@ def test_an_interrupt_while_a_thread_measures(tiny: Tiny) -> None:
     assert done.ret == pytest.ExitCode.INTERRUPTED, text
     assert "(INTERRUPTED)" in text
     assert "flperf: INTERRUPTED: 1 error" in text
+    assert "Traceback" not in text
+    results = json.loads((tiny.folder / "reports" / "latest" / "results.json").read_text(encoding="utf-8"))
+    (case,) = results["cases"]
+    assert case["message"].startswith("INTERRUPTED after")
+    assert case["requests"]["ok"] > 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
