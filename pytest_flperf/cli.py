@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from pytest_flperf.commands.baselines import add_baseline
 from pytest_flperf.commands.budgets import add_budgets
 from pytest_flperf.commands.calibrate import add_calibrate
-from pytest_flperf.commands.common import BAD_USAGE, FAILED, INTERRUPTED, Parser
+from pytest_flperf.commands.common import INTERRUPTED, Parser
 from pytest_flperf.commands.compare import add_compare
 from pytest_flperf.commands.discover import add_discover
 from pytest_flperf.commands.doctor import add_doctor
@@ -18,6 +17,7 @@ from pytest_flperf.commands.models import add_models
 from pytest_flperf.commands.moving import add_export, add_import
 from pytest_flperf.commands.reference import add_reference
 from pytest_flperf.commands.runs import add_report, add_show
+from pytest_flperf.commands.streams import run_on_streams
 from pytest_flperf.commands.suites import add_schema, add_suites
 
 __all__ = ["main"]
@@ -31,6 +31,14 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "flperf") -> 
         program: What usage and errors call the command.
 
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return run_on_streams(lambda: _run(words, program))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(words: Sequence[str], program: str) -> int:
     parser = Parser(
         prog=program, description="Tools of pytest-flperf; benchmarks run with: pytest --flperf-suite=default"
     )
@@ -49,23 +57,11 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "flperf") -> 
     add_baseline(commands)
     add_budgets(commands)
     add_schema(commands)
-    words = sys.argv[1:] if arguments is None else list(arguments)
     if not words or words[0] not in commands.choices:
         add_reference(commands)  # its options take 50 ms to import, for which nobody else shall wait
     add_calibrate(commands)
-    try:
-        parsed = parser.parse_args(words)
-        status: int = parsed.run(parsed)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:  # flperf show | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
-        return FAILED
-    except OSError as error:  # the current folder is gone, no right to look, a full disk behind standard output
-        print(f"flperf: error: {ascii(str(error))[1:-1]}", file=sys.stderr)  # noqa: T201
-        return BAD_USAGE  # 1 is a verdict of 'compare'
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    parsed = parser.parse_args(words)
+    status: int = parsed.run(parsed)
     return status
 
 

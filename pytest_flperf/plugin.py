@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,7 +37,8 @@ def pytest_load_initial_conftests(
 
     pytest refuses unknown hooks after this; and specifications that nobody needs would cost every run of it 0.5 ms.
     """
-    _select(early_config, parser, args)
+    with _harmless_refusals():
+        _select(early_config, parser, args)
     result = yield
     if any(name.startswith("pytest_flperf_") for name in vars(early_config.hook)):
         from pytest_flperf import hookspecs
@@ -66,13 +68,31 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         from pytest_flperf.integration.asked import FlperfOptions
         from pytest_flperf.integration.listing import answer_listing
 
-        return answer_listing(config, FlperfOptions.from_pytest_config(config))
+        with _harmless_refusals():
+            return answer_listing(config, FlperfOptions.from_pytest_config(config))
     return None
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; read the suites that were asked for, so that their faults end the run before it begins."""
     config.addinivalue_line("markers", _MARKER)
+    with _harmless_refusals():
+        _configure(config)
+
+
+@contextmanager
+def _harmless_refusals() -> Iterator[None]:
+    """Pytest prints what a refusal quotes of suites and files as it is."""
+    try:
+        yield
+    except pytest.UsageError as error:
+        from pytest_flperf._text import harmless_lines
+
+        error.args = tuple(harmless_lines(str(each)) for each in error.args)
+        raise
+
+
+def _configure(config: pytest.Config) -> None:
     selection = config.stash.get(SELECTION, None)
     if selection is not None:
         from pytest_flperf.integration.session_hooks import register
@@ -132,7 +152,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     """One load for each model, in whatever order other plugins have put the items; no suite is passed over."""
     selection = config.stash.get(SELECTION, None)
     if selection is not None and not session.testsfailed:  # what failed to be collected is an error already
-        selection.check_collected()
+        with _harmless_refusals():
+            selection.check_collected()
     if selection is not None or any(map(_measures, items)):
         from pytest_flperf.integration.grouping import group_by_model
         from pytest_flperf.integration.session_hooks import register
@@ -165,11 +186,13 @@ def flperf_case(request: pytest.FixtureRequest, flperf_model: str) -> Callable[[
 
 
 @pytest.fixture
-def flperf(request: pytest.FixtureRequest) -> Flperf:
+def flperf(request: pytest.FixtureRequest) -> Iterator[Flperf]:
     """Measure from a test of one's own: ``result = flperf.run(prompt="…", iterations=10)``."""
     from pytest_flperf.integration.fixture import Flperf
 
-    return Flperf.from_request(request)
+    measures = Flperf.from_request(request)
+    yield measures
+    measures.end()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate, pairwise
@@ -303,20 +304,20 @@ def changed_bytes(draw: st.DrawFn, seeds: Sequence[bytes]) -> bytes:
 @st.composite
 def changed_tree(draw: st.DrawFn, documents: Sequence[Any]) -> bytes:
     """A document with a few of its values replaced, removed, repeated or taken from elsewhere in it."""
-    document = [json.loads(json.dumps(draw(st.sampled_from(documents))))]
+    document = [deepcopy(draw(st.sampled_from(documents)))]
     for _ in range(draw(st.integers(1, 4))):
         places = list(_places(document))
         parent, key = places[draw(st.integers(0, len(places) - 1))]
         kind = draw(st.sampled_from(["hostile", "hostile", "elsewhere", "remove", "add", "string"]))
         if kind == "hostile":
-            parent[key] = draw(st.sampled_from(_HOSTILE))
+            parent[key] = deepcopy(draw(st.sampled_from(_HOSTILE)))
         elif kind == "string":
             parent[key] = draw(st.text(max_size=12))
         elif kind == "elsewhere":
             other, at = places[draw(st.integers(0, len(places) - 1))]
-            parent[key] = json.loads(json.dumps(other[at]))
+            parent[key] = deepcopy(other[at])
         elif kind == "add" and isinstance(parent, dict):
-            parent[draw(st.text(max_size=8))] = draw(st.sampled_from(_HOSTILE))
+            parent[draw(st.text(max_size=8))] = deepcopy(draw(st.sampled_from(_HOSTILE)))
         elif parent is not document:
             del parent[key]
     return json.dumps(document[0]).encode()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 __all__ = ["BAD_USAGE", "FAILED", "INTERRUPTED", "Commands", "Parsed", "Parser", "add_json", "print_json", "refuse"]
 
@@ -17,6 +20,15 @@ INTERRUPTED: Final = 130
 
 class Parser(argparse.ArgumentParser):
     """Ends with status 4 for bad usage, as pytest does."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help; argparse would pass over a standard output that is full or closed."""
+        if file is not None:
+            super().print_help(file)
+            return
+        from pytest_flperf.report.listings import say
+
+        say(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         """Say what was wrong."""
@@ -37,9 +49,10 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 
 def print_json(value: Any) -> int:
     """Print a value as JSON, for programs; the exit status."""
+    from pytest_flperf._text import harmless_json
     from pytest_flperf.report.listings import say
 
-    say(json.dumps(value, ensure_ascii=True, indent=2))
+    say(harmless_json(json.dumps(value, ensure_ascii=True, indent=2)))
     return 0
 
 

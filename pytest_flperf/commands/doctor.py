@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_flperf._text import harmless
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json
 from pytest_flperf.commands.models import add_place, place_of
 
@@ -73,7 +74,7 @@ def _examined(place: Place, model: str | None) -> Finding:
 
     def told(step: str) -> None:
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{name}: {step} …")
+            sys.stderr.write(f"\r\x1b[K{harmless(f'{name}: {step} …')}")
             sys.stderr.flush()
 
     try:

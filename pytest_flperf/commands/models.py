@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from pytest_flperf._text import harmless
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _download(parsed: Parsed, place: Place) -> int:
 
     def told(what: str, percent: float | None) -> None:
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{what}" + (f" {percent:.1f} %" if percent is not None else ""))
+            sys.stderr.write(f"\r\x1b[K{harmless(what)}" + (f" {percent:.1f} %" if percent is not None else ""))
             sys.stderr.flush()
 
     def work() -> None:

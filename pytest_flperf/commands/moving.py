@@ -52,6 +52,7 @@ def add_import(commands: Commands) -> None:
 
 
 def _export(parsed: Parsed) -> int:
+    from pytest_flperf._text import harmless_json
     from pytest_flperf.report.listings import say
     from pytest_flperf.results.files import write_file
 
@@ -65,7 +66,8 @@ def _export(parsed: Parsed) -> int:
         tell_taken(names.where(ref, run.id))
     content = _exported(run, parsed.format or "json")
     if parsed.output is None:
-        say(content.decode().rstrip("\r\n"))
+        text = content.decode().rstrip("\r\n")
+        say(text if parsed.format == "csv" else harmless_json(text))
         return 0
     problem = write_file(Path(parsed.output), content)
     if problem:

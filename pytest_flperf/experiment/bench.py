@@ -194,11 +194,12 @@ class Bench:
                 done = replace(done, trouble=trouble or _unread(prepared), out_of_time=out_of_time)
                 prepared.recording.played(prepared.planned, _left_of(done, notes))
         except BaseException:
-            self._models.left_busy(case.model)
-            if on_partial is not None:
-                self._scoring_time.hurry()
-                notes = prepared.planned.notes + prepared.plans.notes
-                on_partial(done or self._sum_up_sides(prepared, turns, notes, watch, good))
+            with Interrupts():  # what was measured is kept, however often somebody presses Ctrl-C
+                self._models.left_busy(case.model)
+                if on_partial is not None:
+                    self._scoring_time.hurry()
+                    notes = prepared.planned.notes + prepared.plans.notes
+                    on_partial(done or self._sum_up_sides(prepared, turns, notes, watch, good))
             raise
         return done
 
@@ -319,9 +320,13 @@ class Bench:
         return self._models.release(model)
 
     def cancel(self) -> None:
-        """End the plan under way, from another thread: its case is summed up with what there is."""
+        """End the case under way, from another thread: it is summed up with what there is."""
         self._scoring_time.hurry()
         self._clients.cancel()
+
+    def renew(self) -> None:
+        """Measure again after a :meth:`cancel`."""
+        self._clients.renew()
 
     def close(self) -> None:
         """End the load process and what the backend started."""

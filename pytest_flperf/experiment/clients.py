@@ -21,6 +21,7 @@ class Clients:
         self._processes = processes
         self._session: Plays | None = None
         self._playing: Plays | None = None
+        self._cancelled = False
         self.turns = LoopTurns()
         """Of the plans since somebody set it anew."""
 
@@ -39,8 +40,8 @@ class Clients:
         stop_at: float | None = None,
         native: Plays | None = None,
     ) -> PlanStats | None:
-        """Play a plan, on *native* where it is given; None where there was nothing to play, or no time left for it."""
-        if plan.total == 0 or (stop_at is not None and time.monotonic() >= stop_at):
+        """Play a plan, on *native* where it is given; None where nothing was to be played or may be."""
+        if self._cancelled or plan.total == 0 or (stop_at is not None and time.monotonic() >= stop_at):
             return None
         try:
             self._playing = native or self.load()
@@ -52,9 +53,16 @@ class Clients:
         return stats
 
     def cancel(self) -> None:
-        """End the plan under way, from another thread."""
+        """End the plan under way, from another thread, and play no other one until :meth:`renew`."""
+        self._cancelled = True
         for client in {id(each): each for each in (self._playing, self._session) if each is not None}.values():
             client.cancel()
+
+    def renew(self) -> None:
+        """Play plans again after a :meth:`cancel`, with new load processes."""
+        if self._cancelled:
+            self.stop()
+            self._cancelled = False
 
     def stop(self) -> None:
         """End what was started; safe to call twice."""

@@ -168,7 +168,8 @@ class Models:
             recording.add(exchange)
             mine.add(exchange)
 
-        self._clients.play(plan, keep, native=self._native)
+        if self._clients.play(plan, keep, native=self._native) is None:
+            raise NotReadyError("it was given up before the model had answered")
         return next(iter(mine.samples()))
 
     def _see_again(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:

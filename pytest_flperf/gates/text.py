@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from pytest_flperf._text import harmless
+
 __all__ = ["amount", "printable", "shorten"]
 
 _SHOWN: Final = frozenset({"ms", "s", "tokens/s", "requests/s", "%", "MB", "W", "°C"})
 
 
 def printable(text: str, limit: int = 500) -> str:
-    r"""``text`` in one line with every control, format and unassigned character escaped (``\x1b``, ``\u202e``).
+    r"""``text`` in one line that is no command to a terminal or a CI system (``\x1b``, ``\u202e``, ``#\x23[error]``).
 
     Cut to ``limit`` characters, with ``…`` where something was left out.
     """
-    cut = text[:limit]
-    shown = cut if cut.isprintable() else "".join(map(_escaped, cut))
+    shown = harmless(text[:limit])
     return shown + "…" if len(text) > limit else shown
-
-
-def _escaped(char: str) -> str:
-    return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
 def shorten(text: str, limit: int = 60) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_flperf._text import harmless
 from pytest_flperf.integration.workers import is_worker
 from pytest_flperf.results.plain import plain
 from pytest_flperf.results.records import CaseResult
@@ -121,7 +122,7 @@ def must_be_an_argument(config: pytest.Config) -> bool:
 def mark(item: pytest.Item, group: str) -> None:
     """Let an item's fixture replay."""
     timer = item.stash[_TIMER] = ReplayTimer()
-    item.add_marker(pytest.mark.benchmark(timer=timer, group=group))
+    item.add_marker(pytest.mark.benchmark(timer=timer, group=harmless(group)))
 
 
 def tell(request: pytest.FixtureRequest, durations_s: Sequence[float], result: CaseResult) -> None:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_flperf._text import harmless, harmless_lines
 from pytest_flperf.gates.not_measured import why_not_measured
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
-from pytest_flperf.integration.outcomes import raise_unless_passed
+from pytest_flperf.integration.outcomes import raise_unless_passed, stopped
 from pytest_flperf.integration.run import MeasuringRun, measuring_run
 from pytest_flperf.integration.selection import overrides_of
+from pytest_flperf.integration.stopping import stopper_of
 from pytest_flperf.integration.time_limit import OutOfTimeError
+from pytest_flperf.integration.turns import CallError, Calls
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
 from pytest_flperf.startup import MEASURES, SELECTION
@@ -79,7 +82,7 @@ class Measurement:
 
     def __repr__(self) -> str:
         requests = self.case.requests
-        return f"<Measurement of {self.case.model!r}: {requests.ok} ok, {requests.failed} failed>"
+        return harmless(f"<Measurement of {self.case.model!r}: {requests.ok} ok, {requests.failed} failed>")
 
 
 class Flperf:
@@ -94,6 +97,7 @@ class Flperf:
         self._suite = suite
         self._scenario = scenario
         self._numbers = itertools.count(1)
+        self._calls = Calls(item.nodeid)
 
     @classmethod
     def from_request(cls, request: pytest.FixtureRequest) -> Flperf:
@@ -103,7 +107,7 @@ class Flperf:
             return cls._marked(request)
         except pytest.UsageError as error:
             fault = str(error)
-        pytest.fail(fault, pytrace=False)
+        pytest.fail(harmless_lines(fault), pytrace=False)
 
     @classmethod
     def _marked(cls, request: pytest.FixtureRequest) -> Flperf:
@@ -114,6 +118,13 @@ class Flperf:
         suite, scenario = _template(request.config, given.get("suite"), given.get("scenario"))
         return cls(run, request.node, given.get("model") or run.default_model, suite, scenario)
 
+    def end(self) -> None:
+        """The test is over: what its threads still measure is ended and kept, and fails it."""
+        late = self._calls.end(self._run.turns.cancel_elsewhere)
+        if late and not stopper_of(self._item.config).struck:  # else pytest finalises it after its reports
+            self._run.turns.renew()
+            pytest.fail("flperf.run was still measuring when the test ended: let the test wait for it", pytrace=False)
+
     @property
     def model(self) -> str:
         """The model that is measured unless ``run`` is told another."""
@@ -122,7 +133,7 @@ class Flperf:
     def run(
         self, prompt: str | None = None, *, model: str | None = None, check: bool = True, **settings: Any
     ) -> Measurement:
-        """Measure.
+        """Measure; where another thread measures, when that has ended.
 
         Args:
             prompt: What to ask; None: the prompt of the marker's scenario.
@@ -138,21 +149,37 @@ class Flperf:
             pytest.skip.Exception: ``--flperf-max-time`` is over: nothing was measured, or not all of it.
 
         """
+        try:
+            with self._calls.one():
+                return self._measured(prompt, model, settings, check=check)
+        except CallError as error:
+            fault = f"flperf.run: {error}"
+        pytest.fail(harmless_lines(fault), pytrace=False)
+
+    def _measured(self, prompt: str | None, model: str | None, settings: dict[str, Any], *, check: bool) -> Measurement:
         from pytest_flperf.experiment.bench import NotPossibleError, NotReadyError
 
         number = next(self._numbers)
         nodeid = self._item.nodeid if number == 1 else f"{self._item.nodeid} #{number}"
         case, fault = self._case_or_fault(nodeid, prompt, self._model if model is None else model, settings)
         if case is None:
-            pytest.fail(fault, pytrace=False)
+            pytest.fail(harmless_lines(fault), pytrace=False)
         try:
-            result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, self._item)
+            with self._run.turns.mine(nodeid, self._go_on) as note:
+                result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, self._item)
+            result = replace(result, notes=(*result.notes, note)) if note else result
+            if self._calls.over:
+                result = stopped(result, "stopped", "its test had ended before")
         except (NotReadyError, NotPossibleError, OutOfTimeError) as error:
             result = self._run.not_ready(case, nodeid, error)
         add_item_result(self._item, result if check else _left_to_the_test(result))
         if check or result.outcome != "failed":
             raise_unless_passed(result)
         return Measurement(result)
+
+    def _go_on(self) -> None:
+        self._calls.go_on()
+        self._run.go_on()
 
     def _case_or_fault(
         self, nodeid: str, prompt: str | None, model: str, settings: dict[str, Any]

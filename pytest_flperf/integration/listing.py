@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_flperf.commands.streams import drained
 from pytest_flperf.integration.selection import check_asked
 from pytest_flperf.report.listings import NO_CATALOG, fitted_table, models_table, say, suites_table
 from pytest_flperf.results.redaction import Redactor
@@ -29,8 +30,22 @@ _FORESEEN: Final = 50
 
 
 def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
-    """Print what was asked for; the exit status."""
+    """Print what was asked for; the exit status.  Raises UsageError also where standard output is full or closed."""
     check_asked(options)
+    try:
+        status = _answer(config, options)
+    except OSError as error:
+        lost = str(error)
+    else:
+        lost = ""
+    problem = drained(sys.stdout) if sys.stdout is not None else ""
+    lost = lost or (f"standard output can't be written: {problem}" if problem else "")
+    if lost:
+        raise pytest.UsageError(lost)
+    return status
+
+
+def _answer(config: pytest.Config, options: FlperfOptions) -> int:
     if options.list_suites:
         return _print_suites(config)
     if options.list_models:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_flperf._text import harmless_lines
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import NOT_MEASURED, verdict_text
 from pytest_flperf.results.records import CaseResult
@@ -16,9 +17,9 @@ __all__ = ["NOT_MEASURED", "Standing", "raise_unless_passed", "stopped"]
 def raise_unless_passed(result: CaseResult) -> None:
     """Fail or skip the test whose case did not pass."""
     if result.outcome == "skipped":
-        pytest.skip(result.message)
+        pytest.skip(harmless_lines(result.message))
     if result.outcome != "passed":
-        pytest.fail(result.message, pytrace=False)
+        pytest.fail(harmless_lines(result.message), pytrace=False)
 
 
 class Standing:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Final
 
 import pytest
@@ -47,23 +48,24 @@ class Progress:
 
         Backspaces, because they need no knowledge of the terminal and leave pytest's own line as it was.
         """
-        if not self._live or self._writer is None:
+        if not self._live or self._writer is None or threading.current_thread() is not threading.main_thread():
             return 0
         room = self._writer.fullwidth - self._writer.width_of_current_line - _ROOM_FOR_PERCENT
         text = printable(text, max(room, 0)) if room >= _SHORTEST else ""
         padded = text.ljust(shown)
         if padded:
-            with self._uncaptured():
-                sys.stdout.write("\b" * shown + padded + "\b" * (len(padded) - len(text)))
-                sys.stdout.flush()
+            self._write_live("\b" * shown + padded + "\b" * (len(padded) - len(text)))
         return len(text)
 
     def take_away(self, shown: int) -> None:
         """Remove what ``show`` put there."""
         if shown and self._live:
-            with self._uncaptured():
-                sys.stdout.write("\b" * shown + " " * shown + "\b" * shown)
-                sys.stdout.flush()
+            self._write_live("\b" * shown + " " * shown + "\b" * shown)
+
+    def _write_live(self, text: str) -> None:
+        with self._uncaptured(), suppress(OSError):  # the terminal is gone: no reason to lose a measurement
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def beat(self, text: str) -> None:
         """Print a line of its own, where nobody watches live."""
@@ -77,8 +79,9 @@ class Progress:
         shown = f"flperf: {printable(text, 400)}"
         with self._uncaptured():
             if self._worker:  # of xdist: its standard output leads nowhere
-                sys.stderr.write(shown + "\n")
-                sys.stderr.flush()
+                with suppress(OSError, AttributeError):  # full, or closed by the shell
+                    sys.stderr.write(shown + "\n")
+                    sys.stderr.flush()
             else:
                 self._reporter.ensure_newline()
                 self._reporter.write_line(shown)

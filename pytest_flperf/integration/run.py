@@ -6,12 +6,10 @@ import atexit
 import contextlib
 import gc
 import importlib
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from types import FrameType
 from typing import Any, Final
 
 import pytest
@@ -40,8 +38,10 @@ from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.run_record import RunRecord
 from pytest_flperf.integration.selection import check_options, default_models
 from pytest_flperf.integration.session_hooks import register
+from pytest_flperf.integration.stopping import stopper_of
 from pytest_flperf.integration.storing import store_password
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
+from pytest_flperf.integration.turns import TurnError, Turns
 from pytest_flperf.integration.workers import is_worker, neighbours, run_token
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.results.bounds import bounded_text
@@ -95,7 +95,11 @@ class MeasuringRun:
         self._beside: SideBySide | None = None
         self._importing: threading.Thread | None = None
         self._finished = False
-        self._former_sigterm: Any = None
+        self._stopper = stopper_of(config)
+        self._stopper.install()
+        self.turns = Turns(lambda: self._bench)
+        """Who measures now."""
+        self._stopper.on_signal = self.turns.cancel_elsewhere
         self._progress = Progress(config)
         self._opposition = opposition_of(self._options)
         selection = config.stash.get(SELECTION, None)
@@ -181,9 +185,9 @@ class MeasuringRun:
         """Make a case's model ready; raises NotReadyError, NotPossibleError and OutOfTimeError."""
         if self._limit.over:
             raise OutOfTimeError
-        self._catch_sigterm()
         self._await_imports()
         try:
+            self._stopper.check()
             self._lock.take(self._limit)
             self.record.begin()
             with self._progress.of(nodeid) as progress:
@@ -198,13 +202,16 @@ class MeasuringRun:
                             self._place(side)
                 except BackendError as error:
                     raise NotReadyError(str(error)) from error
-                return bench.ready(case, beside=beside, on_progress=progress.stage, nodeid=nodeid)
+                prepared = bench.ready(case, beside=beside, on_progress=progress.stage, nodeid=nodeid)
+                self._stopper.check()
+                return prepared
         except BaseException as error:
-            self._lock.case_over()
-            if self._bench is not None and isinstance(error, _INTERRUPTS):
-                planned = planned_case(case, nodeid)
-                message = "INTERRUPTED while its model was made ready"
-                self.collect([replace(planned, outcome="error", message=message, partial=True).to_dict()])
+            with Interrupts():
+                self._lock.case_over()
+                if self._bench is not None and isinstance(error, _INTERRUPTS):
+                    planned = planned_case(case, nodeid)
+                    message = "INTERRUPTED while its model was made ready"
+                    self.collect([replace(planned, outcome="error", message=message, partial=True).to_dict()])
             raise
 
     def measure(self, prepared: Prepared, budgets: tuple[str, ...], item: pytest.Item) -> CaseResult:
@@ -234,8 +241,10 @@ class MeasuringRun:
         try:
             with Interrupts():  # an interrupt in the middle of it would leave nothing of the case
                 result = self._judge(done, prepared.case, limits, prepared.recording, item.session.items)
+            self._stopper.check()
         except _INTERRUPTS:
-            self.collect([stopped(result, "INTERRUPTED", "").to_dict()])
+            with Interrupts():
+                self.collect([stopped(result, "INTERRUPTED", "").to_dict()])
             raise
         return result
 
@@ -279,11 +288,17 @@ class MeasuringRun:
             return self._standing.add(replace(planned, outcome="skipped", message=NOT_MEASURED + str(reason)))
         if isinstance(reason, OutOfTimeError):
             return self._standing.not_measured(planned, self._limit.words)
-        what = NOT_MEASURED if isinstance(reason, MachineBusyError) else "the model is not ready: "
+        what = NOT_MEASURED if isinstance(reason, MachineBusyError | TurnError) else "the model is not ready: "
         # A name of thousands of characters must not push the reason out of the lines.
         words = str(reason).replace(case.model, bounded_text(case.model, _LONGEST_NAME))
         message = _lines(what + self._redactor.text(words))
         return self._standing.add(replace(planned, outcome="error", message=message))
+
+    def go_on(self) -> None:
+        """Raise what ends the waiting for a turn: a signal, or OutOfTimeError."""
+        self._stopper.check()
+        if self._limit.over:
+            raise OutOfTimeError
 
     def release(self, model: str) -> None:
         """Unload a model."""
@@ -333,7 +348,6 @@ class MeasuringRun:
 
     def _working_bench(self) -> Bench:
         if self._bench is None:
-            self._catch_sigterm()
             # The interpreter's last collections go through all that openai and pydantic made: 0.2 to 0.3 s for nothing.
             atexit.register(gc.freeze)
             recorder, processes = Recorder(self.record.folder, self._redactor), self._options.load_processes
@@ -349,13 +363,6 @@ class MeasuringRun:
         placing = placing_of(self._options, self._known_backends, self.record.logs)
         self._backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
 
-    def _catch_sigterm(self) -> None:
-        """Let SIGTERM end the session in order: by default it would kill pytest without finalisers or results."""
-        if threading.current_thread() is not threading.main_thread() or self._former_sigterm is not None:
-            return
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            self._former_sigterm = signal.signal(signal.SIGTERM, _exit_on_sigterm)
-
     def collect(self, results: list[dict[str, Any]]) -> None:
         """Take results in, in the process that writes them."""
         self.record.collect(results)
@@ -364,6 +371,9 @@ class MeasuringRun:
         """End the processes and write the final results."""
         if not self._finished:
             self._finished = True
+            left = self.turns.end_elsewhere()
+            if left:
+                self.record.note(f"not measured: {left}, in a thread that did not end with the session")
             self.close()
             if self._baseline is not None:
                 self._baseline.note_unpaired(self.record)
@@ -380,14 +390,6 @@ class MeasuringRun:
             bench, self._bench = self._bench, None
             bench.close()
         self._lock.release()
-        if self._former_sigterm is not None:
-            signal.signal(signal.SIGTERM, self._former_sigterm)
-            self._former_sigterm = None
-
-
-def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    pytest.exit("SIGTERM", returncode=pytest.ExitCode.INTERRUPTED)
 
 
 def _import_ahead(names: Iterable[str]) -> None:

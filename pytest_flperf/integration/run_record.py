@@ -145,7 +145,11 @@ class RunRecord:
             return  # nobody implements it
         try:
             hook(config=self._config, **arguments)
-        except Exception as error:  # noqa: BLE001 - somebody else's code
+        except pytest.exit.Exception:
+            if self._finished:  # the session ends already, and its table is still to come
+                return
+            raise
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - somebody else's code
             self._notes.append(f"{name}: {type(error).__name__}: {printable(str(error), 300)}")
 
     def judge_run(self) -> tuple[BudgetVerdict, ...]:

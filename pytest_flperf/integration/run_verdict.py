@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_flperf._text import harmless_lines
 from pytest_flperf.gates.run_budgets import run_verdict_text
 from pytest_flperf.integration.workers import is_worker
 from pytest_flperf.results.records import BudgetVerdict
@@ -46,7 +47,7 @@ def _tell(session: pytest.Session, verdicts: tuple[BudgetVerdict, ...]) -> None:
     """Emit the reports of a test that nobody ran: exit status, summary and JUnit follow from them."""
     session.testscollected += 1  # or the progress goes beyond 100 %
     met = all(verdict.met for verdict in verdicts)
-    text = run_verdict_text(verdicts)
+    text = harmless_lines(run_verdict_text(verdicts))
     hook = session.config.hook
     hook.pytest_runtest_logstart(nodeid=RUN_NODEID, location=_LOCATION)
     # --lf and --sw would remember an id that can't be run again.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from pytest_flperf._text import harmless
+from pytest_flperf.integration.stopping import Terminated, stopper_of
 from pytest_flperf.integration.workers import is_controller, is_worker
 from pytest_flperf.startup import RUN, SELECTION
 
@@ -40,6 +42,7 @@ def register(config: pytest.Config) -> None:
     """Register the hooks of this module; a second time does nothing."""
     if not config.pluginmanager.has_plugin(_NAME):
         config.pluginmanager.register(_SessionHooks(config), _NAME)
+        stopper_of(config)
 
 
 class _SessionHooks:
@@ -57,7 +60,8 @@ class _SessionHooks:
         selection = self._config.stash.get(SELECTION, None)
         if selection is None:
             return []
-        return [selection.header(), *selection.notes(self._config), *selection.foreseen(self._config)]
+        lines = [selection.header(), *selection.notes(self._config), *selection.foreseen(self._config)]
+        return [harmless(line) for line in lines]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -182,7 +186,7 @@ class _SessionHooks:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell an interrupt from a stop: ``--sw``, and ``-x`` under xdist, end in the same way and with status 2."""
         run = self._config.stash.get(RUN, None)
-        if run is not None and type(excinfo.value) in (KeyboardInterrupt, pytest.exit.Exception):
+        if run is not None and type(excinfo.value) in (KeyboardInterrupt, Terminated, pytest.exit.Exception):
             run.record.interrupted = True
 
     # ---- the end
@@ -190,8 +194,10 @@ class _SessionHooks:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None]:
         """End our processes and write the results: after the fixtures have been finalised, before the summary."""
+        stopper = stopper_of(self._config)
         try:
-            return (yield)
+            with stopper.finalising():
+                return (yield)
         except Exception as error:
             self._faults.append(f"pytest could not end the session: {type(error).__name__}: {error}")
             raise
@@ -227,7 +233,7 @@ class _SessionHooks:
         without_header = self._config.getoption("verbose") < 0 or self._config.getoption("no_header")
         if selection is not None and without_header and not self._config.getoption("collectonly"):
             for line in selection.notes(self._config):
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(harmless(line))
 
     def pytest_unconfigure(self) -> None:
         """Leave no process behind, whatever went wrong before."""

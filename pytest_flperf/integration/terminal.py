@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from pytest_flperf._text import harmless
 from pytest_flperf.report.annotations import annotation_lines
 from pytest_flperf.report.summary import summary_lines
 from pytest_flperf.results.records import Run
@@ -27,12 +28,12 @@ def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | No
         reporter.write_sep("=", f"flperf{_mark(run)}")
     for line in summary_lines(run, reporter.config.get_terminal_writer().fullwidth, verbosity, problems):
         colour = {line.colour: True} if line.colour else {}
-        reporter.write_line(shown(line.text), bold=line.bold, **colour)
+        reporter.write_line(shown(harmless(line.text)), bold=line.bold, **colour)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for text in annotation_lines(run):
-            reporter.write_line(text)
+            reporter.write_line(text)  # a command of our own
     if folder is not None and verbosity >= 0:
-        reporter.write_line(f"results: {_shown_path(folder, reporter.startpath)}")
+        reporter.write_line(harmless(f"results: {_shown_path(folder, reporter.startpath)}"))
 
 
 def shown(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from pytest_flperf._text import harmless, harmless_json
 from pytest_flperf.reference.checks import OptionError
 from pytest_flperf.reference.loop import ServerLoop
 from pytest_flperf.reference.options import ReferenceConfig, preset_names
@@ -78,26 +80,29 @@ def run(args: argparse.Namespace) -> int:
     except (OptionError, RecursionError) as error:
         return _failed(str(error), _USAGE_ERROR)
     except OSError as error:
-        return _failed(f"can't serve: {error}", 1)
+        return _failed(f"can't serve: {_words(error)}", 1)
     _raise_descriptor_limit()
     # a terminal's Ctrl-C reaches the child as well, whose parent is to decide
     signal.signal(signal.SIGINT, signal.SIG_IGN if args.json else _stopper(loop))
     signal.signal(signal.SIGTERM, _stopper(loop))
+    try:
+        _tell_where(args, config, loop)
+    except OSError as error:  # a full disk, or nobody reads any more
+        loop.stop()
+        return _failed(f"can't say where it listens: {_words(error)}", 1)
     if args.json:
-        _say(
-            {
-                "url": _url(config, loop.port),
-                "base_url": _url(config, loop.port) + "/v1",
-                "port": loop.port,
-                "pid": os.getpid(),
-            }
-        )
         threading.Thread(target=_obey, args=(loop, lines), daemon=True).start()
-    else:
-        models = f"models: {', '.join(config.models)}"
-        _write(f"Reference server on {_url(config, loop.port)}/v1 ({models}; log: GET /flperf/log); Ctrl-C ends it\n")
     loop.run()
     return 0
+
+
+def _tell_where(args: argparse.Namespace, config: ReferenceConfig, loop: ServerLoop) -> None:
+    url = _url(config, loop.port)
+    if args.json:
+        _say({"url": url, "base_url": f"{url}/v1", "port": loop.port, "pid": os.getpid()})
+    else:
+        models = f"models: {', '.join(config.models)}"
+        _write(f"Reference server on {url}/v1 ({models}; log: GET /flperf/log); Ctrl-C ends it\n")
 
 
 def _url(config: ReferenceConfig, port: int) -> str:
@@ -148,7 +153,7 @@ def _small_text(where: str) -> str:
         size = path.stat().st_size
         data = path.read_bytes() if size <= _MOST_CONFIG_BYTES else b""
     except (OSError, ValueError) as error:
-        raise OptionError(f"{where}: {error}") from None
+        raise OptionError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
     if size > _MOST_CONFIG_BYTES:
         raise OptionError(f"{where}: more than {_MOST_CONFIG_BYTES >> 20} MB")
     try:
@@ -204,16 +209,25 @@ def _stopper(loop: ServerLoop) -> Any:
 
 
 def _say(value: Any) -> None:
-    _write(json.dumps(value, separators=(",", ":")) + "\n")
+    _write(harmless_json(json.dumps(value, separators=(",", ":"))) + "\n")
 
 
 def _write(text: str) -> None:
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
+def _words(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
 def _failed(message: str, code: int) -> int:
-    sys.stderr.write(f"serve-reference: {message}\n")
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"serve-reference: {harmless(message)}\n")
     return code
 
 

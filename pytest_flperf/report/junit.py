@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pytest_flperf._text import harmless_lines
 from pytest_flperf.gates.changes import change, interval, limit, probability, raw, sides, word
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report.summary import case_lines
@@ -91,7 +92,7 @@ def _compared(against: Against) -> list[tuple[str, object]]:
 
 def case_text(case: CaseResult) -> str:
     """The same for people, as ``-vv`` prints it."""
-    text = "\n".join(case_lines(bounded_case(case)))
+    text = harmless_lines("\n".join(case_lines(bounded_case(case))))
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}\n… the rest is left out for its length"
 
 

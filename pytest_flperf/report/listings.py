@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
+from pytest_flperf._text import harmless_lines
 from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.gates.text import printable
 from pytest_flperf.report import tables
@@ -108,12 +109,22 @@ def wrapped(text: str) -> list[str]:
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Write a line to standard output or another stream, whatever its encoding can't hold as an escape."""
-    stream = stream or sys.stdout
-    if stream is None:  # closed by the shell (>&-): nobody reads it
-        return
-    encoding = stream.encoding or "utf-8"
-    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    """Write a line to standard output or another stream, what its encoding can't hold and what commands as escapes.
+
+    Raises:
+        OSError: Standard output is closed, full or broken.  What can't be written to another stream is left out.
+
+    """
+    to = stream or sys.stdout
+    if to is None:
+        raise OSError("standard output is closed")
+    encoding = to.encoding or "utf-8"
+    text = harmless_lines(line).encode(encoding, "backslashreplace").decode(encoding) + "\n"
+    try:
+        to.write(text)
+    except OSError as error:
+        if stream is None:
+            raise OSError(f"standard output can't be written: {error.strerror or error}") from error
 
 
 def _first_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -17,6 +18,8 @@ def write_file(path: Path, content: bytes) -> str:
     """
     try:
         target = Path(os.path.realpath(path))
+        if target.is_symlink():  # what it points to can't be found: a link to itself
+            return os.strerror(errno.ELOOP)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file() and not target.is_dir():
             with target.open("wb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from pytest_flperf._text import harmless
 from pytest_flperf.suite.errors import SuiteError, printable
 
 __all__ = ["decoded", "display_path", "read_bytes"]
@@ -13,9 +14,9 @@ __all__ = ["decoded", "display_path", "read_bytes"]
 def display_path(path: Path) -> str:
     """Return *path* for messages: from the current folder where it lies below it."""
     try:
-        return printable(str(path.relative_to(Path.cwd())))
+        return harmless(str(path.relative_to(Path.cwd())))
     except (ValueError, OSError):
-        return printable(str(path))
+        return harmless(str(path))
 
 
 def read_bytes(path: Path, what: str, most: int) -> bytes:

@@ -159,11 +159,12 @@ def test_nobody_reads_on(done: Done, arguments: list[str]) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
 def test_without_standard_output(done: Done) -> None:
-    """What a shell has closed is not written to."""
+    """What a shell has closed can't be printed to, and that is said."""
     del done
     command = f"'{sys.executable}' -m pytest_flperf.cli show ./good.json >&-"
     ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    said = "flperf: error: standard output can't be written: it is closed\n"
+    assert (ended.returncode, ended.stderr) == (pytest.ExitCode.USAGE_ERROR, said)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names of POSIX")

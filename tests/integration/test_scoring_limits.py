@@ -150,7 +150,7 @@ def test_a_killed_run(tmp_path: Path) -> None:
         run.child(SCORING)
         run.signal(signal.SIGKILL)
         assert run.end_somehow() != 0
-        from pytest_flperf.experiment.recovery import recover
+        from pytest_flperf.session.recovery import recover
 
         (case,) = recover(run.report).cases
         assert case.not_scored == {SLOW: 2}

@@ -144,14 +144,21 @@ def test_frames_survive_any_splitting(frames: list[tuple[object, ...]], step: in
 
 
 @posix
-def test_interrupts_are_held_back_and_then_take_their_course() -> None:
-    """The first signal waits for the end of the block, the second doesn't; what is ignored stays ignored."""
+def test_interrupts_are_held_back_and_then_take_their_course(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signals wait for the end of the block, unless one comes seconds later; what is ignored stays ignored."""
     reached = False
     with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:  # noqa: PT012 (leaving the block is what raises)
         signal.raise_signal(signal.SIGINT)
         assert interrupts.pending
         reached = True
     assert reached
+    reached = False
+    with pytest.raises(KeyboardInterrupt), Interrupts():  # noqa: PT012
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+        reached = True
+    assert reached
+    monkeypatch.setattr("pytest_flperf.load.interrupts._PATIENCE_S", 0.0)
     with pytest.raises(KeyboardInterrupt), Interrupts():  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -165,6 +172,30 @@ def test_interrupts_are_held_back_and_then_take_their_course() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@posix
+def test_a_signal_while_handlers_are_exchanged_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is raised in the middle of leaving leaves no handler behind that keeps the next for ever."""
+    seen: list[int] = []
+    former = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    exchange = signal.signal
+
+    def interrupted(number: int, handler: object) -> object:
+        done = exchange(number, handler)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+        return done
+
+    try:
+        with pytest.raises(KeyboardInterrupt), Interrupts():
+            monkeypatch.setattr(signal, "signal", interrupted)
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGTERM)
+        assert seen == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_interrupts_are_left_alone_outside_the_main_thread() -> None:
