@@ -295,7 +295,8 @@ def read_run_log(path: Path) -> LoggedRun:
     for record in JournalReader(path):
         try:
             found.take(record)
-        except (ValueError, TypeError, KeyError, AttributeError):  # a line of a newer version, or a damaged one
+        # a line of a newer version, or a damaged one
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             continue
     return LoggedRun(found.run, found.begun, found.results, found.preparing)
 

@@ -81,7 +81,7 @@ def _partial(folder: Path, begun: Iterable[BegunCase]) -> Iterator[CaseResult]:
             message = f"INTERRUPTED after {case.sent_words}"
         except DocumentError as error:
             case, message = each.case, f"INTERRUPTED; its journal is damaged: {error}"
-        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             case, message = each.case, f"INTERRUPTED; its log is damaged: {type(error).__name__}: {error}"
         except OSError as error:
             case, message = each.case, f"INTERRUPTED; its journal can't be read: {error.strerror or error}"

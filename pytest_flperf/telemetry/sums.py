@@ -77,10 +77,11 @@ def joined(found: Iterable[CaseResources]) -> CaseResources:
 
 
 def stored_resources(lines: Iterable[Mapping[str, Any]]) -> CaseResources:
-    """What the lines of a case in ``resources.jsonl`` sum up to; lines of versions before, without a source, do not."""
+    """What the lines of a case in ``resources.jsonl`` sum up to."""
     sums = {name: Sums(metrics) for name, metrics in _METRICS_OF.items()}
     for line in lines:
-        source, at_ns, absent = sums.get(str(line.get("source"))), line.get("at_ns"), line.get("absent")
+        name = line.get("source", "host" if line.keys().isdisjoint(GPU_METRICS) else "gpu")  # older versions don't say
+        source, at_ns, absent = sums.get(str(name)), line.get("at_ns"), line.get("absent")
         if source is None or type(at_ns) is not int or not 0 <= at_ns < _LARGEST:
             continue
         if isinstance(absent, dict):

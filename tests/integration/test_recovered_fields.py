@@ -206,7 +206,7 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-NASTY = (None, True, "x", -5, 0, 10**300, 1.5, float("nan"), [], {}, [1], {"a": 1}, {"a": [1, 2]}, "\ud800")
+NASTY = (None, True, "x", -5, 0, 10**300, 10**400, 1.5, float("nan"), [], {}, [1], {"a": 1}, {"a": [1, 2]}, "\ud800")
 
 
 @settings(max_examples=60, deadline=None)
