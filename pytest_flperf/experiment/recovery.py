@@ -15,6 +15,7 @@ from pytest_flperf.results.stored import RESULTS, RunError, read_run
 from pytest_flperf.results.validation import checked_case
 from pytest_flperf.stats.case import summarise
 from pytest_flperf.stats.clock_quality import merge_clocks
+from pytest_flperf.suite.scoring import AnswerScorer, Scoring, Stop, go_on
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import Sample
@@ -67,18 +68,25 @@ def recover(folder: Path) -> Run:
     )
 
 
-def unfinished_cases(folder: Path, logged: LoggedRun | None = None) -> list[CaseResult]:
-    """Cases that began and were never judged, summed up from the journal; none where nothing can be read."""
+def unfinished_cases(folder: Path, logged: LoggedRun | None = None, stop: Stop = go_on) -> list[CaseResult]:
+    """Cases that began and were never judged, summed up from the journal; none where nothing can be read.
+
+    ``stop``: why no more answers shall be scored; empty: go on.
+    """
     try:
         logged = read_run_log(folder / RUN_LOG) if logged is None else logged
-        return [_partial(folder, begun) for begun in logged.begun.values()]
+        with Scoring() as scoring:
+            return [
+                _partial(folder, begun, scoring.of(begun.case.settings.get("expect"), stop))
+                for begun in logged.begun.values()
+            ]
     except OSError:
         return []
 
 
-def _partial(folder: Path, begun: BegunCase) -> CaseResult:
+def _partial(folder: Path, begun: BegunCase, scorer: AnswerScorer | None) -> CaseResult:
     samples = _decoded(folder / JOURNAL, begun)  # one at a time: there may be a million
-    case = summarise(_written_too(folder / SAMPLES, begun.case.nodeid, samples), begun.case)
+    case = summarise(_written_too(folder / SAMPLES, begun.case.nodeid, samples), begun.case, scorer=scorer)
     message = f"INTERRUPTED after {case.sent_words}"
     try:
         checked_case(case.to_dict())
