@@ -148,6 +148,7 @@ def test_an_interrupt_through_xdist(tmp_path: Path) -> None:
     with always() as server, PytestRun(tmp_path, *at(server), "-n1") as run:
         run.wait_measured("long", 30)
         run.child(SCORING)
+        until(lambda: any("result" in record for record in run.records("run.jsonl")), "the controller at work")
         run.signal_group(signal.SIGINT)
         begun = time.monotonic()
         assert run.end() == 2
