@@ -12,9 +12,10 @@ _LENGTH: Final = struct.Struct("!Q")
 
 
 def write_frame(pipe: BinaryIO, data: Any) -> None:
-    """Write data of builtin types at once; raises OSError, and ValueError for what can't be written."""
+    """Write data of builtin types; raises OSError, and ValueError for what can't be written."""
     body = marshal.dumps(data)
-    pipe.write(_LENGTH.pack(len(body)) + body)
+    pipe.write(_LENGTH.pack(len(body)))
+    pipe.write(body)  # apart: it may be large, and both together would be a copy
     pipe.flush()
 
 

@@ -78,7 +78,7 @@ class BoundedProcess:
         Args:
             task: What ``prepare`` takes; the child keeps what it made of the last one.
             items: Of builtin types.
-            stop: Looked at ten times a second, and before each message.
+            stop: Looked at ten times a second, or oftener.
 
         """
         results: list[Result] = []
@@ -149,10 +149,11 @@ class _Child:
         """As :meth:`BoundedProcess._exchange`; after less than all results the process is of no more use."""
         replies: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
         # Beside this thread, which so can leave a child that neither reads nor writes, on any system.
-        self._talk = threading.Thread(
+        talk = threading.Thread(
             target=_talk, args=(self._pipes, message, count, replies), name="flperf-bounded", daemon=True
         )
-        self._talk.start()
+        talk.start()
+        self._talk = talk
         found: list[Result] = []
         heard, seen = time.monotonic(), _Use()
         while len(found) < count:
@@ -169,6 +170,8 @@ class _Child:
             found += [NoResult(each[0]) if type(each) is tuple else each for each in told]
             heard, seen = time.monotonic(), _Use()
             self._began = True
+            if len(found) < count and stop():
+                break
         return found, ""
 
     def end(self) -> None:

@@ -91,7 +91,8 @@ class _Worker:
         """The result; a tuple with the reason where there is none."""
         try:
             if self._work is None or task != self._task:
-                self._work, self._task = self._prepare(task), task
+                self._work = self._prepare(task)
+            self._task = task  # the same text next time, which is quick to compare
             return self._work(item)
         except MemoryError:
             raise

@@ -169,9 +169,13 @@ class RunRecord:
         """
         if self._folder is None or not (is_controller(self._config) or self.interrupted):
             return
+        from pytest_flperf.experiment.scoring_time import ScoringTime
         from pytest_flperf.session.recovery import unfinished_cases
 
-        for case in unfinished_cases(self._folder.path):
+        until = ScoringTime(None)
+        if self.interrupted:
+            until.hurry()
+        for case in unfinished_cases(self._folder.path, stop=until):
             if not self._tests.knows(case.nodeid, case.host):
                 self._tests.keep(case)
 

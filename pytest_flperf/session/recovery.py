@@ -16,6 +16,7 @@ from pytest_flperf.results.stored import RESULTS, RunError, read_run
 from pytest_flperf.results.validation import checked_case
 from pytest_flperf.session.stored_case import measured
 from pytest_flperf.stats.clock_quality import merge_clocks
+from pytest_flperf.suite.scoring import Stop, go_on
 
 __all__ = ["RecoveryError", "recover", "unfinished_cases"]
 
@@ -64,19 +65,26 @@ def recover(folder: Path) -> Run:
     )
 
 
-def unfinished_cases(folder: Path, logged: LoggedRun | None = None) -> list[CaseResult]:
-    """Cases that began and were never judged, summed up from the journal; none where nothing can be read."""
+def unfinished_cases(folder: Path, logged: LoggedRun | None = None, *, stop: Stop = go_on) -> list[CaseResult]:
+    """Cases that began and were never judged, summed up from the journal; none where nothing can be read.
+
+    Args:
+        folder: Of the run.
+        logged: Its log; None: it is read.
+        stop: Why no more answers are scored; empty: go on.
+
+    """
     try:
         logged = read_run_log(folder / RUN_LOG) if logged is None else logged
     except OSError:
         return []
-    return list(_partial(folder, logged.begun.values()))
+    return list(_partial(folder, logged.begun.values(), stop))
 
 
-def _partial(folder: Path, begun: Iterable[BegunCase]) -> Iterator[CaseResult]:
+def _partial(folder: Path, begun: Iterable[BegunCase], stop: Stop) -> Iterator[CaseResult]:
     for each in begun:
         try:
-            case = measured(folder, each)
+            case = measured(folder, each, stop)
             checked_case(case.to_dict())
             message = f"INTERRUPTED after {case.sent_words}"
         except DocumentError as error:

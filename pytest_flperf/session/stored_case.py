@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pytest_flperf.experiment.case_run import CaseRun
 from pytest_flperf.experiment.interleaving import (
@@ -30,7 +30,7 @@ from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.run_log import BegunCase, BegunSide
 from pytest_flperf.stats.case import IsGood
 from pytest_flperf.stats.matched_requests import is_deterministic
-from pytest_flperf.suite.scoring import Scoring
+from pytest_flperf.suite.scoring import AnswerScorer, Scoring, Stop, go_on
 from pytest_flperf.telemetry.attribution import with_unattributed
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sums import CaseResources, stored_resources
@@ -43,12 +43,18 @@ __all__ = ["measured"]
 _JOURNAL: Final = "journal.jsonl"
 _SAMPLES: Final = "samples.jsonl"
 _RESOURCES: Final = "resources.jsonl"
+_ScorerOf: TypeAlias = Callable[[CaseResult], AnswerScorer | None]
 
 
-def measured(folder: Path, begun: BegunCase) -> CaseResult:
+def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> CaseResult:
     """What was measured of a case, as its run would have said it of the same requests; not judged.
 
     Samples that were never decoded are added to ``samples.jsonl``.
+
+    Args:
+        folder: Of the run.
+        begun: What its log says of the case.
+        stop: Why no more answers are scored; empty: go on.
 
     Raises:
         OSError: A file is there and can't be read.
@@ -56,29 +62,29 @@ def measured(folder: Path, begun: BegunCase) -> CaseResult:
 
     """
     with Scoring() as scoring:
-        run = _run(folder, begun, scoring)
+        run = _run(folder, begun, lambda case: scoring.of(case.settings.get("expect"), stop))
     if not run.trouble:
         return run.result
     return replace(run.result, notes=(run.trouble, *run.result.notes), given_up=True)
 
 
-def _run(folder: Path, begun: BegunCase, scoring: Scoring) -> CaseRun:
+def _run(folder: Path, begun: BegunCase, scorer_of: _ScorerOf) -> CaseRun:
     """What came of a case; of a search, of all its loads."""
     budgets = tuple(map(parse_budget, begun.budgets))
     if begun.load is None:
-        return _played(folder, begun, budgets, scoring)
+        return _played(folder, begun, budgets, scorer_of)
     loads = (*begun.earlier, begun)
     ends = [each.journal_start for each in loads[1:]]
     played: dict[float, CaseRun] = {}
     for each, end in zip(loads, [*ends, None], strict=True):
         assert each.load is not None
-        played[each.load.load] = _played(folder, each, budgets, scoring, end)
+        played[each.load.load] = _played(folder, each, budgets, scorer_of, end)
     plan = SearchPlan(begun.load.over, begun.load.lowest, begun.load.highest)
     return searched(plan, played, search_goals(begun.case.scenario, budgets, begun.case.model))
 
 
 def _played(
-    folder: Path, begun: BegunCase, budgets: tuple[Budget, ...], scoring: Scoring, end: int | None = None
+    folder: Path, begun: BegunCase, budgets: tuple[Budget, ...], scorer_of: _ScorerOf, end: int | None = None
 ) -> CaseRun:
     """What came of a case, or of a load of its search; ``end``: the byte of the journal where its requests end."""
     planned, log, side = begun.case, begun.played, begun.beside
@@ -92,11 +98,11 @@ def _played(
         turn_streams=_streams(planned) if side is not None else 0,
         loop=ClockQuality() if log is None else ClockQuality(loop_ms=log.loop_ms, loop_histogram=log.loop_histogram),
         resources=lambda: _resources(folder, begun),
-        scorer=scoring.of(planned.settings.get("expect")),
+        scorer=scorer_of(planned),
     )
     run = CaseRun(result_of(requests.samples(), known))
     if side is not None:
-        other = _other_side(folder, begun, side, requests, known, scoring)
+        other = _other_side(folder, begun, side, requests, known, scorer_of)
         result = with_not_scored(run.result, other.standings, CANDIDATE)
         run = replace(run, result=with_other_side(result, other, side.terms))
     if log is None:
@@ -105,7 +111,7 @@ def _played(
 
 
 def _other_side(
-    folder: Path, begun: BegunCase, side: BegunSide, ours: _Requests, known: Evidence, scoring: Scoring
+    folder: Path, begun: BegunCase, side: BegunSide, ours: _Requests, known: Evidence, scorer_of: _ScorerOf
 ) -> OtherSide:
     """What came of the side that a case was measured with."""
     sides, good, log = (begun.case, side.case), known.good, begun.played
@@ -117,10 +123,10 @@ def _other_side(
         prompt_of=theirs.prompt_of,
         turn_streams=_streams(side.case),
         resources=None,
-        scorer=scoring.of(side.case.settings.get("expect")),
+        scorer=scorer_of(side.case),
     )
     result = result_of(theirs.samples(), of_theirs)
-    readers = tuple(_reader(case, each, good, scoring) for case, each in zip(sides, (ours, theirs), strict=True))
+    readers = tuple(_reader(case, each, good, scorer_of) for case, each in zip(sides, (ours, theirs), strict=True))
     for reader in readers:
         reader.gaps = compares_gaps(side.terms, begun.case.scenario)
     plan = TurnPlan(side.looks, side.order_seed, (_streams(begun.case), _streams(side.case)))
@@ -129,9 +135,9 @@ def _other_side(
     return OtherSide(with_not_scored(result, standings, BASELINE), standings, side.shared_cache)
 
 
-def _reader(case: CaseResult, requests: _Requests, good: IsGood | None, scoring: Scoring) -> TurnReader:
+def _reader(case: CaseResult, requests: _Requests, good: IsGood | None, scorer_of: _ScorerOf) -> TurnReader:
     asks = _Asks(is_deterministic(case.settings), requests.prompt_id)
-    return TurnReader(asks, good, scoring.of(case.settings.get("expect")))
+    return TurnReader(asks, good, scorer_of(case))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pytest_flperf.suite.errors import printable
 from pytest_flperf.suite.expect import EXPECTATIONS, PLAIN, score_by
 from pytest_flperf.suite.expect_worker import CHECK
 
-__all__ = ["SCORING_LIMITS", "AnswerScorer", "NoResult", "Score", "Scoring", "go_on", "problems_of"]
+__all__ = ["SCORING_LIMITS", "AnswerScorer", "NoResult", "Score", "Scoring", "Stop", "go_on", "problems_of"]
 
 SCORING_LIMITS: Final = Limits(time_s=2.0, memory_mb=512)
 """Of each answer."""

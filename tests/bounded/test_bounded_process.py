@@ -104,6 +104,25 @@ def test_it_is_stopped(process: BoundedProcess) -> None:
     assert process.pid is None
 
 
+def test_it_is_stopped_between_results() -> None:
+    """Of a message whose items all take their time, and give a result each."""
+    with BoundedProcess(MODULE, Limits(time_s=60, memory_mb=256)) as process:
+        begun = time.process_time()
+        told = 0
+
+        def stop() -> str:
+            nonlocal told
+            told += 1
+            return "enough" if told > 20 else ""
+
+        assert process.run(UNIQUE, ["[1]"], go_on) == [1]
+        items = [json.dumps([{"a": number} for number in range(200)])] * 2_000
+        found = process.run(UNIQUE, items, stop)
+        assert 1 <= sum(each == 1 for each in found) < 2_000
+        assert found[-1] == NoResult("enough")
+        assert time.process_time() - begun < 10
+
+
 @pytest.mark.parametrize(
     ("seen", "reason"),
     [

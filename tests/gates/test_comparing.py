@@ -315,3 +315,37 @@ def test_two_runs_fail_closed() -> None:
     """As pairs do."""
     (found, errors) = compare_runs(NOTHING, GOOD, {}, STEADY, RULES, RATES)
     assert (found.verdict, found.fails, errors.verdict, errors.fails) == ("regressed", True, "regressed", True)
+
+
+def scored(**changes: object) -> CaseResult:
+    """A side with a quality."""
+    found = distribution([1.0] * 40)
+    assert found is not None
+    return side([5.0] * 40, metrics={"quality": found}, **changes)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "word", "reason"),
+    [
+        ({"a": 1}, {}, "regressed", "the candidate: 1 of 40 answers not scored: a"),
+        (
+            {"a": 1, "b": 3},
+            {"a": 1},
+            "regressed",
+            "the candidate: 3 of 40 answers not scored: b, and 1 for other reasons",
+        ),
+        ({}, {"a": 2}, "undecided", "the baseline: 2 of 40 answers not scored: a"),
+    ],
+)
+def test_answers_without_a_score(candidate: dict[str, int], baseline: dict[str, int], word: str, reason: str) -> None:
+    """Whatever the others score: of the candidate they fail a gate, of the baseline nothing can be said."""
+    rules = parse_rules(["quality.mean < -2%"], GATE)
+    ours, theirs = scored(not_scored=candidate), scored(not_scored=baseline)
+    turns = [Pair((1.0,), (1.0,), first, None, None, ()) for first in draw_orders(40, 1)]
+    for compared in (
+        compare_pairs(ours, theirs, {"quality": turns}, rules, RATES, 1, 1),
+        compare_runs(ours, theirs, {}, {}, rules, RATES),
+    ):
+        found = next(each for each in compared if each.metric == "quality")
+        assert (found.verdict, found.reason, found.fails) == (word, reason, word == "regressed")
+        assert (found.candidate is None, found.baseline is None) == (bool(candidate), bool(baseline))

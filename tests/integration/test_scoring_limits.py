@@ -120,18 +120,14 @@ def test_the_time_is_over(tiny: Tiny) -> None:
 
 
 @posix
-@pytest.mark.parametrize("workers", [(), ("-n1",)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt(tmp_path: Path, number: signal.Signals, workers: tuple[str, ...]) -> None:
+def test_an_interrupt(tmp_path: Path, number: signal.Signals) -> None:
     """In the middle of an answer: exit 2, the case in the results, no process left."""
     write_suite(tmp_path, {"name": "long", "expect": PATTERN, "iterations": 30, **BUDGET}, {"name": "after"})
-    with always() as server, PytestRun(tmp_path, *at(server), *workers) as run:
+    with always() as server, PytestRun(tmp_path, *at(server)) as run:
         run.wait_measured("long", 30)
         run.child(SCORING)
-        if workers:
-            run.signal_group(number)
-        else:
-            run.signal(number)
+        run.signal(number)
         begun = time.monotonic()
         assert run.end() == 2
         assert time.monotonic() - begun < 60
@@ -139,6 +135,28 @@ def test_an_interrupt(tmp_path: Path, number: signal.Signals, workers: tuple[str
         assert case["message"].startswith("INTERRUPTED after 30 of 30 requests")
         assert case["not_scored"].get("the run was interrupted", 0) >= 20
         assert len(run.records("samples.jsonl")) == len(run.records("journal.jsonl"))
+
+
+@posix
+def test_an_interrupt_through_xdist(tmp_path: Path) -> None:
+    """The controller, which sums up what its worker could not tell, takes no longer either."""
+    write_suite(
+        tmp_path,
+        {"name": "before"},
+        {"name": "long", "expect": PATTERN, "iterations": 30, **BUDGET},
+    )
+    with always() as server, PytestRun(tmp_path, *at(server), "-n1") as run:
+        run.wait_measured("long", 30)
+        run.child(SCORING)
+        until(lambda: any("result" in record for record in run.records("run.jsonl")), "the controller at work")
+        run.signal_group(signal.SIGINT)
+        begun = time.monotonic()
+        assert run.end() == 2
+        assert time.monotonic() - begun < 60
+        case = run.case("long")
+        assert case["message"].startswith("INTERRUPTED after 30 of 30 requests")
+        assert sum(case["not_scored"].values()) == 30
+        assert case["not_scored"].get("the run was interrupted", 0) >= 20
 
 
 @posix

@@ -100,6 +100,7 @@ CASES = st.builds(
     metrics=st.dictionaries(st.sampled_from(sorted(METRICS)), DISTRIBUTIONS, max_size=2),
     resources=st.dictionaries(TEXT, st.builds(ResourceUse, st.integers(1), NUMBER, NUMBER, NUMBER), max_size=2),
     resources_absent=st.dictionaries(TEXT, TEXT, max_size=2),
+    not_scored=st.dictionaries(TEXT, st.integers(1, 2**53), max_size=2),
     settings=st.dictionaries(TEXT, SCALAR | st.lists(SCALAR, max_size=2), max_size=2),
     budgets=st.lists(
         st.builds(BudgetVerdict, TEXT, NUMBER, st.none() | NUMBER, COUNT, st.booleans(), TEXT), max_size=2

@@ -121,6 +121,7 @@ def cases(draw: st.DrawFn, number: int) -> CaseResult:
         tags=(text,), settings={"expect": {"any": [draw(SCALAR), {"deep": [text]}]}}, notes=(text,),
         calibration=Calibration(Load(), 5, 1.0, 2.0, -0.1, 0.2, -0.01, 3.0),
         search=Search("rate", draw(RATE), True, None, (SearchStep(2.0, False, text),)),
+        not_scored=dict.fromkeys([text] if side["requests"].ok else [], 1),
         reference=ReferenceLoad(None, other["requests"], other["metrics"], 3),
         against=(against,), partial=draw(st.booleans()), reruns=draw(COUNT), **side,
     )  # fmt: skip
