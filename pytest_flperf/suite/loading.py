@@ -104,11 +104,11 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
     problems = _Problems("settings", Source({}, lambda _path: None))
     form = _validated({"name": "tests", "scenarios": [written]}, problems)
     if form is None:
-        raise SuiteError(str(problems.error()).replace("scenarios[0].", "").replace("settings: ", ""))
+        raise problems.error_of_a_test()
     scenario = _scenario(form.scenarios[0], 0, form, {}, SuiteFiles(Path.cwd()), problems)
     _check_expectations((scenario,), problems)
     if problems.texts:
-        raise problems.error()
+        raise problems.error_of_a_test()
     if base is None:
         return scenario
     own = _with_length(_given(form.scenarios[0]))
@@ -176,6 +176,10 @@ class _Problems:
         more = len(self.texts) + self.untold - _MAX_PROBLEMS
         tail = [f"{self.where}: and {more} more"] if more > 0 else []
         return SuiteError("\n".join(self.texts[:_MAX_PROBLEMS] + tail))
+
+    def error_of_a_test(self) -> SuiteError:
+        """Of settings that a test gives, which know no file and no other scenario."""
+        return SuiteError(str(self.error()).replace("scenarios[0].", "").replace("settings: ", ""))
 
 
 def _validated(data: object, problems: _Problems) -> SuiteForm | None:
