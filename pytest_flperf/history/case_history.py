@@ -13,7 +13,7 @@ from pytest_flperf.history.baseline import BaselineError, FoundBaseline, Missing
 from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.history.rows import as_time
 from pytest_flperf.history.selection import Measurement
-from pytest_flperf.history.standing import standing_of
+from pytest_flperf.history.standing import compared_with, standing_of
 from pytest_flperf.history.surroundings import fingerprint
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.stored import RESULTS, RunError, read_run, run_ids, run_of
@@ -121,8 +121,16 @@ class FolderHistory:
             found = [(number, each) for number, each in enumerate(run.cases) if each.nodeid == case.nodeid]
             for number, each in sorted(found, key=lambda of: of[1].host != case.host):
                 if conditions in (None, conditions_of(each)):
-                    standing = standing_of(each)
-                    yield Measurement(run.id, each.host, started_at, standing, key=(0, number))
+                    baseline, improved = compared_with(each)
+                    yield Measurement(
+                        run.id,
+                        each.host,
+                        started_at,
+                        standing_of(each),
+                        compared_with=baseline,
+                        improved=improved,
+                        key=(0, number),
+                    )
 
     def numbers(self, measurements: Sequence[Measurement], metric: str, statistic: str | None) -> list[float | None]:
         """See :class:`CaseHistory`."""

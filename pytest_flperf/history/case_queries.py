@@ -210,6 +210,8 @@ class CaseQueries(Database):
                 CASES.c.case_no,
                 CASES.c.host,
                 CASES.c.standing,
+                CASES.c.compared_with,
+                CASES.c.improved,
                 RUNS.c.id,
                 RUNS.c.started_at,
                 RUNS.c.git_branch,
@@ -244,5 +246,7 @@ def _measurement(row: RowMapping) -> Measurement:
         standing=standing,
         branch=row["git_branch"],
         accepted=row["accepted_at"] is not None,
+        compared_with=row["compared_with"],
+        improved=bool(row["improved"]),
         key=(row["run_key"], row["case_no"]),
     )

@@ -72,6 +72,12 @@ def _of_standings(connection: Connection) -> None:
         _read_again(connection, run_key)
 
 
+def _of_levels(connection: Connection) -> None:
+    """With which run a case was compared, and whether it improved: steps between levels are no noise."""
+    connection.exec_driver_sql("ALTER TABLE flperf_cases ADD COLUMN compared_with TEXT")
+    connection.exec_driver_sql("ALTER TABLE flperf_cases ADD COLUMN improved BOOLEAN")
+
+
 _READ_AGAIN: Final = 1_000
 """Runs whose results are read for their cases' standings: it takes 2 to 3 ms for each."""
 
@@ -102,7 +108,7 @@ def _blob(connection: Connection) -> str:
     return "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_first, _of_cases, _of_values, _of_conditions, _of_standings)
+MIGRATIONS: Final[tuple[Migration, ...]] = (_first, _of_cases, _of_values, _of_conditions, _of_standings, _of_levels)
 """From an empty database to the newest version, which is their number."""
 
 _FIRST: Final = (

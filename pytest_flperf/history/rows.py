@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from pytest_flperf.history.conditions import conditions_of
-from pytest_flperf.history.standing import standing_of
+from pytest_flperf.history.standing import compared_with, standing_of
 from pytest_flperf.history.surroundings import Surroundings, fingerprint
 from pytest_flperf.results.records import WARNING, CaseResult, Run
 
@@ -109,6 +109,7 @@ def case_rows(run: Run) -> list[Row]:
 
 
 def _case(case: CaseResult) -> Row:
+    baseline, improved = compared_with(case)
     return {
         "nodeid": _text(case.nodeid),
         "host": _text(case.host),
@@ -128,6 +129,8 @@ def _case(case: CaseResult) -> Row:
         "tps_total": _number(case.tps_total),
         "conditions": conditions_of(case),
         "standing": standing_of(case),
+        "compared_with": None if baseline is None else _text(baseline),
+        "improved": improved,
     }
 
 

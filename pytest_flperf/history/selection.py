@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from pytest_flperf.history.standing import Standing
 
-__all__ = ["LOOK_BACK", "NOISE_RUNS", "Measurement", "Selection", "select", "series"]
+__all__ = ["LOOK_BACK", "NOISE_RUNS", "Measurement", "Selection", "select"]
 
 NOISE_RUNS: Final = 40
 """Newest measurements that say how much runs differ."""
@@ -30,6 +29,10 @@ class Measurement:
     branch: str | None = None
     accepted: bool = False
     """Whether a person accepted its run."""
+    compared_with: str | None = None
+    """The id of the stored run that its gate compared it with."""
+    improved: bool = False
+    """Whether a rule of that gate called it improved."""
     key: tuple[int, int] = (0, 0)
     """Where a reader of histories finds its numbers."""
 
@@ -105,17 +108,3 @@ def select(
         if len(noise) == NOISE_RUNS and (found is not None or not baseline):
             break
     return Selection(found, tuple(noise), tuple(passed_over), tuple(not_yet))
-
-
-def series(noise: Sequence[Measurement], numbers: Sequence[float | None]) -> list[float]:
-    """The numbers of measurements, newest first, with a NaN where a level that a person accepted began.
-
-    No difference is to be taken across it.  Numbers that are missing or infinite are left out.
-    """
-    found: list[float] = []
-    for each, number in zip(noise, numbers, strict=True):
-        if number is not None and math.isfinite(number):
-            found.append(number)
-        if each.by_person:
-            found.append(math.nan)
-    return found

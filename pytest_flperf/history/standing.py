@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
-from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE, Comparison
+from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE, Against, Comparison
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["Standing", "standing_of"]
+__all__ = ["Standing", "compared_with", "standing_of"]
 
 Standing: TypeAlias = Literal["accepted", "undecided", "regressed", "failed", "unmeasured"]
 """``accepted``: a baseline, and noise between runs; ``undecided``: noise only; ``regressed``, ``failed`` (it missed a
@@ -26,7 +27,7 @@ def standing_of(case: CaseResult) -> Standing:
     """
     if case.outcome == "skipped" or case.partial or case.given_up or not case.requests.ok:
         return "unmeasured"
-    gates = [each for against in case.against for each in against.comparisons if each.scope != DEFAULT_SCOPE]
+    gates = [each for against in case.against for each in _of_gate(against)]
     if any(each.verdict == "regressed" for each in gates):
         return "regressed"
     met = all(budget.met for budget in case.budgets)
@@ -40,6 +41,21 @@ def standing_of(case: CaseResult) -> Standing:
         if each.scope not in (DEFAULT_SCOPE, IMPLIED_SCOPE)
     ]
     return "undecided" if any(each.verdict == "undecided" for each in judged) else "accepted"
+
+
+def compared_with(case: CaseResult) -> tuple[str | None, bool]:
+    """The id of the stored run that its gate compared it with, and whether a rule called it improved.
+
+    None where no gate compared it with a stored run.
+    """
+    for against in case.against:
+        if against.kind == "run" and against.run_id and not against.missing and any(_of_gate(against)):
+            return against.run_id, any(each.verdict == "improved" for each in _of_gate(against))
+    return None, False
+
+
+def _of_gate(against: Against) -> Iterator[Comparison]:
+    return (each for each in against.comparisons if each.scope != DEFAULT_SCOPE)
 
 
 def _only_undecided(case: CaseResult) -> bool:

@@ -76,9 +76,12 @@ CASES = Table(
     Column("tps_total", Double),
     Column("conditions", Text),
     Column("standing", Text),
+    Column("compared_with", Text),
+    Column("improved", Boolean),
 )
 """``conditions``: see ``conditions.conditions_of``; null in rows that an earlier version wrote and that could not be
-read again.  ``standing``: see ``standing.standing_of``."""
+read again.  ``standing``: see ``standing.standing_of``.  ``compared_with``, ``improved``: see
+``standing.compared_with``; null in rows that an earlier version wrote."""
 
 METRICS = Table(
     "flperf_metrics",

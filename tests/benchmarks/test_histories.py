@@ -29,6 +29,29 @@ def test_a_step_stays_red_until_accepted_or_mended(before: int) -> None:
     assert gated(history, 2 * SLOW, chance)[0] == "regressed"
 
 
+def test_the_same_step_again_is_red_at_once() -> None:
+    """After one that a person accepted was mended: the way back to the old speed is no noise."""
+    chance, history = np.random.default_rng(8), History()
+    for _ in range(12):
+        gated(history, 0.0, chance)
+    assert gated(history, SLOW, chance)[0] == "regressed"
+    history.accept(len(history.rows) - 1)
+    gated(history, SLOW, chance)
+    assert gated(history, 0.0, chance) == ("improved", "accepted")
+    assert {gated(history, SLOW, chance)[0] for _ in range(5)} == {"regressed"}
+
+
+def test_a_fast_branch_is_no_noise_of_a_slow_one() -> None:
+    """Its runs stand between those of the slow one, which are compared with their own."""
+    chance, history = np.random.default_rng(9), History()
+    for _ in range(12):
+        gated(history, 0.0, chance)
+    for _ in range(6):
+        gated(history, -SLOW, chance, 11)
+        gated(history, 0.0, chance, 11)
+    assert gated(history, SLOW, chance, 11)[0] == "regressed"
+
+
 def test_nothing_changes() -> None:
     """Not one of 300 runs is red, and most are decided once a history is known."""
     chance, history = np.random.default_rng(6), History()

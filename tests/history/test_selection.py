@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -16,7 +15,6 @@ from pytest_flperf.history.selection import (
     NOISE_RUNS,
     Measurement,
     select,
-    series,
 )
 from pytest_flperf.history.standing import Standing
 
@@ -125,10 +123,3 @@ def test_a_named_baseline_needs_noise_only() -> None:
     """Then none is looked for."""
     found = select([measurement(0)] * 100, LATEST, baseline=False)
     assert len(found.noise) == NOISE_RUNS
-
-
-def test_a_level_ends_where_a_person_accepted() -> None:
-    """No difference is taken across it; what has no number is left out, and ends it all the same."""
-    noise = [measurement(3), measurement(2, "regressed", accepted=True), measurement(1, accepted=True), measurement(0)]
-    assert str(series(noise, [4.0, 3.0, 2.0, 1.0])) == "[4.0, 3.0, nan, 2.0, 1.0]"
-    assert str(series(noise, [4.0, None, math.inf, 1.0])) == "[4.0, nan, 1.0]"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from history_doubles import case
 
-from pytest_flperf.history.standing import standing_of
+from pytest_flperf.history.standing import compared_with, standing_of
 from pytest_flperf.results.comparison import Against, Comparison, Missing, Word
 from pytest_flperf.results.records import BudgetVerdict, Requests
 
@@ -68,3 +69,28 @@ def side(*rules: Comparison, missing: Missing = "", kind: Any = "run") -> dict[s
 def test_standing(changes: dict[str, Any], wanted: str) -> None:
     """Accepted: measured, budgets met, gate passed; whatever else it is, it is no baseline."""
     assert standing_of(case(**changes)) == wanted
+
+
+STORED = Against("run", "last", run_id="r1", comparisons=(rule("unchanged"),))
+
+
+@pytest.mark.parametrize(
+    ("against", "wanted"),
+    [
+        ((), (None, False)),
+        ((STORED,), ("r1", False)),
+        ((replace(STORED, comparisons=(rule("unchanged"), rule("improved"))),), ("r1", True)),
+        ((replace(STORED, comparisons=(rule("improved", "implied"),)),), ("r1", True)),
+        # rules that nobody wrote, or nothing to compare with
+        ((replace(STORED, comparisons=(rule("improved", "default"),)),), (None, False)),
+        ((replace(STORED, comparisons=()),), (None, False)),
+        ((replace(STORED, missing="not_accepted"),), (None, False)),
+        ((replace(STORED, run_id=None),), (None, False)),
+        # measured interleaved: that the other side is slower says nothing of earlier runs
+        ((replace(STORED, kind="pairs", comparisons=(rule("improved"),)),), (None, False)),
+        ((replace(STORED, kind="pairs", comparisons=(rule("improved"),)), STORED), ("r1", False)),
+    ],
+)
+def test_compared_with(against: tuple[Against, ...], wanted: tuple[str | None, bool]) -> None:
+    """The stored run that a gate compared the case with, and whether it improved on it."""
+    assert compared_with(case(against=against)) == wanted

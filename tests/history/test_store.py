@@ -173,9 +173,9 @@ def test_migrations(place: StorePlace) -> None:
         before = store.runs()
     engine = sqlalchemy.create_engine(place.url or f"sqlite:///{place.path}", poolclass=sqlalchemy.NullPool)
     with engine.begin() as connection:  # as the version before left it
-        connection.exec_driver_sql("ALTER TABLE flperf_cases DROP COLUMN standing")
-        connection.exec_driver_sql("DROP TABLE flperf_accepted")
-        connection.exec_driver_sql("DELETE FROM flperf_schema WHERE version = 5")
+        connection.exec_driver_sql("ALTER TABLE flperf_cases DROP COLUMN compared_with")
+        connection.exec_driver_sql("ALTER TABLE flperf_cases DROP COLUMN improved")
+        connection.exec_driver_sql("DELETE FROM flperf_schema WHERE version = 6")
     with Store(place) as store:
         assert store.runs() == before
         assert store.add(eventful_run()) == "known"
@@ -186,8 +186,8 @@ def test_migrations(place: StorePlace) -> None:
         found = connection.exec_driver_sql("SELECT * FROM flperf_runs").mappings().all()
         versions = connection.exec_driver_sql("SELECT version FROM flperf_schema ORDER BY version").scalars().all()
     assert [row["label"] == row["id"] and "half" not in row for row in found] == [True, True]
-    assert versions == [1, 2, 3, 4, 5, 6]
-    with pytest.raises(StoreError, match="tables of version 6, this flperf knows 5: it was written by a newer one"):
+    assert versions == [1, 2, 3, 4, 5, 6, 7]
+    with pytest.raises(StoreError, match="tables of version 7, this flperf knows 6: it was written by a newer one"):
         Store(place)
 
 

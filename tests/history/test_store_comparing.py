@@ -23,7 +23,7 @@ from pytest_flperf.history.tables import RUNS
 from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
 from pytest_flperf.results.records import Run
 
-_LATER = ("conditions", "standing")
+_LATER = ("conditions", "standing", "compared_with", "improved")
 """Columns that the first release did not have."""
 VALUES = {
     ("flperf:default::case-0[m]", "box"): {
@@ -244,10 +244,12 @@ def test_measurements(place: StorePlace) -> None:
     """A case in earlier runs, newest first: with its standing, its branch, and whether a person accepted its run."""
     one = case(0)
     red = replace(one, outcome="failed", message="slow")
+    faster = Comparison("ttft_ms.p50 > +10%", "ttft_ms", "p50", "improved", scope="--flperf-fail-on")
+    gated = replace(one, against=(Against("run", "last", run_id=run(0).id, comparisons=(faster,)),))
     with Store(place) as store:
         store.add(run(0, cases=(one,)), ABOUT)
         store.add(run(1, cases=(red, case(1))))
-        store.add(run(2, cases=(replace(one, host="other"), one)))
+        store.add(run(2, cases=(replace(one, host="other"), gated)))
         store.add(run(3, cases=(case(1),)))
         assert store.accept(run(1).id) == 1
         found = list(store.measurements(one.nodeid, fingerprint(HOST), conditions_of(one), host="box"))
@@ -257,6 +259,7 @@ def test_measurements(place: StorePlace) -> None:
             (run(1).id, "box", "failed", None, True),
             (run(0).id, "box", "accepted", "main", False),
         ]
+        assert [(each.compared_with, each.improved) for each in found] == [(run(0).id, True), *[(None, False)] * 3]
         assert store.numbers(found, "ttft_ms", "p50") == [one.metrics["ttft_ms"].p50] * 4
         assert store.numbers(found, "ttft_ms", "stdev") == [None] * 4
         assert store.numbers([], "ttft_ms", "p50") == []
@@ -341,7 +344,9 @@ def test_a_store_of_the_version_before_gets_standings(place: StorePlace) -> None
             store._connection.execute(
                 sqlalchemy.insert(store_module.DOCUMENTS), {"run_key": number + 1, **document_row(stored)}
             )
-            older = [{name: value for name, value in row.items() if name != "standing"} for row in case_rows(stored)]
+            older = [
+                {name: value for name, value in row.items() if name not in _LATER[1:]} for row in case_rows(stored)
+            ]
             store._insert(store_module.CASES, number + 1, older)
         damaged = sqlalchemy.update(store_module.DOCUMENTS).where(store_module.DOCUMENTS.c.run_key == 2)
         store._connection.execute(damaged.values(content=b"damaged"))

@@ -16,7 +16,7 @@ WAYS = pytest.mark.parametrize("way", [(), ("-n0",), ("-n1",)], ids=["plain", "n
 
 def counted(done: Done) -> str:
     """The counts of pytest's last line."""
-    return done.lines[-1].strip("= ").partition(" in ")[0]
+    return done.counts.strip("= ").partition(" in ")[0]
 
 
 @WAYS

@@ -191,7 +191,7 @@ def test_own_test(tiny: Tiny, workers: tuple[str, ...], body: str, outcomes: lis
     values = f"GOOD = dict(prompt='Hi', iterations=1, warmup=0, max_tokens=2)\nMISSED = dict(GOOD, **{MISSED})\n"
     tiny.pytester.makepyfile(test_mine=f"import contextlib\nimport pytest\n{values}def test_me(flperf):\n    {body}\n")
     done = run_in(tiny, workers, *tiny.at)
-    counts = done.lines[-1]
+    counts = done.counts
     assert ("failed" in counts) == ("failed" in outcomes), done.text
     assert [case["outcome"] for case in done.cases] == outcomes
     assert done.results["run"]["status"] == status

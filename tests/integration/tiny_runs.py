@@ -14,6 +14,7 @@ from typing import Any, Self
 import pytest
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_COUNTS = re.compile(r" in \d+\.\d+s(?: \(\S+\))?(?: =+)?$")
 PLAIN: dict[str, Any] = {"name": "one", "prompt": "Hello", "max_tokens": 2, "iterations": 1, "warmup": 0}
 
 
@@ -29,6 +30,11 @@ class Done:
     def lines(self) -> list[str]:
         """What was printed."""
         return self.text.splitlines()
+
+    @property
+    def counts(self) -> str:
+        """The line of pytest with how many tests passed, failed and so on; a busy run prints others after it."""
+        return [line for line in self.lines if _COUNTS.search(line)][-1]
 
     @property
     def warnings(self) -> list[str]:
