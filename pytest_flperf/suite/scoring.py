@@ -72,8 +72,8 @@ class Scoring:
 
     def of(self, expected: Mapping[str, Any] | None, stop: Stop = go_on) -> AnswerScorer | None:
         """What scores the answers of one case; None where nothing that this version knows is expected of them."""
-        if not expected or len(expected) != 1 or next(iter(expected)) not in EXPECTATIONS:
-            return None  # the last: a results file that somebody has changed
+        if not isinstance(expected, Mapping) or len(expected) != 1 or next(iter(expected)) not in EXPECTATIONS:
+            return None  # also in a results file that somebody has changed
         return AnswerScorer(self._process, expected, stop)
 
     def close(self) -> None:
@@ -98,9 +98,11 @@ class AnswerScorer:
         self._process = process
         self._task = _as_json(expected)
         self._stop = stop
-        self._plain = score_by(expected) if kind in PLAIN else None
-        self._texts = 1 if isinstance(value, str) else max(len(value), 1) if isinstance(value, list) else 1
-        self._ended_before = process.ended
+        texts = value if isinstance(value, list) else [value]
+        self._texts = len(texts)
+        is_plain = kind in PLAIN and texts and all(isinstance(each, str) for each in texts)
+        self._plain = score_by(expected) if is_plain else None
+        self._ended = 0
         self.not_scored: Counter[str] = Counter()
         """Answers without a score, by reason."""
 
@@ -118,16 +120,17 @@ class AnswerScorer:
         return found
 
     def _process_scores(self, answers: Sequence[str]) -> list[Score]:
-        return [
-            NoResult(printable(each.reason)) if isinstance(each, NoResult) else float(each)
-            for each in self._process.run(self._task, answers, self._why_stopped)
-        ]
+        process, ended_before = self._process, self._process.ended - self._ended  # others use the process as well
 
-    def _why_stopped(self) -> str:
-        ended = self._process.ended - self._ended_before
-        if ended >= _MOST_ENDS:
-            return f"{ended} answers before it took more time or memory than there is for one"
-        return self._stop()
+        def why_stopped() -> str:
+            ended = process.ended - ended_before
+            if ended >= _MOST_ENDS:
+                return f"{ended} answers before it took more time or memory than there is for one"
+            return self._stop()
+
+        found = process.run(self._task, answers, why_stopped)
+        self._ended = process.ended - ended_before
+        return [NoResult(printable(each.reason)) if isinstance(each, NoResult) else float(each) for each in found]
 
 
 def _portions(answers: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -127,8 +127,10 @@ def test_the_process_scores_alike(scoring: Scoring) -> None:
     check()
 
 
-@pytest.mark.parametrize("expected", [None, {}, {"sounds_like": "x"}, {"json": True, "regex": "x"}])
-def test_an_unknown_kind(scoring: Scoring, expected: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize(
+    "expected", [None, {}, [], "json", ["json"], {"sounds_like": "x"}, {"json": True, "regex": "x"}]
+)
+def test_an_unknown_kind(scoring: Scoring, expected: Any) -> None:
     """A results file of another version, or one that somebody has changed."""
     assert scoring.of(expected) is None
 
@@ -138,6 +140,13 @@ def test_a_pattern_that_is_none(scoring: Scoring) -> None:
     (found,) = scorer(scoring, {"regex": "("}).scores(["("])
     assert isinstance(found, NoResult)
     assert "missing )" in found.reason
+
+
+@pytest.mark.parametrize("expected", [{"contains": []}, {"contains": 5}, {"contains": [5]}, {"json_schema": 5}])
+def test_an_expectation_that_is_none(scoring: Scoring, expected: dict[str, Any]) -> None:
+    """In such a file, too."""
+    (found,) = scorer(scoring, expected).scores(["5"])
+    assert isinstance(found, NoResult)
 
 
 def test_reasons_are_few(scoring: Scoring) -> None:
@@ -154,13 +163,17 @@ def test_a_case_whose_answers_all_take_too_long() -> None:
     with Scoring(Limits(time_s=0.1, memory_mb=256)) as scoring:
         one = scorer(scoring, {"regex": "^(a|aa)+$"})
         found = one.scores(["a" * 80 + "b"] * 500)
-        after = scorer(scoring, {"regex": "^(a|aa)+$"}).scores(["a"])
+        other = scorer(scoring, {"regex": "^(a|aa)+$"})
+        assert other.scores(["a"]) == [1]
+        (slow,) = scorer(scoring, {"regex": "^(a|aa)+$"}).scores(["a" * 80 + "b"])
+        after = other.scores(["a"])
     assert one.not_scored == {
         "took longer than 0.1 s": 10,
         "10 answers before it took more time or memory than there is for one": 490,
     }
     assert all(isinstance(each, NoResult) for each in found)
-    assert after == [1]
+    assert slow == NoResult("took longer than 0.1 s")
+    assert after == [1], "what the scorers of other cases met is nothing to it"
 
 
 def test_many_texts_in_a_long_answer() -> None:
