@@ -223,3 +223,13 @@ def test_no_handler_of_errors_catches_it() -> None:
     assert not issubclass(Terminated, Exception)
     assert issubclass(Terminated, KeyboardInterrupt)
     assert signal.Signals[TERM] == signal.SIGTERM
+
+
+def test_a_signal_to_the_controller_of_xdist(tmp_path: Path, reference: ReferenceServer) -> None:
+    """Its worker had told nothing yet: what that has measured is in table and files all the same."""
+    write_suite(tmp_path, {"name": "one", "iterations": 100_000, "max_tokens": 2}, CASES[1])
+    with PytestRun(tmp_path, *at(reference), "-n1") as run:
+        run.wait_measured("one", 5)
+        run.signal(signal.SIGTERM)
+        check_interrupted(run)
+        assert run.case("one")["requests"]["ok"] >= 5
