@@ -60,8 +60,9 @@ class Turns:
         self._holder = (me, nodeid)
         try:
             go_on()
-            s = time.monotonic() - begun
-            yield f"waited {s:.1f} s for another flperf.run of this session: one measures at a time" if waited else ""
+            waited_s = time.monotonic() - begun
+            note = f"waited {waited_s:.1f} s for another flperf.run of this session: one measures at a time"
+            yield note if waited else ""
         finally:
             self._holder = None
             self._lock.release()
