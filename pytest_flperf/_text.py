@@ -11,21 +11,16 @@ import json
 import re
 from typing import Final
 
-__all__ = ["escaped", "harmless", "harmless_json", "harmless_lines"]
+__all__ = ["harmless", "harmless_json", "harmless_lines"]
 
 _ANYWHERE: Final = re.compile(r"##(?=\w*\[)|section_(?=(?:start|end):)", re.IGNORECASE)
 _AT_START: Final = re.compile(r"(\s*)(?:(:)(?=:[^\W\d])|(%)(?=%))")
 _ESCAPES: Final = {"#": r"\x23", "_": r"\x5f", ":": r"\x3a", "%": r"\x25"}
 
 
-def escaped(text: str) -> str:
-    r"""``text`` with every control, format and unassigned character escaped (``\x1b``, ``\u202e``)."""
-    return text if text.isprintable() else "".join(map(_escaped, text))
-
-
 def harmless(text: str) -> str:
     r"""``text`` as one line that is no command to a terminal or a CI system: ``\x3a:error::…``, ``#\x23[error]…``."""
-    text = escaped(text)
+    text = text if text.isprintable() else "".join(map(_escaped, text))
     if "##" in text or "_" in text:
         text = _ANYWHERE.sub(lambda found: found[0][:-1] + _ESCAPES[found[0][-1]], text)
     start = _AT_START.match(text)

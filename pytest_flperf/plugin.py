@@ -190,9 +190,8 @@ def flperf(request: pytest.FixtureRequest) -> Iterator[Flperf]:
     """Measure from a test of one's own: ``result = flperf.run(prompt="…", iterations=10)``."""
     from pytest_flperf.integration.fixture import Flperf
 
-    measures = Flperf.from_request(request)
-    yield measures
-    measures.end()
+    with Flperf.from_request(request).until_the_end() as flperf:
+        yield flperf
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -18,7 +20,7 @@ from pytest_flperf.integration.run import MeasuringRun, measuring_run
 from pytest_flperf.integration.selection import overrides_of
 from pytest_flperf.integration.stopping import stopper_of
 from pytest_flperf.integration.time_limit import OutOfTimeError
-from pytest_flperf.integration.turns import CallError, Calls
+from pytest_flperf.integration.turns import CallError, Calls, UnheardFailures
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
 from pytest_flperf.startup import MEASURES, SELECTION
@@ -98,6 +100,7 @@ class Flperf:
         self._scenario = scenario
         self._numbers = itertools.count(1)
         self._calls = Calls(item.nodeid)
+        self._unheard = UnheardFailures()
 
     @classmethod
     def from_request(cls, request: pytest.FixtureRequest) -> Flperf:
@@ -118,12 +121,23 @@ class Flperf:
         suite, scenario = _template(request.config, given.get("suite"), given.get("scenario"))
         return cls(run, request.node, given.get("model") or run.default_model, suite, scenario)
 
-    def end(self) -> None:
-        """The test is over: what its threads still measure is ended and kept, and fails it."""
-        late = self._calls.end(self._run.turns.cancel_elsewhere)
-        if late and not stopper_of(self._item.config).struck:  # else pytest finalises it after its reports
+    @contextmanager
+    def until_the_end(self) -> Iterator[Self]:
+        """The fixture while its test runs.
+
+        What its threads still measure then is ended and kept, and fails it; so does a failure that only a thread met.
+        """
+        with self._unheard.listening():
+            yield self
+            late = self._calls.end(self._run.turns.cancel_elsewhere)
+        if stopper_of(self._item.config).struck:  # pytest finalises it after its reports
+            return
+        if late:
             self._run.turns.renew()
             pytest.fail("flperf.run was still measuring when the test ended: let the test wait for it", pytrace=False)
+        if self._unheard.first:
+            text = f"flperf.run failed in a thread, whose error no test can see: {self._unheard.first}"
+            pytest.fail(harmless_lines(text), pytrace=False)
 
     @property
     def model(self) -> str:
@@ -150,7 +164,7 @@ class Flperf:
 
         """
         try:
-            with self._calls.one():
+            with self._calls.one(), self._unheard.of_run():
                 return self._measured(prompt, model, settings, check=check)
         except CallError as error:
             fault = f"flperf.run: {error}"

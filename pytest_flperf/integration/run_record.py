@@ -167,6 +167,8 @@ class RunRecord:
         A worker of xdist that was ended tells its controller nothing, and an interrupt may come between the end of a
         case and pytest's report of it.
         """
+        if is_controller(self._config) and self.interrupted:
+            self._open_folder()  # a worker may have made it that told of nothing yet
         if self._folder is None or not (is_controller(self._config) or self.interrupted):
             return
         from pytest_flperf.experiment.scoring_time import ScoringTime

@@ -50,6 +50,7 @@ class _SessionHooks:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._interrupted = False
         self._faults: list[str] = []
         """What pytest reported as an error of no test."""
 
@@ -185,9 +186,7 @@ class _SessionHooks:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell an interrupt from a stop: ``--sw``, and ``-x`` under xdist, end in the same way and with status 2."""
-        run = self._config.stash.get(RUN, None)
-        if run is not None and type(excinfo.value) in (KeyboardInterrupt, Terminated, pytest.exit.Exception):
-            run.record.interrupted = True
+        self._interrupted = type(excinfo.value) in (KeyboardInterrupt, Terminated, pytest.exit.Exception)
 
     # ---- the end
 
@@ -204,6 +203,7 @@ class _SessionHooks:
         finally:
             run = self._run_to_write(exitstatus)
             if run is not None:
+                run.record.interrupted |= self._interrupted
                 run.finish(int(exitstatus), self._faults, self._to_measure(session))
 
     def _to_measure(self, session: pytest.Session) -> list[str]:

@@ -54,7 +54,8 @@ class Stopper:
         self._struck: int | None = None
         self._struck_at = self._raised_at = -_ENDING_S
         self._known = False
-        self._elsewhere = False  # a test runs that measures nothing
+        self._measures: Callable[[], bool] = lambda: True
+        """Whether the test under way measures; between tests as well."""
         self.on_signal: Callable[[], None] | None = None
         """Called at each signal that ends the session, in the middle of whatever runs."""
 
@@ -94,7 +95,7 @@ class Stopper:
 
     def _strike(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if number == signal.SIGINT and (self._elsewhere or (self._exits and self._raises_after_s is not None)):
+        if number == signal.SIGINT and (not self._measures() or (self._exits and self._raises_after_s is not None)):
             raise KeyboardInterrupt
         now = time.monotonic()
         if self._struck is None:
@@ -137,11 +138,11 @@ class Stopper:
         """Know whose test runs."""
         from pytest_flperf.integration.item_phases import is_ours
 
-        self._elsewhere = not is_ours(item)
+        former, self._measures = self._measures, lambda: is_ours(item)  # it may ask for the fixture when it runs
         try:
             return (yield)
         finally:
-            self._elsewhere = False
+            self._measures = former
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pytest_flperf.experiment.bench import Bench, NotReadyError
 
-__all__ = ["CallError", "Calls", "TurnError", "Turns"]
+__all__ = ["CallError", "Calls", "TurnError", "Turns", "UnheardFailures"]
 
 _POLL_S: Final = 0.1
 _PATIENCE_S: Final = 5.0
@@ -60,8 +60,9 @@ class Turns:
         self._holder = (me, nodeid)
         try:
             go_on()
-            s = time.monotonic() - begun
-            yield f"waited {s:.1f} s for another flperf.run of this session: one measures at a time" if waited else ""
+            waited_s = time.monotonic() - begun
+            note = f"waited {waited_s:.1f} s for another flperf.run of this session: one measures at a time"
+            yield note if waited else ""
         finally:
             self._holder = None
             self._lock.release()
@@ -144,3 +145,38 @@ class Calls:
     def over(self) -> bool:
         """Whether the test has ended."""
         return self._over
+
+
+class UnheardFailures:
+    """Failures of ``flperf.run`` that ended a plain thread: its test goes on, and would pass."""
+
+    def __init__(self) -> None:
+        self._raised: list[BaseException] = []
+        self.first = ""
+        """What the first one said."""
+
+    @contextmanager
+    def of_run(self) -> Iterator[None]:
+        """A call of ``flperf.run``."""
+        try:
+            yield
+        except BaseException as error:
+            self._raised.append(error)
+            raise
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to threads that end with an exception, beside whoever does."""
+        former = threading.excepthook
+
+        def hear(ended: threading.ExceptHookArgs) -> None:
+            if any(ended.exc_value is each for each in self._raised):
+                self.first = self.first or str(ended.exc_value)
+            former(ended)
+
+        threading.excepthook = hear
+        try:
+            yield
+        finally:
+            if threading.excepthook is hear:
+                threading.excepthook = former

@@ -223,3 +223,42 @@ def test_no_handler_of_errors_catches_it() -> None:
     assert not issubclass(Terminated, Exception)
     assert issubclass(Terminated, KeyboardInterrupt)
     assert signal.Signals[TERM] == signal.SIGTERM
+
+
+def test_fixtures_that_hang(tmp_path: Path, reference: ReferenceServer) -> None:
+    """Another signal breaks off what fixtures do at the end, once they have had their time, and nothing else."""
+    write_suite(tmp_path, *CASES)
+    conftest(tmp_path, WINDOWS["the judgement"], INT)
+    hanging = """
+        import time
+        import pytest_flperf.integration.stopping as stopping
+        stopping._FINALISING_S = 0.0
+        @pytest.fixture(scope="session", autouse=True)
+        def hanging():
+            yield
+            strike({signals})
+            time.sleep(600)
+    """
+    conftest(tmp_path, hanging, INT)
+    with PytestRun(tmp_path, *at(reference)) as run:
+        check_interrupted(run)
+
+
+def test_an_end_that_hangs(tmp_path: Path, reference: ReferenceServer) -> None:
+    """A signal long after the first one ends pytest at once; the next run is clean."""
+    write_suite(tmp_path, *CASES)
+    conftest(tmp_path, WINDOWS["the judgement"], INT)
+    conftest(tmp_path, "import pytest_flperf.integration.stopping as stopping\nstopping._ENDING_S = 0.0")
+    conftest(tmp_path, LATER["the results are written"], TERM)
+    with PytestRun(tmp_path, *at(reference)) as run:
+        assert run.end_somehow() == -signal.SIGTERM
+
+
+def test_a_signal_to_the_controller_of_xdist(tmp_path: Path, reference: ReferenceServer) -> None:
+    """Its worker had told nothing yet: what that has measured is in table and files all the same."""
+    write_suite(tmp_path, {"name": "one", "iterations": 100_000, "max_tokens": 2}, CASES[1])
+    with PytestRun(tmp_path, *at(reference), "-n1") as run:
+        run.wait_measured("one", 5)
+        run.signal(signal.SIGTERM)
+        check_interrupted(run)
+        assert run.case("one")["requests"]["ok"] >= 5

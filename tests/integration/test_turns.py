@@ -181,11 +181,13 @@ def test_a_forked_child(tiny: Tiny) -> None:
     tiny.pytester.makepyfile(
         test_mine=f"""
         import os
-        import pytest
+        import warnings
         def test_me(flperf):
             {RUN}
             reader, writer = os.pipe()
-            child = os.fork()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # this process has threads, of which Python warns
+                child = os.fork()
             if not child:
                 try:
                     {RUN}
@@ -200,3 +202,30 @@ def test_a_forked_child(tiny: Tiny) -> None:
     done = tiny.run_apart(*tiny.at)
     assert done.ret == 0, done.text
     assert [case["requests"]["ok"] for case in done.cases] == [3, 3]
+
+
+def test_a_failure_that_only_a_thread_meets(tiny: Tiny) -> None:
+    """A plain thread ends with the error, its test passes: the failure is said, and the run is not green."""
+    tiny.pytester.makepyfile(
+        test_mine="""
+        import threading
+        import pytest
+        def fail(flperf):
+            flperf.run(prompt="Hi", iterations=1, warmup=0, max_tokens=2, budgets=["ttft_ms.p50 <= 0"])
+        def test_lost(flperf):
+            thread = threading.Thread(target=fail, args=(flperf,))
+            thread.start()
+            thread.join()
+        def test_heard(flperf):
+            with pytest.raises(pytest.fail.Exception):
+                fail(flperf)
+        """
+    )
+    done = tiny.pytester.runpytest_subprocess(*tiny.at, timeout=300)
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    text = str(done.stdout)
+    assert "flperf.run failed in a thread, whose error no test can see: " in text
+    assert "2 passed" in text
+    assert "1 error" in text
+    results = json.loads((tiny.folder / "reports" / "latest" / "results.json").read_text(encoding="utf-8"))
+    assert [case["outcome"] for case in results["cases"]] == ["failed", "xfailed"]
