@@ -234,6 +234,7 @@ class _OpenFile(io.RawIOBase):
         return offset
 
     def readinto(self, buffer: Any) -> int:
+        assert sys.platform != "win32"  # which has no pread
         found = os.pread(self._fd, len(buffer), self._at)
         buffer[: len(found)] = found
         self._at += len(found)
