@@ -18,9 +18,11 @@ with contextlib.suppress(ImportError):
     settings.register_profile("flperf", deadline=None, print_blob=True)
     settings.load_profile("flperf")
 
-# A shell that starts us in the background makes us, and every pytest that a test starts, deaf to Ctrl-C.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts us in the background makes us, and every pytest that a test starts, deaf to Ctrl-C; nohup, to
+# SIGHUP.
+for number, action in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, action)
 COMPANY = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
 ONLY_SLOW = ("hypothesispytest", "anyio")
 """Plugins that no test here asks for: half of what an empty run of pytest takes."""

@@ -174,7 +174,7 @@ def test_cases_that_are_under_way(tmp_path: Path, name: str) -> None:
     case = check_under_way(tmp_path, name, 19)
     assert case.requests.total > 0
     assert case.goodput is not None
-    assert case.resources
+    assert case.resources or name == "by time", "of whose steady window there may be no reading yet"
     assert bool(case.against) is (name.startswith("against"))
     assert (case.search is not None) is (name.startswith("search"))
 
