@@ -33,7 +33,7 @@ def unattributed(server: ServerProcesses, use: Mapping[str, ResourceUse]) -> tup
         use: Of the case.
 
     """
-    found = [f"{server.hidden}; server_cpu_pct and server_rss_mb do not include them"] if server.hidden else []
+    found = [f"{server.hidden}; server_cpu_pct and server_rss_mb lack them"] if server.hidden else []
     others, machine = use.get(OTHERS), use.get("cpu_pct")
     if server.elsewhere or others is None or machine is None or not machine.mean:
         return tuple(found)
@@ -43,8 +43,8 @@ def unattributed(server: ServerProcesses, use: Mapping[str, ResourceUse]) -> tup
     load = f"{100 * share:.0f} % of the machine's processor load ({others.mean / 100:.2f} cores)"
     if server.pids:
         found.append(
-            f"{load} came from processes that belong neither to the server nor to this run, as far as can be told; if "
-            "some of them work for the server, server_cpu_pct and server_rss_mb do not include them"
+            f"{load} came from other processes; if some of them work for the server, server_cpu_pct and server_rss_mb "
+            "lack them"
         )
     else:
         why = server.absent or "the backend names no process"

@@ -89,7 +89,7 @@ def test_a_worker_over_a_pipe() -> None:
         sampler.close()
     (note,) = resources.notes
     assert "% of the machine's processor load" in note
-    assert "server_cpu_pct and server_rss_mb do not include them" in note
+    assert "server_cpu_pct and server_rss_mb lack them" in note
 
 
 def machine_of(monkeypatch: pytest.MonkeyPatch, pids: list[int]) -> None:
@@ -142,7 +142,7 @@ USE = {"cpu_pct": ResourceUse(9, 50.0, 50.0, 50.0)}
         (
             ServerProcesses((7,)),
             80.0,
-            "80 % of the machine's processor load (0.80 cores) came from processes that belong",
+            "80 % of the machine's processor load (0.80 cores) came from other processes; if some",
         ),
         (ServerProcesses((7,)), 24.0, ""),
         (ServerProcesses((7,)), 19.0, ""),
