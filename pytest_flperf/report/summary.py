@@ -177,7 +177,7 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
     if clock.source is not None:
         lag = clock.lag_ms
         words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
-        lines.append(f"clock: {clock.source} stamps{words}")
+        lines.append(f"clock: {printable(clock.source)} stamps{words}")
     lines += dict.fromkeys(calibration_words(case.calibration) for case in cases if case.calibration is not None)
     for case in cases:
         searches = (case.search, *case.searches) if case.search is not None else ()
@@ -248,7 +248,7 @@ def case_lines(case: CaseResult) -> list[str]:
     where = "unknown" if target is None else printable(", ".join(map(str, filter(None, _target_words(target)))))
     lines = [line.text for line in _details(case, percentiles=True)][1:]
     source = case.clock.source
-    facts = [f"  target: {where}", f"  host: {host}", f"  clock: {source} stamps" if source else "  clock: unknown"]
+    facts = [f"  target: {where}", f"  host: {host}", f"  clock: {printable(source)} stamps" if source else "  clock: unknown"]
     return [*lines[:1], *facts, *lines[1:], *(f"  {line}" for line in absent_lines([case]))]
 
 
