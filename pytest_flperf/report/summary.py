@@ -247,8 +247,8 @@ def case_lines(case: CaseResult) -> list[str]:
     target, host = case.target, printable(case.host, 100) or "unknown"
     where = "unknown" if target is None else printable(", ".join(map(str, filter(None, _target_words(target)))))
     lines = [line.text for line in _details(case, percentiles=True)][1:]
-    source = case.clock.source
-    facts = [f"  target: {where}", f"  host: {host}", f"  clock: {printable(source)} stamps" if source else "  clock: unknown"]
+    source = printable(case.clock.source or "")
+    facts = [f"  target: {where}", f"  host: {host}", f"  clock: {source} stamps" if source else "  clock: unknown"]
     return [*lines[:1], *facts, *lines[1:], *(f"  {line}" for line in absent_lines([case]))]
 
 
