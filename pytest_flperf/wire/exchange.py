@@ -139,7 +139,9 @@ class Exchange:
         numbers = [values[name] for name in _NUMBERS if name in _REQUIRED or values[name] is not None]
         if not all(map(_is_count, chain(numbers, *(values[name] for name in _READS)))):
             raise ValueError("a number is no whole number of 63 bits")
-        if len(values["read_arrival_ns"]) != len(values["read_bytes"]) or sum(values["read_bytes"]) > _MOST_BYTES:
+        reads = len(values["read_bytes"])
+        agree = len(values["read_arrival_ns"]) == reads and len(values["read_lag_ns"]) in (0, reads)
+        if not agree or sum(values["read_bytes"]) > _MOST_BYTES:
             raise ValueError("the reads don't agree with each other")
         return cls(**values)
 

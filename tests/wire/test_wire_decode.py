@@ -437,3 +437,24 @@ def test_an_exchange_survives_the_journal(name: str, ending: Ending) -> None:
     """The journal's line gives the exchange back, byte for byte."""
     sent = exchange(STREAMS[name][0], ending=ending)
     assert Exchange.from_record(json.loads(json.dumps(sent.to_record()))) == sent
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("read_lag_ns", [1]),
+        ("read_arrival_ns", [SENT]),
+        ("read_bytes", [3, 4, 5]),
+        ("read_bytes", [1 << 41, 1]),
+        ("read_lag_ns", [1.5, 2]),
+        ("sent_ns", 1 << 63),
+        ("stream", "yes"),
+    ],
+)
+def test_a_record_that_nobody_wrote_is_none(field: str, value: Any) -> None:
+    """A damaged journal gives no exchange whose parts contradict each other."""
+    record = exchange([CHUNKED, text("a")]).to_record()
+    assert Exchange.from_record(record).to_record() == record
+    assert Exchange.from_record(record | {"read_lag_ns": [1, 2]}).read_lag_ns == (1, 2)
+    with pytest.raises((ValueError, TypeError)):
+        Exchange.from_record(record | {field: value})
