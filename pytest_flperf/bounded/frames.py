@@ -6,9 +6,25 @@ import marshal
 import struct
 from typing import Any, BinaryIO, Final
 
-__all__ = ["read_frame", "write_frame"]
+__all__ = ["MARK", "read_frame", "skip_to_mark", "write_frame"]
 
 _LENGTH: Final = struct.Struct("!Q")
+MARK: Final = b"\0flperf-bounded\0"
+"""Written before the first frame: what Python's start-up prints (sitecustomize, .pth files) comes before it."""
+_MOST_BEFORE: Final = 1 << 20
+
+
+def skip_to_mark(pipe: BinaryIO) -> None:
+    """Pass over all that comes before the mark; raises EOFError where there is none."""
+    seen = b""
+    for _ in range(_MOST_BEFORE):
+        byte = pipe.read(1)
+        if not byte:
+            break
+        seen = (seen + byte)[-len(MARK) :]
+        if seen == MARK:
+            return
+    raise EOFError
 
 
 def write_frame(pipe: BinaryIO, data: Any) -> None:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, Final, Self, TypeAlias
 
 import pytest_flperf
-from pytest_flperf.bounded.frames import read_frame, write_frame
+from pytest_flperf.bounded.frames import read_frame, skip_to_mark, write_frame
 from pytest_flperf.bounded.job import KillOnClose
 from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.bounded.worker import OUT_OF_MEMORY
@@ -149,9 +149,8 @@ class _Child:
         """As :meth:`BoundedProcess._exchange`; after less than all results the process is of no more use."""
         replies: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
         # Beside this thread, which so can leave a child that neither reads nor writes, on any system.
-        talk = threading.Thread(
-            target=_talk, args=(self._pipes, message, count, replies), name="flperf-bounded", daemon=True
-        )
+        args = (self._pipes, message, count, replies, self._talk is None)
+        talk = threading.Thread(target=_talk, args=args, name="flperf-bounded", daemon=True)
         talk.start()
         self._talk = talk
         found: list[Result] = []
@@ -227,16 +226,19 @@ def _talk(
     message: tuple[str, list[Any]],
     count: int,
     replies: queue.SimpleQueue[list[Any] | None],
+    first: bool,
 ) -> None:
     """Send a message and pass its results on; None: the process has gone."""
     outgoing, incoming = pipes
     try:
+        if first:
+            skip_to_mark(incoming)
         write_frame(outgoing, message)
         while count > 0:
             told = read_frame(incoming)
             count -= len(told)
             replies.put(told)
-    except (EOFError, OSError, ValueError):  # ValueError: a pipe that was closed, half a frame
+    except (EOFError, OSError, ValueError, MemoryError, OverflowError):  # a pipe that was closed, what is no frame
         replies.put(None)
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final, TypeAlias
 
-from pytest_flperf.bounded.frames import read_frame, write_frame
+from pytest_flperf.bounded.frames import MARK, read_frame, write_frame
 from pytest_flperf.bounded.limits import Limits, disarm, keep_within, rearm
 
 __all__ = ["OUT_OF_MEMORY", "ImpossibleError", "Work", "serve"]
@@ -47,6 +47,8 @@ def serve(prepare: Callable[[Any], Work], arguments: list[str]) -> None:
     # Away from the standard streams: nothing that is imported here may write between the frames.
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    outgoing.write(MARK)
+    outgoing.flush()
     keep_within(limits)
     sys.set_int_max_str_digits(0)  # long numbers are what they are; what takes too long has its limit
     worker = _Worker(prepare, limits, outgoing)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_flperf.commands.common import BAD_USAGE, Commands, Parsed, add_json, print_json, refuse
+from pytest_flperf.commands.common import BAD_USAGE, INTERRUPTED, Commands, Parsed, add_json, print_json, refuse
 from pytest_flperf.commands.stores import RUN_HELP, add_places, failed, run_names, store_of, tell, tell_taken
 
 if TYPE_CHECKING:
@@ -107,12 +107,17 @@ def _import(parsed: Parsed) -> int:
     from pytest_flperf.report.listings import say
 
     place = store_of(parsed)
-    importing = _Importing(place, lambda line: tell(parsed, line))
+    importing, status = _Importing(place, lambda line: tell(parsed, line)), BAD_USAGE
     with contextlib.closing(importing):
         try:
             importing.all(list(_results_files(parsed, importing)))
         except StoreError as error:
             importing.problems.append(f"{error}; nothing is stored")
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+            importing.problems.append(
+                f"interrupted: {importing.stored} are stored; the same command again stores the rest"
+            )
     done, problems = importing.done, importing.problems
     if parsed.json:
         print_json({**done, "problems": problems})
@@ -121,7 +126,7 @@ def _import(parsed: Parsed) -> int:
             failed(parsed, problem)
         counts = f"{len(done['added'])} added, {len(done['replaced'])} replaced, {len(done['known'])} known before"
         say(printable(f"stored in {place.shown}: {counts}"))
-    return BAD_USAGE if problems else 0
+    return status if problems else 0
 
 
 class _Importing:
@@ -134,6 +139,12 @@ class _Importing:
         self.done: dict[str, list[str]] = {"added": [], "replaced": [], "known": []}
         """Ids of runs, by what came of them."""
         self.problems: list[str] = []
+
+    @property
+    def stored(self) -> str:
+        """How many of the runs are in the store by now, in words."""
+        count = sum(map(len, self.done.values()))
+        return f"{count} run{'' if count == 1 else 's'} of this import"
 
     def there(self) -> Store | None:
         """The store; None where none was ever made.  Raises StoreError."""
@@ -153,9 +164,8 @@ class _Importing:
                 self._one(path)
             except StoreUnusableError as error:
                 left = len(paths) - number
-                stored = sum(map(len, self.done.values()))
                 runs = "1 run is" if left == 1 else f"{left} runs are"
-                self.problems.append(f"{error}; stopped: {runs} not stored, {stored} before are")
+                self.problems.append(f"{error}; stopped: {runs} left, {self.stored} are stored")
                 return
 
     def _one(self, path: Path) -> None:

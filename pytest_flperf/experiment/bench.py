@@ -364,7 +364,10 @@ def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving
     if beside is not None and turns is not None and until is not None:
         filed = beside.recording.nodeid
         beside.recording.follow(prompt_of=beside.plans.journal_prompt_of)
-        side = BegunSide(beside.planned, filed, until.looks, turns.order_seed, turns.shared_cache, until.terms)
+        expected = beside.recording.expected(beside.plans.expect)
+        side = BegunSide(
+            beside.planned, filed, until.looks, turns.order_seed, turns.shared_cache, until.terms, expected
+        )
     plans = prepared.plans
     prepared.recording.begin(
         prepared.planned,
@@ -374,6 +377,7 @@ def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving
         load=prepared.load,
         beside=side,
         server=server.to_record(),
+        expect=plans.expect,
     )
 
 

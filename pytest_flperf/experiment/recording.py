@@ -13,7 +13,7 @@ from pytest_flperf.results.journal import LINE_LIMIT, Journal, json_characters
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.results.run_log import BegunCase, BegunSide, PlayedCase, RunLog, SearchLoad
+from pytest_flperf.results.run_log import BegunCase, BegunSide, Expected, PlayedCase, RunLog, SearchLoad
 from pytest_flperf.stats.request_metrics import request_metrics
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
@@ -102,6 +102,7 @@ class CaseRecording:
         load: SearchLoad | None = None,
         beside: BegunSide | None = None,
         server: Mapping[str, Any] | None = None,
+        expect: Mapping[str, Any] | None = None,
     ) -> None:
         """Leave what a recovery must know of the case, in case nobody finishes it.
 
@@ -113,6 +114,7 @@ class CaseRecording:
             load: Which load of a search it is.
             beside: The other side that it is measured with.
             server: The processes that serve it, plain.
+            expect: What answers shall be.
 
         """
         self.follow(plan_notes=plan_notes, prompt_of=prompt_of)
@@ -128,8 +130,14 @@ class CaseRecording:
                 load=load,
                 beside=beside,
                 server=server or {},
+                expected=self.expected(expect),
             )
         )
+
+    def expected(self, expect: Mapping[str, Any] | None) -> Expected:
+        """What answers shall be, as it may be kept."""
+        masked = self._redactor.value(expect)
+        return Expected(masked, is_masked=masked != expect)
 
     def follow(
         self,

@@ -9,7 +9,8 @@ from pytest_flperf.gates.budgets import Budget, holding
 from pytest_flperf.gates.grammar import COMPARE
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.stats.case import IsGood
-from pytest_flperf.stats.request_bounds import lacks_by_nature, worst_of
+from pytest_flperf.stats.request_bounds import OF_GAPS, lacks_by_nature, worst_of
+from pytest_flperf.stats.request_metrics import is_late_read
 from pytest_flperf.wire.sample import Sample
 
 __all__ = ["request_limits"]
@@ -25,7 +26,8 @@ def request_limits(scenario: str, budgets: Iterable[Budget], model: str = "") ->
     A limit on any statistic of a request's time or speed is one on each request here.  Of a metric that has no value:
 
     - A request that has no such metric by its nature keeps the limit.
-    - One whose time could not be told (late read, clock step) keeps it where the worst that it can have been does.
+    - One whose time could not be told (late read, clock step) keeps it where the worst that it can have been does; of
+      a late read that holds for the time per token as well, which would be from a first token that came too late.
     - All else does not: what was not measured is not good.
     """
     limits = [
@@ -46,7 +48,7 @@ def request_limits(scenario: str, budgets: Iterable[Budget], model: str = "") ->
 
 
 def _keeps(sample: Sample, value: float | None, budget: Budget) -> bool:
-    if value is not None:
+    if value is not None and not (budget.metric in OF_GAPS and is_late_read(sample)):
         return COMPARE[budget.operator](value, budget.limit)
     if lacks_by_nature(sample, budget.metric):
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -48,6 +49,7 @@ class Stopper:
         # With --pdb pytest takes a KeyboardInterrupt for a reason to debug.
         self._exits = bool(config.getoption("usepdb", default=False))
         self._only_lists = bool(config.getoption("collectonly") or config.getoption("setupplan"))
+        self._pid = os.getpid()
         self._former: dict[int, Any] = {}
         self._raises_after_s: float | None = _SAME_WISH_S
         """How long after the last signal another one is raised; None: none is."""
@@ -95,6 +97,10 @@ class Stopper:
 
     def _strike(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if os.getpid() != self._pid:  # a child that a test forked off: what ends it is its own
+            signal.signal(number, self._former[number])
+            signal.raise_signal(number)
+            return
         if number == signal.SIGINT and (not self._measures() or (self._exits and self._raises_after_s is not None)):
             raise KeyboardInterrupt
         now = time.monotonic()
@@ -166,7 +172,9 @@ class Stopper:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Give the signals back."""
+        """Give the signals back, unless one ended the session: others may follow until the interpreter has ended."""
+        if self.struck:
+            return
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former.clear()

@@ -21,6 +21,12 @@ class TurnError(NotReadyError):
     """A measurement began inside another one, which can't end before it."""
 
 
+_POOLS: Final = frozenset(
+    {"concurrent.futures.thread", "multiprocessing.pool", "asyncio.threads", "anyio._backends._asyncio"}
+)
+"""Modules whose threads keep what a call raised, until somebody asks for its result."""
+
+
 class CallError(Exception):
     """``flperf.run`` was called where it can't measure; the text says why."""
 
@@ -148,12 +154,16 @@ class Calls:
 
 
 class UnheardFailures:
-    """Failures of ``flperf.run`` that ended a plain thread: its test goes on, and would pass."""
+    """Failures of ``flperf.run`` in a thread that no test sees: its test goes on, and would pass."""
 
     def __init__(self) -> None:
         self._raised: list[BaseException] = []
-        self.first = ""
-        """What the first one said."""
+        self._ended_a_thread = ""
+
+    @property
+    def first(self) -> str:
+        """What one of them said; empty where there is none."""
+        return self._ended_a_thread or next((str(error) for error in self._raised if _is_left_in_a_pool(error)), "")
 
     @contextmanager
     def of_run(self) -> Iterator[None]:
@@ -171,7 +181,7 @@ class UnheardFailures:
 
         def hear(ended: threading.ExceptHookArgs) -> None:
             if any(ended.exc_value is each for each in self._raised):
-                self.first = self.first or str(ended.exc_value)
+                self._ended_a_thread = self._ended_a_thread or str(ended.exc_value)
             former(ended)
 
         threading.excepthook = hear
@@ -180,3 +190,9 @@ class UnheardFailures:
         finally:
             if threading.excepthook is hear:
                 threading.excepthook = former
+
+
+def _is_left_in_a_pool(error: BaseException) -> bool:
+    """Whether a pool of threads caught it and nobody asked for the result, which would have raised it again."""
+    outermost = error.__traceback__
+    return outermost is not None and outermost.tb_frame.f_globals.get("__name__") in _POOLS

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -24,6 +24,7 @@ __all__ = [
     "RUN_LOG",
     "BegunCase",
     "BegunSide",
+    "Expected",
     "Key",
     "LoggedRun",
     "PlayedCase",
@@ -65,6 +66,26 @@ class SearchLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """What answers shall be, whole: results hold it cut."""
+
+    value: Mapping[str, Any] | None
+    """As a suite has it; None: anything."""
+    is_masked: bool = False
+    """Whether it held what looks like a key, which is not kept: nothing can be scored by the rest."""
+
+    @classmethod
+    def from_record(cls, record: Any) -> Expected | None:
+        """The inverse of ``asdict``; None: a log of a version before.  Raises KeyError or ValueError for no such."""
+        if record is None:
+            return None
+        value = record["value"]
+        if not (value is None or isinstance(value, dict)):
+            raise ValueError("no expectation")
+        return cls(value, record["is_masked"] is True)
+
+
+@dataclass(frozen=True, slots=True)
 class BegunSide:
     """The other side of a case that is measured turn by turn, and how the turns were planned."""
 
@@ -79,6 +100,7 @@ class BegunSide:
     shared_cache: bool = False
     terms: Mapping[str, Any] = field(default_factory=dict)
     """By what the sides are compared."""
+    expected: Expected | None = None
 
     def to_record(self) -> dict[str, Any]:
         """As it is logged."""
@@ -89,6 +111,7 @@ class BegunSide:
             "order_seed": self.order_seed,
             "shared_cache": self.shared_cache,
             "terms": dict(self.terms),
+            "expected": None if self.expected is None else asdict(self.expected),
         }
 
     @classmethod
@@ -100,7 +123,8 @@ class BegunSide:
         if list(looks) != sorted(set(looks)) or not looks[0]:
             raise ValueError("looks are in no order")
         filed, shared = str(record["filed"]), record["shared_cache"] is True
-        return cls(checked_case(record["begun"]), filed, looks, seed, shared, terms)
+        expected = Expected.from_record(record.get("expected"))
+        return cls(checked_case(record["begun"]), filed, looks, seed, shared, terms, expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +201,7 @@ class BegunCase:
     """The loads of its search before this one."""
     server: Mapping[str, Any] = field(default_factory=dict)
     """The processes that served it, plain; empty: a log of a version before."""
+    expected: Expected | None = None
 
     def to_record(self) -> dict[str, Any]:
         """As it is logged; what is known later has lines of its own."""
@@ -189,6 +214,7 @@ class BegunCase:
             "plan_notes": list(self.plan_notes),
             "prompts": self.prompts,
             "server": dict(self.server),
+            "expected": None if self.expected is None else asdict(self.expected),
         }
         record |= {"load": self.load.to_record()} if self.load is not None else {}
         record |= {"beside": self.beside.to_record()} if self.beside is not None else {}
@@ -317,6 +343,7 @@ def _begun_case(record: Mapping[str, Any]) -> BegunCase:
         load=None if load is None else SearchLoad.from_record(load),
         beside=None if beside is None else BegunSide.from_record(beside),
         server=dict(record.get("server") or {}),
+        expected=Expected.from_record(record.get("expected")),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from pytest_flperf.gates.run_status import after_rerun
 from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.document import DocumentError
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.run_log import RUN_LOG, BegunCase, Key, LoggedRun, read_run_log
@@ -93,12 +94,12 @@ def _partial(folder: Path, begun: Iterable[BegunCase], stop: Stop) -> Iterator[C
             case, message = each.case, f"INTERRUPTED; its log is damaged: {type(error).__name__}: {error}"
         except OSError as error:
             case, message = each.case, f"INTERRUPTED; its journal can't be read: {error.strerror or error}"
-        yield replace(case, outcome="error", message=message, budgets=(), partial=True)
+        yield bounded_case(replace(case, outcome="error", message=message, budgets=(), partial=True))
 
 
 def _not_begun(planned: CaseResult) -> CaseResult:
     message = "INTERRUPTED while its model was made ready"
-    return replace(planned, outcome="error", message=message, partial=True)
+    return bounded_case(replace(planned, outcome="error", message=message, partial=True))
 
 
 def _written(folder: Path) -> Run | None:

@@ -43,7 +43,8 @@ __all__ = ["measured"]
 _JOURNAL: Final = "journal.jsonl"
 _SAMPLES: Final = "samples.jsonl"
 _RESOURCES: Final = "resources.jsonl"
-_ScorerOf: TypeAlias = Callable[[CaseResult], AnswerScorer | None]
+_MASKED: Final = "what was expected held what looks like a key, which is not kept"
+_ScorerOf: TypeAlias = Callable[[BegunCase | BegunSide], AnswerScorer | None]
 
 
 def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> CaseResult:
@@ -62,7 +63,7 @@ def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> CaseResult:
 
     """
     with Scoring() as scoring:
-        run = _run(folder, begun, lambda case: scoring.of(case.settings.get("expect"), stop))
+        run = _run(folder, begun, lambda of: _scorer(scoring, of, stop))
     if not run.trouble:
         return run.result
     return replace(run.result, notes=(run.trouble, *run.result.notes), given_up=True)
@@ -98,7 +99,7 @@ def _played(
         turn_streams=_streams(planned) if side is not None else 0,
         loop=ClockQuality() if log is None else ClockQuality(loop_ms=log.loop_ms, loop_histogram=log.loop_histogram),
         resources=lambda: _resources(folder, begun),
-        scorer=scorer_of(planned),
+        scorer=scorer_of(begun),
     )
     run = CaseRun(result_of(requests.samples(), known))
     if side is not None:
@@ -114,7 +115,7 @@ def _other_side(
     folder: Path, begun: BegunCase, side: BegunSide, ours: _Requests, known: Evidence, scorer_of: _ScorerOf
 ) -> OtherSide:
     """What came of the side that a case was measured with."""
-    sides, good, log = (begun.case, side.case), known.good, begun.played
+    good, log = known.good, begun.played
     theirs = _Requests(folder, side.filed, begun.journal_start, None, (), prompts=begun.prompts)
     of_theirs = replace(
         known,
@@ -123,21 +124,30 @@ def _other_side(
         prompt_of=theirs.prompt_of,
         turn_streams=_streams(side.case),
         resources=None,
-        scorer=scorer_of(side.case),
+        scorer=scorer_of(side),
     )
     result = result_of(theirs.samples(), of_theirs)
-    readers = tuple(_reader(case, each, good, scorer_of) for case, each in zip(sides, (ours, theirs), strict=True))
+    readers = (
+        _reader(begun.case, ours, good, scorer_of(begun)),
+        _reader(side.case, theirs, good, scorer_of(side)),
+    )
     for reader in readers:
         reader.gaps = compares_gaps(side.terms, begun.case.scenario)
     plan = TurnPlan(side.looks, side.order_seed, (_streams(begun.case), _streams(side.case)))
     ended = (log.look, log.pairs) if log is not None else None
-    standings: Standings = read_standings(plan, (ours.measured(), theirs.measured()), (readers[0], readers[1]), ended)
+    standings: Standings = read_standings(plan, (ours.measured(), theirs.measured()), readers, ended)
     return OtherSide(with_not_scored(result, standings, BASELINE), standings, side.shared_cache)
 
 
-def _reader(case: CaseResult, requests: _Requests, good: IsGood | None, scorer_of: _ScorerOf) -> TurnReader:
-    asks = _Asks(is_deterministic(case.settings), requests.prompt_id)
-    return TurnReader(asks, good, scorer_of(case))
+def _scorer(scoring: Scoring, of: BegunCase | BegunSide, stop: Stop) -> AnswerScorer | None:
+    """What scores answers as the run did; of a log of a version before, by what the results have of it."""
+    if of.expected is None:
+        return scoring.of(of.case.settings.get("expect"), stop)
+    return scoring.of(of.expected.value, stop, refused=_MASKED if of.expected.is_masked else "")
+
+
+def _reader(case: CaseResult, requests: _Requests, good: IsGood | None, scorer: AnswerScorer | None) -> TurnReader:
+    return TurnReader(_Asks(is_deterministic(case.settings), requests.prompt_id), good, scorer)
 
 
 @dataclass(frozen=True, slots=True)

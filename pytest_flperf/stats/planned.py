@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pytest_flperf.results.bounds import bounded_case
@@ -57,7 +58,8 @@ def planned_result(
         prompts_digest=prompts_digest(case.scenario),
         notes=tuple(notes),
     )
-    return bounded_case(found)  # names included: what is compared with it later was cut alike
+    # Budgets and rules are picked by the whole names; results and reports cut them when they take the case in.
+    return replace(bounded_case(found), scenario=found.scenario, model=found.model)
 
 
 def load_of(settings: Settings, processes: int) -> Load:

@@ -6,11 +6,12 @@ from typing import Final
 
 from pytest_flperf.wire.sample import Sample
 
-__all__ = ["lacks_by_nature", "worst_of"]
+__all__ = ["OF_GAPS", "lacks_by_nature", "worst_of"]
 
 _NS_PER_MS: Final = 1e6
 _OF_STREAMS: Final = frozenset({"ttft_ms", "ttfat_ms", "ttft_sent_ms", "prompt_tps", "tpot_ms", "gen_tps"})
-_OF_GAPS: Final = frozenset({"tpot_ms", "gen_tps"})
+OF_GAPS: Final = frozenset({"tpot_ms", "gen_tps"})
+"""Counted from the first token on."""
 _OF_OPEN_LOOPS: Final = frozenset({"ttft_sent_ms", "e2e_sent_ms"})
 
 
@@ -28,7 +29,7 @@ def lacks_by_nature(sample: Sample, metric: str) -> bool:
         return True
     if metric in _OF_STREAMS and not sample.stream:
         return True
-    if metric in _OF_GAPS:
+    if metric in OF_GAPS:
         tokens = sample.output_tokens
         return tokens is not None and (tokens < 2 or sample.first_token_ns == sample.last_token_ns)
     if metric == "ttfat_ms":  # a tool call has no text; thinking that never came to an answer is none to wait for
@@ -71,7 +72,7 @@ def _worst_of_tokens(sample: Sample, metric: str, first_ms: float | None, last_m
         return _per_second(sample.prompt_tokens, first_ms)
     if metric == "tps":
         return _per_second(tokens, last_ms)
-    if metric not in _OF_GAPS or tokens is None or tokens < 2 or last_ms is None:
+    if metric not in OF_GAPS or tokens is None or tokens < 2 or last_ms is None:
         return None
     return last_ms / (tokens - 1) if metric == "tpot_ms" else _per_second(tokens - 1, last_ms)
 

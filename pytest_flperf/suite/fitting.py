@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Message
 
 __all__ = ["SAMPLE_KEY", "Fitting", "Messages"]
@@ -112,7 +113,12 @@ class Fitting:
         for number in range(_TRIES):
             if wanted < 1 or not least:
                 break
-            text = self._filler(wanted, number)
+            try:
+                text = self._filler(wanted, number)
+            except SuiteError:  # there is no text of so few tokens: the nearest one is told of
+                if not best and not self._texts:
+                    raise
+                break
             surplus = self._tokens(text, key) - length
             if abs(surplus) < abs(least) or not best:
                 best, least = text, surplus

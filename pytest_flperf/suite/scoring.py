@@ -70,11 +70,14 @@ class Scoring:
         """Start nothing yet."""
         self._process = BoundedProcess(_MODULE, limits)
 
-    def of(self, expected: Mapping[str, Any] | None, stop: Stop = go_on) -> AnswerScorer | None:
-        """What scores the answers of one case; None where nothing that this version knows is expected of them."""
+    def of(self, expected: Mapping[str, Any] | None, stop: Stop = go_on, *, refused: str = "") -> AnswerScorer | None:
+        """What scores the answers of one case; None where nothing that this version knows is expected of them.
+
+        ``refused``: why none of them can be scored; empty: they can.
+        """
         if not isinstance(expected, Mapping) or len(expected) != 1 or next(iter(expected)) not in EXPECTATIONS:
             return None  # also in a results file that somebody has changed
-        return AnswerScorer(self._process, expected, stop)
+        return AnswerScorer(self._process, expected, stop, refused)
 
     def close(self) -> None:
         """End the process; safe to call twice."""
@@ -92,12 +95,13 @@ class Scoring:
 class AnswerScorer:
     """Scores the answers of one case by one expectation."""
 
-    def __init__(self, process: BoundedProcess, expected: Mapping[str, Any], stop: Stop) -> None:
-        """``stop``: why no more answers shall be scored; empty: go on."""
+    def __init__(self, process: BoundedProcess, expected: Mapping[str, Any], stop: Stop, refused: str = "") -> None:
+        """``stop``: why no more answers shall be scored; empty: go on.  ``refused``: as of :meth:`Scoring.of`."""
         ((kind, value),) = expected.items()
         self._process = process
         self._task = _as_json(expected)
         self._stop = stop
+        self._refused = refused
         texts = value if isinstance(value, list) else [value]
         self._texts = len(texts)
         is_plain = kind in PLAIN and texts and all(isinstance(each, str) for each in texts)
@@ -108,6 +112,9 @@ class AnswerScorer:
 
     def scores(self, answers: Sequence[str]) -> list[Score]:
         """A score from 0 to 1 for each answer, in order."""
+        if self._refused:
+            self.not_scored[self._refused] += len(answers)
+            return [NoResult(self._refused)] * len(answers)
         if self._plain is not None and sum(map(len, answers)) * self._texts <= _PLAIN_CHARACTERS:
             return list(map(self._plain, answers))
         found: list[Score] = []

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -229,3 +230,11 @@ def test_threads_end(process: BoundedProcess) -> None:
         with contextlib.suppress(InterruptedError):
             time.sleep(0.01)
     assert not [each for each in threading.enumerate() if each.name == "flperf-bounded"]
+
+
+def test_what_starts_python_may_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``sitecustomize`` or a ``.pth`` file that writes to standard output comes before the first result."""
+    (tmp_path / "sitecustomize.py").write_text("print('hello ' * 1000, flush=True)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with BoundedProcess(MODULE, LIMITS) as process:
+        assert process.run(JSON, ["{}", "no"], go_on) == [1.0, 0.0]

@@ -136,7 +136,7 @@ def test_a_server_that_stays_away(
     monkeypatch.undo()
     assert status == pytest.ExitCode.USAGE_ERROR
     assert "waiting for " in waiting
-    assert line.endswith(f"; stopped: {COUNT - 5} runs are not stored, 5 before are")
+    assert line.endswith(f"; stopped: {COUNT - 5} runs are left, 5 runs of this import are stored")
     assert ": 5 added, 0 replaced, 0 known before" in out
     allow("LOGIN")
     status, out, errors = said(capsys, str(folder), f"--store={url}")
@@ -159,7 +159,7 @@ def test_a_role_that_may_not_write(folder: Path, postgres: str, capsys: pytest.C
     status, out, (line,) = said(capsys, str(folder), f"--store={url}")
     assert status == pytest.ExitCode.USAGE_ERROR
     assert "its role has not the right" in line
-    assert line.endswith(f"; stopped: {COUNT} runs are not stored, 0 before are")
+    assert line.endswith(f"; stopped: {COUNT} runs are left, 0 runs of this import are stored")
     assert ": 0 added" in out
 
 
@@ -177,7 +177,7 @@ def test_a_store_that_is_held(folder: Path, tmp_path: Path, capsys: pytest.Captu
     assert status == pytest.ExitCode.USAGE_ERROR
     assert f"waiting for {path}: another process may be using it" in waiting
     assert "another process has been writing to it for too long" in line
-    assert line.endswith(f"; stopped: {COUNT} runs are not stored, 0 before are")
+    assert line.endswith(f"; stopped: {COUNT} runs are left, 0 runs of this import are stored")
     assert ": 0 added" in out
     status, out, errors = said(capsys, str(folder), f"--store={path}")
     assert (status, errors) == (0, [])

@@ -182,3 +182,14 @@ def test_of_a_search_without_one(tiny: Tiny) -> None:
     assert "expected load: search, search_over: concurrency and search_to: N" in message
     tiny.suite()
     assert "load is closed" in tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-budget=max_rate >= 2")
+
+
+def test_a_pattern_that_fits_the_end_of_a_long_name(tiny: Tiny) -> None:
+    """Budgets go by the whole name, which results and table have cut."""
+    name = f"{'a' * 1_500}-end"
+    tiny.suite({"name": name, "iterations": 1}, {"name": "other", "iterations": 1})
+    done = tiny.measure("--flperf-budget=*-end:ttft_ms.p50 <= 0")
+    assert "1 failed, 1 passed" in done.counts
+    long, other = sorted(done.cases, key=lambda case: case["scenario"])
+    assert (long["outcome"], other["outcome"]) == ("failed", "passed")
+    assert len(long["scenario"]) <= 1_000

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,14 +76,21 @@ SHAPES: dict[str, dict[str, Any]] = {
     "against with an expectation": {**CLOSED, **TEMPLATE, "expect": {"contains": "lo"}, "against": (4, 8, 40)},
     "reference": {**CLOSED, "against": (12,), "concurrency": 1},
 }
-OWN_KEYS = ("against", "processes")
+LONG_EXPECTATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "equals": ("word " * 300, {"equals": "word " * 300}),
+    "contains": (" ".join(f"w{n}" for n in range(100, 150)), {"contains": [f"w{n}" for n in range(150)]}),
+    "regex": ("b", {"regex": "a" * 1_500 + "|b"}),
+    "json_schema": ('{"p120": 1}', {"json_schema": {"properties": {f"p{n}": {"type": "string"} for n in range(150)}}}),
+}
+OWN_KEYS = ("against", "processes", "words")
 DECIDED_LATER = {"outcome": "error", "budgets": (), "partial": True}
 
 
 class Server:
     """Answers; every fifth connection is refused for now; at one of them the process that measures is interrupted."""
 
-    def __init__(self, *, interrupt_at: int | None) -> None:
+    def __init__(self, *, interrupt_at: int | None, words: Sequence[str] = ("Hel", "lo")) -> None:
+        self.words = words
         self.struck = threading.Event()
         self._interrupt_at = interrupt_at
 
@@ -102,7 +110,7 @@ class Server:
             connection.sendall(head + b"%d\r\n\r\n%b" % (len(body), body))
             connection.close()
         else:
-            answer(connection, ("Hel", "lo", f" {number % 2}"))
+            answer(connection, self.words if len(self.words) == 1 else (*self.words, f" {number % 2}"))
 
 
 def a_case(shape: dict[str, Any]) -> Case:
@@ -127,7 +135,8 @@ def until_of(shape: dict[str, Any]) -> Until | None:
 def run(folder: Path, shape: dict[str, Any], interrupt_at: int | None) -> CaseResult:
     """Measure; what the case says itself where it was ended."""
     partial: list[CaseRun] = []
-    case, until, server = a_case(shape), until_of(shape), Server(interrupt_at=interrupt_at)
+    case, until = a_case(shape), until_of(shape)
+    server = Server(interrupt_at=interrupt_at, words=shape.get("words", ("Hel", "lo")))
     with RawServer(server.behave) as raw:
         recorder = Recorder(RunFolder(folder), Redactor())
         sampler = Sampler(Journal(folder / "resources.jsonl"))
@@ -166,6 +175,29 @@ def test_whole_cases(tmp_path: Path, name: str) -> None:
     assert said.requests.total > 0
     assert differences(case, said) == {}
     assert case.message.startswith(f"INTERRUPTED after {said.sent_words}")
+
+
+@pytest.mark.parametrize("kind", LONG_EXPECTATIONS)
+@pytest.mark.parametrize("against", [{}, {"against": (4, 8, 40)}], ids=["alone", "against"])
+def test_expectations_that_results_cut(tmp_path: Path, kind: str, against: dict[str, Any]) -> None:
+    """Answers are scored by the whole expectation, as the run did, on both sides."""
+    text, expect = LONG_EXPECTATIONS[kind]
+    said = run(tmp_path, {**CLOSED, **against, "expect": expect, "words": (text,)}, None)
+    (case,) = recover(tmp_path).cases
+    assert said.metrics["quality"].n > 0
+    assert differences(case, said) == {}
+
+
+def test_an_expectation_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not kept, so nothing is scored by what is left of it."""
+    redactor = Redactor(["a-secret-of-mine"])
+    monkeypatch.setattr(sys.modules[__name__], "Redactor", lambda: redactor)
+    run(tmp_path, {**CLOSED, "expect": {"contains": "a-secret-of-mine"}}, None)
+    (case,) = recover(tmp_path).cases
+    assert "quality" not in case.metrics
+    ((reason, count),) = case.not_scored.items()
+    assert (reason, count) == ("what was expected held what looks like a key, which is not kept", case.requests.ok)
+    assert "a-secret-of-mine" not in (tmp_path / "run.jsonl").read_text()
 
 
 @pytest.mark.parametrize("name", SHAPES)

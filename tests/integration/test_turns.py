@@ -224,8 +224,86 @@ def test_a_failure_that_only_a_thread_meets(tiny: Tiny) -> None:
     done = tiny.pytester.runpytest_subprocess(*tiny.at, timeout=300)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     text = str(done.stdout)
-    assert "flperf.run failed in a thread, whose error no test can see: " in text
+    assert "flperf.run failed in a thread, and the test did not ask for its result: " in text
     assert "2 passed" in text
     assert "1 error" in text
     results = json.loads((tiny.folder / "reports" / "latest" / "results.json").read_text(encoding="utf-8"))
     assert [case["outcome"] for case in results["cases"]] == ["failed", "xfailed"]
+
+
+POOLED = "lambda: flperf.run(prompt='Hi', iterations=1, warmup=0, max_tokens=2, budgets=['ttft_ms.p50 <= 0'])"
+CALLS = {
+    "a pool": (f"submitted({POOLED})", False),
+    "a typing error in a pool": ("submitted(lambda: flperf.run('Hi', iteratoins=1))", False),
+    "a pool of multiprocessing": (f"applied({POOLED})", False),
+    "gathered without a look": (f"asyncio.run(gathered({POOLED}, return_exceptions=True))", False),
+    "the result of a pool": (f"submitted({POOLED}).result()", True),
+    "the result of a pool of multiprocessing": (f"applied({POOLED}).get()", True),
+    "gathered": (f"asyncio.run(gathered({POOLED}))", True),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_failure_that_a_pool_keeps(tiny: Tiny, call: str) -> None:
+    """A test that asks for the result gets it raised; where none asks, the run is not green either."""
+    code, is_heard = CALLS[call]
+    tiny.pytester.makepyfile(
+        test_mine=f"""
+        import asyncio
+        import pytest
+        from concurrent.futures import ThreadPoolExecutor
+        from multiprocessing.pool import ThreadPool
+        def submitted(call):
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(call)
+        def applied(call):
+            with ThreadPool(1) as pool:
+                result = pool.apply_async(call)
+                result.wait()
+                return result
+        async def gathered(call, **options):
+            return await asyncio.gather(asyncio.to_thread(call), **options)
+        def test_me(flperf):
+            if {is_heard}:
+                with pytest.raises(pytest.fail.Exception):
+                    {code}
+            else:
+                {code}
+        """
+    )
+    done = tiny.pytester.runpytest_subprocess(*tiny.at, timeout=300)
+    text = str(done.stdout)
+    if is_heard:
+        assert done.ret == 0, text
+    else:
+        assert done.ret == pytest.ExitCode.TESTS_FAILED, text
+        assert "flperf.run failed in a thread, and the test did not ask for its result: " in text
+
+
+def test_a_forked_child_ends_by_a_signal(tiny: Tiny) -> None:
+    """As it would without us: no traceback of its parent's."""
+    tiny.pytester.makepyfile(
+        test_mine=f"""
+        import os
+        import signal
+        import time
+        import warnings
+        def test_me(flperf):
+            {RUN}
+            reader, writer = os.pipe()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                child = os.fork()
+            if not child:
+                os.write(writer, b"!")
+                time.sleep(60)
+                os._exit(0)
+            os.read(reader, 1)  # before, Python loses a signal
+            os.kill(child, signal.SIGTERM)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+            {RUN}
+        """
+    )
+    done = tiny.run_apart(*tiny.at)
+    assert done.ret == 0, done.text
+    assert "Terminated" not in done.text

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.results.bounds import bounded_case, bounded_run, bounded_text, first_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure, HostInfo, Requests, Run
@@ -44,6 +45,14 @@ def test_a_case_within_its_bounds_is_the_same() -> None:
     assert bounded_case(CASE) is CASE
     run = Run("run", "2026-11-29T10:00:00+00:00", cases=(CASE,), notes=("a",), versions={"python": "3"})
     assert bounded_run(run) is run
+
+
+def test_settings_that_lost_a_part_are_still_two() -> None:
+    """Of two that differ behind what is kept, the texts differ, and with them the conditions of the measurements."""
+    settings = [{"extra": {"bias": {str(number): number == last for number in range(150)}}} for last in (140, 141)]
+    cases = [bounded_case(replace(CASE, settings=each)) for each in settings]
+    assert conditions_of(cases[0]) != conditions_of(cases[1])
+    assert all(len(str(case.settings)) < 1_100 for case in cases)
 
 
 def failure(detail: str) -> Failure:

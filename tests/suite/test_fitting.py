@@ -13,6 +13,8 @@ from test_synthetic import byte_level, characters, llama_like, trained_bpe, unig
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from pytest_flperf.suite.asking import Asker
+from pytest_flperf.suite.errors import SuiteError
+from pytest_flperf.suite.fitting import Fitting
 from pytest_flperf.suite.lengths import Lengths
 from pytest_flperf.suite.model import Case, Message, Scenario, Settings
 from pytest_flperf.suite.sources import PromptSource, TracedRequest
@@ -184,3 +186,23 @@ def test_it_costs_the_counting_of_a_few_words(uneven: LocalTokenizer, monkeypatc
     for index in range(300, 400):
         made.ask(index, index)
     assert sum(counted) < 100 * 2_000
+
+
+def test_a_text_that_is_too_short_to_be_made() -> None:
+    """Where nothing has so few tokens, a prompt is longer by a little, and the case goes on."""
+
+    def filler(tokens: int, number: int) -> str:
+        del number
+        if tokens == 1:
+            raise SuiteError("found no text of exactly 1 tokens")
+        return "word " * tokens
+
+    fitting = Fitting(
+        4,
+        made=lambda text: (Message("user", text),),
+        whole=lambda messages, key: (Message("user", f"[{key}] {messages[0].content}"),),
+        count=lambda text: len(text.split()) + text.count("7"),
+        filler=filler,
+    )
+    assert [fitting.fitted(key)[1] for key in ("123456789", "123456799", "123456089")] == [0, 0, 0]
+    assert fitting.fitted("123457789")[1] != 0
