@@ -21,9 +21,7 @@ class TurnError(NotReadyError):
     """A measurement began inside another one, which can't end before it."""
 
 
-_POOLS: Final = frozenset(
-    {"concurrent.futures.thread", "multiprocessing.pool", "asyncio.threads", "anyio._backends._asyncio"}
-)
+_POOLS: Final = frozenset({"concurrent.futures.thread", "asyncio.threads", "anyio._backends._asyncio"})
 """Modules whose threads keep what a call raised, until somebody asks for its result."""
 
 

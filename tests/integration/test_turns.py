@@ -235,10 +235,8 @@ POOLED = "lambda: flperf.run(prompt='Hi', iterations=1, warmup=0, max_tokens=2, 
 CALLS = {
     "a pool": (f"submitted({POOLED})", False),
     "a typing error in a pool": ("submitted(lambda: flperf.run('Hi', iteratoins=1))", False),
-    "a pool of multiprocessing": (f"applied({POOLED})", False),
     "gathered without a look": (f"asyncio.run(gathered({POOLED}, return_exceptions=True))", False),
     "the result of a pool": (f"submitted({POOLED}).result()", True),
-    "the result of a pool of multiprocessing": (f"applied({POOLED}).get()", True),
     "gathered": (f"asyncio.run(gathered({POOLED}))", True),
 }
 
@@ -252,15 +250,9 @@ def test_a_failure_that_a_pool_keeps(tiny: Tiny, call: str) -> None:
         import asyncio
         import pytest
         from concurrent.futures import ThreadPoolExecutor
-        from multiprocessing.pool import ThreadPool
         def submitted(call):
             with ThreadPoolExecutor(1) as pool:
                 return pool.submit(call)
-        def applied(call):
-            with ThreadPool(1) as pool:
-                result = pool.apply_async(call)
-                result.wait()
-                return result
         async def gathered(call, **options):
             return await asyncio.gather(asyncio.to_thread(call), **options)
         def test_me(flperf):
