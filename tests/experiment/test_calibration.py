@@ -56,7 +56,7 @@ def test_what_is_said_and_what_is_true(settings: dict[str, object], processes: i
     assert found.load.processes == processes
     assert 8 <= found.requests <= (probe.load.iterations or 0)
     assert 49 < found.ttft_p50_ms < 5_000
-    assert abs(found.ttft_p50_error_ms) < 20
+    assert abs(found.ttft_p50_error_ms) < 500
     assert 0 < found.cpu_us_per_token < 10_000
     assert Calibration.from_dict(found.to_dict()) == found
 

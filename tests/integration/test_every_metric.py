@@ -110,9 +110,13 @@ def test_other_statistics_in_turns(tiny: Tiny, urls: tuple[str, str], statistic:
     quick, slow = urls
     tiny.suite({"max_tokens": 1})
     rule = f"--flperf-fail-on=e2e_ms.{statistic} > +10%"
-    done = tiny.run(*at(slow), f"--flperf-against=base_url={quick}", rule, "--flperf-max-iterations=140")
-    assert done.ret == 1, done.text
-    assert words(done.case)[f"e2e_ms.{statistic}"][0] == "regressed"
+    for _ in range(5):  # a busy machine may be too noisy to tell
+        done = tiny.run(*at(slow), f"--flperf-against=base_url={quick}", rule, "--flperf-max-iterations=140")
+        word = words(done.case)[f"e2e_ms.{statistic}"][0]
+        assert word in ("regressed", "undecided"), done.text
+        if word == "regressed":
+            break
+    assert (word, done.ret) == ("regressed", 1), done.text
 
 
 def test_no_change_in_turns(tiny: Tiny, urls: tuple[str, str]) -> None:

@@ -19,10 +19,14 @@ MIB = 1 << 20
 MOST_MB = 300
 _RUN = """
 import resource, sys
+from pathlib import Path
 import pytest
 code = pytest.main(sys.argv[1:])
 unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
 used = [resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+if sys.platform == "linux":  # where a process takes over the figure of the one that started it
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    used[0] = int(status["VmHWM"].split()[0]) / 1024
 print("used", *used)
 sys.exit(code)
 """

@@ -22,9 +22,13 @@ def measured(tiny: Tiny, failing: set[int], answered: bytes = BUSY, **settings: 
     Negative numbers: these, and whatever asks the same again.
     """
     refused: set[bytes] = set()
+    seen: set[bytes] = set()
 
-    def behave(connection: socket.socket, number: int) -> None:
+    def behave(connection: socket.socket, _: int) -> None:
         asked = read_request(connection)
+        # by requests and no connections: when a further try comes depends on how busy the machine is
+        number = 0 if asked in seen else len(seen) + 1
+        seen.add(asked)
         if -number in failing:
             refused.add(asked)
         if number in failing or asked in refused:
