@@ -172,9 +172,7 @@ class Stopper:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Give the signals back, unless one ended the session: others may follow until the interpreter has ended."""
-        if self.struck:
-            return
+        """Give the signals back."""
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former.clear()

@@ -102,7 +102,6 @@ LATER = {
         from pytest_flperf.integration.run import MeasuringRun
         raising_before(MeasuringRun, "close", {signals})
     """,
-    "the interpreter ends": "atexit.register(lambda: strike({signals}))",
 }
 """Where more of them come, while the session ends."""
 
