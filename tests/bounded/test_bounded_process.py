@@ -11,10 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
+from processes import gone
 
 from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.bounded.process import BoundedProcess, NoResult
@@ -41,19 +41,6 @@ def process() -> Iterator[BoundedProcess]:
     """One that scores answers."""
     with BoundedProcess(MODULE, LIMITS) as made:
         yield made
-
-
-def gone(pid: int) -> bool:
-    """Whether a process ends within a minute."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize(
@@ -232,9 +219,8 @@ def test_threads_end(process: BoundedProcess) -> None:
     assert not [each for each in threading.enumerate() if each.name == "flperf-bounded"]
 
 
-def test_what_starts_python_may_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ``sitecustomize`` or a ``.pth`` file that writes to standard output comes before the first result."""
-    (tmp_path / "sitecustomize.py").write_text("print('hello ' * 1000, flush=True)\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+@pytest.mark.usefixtures("talkative_python")
+def test_what_starts_python_may_print() -> None:
+    """It comes before the first result."""
     with BoundedProcess(MODULE, LIMITS) as process:
         assert process.run(JSON, ["{}", "no"], go_on) == [1.0, 0.0]

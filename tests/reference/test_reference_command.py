@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from raw_client import QUESTION, ask
 
+from pytest_flperf.reference import ReferenceConfig, ReferenceServer
 from pytest_flperf.reference.command import add_arguments, run
 
 COMMAND = [sys.executable, "-m", "pytest_flperf.reference"]
@@ -118,3 +119,11 @@ def test_it_serves_until_interrupted(number: signal.Signals) -> None:
         _, error = child.communicate(timeout=10)
         assert child.returncode == 0
         assert error == ""
+
+
+@pytest.mark.usefixtures("talkative_python")
+def test_what_starts_python_may_print() -> None:
+    """The server is found, and answers its commands, all the same."""
+    with ReferenceServer(ReferenceConfig()) as server:
+        assert server.port > 0
+        assert not server.log

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import gone
 from runtime_doubles import MakeConfig
 
 from pytest_flperf.runtime.client import RuntimeHost
@@ -32,19 +33,6 @@ from pytest_flperf.runtime.workspace import Workspace, remove_stale
 
 FakeSdk = Callable[..., dict[str, str]]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")
-
-
-def gone(pid: int, within_s: float = 60.0) -> bool:
-    """Whether the process has ended, or ends soon."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_stop_is_quick_and_leaves_nothing(make_config: MakeConfig) -> None:
