@@ -196,3 +196,10 @@ def test_the_site_builds(tmp_path: Path) -> None:
         assert "fonts.googleapis" not in text
         assert "<!-- table" not in text
         assert "<!-- readme" not in text
+
+
+def test_the_tests_that_are_named_exist() -> None:
+    """What the page on faults says was tried is there to be run."""
+    names = set(re.findall(r"`(?:\w+/)*(test_\w+\.py)`", page("faults.md")))
+    assert len(names) > 10
+    assert not {name for name in names if not list((ROOT / "tests").rglob(name))}
