@@ -37,6 +37,8 @@ option, which would be an error where a run is without flperf."""
 OLD_CALLS = ("error::DeprecationWarning", "error::PendingDeprecationWarning")
 """Filters for the processes that tests start, and for the runs of pytest that they make in this one: what will not work
 for long fails there as it does here (``filterwarnings`` in pyproject.toml)."""
+OF_THIS_SHELL = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONDEVMODE")
+"""Variables that change how a Python writes and ends: the processes that tests start get none, as a user's."""
 DEFAULTS = " ".join([WITHOUT_COMPANY, WITHOUT_STORE, *(f"-W {each}" for each in OLD_CALLS)])
 
 
@@ -78,6 +80,8 @@ def _runs_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         patch.setenv("FLPERF_LOCK_DIR", str(tmp_path_factory.mktemp("lock")))
         patch.setenv("PYTEST_ADDOPTS", DEFAULTS)
         patch.setenv("PYTHONWARNINGS", ",".join(OLD_CALLS))
+        for name in OF_THIS_SHELL:
+            patch.delenv(name, raising=False)
         for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # ours; theirs would take it for their own
             patch.delenv(name, raising=False)
         yield

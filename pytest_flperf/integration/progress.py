@@ -83,8 +83,10 @@ class Progress:
                     sys.stderr.write(shown + "\n")
                     sys.stderr.flush()
             else:
-                self._reporter.ensure_newline()
-                self._reporter.write_line(shown)
+                with suppress(OSError):
+                    self._reporter.ensure_newline()
+                    self._reporter.write_line(shown)
+                    self._reporter.flush()  # into a file or a pipe, Python would hold the line back
 
     def _uncaptured(self) -> Any:
         return self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext()

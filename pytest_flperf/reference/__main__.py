@@ -12,7 +12,11 @@ def main() -> int:
     """Serve."""
     parser = argparse.ArgumentParser(prog="python -m pytest_flperf.reference", description="Serve on a known schedule")
     add_arguments(parser)
-    return run(parser.parse_args())
+    try:
+        return run(parser.parse_args())
+    except OSError as error:
+        sys.stdout = None  # Python would try once more to write what it holds
+        sys.exit(f"serve-reference: {error}")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted; returns the exit code: 4 for settings that can't be, 1 where it can't listen."""
+    """Serve until interrupted; returns the exit code: 4 for settings that can't be, 1 where it can't listen.
+
+    Raises:
+        OSError: Standard output can't be written: nobody would know where it listens.
+
+    """
     lines = _input_lines() if args.json else iter(())
     try:
         config = _config(args, lines)
@@ -89,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         _tell_where(args, config, loop)
     except OSError as error:  # a full disk, or nobody reads any more
         loop.stop()
-        return _failed(f"can't say where it listens: {_words(error)}", 1)
+        raise OSError(f"can't say where it listens: {_words(error)}") from error
     if args.json:
         threading.Thread(target=_obey, args=(loop, lines), daemon=True).start()
     loop.run()

@@ -257,7 +257,7 @@ def test_children_get_their_time(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="who follows its parent by itself is Linux's alone")
 def test_it_ends_when_its_keeper_is_killed() -> None:
     """A keeper that is killed takes the server along; it is said so."""
-    with started(command(HAS_CHILDREN.replace("True", "False"))) as server:
+    with started(command(HAS_CHILDREN.replace('session": True', 'session": False'))) as server:
         until(lambda: "complete" in server.log_path.read_text(), "its children")
         assert server.pid is not None
         process = psutil.Process(server.pid)
