@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import tempfile
@@ -113,8 +114,10 @@ def postgres_url() -> Iterator[str]:
     # pytest's own folders are closed to the user that the server runs as where we are root
     with tempfile.TemporaryDirectory(prefix="flperf-pg-") as folder:
         Path(folder).chmod(0o755)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
             warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR
+            # where we are root it makes a user, with a program that not every PATH leads to
+            patch.setenv("PATH", os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
             server = server_module.get_server(Path(folder) / "data", cleanup_mode="delete")
         yield server.get_uri()
         server.cleanup()

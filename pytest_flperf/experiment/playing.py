@@ -325,6 +325,7 @@ class CasePlans:
             schedule=schedule,
             longest_pause_ns=longest_pause_ns,
             answer_bytes=self._answer_bytes,
+            reasoning_tags=self._settings.reasoning_tags,
         )
 
     def _entries(self, phase: Phase, due_ns: Iterable[int | None], offset: int, first: int) -> Iterator[Entry]:

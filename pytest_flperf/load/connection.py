@@ -14,6 +14,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.clock import ANCILLARY_BYTES, NO_STAMP, enable_kernel_stamps, realtime_minus_monotonic_ns
+from pytest_flperf.load.after_done import PERHAPS_DONE, may_be_done
 from pytest_flperf.load.plan import KEPT_BYTES
 from pytest_flperf.load.shortage import Ended, client_limit, error_words, has_source_address, is_shortage
 from pytest_flperf.wire.exchange import READ_BYTES, Ending
@@ -267,6 +268,8 @@ class Connection:
         job.size += len(data) if len(data) > _READ_COST_BYTES else _READ_COST_BYTES
         if job.framing.feed(data) or job.size > job.most_bytes:
             return _ended(job)
+        if may_be_done(data, job.parts):
+            return PERHAPS_DONE
         return None
 
     def _read_user(self) -> Ended | None:
@@ -289,6 +292,8 @@ class Connection:
             job.size += len(data) if len(data) > _READ_COST_BYTES else _READ_COST_BYTES
             if job.framing.feed(data) or job.size > job.most_bytes:
                 return _ended(job)
+            if may_be_done(data, job.parts):
+                return PERHAPS_DONE
             # No event announces what TLS has decrypted already.
             if self._tls is None or not self.sock.pending():
                 return None

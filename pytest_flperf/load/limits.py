@@ -26,12 +26,14 @@ def missed_or_due(limits: Deadlines, job: Job, now: int, until_ns: int) -> Ended
     if head is None and limits.headers_ns and elapsed >= limits.headers_ns:
         return Ending.HEADERS_TIMEOUT, f"no response head within {_seconds(limits.headers_ns)}"
     token_ns = None
-    if job.stream and head is not None and head.status == 200:
+    if job.stream and head is not None and head.successful:
         # Bytes are decoded here and only here: role chunks and keep-alives are bytes too, and re-arm nothing.
         if job.progress is None:
             job.progress = TextProgress(head)
         if not job.progress.look(job.parts, until_ns):
             return None
+        if job.progress.done:
+            return Ending.COMPLETE, ""  # although the body stays open
         token_ns = None if job.progress.last_part is None else job.read_ns[job.progress.last_part]
     if job.stream and token_ns is None and limits.first_token_ns and elapsed >= limits.first_token_ns:
         return Ending.FIRST_TOKEN_TIMEOUT, f"no token within {_seconds(limits.first_token_ns)}"

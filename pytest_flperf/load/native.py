@@ -154,6 +154,8 @@ class _Playing:
         steady = entry.phase is not Phase.MEASURED or self._pacing.steady(at_ns)
         due_ns = None if entry.due_ns is None else at_ns
         exchange = _ask(self._chat, entry, slot, due_ns, self._plan.deadlines.total_ns)
+        if not self._plan.reasoning_tags:
+            exchange = replace(exchange, reasoning_tags=False)
         if len(exchange.raw) > self._plan.answer_bytes:
             ending, detail = too_large(self._plan.answer_bytes)
             exchange = replace(exchange.cut(KEPT_BYTES, detail), ending=ending, detail=detail)

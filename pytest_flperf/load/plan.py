@@ -110,6 +110,8 @@ class Plan:
     a chat.  Called while others are measured, so quick; the entry's ``due_ns`` has no meaning."""
     answer_bytes: int = ANSWER_BYTES
     """Longest answer of a request, head included; a longer one ends there as ``answer_too_large``."""
+    reasoning_tags: bool = True
+    """Whether tags like ``<think>`` in the answers hold reasoning."""
     window: int = 0
     """Most entries that are handed over before their requests have ended, those that follow included; 0: as many as
     the load process can hold with ease."""

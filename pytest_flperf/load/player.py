@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any, Final
 
 from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
+from pytest_flperf.load.after_done import PERHAPS_DONE, AfterDone
 from pytest_flperf.load.backlog import Backlog
 from pytest_flperf.load.channel import FrameReader, FrameWriter
 from pytest_flperf.load.connection import Connection, Ended, Job
@@ -58,6 +59,7 @@ class Player:
         self._timers = Timers(self._connections.open)
         self._outbox = Outbox(self._say)
         self._closing: set[int] = set()  # targets that close connections without having said so
+        self._after_done = AfterDone()
         self._forget_plan()
 
     def _forget_plan(self) -> None:
@@ -186,6 +188,7 @@ class Player:
         if specs != self._targets:
             self._connections.drop_all()
             self._closing.clear()
+            self._after_done = AfterDone()
         self._forget_plan()
         self._over = False
         self._held = hold
@@ -404,6 +407,9 @@ class Player:
                 self._finish(connection, job, ended)
 
     def _finish(self, connection: Connection, job: Job, ended: Ended) -> None:
+        if ended is PERHAPS_DONE:
+            self._timers.set(self._after_done.look_ns(job.target, time.monotonic_ns()), connection)
+            return
         complete = ended[0] is Ending.COMPLETE
         if job.met_a_closed_door(ended):
             self._closing.add(job.target)
@@ -453,6 +459,8 @@ class Player:
         if connection.connecting:
             self._connect_timed_out(connection)
         elif job is not None and isinstance(ended, tuple):
+            if ended[0] is Ending.COMPLETE:
+                self._after_done.stayed_open(job.target)
             self._finish(connection, job, ended)
         elif isinstance(ended, int):
             self._timers.set(ended, connection)

@@ -154,7 +154,7 @@ class LoadSession:
     ) -> PlanStats:
         self._begin(playing, hold=gate is not None)
         next_tick = time.monotonic() + _TICK_S
-        incoming = Incoming()
+        incoming = Incoming(playing.plan.reasoning_tags)
         while True:
             before = time.monotonic()
             frames = self._frames()

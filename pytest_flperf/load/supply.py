@@ -128,7 +128,9 @@ def longest_silence_s(plan: Plan) -> float:
 class Incoming:
     """Puts exchanges together that the load process tells in parts."""
 
-    def __init__(self) -> None:
+    def __init__(self, reasoning_tags: bool) -> None:
+        """``reasoning_tags``: as of the plan."""
+        self._reasoning_tags = reasoning_tags
         self._parts: list[tuple[bytes, list[int], list[int], bytes]] = []
 
     def take(self, frame: tuple[Any, ...]) -> Exchange | None:
@@ -138,7 +140,7 @@ class Incoming:
             return None
         parts, self._parts = [*self._parts, frame[-4:]], []
         stamps, read_ns, sizes, raw = parts[0] if len(parts) == 1 else _joined(parts)
-        return _exchange_of((*frame[1:-4], stamps, read_ns, sizes, raw))
+        return _exchange_of((*frame[1:-4], stamps, read_ns, sizes, raw), reasoning_tags=self._reasoning_tags)
 
 
 def _joined(
@@ -148,7 +150,7 @@ def _joined(
     return b"".join(stamps), list(chain(*read_ns)), list(chain(*sizes)), b"".join(raw)
 
 
-def _exchange_of(values: tuple[Any, ...]) -> Exchange:
+def _exchange_of(values: tuple[Any, ...], *, reasoning_tags: bool) -> Exchange:
     """An Exchange from what was told: kernel stamps become monotonic here, off the measured path."""
     (
         index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, offset_ns,
@@ -183,4 +185,5 @@ def _exchange_of(values: tuple[Any, ...]) -> Exchange:
         detail=detail,
         raw=raw,
         left_out_bytes=left_out_bytes,
+        reasoning_tags=reasoning_tags,
     )

@@ -263,6 +263,7 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Overlapping requests", "answered one after the other" if case.serialised else None),
         ("Sent otherwise than asked", "; ".join(map(_adjusted, case.adjusted))),
         ("Output tokens from", case.tokens_source),
+        ("Prompt tokens from", case.prompt_tokens_source),
         ("Tokens per chunk", None if case.tokens_per_chunk is None else number(case.tokens_per_chunk)),
         ("Chunks that shared a read", _amount(case.coalesced_pct, "%")),
         ("Stalls", None if case.stalls is None else str(case.stalls)),

@@ -29,7 +29,16 @@ _ANSWER_CHARACTERS: Final = 400
 _LONGEST_LINE: Final = 64 << 20
 _LARGEST_NS: Final = 1 << 63
 _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
-    {"stream": True, "chunk_ns": (), "lag_ns": (), "coalesced_chunks": 0, "first_read_surplus": 0.0}
+    {
+        "stream": True,
+        "chunk_ns": (),
+        "lag_ns": (),
+        "coalesced_chunks": 0,
+        "first_read_surplus": 0.0,
+        "tool_calls": (),
+        "unknown_fields": (),
+        "tagged": False,
+    }
 )
 
 
@@ -185,5 +194,7 @@ def _take(case: _Case, record: Mapping[str, Any]) -> None:
 
 def _sample(record: Mapping[str, Any]) -> Sample:
     fields = {name: record.get(name, _ABSENT.get(name)) for name in Sample.__slots__}
+    if "visible_tokens" not in record:  # of an earlier version
+        fields["visible_tokens"] = fields["output_tokens"]
     fields |= {"phase": Phase(record["phase"]), "outcome": Outcome(record.get("outcome", "")), "evidence": None}
     return Sample(**fields)

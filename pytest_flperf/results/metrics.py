@@ -94,7 +94,11 @@ _ALL: Final = (
         "ms",
         "TPOT",
         "lower",
-        "(last_token − first_token) / (output_tokens − 1); null for fewer than 2 tokens",
+        "(last_token − first_token) / (visible_tokens − 1), where visible tokens are those that the seen arrivals "
+        "carry: output tokens less hidden reasoning (counted in `usage`, no text came), plus streamed reasoning that "
+        "`completion_tokens` left out. Unmeasured for fewer than 2 tokens, where all text shares one arrival, and "
+        "where the count contradicts the text (fewer tokens than words that arrived): never 0. More chunks than tokens "
+        "is noted, not refused: some servers cut text every three characters",
     ),
     _request("gen_tps", "tokens/s", "gen", "higher", "1000 / tpot_ms"),
     _request("tps", "tokens/s", "per stream", "higher", "output_tokens / (last_token − sent)"),

@@ -154,7 +154,9 @@ class CaseResult(Record):
     """Output tokens that arrived in the measured part or the steady window, per second."""
     finish_reasons: Mapping[str, int] = field(default_factory=dict)
     tokens_source: str | None = None
-    """``usage``, ``timings``, ``chunks`` …, or ``mixed``."""
+    """Of output tokens: ``usage``, ``timings``, ``chunks`` …, or ``mixed``."""
+    prompt_tokens_source: str | None = None
+    """Of prompt tokens, in the same words."""
     tokens_per_chunk: float | None = None
     coalesced_pct: float | None = None
     stalls: int | None = None

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Requests
+from pytest_flperf.stats.answer_texts import AnswerTexts
 from pytest_flperf.stats.bottleneck import bottleneck
 from pytest_flperf.stats.clock_quality import clock_quality
 from pytest_flperf.stats.column import Column
@@ -103,6 +104,7 @@ def summarise(
         tps_total=arrived.rate(arrived.tokens) if arrived is not None else None,
         finish_reasons=dict(tally.finish_reasons.most_common()),
         tokens_source=_agreed(tally.token_sources),
+        prompt_tokens_source=_agreed(tally.prompt_token_sources),
         tokens_per_chunk=tally.chunked_tokens / tally.token_chunks if tally.token_chunks else None,
         coalesced_pct=100 * tally.coalesced / tally.chunks if tally.chunks else None,
         stalls=tally.stalls if tally.gap_streams else None,
@@ -144,6 +146,8 @@ class _Tally:
         self.by_outcome: Counter[Outcome] = Counter()
         self.finish_reasons: Counter[str] = Counter()
         self.token_sources: set[str | None] = set()
+        self.prompt_token_sources: set[str | None] = set()
+        self.texts = AnswerTexts()
         self.clock_sources: set[str | None] = set()
         self.echoes: Counter[str] = Counter()
         self.failures = Failures()
@@ -212,6 +216,9 @@ class _Tally:
             self.echoes[sample.model_echoed] += 1
         if sample.tokens_source is not None:
             self.token_sources.add(sample.tokens_source)
+        if sample.prompt_tokens_source is not None:
+            self.prompt_token_sources.add(sample.prompt_tokens_source)
+        self.texts.add(sample)
         self.rows.append(metrics)
         if self.scorer is not None:
             self.to_score.append((sample.index, sample.output_text))
@@ -252,8 +259,8 @@ class _Tally:
         self.chunks += chunks
         self.coalesced += sample.coalesced_chunks
         # Where tokens were counted as chunks, the ratio is one by construction: that is no measurement.
-        if sample.output_tokens is not None and sample.tokens_source != "chunks":
-            self.chunked_tokens += sample.output_tokens
+        if sample.visible_tokens is not None and sample.tokens_source != "chunks":
+            self.chunked_tokens += sample.visible_tokens
             self.token_chunks += chunks
         gaps = [] if sample.clock_step else arrival_gaps_ns(sample)
         if gaps:
@@ -302,6 +309,7 @@ class _Tally:
             for echo, count in self.echoes.most_common(3)
             if echo != model_id
         ]
+        lines += self.texts.notes()
         if self.warmup_failed:
             lines.append(f"{WARNING}{self.warmup_failed} of {self.warmup} warm-up requests failed")
         if self.scorer is not None:

@@ -101,6 +101,7 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "extra": dict(settings.extra) if settings.extra else None,
         "timeout_s": settings.timeouts.total_s,
         "max_answer_mb": settings.max_answer_mb if settings.max_answer_mb != Settings().max_answer_mb else None,
+        "reasoning_tags": None if settings.reasoning_tags else False,
         "retries": settings.retries or None,
         "failures": settings.failures if settings.failures != "apart" else None,
         "expect": dict(case.scenario.expect) if case.scenario.expect else None,

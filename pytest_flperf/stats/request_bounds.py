@@ -30,8 +30,8 @@ def lacks_by_nature(sample: Sample, metric: str) -> bool:
     if metric in _OF_STREAMS and not sample.stream:
         return True
     if metric in OF_GAPS:
-        tokens = sample.output_tokens
-        return tokens is not None and (tokens < 2 or sample.first_token_ns == sample.last_token_ns)
+        tokens = sample.visible_tokens
+        return tokens is not None and tokens < 2
     if metric == "ttfat_ms":  # a tool call has no text; thinking that never came to an answer is none to wait for
         return sample.first_answer_token_ns is None and not sample.reasoning_text
     return False
@@ -67,11 +67,11 @@ def worst_of(sample: Sample, metric: str) -> float | None:
 
 def _worst_of_tokens(sample: Sample, metric: str, first_ms: float | None, last_ms: float | None) -> float | None:
     """The same of what is per token, or so many tokens per second."""
-    tokens = sample.output_tokens
     if metric == "prompt_tps":
         return _per_second(sample.prompt_tokens, first_ms)
     if metric == "tps":
-        return _per_second(tokens, last_ms)
+        return _per_second(sample.output_tokens, last_ms)
+    tokens = sample.visible_tokens
     if metric not in OF_GAPS or tokens is None or tokens < 2 or last_ms is None:
         return None
     return last_ms / (tokens - 1) if metric == "tpot_ms" else _per_second(tokens - 1, last_ms)

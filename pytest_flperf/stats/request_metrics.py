@@ -19,12 +19,16 @@ def ttft_ms(sample: Sample) -> float | None:
 
 
 def tpot_ms(sample: Sample) -> float | None:
-    """(last_token − first_token) / (output_tokens − 1); None for fewer than 2 tokens or without streaming."""
-    tokens = sample.output_tokens
+    """(last_token − first_token) / (visible_tokens − 1).
+
+    None without streaming, for fewer than 2 visible tokens, where it isn't known how many there were, and where all
+    text shares one arrival: tokens and time must be of the same tokens.
+    """
+    tokens = sample.visible_tokens
     if not sample.stream or tokens is None or tokens < 2:
         return None
     span = _span(sample.first_token_ns, sample.last_token_ns)
-    return None if span is None else span / (tokens - 1)
+    return span / (tokens - 1) if span else None
 
 
 def is_late_read(sample: Sample) -> bool:
@@ -112,7 +116,7 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
         values["prompt_tps"] = _rate(sample.prompt_tokens, ttft)
     tpot = tpot_ms(sample)
     values["tpot_ms"] = tpot
-    values["gen_tps"] = 1000 / tpot if tpot else None
+    values["gen_tps"] = None if tpot is None else 1000 / tpot
     return values
 
 

@@ -139,6 +139,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "load": ", ".join(map(repr, LOADS[:-1])) + f" or {LOADS[-1]!r}",
         "stream": "true or false",
         "streaming": "true or false",
+        "reasoning_tags": "true or false",
         "prompt_cache": "'avoid' or 'reuse'",
         "failures": "'apart' or 'as_inf'",
         "reasoning_effort": "'none', 'minimal', 'low', 'medium' or 'high'",
@@ -222,7 +223,7 @@ def check_setting(key: str, value: object, where: str) -> None:
         good = LIMITS[key].accepts(value)
     elif key == "load":
         good = value in LOADS
-    elif key == "stream":
+    elif key in ("stream", "reasoning_tags"):
         good = isinstance(value, bool)
     elif key in _CHOICES:
         good = value in _CHOICES[key]

@@ -91,6 +91,8 @@ class Settings:
     timeouts: Timeouts = Timeouts()
     max_answer_mb: float = 64.0
     """Longest answer in MiB, head included: a longer one ends there."""
+    reasoning_tags: bool = True
+    """Whether tags like ``<think>`` in an answer hold reasoning."""
     retries: int = 0
     """Further tries of a request that failed in a way that may pass (:attr:`Sample.transient`)."""
     retry_backoff_s: float = 0.5

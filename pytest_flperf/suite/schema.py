@@ -95,6 +95,10 @@ class SettingsForm(Form):
     max_answer_mb: types.AnswerSize = Field(
         64.0, description="Longest answer in MiB, head included; a longer one ends there as answer_too_large."
     )
+    reasoning_tags: bool = Field(
+        True,
+        description="Whether <think>…</think> and its relatives in an answer are reasoning and no part of the answer.",
+    )
     retries: types.Retries = Field(
         0,
         description="Further tries of a request that failed in a way that may pass (no connection, a timeout, 429, "
@@ -295,6 +299,7 @@ class MatrixForm(Form):
     )
     stall_timeout_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of stall_timeout_s.")
     max_answer_mb: list[types.AnswerSize] = Field([], min_length=1, description="Values of max_answer_mb.")
+    reasoning_tags: list[bool] = Field([], min_length=1, description="Values of reasoning_tags.")
     retries: list[types.Retries] = Field([], min_length=1, description="Values of retries.")
     retry_backoff_s: list[types.Backoff] = Field([], min_length=1, description="Values of retry_backoff_s.")
     failures: list[types.Failures] = Field([], min_length=1, description="Values of failures.")

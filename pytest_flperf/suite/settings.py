@@ -64,6 +64,7 @@ MATRIX_KEYS: Final = (
     *LOAD_KEYS,
     *TIMEOUT_KEYS,
     "max_answer_mb",
+    "reasoning_tags",
     "retries",
     "retry_backoff_s",
     "failures",

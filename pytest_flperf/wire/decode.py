@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
 
-from pytest_flperf.wire.chunks import Answer, load_json, repair_text
+from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json, repair_text
 from pytest_flperf.wire.exchange import READ_BYTES, Exchange
 from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, Segments, parse_head, unframe
 from pytest_flperf.wire.outcome import evidence_of, http_outcome, stream_outcome, transport_outcome
+from pytest_flperf.wire.reasoning_tags import split_reasoning
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
 from pytest_flperf.wire.sse import Event, Events
+from pytest_flperf.wire.tool_calls import ToolCall
+from pytest_flperf.wire.usage import TokenCounts
 
 __all__ = ["CLOCK_STEP_NS", "decode"]
 
 CLOCK_STEP_NS: Final = 1_000_000
+_BLANK: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*")
+"""What may come before an answer: some servers keep a connection alive with it."""
 
 
 @dataclass(slots=True)
@@ -26,7 +32,11 @@ class _Reading:
 
     answer: Answer = field(default_factory=Answer)
     chunk_ns: list[int] = field(default_factory=list)
-    first_answer_ns: int | None = None
+    contents: list[int] = field(default_factory=list)
+    """Pieces of content by the end of each of these chunks."""
+    first_content_ns: int | None = None
+    first_other_ns: int | None = None
+    """Of what is an answer and no content: a tool call."""
     first_part: int | None = None
     together: int = 0
     """Chunks with text in the same part of the body as the first."""
@@ -81,9 +91,8 @@ def decode(exchange: Exchange) -> Sample:
     arrivals = _Arrivals(exchange, body)
     payload = body.payload if body else b""
     reading = _Reading()
-    if head is not None and body is not None and head.status == 200:
+    if head is not None and body is not None and head.successful:
         reading = _read(exchange, head, body, arrivals)
-    reading.answer.count_tokens(len(reading.chunk_ns))
     outcome, detail = _outcome_of(exchange, head, body, reading, problem)
     evidence = None if outcome is Outcome.OK else evidence_of(head, payload or exchange.raw, detail)
     return _sample(exchange, head, arrivals, reading, outcome, evidence)
@@ -104,7 +113,9 @@ def _read(exchange: Exchange, head: Head, body: Body, arrivals: _Arrivals) -> _R
     if coding not in ("identity", ""):
         reading.malformed = f"Content-Encoding is {coding[:40]!r} although only identity was accepted"
         return reading
-    start = body.payload[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    blank = _BLANK.match(body.payload)
+    position = blank.end() if blank is not None else 0
+    start = body.payload[position : position + 64]
     if start.startswith((b"{", b"[")) or (start and not exchange.stream and not _looks_like_events(start)):
         _read_document(body, reading)
     else:
@@ -153,16 +164,63 @@ def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
             shown = event.data[:80].decode("utf-8", "replace")
             reading.malformed = f"an event is no JSON ({error}): {shown!r}"
         return
-    any_text, answer_text = reading.answer.take(document)
-    arrival = arrivals.of_payload(event.end) if any_text else None
+    held = reading.answer.take(document)
+    arrival = arrivals.of_payload(event.end) if held else None
     if arrival is None:
         return
     reading.chunk_ns.append(arrival)
+    reading.contents.append(len(reading.answer.output))
     if reading.first_part is None:
         reading.first_part = arrivals.part
     reading.together += arrivals.part == reading.first_part
-    if answer_text and reading.first_answer_ns is None:
-        reading.first_answer_ns = arrival
+    if held & CONTENT and reading.first_content_ns is None:
+        reading.first_content_ns = arrival
+    if held & ANSWER and reading.first_other_ns is None:
+        reading.first_other_ns = arrival
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The text of an answer and what it tells."""
+
+    output: str
+    reasoning: str
+    tagged: bool
+    """Whether reasoning stood in tags."""
+    calls: tuple[ToolCall, ...]
+    words: int
+    first_answer_ns: int | None
+
+
+def _said(reading: _Reading, *, tags: bool) -> _Said:
+    answer = reading.answer
+    output, reasoning, first_ns = "".join(answer.output), "".join(answer.reasoning), reading.first_content_ns
+    found = split_reasoning(output) if tags else None
+    if found is not None:
+        first_ns = None if found.answer_at is None else _content_ns(reading, found.answer_at)
+        output, reasoning = found.answer, reasoning + found.reasoning
+    calls = answer.tool_calls.result()
+    words = sum(len(text.split()) for text in (output, reasoning, *(call.arguments for call in calls)))
+    firsts = [at for at in (first_ns, reading.first_other_ns) if at is not None]
+    return _Said(
+        repair_text(output), repair_text(reasoning), found is not None, calls, words, min(firsts, default=None)
+    )
+
+
+def _content_ns(reading: _Reading, offset: int) -> int | None:
+    """Arrival of the content's character ``offset``."""
+    piece = bisect_right(list(accumulate(map(len, reading.answer.output))), offset)
+    chunk = bisect_right(reading.contents, piece)
+    return reading.chunk_ns[chunk] if chunk < len(reading.chunk_ns) else None
+
+
+def _counts(reading: _Reading, said: _Said) -> TokenCounts:
+    return reading.answer.usage.counts(
+        chunks=len(reading.chunk_ns),
+        words=said.words,
+        answer_text=bool(said.calls or said.output.strip()),
+        reasoning_bytes=len(said.reasoning.encode()),
+    )
 
 
 def _outcome_of(
@@ -175,8 +233,10 @@ def _outcome_of(
         return Outcome.MALFORMED_STREAM, problem
     if head is None or body is None:
         return Outcome.CONNECTION_LOST, exchange.detail or "the connection ended without an answer"
-    if head.status != 200:
+    if not head.successful:
         return http_outcome(head, body.payload)
+    if reading.answer.several and reading.answer.error is None:
+        return Outcome.MALFORMED_STREAM, "the answer has several choices (n); an answer of one is what can be measured"
     return stream_outcome(exchange, body, reading.answer, reading.malformed, reading.stray, done=reading.done)
 
 
@@ -191,7 +251,8 @@ def _sample(
     chunks = tuple(reading.chunk_ns) if exchange.stream else ()
     # An HTTP chunk says its length first: what is in one was known to the server when the first token left it.
     coalesced, surplus = _sharing(chunks, reading.together if head is not None and head.chunked else 1)
-    answer = reading.answer
+    answer, said = reading.answer, _said(reading, tags=exchange.reasoning_tags)
+    counts = _counts(reading, said)
     last = exchange.read_arrival_ns[-1] if exchange.read_arrival_ns else None
     return Sample(
         index=exchange.index,
@@ -208,7 +269,7 @@ def _sample(
         sent_ns=exchange.sent_ns,
         headers_ns=arrivals.of_raw(head.size - 1) if head else None,
         first_token_ns=chunks[0] if chunks else None,
-        first_answer_token_ns=reading.first_answer_ns if chunks else None,
+        first_answer_token_ns=said.first_answer_ns if chunks else None,
         last_token_ns=chunks[-1] if chunks else None,
         end_ns=last if exchange.ending.value == "complete" else None,
         finished_ns=exchange.finished_ns,
@@ -216,15 +277,20 @@ def _sample(
         coalesced_chunks=coalesced,
         first_read_surplus=surplus,
         first_read_window_ns=_first_read_window_ns(exchange, chunks[0]) if chunks else None,
-        output_text=repair_text("".join(answer.output)),
-        reasoning_text=repair_text("".join(answer.reasoning)),
+        output_text=said.output,
+        reasoning_text=said.reasoning,
+        tool_calls=said.calls,
         finish_reason=answer.finish_reason,
-        output_tokens=answer.output_tokens,
-        prompt_tokens=answer.prompt_tokens,
-        cached_tokens=answer.cached_tokens,
-        reasoning_tokens=answer.reasoning_tokens,
-        tokens_source=answer.tokens_source,
-        server_timings=answer.timings,
+        output_tokens=counts.output_tokens,
+        prompt_tokens=counts.prompt_tokens,
+        cached_tokens=counts.cached_tokens,
+        reasoning_tokens=counts.reasoning_tokens,
+        tokens_source=counts.tokens_source,
+        prompt_tokens_source=counts.prompt_tokens_source,
+        visible_tokens=counts.visible_tokens,
+        tagged=said.tagged,
+        unknown_fields=tuple(answer.unknown_fields),
+        server_timings=answer.usage.timings,
         model_echoed=answer.model,
         clock_source=exchange.clock_source,
         clock_step=abs(exchange.clock_moved_ns) > CLOCK_STEP_NS,

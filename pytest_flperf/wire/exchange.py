@@ -16,6 +16,7 @@ _REQUIRED: Final = frozenset(
     {"index", "target", "slot", "started_ns", "finished_ns", "clock_moved_ns", "left_out_bytes"}
 )
 _NUMBERS: Final = (*sorted(_REQUIRED), "due_ns", "connect_ns", "sent_ns")
+_OPTIONAL: Final = frozenset({"left_out_bytes", "reasoning_tags"})
 _TEXTS: Final = ("clock_source", "detail", "raw")
 _LARGEST: Final = 1 << 62
 _MOST_BYTES: Final = 1 << 40
@@ -97,6 +98,8 @@ class Exchange:
     """Head and body of the answer exactly as they came, from the first byte on."""
     left_out_bytes: int = 0
     """Bytes of the answer that came behind ``raw`` and were not kept."""
+    reasoning_tags: bool = True
+    """Whether tags like ``<think>`` in the answer's text hold reasoning."""
 
     def cut(self, keep_bytes: int, reason: str) -> Self:
         """The exchange with no more of its answer than that, and of the reads those that brought it.
@@ -120,6 +123,8 @@ class Exchange:
         record["phase"] = self.phase.value
         record["ending"] = self.ending.value
         record["raw"] = self.raw.decode("latin-1")
+        if self.reasoning_tags:
+            del record["reasoning_tags"]
         for name in ("read_arrival_ns", "read_lag_ns", "read_bytes"):
             record[name] = list(record[name])
         return record
@@ -127,8 +132,9 @@ class Exchange:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_record`; raises KeyError, TypeError or ValueError for anything else."""
-        values = {name: record[name] for name in cls.__slots__ if name != "left_out_bytes"}
+        values = {name: record[name] for name in cls.__slots__ if name not in _OPTIONAL}
         values["left_out_bytes"] = record.get("left_out_bytes", 0)  # earlier versions left none out
+        values["reasoning_tags"] = record.get("reasoning_tags", True) is not False
         values["phase"] = Phase(values["phase"])
         values["ending"] = Ending(values["ending"])
         if type(values["stream"]) is not bool or not all(isinstance(values[name], str) for name in _TEXTS):

@@ -51,6 +51,11 @@ class Head:
     """Bytes from the start of the raw answer to the first byte of the body, interim (1xx) heads included."""
 
     @property
+    def successful(self) -> bool:
+        """Whether the status says that the request was understood and taken (2xx)."""
+        return 200 <= self.status < 300
+
+    @property
     def keep_alive(self) -> bool:
         """Whether the connection may carry another request."""
         tokens = {token.strip() for token in self.headers.get("connection", "").lower().split(",")}

@@ -103,7 +103,7 @@ def stream_outcome(
         return Outcome.CONNECTION_LOST, exchange.detail or "the connection ended in the middle of the answer"
     if answer.finish_reason is None and (stray or not answer.successful):
         return _unfinished(body, answer, stray, done=done)
-    if not (answer.output or answer.reasoning or answer.tool_calls):
+    if not (answer.output or answer.reasoning or answer.called):
         return Outcome.LENGTH_ZERO, f"finish_reason {answer.finish_reason!r} without any text"
     return Outcome.OK, ""
 

@@ -16,6 +16,7 @@ _LARGEST_EVENT: Final = 65_536
 """Bytes of an event to decode; a larger one counts as text, since decoding it would hold everybody up."""
 _PIECE: Final = 4_096
 """Bytes to look at from one look at the clock to the next."""
+_DONE_LINE: Final = b"data: [DONE]"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -27,12 +28,14 @@ class TextProgress:
 
     __slots__ = (
         "_chunked", "_data", "_data_part", "_data_size", "_events", "_held", "_left", "_line", "_offset", "_part",
-        "_rest", "_rest_size", "last_part",
+        "_rest", "_rest_size", "done", "last_part",
     )  # fmt: skip
 
     def __init__(self, head: Head) -> None:
         self.last_part: int | None = None
         """Which read brought the last text; None: none did so far."""
+        self.done = False
+        """Whether ``[DONE]`` has come."""
         self._chunked = head.chunked
         self._part, self._offset = 0, head.size  # the next byte to look at: of which read, and where in it
         self._left = 0  # bytes of a chunk, with its line end
@@ -105,9 +108,13 @@ class TextProgress:
         if rest and self._rest_size <= _LARGEST_EVENT:  # of a longer line its length is enough
             self._rest.append(rest)
             self._rest_size += len(rest)
+        if self._rest_size == len(_DONE_LINE) or self._rest_size == len(_DONE_LINE) - 1:  # its line end may never come
+            self.done |= _is_done(b"".join(self._rest))
         for line in lines:
             if not line:
                 self._end_event()
+            elif _is_done(line):
+                self.done = True
             elif line.startswith((b"data:", _BOM)):
                 self._add_data(line.removeprefix(_BOM))
 
@@ -125,10 +132,14 @@ class TextProgress:
             self._data, self._data_size = [], 0
 
 
+def _is_done(line: bytes) -> bool:
+    return line[:5] == b"data:" and line[5:].strip() == b"[DONE]"
+
+
 def _has_text(data: bytes | None) -> bool:
     if data is None:
         return True
     try:
-        return Answer().take(load_json(data))[0]
+        return Answer().take(load_json(data)) > 0
     except ValueError:
         return False

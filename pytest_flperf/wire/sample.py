@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from pytest_flperf.wire.exchange import Phase
+from pytest_flperf.wire.tool_calls import ToolCall
 
 __all__ = ["TIMEOUTS", "TRANSIENT", "Evidence", "Outcome", "Sample"]
 
@@ -84,9 +85,9 @@ class Sample:
     sent_ns: int | None
     headers_ns: int | None
     first_token_ns: int | None
-    """First chunk with non-empty text of any kind: content, reasoning, tool-call."""
+    """First chunk with non-empty text of any kind: content, reasoning, a refusal, a tool call."""
     first_answer_token_ns: int | None
-    """First chunk with non-empty ``delta.content``."""
+    """First chunk with text that is no reasoning: content outside of reasoning tags, a refusal, a tool call."""
     last_token_ns: int | None
     end_ns: int | None
     """Arrival of the last byte of the response body; None if it never ended."""
@@ -101,14 +102,26 @@ class Sample:
     first_read_window_ns: int | None
     """From the moment the socket was last seen empty to the first token's arrival; None where it can't be known."""
     output_text: str
+    """The answer without its reasoning."""
     reasoning_text: str
+    """Reasoning in fields of its own or, unless that is switched off, in tags like ``<think>``."""
+    tool_calls: tuple[ToolCall, ...]
     finish_reason: str | None
     output_tokens: int | None
     prompt_tokens: int | None
     cached_tokens: int | None
     reasoning_tokens: int | None
     tokens_source: str | None
-    """``usage``, ``timings``, ``chunks``; None where nothing was counted."""
+    """Of ``output_tokens``: ``usage``, ``timings``, ``chunks``; None where nothing was counted."""
+    prompt_tokens_source: str | None
+    """``usage`` or ``timings``."""
+    visible_tokens: int | None
+    """Output tokens that the seen arrivals carry: those less hidden reasoning; None where that can't be told, or where
+    there are more words in the text."""
+    tagged: bool
+    """Whether reasoning stood in tags."""
+    unknown_fields: tuple[str, ...]
+    """Fields of the answer that hold text and are not known; it was not counted."""
     server_timings: dict[str, float] | None
     """The server's own numbers, if it sent any: llama.cpp's ``timings``, or Ollama's durations by the same names."""
     model_echoed: str | None
@@ -135,6 +148,8 @@ class Sample:
         record["outcome"] = self.outcome.value
         record["chunk_ns"] = list(self.chunk_ns)
         record["lag_ns"] = list(self.lag_ns)
+        record["tool_calls"] = [asdict(call) for call in self.tool_calls]
+        record["unknown_fields"] = list(self.unknown_fields)
         if self.evidence is not None:
             record["evidence"] = {name: getattr(self.evidence, name) for name in Evidence.__slots__}
         return record

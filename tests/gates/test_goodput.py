@@ -33,7 +33,9 @@ def answer(**changes: Any) -> Sample:
         "first_read_surplus": 0.0, "first_read_window_ns": None, "output_text": "x", "reasoning_text": "",
         "finish_reason": "stop", "output_tokens": len(stamps), "prompt_tokens": 20, "cached_tokens": None,
         "reasoning_tokens": None, "tokens_source": "usage", "server_timings": None, "model_echoed": "m",
-        "clock_source": "kernel", "clock_step": False, "lag_ns": (),
+        "clock_source": "kernel", "clock_step": False, "lag_ns": (), "prompt_tokens_source": "usage",
+        "visible_tokens": changes.get("output_tokens", len(stamps)), "tool_calls": (), "tagged": False,
+        "unknown_fields": (),
     }  # fmt: skip
     return Sample(**{**fields, **changes})
 
@@ -64,7 +66,10 @@ STEPPED = answer(clock_step=True, connect_ns=3 * MS)
         (answer(connect_ns=3 * MS), ("connect_ms.p95 <= 3",), True),
         (ONE_TOKEN, ("tpot_ms.p95 <= 0.001", "gen_tps.p5 >= 1e9"), True),
         (ONE_TOKEN, ("tpot_ms.p95 <= 0.001", "ttft_ms.p95 <= 49"), False),
-        (answer(chunk_ns=(START + MS,) * 3), ("gen_tps.p5 >= 1e9",), True),
+        # all at once: by the worst that can have been, three tokens in the millisecond before
+        (answer(chunk_ns=(START + MS,) * 3), ("gen_tps.p5 >= 2000", "tpot_ms.p95 <= 0.5"), True),
+        (answer(chunk_ns=(START + MS,) * 3), ("gen_tps.p5 >= 2001",), False),
+        (answer(visible_tokens=None), ("tpot_ms.p95 <= 1e6",), False),
         (WHOLE, ("ttft_ms.p95 <= 1", "tpot_ms.p95 <= 1", "e2e_ms.p95 <= 95"), True),
         (WHOLE, ("ttft_ms.p95 <= 1", "e2e_ms.p95 <= 94"), False),
         (TOOL_CALL, ("ttfat_ms.p95 <= 1",), True),

@@ -87,9 +87,9 @@ def test_tpot_needs_two_tokens(make_sample: Make, tokens: int | None) -> None:
 
 
 def test_an_answer_that_came_at_once_has_no_rate(make_sample: Make) -> None:
-    """All text in one read: TPOT is zero by definition, and no infinite rate follows."""
+    """All text in one read, as through a proxy that buffers: no time between tokens was seen, and zero is none."""
     found = request_metrics(make_sample(chunk_ns=(START + 50 * MS,) * 10))
-    assert found["tpot_ms"] == 0.0
+    assert found["tpot_ms"] is None
     assert found["gen_tps"] is None
 
 
@@ -171,3 +171,13 @@ def test_a_burst_after_an_empty_socket_is_no_late_read(make_sample: Make) -> Non
     assert is_late_read(make_sample(first_read_surplus=5.0))
     assert is_late_read(make_sample(first_read_surplus=5.0, first_read_window_ns=50_000_000))
     assert not is_late_read(make_sample(first_read_surplus=5.0, first_read_window_ns=60_000))
+
+
+def test_tokens_and_time_are_of_the_same_tokens(make_sample: Make) -> None:
+    """64 hidden tokens and ten seen ones, 10 ms apart: 10 ms per token, whatever was counted beside them."""
+    stamps = tuple(START + (300 + 10 * number) * MS for number in range(10))
+    found = request_metrics(make_sample(chunk_ns=stamps, output_tokens=74, visible_tokens=10, reasoning_tokens=64))
+    assert (found["tpot_ms"], found["gen_tps"], found["output_tokens"]) == (10.0, 100.0, 74)
+    assert found["tps"] == 74 * 1000 / 390
+    unknown = request_metrics(make_sample(chunk_ns=stamps, output_tokens=74, visible_tokens=None))
+    assert (unknown["tpot_ms"], unknown["gen_tps"]) == (None, None)

@@ -15,6 +15,7 @@ from pytest_flperf.wire.chunks import load_json
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange
 from pytest_flperf.wire.sample import Outcome, Sample
+from pytest_flperf.wire.tool_calls import ToolCall
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
 OLLAMA = {
@@ -153,7 +154,7 @@ STREAMS: dict[str, tuple[list[bytes], dict[str, Any]]] = {
     ),
     "think inside content": (
         chunked(text("<think>hm"), text("</think>a"), STOP, DONE),
-        {"output_text": "<think>hm</think>a", "chunks": (1, 2), "first_answer": 1},
+        {"output_text": "a", "reasoning_text": "hm", "chunks": (1, 2), "first_answer": 2, "tagged": True},
     ),
     "tool calls": (
         chunked(
@@ -162,7 +163,13 @@ STREAMS: dict[str, tuple[list[bytes], dict[str, Any]]] = {
             event({}, finish="tool_calls"),
             DONE,
         ),
-        {"output_text": "", "chunks": (1, 2), "first_answer": None, "finish_reason": "tool_calls"},
+        {
+            "output_text": "",
+            "chunks": (1, 2),
+            "first_answer": 1,
+            "finish_reason": "tool_calls",
+            "tool_calls": (ToolCall(0, "", "f", "{}"),),
+        },
     ),
     "CRLF": (
         chunked(*(e.replace(b"\n", b"\r\n") for e in (text("a"), STOP, DONE))),

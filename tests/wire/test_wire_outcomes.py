@@ -54,7 +54,7 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
         Outcome.MALFORMED_STREAM,
         "302",
     ),
-    "204": (lambda: exchange([b"HTTP/1.1 204 No Content\r\n\r\n"]), Outcome.MALFORMED_STREAM, "204"),
+    "204": (lambda: exchange([b"HTTP/1.1 204 No Content\r\n\r\n"]), Outcome.TRUNCATED, "empty body"),
     "304": (lambda: exchange([b"HTTP/1.1 304 Not Modified\r\n\r\n"]), Outcome.MALFORMED_STREAM, "304"),
     "switching protocols": (lambda: exchange([b"HTTP/1.1 101 X\r\n\r\n"]), Outcome.MALFORMED_STREAM, "101"),
     "context llama.cpp": (

@@ -1,0 +1,49 @@
+"""Answers whose body stays open behind ``[DONE]``: when to look whether one has ended so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytest_flperf.wire.exchange import Ending
+
+__all__ = ["PERHAPS_DONE", "AfterDone", "may_be_done"]
+
+_DONE: Final = b"[DONE]"
+_PATIENCE_NS: Final = 50_000_000
+"""For the end of the body, which nearly always comes together with ``[DONE]`` or right behind it."""
+_SURE: Final = 2
+_SHORT: Final = 24
+"""Bytes of the read that may bring the rest of a ``[DONE]`` that was split."""
+
+PERHAPS_DONE: Final = (Ending.COMPLETE, "[DONE] may have come")
+"""What a read returns in place of an ending: somebody has to look at what came.  Compared by identity."""
+
+
+def may_be_done(data: bytes, parts: list[bytes]) -> bool:
+    """Whether a read may have brought the end of ``[DONE]``; it may also be text of an answer.
+
+    Args:
+        data: What was read last; it stands in ``parts``, too.
+        parts: All that was read.
+
+    """
+    return _DONE in data or (len(data) < _SHORT and _DONE in b"".join(parts[-8:]))
+
+
+class AfterDone:
+    """Which targets leave bodies open.
+
+    A connection is used again where the body ends, so there is time for that; a target that has shown that it doesn't
+    end them costs none.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, int] = {}
+
+    def look_ns(self, target: int, now_ns: int) -> int:
+        """When to look whether the answer has ended with ``[DONE]``."""
+        return now_ns if self._open.get(target, 0) >= _SURE else now_ns + _PATIENCE_NS
+
+    def stayed_open(self, target: int) -> None:
+        """A body did not end behind ``[DONE]``."""
+        self._open[target] = self._open.get(target, 0) + 1

@@ -1,0 +1,104 @@
+"""Text of a delta or a message, wherever a server puts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+__all__ = ["Texts", "reasoning_of", "text_of", "texts_of", "unknown_text"]
+
+_DEEPEST: Final = 8
+_REASONING: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+"""Fields of reasoning; servers that fill two of them say the same in both, so the first with text counts."""
+_THOUGHT: Final = ("thinking", "reasoning", "thought", "redacted_thinking")
+_TEXT_KEYS: Final = ("text", "content", "output_text", "refusal", "value")
+_REASONING_KEYS: Final = ("text", "thinking", "reasoning", "summary", "content", "reasoning_content")
+_KNOWN: Final = frozenset(
+    {
+        *_REASONING, "content", "refusal", "text", "tool_calls", "function_call", "role", "name", "id", "type", "index",
+        "finish_reason", "tool_call_id", "model", "object", "status", "phase", "channel", "recipient", "signature",
+        "reasoning_signature", "thinking_signature", "reasoning_opaque", "stop_reason", "audio", "logprobs",
+        "annotations", "token_ids", "provider_specific_fields", "extra_content", "encrypted_content", "reasoning_id",
+    }
+)  # fmt: skip
+
+
+class Texts(NamedTuple):
+    """Text of one chunk by its kind."""
+
+    content: str
+    reasoning: str
+    refusal: str
+
+
+def texts_of(part: Mapping[str, Any]) -> Texts:
+    """Text of a delta or message; tool calls apart.
+
+    ``content`` is a string or a list of parts, in which reasoning may stand as well (``thinking``, nested or not).
+    """
+    content, thought = part.get("content"), ""
+    if type(content) is not str:
+        content, thought = _split(content)
+    if "extra_content" in part and _is_thought(part["extra_content"]):
+        content, thought = "", content + thought
+    refusal = part.get("refusal")
+    return Texts(content, thought + reasoning_of(part), refusal if type(refusal) is str else "")
+
+
+def text_of(value: Any) -> str:
+    """Text that is no reasoning: of a string, a part, or a list of them."""
+    return _split(value)[0]
+
+
+def reasoning_of(part: Mapping[str, Any]) -> str:
+    """Reasoning in a field of its own, under any of its names."""
+    for name in _REASONING:
+        value = part.get(name)
+        if value and (text := value if type(value) is str else _joined(value, _REASONING_KEYS, _DEEPEST)):
+            return text
+    return ""
+
+
+def unknown_text(part: Mapping[str, Any]) -> str | None:
+    """The name of a field that holds text and is none that is known; None where there is none."""
+    for name, value in part.items():
+        if name in _KNOWN or not value:
+            continue
+        if isinstance(value, str) or _joined(value, _TEXT_KEYS, _DEEPEST):
+            return name
+    return None
+
+
+def _is_thought(extra: Any) -> bool:
+    """Whether Gemini's compatible API says that the content is a thought."""
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return isinstance(google, dict) and google.get("thought") is True
+
+
+def _split(value: Any) -> tuple[str, str]:
+    """Text and reasoning of a content field."""
+    if value is None or isinstance(value, str):
+        return value or "", ""
+    parts = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+    text: list[str] = []
+    thought: list[str] = []
+    for part in parts:
+        if isinstance(part, dict) and (part.get("type") in _THOUGHT or part.get("thought") is True):
+            thought.append(_joined(part, _REASONING_KEYS, _DEEPEST))
+        else:
+            text.append(_joined(part, _TEXT_KEYS, _DEEPEST))
+    return "".join(text), "".join(thought)
+
+
+def _joined(value: Any, keys: tuple[str, ...], depth: int) -> str:
+    """Text of a value: a string, the first of ``keys`` that holds some, a list of such."""
+    if isinstance(value, str):
+        return value
+    if depth == 0:
+        return ""
+    if isinstance(value, list):
+        return "".join(_joined(each, keys, depth - 1) for each in value)
+    if isinstance(value, dict):
+        found = (_joined(value[key], keys, depth - 1) for key in keys if key in value)
+        return next(filter(None, found), "")
+    return ""

@@ -1,0 +1,105 @@
+"""Tool calls of an answer, put together from the pieces in which they stream."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+__all__ = ["ToolCall", "ToolCalls"]
+
+_MOST_CALLS: Final = 128
+_LONGEST_NAME: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call that a model asks for."""
+
+    index: int
+    id: str
+    """Empty where the server gives none."""
+    name: str
+    arguments: str
+    """As the model wrote them: JSON, if it kept to it."""
+
+
+@dataclass(slots=True)
+class _Pieces:
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class ToolCalls:
+    """Collects calls: ``tool_calls`` by their index (or id, or in order), and the legacy ``function_call``."""
+
+    __slots__ = ("_calls", "_room")
+
+    def __init__(self, room: int) -> None:
+        """``room``: most characters of arguments to keep, over all calls."""
+        self._calls: dict[int, _Pieces] = {}
+        self._room = room
+
+    def take(self, calls: Any, legacy: Any) -> str:
+        """Take the pieces of a chunk; the text that they hold, names and arguments."""
+        found = []
+        if isinstance(calls, dict):
+            calls = [calls]
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict):
+                function = call.get("function")
+                found.append(self._add(call, function if isinstance(function, dict) else call))
+        if isinstance(legacy, dict):
+            found.append(self._add({"index": 0}, legacy))
+        return "".join(found)
+
+    def result(self) -> tuple[ToolCall, ...]:
+        """The calls, by index."""
+        return tuple(
+            ToolCall(index, each.id, each.name, "".join(each.arguments)) for index, each in sorted(self._calls.items())
+        )
+
+    def _add(self, call: dict[str, Any], function: dict[str, Any]) -> str:
+        name, arguments = function.get("name"), function.get("arguments")
+        name = name[:_LONGEST_NAME] if isinstance(name, str) else ""
+        text = arguments if isinstance(arguments, str) else _dumped(arguments)
+        pieces = self._pieces(call, name)
+        if pieces is not None:
+            if not pieces.name:
+                pieces.name = name
+            if not pieces.id and isinstance(call.get("id"), str):
+                pieces.id = call["id"][:_LONGEST_NAME]
+            kept = text[: self._room]
+            self._room -= len(kept)
+            pieces.arguments.append(kept)
+        return name + text
+
+    def _pieces(self, call: dict[str, Any], name: str) -> _Pieces | None:
+        """The call that a piece belongs to; None beyond the most that are kept."""
+        index = call.get("index")
+        if type(index) is not int or not 0 <= index < 1 << 31:
+            index = self._index_of(call.get("id"), name)
+        known = self._calls.get(index)
+        if known is None and len(self._calls) < _MOST_CALLS:
+            known = self._calls[index] = _Pieces()
+        return known
+
+    def _index_of(self, call_id: Any, name: str) -> int:
+        """Of a piece without an index: the call with its id, a new one where it names one, else the last."""
+        if isinstance(call_id, str) and call_id:
+            for index, each in self._calls.items():
+                if each.id == call_id[:_LONGEST_NAME]:
+                    return index
+        following = max(self._calls, default=-1) + 1
+        return following if name or not self._calls else following - 1
+
+
+def _dumped(arguments: Any) -> str:
+    """Arguments that a server sends as an object in place of its JSON."""
+    if not isinstance(arguments, dict | list):
+        return ""
+    try:
+        return json.dumps(arguments, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return ""
