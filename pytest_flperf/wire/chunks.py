@@ -108,7 +108,7 @@ class Answer:
 
     def _is_mine(self, index: Any, place: int) -> bool:
         """Whether a choice is the one that is read: the first that came.  Texts of several would be mixed up."""
-        if index is None:
+        if not isinstance(index, int | float | str):
             index = place
         if not self.choices_seen:
             self.choices_seen, self._choice = True, index

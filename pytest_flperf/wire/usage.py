@@ -62,7 +62,7 @@ class TokenCounts:
 class Usage:
     """What the ``usage`` objects and the ``timings`` of one answer have said so far."""
 
-    __slots__ = ("_cached", "_last", "_output", "_prompt", "_reasoning", "_total", "timings")
+    __slots__ = ("_cached", "_output", "_prompt", "_reasoning", "_total", "timings")
 
     def __init__(self) -> None:
         self._prompt: int | None = None
@@ -70,7 +70,6 @@ class Usage:
         self._total: int | None = None
         self._cached: int | None = None
         self._reasoning: int | None = None
-        self._last: Any = None
         self.timings: dict[str, float] | None = None
         """The server's own numbers: llama.cpp's ``timings``, or Ollama's durations by the same names."""
 
@@ -80,9 +79,8 @@ class Usage:
         Counts grow while an answer does, so the largest is the last word on it; zeros stand for numbers that a server
         doesn't have.
         """
-        if not isinstance(usage, dict) or usage == self._last:
+        if not isinstance(usage, dict):
             return
-        self._last = usage
         prompt, output = _first(usage, _PROMPT), _first(usage, _OUTPUT)
         if not prompt and not output:
             return

@@ -333,7 +333,15 @@ def test_no_json_raises_out_of_decode(documents: list[Any], stream: bool, status
 
 
 @pytest.mark.parametrize(
-    "shape", ['{{"error":{}}}', '{{"choices":[{{"delta":{{"content":{}}}}}]}}', '{{"detail":{}}}', "{}"]
+    "shape",
+    [
+        '{{"usage":{{"prompt_tokens":{}}}}}',
+        '{{"choices":[{{"index":{},"delta":{{}}}}]}}',
+        '{{"error":{}}}',
+        '{{"choices":[{{"delta":{{"content":{}}}}}]}}',
+        '{{"detail":{}}}',
+        "{}",
+    ],
 )
 @pytest.mark.parametrize("status", [200, 500])
 def test_json_nested_as_deep_as_the_parser_allows_does_no_harm(shape: str, status: int) -> None:
