@@ -20,6 +20,8 @@ with contextlib.suppress(ImportError):
 
     # two shared cores: an example may take its time; a failure comes with what repeats it
     settings.register_profile("flperf", deadline=None, print_blob=True)
+    # other versions of packages: whether the tests run at all matters there, not the hundredth example
+    settings.register_profile("few", parent=settings.get_profile("flperf"), max_examples=15)
     settings.load_profile("flperf")
 
 # A shell that starts us in the background makes us, and every pytest that a test starts, deaf to Ctrl-C; nohup, to
