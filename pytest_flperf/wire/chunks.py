@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from jiter import from_json
 
+from pytest_flperf.wire.errors import ServerError, find_error
+from pytest_flperf.wire.finish import Finish
+
 __all__ = ["Answer", "load_json", "repair_text"]
 
 _TEXT_LIMIT: Final = 262_144
@@ -73,9 +76,9 @@ class Answer:
     output: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     tool_calls: bool = False
-    finish_reason: str | None = None
-    error: str | None = None
-    """The text of an error object, if one came."""
+    finish: Finish = field(default_factory=Finish)
+    error: ServerError | None = None
+    """The first error that the server sent, if any."""
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -93,9 +96,11 @@ class Answer:
     def take(self, document: Any) -> tuple[bool, bool]:
         """Take a chunk or a whole answer; says whether it held text of any kind, and whether it held answer text."""
         if not isinstance(document, dict):
+            self.fail(find_error(document))
             return False, False
-        if document.get("error"):
-            self.error = error_text(document["error"])
+        choices = document.get("choices")
+        if not choices or "error" in document:
+            self.fail(find_error(document))
         # One document per token: what nearly all of them lack, or say again, costs no call.
         model = document.get("model")
         if model != self._model_sent and isinstance(model, str) and model:
@@ -109,7 +114,6 @@ class Answer:
         if "Successful" in document:
             self.successful = document["Successful"] is True
         any_text = answer_text = False
-        choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 self.choices_seen = True
@@ -120,16 +124,22 @@ class Answer:
                     if type(content) is str and content:
                         self._keep(self.output, content)
                         any_text = answer_text = self._from_deltas = True
+                        if self.finish.reason is not None:
+                            self.finish.text_came()
                         continue
                 text, answer = self._take_choice(choice)
                 any_text |= text
                 answer_text |= answer
         return any_text, answer_text
 
+    def fail(self, error: ServerError | None) -> None:
+        """Note an error; the first is kept: what follows it mostly follows from it."""
+        if self.error is None:
+            self.error = error
+
     def _take_choice(self, choice: dict[str, Any]) -> tuple[bool, bool]:
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason:
-            self.finish_reason = repair_text(reason[:64])
+        if "error" in choice:
+            self.fail(find_error({"error": choice["error"]}))
         # Foundry Local before 1.0 sends both, with the same text, and tool calls in a message alone.  After deltas
         # with text, a message's text could only be all of it once more.
         part = choice.get("delta")
@@ -148,6 +158,9 @@ class Answer:
         self._keep(self.reasoning, reasoning)
         self.tool_calls |= bool(tools)
         self._from_deltas |= streamed and bool(content or reasoning or tools)
+        if content or tools:
+            self.finish.text_came()
+        self.finish.say(choice.get("finish_reason"))
         return bool(content or reasoning or tools), bool(content)
 
     def _keep(self, where: list[str], text: str) -> None:
@@ -210,22 +223,3 @@ def _of_ollama(document: dict[str, Any]) -> dict[str, float]:
 
 def _duration(value: Any) -> int | None:
     return value if type(value) is int and 0 < value < 1e15 else None
-
-
-def error_text(error: Any) -> str:
-    """The words of an error object, which servers send as a string, a list or an object."""
-    if isinstance(error, dict):
-        found = [_shown(error[name]) for name in ("message", "type", "code") if error.get(name)]
-        text = " · ".join(found) if found else _shown(error)
-    else:
-        text = _shown(error)
-    return repair_text(text[:2_000])
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value, ensure_ascii=False)[:2_000]
-    except (RecursionError, ValueError):  # nested as deep as the parser allowed, or an integer of thousands of digits
-        return f"(a {type(value).__name__} too deep or too long to show)"

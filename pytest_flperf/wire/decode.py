@@ -9,9 +9,18 @@ from itertools import accumulate
 from typing import Final
 
 from pytest_flperf.wire.chunks import Answer, load_json, repair_text
+from pytest_flperf.wire.errors import announces_error, error_of_text, is_error_name, read_error
 from pytest_flperf.wire.exchange import READ_BYTES, Exchange
 from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, Segments, parse_head, unframe
-from pytest_flperf.wire.outcome import evidence_of, http_outcome, stream_outcome, transport_outcome
+from pytest_flperf.wire.outcome import (
+    AFTER_ERROR,
+    error_outcome,
+    evidence_of,
+    foreign_outcome,
+    http_outcome,
+    stream_outcome,
+    transport_outcome,
+)
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
 from pytest_flperf.wire.sse import Event, Events
 
@@ -140,18 +149,25 @@ def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals
 
 
 def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
+    failed = bool(event.name) and is_error_name(event.name.decode("utf-8", "replace"))
     if event.data[:1] != b"{":
         bare = event.data.strip()
         if bare == b"[DONE]":
             reading.done = True
-        if bare in (b"", b"[DONE]"):
+        if bare in (b"", b"[DONE]") and not failed:
             return
     try:
         document = load_json(event.data)
     except ValueError as error:
-        if not reading.malformed:
+        said = event.data.decode("utf-8", "replace")
+        if failed or announces_error(said):
+            reading.answer.fail(error_of_text(said))
+        elif not reading.malformed:
             shown = event.data[:80].decode("utf-8", "replace")
             reading.malformed = f"an event is no JSON ({error}): {shown!r}"
+        return
+    if failed:
+        reading.answer.fail(read_error(document))
         return
     any_text, answer_text = reading.answer.take(document)
     arrival = arrivals.of_payload(event.end) if any_text else None
@@ -170,14 +186,17 @@ def _outcome_of(
 ) -> tuple[Outcome, str]:
     decided = transport_outcome(exchange)
     if decided is not None:
+        # A server that has said its error and leaves the body open is no slow one.
+        if reading.answer.error is not None and decided in AFTER_ERROR:
+            return error_outcome(reading.answer.error)
         return decided, exchange.detail
     if problem:
-        return Outcome.MALFORMED_STREAM, problem
+        return foreign_outcome(exchange.raw, problem)
     if head is None or body is None:
         return Outcome.CONNECTION_LOST, exchange.detail or "the connection ended without an answer"
     if head.status != 200:
         return http_outcome(head, body.payload)
-    return stream_outcome(exchange, body, reading.answer, reading.malformed, reading.stray, done=reading.done)
+    return stream_outcome(exchange, head, body, reading.answer, reading.malformed, reading.stray, done=reading.done)
 
 
 def _sample(
@@ -218,7 +237,7 @@ def _sample(
         first_read_window_ns=_first_read_window_ns(exchange, chunks[0]) if chunks else None,
         output_text=repair_text("".join(answer.output)),
         reasoning_text=repair_text("".join(answer.reasoning)),
-        finish_reason=answer.finish_reason,
+        finish_reason=answer.finish.reason,
         output_tokens=answer.output_tokens,
         prompt_tokens=answer.prompt_tokens,
         cached_tokens=answer.cached_tokens,
