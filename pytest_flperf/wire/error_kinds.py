@@ -72,16 +72,16 @@ _CONTEXT: Final = re.compile(
     r"|\bexceeded (?:the )?(?:model )?token limit|\btoken limit exceeded|\brange of input length should be"
     # TGI, old and new
     r"|\binputs?`? (?:tokens \+ `?max_new_tokens`? must be <=|must have less than \d{1,9} tokens)"
-    # llama.cpp and LM Studio; onnxruntime-genai
+    # llama.cpp and LM Studio
     r"|\bn_keep\b.{0,30}\bn_ctx|\bkeep the first \d{1,9} tokens"
-    r"|\binput\w* (?:sequence[ _]length|size|length)[ (]{1,2}\d{1,9}\)? ?(?:>=|>|exceeds)"
     r"|\breduce the length of the (?:messages|prompt|input)"
     r"|上下文.{0,12}(?:超|过长)|超[过出].{0,20}(?:上下文|最大长度)|(?:prompt|输入).{0,4}(?:超长|过长)",
     re.IGNORECASE,
 )
 
 _MODEL: Final = re.compile(
-    r"\bmodel_?not_?found|\b(?:unknown|no such) (?:llm )?model\b|\bmodel_not_supported"
+    r"\bmodel_?not_?found|\bmodel_not_supported|\bmodel: \S{1,200} · not_found_error"
+    r"|\b(?:unknown|no such) (?:llm )?model\b"
     r"|\binvalid model(?: (?:name|id|identifier|specified|path)\b|\s?[:='\"`(.,]|\s*\Z)"
     r"|\bnot a valid model(?: id)?\b|\bmodel identifier is invalid|\bno models? (?:was |were )?(?:named|called|found)\b"
     r"|\b(?:can ?not|can['’]t|could not|couldn['’]t|unable to) (?:find|access|resolve)"

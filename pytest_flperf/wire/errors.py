@@ -104,8 +104,7 @@ def read_error(value: Any, beside: Mapping[str, Any] | None = None) -> ServerErr
     if beside is not None and not (messages and isinstance(value, dict)):
         _collect({name: item for name, item in beside.items() if item is not value}, messages, codes, 0)
     if not messages and not codes:
-        shown = _shown(value)
-        messages = ["an error without words" if shown.lower() in ("true", *_NOTHING) else shown]
+        messages = ["an error without words" if _is_bare(value) else _shown(value)]
     pieces = dict.fromkeys(piece for piece in (*messages, *codes) if piece)
     return ServerError(clip(" · ".join(pieces), _WORDS_LIMIT), frozenset(codes))
 
@@ -123,7 +122,7 @@ def is_error_name(name: str) -> bool:
 
 def announces_error(text: str) -> bool:
     """Whether text where JSON was expected speaks of an error in its first words or its last."""
-    if text.lstrip()[:1] in ("{", "["):  # broken JSON, of an answer that may well be about errors
+    if text.lstrip().startswith(("{", "[{", '["')):  # broken JSON, of an answer that may well be about errors
         return _BROKEN.match(text) is not None
     return _ANNOUNCED.search(text[:200]) is not None or _ANNOUNCED.search(text[-200:]) is not None
 
@@ -186,6 +185,13 @@ def _says_error(name: str, value: Any) -> bool:
     if type(value) in (int, float):
         return name in _NUMBERED and bool(value)
     return _says(value)
+
+
+def _is_bare(value: Any) -> bool:
+    """Whether an error says no more than that there is one."""
+    if isinstance(value, dict) and len(value) <= _ITEMS:
+        return all(item is True or not _says(item) for item in value.values())
+    return value is True or not _says(value)
 
 
 def _is_bad_code(value: Any) -> bool:
