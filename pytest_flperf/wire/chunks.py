@@ -99,7 +99,7 @@ class Answer:
             self.fail(find_error(document))
             return False, False
         choices = document.get("choices")
-        if not choices or "error" in document:
+        if (not choices or "error" in document) and self.error is None:
             self.fail(find_error(document))
         # One document per token: what nearly all of them lack, or say again, costs no call.
         model = document.get("model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from pytest_flperf.wire.errors import ServerError
@@ -11,6 +12,7 @@ from pytest_flperf.wire.sample import Outcome
 __all__ = ["kind_of"]
 
 _SEARCHED: Final = 4_000
+_MENTIONS: Final = 16
 _OTHER: Final = re.compile(r"[^a-z0-9]+")
 
 # Letters and digits only, so that DeploymentNotFound and deployment_not_found are one.
@@ -151,7 +153,7 @@ def _is_about_model(words: str, status: int | None) -> bool:
     """
     if _MODEL.search(words) is not None:
         return True
-    for found in _DENIED.finditer(words):
+    for found in islice(_DENIED.finditer(words), _MENTIONS):
         behind, verb = found["behind"] or "", (found["verb"] or "").lower()
         if _FOR_NOW.match(behind) is not None or (verb == "available" and status == 503):
             continue

@@ -7,15 +7,16 @@ import re
 from typing import Any, Final
 
 from pytest_flperf.wire.chunks import load_json
-from pytest_flperf.wire.errors import ServerError, clip, error_of_text, find_error, read_error
+from pytest_flperf.wire.errors import ServerError, announces_error, clip, error_of_text, find_error, read_error
 from pytest_flperf.wire.framing import Head
 from pytest_flperf.wire.sse import Events
 
-__all__ = ["error_of_body", "foreign_answer", "foreign_bytes", "last_error", "redirect_words"]
+__all__ = ["error_in_body", "error_of_body", "foreign_answer", "foreign_bytes", "redirect_words"]
 
 _LOOKED_AT: Final = 16_384
 _LONGEST_LINE: Final = 262_144
 _WORDS: Final = 300
+_SPACE: Final = b"\xef\xbb\xbf \t\r\n"
 _HTML: Final = re.compile(rb"<(?:!doctype html|html|head|body|title|center|h1|p)\b|<!--|<\?xml", re.IGNORECASE)
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{1,400})", re.IGNORECASE)
 _HIDDEN: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL)
@@ -52,7 +53,7 @@ _BY_OBJECT: Final = {
 def foreign_answer(head: Head, payload: bytes) -> str:
     """What a 2xx body is in which no choice was found, in words; empty where there is nothing to say."""
     kind = head.headers.get("content-type", "").lower()
-    start = payload[:_LOOKED_AT].lstrip(b"\xef\xbb\xbf \t\r\n")
+    start = payload[:_LOOKED_AT].lstrip(_SPACE)
     if not start:
         return ""
     if kind.startswith("application/grpc"):
@@ -60,7 +61,7 @@ def foreign_answer(head: Head, payload: bytes) -> str:
     if _HTML.match(start) or (kind.startswith("text/html") and not start.startswith((b"{", b"[", b"data:", b"event:"))):
         return _page(start)
     if start.startswith((b"{", b"[", b"data:", b"event:", b"id:", b":")):
-        return _other_json(payload[:_LONGEST_LINE].lstrip(b"\xef\xbb\xbf \t\r\n"))
+        return _other_json(payload[:_LONGEST_LINE].lstrip(_SPACE))
     return f"plain text where an answer was expected: '{_flat(start)}'; {_BASE_URL}"
 
 
@@ -87,7 +88,7 @@ def redirect_words(head: Head) -> str:
 
 def error_of_body(payload: bytes) -> ServerError:
     """What a body says that is known to be an error: JSON, events, a page or plain text."""
-    start = payload[:_LOOKED_AT].lstrip(b"\xef\xbb\xbf \t\r\n")
+    start = payload[:_LOOKED_AT].lstrip(_SPACE)
     if start.startswith((b"data:", b"event:", b"id:", b":")):
         found = _of_events(payload[:_LONGEST_LINE])
         if found is not None:
@@ -106,10 +107,16 @@ def error_of_body(payload: bytes) -> ServerError:
     return ServerError(clip(" ".join(text.decode("utf-8", "replace").split()), 600), frozenset())
 
 
-def last_error(payload: bytes) -> ServerError | None:
-    """The error in the last line of a body whose lines are JSON each."""
-    last = payload.rstrip()[-_LONGEST_LINE:].rpartition(b"\n")[2]
-    return _of_line(last) if last.startswith(b"{") else None
+def error_in_body(payload: bytes) -> ServerError | None:
+    """The error in a 2xx body that is neither a document nor events: in its last line of JSON, or in plain text."""
+    start = payload[:_LOOKED_AT].lstrip(_SPACE)
+    if start.startswith(b"{"):
+        last = payload.rstrip()[-_LONGEST_LINE:].rpartition(b"\n")[2]
+        return _of_line(last) if last.startswith(b"{") else None
+    if start.startswith((b"<", b"[", b"data:", b"event:")):
+        return None
+    error = error_of_body(payload)
+    return error if announces_error(error.words) else None
 
 
 def _of_line(line: bytes) -> ServerError | None:

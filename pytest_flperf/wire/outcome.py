@@ -11,7 +11,7 @@ from pytest_flperf.wire.error_kinds import kind_of
 from pytest_flperf.wire.errors import ServerError, announces_error, clip, error_of_text
 from pytest_flperf.wire.exchange import Ending, Exchange
 from pytest_flperf.wire.finish import Finish
-from pytest_flperf.wire.foreign import error_of_body, foreign_answer, foreign_bytes, last_error, redirect_words
+from pytest_flperf.wire.foreign import error_of_body, foreign_answer, foreign_bytes, error_in_body, redirect_words
 from pytest_flperf.wire.framing import Body, Head
 from pytest_flperf.wire.sample import Evidence, Outcome
 
@@ -164,9 +164,9 @@ def _unfinished(head: Head, body: Body, answer: Answer, stray: bytes, *, done: b
 
 
 def _foreign(head: Head, payload: bytes, found: str) -> tuple[Outcome, str]:
-    """The outcome of a body without a choice in it; an error in its last line is the server's own word."""
+    """The outcome of a body without a choice in it; an error that it tells of is the server's own word."""
     named = foreign_answer(head, payload)
-    error = last_error(payload)
+    error = error_in_body(payload)
     if error is not None:
         return error_outcome(error, status=head.status, hint=f" ({named})" if named else "")
     return Outcome.MALFORMED_STREAM, f"{named} ({found})" if named else found

@@ -29,7 +29,7 @@ WHOLE: list[Any] = [
 OTHERS: list[tuple[Any, str]] = [
     *((word, word) for word in ("content_filter", "abort", "network_error", "error", "insufficient_system_resource")),
     *((word, word) for word in ("null", "None", "NULL", "SAFETY", "cancelled", "unknown", "time_limit", "sensitive")),
-    *((word, word) for word in ("refusal", "guardrail_intervened", "pause_turn", "FINISH_REASON_UNSPECIFIED", "stopped!")),
+    *((word, word) for word in ("refusal", "guardrail_intervened", "pause_turn", "REASON_UNSPECIFIED", "stopped!")),
     (1, "1"),
     (2.5, "2.5"),
     (True, "true"),

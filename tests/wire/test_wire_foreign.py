@@ -20,8 +20,8 @@ def lines(*documents: object) -> bytes:
 
 
 OLLAMA_CHAT = [
-    {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": "a"}, "done": False},
-    {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": ""}, "done": True},
+    {"model": "m", "created_at": "2026-01-01", "message": {"role": "assistant", "content": "a"}, "done": False},
+    {"model": "m", "created_at": "2026-01-01", "message": {"role": "assistant", "content": ""}, "done": True},
 ]  # fmt: skip
 OLLAMA_GENERATE = [{"model": "m", "created_at": "x", "response": word, "done": word == ""} for word in ("a", "b", "")]
 LOGIN = (
@@ -33,7 +33,7 @@ FOREIGN: dict[str, tuple[bytes, str, tuple[str, ...]]] = {
     "Ollama's generate": (lines(*OLLAMA_GENERATE), "application/x-ndjson", ("Ollama's own API (NDJSON)", "/v1")),
     "Ollama's chat, whole": (lines(OLLAMA_CHAT[1]), "application/json", ("Ollama's own API", "/v1")),
     "Ollama's chat, over lines": (json.dumps(OLLAMA_CHAT[1], indent=1).encode(), "application/json", ("Ollama's own",)),
-    "lines of chunks": (lines({"choices": [{"delta": {"content": "a"}}]}, {"choices": []}), "x/y", ("NDJSON", "events")),
+    "lines of chunks": (lines({"choices": [{"delta": {"content": "a"}}]}, {"choices": []}), "x", ("NDJSON", "events")),
     "TGI": (lines({"generated_text": "a"}), "application/json", ("TGI's own API", "/v1")),
     "TGI's events": (b'data:{"token":{"text":"a"},"generated_text":null,"details":null}\n\n', "x/y", ("TGI's own",)),
     "llama.cpp": (lines({"content": "a", "generation_settings": {}}), "application/json", ("llama.cpp's own API",)),
