@@ -119,7 +119,12 @@ class Answer:
                 self.choices_seen = True
                 part = choice.get("delta")
                 # A piece of text and nothing else is what nearly all chunks hold; the general way takes twice as long.
-                if type(part) is dict and len(part) == 1 and choice.get("finish_reason") is None:
+                if (
+                    type(part) is dict
+                    and len(part) == 1
+                    and choice.get("finish_reason") is None
+                    and "error" not in choice
+                ):
                     content = part.get("content")
                     if type(content) is str and content:
                         self._keep(self.output, content)

@@ -94,7 +94,7 @@ def decode(exchange: Exchange) -> Sample:
         reading = _read(exchange, head, body, arrivals)
     reading.answer.count_tokens(len(reading.chunk_ns))
     outcome, detail = _outcome_of(exchange, head, body, reading, problem)
-    evidence = None if outcome is Outcome.OK else evidence_of(head, payload or exchange.raw, detail)
+    evidence = None if outcome is Outcome.OK else evidence_of(head, payload if head else exchange.raw, detail)
     return _sample(exchange, head, arrivals, reading, outcome, evidence)
 
 

@@ -11,7 +11,7 @@ from pytest_flperf.wire.error_kinds import kind_of
 from pytest_flperf.wire.errors import ServerError, announces_error, clip, error_of_text
 from pytest_flperf.wire.exchange import Ending, Exchange
 from pytest_flperf.wire.finish import Finish
-from pytest_flperf.wire.foreign import error_of_body, foreign_answer, foreign_bytes, error_in_body, redirect_words
+from pytest_flperf.wire.foreign import error_in_body, error_of_body, foreign_answer, foreign_bytes, redirect_words
 from pytest_flperf.wire.framing import Body, Head
 from pytest_flperf.wire.sample import Evidence, Outcome
 
@@ -81,7 +81,8 @@ def http_outcome(head: Head, payload: bytes) -> tuple[Outcome, str]:
     if status == 429:
         return Outcome.RATE_LIMITED, detail
     if status < 400:
-        return Outcome.MALFORMED_STREAM, f"HTTP {status} where 200 was expected; {redirect_words(head)}"
+        advice = f"; {redirect_words(head)}" if status >= 300 else ""
+        return Outcome.MALFORMED_STREAM, f"HTTP {status} where 200 was expected{advice}"
     kind = kind_of(error, status)
     return kind or (Outcome.HTTP_5XX if status >= 500 else Outcome.HTTP_4XX), detail
 

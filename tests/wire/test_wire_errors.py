@@ -63,6 +63,7 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "with empty choices": ({"choices": [], "error": {"message": "boom"}}, "boom"),
     "beside a choice": ({"choices": [{"delta": {"content": ""}, "finish_reason": "error"}], "error": "boom"}, "boom"),
     "in a choice": ({"choices": [{"error": {"code": 502, "message": "boom"}, "finish_reason": "error"}]}, "boom"),
+    "in a choice with text": ({"choices": [{"delta": {"content": "b"}, "error": {"message": "boom"}}]}, "boom"),
     "Gemini's list": ([{"error": {"code": 500, "message": "boom", "status": "INTERNAL"}}], "boom"),
     "a gateway's": (
         {"error": {"message": "Provider returned error", "metadata": {"raw": '{"message":"boom"}'}}},
@@ -114,6 +115,15 @@ def test_errors_that_are_no_json_are_errors_with_their_words(sent: bytes, words:
     sample = decode(exchange(chunked(*((text("a"), STOP) if begun else ()), sent)))
     assert sample.outcome is Outcome.ERROR_IN_STREAM
     assert words in detail(sample)
+
+
+@pytest.mark.parametrize("body", [b"Internal Server Error", b"Traceback (most recent call last):\nValueError: boom\n"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_body_of_text_that_tells_of_an_error_is_one(body: bytes, *, stream: bool) -> None:
+    """With status 200, asked for as a stream or not."""
+    sample = decode(exchange(sized(body, kind="text/plain"), stream=stream))
+    assert sample.outcome is Outcome.ERROR_IN_STREAM
+    assert body.split()[-1].decode() in detail(sample)
 
 
 NOTHING = [
