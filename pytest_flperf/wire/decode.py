@@ -188,7 +188,7 @@ def _outcome_of(
     if decided is not None:
         # A server that has said its error and leaves the body open is no slow one.
         if reading.answer.error is not None and decided in AFTER_ERROR:
-            return error_outcome(reading.answer.error)
+            return error_outcome(reading.answer.error, status=head.status if head else None)
         return decided, exchange.detail
     if problem:
         return foreign_outcome(exchange.raw, problem)

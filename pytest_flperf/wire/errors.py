@@ -23,39 +23,27 @@ _BOUNDARY: Final = re.compile(r"[\s\"',;{}()<>\[\]]")
 """No key holds one of these: what is cut there shows no half of one that a search for whole keys would miss."""
 _LONGEST_KEY: Final = 512
 
-_NOTHING: Final = frozenset(
-    {
-        "",
-        "null",
-        "none",
-        "nil",
-        "undefined",
-        "false",
-        "0",
-        "200",
-        "ok",
-        "success",
-        "succeeded",
-        "successful",
-        "no error",
-    }
-)
+_NOTHING: Final = frozenset({
+    "", "null", "none", "nil", "undefined", "false", "0", "200", "ok", "success", "succeeded", "successful", "no error",
+})  # fmt: skip
 _GOING_ON: Final = frozenset(
     {"processing", "pending", "queued", "running", "loading", "in_progress", "progress", "ping", "info", "started"}
 )
 _FAILED: Final = frozenset({"error", "fail", "failed", "failure", "exception", "fatal"})
 
+_WRAPPERS: Final = ("response", "data", "result", "x_groq")
+"""What a document without a choice may hold its error in: the Responses API, gateways, Groq."""
 _MESSAGES: Final = (
     "message", "msg", "error_message", "error_msg", "errorMessage", "errorMsg", "errmsg", "err_msg", "status_msg",
     "Message", "error_description", "description", "detail", "details", "reason", "title", "faultstring", "error",
-    "errors", "err", "Error", "fault", "exception", "base_resp", "metadata", "raw", "innererror",
+    "errors", "err", "Error", "fault", "exception", "base_resp", "metadata", "raw", "innererror", *_WRAPPERS, "choices",
 )  # fmt: skip
 _CODES: Final = (
     "type", "code", "status", "error_type", "errorType", "error_code", "errorCode", "errcode", "statusCode",
     "status_code", "__type",
 )  # fmt: skip
 _NUMBERED: Final = frozenset({"code", "status", "statusCode", "status_code", "error_code", "errorCode", "errcode"})
-_SENTENCES: Final = ("message", "msg", "Message", "status_msg", "error_description", "description", "title")
+_SENTENCES: Final = ("message", "msg", "Message", "status_msg", "error_description", "description", "title", "reason")
 _ERROR_KEY: Final = re.compile(
     r"err(?:or)?s?\Z|error\w|err_?(?:msg|code)\Z|fault(?:s|string)?\Z|\w*(?:exception|error)s?\Z", re.IGNORECASE
 )
@@ -147,6 +135,10 @@ def _in_document(document: Mapping[str, Any]) -> ServerError | None:
         return None if document.get("object") != "error" else read_error(document)
     if _is_error(document):
         return read_error(document)
+    for name in _WRAPPERS:
+        inner = document.get(name)
+        if isinstance(inner, dict) and _says(inner.get("error")):
+            return read_error(inner["error"], inner)
     return None
 
 

@@ -87,7 +87,7 @@ def http_outcome(head: Head, payload: bytes) -> tuple[Outcome, str]:
     return kind or (Outcome.HTTP_5XX if status >= 500 else Outcome.HTTP_4XX), detail
 
 
-def error_outcome(error: ServerError, *, status: int = 200, hint: str = "") -> tuple[Outcome, str]:
+def error_outcome(error: ServerError, *, status: int | None, hint: str = "") -> tuple[Outcome, str]:
     """The outcome of an error inside an answer whose status is a success."""
     return kind_of(error) or Outcome.ERROR_IN_STREAM, f"error inside a {status} answer: {error.words}{hint}"
 

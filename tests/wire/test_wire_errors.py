@@ -64,6 +64,9 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "beside a choice": ({"choices": [{"delta": {"content": ""}, "finish_reason": "error"}], "error": "boom"}, "boom"),
     "in a choice": ({"choices": [{"error": {"code": 502, "message": "boom"}, "finish_reason": "error"}]}, "boom"),
     "in a choice with text": ({"choices": [{"delta": {"content": "b"}, "error": {"message": "boom"}}]}, "boom"),
+    "wrapped": ({"type": "response.failed", "response": {"id": "x", "error": {"message": "boom"}}}, "boom"),
+    "Groq": ({"choices": [], "x_groq": {"id": "x", "error": "boom"}}, "boom"),
+    "a status and a reason": ({"status": 503, "reason": "boom"}, "boom"),
     "Gemini's list": ([{"error": {"code": 500, "message": "boom", "status": "INTERNAL"}}], "boom"),
     "a gateway's": (
         {"error": {"message": "Provider returned error", "metadata": {"raw": '{"message":"boom"}'}}},
