@@ -128,7 +128,7 @@ def _evidence(case: CaseResult) -> Table | None:
     note = (
         f"{failed - shown} more failed requests are of other kinds; samples.jsonl has them." if failed > shown else ""
     )
-    head = ("outcome", "requests", "HTTP status", "what was found", "answer's body, its first 2 kB at most")
+    head = ("outcome", "requests", "HTTP status", "what was found", "answer's body, 2 kB of it at most")
     return Table("Failed requests, the first of each kind as evidence", head, rows, words=True, note=note)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from jiter import from_json
 
+from pytest_flperf.wire.errors import ServerError, find_error
+from pytest_flperf.wire.finish import Finish
 from pytest_flperf.wire.texts import texts_of, unknown_text
 from pytest_flperf.wire.tool_calls import ToolCalls
 from pytest_flperf.wire.usage import Usage, timings_of
@@ -50,9 +52,9 @@ class Answer:
     tool_calls: ToolCalls = field(default_factory=lambda: ToolCalls(_TEXT_LIMIT))
     called: bool = False
     """Whether a tool call with a name or arguments came."""
-    finish_reason: str | None = None
-    error: str | None = None
-    """The text of an error object, if one came."""
+    finish: Finish = field(default_factory=Finish)
+    error: ServerError | None = None
+    """The first error that the server sent, if any."""
     usage: Usage = field(default_factory=Usage)
     model: str | None = None
     choices_seen: bool = False
@@ -70,9 +72,11 @@ class Answer:
     def take(self, document: Any) -> int:
         """Take a chunk or a whole answer; what text it held, as bits: 0, or some of the constants above."""
         if not isinstance(document, dict):
+            self.fail(find_error(document))
             return 0
-        if document.get("error"):
-            self.error = error_text(document["error"])
+        choices = document.get("choices")
+        if (not choices or "error" in document) and self.error is None:
+            self.fail(find_error(document))
         # One document per token: what nearly all of them lack, or say again, costs no call.
         model = document.get("model")
         if model != self._model_sent and isinstance(model, str) and model:
@@ -87,7 +91,6 @@ class Answer:
             self.successful = document["Successful"] is True
         if "x_groq" in document and isinstance(document["x_groq"], dict):
             self.usage.take(document["x_groq"].get("usage"))
-        choices = document.get("choices")
         return self._take_choices(choices) if type(choices) is list else 0
 
     def _take_choices(self, choices: list[Any]) -> int:
@@ -96,15 +99,27 @@ class Answer:
             if isinstance(choice, dict) and self._is_mine(choice.get("index"), place):
                 part = choice.get("delta")
                 # A piece of text and nothing else is what nearly all chunks hold; the general way takes twice as long.
-                if type(part) is dict and len(part) == 1 and choice.get("finish_reason") is None:
+                if (
+                    type(part) is dict
+                    and len(part) == 1
+                    and choice.get("finish_reason") is None
+                    and "error" not in choice
+                ):
                     content = part.get("content")
                     if type(content) is str and content and "usage" not in choice:
                         self._keep(self.output, content)
                         self._from_deltas = True
                         held |= CONTENT
+                        if self.finish.reason is not None:
+                            self.finish.text_came()
                         continue
                 held |= self._take_choice(choice)
         return held
+
+    def fail(self, error: ServerError | None) -> None:
+        """Note an error; the first is kept: what follows it mostly follows from it."""
+        if self.error is None:
+            self.error = error
 
     def _is_mine(self, index: Any, place: int) -> bool:
         """Whether a choice is the one that is read: the first that came.  Texts of several would be mixed up."""
@@ -118,9 +133,8 @@ class Answer:
         return True
 
     def _take_choice(self, choice: dict[str, Any]) -> int:
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason:
-            self.finish_reason = repair_text(reason[:64])
+        if "error" in choice:
+            self.fail(find_error({"error": choice["error"]}))
         if "usage" in choice:
             self.usage.take(choice["usage"])
         # Foundry Local before 1.0 sends both, with the same text, and tool calls in a message alone.  After deltas
@@ -137,6 +151,9 @@ class Answer:
             part = {"content": text} if isinstance(text, str) else {}
         held = self._take_part(part)
         self._from_deltas |= streamed and held > 0
+        if held & (CONTENT | ANSWER):
+            self.finish.text_came()
+        self.finish.say(choice.get("finish_reason"))
         return held
 
     def _take_part(self, part: dict[str, Any]) -> int:
@@ -160,22 +177,3 @@ class Answer:
             kept = text[: _TEXT_LIMIT - self._length]
             self._length += len(kept)
             where.append(kept)
-
-
-def error_text(error: Any) -> str:
-    """The words of an error object, which servers send as a string, a list or an object."""
-    if isinstance(error, dict):
-        found = [_shown(error[name]) for name in ("message", "type", "code") if error.get(name)]
-        text = " · ".join(found) if found else _shown(error)
-    else:
-        text = _shown(error)
-    return repair_text(text[:2_000])
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value, ensure_ascii=False)[:2_000]
-    except (RecursionError, ValueError):  # nested as deep as the parser allowed, or an integer of thousands of digits
-        return f"(a {type(value).__name__} too deep or too long to show)"

@@ -10,9 +10,18 @@ from itertools import accumulate
 from typing import Final
 
 from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json, repair_text
+from pytest_flperf.wire.errors import announces_error, error_of_text, is_error_name, read_error
 from pytest_flperf.wire.exchange import READ_BYTES, Exchange
 from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, Segments, parse_head, unframe
-from pytest_flperf.wire.outcome import evidence_of, http_outcome, stream_outcome, transport_outcome
+from pytest_flperf.wire.outcome import (
+    AFTER_ERROR,
+    error_outcome,
+    evidence_of,
+    foreign_outcome,
+    http_outcome,
+    stream_outcome,
+    transport_outcome,
+)
 from pytest_flperf.wire.reasoning_tags import split_reasoning
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
 from pytest_flperf.wire.sse import Event, Events
@@ -94,7 +103,7 @@ def decode(exchange: Exchange) -> Sample:
     if head is not None and body is not None and head.successful:
         reading = _read(exchange, head, body, arrivals)
     outcome, detail = _outcome_of(exchange, head, body, reading, problem)
-    evidence = None if outcome is Outcome.OK else evidence_of(head, payload or exchange.raw, detail)
+    evidence = None if outcome is Outcome.OK else evidence_of(head, payload if head else exchange.raw, detail)
     return _sample(exchange, head, arrivals, reading, outcome, evidence)
 
 
@@ -151,18 +160,25 @@ def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals
 
 
 def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
+    failed = bool(event.name) and is_error_name(event.name.decode("utf-8", "replace"))
     if event.data[:1] != b"{":
         bare = event.data.strip()
         if bare == b"[DONE]":
             reading.done = True
-        if bare in (b"", b"[DONE]"):
+        if bare in (b"", b"[DONE]") and not failed:
             return
     try:
         document = load_json(event.data)
     except ValueError as error:
-        if not reading.malformed:
+        said = event.data.decode("utf-8", "replace")
+        if failed or announces_error(said):
+            reading.answer.fail(error_of_text(said))
+        elif not reading.malformed:
             shown = event.data[:80].decode("utf-8", "replace")
             reading.malformed = f"an event is no JSON ({error}): {shown!r}"
+        return
+    if failed:
+        reading.answer.fail(read_error(document))
         return
     held = reading.answer.take(document)
     arrival = arrivals.of_payload(event.end) if held else None
@@ -228,16 +244,19 @@ def _outcome_of(
 ) -> tuple[Outcome, str]:
     decided = transport_outcome(exchange)
     if decided is not None:
+        # A server that has said its error and leaves the body open is no slow one.
+        if reading.answer.error is not None and decided in AFTER_ERROR:
+            return error_outcome(reading.answer.error, status=head.status if head else None)
         return decided, exchange.detail
     if problem:
-        return Outcome.MALFORMED_STREAM, problem
+        return foreign_outcome(exchange.raw, problem)
     if head is None or body is None:
         return Outcome.CONNECTION_LOST, exchange.detail or "the connection ended without an answer"
     if not head.successful:
         return http_outcome(head, body.payload)
     if reading.answer.several and reading.answer.error is None:
         return Outcome.MALFORMED_STREAM, "the answer has several choices (n); an answer of one is what can be measured"
-    return stream_outcome(exchange, body, reading.answer, reading.malformed, reading.stray, done=reading.done)
+    return stream_outcome(exchange, head, body, reading.answer, reading.malformed, reading.stray, done=reading.done)
 
 
 def _sample(
@@ -280,7 +299,7 @@ def _sample(
         output_text=said.output,
         reasoning_text=said.reasoning,
         tool_calls=said.calls,
-        finish_reason=answer.finish_reason,
+        finish_reason=answer.finish.reason,
         output_tokens=counts.output_tokens,
         prompt_tokens=counts.prompt_tokens,
         cached_tokens=counts.cached_tokens,

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from pytest_flperf._text import harmless
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.wire.chunks import Answer, error_text, load_json, repair_text
+from pytest_flperf.wire.chunks import Answer, repair_text
+from pytest_flperf.wire.error_kinds import kind_of
+from pytest_flperf.wire.errors import ServerError, announces_error, clip, error_of_text
 from pytest_flperf.wire.exchange import Ending, Exchange
+from pytest_flperf.wire.finish import Finish
+from pytest_flperf.wire.foreign import error_in_body, error_of_body, foreign_answer, foreign_bytes, redirect_words
 from pytest_flperf.wire.framing import Body, Head
 from pytest_flperf.wire.sample import Evidence, Outcome
 
-__all__ = ["body_head", "http_outcome", "is_context_error", "transport_outcome"]
+__all__ = [
+    "AFTER_ERROR",
+    "body_excerpt",
+    "error_outcome",
+    "evidence_of",
+    "foreign_outcome",
+    "http_outcome",
+    "stream_outcome",
+    "transport_outcome",
+]
 
-BODY_HEAD_BYTES: Final = 2_048
-
-_CONTEXT: Final = re.compile(
-    r"context[_ -]?(length|size|window)|exceed\w*[ \w']{0,40}context|context_length_exceeded|maximum context"
-    r"|prompt is too long|too many (input )?tokens|max(imum)? (sequence|input) length",
-    re.IGNORECASE,
-)
-_MODEL: Final = re.compile(
-    # a dot inside a name, as in qwen2.5, doesn't end the sentence
-    r"model_not_found|(unknown|no such|invalid|unsupported) model"
-    r"|model\b(?:[^.]|\.(?!\s)){0,160}?(?:\b(?:not|never)|n['’]t)\b[^.]{0,20}?"
-    r"\b(found|exist|loaded|available|known|supported|registered|served)"
-    r"|model\b(?:[^.]|\.(?!\s)){0,160}?\bis unknown",
-    re.IGNORECASE,
-)
+BODY_BYTES: Final = 2_048
+_HEAD: Final = 640
+_GAP: Final = " … "
+_WINDOW: Final = 8_192
+_DETAIL: Final = 1_000
 _BY_ENDING: Final = {
     Ending.CONNECT_REFUSED: Outcome.CONNECT_REFUSED,
     Ending.CONNECT_TIMEOUT: Outcome.CONNECT_TIMEOUT,
@@ -39,16 +42,26 @@ _BY_ENDING: Final = {
     Ending.ANSWER_TOO_LARGE: Outcome.ANSWER_TOO_LARGE,
     Ending.CLIENT_LIMIT: Outcome.CLIENT_LIMIT,
 }
+AFTER_ERROR: Final = frozenset(
+    {Outcome.FIRST_TOKEN_TIMEOUT, Outcome.STALL_TIMEOUT, Outcome.TOTAL_TIMEOUT, Outcome.ANSWER_TOO_LARGE}
+)
+"""What may follow from an error that the server sent before: the error is the outcome."""
 
 
-def is_context_error(text: str) -> bool:
-    """Whether a server's words say that the prompt was too long for the model."""
-    return _CONTEXT.search(text[:4_000]) is not None
+def body_excerpt(payload: bytes) -> str:
+    """What shows a body in 2 kB: of a longer one its first 0.6 and its last 1.4 kB, where its last words are.
 
-
-def body_head(payload: bytes) -> str:
-    """The first 2 kB of a body as text that any file can hold, without anything that looks like a key."""
-    return Redactor().text(payload[:BODY_HEAD_BYTES].decode("utf-8", "replace"))
+    Text that any file can hold, without anything that looks like a key.
+    """
+    if len(payload) <= BODY_BYTES:
+        return Redactor().text(payload.decode("utf-8", "replace"))
+    first = Redactor().text(payload[:BODY_BYTES].decode("utf-8", "replace"))
+    # More than is kept is looked through, so that no key stands half in it.
+    last = Redactor().text(payload[-_WINDOW:].decode("utf-8", "replace"))
+    room = BODY_BYTES - _HEAD - len(_GAP)
+    tail = clip(last, room * 5 // 2).rpartition(_GAP)[2] if len(last) > room else last
+    head = clip(first, _HEAD * 5 // 3).partition(_GAP)[0]
+    return f"{head[:_HEAD]}{_GAP}{tail[-room:]}"
 
 
 def transport_outcome(exchange: Exchange) -> Outcome | None:
@@ -60,68 +73,109 @@ def transport_outcome(exchange: Exchange) -> Outcome | None:
 
 
 def http_outcome(head: Head, payload: bytes) -> tuple[Outcome, str]:
-    """The outcome of an answer with a status other than 200, and what it said."""
-    words = _words_of(payload)
+    """The outcome of an answer with a status that is no success, and what it said."""
+    error = error_of_body(payload)
     status = head.status
+    words = clip(error.words, 500)
     detail = f"HTTP {status}" + (f": {words}" if words else "")
     if status == 429:
         return Outcome.RATE_LIMITED, detail
     if status < 400:
-        return Outcome.MALFORMED_STREAM, f"{detail} where 200 was expected; redirects are not followed"
-    if is_context_error(words):
-        return Outcome.CONTEXT_EXCEEDED, detail
-    if _MODEL.search(words[:4_000]):
-        return Outcome.MODEL_NOT_FOUND, detail
-    return (Outcome.HTTP_5XX if status >= 500 else Outcome.HTTP_4XX), detail
+        advice = f"; {redirect_words(head)}" if status >= 300 else ""
+        return Outcome.MALFORMED_STREAM, f"HTTP {status} where 200 was expected{advice}"
+    kind = kind_of(error, status)
+    return kind or (Outcome.HTTP_5XX if status >= 500 else Outcome.HTTP_4XX), detail
 
 
-def _words_of(payload: bytes) -> str:
-    try:
-        document = load_json(payload)
-    except ValueError:
-        return " ".join(body_head(payload).split())[:500]
-    if isinstance(document, dict):
-        for name in ("error", "detail", "message"):
-            if document.get(name):
-                return error_text(document[name])[:500]
-    return " ".join(body_head(payload).split())[:500]
+def error_outcome(error: ServerError, *, status: int | None, hint: str = "") -> tuple[Outcome, str]:
+    """The outcome of an error inside an answer whose status is a success."""
+    return kind_of(error) or Outcome.ERROR_IN_STREAM, f"error inside a {status} answer: {error.words}{hint}"
+
+
+def foreign_outcome(raw: bytes, problem: str) -> tuple[Outcome, str]:
+    """The outcome of bytes that have no head of an HTTP/1.x answer."""
+    named = foreign_bytes(raw)
+    return Outcome.MALFORMED_STREAM, f"{named} ({problem})" if named else problem
 
 
 def stream_outcome(
-    exchange: Exchange, body: Body, answer: Answer, malformed: str, stray: bytes, *, done: bool
+    exchange: Exchange, head: Head, body: Body, answer: Answer, malformed: str, stray: bytes, *, done: bool
 ) -> tuple[Outcome, str]:
-    """The outcome of a 200 answer that was read, and why."""
-    if answer.error is not None:
-        kind = Outcome.CONTEXT_EXCEEDED if is_context_error(answer.error) else Outcome.ERROR_IN_STREAM
-        return kind, f"error inside a 200 answer: {answer.error}"
-    if answer.finish_reason == "error":
-        return Outcome.ERROR_IN_STREAM, "finish_reason is 'error'"
+    """The outcome of an answer with a 2xx status that was read, and why."""
+    error = answer.error or _stray_error(stray)
+    if error is not None:
+        return error_outcome(error, status=head.status)
     if malformed or body.problem or exchange.ending is Ending.MALFORMED:
+        if malformed and not answer.choices_seen and not body.problem:
+            return _foreign(head, body.payload, malformed)
         return Outcome.MALFORMED_STREAM, malformed or body.problem or exchange.detail
-    whole = exchange.ending is Ending.COMPLETE or (done and answer.finish_reason is not None)
-    if not whole:
+    finish = answer.finish
+    if exchange.ending is not Ending.COMPLETE and not (done and finish.is_whole):
         return Outcome.CONNECTION_LOST, exchange.detail or "the connection ended in the middle of the answer"
-    if answer.finish_reason is None and (stray or not answer.successful):
-        return _unfinished(body, answer, stray, done=done)
-    if not (answer.output or answer.reasoning or answer.called):
-        return Outcome.LENGTH_ZERO, f"finish_reason {answer.finish_reason!r} without any text"
-    return Outcome.OK, ""
-
-
-def _unfinished(body: Body, answer: Answer, stray: bytes, *, done: bool) -> tuple[Outcome, str]:
-    if stray:
-        words = " ".join(repair_text(stray.decode("utf-8", "replace")).split())[:300]
-        kind = Outcome.ERROR_IN_STREAM if b"error" in stray.lower() else Outcome.MALFORMED_STREAM
-        return kind, f"text that is no event inside a 200 answer: {words}"
-    if not body.payload:
-        return Outcome.TRUNCATED, "a 200 answer with an empty body"
-    if not answer.choices_seen and not done:
-        return Outcome.MALFORMED_STREAM, "a 200 answer without a single choice in it"
-    end = "[DONE]" if done else "a clean end of the body"
-    return Outcome.TRUNCATED, f"no finish_reason before {end}"
+    if finish.is_open and (stray or not answer.successful):
+        return _unfinished(head, body, answer, stray, done=done)
+    if not finish.is_open and not finish.is_whole:
+        return _not_whole(finish)
+    return _whole(answer)
 
 
 def evidence_of(head: Head | None, payload: bytes, detail: str) -> Evidence:
     """Evidence from a head, a payload and words."""
-    words = Redactor().text(repair_text(detail)[:1_000])
-    return Evidence(head.status if head else None, words, body_head(payload))
+    words = Redactor().text(repair_text(detail))
+    return Evidence(head.status if head else None, clip(words, _DETAIL), body_excerpt(payload))
+
+
+def _stray_error(stray: bytes) -> ServerError | None:
+    """The error that lines without a field hold: of a proxy (``proxy error: …``), or of older llama.cpp."""
+    text = stray.decode("utf-8", "replace")
+    return error_of_text(text) if stray and announces_error(text) else None
+
+
+def _whole(answer: Answer) -> tuple[Outcome, str]:
+    finish = answer.finish
+    if not (answer.output or answer.reasoning or answer.called):
+        empty = f"finish_reason '{_shown(finish.reason)}' without any text"
+        return (Outcome.CONTEXT_EXCEEDED if finish.is_context_full else Outcome.LENGTH_ZERO), empty
+    return Outcome.OK, ""
+
+
+def _not_whole(finish: Finish) -> tuple[Outcome, str]:
+    reason = _shown(finish.reason)
+    if finish.followed:
+        return Outcome.TRUNCATED, f"text came after finish_reason '{reason}', and no finish_reason after it"
+    kind = kind_of(error_of_text(finish.words)) if finish.words else None
+    words = f": {finish.words}" if finish.words else ""
+    return kind or Outcome.TRUNCATED, f"finish_reason '{reason}' doesn't say that the answer is whole{words}"
+
+
+def _unfinished(head: Head, body: Body, answer: Answer, stray: bytes, *, done: bool) -> tuple[Outcome, str]:
+    if not body.payload:
+        if head.status in (204, 205):
+            return Outcome.MALFORMED_STREAM, f"HTTP {head.status}, which has no body"
+        return Outcome.TRUNCATED, f"a {head.status} answer with an empty body"
+    if stray:
+        found = f"text that is no event inside a {head.status} answer: {_flat(stray)}"
+        return (Outcome.MALFORMED_STREAM, found) if answer.choices_seen else _foreign(head, body.payload, found)
+    if not answer.choices_seen and not done:
+        return _foreign(head, body.payload, f"a {head.status} answer without a single choice in it")
+    end = "[DONE]" if done else "a clean end of the body"
+    if answer.finish.reason is not None:
+        return Outcome.TRUNCATED, f"finish_reason '{_shown(answer.finish.reason)}', which is none, before {end}"
+    return Outcome.TRUNCATED, f"no finish_reason before {end}"
+
+
+def _foreign(head: Head, payload: bytes, found: str) -> tuple[Outcome, str]:
+    """The outcome of a body without a choice in it; an error that it tells of is the server's own word."""
+    named = foreign_answer(head, payload)
+    error = error_in_body(payload)
+    if error is not None:
+        return error_outcome(error, status=head.status, hint=f" ({named})" if named else "")
+    return Outcome.MALFORMED_STREAM, f"{named} ({found})" if named else found
+
+
+def _shown(reason: str | None) -> str:
+    return harmless(reason or "")
+
+
+def _flat(stray: bytes) -> str:
+    return " ".join(repair_text(stray.decode("utf-8", "replace")).split())[:300]

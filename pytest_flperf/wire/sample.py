@@ -62,7 +62,7 @@ class Evidence:
     detail: str
     """What was found, in words (an exception's text, the part of the stream that is missing …)."""
     body_head: str
-    """The first 2 kB of the body at most, secrets removed."""
+    """The body, 2 kB at most, secrets removed; of a longer one its first 0.6 and its last 1.4 kB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ __all__ = ["Event", "Events"]
 
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 _BOM: Final = b"\xef\xbb\xbf"
-_KNOWN_FIELDS: Final = frozenset({b"event", b"id", b"retry"})
+_KNOWN_FIELDS: Final = frozenset({b"id", b"retry"})
 _STRAY_LIMIT: Final = 2_048
+_STRAY_LINES: Final = 64
+_NAME_LIMIT: Final = 100
 _WINDOW: Final = 65_536
 
 
@@ -24,13 +26,15 @@ class Event(NamedTuple):
     data: bytes
     end: int
     """Offset in the payload of the byte that completed the data: the first byte of its last line's end."""
+    name: bytes = b""
+    """Its ``event:`` field, 100 bytes at most; empty for most."""
 
 
 class Events:
     """Iterates over the events of a payload, once.
 
-    Comments and fields other than ``data`` are passed over; nothing raises.  What is at hand at a time is a window of
-    the payload and not all of its lines: a line may be as short as its end.
+    Comments and fields other than ``data`` and ``event`` are passed over; nothing raises.  What is at hand at a time is
+    a window of the payload and not all of its lines: a line may be as short as its end.
     """
 
     def __init__(self, payload: bytes) -> None:
@@ -46,26 +50,34 @@ class Events:
         stray: list[bytes] = []
         data: list[bytes] = []
         data_end = 0
+        name = b""
         for line, end in self._lines():
             if not line:
                 if data:
-                    yield Event(data[0] if len(data) == 1 else b"\n".join(data), data_end)
+                    yield Event(data[0] if len(data) == 1 else b"\n".join(data), data_end, name)
                     data = []
+                elif name:  # the standard passes it over, but a name may be all that is said of an error
+                    yield Event(b"", end, name)
+                name = b""
             elif line.startswith(b"data:"):
                 data.append(line[6:] if line[5:6] == b" " else line[5:])
                 data_end = end
             elif line == b"data":
                 data.append(b"")  # a field without a colon has an empty value
                 data_end = end
+            elif line.startswith(b"event:"):
+                name = line[6 : 6 + _NAME_LIMIT].strip()
             else:
                 _note_stray(line, stray)
         rest = self._rest
         if rest.startswith(b"data:"):
             data.append(rest[6:] if rest[5:6] == b" " else rest[5:])
             data_end = max(len(self._payload) - 1, 0)
+        elif rest.startswith(b"event:"):
+            name = rest[6 : 6 + _NAME_LIMIT].strip()
         elif rest:
             _note_stray(rest, stray)
-        self.unfinished = Event(b"\n".join(data), data_end) if data else None
+        self.unfinished = Event(b"\n".join(data), data_end, name) if data or name else None
         self.stray = b"\n".join(stray)[:_STRAY_LIMIT]
 
     def _lines(self) -> Iterator[tuple[bytes, int]]:
@@ -89,5 +101,5 @@ class Events:
 
 def _note_stray(line: bytes, stray: list[bytes]) -> None:
     field = line.partition(b":")[0]
-    if field and field not in _KNOWN_FIELDS and field != b"data" and len(stray) < 64:
+    if field and field not in _KNOWN_FIELDS and line not in (b"event", b"data") and len(stray) < _STRAY_LINES:
         stray.append(line[:_STRAY_LIMIT])

@@ -100,6 +100,42 @@ def test_a_server_that_answers_html(tmp_path: Path) -> None:
         assert "malformed_stream" in run.case("good")["message"]
 
 
+_TEXT = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n'
+_CUT_SHORT = {
+    "filtered": (
+        _TEXT + b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}\n\n',
+        "truncated",
+    ),
+    "flat error": (_TEXT + b'data: {"object":"error","message":"out of KV blocks","code":500}\n\n', "error_in_stream"),
+    "too long": (b'data: {"detail":"prompt is too long: 9 tokens > 8 maximum"}\n\n', "context_exceeded"),
+    "Ollama's": (b'{"model":"m","created_at":"x","response":"a","done":false}\n' * 2, "malformed_stream"),
+}
+_SHOWN = {
+    "filtered": "content_filter",
+    "flat error": "out of KV blocks",
+    "too long": "prompt is too long",
+    "Ollama's": "Ollama's own API (NDJSON)",
+}
+
+
+@pytest.mark.parametrize("name", _CUT_SHORT)
+def test_an_answer_that_is_none_says_so_in_the_servers_words(tmp_path: Path, name: str) -> None:
+    """Status 200 and a clean end prove nothing: the outcome and the words are in the results and in the text."""
+    body, outcome = _CUT_SHORT[name]
+
+    def behave(connection: socket.socket, _number: int) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + body)
+        connection.close()
+
+    write_suite(tmp_path, GOOD)
+    with RawServer(behave) as server, PytestRun(tmp_path, *at(server.base_url)) as run:
+        assert run.end() == 1
+        assert outcome in run.case("good")["message"]
+        assert _SHOWN[name] in run.case("good")["message"]
+        assert _SHOWN[name] in run.output
+
+
 def test_every_second_request_fails(tmp_path: Path) -> None:
     """The case goes on, fails by its error rate, and shows the evidence."""
 

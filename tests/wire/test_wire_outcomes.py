@@ -54,7 +54,7 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
         Outcome.MALFORMED_STREAM,
         "302",
     ),
-    "204": (lambda: exchange([b"HTTP/1.1 204 No Content\r\n\r\n"]), Outcome.TRUNCATED, "empty body"),
+    "204": (lambda: exchange([b"HTTP/1.1 204 No Content\r\n\r\n"]), Outcome.MALFORMED_STREAM, "204"),
     "304": (lambda: exchange([b"HTTP/1.1 304 Not Modified\r\n\r\n"]), Outcome.MALFORMED_STREAM, "304"),
     "switching protocols": (lambda: exchange([b"HTTP/1.1 101 X\r\n\r\n"]), Outcome.MALFORMED_STREAM, "101"),
     "context llama.cpp": (
@@ -142,8 +142,8 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
     ),
     "error as finish_reason": (
         lambda: exchange(chunked(text("a"), event({}, finish="error"))),
-        Outcome.ERROR_IN_STREAM,
-        "",
+        Outcome.TRUNCATED,
+        "finish_reason 'error'",
     ),
     "error document": (lambda: exchange(sized(b'{"error": "no"}'), stream=False), Outcome.ERROR_IN_STREAM, "no"),
     "garbage event": (
@@ -160,7 +160,7 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
     "html 200, not streaming": (
         lambda: exchange(sized(b"<html>Welcome</html>"), stream=False),
         Outcome.MALFORMED_STREAM,
-        "no JSON",
+        "an HTML page",
     ),
     "other JSON": (lambda: exchange(sized(b'{"status": "ok"}')), Outcome.MALFORMED_STREAM, "without a single choice"),
     "gzip although identity": (

@@ -1,0 +1,169 @@
+"""What an error of a server is about: the context, a rate, the model; by its codes and its words."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import Final
+
+from pytest_flperf.wire.errors import ServerError
+from pytest_flperf.wire.sample import Outcome
+
+__all__ = ["kind_of"]
+
+_SEARCHED: Final = 4_000
+_MENTIONS: Final = 16
+_OTHER: Final = re.compile(r"[^a-z0-9]+")
+
+# Letters and digits only, so that DeploymentNotFound and deployment_not_found are one.
+_BY_CODE: Final = {
+    Outcome.CONTEXT_EXCEEDED: frozenset({
+        "contextlengthexceeded", "exceedcontextsizeerror", "contextwindowexceeded", "contextwindowexceedederror",
+        "modelcontextwindowexceeded", "contextlimitexceeded", "contextsizeexceeded", "prompttoolong", "inputtoolong",
+    }),
+    Outcome.RATE_LIMITED: frozenset({
+        "ratelimitexceeded", "ratelimiterror", "ratelimited", "ratelimit", "ratelimitreached", "toomanyrequests", "429",
+        "toomanyrequestserror", "insufficientquota", "quotaexceeded", "throttlingexception", "throttled", "throttling",
+    }),
+    Outcome.MODEL_NOT_FOUND: frozenset({
+        "modelnotfound", "modelnotfounderror", "modelnotfoundexception", "deploymentnotfound", "invalidmodel",
+        "modelnotexist", "unknownmodel", "invalidmodelid", "modelnotsupported", "modeldecommissioned",
+    }),
+}  # fmt: skip
+
+# What a server quotes of the request is no word of its own: pydantic's input_value='…', a template's "content": "…",
+# llama.cpp's "Failed to parse input at pos 0: …".
+_ECHO: Final = re.compile(
+    r"(?:\binput_value\s?=|[\"']\\{0,3}(?:input|content|prompt|text|messages)\\{0,3}[\"']\s?:)\s?\\{0,3}"
+    r"(?:\"(?:[^\"\\]|\\.){0,4000}+\"?|'(?:[^'\\]|\\.){0,4000}+'?|\[[^\]]{0,4000}+)"
+    r"|\b(?:at pos|at position|near) \d{1,9}: .{0,4000}",
+    re.IGNORECASE | re.DOTALL,
+)
+
+_RATE: Final = re.compile(
+    r"\brate[ _-]?limit\w*[^.]{0,40}?\b(?:exceed|reach|hit|error|for\b)"
+    r"|\b(?:exceed|reach|hit|over)\w*[^.]{0,60}?\brate[ _-]?limit|\brate[ _-]limited\b|\bratelimit(?:error|exceeded)"
+    r"|\btoo many (?:concurrent )?requests|\b(?:exceed|reach|insufficient|out of)\w*[^.]{0,60}?[ _]quota"
+    r"|\bquota\b[^.]{0,60}?\b(?:exceed|exhaust|reached)|\bthrottl(?:ed|ing)|\bconcurrency limit"
+    r"|\b(?:tokens?|requests?) per (?:min|day|second|hour)|\bplease wait before trying",
+    re.IGNORECASE,
+)
+
+_SIZE: Final = (
+    r"(?:context[ _-]?(?:length|size|window|limit)|\bn_ctx\b|max_model_len|max_seq_len|max_context\w*"
+    r"|\bKV (?:size|cache)"
+    r"|(?:maximum|max) (?:allowed )?(?:model|sequence|input|prompt|context|token)(?: token| input)? (?:length|size))"
+)
+_CONTEXT: Final = re.compile(
+    # exceeds the context window, is longer than max_model_len, too large for model with 131072 maximum context length
+    r"\b(?:exceed\w*|(?:long|larg|great|bigg|high)er than|more than|overflow\w*|beyond|too (?:long|large|big|many)"
+    rf"|(?:not|n['’]t) fit|must be less than)\b[^.]{{0,100}}?{_SIZE}"
+    # context length exceeded, context window exceeds limit
+    r"|\bcontext[ _-]?(?:length|size|window|limit)[ _-](?:is |was |has been )?(?:exceed|overflow|reached)"
+    r"|\breached (?:the )?context (?:length|size|limit)|\bcontextwindowexceeded|\bcontext overflow"
+    # This model's maximum context length is 4097 tokens; configured context size is 131,072; context length of only
+    r"|\b(?:maximum|max|configured|model['’]?s) (?:context|prompt|input|sequence) (?:length|size|window)"
+    r" (?:is|of) (?:only )?\d"
+    r"|\bcontext length of only \d"
+    # prompt is too long: 213462 tokens > 200000 maximum; Input prompt (9762 tokens) is too long
+    r"|\b(?:prompt|input|request|conversation|messages)(?: \([^)]{0,40}\))? (?:is |are |was )?too long\b"
+    r"|\b(?:prompt|input)s?(?: tokens?)? exceeds? (?:the )?(?:configured )?(?:max|limit)"
+    # The input token count (1200293) exceeds the maximum; prompt length (5000) exceeds
+    r"|\b(?:input|prompt)(?: token)? (?:count|length)\b[^.]{0,60}?\b(?:exceed|only supports|is greater|is larger)"
+    r"|\btoo many (?:input )?tokens\b|\bmax input tokens: \d"
+    r"|\bexceeded (?:the )?(?:model )?token limit|\btoken limit exceeded|\brange of input length should be"
+    # TGI, old and new
+    r"|\binputs?`? (?:tokens \+ `?max_new_tokens`? must be <=|must have less than \d{1,9} tokens)"
+    # llama.cpp and LM Studio
+    r"|\bn_keep\b.{0,30}\bn_ctx|\bkeep the first \d{1,9} tokens"
+    r"|\breduce the length of the (?:messages|prompt|input)"
+    r"|上下文.{0,12}(?:超|过长)|超[过出].{0,20}(?:上下文|最大长度)|(?:prompt|输入).{0,4}(?:超长|过长)",
+    re.IGNORECASE,
+)
+
+_MODEL: Final = re.compile(
+    r"\bmodel_?not_?found|\bmodel_not_supported|\bmodel: \S{1,200} · not_found_error"
+    r"|\b(?:unknown|no such) (?:llm )?model\b"
+    r"|\binvalid model(?: (?:name|id|identifier|specified|path)\b|\s?[:='\"`(.,]|\s*\Z)"
+    r"|\bnot a valid model(?: id)?\b|\bmodel identifier is invalid|\bno models? (?:was |were )?(?:named|called|found)\b"
+    r"|\b(?:can ?not|can['’]t|could not|couldn['’]t|unable to) (?:find|access|resolve)"
+    r" (?:the )?(?:[\w-]{1,20} )?model\b"
+    r"|\bnot found(?: the|:) model\b|\bno endpoints found for (?!\w+ that)|\bprovider found for model"
+    r"|\bdeployment for this resource does not exist|\bmodel\b[^.]{0,80}\bhas been decommissioned",
+    re.IGNORECASE,
+)
+_DENIED: Final = re.compile(
+    # a dot inside a name, as in qwen2.5, doesn't end the sentence
+    r"\bmodels?\b(?P<between>(?:[^.;·\n]|\.(?!\s|\Z)){0,160}?)"
+    r"(?:\b(?:not|never|no longer)|n['’]t)\b (?:be )?(?:a )?"
+    r"(?P<verb>found|exists?|available|known|supported|registered|served|recogni[sz]ed|installed|deployed)\b(?P<behind>.{0,40})"
+    r"|\bmodels?\b(?P<before>(?:[^.;·\n]|\.(?!\s|\Z)){0,160}?)\bis unknown\b",
+    re.IGNORECASE,
+)
+_QUOTED: Final = re.compile(r"`[^`]{0,200}+`|'[^']{0,200}+'|\"[^\"]{0,200}+\"|\\\"[^\"]{0,200}+\\\"|<[^>]{0,200}+>")
+_FILLERS: Final = frozenset({
+    "the", "a", "an", "this", "that", "requested", "specified", "given", "provided", "selected", "named", "called",
+    "with", "name", "names", "id", "ids", "identifier", "key", "alias", "version", "you", "of", "and", "or", "is",
+    "was", "are", "were", "does", "do", "did", "has", "have", "could", "can", "would", "be", "been", "it", "its", "on",
+    "asked", "for",
+})  # fmt: skip
+_OTHER_THINGS: Final = re.compile(
+    r"\b(?:currently|temporarily|still|yet|ready|busy|loading|overloaded|temperature|top_\w+|max_\w+|\w*tokens?|tools?|tool_\w+"
+    r"|stream\w*|stop|seed|n|logprobs|logit_bias|\w*penalty|images?|vision|audio|video|reasoning\w*|thinking|system|roles?"
+    r"|functions?|parameters?|params?|features?|json|response_format|files?|weights?|config\w*|templates?|tokenizers?"
+    r"|adapters?|lora|processor|endpoint|path|type|format|input|output|user|key|account|region|chat|architectur\w*|runner"
+    r"|server|backend|provider|engine|worker|process|instance|replica|card|repo\w*|directory|folder|module|class|batch|quanti\w*)\b",
+    re.IGNORECASE,
+)
+_FOR_NOW: Final = re.compile(
+    r"\s*(?:yet|(?:right )?now|currently|at (?:the|this) (?:moment|time)|temporarily|because|due to|until)\b",
+    re.IGNORECASE,
+)
+_FOR_THIS: Final = re.compile(r"\s*(?:in|on|with|when|if|by|for|as)\b(?! any provider)", re.IGNORECASE)
+
+
+def kind_of(error: ServerError, status: int | None = None) -> Outcome | None:
+    """``context_exceeded``, ``rate_limited`` or ``model_not_found``; None for an error about anything else.
+
+    Args:
+        error: What the server said.
+        status: The HTTP status, where it is that of an error.
+
+    """
+    words = _ECHO.sub(" ", error.words[:_SEARCHED])
+    rated = _RATE.search(words) is not None
+    codes = {_OTHER.sub("", code.lower()) for code in error.codes if len(code) <= 100}
+    if not rated and not codes.isdisjoint(_BY_CODE[Outcome.CONTEXT_EXCEEDED]):
+        return Outcome.CONTEXT_EXCEEDED
+    for kind in (Outcome.RATE_LIMITED, Outcome.MODEL_NOT_FOUND):
+        if not codes.isdisjoint(_BY_CODE[kind]):
+            return kind
+    # "Too many tokens" is a rate to some and a length to others: what a rate is called decides.
+    if rated:
+        return Outcome.RATE_LIMITED
+    if _CONTEXT.search(words) is not None:
+        return Outcome.CONTEXT_EXCEEDED
+    return Outcome.MODEL_NOT_FOUND if _is_about_model(words, status) else None
+
+
+def _is_about_model(words: str, status: int | None) -> bool:
+    """Whether a model was asked for that the server doesn't have.
+
+    Not: a model that is not loaded yet, is overloaded, or doesn't take a parameter.
+    """
+    if _MODEL.search(words) is not None:
+        return True
+    for found in islice(_DENIED.finditer(words), _MENTIONS):
+        behind, verb = found["behind"] or "", (found["verb"] or "").lower()
+        if _FOR_NOW.match(behind) is not None or (verb == "available" and status == 503):
+            continue
+        if verb in ("available", "supported") and _FOR_THIS.match(behind) is not None:
+            continue
+        between = found["between"] if found["between"] is not None else found["before"]
+        bare = _QUOTED.sub(" ", between)
+        if _OTHER_THINGS.search(bare) is not None:
+            continue
+        rest = [word for word in re.split(r"[\s:,=()\[\]]+", bare) if word and word.lower() not in _FILLERS]
+        if len(rest) <= 1:  # its name
+            return True
+    return False
