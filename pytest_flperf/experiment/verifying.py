@@ -1,0 +1,173 @@
+"""Verifying requests: each target answers one of every parameter set before anything is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from pytest_flperf.backends.base import BackendError, Served
+from pytest_flperf.experiment.parameters import AS_USUAL, Dialect, limit_key
+from pytest_flperf.experiment.playing import CasePlans
+from pytest_flperf.load.plan import Plan
+from pytest_flperf.suite.limits import MAX_TOKENS_KEYS
+from pytest_flperf.wire.exchange import Phase
+from pytest_flperf.wire.refusal import names, refused, words_of_refusal
+from pytest_flperf.wire.sample import Outcome, Sample
+
+__all__ = ["Verifier"]
+
+_DIGEST_BYTES: Final = 12
+_NO_PARAMETERS: Final = frozenset({"model", "messages", "stream"})
+"""What a request is made of, and what no request can do without."""
+_MAY_BE_OF_THE_SHORT_ONE: Final = frozenset({Outcome.LENGTH_ZERO, Outcome.TRUNCATED, Outcome.ERROR_IN_STREAM})
+"""Outcomes that a longer answer, or the case's own question, may not have."""
+_MAY_BE_OF_ITS_FORM: Final = frozenset({400, 422, 500, 501})
+"""Status codes with which servers refuse what they don't like in a request."""
+
+
+class Verifier:
+    """Sees that models answer requests of the cases' kinds, and keeps how each wants them."""
+
+    def __init__(self) -> None:
+        self._dialects: dict[str, Dialect] = {}
+        self._answered: dict[str, tuple[int, set[bytes]]] = {}
+
+    def dialect(self, model: str) -> Dialect:
+        """How a model's server wants its requests, as far as that was found out."""
+        return self._dialects.get(model, AS_USUAL)
+
+    def knows(self, served: Served, plans: CasePlans) -> bool:
+        """Whether the model has answered a request with these parameters since it was loaded."""
+        generation, sets = self._answered.get(served.model, (served.generation, set()))
+        return generation == served.generation and _parameter_set(plans) in sets
+
+    def verify(
+        self,
+        plans: CasePlans,
+        served: Served,
+        phase: Phase,
+        one: Callable[[Plan], Sample],
+        log: Callable[[], str],
+    ) -> tuple[CasePlans, Sample]:
+        """See an answer; the plans as the server takes them, and what came.
+
+        First a short request with the case's parameters.  What a server refuses is sent under its other name, or left
+        out where nobody asked for it.  Where that gives no text, the case's own request is tried: hidden reasoning
+        may have used up the short answer.
+
+        Args:
+            plans: Of the case.
+            served: The model.
+            phase: Why it is sent; the first after a load stays that until something has made the model work.
+            one: Plays a plan of one request.
+            log: What the backend says of a model that doesn't answer.
+
+        Raises:
+            BackendError: No text came.
+
+        """
+        said: list[str] = []
+        as_asked = False
+        while True:
+            sample = one(plans.verify(phase, as_asked=as_asked))
+            if sample.ok:
+                self._keep(plans, served)
+                return plans, sample
+            said.append(_outcome_words(sample))
+            dialect = _otherwise(plans, sample)
+            if dialect is not None:
+                plans = plans.spoken_as(dialect)
+            elif not as_asked and _own_request_may_do(sample):
+                as_asked = True
+            else:
+                raise BackendError(_problem(plans, served, sample, said, log()))
+            if sample.status is None or not 400 <= sample.status < 500:
+                phase = Phase.VERIFY  # the model has worked: what comes now is not its first answer
+
+    def _keep(self, plans: CasePlans, served: Served) -> None:
+        self._dialects[served.model] = plans.dialect
+        generation, sets = self._answered.get(served.model, (served.generation, set()))
+        if generation != served.generation:
+            sets = set()
+        sets.add(_parameter_set(plans))
+        self._answered[served.model] = (served.generation, sets)
+
+
+def _parameter_set(plans: CasePlans) -> bytes:
+    """A digest of what requests say beside their messages and the length of the answer."""
+    left_out = {"messages", limit_key(plans.sent)}
+    values = {key: value for key, value in plans.sent.items() if key not in left_out}
+    values["limit"] = limit_key(plans.sent)
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+
+
+def _otherwise(plans: CasePlans, sample: Sample) -> Dialect | None:
+    """Another way to send the request that a server has refused; None: there is none, or it hasn't."""
+    text = words_of_refusal(sample)
+    if not text:
+        return None
+    dialect, sent = plans.dialect, plans.sent
+    limit = limit_key(sent)
+    found = refused(text, sent.keys() - _NO_PARAMETERS, limits=MAX_TOKENS_KEYS)
+    ours = plans.ours & sent.keys()
+    named = {name for name in ours - {*MAX_TOKENS_KEYS} if names(text, name)}
+    left_out = found & ours - {*MAX_TOKENS_KEYS}
+    if limit is not None and (limit in found or not found) and dialect.max_tokens_key is None:
+        (other,) = (key for key in MAX_TOKENS_KEYS if key != limit)
+        if limit in found or names(text, other):
+            return replace(dialect, max_tokens_key=other, refuses=dialect.refuses | left_out)
+    if limit is not None and limit in found and limit in ours:
+        return replace(dialect, max_tokens_key=None, refuses=dialect.refuses | {*MAX_TOKENS_KEYS} | left_out)
+    if not found and len(named) == 1:
+        left_out = frozenset(named)  # nothing else that we added could be meant
+    return replace(dialect, refuses=dialect.refuses | left_out) if left_out else None
+
+
+def _own_request_may_do(sample: Sample) -> bool:
+    if sample.outcome in (Outcome.CONTEXT_EXCEEDED, Outcome.MODEL_NOT_FOUND):
+        return False
+    return sample.outcome in _MAY_BE_OF_THE_SHORT_ONE or sample.status in _MAY_BE_OF_ITS_FORM
+
+
+def _outcome_words(sample: Sample) -> str:
+    said = sample.evidence.detail if sample.evidence else ""
+    return sample.outcome.value + (f" ({said})" if said else "")
+
+
+def _problem(plans: CasePlans, served: Served, sample: Sample, said: list[str], log: str) -> str:
+    first, last = said[0], said[-1]
+    words = (
+        f"{served.model_id} at {served.endpoint.base_url} gave no token when asked for one before measuring: {first}"
+    )
+    if last != first:
+        words += f"; sent otherwise: {last}"
+    return "\n".join(filter(None, (words + _hint(plans, sample), log)))
+
+
+def _hint(plans: CasePlans, sample: Sample) -> str:
+    """What a suite can say so that the server takes the request; empty where nobody knows."""
+    if sample.outcome is Outcome.LENGTH_ZERO:
+        return (
+            ". Where a model thinks in tokens that it doesn't show, a higher max_tokens leaves it some to answer with"
+        )
+    text = words_of_refusal(sample)
+    if not text:
+        return ""
+    sent = plans.sent
+    if sent.get("stream") and refused(text, {"stream", "streaming", "Streaming"}):
+        return (
+            ". The server doesn't stream: `stream: false` in the suite, or --flperf-no-stream, measures whole answers"
+        )
+    found = refused(text, sent.keys() - _NO_PARAMETERS, limits=MAX_TOKENS_KEYS)
+    asked = sorted(found - plans.ours)
+    if asked:
+        listed = ", ".join(asked)
+        return f". The server refuses {listed}, which the suite asks for: null in its place takes it out of the request"
+    added = sorted(plans.ours & sent.keys())
+    if sample.status in _MAY_BE_OF_ITS_FORM and added:
+        return f". Sent though no suite asks for it: {', '.join(added)}; null in a suite takes each out of the request"
+    return ""
