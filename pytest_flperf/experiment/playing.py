@@ -122,10 +122,9 @@ class CasePlans:
         self._adjustments = spoken_otherwise + self._fitted.adjustments
         self._cut = silent_cut(body, extra, known)
         self._limits_answers = limits_answers(case, known, dialect.refuses & self.ours)
-        self._limit_key = limit_key(self._fitted.body, self._fitted.extra) or dialect.max_tokens_key
-        self._template: RequestTemplate = factory.template(
-            self._fitted.body, self._fitted.extra, self._limit_key or MAX_TOKENS
-        )
+        key = limit_key(self._fitted.body, self._fitted.extra) or dialect.max_tokens_key
+        key = key or self._settings.max_tokens_key or MAX_TOKENS
+        self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra, key)
         self._sessions: Sessions | None = None
         self.asker = Asker(case, seed)
         """What requests ask."""
@@ -167,9 +166,13 @@ class CasePlans:
         entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), first_number, -total)
         return self._plan(entries, self._settings.concurrency, total)
 
-    def calibrating(self, words: int) -> Plan:
-        """One request with so many pieces of filler, to learn how many tokens the server counts."""
-        return self._plan([self._entry(Phase.CALIBRATE, 0, self.asker.calibrating(words))], 1, 1)
+    def calibrating(self, words: int, *, as_asked: bool = False) -> Plan:
+        """One request with so many pieces of filler, to learn how many tokens the server counts.
+
+        Its answer is one token long, or as long as the case's own answers (``as_asked``).
+        """
+        ask = self.asker.calibrating(words)
+        return self._plan([self._entry(Phase.CALIBRATE, 0, replace(ask, max_tokens=None) if as_asked else ask)], 1, 1)
 
     @property
     def streams(self) -> int:
