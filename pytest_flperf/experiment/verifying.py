@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from pytest_flperf.backends.base import BackendError, Served
 from pytest_flperf.experiment.parameters import AS_USUAL, Dialect, limit_key
@@ -19,6 +19,9 @@ from pytest_flperf.wire.sample import Outcome, Sample
 
 __all__ = ["Verifier"]
 
+_Failure: TypeAlias = tuple[CasePlans, Sample]
+_SHORT: Final = 200
+"""Characters of a server's words where more follows them: messages are cut where they are shown."""
 _DIGEST_BYTES: Final = 12
 _NO_PARAMETERS: Final = frozenset({"model", "messages", "stream"})
 """What a request is made of, and what no request can do without."""
@@ -69,21 +72,21 @@ class Verifier:
             BackendError: No text came.
 
         """
-        said: list[str] = []
+        failures: list[_Failure] = []
         as_asked = False
         while True:
             sample = one(plans.verify(phase, as_asked=as_asked))
             if sample.ok:
                 self._keep(plans, served)
                 return plans, sample
-            said.append(_outcome_words(sample))
+            failures.append((plans, sample))
             dialect = _otherwise(plans, sample)
             if dialect is not None:
                 plans = plans.spoken_as(dialect)
-            elif not as_asked and _own_request_may_do(sample):
+            elif not as_asked and _own_request_may_do(plans, sample):
                 as_asked = True
             else:
-                raise BackendError(_problem(plans, served, sample, said, log()))
+                raise BackendError(_problem(failures, served, log()))
             if sample.status is None or not 400 <= sample.status < 500:
                 phase = Phase.VERIFY  # the model has worked: what comes now is not its first answer
 
@@ -127,47 +130,59 @@ def _otherwise(plans: CasePlans, sample: Sample) -> Dialect | None:
     return replace(dialect, refuses=dialect.refuses | left_out) if left_out else None
 
 
-def _own_request_may_do(sample: Sample) -> bool:
+def _own_request_may_do(plans: CasePlans, sample: Sample) -> bool:
     if sample.outcome in (Outcome.CONTEXT_EXCEEDED, Outcome.MODEL_NOT_FOUND):
         return False
+    if refused(words_of_refusal(sample), _asked_for(plans), limits=_asked_for(plans)):
+        return False  # it has them, too
     return sample.outcome in _MAY_BE_OF_THE_SHORT_ONE or sample.status in _MAY_BE_OF_ITS_FORM
 
 
-def _outcome_words(sample: Sample) -> str:
+def _asked_for(plans: CasePlans) -> frozenset[str]:
+    """Parameters of a request that are there because somebody asked for them."""
+    return frozenset(plans.sent.keys() - _NO_PARAMETERS - plans.ours)
+
+
+def _problem(failures: Sequence[_Failure], served: Served, log: str) -> str:
+    """What came of the tries: of that which somebody can do something about, else of the first and the last."""
+    words = f"{served.model_id} at {served.endpoint.base_url} gave no token when asked for one before measuring: "
+    for plans, sample in failures:
+        advice = _advice(plans, sample)
+        if advice:
+            words += f"{_outcome_words(sample, short=True)}. {advice}"
+            break
+    else:
+        plans, sample = failures[-1]
+        said = dict.fromkeys(_outcome_words(each, short=len(failures) > 1) for _, each in (failures[0], failures[-1]))
+        words += "; sent otherwise: ".join(said) + _what_is_ours(plans, sample)
+    return "\n".join(filter(None, (words, log)))
+
+
+def _outcome_words(sample: Sample, *, short: bool) -> str:
     said = sample.evidence.detail if sample.evidence else ""
+    if short and len(said) > _SHORT:
+        said = f"{said[:_SHORT]}…"
     return sample.outcome.value + (f" ({said})" if said else "")
 
 
-def _problem(plans: CasePlans, served: Served, sample: Sample, said: list[str], log: str) -> str:
-    first, last = said[0], said[-1]
-    words = (
-        f"{served.model_id} at {served.endpoint.base_url} gave no token when asked for one before measuring: {first}"
-    )
-    if last != first:
-        words += f"; sent otherwise: {last}"
-    return "\n".join(filter(None, (words + _hint(plans, sample), log)))
-
-
-def _hint(plans: CasePlans, sample: Sample) -> str:
-    """What a suite can say so that the server takes the request; empty where nobody knows."""
+def _advice(plans: CasePlans, sample: Sample) -> str:
+    """What a suite can say so that the server answers; empty where nobody knows."""
     if sample.outcome is Outcome.LENGTH_ZERO:
-        return (
-            ". Where a model thinks in tokens that it doesn't show, a higher max_tokens leaves it some to answer with"
-        )
+        return "Where a model thinks in tokens that it doesn't show, a higher max_tokens leaves it some to answer with"
     text = words_of_refusal(sample)
-    if not text:
+    if plans.sent.get("stream") and refused(text, {"stream", "streaming", "Streaming"}):
+        return "The server doesn't stream: `stream: false` in the suite, or --flperf-no-stream, measures whole answers"
+    found = refused(text, plans.sent.keys() - _NO_PARAMETERS, limits=MAX_TOKENS_KEYS) - plans.ours
+    if not found or _otherwise(plans, sample) is not None:
         return ""
-    sent = plans.sent
-    if sent.get("stream") and refused(text, {"stream", "streaming", "Streaming"}):
-        return (
-            ". The server doesn't stream: `stream: false` in the suite, or --flperf-no-stream, measures whole answers"
-        )
-    found = refused(text, sent.keys() - _NO_PARAMETERS, limits=MAX_TOKENS_KEYS)
-    asked = sorted(found - plans.ours)
-    if asked:
-        listed = ", ".join(asked)
-        return f". The server refuses {listed}, which the suite asks for: null in its place takes it out of the request"
-    added = sorted(plans.ours & sent.keys())
-    if sample.status in _MAY_BE_OF_ITS_FORM and added:
-        return f". Sent though no suite asks for it: {', '.join(added)}; null in a suite takes each out of the request"
-    return ""
+    limit = "max_tokens, by either name" if plans.dialect.max_tokens_key is not None else "max_tokens"
+    listed = ", ".join(dict.fromkeys(limit if name in MAX_TOKENS_KEYS else name for name in sorted(found)))
+    return f"The server refuses {listed}, which the suite asks for: null in its place takes it out of the request"
+
+
+def _what_is_ours(plans: CasePlans, sample: Sample) -> str:
+    """What a suite could take out where a server doesn't say what is wrong; empty where that is not the reason."""
+    added = sorted(plans.ours & plans.sent.keys())
+    if not added or sample.status not in _MAY_BE_OF_ITS_FORM:
+        return ""
+    return f". Sent though no suite asks for it: {', '.join(added)}; null in a suite takes each out of the request"

@@ -198,7 +198,7 @@ class LegacyDefaultsForm(Form):
     timeout: Annotated[float, Field(ge=1, le=86_400_000, allow_inf_nan=False)] = Field(
         30_000, description="Deadline of a whole request, in milliseconds (timeout_s in seconds in `defaults`)."
     )
-    temperature: types.Temperature = Field(0.0, description="Randomness of the answer.")
+    temperature: types.Temperature | None = Field(0.0, description="Randomness of the answer; null: not sent.")
     streaming: bool = Field(True, description="Whether answers are streamed (stream in `defaults`).")
 
 

@@ -152,8 +152,7 @@ def test_all_of_ours_at_once() -> None:
         assert server.bodies[-1].keys() == {"model", "messages", "stream"}
         assert adjusted(result).keys() == {"stream_options", "temperature", "max_tokens"}
         said = problem(server, case_of(max_tokens=20))
-        assert "refuses max_completion_tokens" in said
-        assert "null" in said
+        assert "refuses max_tokens, by either name, which the suite asks for: null" in said
 
 
 def test_an_older_api() -> None:
