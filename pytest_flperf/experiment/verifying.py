@@ -170,7 +170,9 @@ def _advice(plans: CasePlans, sample: Sample) -> str:
     if sample.outcome is Outcome.LENGTH_ZERO:
         return "Where a model thinks in tokens that it doesn't show, a higher max_tokens leaves it some to answer with"
     text = words_of_refusal(sample)
-    if plans.sent.get("stream") and refused(text, {"stream", "streaming", "Streaming"}):
+    if "stream" in plans.sent and refused(text, {"stream", "streaming", "Streaming"}):
+        if not plans.sent["stream"]:
+            return "The server refuses stream: `stream: null` in the suite takes it out of the request"
         return "The server doesn't stream: `stream: false` in the suite, or --flperf-no-stream, measures whole answers"
     found = refused(text, plans.sent.keys() - _NO_PARAMETERS, limits=MAX_TOKENS_KEYS) - plans.ours
     if not found or _otherwise(plans, sample) is not None:

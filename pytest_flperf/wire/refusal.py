@@ -69,7 +69,7 @@ def _plain(evidence: Evidence) -> str:
 
 
 def names(text: str, name: str) -> bool:
-    """Whether a text has the name of a parameter as a whole word."""
+    """Whether a text has the name of a parameter as a whole word, in snake or in camel case."""
     return re.search(_word(name), text) is not None
 
 
@@ -85,7 +85,7 @@ def refused(text: str, sent: Collection[str], limits: Collection[str] = ()) -> f
         limits: Those of them whose value, be it too large or too small, is no reason to take them for refused.
 
     """
-    every = frozenset(sent)
+    every = frozenset(name for name in sent if names(text, name))
     return frozenset(name for name in every if _is_refused(text, name, every - {name}, strong_only=name in limits))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from strict_server import (
     Refusal,
     StrictServer,
@@ -19,10 +22,13 @@ from strict_server import (
     reasoning_model,
 )
 
-from pytest_flperf.backends.base import OnProgress, Served
+from pytest_flperf.backends.base import BackendError, OnProgress, Served
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.experiment.bench import Bench, NotReadyError
+from pytest_flperf.experiment.playing import CasePlans
 from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.experiment.verifying import Verifier
+from pytest_flperf.load.plan import Plan, Target
 from pytest_flperf.results.journal import JournalReader
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
@@ -30,6 +36,11 @@ from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.suite.cases import Overrides, expand
 from pytest_flperf.suite.loading import scenario_of
 from pytest_flperf.suite.model import Case, Suite
+from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.endpoint import Endpoint
+from pytest_flperf.wire.exchange import Exchange, Phase
+from pytest_flperf.wire.requests import RequestFactory
+from pytest_flperf.wire.sample import Sample
 
 
 def case_of(overrides: Overrides | None = None, **settings: Any) -> Case:
@@ -193,6 +204,17 @@ def test_a_server_that_does_not_stream(refuse: Any) -> None:
             measured(server, case_of())
 
 
+def test_a_server_that_does_not_know_the_word() -> None:
+    """It refuses ``stream`` whatever its value."""
+
+    def refuse(body: Mapping[str, Any]) -> Refusal | None:
+        return openai_error("Unrecognized request argument supplied: stream") if "stream" in body else None
+
+    with StrictServer(refuse) as server:
+        assert "`stream: null` in the suite" in problem(server, case_of(stream=False))
+        measured(server, case_of(stream=None))
+
+
 def test_null_takes_everything_out() -> None:
     """A request of nothing but a model and messages, also where a data set has lengths."""
     bare = {"max_tokens": None, "temperature": None, "stream": None, "stream_options": None}
@@ -248,6 +270,71 @@ def test_a_parameter_is_named_without_a_known_word() -> None:
     with StrictServer(refuse) as server:
         (result,) = measured(server, case_of())
         assert adjusted(result) == {"temperature": ("0.0", None)}
+
+
+def refusal(body: Mapping[str, Any], refuses: set[str], style: str) -> str:
+    """The words of a server that refuses these; empty where it doesn't."""
+    names = sorted(refuses & body.keys())
+    if not names:
+        return ""
+    if style == "first":
+        return json.dumps({"error": {"message": f"Unknown parameter: '{names[0]}'.", "param": names[0]}})
+    if style == "list":
+        return f"Unsupported parameters: {', '.join(names)}"
+    return json.dumps({"detail": [{"type": "extra_forbidden", "loc": ["body", name]} for name in names]})
+
+
+PARAMETERS = ("max_tokens", "max_completion_tokens", "temperature", "stream_options", "min_p", "cache_prompt")
+
+
+@settings(deadline=None)
+@given(st.sets(st.sampled_from(PARAMETERS)), st.sampled_from(("first", "list", "each")), st.booleans(), st.booleans())
+def test_any_server(refuses: set[str], style: str, by_extra: bool, explicit: bool) -> None:
+    """It is sent what it takes, within a few tries; or the case is given up because somebody asked for the rest."""
+    keys: dict[str, Any] = {"temperature": 1, "max_tokens": 9} if explicit else {}
+    case = case_of(**keys, extra={"min_p": 0.1} if by_extra else {})
+    served = Served("mine", "m", "m", ENDPOINT, request_defaults={"cache_prompt": False})
+    plans = CasePlans(case, served, factory(), Target(()), "seed")
+    bodies: list[dict[str, Any]] = []
+
+    def one(plan: Plan) -> Sample:
+        (entry,) = plan.entries
+        bodies.append(json.loads(entry.request.partition(b"\r\n\r\n")[2]))
+        words = refusal(bodies[-1], refuses, style)
+        return answered(words or CHAT, 400 if words else 200)
+
+    in_vain = ({"temperature"} if explicit else set()) | ({"min_p"} if by_extra else set())
+    in_vain &= refuses
+    in_vain |= {"max_tokens"} if explicit and {"max_tokens", "max_completion_tokens"} <= refuses else set()
+    if in_vain:
+        with pytest.raises(BackendError, match="null"):
+            Verifier().verify(plans, served, Phase.VERIFY, one, str)
+    else:
+        found, sample = Verifier().verify(plans, served, Phase.VERIFY, one, str)
+        assert sample.ok
+        assert not refuses & bodies[-1].keys()
+        assert {each.parameter for each in found.adjustments} >= (refuses & {"temperature", "stream_options"})
+    assert len(bodies) <= 8
+
+
+ENDPOINT = Endpoint.parse("http://127.0.0.1:9/v1")
+CHAT = json.dumps({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]})
+
+
+@functools.cache
+def factory() -> RequestFactory:
+    """One for all examples: making it takes a while."""
+    return RequestFactory(ENDPOINT)
+
+
+def answered(body: str, status: int) -> Sample:
+    """A decoded answer with this body."""
+    raw = f"HTTP/1.1 {status} Words\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    times = dict.fromkeys(("connect_ns", "started_ns", "sent_ns", "finished_ns"), 1)
+    numbers = {"index": 0, "target": 0, "slot": 0, "due_ns": None, "clock_moved_ns": 0, **times}
+    reads = {"read_arrival_ns": [2], "read_lag_ns": [], "read_bytes": [len(raw)], "clock_source": "user"}
+    other = {"phase": "verify", "stream": True, "ending": "complete", "detail": "", "raw": raw.decode("latin-1")}
+    return decode(Exchange.from_record({**numbers, **reads, **other}))
 
 
 class Loading(OpenAiBackend):
