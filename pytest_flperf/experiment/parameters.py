@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -45,6 +45,12 @@ class Dialect:
     """The name that it has for the longest answer; None: nothing was found out."""
     refuses: frozenset[str] = frozenset()
     """Parameters that it does not take as we send them where a suite says nothing of them."""
+
+    def corrected(self, known: Capabilities) -> Capabilities:
+        """What is known of servers of its kind, with the name that this one was found to want."""
+        if self.max_tokens_key is None or known.parameters is None:
+            return known
+        return replace(known, parameters=known.parameters - {*MAX_TOKENS_KEYS} | {self.max_tokens_key})
 
 
 AS_USUAL: Final = Dialect()

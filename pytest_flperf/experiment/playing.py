@@ -117,6 +117,7 @@ class CasePlans:
             extra = {**served.request_defaults, **extra}
         self.ours = our_defaults(case, served.request_defaults)
         """Parameters that no suite and nobody else asked for."""
+        known = dialect.corrected(known)
         body, extra, spoken_otherwise = spoken(body, extra, dialect, self.ours)
         self._fitted = fitted(body, extra, known, served.backend, served.max_output_tokens)
         self._adjustments = spoken_otherwise + self._fitted.adjustments
