@@ -24,7 +24,7 @@ from pytest_flperf.experiment.preparing import (
     ttft_ms_of,
 )
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
-from pytest_flperf.experiment.verifying import Verifier
+from pytest_flperf.experiment.verifying import TRIES_UNTIL_HOPELESS, NoAnswerError, Verifier
 from pytest_flperf.load.group import Plays
 from pytest_flperf.load.native import NativeClient
 from pytest_flperf.load.plan import Plan
@@ -39,7 +39,6 @@ from pytest_flperf.wire.sample import Sample
 
 __all__ = ["Models"]
 
-_TRIES_UNTIL_HOPELESS: Final = 2
 _PROBLEM_LINES: Final = 2
 """What happened, and where the log is; the log's lines follow."""
 _LOG_LINES: Final = 6
@@ -85,12 +84,16 @@ class Models:
             settings = self._recorder.redactor.value(planned.settings)
             self._recorder.preparing(replace(planned, settings=settings))
         failures = self._failures.setdefault(case.model, [])
-        if len(failures) >= _TRIES_UNTIL_HOPELESS:
+        if len(failures) >= TRIES_UNTIL_HOPELESS:
             last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it
             raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {last}")
         try:
             prepared = self._try_ready(case, recording, on_progress, keep)
         except (BackendError, LoadProcessError) as error:
+            if isinstance(error, NoAnswerError) and error.of_case:  # other cases may ask what it answers
+                if error.timed_out:
+                    self._left_busy.add(case.model)
+                raise NotReadyError(str(error)) from error
             self._ready.pop(case.model, None)
             failures.append(str(error))
             raise NotReadyError(str(error)) from error
@@ -151,7 +154,12 @@ class Models:
             notes += more
         else:
             phase = Phase.COLD if served.load_s is not None else Phase.VERIFY
-            plans, sample = self._verify(plans, phase, served, recording)
+            try:
+                plans, sample = self._verify(plans, phase, served, recording)
+            except NoAnswerError as error:
+                if error.of_case and error.worked:
+                    self._ready[model] = FirstUse(served.generation, None, served.download_s, cost)
+                raise
             cold_ttft_ms = ttft_ms_of(sample) if sample.phase is Phase.COLD else None
             seen = FirstUse(served.generation, cold_ttft_ms, served.download_s, cost)
             self._ready[model] = seen
@@ -185,8 +193,13 @@ class Models:
         Servers work on those for seconds, and a case would pay for it.
         """
         lost, begun = served.model in self._left_busy, time.monotonic()
-        if lost or served.model in self._released or not self._verifier.knows(served, plans):
-            plans, _ = self._verify(plans, Phase.VERIFY, served, recording)
+        known = self._verifier.knows(served, plans)
+        if lost or served.model in self._released or not known:
+            try:
+                plans, _ = self._verify(plans, Phase.VERIFY, served, recording)
+            except NoAnswerError as error:
+                error.of_case |= not known  # it has answered others
+                raise
         took = f"{time.monotonic() - begun:.2f} s"
         notes = (f"the case before lost requests; the server answered a short one again after {took}",) if lost else ()
         return plans, notes

@@ -15,9 +15,12 @@ from pytest_flperf.load.plan import Plan
 from pytest_flperf.suite.limits import MAX_TOKENS_KEYS
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.refusal import names, refused, words_of_refusal
-from pytest_flperf.wire.sample import Outcome, Sample
+from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
-__all__ = ["Verifier"]
+__all__ = ["TRIES_UNTIL_HOPELESS", "NoAnswerError", "Verifier"]
+
+TRIES_UNTIL_HOPELESS: Final = 2
+"""Failures after which a model, or a set of parameters, is not tried again."""
 
 _Failure: TypeAlias = tuple[CasePlans, Sample]
 _SHORT: Final = 200
@@ -31,12 +34,32 @@ _MAY_BE_OF_ITS_FORM: Final = frozenset({400, 422, 500, 501})
 """Status codes with which servers refuse what they don't like in a request."""
 
 
+class NoAnswerError(BackendError):
+    """A model gave no text when asked for some."""
+
+    def __init__(self, text: str, *, of_case: bool, worked: bool, timed_out: bool) -> None:
+        """Keep what follows for other cases.
+
+        Args:
+            text: For a person.
+            of_case: Whether only requests with these parameters are known to fail.
+            worked: Whether something may have made the model work: its first answer after a load is over.
+            timed_out: Whether the server may still be at it.
+
+        """
+        super().__init__(text)
+        self.of_case = of_case
+        self.worked = worked
+        self.timed_out = timed_out
+
+
 class Verifier:
     """Sees that models answer requests of the cases' kinds, and keeps how each wants them."""
 
     def __init__(self) -> None:
         self._dialects: dict[str, Dialect] = {}
         self._answered: dict[str, tuple[int, set[bytes]]] = {}
+        self._failed: dict[tuple[str, bytes], list[str]] = {}
 
     def dialect(self, model: str) -> Dialect:
         """How a model's server wants its requests, as far as that was found out."""
@@ -69,14 +92,19 @@ class Verifier:
             log: What the backend says of a model that doesn't answer.
 
         Raises:
-            BackendError: No text came.
+            NoAnswerError: No text came, now or twice before.
 
         """
+        failed = self._failed.setdefault((served.model, _parameter_set(plans)), [])
+        if len(failed) >= TRIES_UNTIL_HOPELESS:
+            text = f"not tried again after {len(failed)} failures, the last of them: {failed[-1]}"
+            raise NoAnswerError(text, of_case=True, worked=False, timed_out=False)
         failures: list[_Failure] = []
         as_asked = False
         while True:
             sample = one(plans.verify(phase, as_asked=as_asked))
             if sample.ok:
+                failed.clear()
                 self._keep(plans, served)
                 return plans, sample
             failures.append((plans, sample))
@@ -86,9 +114,11 @@ class Verifier:
             elif not as_asked and _own_request_may_do(plans, sample):
                 as_asked = True
             else:
-                raise BackendError(_problem(failures, served, log()))
-            if sample.status is None or not 400 <= sample.status < 500:
-                phase = Phase.VERIFY  # the model has worked: what comes now is not its first answer
+                error = _error(failures, served, log())
+                failed.append(str(error).partition("\n")[0])
+                raise error
+            if _has_worked(sample):
+                phase = Phase.VERIFY  # what comes now is not the model's first answer
 
     def _keep(self, plans: CasePlans, served: Served) -> None:
         self._dialects[served.model] = plans.dialect
@@ -141,6 +171,22 @@ def _own_request_may_do(plans: CasePlans, sample: Sample) -> bool:
 def _asked_for(plans: CasePlans) -> frozenset[str]:
     """Parameters of a request that are there because somebody asked for them."""
     return frozenset(plans.sent.keys() - _NO_PARAMETERS - plans.ours)
+
+
+def _has_worked(sample: Sample) -> bool:
+    """Whether the request may have reached the model: nothing that a server refuses does."""
+    return sample.status is None or not 400 <= sample.status < 500
+
+
+def _error(failures: Sequence[_Failure], served: Served, log: str) -> NoAnswerError:
+    last = failures[-1][1]
+    of_its_form = last.outcome in _MAY_BE_OF_THE_SHORT_ONE or last.status in _MAY_BE_OF_ITS_FORM
+    return NoAnswerError(
+        _problem(failures, served, log),
+        of_case=of_its_form,
+        worked=any(_has_worked(sample) for _, sample in failures),
+        timed_out=last.outcome in TIMEOUTS,
+    )
 
 
 def _problem(failures: Sequence[_Failure], served: Served, log: str) -> str:

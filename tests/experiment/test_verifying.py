@@ -215,6 +215,24 @@ def test_a_server_that_does_not_know_the_word() -> None:
         measured(server, case_of(stream=None))
 
 
+def test_a_case_that_is_refused_takes_no_other_with_it() -> None:
+    """The first of all, or one after others; requests like it are not tried for ever."""
+    with StrictServer(reasoning_model) as server, Bench(OpenAiBackend.at(server.base_url)) as bench:
+        for number in range(4):
+            with pytest.raises(NotReadyError, match="refuses temperature" if number < 2 else "not tried again after 2"):
+                bench.ready(case_of(temperature=0.7))
+        asked = len(server.bodies)
+        with pytest.raises(NotReadyError, match="not tried again after 2"):
+            bench.ready(case_of(temperature=0.7, max_tokens=9))
+        assert len(server.bodies) == asked
+        assert bench.run(case_of()).result.requests.ok == 2
+        with pytest.raises(NotReadyError, match="refuses temperature"):
+            bench.ready(case_of(temperature=0.8))
+        asked = len(server.bodies)
+        assert bench.run(case_of()).result.requests.ok == 2
+        assert len(server.bodies) == asked + 2
+
+
 def test_null_takes_everything_out() -> None:
     """A request of nothing but a model and messages, also where a data set has lengths."""
     bare = {"max_tokens": None, "temperature": None, "stream": None, "stream_options": None}
