@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_flperf.integration.baselines import Baseline
     from pytest_flperf.integration.run import MeasuringRun
     from pytest_flperf.integration.selection import Selection
@@ -20,6 +22,7 @@ __all__ = [
     "BEGUN",
     "ITEM_RESULTS",
     "MEASURES",
+    "NULL",
     "OPTIONS",
     "RUN",
     "SELECTION",
@@ -46,12 +49,24 @@ TOLD_PROPERTIES: Final[pytest.StashKey[dict[str, list[tuple[str, str]]]]] = pyte
 """On an item: the properties that its report got, by the node id of the case."""
 BEGUN: Final[pytest.StashKey[tuple[float, str]]] = pytest.StashKey()
 """On the config of xdist's controller: when the run began and the end of its id, the same in all workers."""
+NULL: Final = "null"
+"""Takes a parameter out of requests, as in a suite."""
 STARTED: Final[pytest.StashKey[float]] = pytest.StashKey()
 """On the config: when the session began, in seconds of the monotonic clock."""
 
 
 class FlperfWarning(pytest.PytestWarning):
     """Something about a measurement that a person should know."""
+
+
+def whole_number_or_null(text: str) -> int | str:
+    """A whole number, or :data:`NULL`; raises ValueError."""
+    return text if text == NULL else int(text)
+
+
+def number_or_null(text: str) -> float | str:
+    """A number, or :data:`NULL`; raises ValueError."""
+    return text if text == NULL else float(text)
 
 
 class Option:
@@ -68,7 +83,7 @@ class Option:
         ini: _IniType | None,
         text: str,
         metavar: str | None = None,
-        kind: type | None = None,
+        kind: Callable[[str], Any] | None = None,
         repeatable: bool = False,
         *,
         switch: bool = False,
@@ -147,8 +162,8 @@ _REQUESTS: Final = (
     Option("--flperf-timeout", "float", "Deadline of a whole request in seconds", "SECONDS", float),
     Option("--flperf-max-answer-mb", "float", "Longest answer in MiB, head included; a longer one ends there and has "
             "failed; default: 64", "MIB", float),
-    Option("--flperf-max-tokens", "int", "Longest answer in tokens", "N", int),
-    Option("--flperf-temperature", "float", "Sampling temperature", "T", float),
+    Option("--flperf-max-tokens", "int", "Longest answer in tokens; null: not sent", "N", whole_number_or_null),
+    Option("--flperf-temperature", "float", "Sampling temperature; null: not sent", "T", number_or_null),
     Option("--flperf-no-stream", "bool", "Ask for whole answers: no TTFT, ITL or TPOT", switch=True),
 )  # fmt: skip
 _COMPARISONS: Final = (

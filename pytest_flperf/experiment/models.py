@@ -24,6 +24,7 @@ from pytest_flperf.experiment.preparing import (
     ttft_ms_of,
 )
 from pytest_flperf.experiment.recording import CaseRecording, Recorder
+from pytest_flperf.experiment.verifying import TRIES_UNTIL_HOPELESS, NoAnswerError, Verifier
 from pytest_flperf.load.group import Plays
 from pytest_flperf.load.native import NativeClient
 from pytest_flperf.load.plan import Plan
@@ -38,7 +39,6 @@ from pytest_flperf.wire.sample import Sample
 
 __all__ = ["Models"]
 
-_TRIES_UNTIL_HOPELESS: Final = 2
 _PROBLEM_LINES: Final = 2
 """What happened, and where the log is; the log's lines follow."""
 _LOG_LINES: Final = 6
@@ -57,6 +57,7 @@ class Models:
         self._factories: dict[tuple[Any, ...], RequestFactory] = {}
         self._ready: dict[str, FirstUse] = {}
         self._failures: dict[str, list[str]] = {}
+        self._verifier = Verifier()
         self._calibrations = Calibrations(processes)
         self._left_busy: set[str] = set()  # whose last case abandoned requests
         self._released: set[str] = set()  # that may be loaded all the same: somebody wants them kept
@@ -83,12 +84,16 @@ class Models:
             settings = self._recorder.redactor.value(planned.settings)
             self._recorder.preparing(replace(planned, settings=settings))
         failures = self._failures.setdefault(case.model, [])
-        if len(failures) >= _TRIES_UNTIL_HOPELESS:
+        if len(failures) >= TRIES_UNTIL_HOPELESS:
             last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it
             raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {last}")
         try:
             prepared = self._try_ready(case, recording, on_progress, keep)
         except (BackendError, LoadProcessError) as error:
+            if isinstance(error, NoAnswerError) and error.of_case:  # other cases may ask what it answers
+                if error.timed_out:
+                    self._left_busy.add(case.model)
+                raise NotReadyError(str(error)) from error
             self._ready.pop(case.model, None)
             failures.append(str(error))
             raise NotReadyError(str(error)) from error
@@ -139,16 +144,24 @@ class Models:
         served, cost = ensure_with_cost(self.backend, model, on_progress)
         self._native = NativeClient(served.native) if served.native is not None else None
         known, target = self.backend.capabilities(model), target_of(served.endpoint, served.tls)
-        plans = CasePlans(case, served, self._factory(served), target, self._seed, known)
+        dialect = self._verifier.dialect(served.model)
+        plans = CasePlans(case, served, self._factory(served), target, self._seed, known, dialect)
         refuse_too_long(case, served)
         seen = self._ready.get(model)
         notes = served.notes + left
         if seen is not None and seen.generation == served.generation:
-            notes += self._see_again(plans, served, recording)
+            plans, more = self._see_again(plans, served, recording)
+            notes += more
         else:
-            loaded_by_us = served.load_s is not None
-            sample = self._verify(plans, Phase.COLD if loaded_by_us else Phase.VERIFY, served, recording)
-            seen = FirstUse(served.generation, ttft_ms_of(sample) if loaded_by_us else None, served.download_s, cost)
+            phase = Phase.COLD if served.load_s is not None else Phase.VERIFY
+            try:
+                plans, sample = self._verify(plans, phase, served, recording)
+            except NoAnswerError as error:
+                if error.of_case and error.worked:
+                    self._ready[model] = FirstUse(served.generation, None, served.download_s, cost)
+                raise
+            cold_ttft_ms = ttft_ms_of(sample) if sample.phase is Phase.COLD else None
+            seen = FirstUse(served.generation, cold_ttft_ms, served.download_s, cost)
             self._ready[model] = seen
         self._left_busy.discard(model)
         self._released.discard(model)
@@ -172,27 +185,34 @@ class Models:
             raise NotReadyError("it was given up before the model had answered")
         return next(iter(mine.samples()))
 
-    def _see_again(self, plans: CasePlans, served: Served, recording: CaseRecording) -> tuple[str, ...]:
-        """After a while, or after abandoned requests: servers work on those for seconds, a case would pay for it."""
-        lost, begun = served.model in self._left_busy, time.monotonic()
-        if lost or served.model in self._released:
-            self._verify(plans, Phase.VERIFY, served, recording)
-        took = f"{time.monotonic() - begun:.2f} s"
-        return (f"the case before lost requests; the server answered a short one again after {took}",) if lost else ()
+    def _see_again(
+        self, plans: CasePlans, served: Served, recording: CaseRecording
+    ) -> tuple[CasePlans, tuple[str, ...]]:
+        """With parameters that it has not answered yet, after a while, or after abandoned requests.
 
-    def _verify(self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording) -> Sample:
-        sample = self._one(plans.verify(phase), recording)
-        if sample.ok:
-            refuse_another(sample, served)
-            return sample
-        where = f"{served.model_id} at {served.endpoint.base_url}"
-        said = sample.evidence.detail if sample.evidence else ""
-        log = self.backend.health()
-        raise BackendError(
-            f"{where} gave no token when asked for one before measuring: {sample.outcome.value}"
-            + (f" ({said})" if said else "")
-            + (f"\n{log}" if log else "")
-        )
+        Servers work on those for seconds, and a case would pay for it.
+        """
+        lost, begun = served.model in self._left_busy, time.monotonic()
+        known = self._verifier.knows(served, plans)
+        if lost or served.model in self._released or not known:
+            try:
+                plans, _ = self._verify(plans, Phase.VERIFY, served, recording)
+            except NoAnswerError as error:
+                error.of_case |= not known  # it has answered others
+                raise
+        took = f"{time.monotonic() - begun:.2f} s"
+        notes = (f"the case before lost requests; the server answered a short one again after {took}",) if lost else ()
+        return plans, notes
+
+    def _verify(
+        self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording
+    ) -> tuple[CasePlans, Sample]:
+        def one(plan: Plan) -> Sample:
+            return self._one(plan, recording)
+
+        plans, sample = self._verifier.verify(plans, served, phase, one, self.backend.health)
+        refuse_another(sample, served)
+        return plans, sample
 
     def _factory(self, served: Served) -> RequestFactory:
         key = (served.endpoint.base_url, served.api_key, *sorted(served.headers.items()))
@@ -218,7 +238,10 @@ class Models:
             planned,
             host=self._host,
             nodeid=recording.nodeid,
-            settings=self._recorder.redactor.value(planned.settings),  # extra may hold anything
+            # extra may hold anything; what the server refuses of our defaults was asked for by nobody
+            settings=self._recorder.redactor.value(
+                {key: value for key, value in planned.settings.items() if key not in plans.refused}
+            ),
             adjusted=tuple(replace(each, asked=self._recorder.redactor.text(each.asked)) for each in planned.adjusted),
             calibration=calibration,
         )

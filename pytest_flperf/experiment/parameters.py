@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.backends.base import Capabilities
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.errors import shown
+from pytest_flperf.suite.limits import MAX_TOKENS_KEYS
 from pytest_flperf.suite.model import Case
-from pytest_flperf.suite.prompts import extra_body, request_body
+from pytest_flperf.suite.prompts import MAX_COMPLETION_TOKENS, MAX_TOKENS, extra_body, request_body
 
-__all__ = ["Fitted", "adjustment_words", "fitted", "known_ahead", "silent_cut"]
+__all__ = [
+    "AS_USUAL",
+    "Dialect",
+    "Fitted",
+    "adjustment_words",
+    "fitted",
+    "known_ahead",
+    "limit_key",
+    "silent_cut",
+    "spoken",
+]
 
 _ALWAYS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """What a request is made of; no capabilities name it."""
@@ -24,6 +35,25 @@ _NEUTRAL: Final[Mapping[str, float]] = MappingProxyType(
     {"presence_penalty": 0, "frequency_penalty": 0, "top_p": 1, "n": 1, "min_p": 0}
 )
 """Values that change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a server wants its requests, as far as it was found to refuse what others take."""
+
+    max_tokens_key: str | None = None
+    """The name that it has for the longest answer; None: nothing was found out."""
+    refuses: frozenset[str] = frozenset()
+    """Parameters that it does not take as we send them where a suite says nothing of them."""
+
+    def corrected(self, known: Capabilities) -> Capabilities:
+        """What is known of servers of its kind, with the name that this one was found to want."""
+        if self.max_tokens_key is None or known.parameters is None:
+            return known
+        return replace(known, parameters=known.parameters - {*MAX_TOKENS_KEYS} | {self.max_tokens_key})
+
+
+AS_USUAL: Final = Dialect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +67,83 @@ class Fitted:
     longest_answer: int | None = None
     """Most ``max_tokens`` of any request; None: no limit is known."""
     adjustments: tuple[Adjustment, ...] = field(default=())
+
+
+def our_defaults(case: Case, of_backend: Mapping[str, Any]) -> frozenset[str]:
+    """Parameters that stand in a case's requests although nobody asked for them.
+
+    Args:
+        case: What is asked.
+        of_backend: What the backend adds to each request.
+
+    """
+    source = case.scenario.source
+    asked = case.scenario.given | (case.scenario.settings.extra or {}).keys()
+    own = {"temperature", "stream_options", *of_backend, *MAX_TOKENS_KEYS}
+    if {*MAX_TOKENS_KEYS} & asked or (source is not None and source.has_lengths):
+        own -= {*MAX_TOKENS_KEYS}
+    return frozenset(own - asked)
+
+
+def limits_answers(case: Case, known: Capabilities, left_out: frozenset[str]) -> bool:
+    """Whether requests of their own lengths may say how long an answer may be.
+
+    A suite that takes ``max_tokens`` out of its requests takes it out of all of them, but where a scenario has
+    ``output_tokens``, or the limit by another name.
+
+    Args:
+        case: What is asked.
+        known: What is known of the server.
+        left_out: Defaults of ours that are not sent to it.
+
+    """
+    settings, source = case.scenario.settings, case.scenario.source
+    otherwise = MAX_COMPLETION_TOKENS in (settings.extra or {})
+    otherwise |= source is not None and source.own_lengths and source.output_tokens is not None
+    if settings.max_tokens is None and MAX_TOKENS in case.scenario.given and not otherwise:
+        return False
+    if not left_out.isdisjoint(MAX_TOKENS_KEYS):
+        return False
+    return known.parameters is None or not known.parameters.isdisjoint(MAX_TOKENS_KEYS)
+
+
+def spoken(
+    body: Mapping[str, Any], extra: Mapping[str, Any], dialect: Dialect, ours: frozenset[str]
+) -> tuple[dict[str, Any], dict[str, Any], tuple[Adjustment, ...]]:
+    """Put a request as a server was found to want it; what was changed in it is said.
+
+    Args:
+        body: Of the request.
+        extra: What goes into its JSON beside that.
+        dialect: What was found out.
+        ours: Parameters that stand in the request because of our defaults alone; no others are left out.
+
+    """
+    adjustments: list[Adjustment] = []
+    parts = (dict(body), dict(extra))
+    for part in parts:
+        for key in sorted(dialect.refuses & ours & part.keys()):
+            value = part.pop(key)
+            adjustments.append(Adjustment(key, shown(value), None, "our default, which the server refuses"))
+    if dialect.max_tokens_key is not None:
+        adjustments += _renamed(parts, dialect.max_tokens_key, "the server refuses")
+    return *parts, tuple(adjustments)
+
+
+def limit_key(*parts: Mapping[str, Any]) -> str | None:
+    """The name under which a request has its longest answer; None where it has none, or both are set."""
+    found = [key for part in parts for key in MAX_TOKENS_KEYS if key in part]
+    return found[0] if len(found) == 1 else None
+
+
+def _renamed(parts: tuple[dict[str, Any], ...], wanted: str, who_refuses: str) -> list[Adjustment]:
+    """Give the longest answer that name, where it has the other."""
+    key = limit_key(*parts)
+    if key is None or key == wanted:
+        return []
+    part = next(part for part in parts if key in part)
+    part[wanted] = part.pop(key)
+    return [Adjustment("max_tokens_key", key, wanted, f"{who_refuses} {key}")]
 
 
 def fitted(
@@ -57,13 +164,20 @@ def fitted(
     """
     ranges = dict(known.ranges)
     if longest is not None:
-        low, high = ranges.get("max_tokens", (1, longest))
-        ranges["max_tokens"] = (low, min(high, longest))
+        low, high = ranges.get(MAX_TOKENS, (1, longest))
+        ranges[MAX_TOKENS] = (low, min(high, longest))
+    if MAX_TOKENS in ranges:
+        ranges.setdefault(MAX_COMPLETION_TOKENS, ranges[MAX_TOKENS])
+    parts = (dict(body), dict(extra))
+    key = limit_key(*parts)
     adjustments: list[Adjustment] = []
-    sent = [_kept(values, ranges, known, backend, adjustments) for values in (body, extra)]
+    if key is not None and known.parameters is not None and key not in known.parameters:
+        taken = [name for name in MAX_TOKENS_KEYS if name in known.parameters]
+        adjustments += _renamed(parts, taken[0], f"{backend} does not take") if taken else []
+    sent = [_kept(values, ranges, known, backend, adjustments) for values in parts]
     if known.usage is False:
         sent[0].pop("stream_options", None)
-    _, top = ranges.get("max_tokens", (1, math.inf))
+    _, top = ranges.get(MAX_TOKENS, (1, math.inf))
     return Fitted(sent[0], sent[1], int(top) if math.isfinite(top) else None, tuple(adjustments))
 
 
@@ -118,8 +232,7 @@ def known_ahead(cases: Iterable[Case], known: Callable[[str], Capabilities], bac
 
 def silent_cut(body: Mapping[str, Any], extra: Mapping[str, Any], known: Capabilities) -> str:
     """In words that answers may be cut although nobody asked for it; empty where they aren't."""
-    limits = {"max_tokens", "max_completion_tokens"}
-    if known.default_max_tokens is None or limits & {*body, *extra}:
+    if known.default_max_tokens is None or {*MAX_TOKENS_KEYS} & {*body, *extra}:
         return ""
     return f"max_tokens is not sent: the server cuts answers at {known.default_max_tokens:,} tokens of its own accord"
 

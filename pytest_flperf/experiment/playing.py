@@ -11,13 +11,22 @@ from typing import Any, Final
 from pytest_flperf.backends.base import BackendError, Capabilities, Served
 from pytest_flperf.experiment.arrivals import arrival_seed, due_times_ns, traced_times_ns
 from pytest_flperf.experiment.following import Retries, Sessions
-from pytest_flperf.experiment.parameters import fitted, silent_cut
+from pytest_flperf.experiment.parameters import (
+    AS_USUAL,
+    Dialect,
+    fitted,
+    limit_key,
+    limits_answers,
+    our_defaults,
+    silent_cut,
+    spoken,
+)
 from pytest_flperf.load.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.stats.matched_requests import DECODING, is_deterministic
 from pytest_flperf.suite.asking import Ask, Asker
-from pytest_flperf.suite.model import Case, Timeouts
-from pytest_flperf.suite.prompts import extra_body, request_body
+from pytest_flperf.suite.model import Case, Message, Timeouts
+from pytest_flperf.suite.prompts import MAX_TOKENS, extra_body, request_body
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
@@ -34,7 +43,9 @@ _MIB: Final = 1 << 20
 _FEWEST_TO_GIVE_UP: Final = 3
 _MOST_TO_GIVE_UP: Final = 20
 _OPEN_AHEAD: Final = 8
-_VERIFY_TOKENS: Final = 8
+_VERIFY_TOKENS: Final = 16
+_VERIFY_NUMBER: Final = 1 << 29
+"""Number of a case's own request that is sent to verify: its unique prefix is no other request's."""
 _OTHER_SIDES: Final = 1 << 28
 """From which number on requests are counted that must not come out of the cache that others filled."""
 _HALF: Final = 0.5
@@ -87,8 +98,9 @@ class CasePlans:
         target: Target,
         seed: str,
         known: Capabilities = _NOT_KNOWN,
+        dialect: Dialect = AS_USUAL,
     ) -> None:
-        """Fit the case's request to what is ``known`` of its server."""
+        """Fit the case's request to what is ``known`` of its server, and to what was found out (``dialect``)."""
         self._case = case
         self._served = served
         self._factory = factory
@@ -98,34 +110,55 @@ class CasePlans:
         self._deadlines = deadlines(self._settings.timeouts)
         self._answer_bytes = round(self._settings.max_answer_mb * _MIB)
         self._known = known
+        self.dialect = dialect
+        """How the server wants its requests."""
         body, extra = request_body(case, served.model_id), extra_body(case)
         if self._settings.prompt_cache == "avoid":
             extra = {**served.request_defaults, **extra}
+        self.ours = our_defaults(case, served.request_defaults)
+        """Parameters that no suite and nobody else asked for."""
+        known = dialect.corrected(known)
+        body, extra, spoken_otherwise = spoken(body, extra, dialect, self.ours)
         self._fitted = fitted(body, extra, known, served.backend, served.max_output_tokens)
+        self._adjustments = spoken_otherwise + self._fitted.adjustments
         self._cut = silent_cut(body, extra, known)
-        self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra)
+        self._limits_answers = limits_answers(case, known, dialect.refuses & self.ours)
+        key = limit_key(self._fitted.body, self._fitted.extra) or dialect.max_tokens_key
+        key = key or self._settings.max_tokens_key or MAX_TOKENS
+        self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra, key)
         self._sessions: Sessions | None = None
         self.asker = Asker(case, seed)
         """What requests ask."""
 
     def at(self, case: Case) -> CasePlans:
         """The plans of another case on the same model, which counts tokens as this one has learnt."""
-        plans = CasePlans(case, self._served, self._factory, self._target, self._seed, self._known)
+        return self._again(case, self.dialect)
+
+    def spoken_as(self, dialect: Dialect) -> CasePlans:
+        """The plans of this case for a server that wants its requests so."""
+        return self._again(self._case, dialect)
+
+    def _again(self, case: Case, dialect: Dialect) -> CasePlans:
+        plans = CasePlans(case, self._served, self._factory, self._target, self._seed, self._known, dialect)
         plans.asker.learn_from(self.asker)
         return plans
 
-    def verify(self, phase: Phase) -> Plan:
-        """One short streamed request: the proof that the model answers."""
-        body: dict[str, Any] = {
-            "model": self._served.model_id,
-            "messages": [{"role": "user", "content": "Say hello."}],
-            "stream": True,
-            "max_tokens": _VERIFY_TOKENS,
-            "temperature": 0,
-        }
-        body = dict(fitted(body, {}, self._known, self._served.backend, self._served.max_output_tokens).body)
-        request = self._factory.build(body)  # without the case's extra: it is the model that is asked, not the case
-        return self._plan([Entry(0, phase, 0, stream=True, request=request)], 1, 1)
+    @property
+    def sent(self) -> Mapping[str, Any]:
+        """The JSON of a request; messages, and lengths that a data set has, differ from one request to the next."""
+        return self._template.document
+
+    def verify(self, phase: Phase, *, as_asked: bool = False) -> Plan:
+        """One request of the case's kind, the proof that the model answers such.
+
+        Args:
+            phase: Why it is sent.
+            as_asked: The case's own request, in place of one with a short question and a short answer.
+
+        """
+        if as_asked:
+            return self._plan([self._entry(phase, 0, self.asker.sample(_VERIFY_NUMBER))], 1, 1)
+        return self._plan([self._entry(phase, 0, Ask((Message("user", "Say hello."),), _VERIFY_TOKENS))], 1, 1)
 
     def warmup(self, *, other_side: bool = False) -> Plan:
         """The requests before the measured ones; ``other_side``: of what is played beside a case like this one."""
@@ -134,9 +167,13 @@ class CasePlans:
         entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), first_number, -total)
         return self._plan(entries, self._settings.concurrency, total)
 
-    def calibrating(self, words: int) -> Plan:
-        """One request with so many pieces of filler, to learn how many tokens the server counts."""
-        return self._plan([self._entry(Phase.CALIBRATE, 0, self.asker.calibrating(words))], 1, 1)
+    def calibrating(self, words: int, *, as_asked: bool = False) -> Plan:
+        """One request with so many pieces of filler, to learn how many tokens the server counts.
+
+        Its answer is one token long, or as long as the case's own answers (``as_asked``).
+        """
+        ask = self.asker.calibrating(words)
+        return self._plan([self._entry(Phase.CALIBRATE, 0, replace(ask, max_tokens=None) if as_asked else ask)], 1, 1)
 
     @property
     def streams(self) -> int:
@@ -151,7 +188,13 @@ class CasePlans:
     @property
     def deterministic(self) -> bool:
         """Whether a server answers the same request alike each time, as far as it depends on what is asked."""
-        return is_deterministic({name: getattr(self._settings, name) for name in DECODING})
+        left = {name: getattr(self._settings, name) for name in DECODING if name not in self.refused}
+        return is_deterministic(left)
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """Defaults of ours that are not sent because the server refuses them."""
+        return self.dialect.refuses & self.ours
 
     def prompt_id(self, index: int) -> str:
         """Names the prompt of a measured request, without the prefix that keeps it out of a cache."""
@@ -216,7 +259,7 @@ class CasePlans:
     @property
     def adjustments(self) -> tuple[Adjustment, ...]:
         """Parameters that are not sent as they were asked for."""
-        return self._fitted.adjustments
+        return self._adjustments
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -343,8 +386,8 @@ class CasePlans:
 
     def _entry(self, phase: Phase, index: int, ask: Ask, due_ns: int | None = None) -> Entry:
         messages = [{"role": each.role, "content": each.content} for each in ask.messages]
-        longest, most = ask.max_tokens, self._fitted.longest_answer
+        longest, most = ask.max_tokens if self._limits_answers else None, self._fitted.longest_answer
         if longest is not None and most is not None:
             longest = min(longest, most)
         request = self._template.render(messages, longest)
-        return Entry(index, phase, 0, self._settings.stream, request, due_ns)
+        return Entry(index, phase, 0, bool(self._settings.stream), request, due_ns)

@@ -90,7 +90,9 @@ def learn_lengths(plans: CasePlans, one: Callable[[Plan], Sample]) -> None:
     counts = []
     for words in (long // 8, long):
         sample = one(plans.calibrating(words))
-        if not sample.ok:
+        if not sample.ok and sample.prompt_tokens is None:  # one token may be too few for an answer
+            sample = one(plans.calibrating(words, as_asked=True))
+        if not sample.ok and sample.prompt_tokens is None:
             said = sample.evidence.detail if sample.evidence else ""
             raise NotReadyError(f"a prompt of {words} words, to learn how tokens are counted: {sample.outcome} {said}")
         if sample.prompt_tokens is None:

@@ -11,7 +11,7 @@ import pytest
 from pytest_flperf.gates.run_budgets import is_run_budget
 from pytest_flperf.integration.durations import lock_timeout_s, max_time_s
 from pytest_flperf.integration.load_option import load_settings
-from pytest_flperf.startup import OPTIONS, Option
+from pytest_flperf.startup import NULL, OPTIONS, Option
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.targets import TargetSpec
@@ -53,6 +53,8 @@ class FlperfOptions:
     max_answer_mb: float | None
     max_tokens: int | None
     temperature: float | None
+    left_out: frozenset[str]
+    """Settings of requests that are not sent."""
     no_stream: bool
     budgets: tuple[str, ...]
     against: str | None
@@ -131,8 +133,9 @@ class FlperfOptions:
             seed=values["flperf_seed"],
             timeout_s=values["flperf_timeout"],
             max_answer_mb=values["flperf_max_answer_mb"],
-            max_tokens=values["flperf_max_tokens"],
-            temperature=values["flperf_temperature"],
+            max_tokens=_unless_null(values["flperf_max_tokens"]),
+            temperature=_unless_null(values["flperf_temperature"]),
+            left_out=frozenset(key for key in ("max_tokens", "temperature") if values[f"flperf_{key}"] == NULL),
             no_stream=bool(values["flperf_no_stream"]),
             budgets=tuple(values["flperf_budget"] or ()),
             against=values["flperf_against"],
@@ -220,6 +223,10 @@ def _models(texts: Iterable[str]) -> tuple[str, ...]:
             raise pytest.UsageError(f"--flperf-model: found {text[:80]!r}, expected the name of a model")
         names += found
     return tuple(dict.fromkeys(names))
+
+
+def _unless_null(given: Any) -> Any:
+    return None if given == NULL else given
 
 
 def _value(config: pytest.Config, option: Option) -> Any:

@@ -58,7 +58,7 @@ def _sizes(case: Case, rules: Sequence[Rule], options: FlperfOptions, comparison
     scenario, settings = case.scenario, case.scenario.settings
     has_goal = request_limits(scenario.name, limits_of(scenario.budgets, options), case.model) is not None
     open_loop = settings.load.is_open
-    common = (comparisons, settings.stream, open_loop, options.reference, has_goal)
+    common = (comparisons, bool(settings.stream), open_loop, options.reference, has_goal)
     if options.against is not None and settings.load.kind == "closed":
         pairs = most_pairs(case, rules, options.max_iterations)
         yield Size(True, pairs * settings.concurrency, pairs, *common), "--flperf-against"

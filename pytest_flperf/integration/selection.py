@@ -130,6 +130,7 @@ def overrides_of(options: FlperfOptions) -> Overrides:
             max_answer_mb=options.max_answer_mb,
             max_tokens=options.max_tokens,
             temperature=options.temperature,
+            left_out=options.left_out,
             stream=False if options.no_stream else None,
             budgets=options.case_budgets,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -70,7 +71,7 @@ def load_of(settings: Settings, processes: int) -> Load:
         concurrency=settings.concurrency,
         iterations=settings.iterations,
         warmup=settings.warmup_requests,
-        stream=settings.stream,
+        stream=bool(settings.stream),
         rate=load.rate,
         rate_to=load.rate_to,
         burstiness=load.burstiness,
@@ -89,6 +90,7 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
     settings = case.scenario.settings
     asked: dict[str, Any] = {
         "max_tokens": settings.max_tokens,
+        "max_tokens_key": settings.max_tokens_key,
         "temperature": settings.temperature,
         "top_p": settings.top_p,
         "top_k": settings.top_k,
@@ -98,6 +100,7 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "seed": settings.seed,
         "stop": list(settings.stop) or None,
         "prompt_cache": settings.prompt_cache,
+        "stream_options": _stream_options(settings),
         "extra": dict(settings.extra) if settings.extra else None,
         "timeout_s": settings.timeouts.total_s,
         "max_answer_mb": settings.max_answer_mb if settings.max_answer_mb != Settings().max_answer_mb else None,
@@ -109,6 +112,13 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         **_asked_of(case.scenario.source),
     }
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _stream_options(settings: Settings) -> Any:
+    """The options of streams where they are not those that are sent without a word."""
+    if not settings.stream or settings.stream_options == Settings().stream_options:
+        return None
+    return json.loads(settings.stream_options) if settings.stream_options is not None else "not sent"
 
 
 def _asked_of(source: PromptSource | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, shown, suggestion
-from pytest_flperf.suite.limits import check_setting
+from pytest_flperf.suite.limits import NULLABLE, check_setting
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.settings import REQUEST_KEYS, with_values
 from pytest_flperf.suite.targets import TargetSpec, mapping_of
@@ -18,7 +18,7 @@ SAME: Final = "same"
 """Compares a case with itself: what comes of that is noise."""
 _PARAMETERS: Final = (*REQUEST_KEYS, "extra")
 """Settings of a request in which the two sides may differ; how requests are sent is the same for both."""
-_TYPED: Final = frozenset({*_PARAMETERS, "options"} - {"reasoning_effort", "stop", "prompt_cache"})
+_TYPED: Final = frozenset({*_PARAMETERS, "options"} - {"reasoning_effort", "stop", "prompt_cache", "max_tokens_key"})
 _OF_TLS: Final = ("ca_file", "verify", "client_cert")
 _TARGET_KEYS: Final = tuple(
     dict.fromkeys("tls" if each.name in _OF_TLS else each.name for each in fields(TargetSpec) if each.name != "name")
@@ -62,12 +62,17 @@ def parse_against(text: str, where: str) -> AgainstSpec:
             raise SuiteError(
                 f"{where}: found {shown(key)}, expected a key of a target or of a request; {suggestion(key, known)}"
             )
-    settings: dict[str, Any] = {key: values.pop(key) for key in _PARAMETERS if key in values}
+    settings: dict[str, Any] = {key: _or_null(key, values.pop(key)) for key in _PARAMETERS if key in values}
     if "stop" in settings:
         settings["stop"] = (str(settings["stop"]),)
     for key, value in settings.items():
         check_setting(key, value, f"{where}: {key}")
     return AgainstSpec(text, _target_fields(values, where), settings)
+
+
+def _or_null(key: str, value: Any) -> Any:
+    """The value, with ``null`` as in a suite where the setting may be null."""
+    return None if value == "null" and key in NULLABLE else value
 
 
 def _target_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -82,7 +87,11 @@ def _target_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def opposite(case: Case, spec: AgainstSpec) -> Case:
     """The case that is played on the other side: with the same prompts, and the same number of streams."""
-    scenario = replace(case.scenario, settings=with_values(case.scenario.settings, spec.settings))
+    scenario = replace(
+        case.scenario,
+        settings=with_values(case.scenario.settings, spec.settings),
+        given=case.scenario.given | spec.settings.keys(),
+    )
     former = case.target or TargetSpec(case.model)
     target = opposite_target(former, spec)
     if target == former:

@@ -21,6 +21,7 @@ __all__ = ["Ask", "Asker"]
 
 _ID_BYTES: Final = 6
 _NO_SOURCE: Final = PromptSource()
+_SAMPLE_WORDS: Final = 64
 _MOST_TURNS: Final = 1_000
 _MOST_KEPT: Final = 32_000_000
 """Characters of filler that are kept for requests of the same length."""
@@ -103,6 +104,14 @@ class Asker:
         if self._case.scenario.expect and index >= 0 and self._source.tokenizer is None:
             self._prompt_ids[index] = _prompt_id(messages)
         return Ask(self._sent(messages, key), max_tokens)
+
+    def sample(self, number: int) -> Ask:
+        """A request like those of the case that is none of them; of some length while lengths can't be kept yet."""
+        if self.needs_usage and self._usage is None:
+            return replace(self.calibrating(_SAMPLE_WORDS), max_tokens=None)
+        if self._settings.load.kind == "session":
+            return self.opening(0, number)
+        return self.ask(-1, number)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -57,6 +57,8 @@ class Overrides:
     """Longest answer, in MiB."""
     max_tokens: int | None = None
     temperature: float | None = None
+    left_out: frozenset[str] = frozenset()
+    """Settings that are null, by their keys in a suite."""
     stream: bool | None = None
     budgets: tuple[str, ...] = ()
     """Joined to those of suite and scenario."""
@@ -71,9 +73,9 @@ class Overrides:
         values = {
             item.name: getattr(self, item.name)
             for item in fields(self)
-            if item.name not in ("budgets", "load", "trace")
+            if item.name not in ("budgets", "left_out", "load", "trace")
         }
-        given = {key: value for key, value in values.items() if value is not None}
+        given = {key: value for key, value in values.items() if value is not None} | dict.fromkeys(self.left_out)
         return given | {key: value for key, value in self.load.items() if not isinstance(value, tuple)}
 
     def sweep(self) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:

@@ -15,6 +15,7 @@ __all__ = [
     "LOADS",
     "MAX_CASES",
     "MAX_SUITE_BYTES",
+    "MAX_TOKENS_KEYS",
     "NULLABLE",
     "OUTPUT_LENGTHS",
     "Range",
@@ -105,6 +106,9 @@ NULLABLE: Final = frozenset(
         "first_token_timeout_s",
         "stall_timeout_s",
         "max_tokens",
+        "max_tokens_key",
+        "stream",
+        "stream_options",
         "temperature",
         "top_p",
         "top_k",
@@ -122,6 +126,9 @@ LOADS: Final = ("closed", "session", "constant", "poisson", "gamma", "burst", "r
 OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
 """``expected_output_length`` and the ``max_tokens`` it stands for where there is none."""
 
+MAX_TOKENS_KEYS: Final = ("max_tokens", "max_completion_tokens")
+"""Names that servers have for the longest answer of a chat completion."""
+
 REASONING_EFFORTS: Final = ("none", "minimal", "low", "medium", "high")
 """How hard a reasoning model shall think."""
 
@@ -130,6 +137,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "prompt_cache": ("avoid", "reuse"),
         "failures": ("apart", "as_inf"),
         "reasoning_effort": REASONING_EFFORTS,
+        "max_tokens_key": MAX_TOKENS_KEYS,
         "search_over": ("concurrency", "rate"),
     }
 )
@@ -138,6 +146,8 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "load": ", ".join(map(repr, LOADS[:-1])) + f" or {LOADS[-1]!r}",
         "stream": "true or false",
+        "stream_options": "a mapping such as {'include_usage': true}",
+        "max_tokens_key": "'max_tokens' or 'max_completion_tokens'",
         "streaming": "true or false",
         "reasoning_tags": "true or false",
         "prompt_cache": "'avoid' or 'reuse'",
@@ -225,6 +235,8 @@ def check_setting(key: str, value: object, where: str) -> None:
         good = value in LOADS
     elif key in ("stream", "reasoning_tags"):
         good = isinstance(value, bool)
+    elif key == "stream_options":
+        good = isinstance(value, Mapping)
     elif key in _CHOICES:
         good = value in _CHOICES[key]
     else:

@@ -100,6 +100,9 @@ class Settings:
     failures: str = "apart"
     """``apart``: failed requests are in no latency statistic; ``as_inf``: percentiles count them as infinitely slow."""
     max_tokens: int | None = 150
+    max_tokens_key: str | None = None
+    """Name of ``max_tokens`` in the request: ``max_tokens`` or ``max_completion_tokens``; None: the one that the
+    server takes."""
     temperature: float | None = 0.0
     """Greedy unless asked otherwise: repeats do the same work, and servers' own defaults differ (0.7, 0.8, 1)."""
     top_p: float | None = None
@@ -109,7 +112,10 @@ class Settings:
     reasoning_effort: str | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
-    stream: bool = True
+    stream: bool | None = True
+    """None: not sent, and the answer is expected whole."""
+    stream_options: str | None = '{"include_usage":true}'
+    """As JSON; sent with requests that stream."""
     context_tokens: int | None = None
     """Length to which prompts are filled up; None or 0: they stay as they are."""
     prompt_cache: str = "avoid"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.suite.model import Case, Message
 
-__all__ = ["extra_body", "keyed", "request_body", "unique_key"]
+__all__ = ["MAX_COMPLETION_TOKENS", "MAX_TOKENS", "extra_body", "keyed", "request_body", "unique_key"]
 
+MAX_TOKENS: Final = "max_tokens"
+MAX_COMPLETION_TOKENS: Final = "max_completion_tokens"
 _PARAMETERS: Final = (
-    "max_tokens",
     "temperature",
     "top_p",
     "seed",
@@ -69,9 +71,13 @@ def request_body(case: Case, model_id: str) -> dict[str, Any]:
     """
     settings = case.scenario.settings
     messages = [{"role": message.role, "content": message.content} for message in case.scenario.messages]
-    body: dict[str, Any] = {"model": model_id, "messages": messages, "stream": settings.stream}
-    if settings.stream:
-        body["stream_options"] = {"include_usage": True}
+    body: dict[str, Any] = {"model": model_id, "messages": messages}
+    if settings.stream is not None:
+        body["stream"] = settings.stream
+    if settings.stream and settings.stream_options is not None:
+        body["stream_options"] = json.loads(settings.stream_options)
+    if settings.max_tokens is not None and not _limited_otherwise(case):
+        body[settings.max_tokens_key or MAX_TOKENS] = settings.max_tokens
     for key in _PARAMETERS:
         value = getattr(settings, key)
         if value is not None:
@@ -79,6 +85,11 @@ def request_body(case: Case, model_id: str) -> dict[str, Any]:
     if settings.stop:
         body["stop"] = list(settings.stop)
     return body
+
+
+def _limited_otherwise(case: Case) -> bool:
+    """Whether ``extra`` has the answer's limit under its newer name, and the suite itself none: not both are sent."""
+    return MAX_TOKENS not in case.scenario.given and MAX_COMPLETION_TOKENS in (case.scenario.settings.extra or {})
 
 
 def extra_body(case: Case) -> dict[str, Any]:

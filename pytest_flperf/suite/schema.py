@@ -115,6 +115,11 @@ class SettingsForm(Form):
     max_tokens: types.MaxTokens | None = Field(
         150, description="Longest answer, in tokens; null: not sent, the server decides."
     )
+    max_tokens_key: types.MaxTokensKey | None = Field(
+        None,
+        description="Name of max_tokens in the request: max_tokens or max_completion_tokens; null: the one that the "
+        "server takes.",
+    )
     temperature: types.Temperature | None = Field(
         0.0,
         description="Randomness of the answer. 0 (the default) makes runs comparable; null: not sent, the server "
@@ -133,7 +138,17 @@ class SettingsForm(Form):
     )
     seed: types.Seed | None = Field(None, description="Seed of the sampling; null: not sent.")
     stop: types.Stops = Field([], description="One text or several at which the answer ends.")
-    stream: bool = Field(True, description="Whether answers are streamed. Without it there are no times of tokens.")
+    stream: bool | None = Field(
+        True,
+        description="Whether answers are streamed. Without it there are no times of tokens. null: not sent, and "
+        "answers are expected whole.",
+    )
+    stream_options: types.StreamOptions | None = Field(
+        {"include_usage": True},
+        validate_default=True,
+        description="Options of requests that stream: the default asks for the server's own token counts. null: not "
+        "sent.",
+    )
     tags: types.Texts = Field([], description="Labels to choose scenarios by.")
     budgets: types.Budgets = Field(
         [], description="Limits that a case must keep, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."
@@ -187,7 +202,7 @@ class LegacyDefaultsForm(Form):
     timeout: Annotated[float, Field(ge=1, le=86_400_000, allow_inf_nan=False)] = Field(
         30_000, description="Deadline of a whole request, in milliseconds (timeout_s in seconds in `defaults`)."
     )
-    temperature: types.Temperature = Field(0.0, description="Randomness of the answer.")
+    temperature: types.Temperature | None = Field(0.0, description="Randomness of the answer; null: not sent.")
     streaming: bool = Field(True, description="Whether answers are streamed (stream in `defaults`).")
 
 
@@ -304,6 +319,7 @@ class MatrixForm(Form):
     retry_backoff_s: list[types.Backoff] = Field([], min_length=1, description="Values of retry_backoff_s.")
     failures: list[types.Failures] = Field([], min_length=1, description="Values of failures.")
     max_tokens: list[types.MaxTokens | None] = Field([], min_length=1, description="Values of max_tokens.")
+    max_tokens_key: list[types.MaxTokensKey | None] = Field([], min_length=1, description="Values of max_tokens_key.")
     temperature: list[types.Temperature | None] = Field([], min_length=1, description="Values of temperature.")
     top_p: list[types.TopP | None] = Field([], min_length=1, description="Values of top_p.")
     top_k: list[types.TopK | None] = Field([], min_length=1, description="Values of top_k.")
@@ -312,7 +328,8 @@ class MatrixForm(Form):
     reasoning_effort: list[types.Effort | None] = Field([], min_length=1, description="Values of reasoning_effort.")
     seed: list[types.Seed | None] = Field([], min_length=1, description="Values of seed.")
     stop: list[types.StopText] = Field([], min_length=1, description="Values of stop, one text each.")
-    stream: list[bool] = Field([], min_length=1, description="Values of stream.")
+    stream: list[bool | None] = Field([], min_length=1, description="Values of stream.")
+    stream_options: list[types.StreamOptions | None] = Field([], min_length=1, description="Values of stream_options.")
     context_tokens: list[types.Context | None] = Field([], min_length=1, description="Values of context_tokens.")
     prompt_cache: list[types.PromptCache] = Field([], min_length=1, description="Values of prompt_cache.")
 

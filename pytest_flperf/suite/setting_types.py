@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Any, Final, Literal
 
@@ -88,6 +89,15 @@ def json_only(value: dict[str, Any]) -> dict[str, Any]:
         text = f"found {key!r} in extra, expected it as a setting of its own or not at all"
         raise PydanticCustomError("flperf_extra", "{text}", {"text": text})
     return value
+
+
+def json_text(value: dict[str, Any]) -> str:
+    """Return a mapping as JSON, a plain value that a matrix can hold; refuse what JSON can't."""
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        text = f"found {shown(value)}, expected something that JSON can hold"
+        raise PydanticCustomError("flperf_json", "{text}", {"text": text}) from None
 
 
 def _is_finite(value: object) -> bool:
@@ -199,6 +209,8 @@ Backoff = Annotated[float, number("retry_backoff_s")]
 AnswerSize = Annotated[float, number("max_answer_mb")]
 Failures = Literal["apart", "as_inf"]
 MaxTokens = Annotated[int, number("max_tokens")]
+MaxTokensKey = Literal["max_tokens", "max_completion_tokens"]
+StreamOptions = Annotated[dict[str, Any], AfterValidator(json_text)]
 Temperature = Annotated[float, number("temperature")]
 TopK = Annotated[int, number("top_k")]
 Penalty = Annotated[float, number("presence_penalty")]

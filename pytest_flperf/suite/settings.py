@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -43,6 +44,7 @@ LOAD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 REQUEST_KEYS: Final = (
     "max_tokens",
+    "max_tokens_key",
     "temperature",
     "top_p",
     "top_k",
@@ -52,6 +54,7 @@ REQUEST_KEYS: Final = (
     "seed",
     "stop",
     "stream",
+    "stream_options",
     "context_tokens",
     "prompt_cache",
 )
@@ -82,7 +85,8 @@ SETTING_KEYS: Final = (*MATRIX_KEYS, "extra")
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """Return *settings* with *values* (flat keys, already checked; other keys are ignored) put over them.
 
-    ``extra`` is merged key by key; everything else is replaced.  One ``stop`` text stands for a list of one.
+    ``extra`` is merged key by key; everything else is replaced.  One ``stop`` text stands for a list of one, and
+    ``stream_options`` may be a mapping or its JSON.
     A duration takes the place of a count, and a count that of a duration, unless *values* has both.
     """
     changes: dict[str, Any] = {}
@@ -98,6 +102,8 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
             load[LOAD_KEYS[key]] = value
         elif key == "stop":
             changes[key] = (value,) if isinstance(value, str) else tuple(value)
+        elif key == "stream_options" and isinstance(value, Mapping):
+            changes[key] = json.dumps(dict(value), separators=(",", ":"))
         elif key == "extra":
             changes[key] = {**(settings.extra or {}), **value}
         else:

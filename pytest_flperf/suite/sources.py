@@ -54,3 +54,12 @@ class PromptSource:
     """The user's messages of a session."""
     own_lengths: bool = True
     """Whether lengths of answers in data sets and traces count; not where the command line sets one."""
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether it says of any request how long the answer may be."""
+        if not self.own_lengths:
+            return False
+        if self.output_tokens is not None or any(row.max_tokens for row in self.rows):
+            return True
+        return any(each.max_tokens for each in self.trace)

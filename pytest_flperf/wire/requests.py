@@ -30,13 +30,15 @@ class RequestTemplate:
     head: bytes = field(repr=False)
     """Request line and headers but ``Content-Length``, which stands last; may hold a key, so never shown."""
     document: Mapping[str, Any]
+    max_tokens_key: str = "max_tokens"
+    """Name of the longest answer in the request."""
 
     def render(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None = None) -> bytes:
         """The request with other messages: byte for byte what the client would build (a test compares them).
 
         ``max_tokens``: another longest answer; None: the request's own.
         """
-        longest = {} if max_tokens is None else {"max_tokens": max_tokens}
+        longest = {} if max_tokens is None else {self.max_tokens_key: max_tokens}
         body = _dump({**self.document, "messages": _sound(messages), **longest})
         return self.head + b"Content-Length: %d" % len(body) + _HEAD_END + body
 
@@ -91,13 +93,18 @@ class RequestFactory:
         head = _head(request, self._asked)
         return head + b"Content-Length: %d" % len(request.content) + _HEAD_END + bytes(request.content)
 
-    def template(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> RequestTemplate:
+    def template(
+        self,
+        arguments: Mapping[str, Any],
+        extra: Mapping[str, Any] | None = None,
+        max_tokens_key: str = "max_tokens",
+    ) -> RequestTemplate:
         """Capture a request once; its messages are replaced for each further one (20 µs in place of 600)."""
         request = self._capture(arguments, extra)
         document = json.loads(request.content)
         if _dump(document) != request.content:
             raise RuntimeError("this version of openai writes its JSON in a form that pytest-flperf doesn't know")
-        return RequestTemplate(_head(request, self._asked), document)
+        return RequestTemplate(_head(request, self._asked), document, max_tokens_key)
 
     def _capture(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Any:
         self._captured.clear()

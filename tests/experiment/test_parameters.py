@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.backends.base import Capabilities, Served
-from pytest_flperf.experiment.parameters import adjustment_words, fitted, silent_cut
+from pytest_flperf.experiment.parameters import Dialect, adjustment_words, fitted, silent_cut, spoken
 from pytest_flperf.wire.endpoint import Endpoint
 
 BODY: dict[str, Any] = {"model": "m", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
@@ -70,6 +70,40 @@ def test_clamped_values(asked: float, low: float, span: float) -> None:
     assert low <= value <= low + span
     assert (value == asked) is (low <= asked <= low + span)
     assert bool(found.adjustments) is (value != asked)
+
+
+def test_the_name_of_the_longest_answer_that_a_kind_of_server_knows() -> None:
+    """Sent by that name, within that range, and said; a kind that knows neither gets none."""
+    known = Capabilities(parameters=frozenset({"max_tokens"}), ranges={"max_tokens": (1, 64)})
+    found = fitted({**BODY, "max_completion_tokens": 99}, {}, known, "mine")
+    assert found.body == {**BODY, "max_tokens": 64}
+    assert [(each.parameter, each.asked, each.sent, each.reason) for each in found.adjustments] == [
+        ("max_tokens_key", "max_completion_tokens", "max_tokens", "mine does not take max_completion_tokens"),
+        ("max_tokens", "99", "64", "it takes 1 to 64"),
+    ]
+    assert fitted(BODY, {"max_completion_tokens": 9}, known, "mine").extra == {"max_tokens": 9}
+    none = fitted({**BODY, "max_tokens": 9}, {}, Capabilities(parameters=frozenset({"seed"})), "mine")
+    assert none.body == BODY
+    assert [(each.parameter, each.sent) for each in none.adjustments] == [("max_tokens", None)]
+
+
+def test_what_one_server_was_found_to_want() -> None:
+    """Its own name wins over that of its kind; defaults of ours are left out, and what was asked for is not."""
+    dialect = Dialect("max_completion_tokens", frozenset({"temperature", "seed"}))
+    body, extra, said = spoken(
+        {**BODY, "max_tokens": 9, "temperature": 0, "seed": 1}, {}, dialect, frozenset({"temperature"})
+    )
+    assert (body, extra) == ({**BODY, "max_completion_tokens": 9, "seed": 1}, {})
+    assert [(each.parameter, each.asked, each.sent) for each in said] == [
+        ("temperature", "0", None),
+        ("max_tokens_key", "max_tokens", "max_completion_tokens"),
+    ]
+    known = dialect.corrected(Capabilities(parameters=frozenset({"max_tokens", "seed"})))
+    assert known.parameters == {"max_completion_tokens", "seed"}
+    assert fitted(body, extra, known, "mine").adjustments == ()
+    both = {"max_tokens": 1, "max_completion_tokens": 2}
+    assert spoken({**BODY, **both}, {}, dialect, frozenset())[0] == {**BODY, **both}, "whoever asks for both gets both"
+    assert Dialect().corrected(known) == known
 
 
 def test_answers_that_are_cut_in_silence() -> None:

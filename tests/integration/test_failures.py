@@ -6,12 +6,11 @@ import json
 import re
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
-from robust_doubles import RawServer, answer, read_request
+from robust_doubles import HEAD, RawServer, answer, read_request
 from tiny_runs import RecordingServer, Tiny
-
-from pytest_flperf.reference import Fault, FaultKind
 
 
 def short_summary(text: str) -> str:
@@ -44,35 +43,62 @@ def test_a_case_that_was_given_up(tiny: Tiny) -> None:
     assert case["error_rate"] == pytest.approx(case["requests"]["failed"] / case["requests"]["total"])
 
 
+ONE_TOKEN = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+
+
+def refusing(status: int) -> Callable[[socket.socket], None]:
+    """Answers with an error."""
+
+    def fault(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno" % status)
+        connection.close()
+
+    return fault
+
+
+def stalling(connection: socket.socket) -> None:
+    """One token, and silence until the client goes."""
+    connection.sendall(HEAD + ONE_TOKEN)
+    connection.recv(1)
+    connection.close()
+
+
+def truncating(connection: socket.socket) -> None:
+    """One token, and a clean end."""
+    connection.sendall(HEAD + ONE_TOKEN)
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("fault", "options", "outcome", "hint"),
     [
-        (Fault(FaultKind.HTTP_ERROR, status=401), (), "http_4xx", "--flperf-api-key-env=NAME names"),
-        (Fault(FaultKind.HTTP_ERROR, status=429), (), "rate_limited", "a lower concurrency or rate"),
-        (Fault(FaultKind.HTTP_ERROR, status=500), (), "http_5xx", "the server's own log says more"),
-        (Fault(FaultKind.STALL, after_tokens=1), ("--flperf-timeout=0.3",), "total_timeout", "--flperf-timeout waits"),
-        (Fault(FaultKind.TRUNCATE, after_tokens=1), (), "truncated", "journal.jsonl holds it as it came"),
+        (refusing(401), (), "http_4xx", "--flperf-api-key-env=NAME names"),
+        (refusing(429), (), "rate_limited", "a lower concurrency or rate"),
+        (refusing(500), (), "http_5xx", "the server's own log says more"),
+        (stalling, ("--flperf-timeout=0.3",), "total_timeout", "--flperf-timeout waits"),
+        (truncating, (), "truncated", "journal.jsonl holds it as it came"),
     ],
     ids=["401", "429", "500", "stall", "truncated"],
 )
-def test_what_to_do(tiny: Tiny, fault: Fault, options: tuple[str, ...], outcome: str, hint: str) -> None:
+def test_what_to_do(
+    tiny: Tiny, fault: Callable[[socket.socket], None], options: tuple[str, ...], outcome: str, hint: str
+) -> None:
     """The line of pytest's summary names what happened, the text says what can be done."""
-    # The verifying request, which is without extra, is answered; what is measured is not.
-    tiny.suite({"max_tokens": 8, "iterations": 2, "extra": {"flperf_reference": {"fault": wish_of(fault)}}})
-    done = tiny.measure(*options, "-rf")
+
+    def behave(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        if number == 1:  # the verifying request is answered; what is measured is not
+            answer(connection)
+        else:
+            fault(connection)
+
+    tiny.suite({"max_tokens": 8, "iterations": 2})
+    with RawServer(behave) as server:
+        at = (f"--flperf-base-url={server.base_url}", "--flperf-model=m")
+        done = tiny.run("--flperf-suite=tiny.json", *at, *options, "-rf")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert f": all 2 requests failed: {outcome}" in short_summary(done.text)
     assert hint in done.text
-
-
-def wish_of(fault: Fault) -> dict[str, object]:
-    """A fault as a request asks the reference server for it."""
-    found: dict[str, object] = {"kind": fault.kind.value}
-    if fault.kind is FaultKind.HTTP_ERROR:
-        found["status"] = fault.status
-    else:
-        found["after_tokens"] = fault.after_tokens
-    return found
 
 
 def test_another_model_answers(tiny: Tiny) -> None:

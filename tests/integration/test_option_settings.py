@@ -30,6 +30,17 @@ def test_what_is_sent(tiny: Tiny) -> None:
     assert (body["max_tokens"], body["temperature"], body["stream"]) == (7, 0.25, True)
 
 
+def test_null(tiny: Tiny) -> None:
+    """Takes a parameter out of every request, whatever the suite and its matrix say."""
+    tiny.suite({"temperature": 0.1, "max_tokens": 99}, matrix={"temperature": [0.1, 0.2]})
+    with RecordingServer() as server:
+        options = ("--flperf-max-tokens=null", "--flperf-temperature=null")
+        done = tiny.run("--flperf-suite=tiny.json", *server.at, *options)
+    assert done.ret == 0, done.text
+    assert len(server.bodies) == 2
+    assert not [body for body in server.bodies if {"max_tokens", "temperature"} & body.keys()]
+
+
 def test_no_stream(tiny: Tiny) -> None:
     """Whole answers: no TTFT, but a time from end to end."""
     done = tiny.measure("--flperf-no-stream")
@@ -81,6 +92,8 @@ def test_max_answer_mb(tiny: Tiny) -> None:
         "--flperf-max-answer-mb=1025",
         "--flperf-max-answer-mb=inf",
         "--flperf-max-tokens=0",
+        "--flperf-max-tokens=nil",
+        "--flperf-temperature=none",
         "--flperf-temperature=-1",
         "--flperf-temperature=inf",
     ],

@@ -37,6 +37,26 @@ def test_any_text(text: str) -> None:
     assert not refused or refused.startswith(FLAG)
 
 
+def test_null() -> None:
+    """Takes a parameter out of the other side's requests, which then count as asked for."""
+    spec = parse_against("max_tokens=null,temperature=null,stream_options=null,reasoning_effort=null,stream=null", FLAG)
+    other = opposite(a_case(), spec).scenario
+    settings = other.settings
+    assert (settings.max_tokens, settings.temperature, settings.stream_options, settings.stream) == (None,) * 4
+    assert other.given >= {"max_tokens", "temperature", "stream_options", "stream"}
+    options = parse_against("stream_options.include_usage=false,max_tokens_key=max_completion_tokens", FLAG)
+    settings = opposite(a_case(), options).scenario.settings
+    assert settings.stream_options == '{"include_usage":false}'
+    assert settings.max_tokens_key == "max_completion_tokens"
+
+
+@pytest.mark.parametrize("text", ["prompt_cache=null", "max_tokens_key=max_new_tokens", "stream_options=3"])
+def test_what_null_is_not_for(text: str) -> None:
+    """And what is no value at all: refused, with what was expected."""
+    with pytest.raises(SuiteError, match=r"--flperf-against: \w+: found .*, expected"):
+        parse_against(text, FLAG)
+
+
 def test_the_same() -> None:
     """Nothing differs."""
     assert opposite(a_case(), parse_against("same", FLAG)) == a_case()

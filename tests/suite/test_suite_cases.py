@@ -66,6 +66,8 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         "search_over": "rate",
         "search_to": None,
         "reasoning_effort": "low",
+        "max_tokens_key": "max_completion_tokens",
+        "stream_options": None,
     }
     suite = make_suite("a", matrix=tuple((key, (value,)) for key, value in values.items()))
     (case,) = expand(suite, ["m"])
@@ -90,6 +92,8 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         failures="as_inf",
         context_tokens=3,
         max_tokens=3,
+        max_tokens_key="max_completion_tokens",
+        stream_options=None,
         temperature=None,
         top_p=3,
         top_k=3,
@@ -102,7 +106,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         prompt_cache="reuse",
     )
     assert case.parameters_id.endswith(
-        "-temperature=null-top_p=3-top_k=3-presence_penalty=3-frequency_penalty=3-reasoning_effort=low-seed=3-stop=END-stream=false-context_tokens=3-prompt_cache=reuse"
+        "-max_tokens_key=max_completion_tokens-temperature=null-top_p=3-top_k=3-presence_penalty=3-frequency_penalty=3-reasoning_effort=low-seed=3-stop=END-stream=false-stream_options=null-context_tokens=3-prompt_cache=reuse"
     )
 
 

@@ -13,6 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.errors import SuiteError, key_path, nearest, shown
 from pytest_flperf.suite.limits import MAX_SUITE_BYTES
 from pytest_flperf.suite.loading import load_suite
@@ -62,6 +63,53 @@ def message(folder: Path, text: str | bytes, name: str = "suite.yaml") -> str:
 def scenario(**keys: Any) -> str:
     """Return a suite of one scenario, as JSON (which is YAML, too)."""
     return json.dumps({"scenarios": [{"name": "a", "prompt": "Hi"} | keys]})
+
+
+def test_null_takes_parameters_out(tmp_path: Path) -> None:
+    """In the defaults, in a scenario that says otherwise than the defaults, and in a matrix."""
+    bare = {"max_tokens": None, "temperature": None, "stream_options": None, "stream": None}
+    prompt = {"name": "a", "prompt": "Hi"}
+    asked = {"max_tokens": 5, "temperature": 0.5, "stream_options": {"x": [1]}, "stream": True}
+    for suite in (
+        {"defaults": bare, "scenarios": [prompt]},
+        {"defaults": asked, "scenarios": [prompt | bare]},
+        {"defaults": asked, "matrix": {key: [None] for key in bare}, "scenarios": [prompt]},
+    ):
+        (case,) = expand(load(tmp_path, json.dumps(suite)), ["m"])
+        assert {key: getattr(case.scenario.settings, key) for key in bare} == bare
+        assert case.scenario.given >= bare.keys()
+    older = load(tmp_path, json.dumps({"default_config": {"temperature": None}, "scenarios": [prompt]}))
+    assert older.scenarios[0].settings.temperature is None
+
+
+def test_stream_options_in_a_matrix(tmp_path: Path) -> None:
+    """Each is a case of its own, with an id and a plain value in the results."""
+    values = [None, {"include_usage": True}, {"include_usage": False}]
+    suite = {"matrix": {"stream_options": values}, "scenarios": [{"name": "a", "prompt": "Hi"}]}
+    cases = expand(load(tmp_path, json.dumps(suite)), ["m"])
+    assert [json.loads(case.scenario.settings.stream_options or "null") for case in cases] == values
+    assert len({case.nodeid for case in cases}) == 3
+    assert all(" " not in case.nodeid and '"' not in case.nodeid for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"stream_options": 3}, "found 3, expected a mapping such as {'include_usage': true}, or null"),
+        ({"stream_options": "yes"}, "found 'yes', expected a mapping such as"),
+        ({"max_tokens_key": "max_new_tokens"}, "expected 'max_tokens' or 'max_completion_tokens', or null"),
+        ({"stream": "no"}, "expected true or false, or null"),
+    ],
+)
+def test_what_these_may_hold(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
+    """In words."""
+    assert words in message(tmp_path, scenario(**keys))
+
+
+def test_stream_options_that_json_can_not_hold(tmp_path: Path) -> None:
+    """YAML and its infinity."""
+    text = "scenarios:\n- {name: a, prompt: Hi, stream_options: {x: .inf}}"
+    assert "expected something that JSON can hold" in message(tmp_path, text)
 
 
 def test_legacy_form_loads(tmp_path: Path) -> None:

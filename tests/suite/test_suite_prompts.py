@@ -49,6 +49,27 @@ def test_body_with_everything() -> None:
     }
 
 
+def test_null_takes_a_parameter_out() -> None:
+    """Nothing of a request but its model and messages has to be sent."""
+    bare = make_case(max_tokens=None, temperature=None, stream=None)
+    assert request_body(bare, "m").keys() == {"model", "messages"}
+    assert "stream_options" not in request_body(make_case(stream_options=None), "m")
+    assert request_body(make_case(stream_options='{"include_usage":false}'), "m")["stream_options"] == {
+        "include_usage": False
+    }
+
+
+def test_the_name_of_the_longest_answer() -> None:
+    """As the suite has it; in ``extra`` it takes the place of our default, and of no other."""
+    named = request_body(make_case(max_tokens_key="max_completion_tokens", max_tokens=5), "m")
+    assert named["max_completion_tokens"] == 5
+    assert "max_tokens" not in named
+    case = make_case(extra={"max_completion_tokens": 7})
+    assert "max_tokens" not in request_body(case, "m")
+    asked = replace(case, scenario=replace(case.scenario, given=frozenset({"max_tokens"})))
+    assert request_body(asked, "m")["max_tokens"] == 150
+
+
 def test_unique_prefix_begins_the_conversation() -> None:
     """The prefix stands before the first message, since caches match from the start; reuse keeps the prompt."""
     messages = (Message("system", "Be brief."), Message("user", "Hi"))

@@ -50,6 +50,18 @@ def parts(request: bytes) -> tuple[bytes, dict[str, str], bytes]:
     return first, {name.lower(): value for name, _, value in headers}, body
 
 
+@pytest.mark.parametrize("key", ["max_tokens", "max_completion_tokens"])
+def test_another_length_by_the_name_that_the_request_has(keyless: RequestFactory, key: str) -> None:
+    """One limit only, under one name, whether the request itself has one or not."""
+    messages = [{"role": "user", "content": "a"}]
+    for own in ({key: 7}, {}):
+        template = keyless.template(arguments("a", **own), None, key)
+        body = json.loads(parts(template.render(messages, 9))[2])
+        assert {name: body[name] for name in body if name.startswith("max_")} == {key: 9}
+        body = json.loads(parts(template.render(messages))[2])
+        assert {name: body[name] for name in body if name.startswith("max_")} == own
+
+
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_a_template_renders_what_the_client_builds(keyless: RequestFactory, keyed: RequestFactory, prompt: str) -> None:
     """Byte for byte, for prompts of every Unicode plane, lone surrogates included, with and without a key."""
