@@ -53,6 +53,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
     values: dict[str, Scalar] = dict.fromkeys(MATRIX_KEYS, 3) | {
         "stop": "END",
         "stream": False,
+        "reasoning_tags": False,
         "prompt_cache": "reuse",
         "temperature": None,
         "load": "constant",
@@ -87,6 +88,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
         ),
         timeouts=Timeouts(connect_s=3, headers_s=3, first_token_s=3, stall_s=3, total_s=3),
         max_answer_mb=3,
+        reasoning_tags=False,
         retries=3,
         retry_backoff_s=3,
         failures="as_inf",
