@@ -35,6 +35,8 @@ _FEWEST_TO_GIVE_UP: Final = 3
 _MOST_TO_GIVE_UP: Final = 20
 _OPEN_AHEAD: Final = 8
 _VERIFY_TOKENS: Final = 8
+_MOST_RETRY_AFTER_NS: Final = 600 * _NS_PER_S
+"""The longest ``Retry-After`` that is waited for where a request may take for ever."""
 _OTHER_SIDES: Final = 1 << 28
 """From which number on requests are counted that must not come out of the cache that others filled."""
 _HALF: Final = 0.5
@@ -105,6 +107,7 @@ class CasePlans:
         self._cut = silent_cut(body, extra, known)
         self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra)
         self._sessions: Sessions | None = None
+        self._retries: Retries | None = None
         self.asker = Asker(case, seed)
         """What requests ask."""
 
@@ -223,7 +226,8 @@ class CasePlans:
         """What a person should know of how the plans went."""
         broken = self._sessions.broken if self._sessions is not None else 0
         ended = f"{broken} session{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
-        return tuple(filter(None, (self._cut, ended, *self.asker.notes)))
+        waits = self._retries.notes if self._retries is not None else ()
+        return tuple(filter(None, (self._cut, ended, *waits, *self.asker.notes)))
 
     def measured(self) -> Plan:
         """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""
@@ -235,7 +239,8 @@ class CasePlans:
         plan = self._chats() if kind == "session" else self._open() if kind != "closed" else self._closed()
         if not self._settings.retries:
             return plan
-        retries = Retries(self._settings.retries, _ns(self._settings.retry_backoff_s))
+        longest_ns = self._deadlines.total_ns or _MOST_RETRY_AFTER_NS
+        retries = self._retries = Retries(self._settings.retries, _ns(self._settings.retry_backoff_s), longest_ns)
         goes_on = plan.follow
 
         def follow(exchange: Exchange) -> Entry | None:

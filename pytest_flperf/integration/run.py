@@ -202,7 +202,9 @@ class MeasuringRun:
                             self._place(side)
                 except BackendError as error:
                     raise NotReadyError(str(error)) from error
-                prepared = bench.ready(case, beside=beside, on_progress=progress.stage, nodeid=nodeid)
+                prepared = bench.ready(
+                    case, beside=beside, on_progress=progress.stage, nodeid=nodeid, stop_at=self._limit.ends_at
+                )
                 self._stopper.check()
                 return prepared
         except BaseException as error:
