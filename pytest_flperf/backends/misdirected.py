@@ -18,7 +18,7 @@ _PAGE: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
-_LOGIN: Final = re.compile(r"log-?in|sign-?in|oauth|sso\b|saml|authori[sz]e|\bauth\b", re.IGNORECASE)
+_LOGIN: Final = re.compile(r"\blog[ _-]?in|\bsign[ _-]?in|oauth|sso\b|saml|authori[sz]e|\bauth\b", re.IGNORECASE)
 _URL: Final = "a base URL usually ends in /v1"
 
 
