@@ -166,8 +166,9 @@ class OpenAiBackend:
         for other in self._server.endpoint.alternatives:
             try:
                 return self._list_at(other)
-            except ControlError:
-                continue
+            except ControlError as error:
+                if error.status is not None and not _is_elsewhere(error):
+                    raise  # there is the API: it wants a key, or is loading
         raise first
 
     def _list_at(self, endpoint: Endpoint) -> _List:
