@@ -11,7 +11,7 @@ from pytest_flperf.backends.misdirected import is_page
 from pytest_flperf.backends.warming_up import Patience
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.retry_after import asked_to_wait_s
-from pytest_flperf.wire.sample import Sample
+from pytest_flperf.wire.sample import Outcome, Sample
 
 __all__ = ["NoSuchPathError", "awaited", "is_elsewhere", "until_over"]
 
@@ -25,7 +25,7 @@ class NoSuchPathError(BackendError):
 def is_elsewhere(sample: Sample) -> bool:
     """Whether the API is likely to be at another path: nothing there, a redirect, or a page."""
     status = sample.status
-    if status is None or sample.ok:
+    if status is None or sample.ok or sample.outcome is Outcome.MODEL_NOT_FOUND:
         return False
     page = sample.evidence is not None and is_page({}, sample.evidence.body_head)
     return status in _NO_SUCH_PATH or 300 <= status < 400 or (page and status < 300)

@@ -52,11 +52,13 @@ class Retries:
         waits, refused = self._waits_s, self._too_long_s
         notes = []
         if waits.count:
-            notes.append(f"Retry-After: before {waits.count} retries the server was given {waits.words}")
+            retries = "a retry" if waits.count == 1 else f"{waits.count} retries"
+            notes.append(f"Retry-After: before {retries} the server was given the {waits.words} that it asked for")
         if refused.count:
+            limit_s = self._longest_ns / _NS_PER_S
             notes.append(
-                f"{WARNING}Retry-After: {refused.count} failed requests were not tried again: the server asks to wait "
-                f"{refused.words}, longer than a request may take ({self._longest_ns / _NS_PER_S:g} s)"
+                f"{WARNING}Retry-After: failed requests that were not tried again: {refused.count}; the server asks "
+                f"to wait {refused.words}, longer than a request may take ({limit_s:g} s)"
             )
         return tuple(notes)
 

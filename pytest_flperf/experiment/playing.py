@@ -35,8 +35,6 @@ _FEWEST_TO_GIVE_UP: Final = 3
 _MOST_TO_GIVE_UP: Final = 20
 _OPEN_AHEAD: Final = 8
 _VERIFY_TOKENS: Final = 8
-_MOST_RETRY_AFTER_NS: Final = 600 * _NS_PER_S
-"""The longest ``Retry-After`` that is waited for where a request may take for ever."""
 _OTHER_SIDES: Final = 1 << 28
 """From which number on requests are counted that must not come out of the cache that others filled."""
 _HALF: Final = 0.5
@@ -239,8 +237,8 @@ class CasePlans:
         plan = self._chats() if kind == "session" else self._open() if kind != "closed" else self._closed()
         if not self._settings.retries:
             return plan
-        longest_ns = self._deadlines.total_ns or _MOST_RETRY_AFTER_NS
-        retries = self._retries = Retries(self._settings.retries, _ns(self._settings.retry_backoff_s), longest_ns)
+        backoff_ns, longest_ns = _ns(self._settings.retry_backoff_s), self._deadlines.total_ns
+        retries = self._retries = Retries(self._settings.retries, backoff_ns, longest_ns)
         goes_on = plan.follow
 
         def follow(exchange: Exchange) -> Entry | None:

@@ -102,8 +102,8 @@ class SettingsForm(Form):
     )
     retry_backoff_s: types.Backoff = Field(
         0.5,
-        description="Pause before the first further try, in seconds; before each next one twice as long, and at least as "
-        "long as the server asks for (Retry-After).",
+        description="Pause before the first further try, in seconds; before each next one twice as long, and at least "
+        "as long as the server asks for (Retry-After).",
     )
     failures: types.Failures = Field(
         "apart",

@@ -92,6 +92,35 @@ def test_nothing_anywhere(tiny: Tiny) -> None:
     assert f"nor is there an API at {server.root}/api/v1, {server.root}/v1" in done.case["message"]
 
 
+def test_an_api_below_v1_that_refuses(tiny: Tiny) -> None:
+    """Its own words count, and not that there is nothing at the URL as given."""
+    tiny.suite()
+
+    class Strict(Server):
+        refusal = Answer({"error": {"message": "The model `m` does not exist.", "type": "NotFoundError"}}, 404)
+        not_ready = 10_000.0
+
+    with Strict() as server:
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}", "--flperf-model=m")
+        assert server.chats == ["/chat/completions", "/v1/chat/completions"]
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert f"m at {server.root}/v1 gave no token" in done.case["message"]
+    assert "The model `m` does not exist" in done.case["message"]
+
+
+def test_dry_runs_find_the_default(tiny: Tiny) -> None:
+    """Cases have its name before anything is measured."""
+    tiny.suite()
+    with Server() as server:
+        server.listed, server.not_ready, server.also_lists_late = listing("only"), 0.5, True
+        for option in ("--flperf-dry-run", "--co"):
+            server.began = 0.0
+            done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}", option, "-q")
+            assert done.ret == 0, done.text
+            assert "one[only]" in done.text
+        assert server.chats == []
+
+
 def test_a_key_in_the_url_is_nowhere(tiny: Tiny) -> None:
     """It goes with every request, and into no file and onto no screen, also where the server repeats it."""
     tiny.suite({"iterations": 2})
