@@ -107,12 +107,8 @@ class MeasuringRun:
         targets = (*self._options.targets, *(selection.targets if selection else ()))
         if self._opposition is not None:
             targets = (*targets, *self._opposition.targets(targets))
-        here = config.invocation_params.dir
-        secrets = (
-            *secrets_of(self._options.api_key_env, targets, self._options.base_url),
-            store_password(self._options, here),
-        )
-        self._redactor = Redactor(secrets)
+        secrets = secrets_of(self._options.api_key_env, targets, self._options.base_url)
+        self._redactor = Redactor([*secrets, store_password(self._options, config.invocation_params.dir)])
         self.record = RunRecord(config, self._options, self._redactor)
         """What has been measured, and where it is written."""
         self._baseline = baseline_of(config, self._options)
