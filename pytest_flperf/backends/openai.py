@@ -36,14 +36,6 @@ _LOAD_TIMEOUT_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class _List:
-    """What a server lists, and where."""
-
-    models: tuple[ListedModel, ...]
-    endpoint: Endpoint
-
-
-@dataclass(frozen=True, slots=True)
 class _LookedUp:
     """What a server's list says of a model."""
 
@@ -98,7 +90,7 @@ class OpenAiBackend:
     def discover(self) -> tuple[ListedModel, ...]:
         """What ``GET …/models`` lists."""
         try:
-            return self._list().models
+            return self._list()
         except ControlError as error:
             raise BackendError(self._nobody(error)) from error
 
@@ -127,7 +119,7 @@ class OpenAiBackend:
     def _look_up(self, model: str, patience: Patience) -> _LookedUp:
         """A model in the server's list, and what is to be said of that; raises BackendError where nobody answers."""
         try:
-            listed = self._waited_list(patience).models
+            listed = self._waited_list(patience)
         except ControlError as error:
             if self._server.problem(error):
                 raise BackendError(self._nobody(error)) from error
@@ -142,7 +134,7 @@ class OpenAiBackend:
         named = f"{clean(model)} is {clean(found.model_id)} in the server's list, and requests name it so"
         return _LookedUp(found.model_id, True, notes=(named,) if found.model_id != model else ())
 
-    def _waited_list(self, patience: Patience) -> _List:
+    def _waited_list(self, patience: Patience) -> tuple[ListedModel, ...]:
         """The list, also of a server that says that it is loading; raises ControlError."""
         while True:
             try:
@@ -155,7 +147,7 @@ class OpenAiBackend:
                 if not patience.wait(error.status, _words(error), asked_s):
                     raise
 
-    def _list(self) -> _List:
+    def _list(self) -> tuple[ListedModel, ...]:
         """What the server lists at its URL, or at ``/v1`` behind it; raises ControlError for what is no list."""
         try:
             return self._list_at(self._server.endpoint)
@@ -171,7 +163,7 @@ class OpenAiBackend:
                     raise  # there is the API: it wants a key, or is loading
         raise first
 
-    def _list_at(self, endpoint: Endpoint) -> _List:
+    def _list_at(self, endpoint: Endpoint) -> tuple[ListedModel, ...]:
         here = endpoint == self._server.endpoint
         control = self._server.control if here else self._server.control_at(endpoint)
         answer = control.get("models")
@@ -180,7 +172,7 @@ class OpenAiBackend:
             shown = clean(repr(answer))
             said = f"GET {endpoint.base_url}/models answered something that is no list of models: {shown}"
             raise ControlError(said, 200, shown)
-        return _List(models, endpoint)
+        return models
 
     def _nobody(self, error: ControlError) -> str:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
