@@ -15,7 +15,7 @@ from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.tls import tls_problem
 
-__all__ = ["Attachment", "as_int", "entries", "flag", "nearest", "root_of", "seconds", "text_of"]
+__all__ = ["Attachment", "api_of", "as_int", "entries", "flag", "nearest", "root_of", "seconds", "text_of"]
 
 _NOT_CHECKED: Final = "TLS certificate not checked: whoever answers at the address was trusted"
 _DIRECTLY: Final = "requests went to the server directly: the proxy that is set on this machine was not used"
@@ -52,10 +52,15 @@ class Attachment:
                 raise BackendError(f"{kind}: {tls_problem(config.tls, error)}") from error
         root = self.endpoint if root_url is None else Endpoint.parse(root_url)
         try:
-            self.control = Control(root, api_key=config.api_key, headers=config.headers, tls=config.tls)
+            self.control = self.control_at(root)
         except ValueError as error:
             raise BackendError(f"{kind}: {error}") from None
         self._listeners = ListenerFinder()
+
+    def control_at(self, endpoint: Endpoint) -> Control:
+        """Control requests to another place of the same server."""
+        config = self._config
+        return Control(endpoint, api_key=config.api_key, headers=config.headers, tls=config.tls)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -109,7 +114,15 @@ class Attachment:
 
 def root_of(base_url: str) -> str:
     """The URL without ``/v1`` at its end: where a server's own paths begin, also behind a proxy's path."""
-    return base_url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+    address, mark, query = base_url.strip().partition("?")
+    address = address.rstrip("/").removesuffix("/chat/completions").rstrip("/")
+    return address.removesuffix("/v1").rstrip("/") + mark + query
+
+
+def api_of(root_url: str) -> str:
+    """The OpenAI-compatible API of a server by its root: ``/v1`` behind the path."""
+    address, mark, query = root_url.partition("?")
+    return f"{address}/v1{mark}{query}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -25,7 +25,10 @@ __all__ = [
 
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
 OnProgress: TypeAlias = Callable[[str, float | None], None]
-"""Called with what is going on (``downloading NAME``) and percent, 0 to 100, or None where it can't be known."""
+"""Called with what is going on (``downloading NAME``) and percent, 0 to 100, or None where it can't be known.
+
+Of ``waiting …``, which is called often, it may raise BackendError: nobody wants to wait any longer.
+"""
 
 
 class BackendError(Exception):
@@ -111,6 +114,12 @@ class Served:
     """Counts the loads of a backend: a new number means that the next request is the first after a load."""
     listed: bool | None = None
     """Whether the server lists it; None: it lists nothing, or nobody looked."""
+    others: tuple[ListedModel, ...] = ()
+    """What the server lists in place of it."""
+    alternatives: tuple[Endpoint, ...] = ()
+    """Where to ask if the endpoint has no such path: the URL as given comes first, ``/v1`` behind it next."""
+    load_timeout_s: float = 600.0
+    """How long a server is waited for that answers a first request with 503: it loads the model."""
     reloaded: bool = False
     """Whether it had been ready before, and was found gone: evicted, idle for too long, or its process had ended."""
     notes: tuple[str, ...] = ()

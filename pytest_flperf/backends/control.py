@@ -13,7 +13,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pytest_flperf.backends.base import BackendError
-from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.backends.misdirected import what_it_is
+from pytest_flperf.results.redaction import Redactor, url_secrets
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint
 from pytest_flperf.wire.headers import check_headers, check_key, joined
@@ -33,12 +34,24 @@ _LETS_IN: Final = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORE
 class ControlError(BackendError):
     """A control request without the answer that was hoped for."""
 
-    def __init__(self, message: str, status: int | None = None, body: str = "", *, too_late: bool = False) -> None:
-        """``status`` and ``body`` of the answer; None where there was none, ``too_late`` where it took too long."""
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        body: str = "",
+        *,
+        too_late: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """``status``, ``body`` and ``headers`` of the answer; None where there was none.
+
+        ``too_late``: it took too long.  Names of headers are in lower case.
+        """
         super().__init__(message)
         self.status = status
         self.body = body
         self.too_late = too_late
+        self.headers: Mapping[str, str] = headers or {}
 
 
 class Control:
@@ -63,7 +76,7 @@ class Control:
         self._tls = tls or TlsOptions()
         self._patience_s = patience_s
         default = {"Accept": "application/json"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
-        self._redactor = Redactor([api_key, *_secrets_in(headers or {})])
+        self._redactor = Redactor([api_key, *_secrets_in(headers or {}), *url_secrets(f"?{endpoint.query}")])
         self._headers = joined(default, headers or {})
 
     def get(self, path: str, patience_s: float | None = None) -> Any:
@@ -87,16 +100,19 @@ class Control:
         self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
     ) -> Any:
         """As :meth:`get`, by any method; an empty answer is None."""
-        status, text = self.raw(method, path, body, patience_s)
+        status, text, headers = self.exchange(method, path, body, patience_s)
         where = self._where(method, path)
         if not 200 <= status < 300:
-            raise ControlError(f"{where} answered {status}: {self._shown(text)}", status, text)
+            said = self._redactor.text(what_it_is(status, headers, text)) or self._shown(text)
+            raise ControlError(f"{where} answered {status}: {said}", status, text, headers=headers)
         if not text.strip():
             return None
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            raise ControlError(f"{where} answered no JSON: {self._shown(text)}", status, text) from None
+            found = self._redactor.text(what_it_is(status, headers, text))
+            said = f"with {found}" if found else f"no JSON: {self._shown(text)}"
+            raise ControlError(f"{where} answered {said}", status, text, headers=headers) from None
 
     def raw(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
@@ -172,9 +188,9 @@ class Control:
         return http.client.HTTPConnection(host, port, timeout=patience_s)
 
     def _path(self, path: str) -> str:
-        if path.startswith("/"):
-            return path
-        return f"{urlsplit(self._endpoint.base_url).path.rstrip('/')}/{path}"
+        if not path.startswith("/"):
+            path = f"{urlsplit(self._endpoint.base_url).path.rstrip('/')}/{path}"
+        return self._endpoint.with_query(path)
 
     def _where(self, method: str, path: str) -> str:
         parts = urlsplit(self._endpoint.base_url)

@@ -5,15 +5,32 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from pytest_flperf.backends.base import BackendConfig, BackendError, ListedModel
+from pytest_flperf.backends.base import Backend, BackendConfig, BackendError, ListedModel, OnProgress
+from pytest_flperf.backends.control import ControlError
 from pytest_flperf.backends.registry import BackendType
+from pytest_flperf.backends.warming_up import Patience, Readiness, readiness
+from pytest_flperf.wire.retry_after import retry_after_s
 
-__all__ = ["discover_models"]
+__all__ = ["discover_models", "listed_when_ready"]
+
+_LOAD_TIMEOUT_S: Final = 600.0
 
 
-def discover_models(kind: BackendType, config: BackendConfig) -> tuple[ListedModel, ...]:
+def _ignore_progress(what: str, percent: float | None) -> None:
+    del what, percent
+
+
+def discover_models(
+    kind: BackendType, config: BackendConfig, on_progress: OnProgress = _ignore_progress
+) -> tuple[ListedModel, ...]:
     """Ask a backend what it has; what was started for it is ended.
+
+    Args:
+        kind: Of the backend.
+        config: How it is reached.
+        on_progress: Told of the wait for a server that says that it is loading (``load_timeout_s`` at most).
 
     Raises:
         BackendError: Nobody answered, or something else than a list; or the configuration can't be.
@@ -25,6 +42,23 @@ def discover_models(kind: BackendType, config: BackendConfig) -> tuple[ListedMod
         except ValueError as error:
             raise BackendError(f"{kind.name}: {error}") from error
         try:
-            return backend.discover()
+            return listed_when_ready(backend, config, on_progress)
         finally:
             backend.close()
+
+
+def listed_when_ready(backend: Backend, config: BackendConfig, on_progress: OnProgress) -> tuple[ListedModel, ...]:
+    """As :func:`discover_models`, of a backend that is there."""
+    limit_s = float(config.options.get("load_timeout_s", _LOAD_TIMEOUT_S))  # its backend has checked it
+    patience = Patience("the list of models", limit_s, on_progress)
+    while True:
+        try:
+            return backend.discover()
+        except BackendError as error:
+            said = error if isinstance(error, ControlError) else error.__cause__
+            if not isinstance(said, ControlError):
+                raise
+            asked_s = retry_after_s(said.headers)
+            loading = readiness(said.status, said.body, asked_s) is Readiness.LOADING
+            if not loading or not patience.wait(said.status, said.body, asked_s):
+                raise

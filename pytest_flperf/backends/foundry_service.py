@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from pytest_flperf.backends.attached import Attachment, as_int, nearest, root_of, seconds, text_of
+from pytest_flperf.backends.attached import Attachment, api_of, as_int, nearest, root_of, seconds, text_of
 from pytest_flperf.backends.base import About, BackendConfig, BackendError, Capabilities, ListedModel, OnProgress
 from pytest_flperf.backends.control import Control, ControlError
 from pytest_flperf.backends.foundry_command import service_url
@@ -78,7 +78,7 @@ class FoundryServiceBackend(LoadingBackend):
 
     def _attach(self, url: str) -> Attachment:
         root = root_of(url)
-        return Attachment(self.name, self._config, f"{root}/v1", root)
+        return Attachment(self.name, self._config, api_of(root), root)
 
     def _connected(self) -> _Newer | _Older:
         """The service's interface; asks where it is again after it was found gone, for its port changes."""

@@ -202,6 +202,7 @@ class LlamaCppBackend:
             context_length=context_of(props),
             size_mb=size_mb_of(found, found.path or str(props.get("model_path", "")), ours=site.ours),
             load_s=load_s,
+            load_timeout_s=self._options.load_s,
             generation=self._loads,
             reloaded=model in self._ready,
             notes=notes,

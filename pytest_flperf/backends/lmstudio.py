@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_flperf.backends.attached import Attachment, as_int, entries, nearest, root_of, seconds, text_of
+from pytest_flperf.backends.attached import Attachment, api_of, as_int, entries, nearest, root_of, seconds, text_of
 from pytest_flperf.backends.base import About, BackendConfig, BackendError, Capabilities, ListedModel, OnProgress
 from pytest_flperf.backends.control import ControlError
 from pytest_flperf.backends.loading import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
@@ -34,7 +34,7 @@ class LmStudioBackend(LoadingBackend):
         load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
         super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
         root = root_of(config.base_url or _DEFAULT)
-        self._attachment = Attachment(self.name, config, f"{root}/v1", root)
+        self._attachment = Attachment(self.name, config, api_of(root), root)
         self._control = self._attachment.control
         self._api = ""
         """``v1`` or ``v0``; empty: not asked yet."""

@@ -160,6 +160,7 @@ class LoadingBackend(ABC):
             download_s=found.download_s,
             generation=self._loads,
             reloaded=former is not None and load_s is not None,
+            load_timeout_s=self._load_timeout_s,
             notes=notes,
             **details,
         )

@@ -164,6 +164,8 @@ def _server_at(root: str, known: Mapping[str, BackendType]) -> FoundServer | Non
         if runtime:
             why = "it wants a key to list its models" if status in (401, 403) else clean(str(error))
             return FoundServer(kind, runtime, url, version, problem=why)
+        if status == 503:
+            return FoundServer(kind, "", url, problem=f"is not ready yet: {clean(str(error))}")
         return FoundServer("", "", url, problem=f"answers, but not as a model server does: {clean(str(error))}")
     finally:
         backend.close()

@@ -17,7 +17,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pytest_flperf.backends.attached import Attachment, as_int, entries, flag, nearest, root_of, seconds, text_of
+from pytest_flperf.backends.attached import (
+    Attachment,
+    api_of,
+    as_int,
+    entries,
+    flag,
+    nearest,
+    root_of,
+    seconds,
+    text_of,
+)
 from pytest_flperf.backends.base import (
     About,
     BackendConfig,
@@ -55,9 +65,9 @@ class OllamaBackend(LoadingBackend):
         """Take the URL apart; raises EndpointError for one that is none, BackendError for options of no use."""
         load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
         super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
-        root = root_of(config.base_url) if config.base_url is not None else ollama_url(os.environ.get("OLLAMA_HOST"))
+        root = _root_of(config.base_url) if config.base_url is not None else ollama_url(os.environ.get("OLLAMA_HOST"))
         self._pulls = flag(self.name, config.options, "pull", default=False)
-        self._attachment = Attachment(self.name, config, f"{root}/v1", root)
+        self._attachment = Attachment(self.name, config, api_of(root), root)
         self._control = self._attachment.control
 
     def about(self) -> About:
@@ -216,6 +226,12 @@ def ollama_url(host: str | None) -> str:
     if address.is_unspecified:
         name = "127.0.0.1" if address.version == 4 else "::1"
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{parts.path}"
+
+
+def _root_of(base_url: str) -> str:
+    """The server's root, also where the URL is one of Ollama's own API (``…/api/chat``)."""
+    address, mark, query = root_of(base_url).partition("?")
+    return re.sub(r"/api(?:/(?:chat|generate|tags|version|ps))?\Z", "", address) + mark + query
 
 
 def _full(name: str) -> str:

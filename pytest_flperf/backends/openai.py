@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
-from pytest_flperf.backends.attached import Attachment, entries, nearest, text_of
+from pytest_flperf.backends.attached import Attachment, nearest, seconds, text_of
 from pytest_flperf.backends.base import (
     About,
     BackendConfig,
@@ -16,15 +18,32 @@ from pytest_flperf.backends.base import (
     Served,
 )
 from pytest_flperf.backends.control import ControlError
+from pytest_flperf.backends.misdirected import is_page
+from pytest_flperf.backends.model_lists import find_listed, listed_models
+from pytest_flperf.backends.warming_up import Patience, Readiness, readiness
+from pytest_flperf.results.records import WARNING
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
+from pytest_flperf.wire.retry_after import retry_after_s
 
 __all__ = ["OpenAiBackend"]
 
 _RUNTIMES: Final = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang"}
 """By the ``owned_by`` of listed models."""
-_NO_SUCH_PATH: Final = (404, 405, 501)
+_NO_SUCH_PATH: Final = (404, 405, 410, 501)
+_LOAD_TIMEOUT_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _LookedUp:
+    """What a server's list says of a model."""
+
+    model_id: str
+    """As requests must name it."""
+    listed: bool | None
+    others: tuple[ListedModel, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class OpenAiBackend:
@@ -36,6 +55,7 @@ class OpenAiBackend:
         """Take the URL apart; raises EndpointError for one that is none, BackendError for what can't be used."""
         if config.base_url is None:
             raise BackendError("openai: no base_url, expected the server's, such as http://127.0.0.1:8080/v1")
+        self._load_timeout_s = seconds(self.name, config.options, "load_timeout_s", _LOAD_TIMEOUT_S)
         self._server = Attachment(self.name, config, config.base_url)
         self._ready: dict[str, Served] = {}
 
@@ -49,7 +69,7 @@ class OpenAiBackend:
 
     def about(self) -> About:
         """What tells of itself: vLLM by its ``/version``, others by a ``Server`` header, if at all."""
-        control, address = self._server.control, self._server.endpoint.base_url
+        control, address = self._server.control, self._server.endpoint.shown
         try:
             status, text, headers = control.exchange("GET", "models")
         except ControlError as error:
@@ -70,46 +90,96 @@ class OpenAiBackend:
     def discover(self) -> tuple[ListedModel, ...]:
         """What ``GET …/models`` lists."""
         try:
-            answer = self._server.control.get("models")
+            return self._list()
         except ControlError as error:
             raise BackendError(self._nobody(error)) from error
-        return _listed(answer, f"GET {self._server.endpoint.base_url}/models")
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
         """The model as it is: the server must have it.
 
         A list without it is no error, for lists lie, and some servers serve what they don't list; nor is no list.
         """
-        del on_progress
         ready = self._ready.get(model)
-        if ready is None:
-            listed, doubts = self._doubts(model)
-            notes = self._server.notes + doubts
-            ready = self._ready[model] = self._server.served(model, model, listed=listed, notes=notes)
-        return ready
+        if ready is not None:
+            return ready
+        patience = Patience(model, self._load_timeout_s, on_progress)
+        found = self._look_up(model, patience)
+        ready = self._ready[model] = self._server.served(
+            model,
+            found.model_id,
+            listed=found.listed,
+            others=found.others,
+            alternatives=self._server.endpoint.alternatives,
+            load_timeout_s=max(self._load_timeout_s - patience.waited_s, 1.0),
+            notes=self._server.notes + found.notes,
+        )
+        # The note belongs to the case that met it, not to those after it.
+        return replace(ready, notes=(*ready.notes, patience.note)) if patience.note else ready
 
-    def _doubts(self, model: str) -> tuple[bool | None, tuple[str, ...]]:
-        """Whether the server lists a model, and what is to be said of it."""
+    def _look_up(self, model: str, patience: Patience) -> _LookedUp:
+        """A model in the server's list, and what is to be said of that; raises BackendError where nobody answers."""
         try:
-            listed = _listed(self._server.control.get("models"), "GET models")
+            listed = self._waited_list(patience)
         except ControlError as error:
-            problem = self._server.problem(error)
-            if problem:
+            if self._server.problem(error):
                 raise BackendError(self._nobody(error)) from error
-            if error.status in _NO_SUCH_PATH:
-                return None, ()
-            return None, (f"whether the server has the model is not known: {error}",)
-        except BackendError:
-            return None, ()
-        names = [each.model_id for each in listed]
-        if not names or model in names:
-            return True if names else None, ()
-        return False, (f"the server's list of models does not have {clean(model)}, {nearest(model, names)}",)
+            return _LookedUp(model, None, notes=(f"{WARNING}whether the server has the model is not known: {error}",))
+        if not listed:
+            return _LookedUp(model, None, notes=(f"{WARNING}the server's list of models is empty",))
+        found = find_listed(model, listed)
+        if found is None:
+            names = [each.model_id for each in listed]
+            said = f"{WARNING}the server's list of models does not have {clean(model)}, {nearest(model, names)}"
+            return _LookedUp(model, False, listed, (said,))
+        named = f"{clean(model)} is {clean(found.model_id)} in the server's list, and requests name it so"
+        return _LookedUp(found.model_id, True, notes=(named,) if found.model_id != model else ())
+
+    def _waited_list(self, patience: Patience) -> tuple[ListedModel, ...]:
+        """The list, also of a server that says that it is loading; raises ControlError."""
+        while True:
+            try:
+                return self._list()
+            except ControlError as error:
+                asked_s = retry_after_s(error.headers)
+                # A 503 that doesn't say why may be the list's own: the first request will tell.
+                if readiness(error.status, error.body, asked_s) is not Readiness.LOADING:
+                    raise
+                if not patience.wait(error.status, _words(error), asked_s):
+                    raise
+
+    def _list(self) -> tuple[ListedModel, ...]:
+        """What the server lists at its URL, or at ``/v1`` behind it; raises ControlError for what is no list."""
+        try:
+            return self._list_at(self._server.endpoint)
+        except ControlError as error:
+            if not _is_elsewhere(error):
+                raise
+            first = error
+        for other in self._server.endpoint.alternatives:
+            try:
+                return self._list_at(other)
+            except ControlError as error:
+                if error.status is not None and not _is_elsewhere(error):
+                    raise  # there is the API: it wants a key, or is loading
+        raise first
+
+    def _list_at(self, endpoint: Endpoint) -> tuple[ListedModel, ...]:
+        here = endpoint == self._server.endpoint
+        control = self._server.control if here else self._server.control_at(endpoint)
+        answer = control.get("models")
+        models = listed_models(answer)
+        if models is None:
+            shown = clean(repr(answer))
+            said = f"GET {endpoint.base_url}/models answered something that is no list of models: {shown}"
+            raise ControlError(said, 200, shown)
+        return models
 
     def _nobody(self, error: ControlError) -> str:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return f"{error}. Name the certificate of whoever signed the server's as ca_file, or set verify to false"
-        return f"{error}. Is the server running, and is the URL right?"
+        if error.status in (401, 403):
+            return f"{error}. Does it want a key, or another one (api_key_env, headers_env)?"
+        return f"{error}. Is the server running, and is the URL right?" if error.status is None else str(error)
 
     def endpoint(self, model: str) -> Endpoint:
         """The URL as it was given."""
@@ -139,15 +209,27 @@ class OpenAiBackend:
         """Nothing was started."""
 
 
-def _listed(answer: Any, where: str) -> tuple[ListedModel, ...]:
-    names = [text_of(each.get("id")) for each in entries(answer, "data", where)]
-    return tuple(ListedModel(alias=name, model_id=name, source="server") for name in names if name)
+def _is_elsewhere(error: ControlError) -> bool:
+    """Whether there is no list at a path, so that it may be at another: nothing there, a page, or something else."""
+    if error.status is None:
+        return False
+    is_odd = 200 <= error.status < 400 or is_page(error.headers, error.body)
+    return error.status in _NO_SUCH_PATH or (is_odd and error.status not in (429, 503))
+
+
+def _words(error: ControlError) -> str:
+    """What a server said with an error."""
+    try:
+        answer = json.loads(error.body)
+    except (ValueError, RecursionError):
+        return error.body
+    inner = answer.get("error", answer) if isinstance(answer, Mapping) else answer
+    said = inner.get("message") if isinstance(inner, Mapping) else inner
+    return said if isinstance(said, str) else error.body
 
 
 def _owner(text: str) -> str:
     """Who owns the first of the listed models, as a server's JSON says it; empty where it doesn't."""
-    import json
-
     try:
         owned = json.loads(text)["data"][0]["owned_by"]
     except (ValueError, RecursionError, LookupError, TypeError):

@@ -12,7 +12,7 @@ from pytest_flperf.backends.base import BackendConfig, BackendError
 from pytest_flperf.backends.litellm_options import variables_in
 from pytest_flperf.backends.registry import BackendType, UnknownBackendError, backend_type
 from pytest_flperf.backends.several import Place
-from pytest_flperf.results.redaction import environment_secrets
+from pytest_flperf.results.redaction import environment_secrets, url_secrets
 from pytest_flperf.suite.errors import shown, suggestion
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError
@@ -204,16 +204,17 @@ class Placing:
         return BackendConfig(logs_dir=self._logs, keep_loaded=defaults.keep_loaded, options=own, **taken)
 
 
-def secrets_of(api_key_env: str | None, targets: Iterable[TargetSpec]) -> list[str]:
-    """All that stands in the environment for keys and headers, to be masked wherever text is kept.
+def secrets_of(api_key_env: str | None, targets: Iterable[TargetSpec], base_url: str | None = None) -> list[str]:
+    """All that stands in the environment for keys and headers, and keys in URLs, to be masked wherever text is kept.
 
     Also what looks like a key there and was not named: a proxy or a server that we start may use and tell it.
     """
-    names = [api_key_env]
+    names, in_urls = [api_key_env], list(url_secrets(base_url))
     for target in targets:
+        in_urls += url_secrets(target.base_url)
         names += [target.api_key_env, *target.headers_env.values(), *variables_in(target.options)]
     named = [value for name in names if name and (value := os.environ.get(name))]
-    return [*named, *environment_secrets(os.environ)]
+    return [*named, *in_urls, *environment_secrets(os.environ)]
 
 
 def _field_of(key: str) -> str:

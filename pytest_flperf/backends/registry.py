@@ -101,6 +101,7 @@ _TYPES: Final = (
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
         takes=_REMOTE,
+        options=MappingProxyType({"load_timeout_s": "seconds that a server may take which says that it loads (600)"}),
         needs_url=True,
     ),
     BackendType(

@@ -38,10 +38,10 @@ def add_doctor(commands: Commands) -> None:
 
 def _run(parsed: Parsed) -> int:
     from pytest_flperf.report.listings import say
-    from pytest_flperf.results.redaction import Redactor, environment_secrets
+    from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
 
     chosen = place_of(parsed)
-    masked = Redactor([chosen.config.api_key, *environment_secrets(os.environ)])
+    masked = Redactor([chosen.config.api_key, *url_secrets(chosen.config.base_url), *environment_secrets(os.environ)])
     found = [_examined(place, parsed.model if place is chosen else None) for place in _places(parsed, chosen)]
     if parsed.json:
         print_json(masked.value([_as_dict(each) for each in found]))

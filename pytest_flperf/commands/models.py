@@ -99,16 +99,18 @@ def _list(parsed: Parsed, place: Place) -> int:
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.discovery import discover_models
     from pytest_flperf.report.listings import NO_CATALOG, models_table, say
-    from pytest_flperf.results.redaction import Redactor, environment_secrets
+    from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
 
-    masked = Redactor([place.config.api_key, *environment_secrets(os.environ)])
+    masked = Redactor([place.config.api_key, *url_secrets(place.config.base_url), *environment_secrets(os.environ)])
     try:
-        models = discover_models(place.kind, place.config)
+        models = discover_models(place.kind, place.config, _told)
         if parsed.device != "auto":
             models = tuple(each for each in models if each.device.casefold() == parsed.device)
     except BackendError as error:
         say(f"{parsed.usage.prog}: error: {masked.text(str(error))}", sys.stderr)
         return FAILED
+    finally:
+        _clear_line()
     if parsed.json:
         return print_json(masked.value([asdict(each) for each in models]))
     for line in models_table(models, masked.text):
@@ -128,15 +130,10 @@ def _download(parsed: Parsed, place: Place) -> int:
     cancel, ended = threading.Event(), threading.Event()
     done: list[Downloaded | Exception] = []
 
-    def told(what: str, percent: float | None) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{harmless(what)}" + (f" {percent:.1f} %" if percent is not None else ""))
-            sys.stderr.flush()
-
     def work() -> None:
         try:
             with FoundryModels(replace(place.config, device=parsed.device)) as models:
-                done.append(models.download(parsed.model, told, cancel))
+                done.append(models.download(parsed.model, _told, cancel))
         except Exception as error:  # noqa: BLE001 - this is a thread: whatever it is, somebody waits for it
             done.append(error)
         finally:
@@ -151,8 +148,7 @@ def _download(parsed: Parsed, place: Place) -> int:
         ended.wait(_GIVING_UP_S)
         raise
     (found,) = done
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+    _clear_line()
     if isinstance(found, Exception):
         say(f"{parsed.usage.prog}: error: {_sentence(found)}", sys.stderr)
         return FAILED
@@ -161,6 +157,18 @@ def _download(parsed: Parsed, place: Place) -> int:
         return print_json({"model": asdict(found.model), "download_s": found.download_s})
     say(f"{found.model.model_id}: {took}")
     return 0
+
+
+def _told(what: str, percent: float | None) -> None:
+    """Show what goes on, in one line of a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{harmless(what)}" + (f" {percent:.1f} %" if percent is not None else ""))
+        sys.stderr.flush()
+
+
+def _clear_line() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
 
 
 def _sentence(error: Exception) -> str:

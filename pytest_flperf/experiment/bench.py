@@ -117,6 +117,7 @@ class Bench:
         beside: Case | None = None,
         on_progress: OnProgress = _ignore_progress,
         nodeid: str | None = None,
+        stop_at: float | None = None,
     ) -> Prepared:
         """Make the model of a case ready: find, download, load, and see one token of it.
 
@@ -125,6 +126,7 @@ class Bench:
             beside: What it will be measured interleaved with; its model is made ready, too.
             on_progress: Told of downloads and loads.
             nodeid: What to file the requests under; None: the case's own id.
+            stop_at: From when on no server is waited for (monotonic, in seconds); None: never.
 
         Raises:
             NotReadyError: The model could not be loaded or gave no token.
@@ -132,13 +134,13 @@ class Bench:
 
         """
         if beside is None:
-            return self._models.ready(case, on_progress, nodeid, (case.model,))
+            return self._models.ready(case, on_progress, nodeid, (case.model,), stop_at)
         impossible = why_not_interleaved(case)
         if impossible:
             raise NotPossibleError(impossible)
         models = (case.model, beside.model)
-        prepared = self._models.ready(case, on_progress, nodeid, models)
-        other = self._models.ready(beside, on_progress, f"{prepared.recording.nodeid} {AGAINST}", models)
+        prepared = self._models.ready(case, on_progress, nodeid, models, stop_at)
+        other = self._models.ready(beside, on_progress, f"{prepared.recording.nodeid} {AGAINST}", models, stop_at)
         if case.model != beside.model and self._models.has_gone(case.model, on_progress):
             both = f"{case.model} and {beside.model}"
             raise NotPossibleError(f"{both} can't be loaded at the same time: one drives out the other")

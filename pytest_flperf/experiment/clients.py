@@ -25,6 +25,11 @@ class Clients:
         self.turns = LoopTurns()
         """Of the plans since somebody set it anew."""
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether nothing may be played any more."""
+        return self._cancelled
+
     def load(self) -> Plays:
         """The load processes."""
         if self._session is None:

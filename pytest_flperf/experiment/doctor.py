@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from pytest_flperf.backends.base import About, Backend, BackendError, ListedModel
+from pytest_flperf.backends.base import About, Backend, BackendError, ListedModel, OnProgress
+from pytest_flperf.backends.discovery import listed_when_ready
 from pytest_flperf.backends.several import Place
 from pytest_flperf.experiment.bench import Bench, NotPossibleError, NotReadyError
 from pytest_flperf.suite.cases import expand
@@ -78,12 +79,18 @@ def examine(place: Place, model: str | None, on_step: OnStep) -> Finding:
         return Finding(name, (Step("runtime", False, str(error)),))
     bench = Bench(backend)
     try:
-        return _examined(name, backend, bench, model, on_step)
+        return _examined(place, backend, bench, model, on_step)
     finally:
         bench.close()
 
 
-def _examined(name: str, backend: Backend, bench: Bench, model: str | None, on_step: OnStep) -> Finding:
+def _examined(place: Place, backend: Backend, bench: Bench, model: str | None, on_step: OnStep) -> Finding:
+    name = place.kind.name
+
+    def told(what: str, percent: float | None) -> None:
+        del percent
+        on_step(what)
+
     on_step("runtime")
     try:
         about = backend.about()
@@ -92,24 +99,30 @@ def _examined(name: str, backend: Backend, bench: Bench, model: str | None, on_s
     steps = [Step("runtime", True, " ".join(filter(None, (about.runtime, about.version, about.address))))]
     on_step("models")
     try:
-        listed = backend.discover()
+        listed: Sequence[ListedModel] | None = listed_when_ready(backend, place.config, told)
     except BackendError as error:
-        return Finding(name, (*steps, Step("models", False, str(error))), about)
-    steps.append(Step("models", True, f"{len(listed)}, {sum(bool(each.loaded) for each in listed)} loaded"))
-    asked = model or _to_ask(listed)
+        if model is None:
+            return Finding(name, (*steps, Step("models", False, str(error))), about)
+        listed = None  # a server may have what it doesn't list
+    if listed is None:
+        steps.append(Step("models", True, "none listed, one named"))
+    else:
+        steps.append(Step("models", True, f"{len(listed)}, {sum(bool(each.loaded) for each in listed)} loaded"))
+    count = None if listed is None else len(listed)
+    asked = model or _to_ask(listed or ())
     if asked is None:
         why = "no model is loaded here, and none small enough to try; name one: --model=NAME"
-        return Finding(name, (*steps, Step("one token", None, why)), about, len(listed))
+        return Finding(name, (*steps, Step("one token", None, why)), about, count)
     on_step(f"one token of {asked}")
-    return _with_token(Finding(name, tuple(steps), about, len(listed), asked), asked, bench)
+    return _with_token(Finding(name, tuple(steps), about, count, asked), asked, bench, told)
 
 
-def _with_token(found: Finding, model: str, bench: Bench) -> Finding:
+def _with_token(found: Finding, model: str, bench: Bench, on_progress: OnProgress) -> Finding:
     """See a token, and what stamps it, as a run would."""
     suite = Suite("doctor", "doctor", Path(), "", "", (scenario_of(_ASKED),), (model,))
     (case,) = expand(suite, [model])
     try:
-        result = bench.run(case).result
+        result = bench.play(bench.ready(case, on_progress=on_progress)).result
     except (NotReadyError, NotPossibleError) as error:
         return _and_step(found, Step("one token", False, str(error)))
     ttft = result.metric("ttft_ms")

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
 from pytest_flperf.experiment.case_run import Prepared
 from pytest_flperf.experiment.clients import Clients
+from pytest_flperf.experiment.first_answer import awaited, is_elsewhere, until_over
 from pytest_flperf.experiment.interleaving import AGAINST
 from pytest_flperf.experiment.loading import ensure_with_cost
 from pytest_flperf.experiment.playing import CasePlans, target_of
@@ -33,6 +34,7 @@ from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
+from pytest_flperf.wire.endpoint import Endpoint
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
 from pytest_flperf.wire.sample import Sample
@@ -62,9 +64,19 @@ class Models:
         self._left_busy: set[str] = set()  # whose last case abandoned requests
         self._released: set[str] = set()  # that may be loaded all the same: somebody wants them kept
         self._loaded: tuple[str, ...] = ()  # those of the last case
+        self._moved: dict[Endpoint, Endpoint] = {}  # where the API of a server was found that isn't at its URL
+        self._waited: dict[str, str] = {}  # by model, what is to be said of a wait for it
+        self._waited_in_vain: set[str] = set()
         self._host = platform.node()
 
-    def ready(self, case: Case, on_progress: OnProgress, nodeid: str | None, keep: tuple[str, ...]) -> Prepared:
+    def ready(
+        self,
+        case: Case,
+        on_progress: OnProgress,
+        nodeid: str | None,
+        keep: tuple[str, ...],
+        stop_at: float | None = None,
+    ) -> Prepared:
         """Make the model of a case ready.
 
         Args:
@@ -72,6 +84,7 @@ class Models:
             on_progress: Told of downloads and loads.
             nodeid: What to file the requests under; None: the case's own id.
             keep: Models that stay loaded.
+            stop_at: From when on no server is waited for (monotonic, in seconds); None: never.
 
         Raises:
             NotReadyError: The model could not be loaded or gave no token.
@@ -87,6 +100,7 @@ class Models:
         if len(failures) >= TRIES_UNTIL_HOPELESS:
             last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it
             raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {last}")
+        on_progress = until_over(on_progress, lambda: self._clients.cancelled, stop_at)
         try:
             prepared = self._try_ready(case, recording, on_progress, keep)
         except (BackendError, LoadProcessError) as error:
@@ -143,19 +157,17 @@ class Models:
         self._loaded = tuple(dict.fromkeys((*self._loaded, model)))
         served, cost = ensure_with_cost(self.backend, model, on_progress)
         self._native = NativeClient(served.native) if served.native is not None else None
-        known, target = self.backend.capabilities(model), target_of(served.endpoint, served.tls)
-        dialect = self._verifier.dialect(served.model)
-        plans = CasePlans(case, served, self._factory(served), target, self._seed, known, dialect)
+        served = self._where_found(served)
+        plans = self._plans(case, served)
         refuse_too_long(case, served)
         seen = self._ready.get(model)
-        notes = served.notes + left
+        notes: tuple[str, ...] = ()
         if seen is not None and seen.generation == served.generation:
-            plans, more = self._see_again(plans, served, recording)
-            notes += more
+            plans, notes = self._see_again(plans, served, recording, on_progress)
         else:
             phase = Phase.COLD if served.load_s is not None else Phase.VERIFY
             try:
-                plans, sample = self._verify(plans, phase, served, recording)
+                served, plans, sample = self._verify_somewhere(case, plans, phase, served, recording, on_progress)
             except NoAnswerError as error:
                 if error.of_case and error.worked:
                     self._ready[model] = FirstUse(served.generation, None, served.download_s, cost)
@@ -166,7 +178,14 @@ class Models:
         self._left_busy.discard(model)
         self._released.discard(model)
         self._learn(plans, case, recording, on_progress)
+        waited = self._waited.pop(model, "")
+        notes = (*served.notes, *left, *notes, *((waited,) if waited else ()))
         return self._prepared(case, served, seen, plans, recording, notes)
+
+    def _plans(self, case: Case, served: Served) -> CasePlans:
+        known, target = self.backend.capabilities(case.model), target_of(served.endpoint, served.tls)
+        dialect = self._verifier.dialect(served.model)
+        return CasePlans(case, served, self._factory(served), target, self._seed, known, dialect)
 
     def _learn(self, plans: CasePlans, case: Case, recording: CaseRecording, on_progress: OnProgress) -> None:
         learn_lengths(plans, lambda plan: self._one(plan, recording))
@@ -175,18 +194,24 @@ class Models:
 
     def _one(self, plan: Plan, recording: CaseRecording) -> Sample:
         """Play a plan of one request."""
+        return self._one_as_seen(plan, recording)[0]
+
+    def _one_as_seen(self, plan: Plan, recording: CaseRecording) -> tuple[Sample, Exchange]:
+        """Play a plan of one request; its answer decoded, and as the wire saw it."""
         mine = CaseRecording("", None, None, RunLog(None), self._recorder.redactor)
+        seen: list[Exchange] = []
 
         def keep(exchange: Exchange) -> None:
             recording.add(exchange)
             mine.add(exchange)
+            seen.append(exchange)
 
         if self._clients.play(plan, keep, native=self._native) is None:
             raise NotReadyError("it was given up before the model had answered")
-        return next(iter(mine.samples()))
+        return next(iter(mine.samples())), seen[0]
 
     def _see_again(
-        self, plans: CasePlans, served: Served, recording: CaseRecording
+        self, plans: CasePlans, served: Served, recording: CaseRecording, on_progress: OnProgress
     ) -> tuple[CasePlans, tuple[str, ...]]:
         """With parameters that it has not answered yet, after a while, or after abandoned requests.
 
@@ -196,7 +221,7 @@ class Models:
         known = self._verifier.knows(served, plans)
         if lost or served.model in self._released or not known:
             try:
-                plans, _ = self._verify(plans, Phase.VERIFY, served, recording)
+                plans, _ = self._verify(plans, Phase.VERIFY, served, recording, on_progress)
             except NoAnswerError as error:
                 error.of_case |= not known  # it has answered others
                 raise
@@ -204,18 +229,70 @@ class Models:
         notes = (f"the case before lost requests; the server answered a short one again after {took}",) if lost else ()
         return plans, notes
 
-    def _verify(
-        self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording
-    ) -> tuple[CasePlans, Sample]:
-        def one(plan: Plan) -> Sample:
-            return self._one(plan, recording)
+    def _where_found(self, served: Served) -> Served:
+        """With the endpoint at which the server's API was found, where that isn't the one of its URL."""
+        found = self._moved.get(served.endpoint)
+        if found is None:
+            return served
+        said = f"there is no API at {served.endpoint.base_url}: {found.base_url} was taken"
+        return replace(served, endpoint=found, alternatives=(), notes=(*served.notes, said))
 
-        plans, sample = self._verifier.verify(plans, served, phase, one, self.backend.health)
+    def _verify_somewhere(
+        self,
+        case: Case,
+        plans: CasePlans,
+        phase: Phase,
+        served: Served,
+        recording: CaseRecording,
+        on_progress: OnProgress,
+    ) -> tuple[Served, CasePlans, Sample]:
+        """See a token at the endpoint as given, else where its API may be; raises NoAnswerError."""
+        try:
+            return served, *self._verify(plans, phase, served, recording, on_progress)
+        except NoAnswerError as error:
+            if not served.alternatives or not is_elsewhere(error.sample):
+                raise
+            first = error
+        for endpoint in served.alternatives:
+            self._moved[served.endpoint] = endpoint
+            there = self._where_found(served)
+            try:
+                return there, *self._verify(self._plans(case, there), phase, there, recording, on_progress)
+            except NoAnswerError as error:
+                if not is_elsewhere(error.sample):
+                    raise
+                del self._moved[served.endpoint]
+        tried = ", ".join(each.base_url for each in served.alternatives)
+        first.add(f"; nor is there an API at {tried}: is the base URL right?")
+        raise first
+
+    def _verify(
+        self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording, on_progress: OnProgress
+    ) -> tuple[CasePlans, Sample]:
+        model = served.model
+        waits = [""]
+
+        def one(plan: Plan) -> Sample:
+            patient = replace(served, load_timeout_s=0.0) if model in self._waited_in_vain else served
+            sample, waited = awaited(lambda: self._one_as_seen(plan, recording), patient, on_progress)
+            if waited and not sample.ok:
+                self._waited_in_vain.add(model)
+            waits.append(waited)
+            return sample
+
+        try:
+            plans, sample = self._verifier.verify(plans, served, phase, one, self.backend.health)
+        except NoAnswerError as error:
+            if waits[-1]:
+                error.add(f"; {waits[-1]}")
+            raise
+        self._waited[model] = next(filter(None, waits), "")
+        self._waited_in_vain.discard(model)
         refuse_another(sample, served)
         return plans, sample
 
     def _factory(self, served: Served) -> RequestFactory:
-        key = (served.endpoint.base_url, served.api_key, *sorted(served.headers.items()))
+        key = (served.endpoint, served.api_key, *sorted(served.headers.items()))
         if key not in self._factories:
             try:
                 self._factories[key] = RequestFactory(served.endpoint, served.api_key, served.headers)

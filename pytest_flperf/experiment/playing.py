@@ -127,6 +127,7 @@ class CasePlans:
         key = key or self._settings.max_tokens_key or MAX_TOKENS
         self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra, key)
         self._sessions: Sessions | None = None
+        self._retries: Retries | None = None
         self.asker = Asker(case, seed)
         """What requests ask."""
 
@@ -266,7 +267,8 @@ class CasePlans:
         """What a person should know of how the plans went."""
         broken = self._sessions.broken if self._sessions is not None else 0
         ended = f"{broken} session{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
-        return tuple(filter(None, (self._cut, ended, *self.asker.notes)))
+        waits = self._retries.notes if self._retries is not None else ()
+        return tuple(filter(None, (self._cut, ended, *waits, *self.asker.notes)))
 
     def measured(self) -> Plan:
         """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""
@@ -278,7 +280,8 @@ class CasePlans:
         plan = self._chats() if kind == "session" else self._open() if kind != "closed" else self._closed()
         if not self._settings.retries:
             return plan
-        retries = Retries(self._settings.retries, _ns(self._settings.retry_backoff_s))
+        backoff_ns, longest_ns = _ns(self._settings.retry_backoff_s), self._deadlines.total_ns
+        retries = self._retries = Retries(self._settings.retries, backoff_ns, longest_ns)
         goes_on = plan.follow
 
         def follow(exchange: Exchange) -> Entry | None:

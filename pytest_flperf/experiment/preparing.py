@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_flperf.backends.base import BackendError, OnProgress, Served
+from pytest_flperf.backends.model_lists import is_another
 from pytest_flperf.experiment.loading import LoadCost
 from pytest_flperf.experiment.parameters import adjustment_words
 from pytest_flperf.experiment.playing import CasePlans
@@ -62,14 +63,14 @@ def refuse_too_long(case: Case, served: Served) -> None:
 def refuse_another(sample: Sample, served: Served) -> None:
     """Raise BackendError where a server answers with another model than it was asked for.
 
-    A name that is echoed otherwise is a warning, because many servers have several for one model; but one that is
-    not in the server's own list, and echoed otherwise, is no name of it.
+    A name that is echoed otherwise is a warning, because many servers have several for one model, and some lists lack
+    what is served; but where the name asked for is not in the list, and the one echoed is, another model has answered.
     """
     echo = sample.model_echoed
-    if served.listed is False and echo and echo != served.model_id:
+    if served.listed is False and echo and is_another(echo, served.model_id, served.others):
         raise BackendError(
             f"{served.model_id} at {served.endpoint.base_url}: the server does not list it, and answered as "
-            f"{shown(echo)}: another model would be measured"
+            f"{shown(echo)}, which it lists: another model would be measured; name the one that is meant"
         )
 
 
@@ -129,7 +130,7 @@ def planned_on(
     """What is known of a case whose model is ready, before its first request."""
     target = Target(
         backend=served.backend,
-        base_url=served.endpoint.base_url,
+        base_url=served.endpoint.shown,
         model_id=served.model_id,
         variant=served.variant,
         device=served.device,

@@ -37,20 +37,29 @@ _MAY_BE_OF_ITS_FORM: Final = frozenset({400, 422, 500, 501})
 class NoAnswerError(BackendError):
     """A model gave no text when asked for some."""
 
-    def __init__(self, text: str, *, of_case: bool, worked: bool, timed_out: bool) -> None:
+    def __init__(
+        self, text: str, *, of_case: bool, worked: bool, timed_out: bool, sample: Sample | None = None
+    ) -> None:
         """Keep what follows for other cases.
 
         Args:
-            text: For a person.
+            text: For a person; lines after the first are of the backend's log.
             of_case: Whether only requests with these parameters are known to fail.
             worked: Whether something may have made the model work: its first answer after a load is over.
             timed_out: Whether the server may still be at it.
+            sample: The last answer; None where nobody was asked.
 
         """
         super().__init__(text)
+        self.sample = sample
         self.of_case = of_case
         self.worked = worked
         self.timed_out = timed_out
+
+    def add(self, words: str) -> None:
+        """Say more in the first line."""
+        text, newline, log = str(self).partition("\n")
+        self.args = (text + words + newline + log,)
 
 
 class Verifier:
@@ -59,7 +68,7 @@ class Verifier:
     def __init__(self) -> None:
         self._dialects: dict[str, Dialect] = {}
         self._answered: dict[str, tuple[int, set[bytes]]] = {}
-        self._failed: dict[tuple[str, bytes], list[str]] = {}
+        self._failed: dict[tuple[str, str, bytes], list[str]] = {}
 
     def dialect(self, model: str) -> Dialect:
         """How a model's server wants its requests, as far as that was found out."""
@@ -95,7 +104,7 @@ class Verifier:
             NoAnswerError: No text came, now or twice before.
 
         """
-        failed = self._failed.setdefault((served.model, _parameter_set(plans)), [])
+        failed = self._failed.setdefault((served.model, served.endpoint.base_url, _parameter_set(plans)), [])
         if len(failed) >= TRIES_UNTIL_HOPELESS:
             text = f"not tried again after {len(failed)} failures, the last of them: {failed[-1]}"
             raise NoAnswerError(text, of_case=True, worked=False, timed_out=False)
@@ -186,6 +195,7 @@ def _error(failures: Sequence[_Failure], served: Served, log: str) -> NoAnswerEr
         of_case=of_its_form,
         worked=any(_has_worked(sample) for _, sample in failures),
         timed_out=last.outcome in TIMEOUTS,
+        sample=last,
     )
 
 

@@ -65,7 +65,7 @@ def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
     from pytest_flperf.integration.placing import known_backends, placing_of
     from pytest_flperf.suite.targets import TargetSpec
 
-    masked = Redactor(secrets_of(options.api_key_env, ())).text
+    masked = Redactor(secrets_of(options.api_key_env, (), options.base_url)).text
     placing = placing_of(options, known_backends(config))
     anywhere = TargetSpec("any")
     try:

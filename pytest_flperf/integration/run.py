@@ -28,6 +28,7 @@ from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.asked import FlperfOptions
 from pytest_flperf.integration.baselines import baseline_of
 from pytest_flperf.integration.comparing import opposition_of
+from pytest_flperf.integration.default_model import default_models_of
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.locking import MachineBusyError, SessionLock
 from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, stopped
@@ -36,7 +37,7 @@ from pytest_flperf.integration.planned import planned_case
 from pytest_flperf.integration.playing import begin_beside, limits_of, played
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.run_record import RunRecord
-from pytest_flperf.integration.selection import check_options, default_models
+from pytest_flperf.integration.selection import check_options
 from pytest_flperf.integration.session_hooks import register
 from pytest_flperf.integration.stopping import stopper_of
 from pytest_flperf.integration.storing import store_password
@@ -106,9 +107,8 @@ class MeasuringRun:
         targets = (*self._options.targets, *(selection.targets if selection else ()))
         if self._opposition is not None:
             targets = (*targets, *self._opposition.targets(targets))
-        here = config.invocation_params.dir
-        secrets = (*secrets_of(self._options.api_key_env, targets), store_password(self._options, here))
-        self._redactor = Redactor(secrets)
+        secrets = secrets_of(self._options.api_key_env, targets, self._options.base_url)
+        self._redactor = Redactor([*secrets, store_password(self._options, config.invocation_params.dir)])
         self.record = RunRecord(config, self._options, self._redactor)
         """What has been measured, and where it is written."""
         self._baseline = baseline_of(config, self._options)
@@ -125,9 +125,9 @@ class MeasuringRun:
 
     @property
     def default_model(self) -> str:
-        """What a test of the user's measures where nobody says what; raises UsageError for a URL without a model."""
+        """What a test of the user's measures where nobody says what; raises UsageError where that isn't known."""
         named = tuple(target.label for target in self._options.targets)
-        return (self._options.models or named or default_models(self._options, None))[0]
+        return (self._options.models or named or default_models_of(self._config).models(self._options))[0]
 
     def target(self, model: str) -> TargetSpec:
         """Where a model that a test names lives: a target of the command line, else as the run says."""
@@ -202,7 +202,8 @@ class MeasuringRun:
                             self._place(side)
                 except BackendError as error:
                     raise NotReadyError(str(error)) from error
-                prepared = bench.ready(case, beside=beside, on_progress=progress.stage, nodeid=nodeid)
+                ends_at, told = self._limit.ends_at, progress.stage
+                prepared = bench.ready(case, beside=beside, on_progress=told, nodeid=nodeid, stop_at=ends_at)
                 self._stopper.check()
                 return prepared
         except BaseException as error:

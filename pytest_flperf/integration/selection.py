@@ -12,6 +12,7 @@ import pytest
 
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.default_model import DefaultModels, default_models_of
 from pytest_flperf.integration.storing import place_of
 from pytest_flperf.integration.suite_args import (
     IgnoredFolders,
@@ -37,7 +38,6 @@ __all__ = [
     "Selection",
     "check_asked",
     "check_options",
-    "default_models",
     "overrides_of",
     "select_suites",
     "targets_of",
@@ -199,7 +199,7 @@ class Selection:
             try:
                 suite = load_suite(path, ref)
                 check_budgets(suite)
-                targets = targets_of(options, suite)
+                targets = targets_of(options, suite, default_models_of(config))
                 placing.check(suite.targets, str(display_path(path)))
                 placing.check(targets)
                 cases = expand(suite, targets, overrides)
@@ -300,8 +300,8 @@ class Selection:
         return self.loaded.get(path) or self.loaded.get(Path(os.path.abspath(path)))  # noqa: PTH100 - keep links
 
 
-def targets_of(options: FlperfOptions, suite: Suite) -> tuple[TargetSpec, ...]:
-    """What is measured: the command line's models and targets, else the suite's, else the embedded models.
+def targets_of(options: FlperfOptions, suite: Suite, default: DefaultModels) -> tuple[TargetSpec, ...]:
+    """What is measured: the command line's models and targets, else the suite's, else the default.
 
     A model of the command line that a target of the suite is called by, or has, is that target.
     """
@@ -323,20 +323,10 @@ def targets_of(options: FlperfOptions, suite: Suite) -> tuple[TargetSpec, ...]:
                 "name what to measure with --flperf-model"
             )
         return there
-    return suite.targets or tuple(TargetSpec(model) for model in suite.models or default_models(options, suite))
-
-
-def default_models(options: FlperfOptions, suite: Suite | None) -> tuple[str, ...]:
-    """What is measured where nobody says what: the embedded models; raises UsageError for a URL without a model."""
-    if options.base_url is not None or options.backend not in (None, "foundry"):
-        flag = "--flperf-base-url" if options.base_url is not None else "--flperf-backend"
-        where = f" and {suite.ref} names none" if suite is not None else ""
-        raise pytest.UsageError(
-            f"{flag} needs a model{where}: add --flperf-model=NAME; --flperf-list-models shows what the server lists"
-        )
-    from pytest_flperf.runtime.embedded import embedded_models
-
-    return tuple(model.alias for model in embedded_models())
+    if suite.targets:
+        return suite.targets
+    models = suite.models or default.models(options, f" and {printable(suite.ref, 200)} names none")
+    return tuple(TargetSpec(model) for model in models)
 
 
 def check_asked(options: FlperfOptions) -> Overrides:

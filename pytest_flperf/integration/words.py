@@ -24,8 +24,11 @@ def header_line(refs: tuple[str, ...], cases: int, models: tuple[str, ...], base
 
 def _server_words(models: tuple[str, ...], base_url: str) -> str:
     names = ", ".join(printable(model, 40) for model in models[:_SHOWN_MODELS])
-    proxied = not Endpoint.parse(base_url).loopback and urllib.request.getproxies().keys() & {"http", "https", "all"}
-    return f"{names} at {printable(base_url, 80)}" + (" (directly: proxy settings are not used)" if proxied else "")
+    endpoint = Endpoint.parse(base_url)
+    proxied = not endpoint.loopback and urllib.request.getproxies().keys() & {"http", "https", "all"}
+    return f"{names} at {printable(endpoint.shown, 80)}" + (
+        " (directly: proxy settings are not used)" if proxied else ""
+    )
 
 
 def _model_words(models: tuple[str, ...]) -> str:

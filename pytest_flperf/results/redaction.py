@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import unquote, unquote_plus
 
 from pytest_flperf.results.answer_parts import head_end, texts_of_events, unframed
 from pytest_flperf.results.encodings import View
 from pytest_flperf.results.secret_search import SHORTEST_SECRET, WIDEST, SecretSearch, Span
 
-__all__ = ["MASK", "SHORTEST_SECRET", "Redactor", "environment_secrets"]
+__all__ = ["MASK", "SHORTEST_SECRET", "Redactor", "environment_secrets", "masked_query", "url_secrets"]
 
 MASK: Final = "***"
 _SLACK: Final = 1 << 16
@@ -19,6 +20,10 @@ _ROUNDS: Final = 8
 _KEY_VARIABLES: Final = re.compile(
     r"(?:^|_)(?:(?:API|ACCESS|SECRET|PRIVATE|MASTER|AUTH)_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)\Z", re.IGNORECASE
 )
+_KEY_PARAMETERS: Final = re.compile(
+    r"key|token|secret|sig\Z|signature|passw|pwd|auth|credential|session|jwt|sas|code\Z|ticket", re.IGNORECASE
+)
+_PLAIN_PARAMETERS: Final = re.compile(r"(?:api[-_]?)?version|model|deployment|region|location|tenant", re.IGNORECASE)
 _KEY_LIKE: Final = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])(?![A-Za-z]:\\)[^\s/]\S{11,}")
 
 # Every repetition is bounded or over a class that what follows is not in, so that matching time stays linear.
@@ -36,10 +41,12 @@ _SHAPES: Final = (
         ),
         rf"\g<keep>{MASK}",
     ),
-    # …?key=… and …&sig=… in a URL
+    # …?key=…, …&sig=… and …&subscription-key=… in a URL
     (
         re.compile(
-            r"(?P<keep>[?&](?:key|token|secret|sig|signature)=)(?!\*\*\*)[^\s\"'&,;<>)}\]\\]{4,}", re.IGNORECASE
+            r"(?P<keep>[?&](?:[\w.~-]{0,32}[_.~-])?(?:key|token|secret|sig|signature|password|passwd|pwd|auth|code)=)"
+            r"(?!\*\*\*)[^\s\"'&,;<>)}\]\\]{4,}",
+            re.IGNORECASE,
         ),
         rf"\g<keep>{MASK}",
     ),
@@ -208,3 +215,35 @@ def environment_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
         for name, value in environment.items()
         if _KEY_VARIABLES.search(name) and _KEY_LIKE.fullmatch(value.strip())
     )
+
+
+def url_secrets(url: str | None) -> tuple[str, ...]:
+    """Values in a URL's query that let somebody in (``?key=…``), as they stand there and as they are meant."""
+    query = (url or "").partition("?")[2].partition("#")[0]
+    found: dict[str, None] = {}
+    for name, _, value in _parameters(query):
+        if _is_key(name, value):
+            found.update(dict.fromkeys((value, unquote(value), unquote_plus(value))))
+    return tuple(found)
+
+
+def masked_query(query: str) -> str:
+    """A URL's query for people: ``api-version=2024-10-21&key=***``."""
+    return "&".join(
+        f"{name}{sign}{MASK if _is_key(name, value) else value}" for name, sign, value in _parameters(query)
+    )
+
+
+def _parameters(query: str) -> Iterator[tuple[str, str, str]]:
+    """Name, equals sign and value of each; what has no sign is a value: a key may stand alone."""
+    for part in query.split("&"):
+        name, sign, value = part.partition("=")
+        yield (name, sign, value) if sign else ("", "", part)
+
+
+def _is_key(name: str, value: str) -> bool:
+    """By the parameter's name, and where that says nothing by its value."""
+    name, value = unquote(name), unquote(value)
+    if not value or (_PLAIN_PARAMETERS.search(name) and not _KEY_PARAMETERS.search(name)):
+        return False
+    return bool(_KEY_PARAMETERS.search(name) or _KEY_LIKE.fullmatch(value.strip()))

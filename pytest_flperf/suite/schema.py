@@ -105,7 +105,9 @@ class SettingsForm(Form):
         "502 to 504). The first try stays in the error rate.",
     )
     retry_backoff_s: types.Backoff = Field(
-        0.5, description="Pause before the first further try, in seconds; before each next one twice as long."
+        0.5,
+        description="Pause before the first further try, in seconds; before each next one twice as long, and at least "
+        "as long as the server asks for (Retry-After).",
     )
     failures: types.Failures = Field(
         "apart",

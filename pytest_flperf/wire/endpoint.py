@@ -5,14 +5,24 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+from pytest_flperf.results.redaction import masked_query
 
 __all__ = ["Endpoint", "EndpointError", "resolve"]
 
 _NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_.])?")  # another script's names: as xn--…
 _FORM: Final = "expected a form like http://127.0.0.1:8080/v1"
+_CHAT: Final = "/chat/completions"
+_VERSION: Final = re.compile(r"/v[0-9][a-z0-9.]{0,15}\Z")
+_OTHER_PATHS: Final = (
+    "/models", "/completions", "/responses", "/embeddings", "/messages",
+    "/api/chat", "/api/generate", "/api/tags", "/api", "/docs", "/health",
+)  # fmt: skip
+"""What people copy from a server's documentation in place of the base URL."""
+_IN_A_QUERY: Final = "!$&'()*+,;=:@/?-._~%[]"
 
 
 class EndpointError(ValueError):
@@ -21,12 +31,15 @@ class EndpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-compatible server: requests go to ``base_url`` + ``/chat/completions``, exactly as given."""
+    """An OpenAI-compatible server: requests go to ``base_url`` + ``/chat/completions``, with the ``query``."""
 
     base_url: str
+    """Exactly as given, but for the query, and for a ``/chat/completions`` at its end."""
     host: str
     port: int
     tls: bool
+    query: str = field(default="", repr=False)
+    """Sent with every request, ``api-version=2024-10-21``; may hold a key, so never shown."""
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
@@ -34,7 +47,10 @@ class Endpoint:
         url = url.strip()
         if "@" in url:
             # first of all, so that no message below can show a password
-            raise EndpointError("the URL holds a user or password; keys come from the environment (an api-key-env)")
+            raise EndpointError(
+                "the URL holds a user or password; keys come from the environment (an api-key-env), and an @ of a "
+                "path or query is written %40"
+            )
         shown = repr(url.partition("?")[0][:200])
         if not url.isprintable() or any(character.isspace() or character in '<>"\\^`{|}' for character in url):
             raise EndpointError(f"{shown} holds a character that no URL can hold; {_FORM}")
@@ -53,10 +69,34 @@ class Endpoint:
             )
         if port == 0:
             raise EndpointError(f"{shown} names port 0, on which nothing can listen; {_FORM}")
-        if "?" in url or "#" in url:
-            raise EndpointError(f"{shown} has a query or fragment, which a base URL can't have; {_FORM}")
+        if "#" in url:
+            raise EndpointError(f"{shown} has a fragment, which a base URL can't have; {_FORM}")
         tls = parts.scheme == "https"
-        return cls(url.rstrip("/"), parts.hostname.replace("%25", "%"), port or (443 if tls else 80), tls)
+        address, _, query = url.partition("?")
+        base_url = address.rstrip("/").removesuffix(_CHAT).rstrip("/")
+        host = parts.hostname.replace("%25", "%")
+        return cls(base_url, host, port or (443 if tls else 80), tls, quote(query, safe=_IN_A_QUERY))
+
+    @property
+    def shown(self) -> str:
+        """For results and people: with its query, in which whatever may be a key is masked."""
+        return f"{self.base_url}?{masked_query(self.query)}" if self.query else self.base_url
+
+    def with_query(self, path: str) -> str:
+        """A path of the server as a request names it: the query behind that which the path may have."""
+        return f"{path}{'&' if '?' in path else '?'}{self.query}" if self.query else path
+
+    @property
+    def alternatives(self) -> tuple[Endpoint, ...]:
+        """Where the API may be where there is none at the URL as given: the nearest first."""
+        if _VERSION.search(self.base_url):
+            return ()
+        found = [f"{self.base_url}/v1"]
+        path = next((each for each in _OTHER_PATHS if self.base_url.endswith(each)), None)
+        if path is not None:
+            parent = self.base_url.removesuffix(path)
+            found.append(parent if _VERSION.search(parent) else f"{parent}/v1")
+        return tuple(replace(self, base_url=each) for each in found)
 
     @property
     def loopback(self) -> bool:

@@ -63,6 +63,7 @@ class RequestFactory:
         check_key(api_key)
         check_headers(headers or {})
         self._asked = dict(headers or {})
+        self._endpoint = endpoint
         openai = importlib.import_module("openai")
         # The client stands on httpx or on httpx2, by its version; its own class says which.
         httpx = importlib.import_module(openai.DefaultHttpxClient.__mro__[2].__module__.partition(".")[0])
@@ -90,7 +91,7 @@ class RequestFactory:
     def build(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
         """The bytes of one request.  ``extra`` goes into its JSON as it is."""
         request = self._capture(arguments, extra)
-        head = _head(request, self._asked)
+        head = _head(request, self._asked, self._endpoint)
         return head + b"Content-Length: %d" % len(request.content) + _HEAD_END + bytes(request.content)
 
     def template(
@@ -104,7 +105,7 @@ class RequestFactory:
         document = json.loads(request.content)
         if _dump(document) != request.content:
             raise RuntimeError("this version of openai writes its JSON in a form that pytest-flperf doesn't know")
-        return RequestTemplate(_head(request, self._asked), document, max_tokens_key)
+        return RequestTemplate(_head(request, self._asked, self._endpoint), document, max_tokens_key)
 
     def _capture(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Any:
         self._captured.clear()
@@ -130,9 +131,10 @@ def _sound(value: Any) -> Any:
     return value
 
 
-def _head(request: Any, asked: Mapping[str, str]) -> bytes:
+def _head(request: Any, asked: Mapping[str, str], endpoint: Endpoint) -> bytes:
     left_out = {b"content-length", b"transfer-encoding", *(name.lower().encode("ascii") for name in asked)}
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
+    path = endpoint.with_query(request.url.raw_path.decode("ascii"))  # the client has no place for it
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), path.encode("ascii"))]
     lines += [name + b": " + value for name, value in request.headers.raw if name.lower() not in left_out]
     lines += [f"{name}: {value}".encode("latin-1") for name, value in asked.items()]
     return b"\r\n".join(lines) + b"\r\n"

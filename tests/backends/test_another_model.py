@@ -37,7 +37,7 @@ def test_not_listed_and_echoed_otherwise() -> None:
     """Refused before anything is measured: the numbers would be another model's."""
     with Substitute() as server, Bench(OpenAiBackend.at(f"{server.root}/v1")) as bench:
         server.listed = ("default-model",)
-        with pytest.raises(NotReadyError, match="does not list it, and answered as 'default-model'"):
+        with pytest.raises(NotReadyError, match="does not list it, and answered as 'default-model', which it lists"):
             bench.run(a_case())
 
 
@@ -47,6 +47,8 @@ def test_not_listed_and_echoed_otherwise() -> None:
         (("wanted", "default-model"), "default-model"),
         ((), "default-model"),
         (("default-model",), "wanted"),
+        (("default-model",), "neither"),
+        (("wanted-2024-08-06", "default-model"), "wanted-2024-08-06"),
     ],
 )
 def test_what_may_be_another_name(listed: tuple[str, ...], echo: str) -> None:

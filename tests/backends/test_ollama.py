@@ -55,6 +55,21 @@ def test_what_is_known_of_a_loaded_model(server: OllamaDouble) -> None:
     assert any("4096" in note and "32768" in note for note in served.notes)
 
 
+@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/api", "/api/chat", "/api/generate"])
+def test_every_url_of_it_is_its_root(server: OllamaDouble, path: str) -> None:
+    """Whatever people copy, also of its own API."""
+    served = backend_of(server, f"{server.root}{path}").ensure(MODEL, ignore)
+    assert served.endpoint.base_url == f"{server.root}/v1"
+
+
+def test_a_query_of_the_url_stays() -> None:
+    """With every request, and in no message."""
+    backend = OllamaBackend(BackendConfig(base_url=f"http://127.0.0.1:{free_port()}/api/chat?key=k3y-0123456789"))
+    assert backend._server().endpoint.shown.endswith("/v1?key=***")
+    assert backend._control._path("api/tags") == "/api/tags?key=k3y-0123456789"
+    assert "0123456789" not in problem_of(backend)
+
+
 @pytest.mark.parametrize(("share", "device"), [(1.0, "gpu"), (0.0, "cpu"), (0.81, "gpu+cpu")])
 def test_where_a_model_lies(server: OllamaDouble, share: float, device: str) -> None:
     """By its share in GPU memory; a split is said."""

@@ -212,7 +212,9 @@ def test_a_model_that_is_not_listed_is_noted() -> None:
         (note,) = served_notes(config, "mm")
         assert "mm" in note
         assert "nearest: m" in note
-        assert served_notes(config, "\x1b[31mred") == ("the server's list of models does not have [31mred, it has m",)
+        assert served_notes(config, "\x1b[31mred") == (
+            "warning: the server's list of models does not have [31mred, it has m",
+        )
 
 
 class Listless(Double):
@@ -229,17 +231,30 @@ class Listless(Double):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "noted"),
-    [(404, None, False), (405, "no", False), (200, {"weird": 1}, False), (200, "<html>", True), (500, "boom", True)],
+    ("status", "body", "said"),
+    [
+        (404, None, "answered 404"),
+        (405, "no", "answered 405"),
+        (401, "who are you?", "answered 401"),
+        (200, {"weird": 1}, "no list of models"),
+        (200, None, "no list of models"),
+        (200, {"detail": {"message": "no"}}, "no list of models"),
+        (200, "<html><title>Open WebUI</title>", "HTML page ('Open WebUI')"),
+        (200, '{"model": "a"}\n{"model": "b"}\n', "NDJSON"),
+        (200, {"data": []}, "is empty"),
+        (200, {"object": "list", "data": None}, "is empty"),
+        (500, "boom", "answered 500: boom"),
+    ],
 )
-def test_a_server_without_a_list(status: int, body: object, noted: bool) -> None:
-    """No error: requests may be served all the same."""
+def test_a_server_without_a_list(status: int, body: object, said: str) -> None:
+    """No error but a warning: requests may be served all the same."""
     with Listless() as server:
         server.status, server.body = status, body
-        notes = served_notes(BackendConfig(base_url=f"{server.root}/v1"))
-        assert bool(notes) is noted
-        with pytest.raises(BackendError, match="GET"):
-            OpenAiBackend.at(f"{server.root}/v1").discover()
+        (note,) = served_notes(BackendConfig(base_url=f"{server.root}/v1"))
+        assert note.startswith("warning: ")
+        assert said in note
+        with Bench(OpenAiBackend.at(f"{server.root}/v1")) as bench:
+            assert bench.run(a_case()).result.requests.ok == 3
 
 
 def test_nobody_there() -> None:

@@ -241,7 +241,8 @@ def test_options_of_the_run_and_the_target() -> None:
         ({"base_url": "nonsense"}, "base_url: 'nonsense' begins with neither"),
         ({"catalog_url": "nonsense"}, "catalog_url: 'nonsense' begins with neither"),
         ({"backend": "ollama", "options": {"pul": 1}}, "found 'pul', expected an option of ollama; did you mean 'pull"),
-        ({"backend": "openai", "options": {"x": 1}}, "found 'x', expected an option of openai; it has none"),
+        ({"backend": "openai", "options": {"load_s": 1}}, "found 'load_s', expected an option of openai; did you mean"),
+        ({"backend": "foundry", "options": {"x": 1}}, "found 'x', expected an option of foundry; it has none"),
     ],
 )
 def test_fields_that_a_kind_has_no_use_for(target: dict[str, Any], fault: str) -> None:

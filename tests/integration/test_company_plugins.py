@@ -176,7 +176,7 @@ def test_a_rerun_of_what_was_not_ready(tiny: Tiny, monkeypatch: pytest.MonkeyPat
     """Errors of set-up are run again, too; the case says what the earlier try met."""
     invite(monkeypatch, "rerunfailures")
     tiny.suite()
-    fault = Fault(FaultKind.HTTP_ERROR, status=503, first=1)
+    fault = Fault(FaultKind.HTTP_ERROR, status=500, first=1)
     with ReferenceServer(ReferenceConfig(fault=fault), in_thread=True) as server:
         at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
         done = tiny.run_apart("--flperf-suite=tiny.json", *at, "--reruns=1")

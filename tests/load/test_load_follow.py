@@ -261,7 +261,7 @@ def test_retries_over_several_processes(reference: ReferenceServer) -> None:
     failing, fine = reference_request(fault="http-503"), reference_request(schedule={"ttft_ms": 20, "tokens": 1})
     requests = [failing if number % 6 == 0 else fine for number in range(36)]
     plan = plan_of(requests, target_of(reference), concurrency=3)
-    retries = Retries(2, 10 * MS)
+    retries = Retries(2, 10 * MS, 10_000 * MS)
     try:
         exchanges, _ = play_group(group, replace(plan, entries=retries.watched(plan.entries), follow=retries.after))
     finally:

@@ -48,9 +48,11 @@ def test_a_base_url_is_taken_apart(url: str, host: str, port: int, *, tls: bool,
         ("http://a\nb/v1", "no URL can hold"),
         ("http://a\x00b/v1", "no URL can hold"),
         ("http://<host>/v1", "no URL can hold"),
-        ("http://host/v1?x=1", "query"),
-        ("http://host/v1?", "query"),
-        ("http://host/v1#x", "query"),
+        ("http://host/v1#x", "fragment"),
+        ("http://host/v1?x=1#x", "fragment"),
+        ("http://host/v1?x=a b", "no URL can hold"),
+        ("http://host/v1?x=a\r\nX-Injected: 1", "no URL can hold"),
+        ("http://host/v1?user=a@b", "%40"),
         ("http://" + "a" * 1_000_000, "names a host"),
         ("http://exämple/v1", "names a host"),
         ("http://256.1.1.1/v1", "names a host"),
@@ -70,7 +72,7 @@ def test_what_is_no_base_url_is_refused_in_words(url: str, words: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["http://user:hunter2@host/v1", "http://hunter2@host", "ftp://u:hunter2@host", "http://u:hunter2@h:port/v1",
-     "http://u:hunter2@/v1", "http://host/v1?api_key=hunter2", "http://host:port/v1?key=hunter2"],
+     "http://u:hunter2@/v1", "http://host/v1?api_key=hunter2#x", "http://host:port/v1?key=hunter2"],
 )  # fmt: skip
 def test_a_secret_in_a_url_is_never_shown(url: str) -> None:
     """Passwords and keys in URLs are refused, whatever else is wrong, and no message repeats them."""
@@ -86,7 +88,12 @@ def test_any_text_is_an_endpoint_or_an_endpoint_error(url: str) -> None:
         Endpoint.parse(url)
 
 
-@given(st.from_regex(r"http://[a-z0-9.%~!$&'()*+,;=é世\[\]:-]{1,20}(/[a-z%.;=é]{0,9}){0,2}", fullmatch=True))
+@given(
+    st.from_regex(
+        r"http://[a-z0-9.%~!$&'()*+,;=é世\[\]:-]{1,20}(/[a-z%.;=é]{0,9}){0,2}(\?[a-z=&%é/?+;\[\]]{0,9})?",
+        fullmatch=True,
+    )
+)
 def test_what_is_accepted_can_be_asked(url: str) -> None:
     """The openai client builds a request for every URL that parse lets through."""
     try:
@@ -94,6 +101,55 @@ def test_what_is_accepted_can_be_asked(url: str) -> None:
     except EndpointError:
         return
     assert RequestFactory(endpoint).build({"model": "m", "messages": []}).startswith(b"POST /")
+
+
+@pytest.mark.parametrize(
+    ("url", "base_url", "query"),
+    [
+        ("http://host/v1?api-version=2024-10-21", "http://host/v1", "api-version=2024-10-21"),
+        ("http://host/v1/?a=1&b=%20c", "http://host/v1", "a=1&b=%20c"),
+        ("http://host/v1?", "http://host/v1", ""),
+        ("http://host?a=é", "http://host", "a=%C3%A9"),
+        ("http://host/v1/chat/completions", "http://host/v1", ""),
+        ("http://host/v1/chat/completions/", "http://host/v1", ""),
+        ("https://host/openai/deployments/d/chat/completions?api-version=1", "https://host/openai/deployments/d",
+         "api-version=1"),
+        ("http://host/chat/completions", "http://host", ""),
+    ],
+)  # fmt: skip
+def test_a_query_and_a_whole_path(url: str, base_url: str, query: str) -> None:
+    """The query is kept apart; the path of chat completions is what is added anyway."""
+    endpoint = Endpoint.parse(url)
+    assert (endpoint.base_url, endpoint.query) == (base_url, query)
+    head = RequestFactory(endpoint).build({"model": "m", "messages": []}).partition(b"\r\n")[0].decode()
+    path = base_url.partition("://")[2].partition("/")[2]
+    sent = f"/{path}/chat/completions".replace("//", "/") + (f"?{query}" if query else "")
+    assert head == f"POST {sent} HTTP/1.1"
+
+
+def test_a_key_in_a_query_is_not_shown() -> None:
+    """Neither where people read the address, nor in a repr; what is none is shown."""
+    endpoint = Endpoint.parse("http://host/v1?api-version=2024-10-21&key=k3y-0123456789&x=abcdefgh12345678&flag")
+    assert endpoint.shown == "http://host/v1?api-version=2024-10-21&key=***&x=***&flag"
+    assert "0123456789" not in repr(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("url", "others"),
+    [
+        ("http://h:8000", ["http://h:8000/v1"]),
+        ("http://h:8000/v1", []),
+        ("http://h/v1beta", []),
+        ("http://h:11434/api/chat", ["http://h:11434/api/chat/v1", "http://h:11434/v1"]),
+        ("http://h:11434/api?k=v", ["http://h:11434/api/v1?k=v", "http://h:11434/v1?k=v"]),
+        ("http://h/v1/models", ["http://h/v1/models/v1", "http://h/v1"]),
+        ("http://h/v1/completions", ["http://h/v1/completions/v1", "http://h/v1"]),
+        ("http://h/docs", ["http://h/docs/v1", "http://h/v1"]),
+    ],
+)
+def test_where_the_api_may_be(url: str, others: list[str]) -> None:
+    """Below the URL that was given, and where people copy other paths from; a version is not doubted."""
+    assert [each.shown for each in Endpoint.parse(url).alternatives] == others
 
 
 def test_resolve_gives_addresses_for_connecting() -> None:

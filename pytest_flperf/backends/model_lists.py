@@ -1,0 +1,163 @@
+"""Lists of models in the shapes that servers give them, and the model that a name means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pytest_flperf.backends.attached import text_of
+from pytest_flperf.backends.base import BackendError, ListedModel
+from pytest_flperf.runtime.logs import clean
+
+__all__ = ["find_listed", "is_another", "listed_models", "some_names"]
+
+_WRAPPERS: Final = ("data", "models", "result", "results", "items", "value", "model_list", "list", "response", "body")
+"""Keys under which a list was seen; the OpenAI API's own first."""
+_IDS: Final = ("id", "model_id", "modelId", "key", "model", "model_name", "modelName", "name", "slug")
+"""Keys of an entry that requests can name it by, the surest first."""
+_ALIASES: Final = ("alias", "name", "model", "model_name", "modelName")
+_OF_A_MODEL: Final = frozenset({*_IDS, "object", "owned_by", "created", "root", "context_length", "max_model_len"})
+_PLAIN: Final = frozenset({"object", "type", "has_more", "first_id", "last_id", "total", "success", "created"})
+_DEEPEST: Final = 3
+_MOST: Final = 10_000
+_NAMES_SHOWN: Final = 10
+_FILE: Final = re.compile(
+    r"\.(?:gguf|ggml|ggjt|bin|safetensors|onnx|pt|pth|llamafile|mlx|task|litertlm|engine)\Z", re.IGNORECASE
+)
+_VERSION: Final = re.compile(r"[-:@](?:latest|v?[0-9]{1,4}|[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})")
+"""Behind a model's name: its version."""
+_PART: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}\Z")
+_PATH: Final = re.compile(r"(?:[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[\\/]|file:)")
+
+
+def listed_models(answer: Any) -> tuple[ListedModel, ...] | None:
+    """The models of a list, each once; None for what is no list of models.
+
+    Known: ``{"data": […]}``, ``{"models": […]}``, a bare list, one inside another of these, ``null`` for none; entries
+    that are texts or objects with an id under one of several keys; objects by id.
+    """
+    entries = _entries(answer, _DEEPEST)
+    if entries is None:
+        return None
+    found: dict[str, ListedModel] = {}
+    for entry in entries:
+        model = _model(*entry)
+        if model is not None:
+            found.setdefault(model.model_id, model)
+        if len(found) >= _MOST:
+            break
+    return tuple(found.values())
+
+
+def _entries(answer: Any, depth: int) -> Sequence[tuple[str, Any]] | None:
+    """What may be models, each with the key that it had; None where nothing looks like a list."""
+    if isinstance(answer, list):
+        return [("", each) for each in answer]
+    if not isinstance(answer, Mapping) or not depth:
+        return None
+    for key in _WRAPPERS:
+        inside = answer.get(key)
+        found = _entries(inside, depth - 1) if inside is not None else None
+        if found is not None:
+            return found
+    by_id = [(str(key), each) for key, each in answer.items() if key not in _PLAIN]
+    if by_id and all(isinstance(each, Mapping) and not _OF_A_MODEL.isdisjoint(each) for _, each in by_id):
+        return by_id if "error" not in answer else None
+    none = depth < _DEEPEST and not answer
+    return [] if none or any(key in answer and answer[key] is None for key in _WRAPPERS) else None
+
+
+def _model(key: str, entry: Any) -> ListedModel | None:
+    if isinstance(entry, str):
+        name = text_of(entry)
+        return ListedModel(alias=name, model_id=name, source="server") if name else None
+    if not isinstance(entry, Mapping):
+        return None
+    model_id = next(filter(None, (text_of(entry.get(name)) for name in _IDS)), "") or clean(key, 200)
+    if not model_id:
+        return None
+    names = (text_of(entry.get(name)) for name in _ALIASES)
+    alias = next((each for each in names if each and " " not in each), model_id)  # with spaces it is a title
+    return ListedModel(alias=alias, model_id=model_id, source="server")
+
+
+def find_listed(name: str, listed: Sequence[ListedModel]) -> ListedModel | None:
+    """The listed model that a name means: an id, an alias, or the name of a file; None where there is none.
+
+    ``model.gguf`` and ``model`` mean ``/models/model.gguf``, and ``models/model.gguf`` means ``model``.
+
+    Raises:
+        BackendError: The name means several.
+
+    """
+    for same in (_by_id, _by_alias, _by_file):
+        found = {each.model_id: each for each in same(name, listed)}
+        if len(found) > 1:
+            raise BackendError(
+                f"{clean(name)} means several of the server's models: {some_names(found)}; name the one that is meant"
+            )
+        if found:
+            return next(iter(found.values()))
+    return None
+
+
+def _by_id(name: str, listed: Iterable[ListedModel]) -> Iterator[ListedModel]:
+    return (each for each in listed if each.model_id == name)
+
+
+def _by_alias(name: str, listed: Iterable[ListedModel]) -> Iterator[ListedModel]:
+    return (each for each in listed if each.alias == name)
+
+
+def _by_file(name: str, listed: Sequence[ListedModel]) -> Iterable[ListedModel]:
+    """By the names of files, with or without folder, ending and number of the part."""
+    asked = _stem(name)
+    found = [each for each in listed if _stem(each.model_id) == asked and (_is_file(name) or _is_file(each.model_id))]
+    if len(found) < 2:
+        return found
+    # The more of a path was said, the fewer are meant.
+    path, last = "/" + _slashed(name).removeprefix("./"), _last(name)
+    same_path = [each for each in found if ("/" + _slashed(each.model_id)).endswith(path)] if "/" in path[1:] else []
+    return same_path or [each for each in found if _last(each.model_id) == last] or found
+
+
+def _is_file(name: str) -> bool:
+    return _PATH.match(name) is not None or _FILE.search(name) is not None or "\\" in name
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/").strip("/")
+
+
+def _last(name: str) -> str:
+    return _slashed(name).rpartition("/")[2]
+
+
+def _stem(name: str) -> str:
+    return _PART.sub("", _FILE.sub("", _last(name)))
+
+
+def some_names(names: Iterable[str]) -> str:
+    """The first of the names, for a message."""
+    known = list(names)
+    shown = ", ".join(clean(each, 120) for each in known[:_NAMES_SHOWN])
+    return shown + (f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else "")
+
+
+def is_another(echo: str, asked: str, listed: Sequence[ListedModel]) -> bool:
+    """Whether a model that a server names in its answer is one of its list, and not the one that was asked for.
+
+    A name with a date or ``latest`` behind it, or with another folder or provider before it, is the same model's.
+    """
+    if _same_model(echo, asked):
+        return False
+    return any(echo in (each.model_id, each.alias) for each in listed) or any(
+        _is_file(each.model_id) and _stem(echo) == _stem(each.model_id) for each in listed
+    )
+
+
+def _same_model(echo: str, asked: str) -> bool:
+    one, other = _stem(echo).casefold(), _stem(asked).casefold()
+    shorter, longer = sorted((one, other), key=len)
+    return one == other or bool(longer.startswith(shorter) and _VERSION.fullmatch(longer[len(shorter) :]))

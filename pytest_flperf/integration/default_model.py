@@ -1,0 +1,100 @@
+"""The model that is measured where nobody names one: an embedded one, or the only one that a server lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.integration.asked import FlperfOptions
+
+if TYPE_CHECKING:
+    from pytest_flperf.backends.placing import Placing
+
+__all__ = ["DEFAULT_MODELS", "DefaultModels", "default_models_of"]
+
+_HOW: Final = "add --flperf-model=NAME"
+_LONGEST: Final = 1_500
+
+
+class DefaultModels:
+    """Asks a server once, whoever wants to know."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Ask nobody yet."""
+        self._config = config
+        self._found: tuple[str, ...] = ()
+        self._problem = ""
+
+    def models(self, options: FlperfOptions, where: str = "") -> tuple[str, ...]:
+        """What is measured: the embedded models, or the only one of the server that the run names.
+
+        Args:
+            options: What was asked for; it names no model.
+            where: Who else names none (`` and suite.yaml names none``), for the error.
+
+        Raises:
+            UsageError: The server lists none or several, or can't be asked.
+
+        """
+        if options.base_url is None and options.backend in (None, "foundry"):
+            from pytest_flperf.runtime.embedded import embedded_models
+
+            return tuple(model.alias for model in embedded_models())
+        if not self._found and not self._problem:
+            self._ask(options)
+        if self._problem:
+            flag = "--flperf-base-url" if options.base_url is not None else "--flperf-backend"
+            raise pytest.UsageError(f"{flag} needs a model{where}: {self._problem}")
+        return self._found
+
+    def _ask(self, options: FlperfOptions) -> None:
+        from pytest_flperf.backends.base import BackendError
+        from pytest_flperf.backends.model_lists import some_names
+        from pytest_flperf.backends.placing import PlacingError, secrets_of
+        from pytest_flperf.integration.placing import known_backends, placing_of
+        from pytest_flperf.results.redaction import Redactor
+
+        masked = Redactor(secrets_of(options.api_key_env, (), options.base_url)).text
+        try:
+            listed = self._listed(placing_of(options, known_backends(self._config)), options)
+        except (BackendError, PlacingError) as error:
+            said = printable(masked(str(error)), _LONGEST)
+            self._problem = f"{_HOW}; the server could not be asked what it has: {said}"
+            return
+        if listed is None:
+            self._problem = f"{_HOW}; --flperf-list-models shows what there is"
+        elif len(listed) == 1:
+            self._found = listed
+        elif listed:
+            names = printable(masked(some_names(listed)), _LONGEST)
+            self._problem = f"{_HOW}; the server lists {len(listed)}: {names}"
+        else:
+            self._problem = f"{_HOW}; the server lists none"
+
+    def _listed(self, placing: Placing, options: FlperfOptions) -> tuple[str, ...] | None:
+        """The ids that a server lists which runs already; None where it would have to be started for that."""
+        from pytest_flperf.backends.discovery import discover_models
+        from pytest_flperf.integration.progress import Progress
+        from pytest_flperf.suite.targets import TargetSpec
+
+        anywhere = TargetSpec("any")
+        placing.check([anywhere])
+        place = placing.place(anywhere)
+        if options.base_url is None and place.kind.programs:
+            return None
+        with Progress(self._config).of("") as progress:
+            models = discover_models(place.kind, place.config, progress.stage)
+        return tuple(each.model_id for each in models)
+
+
+DEFAULT_MODELS: Final = pytest.StashKey[DefaultModels]()
+
+
+def default_models_of(config: pytest.Config) -> DefaultModels:
+    """Those of the session, found at the first use."""
+    found = config.stash.get(DEFAULT_MODELS, None)
+    if found is None:
+        found = config.stash[DEFAULT_MODELS] = DefaultModels(config)
+    return found
