@@ -140,7 +140,7 @@ def _without_tokens(case: CaseResult, metric: str) -> _Reasons:
     if metric in _OF_GAPS:
         yield "no answer came in two reads or more"
     if metric in _OF_SPEED and "itl_ms" not in case.metrics:
-        yield "all text of each answer arrived at once, as through a proxy that buffers"
+        yield "all text of each answer arrived at once: a proxy buffers, or it came faster than it was read"
     if metric in _OF_SPEED:
         yield "how many of the counted tokens were streamed is not known"
     if metric == "prompt_tps" and "prompt_tokens" not in case.metrics:

@@ -44,8 +44,8 @@ class AnswerTexts:
         lines = []
         if self._at_once:
             lines.append(
-                f"{WARNING}all text of {self._of_all(self._at_once)} arrived at once, as through a proxy that buffers: "
-                "they have no TPOT, ITL and gen_tps"
+                f"{WARNING}all text of {self._of_all(self._at_once)} arrived at once (a proxy buffers, or it came "
+                "faster than it was read): they have no TPOT, ITL and gen_tps"
             )
         if self._doubtful:
             lines.append(

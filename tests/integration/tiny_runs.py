@@ -38,9 +38,10 @@ class Done:
 
     @property
     def warnings(self) -> list[str]:
-        """The lines that warn, but for that of a machine too busy to read in time."""
+        """The lines that warn, but for those of short answers, and of a machine too busy to read in time."""
         found = [line for line in self.lines if line.startswith("warning: ")]
-        return [line for line in found if "this client may be the bottleneck" not in line]
+        busy = ("this client may be the bottleneck", "arrived at once")
+        return [line for line in found if not any(words in line for words in busy)]
 
     @property
     def ids(self) -> list[str]:
