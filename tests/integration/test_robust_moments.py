@@ -1,8 +1,9 @@
-"""Signals at fifty random moments: nothing that was measured is lost, nobody is left behind, the next run is clean."""
+"""Signals at random moments: nothing that was measured is lost, nobody is left behind, the next run is clean."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import sys
@@ -21,6 +22,8 @@ from pytest_flperf.session.recovery import RecoveryError, recover
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"), pytest.mark.slow]
 
 SCENARIOS = [{"name": name, "iterations": 60, "max_tokens": 8} for name in ("one", "two", "three")]
+MOMENTS = range(int(os.environ.get("FLPERF_TEST_MOMENTS", "10")))
+"""Each is a run of its own; before a release a few hundred are worth their time."""
 LATEST_S = 2.0
 """Moments are drawn from the time in which a run loads, measures and ends; before it there is no plugin of ours."""
 HAND_OVER_NS = 100_000_000
@@ -73,7 +76,7 @@ def check_files(run: PytestRun) -> None:
     assert {(line["nodeid"], line["started_ns"]) for line in measured} <= samples
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", MOMENTS)
 def test_on_the_real_runtime(tmp_path: Path, seed: int) -> None:
     """Pytest, its load process or the host gets a signal: what was measured is there, and no process is left."""
     draw = random.Random(seed)
@@ -94,7 +97,7 @@ def test_on_the_real_runtime(tmp_path: Path, seed: int) -> None:
             assert run.end() == 0, run.output
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", MOMENTS)
 def test_against_a_server_that_knows(tmp_path: Path, server: ReferenceServer, seed: int) -> None:
     """What the server had answered when the signal came is on disk."""
     draw = random.Random(1000 + seed)
