@@ -139,10 +139,11 @@ def _without_tokens(case: CaseResult, metric: str) -> _Reasons:
         yield "no answer had two tokens or more"
     if metric in _OF_GAPS:
         yield "no answer came in two reads or more"
-    if metric in _OF_SPEED and "itl_ms" not in case.metrics:
-        yield "all text of each answer arrived at once: a proxy buffers, or it came faster than it was read"
     if metric in _OF_SPEED:
-        yield "how many of the counted tokens were streamed is not known"
+        yield (
+            "half of each answer's text or more arrived at once (a proxy buffers, or it came faster than it was read), "
+            "or how many of the counted tokens came is not known"
+        )
     if metric == "prompt_tps" and "prompt_tokens" not in case.metrics:
         yield _TOKENS["prompt_tokens"]
     if metric == "ttfat_ms" and "ttft_ms" in case.metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pytest_flperf.wire.exchange import Ending
@@ -12,6 +13,8 @@ _DONE: Final = b"[DONE]"
 _PATIENCE_NS: Final = 50_000_000
 """For the end of the body, which nearly always comes together with ``[DONE]`` or right behind it."""
 _SURE: Final = 2
+_FEW: Final = 24
+_BETWEEN_CHUNKS: Final = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")
 _SHORT: Final = 24
 """Bytes of the read that may bring the rest of a ``[DONE]`` that was split."""
 
@@ -27,7 +30,12 @@ def may_be_done(data: bytes, parts: list[bytes]) -> bool:
         parts: All that was read.
 
     """
-    return _DONE in data or (len(data) < _SHORT and _DONE in b"".join(parts[-8:]))
+    if _DONE in data:
+        return True
+    if len(data) >= _SHORT:
+        return False
+    tail = b"".join(parts[-_FEW:])  # split over reads, or over chunks as well
+    return _DONE in tail or _DONE in _BETWEEN_CHUNKS.sub(b"", tail)
 
 
 class AfterDone:

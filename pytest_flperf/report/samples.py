@@ -35,6 +35,7 @@ _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
         "lag_ns": (),
         "coalesced_chunks": 0,
         "first_read_surplus": 0.0,
+        "first_arrival_share": 0.0,
         "tool_calls": (),
         "unknown_fields": (),
         "tagged": False,

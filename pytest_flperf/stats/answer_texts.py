@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Final
 
 from pytest_flperf.results.records import WARNING
+from pytest_flperf.stats.request_metrics import MOSTLY_AT_ONCE
 from pytest_flperf.wire.sample import Sample
 
 __all__ = ["AnswerTexts"]
@@ -33,7 +34,7 @@ class AnswerTexts:
         visible = sample.visible_tokens
         if visible is None:
             self._doubtful += 1
-        elif visible >= 2 and sample.first_token_ns == sample.last_token_ns:
+        elif visible >= 2 and _at_once(sample):
             self._at_once += 1
         if visible is not None and sample.tokens_source == "usage":
             self._tokens += visible
@@ -44,8 +45,8 @@ class AnswerTexts:
         lines = []
         if self._at_once:
             lines.append(
-                f"{WARNING}all text of {self._of_all(self._at_once)} arrived at once (a proxy buffers, or it came "
-                "faster than it was read): they have no TPOT, ITL and gen_tps"
+                f"{WARNING}half of the text or more of {self._of_all(self._at_once)} arrived at once (a proxy buffers, "
+                "or it came faster than it was read): they have no TPOT and gen_tps"
             )
         if self._doubtful:
             lines.append(
@@ -67,3 +68,7 @@ class AnswerTexts:
 
     def _of_all(self, count: int) -> str:
         return f"{count} of {self._answers} answers"
+
+
+def _at_once(sample: Sample) -> bool:
+    return sample.first_token_ns == sample.last_token_ns or sample.first_arrival_share >= MOSTLY_AT_ONCE

@@ -32,7 +32,7 @@ def lacks_by_nature(sample: Sample, metric: str) -> bool:
     if metric in OF_GAPS:
         tokens = sample.visible_tokens
         return tokens is not None and tokens < 2
-    if metric == "ttfat_ms":  # a tool call has no text; thinking that never came to an answer is none to wait for
+    if metric == "ttfat_ms":  # thinking that never came to an answer is none to wait for
         return sample.first_answer_token_ns is None and not sample.reasoning_text
     return False
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import sub
+from typing import Final
 
 from pytest_flperf.wire.sample import Sample
 
-__all__ = ["arrival_gaps_ns", "is_late_read", "request_metrics", "tpot_ms", "ttft_ms"]
+__all__ = ["MOSTLY_AT_ONCE", "arrival_gaps_ns", "is_late_read", "request_metrics", "tpot_ms", "ttft_ms"]
 
+MOSTLY_AT_ONCE: Final = 0.5
+"""Share of the chunks that arrived with the first, from which on the time behind it is not that of the tokens."""
 _NS_PER_MS = 1e6
 _NS_PER_S = 1e9
 
@@ -21,11 +24,11 @@ def ttft_ms(sample: Sample) -> float | None:
 def tpot_ms(sample: Sample) -> float | None:
     """(last_token − first_token) / (visible_tokens − 1).
 
-    None without streaming, for fewer than 2 visible tokens, where it isn't known how many there were, and where all
-    text shares one arrival: tokens and time must be of the same tokens.
+    None without streaming, for fewer than 2 visible tokens, where it isn't known how many there were, and where half
+    of the text or more came at once: tokens and time must be of the same tokens.
     """
     tokens = sample.visible_tokens
-    if not sample.stream or tokens is None or tokens < 2:
+    if not sample.stream or tokens is None or tokens < 2 or sample.first_arrival_share >= MOSTLY_AT_ONCE:
         return None
     span = _span(sample.first_token_ns, sample.last_token_ns)
     return span / (tokens - 1) if span else None
@@ -52,10 +55,11 @@ def is_late_read(sample: Sample) -> bool:
 def arrival_gaps_ns(sample: Sample) -> list[int]:
     """Gaps between successive content arrivals, ns: n distinct arrivals give n − 1 gaps.
 
-    Chunks that shared a read share one arrival, so there is no gap between them, not a gap of zero.
+    Chunks that shared a read share one arrival, so there is no gap between them, not a gap of zero; nor are there gaps
+    in what came out of a buffer.
     """
     stamps = sample.chunk_ns
-    if not sample.stream:
+    if not sample.stream or sample.first_arrival_share == 1:
         return []
     gaps = list(map(sub, stamps[1:], stamps))
     return gaps if gaps and min(gaps) > 0 else [gap for gap in gaps if gap > 0]

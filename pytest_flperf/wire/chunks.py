@@ -10,20 +10,25 @@ from jiter import from_json
 
 from pytest_flperf.wire.errors import ServerError, find_error
 from pytest_flperf.wire.finish import Finish
-from pytest_flperf.wire.texts import texts_of, unknown_text
+from pytest_flperf.wire.texts import texts_of, tools_of, unknown_text
 from pytest_flperf.wire.tool_calls import ToolCalls
 from pytest_flperf.wire.usage import Usage, timings_of
 
-__all__ = ["ANSWER", "CONTENT", "Answer", "load_json", "repair_text"]
+__all__ = ["ANSWER", "CONTENT", "REASONING", "Answer", "load_json", "repair_text"]
 
 REASONING: Final = 1
 CONTENT: Final = 2
 ANSWER: Final = 4
 """What a chunk held, as bits: reasoning; content, in which reasoning may stand in tags; a tool call or a refusal."""
-_TEXT_LIMIT: Final = 262_144
+_TEXT_LIMIT: Final = 4 << 20
+"""Characters of text that are looked at, of the answer and of its reasoning each."""
+_CALLS_LIMIT: Final = 262_144
+_LOOKED_AT: Final = 64
+"""Chunks whose fields are looked through for text that nobody knows."""
 _NAME_LIMIT: Final = 512
 _MOST_FIELDS: Final = 4
 _LONGEST_FIELD: Final = 64
+_MOST_CHOICES: Final = 1 << 32
 
 
 def load_json(data: bytes) -> Any:
@@ -49,7 +54,7 @@ class Answer:
 
     output: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    tool_calls: ToolCalls = field(default_factory=lambda: ToolCalls(_TEXT_LIMIT))
+    tool_calls: ToolCalls = field(default_factory=lambda: ToolCalls(_CALLS_LIMIT))
     called: bool = False
     """Whether a tool call with a name or arguments came."""
     finish: Finish = field(default_factory=Finish)
@@ -64,9 +69,15 @@ class Answer:
     """Foundry Local before 1.0 sends this in every chunk of a stream, and no ``finish_reason`` at its end."""
     unknown_fields: list[str] = field(default_factory=list)
     """Fields with text that are none that is known; what they hold was not counted."""
-    _choice: Any = None
+    _choice: str = ""
+    _told: Any = None
+    """The number that it was told by last."""
+    _left: set[str] = field(default_factory=set)
+    """Indexes that choices had before."""
     _from_deltas: bool = False
     _length: int = 0
+    _reasoning_length: int = 0
+    _looked_at: int = 0
     _model_sent: str | None = None
 
     def take(self, document: Any) -> int:
@@ -91,29 +102,36 @@ class Answer:
             self.successful = document["Successful"] is True
         if "x_groq" in document and isinstance(document["x_groq"], dict):
             self.usage.take(document["x_groq"].get("usage"))
-        return self._take_choices(choices) if type(choices) is list else 0
+        if type(choices) is list:
+            return self._take_choices(choices)
+        return self._take_choices([choices]) if isinstance(choices, dict) else 0
 
     def _take_choices(self, choices: list[Any]) -> int:
         held = 0
+        if len(choices) > 1:
+            found = {_index_of(choice, place) for place, choice in enumerate(choices) if isinstance(choice, dict)}
+            self.several |= len(found) > 1
         for place, choice in enumerate(choices):
-            if isinstance(choice, dict) and self._is_mine(choice.get("index"), place):
-                part = choice.get("delta")
-                # A piece of text and nothing else is what nearly all chunks hold; the general way takes twice as long.
-                if (
-                    type(part) is dict
-                    and len(part) == 1
-                    and choice.get("finish_reason") is None
-                    and "error" not in choice
-                ):
-                    content = part.get("content")
-                    if type(content) is str and content and "usage" not in choice:
-                        self._keep(self.output, content)
-                        self._from_deltas = True
-                        held |= CONTENT
-                        if self.finish.reason is not None:
-                            self.finish.text_came()
-                        continue
-                held |= self._take_choice(choice)
+            if not isinstance(choice, dict):
+                continue
+            told = choice.get("index")
+            if (type(told) is not int or told != self._told) and not self._goes_on(_index_of(choice, place)):
+                continue
+            self._told = told
+            part = choice.get("delta")
+            # A piece of text and nothing else is what nearly all chunks hold; the general way takes twice as long.
+            if type(part) is dict and len(part) == 1 and choice.get("finish_reason") is None and "error" not in choice:
+                content = part.get("content")
+                if type(content) is str and content and "usage" not in choice:
+                    if self._length < _TEXT_LIMIT:
+                        self._length += len(content)
+                        self.output.append(content)
+                    self._from_deltas = True
+                    held |= CONTENT
+                    if self.finish.reason is not None:
+                        self.finish.text_came()
+                    continue
+            held |= self._take_choice(choice)
         return held
 
     def fail(self, error: ServerError | None) -> None:
@@ -121,16 +139,17 @@ class Answer:
         if self.error is None:
             self.error = error
 
-    def _is_mine(self, index: Any, place: int) -> bool:
-        """Whether a choice is the one that is read: the first that came.  Texts of several would be mixed up."""
-        if not isinstance(index, int | float | str):
-            index = place
-        if not self.choices_seen:
-            self.choices_seen, self._choice = True, index
-        elif index != self._choice:
-            self.several = True
-            return False
-        return True
+    def _goes_on(self, index: str) -> bool:
+        """Whether a choice goes on with the one that is read: texts of several would be mixed up.
+
+        Some servers count up what is one answer's (the blocks of its content, its chunks), so another number alone
+        makes no other choice; one that is back, or that begins when the answer has ended, does.
+        """
+        if self.choices_seen and index != self._choice:
+            self.several |= index in self._left or not self.finish.is_open
+            self._left.add(self._choice)
+        self.choices_seen, self._choice = True, index
+        return not self.several
 
     def _take_choice(self, choice: dict[str, Any]) -> int:
         if "error" in choice:
@@ -150,6 +169,8 @@ class Answer:
             text = part if isinstance(part, str) else choice.get("text")
             part = {"content": text} if isinstance(text, str) else {}
         held = self._take_part(part)
+        if not held and (choice.get("text") or choice.get("content")):
+            held = self._take_part({"text": choice.get("text"), "content": choice.get("content")})
         self._from_deltas |= streamed and held > 0
         if held & (CONTENT | ANSWER):
             self.finish.text_came()
@@ -159,21 +180,32 @@ class Answer:
     def _take_part(self, part: dict[str, Any]) -> int:
         texts = texts_of(part)
         calls, legacy = part.get("tool_calls"), part.get("function_call")
+        calls = calls or tools_of(part)
         called = self.tool_calls.take(calls, legacy) if calls or legacy else ""
-        self._keep(self.output, texts.content + texts.refusal)
-        self._keep(self.reasoning, texts.reasoning)
+        if (text := texts.content + texts.refusal) and self._length < _TEXT_LIMIT:
+            self._length += len(text)
+            self.output.append(text)
+        if texts.reasoning and self._reasoning_length < _TEXT_LIMIT:
+            self._reasoning_length += len(texts.reasoning)
+            self.reasoning.append(texts.reasoning)
         self.called |= bool(called)
         held = REASONING if texts.reasoning else 0
         held |= CONTENT if texts.content else 0
         held |= ANSWER if called or texts.refusal else 0
-        if not held and len(self.unknown_fields) < _MOST_FIELDS and (name := unknown_text(part)) is not None:
+        if not held or self._looked_at < _LOOKED_AT:
+            self._look_for_unknown(part)
+        return held
+
+    def _look_for_unknown(self, part: dict[str, Any]) -> None:
+        self._looked_at += 1
+        if len(self.unknown_fields) < _MOST_FIELDS and (name := unknown_text(part)) is not None:
             name = repair_text(name[:_LONGEST_FIELD])
             if name not in self.unknown_fields:
                 self.unknown_fields.append(name)
-        return held
 
-    def _keep(self, where: list[str], text: str) -> None:
-        if text and self._length < _TEXT_LIMIT:
-            kept = text[: _TEXT_LIMIT - self._length]
-            self._length += len(kept)
-            where.append(kept)
+
+def _index_of(choice: dict[str, Any], place: int) -> str:
+    told = choice.get("index")
+    if isinstance(told, str):
+        return told[:_LONGEST_FIELD]
+    return str(int(told)) if isinstance(told, int | float) and abs(told) < _MOST_CHOICES else str(place)

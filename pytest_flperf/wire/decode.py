@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, islice
 from typing import Final
 
 from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json, repair_text
 from pytest_flperf.wire.errors import announces_error, error_of_text, is_error_name, read_error
-from pytest_flperf.wire.exchange import READ_BYTES, Exchange
+from pytest_flperf.wire.exchange import READ_BYTES, Ending, Exchange
 from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, Segments, parse_head, unframe
 from pytest_flperf.wire.outcome import (
     AFTER_ERROR,
@@ -31,8 +33,21 @@ from pytest_flperf.wire.usage import TokenCounts
 __all__ = ["CLOCK_STEP_NS", "decode"]
 
 CLOCK_STEP_NS: Final = 1_000_000
-_BLANK: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*")
-"""What may come before an answer: some servers keep a connection alive with it."""
+_FASTEST_NS: Final = 50_000
+"""Between two chunks of one stream: no model writes 20,000 a second, and a buffer that is emptied looks so."""
+_BURST: Final = 4
+"""Chunks to a read, from which on a stream may come out of a buffer."""
+_BLANK: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|:[^\r\n]*[\r\n])*")
+"""What may come before an answer: some servers keep a connection alive with blanks, or with comments of events."""
+_ALIVE: Final = re.compile(rb"(?:ping|pong|keep[-_ ]?alive|heart[-_ ]?beat)s?", re.IGNORECASE)
+"""What is no answer where JSON was expected, as an event's name or all of its data."""
+_DENSE: Final = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
+"""Characters of scripts that put no blanks between words."""
+_KEPT: Final = 262_144
+"""Characters of an answer, and of its reasoning, that are kept."""
+_BEHIND: Final = 8
+"""Events that are looked at behind the end."""
+_DONE: Final = (b"[done]", b"done", b"[end]", b"eof")
 
 
 @dataclass(slots=True)
@@ -126,7 +141,7 @@ def _read(exchange: Exchange, head: Head, body: Body, arrivals: _Arrivals) -> _R
     position = blank.end() if blank is not None else 0
     start = body.payload[position : position + 64]
     if start.startswith((b"{", b"[")) or (start and not exchange.stream and not _looks_like_events(start)):
-        _read_document(body, reading)
+        _read_document(body.payload[position:], reading, complete=body.complete)
     else:
         reading.streamed = True
         _read_events(Events(body.payload), exchange, reading, arrivals)
@@ -134,24 +149,29 @@ def _read(exchange: Exchange, head: Head, body: Body, arrivals: _Arrivals) -> _R
 
 
 def _looks_like_events(start: bytes) -> bool:
-    return start.startswith((b"data:", b"event:", b"id:", b":"))
+    return start.startswith((b"data:", b"event:", b"id:", b"retry:", b":"))
 
 
-def _read_document(body: Body, reading: _Reading) -> None:
+def _read_document(payload: bytes, reading: _Reading, *, complete: bool) -> None:
     try:
-        document = load_json(body.payload)
+        document = load_json(payload)
     except ValueError as error:
-        if body.complete:
+        if complete:
             reading.malformed = f"the body is no JSON: {error}"
         return
     reading.answer.take(document)
 
 
 def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals: _Arrivals) -> None:
-    for event in events:
+    remaining = iter(events)
+    for event in remaining:
         _read_event(event, reading, arrivals)
+        if reading.done:
+            break
     reading.stray = events.stray
-    if events.unfinished is not None:
+    if reading.done:
+        _read_usage(remaining, reading)
+    elif events.unfinished is not None:
         # Some servers forget the last blank line; a cut connection leaves half an event, which is no fault of form.
         before = reading.malformed
         _read_event(events.unfinished, reading, arrivals)
@@ -159,13 +179,23 @@ def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals
             reading.malformed = before
 
 
+def _read_usage(events: Iterable[Event], reading: _Reading) -> None:
+    """Behind the end of an answer: nothing belongs to it but counts, which some servers send late."""
+    for event in islice(events, _BEHIND):
+        if b'"usage"' in event.data:
+            with contextlib.suppress(ValueError):
+                document = load_json(event.data)
+                if isinstance(document, dict):
+                    reading.answer.usage.take(document.get("usage"))
+
+
 def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
     failed = bool(event.name) and is_error_name(event.name.decode("utf-8", "replace"))
     if event.data[:1] != b"{":
         bare = event.data.strip()
-        if bare == b"[DONE]":
-            reading.done = True
-        if bare in (b"", b"[DONE]") and not failed:
+        reading.done |= bare.lower() in _DONE
+        alive = _ALIVE.fullmatch(bare) is not None or _ALIVE.fullmatch(event.name) is not None
+        if (not bare or reading.done or alive) and not failed:
             return
     try:
         document = load_json(event.data)
@@ -201,8 +231,10 @@ class _Said:
 
     output: str
     reasoning: str
+    reasoning_bytes: int
+    """Of the reasoning that came, in tags as well."""
     tagged: bool
-    """Whether reasoning stood in tags."""
+    """Whether reasoning in tags was taken out."""
     calls: tuple[ToolCall, ...]
     words: int
     first_answer_ns: int | None
@@ -211,16 +243,30 @@ class _Said:
 def _said(reading: _Reading, *, tags: bool) -> _Said:
     answer = reading.answer
     output, reasoning, first_ns = "".join(answer.output), "".join(answer.reasoning), reading.first_content_ns
-    found = split_reasoning(output) if tags else None
-    if found is not None:
-        first_ns = None if found.answer_at is None else _content_ns(reading, found.answer_at)
-        output, reasoning = found.answer, reasoning + found.reasoning
+    tagged = split_reasoning(output) if "<" in output or "[" in output or "◁" in output else None
+    if reasoning:
+        tagged = None  # the server has taken it out: what is left are words of the answer
+    tagged_bytes = len(tagged.reasoning.encode("utf-8", "replace")) if tagged is not None else 0
+    if tagged is not None and tags:
+        first_ns = None if tagged.answer_at is None else _content_ns(reading, tagged.answer_at)
+        output, reasoning = tagged.answer, tagged.reasoning
     calls = answer.tool_calls.result()
-    words = sum(len(text.split()) for text in (output, reasoning, *(call.arguments for call in calls)))
+    words = sum(map(_words, (output, reasoning, *(call.arguments for call in calls))))
     firsts = [at for at in (first_ns, reading.first_other_ns) if at is not None]
     return _Said(
-        repair_text(output), repair_text(reasoning), found is not None, calls, words, min(firsts, default=None)
+        output=repair_text(output[:_KEPT]),
+        reasoning=repair_text(reasoning[:_KEPT]),
+        reasoning_bytes=tagged_bytes or len(reasoning.encode("utf-8", "replace")),
+        tagged=tagged is not None and tags,
+        calls=calls,
+        words=words,
+        first_answer_ns=min(firsts, default=None),
     )
+
+
+def _words(text: str) -> int:
+    """Words of a text, which has at least as many tokens: between blanks, or four characters of scripts without."""
+    return len(text.split()) + (0 if text.isascii() else len(_DENSE.findall(text)) // 4)
 
 
 def _content_ns(reading: _Reading, offset: int) -> int | None:
@@ -235,7 +281,7 @@ def _counts(reading: _Reading, said: _Said) -> TokenCounts:
         chunks=len(reading.chunk_ns),
         words=said.words,
         answer_text=bool(said.calls or said.output.strip()),
-        reasoning_bytes=len(said.reasoning.encode()),
+        reasoning_bytes=said.reasoning_bytes,
     )
 
 
@@ -256,6 +302,10 @@ def _outcome_of(
         return http_outcome(head, body.payload)
     if reading.answer.several and reading.answer.error is None:
         return Outcome.MALFORMED_STREAM, "the answer has several choices (n); an answer of one is what can be measured"
+    if reading.done:  # what is wrong with what came behind it is nothing of the answer
+        body = replace(body, problem="")
+        if exchange.ending is Ending.MALFORMED:
+            exchange = replace(exchange, ending=Ending.COMPLETE)
     return stream_outcome(exchange, head, body, reading.answer, reading.malformed, reading.stray, done=reading.done)
 
 
@@ -269,7 +319,7 @@ def _sample(
 ) -> Sample:
     chunks = tuple(reading.chunk_ns) if exchange.stream else ()
     # An HTTP chunk says its length first: what is in one was known to the server when the first token left it.
-    coalesced, surplus = _sharing(chunks, reading.together if head is not None and head.chunked else 1)
+    coalesced, surplus, share = _sharing(chunks, reading.together if head is not None and head.chunked else 1)
     answer, said = reading.answer, _said(reading, tags=exchange.reasoning_tags)
     counts = _counts(reading, said)
     last = exchange.read_arrival_ns[-1] if exchange.read_arrival_ns else None
@@ -295,6 +345,7 @@ def _sample(
         chunk_ns=chunks,
         coalesced_chunks=coalesced,
         first_read_surplus=surplus,
+        first_arrival_share=share,
         first_read_window_ns=_first_read_window_ns(exchange, chunks[0]) if chunks else None,
         output_text=said.output,
         reasoning_text=said.reasoning,
@@ -317,8 +368,10 @@ def _sample(
     )
 
 
-def _sharing(chunk_ns: tuple[int, ...], together: int) -> tuple[int, float]:
-    """How many chunks shared a read, and the first read's surplus.  Reads are told apart by their one arrival.
+def _sharing(chunk_ns: tuple[int, ...], together: int) -> tuple[int, float, float]:
+    """How many chunks shared a read, the first read's surplus, and the share of the chunks that came with the first.
+
+    Reads are told apart by their one arrival.
 
     Args:
         chunk_ns: Arrivals of the chunks.
@@ -326,10 +379,13 @@ def _sharing(chunk_ns: tuple[int, ...], together: int) -> tuple[int, float]:
 
     """
     if not chunk_ns:
-        return 0, 0.0
+        return 0, 0.0, 0.0
     per_read = Counter(chunk_ns)
+    chunks, first = len(chunk_ns), per_read[chunk_ns[0]]
+    is_burst = chunks >= _BURST * len(per_read) and chunk_ns[-1] - chunk_ns[0] < _FASTEST_NS * (chunks - 1)
+    share = 1.0 if is_burst else first / chunks if first > 1 else 0.0
     coalesced = sum(count for count in per_read.values() if count > 1)
-    return coalesced, max(0.0, per_read[chunk_ns[0]] - max(together, _median(list(per_read.values()))))
+    return coalesced, max(0.0, first - max(together, _median(list(per_read.values())))), share
 
 
 def _first_read_window_ns(exchange: Exchange, first_ns: int) -> int | None:

@@ -16,7 +16,8 @@ _LARGEST_EVENT: Final = 65_536
 """Bytes of an event to decode; a larger one counts as text, since decoding it would hold everybody up."""
 _PIECE: Final = 4_096
 """Bytes to look at from one look at the clock to the next."""
-_DONE_LINE: Final = b"data: [DONE]"
+_DONE_BYTES: Final = 24
+"""Of the line with ``[DONE]``, blanks included."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -108,7 +109,7 @@ class TextProgress:
         if rest and self._rest_size <= _LARGEST_EVENT:  # of a longer line its length is enough
             self._rest.append(rest)
             self._rest_size += len(rest)
-        if self._rest_size == len(_DONE_LINE) or self._rest_size == len(_DONE_LINE) - 1:  # its line end may never come
+        if 0 < self._rest_size <= _DONE_BYTES:  # its line end may never come
             self.done |= _is_done(b"".join(self._rest))
         for line in lines:
             if not line:

@@ -13,13 +13,23 @@ from typing import Final
 
 __all__ = ["TaggedText", "split_reasoning"]
 
-_NAMES: Final = "think|thinking|thought|reasoning"
-_PAIRS: Final = {"[THINK]": "[/THINK]", "◁think▷": "◁/think▷"}
-"""Of Mistral's and Kimi's models."""
-_BEGIN: Final = re.compile(rf"<({_NAMES})>|\[THINK\]|◁think▷")
-_END: Final = rf"(?:</(?:{_NAMES})>|\[/THINK\]|◁/think▷)"
-_LONE_END: Final = re.compile(rf"(?:\A|(?<=\n)){_END}|{_END}(?=[ \t]*(?:\n|\Z))")
+_NAME: Final = r"(?:[a-z]\w{0,20}[:_])?(?:think|thinking|thoughts?|reasoning)"
+_BEGIN: Final = re.compile(
+    rf"<{_NAME}(?:\s[^<>]{{0,80}})?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    r"|<unused94>(?:thought\b)?|(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>",
+    re.IGNORECASE,
+)
+_END: Final = re.compile(
+    rf"</{_NAME}\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<unused95>"
+    r"|<\|end\|>(?:<\|start\|>assistant)?(?:<\|channel\|>final<\|message\|>)?",
+    re.IGNORECASE,
+)
+"""Of DeepSeek, Qwen and most others; Mistral; Kimi; OpenThinker; Cohere; MedGemma; gpt-oss."""
 _BLANK: Final = re.compile(r"\s*")
+_QUOTES: Final = "`'\"“‘«"
+_FENCE: Final = "```"
+_MOST: Final = 64
+"""Stretches of reasoning in one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +45,9 @@ class TaggedText:
 def split_reasoning(text: str) -> TaggedText | None:
     """Take reasoning in tags out of a text; None where there is none.
 
-    Tags are no part of either, nor are blanks right behind the end of reasoning.  Reasoning that never ends is
-    reasoning to the end of the text.  An end without a beginning counts where a line begins or ends with it: an answer
-    may speak of the tag.
+    Tags are no part of either, nor are blanks right behind the end of reasoning.  An answer may speak of tags: in
+    quotes or in code they are none, and one that is never closed is none but at the beginning of the text, where it
+    is reasoning to the end.  An end without a beginning ends reasoning that began with the text.
     """
     spans = list(_spans(text))
     if not spans:
@@ -59,22 +69,49 @@ def split_reasoning(text: str) -> TaggedText | None:
 
 def _spans(text: str) -> Iterator[tuple[int, int, int, int]]:
     """Each stretch of reasoning: where its tag begins, where its text does, where that ends, and where its tag does."""
-    begin = _BEGIN.search(text)
-    lone = _LONE_END.search(text)
     position = 0
+    begin, lone = _found(_BEGIN, text, 0), _found(_END, text, 0)
     if lone is not None and (begin is None or lone.start() < begin.start()):
         position = lone.end()
         yield 0, 0, lone.start(), position
-        begin = _BEGIN.search(text, position)
-    while begin is not None:
-        closing = _PAIRS.get(begin[0], f"</{begin[1]}>")
-        end = text.find(closing, begin.end())
-        if end < 0:
-            yield begin.start(), begin.end(), len(text), len(text)
+        begin = _found(_BEGIN, text, position)
+    for _ in range(_MOST):
+        if begin is None:
             return
-        position = end + len(closing)
-        yield begin.start(), begin.end(), end, position
-        begin = _BEGIN.search(text, position)
+        end = _end_of(text, begin.end())
+        if end is None:
+            if not text[position : begin.start()].strip() and (position or not text[: begin.start()].strip()):
+                yield begin.start(), begin.end(), len(text), len(text)
+            return
+        position = end.end()
+        yield begin.start(), begin.end(), end.start(), position
+        begin = _found(_BEGIN, text, position)
+
+
+def _end_of(text: str, position: int) -> re.Match[str] | None:
+    """The end of reasoning that begins there: the first one, or a later one for each tag that was opened inside."""
+    end = _END.search(text, position)
+    for _ in range(_MOST):
+        if end is None or _BEGIN.search(text, position, end.start()) is None:
+            return end
+        further = _END.search(text, end.end())
+        if further is None:
+            return end
+        position, end = end.end(), further
+    return end
+
+
+def _found(tag: re.Pattern[str], text: str, position: int) -> re.Match[str] | None:
+    """The first tag that is one: neither quoted nor in a block of code."""
+    for _ in range(_MOST):
+        found = tag.search(text, position)
+        if found is None:
+            return None
+        quoted = found.start() > 0 and text[found.start() - 1] in _QUOTES
+        if not quoted and text.count(_FENCE, 0, found.start()) % 2 == 0:
+            return found
+        position = found.end()
+    return None
 
 
 def _blanks(text: str, position: int = 0) -> int:

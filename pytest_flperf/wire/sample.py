@@ -99,6 +99,9 @@ class Sample:
     first_read_surplus: float
     """Content chunks in the first token's read beyond the median of this stream's reads with content, and beyond those
     that the server certainly sent together with the first token: in one HTTP chunk; 0 or more."""
+    first_arrival_share: float
+    """Share of the chunks that arrived together with the first; 0 where that came alone, 1 for a burst out of a buffer,
+    which no model writes (over 20,000 chunks/s, four or more to a read)."""
     first_read_window_ns: int | None
     """From the moment the socket was last seen empty to the first token's arrival; None where it can't be known."""
     output_text: str
@@ -116,8 +119,8 @@ class Sample:
     prompt_tokens_source: str | None
     """``usage`` or ``timings``."""
     visible_tokens: int | None
-    """Output tokens that the seen arrivals carry: those less hidden reasoning; None where that can't be told, or where
-    there are more words in the text."""
+    """Output tokens that the seen arrivals carry: without hidden reasoning, with streamed reasoning that the count
+    left out; None where that can't be told, or where there are more words in the text."""
     tagged: bool
     """Whether reasoning stood in tags."""
     unknown_fields: tuple[str, ...]

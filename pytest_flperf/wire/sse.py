@@ -40,14 +40,18 @@ class Events:
     def __init__(self, payload: bytes) -> None:
         self.unfinished: Event | None = None
         """After iteration: data at the end of the payload that no blank line dispatched."""
-        self.stray = b""
-        """After iteration: lines that are no field of the standard (servers put error texts there), 2 kB at most."""
+        self._stray: list[bytes] = []
         self._payload = payload
         self._rest = b""
 
+    @property
+    def stray(self) -> bytes:
+        """Lines so far that are no field of the standard (servers put error texts there), 2 kB at most."""
+        return b"\n".join(self._stray)[:_STRAY_LIMIT]
+
     def __iter__(self) -> Iterator[Event]:
         """Each event whose blank line came."""
-        stray: list[bytes] = []
+        stray = self._stray
         data: list[bytes] = []
         data_end = 0
         name = b""
@@ -78,7 +82,6 @@ class Events:
         elif rest:
             _note_stray(rest, stray)
         self.unfinished = Event(b"\n".join(data), data_end, name) if data or name else None
-        self.stray = b"\n".join(stray)[:_STRAY_LIMIT]
 
     def _lines(self) -> Iterator[tuple[bytes, int]]:
         """Every line with the offset of its end; what comes after the last end is the rest."""

@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Texts", "reasoning_of", "text_of", "texts_of", "unknown_text"]
+__all__ = ["Texts", "texts_of", "tools_of", "unknown_text"]
 
 _DEEPEST: Final = 8
-_REASONING: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+_REASONING: Final = (
+    "reasoning_content", "reasoning", "thinking", "reasoning_text", "thought", "thoughts", "reasoning_details",
+    "thinking_blocks",
+)  # fmt: skip
 """Fields of reasoning; servers that fill two of them say the same in both, so the first with text counts."""
-_THOUGHT: Final = ("thinking", "reasoning", "thought", "redacted_thinking")
-_TEXT_KEYS: Final = ("text", "content", "output_text", "refusal", "value")
-_REASONING_KEYS: Final = ("text", "thinking", "reasoning", "summary", "content", "reasoning_content")
-_KNOWN: Final = frozenset(
+_THOUGHT: Final = (
+    "thinking", "reasoning", "thought", "redacted_thinking", "reasoning_text", "reasoning_content", "summary_text",
+)  # fmt: skip
+"""Types of parts that are reasoning."""
+_TEXT_KEYS: Final = ("text", "content", "output_text", "refusal", "value", "parts")
+_REASONING_KEYS: Final = (
+    "text", "thinking", "reasoning", "summary", "content", "reasoning_content", "reasoningText", "reasoning_text",
+)  # fmt: skip
+_READ: Final = frozenset({*_REASONING, "content", "text", "refusal", "audio", "tool_calls", "function_call"})
+_NO_TEXT: Final = frozenset(
     {
-        *_REASONING, "content", "refusal", "text", "tool_calls", "function_call", "role", "name", "id", "type", "index",
-        "finish_reason", "tool_call_id", "model", "object", "status", "phase", "channel", "recipient", "signature",
-        "reasoning_signature", "thinking_signature", "reasoning_opaque", "stop_reason", "audio", "logprobs",
-        "annotations", "token_ids", "provider_specific_fields", "extra_content", "encrypted_content", "reasoning_id",
+        "role", "name", "id", "type", "index", "finish_reason", "tool_call_id", "model", "object", "status", "phase",
+        "channel", "recipient", "signature", "reasoning_signature", "thinking_signature", "reasoning_opaque",
+        "stop_reason", "logprobs", "annotations", "token_ids", "provider_specific_fields", "extra_content",
+        "encrypted_content", "reasoning_id", "citations", "search_results", "sources", "images", "videos", "usage",
+        "metadata", "created", "system_fingerprint", "service_tier", "provider", "finish_details", "error", "weight",
     }
 )  # fmt: skip
+"""Fields that hold words and none of the answer."""
 
 
 class Texts(NamedTuple):
@@ -39,18 +50,24 @@ def texts_of(part: Mapping[str, Any]) -> Texts:
     content, thought = part.get("content"), ""
     if type(content) is not str:
         content, thought = _split(content)
-    if "extra_content" in part and _is_thought(part["extra_content"]):
+    if not content and "text" in part:
+        content = _split(part["text"])[0]
+    if part.get("thought") is True or ("extra_content" in part and _is_thought(part["extra_content"])):
         content, thought = "", content + thought
+    if not content and isinstance(audio := part.get("audio"), dict):
+        content = audio["transcript"] if isinstance(audio.get("transcript"), str) else ""
     refusal = part.get("refusal")
-    return Texts(content, thought + reasoning_of(part), refusal if type(refusal) is str else "")
+    return Texts(content, thought + _reasoning_of(part), refusal if type(refusal) is str else "")
 
 
-def text_of(value: Any) -> str:
-    """Text that is no reasoning: of a string, a part, or a list of them."""
-    return _split(value)[0]
+def tools_of(part: Mapping[str, Any]) -> list[Any]:
+    """Tool calls that stand among the parts of ``content``, as Anthropic's models write them."""
+    content = part.get("content")
+    parts = content if isinstance(content, list) else []
+    return [each for each in parts if isinstance(each, dict) and each.get("type") == "tool_use"]
 
 
-def reasoning_of(part: Mapping[str, Any]) -> str:
+def _reasoning_of(part: Mapping[str, Any]) -> str:
     """Reasoning in a field of its own, under any of its names."""
     for name in _REASONING:
         value = part.get(name)
@@ -62,7 +79,7 @@ def reasoning_of(part: Mapping[str, Any]) -> str:
 def unknown_text(part: Mapping[str, Any]) -> str | None:
     """The name of a field that holds text and is none that is known; None where there is none."""
     for name, value in part.items():
-        if name in _KNOWN or not value:
+        if name in _READ or name in _NO_TEXT or not value:
             continue
         if isinstance(value, str) or _joined(value, _TEXT_KEYS, _DEEPEST):
             return name

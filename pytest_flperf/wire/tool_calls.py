@@ -10,6 +10,7 @@ __all__ = ["ToolCall", "ToolCalls"]
 
 _MOST_CALLS: Final = 128
 _LONGEST_NAME: Final = 512
+_ARGUMENTS: Final = ("arguments", "input", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class _Pieces:
 class ToolCalls:
     """Collects calls: ``tool_calls`` by their index (or id, or in order), and the legacy ``function_call``."""
 
-    __slots__ = ("_calls", "_room")
+    __slots__ = ("_calls", "_index_now", "_room")
 
     def __init__(self, room: int) -> None:
         """``room``: most characters of arguments to keep, over all calls."""
         self._calls: dict[int, _Pieces] = {}
+        self._index_now: dict[int, int] = {}
+        """Of a server's index that several calls share, the index of the one that is under way."""
         self._room = room
 
     def take(self, calls: Any, legacy: Any) -> str:
@@ -48,7 +51,7 @@ class ToolCalls:
             calls = [calls]
         for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict):
-                function = call.get("function")
+                function = call.get("function") or call.get("custom")
                 found.append(self._add(call, function if isinstance(function, dict) else call))
         if isinstance(legacy, dict):
             found.append(self._add({"index": 0}, legacy))
@@ -57,11 +60,13 @@ class ToolCalls:
     def result(self) -> tuple[ToolCall, ...]:
         """The calls, by index."""
         return tuple(
-            ToolCall(index, each.id, each.name, "".join(each.arguments)) for index, each in sorted(self._calls.items())
+            ToolCall(index, _sound(each.id), _sound(each.name), _sound("".join(each.arguments)))
+            for index, each in sorted(self._calls.items())
         )
 
     def _add(self, call: dict[str, Any], function: dict[str, Any]) -> str:
-        name, arguments = function.get("name"), function.get("arguments")
+        name = function.get("name")
+        arguments = next((function[key] for key in _ARGUMENTS if function.get(key)), "")
         name = name[:_LONGEST_NAME] if isinstance(name, str) else ""
         text = arguments if isinstance(arguments, str) else _dumped(arguments)
         pieces = self._pieces(call, name)
@@ -77,9 +82,14 @@ class ToolCalls:
 
     def _pieces(self, call: dict[str, Any], name: str) -> _Pieces | None:
         """The call that a piece belongs to; None beyond the most that are kept."""
-        index = call.get("index")
+        index, call_id = call.get("index"), call.get("id")
         if type(index) is not int or not 0 <= index < 1 << 31:
-            index = self._index_of(call.get("id"), name)
+            index = self._index_of(call_id, name)
+        else:
+            told, index = index, self._index_now.get(index, index)
+            known = self._calls.get(index)
+            if known is not None and _is_another(known, call_id, name):
+                index = self._index_now[told] = max(self._calls) + 1
         known = self._calls.get(index)
         if known is None and len(self._calls) < _MOST_CALLS:
             known = self._calls[index] = _Pieces()
@@ -93,6 +103,19 @@ class ToolCalls:
                     return index
         following = max(self._calls, default=-1) + 1
         return following if name or not self._calls else following - 1
+
+
+def _is_another(known: _Pieces, call_id: Any, name: str) -> bool:
+    """Whether a piece begins a call of its own: some servers give all calls the same index."""
+    if not name or not known.name:
+        return False
+    differs = isinstance(call_id, str) and bool(call_id and known.id) and call_id[:_LONGEST_NAME] != known.id
+    return differs or name != known.name
+
+
+def _sound(text: str) -> str:
+    """With surrogate pairs joined that were split over pieces, and lone halves replaced."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _dumped(arguments: Any) -> str:

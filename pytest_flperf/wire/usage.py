@@ -6,6 +6,7 @@ strings, or as zeros where they have no number.  Each field takes the best value
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,13 +15,17 @@ __all__ = ["TokenCounts", "Usage", "count_of", "timings_of"]
 
 _COUNT_LIMIT: Final = 1_000_000_000
 _NS_PER_MS: Final = 1e6
-_LONGEST_DIGITS: Final = 10
+_DIGITS: Final = re.compile(r"[0-9]{1,10}(?:\.0{1,6})?", re.ASCII)
 _PROMPT: Final = ("prompt_tokens", "input_tokens")
 _OUTPUT: Final = ("completion_tokens", "output_tokens")
 _PROMPT_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
 _OUTPUT_DETAILS: Final = ("completion_tokens_details", "output_tokens_details")
 _CACHED: Final = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
-_REASONING: Final = ("reasoning_tokens",)
+_REASONING: Final = ("reasoning_tokens", "thinking_tokens", "thoughts_tokens", "thoughts_token_count")
+_UNSEEN: Final = ("rejected_prediction_tokens", "audio_tokens")
+"""Output tokens that are paid for and come as no text."""
+_FEWEST_BYTES: Final = 2.0
+"""Of a token, in the mean of a text of some length; a summary of what was thought has fewer for each token counted."""
 _OLLAMA_MS: Final = {
     "prompt_ms": "prompt_eval_duration",
     "predicted_ms": "eval_duration",
@@ -33,8 +38,8 @@ _OLLAMA_MS: Final = {
 def count_of(value: Any) -> int | None:
     """A number of tokens: a whole number, also written as 30.0 or "30" (JSON of protobuf); None for anything else."""
     kind = type(value)
-    if kind is str and len(value) <= _LONGEST_DIGITS and value.isascii() and value.isdigit():
-        return int(value)
+    if kind is str and _DIGITS.fullmatch(value) is not None:
+        value, kind = float(value), float
     if kind is float and value.is_integer():
         value = int(value)
     elif kind is not int:
@@ -62,7 +67,7 @@ class TokenCounts:
 class Usage:
     """What the ``usage`` objects and the ``timings`` of one answer have said so far."""
 
-    __slots__ = ("_cached", "_output", "_prompt", "_reasoning", "_total", "timings")
+    __slots__ = ("_cached", "_output", "_prompt", "_reasoning", "_total", "_unseen", "timings")
 
     def __init__(self) -> None:
         self._prompt: int | None = None
@@ -70,6 +75,7 @@ class Usage:
         self._total: int | None = None
         self._cached: int | None = None
         self._reasoning: int | None = None
+        self._unseen = 0
         self.timings: dict[str, float] | None = None
         """The server's own numbers: llama.cpp's ``timings``, or Ollama's durations by the same names."""
 
@@ -81,7 +87,7 @@ class Usage:
         """
         if not isinstance(usage, dict):
             return
-        prompt, output = _first(usage, _PROMPT), _first(usage, _OUTPUT)
+        prompt, output = _largest(usage, _PROMPT), _largest(usage, _OUTPUT)
         if not prompt and not output:
             return
         self._prompt = _larger(self._prompt, prompt)
@@ -89,12 +95,13 @@ class Usage:
         self._total = _larger(self._total, count_of(usage.get("total_tokens")))
         self._cached = _larger(self._cached, _detail(usage, _PROMPT_DETAILS, _CACHED))
         self._reasoning = _larger(self._reasoning, _detail(usage, _OUTPUT_DETAILS, _REASONING))
+        self._unseen = max(self._unseen, sum(_detail(usage, _OUTPUT_DETAILS, (name,)) or 0 for name in _UNSEEN))
 
     def take_timings(self, timings: Any) -> None:
         """Take llama.cpp's ``timings``."""
         if isinstance(timings, dict):
             numbers = {
-                str(name)[:64]: float(value)
+                _sound(str(name)[:64]): float(value)
                 for name, value in list(timings.items())[:64]
                 if type(value) in (int, float) and abs(value) < 1e15
             }
@@ -110,30 +117,29 @@ class Usage:
             reasoning_bytes: Of the reasoning that came as text.
 
         """
-        timings = self.timings or {}
-        told, source = (self._output, "usage") if self._output or not chunks else (None, None)
-        if told is None and timings.get("predicted_n", 0) > 0:
-            told, source = int(timings["predicted_n"]), "timings"
+        output, source = self._told(chunks)
         reasoning = self._reasoning
         if not reasoning and reasoning_bytes:
             reasoning = None  # it came as text: a zero is no count of it
-        if source == "usage" and told is not None:
-            left_out = self._left_out(told, reasoning, answer_text=answer_text, as_text=reasoning_bytes > 0)
-            told, reasoning = told + left_out, reasoning if reasoning is not None else left_out or None
-        output = told
-        if output is None and chunks:
-            output, source = chunks, "chunks"
-        elif output is None:
-            source = None
-        hidden = 0 if source == "chunks" else _hidden(reasoning, reasoning_bytes)
-        prompt, prompt_source = self._prompt_tokens(timings)
-        cached = self._cached
-        if cached is None and timings.get("cache_n", -1) >= 0:
-            cached = int(timings["cache_n"])
+        if source == "usage" and output is not None:
+            left_out = self._left_out(output, reasoning, answer_text=answer_text, as_text=reasoning_bytes > 0)
+            output += left_out
+            reasoning = reasoning if reasoning is not None else left_out or None
+        hidden = 0 if source == "chunks" else self._hidden(reasoning, reasoning_bytes)
         visible = None if output is None or hidden is None or output < hidden else output - hidden
         if visible is not None and visible < words:
             visible = None  # there are no tokens of several words: the count is of something else
-        return TokenCounts(output, prompt, cached, reasoning, source, prompt_source, visible)
+        prompt, prompt_source = self._prompt_tokens()
+        return TokenCounts(output, prompt, self._cached_tokens(), reasoning, source, prompt_source, visible)
+
+    def _told(self, chunks: int) -> tuple[int | None, str | None]:
+        """Output tokens as they were told, and by what; beside text, zero is no count."""
+        timings = self.timings or {}
+        if self._output or (self._output is not None and not chunks):
+            return self._output, "usage"
+        if timings.get("predicted_n", 0) > 0:
+            return int(timings["predicted_n"]), "timings"
+        return (chunks, "chunks") if chunks else (None, None)
 
     def _left_out(self, told: int, reasoning: int | None, *, answer_text: bool, as_text: bool) -> int:
         """Reasoning tokens that ``completion_tokens`` doesn't count, by ``total_tokens`` or because they are more."""
@@ -146,7 +152,20 @@ class Usage:
             return reasoning
         return 0
 
-    def _prompt_tokens(self, timings: Mapping[str, float]) -> tuple[int | None, str | None]:
+    def _hidden(self, reasoning: int | None, reasoning_bytes: int) -> int | None:
+        """Output tokens that were counted and not sent; None where a part of the reasoning was (a summary)."""
+        if not reasoning:
+            return self._unseen
+        if not reasoning_bytes:
+            return reasoning + self._unseen
+        return self._unseen if reasoning_bytes >= reasoning * _FEWEST_BYTES else None
+
+    def _cached_tokens(self) -> int | None:
+        cached = (self.timings or {}).get("cache_n", -1)
+        return int(cached) if self._cached is None and cached >= 0 else self._cached
+
+    def _prompt_tokens(self) -> tuple[int | None, str | None]:
+        timings = self.timings or {}
         if self._prompt:
             return self._prompt, "usage"
         if timings.get("predicted_n", 0) > 0 and timings.get("prompt_n", -1) >= 0:
@@ -154,23 +173,15 @@ class Usage:
         return None, None
 
 
-def _hidden(reasoning: int | None, reasoning_bytes: int) -> int | None:
-    """Reasoning tokens that were counted and not sent; None where a part of them was (a summary)."""
-    if not reasoning:
-        return 0
-    if not reasoning_bytes:
-        return reasoning
-    return 0 if reasoning <= reasoning_bytes else None  # a token has a byte at least
-
-
-def _first(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    return next((count for name in names if (count := count_of(usage.get(name))) is not None), None)
+def _largest(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """The largest count of several names: gateways fill those that they don't know with zeros."""
+    return max((count for name in names if (count := count_of(usage.get(name))) is not None), default=None)
 
 
 def _detail(usage: Mapping[str, Any], groups: tuple[str, ...], names: tuple[str, ...]) -> int | None:
-    found = [_first(details, names) for group in groups if isinstance(details := usage.get(group), dict)]
-    found.append(_first(usage, names))
-    return next((count for count in found if count is not None), None)
+    found = [_largest(details, names) for group in groups if isinstance(details := usage.get(group), dict)]
+    found.append(_largest(usage, names))
+    return max((count for count in found if count is not None), default=None)
 
 
 def _larger(one: int | None, other: int | None) -> int | None:
@@ -201,3 +212,8 @@ def _ollama_count(document: Mapping[str, Any], name: str) -> int | None:
 
 def _duration(value: Any) -> int | None:
     return value if type(value) is int and 0 < value < 1e15 else None
+
+
+def _sound(name: str) -> str:
+    """Without lone surrogates, which no file could hold."""
+    return name.encode("utf-8", "replace").decode()

@@ -19,6 +19,7 @@ def build_sample(**changes: Any) -> Sample:
     """Sent at START, first token after 50 ms, then one each 5 ms, ten in all; anything can be changed."""
     sent = changes.pop("sent_ns", START)
     chunks = changes.pop("chunk_ns", tuple(sent + 50 * MS + i * 5 * MS for i in range(10)) if sent is not None else ())
+    share = chunks.count(chunks[0]) / len(chunks) if chunks else 0.0
     outcome = changes.get("outcome", Outcome.OK)
     ok = outcome is Outcome.OK
     fields: dict[str, Any] = {
@@ -43,6 +44,7 @@ def build_sample(**changes: Any) -> Sample:
         "chunk_ns": chunks,
         "coalesced_chunks": 0,
         "first_read_surplus": 0.0,
+        "first_arrival_share": share if share * len(chunks) > 1 else 0.0,
         "first_read_window_ns": None,
         "output_text": "x",
         "reasoning_text": "",

@@ -181,3 +181,12 @@ def test_tokens_and_time_are_of_the_same_tokens(make_sample: Make) -> None:
     assert found["tps"] == 74 * 1000 / 390
     unknown = request_metrics(make_sample(chunk_ns=stamps, output_tokens=74, visible_tokens=None))
     assert (unknown["tpot_ms"], unknown["gen_tps"]) == (None, None)
+
+
+def test_what_came_half_at_once_has_no_time_per_token(make_sample: Make) -> None:
+    """Two bursts of five tokens, half a second apart: neither 500 ms nor 56 is the time of a token."""
+    stamps = (START + 500 * MS,) * 5 + (START + 1_000 * MS,) * 5
+    found = request_metrics(make_sample(chunk_ns=stamps))
+    assert (found["tpot_ms"], found["gen_tps"]) == (None, None)
+    most_of_it = (START + 500 * MS,) * 2 + tuple(START + (500 + 10 * number) * MS for number in range(1, 9))
+    assert request_metrics(make_sample(chunk_ns=most_of_it))["tpot_ms"] is not None

@@ -281,7 +281,7 @@ def without_times(sample: Sample) -> Sample:
     """The sample but for what follows from the grouping of arrivals."""
     return dataclasses.replace(
         sample, headers_ns=0, first_token_ns=0, first_answer_token_ns=0, last_token_ns=0, end_ns=0, chunk_ns=(),
-        coalesced_chunks=0, first_read_surplus=0.0,
+        coalesced_chunks=0, first_read_surplus=0.0, first_arrival_share=0.0,
     )  # fmt: skip
 
 
@@ -473,3 +473,17 @@ def test_a_record_that_nobody_wrote_is_none(field: str, value: Any) -> None:
     assert Exchange.from_record(record | {"read_lag_ns": [1, 2]}).read_lag_ns == (1, 2)
     with pytest.raises((ValueError, TypeError)):
         Exchange.from_record(record | {field: value})
+
+
+def test_an_answer_out_of_a_buffer_is_one_burst() -> None:
+    """A proxy sends all of it at once, and it takes several reads: no model writes 20,000 chunks a second."""
+    many = [text(f"w{number} ") for number in range(400)]
+    raw = b"".join([*many, STOP, DONE])
+    reads = [CHUNKED, *(chunk(raw[start : start + 4_096]) for start in range(0, len(raw), 4_096))]
+    stamps = [SENT + MS, *(SENT + 300 * MS + 30_000 * number for number in range(len(reads) - 1))]
+    sample = decode(exchange(reads, stamps=stamps))
+    assert sample.first_arrival_share == 1.0
+    slowly = [SENT + MS, *(SENT + 300 * MS + 30 * MS * number for number in range(len(reads) - 1))]
+    assert decode(exchange(reads, stamps=slowly)).first_arrival_share < 0.1
+    quick_model = [SENT + MS * 300 + 200_000 * number for number in range(402)]
+    assert decode(exchange([CHUNKED, *map(chunk, [*many, STOP])], stamps=quick_model)).first_arrival_share == 0.0

@@ -54,6 +54,17 @@ PLACES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "Gemini's thought": ({"content": "hm", "extra_content": {"google": {"thought": True}}}, ("", "hm")),
     "refusal": ({"refusal": "I can't."}, ("I can't.", "")),
     "refusal as a part": ({"content": [{"type": "refusal", "refusal": "I can't."}]}, ("I can't.", "")),
+    "text": ({"text": "a"}, ("a", "")),
+    "parts in an object": ({"content": {"parts": [{"text": "a"}]}}, ("a", "")),
+    "the transcript of what is spoken": ({"audio": {"id": "x", "transcript": "a"}}, ("a", "")),
+    "reasoning_text": ({"reasoning_text": "hm"}, ("", "hm")),
+    "thoughts": ({"thoughts": "hm"}, ("", "hm")),
+    "a thought by a mark": ({"content": "hm", "thought": True}, ("", "hm")),
+    "parts of summaries": ({"content": [{"type": "summary_text", "text": "hm"}]}, ("", "hm")),
+    "Bedrock's": (
+        {"content": [{"type": "reasoning_content", "reasoning_content": {"reasoningText": {"text": "hm"}}}]},
+        ("", "hm"),
+    ),
     "reasoning beside content": ({"content": "a", "reasoning_content": "hm"}, ("a", "hm")),
 }
 
@@ -78,6 +89,7 @@ def test_text_counts_wherever_it_stands(name: str) -> None:
         {"reasoning_details": [{"type": "reasoning.encrypted", "data": "gAAA"}]},
         {"content": [{"type": "image_url", "image_url": {"url": "x"}}]},
         {"content": [], "tool_calls": [], "reasoning": {}, "refusal": None},
+        {"role": "assistant", "citations": ["http://x"], "search_results": [{"text": "x"}]},
         {"role": "assistant", "name": "x", "id": "y", "signature": "z", "tool_calls": [{"index": 0, "id": "call_1"}]},
     ],
 )
@@ -88,9 +100,42 @@ def test_what_is_no_text_is_no_token(delta: dict[str, Any]) -> None:
     assert sample.unknown_fields == ()
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"delta": {"role": "assistant"}, "text": "a"},
+        {"delta": None, "content": "a"},
+        {"message": {"role": "assistant", "content": None}, "content": [{"type": "text", "text": "a"}]},
+    ],
+)
+def test_text_beside_the_delta_counts(choice: dict[str, Any]) -> None:
+    """In the choice itself, and where there is one choice in place of a list."""
+    for choices_ in ([choice], choice):
+        data = b"data: " + json.dumps({"choices": choices_}).encode() + b"\n\n"
+        sample = decode(exchange(chunked(data, STOP, DONE)))
+        assert (sample.outcome, sample.output_text, len(sample.chunk_ns)) == (Outcome.OK, "a", 1)
+
+
+def test_tags_beside_reasoning_of_its_own_are_words() -> None:
+    """The server has taken the reasoning out: what it left is the answer's."""
+    sample = of({"reasoning_content": "hm"}, {"content": "<think> is a tag, and </think> ends it"})
+    assert sample.output_text == "<think> is a tag, and </think> ends it"
+    assert not sample.tagged
+
+
+def test_long_reasoning_takes_no_room_from_the_answer() -> None:
+    """Each has its own bound."""
+    sample = of(*({"reasoning_content": "x" * 10_000} for _ in range(40)), {"content": "42"})
+    assert (sample.output_text, len(sample.reasoning_text)) == ("42", 262_144)
+    sample = of({"content": "<think>"}, *({"content": "x" * 10_000} for _ in range(40)), {"content": "</think>42"})
+    assert (sample.output_text, len(sample.reasoning_text)) == ("42", 262_144)
+
+
 def test_text_in_a_field_that_nobody_knows_is_noticed_once() -> None:
     """It is not counted, and its name is kept."""
-    sample = of({"inner_voice": "hm"}, {"inner_voice": "so"}, {"blocks": [{"text": "x"}]}, {"content": "a"})
+    sample = of(
+        {"content": "", "inner_voice": "hm"}, {"inner_voice": "so"}, {"blocks": [{"text": "x"}]}, {"content": "a"}
+    )
     assert sample.unknown_fields == ("inner_voice", "blocks")
     assert len(sample.chunk_ns) == 1
     sample = of(*({f"f{number}" + "x" * 100: "hm"} for number in range(20)))
@@ -138,6 +183,34 @@ CALLS: dict[str, tuple[list[dict[str, Any]], tuple[ToolCall, ...]]] = {
         [{"function_call": {"name": "f", "arguments": ""}}, {"function_call": {"arguments": "{}"}}],
         (ToolCall(0, "", "f", "{}"),),
     ),
+    "the same index for all": (
+        [
+            call(index=0, id="c1", function={"name": "f", "arguments": '{"a": 1}'}),
+            call(index=0, id="c2", function={"name": "g", "arguments": "{"}),
+            call(index=0, function={"arguments": "}"}),
+        ],
+        (ToolCall(0, "c1", "f", '{"a": 1}'), ToolCall(1, "c2", "g", "{}")),
+    ),
+    "a new id with every piece": (
+        [
+            call(index=0, id="c1", function={"name": "f", "arguments": "{"}),
+            call(index=0, id="c2", function={"arguments": "}"}),
+        ],
+        (ToolCall(0, "c1", "f", "{}"),),
+    ),
+    "a custom tool": ([call(index=0, id="c1", custom={"name": "f", "input": "x"})], (ToolCall(0, "c1", "f", "x"),)),
+    "parameters": ([call(index=0, function={"name": "f", "parameters": {}})], (ToolCall(0, "", "f", ""),)),
+    "among the parts of content": (
+        [{"content": [{"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}}]}],
+        (ToolCall(0, "c1", "f", '{"a": 1}'),),
+    ),
+    "split within a character": (
+        [
+            call(index=0, function={"name": "f", "arguments": "\ud83d"}),
+            call(index=0, function={"arguments": "\ude00"}),
+        ],
+        (ToolCall(0, "", "f", "😀"),),
+    ),
     "no list": (
         [{"tool_calls": {"index": 3, "function": {"name": "f", "arguments": "{}"}}}],
         (ToolCall(3, "", "f", "{}"),),
@@ -180,22 +253,40 @@ def choices(*contents: tuple[int | None, str]) -> bytes:
     return b"data: " + json.dumps({"choices": found}).encode() + b"\n\n"
 
 
+def stop(index: int) -> bytes:
+    """The end of one choice."""
+    choice = {"index": index, "delta": {}, "finish_reason": "stop"}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
 @pytest.mark.parametrize(
     "events",
     [
-        [choices((0, "a")), choices((1, "x")), choices((0, "b"))],
-        [choices((0, "a"), (1, "x"))],
-        [choices((None, "a"), (None, "x"))],
-        [choices((1, "x")), choices((0, "a"))],
+        [choices((0, "a")), choices((1, "x")), choices((0, "b")), stop(0), stop(1)],
+        [choices((0, "a"), (1, "x")), stop(0), stop(1)],
+        [choices((None, "a"), (None, "x")), stop(0)],
+        [choices((1, "x")), choices((0, "a")), stop(0), stop(1)],
+        [choices((0, "a")), stop(0), choices((1, "x")), stop(1)],
     ],
 )
 def test_several_choices_are_refused(events: list[bytes]) -> None:
-    """Their texts are never mixed, and no time is made of both."""
-    sample = decode(exchange(chunked(*events, STOP, DONE)))
+    """Mixed, together or one after the other: no time is made of both."""
+    sample = decode(exchange(chunked(*events, DONE)))
     assert sample.outcome is Outcome.MALFORMED_STREAM
     assert sample.evidence is not None
     assert "several choices (n)" in sample.evidence.detail
-    assert sample.output_text in ("a", "ab", "x")
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 1, 1), (0, 1, 2, 3), ("0", 0, "0", 0), (0, 0.0, 0, None)])
+def test_numbers_that_count_up_are_one_choice(numbers: tuple[Any, ...]) -> None:
+    """Blocks of an answer's content, or its chunks, or a number in another form."""
+    events = [
+        b"data: " + json.dumps({"choices": [{"index": number, "delta": {"content": "a"}}]}).encode() + b"\n\n"
+        for number in numbers
+    ]
+    last = {"choices": [{"index": numbers[-1], "delta": {}, "finish_reason": "stop"}]}
+    sample = decode(exchange(chunked(*events, b"data: " + json.dumps(last).encode() + b"\n\n", DONE)))
+    assert (sample.outcome, sample.output_text) == (Outcome.OK, "aaaa")
 
 
 def test_one_choice_may_have_any_number() -> None:
@@ -220,7 +311,27 @@ TAGGED: dict[str, tuple[str, tuple[str, str, int | None] | None]] = {
     "empty": ("<think>\n\n</think>\n\na", ("a", "\n\n", 19)),
     "no tag": ("a < b, and so on", None),
     "speaks of the end": ("Close it with `</think>` and go on", None),
-    "another's end": ("<think>hm</thinking> so</think>a", ("a", "hm</thinking> so", 31)),
+    "another's end": ("<thinking>hm</think>a", ("a", "hm", 20)),
+    "in capitals, with blanks and attributes": (
+        '<THINK >hm</think >a <think time="3">so</think>b',
+        ("a b", "hmso", 19),
+    ),
+    "with a prefix": ("<seed:think>hm</seed:think>a", ("a", "hm", 27)),
+    "OpenThinker": ("<|begin_of_thought|>hm<|end_of_thought|>\n\na", ("a", "hm", 42)),
+    "Cohere": ("<|START_THINKING|>hm<|END_THINKING|>a", ("a", "hm", 36)),
+    "MedGemma": ("<unused94>thought\nhm<unused95>a", ("a", "\nhm", 30)),
+    "gpt-oss": (
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>a",
+        ("a", "hm", 84),
+    ),
+    "one in the other": ("<think>a<think>b</think>c</think>d", ("d", "a<think>b</think>c", 33)),
+    "thinks of a tag": ("<think>I write <think> here</think>a", ("a", "I write <think> here", 35)),
+    "the end within a line": ("So 4.</think>The answer is 4.", ("The answer is 4.", "So 4.", 13)),
+    "speaks of the beginning": ("Use the <think> tag.\nThen more.", None),
+    "a tag in JSON": ('{"a": "<think>"}', None),
+    "a tag in quotes, closed": ('It writes "<think>" and "</think>" around it', None),
+    "a tag in code": ("So:\n```\n<think>\n</think>\n```\nok", None),
+    "never closed, later": ("<think>a</think>b<think>c", ("b<think>c", "a", 16)),
     "an answer before": ("a <think>hm</think> b", ("a b", "hm", 0)),
 }
 

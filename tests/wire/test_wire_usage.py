@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,11 @@ MERGED: dict[str, tuple[list[Any], tuple[Any, ...]]] = {
     "strings, as protobuf writes 64 bits": ([usage("12", "10")], (12, 10, "usage", "usage")),
     "no completion, although ten texts came": ([usage(12, 0)], (12, 10, "chunks", "usage")),
     "names of Anthropic": ([{"input_tokens": 12, "output_tokens": 10}], (12, 10, "usage", "usage")),
+    "floats as strings": ([usage("12.0", "10.00")], (12, 10, "usage", "usage")),
+    "zeros by other names": (
+        [{"completion_tokens": 0, "prompt_tokens": 0, "input_tokens": 12, "output_tokens": 10}],
+        (12, 10, "usage", "usage"),
+    ),
     "half a token": ([usage(12.5, 10.5)], (None, 10, "chunks", None)),
     "negative": ([usage(-1, -3)], (None, 10, "chunks", None)),
     "truth values": ([usage(True, True)], (None, 10, "chunks", None)),
@@ -107,6 +113,25 @@ VISIBLE: dict[str, tuple[list[bytes], dict[str, Any], tuple[Any, ...]]] = {
     "streamed, zero in the details": (SIX, usage(12, 6, total=18, reasoning=0), (6, None, 6)),
     "streamed, left out, nothing says so": (SIX, usage(12, 2), (2, None, None)),
     "a summary is not what was counted": (SIX, usage(12, 966, reasoning=960), (966, 960, None)),
+    "a summary of a quarter of it": (
+        [event({"reasoning_content": "s" * 46}) for _ in range(10)] + TEN,
+        usage(5, 410, reasoning=400),
+        (410, 400, None),
+    ),
+    "a summary, counted in the total alone": (
+        [event({"content": "s" * 46, "extra_content": {"google": {"thought": True}}}) for _ in range(10)] + TEN,
+        usage(5, 10, total=415),
+        (410, 400, None),
+    ),
+    "by another name": (TEN, {**usage(12, 74), "completion_tokens_details": {"thinking_tokens": 64}}, (74, 64, 10)),
+    "beside a zero by another name": (TEN, {**usage(12, 74, reasoning=0), "reasoning_tokens": 64}, (74, 64, 10)),
+    "predictions that were rejected": (
+        TEN,
+        {**usage(12, 60), "completion_tokens_details": {"rejected_prediction_tokens": 50}},
+        (60, None, 10),
+    ),
+    "audio": (TEN, {**usage(12, 60), "completion_tokens_details": {"audio_tokens": 50}}, (60, None, 10)),
+    "Chinese has no blanks": ([text("你好世界")] * 10, usage(12, 1), (1, None, None)),
     "cached tokens are left out of the prompt": (SIX, usage(2, 6, total=18, cached_tokens=10), (6, None, 6)),
     "fewer tokens than words": (TEN, usage(12, 7), (7, None, None)),
     "more chunks than tokens": ([text("a"), text("b"), text("c d")], usage(12, 2), (2, None, 2)),
@@ -122,11 +147,21 @@ def test_visible_tokens_are_those_that_the_arrivals_carry(name: str) -> None:
     assert (sample.output_tokens, sample.reasoning_tokens, sample.visible_tokens) == expected
 
 
-def test_reasoning_in_tags_is_streamed_reasoning() -> None:
-    """It is text, so nothing of it is hidden."""
+def test_cached_tokens_by_their_largest_number() -> None:
+    """A zero in the details hides none."""
+    said = {**usage(40, 10), "prompt_tokens_details": {"cached_tokens": 0}, "prompt_cache_hit_tokens": 32}
+    assert told(said).cached_tokens == 32
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_reasoning_in_tags_is_streamed_reasoning(tags: bool) -> None:
+    """It is text, so nothing of it is hidden, also where it is left in the answer."""
     texts = [text("<think>"), text("hm "), text("so "), text("</think>"), text("Paris")]
-    sample = told(usage(12, 5, reasoning=3), texts=texts)
-    assert (sample.visible_tokens, sample.reasoning_text, sample.output_text) == (5, "hm so ", "Paris")
+    events = chunked(*texts, STOP, event(None, usage=usage(12, 5, reasoning=3)), DONE)
+    sample = decode(replace(exchange(events), reasoning_tags=tags))
+    assert sample.visible_tokens == 5
+    said = ("hm so ", "Paris") if tags else ("", "<think>hm so </think>Paris")
+    assert (sample.reasoning_text, sample.output_text) == said
 
 
 TIMINGS = {"prompt_n": 9, "prompt_ms": 5.5, "predicted_n": 11, "predicted_ms": 8.0, "cache_n": 1}
