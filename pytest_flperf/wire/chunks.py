@@ -28,6 +28,7 @@ _LOOKED_AT: Final = 64
 _NAME_LIMIT: Final = 512
 _MOST_FIELDS: Final = 4
 _LONGEST_FIELD: Final = 64
+_BESIDE: Final = ("content", "role")
 _MOST_CHOICES: Final = 1 << 32
 
 
@@ -119,10 +120,10 @@ class Answer:
                 continue
             self._told = told
             part = choice.get("delta")
-            # A piece of text and nothing else is what nearly all chunks hold; the general way takes twice as long.
-            if type(part) is dict and len(part) == 1 and choice.get("finish_reason") is None and "error" not in choice:
+            # A piece of text and nothing else is what nearly all chunks hold; the general way takes much longer.
+            if type(part) is dict and choice.get("finish_reason") is None and "error" not in choice:
                 content = part.get("content")
-                if type(content) is str and content and "usage" not in choice:
+                if type(content) is str and content and "usage" not in choice and _is_alone(part):
                     if self._length < _TEXT_LIMIT:
                         self._length += len(content)
                         self.output.append(content)
@@ -202,6 +203,11 @@ class Answer:
             name = repair_text(name[:_LONGEST_FIELD])
             if name not in self.unknown_fields:
                 self.unknown_fields.append(name)
+
+
+def _is_alone(part: dict[str, Any]) -> bool:
+    """Whether a delta holds nothing but its ``content``."""
+    return len(part) == 1 or not any(part[name] for name in part if name not in _BESIDE)
 
 
 def _index_of(choice: dict[str, Any], place: int) -> str:

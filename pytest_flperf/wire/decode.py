@@ -219,9 +219,9 @@ def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
     if reading.first_part is None:
         reading.first_part = arrivals.part
     reading.together += arrivals.part == reading.first_part
-    if held & CONTENT and reading.first_content_ns is None:
+    if reading.first_content_ns is None and held & CONTENT:
         reading.first_content_ns = arrival
-    if held & ANSWER and reading.first_other_ns is None:
+    if reading.first_other_ns is None and held & ANSWER:
         reading.first_other_ns = arrival
 
 
