@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from jiter import from_json
 
-from pytest_flperf.wire.errors import ServerError, find_error
+from pytest_flperf.wire.error_signs import ERROR_KEYS, announces_error
+from pytest_flperf.wire.errors import ServerError, find_error, words_beside
 from pytest_flperf.wire.finish import Finish
 from pytest_flperf.wire.texts import texts_of, unknown_text
 from pytest_flperf.wire.tool_calls import ToolCalls
@@ -55,6 +56,8 @@ class Answer:
     finish: Finish = field(default_factory=Finish)
     error: ServerError | None = None
     """The first error that the server sent, if any."""
+    doubt: ServerError | None = None
+    """The first document that may have been one; none, if the answer is whole."""
     usage: Usage = field(default_factory=Usage)
     model: str | None = None
     choices_seen: bool = False
@@ -75,7 +78,7 @@ class Answer:
             self.fail(find_error(document))
             return 0
         choices = document.get("choices")
-        if (not choices or "error" in document) and self.error is None:
+        if (not choices or not ERROR_KEYS.isdisjoint(document)) and self.error is None:
             self.fail(find_error(document))
         # One document per token: what nearly all of them lack, or say again, costs no call.
         model = document.get("model")
@@ -91,7 +94,16 @@ class Answer:
             self.successful = document["Successful"] is True
         if "x_groq" in document and isinstance(document["x_groq"], dict):
             self.usage.take(document["x_groq"].get("usage"))
-        return self._take_choices(choices) if type(choices) is list else 0
+        held = self._take_choices(choices) if type(choices) is list else 0
+        if self.finish.reason is not None:
+            self._end(choices, document)
+        return held
+
+    def _end(self, choices: Any, document: dict[str, Any]) -> None:
+        """Keep what a server said beside a reason that is a failure."""
+        if self.finish.is_failure and not self.finish.words and isinstance(choices, list):
+            choice = choices[0] if choices and isinstance(choices[0], dict) else {}
+            self.finish.words = words_beside(choice, document)
 
     def _take_choices(self, choices: list[Any]) -> int:
         held = 0
@@ -118,8 +130,10 @@ class Answer:
 
     def fail(self, error: ServerError | None) -> None:
         """Note an error; the first is kept: what follows it mostly follows from it."""
-        if self.error is None:
-            self.error = error
+        if error is None or error.certain or (self.finish.is_whole and announces_error(error.words)):
+            self.error = self.error or error
+        else:
+            self.doubt = self.doubt or error
 
     def _is_mine(self, index: Any, place: int) -> bool:
         """Whether a choice is the one that is read: the first that came.  Texts of several would be mixed up."""
@@ -146,6 +160,8 @@ class Answer:
             if self._from_deltas and isinstance(part, dict):
                 names = () if self.called else ("tool_calls", "function_call")
                 part = {name: part.get(name) for name in names}
+        if isinstance(part, dict) and "error" in part:
+            self.fail(find_error({"error": part["error"]}))
         if not isinstance(part, dict):
             text = part if isinstance(part, str) else choice.get("text")
             part = {"content": text} if isinstance(text, str) else {}

@@ -81,6 +81,11 @@ class Finish:
         return self.reason is not None and _plain(self.reason) in (_WHOLE | _CONTEXT_FULL) and not self.followed
 
     @property
+    def is_failure(self) -> bool:
+        """Whether the reason is known, and is that it failed."""
+        return self.reason is not None and _plain(self.reason) in _FAILED
+
+    @property
     def is_context_full(self) -> bool:
         """Whether it ended because the context did."""
         return self.reason is not None and _plain(self.reason) in _CONTEXT_FULL
