@@ -10,7 +10,7 @@ from jiter import from_json
 
 from pytest_flperf.wire.error_signs import ERROR_KEYS, announces_error
 from pytest_flperf.wire.errors import ServerError, find_error, words_beside
-from pytest_flperf.wire.finish import Finish
+from pytest_flperf.wire.finish import ELSEWHERE, Finish
 from pytest_flperf.wire.texts import texts_of, unknown_text
 from pytest_flperf.wire.tool_calls import ToolCalls
 from pytest_flperf.wire.usage import Usage, timings_of
@@ -95,6 +95,8 @@ class Answer:
         if "x_groq" in document and isinstance(document["x_groq"], dict):
             self.usage.take(document["x_groq"].get("usage"))
         held = self._take_choices(choices) if type(choices) is list else 0
+        if "finish_reason" in document:
+            self.finish.say_elsewhere(document["finish_reason"])
         if self.finish.reason is not None:
             self._end(choices, document)
         return held
@@ -116,13 +118,14 @@ class Answer:
                     and len(part) == 1
                     and choice.get("finish_reason") is None
                     and "error" not in choice
+                    and ELSEWHERE.isdisjoint(choice)
                 ):
                     content = part.get("content")
                     if type(content) is str and content and "usage" not in choice:
                         self._keep(self.output, content)
                         self._from_deltas = True
                         held |= CONTENT
-                        if self.finish.reason is not None:
+                        if self.finish.reason is not None and not content.isspace():
                             self.finish.text_came()
                         continue
                 held |= self._take_choice(choice)
@@ -167,9 +170,13 @@ class Answer:
             part = {"content": text} if isinstance(text, str) else {}
         held = self._take_part(part)
         self._from_deltas |= streamed and held > 0
-        if held & (CONTENT | ANSWER):
+        if held & ANSWER or (held & CONTENT and not (self.output and self.output[-1].isspace())):
             self.finish.text_came()
         self.finish.say(choice.get("finish_reason"))
+        if "finish_reason" in part:
+            self.finish.say_elsewhere(part["finish_reason"])
+        for name in ELSEWHERE.intersection(choice):
+            self.finish.say_elsewhere(choice[name])
         return held
 
     def _take_part(self, part: dict[str, Any]) -> int:
