@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from jiter import from_json
 
-from pytest_flperf.wire.errors import ServerError, find_error
-from pytest_flperf.wire.finish import Finish
+from pytest_flperf.wire.error_signs import ERROR_KEYS, announces_error
+from pytest_flperf.wire.errors import ServerError, find_error, words_beside
+from pytest_flperf.wire.finish import ELSEWHERE, Finish
 from pytest_flperf.wire.texts import texts_of, tools_of, unknown_text
 from pytest_flperf.wire.tool_calls import ToolCalls
 from pytest_flperf.wire.usage import Usage, timings_of
@@ -28,6 +29,7 @@ _LOOKED_AT: Final = 64
 _NAME_LIMIT: Final = 512
 _MOST_FIELDS: Final = 4
 _LONGEST_FIELD: Final = 64
+_RARE: Final = ELSEWHERE | {"error", "usage"}
 _BESIDE: Final = ("content", "role")
 _MOST_CHOICES: Final = 1 << 32
 
@@ -61,6 +63,8 @@ class Answer:
     finish: Finish = field(default_factory=Finish)
     error: ServerError | None = None
     """The first error that the server sent, if any."""
+    doubt: ServerError | None = None
+    """The first document that may have been one; none, if the answer is whole."""
     usage: Usage = field(default_factory=Usage)
     model: str | None = None
     choices_seen: bool = False
@@ -87,7 +91,7 @@ class Answer:
             self.fail(find_error(document))
             return 0
         choices = document.get("choices")
-        if (not choices or "error" in document) and self.error is None:
+        if (not choices or not ERROR_KEYS.isdisjoint(document)) and self.error is None:
             self.fail(find_error(document))
         # One document per token: what nearly all of them lack, or say again, costs no call.
         model = document.get("model")
@@ -103,9 +107,20 @@ class Answer:
             self.successful = document["Successful"] is True
         if "x_groq" in document and isinstance(document["x_groq"], dict):
             self.usage.take(document["x_groq"].get("usage"))
-        if type(choices) is list:
-            return self._take_choices(choices)
-        return self._take_choices([choices]) if isinstance(choices, dict) else 0
+        if isinstance(choices, dict):
+            choices = [choices]
+        held = self._take_choices(choices) if type(choices) is list else 0
+        if "finish_reason" in document:
+            self.finish.say_elsewhere(document["finish_reason"])
+        if self.finish.reason is not None:
+            self._end(choices, document)
+        return held
+
+    def _end(self, choices: Any, document: dict[str, Any]) -> None:
+        """Keep what a server said beside a reason that is a failure."""
+        if self.finish.is_failure and not self.finish.words and isinstance(choices, list):
+            choice = choices[0] if choices and isinstance(choices[0], dict) else {}
+            self.finish.words = words_beside(choice, document)
 
     def _take_choices(self, choices: list[Any]) -> int:
         held = 0
@@ -121,15 +136,15 @@ class Answer:
             self._told = told
             part = choice.get("delta")
             # A piece of text and nothing else is what nearly all chunks hold; the general way takes much longer.
-            if type(part) is dict and choice.get("finish_reason") is None and "error" not in choice:
+            if type(part) is dict and choice.get("finish_reason") is None and _says_no_more(choice):
                 content = part.get("content")
-                if type(content) is str and content and "usage" not in choice and _is_alone(part):
+                if type(content) is str and content and _is_alone(part):
                     if self._length < _TEXT_LIMIT:
                         self._length += len(content)
                         self.output.append(content)
                     self._from_deltas = True
                     held |= CONTENT
-                    if self.finish.reason is not None:
+                    if self.finish.reason is not None and not content.isspace():
                         self.finish.text_came()
                     continue
             held |= self._take_choice(choice)
@@ -137,8 +152,10 @@ class Answer:
 
     def fail(self, error: ServerError | None) -> None:
         """Note an error; the first is kept: what follows it mostly follows from it."""
-        if self.error is None:
-            self.error = error
+        if error is None or error.certain or (self.finish.is_whole and announces_error(error.words)):
+            self.error = self.error or error
+        else:
+            self.doubt = self.doubt or error
 
     def _goes_on(self, index: str) -> bool:
         """Whether a choice goes on with the one that is read: texts of several would be mixed up.
@@ -166,6 +183,8 @@ class Answer:
             if self._from_deltas and isinstance(part, dict):
                 names = () if self.called else ("tool_calls", "function_call")
                 part = {name: part.get(name) for name in names}
+        if isinstance(part, dict) and "error" in part:
+            self.fail(find_error({"error": part["error"]}))
         if not isinstance(part, dict):
             text = part if isinstance(part, str) else choice.get("text")
             part = {"content": text} if isinstance(text, str) else {}
@@ -173,9 +192,13 @@ class Answer:
         if not held and (choice.get("text") or choice.get("content")):
             held = self._take_part({"text": choice.get("text"), "content": choice.get("content")})
         self._from_deltas |= streamed and held > 0
-        if held & (CONTENT | ANSWER):
+        if held & ANSWER or (held & CONTENT and not (self.output and self.output[-1].isspace())):
             self.finish.text_came()
         self.finish.say(choice.get("finish_reason"))
+        if "finish_reason" in part:
+            self.finish.say_elsewhere(part["finish_reason"])
+        for name in ELSEWHERE.intersection(choice):
+            self.finish.say_elsewhere(choice[name])
         return held
 
     def _take_part(self, part: dict[str, Any]) -> int:
@@ -208,6 +231,11 @@ class Answer:
 def _is_alone(part: dict[str, Any]) -> bool:
     """Whether a delta holds nothing but its ``content``."""
     return len(part) == 1 or not any(part[name] for name in part if name not in _BESIDE)
+
+
+def _says_no_more(choice: dict[str, Any]) -> bool:
+    """Whether a choice holds nothing of interest beside its delta and its reason."""
+    return _RARE.isdisjoint(choice) or not any(choice.get(name) for name in _RARE)
 
 
 def _index_of(choice: dict[str, Any], place: int) -> str:

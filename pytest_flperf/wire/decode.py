@@ -12,7 +12,8 @@ from itertools import accumulate, islice
 from typing import Final
 
 from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json, repair_text
-from pytest_flperf.wire.errors import announces_error, error_of_text, is_error_name, read_error
+from pytest_flperf.wire.error_signs import announces_error, is_error_name
+from pytest_flperf.wire.errors import error_of_text, read_error
 from pytest_flperf.wire.exchange import READ_BYTES, Ending, Exchange
 from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, Segments, parse_head, unframe
 from pytest_flperf.wire.outcome import (

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Finish", "reason_of"]
+__all__ = ["ELSEWHERE", "Finish", "reason_of"]
 
 _LIMIT: Final = 64
 _WORDS_LIMIT: Final = 1_000
@@ -24,10 +24,20 @@ _WHOLE: Final = frozenset({
     # llama.cpp's own API, LM Studio's
     "stoppedeos", "stoppedlimit", "stoppedword", "limit", "word", "eosfound", "maxpredictedtokensreached",
     "stopstringfound", "stopstring", "stopword", "stoptoken", "endofturn", "eot", "done",
+    # TensorRT-LLM and Triton, Aleph Alpha, and what others call the same
+    "end", "endid", "endtoken", "endofsequence", "endofmessage", "endofstream", "eom", "eosid", "eostokenid",
+    "eosreached", "eostokenreached", "eottoken", "stopid", "stopids", "stopwords", "stopstr", "stopstrs",
+    "stopstrings", "stoptokens", "stoptokenid", "stoptokenids", "stopsequencereached", "stopsequencefound",
+    "stopsequencehit", "stopphrase", "stopcriteria", "stopcriterion", "stopcondition", "lengthlimit",
+    "lengthlimitreached", "maxnewtokens", "maxnewtokensreached", "maxcompletiontokens", "maxcompletiontokensreached",
+    "maximumtokens", "maximumtokensreached", "maximumlength", "maxtokensreached", "maxtokenreached",
+    "maxlengthreached", "maxgeneratedtokens", "maxgenlen", "tokenlimitreached", "outputlimit", "outputtokenlimit",
 })  # fmt: skip
-_CONTEXT_FULL: Final = frozenset(
-    {"modelcontextwindowexceeded", "contextlengthreached", "contextlength", "contextlimit"}
-)
+_CONTEXT_FULL: Final = frozenset({
+    "modelcontextwindowexceeded", "contextlengthreached", "contextlength", "contextlimit", "contextlimitreached",
+    "contextlengthexceeded", "contextwindowexceeded", "contextfull", "contextwindowfull", "contextoverflow",
+    "contextsizereached", "contextsizeexceeded", "maxmodellen", "maxcontextlength", "maxcontextlengthreached",
+})  # fmt: skip
 """The context ended before the answer (Anthropic, Z.ai, LM Studio): ``length`` by another name, if there is text."""
 _NOT_YET: Final = frozenset(
     {"", "null", "none", "nil", "undefined", "unspecified", "notfinished", "unfinished", "inprogress", "running"}
@@ -37,8 +47,12 @@ _FAILED: Final = frozenset({
     "contentfilter", "contentfiltered", "safety", "sensitive", "recitation", "blocklist", "prohibitedcontent", "spii",
     "guardrailintervened", "refusal", "abort", "aborted", "cancel", "cancelled", "canceled", "usercancel", "timeout",
     "timelimit", "error", "networkerror", "insufficientsystemresource", "failed", "modelunloaded", "userstopped",
+    "malformedfunctioncall", "filtered", "interrupted", "exception", "servererror", "internalerror", "unknownerror",
 })  # fmt: skip
 """Not undone by a later ``stop``, which gateways append to whatever ended."""
+_KNOWN: Final = _WHOLE | _CONTEXT_FULL | _FAILED
+ELSEWHERE: Final = frozenset({"stop_reason", "finish_details", "finishReason", "stopReason"})
+"""Where a choice may have its reason if it has none in ``finish_reason``."""
 
 
 @dataclass(slots=True)
@@ -52,6 +66,9 @@ class Finish:
     followed: bool = False
     """Answer text came after the reason, and no further reason since."""
 
+    _guessed: bool = False
+    """It stood in another field than ``finish_reason``."""
+
     def say(self, value: Any) -> None:
         """Take the ``finish_reason`` of a chunk.
 
@@ -61,9 +78,24 @@ class Finish:
         if reason is None:
             return
         plain = _plain(reason)
-        if self.reason is None or (plain not in _NOT_YET and _plain(self.reason) not in _FAILED):
-            self.reason, self.words = reason, words
+        if self.reason is None or (plain not in _NOT_YET and (self._guessed or _plain(self.reason) not in _FAILED)):
+            self.reason, self.words, self._guessed = reason, words, False
         if plain not in _NOT_YET:
+            self.followed = False
+
+    def say_elsewhere(self, value: Any) -> None:
+        """Take what may be a reason, from another field.
+
+        It counts where no ``finish_reason`` was said, and if it is a known word: vLLM's ``stop_reason``, which stands
+        beside a good reason, is a number or a stop sequence.
+        """
+        if not (self.is_open or self._guessed):
+            return
+        reason, _ = reason_of(value)
+        if reason is not None and _plain(reason) in _KNOWN:
+            if not self.is_failure:
+                self.say(value)
+                self._guessed = True
             self.followed = False
 
     def text_came(self) -> None:
@@ -79,6 +111,11 @@ class Finish:
     def is_whole(self) -> bool:
         """Whether the last word was that the answer is whole."""
         return self.reason is not None and _plain(self.reason) in (_WHOLE | _CONTEXT_FULL) and not self.followed
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the reason is known, and is that it failed."""
+        return self.reason is not None and _plain(self.reason) in _FAILED
 
     @property
     def is_context_full(self) -> bool:

@@ -7,7 +7,8 @@ import re
 from typing import Any, Final
 
 from pytest_flperf.wire.chunks import load_json
-from pytest_flperf.wire.errors import ServerError, announces_error, clip, error_of_text, find_error, read_error
+from pytest_flperf.wire.error_signs import announces_error
+from pytest_flperf.wire.errors import ServerError, clip, error_of_text, find_error, read_error
 from pytest_flperf.wire.framing import Head
 from pytest_flperf.wire.sse import Events
 

@@ -8,7 +8,8 @@ from pytest_flperf._text import harmless
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.wire.chunks import Answer, repair_text
 from pytest_flperf.wire.error_kinds import kind_of
-from pytest_flperf.wire.errors import ServerError, announces_error, clip, error_of_text
+from pytest_flperf.wire.error_signs import announces_error
+from pytest_flperf.wire.errors import ServerError, clip, error_of_text
 from pytest_flperf.wire.exchange import Ending, Exchange
 from pytest_flperf.wire.finish import Finish
 from pytest_flperf.wire.foreign import error_in_body, error_of_body, foreign_answer, foreign_bytes, redirect_words
@@ -102,7 +103,7 @@ def stream_outcome(
     exchange: Exchange, head: Head, body: Body, answer: Answer, malformed: str, stray: bytes, *, done: bool
 ) -> tuple[Outcome, str]:
     """The outcome of an answer with a 2xx status that was read, and why."""
-    error = answer.error or _stray_error(stray)
+    error = answer.error or _stray_error(stray) or (None if answer.finish.is_whole else answer.doubt)
     if error is not None:
         return error_outcome(error, status=head.status)
     if malformed or body.problem or exchange.ending is Ending.MALFORMED:
@@ -160,7 +161,10 @@ def _unfinished(head: Head, body: Body, answer: Answer, stray: bytes, *, done: b
         return _foreign(head, body.payload, f"a {head.status} answer without a single choice in it")
     end = "[DONE]" if done else "a clean end of the body"
     if answer.finish.reason is not None:
-        return Outcome.TRUNCATED, f"finish_reason '{_shown(answer.finish.reason)}', which is none, before {end}"
+        return (
+            Outcome.TRUNCATED,
+            f"finish_reason '{_shown(answer.finish.reason)}', which means that the answer goes on, before {end}",
+        )
     return Outcome.TRUNCATED, f"no finish_reason before {end}"
 
 

@@ -61,6 +61,11 @@ def test_each_server_that_people_use_is_in_the_table() -> None:
             },
             Outcome.CONTEXT_EXCEEDED,
         ),
+        ({"message": "no", "code": "tokens_limit_reached"}, Outcome.CONTEXT_EXCEEDED),
+        ({"message": "no", "code": "INPUT_LENGTH_ERROR"}, Outcome.CONTEXT_EXCEEDED),
+        ({"message": "no", "code": "rate_limit_reached_error"}, Outcome.RATE_LIMITED),
+        ({"message": "no", "status": "RESOURCE_EXHAUSTED"}, Outcome.RATE_LIMITED),
+        ({"message": "Out of memory while trying to allocate", "status": "RESOURCE_EXHAUSTED"}, None),
         ({"code": "BadRequest", "innererror": {"code": "context_length_exceeded"}}, Outcome.CONTEXT_EXCEEDED),
         ({"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "no"}, Outcome.RATE_LIMITED),
     ],
@@ -75,6 +80,31 @@ def test_a_model_that_is_not_available_with_503_is_not_missing() -> None:
     error = ServerError("Model tiny is not available", frozenset())
     assert kind_of(error) is Outcome.MODEL_NOT_FOUND
     assert kind_of(error, 503) is None
+    for words in ("model not found in cache, downloading", "Model x does not exist on disk", "Unknown model: x"):
+        assert kind_of(ServerError(words, frozenset()), 503) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "model " * 1_000,
+        "models is not " * 400,
+        "prompt length " * 300,
+        "a_length " * 500,
+        "exceeds " * 500,
+        "user input: '" * 300,
+        "模型" * 2_000,
+        "only " * 800,
+        "repository not found for url: " + "/models" * 500,
+        "length>=" * 500,
+        "x" * 4_000,
+        "limit rp " * 400,
+        "no such model " * 300,
+    ],
+)
+def test_no_words_take_long(words: str) -> None:
+    """What repeats the beginnings of patterns is read in one go; what took exponential time would never end."""
+    assert kind_of(ServerError(words, frozenset())) in (None, *Outcome)
 
 
 @given(st.text(max_size=300))

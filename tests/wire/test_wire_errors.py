@@ -68,6 +68,39 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "Groq": ({"choices": [], "x_groq": {"id": "x", "error": "boom"}}, "boom"),
     "a status and a reason": ({"status": 503, "reason": "boom"}, "boom"),
     "Gemini's list": ([{"error": {"code": 500, "message": "boom", "status": "INTERNAL"}}], "boom"),
+    "Tencent": ({"Response": {"Error": {"Code": "InternalError", "Message": "boom"}, "RequestId": "x"}}, "boom"),
+    "Volcengine": ({"ResponseMetadata": {"RequestId": "x", "Error": {"Code": "x", "Message": "boom"}}}, "boom"),
+    "Spark": ({"header": {"code": 10013, "message": "boom", "sid": "x"}}, "boom"),
+    "Spark, a status": ({"header": {"code": 10013, "message": "boom", "status": 2}, "payload": {}}, "boom"),
+    "a meta": ({"meta": {"code": 1001, "message": "boom"}, "data": None}, "boom"),
+    "gRPC in a status": ({"status": {"code": 13, "message": "boom", "details": []}}, "boom"),
+    "gRPC's words": ({"code": 13, "status": "INTERNAL", "message": "boom"}, "boom"),
+    "an event's name inside": ({"event": "error", "message": "boom"}, "boom"),
+    "an event's name and data": ({"event": "error", "data": {"message": "boom"}}, "boom"),
+    "two wrappers": ({"data": {"response": {"Error": {"Message": "boom"}}}}, "boom"),
+    "isSuccess": ({"isSuccess": False, "Message": "boom"}, "boom"),
+    "Success": ({"Success": False, "Msg": "boom"}, "boom"),
+    "Foundry Local 0.8": ({"Successful": False, "HttpStatusCode": 500, "ErrorMessage": "boom", "choices": []}, "boom"),
+    "success as text": ({"success": "false", "result": {"message": "boom"}}, "boom"),
+    "success as a number": ({"success": 0, "info": "boom"}, "boom"),
+    "a type of error": ({"type": "server_error", "text": "boom"}, "boom"),
+    "an object of error": ({"object": "chat.completion.error", "message": "boom"}, "boom"),
+    "a level": ({"level": "error", "msg": "boom"}, "boom"),
+    "a traceback": ({"traceback": "File x, ValueError: boom"}, "boom"),
+    "a code and text": ({"code": 1001, "text": "boom"}, "boom"),
+    "retcode": ({"retcode": 5, "retmsg": "boom"}, "boom"),
+    "FastChat": ({"text": "NETWORK ERROR DUE TO HIGH TRAFFIC. boom", "error_code": 50001}, "boom"),
+    "content": ({"type": "error", "content": "boom"}, "boom"),
+    "output": ({"status": "ERROR", "output": "boom"}, "boom"),
+    "no known key": ({"type": "error", "cause": {"why": "boom"}}, "boom"),
+    "a number, no known key": ({"error": 500, "id": "x", "hint": "boom"}, "boom"),
+    "in a delta": ({"choices": [{"delta": {"error": {"message": "boom"}}, "finish_reason": None}]}, "boom"),
+    "in a delta with text": ({"choices": [{"delta": {"content": "b", "error": "boom"}}]}, "boom"),
+    "a message beside a choice": ({"choices": [{"finish_reason": "stop"}], "error_message": "boom"}, "boom"),
+    "MiniMax, beside a choice": (
+        {"choices": [{"finish_reason": "stop"}], "base_resp": {"status_code": 1027, "status_msg": "boom"}},
+        "boom",
+    ),
     "a gateway's": (
         {"error": {"message": "Provider returned error", "metadata": {"raw": '{"message":"boom"}'}}},
         "boom",
@@ -162,6 +195,26 @@ HEALTHY: dict[str, Any] = {
     "a key that ends like fault": {"default": "x"},
     "a count of errors": {"error_count": 3, "choices": []},
     "a message": {"choices": [{"message": {"role": "assistant", "content": "an error: boom", "error": None}}]},
+    "a warning": {"type": "warning", "message": "parameter top_k is not supported and was ignored"},
+    "a warning with a code": {"type": "warning", "code": 1001, "message": "max_tokens exceeds 4096, cut"},
+    "a warning by its level": {"level": "WARNING", "msg": "request failed, trying again"},
+    "a warning, wrapped": {"data": {"type": "warning", "code": 1001, "message": "not supported"}},
+    "a warning that names itself nothing": {"message": "top_k is not supported and was ignored"},
+    "a status": {"object": "status", "message": "model is loading, not found in cache"},
+    "a status of its own": {"status": "prefill", "message": "step 3"},
+    "a log line": {"type": "log", "message": "slot 3 failed, using slot 4"},
+    "no error": {"error_code": "NO_ERROR", "error_msg": "success", "no_error": True},
+    "zeros": {"code": "000000", "message": "invalid tokens: 0"},
+    "a small status": {"status": 2, "message": "last"},
+    "Foundry Local 0.8": {"Successful": True, "HttpStatusCode": 0, "choices": []},
+    "Spark": {"header": {"code": 0, "message": "Success", "sid": "x", "status": 2}, "payload": {}},
+    "the Responses API": {
+        "type": "response.completed",
+        "response": {"object": "response", "status": "completed", "error": None, "incomplete_details": None},
+    },
+    "a policy": {"error_policy": "retry", "choices": []},
+    "MiniMax, beside a choice": {"choices": [{"delta": {"content": "b"}}], "base_resp": {"status_code": 0}},
+    "Baidu, beside a choice": {"choices": [{"delta": {"content": "b"}}], "error_code": 0, "error_msg": "success"},
     "a list of numbers": [1, 2],
     "a string": "hello",
 }  # fmt: skip
@@ -170,7 +223,8 @@ HEALTHY: dict[str, Any] = {
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_documents_are_no_errors(name: str) -> None:
     """Keys deeper down, empty ones, and those of others mean nothing."""
-    assert find_error(HEALTHY[name]) is None
+    error = find_error(HEALTHY[name])
+    assert error is None or not error.certain
     assert decode(exchange(chunked(text("a"), data(HEALTHY[name]), text("b"), STOP, DONE))).outcome is Outcome.OK
 
 
@@ -179,6 +233,51 @@ def test_an_empty_error_in_every_chunk_is_none(nothing: Any) -> None:
     """Gateways send the key always."""
     sample = decode(exchange(chunked(text("a", error=nothing), event({}, finish="stop", error=nothing), DONE)))
     assert (sample.outcome, sample.output_text) == (Outcome.OK, "a")
+
+
+REMARK = {"message": "top_k is not supported and was ignored"}
+
+
+def test_a_sentence_alone_is_an_error_where_the_answer_is_not_whole() -> None:
+    """Before and behind a whole answer it is a remark; behind it, one that speaks of an error is none."""
+    assert decode(exchange(chunked(data(REMARK), text("a"), STOP, DONE))).outcome is Outcome.OK
+    assert decode(exchange(chunked(text("a"), STOP, data(REMARK), DONE))).outcome is Outcome.OK
+    cut = decode(exchange(chunked(text("a"), data(REMARK), DONE)))
+    assert cut.outcome is Outcome.ERROR_IN_STREAM
+    assert "top_k" in detail(cut)
+    late = decode(exchange(chunked(text("a"), STOP, data({"message": "Internal Error"}), DONE)))
+    assert late.outcome is Outcome.ERROR_IN_STREAM
+
+
+def test_a_certain_error_counts_behind_a_doubtful_one() -> None:
+    """The one that is certain says what happened."""
+    sample = decode(exchange(chunked(data(REMARK), text("a"), data({"error": "boom"}), STOP)))
+    assert "boom" in detail(sample)
+
+
+def test_an_event_that_says_no_error_is_none() -> None:
+    """By its name."""
+    for name in ("no_error", "no-error", "response.no_error", "warning"):
+        assert decode(exchange(chunked(data({"id": 1}, name), text("a"), STOP, DONE))).outcome is Outcome.OK
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"choices": [{"delta": {}, "finish_reason": "error", "message": "boom"}]},
+        {"choices": [{"delta": {}, "finish_reason": "error", "error_message": "boom"}]},
+        {"choices": [{"delta": {}, "finish_reason": "abort"}], "message": "boom"},
+        {"choices": [{"delta": {}, "finish_reason": "content_filter"}], "detail": "boom"},
+        {"choices": [{"delta": {}, "finish_reason": {"type": "abort"}}], "reason": "boom"},
+    ],
+)
+def test_words_beside_a_failed_finish_reason_are_kept(document: Any) -> None:
+    """In the choice, or in the document around it."""
+    sample = decode(exchange(chunked(text("a"), data(document), DONE)))
+    assert sample.outcome is Outcome.TRUNCATED
+    assert "boom" in detail(sample)
+    whole = decode(exchange(sized(json.dumps(document).encode()), stream=False))
+    assert (whole.outcome, "boom" in detail(whole)) == (Outcome.TRUNCATED, True)
 
 
 def test_text_about_errors_is_an_answer() -> None:
@@ -279,6 +378,7 @@ def test_clipped_text_has_its_beginning_and_its_end(words: str, limit: int) -> N
 KEYS = [
     *("error", "errors", "message", "msg", "code", "type", "status", "detail", "object", "choices", "delta", "content"),
     *("finish_reason", "base_resp", "success", "loc", "metadata", "raw", "fault", "error_msg", "err", "title"),
+    *("Response", "Error", "header", "stop_reason", "finish_details", "event", "text", "level", "retcode", "Success"),
 ]
 NAMES = st.sampled_from(KEYS)
 VALUES = st.recursive(
@@ -315,6 +415,10 @@ EXTRAS = st.fixed_dictionaries(
         "id": WORDS,
         "object": st.just("chat.completion.chunk"),
         "code": st.sampled_from([0, 200, "ok", ""]),
+        "error_code": st.sampled_from([0, "0", "", None]),
+        "error_message": st.sampled_from(["", None, "success"]),
+        "Successful": st.just(True),
+        "status": st.sampled_from(["ok", "in_progress", None]),
         "message": st.sampled_from(["", "success", None]),
         "usage": st.sampled_from([None, {"completion_tokens": 1, "prompt_tokens": 1}]),
         "prompt_filter_results": st.lists(FILTERS, max_size=1),
@@ -326,7 +430,7 @@ DELTAS = st.fixed_dictionaries(
     optional={
         "role": st.just("assistant"),
         "reasoning": WORDS,
-        "error": st.none(),
+        "error": st.sampled_from(NOTHING),
         "tool_calls": st.just(
             [{"index": 0, "function": {"name": "error", "arguments": '{"error": {"message": "x"}}'}}]
         ),

@@ -21,6 +21,9 @@ WHOLE: list[Any] = [
     *("STOP", "MAX_TOKENS", "FinishReason.STOP", "FINISH_REASON_STOP", "FINISH_REASON_MAX_TOKENS"),  # Gemini
     *("COMPLETE", "TOOL_CALL", "endoftext", "model_length", "normal", "FINISH"),  # Cohere, AI21, Mistral, Baidu, Titan
     *("tool-calls", "stopSequence", "eosFound", "maxPredictedTokensReached", "REASON_STOP", "completed", "max_output"),
+    *("END", "end", "end_id", "stop_words", "max_new_tokens", "max_completion_tokens"),  # TensorRT-LLM, Triton
+    *("maximum_tokens", "stop_sequence_reached", "eos_reached", "end_of_sequence", "stop_str", "stop_id"),
+    *("length_limit", "max_tokens_reached", "STOP_STRINGS", "MaxTokensReached", "context_limit_reached"),
     {"type": "stop", "matched": 2},  # SGLang
     {"type": "length", "length": 8},
     ["stop"],
@@ -117,6 +120,74 @@ def test_text_behind_a_reason_needs_another() -> None:
     assert decode(exchange(chunked(text("a"), *word_for_none, DONE))).outcome is Outcome.TRUNCATED
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"choices": [{"delta": {}, "stop_reason": "end_turn"}]},
+        {"choices": [{"delta": {}, "finish_reason": None, "stop_reason": "end_turn"}]},
+        {"choices": [{"delta": {"content": "b"}, "finish_reason": None, "stop_reason": "end_turn"}]},
+        {"choices": [{"delta": {}, "finish_reason": "null", "stop_reason": "max_tokens"}]},
+        {"choices": [{"delta": {}, "finish_details": {"type": "stop", "stop": "<|fim_suffix|>"}}]},
+        {"choices": [{"delta": {}, "finish_details": {"type": "max_tokens"}, "finish_reason": None}]},
+        {"choices": [{"delta": {}, "finishReason": "STOP"}]},
+        {"choices": [{"delta": {"finish_reason": "stop"}}]},
+        {"choices": [{"delta": {"content": "b", "finish_reason": "stop"}, "finish_reason": None}]},
+        {"choices": [{"delta": {}, "finish_reason": None}], "finish_reason": "stop"},
+        {"choices": [{"delta": {"content": "b"}}], "finish_reason": "stop"},
+        {"choices": [], "finish_reason": "stop"},
+    ],
+    ids=str,
+)
+def test_a_reason_in_another_place_counts_where_there_is_no_other(said: Any) -> None:
+    """In the choice under another name, in the delta, or beside the choices."""
+    last = f"data: {json.dumps(said)}\n\n".encode()
+    assert decode(exchange(chunked(text("a"), last, DONE))).outcome is Outcome.OK
+    assert decode(exchange(chunked(text("a"), last, text("c"), DONE))).outcome is Outcome.TRUNCATED
+
+
+@pytest.mark.parametrize("elsewhere", ["abort", "stop", "content_filter", "END OF LIST", 128009, "", None])
+@pytest.mark.parametrize(("finish", "outcome"), [("stop", Outcome.OK), ("abort", Outcome.TRUNCATED)])
+def test_a_stop_reason_beside_a_finish_reason_changes_nothing(elsewhere: Any, finish: str, outcome: Outcome) -> None:
+    """There vLLM says which token or which stop sequence it was, which may be any word."""
+    choice = {"delta": {}, "finish_reason": finish, "stop_reason": elsewhere}
+    sends = chunked(text("a"), f"data: {json.dumps({'choices': [choice]})}\n\n".encode(), DONE)
+    sample = decode(exchange(sends))
+    assert (sample.outcome, sample.finish_reason) == (outcome, finish)
+
+
+def test_a_stop_reason_that_is_no_known_word_says_nothing() -> None:
+    """A number, or a stop sequence; and one that says that it failed is no whole answer."""
+    for reason, shown in ((128009, None), ("\n\nHuman:", None), ("refusal", "refusal")):
+        choice = {"delta": {}, "stop_reason": reason}
+        sends = chunked(text("a"), f"data: {json.dumps({'choices': [choice]})}\n\n".encode(), DONE)
+        sample = decode(exchange(sends))
+        assert (sample.outcome, sample.finish_reason) == (Outcome.TRUNCATED, shown)
+
+
+def test_a_finish_reason_counts_more_than_a_word_elsewhere() -> None:
+    """Also where it comes later."""
+    finish = Finish()
+    finish.say_elsewhere("abort")
+    finish.say_elsewhere("stop")
+    assert finish.reason == "abort"
+    finish.say("stop")
+    assert (finish.reason, finish.is_whole) == ("stop", True)
+    finish.say_elsewhere("abort")
+    assert finish.reason == "stop"
+
+
+def test_a_word_for_not_yet_says_that_the_answer_goes_on() -> None:
+    """In the words of the outcome."""
+    assert "finish_reason 'null', which means that the answer goes on, before [DONE]" in detail(finished("null"))
+
+
+def test_blank_text_behind_a_reason_is_no_more_of_the_answer() -> None:
+    """A line end, as the last text of some templates is; in a delta alone, or beside a role."""
+    for blank in ({"content": "\n"}, {"role": "assistant", "content": " \n"}):
+        assert decode(exchange(chunked(text("a"), STOP, event(blank), DONE))).outcome is Outcome.OK
+    assert decode(exchange(chunked(text("a"), STOP, text(" b"), DONE))).outcome is Outcome.TRUNCATED
+
+
 def test_empty_chunks_behind_a_reason_change_nothing() -> None:
     """Usage, a role, an empty text: none of them is more of the answer."""
     after = [
@@ -155,6 +226,7 @@ def test_no_reason_raises(reasons: list[Any]) -> None:
     for reason in reasons:
         finish.say(reason)
         finish.text_came()
+        Finish().say_elsewhere(reason)
         word, _ = reason_of(reason)
         assert word is None or 0 < len(word.encode()) <= 256
     assert not (finish.is_open and finish.is_whole)
