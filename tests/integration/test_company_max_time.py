@@ -28,7 +28,7 @@ def test_partial(tiny: Tiny, workers: tuple[str, ...]) -> None:
     tiny.suite({"name": "before"}, ENDLESS, {"name": "after"}, {"name": "later"})
     begun = time.monotonic()
     done = run_in(tiny, workers, *options, f"--flperf-max-time={limit_s}s")
-    assert limit_s / 2 <= time.monotonic() - begun < limit_s + 60
+    assert limit_s / 2 <= time.monotonic() - begun < 3 * limit_s + 300
     assert done.ret == 0, done.text
     assert "1 passed, 3 skipped" in done.counts
     before, endless, after, later = done.cases
@@ -70,19 +70,21 @@ def test_a_whole_run_is_not_partial(tiny: Tiny) -> None:
 @pytest.mark.parametrize("more", ["-q", "-v"])
 def test_the_mark_at_every_verbosity(tiny: Tiny, more: str) -> None:
     """The verdict never says PASSED without PARTIAL; ``-v`` gives each case's reason."""
+    limit_s = enough_s(tiny.measure)
     tiny.suite(ENDLESS, {"name": "after"})
-    done = tiny.measure("--flperf-max-time=1s", more)
+    done = tiny.measure(f"--flperf-max-time={limit_s}s", more)
     assert done.ret == 0, done.text
     (verdict,) = [line for line in done.lines if line.startswith("flperf: PARTIAL, PASSED as far as measured")]
     assert verdict.endswith("2 skipped")
     if more == "-v":
-        assert "SKIPPED (not measured: --flperf-max-time=1s is over)" in done.text
+        assert f"SKIPPED (not measured: --flperf-max-time={limit_s}s is over)" in done.text
 
 
 def test_a_missed_budget_stays_missed(tiny: Tiny) -> None:
     """A case that is cut short is judged by what was measured: exit 1 where that misses a budget."""
+    limit_s = enough_s(tiny.measure)
     tiny.suite(ENDLESS, {"name": "after"})
-    done = tiny.measure("--flperf-max-time=1s", "--flperf-budget=ttft_ms.max <= 0.001")
+    done = tiny.measure(f"--flperf-max-time={limit_s}s", "--flperf-budget=ttft_ms.max <= 0.001")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert [case["outcome"] for case in done.cases] == ["failed", "skipped"]
     assert done.cases[0]["partial"]

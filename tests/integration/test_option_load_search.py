@@ -9,6 +9,7 @@ import time
 
 import jsonschema
 import pytest
+from company import enough_s
 from robust_doubles import RawServer, answer, read_request
 from tiny_runs import Done, Tiny
 
@@ -133,7 +134,9 @@ def test_the_highest_rate_on_the_command_line(tiny: Tiny) -> None:
 @pytest.mark.usefixtures("uncalibrated")
 def test_out_of_time(tiny: Tiny) -> None:
     """What was found by then stands, and the case is cut short."""
-    done = measured(tiny, "--flperf-max-time=6", budgets=["error_rate <= 0"], duration_s=2.5, iterations=100_000)
+    limit_s = enough_s(lambda: measured(tiny, budgets=["error_rate <= 0"], duration_s=0.1, iterations=5))
+    asked = {"budgets": ["error_rate <= 0"], "duration_s": limit_s / 3, "iterations": 100_000}
+    done = measured(tiny, f"--flperf-max-time={limit_s}s", **asked)
     assert done.case["partial"]
     assert done.case["outcome"] == "skipped"
     assert done.case["search"]["steps"]

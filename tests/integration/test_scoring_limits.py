@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from company import enough_s
 from robust_doubles import PytestRun, until, write_suite
 from tiny_runs import Tiny
 
@@ -105,16 +106,18 @@ def test_a_comparison(tiny: Tiny) -> None:
 
 def test_the_time_is_over(tiny: Tiny) -> None:
     """Scoring heeds ``--flperf-max-time``: what is left has no score, and the run ends."""
-    tiny.suite({"expect": PATTERN, "iterations": 40, **BUDGET}, {"name": "after"})
-    begun = time.monotonic()
     with always() as server:
-        done = tiny.run("--flperf-suite=tiny.json", *at(server), "--flperf-max-time=4s")
-    assert time.monotonic() - begun < 60
+        tiny.suite({"iterations": 40})
+        limit_s = enough_s(lambda: tiny.run("--flperf-suite=tiny.json", *at(server)))
+        tiny.suite({"expect": PATTERN, "iterations": 40, **BUDGET}, {"name": "after"})
+        begun = time.monotonic()
+        done = tiny.run("--flperf-suite=tiny.json", *at(server), f"--flperf-max-time={limit_s}s")
+    assert time.monotonic() - begun < limit_s + 120
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     first, after = done.cases
     assert first["requests"]["ok"] == 40
     assert sum(first["not_scored"].values()) == 40
-    assert first["not_scored"]["the time of the run was over"] >= 35
+    assert first["not_scored"]["the time of the run was over"] >= 25
     assert "missed quality.mean >= 0 (not measured: " in first["message"]
     assert after["outcome"] == "skipped"
 
