@@ -197,8 +197,9 @@ class Answer:
         self.finish.say(choice.get("finish_reason"))
         if "finish_reason" in part:
             self.finish.say_elsewhere(part["finish_reason"])
-        for name in ELSEWHERE.intersection(choice):
-            self.finish.say_elsewhere(choice[name])
+        for name, value in choice.items():
+            if name in ELSEWHERE:
+                self.finish.say_elsewhere(value)
         return held
 
     def _take_part(self, part: dict[str, Any]) -> int:

@@ -23,6 +23,7 @@ _OTHER: Final = re.compile(r"[\W_]+")
 
 _NOTHING: Final = frozenset({
     "", "null", "none", "nil", "undefined", "false", "200", "ok", "success", "succeeded", "successful", "noerror",
+    "成功", "请求成功",
 })  # fmt: skip
 _MEANS_WELL: Final = frozenset({
     "processing", "pending", "queued", "running", "loading", "inprogress", "progress", "ping", "pong", "info",
@@ -41,7 +42,9 @@ _FAILED: Final = frozenset({
 })  # fmt: skip
 _REFUSED: Final = frozenset({"false", "no", "0"})
 
-WRAPPERS: Final = ("response", "data", "result", "xgroq", "header", "meta", "responsemetadata", "status")
+WRAPPERS: Final = (
+    "response", "data", "result", "xgroq", "header", "meta", "responsemetadata", "status", "output", "body", "payload",
+)  # fmt: skip
 """What a document without a choice may hold its error in: the Responses API, gateways, Groq, clouds."""
 _WRAPPED: Final = 3
 SENTENCES: Final = (
@@ -53,10 +56,10 @@ LAST_RESORT: Final = ("text", "content", "output", "body", "data", "value", "res
 """Where words may stand if they stand nowhere else."""
 NUMBERED: Final = frozenset({
     "code", "status", "statuscode", "errorcode", "errcode", "err", "errno", "retcode", "returncode", "resultcode",
-    "ret",
+    "ret", "httpstatus", "httpstatuscode", "httpcode",
 })  # fmt: skip
 """Keys of codes, which are numbers or names."""
-_KINDS: Final = ("type", "object", "event", "kind", "level", "severity", "status")
+_KINDS: Final = ("type", "object", "event", "kind", "level", "severity", "state", "status")
 """Where a document says what it is."""
 _SUCCESS: Final = frozenset(
     {"success", "issuccess", "succeed", "succeeded", "successful", "issuccessful", "ok", "isok"}
@@ -71,7 +74,7 @@ ERROR_KEYS: Final = frozenset({
 """The keys by which a document with a choice may tell of an error."""
 _ERROR_KEY: Final = re.compile(
     r"(?!no(?:errors?|exception)\Z|without)\w*(?:exception|errors?)\Z|err(?:s|msg|code|no)?\Z|fault(?:s|string)?\Z"
-    r"|error(?!free|policy|handl|rate|budget|count|correct|mode|threshold|toleran)\w|(?:stack)?traceback\Z|stacktrace\Z"
+    r"|error(?!free|policy|handl|rate|budget|count|correct|mode|threshold|toleran)\w|(?:stack)?traceback\Z|stacktrace\Z|fail(?:ed|ures?)?\Z"
 )
 _EVENT: Final = re.compile(
     r"(?:\A|.*[._ -])(?:error|exception|fail|failed|failure|fatal)\Z|\w*(?:error|exception)\Z", re.IGNORECASE
@@ -171,8 +174,9 @@ def _is_bad_message(fields: Mapping[str, Any], depth: int = 0) -> bool:
     """Whether a sentence stands beside a code that means trouble, at the top or in what wraps it."""
     if _means_well(fields):
         return False
-    if _sentence(fields, SENTENCES):
-        bad = any(_is_bad_code(fields[name], name) for name in NUMBERED if name in fields)
+    if sentence := _sentence(fields, SENTENCES):
+        of_codes = (_is_bad_code(fields[name], name) for name in NUMBERED if name in fields)
+        bad = _word(sentence) not in _NOTHING and any(of_codes)  # else the code means "all is well"
     else:  # text may be an answer in a form of its own, with a small number for its state
         codes = (fields.get(name) for name in NUMBERED)
         bad = bool(_sentence(fields, LAST_RESORT)) and any(type(code) is int and abs(code) >= 400 for code in codes)

@@ -178,7 +178,8 @@ def _other_words(value: Any) -> list[str]:
     words = next((text for name in LAST_RESORT if (text := fields.get(name)) and isinstance(text, str)), None)
     if words is not None:
         return [_shown(words)]
-    told = (item for name, item in fields.items() if not (name in _CODES or name in _MESSAGES or name in _FACTS))
+    empty = (_CODES | _FACTS | _MESSAGES.keys()) - set(WRAPPERS)
+    told = (item for name, item in fields.items() if name not in empty)
     return [_shown(value)] if any(isinstance(item, str | dict | list) and says(item) for item in told) else []
 
 
