@@ -10,18 +10,23 @@ from pytest_flperf.backends.base import BackendError, OnProgress, Served
 from pytest_flperf.backends.misdirected import is_page
 from pytest_flperf.backends.warming_up import Patience
 from pytest_flperf.wire.exchange import Exchange
+from pytest_flperf.wire.refusal import refused, words_of_refusal
 from pytest_flperf.wire.retry_after import asked_to_wait_s
 from pytest_flperf.wire.sample import Outcome, Sample
 
 __all__ = ["awaited", "is_elsewhere", "until_over"]
 
 _NO_SUCH_PATH: Final = (404, 405, 410, 501)
+_NOT_IMPLEMENTED: Final = 501
+_STREAMING: Final = frozenset({"stream", "streaming", "Streaming"})
 
 
 def is_elsewhere(sample: Sample | None) -> bool:
     """Whether the API is likely to be at another path: nothing there, a redirect, or a page."""
     status = sample.status if sample is not None else None
     if sample is None or status is None or sample.ok or sample.outcome is Outcome.MODEL_NOT_FOUND:
+        return False
+    if status == _NOT_IMPLEMENTED and refused(words_of_refusal(sample), _STREAMING):
         return False
     page = sample.evidence is not None and is_page({}, sample.evidence.body_head)
     return status in _NO_SUCH_PATH or 300 <= status < 400 or (page and status < 300)

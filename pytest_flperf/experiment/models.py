@@ -184,8 +184,8 @@ class Models:
 
     def _plans(self, case: Case, served: Served) -> CasePlans:
         known, target = self.backend.capabilities(case.model), target_of(served.endpoint, served.tls)
-        dialect = self._verifier.dialect(served.model)
-        return CasePlans(case, served, self._factory(served), target, self._seed, known, dialect)
+        plans = CasePlans(case, served, self._factory(served), target, self._seed, known)
+        return self._verifier.spoken(plans, served)
 
     def _learn(self, plans: CasePlans, case: Case, recording: CaseRecording, on_progress: OnProgress) -> None:
         learn_lengths(plans, lambda plan: self._one(plan, recording))
