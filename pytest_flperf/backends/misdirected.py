@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 
 from pytest_flperf.runtime.logs import clean
 
-__all__ = ["is_page", "what_it_is"]
+__all__ = ["NO_SUCH_PATH", "is_page", "what_it_is"]
+
+NO_SUCH_PATH: Final = (404, 405, 410, 501)
+"""Status codes that say that nothing is at a path."""
 
 _HEAD: Final = 4_096
 _PAGE: Final = re.compile(

@@ -18,9 +18,9 @@ from pytest_flperf.backends.base import (
     Served,
 )
 from pytest_flperf.backends.control import ControlError
-from pytest_flperf.backends.misdirected import is_page
-from pytest_flperf.backends.model_lists import find_listed, listed_models
-from pytest_flperf.backends.warming_up import Patience, Readiness, readiness
+from pytest_flperf.backends.misdirected import NO_SUCH_PATH, is_page
+from pytest_flperf.backends.model_lists import find_listed, listed_models, some_names
+from pytest_flperf.backends.warming_up import LOAD_TIMEOUT_S, Patience, Readiness, readiness, words_of
 from pytest_flperf.results.records import WARNING
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
@@ -31,8 +31,6 @@ __all__ = ["OpenAiBackend"]
 
 _RUNTIMES: Final = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang"}
 """By the ``owned_by`` of listed models."""
-_NO_SUCH_PATH: Final = (404, 405, 410, 501)
-_LOAD_TIMEOUT_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class OpenAiBackend:
         """Take the URL apart; raises EndpointError for one that is none, BackendError for what can't be used."""
         if config.base_url is None:
             raise BackendError("openai: no base_url, expected the server's, such as http://127.0.0.1:8080/v1")
-        self._load_timeout_s = seconds(self.name, config.options, "load_timeout_s", _LOAD_TIMEOUT_S)
+        self._load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
         self._server = Attachment(self.name, config, config.base_url)
         self._ready: dict[str, Served] = {}
 
@@ -75,7 +73,7 @@ class OpenAiBackend:
         except ControlError as error:
             raise BackendError(self._nobody(error)) from error
         runtime = "OpenAI-compatible server"
-        if status == 200:
+        if 200 <= status < 300:
             runtime = _RUNTIMES.get(_owner(text), runtime)
         version = self._version() or text_of(headers.get("server"))
         return About(runtime, version if version != runtime else "", address)
@@ -110,11 +108,14 @@ class OpenAiBackend:
             listed=found.listed,
             others=found.others,
             alternatives=self._server.endpoint.alternatives,
-            load_timeout_s=max(self._load_timeout_s - patience.waited_s, 1.0),
+            load_timeout_s=self._load_timeout_s,
             notes=self._server.notes + found.notes,
         )
-        # The note belongs to the case that met it, not to those after it.
-        return replace(ready, notes=(*ready.notes, patience.note)) if patience.note else ready
+        if not patience.note:
+            return ready
+        # The wait and its note belong to the case that met it, not to those after it.
+        left_s = max(self._load_timeout_s - patience.waited_s, 1.0)
+        return replace(ready, load_timeout_s=left_s, notes=(*ready.notes, patience.note))
 
     def _look_up(self, model: str, patience: Patience) -> _LookedUp:
         """A model in the server's list, and what is to be said of that; raises BackendError where nobody answers."""
@@ -127,12 +128,17 @@ class OpenAiBackend:
         if not listed:
             return _LookedUp(model, None, notes=(f"{WARNING}the server's list of models is empty",))
         found = find_listed(model, listed)
-        if found is None:
+        if not found:
             names = [each.model_id for each in listed]
             said = f"{WARNING}the server's list of models does not have {clean(model)}, {nearest(model, names)}"
             return _LookedUp(model, False, listed, (said,))
-        named = f"{clean(model)} is {clean(found.model_id)} in the server's list, and requests name it so"
-        return _LookedUp(found.model_id, True, notes=(named,) if found.model_id != model else ())
+        if len(found) > 1:
+            several = some_names(each.model_id for each in found)
+            said = f"{WARNING}{clean(model)} means several of the server's models: {several}; it was sent as it is"
+            return _LookedUp(model, False, listed, (said,))
+        model_id = found[0].model_id
+        named = f"{clean(model)} is {clean(model_id)} in the server's list, and requests name it so"
+        return _LookedUp(model_id, True, listed, (named,) if model_id != model else ())
 
     def _waited_list(self, patience: Patience) -> tuple[ListedModel, ...]:
         """The list, also of a server that says that it is loading; raises ControlError."""
@@ -140,11 +146,11 @@ class OpenAiBackend:
             try:
                 return self._list()
             except ControlError as error:
-                asked_s = retry_after_s(error.headers)
+                words, asked_s = words_of(error.body), retry_after_s(error.headers)
                 # A 503 that doesn't say why may be the list's own: the first request will tell.
-                if readiness(error.status, error.body, asked_s) is not Readiness.LOADING:
+                if readiness(error.status, words, asked_s) is not Readiness.LOADING:
                     raise
-                if not patience.wait(error.status, _words(error), asked_s):
+                if not patience.wait(error.status, words, asked_s):
                     raise
 
     def _list(self) -> tuple[ListedModel, ...]:
@@ -214,18 +220,7 @@ def _is_elsewhere(error: ControlError) -> bool:
     if error.status is None:
         return False
     is_odd = 200 <= error.status < 400 or is_page(error.headers, error.body)
-    return error.status in _NO_SUCH_PATH or (is_odd and error.status not in (429, 503))
-
-
-def _words(error: ControlError) -> str:
-    """What a server said with an error."""
-    try:
-        answer = json.loads(error.body)
-    except (ValueError, RecursionError):
-        return error.body
-    inner = answer.get("error", answer) if isinstance(answer, Mapping) else answer
-    said = inner.get("message") if isinstance(inner, Mapping) else inner
-    return said if isinstance(said, str) else error.body
+    return error.status in NO_SUCH_PATH or (is_odd and error.status not in (429, 503))
 
 
 def _owner(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
+from pytest_flperf.backends.warming_up import Patience
 from pytest_flperf.experiment.case_run import Prepared
 from pytest_flperf.experiment.clients import Clients
 from pytest_flperf.experiment.first_answer import awaited, is_elsewhere, until_over
@@ -30,6 +31,7 @@ from pytest_flperf.load.group import Plays
 from pytest_flperf.load.native import NativeClient
 from pytest_flperf.load.plan import Plan
 from pytest_flperf.load.session import LoadProcessError
+from pytest_flperf.results.records import WARNING
 from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.errors import SuiteError
@@ -37,7 +39,7 @@ from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.endpoint import Endpoint
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
-from pytest_flperf.wire.sample import Sample
+from pytest_flperf.wire.sample import Outcome, Sample
 
 __all__ = ["Models"]
 
@@ -270,23 +272,22 @@ class Models:
         self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording, on_progress: OnProgress
     ) -> tuple[CasePlans, Sample]:
         model = served.model
-        waits = [""]
+        limit_s = 0.0 if model in self._waited_in_vain else served.load_timeout_s
+        patience = Patience(model, limit_s, on_progress)
 
         def one(plan: Plan) -> Sample:
-            patient = replace(served, load_timeout_s=0.0) if model in self._waited_in_vain else served
-            sample, waited = awaited(lambda: self._one_as_seen(plan, recording), patient, on_progress)
-            if waited and not sample.ok:
-                self._waited_in_vain.add(model)
-            waits.append(waited)
-            return sample
+            return awaited(lambda: self._one_as_seen(plan, recording), patience)
 
         try:
             plans, sample = self._verifier.verify(plans, served, phase, one, self.backend.health)
         except NoAnswerError as error:
-            if waits[-1]:
-                error.add(f"; {waits[-1]}")
+            if patience.gave_up:
+                self._waited_in_vain.add(model)
+                error.add(f"; {patience.gave_up}")
+            if error.sample is not None and error.sample.outcome is Outcome.MODEL_NOT_FOUND:
+                error.add("".join(f"; {note.removeprefix(WARNING)}" for note in served.notes if WARNING in note))
             raise
-        self._waited[model] = next(filter(None, waits), "")
+        self._waited[model] = patience.note
         self._waited_in_vain.discard(model)
         refuse_another(sample, served)
         return plans, sample

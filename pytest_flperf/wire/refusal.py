@@ -19,8 +19,8 @@ _OTHER_TROUBLE: Final = frozenset({Outcome.CONTEXT_EXCEEDED, Outcome.RATE_LIMITE
 
 _STRONG: Final = (
     r"unsupported|un(?:known|expected|recogni[sz]ed)|extraneous|extra[ _](?:inputs?|fields?|propert|forbidden)"
-    r"|(?:additional|unevaluated) propert|forbidden|disallowed|disabled|no such|deprecated|obsolete|discontinued|retired"
-    r"|removed?\b|omit\b|replaced|renamed|incompatible|illegal(?! value)"
+    r"|(?:additional|unevaluated) propert|forbidden|disallowed|disabled|no such|deprecated|obsolete|discontinued"
+    r"|retired|removed?\b|omit\b|replaced|renamed|incompatible|illegal(?! value)"
     r"|invalid (?:parameter|argument|field|key|property)"
     r"|(?:not?|never|n['’]t|cannot)(?: both)?(?: be| been| yet| currently| a| an| in(?: the)?(?: list of)?)? ?"
     r"(?:support|permit|allow|accept|recogni[sz]|take\b|taken|know|available|valid|used|set\b|specified|defined"

@@ -213,13 +213,29 @@ def test_the_name_of_a_file(tiny: Tiny, name: str) -> None:
 
 
 def test_a_name_that_means_two_files(tiny: Tiny) -> None:
-    """An error that lists them; nothing is measured."""
+    """Sent as it is, for the server may know which; a warning lists them."""
     tiny.suite()
     with Server() as server:
         server.listed = listing("/a/model.gguf", "/b/model.gguf")
         done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=model")
-        assert server.chats == []
+        assert {each.body["model"] for each in server.asked if each.body} == {"model"}
+    assert done.ret == 0, done.text
+    assert any("means several of the server's models: /a/model.gguf, /b/model.gguf" in each for each in done.warnings)
+
+
+def test_a_name_that_means_two_files_to_a_server_that_knows_neither(tiny: Tiny) -> None:
+    """The error has what the name may mean."""
+    tiny.suite()
+
+    class Strict(Server):
+        refusal = Answer({"error": {"message": "The model `model` does not exist.", "type": "NotFoundError"}}, 404)
+        not_ready = 10_000.0
+
+    with Strict() as server:
+        server.listed = listing("/a/model.gguf", "/b/model.gguf")
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=model")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "The model `model` does not exist" in done.case["message"]
     assert "means several of the server's models: /a/model.gguf, /b/model.gguf" in done.case["message"]
 
 
@@ -261,6 +277,36 @@ def test_a_server_that_loads_for_too_long(tiny: Tiny) -> None:
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "Loading model" in done.cases[0]["message"]
     assert "it was waited for 1 s" in done.cases[0]["message"]
+    assert "it is not waited for again" in done.cases[1]["message"]
+
+
+def test_a_500_that_loads_for_too_long(tiny: Tiny) -> None:
+    """The case's own request is tried afterwards; what is said is how long it was waited for."""
+    tiny.suite()
+    with Server() as server:
+        server.listed, server.not_ready = listing("m"), 10_000.0
+        server.refusal = Answer({"error": "the model is loading"}, 500)
+        done = tiny.run(
+            "--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m",
+            "--flperf-backend-option=openai.load_timeout_s=1",
+        )  # fmt: skip
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "it was waited for 1 s" in done.case["message"]
+
+
+def test_a_permanent_500_is_not_waited_for(tiny: Tiny) -> None:
+    """Nor a 400 that repeats the suite's own words."""
+    tiny.suite({"prompt": "Why is the model loading?"})
+    with Server() as server:
+        server.listed, server.not_ready = listing("m"), 10_000.0
+        for refusal in (
+            Answer({"error": "Exception while loading adapter foo"}, 500),
+            Answer({"detail": [{"msg": "bad", "loc": ["body"], "input": "Why is the model loading?"}]}, 400),
+        ):
+            server.refusal = refusal
+            done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m")
+            assert done.ret == pytest.ExitCode.TESTS_FAILED
+            assert "waited for" not in done.text
 
 
 def test_a_wait_is_shown_and_can_be_interrupted(tmp_path: Path) -> None:
