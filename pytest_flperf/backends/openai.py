@@ -86,7 +86,7 @@ class OpenAiBackend:
         return text_of(answer.get("version")) if isinstance(answer, Mapping) else ""
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """What ``GET …/models`` lists."""
+        """What ``GET …/models`` lists, as it was sent: whoever shows it masks keys in it."""
         try:
             return self._list()
         except ControlError as error:
@@ -127,17 +127,17 @@ class OpenAiBackend:
             return _LookedUp(model, None, notes=(f"{WARNING}whether the server has the model is not known: {error}",))
         if not listed:
             return _LookedUp(model, None, notes=(f"{WARNING}the server's list of models is empty",))
-        found = find_listed(model, listed)
+        masked, found = self._server.control.masked, find_listed(model, listed)
         if not found:
-            names = [each.model_id for each in listed]
+            names = [masked(each.model_id) for each in listed]
             said = f"{WARNING}the server's list of models does not have {clean(model)}, {nearest(model, names)}"
             return _LookedUp(model, False, listed, (said,))
         if len(found) > 1:
-            several = some_names(each.model_id for each in found)
+            several = some_names(masked(each.model_id) for each in found)
             said = f"{WARNING}{clean(model)} means several of the server's models: {several}; it was sent as it is"
             return _LookedUp(model, False, listed, (said,))
         model_id = found[0].model_id
-        named = f"{clean(model)} is {clean(model_id)} in the server's list, and requests name it so"
+        named = f"{clean(model)} is {clean(masked(model_id))} in the server's list, and requests name it so"
         return _LookedUp(model_id, True, listed, (named,) if model_id != model else ())
 
     def _waited_list(self, patience: Patience) -> tuple[ListedModel, ...]:
@@ -172,10 +172,10 @@ class OpenAiBackend:
     def _list_at(self, endpoint: Endpoint) -> tuple[ListedModel, ...]:
         here = endpoint == self._server.endpoint
         control = self._server.control if here else self._server.control_at(endpoint)
-        answer = control.get("models")
+        answer = control.get("models", as_sent=True)
         models = listed_models(answer)
         if models is None:
-            shown = clean(repr(answer))
+            shown = clean(control.masked(repr(answer)))
             said = f"GET {endpoint.base_url}/models answered something that is no list of models: {shown}"
             raise ControlError(said, 200, shown)
         return models

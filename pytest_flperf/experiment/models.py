@@ -312,6 +312,9 @@ class Models:
     ) -> Prepared:
         calibration, why_none = self._calibrations.of(case)
         planned = planned_on(case, served, seen, plans.adjustments, (*notes, *why_none), self._processes)
+        if planned.target is not None and served.model_id != case.model:  # a name of the server's
+            shown = self._recorder.redactor.text(served.model_id)
+            planned = replace(planned, target=replace(planned.target, model_id=shown))
         planned = replace(
             planned,
             host=self._host,

@@ -159,6 +159,50 @@ def test_the_only_model_is_the_default(tiny: Tiny) -> None:
     assert done.case["model"] == done.case["target"]["model_id"] == "/models/only-one.gguf"
 
 
+@pytest.fixture
+def placeholder(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A key that stands in the name of a model, as people give one where none is needed."""
+    monkeypatch.setenv("PLACEHOLDER", "lm-studio")
+    return "--flperf-api-key-env=PLACEHOLDER"
+
+
+def test_a_key_that_is_in_the_name_of_a_model(tiny: Tiny, placeholder: str) -> None:
+    """The name is found in the list, requested, and echoed as it is."""
+    tiny.suite()
+    with Server() as server:
+        server.listed = listing("lm-studio-7b", "other")
+        at = f"--flperf-base-url={server.root}/v1"
+        done = tiny.run("--flperf-suite=tiny.json", at, "--flperf-model=lm-studio-7b", placeholder)
+        assert done.ret == 0, done.text
+        assert {each.body["model"] for each in server.asked if each.body} == {"lm-studio-7b"}
+    assert done.warnings == []
+
+
+def test_a_key_in_the_name_of_a_file(tiny: Tiny, placeholder: str) -> None:
+    """Requested as the server lists it, and shown without the key."""
+    tiny.suite()
+    with Server() as server:
+        server.listed = listing("/lm-studio/model.gguf", "other")
+        done = tiny.run(
+            "--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=model", placeholder
+        )
+        assert done.ret == 0, done.text
+        assert {each.body["model"] for each in server.asked if each.body} == {"/lm-studio/model.gguf"}
+    assert done.case["target"]["model_id"] == "/***/model.gguf"
+    assert "lm-studio" not in done.text
+    assert not [path for path in tiny.folder.rglob("*.json*") if b"lm-studio" in path.read_bytes()]
+
+
+def test_a_key_in_the_name_of_the_only_model(tiny: Tiny, placeholder: str) -> None:
+    """It is no default: it would be in the names of all tests."""
+    tiny.suite()
+    with Server() as server:
+        server.listed = listing("lm-studio-7b")
+        message = tiny.refused("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", placeholder)
+    assert "the only one that the server lists has a key of this run in its name" in message
+    assert "lm-studio" not in message
+
+
 def test_the_only_model_for_a_test(tiny: Tiny) -> None:
     """The server is asked once for all tests, and not for those that name one."""
     tiny.pytester.makepyfile(
