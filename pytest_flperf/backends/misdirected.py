@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pytest_flperf.runtime.logs import clean
+from pytest_flperf.wire.foreign import leads_to_login
 
 __all__ = ["NO_SUCH_PATH", "is_page", "what_it_is"]
 
@@ -56,7 +57,7 @@ def _redirect(headers: Mapping[str, str]) -> str:
         shown, parts = "", urlsplit("")
     if not shown:
         return "a redirect that says not where to; redirects are not followed"
-    if _LOGIN.search(f"{parts.hostname or ''}{parts.path}"):
+    if leads_to_login(f"//{parts.hostname}{parts.path}" if parts.hostname else parts.path):
         return (
             f"a redirect to a page for logging in ({shown}): the server wants a key or a header (api_key_env, "
             f"headers_env), or this is the address of its pages and not of its API; {_URL}"

@@ -20,12 +20,11 @@ from pytest_flperf.backends.base import (
 from pytest_flperf.backends.control import ControlError
 from pytest_flperf.backends.misdirected import NO_SUCH_PATH, is_page
 from pytest_flperf.backends.model_lists import find_listed, listed_models, some_names
-from pytest_flperf.backends.warming_up import LOAD_TIMEOUT_S, Patience, Readiness, readiness, words_of
+from pytest_flperf.backends.warming_up import LOAD_TIMEOUT_S, Patience, when_loaded
 from pytest_flperf.results.records import WARNING
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
-from pytest_flperf.wire.retry_after import retry_after_s
 
 __all__ = ["OpenAiBackend"]
 
@@ -120,7 +119,7 @@ class OpenAiBackend:
     def _look_up(self, model: str, patience: Patience) -> _LookedUp:
         """A model in the server's list, and what is to be said of that; raises BackendError where nobody answers."""
         try:
-            listed = self._waited_list(patience)
+            listed = when_loaded(self._list, patience)
         except ControlError as error:
             if self._server.problem(error):
                 raise BackendError(self._nobody(error)) from error
@@ -139,19 +138,6 @@ class OpenAiBackend:
         model_id = found[0].model_id
         named = f"{clean(model)} is {clean(masked(model_id))} in the server's list, and requests name it so"
         return _LookedUp(model_id, True, listed, (named,) if model_id != model else ())
-
-    def _waited_list(self, patience: Patience) -> tuple[ListedModel, ...]:
-        """The list, also of a server that says that it is loading; raises ControlError."""
-        while True:
-            try:
-                return self._list()
-            except ControlError as error:
-                words, asked_s = words_of(error.body), retry_after_s(error.headers)
-                # A 503 that doesn't say why may be the list's own: the first request will tell.
-                if readiness(error.status, words, asked_s) is not Readiness.LOADING:
-                    raise
-                if not patience.wait(error.status, words, asked_s):
-                    raise
 
     def _list(self) -> tuple[ListedModel, ...]:
         """What the server lists at its URL, or at ``/v1`` behind it; raises ControlError for what is no list."""

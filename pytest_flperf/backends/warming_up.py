@@ -7,12 +7,14 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from pytest_flperf.backends.base import OnProgress
+from pytest_flperf.backends.base import BackendError, OnProgress
+from pytest_flperf.backends.control import ControlError
 from pytest_flperf.runtime.logs import clean
+from pytest_flperf.wire.retry_after import retry_after_s
 
-__all__ = ["LOAD_TIMEOUT_S", "Patience", "Readiness", "Watched", "readiness", "words_of"]
+__all__ = ["LOAD_TIMEOUT_S", "Patience", "Readiness", "Watched", "readiness", "when_loaded", "words_of"]
 
 LOAD_TIMEOUT_S: Final = 600.0
 """How long a server is waited for by default."""
@@ -131,6 +133,9 @@ class Watched:
         return Watched(on_progress, other.check) if isinstance(other, Watched) else on_progress
 
 
+_T = TypeVar("_T")
+
+
 class Patience:
     """The time that a server is given to get ready, counted from the first answer that says that it isn't."""
 
@@ -207,3 +212,30 @@ class Patience:
             if isinstance(self._on_progress, Watched):
                 self._on_progress.check(what)
             time.sleep(min(left_s, _STEP_S))
+
+
+def when_loaded(ask: Callable[[], _T], patience: Patience) -> _T:
+    """What a control request finds, also of a server that says that it is loading.
+
+    A 503 that doesn't say why is not waited for: it may be of this request alone, and the first that is measured tells.
+
+    Args:
+        ask: Makes the request.
+        patience: How long it is waited for.
+
+    Raises:
+        BackendError: As ``ask`` raises it.
+
+    """
+    while True:
+        try:
+            return ask()
+        except BackendError as error:
+            said = error if isinstance(error, ControlError) else error.__cause__
+            if not isinstance(said, ControlError):
+                raise
+            words, asked_s = words_of(said.body), retry_after_s(said.headers)
+            if readiness(said.status, words, asked_s) is not Readiness.LOADING:
+                raise
+            if not patience.wait(said.status, words, asked_s):
+                raise

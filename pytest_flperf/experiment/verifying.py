@@ -37,6 +37,7 @@ _NO_PARAMETERS: Final = frozenset({"model", "messages", "stream"})
 """What a request is made of, and what no request can do without."""
 _MAY_BE_OF_THE_SHORT_ONE: Final = frozenset({Outcome.LENGTH_ZERO, Outcome.TRUNCATED, Outcome.ERROR_IN_STREAM})
 """Outcomes that a longer answer, or the case's own question, may not have."""
+_WHO_ARE_YOU: Final = frozenset({401, 403})
 _BAD_REQUEST: Final = frozenset({400, 422})
 _MAY_BE_OF_ITS_FORM: Final = frozenset({400, 422, 500, 501})
 """Status codes with which servers refuse what they don't like in a request."""
@@ -257,6 +258,11 @@ def _advice(plans: CasePlans, sample: Sample) -> str:
     """What a suite can say so that the server answers; empty where nobody knows."""
     if sample.outcome is Outcome.LENGTH_ZERO:
         return "Where a model thinks in tokens that it doesn't show, a higher max_tokens leaves it some to answer with"
+    if sample.status in _WHO_ARE_YOU:
+        return (
+            "Does the server want a key, or another one? --flperf-api-key-env, or api_key_env in a target, names the "
+            "environment variable that holds it"
+        )
     text = words_of_refusal(sample)
     if not plans.sent.get("stream") and only_streams(text):
         return "The server only streams: `stream: true` in the suite asks for that, in place of whole answers"

@@ -327,5 +327,5 @@ def _agreed(names: set[str | None]) -> str | None:
 
 
 def _is_echo(echo: str, model_id: str) -> bool:
-    """Whether a name is the one that was asked for, but for what was masked in the answer: a star for each character."""
+    """Whether a name is the one that was asked for, but for what was masked in the answer: a star a character."""
     return len(echo) == len(model_id) and all(one in (other, "*") for one, other in zip(echo, model_id, strict=True))

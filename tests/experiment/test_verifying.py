@@ -374,6 +374,14 @@ def test_a_server_that_only_streams() -> None:
         measured(server, case_of())
 
 
+def test_a_server_that_wants_a_key() -> None:
+    """How to give one is said."""
+    with StrictServer(lambda _: (401, {"error": {"message": "Invalid token"}})) as server:
+        said = problem(server, case_of())
+    assert "Invalid token" in said
+    assert "--flperf-api-key-env" in said
+
+
 def test_streaming_is_not_implemented() -> None:
     """501 is no sign of a wrong URL then."""
 

@@ -82,6 +82,28 @@ def test_a_base_url_that_is_right_without_v1(tiny: Tiny) -> None:
     assert "api-version=2024-10-21" in done.text
 
 
+def test_an_api_without_v1(tiny: Tiny) -> None:
+    """Found where the URL has one too many."""
+    tiny.suite()
+    with Server() as server:
+        server.api, server.listed = "", listing("m")
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m")
+        assert done.ret == 0, done.text
+    assert done.case["target"]["base_url"] == server.root
+    assert f"there is no API at {server.root}/v1: {server.root} was taken" in done.case["notes"]
+
+
+@pytest.mark.parametrize("path", ["/v1", "/V1", "/chat"])
+def test_nothing_below_a_version(tiny: Tiny, path: str) -> None:
+    """The error asks whether the URL is right."""
+    tiny.suite()
+    with Server() as server:
+        server.api = "/elsewhere"
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}{path}", "--flperf-model=m")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "is the base URL right?" in done.case["message"]
+
+
 def test_nothing_anywhere(tiny: Tiny) -> None:
     """The error says what was tried."""
     tiny.suite()
