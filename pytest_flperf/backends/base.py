@@ -79,6 +79,8 @@ class ListedModel:
     """In tokens."""
     cached: bool | None = None
     loaded: bool | None = None
+    root: str = ""
+    """What it is made of, where the server says so: models with the same root are one under several names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Served:
     listed: bool | None = None
     """Whether the server lists it; None: it lists nothing, or nobody looked."""
     others: tuple[ListedModel, ...] = ()
-    """What the server lists in place of it."""
+    """What the server lists, itself included."""
     alternatives: tuple[Endpoint, ...] = ()
     """Where to ask if the endpoint has no such path: the URL as given comes first, ``/v1`` behind it next."""
     load_timeout_s: float = 600.0

@@ -79,28 +79,37 @@ class Control:
         self._redactor = Redactor([api_key, *_secrets_in(headers or {}), *url_secrets(f"?{endpoint.query}")])
         self._headers = joined(default, headers or {})
 
-    def get(self, path: str, patience_s: float | None = None) -> Any:
+    def get(self, path: str, patience_s: float | None = None, *, as_sent: bool = False) -> Any:
         """The JSON at a path.
 
         Args:
             path: ``/from/the/root``, or ``relative`` to the base URL's own path.
             patience_s: How long to wait; None: the server's own.
+            as_sent: For names that are compared and sent back: keys in it are not masked, and whoever shows or keeps
+                any of it does that.
 
         Raises:
             ControlError: Nobody answered, with an error, or not with JSON.
 
         """
-        return self.call("GET", path, None, patience_s)
+        return self.call("GET", path, None, patience_s, as_sent=as_sent)
 
     def post(self, path: str, body: Mapping[str, Any], patience_s: float | None = None) -> Any:
         """As :meth:`get`, with a JSON body."""
         return self.call("POST", path, body, patience_s)
 
     def call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        patience_s: float | None = None,
+        *,
+        as_sent: bool = False,
     ) -> Any:
         """As :meth:`get`, by any method; an empty answer is None."""
-        status, text, headers = self.exchange(method, path, body, patience_s)
+        status, sent, headers = self._exchange(method, path, body, patience_s)
+        text = self._redactor.exact(sent)
         where = self._where(method, path)
         if not 200 <= status < 300:
             said = self._redactor.text(what_it_is(status, headers, text)) or self._shown(text)
@@ -108,7 +117,7 @@ class Control:
         if not text.strip():
             return None
         try:
-            return json.loads(text)
+            return json.loads(sent if as_sent else text)
         except (ValueError, RecursionError):
             found = self._redactor.text(what_it_is(status, headers, text))
             said = f"with {found}" if found else f"no JSON: {self._shown(text)}"
@@ -125,6 +134,13 @@ class Control:
         self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
     ) -> tuple[int, str, Mapping[str, str]]:
         """As :meth:`raw`, with the answer's headers, their names in lower case."""
+        status, text, found = self._exchange(method, path, body, patience_s)
+        return status, self._redactor.exact(text), found
+
+    def _exchange(
+        self, method: str, path: str, body: Mapping[str, Any] | None, patience_s: float | None
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """As :meth:`exchange`, with a text that may repeat our key."""
         where = self._where(method, path)
         payload = None if body is None else json.dumps(body).encode()
         headers = self._headers if payload is None else joined({"Content-Type": "application/json"}, self._headers)
@@ -152,7 +168,11 @@ class Control:
         text = body_bytes.decode("utf-8", "replace")
         # A server that repeats our key, in an error or among its models, must not bring it into notes and messages.
         masked = self._redactor.exact
-        return answer.status, masked(text), {name.lower(): masked(value) for name, value in answer.getheaders()}
+        return answer.status, text, {name.lower(): masked(value) for name, value in answer.getheaders()}
+
+    def masked(self, text: str) -> str:
+        """The text without keys, for whoever has asked for an answer as it was sent."""
+        return self._redactor.text(text)
 
     def _shown(self, text: str) -> str:
         return clean(self._redactor.text(text, 4 * _SHOWN), _SHOWN)

@@ -5,17 +5,12 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from pytest_flperf.backends.base import Backend, BackendConfig, BackendError, ListedModel, OnProgress
-from pytest_flperf.backends.control import ControlError
 from pytest_flperf.backends.registry import BackendType
-from pytest_flperf.backends.warming_up import Patience, Readiness, readiness
-from pytest_flperf.wire.retry_after import retry_after_s
+from pytest_flperf.backends.warming_up import LOAD_TIMEOUT_S, Patience, when_loaded
 
 __all__ = ["discover_models", "listed_when_ready"]
-
-_LOAD_TIMEOUT_S: Final = 600.0
 
 
 def _ignore_progress(what: str, percent: float | None) -> None:
@@ -49,16 +44,5 @@ def discover_models(
 
 def listed_when_ready(backend: Backend, config: BackendConfig, on_progress: OnProgress) -> tuple[ListedModel, ...]:
     """As :func:`discover_models`, of a backend that is there."""
-    limit_s = float(config.options.get("load_timeout_s", _LOAD_TIMEOUT_S))  # its backend has checked it
-    patience = Patience("the list of models", limit_s, on_progress)
-    while True:
-        try:
-            return backend.discover()
-        except BackendError as error:
-            said = error if isinstance(error, ControlError) else error.__cause__
-            if not isinstance(said, ControlError):
-                raise
-            asked_s = retry_after_s(said.headers)
-            loading = readiness(said.status, said.body, asked_s) is Readiness.LOADING
-            if not loading or not patience.wait(said.status, said.body, asked_s):
-                raise
+    limit_s = float(config.options.get("load_timeout_s", LOAD_TIMEOUT_S))  # its backend has checked it
+    return when_loaded(backend.discover, Patience("the list of models", limit_s, on_progress))

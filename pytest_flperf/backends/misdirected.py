@@ -9,8 +9,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pytest_flperf.runtime.logs import clean
+from pytest_flperf.wire.foreign import leads_to_login
 
-__all__ = ["is_page", "what_it_is"]
+__all__ = ["NO_SUCH_PATH", "is_page", "what_it_is"]
+
+NO_SUCH_PATH: Final = (404, 405, 410, 501)
+"""Status codes that say that nothing is at a path."""
 
 _HEAD: Final = 4_096
 _PAGE: Final = re.compile(
@@ -53,7 +57,7 @@ def _redirect(headers: Mapping[str, str]) -> str:
         shown, parts = "", urlsplit("")
     if not shown:
         return "a redirect that says not where to; redirects are not followed"
-    if _LOGIN.search(f"{parts.hostname or ''}{parts.path}"):
+    if leads_to_login(f"//{parts.hostname}{parts.path}" if parts.hostname else parts.path):
         return (
             f"a redirect to a page for logging in ({shown}): the server wants a key or a header (api_key_env, "
             f"headers_env), or this is the address of its pages and not of its API; {_URL}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_flperf.backends.attached import text_of
-from pytest_flperf.backends.base import BackendError, ListedModel
+from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.runtime.logs import clean
 
 __all__ = ["find_listed", "is_another", "listed_models", "some_names"]
@@ -25,8 +25,8 @@ _NAMES_SHOWN: Final = 10
 _FILE: Final = re.compile(
     r"\.(?:gguf|ggml|ggjt|bin|safetensors|onnx|pt|pth|llamafile|mlx|task|litertlm|engine)\Z", re.IGNORECASE
 )
-_VERSION: Final = re.compile(r"[-:@](?:latest|v?[0-9]{1,4}|[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})")
-"""Behind a model's name: its version."""
+_VERSION: Final = re.compile(r"[-:@](?:latest|[0-9]{3,4}|20[0-9]{6}|20[0-9]{2}-[0-9]{2}-[0-9]{2})")
+"""Behind a model's name: its version.  One or two digits are another model's name: ``phi`` and ``phi-4``."""
 _PART: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}\Z")
 _PATH: Final = re.compile(r"(?:[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[\\/]|file:)")
 
@@ -79,27 +79,20 @@ def _model(key: str, entry: Any) -> ListedModel | None:
         return None
     names = (text_of(entry.get(name)) for name in _ALIASES)
     alias = next((each for each in names if each and " " not in each), model_id)  # with spaces it is a title
-    return ListedModel(alias=alias, model_id=model_id, source="server")
+    return ListedModel(alias=alias, model_id=model_id, source="server", root=text_of(entry.get("root")))
 
 
-def find_listed(name: str, listed: Sequence[ListedModel]) -> ListedModel | None:
-    """The listed model that a name means: an id, an alias, or the name of a file; None where there is none.
+def find_listed(name: str, listed: Sequence[ListedModel]) -> tuple[ListedModel, ...]:
+    """The listed models that a name may mean: by id, by alias, or by the name of a file; most often one or none.
 
-    ``model.gguf`` and ``model`` mean ``/models/model.gguf``, and ``models/model.gguf`` means ``model``.
-
-    Raises:
-        BackendError: The name means several.
-
+    ``model.gguf`` and ``model`` mean ``/models/model.gguf``, and ``models/model.gguf`` means ``model``.  The parts of a
+    file are one model, which is named by the first.
     """
     for same in (_by_id, _by_alias, _by_file):
-        found = {each.model_id: each for each in same(name, listed)}
-        if len(found) > 1:
-            raise BackendError(
-                f"{clean(name)} means several of the server's models: {some_names(found)}; name the one that is meant"
-            )
+        found = {_PART.sub("", _FILE.sub("", each.model_id)): each for each in reversed(list(same(name, listed)))}
         if found:
-            return next(iter(found.values()))
-    return None
+            return tuple(reversed(found.values()))
+    return ()
 
 
 def _by_id(name: str, listed: Iterable[ListedModel]) -> Iterator[ListedModel]:
@@ -148,13 +141,35 @@ def some_names(names: Iterable[str]) -> str:
 def is_another(echo: str, asked: str, listed: Sequence[ListedModel]) -> bool:
     """Whether a model that a server names in its answer is one of its list, and not the one that was asked for.
 
-    A name with a date or ``latest`` behind it, or with another folder or provider before it, is the same model's.
+    A name with a date or ``latest`` behind it is the same model's, and so is one with a folder or provider before it.
+    Of two that are both listed with different ones, each is a model of its own.
+
+    Args:
+        echo: As the answer names it.
+        asked: As the request named it.
+        listed: All that the server lists.
+
     """
+    roots = {each.model_id: each.root for each in reversed(listed)}
+    if asked in roots:  # other names that the list has for it are no ids
+        if echo not in roots or (roots[asked] and roots[echo] == roots[asked]):
+            return False
+        return not _same_model(echo, asked) or _apart(_folder(echo), _folder(asked))
     if _same_model(echo, asked):
         return False
     return any(echo in (each.model_id, each.alias) for each in listed) or any(
         _is_file(each.model_id) and _stem(echo) == _stem(each.model_id) for each in listed
     )
+
+
+def _folder(name: str) -> str:
+    return _slashed(name).rpartition("/")[0]
+
+
+def _apart(one: str, other: str) -> bool:
+    """Whether two folders are two: the end of a path is the same as the whole."""
+    shorter, longer = sorted((one.casefold(), other.casefold()), key=len)
+    return bool(shorter) and not f"/{longer}".endswith(f"/{shorter}")
 
 
 def _same_model(echo: str, asked: str) -> bool:

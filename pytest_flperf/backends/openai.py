@@ -18,21 +18,18 @@ from pytest_flperf.backends.base import (
     Served,
 )
 from pytest_flperf.backends.control import ControlError
-from pytest_flperf.backends.misdirected import is_page
-from pytest_flperf.backends.model_lists import find_listed, listed_models
-from pytest_flperf.backends.warming_up import Patience, Readiness, readiness
+from pytest_flperf.backends.misdirected import NO_SUCH_PATH, is_page
+from pytest_flperf.backends.model_lists import find_listed, listed_models, some_names
+from pytest_flperf.backends.warming_up import LOAD_TIMEOUT_S, Patience, when_loaded
 from pytest_flperf.results.records import WARNING
 from pytest_flperf.runtime.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
-from pytest_flperf.wire.retry_after import retry_after_s
 
 __all__ = ["OpenAiBackend"]
 
 _RUNTIMES: Final = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang"}
 """By the ``owned_by`` of listed models."""
-_NO_SUCH_PATH: Final = (404, 405, 410, 501)
-_LOAD_TIMEOUT_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class OpenAiBackend:
         """Take the URL apart; raises EndpointError for one that is none, BackendError for what can't be used."""
         if config.base_url is None:
             raise BackendError("openai: no base_url, expected the server's, such as http://127.0.0.1:8080/v1")
-        self._load_timeout_s = seconds(self.name, config.options, "load_timeout_s", _LOAD_TIMEOUT_S)
+        self._load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
         self._server = Attachment(self.name, config, config.base_url)
         self._ready: dict[str, Served] = {}
 
@@ -75,7 +72,7 @@ class OpenAiBackend:
         except ControlError as error:
             raise BackendError(self._nobody(error)) from error
         runtime = "OpenAI-compatible server"
-        if status == 200:
+        if 200 <= status < 300:
             runtime = _RUNTIMES.get(_owner(text), runtime)
         version = self._version() or text_of(headers.get("server"))
         return About(runtime, version if version != runtime else "", address)
@@ -88,7 +85,7 @@ class OpenAiBackend:
         return text_of(answer.get("version")) if isinstance(answer, Mapping) else ""
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """What ``GET …/models`` lists."""
+        """What ``GET …/models`` lists, as it was sent: whoever shows it masks keys in it."""
         try:
             return self._list()
         except ControlError as error:
@@ -110,42 +107,37 @@ class OpenAiBackend:
             listed=found.listed,
             others=found.others,
             alternatives=self._server.endpoint.alternatives,
-            load_timeout_s=max(self._load_timeout_s - patience.waited_s, 1.0),
+            load_timeout_s=self._load_timeout_s,
             notes=self._server.notes + found.notes,
         )
-        # The note belongs to the case that met it, not to those after it.
-        return replace(ready, notes=(*ready.notes, patience.note)) if patience.note else ready
+        if not patience.note:
+            return ready
+        # The wait and its note belong to the case that met it, not to those after it.
+        left_s = max(self._load_timeout_s - patience.waited_s, 1.0)
+        return replace(ready, load_timeout_s=left_s, notes=(*ready.notes, patience.note))
 
     def _look_up(self, model: str, patience: Patience) -> _LookedUp:
         """A model in the server's list, and what is to be said of that; raises BackendError where nobody answers."""
         try:
-            listed = self._waited_list(patience)
+            listed = when_loaded(self._list, patience)
         except ControlError as error:
             if self._server.problem(error):
                 raise BackendError(self._nobody(error)) from error
             return _LookedUp(model, None, notes=(f"{WARNING}whether the server has the model is not known: {error}",))
         if not listed:
             return _LookedUp(model, None, notes=(f"{WARNING}the server's list of models is empty",))
-        found = find_listed(model, listed)
-        if found is None:
-            names = [each.model_id for each in listed]
+        masked, found = self._server.control.masked, find_listed(model, listed)
+        if not found:
+            names = [masked(each.model_id) for each in listed]
             said = f"{WARNING}the server's list of models does not have {clean(model)}, {nearest(model, names)}"
             return _LookedUp(model, False, listed, (said,))
-        named = f"{clean(model)} is {clean(found.model_id)} in the server's list, and requests name it so"
-        return _LookedUp(found.model_id, True, notes=(named,) if found.model_id != model else ())
-
-    def _waited_list(self, patience: Patience) -> tuple[ListedModel, ...]:
-        """The list, also of a server that says that it is loading; raises ControlError."""
-        while True:
-            try:
-                return self._list()
-            except ControlError as error:
-                asked_s = retry_after_s(error.headers)
-                # A 503 that doesn't say why may be the list's own: the first request will tell.
-                if readiness(error.status, error.body, asked_s) is not Readiness.LOADING:
-                    raise
-                if not patience.wait(error.status, _words(error), asked_s):
-                    raise
+        if len(found) > 1:
+            several = some_names(masked(each.model_id) for each in found)
+            said = f"{WARNING}{clean(model)} means several of the server's models: {several}; it was sent as it is"
+            return _LookedUp(model, False, listed, (said,))
+        model_id = found[0].model_id
+        named = f"{clean(model)} is {clean(masked(model_id))} in the server's list, and requests name it so"
+        return _LookedUp(model_id, True, listed, (named,) if model_id != model else ())
 
     def _list(self) -> tuple[ListedModel, ...]:
         """What the server lists at its URL, or at ``/v1`` behind it; raises ControlError for what is no list."""
@@ -166,10 +158,10 @@ class OpenAiBackend:
     def _list_at(self, endpoint: Endpoint) -> tuple[ListedModel, ...]:
         here = endpoint == self._server.endpoint
         control = self._server.control if here else self._server.control_at(endpoint)
-        answer = control.get("models")
+        answer = control.get("models", as_sent=True)
         models = listed_models(answer)
         if models is None:
-            shown = clean(repr(answer))
+            shown = clean(control.masked(repr(answer)))
             said = f"GET {endpoint.base_url}/models answered something that is no list of models: {shown}"
             raise ControlError(said, 200, shown)
         return models
@@ -214,18 +206,7 @@ def _is_elsewhere(error: ControlError) -> bool:
     if error.status is None:
         return False
     is_odd = 200 <= error.status < 400 or is_page(error.headers, error.body)
-    return error.status in _NO_SUCH_PATH or (is_odd and error.status not in (429, 503))
-
-
-def _words(error: ControlError) -> str:
-    """What a server said with an error."""
-    try:
-        answer = json.loads(error.body)
-    except (ValueError, RecursionError):
-        return error.body
-    inner = answer.get("error", answer) if isinstance(answer, Mapping) else answer
-    said = inner.get("message") if isinstance(inner, Mapping) else inner
-    return said if isinstance(said, str) else error.body
+    return error.status in NO_SUCH_PATH or (is_odd and error.status not in (429, 503))
 
 
 def _owner(text: str) -> str:

@@ -69,12 +69,14 @@ def _places(parsed: Parsed, chosen: Place) -> list[Place]:
 
 def _examined(place: Place, model: str | None) -> Finding:
     from pytest_flperf.experiment.doctor import examine
+    from pytest_flperf.results.redaction import Redactor, url_secrets
 
     name = place.kind.name
+    masked = Redactor([place.config.api_key, *url_secrets(place.config.base_url)]).text
 
     def told(step: str) -> None:
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{harmless(f'{name}: {step} …')}")
+            sys.stderr.write(f"\r\x1b[K{harmless(f'{name}: {masked(step)} …')}")
             sys.stderr.flush()
 
     try:

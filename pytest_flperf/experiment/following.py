@@ -21,7 +21,7 @@ __all__ = ["Retries", "Sessions"]
 
 _SENT_ON_PURPOSE: Final = frozenset({Phase.MEASURED, Phase.OUTSIDE, Phase.RETRY})
 _NS_PER_S: Final = 1_000_000_000
-_OK: Final = (b"HTTP/1.1 200", b"HTTP/1.0 200")
+_OK: Final = (b"HTTP/1.1 2", b"HTTP/1.0 2")
 
 
 class Retries:
@@ -190,7 +190,7 @@ class _Chat:
 
 
 def _is_transient(exchange: Exchange) -> bool:
-    # Others are measured meanwhile: only what is not a whole 200 is decoded.
+    # Others are measured meanwhile: only what is not a whole success is decoded.
     if exchange.ending is Ending.COMPLETE and exchange.raw.startswith(_OK):
         return False
     return exchange.ending is not Ending.CANCELLED and decode(exchange).transient

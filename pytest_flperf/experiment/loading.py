@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_flperf.backends.base import Backend, OnProgress, Served
+from pytest_flperf.backends.warming_up import Watched
 from pytest_flperf.telemetry.memory import MemoryBefore
 
 __all__ = ["LoadCost", "ensure_with_cost"]
@@ -41,7 +42,7 @@ def ensure_with_cost(backend: Backend, model: str, on_progress: OnProgress) -> t
             before[:] = [MemoryBefore.now()]
         on_progress(what, percent)
 
-    served = backend.ensure(model, told)
+    served = backend.ensure(model, Watched.like(on_progress, told))
     if served.load_s is None or not before:
         return served, LoadCost()
     found = before[0].before_and_after_mb(backend.processes(model).pids)

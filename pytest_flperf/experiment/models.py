@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
+from pytest_flperf.backends.warming_up import Patience
 from pytest_flperf.experiment.case_run import Prepared
 from pytest_flperf.experiment.clients import Clients
 from pytest_flperf.experiment.first_answer import awaited, is_elsewhere, until_over
@@ -30,6 +31,7 @@ from pytest_flperf.load.group import Plays
 from pytest_flperf.load.native import NativeClient
 from pytest_flperf.load.plan import Plan
 from pytest_flperf.load.session import LoadProcessError
+from pytest_flperf.results.records import WARNING
 from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.errors import SuiteError
@@ -37,7 +39,7 @@ from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.endpoint import Endpoint
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
-from pytest_flperf.wire.sample import Sample
+from pytest_flperf.wire.sample import Outcome, Sample
 
 __all__ = ["Models"]
 
@@ -184,8 +186,8 @@ class Models:
 
     def _plans(self, case: Case, served: Served) -> CasePlans:
         known, target = self.backend.capabilities(case.model), target_of(served.endpoint, served.tls)
-        dialect = self._verifier.dialect(served.model)
-        return CasePlans(case, served, self._factory(served), target, self._seed, known, dialect)
+        plans = CasePlans(case, served, self._factory(served), target, self._seed, known)
+        return self._verifier.spoken(plans, served)
 
     def _learn(self, plans: CasePlans, case: Case, recording: CaseRecording, on_progress: OnProgress) -> None:
         learn_lengths(plans, lambda plan: self._one(plan, recording))
@@ -270,23 +272,22 @@ class Models:
         self, plans: CasePlans, phase: Phase, served: Served, recording: CaseRecording, on_progress: OnProgress
     ) -> tuple[CasePlans, Sample]:
         model = served.model
-        waits = [""]
+        limit_s = 0.0 if model in self._waited_in_vain else served.load_timeout_s
+        patience = Patience(model, limit_s, on_progress)
 
         def one(plan: Plan) -> Sample:
-            patient = replace(served, load_timeout_s=0.0) if model in self._waited_in_vain else served
-            sample, waited = awaited(lambda: self._one_as_seen(plan, recording), patient, on_progress)
-            if waited and not sample.ok:
-                self._waited_in_vain.add(model)
-            waits.append(waited)
-            return sample
+            return awaited(lambda: self._one_as_seen(plan, recording), patience)
 
         try:
             plans, sample = self._verifier.verify(plans, served, phase, one, self.backend.health)
         except NoAnswerError as error:
-            if waits[-1]:
-                error.add(f"; {waits[-1]}")
+            if patience.gave_up:
+                self._waited_in_vain.add(model)
+                error.add(f"; {patience.gave_up}")
+            if error.sample is not None and error.sample.outcome is Outcome.MODEL_NOT_FOUND:
+                error.add("".join(f"; {note.removeprefix(WARNING)}" for note in served.notes if WARNING in note))
             raise
-        self._waited[model] = next(filter(None, waits), "")
+        self._waited[model] = patience.note
         self._waited_in_vain.discard(model)
         refuse_another(sample, served)
         return plans, sample
@@ -311,6 +312,9 @@ class Models:
     ) -> Prepared:
         calibration, why_none = self._calibrations.of(case)
         planned = planned_on(case, served, seen, plans.adjustments, (*notes, *why_none), self._processes)
+        if planned.target is not None and served.model_id != case.model:  # a name of the server's
+            shown = self._recorder.redactor.text(served.model_id)
+            planned = replace(planned, target=replace(planned.target, model_id=shown))
         planned = replace(
             planned,
             host=self._host,

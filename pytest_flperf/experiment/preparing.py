@@ -64,14 +64,17 @@ def refuse_another(sample: Sample, served: Served) -> None:
     """Raise BackendError where a server answers with another model than it was asked for.
 
     A name that is echoed otherwise is a warning, because many servers have several for one model, and some lists lack
-    what is served; but where the name asked for is not in the list, and the one echoed is, another model has answered.
+    what is served; but where the one echoed is in the list, and not the one asked for by another name, another model
+    has answered.
     """
     echo = sample.model_echoed
-    if served.listed is False and echo and is_another(echo, served.model_id, served.others):
-        raise BackendError(
-            f"{served.model_id} at {served.endpoint.base_url}: the server does not list it, and answered as "
-            f"{shown(echo)}, which it lists: another model would be measured; name the one that is meant"
-        )
+    if served.listed is None or not echo or not is_another(echo, served.model_id, served.others):
+        return
+    own = "lists both" if served.listed else "does not list it"
+    raise BackendError(
+        f"{served.model_id} at {served.endpoint.base_url}: the server {own}, and answered as {shown(echo)}"
+        f"{'' if served.listed else ', which it lists'}: another model would be measured; name the one that is meant"
+    )
 
 
 def learn_lengths(plans: CasePlans, one: Callable[[Plan], Sample]) -> None:

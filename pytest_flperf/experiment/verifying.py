@@ -14,7 +14,14 @@ from pytest_flperf.experiment.playing import CasePlans
 from pytest_flperf.load.plan import Plan
 from pytest_flperf.suite.limits import MAX_TOKENS_KEYS
 from pytest_flperf.wire.exchange import Phase
-from pytest_flperf.wire.refusal import names, refused, words_of_refusal
+from pytest_flperf.wire.refusal import (
+    is_of_value,
+    may_be_bounded,
+    names,
+    only_streams,
+    refused,
+    words_of_refusal,
+)
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
 __all__ = ["TRIES_UNTIL_HOPELESS", "NoAnswerError", "Verifier"]
@@ -30,6 +37,8 @@ _NO_PARAMETERS: Final = frozenset({"model", "messages", "stream"})
 """What a request is made of, and what no request can do without."""
 _MAY_BE_OF_THE_SHORT_ONE: Final = frozenset({Outcome.LENGTH_ZERO, Outcome.TRUNCATED, Outcome.ERROR_IN_STREAM})
 """Outcomes that a longer answer, or the case's own question, may not have."""
+_WHO_ARE_YOU: Final = frozenset({401, 403})
+_BAD_REQUEST: Final = frozenset({400, 422})
 _MAY_BE_OF_ITS_FORM: Final = frozenset({400, 422, 500, 501})
 """Status codes with which servers refuse what they don't like in a request."""
 
@@ -66,18 +75,23 @@ class Verifier:
     """Sees that models answer requests of the cases' kinds, and keeps how each wants them."""
 
     def __init__(self) -> None:
-        self._dialects: dict[str, Dialect] = {}
-        self._answered: dict[str, tuple[int, set[bytes]]] = {}
+        self._dialects: dict[tuple[str, bytes], Dialect] = {}
+        self._answered: dict[str, tuple[int, set[tuple[bytes, str | None]]]] = {}
         self._failed: dict[tuple[str, str, bytes], list[str]] = {}
 
-    def dialect(self, model: str) -> Dialect:
-        """How a model's server wants its requests, as far as that was found out."""
-        return self._dialects.get(model, AS_USUAL)
+    def spoken(self, plans: CasePlans, served: Served) -> CasePlans:
+        """The plans of a case as the model's server takes them, as far as that was found out.
+
+        What was found out holds for the same parameters only: a server may refuse one because of another, and what one
+        case is sent must not depend on which were measured before it.
+        """
+        dialect = self._dialects.get((served.model, _parameter_set(plans)), AS_USUAL)
+        return plans if dialect == plans.dialect else plans.spoken_as(dialect)
 
     def knows(self, served: Served, plans: CasePlans) -> bool:
         """Whether the model has answered a request with these parameters since it was loaded."""
         generation, sets = self._answered.get(served.model, (served.generation, set()))
-        return generation == served.generation and _parameter_set(plans) in sets
+        return generation == served.generation and _sent_set(plans) in sets
 
     def verify(
         self,
@@ -117,7 +131,7 @@ class Verifier:
                 self._keep(plans, served)
                 return plans, sample
             failures.append((plans, sample))
-            dialect = _otherwise(plans, sample)
+            dialect = _otherwise(plans, sample, as_asked=as_asked)
             if dialect is not None:
                 plans = plans.spoken_as(dialect)
             elif not as_asked and _own_request_may_do(plans, sample):
@@ -130,24 +144,29 @@ class Verifier:
                 phase = Phase.VERIFY  # what comes now is not the model's first answer
 
     def _keep(self, plans: CasePlans, served: Served) -> None:
-        self._dialects[served.model] = plans.dialect
+        self._dialects[served.model, _parameter_set(plans)] = plans.dialect
         generation, sets = self._answered.get(served.model, (served.generation, set()))
         if generation != served.generation:
             sets = set()
-        sets.add(_parameter_set(plans))
+        sets.add(_sent_set(plans))
         self._answered[served.model] = (served.generation, sets)
 
 
 def _parameter_set(plans: CasePlans) -> bytes:
-    """A digest of what requests say beside their messages and the length of the answer."""
-    left_out = {"messages", limit_key(plans.sent)}
-    values = {key: value for key, value in plans.sent.items() if key not in left_out}
-    values["limit"] = limit_key(plans.sent)
-    text = json.dumps(values, sort_keys=True)
+    """A digest of what requests say as usual, beside their messages and the length of the answer, and who wants it."""
+    values = {key: value for key, value in plans.asked.items() if key not in MAX_TOKENS_KEYS}
+    limits = sorted({*MAX_TOKENS_KEYS} & plans.asked.keys())
+    ours = sorted(plans.ours & values.keys())
+    text = json.dumps([values, limits, plans.asks_for_lengths, ours], sort_keys=True)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
-def _otherwise(plans: CasePlans, sample: Sample) -> Dialect | None:
+def _sent_set(plans: CasePlans) -> tuple[bytes, str | None]:
+    """The set, and whether the length of an answer is sent: where only ours is refused, another's was not tried."""
+    return _parameter_set(plans), limit_key(plans.sent)
+
+
+def _otherwise(plans: CasePlans, sample: Sample, *, as_asked: bool) -> Dialect | None:
     """Another way to send the request that a server has refused; None: there is none, or it hasn't."""
     text = words_of_refusal(sample)
     if not text:
@@ -158,15 +177,29 @@ def _otherwise(plans: CasePlans, sample: Sample) -> Dialect | None:
     ours = plans.ours & sent.keys()
     named = {name for name in ours - {*MAX_TOKENS_KEYS} if names(text, name)}
     left_out = found & ours - {*MAX_TOKENS_KEYS}
-    if limit is not None and (limit in found or not found) and dialect.max_tokens_key is None:
+    if limit is not None and dialect.max_tokens_key is None:
         (other,) = (key for key in MAX_TOKENS_KEYS if key != limit)
-        if limit in found or names(text, other):
+        if limit in found or (not found and _other_name_may_do(plans, sample, text, limit, other, as_asked=as_asked)):
             return replace(dialect, max_tokens_key=other, refuses=dialect.refuses | left_out)
     if limit is not None and limit in found and limit in ours:
         return replace(dialect, max_tokens_key=None, refuses=dialect.refuses | {*MAX_TOKENS_KEYS} | left_out)
     if not found and len(named) == 1:
         left_out = frozenset(named)  # nothing else that we added could be meant
     return replace(dialect, refuses=dialect.refuses | left_out) if left_out else None
+
+
+def _other_name_may_do(plans: CasePlans, sample: Sample, text: str, limit: str, other: str, *, as_asked: bool) -> bool:
+    """Whether a server that hasn't said so in known words may want the longest answer by its other name.
+
+    Where it speaks of the value, the case's own comes first; and what is only too large or too small by one name is so
+    by the other.
+    """
+    if is_of_value(text, limit):
+        return as_asked and (names(text, other) or not may_be_bounded(text, limit))
+    if names(text, other):
+        return True
+    alone = not any(names(text, name) for name in plans.sent.keys() - _NO_PARAMETERS - {limit})
+    return sample.status in _BAD_REQUEST and alone and names(text, limit)
 
 
 def _own_request_may_do(plans: CasePlans, sample: Sample) -> bool:
@@ -225,13 +258,20 @@ def _advice(plans: CasePlans, sample: Sample) -> str:
     """What a suite can say so that the server answers; empty where nobody knows."""
     if sample.outcome is Outcome.LENGTH_ZERO:
         return "Where a model thinks in tokens that it doesn't show, a higher max_tokens leaves it some to answer with"
+    if sample.status in _WHO_ARE_YOU:
+        return (
+            "Does the server want a key, or another one? --flperf-api-key-env, or api_key_env in a target, names the "
+            "environment variable that holds it"
+        )
     text = words_of_refusal(sample)
+    if not plans.sent.get("stream") and only_streams(text):
+        return "The server only streams: `stream: true` in the suite asks for that, in place of whole answers"
     if "stream" in plans.sent and refused(text, {"stream", "streaming", "Streaming"}):
         if not plans.sent["stream"]:
             return "The server refuses stream: `stream: null` in the suite takes it out of the request"
         return "The server doesn't stream: `stream: false` in the suite, or --flperf-no-stream, measures whole answers"
     found = refused(text, plans.sent.keys() - _NO_PARAMETERS, limits=MAX_TOKENS_KEYS) - plans.ours
-    if not found or _otherwise(plans, sample) is not None:
+    if not found or _otherwise(plans, sample, as_asked=True) is not None:
         return ""
     limit = "max_tokens, by either name" if plans.dialect.max_tokens_key is not None else "max_tokens"
     listed = ", ".join(dict.fromkeys(limit if name in MAX_TOKENS_KEYS else name for name in sorted(found)))

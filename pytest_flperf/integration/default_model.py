@@ -65,6 +65,8 @@ class DefaultModels:
             return
         if listed is None:
             self._problem = f"{_HOW}; --flperf-list-models shows what there is"
+        elif len(listed) == 1 and masked(listed[0]) != listed[0]:  # it would stand in the names of all tests
+            self._problem = f"{_HOW}; the only one that the server lists has a key of this run in its name"
         elif len(listed) == 1:
             self._found = listed
         elif listed:

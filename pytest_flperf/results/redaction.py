@@ -21,9 +21,22 @@ _KEY_VARIABLES: Final = re.compile(
     r"(?:^|_)(?:(?:API|ACCESS|SECRET|PRIVATE|MASTER|AUTH)_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)\Z", re.IGNORECASE
 )
 _KEY_PARAMETERS: Final = re.compile(
-    r"key|token|secret|sig\Z|signature|passw|pwd|auth|credential|session|jwt|sas|code\Z|ticket", re.IGNORECASE
+    r"key|token|secret|sig\Z|signature|pass|pwd|auth|credential|session|jwt|sas|code\Z|ticket|bearer|hmac|assertion"
+    r"|policy|(?:\A|[^A-Za-z])(?:pat|pin)\Z",
+    re.IGNORECASE,
 )
-_PLAIN_PARAMETERS: Final = re.compile(r"(?:api[-_]?)?version|model|deployment|region|location|tenant", re.IGNORECASE)
+_PLAIN_PARAMETERS: Final = re.compile(
+    r"(?:api[-_]?)?version|model(?:[-_]?(?:id|name))?|deployment(?:[-_]?(?:id|name))?|engine|provider|region|location"
+    r"|tenant|env(?:ironment)?|format|stream|alt",
+    re.IGNORECASE,
+)
+"""Names whose values say what was measured."""
+_PLAIN_VALUE: Final = re.compile(r"(?!.*[A-Za-z0-9]{20})[A-Za-z0-9_.:/ -]{1,64}")
+"""What such a value looks like: words and numbers, none of them as long as a key."""
+_TINY_VALUE: Final = re.compile(
+    r"[A-Za-z]|[0-9]{1,3}|true|false|yes|no|on|off|stream|beta|preview|debug", re.IGNORECASE
+)
+"""What nobody has as a key, whatever its name."""
 _KEY_LIKE: Final = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])(?![A-Za-z]:\\)[^\s/]\S{11,}")
 
 # Every repetition is bounded or over a class that what follows is not in, so that matching time stays linear.
@@ -44,7 +57,8 @@ _SHAPES: Final = (
     # …?key=…, …&sig=… and …&subscription-key=… in a URL
     (
         re.compile(
-            r"(?P<keep>[?&](?:[\w.~-]{0,32}[_.~-])?(?:key|token|secret|sig|signature|password|passwd|pwd|auth|code)=)"
+            r"(?P<keep>[?&](?:[\w.~-]{0,32}[_.~-])?(?:key|token|secret|sig|signature|pass|password|passwd|passphrase|pwd"
+            r"|auth|code|pat|pin|bearer|hmac|assertion)=)"
             r"(?!\*\*\*)[^\s\"'&,;<>)}\]\\]{4,}",
             re.IGNORECASE,
         ),
@@ -242,8 +256,14 @@ def _parameters(query: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_key(name: str, value: str) -> bool:
-    """By the parameter's name, and where that says nothing by its value."""
-    name, value = unquote(name), unquote(value)
-    if not value or (_PLAIN_PARAMETERS.search(name) and not _KEY_PARAMETERS.search(name)):
+    """Whether a parameter may hold a key: all do but those that are known to be plain, by their names and values."""
+    name, value = unquote(name), unquote_plus(value).strip()
+    if not value:
         return False
-    return bool(_KEY_PARAMETERS.search(name) or _KEY_LIKE.fullmatch(value.strip()))
+    if _KEY_PARAMETERS.search(name):
+        return True
+    if _TINY_VALUE.fullmatch(value):
+        return False
+    if not _PLAIN_PARAMETERS.fullmatch(name) or not _PLAIN_VALUE.fullmatch(value):
+        return True
+    return any(shape.search(value) for shape, _ in _SHAPES)

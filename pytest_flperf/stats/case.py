@@ -307,7 +307,7 @@ class _Tally:
         lines = [
             f"{WARNING}model echoed as {echo!r} in {count} of {self.ok} answers, asked for {model_id!r}"
             for echo, count in self.echoes.most_common(3)
-            if echo != model_id
+            if not _is_echo(echo, model_id)
         ]
         lines += self.texts.notes()
         if self.warmup_failed:
@@ -324,3 +324,8 @@ class _Tally:
 
 def _agreed(names: set[str | None]) -> str | None:
     return None if not names else next(iter(names)) if len(names) == 1 else "mixed"
+
+
+def _is_echo(echo: str, model_id: str) -> bool:
+    """Whether a name is the one that was asked for, but for what was masked in the answer: a star a character."""
+    return len(echo) == len(model_id) and all(one in (other, "*") for one, other in zip(echo, model_id, strict=True))

@@ -16,12 +16,14 @@ __all__ = ["Endpoint", "EndpointError", "resolve"]
 _NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_.])?")  # another script's names: as xn--…
 _FORM: Final = "expected a form like http://127.0.0.1:8080/v1"
 _CHAT: Final = "/chat/completions"
-_VERSION: Final = re.compile(r"/v[0-9][a-z0-9.]{0,15}\Z")
+_VERSION: Final = re.compile(r"/v[0-9][a-z0-9.]{0,15}\Z", re.IGNORECASE)
 _OTHER_PATHS: Final = (
     "/models", "/completions", "/responses", "/embeddings", "/messages",
-    "/api/chat", "/api/generate", "/api/tags", "/api", "/docs", "/health",
+    "/api/chat", "/api/generate", "/api/tags", "/api", "/chat", "/docs", "/health",
 )  # fmt: skip
 """What people copy from a server's documentation in place of the base URL."""
+_MAY_HOLD_A_KEY: Final = re.compile(r"[?#;]")
+"""Where the part of a URL begins that no message repeats."""
 _IN_A_QUERY: Final = "!$&'()*+,;=:@/?-._~%[]"
 
 
@@ -51,14 +53,14 @@ class Endpoint:
                 "the URL holds a user or password; keys come from the environment (an api-key-env), and an @ of a "
                 "path or query is written %40"
             )
-        shown = repr(url.partition("?")[0][:200])
+        shown = repr(_without_keys(url)[:200])
         if not url.isprintable() or any(character.isspace() or character in '<>"\\^`{|}' for character in url):
             raise EndpointError(f"{shown} holds a character that no URL can hold; {_FORM}")
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise EndpointError(f"{shown} is no URL ({error}); {_FORM}") from None
+            raise EndpointError(f"{shown} is no URL ({_without_keys(str(error))}); {_FORM}") from None
         if parts.scheme not in ("http", "https"):
             raise EndpointError(f"{shown} begins with neither http:// nor https://; {_FORM}")
         if not parts.hostname:
@@ -71,9 +73,11 @@ class Endpoint:
             raise EndpointError(f"{shown} names port 0, on which nothing can listen; {_FORM}")
         if "#" in url:
             raise EndpointError(f"{shown} has a fragment, which a base URL can't have; {_FORM}")
-        tls = parts.scheme == "https"
         address, _, query = url.partition("?")
-        base_url = address.rstrip("/").removesuffix(_CHAT).rstrip("/")
+        if ";" in address:
+            raise EndpointError(f"{shown} goes on with a ; in its path, which a base URL can't have; {_FORM}")
+        tls = parts.scheme == "https"
+        base_url = _without(address.rstrip("/"), _CHAT).rstrip("/")
         host = parts.hostname.replace("%25", "%")
         return cls(base_url, host, port or (443 if tls else 80), tls, quote(query, safe=_IN_A_QUERY))
 
@@ -89,14 +93,16 @@ class Endpoint:
     @property
     def alternatives(self) -> tuple[Endpoint, ...]:
         """Where the API may be where there is none at the URL as given: the nearest first."""
-        if _VERSION.search(self.base_url):
-            return ()
-        found = [f"{self.base_url}/v1"]
-        path = next((each for each in _OTHER_PATHS if self.base_url.endswith(each)), None)
+        version = _VERSION.search(self.base_url)
+        if version is not None:
+            found = [self.base_url[: version.start()] + version[0].lower(), self.base_url[: version.start()]]
+        else:
+            found = [f"{self.base_url}/v1"]
+        path = next((each for each in _OTHER_PATHS if self.base_url.lower().endswith(each)), None)
         if path is not None:
-            parent = self.base_url.removesuffix(path)
+            parent = _without(self.base_url, path)
             found.append(parent if _VERSION.search(parent) else f"{parent}/v1")
-        return tuple(replace(self, base_url=each) for each in found)
+        return tuple(replace(self, base_url=each) for each in found if each != self.base_url)
 
     @property
     def loopback(self) -> bool:
@@ -107,6 +113,15 @@ class Endpoint:
             return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
         except ValueError:
             return False
+
+
+def _without_keys(text: str) -> str:
+    return _MAY_HOLD_A_KEY.split(text, maxsplit=1)[0]
+
+
+def _without(url: str, path: str) -> str:
+    """The URL without that path at its end, however it is spelled."""
+    return url[: -len(path)] if url.lower().endswith(path) else url
 
 
 def _is_host(host: str, *, bracketed: bool) -> bool:

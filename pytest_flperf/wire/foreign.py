@@ -12,7 +12,7 @@ from pytest_flperf.wire.errors import ServerError, clip, error_of_text, find_err
 from pytest_flperf.wire.framing import Head
 from pytest_flperf.wire.sse import Events
 
-__all__ = ["error_in_body", "error_of_body", "foreign_answer", "foreign_bytes", "redirect_words"]
+__all__ = ["error_in_body", "error_of_body", "foreign_answer", "foreign_bytes", "leads_to_login", "redirect_words"]
 
 _LOOKED_AT: Final = 16_384
 _LONGEST_LINE: Final = 262_144
@@ -27,6 +27,11 @@ _LOGIN: Final = re.compile(
     r"|\bauthenticat|\bauth\b|\bauthorize\b",
     re.IGNORECASE,
 )
+_LOGIN_HOST: Final = re.compile(
+    r"(?:[^/]*\.)?(?:log-?in|sign-?in|sso|o?auth2?|saml|idp|identity|accounts?)\.[^/]+", re.IGNORECASE
+)
+"""Hosts that do nothing else; another host's name may have such a word in it."""
+_HOST: Final = re.compile(r"(?:https?:)?//([^/]*)", re.IGNORECASE)
 _BASE_URL: Final = "expected the base URL of an OpenAI-compatible API, which mostly ends in /v1"
 _SIGN_IN: Final = "give a key (--flperf-api-key-env) or its headers, or a URL that needs no login"
 
@@ -82,9 +87,16 @@ def redirect_words(head: Head) -> str:
     place = re.split(r"[?#]", head.headers.get("location", ""), maxsplit=1)[0][:_WORDS]
     if not place:
         return "redirects are not followed"
-    if _LOGIN.search(place) is not None:
+    if leads_to_login(place):
         return f"redirected to a login, '{place}': the server wants somebody to sign in; {_SIGN_IN}"
     return f"redirected to '{place}', and redirects are not followed; name the URL where the API is"
+
+
+def leads_to_login(place: str) -> bool:
+    """Whether a URL, or a path, is one where somebody logs in: by its path, or by a host for nothing else."""
+    host = _HOST.match(place)
+    path = place[host.end() :] if host is not None else place
+    return _LOGIN.search(path) is not None or (host is not None and _LOGIN_HOST.fullmatch(host[1]) is not None)
 
 
 def error_of_body(payload: bytes) -> ServerError:

@@ -24,7 +24,7 @@ def asked_to_wait_s(exchange: Exchange) -> float | None:
         head = parse_head(exchange.raw)
     except MalformedAnswerError:
         return None
-    return retry_after_s(head.headers) if head is not None and head.status != 200 else None
+    return retry_after_s(head.headers) if head is not None and not 200 <= head.status < 300 else None
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

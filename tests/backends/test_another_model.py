@@ -41,10 +41,18 @@ def test_not_listed_and_echoed_otherwise() -> None:
             bench.run(a_case())
 
 
+def test_both_listed_and_the_other_answers() -> None:
+    """Refused as well."""
+    with Substitute() as server, Bench(OpenAiBackend.at(f"{server.root}/v1")) as bench:
+        server.listed = ("wanted", "default-model")
+        with pytest.raises(NotReadyError, match="lists both, and answered as 'default-model': another model would be"):
+            bench.run(a_case())
+
+
 @pytest.mark.parametrize(
     ("listed", "echo"),
     [
-        (("wanted", "default-model"), "default-model"),
+        (("wanted",), "default-model"),
         ((), "default-model"),
         (("default-model",), "wanted"),
         (("default-model",), "neither"),

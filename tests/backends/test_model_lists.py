@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.backends.base import BackendError, ListedModel
+from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.backends.model_lists import find_listed, is_another, listed_models, some_names
 
 A, B = {"id": "a", "object": "model"}, {"id": "b", "object": "model"}
@@ -104,6 +104,8 @@ def models(*names: str) -> tuple[ListedModel, ...]:
         ("models/model.gguf", ("model.gguf",), "model.gguf"),
         ("model.GGUF", ("/a/model.gguf",), "/a/model.gguf"),
         ("big", ("/a/big-00001-of-00003.gguf",), "/a/big-00001-of-00003.gguf"),
+        ("m", ("m-00001-of-00002.gguf", "m-00002-of-00002.gguf"), "m-00001-of-00002.gguf"),
+        ("m.gguf", ("/a/m-00001-of-00002.gguf", "/a/m-00002-of-00002.gguf"), "/a/m-00001-of-00002.gguf"),
         ("Llama-3-8B", ("/models/Llama-3-8B",), "/models/Llama-3-8B"),
         ("Llama-3-8B", ("/models/Llama-3-8B/",), "/models/Llama-3-8B/"),
         ("gpt-4o", ("openai/gpt-4o",), None),  # a provider and no folder: the server may know what is meant
@@ -114,33 +116,26 @@ def models(*names: str) -> tuple[ListedModel, ...]:
 )
 def test_what_a_name_means(name: str, listed: tuple[str, ...], meant: str | None) -> None:
     """An id as it is, else a file by its name."""
-    found = find_listed(name, models(*listed))
-    assert (found.model_id if found else None) == meant
+    assert [each.model_id for each in find_listed(name, models(*listed))] == ([meant] if meant else [])
 
 
 def test_an_alias() -> None:
     """Another name that the list has for it."""
-    found = find_listed("short", (ListedModel(alias="short", model_id="long-id", source="server"), *models("other")))
-    assert found is not None
+    (found,) = find_listed("short", (ListedModel(alias="short", model_id="long-id", source="server"), *models("other")))
     assert found.model_id == "long-id"
 
 
 @pytest.mark.parametrize("name", ["model", "model.gguf"])
 def test_a_name_that_means_several(name: str) -> None:
-    """Refused with all of them: the one would be measured for the other."""
-    with pytest.raises(BackendError) as caught:
-        find_listed(name, models("/a/model.gguf", "/b/model.gguf", "/c/else.gguf"))
-    assert "/a/model.gguf, /b/model.gguf;" in str(caught.value)
+    """All of them: the one would be measured for the other."""
+    found = find_listed(name, models("/a/model.gguf", "/b/model.gguf", "/c/else.gguf"))
+    assert [each.model_id for each in found] == ["/a/model.gguf", "/b/model.gguf"]
 
 
 @given(st.text(max_size=20), st.lists(st.text(min_size=1, max_size=20), max_size=5))
 def test_any_name(name: str, listed: list[str]) -> None:
     """Only what is in the list is found."""
-    try:
-        found = find_listed(name, models(*listed))
-    except BackendError:
-        return
-    assert found is None or found.model_id in listed
+    assert {each.model_id for each in find_listed(name, models(*listed))} <= set(listed)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +157,43 @@ def test_another_model(echo: str, asked: str, *, other: bool) -> None:
     """Of the list, and not the one that was asked for under another name."""
     listed = models("default", "wanted-2024-08-06", "wanted:latest", "provider/wanted", "/a/file.gguf", "wanted-mini")
     assert is_another(echo, asked, listed) is other
+
+
+@pytest.mark.parametrize(
+    ("echo", "asked", "listed", "other"),
+    [
+        ("phi-4", "phi", "phi-4", True),
+        ("qwen-2", "qwen", "qwen-2", True),
+        ("claude-3", "claude", "claude-3", True),
+        ("m-7b", "m", "m-7b", True),
+        ("m-7", "m", "m-7", True),
+        ("m:v2", "m", "m:v2", True),
+        ("m-20", "m", "m m-20", True),
+        ("phi-4", "m", "m phi-4", True),
+        ("a/m", "b/m", "a/m b/m", True),
+        ("/models/a/m.gguf", "/models/b/m.gguf", "/models/a/m.gguf /models/b/m.gguf", True),
+        ("gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "gpt-4o-2024-05-13 gpt-4o-2024-08-06", True),
+        ("gpt-4o-2024-08-06", "gpt-4o", "gpt-4o gpt-4o-2024-08-06", False),
+        ("gpt-4-0613", "gpt-4", "gpt-4 gpt-4-0613", False),
+        ("gemini-1.5-pro-002", "gemini-1.5-pro", "gemini-1.5-pro gemini-1.5-pro-002", False),
+        ("claude-3-opus-20240229", "claude-3-opus", "claude-3-opus claude-3-opus-20240229", False),
+        ("m:latest", "m", "m m:latest", False),
+        ("m", "a/m", "a/m", False),
+        ("a/m", "m", "m a/m", False),
+        ("x/a/m", "a/m", "a/m x/a/m", False),
+        ("b/m", "a/m", "b/m", False),
+        ("other", "m", "m", False),
+        ("m", "m", "m other", False),
+    ],
+)
+def test_another_model_by_its_version_or_folder(echo: str, asked: str, listed: str, *, other: bool) -> None:
+    """Letter for letter another one of the list, but for what stands for the same one at a later date."""
+    assert is_another(echo, asked, models(*listed.split())) is other
+
+
+def test_two_names_of_one_model() -> None:
+    """As vLLM lists what it serves under several names."""
+    answer = {"data": [{"id": "a", "root": "/models/x"}, {"id": "b", "root": "/models/x"}, {"id": "c", "root": "c"}]}
+    listed = listed_models(answer) or ()
+    assert not is_another("a", "b", listed)
+    assert is_another("c", "b", listed)

@@ -6,7 +6,9 @@ import pytest
 
 from pytest_flperf.backends import warming_up
 from pytest_flperf.backends.base import BackendError
-from pytest_flperf.backends.warming_up import Patience, Readiness, readiness
+from pytest_flperf.backends.warming_up import Patience, Readiness, Watched, readiness, words_of
+
+ENVOY = "upstream connect error or disconnect/reset before headers. reset reason: connection failure"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,38 @@ from pytest_flperf.backends.warming_up import Patience, Readiness, readiness
         (404, "model m is loading", None, Readiness.NO_USE),
         (401, "loading", 1.0, Readiness.NO_USE),
         (200, "loading", 1.0, Readiness.NO_USE),
+        (503, ENVOY, None, Readiness.UNCLEAR),
+        (503, ENVOY, 5.0, Readiness.LOADING),
+        (503, "failed to connect to all addresses", None, Readiness.UNCLEAR),
+        (503, "upstream request failed", None, Readiness.UNCLEAR),
+        (503, "Connection refused", 2.0, Readiness.LOADING),
+        (503, "Health check failed, starting", None, Readiness.LOADING),
+        (503, "The model failed its readiness probe", None, Readiness.UNCLEAR),
+        (503, "Model m failed to load", 5.0, Readiness.NO_USE),
+        (503, "model loading failed", 5.0, Readiness.NO_USE),
+        (503, "The worker has crashed", 5.0, Readiness.NO_USE),
+        (503, "Error while loading weights", None, Readiness.NO_USE),
+        (503, "Exception during initialization of the engine", None, Readiness.NO_USE),
+        (500, "Exception while loading adapter foo: no adapter_config.json", None, Readiness.NO_USE),
+        (500, "Exception while loading model foo", None, Readiness.NO_USE),
+        (500, "Error initializing the tokenizer", None, Readiness.NO_USE),
+        (500, "CUDA error while initializing", None, Readiness.NO_USE),
+        (500, "Model x/y-1.5 is currently loading", None, Readiness.LOADING),
+        (500, "Model m is still warming up", None, Readiness.LOADING),
+        (500, "model m not yet loaded", None, Readiness.LOADING),
+        (500, "Loading model", None, Readiness.LOADING),
+        (500, "starting", 5.0, Readiness.NO_USE),
+        (400, "uninitialized memory", None, Readiness.NO_USE),
+        (400, 'Invalid JSON: loading "x"', None, Readiness.NO_USE),
+        (400, "invalid message: 'Why is my model still loading?'", None, Readiness.NO_USE),
+        (400, 'invalid message: "the model is loading"', None, Readiness.NO_USE),
+        (400, "loading", None, Readiness.NO_USE),
+        (429, "quota: initialization of billing", None, Readiness.NO_USE),
+        (429, "quota: initialization of billing", 2.0, Readiness.LIMITED),
+        (409, "the model is loading", None, Readiness.LOADING),
+        (424, "warming up", None, Readiness.LOADING),
+        (425, "starting up", None, Readiness.LOADING),
+        (502, "the model is loading", None, Readiness.NO_USE),
         (None, "loading", None, Readiness.NO_USE),
     ],
 )
@@ -96,7 +130,9 @@ def test_retry_after_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not waiting.wait(503, "", 1e9)
     assert clock.now == pytest.approx(30, abs=1)
     assert "asks to wait 1,000,000,000 s" in waiting.gave_up
-    assert not patience(clock, 0).wait(503, "Loading model", None)
+    never = patience(clock, 0)
+    assert not never.wait(503, "Loading model", None)
+    assert never.gave_up == "it is not waited for again"
 
 
 def test_a_limited_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +141,7 @@ def test_a_limited_server(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = patience(clock, 600)
     assert [waiting.wait(429, "slow down", 3.0) for _ in range(3)] == [True, True, False]
     assert clock.now == pytest.approx(6, abs=1)
+    assert waiting.note.startswith("the server asked to be left alone for a while (HTTP 429: slow down) and was waited")
 
 
 def test_what_is_said_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,3 +163,38 @@ def test_the_wait_is_ended_from_outside(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.raises(BackendError, match="waiting for m"):
         Patience("m", 600, enough, Clock(monkeypatch)).wait(503, "Loading model", None)
+
+
+def test_a_wait_is_ended_by_its_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is said of it; and by that of whoever is told in place of another."""
+    told, checked = list[str](), list[str]()
+
+    def check(what: str) -> None:
+        checked.append(what)
+        if len(checked) > 2:
+            raise BackendError("enough")
+
+    watched = Watched.like(Watched(lambda what, percent: None, check), lambda what, percent: told.append(what))
+    with pytest.raises(BackendError, match="enough"):
+        Patience("m", 600, watched, Clock(monkeypatch)).wait(503, "Loading model", 5.0)
+    assert told == checked
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"error":{"message":"Loading model","code":503}}', "Loading model"),
+        ('{"error":"Loading model"}', "Loading model"),
+        ('{"detail":"Loading model"}', "Loading model"),
+        ("Loading model", "Loading model"),
+        ('{"error":{"message":5}}', '{"error":{"message":5}}'),
+        ('{"error":null}', '{"error":null}'),
+        ("[1]", "[1]"),
+        ("[" * 100_000, "[" * 100_000),
+        ("", ""),
+    ],
+)
+def test_the_words_of_a_body(body: str, words: str) -> None:
+    """Its message, else all of it."""
+    assert words_of(body) == words

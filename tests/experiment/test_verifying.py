@@ -178,7 +178,7 @@ def test_an_older_api() -> None:
         assert adjusted(named)["max_tokens_key"] == ("max_completion_tokens", "max_tokens")
         assert adjusted(passed)["max_tokens_key"] == ("max_completion_tokens", "max_tokens")
         assert "max_tokens_key" not in adjusted(usual)
-        assert [body["max_tokens"] for body in server.answered] == [16, 40, 40, 30, 30, 150, 150]
+        assert [body["max_tokens"] for body in server.answered] == [16, 40, 40, 30, 30, 16, 150, 150]
 
 
 def test_the_newer_name_in_extra_is_the_only_one() -> None:
@@ -288,6 +288,111 @@ def test_a_parameter_is_named_without_a_known_word() -> None:
     with StrictServer(refuse) as server:
         (result,) = measured(server, case_of())
         assert adjusted(result) == {"temperature": ("0.0", None)}
+
+
+def thinking(body: Mapping[str, Any]) -> Refusal | None:
+    """Refuses our temperature beside ``thinking`` only."""
+    if "thinking" in body and body.get("temperature", 1) != 1:
+        return openai_error("`temperature` may only be set to 1 when thinking is enabled.")
+    return None
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_one_case_finds_out_changes_no_other(*, turned: bool) -> None:
+    """In whatever order: a parameter that is refused beside another is sent where that isn't."""
+    cases = [case_of(extra={"thinking": {"type": "enabled"}}), case_of(), case_of(seed=1)]
+    with StrictServer(thinking) as server:
+        measured(server, *(reversed(cases) if turned else cases))
+        sent = {("thinking" in body, body.get("seed"), body.get("temperature")) for body in server.answered}
+    assert sent == {(True, None, None), (False, None, 0), (False, 1, 0)}
+
+
+def test_one_of_two_that_exclude_each_other() -> None:
+    """Ours is left out, and the one that was asked for is sent."""
+
+    def refuse(body: Mapping[str, Any]) -> Refusal | None:
+        if {"temperature", "top_p"} <= body.keys():
+            return openai_error("`temperature` and `top_p` cannot both be specified for this model. Use only one.")
+        return None
+
+    with StrictServer(refuse) as server:
+        (result,) = measured(server, case_of(top_p=0.5))
+        assert adjusted(result) == {"temperature": ("0.0", None)}
+        assert server.bodies[-1]["top_p"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "words", ["max_tokens: nope", "max_tokens wird hier nicht gern gesehen", "max_tokens이 잘못됨"]
+)
+def test_the_limit_is_named_alone(words: str) -> None:
+    """Without a known word: the other name is tried once."""
+
+    def refuse(body: Mapping[str, Any]) -> Refusal | None:
+        return openai_error(words) if "max_tokens" in body else None
+
+    with StrictServer(refuse) as server:
+        (result,) = measured(server, case_of(max_tokens=40))
+        assert adjusted(result) == {"max_tokens_key": ("max_tokens", "max_completion_tokens")}
+        assert len(server.refused) == 1
+
+
+def test_a_limit_that_is_too_small() -> None:
+    """The case's own is sent, by the same name, though both are named."""
+
+    def refuse(body: Mapping[str, Any]) -> Refusal | None:
+        words = "max_tokens is too small; set max_tokens or max_completion_tokens to 32 or more"
+        return openai_error(words) if body.get("max_tokens", 99) < 32 else None
+
+    with StrictServer(refuse) as server:
+        (result,) = measured(server, case_of())
+        assert result.adjusted == ()
+        assert [body["max_tokens"] for body in server.bodies] == [16, 150, 150, 150]
+
+
+def test_a_limit_that_is_too_large() -> None:
+    """By one name as by the other: it is not sent by one that the server may not look at."""
+
+    def refuse(body: Mapping[str, Any]) -> Refusal | None:
+        words = "max_tokens 16 is not supported. The maximum supported is 8"
+        return openai_error(words) if body.get("max_tokens", 0) > 8 else None
+
+    with StrictServer(refuse) as server:
+        assert "The maximum supported is 8" in problem(server, case_of(max_tokens=99))
+        assert not [body for body in server.bodies if "max_completion_tokens" in body]
+
+
+def test_a_server_that_only_streams() -> None:
+    """The suite is told to ask for that."""
+
+    def refuse(body: Mapping[str, Any]) -> Refusal | None:
+        words = "This model only support stream mode, please enable the stream parameter to access the model."
+        return None if body.get("stream") else openai_error(words)
+
+    with StrictServer(refuse) as server:
+        assert "`stream: true` in the suite" in problem(server, case_of(stream=False))
+        assert "`stream: true` in the suite" in problem(server, case_of(stream=None))
+        measured(server, case_of())
+
+
+def test_a_server_that_wants_a_key() -> None:
+    """How to give one is said."""
+    with StrictServer(lambda _: (401, {"error": {"message": "Invalid token"}})) as server:
+        said = problem(server, case_of())
+    assert "Invalid token" in said
+    assert "--flperf-api-key-env" in said
+
+
+def test_streaming_is_not_implemented() -> None:
+    """501 is no sign of a wrong URL then."""
+
+    def refuse(body: Mapping[str, Any]) -> Refusal | None:
+        return (501, {"error": "Streaming not implemented"}) if body.get("stream") else None
+
+    with StrictServer(refuse) as server:
+        said = problem(server, case_of())
+        assert "`stream: false` in the suite" in said
+        assert "nor is there an API" not in said
+        measured(server, case_of(stream=False))
 
 
 def refusal(body: Mapping[str, Any], refuses: set[str], style: str) -> str:

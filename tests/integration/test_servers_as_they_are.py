@@ -82,6 +82,28 @@ def test_a_base_url_that_is_right_without_v1(tiny: Tiny) -> None:
     assert "api-version=2024-10-21" in done.text
 
 
+def test_an_api_without_v1(tiny: Tiny) -> None:
+    """Found where the URL has one too many."""
+    tiny.suite()
+    with Server() as server:
+        server.api, server.listed = "", listing("m")
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m")
+        assert done.ret == 0, done.text
+    assert done.case["target"]["base_url"] == server.root
+    assert f"there is no API at {server.root}/v1: {server.root} was taken" in done.case["notes"]
+
+
+@pytest.mark.parametrize("path", ["/v1", "/V1", "/chat"])
+def test_nothing_below_a_version(tiny: Tiny, path: str) -> None:
+    """The error asks whether the URL is right."""
+    tiny.suite()
+    with Server() as server:
+        server.api = "/elsewhere"
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}{path}", "--flperf-model=m")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "is the base URL right?" in done.case["message"]
+
+
 def test_nothing_anywhere(tiny: Tiny) -> None:
     """The error says what was tried."""
     tiny.suite()
@@ -159,6 +181,50 @@ def test_the_only_model_is_the_default(tiny: Tiny) -> None:
     assert done.case["model"] == done.case["target"]["model_id"] == "/models/only-one.gguf"
 
 
+@pytest.fixture
+def placeholder(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A key that stands in the name of a model, as people give one where none is needed."""
+    monkeypatch.setenv("PLACEHOLDER", "lm-studio")
+    return "--flperf-api-key-env=PLACEHOLDER"
+
+
+def test_a_key_that_is_in_the_name_of_a_model(tiny: Tiny, placeholder: str) -> None:
+    """The name is found in the list, requested, and echoed as it is."""
+    tiny.suite()
+    with Server() as server:
+        server.listed = listing("lm-studio-7b", "other")
+        at = f"--flperf-base-url={server.root}/v1"
+        done = tiny.run("--flperf-suite=tiny.json", at, "--flperf-model=lm-studio-7b", placeholder)
+        assert done.ret == 0, done.text
+        assert {each.body["model"] for each in server.asked if each.body} == {"lm-studio-7b"}
+    assert done.warnings == []
+
+
+def test_a_key_in_the_name_of_a_file(tiny: Tiny, placeholder: str) -> None:
+    """Requested as the server lists it, and shown without the key."""
+    tiny.suite()
+    with Server() as server:
+        server.listed = listing("/lm-studio/model.gguf", "other")
+        done = tiny.run(
+            "--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=model", placeholder
+        )
+        assert done.ret == 0, done.text
+        assert {each.body["model"] for each in server.asked if each.body} == {"/lm-studio/model.gguf"}
+    assert done.case["target"]["model_id"] == "/***/model.gguf"
+    assert "lm-studio" not in done.text
+    assert not [path for path in tiny.folder.rglob("*.json*") if b"lm-studio" in path.read_bytes()]
+
+
+def test_a_key_in_the_name_of_the_only_model(tiny: Tiny, placeholder: str) -> None:
+    """It is no default: it would be in the names of all tests."""
+    tiny.suite()
+    with Server() as server:
+        server.listed = listing("lm-studio-7b")
+        message = tiny.refused("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", placeholder)
+    assert "the only one that the server lists has a key of this run in its name" in message
+    assert "lm-studio" not in message
+
+
 def test_the_only_model_for_a_test(tiny: Tiny) -> None:
     """The server is asked once for all tests, and not for those that name one."""
     tiny.pytester.makepyfile(
@@ -213,13 +279,29 @@ def test_the_name_of_a_file(tiny: Tiny, name: str) -> None:
 
 
 def test_a_name_that_means_two_files(tiny: Tiny) -> None:
-    """An error that lists them; nothing is measured."""
+    """Sent as it is, for the server may know which; a warning lists them."""
     tiny.suite()
     with Server() as server:
         server.listed = listing("/a/model.gguf", "/b/model.gguf")
         done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=model")
-        assert server.chats == []
+        assert {each.body["model"] for each in server.asked if each.body} == {"model"}
+    assert done.ret == 0, done.text
+    assert any("means several of the server's models: /a/model.gguf, /b/model.gguf" in each for each in done.warnings)
+
+
+def test_a_name_that_means_two_files_to_a_server_that_knows_neither(tiny: Tiny) -> None:
+    """The error has what the name may mean."""
+    tiny.suite()
+
+    class Strict(Server):
+        refusal = Answer({"error": {"message": "The model `model` does not exist.", "type": "NotFoundError"}}, 404)
+        not_ready = 10_000.0
+
+    with Strict() as server:
+        server.listed = listing("/a/model.gguf", "/b/model.gguf")
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=model")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "The model `model` does not exist" in done.case["message"]
     assert "means several of the server's models: /a/model.gguf, /b/model.gguf" in done.case["message"]
 
 
@@ -261,6 +343,36 @@ def test_a_server_that_loads_for_too_long(tiny: Tiny) -> None:
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "Loading model" in done.cases[0]["message"]
     assert "it was waited for 1 s" in done.cases[0]["message"]
+    assert "it is not waited for again" in done.cases[1]["message"]
+
+
+def test_a_500_that_loads_for_too_long(tiny: Tiny) -> None:
+    """The case's own request is tried afterwards; what is said is how long it was waited for."""
+    tiny.suite()
+    with Server() as server:
+        server.listed, server.not_ready = listing("m"), 10_000.0
+        server.refusal = Answer({"error": "the model is loading"}, 500)
+        done = tiny.run(
+            "--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m",
+            "--flperf-backend-option=openai.load_timeout_s=1",
+        )  # fmt: skip
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert "it was waited for 1 s" in done.case["message"]
+
+
+def test_a_permanent_500_is_not_waited_for(tiny: Tiny) -> None:
+    """Nor a 400 that repeats the suite's own words."""
+    tiny.suite({"prompt": "Why is the model loading?"})
+    with Server() as server:
+        server.listed, server.not_ready = listing("m"), 10_000.0
+        for refusal in (
+            Answer({"error": "Exception while loading adapter foo"}, 500),
+            Answer({"detail": [{"msg": "bad", "loc": ["body"], "input": "Why is the model loading?"}]}, 400),
+        ):
+            server.refusal = refusal
+            done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m")
+            assert done.ret == pytest.ExitCode.TESTS_FAILED
+            assert "waited for" not in done.text
 
 
 def test_a_wait_is_shown_and_can_be_interrupted(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
-from pytest_flperf.wire.refusal import names, refused, words_of_refusal
+from pytest_flperf.wire.refusal import (
+    is_of_value,
+    may_be_bounded,
+    names,
+    only_streams,
+    refused,
+    words_of_refusal,
+)
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 SENT = frozenset({"max_tokens", "temperature", "stream_options"})
@@ -152,11 +159,98 @@ def fastapi(name: str, kind: str = "extra_forbidden", words: str = "Extra inputs
         ('{"error":{"message":"The parameter \\u0027stream_options\\u0027 is not allowed"}}', "stream_options"),
         ('{"error":"Argument not supported on this model: streamOptions"}', "stream_options"),
         ('{"title":"Bad Request","detail":"Validation: Unsupported parameter(s): `max_tokens`"}', "max_tokens"),
+        (openai("temperature参数非法。请检查文档。", None, "1214"), "temperature"),
+        (openai("不支持stream_options参数"), "stream_options"),
+        (openai("参数max_tokens不支持,请使用max_completion_tokens"), "max_tokens"),
+        (openai("temperature 必须大于0"), "temperature"),
+        (openai("max_tokens is not implemented"), "max_tokens"),
+        (openai("max_tokens is disabled for this model"), "max_tokens"),
+        (openai("The parameter max_tokens is obsolete."), "max_tokens"),
+        (openai("Parameter max_tokens is illegal"), "max_tokens"),
+        (openai("`max_tokens` is incompatible with this model"), "max_tokens"),
+        (openai("max_tokens is not compatible with reasoning models"), "max_tokens"),
+        (openai("max_tokens is not applicable"), "max_tokens"),
+        (openai("Please remove max_tokens"), "max_tokens"),
+        (openai("property must not be present", "max_tokens"), "max_tokens"),
+        (openai("unevaluated property", "max_tokens"), "max_tokens"),
+        (openai("max_tokens is not in allowed parameters"), "max_tokens"),
+        (openai("Unrecognized key(s) in object: 'foo', 'stream_options'"), "stream_options"),
+        (openai("'stream_options', 'foo' are not supported"), "stream_options"),
+        (openai("x does not support parameters: {'max_tokens': 16}"), "max_tokens"),
     ],
 )
 def test_the_subject_of_a_refusal(body: str, name: str) -> None:
     """And nothing else that is named beside it."""
     assert found(body) == {name}
+
+
+@pytest.mark.parametrize(
+    ("message", "several"),
+    [
+        ("x does not support parameters: ['seed', 'top_k'], for model=m", {"seed", "top_k"}),
+        ("x does not support parameters: {'seed': 1, 'top_k': 40}, for model=m", {"seed", "top_k"}),
+        ("unsupported: {'stream_options': {'include_usage': True}, 'seed': 1}", {"seed", "stream_options"}),
+        ("Unrecognized key(s) in object: 'stream_options', 'foo', 'top_k'", {"stream_options", "top_k"}),
+        ("temperature, top_p and seed are not supported", {"temperature", "top_p", "seed"}),
+        ("temperature, foo, and seed are not supported. Use top_p.", {"temperature", "seed"}),
+        ("`temperature` and `top_p` cannot both be specified for this model.", {"temperature", "top_p"}),
+        ("Unsupported: temperature/top_p", {"temperature", "top_p"}),
+        ("unknown field `seed`, expected one of `temperature`, `top_p`, `top_k`", {"seed"}),
+        ("seed is unsupported. Known: temperature, top_p", {"seed"}),
+        ("不支持temperature、top_p参数", {"temperature", "top_p"}),
+    ],
+)  # fmt: skip
+def test_a_list_of_names(message: str, several: set[str]) -> None:
+    """One verdict holds for all of a list, and for no other."""
+    sent = SENT | {"seed", "top_k", "top_p"}
+    assert found(openai(message), sent) == several
+
+
+@pytest.mark.parametrize(
+    ("message", "value", "bounded"),
+    [
+        ("max_tokens 99999 is not supported. The maximum supported is 4096", True, True),
+        ("max_tokens: value 99999 not allowed, must be <= 4096", True, True),
+        ("max_tokens is too small; set max_tokens or max_completion_tokens to 32 or more", True, True),
+        ("Invalid value for max_tokens: integer above maximum value", True, True),
+        ("this model does not support max_tokens=16", True, False),
+        ("max_tokens (16) is not supported", True, False),
+        ("x does not support parameters: {'max_tokens': 16}", False, False),
+        ("Unsupported parameter: 'max_tokens' is not supported with this model.", False, False),
+    ],
+)
+def test_a_value_and_no_name(message: str, *, value: bool, bounded: bool) -> None:
+    """A length that is too large or too small is no refusal of the parameter."""
+    assert is_of_value(message, "max_tokens") is value
+    assert may_be_bounded(message, "max_tokens") is bounded
+    assert found(openai(message)) == (set() if value else {"max_tokens"})
+
+
+@pytest.mark.parametrize(
+    ("message", "only"),
+    [
+        ("This model only support stream mode, please enable the stream parameter to access the model.", True),
+        ("stream must be set to true", True),
+        ("Non-streaming requests are not supported", True),
+        ("Only streaming is supported", True),
+        ("该模型仅支持流式输出", True),
+        ("Streaming is not supported by this endpoint.", False),
+        ("Streaming not implemented", False),
+        ("Unrecognized request argument supplied: stream", False),
+        ("temperature is not supported", False),
+    ],
+)
+def test_a_server_that_only_streams(message: str, *, only: bool) -> None:
+    """And no server that doesn't."""
+    assert only_streams(message) is only
+
+
+@pytest.mark.parametrize(
+    "piece", ["'temperature', ", "temperature ", "'a', ", "temperature: 1, ", "((((", "max_tokens 1 "]
+)
+def test_long_answers(piece: str) -> None:
+    """As long as an answer may be: no pattern runs away."""
+    assert found(piece * 2_000) <= SENT
 
 
 def test_the_newer_name_is_refused_as_well() -> None:

@@ -72,7 +72,9 @@ def test_what_is_no_base_url_is_refused_in_words(url: str, words: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["http://user:hunter2@host/v1", "http://hunter2@host", "ftp://u:hunter2@host", "http://u:hunter2@h:port/v1",
-     "http://u:hunter2@/v1", "http://host/v1?api_key=hunter2#x", "http://host:port/v1?key=hunter2"],
+     "http://u:hunter2@/v1", "http://host/v1?api_key=hunter2#x", "http://host:port/v1?key=hunter2",
+     "http://host/v1#access_token=hunter2", "ftp://host/v1;key=hunter2", "http://host/v1;key=hunter2",
+     "http://host:1;key=hunter2", "http://host;key=hunter2/v1", "http://[::1]x;key=hunter2", "ftp://host#hunter2"],
 )  # fmt: skip
 def test_a_secret_in_a_url_is_never_shown(url: str) -> None:
     """Passwords and keys in URLs are refused, whatever else is wrong, and no message repeats them."""
@@ -115,6 +117,7 @@ def test_what_is_accepted_can_be_asked(url: str) -> None:
         ("https://host/openai/deployments/d/chat/completions?api-version=1", "https://host/openai/deployments/d",
          "api-version=1"),
         ("http://host/chat/completions", "http://host", ""),
+        ("http://host/v1/Chat/Completions", "http://host/v1", ""),
     ],
 )  # fmt: skip
 def test_a_query_and_a_whole_path(url: str, base_url: str, query: str) -> None:
@@ -130,7 +133,7 @@ def test_a_query_and_a_whole_path(url: str, base_url: str, query: str) -> None:
 def test_a_key_in_a_query_is_not_shown() -> None:
     """Neither where people read the address, nor in a repr; what is none is shown."""
     endpoint = Endpoint.parse("http://host/v1?api-version=2024-10-21&key=k3y-0123456789&x=abcdefgh12345678&flag")
-    assert endpoint.shown == "http://host/v1?api-version=2024-10-21&key=***&x=***&flag"
+    assert endpoint.shown == "http://host/v1?api-version=2024-10-21&key=***&x=***&***"
     assert "0123456789" not in repr(endpoint)
 
 
@@ -138,8 +141,11 @@ def test_a_key_in_a_query_is_not_shown() -> None:
     ("url", "others"),
     [
         ("http://h:8000", ["http://h:8000/v1"]),
-        ("http://h:8000/v1", []),
-        ("http://h/v1beta", []),
+        ("http://h:8000/v1", ["http://h:8000"]),
+        ("http://h:8000/V1", ["http://h:8000/v1", "http://h:8000"]),
+        ("http://h/api/v1beta?k=v", ["http://h/api?k=v"]),
+        ("http://h/v1/chat", ["http://h/v1/chat/v1", "http://h/v1"]),
+        ("http://h/Chat", ["http://h/Chat/v1", "http://h/v1"]),
         ("http://h:11434/api/chat", ["http://h:11434/api/chat/v1", "http://h:11434/v1"]),
         ("http://h:11434/api?k=v", ["http://h:11434/api/v1?k=v", "http://h:11434/v1?k=v"]),
         ("http://h/v1/models", ["http://h/v1/models/v1", "http://h/v1"]),
@@ -148,7 +154,7 @@ def test_a_key_in_a_query_is_not_shown() -> None:
     ],
 )
 def test_where_the_api_may_be(url: str, others: list[str]) -> None:
-    """Below the URL that was given, and where people copy other paths from; a version is not doubted."""
+    """Below the URL that was given, and where people copy other paths from; behind a version, before it."""
     assert [each.shown for each in Endpoint.parse(url).alternatives] == others
 
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wire_doubles import exchange
 
-from pytest_flperf.wire.retry_after import retry_after_s
+from pytest_flperf.wire.retry_after import asked_to_wait_s, retry_after_s
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 DATE = "Thu, 01 Jan 2026 12:00:30 GMT"
@@ -51,3 +52,10 @@ def test_any_text(value: str, date: str) -> None:
     """Nothing raises, and nothing is negative or endless."""
     found = retry_after_s({"retry-after": value, "date": date})
     assert found is None or 0 <= found < 1e16
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(200, None), (201, None), (206, None), (429, 5.0), (503, 5.0)])
+def test_a_success_asks_for_nothing(status: int, seconds: float | None) -> None:
+    """Any 2xx is one."""
+    raw = b"HTTP/1.1 %d Words\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n" % status
+    assert asked_to_wait_s(exchange([raw])) == seconds
