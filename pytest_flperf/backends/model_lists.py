@@ -28,6 +28,7 @@ _FILE: Final = re.compile(
 _VERSION: Final = re.compile(r"[-:@](?:latest|[0-9]{3,4}|20[0-9]{6}|20[0-9]{2}-[0-9]{2}-[0-9]{2})")
 """Behind a model's name: its version.  One or two digits are another model's name: ``phi`` and ``phi-4``."""
 _PART: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}\Z")
+_NUMBERED: Final = re.compile(r"-[0-9]{5}(-of-[0-9]{5}(?:\.\w{1,20})?)\Z")
 _PATH: Final = re.compile(r"(?:[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[\\/]|file:)")
 
 
@@ -89,9 +90,12 @@ def find_listed(name: str, listed: Sequence[ListedModel]) -> tuple[ListedModel, 
     file are one model, which is named by the first.
     """
     for same in (_by_id, _by_alias, _by_file):
-        found = {_PART.sub("", _FILE.sub("", each.model_id)): each for each in reversed(list(same(name, listed)))}
+        found: dict[str, ListedModel] = {}
+        for each in same(name, listed):
+            whole = _NUMBERED.sub(r"\1", each.model_id)
+            found[whole] = min(each, found.get(whole, each), key=lambda model: model.model_id)
         if found:
-            return tuple(reversed(found.values()))
+            return tuple(found.values())
     return ()
 
 

@@ -151,7 +151,8 @@ class OpenAiBackend:
             try:
                 return self._list_at(other)
             except ControlError as error:
-                if error.status is not None and not _is_elsewhere(error):
+                is_other_part = self._server.endpoint.is_version_of(other)  # of a site, nearer to its root
+                if error.status is not None and not _is_elsewhere(error) and not is_other_part:
                     raise  # there is the API: it wants a key, or is loading
         raise first
 

@@ -261,7 +261,8 @@ class Models:
             try:
                 return there, *self._verify(self._plans(case, there), phase, there, recording, on_progress)
             except NoAnswerError as error:
-                if not is_elsewhere(error.sample):
+                # What another part of the site says, nearer to its root, says nothing of the API.
+                if not is_elsewhere(error.sample) and not served.endpoint.is_version_of(endpoint):
                     raise
                 del self._moved[served.endpoint]
         tried = ", ".join(each.base_url for each in served.alternatives)

@@ -119,8 +119,7 @@ class CasePlans:
         """Parameters that no suite and nobody else asked for."""
         self.asked: Mapping[str, Any] = {key: value for key, value in {**body, **extra}.items() if key != "messages"}
         """The parameters as usual, before anything is left out or renamed for this server."""
-        self.asks_for_lengths = limits_answers(case, known, frozenset())
-        """Whether requests as usual say how long an answer may be."""
+        self.asks_for_lengths = limits_answers(case, known, frozenset())  # of answers, in requests as usual
         known = dialect.corrected(known)
         body, extra, spoken_otherwise = spoken(body, extra, dialect, self.ours)
         self._fitted = fitted(body, extra, known, served.backend, served.max_output_tokens)

@@ -104,6 +104,11 @@ class Endpoint:
             found.append(parent if _VERSION.search(parent) else f"{parent}/v1")
         return tuple(replace(self, base_url=each) for each in found if each != self.base_url)
 
+    def is_version_of(self, other: Endpoint) -> bool:
+        """Whether it is the other with a version behind it."""
+        version = _VERSION.search(self.base_url)
+        return version is not None and self.base_url[: version.start()] == other.base_url
+
     @property
     def loopback(self) -> bool:
         """Whether the host is this machine by its name or address."""

@@ -66,8 +66,10 @@ _LISTED_BEHIND: Final = re.compile(
 )
 _ONLY_STREAMS: Final = re.compile(
     r"\bonly\b[^.!?;]{0,60}\bstream|\bstream(?:ing)?\b[^.!?;]{0,40}\b(?:only\b|mandatory|required)"
-    r"|\bstream(?:ing)?\b[^.!?;]{0,40}\b(?:must|should|has to|needs? to|to)\b[^.!?;]{0,20}\b(?:true|enabled|on|set)\b"
-    r"|(?:enable|turn on|set|use)\s[^.!?;]{0,20}\bstream|non[- ]?stream|without stream"
+    r"|\bstream(?:ing)?\b[^.!?;]{0,40}\b(?:must|should|has to|needs? to|to)\b[^.!?;]{0,20}"
+    r"\b(?:true|enabled|on|set(?! to (?:false|off)))\b"
+    r"|(?<!not )(?<!n['’]t )\b(?:enable|turn on|set(?! stream(?:ing)? to (?:false|off))|use)\s"
+    r"[^.!?;]{0,20}\bstream|non[- ]?stream|without stream"
     r"|(?:仅|只)支持[^。；]{0,10}(?:流式|stream)|非流式",
     re.IGNORECASE,
 )

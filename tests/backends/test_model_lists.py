@@ -105,6 +105,7 @@ def models(*names: str) -> tuple[ListedModel, ...]:
         ("model.GGUF", ("/a/model.gguf",), "/a/model.gguf"),
         ("big", ("/a/big-00001-of-00003.gguf",), "/a/big-00001-of-00003.gguf"),
         ("m", ("m-00001-of-00002.gguf", "m-00002-of-00002.gguf"), "m-00001-of-00002.gguf"),
+        ("m", ("m-00002-of-00002.gguf", "m-00001-of-00002.gguf"), "m-00001-of-00002.gguf"),
         ("m.gguf", ("/a/m-00001-of-00002.gguf", "/a/m-00002-of-00002.gguf"), "/a/m-00001-of-00002.gguf"),
         ("Llama-3-8B", ("/models/Llama-3-8B",), "/models/Llama-3-8B"),
         ("Llama-3-8B", ("/models/Llama-3-8B/",), "/models/Llama-3-8B/"),
@@ -130,6 +131,8 @@ def test_a_name_that_means_several(name: str) -> None:
     """All of them: the one would be measured for the other."""
     found = find_listed(name, models("/a/model.gguf", "/b/model.gguf", "/c/else.gguf"))
     assert [each.model_id for each in found] == ["/a/model.gguf", "/b/model.gguf"]
+    assert len(find_listed("model", models("/a/model.gguf", "/a/model.bin"))) == 2
+    assert len(find_listed("model", models("model-00001-of-00002.gguf", "model-00001-of-00003.gguf"))) == 2
 
 
 @given(st.text(max_size=20), st.lists(st.text(min_size=1, max_size=20), max_size=5))

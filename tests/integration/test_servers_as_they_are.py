@@ -93,6 +93,22 @@ def test_an_api_without_v1(tiny: Tiny) -> None:
     assert f"there is no API at {server.root}/v1: {server.root} was taken" in done.case["notes"]
 
 
+def test_a_site_that_wants_a_key_at_its_root(tiny: Tiny) -> None:
+    """It says nothing of the API below it: the first answer counts."""
+    tiny.suite()
+
+    class Site(Server):
+        def answer(self, asked: Asked) -> Answer:
+            return Answer(
+                "nothing here" if asked.path.startswith("/v1") else "who?", 404 if "/v1" in asked.path else 403
+            )
+
+    with Site() as server:
+        done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m")
+    assert "nothing here" in done.case["message"]
+    assert "403" not in done.case["message"]
+
+
 @pytest.mark.parametrize("path", ["/v1", "/V1", "/chat"])
 def test_nothing_below_a_version(tiny: Tiny, path: str) -> None:
     """The error asks whether the URL is right."""
