@@ -105,7 +105,7 @@ _WHAT: Final = (
     Option(
         "--flperf-model", "args",
         "Model to measure, by alias or id (repeatable, or several with commas); default: the suite's models, else the "
-        "embedded ones", "MODEL", None, True,
+        "embedded ones or the only one that a server lists", "MODEL", None, True,
     ),
     Option(
         "--flperf-base-url", "string", "Measure the OpenAI-compatible server at this URL, such as "
