@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import re
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, islice
 from typing import Final
 
+from pytest_flperf.wire.arrivals import Arrivals, first_read_window_ns, sharing
 from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json, repair_text
 from pytest_flperf.wire.error_signs import announces_error, is_error_name
 from pytest_flperf.wire.errors import error_of_text, read_error
-from pytest_flperf.wire.exchange import READ_BYTES, Ending, Exchange
-from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, Segments, parse_head, unframe
+from pytest_flperf.wire.exchange import Ending, Exchange
+from pytest_flperf.wire.framing import Body, Head, MalformedAnswerError, parse_head, unframe
 from pytest_flperf.wire.outcome import (
     AFTER_ERROR,
     error_outcome,
@@ -34,10 +34,6 @@ from pytest_flperf.wire.usage import TokenCounts
 __all__ = ["CLOCK_STEP_NS", "decode"]
 
 CLOCK_STEP_NS: Final = 1_000_000
-_FASTEST_NS: Final = 50_000
-"""Between two chunks of one stream: no model writes 20,000 a second, and a buffer that is emptied looks so."""
-_BURST: Final = 4
-"""Chunks to a read, from which on a stream may come out of a buffer."""
 _BLANK: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|:[^\r\n]*[\r\n])*")
 """What may come before an answer: some servers keep a connection alive with blanks, or with comments of events."""
 _ALIVE: Final = re.compile(rb"(?:ping|pong|keep[-_ ]?alive|heart[-_ ]?beat)s?", re.IGNORECASE)
@@ -71,49 +67,11 @@ class _Reading:
     streamed: bool = False
 
 
-class _Arrivals:
-    """When each byte of the raw answer and of its payload arrived."""
-
-    def __init__(self, exchange: Exchange, body: Body | None) -> None:
-        self._stamps = exchange.read_arrival_ns
-        self._ends = list(accumulate(exchange.read_bytes))
-        self._begins, self._places = body.segments if body else Segments((), ())
-        # Where the last byte asked for was: they are asked for in order, thousands of them, and stepping on is quicker
-        # than searching anew.
-        self._segment = self._read = 0
-
-    @property
-    def part(self) -> int:
-        """In which part of the body the payload's byte asked for last stood: of a chunked one, in which HTTP chunk."""
-        return self._segment
-
-    def of_raw(self, offset: int) -> int | None:
-        """Arrival of the raw answer's byte ``offset``."""
-        read = bisect_right(self._ends, offset)
-        return self._stamps[read] if read < len(self._stamps) else None
-
-    def of_payload(self, offset: int) -> int | None:
-        """Arrival of the payload's byte ``offset``, which is none before the one asked for last."""
-        begins, segment = self._begins, self._segment
-        if not begins:
-            return None
-        last = len(begins) - 1
-        while segment < last and begins[segment + 1] <= offset:
-            segment += 1
-        self._segment = segment
-        raw = self._places[segment] + offset - begins[segment]
-        ends, read = self._ends, self._read
-        while read < len(ends) and ends[read] <= raw:
-            read += 1
-        self._read = read
-        return self._stamps[read] if read < len(self._stamps) else None
-
-
 def decode(exchange: Exchange) -> Sample:
     """Read an exchange.  Whatever the server sent, a sample with exactly one outcome comes out."""
     head, problem = _head_of(exchange.raw)
     body = unframe(exchange.raw, head) if head else None
-    arrivals = _Arrivals(exchange, body)
+    arrivals = Arrivals(exchange, body)
     payload = body.payload if body else b""
     reading = _Reading()
     if head is not None and body is not None and head.successful:
@@ -132,7 +90,7 @@ def _head_of(raw: bytes) -> tuple[Head | None, str]:
         return None, str(error)
 
 
-def _read(exchange: Exchange, head: Head, body: Body, arrivals: _Arrivals) -> _Reading:
+def _read(exchange: Exchange, head: Head, body: Body, arrivals: Arrivals) -> _Reading:
     reading = _Reading()
     coding = head.headers.get("content-encoding", "identity").lower()
     if coding not in ("identity", ""):
@@ -163,7 +121,7 @@ def _read_document(payload: bytes, reading: _Reading, *, complete: bool) -> None
     reading.answer.take(document)
 
 
-def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals: _Arrivals) -> None:
+def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals: Arrivals) -> None:
     remaining = iter(events)
     for event in remaining:
         _read_event(event, reading, arrivals)
@@ -190,7 +148,7 @@ def _read_usage(events: Iterable[Event], reading: _Reading) -> None:
                     reading.answer.usage.take(document.get("usage"))
 
 
-def _read_event(event: Event, reading: _Reading, arrivals: _Arrivals) -> None:
+def _read_event(event: Event, reading: _Reading, arrivals: Arrivals) -> None:
     failed = bool(event.name) and is_error_name(event.name.decode("utf-8", "replace"))
     if event.data[:1] != b"{":
         bare = event.data.strip()
@@ -313,14 +271,14 @@ def _outcome_of(
 def _sample(
     exchange: Exchange,
     head: Head | None,
-    arrivals: _Arrivals,
+    arrivals: Arrivals,
     reading: _Reading,
     outcome: Outcome,
     evidence: Evidence | None,
 ) -> Sample:
     chunks = tuple(reading.chunk_ns) if exchange.stream else ()
     # An HTTP chunk says its length first: what is in one was known to the server when the first token left it.
-    coalesced, surplus, share = _sharing(chunks, reading.together if head is not None and head.chunked else 1)
+    coalesced, surplus, share = sharing(chunks, reading.together if head is not None and head.chunked else 1)
     answer, said = reading.answer, _said(reading, tags=exchange.reasoning_tags)
     counts = _counts(reading, said)
     last = exchange.read_arrival_ns[-1] if exchange.read_arrival_ns else None
@@ -347,7 +305,7 @@ def _sample(
         coalesced_chunks=coalesced,
         first_read_surplus=surplus,
         first_arrival_share=share,
-        first_read_window_ns=_first_read_window_ns(exchange, chunks[0]) if chunks else None,
+        first_read_window_ns=first_read_window_ns(exchange, chunks[0]) if chunks else None,
         output_text=said.output,
         reasoning_text=said.reasoning,
         tool_calls=said.calls,
@@ -367,40 +325,3 @@ def _sample(
         clock_step=abs(exchange.clock_moved_ns) > CLOCK_STEP_NS,
         lag_ns=exchange.read_lag_ns,
     )
-
-
-def _sharing(chunk_ns: tuple[int, ...], together: int) -> tuple[int, float, float]:
-    """How many chunks shared a read, the first read's surplus, and the share of the chunks that came with the first.
-
-    Reads are told apart by their one arrival.
-
-    Args:
-        chunk_ns: Arrivals of the chunks.
-        together: How many of them certainly left the server together with the first, itself included.
-
-    """
-    if not chunk_ns:
-        return 0, 0.0, 0.0
-    per_read = Counter(chunk_ns)
-    chunks, first = len(chunk_ns), per_read[chunk_ns[0]]
-    is_burst = chunks >= _BURST * len(per_read) and chunk_ns[-1] - chunk_ns[0] < _FASTEST_NS * (chunks - 1)
-    share = 1.0 if is_burst else first / chunks if first > 1 else 0.0
-    coalesced = sum(count for count in per_read.values() if count > 1)
-    return coalesced, max(0.0, first - max(together, _median(list(per_read.values())))), share
-
-
-def _first_read_window_ns(exchange: Exchange, first_ns: int) -> int | None:
-    """How long before its stamp the first token's read can have begun to fill: since a read left the socket empty."""
-    read = exchange.read_arrival_ns.index(first_ns)
-    if read == 0:
-        return None if exchange.sent_ns is None else first_ns - exchange.sent_ns
-    if exchange.read_bytes[read - 1] >= READ_BYTES:
-        return None  # the buffer was full: more may have been waiting
-    lag_ns = exchange.read_lag_ns[read - 1] if exchange.read_lag_ns else 0
-    return max(0, first_ns - exchange.read_arrival_ns[read - 1] - lag_ns)
-
-
-def _median(counts: list[int]) -> float:
-    # statistics.median, without the 10 ms that importing it costs the load process
-    counts.sort()
-    return (counts[(len(counts) - 1) // 2] + counts[len(counts) // 2]) / 2
