@@ -185,7 +185,7 @@ def test_a_server_gone_mad(session: LoadSession, seed: int) -> None:
         ("truncate-done", Outcome.TRUNCATED),
         ("garbage-json", Outcome.MALFORMED_STREAM),
         ("error-event", Outcome.ERROR_IN_STREAM),
-        ("early-done", Outcome.OK),
+        ("early-done", Outcome.TRUNCATED),  # [DONE] ends the answer, and none had said that it was whole
         ("empty-stream", Outcome.TRUNCATED),
         ({"kind": "slow_drip", "drip_bytes": 50}, Outcome.OK),
         ("http-429", Outcome.RATE_LIMITED),
