@@ -43,7 +43,7 @@ def test_long_answers_come_in_parts(reads: int, size: int) -> None:
         outbox.send(0)
     assert not outbox.jobs
     assert all(len(marshal.dumps(frame)) < FRAME_BYTES for frame in frames)
-    incoming = Incoming()
+    incoming = Incoming(reasoning_tags=True)
     (exchange,) = [each for frame in frames if (each := incoming.take(frame)) is not None]
     assert exchange.raw == b"".join(job.parts)
     assert exchange.read_bytes == (size,) * reads
