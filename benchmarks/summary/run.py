@@ -93,10 +93,12 @@ class Requests:
             evidence=None, status=200, due_ns=None, connect_ns=None, started_ns=sent, sent_ns=sent,
             headers_ns=sent + NS_PER_MS, first_token_ns=chunks[0], first_answer_token_ns=chunks[0],
             last_token_ns=chunks[-1], end_ns=arrivals[-1], finished_ns=arrivals[-1] + 50_000, chunk_ns=chunks,
-            coalesced_chunks=0, first_read_surplus=0.0, first_read_window_ns=49 * NS_PER_MS, output_text="word " * 16,
-            reasoning_text="", finish_reason="stop", output_tokens=self.tokens, prompt_tokens=40, cached_tokens=None,
-            reasoning_tokens=None, tokens_source="usage", server_timings=None, model_echoed="m",
-            clock_source="kernel", clock_step=False, lag_ns=lags,
+            coalesced_chunks=0, first_read_surplus=0.0, first_arrival_share=0.0, first_read_window_ns=49 * NS_PER_MS,
+            output_text="word " * 16, reasoning_text="", tool_calls=(), finish_reason="stop",
+            output_tokens=self.tokens, prompt_tokens=40, cached_tokens=None, reasoning_tokens=None,
+            tokens_source="usage", prompt_tokens_source="usage", visible_tokens=self.tokens, tagged=False,
+            unknown_fields=(), server_timings=None, model_echoed="m", clock_source="kernel", clock_step=False,
+            lag_ns=lags,
         )  # fmt: skip
 
     def exchanges(self, n: int) -> Iterator[Exchange]:
