@@ -13,6 +13,8 @@ __all__ = ["AnswerTexts"]
 
 _MOST_FIELDS: Final = 5
 _MORE_CHUNKS: Final = 1.05
+_WORTH_A_WORD: Final = 8
+"""Tokens of an answer, from which on it is odd that they came at once: a word or two often do."""
 
 
 class AnswerTexts:
@@ -34,7 +36,7 @@ class AnswerTexts:
         visible = sample.visible_tokens
         if visible is None:
             self._doubtful += 1
-        elif visible >= 2 and _at_once(sample):
+        elif visible >= _WORTH_A_WORD and _at_once(sample):
             self._at_once += 1
         if visible is not None and sample.tokens_source == "usage":
             self._tokens += visible
