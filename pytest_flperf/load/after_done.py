@@ -13,10 +13,14 @@ _DONE: Final = b"[DONE]"
 _PATIENCE_NS: Final = 50_000_000
 """For the end of the body, which nearly always comes together with ``[DONE]`` or right behind it."""
 _SURE: Final = 2
-_FEW: Final = 24
-_BETWEEN_CHUNKS: Final = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")
+"""Bodies that must have stayed open before a target is known for it."""
+_TAIL: Final = 64
+"""Bytes at the end of a read in which ``[DONE]`` is looked for: nothing but the body's own end belongs behind it."""
 _SHORT: Final = 24
 """Bytes of the read that may bring the rest of a ``[DONE]`` that was split."""
+_FEW: Final = 24
+"""Reads that such a ``[DONE]`` is looked for in, the newest ones."""
+_BETWEEN_CHUNKS: Final = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")
 
 PERHAPS_DONE: Final = (Ending.COMPLETE, "[DONE] may have come")
 """What a read returns in place of an ending: somebody has to look at what came.  Compared by identity."""
@@ -30,7 +34,8 @@ def may_be_done(data: bytes, parts: list[bytes]) -> bool:
         parts: All that was read.
 
     """
-    if _DONE in data:
+    # Once for every token: a search of all bytes with "in" takes twice as long, 60 % of what the framing does.
+    if data.find(_DONE, -_TAIL) >= 0:
         return True
     if len(data) >= _SHORT:
         return False

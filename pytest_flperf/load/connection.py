@@ -275,11 +275,12 @@ class Connection:
     def _read_user(self) -> Ended | None:
         job = self.job
         assert job is not None
+        perhaps_done: Ended | None = None
         while True:
             try:
                 data = self.sock.recv(READ_BYTES)
             except _NOT_NOW:
-                return None
+                return perhaps_done
             except ssl.SSLError as error:
                 return self._at_eof(job, error_words(error))
             except OSError as error:
@@ -293,10 +294,10 @@ class Connection:
             if job.framing.feed(data) or job.size > job.most_bytes:
                 return _ended(job)
             if may_be_done(data, job.parts):
-                return PERHAPS_DONE
+                perhaps_done = PERHAPS_DONE
             # No event announces what TLS has decrypted already.
             if self._tls is None or not self.sock.pending():
-                return None
+                return perhaps_done
 
     def _at_eof(self, job: Job, problem: str) -> Ended:
         if not problem and job.framing.at_eof():

@@ -27,8 +27,14 @@ def tpot_ms(sample: Sample) -> float | None:
     None without streaming, for fewer than 2 visible tokens, where it isn't known how many there were, and where half
     of the text or more came at once: tokens and time must be of the same tokens.
     """
-    tokens = sample.visible_tokens
-    if not sample.stream or tokens is None or tokens < 2 or sample.first_arrival_share >= MOSTLY_AT_ONCE:
+    if sample.first_arrival_share >= MOSTLY_AT_ONCE:
+        return None
+    return _ms_per_token(sample, sample.visible_tokens)
+
+
+def _ms_per_token(sample: Sample, tokens: int | None) -> float | None:
+    """The time between the first token and the last, for each of so many tokens after the first."""
+    if not sample.stream or tokens is None or tokens < 2:
         return None
     span = _span(sample.first_token_ns, sample.last_token_ns)
     return span / (tokens - 1) if span else None
@@ -43,10 +49,12 @@ def is_late_read(sample: Sample) -> bool:
     """
     if sample.first_read_surplus <= 0:  # nearly all of them
         return False
-    ttft, tpot = ttft_ms(sample), tpot_ms(sample)
-    if ttft is None or tpot is None:
+    # As far as the time of a token can be told: a late read is what makes it too uncertain for a metric.
+    tokens = sample.output_tokens if sample.visible_tokens is None else sample.visible_tokens
+    ttft, per_token = ttft_ms(sample), _ms_per_token(sample, tokens)
+    if ttft is None or per_token is None:
         return False
-    doubt = sample.first_read_surplus * tpot
+    doubt = sample.first_read_surplus * per_token
     if sample.first_read_window_ns is not None:
         doubt = min(doubt, sample.first_read_window_ns / _NS_PER_MS)
     return doubt > 1.0 and doubt > 0.01 * ttft

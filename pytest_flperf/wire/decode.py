@@ -27,7 +27,7 @@ from pytest_flperf.wire.outcome import (
 )
 from pytest_flperf.wire.reasoning_tags import split_reasoning
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
-from pytest_flperf.wire.sse import Event, Events
+from pytest_flperf.wire.sse import Event, Events, is_end
 from pytest_flperf.wire.tool_calls import ToolCall
 from pytest_flperf.wire.usage import TokenCounts
 
@@ -44,7 +44,6 @@ _KEPT: Final = 262_144
 """Characters of an answer, and of its reasoning, that are kept."""
 _BEHIND: Final = 8
 """Events that are looked at behind the end."""
-_DONE: Final = (b"[done]", b"done", b"[end]", b"eof")
 
 
 @dataclass(slots=True)
@@ -152,7 +151,7 @@ def _read_event(event: Event, reading: _Reading, arrivals: Arrivals) -> None:
     failed = bool(event.name) and is_error_name(event.name.decode("utf-8", "replace"))
     if event.data[:1] != b"{":
         bare = event.data.strip()
-        reading.done |= bare.lower() in _DONE
+        reading.done |= is_end(bare)
         alive = _ALIVE.fullmatch(bare) is not None or _ALIVE.fullmatch(event.name) is not None
         if (not bare or reading.done or alive) and not failed:
             return

@@ -10,7 +10,7 @@ from pytest_flperf.wire.chunks import load_json
 from pytest_flperf.wire.error_signs import announces_error
 from pytest_flperf.wire.errors import ServerError, clip, error_of_text, find_error, read_error
 from pytest_flperf.wire.framing import Head
-from pytest_flperf.wire.sse import Events
+from pytest_flperf.wire.sse import Events, is_end
 
 __all__ = ["error_in_body", "error_of_body", "foreign_answer", "foreign_bytes", "leads_to_login", "redirect_words"]
 
@@ -145,7 +145,7 @@ def _of_events(payload: bytes) -> ServerError | None:
     if events.unfinished is not None:
         said.append(events.unfinished.data)
     for data in said:
-        if data.strip() in (b"", b"[DONE]"):
+        if not data.strip() or is_end(data):
             continue
         try:
             return read_error(load_json(data))

@@ -8,6 +8,7 @@ from typing import Final
 
 from pytest_flperf.wire.chunks import Answer, load_json
 from pytest_flperf.wire.framing import Head, chunk_length
+from pytest_flperf.wire.sse import is_end
 
 __all__ = ["TextProgress"]
 
@@ -134,7 +135,7 @@ class TextProgress:
 
 
 def _is_done(line: bytes) -> bool:
-    return line[:5] == b"data:" and line[5:].strip() == b"[DONE]"
+    return line[:5] == b"data:" and len(line) <= _DONE_BYTES and is_end(line[5:])
 
 
 def _has_text(data: bytes | None) -> bool:

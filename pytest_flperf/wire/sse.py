@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["Event", "Events"]
+__all__ = ["Event", "Events", "is_end"]
 
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 _BOM: Final = b"\xef\xbb\xbf"
 _KNOWN_FIELDS: Final = frozenset({b"id", b"retry"})
+_ENDS: Final = (b"[done]", b"done", b"[end]", b"eof")
 _STRAY_LIMIT: Final = 2_048
 _STRAY_LINES: Final = 64
 _NAME_LIMIT: Final = 100
@@ -28,6 +29,11 @@ class Event(NamedTuple):
     """Offset in the payload of the byte that completed the data: the first byte of its last line's end."""
     name: bytes = b""
     """Its ``event:`` field, 100 bytes at most; empty for most."""
+
+
+def is_end(data: bytes) -> bool:
+    """Whether the data of an event says that the answer is over: ``[DONE]``, and how else servers write it."""
+    return data.strip().lower() in _ENDS
 
 
 class Events:

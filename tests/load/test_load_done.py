@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 
 import pytest
@@ -10,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from load_doubles import HEAD, RawServer, S, chunk, deadlines, plan_of, read_request, request, samples, token
 
-from pytest_flperf.load.after_done import AfterDone, may_be_done
+from pytest_flperf.load.after_done import PERHAPS_DONE, AfterDone, may_be_done
+from pytest_flperf.load.connection import Connection, Job
+from pytest_flperf.load.plan import Target
 from pytest_flperf.load.session import LoadSession
+from pytest_flperf.wire.exchange import Ending
 from pytest_flperf.wire.framing import parse_head
 from pytest_flperf.wire.progress import TextProgress
 from pytest_flperf.wire.sample import Outcome
@@ -95,6 +99,34 @@ def test_a_body_that_ends_keeps_its_connection(session: LoadSession) -> None:
         found = samples(session, plan_of([request()] * 20, server.target))
         assert server.connections < 10  # a busy machine may be late once
     assert all(sample.ok for sample in found)
+
+
+class Decrypted:
+    """A TLS socket that has decrypted more than one read takes."""
+
+    def __init__(self, *reads: bytes) -> None:
+        self.reads = list(reads)
+
+    def recv(self, _size: int) -> bytes:
+        """The next of it."""
+        return self.reads.pop(0)
+
+    def pending(self) -> int:
+        """What no event will announce."""
+        return sum(map(len, self.reads))
+
+
+def test_what_tls_has_decrypted_is_read_behind_done() -> None:
+    """Else the body's end would be missed, and the connection given up."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    connection = Connection(0, Target(((int(socket.AF_INET), ("127.0.0.1", 1)),), "localhost"), tls)
+    connection.sock = Decrypted(HEAD + TEXT + chunk(DONE), b"0\r\n\r\n")
+    connection.job = Job((0, "measured", 0, True, b"", None), 0, 0, 1 << 20)
+    assert connection.read() == (Ending.COMPLETE, "")
+    assert connection.job.framing.ended
+    connection.sock = Decrypted(HEAD + TEXT + chunk(DONE))
+    connection.job = Job((0, "measured", 0, True, b"", None), 0, 0, 1 << 20)
+    assert connection.read() is PERHAPS_DONE
 
 
 def test_done_without_a_reason_is_no_whole_answer(session: LoadSession) -> None:

@@ -190,3 +190,13 @@ def test_what_came_half_at_once_has_no_time_per_token(make_sample: Make) -> None
     assert (found["tpot_ms"], found["gen_tps"]) == (None, None)
     most_of_it = (START + 500 * MS,) * 2 + tuple(START + (500 + 10 * number) * MS for number in range(1, 9))
     assert request_metrics(make_sample(chunk_ns=most_of_it))["tpot_ms"] is not None
+
+
+def test_a_late_read_of_most_of_an_answer_is_one(make_sample: Make) -> None:
+    """The client slept over six of eight tokens: no time per token can be trusted, and no time to the first either."""
+    stamps = (START + 80 * MS,) * 6 + (START + 85 * MS, START + 90 * MS)
+    late = make_sample(chunk_ns=stamps, first_read_surplus=5.0)
+    assert is_late_read(late)
+    found = request_metrics(late)
+    assert (found["ttft_ms"], found["tpot_ms"]) == (None, None)
+    assert is_late_read(make_sample(chunk_ns=stamps, first_read_surplus=5.0, visible_tokens=None))
