@@ -13,8 +13,8 @@ __all__ = ["AnswerTexts"]
 
 _MOST_FIELDS: Final = 5
 _MORE_CHUNKS: Final = 1.05
-_WORTH_A_WORD: Final = 8
-"""Tokens of an answer, from which on it is odd that they came at once: a word or two often do."""
+_WORTH_A_WORD: Final = 16
+"""Tokens of an answer, from which on it is odd that it came at once: a few words often do."""
 
 
 class AnswerTexts:

@@ -15,7 +15,7 @@ MS = 1_000_000
 Make = Callable[..., Sample]
 
 ODD: dict[str, tuple[dict[str, Any], str]] = {
-    "all at once": ({"chunk_ns": (50 * MS,) * 10}, "arrived at once"),
+    "all at once": ({"chunk_ns": (50 * MS,) * 20}, "arrived at once"),
     "count and text": ({"visible_tokens": None}, "is not known"),
     "tags": ({"tagged": True}, "(reasoning_tags)"),
     "field": ({"unknown_fields": ("inner_voice",)}, "'inner_voice'"),
@@ -45,7 +45,12 @@ def test_each_oddity_has_one_line(make_sample: Make, name: str) -> None:
 
 def test_plain_answers_have_none(make_sample: Make) -> None:
     """Also those that did not stream, had one token, or said nothing of tokens."""
-    plain = [make_sample(), make_sample(stream=False, chunk_ns=()), make_sample(chunk_ns=(50 * MS,))]
+    plain = [
+        make_sample(),
+        make_sample(chunk_ns=(50 * MS,) * 8),
+        make_sample(stream=False, chunk_ns=()),
+        make_sample(chunk_ns=(50 * MS,)),
+    ]
     assert notes(*plain, make_sample(output_tokens=None)) == []
 
 
