@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pytest_flperf.runtime.logs import clean
-from pytest_flperf.wire.foreign import leads_to_login
+from pytest_flperf.wire.foreign import leads_to_login, speaks_of_login, title_of
 
 __all__ = ["NO_SUCH_PATH", "is_page", "what_it_is"]
 
@@ -21,8 +21,6 @@ _PAGE: Final = re.compile(
     r"\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,1000}?-->\s*)?<(?:!doctype\s+html|html\b|head\b|body\b)",
     re.IGNORECASE | re.DOTALL,
 )
-_TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
-_LOGIN: Final = re.compile(r"\blog[ _-]?in|\bsign[ _-]?in|oauth|sso\b|saml|authori[sz]e|\bauth\b", re.IGNORECASE)
 _URL: Final = "a base URL usually ends in /v1"
 
 
@@ -66,9 +64,8 @@ def _redirect(headers: Mapping[str, str]) -> str:
 
 
 def _page(text: str) -> str:
-    found = _TITLE.search(text[: 4 * _HEAD])
-    title = clean(found[1], 80) if found is not None else ""
-    if _LOGIN.search(title):
+    title = clean(title_of(text[: 4 * _HEAD]), 80)
+    if speaks_of_login(title):
         return (
             f"an HTML page for logging in ({title!r}): the server wants a key or a header (api_key_env, headers_env), "
             f"or this is the address of its pages and not of its API; {_URL}"

@@ -11,11 +11,12 @@ from jiter import from_json
 from pytest_flperf.wire.error_signs import ERROR_KEYS, announces_error
 from pytest_flperf.wire.errors import ServerError, find_error, words_beside
 from pytest_flperf.wire.finish import ELSEWHERE, Finish
+from pytest_flperf.wire.surrogates import repair_text
 from pytest_flperf.wire.texts import texts_of, tools_of, unknown_text
 from pytest_flperf.wire.tool_calls import ToolCalls
 from pytest_flperf.wire.usage import Usage, timings_of
 
-__all__ = ["ANSWER", "CONTENT", "REASONING", "Answer", "load_json", "repair_text"]
+__all__ = ["ANSWER", "CONTENT", "REASONING", "Answer", "load_json"]
 
 REASONING: Final = 1
 CONTENT: Final = 2
@@ -44,11 +45,6 @@ def load_json(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ValueError(str(error)[:200]) from error
-
-
-def repair_text(text: str) -> str:
-    """Join surrogate pairs that were split over chunks and replace lone halves: no file could hold them."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from itertools import accumulate, islice
 from typing import Final
 
 from pytest_flperf.wire.arrivals import Arrivals, first_read_window_ns, sharing
-from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json, repair_text
+from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json
 from pytest_flperf.wire.error_signs import announces_error, is_error_name
 from pytest_flperf.wire.errors import error_of_text, read_error
 from pytest_flperf.wire.exchange import Ending, Exchange
@@ -28,6 +28,7 @@ from pytest_flperf.wire.outcome import (
 from pytest_flperf.wire.reasoning_tags import split_reasoning
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
 from pytest_flperf.wire.sse import Event, Events, is_end
+from pytest_flperf.wire.surrogates import repair_text
 from pytest_flperf.wire.tool_calls import ToolCall
 from pytest_flperf.wire.usage import TokenCounts
 

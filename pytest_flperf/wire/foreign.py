@@ -12,7 +12,16 @@ from pytest_flperf.wire.errors import ServerError, clip, error_of_text, find_err
 from pytest_flperf.wire.framing import Head
 from pytest_flperf.wire.sse import Events, is_end
 
-__all__ = ["error_in_body", "error_of_body", "foreign_answer", "foreign_bytes", "leads_to_login", "redirect_words"]
+__all__ = [
+    "error_in_body",
+    "error_of_body",
+    "foreign_answer",
+    "foreign_bytes",
+    "leads_to_login",
+    "redirect_words",
+    "speaks_of_login",
+    "title_of",
+]
 
 _LOOKED_AT: Final = 16_384
 _LONGEST_LINE: Final = 262_144
@@ -154,10 +163,21 @@ def _of_events(payload: bytes) -> ServerError | None:
     return None
 
 
+def title_of(page: str) -> str:
+    """The title of an HTML page, as it is written there; empty where it has none."""
+    found = _TITLE.search(page)
+    return found[1] if found is not None else ""
+
+
+def speaks_of_login(text: str) -> bool:
+    """Whether a page, or its title, is one where somebody logs in."""
+    return _LOGIN.search(text) is not None
+
+
 def _page(start: bytes) -> str:
     page = start.decode("utf-8", "replace")
     shown = _page_text(start)
-    if _LOGIN.search(page) is not None:
+    if speaks_of_login(page):
         return f"an HTML page where an answer was expected, a login by its words: '{shown}'; {_SIGN_IN}"
     return (
         f"an HTML page where an answer was expected: '{shown}'; the URL is not that of the API, or a proxy answered"
@@ -168,8 +188,7 @@ def _page(start: bytes) -> str:
 def _page_text(start: bytes) -> str:
     """A page's title, or else its text."""
     page = start.decode("utf-8", "replace")
-    title = _TITLE.search(page)
-    text = _TAG.sub(" ", _HIDDEN.sub(" ", page)) if title is None else title[1]
+    text = title_of(page) or _TAG.sub(" ", _HIDDEN.sub(" ", page))
     return clip(" ".join(html.unescape(text).split()), _WORDS)
 
 

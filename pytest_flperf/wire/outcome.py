@@ -6,7 +6,7 @@ from typing import Final
 
 from pytest_flperf._text import harmless
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.wire.chunks import Answer, repair_text
+from pytest_flperf.wire.chunks import Answer
 from pytest_flperf.wire.error_kinds import kind_of
 from pytest_flperf.wire.error_signs import announces_error
 from pytest_flperf.wire.errors import ServerError, clip, error_of_text
@@ -15,6 +15,7 @@ from pytest_flperf.wire.finish import Finish
 from pytest_flperf.wire.foreign import error_in_body, error_of_body, foreign_answer, foreign_bytes, redirect_words
 from pytest_flperf.wire.framing import Body, Head
 from pytest_flperf.wire.sample import Evidence, Outcome
+from pytest_flperf.wire.surrogates import repair_text
 
 __all__ = [
     "AFTER_ERROR",

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_flperf.wire.chunks import repair_text
 from pytest_flperf.wire.headers import check_headers, check_key
+from pytest_flperf.wire.surrogates import repair_text
 
 if TYPE_CHECKING:
     from pytest_flperf.wire.endpoint import Endpoint

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pytest_flperf.wire.surrogates import repair_text
+
 __all__ = ["ToolCall", "ToolCalls"]
 
 _MOST_CALLS: Final = 128
@@ -60,7 +62,7 @@ class ToolCalls:
     def result(self) -> tuple[ToolCall, ...]:
         """The calls, by index."""
         return tuple(
-            ToolCall(index, _sound(each.id), _sound(each.name), _sound("".join(each.arguments)))
+            ToolCall(index, repair_text(each.id), repair_text(each.name), repair_text("".join(each.arguments)))
             for index, each in sorted(self._calls.items())
         )
 
@@ -111,11 +113,6 @@ def _is_another(known: _Pieces, call_id: Any, name: str) -> bool:
         return False
     differs = isinstance(call_id, str) and bool(call_id and known.id) and call_id[:_LONGEST_NAME] != known.id
     return differs or name != known.name
-
-
-def _sound(text: str) -> str:
-    """With surrogate pairs joined that were split over pieces, and lone halves replaced."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _dumped(arguments: Any) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pytest_flperf.wire.surrogates import repair_text
+
 __all__ = ["TokenCounts", "Usage", "count_of", "timings_of"]
 
 _COUNT_LIMIT: Final = 1_000_000_000
@@ -101,7 +103,7 @@ class Usage:
         """Take llama.cpp's ``timings``."""
         if isinstance(timings, dict):
             numbers = {
-                _sound(str(name)[:64]): float(value)
+                repair_text(str(name)[:64]): float(value)
                 for name, value in list(timings.items())[:64]
                 if type(value) in (int, float) and abs(value) < 1e15
             }
@@ -212,8 +214,3 @@ def _ollama_count(document: Mapping[str, Any], name: str) -> int | None:
 
 def _duration(value: Any) -> int | None:
     return value if type(value) is int and 0 < value < 1e15 else None
-
-
-def _sound(name: str) -> str:
-    """Without lone surrogates, which no file could hold."""
-    return name.encode("utf-8", "replace").decode()
