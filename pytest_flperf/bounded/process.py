@@ -22,7 +22,7 @@ from pytest_flperf._text import harmless
 from pytest_flperf.bounded.frames import read_frame, skip_to_mark, write_frame
 from pytest_flperf.bounded.job import KillOnClose
 from pytest_flperf.bounded.limits import Limits
-from pytest_flperf.bounded.worker import OUT_OF_MEMORY
+from pytest_flperf.bounded.worker import OUT_OF_MEMORY, PREPARING_S
 
 __all__ = ["BoundedProcess", "NoResult", "Result", "Stop"]
 
@@ -155,20 +155,20 @@ class _Child:
         talk.start()
         self._talk = talk
         found: list[Result] = []
-        heard, seen = time.monotonic(), _Use()
+        heard, seen, extra_s = time.monotonic(), _Use(), PREPARING_S
         while len(found) < count:
             try:
                 told = replies.get(timeout=_TICK_S)
             except queue.Empty:
                 seen = seen.later(self.process.pid)
-                fault = self._fault(time.monotonic() - heard, seen)
+                fault = self._fault(time.monotonic() - heard, seen, extra_s)
                 if fault or stop():
                     return found, fault
                 continue
             if told is None:
                 return found, self._why_it_ended()
             found += [NoResult(each[0]) if type(each) is tuple else each for each in told]
-            heard, seen = time.monotonic(), _Use()
+            heard, seen, extra_s = time.monotonic(), _Use(), 0.0
             self._began = True
             if len(found) < count and stop():
                 break
@@ -194,10 +194,10 @@ class _Child:
         assert process.stdout is not None
         return process.stdin, process.stdout  # type: ignore[return-value]
 
-    def _fault(self, silent_s: float, seen: _Use) -> str:
+    def _fault(self, silent_s: float, seen: _Use, extra_s: float) -> str:
         """Whether it takes or holds too much: what the system doesn't limit by itself shows here."""
-        patience_s = self._limits.time_s * _WALL_TIMES + (0 if self._began else _STARTING_S)
-        if seen.spent_s > self._limits.time_s or silent_s > patience_s:
+        most_s = self._limits.time_s + extra_s
+        if seen.spent_s > most_s or silent_s > most_s * _WALL_TIMES + (0 if self._began else _STARTING_S):
             return self._limits.too_slow
         return self._limits.too_large if seen.rss_mb > self._limits.memory_mb else ""
 

@@ -17,13 +17,15 @@ from typing import Any, BinaryIO, Final, TypeAlias
 from pytest_flperf.bounded.frames import MARK, read_frame, write_frame
 from pytest_flperf.bounded.limits import Limits, disarm, keep_within, rearm
 
-__all__ = ["OUT_OF_MEMORY", "ImpossibleError", "Work", "serve"]
+__all__ = ["OUT_OF_MEMORY", "PREPARING_S", "ImpossibleError", "Work", "serve"]
 
 Work: TypeAlias = Callable[[Any], float | str]
 """From an item to its result."""
 
 OUT_OF_MEMORY: Final = 77
 """The exit code that says so."""
+PREPARING_S: Final = 5.0
+"""Processor time for what a task needs once, libraries above all, beyond what one item may take."""
 _TELL_AFTER_S: Final = 0.05
 """Results are told this often: a message for each would take longer than most items."""
 _LOOK_S: Final = 5.0
@@ -38,7 +40,8 @@ def serve(prepare: Callable[[Any], Work], arguments: list[str]) -> None:
     """Work until the parent is gone.
 
     Args:
-        prepare: From a task to what does it; what it raises is the reason why each item has no result.
+        prepare: From a task to what does it; what it raises is the reason why each item has no result.  It has
+            ``PREPARING_S`` more than an item, so that imports cost no item its result.
         arguments: Time in seconds, memory in MB, the parent's process id.
 
     """
@@ -63,7 +66,7 @@ class _Worker:
         self._limits = limits
         self._outgoing = outgoing
         self._task: Any = None
-        self._work: Work | None = None
+        self._work: Work
 
     def take(self, incoming: BinaryIO) -> None:
         """Work through one message."""
@@ -77,37 +80,43 @@ class _Worker:
                 self._tell(results)
             os._exit(OUT_OF_MEMORY)  # what is left of it may be in pieces
         disarm()
-        self._tell(results)
+        if results:
+            self._tell(results)
 
     def _all(self, task: Any, items: list[Any], results: list[Any]) -> None:
+        rearm(self._limits.time_s + PREPARING_S)
+        reason = _tried(self._make_ready, task)
+        self._tell([])  # ready: what follows is the items' own time
         told = time.monotonic()
         for item in items:
             rearm(self._limits.time_s)
-            results.append(self._result(task, item))
+            results.append(reason or _tried(self._work, item))
             if time.monotonic() - told > _TELL_AFTER_S:
                 self._tell(results)
                 results.clear()
                 told = time.monotonic()
 
-    def _result(self, task: Any, item: Any) -> float | str | tuple[str]:
-        """The result; a tuple with the reason where there is none."""
-        try:
-            if self._work is None or task != self._task:
-                self._work = self._prepare(task)
-            self._task = task  # the same text next time, which is quick to compare
-            return self._work(item)
-        except MemoryError:
-            raise
-        except RecursionError:
-            return ("it is nested too deep",)
-        except ImpossibleError as error:
-            return (str(error)[:_TEXT],)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises for hostile data
-            return (f"{type(error).__name__}: {str(error).partition(chr(10))[0][:_TEXT]}",)
+    def _make_ready(self, task: Any) -> None:
+        if task != self._task:
+            self._work = self._prepare(task)
+        self._task = task  # the same text next time, which is quick to compare
 
     def _tell(self, results: list[Any]) -> None:
-        if results:
-            write_frame(self._outgoing, results)
+        write_frame(self._outgoing, results)
+
+
+def _tried(do: Callable[[Any], Any], subject: Any) -> Any:
+    """What it returns; a tuple with the reason where it can't."""
+    try:
+        return do(subject)
+    except MemoryError:
+        raise
+    except RecursionError:
+        return ("it is nested too deep",)
+    except ImpossibleError as error:
+        return (str(error)[:_TEXT],)
+    except Exception as error:  # noqa: BLE001 - whatever a library raises for hostile data
+        return (f"{type(error).__name__}: {str(error).partition(chr(10))[0][:_TEXT]}",)
 
 
 def _waits(incoming: BinaryIO, parent_pid: int) -> bool:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -28,7 +29,7 @@ UNIQUE = json.dumps({"json_schema": {"uniqueItems": True}})
 BACKTRACKING = json.dumps({"regex": r"^(a|aa)+$"})
 FOR_YEARS = "a" * 80 + "b"
 OBJECTS = json.dumps([{"a": number} for number in range(8_000)])
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def go_on() -> str:
@@ -62,6 +63,23 @@ def test_an_item_beyond_a_limit(process: BoundedProcess, task: str, item: str, o
             return
     assert process.run(task, [ordinary, item, ordinary, ordinary], go_on) == [1, result, 1, 1]
     assert process.ended == 1
+
+
+def test_preparing_costs_no_item_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports take longer than one item may on a slow machine, or with coverage measured."""
+    burn = "import time\ndef prepare(task):\n    while time.process_time() < 1:\n        pass\n    return len\n"
+    tmp_path.joinpath("slow_to_prepare.py").write_text(burn, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with BoundedProcess("slow_to_prepare", LIMITS) as slow:
+        assert slow.run("", ["a", "bb"], go_on) == [1, 2]
+
+
+def test_preparing_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that is never ready gives no result."""
+    tmp_path.joinpath("never_prepared.py").write_text("def prepare(task):\n    while True:\n        pass\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with BoundedProcess("never_prepared", LIMITS) as never:
+        assert never.run("", ["a"], go_on) == [SLOW]
 
 
 def test_the_one_to_blame_is_found(process: BoundedProcess) -> None:
@@ -108,7 +126,7 @@ def test_it_is_stopped_between_results() -> None:
         found = process.run(UNIQUE, items, stop)
         assert 1 <= sum(each == 1 for each in found) < 2_000
         assert found[-1] == NoResult("enough")
-        assert time.process_time() - begun < 10
+        assert time.process_time() - begun < 30
 
 
 @pytest.mark.parametrize(
