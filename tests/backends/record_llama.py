@@ -60,7 +60,7 @@ class Recorder:
 
     def ask(self, port: int, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
         """One answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         found = {"status": answer.status, "type": answer.getheader("Content-Type"), "body": self.clean(answer.read())}
@@ -108,7 +108,7 @@ def _router(to: Recorder, port: int) -> None:
     to.keep("metrics", port, "GET", "/metrics?model=alpha&autoload=false")
     to.keep("chat", port, "POST", "/v1/chat/completions", {**_CHAT, "model": "alpha"})
     to.keep("tokenize", port, "POST", "/tokenize?autoload=false", {"model": "alpha", "content": ""})
-    long = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    long = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     long.request("POST", "/v1/chat/completions", json.dumps({**_CHAT, "model": "alpha", "max_tokens": 3000}))
     answer = long.getresponse()
     answer.read(10)

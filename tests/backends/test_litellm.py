@@ -154,7 +154,7 @@ def backend(provider: tuple[str, list[str]], logs: Path) -> Iterator[LiteLlmBack
 
 def asked(served: Served, **more: Any) -> tuple[int, str]:
     """The status and text that a request through the proxy gets."""
-    connection = http.client.HTTPConnection(served.endpoint.host, served.endpoint.port, timeout=30)
+    connection = http.client.HTTPConnection(served.endpoint.host, served.endpoint.port, timeout=120)
     body = {"model": served.model_id, "messages": [{"role": "user", "content": "Hello"}], "stream": True, **more}
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {served.api_key}"}
     try:
@@ -261,7 +261,7 @@ def test_a_proxy_that_died_is_started_anew(backend: LiteLlmBackend) -> None:
     assert KEY not in config.read_text()
     assert not any(KEY in word or str(first.api_key) in word for word in process.cmdline())
     process.kill()
-    process.wait(10)
+    process.wait(120)
     assert "LiteLLM's proxy was ended by SIGKILL" in backend.health() or os.name == "nt"
     again = backend.ensure("openai/tiny", ignore)
     assert again.reloaded

@@ -301,7 +301,7 @@ def _gone(router: LlamaCppBackend, model: str) -> bool:
 
 
 def _ask(served: Served, more: Any) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection(served.endpoint.host, served.endpoint.port, timeout=30)
+    connection = http.client.HTTPConnection(served.endpoint.host, served.endpoint.port, timeout=120)
     messages = [{"role": "user", "content": "one and two and three and four and five and six"}]
     body = {"model": served.model_id, "messages": messages, "max_tokens": 2, "stream": True, "temperature": 0, **more}
     connection.request("POST", "/v1/chat/completions", json.dumps(body))

@@ -116,6 +116,7 @@ def test_one_that_dies_says_why(tmp_path: Path) -> None:
 def test_one_that_is_never_ready_is_ended() -> None:
     """After its deadline, with what it said."""
     with started(command("import time; print('busy', flush=True); time.sleep(600)", start_s=1.0)) as server:
+        until(lambda: "busy" in server.last_words(), "what it said")
         with pytest.raises(BackendError, match=r"(?s)toy was not ready within 1 s.*busy"):
             server.wait_ready(lambda: False)
         assert server.pid is not None

@@ -40,7 +40,7 @@ def test_a_model_that_the_runtime_let_go_of(bench: Bench) -> None:
     first = bench.run(a_case()).result
     assert first.target is not None
     root = str(first.target.base_url).removesuffix("/v1")
-    with urllib.request.urlopen(f"{root}/models/unload/{MODEL}", timeout=10):  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{root}/models/unload/{MODEL}", timeout=120):  # noqa: S310 - loopback
         pass
     second, third = bench.run(a_case()).result, bench.run(a_case()).result
     assert first.requests.ok == second.requests.ok == third.requests.ok == 2

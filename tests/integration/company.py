@@ -11,12 +11,9 @@ from collections.abc import Callable
 from typing import Self
 
 import pytest
-from tiny_runs import Done, Tiny
 
-WORKERS = [(), ("-n0",), ("-n1",)]
+WORKERS = [(), ("-n1",)]
 """Without pytest-xdist's help and with it."""
-AROUND = [(), ("-n1",)]
-"""Where there are many cases: with -n0 a run is the same as without."""
 _HOLD = (
     "import sys; from pytest_flperf.experiment.machine_lock import MachineLock; lock = MachineLock('the other run');"
     " print(lock.try_take(), flush=True); sys.stdin.read()"
@@ -30,11 +27,6 @@ def invite(monkeypatch: pytest.MonkeyPatch, *plugins: str) -> None:
         assert f"-p no:{name}" in options
         options = options.replace(f"-p no:{name}", "")
     monkeypatch.setenv("PYTEST_ADDOPTS", options)
-
-
-def run_in(tiny: Tiny, workers: tuple[str, ...], *arguments: str) -> Done:
-    """Run in this process, which is quicker, or with a worker in processes of their own."""
-    return tiny.run_apart(*workers, *arguments) if workers else tiny.run(*arguments)
 
 
 def enough_s(run: Callable[[], object]) -> int:

@@ -134,7 +134,7 @@ class PytestRun:
             assert time.monotonic() < deadline, f"still running after {seconds} s:\n{self.output}"
             self._remember()  # which looks at every process of the machine
             time.sleep(0.05)
-        until(lambda: not self.left(), "the end of every child process", 20.0)
+        until(lambda: not self.left(), "the end of every child process", 120.0)
         return self.process.returncode
 
     def end_somehow(self, *, seconds: float = END_S) -> int:
@@ -144,7 +144,7 @@ class PytestRun:
             assert time.monotonic() < deadline, f"still running after {seconds} s:\n{self.output}"
             self._remember()  # which looks at every process of the machine
             time.sleep(0.05)
-        until(lambda: not self.left(), "the end of every child process", 30.0)
+        until(lambda: not self.left(), "the end of every child process", 120.0)
         return self.process.returncode
 
     def signal(self, number: signal.Signals) -> None:

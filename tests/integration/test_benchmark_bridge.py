@@ -101,7 +101,7 @@ def test_under_xdist(tiny: Tiny, asked: tuple[str, ...], workers: tuple[str, ...
 def test_under_xdist_and_not_asked(tiny: Tiny) -> None:
     """A worker that measures for nobody's file, or for one that was switched off, measures."""
     for off in ((), ("--benchmark-disable", "--benchmark-json=b.json")):
-        done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "-n1", *off) if tiny.suite() else None
+        done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "-n1", *off) if tiny.suite() else None
         assert done is not None
         assert done.ret == 0, done.text
         assert done.case["outcome"] == "passed"

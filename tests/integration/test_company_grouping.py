@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from company import WORKERS, invite, run_in
+from company import WORKERS, invite
 from tiny_runs import Done, Tiny
 
 MODELS = "--flperf-model=flperf-nano,flperf-micro"
@@ -31,7 +31,7 @@ def test_loads_under_randomly(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, seed:
     """pytest-randomly shuffles the cases of a model, and each model is loaded once."""
     invite(monkeypatch, "randomly")
     tiny.suite(*FOUR)
-    done = tiny.run_apart("--flperf-suite=tiny.json", MODELS, f"--randomly-seed={seed}", *workers)
+    done = tiny.run("--flperf-suite=tiny.json", MODELS, f"--randomly-seed={seed}", *workers)
     assert done.ret == 0, done.text
     assert f"Using --randomly-seed={seed}" in done.text
     assert len(done.cases) == 8
@@ -44,7 +44,7 @@ def test_randomly_shuffles(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.suite(*FOUR)
     orders = set()
     for seed in range(4):
-        done = tiny.run_apart("--flperf-suite=tiny.json", MODELS, "--co", "-q", f"--randomly-seed={seed}")
+        done = tiny.run("--flperf-suite=tiny.json", MODELS, "--co", "-q", f"--randomly-seed={seed}")
         assert sorted(_models(done.ids)) == ["flperf-micro"] * 4 + ["flperf-nano"] * 4
         assert _changes(_models(done.ids)) == 1
         orders.add(tuple(done.ids))
@@ -58,7 +58,7 @@ def test_random_order(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, bucket: str) 
     tiny.suite(*FOUR)
     for seed in ("1", "2", "3"):
         options = (f"--random-order-bucket={bucket}", f"--random-order-seed={seed}")
-        done = tiny.run_apart("--flperf-suite=tiny.json", MODELS, "--co", "-q", *options)
+        done = tiny.run("--flperf-suite=tiny.json", MODELS, "--co", "-q", *options)
         assert sorted(_models(done.ids)) == ["flperf-micro"] * 4 + ["flperf-nano"] * 4, done.text
         assert _changes(_models(done.ids)) == 1
 
@@ -69,7 +69,7 @@ def test_loads_under_random_order(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -
     tiny.suite(*FOUR)
     tiny.pytester.makepyfile(test_mine="import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_me(n): pass")
     options = ("--random-order-bucket=global", "--random-order-seed=7", "test_mine.py")
-    done = tiny.run_apart("--flperf-suite=tiny.json", MODELS, *options)
+    done = tiny.run("--flperf-suite=tiny.json", MODELS, *options)
     assert done.ret == 0, done.text
     assert "14 passed" in done.counts
     assert _loads(done) == 2
@@ -86,7 +86,7 @@ def test_any_shuffler(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """A conftest that shuffles is a shuffler like any other."""
     tiny.suite(*FOUR, models=["flperf-nano", "flperf-micro"])
     tiny.pytester.makeconftest(SHUFFLE)
-    done = run_in(tiny, workers, "--flperf-suite=tiny.json")
+    done = tiny.run(*workers, "--flperf-suite=tiny.json")
     assert done.ret == 0, done.text
     assert [case["model"] for case in done.cases] == ["flperf-nano"] * 4 + ["flperf-micro"] * 4
     assert _loads(done) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from company import WORKERS, OtherRun, enough_s, invite, run_in
+from company import WORKERS, OtherRun, enough_s, invite
 from robust_doubles import PytestRun, write_suite
 from tiny_runs import RecordingServer, Tiny
 
@@ -24,10 +24,10 @@ def test_partial(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """What was measured counts, the case under way is cut short, the others are not begun; all of it is said."""
     tiny.suite({"name": "before"})
     options = ("--flperf-suite=tiny.json", *tiny.at, "-rs")
-    limit_s = enough_s(lambda: run_in(tiny, workers, *options))
+    limit_s = enough_s(lambda: tiny.run(*workers, *options))
     tiny.suite({"name": "before"}, ENDLESS, {"name": "after"}, {"name": "later"})
     begun = time.monotonic()
-    done = run_in(tiny, workers, *options, f"--flperf-max-time={limit_s}s")
+    done = tiny.run(*workers, *options, f"--flperf-max-time={limit_s}s")
     assert limit_s / 2 <= time.monotonic() - begun < 3 * limit_s + 300
     assert done.ret == 0, done.text
     assert "1 passed, 3 skipped" in done.counts
@@ -99,7 +99,7 @@ def test_nothing_measured_is_no_pass(tiny: Tiny, workers: tuple[str, ...]) -> No
     """Where the time was over before the first request every case is an error, and nothing was sent."""
     tiny.suite({"name": "a"}, {"name": "b"})
     with RecordingServer() as server:
-        done = run_in(tiny, workers, "--flperf-suite=tiny.json", *server.at, "--flperf-max-time=1ms")
+        done = tiny.run(*workers, "--flperf-suite=tiny.json", *server.at, "--flperf-max-time=1ms")
         assert not server.bodies
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert "2 errors" in done.counts
@@ -168,9 +168,9 @@ def test_a_rerun_without_time_hides_no_failure(tiny: Tiny, monkeypatch: pytest.M
     invite(monkeypatch, "rerunfailures")
     tiny.suite({"name": "good"})
     options = ("--flperf-suite=tiny.json", *tiny.at, "--reruns=1")
-    limit_s = enough_s(lambda: tiny.run_apart(*options))
+    limit_s = enough_s(lambda: tiny.run(*options))
     tiny.suite({"name": "good"}, {**ENDLESS, "budgets": ["ttft_ms.max <= 0.001"]})
-    done = tiny.run_apart(*options, f"--flperf-max-time={limit_s}s")
+    done = tiny.run(*options, f"--flperf-max-time={limit_s}s")
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     good, endless = done.cases
     assert good["outcome"] == "passed"

@@ -22,7 +22,7 @@ def test_all_at_once(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, workers: tuple
     """With every one of them installed, and warnings as errors, the results are the same."""
     invite(monkeypatch, *ALL)
     tiny.suite({"name": "good", "iterations": 2}, {"name": "bad", **MISSED})
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, *QUIET_ASYNCIO, "-W", "error", *workers)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *QUIET_ASYNCIO, "-W", "error", *workers)
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     for name in ("randomly", "random-order", "rerunfailures", "asyncio", "html", "timeout", "xdist"):
         assert re.search(rf"plugins: .*\b{name}-", done.text), name
@@ -40,7 +40,7 @@ def test_two_local_workers_are_refused(tiny: Tiny, workers: tuple[str, ...]) -> 
     """More than one worker on this machine: exit 4 before anything is measured, with what to do."""
     tiny.suite()
     with RecordingServer() as server:
-        done = tiny.run_apart("--flperf-suite=tiny.json", *server.at, *workers)
+        done = tiny.run("--flperf-suite=tiny.json", *server.at, *workers)
         assert not server.bodies
     assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
     assert "use -n 1" in done.text
@@ -51,7 +51,7 @@ def test_two_local_workers_are_refused(tiny: Tiny, workers: tuple[str, ...]) -> 
 def test_one_worker(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """One worker measures; as many as there are processors becomes one where a suite runs."""
     tiny.suite({"name": "a"}, {"name": "b"})
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, *workers)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *workers)
     assert done.ret == 0, done.text
     assert "created: 1/1 worker" in done.text
     assert [case["outcome"] for case in done.cases] == ["passed", "passed"]
@@ -61,7 +61,7 @@ def test_one_worker(tiny: Tiny, workers: tuple[str, ...]) -> None:
 def test_collecting_with_workers(tiny: Tiny) -> None:
     """``--co`` measures nothing, so as many workers as one likes are no fault."""
     tiny.suite()
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "-n2", "--co", "-q")
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "-n2", "--co", "-q")
     assert done.ret == 0, done.text
     assert done.ids == ["tiny.json::one[reference]"]
 
@@ -74,9 +74,9 @@ def test_timeout(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """``--timeout`` fails the case, which keeps what was measured; the next one has a new load process and passes."""
     options = ("--flperf-suite=tiny.json", *tiny.at, *workers)
     tiny.suite({"name": "after", "iterations": 3})
-    limit_s = enough_s(lambda: tiny.run_apart(*options))
+    limit_s = enough_s(lambda: tiny.run(*options))
     tiny.suite({"name": "long", "iterations": 1_000_000}, {"name": "after", "iterations": 3})
-    done = tiny.run_apart(*options, f"--timeout={limit_s}")
+    done = tiny.run(*options, f"--timeout={limit_s}")
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert "1 failed, 1 passed" in done.counts
     long, after = done.cases
@@ -101,7 +101,7 @@ def test_timeout_of_a_test_with_the_fixture(tiny: Tiny) -> None:
             flperf.run(prompt="Hi", iterations=1, max_tokens=2)
         """
     )
-    done = tiny.run_apart(*tiny.at)
+    done = tiny.run(*tiny.at)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert [case["outcome"] for case in done.cases] == ["failed", "passed"]
 
@@ -112,7 +112,7 @@ def test_timeout_while_a_model_is_made_ready(tiny: Tiny) -> None:
     silent = ReferenceConfig(fault=Fault(FaultKind.HANG_BEFORE_HEADERS))
     with ReferenceServer(silent, in_thread=True) as server:
         at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
-        done = tiny.run_apart("--flperf-suite=tiny.json", *at, "--timeout=1")
+        done = tiny.run("--flperf-suite=tiny.json", *at, "--timeout=1")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "2 errors" in done.counts or "2 failed" in done.counts, done.text
     assert done.text.count("Timeout") >= 2
@@ -148,7 +148,7 @@ def test_a_rerun_is_shown_as_one(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, wo
     tiny.suite()
     with _the_third_fails() as server:
         at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference", "--flperf-iterations=2")
-        done = tiny.run_apart("--flperf-suite=tiny.json", *at, "--reruns=2", "-v", *workers)
+        done = tiny.run("--flperf-suite=tiny.json", *at, "--reruns=2", "-v", *workers)
     assert done.ret == 0, done.text
     assert "1 passed, 1 rerun" in done.counts
     assert (done.case["outcome"], done.case["reruns"]) == ("passed", 1)
@@ -164,7 +164,7 @@ def test_reruns_that_fail(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """A case that fails every time is failed, with every try."""
     invite(monkeypatch, "rerunfailures")
     tiny.suite(MISSED)
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "--reruns=2")
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "--reruns=2")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "1 failed, 2 rerun" in done.counts
     assert (done.case["outcome"], done.case["reruns"]) == ("failed", 2)
@@ -176,10 +176,10 @@ def test_a_rerun_of_what_was_not_ready(tiny: Tiny, monkeypatch: pytest.MonkeyPat
     """Errors of set-up are run again, too; the case says what the earlier try met."""
     invite(monkeypatch, "rerunfailures")
     tiny.suite()
-    fault = Fault(FaultKind.HTTP_ERROR, status=500, first=1)
+    fault = Fault(FaultKind.HTTP_ERROR, status=500, first=2)  # the short request, then the own one
     with ReferenceServer(ReferenceConfig(fault=fault), in_thread=True) as server:
         at = (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
-        done = tiny.run_apart("--flperf-suite=tiny.json", *at, "--reruns=1")
+        done = tiny.run("--flperf-suite=tiny.json", *at, "--reruns=1")
     assert done.ret == 0, done.text
     assert (done.case["outcome"], done.case["reruns"]) == ("passed", 1)
     assert done.case["notes"][0].startswith("an earlier try: error. the model is not ready: ")
@@ -189,7 +189,7 @@ def test_no_rerun_no_column(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None
     """Where nothing was run again nothing is said of it."""
     invite(monkeypatch, "rerunfailures")
     tiny.suite()
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "--reruns=2")
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "--reruns=2")
     assert done.ret == 0
     assert done.case["reruns"] == 0
     assert not any(word in line for line in done.lines for word in (" reruns", "rerun,", " rerun "))
@@ -210,7 +210,7 @@ def test_reruns_of_a_test_with_the_fixture(tiny: Tiny, monkeypatch: pytest.Monke
                 raise AssertionError("the first time")
         """
     )
-    done = tiny.run_apart(*tiny.at, "--reruns=1", "test_mine.py")
+    done = tiny.run(*tiny.at, "--reruns=1", "test_mine.py")
     assert done.ret == 0, done.text
     assert [case["reruns"] for case in done.cases] == [1, 1]
     assert all("the first time" in case["notes"][-1] for case in done.cases)
@@ -235,7 +235,7 @@ def test_asyncio(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, mode: str) -> None
         """
     )
     options = (*QUIET_ASYNCIO, f"--asyncio-mode={mode}", "-W", "error")
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "test_mine.py", *options)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "test_mine.py", *options)
     assert done.ret == 0, done.text
     assert len(done.cases) == 2
 
@@ -249,7 +249,7 @@ def test_html(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, .
     invite(monkeypatch, "html", "metadata")
     tiny.suite({"name": "good"}, {"name": "bad", **MISSED})
     options = ("--html=out.html", "--self-contained-html")
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, *options, *workers)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *options, *workers)
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     page = Path(tiny.folder / "out.html").read_text(encoding="utf-8")
     assert "tiny.json::good[reference]" in page
@@ -267,7 +267,7 @@ def test_reseeding_changes_no_prompt(tiny: Tiny, monkeypatch: pytest.MonkeyPatch
     tiny.suite({"name": "a", "iterations": 3}, {"name": "b", "iterations": 3})
     with RecordingServer() as server:
         for _ in range(2):
-            assert tiny.run_apart("--flperf-suite=tiny.json", *server.at, "--randomly-seed=1").ret == 0
+            assert tiny.run("--flperf-suite=tiny.json", *server.at, "--randomly-seed=1").ret == 0
         asked = [body["messages"][-1]["content"] for body in server.bodies]
     measured = [text for text in asked if text.endswith("Hello")]
     assert len(measured) == 12

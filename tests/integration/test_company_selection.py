@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from company import AROUND, invite, run_in
+from company import WORKERS, invite
 from tiny_runs import Done, RecordingServer, Tiny
 
 MISSED = {"budgets": ["ttft_ms.max <= 0.001"]}
@@ -76,7 +76,7 @@ def test_the_audit_sees_what_a_run_starts(tiny: Tiny, monkeypatch: pytest.Monkey
     assert {"subprocess.Popen", "socket.connect"} <= {event for event, _ in seen["events"]}
 
 
-@pytest.mark.parametrize("workers", AROUND)
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(
     ("options", "names"),
     [
@@ -89,7 +89,7 @@ def test_the_audit_sees_what_a_run_starts(tiny: Tiny, monkeypatch: pytest.Monkey
 def test_selecting(tiny: Tiny, workers: tuple[str, ...], options: tuple[str, ...], names: list[str]) -> None:
     """``-k`` and ``--deselect`` measure what they select and nothing else."""
     tiny.suite(*FOUR)
-    done = run_in(tiny, workers, "--flperf-suite=tiny.json", *tiny.at, *options)
+    done = tiny.run(*workers, "--flperf-suite=tiny.json", *tiny.at, *options)
     assert done.ret == 0, done.text
     assert _names(done) == names
 
@@ -108,18 +108,18 @@ def test_marker(tiny: Tiny, mark: str, suite: bool, mine: bool) -> None:
     assert ("flperf: NOT MEASURED" in done.text) == (not suite)
 
 
-@pytest.mark.parametrize("workers", AROUND)
+@pytest.mark.parametrize("workers", WORKERS)
 def test_last_failed_and_failed_first(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """``--lf`` measures what failed; ``--ff`` all, what failed at first."""
     tiny.suite(*FOUR)
     suite = ("--flperf-suite=tiny.json", *tiny.at)
-    assert _names(run_in(tiny, workers, *suite)) == ["a", "b", "c", "d"]
-    assert _names(run_in(tiny, workers, *suite, "--lf")) == ["b", "c"]
-    assert _names(run_in(tiny, workers, *suite, "--ff")) == ["b", "c", "a", "d"]
+    assert _names(tiny.run(*workers, *suite)) == ["a", "b", "c", "d"]
+    assert _names(tiny.run(*workers, *suite, "--lf")) == ["b", "c"]
+    assert _names(tiny.run(*workers, *suite, "--ff")) == ["b", "c", "a", "d"]
     tiny.suite(*({"name": name} for name in "abcd"))
-    fixed = run_in(tiny, workers, *suite, "--lf")
+    fixed = tiny.run(*workers, *suite, "--lf")
     assert (fixed.ret, _names(fixed)) == (0, ["b", "c"])
-    assert len(run_in(tiny, workers, *suite, "--lf").cases) == 4, "nothing failed last: all of them"
+    assert len(tiny.run(*workers, *suite, "--lf").cases) == 4, "nothing failed last: all of them"
 
 
 def test_new_first(tiny: Tiny) -> None:
@@ -147,12 +147,12 @@ def test_stepwise(tiny: Tiny) -> None:
     assert _names(tiny.measure("--sw")) == ["c", "d"]
 
 
-@pytest.mark.parametrize("workers", AROUND)
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(("option", "failed"), [("-x", 1), ("--exitfirst", 1), ("--maxfail=1", 1), ("--maxfail=2", 2)])
 def test_stopping(tiny: Tiny, workers: tuple[str, ...], option: str, failed: int) -> None:
     """``-x`` and ``--maxfail`` end the run after so many failures; what was measured is in the results."""
     tiny.suite(*FOUR, {"name": "e"}, {"name": "f"}, {"name": "g"})
-    done = run_in(tiny, workers, "--flperf-suite=tiny.json", *tiny.at, option)
+    done = tiny.run(*workers, "--flperf-suite=tiny.json", *tiny.at, option)
     stopped_by_xdist = workers == ("-n1",)
     assert done.ret == (pytest.ExitCode.INTERRUPTED if stopped_by_xdist else pytest.ExitCode.TESTS_FAILED), done.text
     outcomes = [case["outcome"] for case in done.cases]
@@ -164,33 +164,33 @@ def test_stopping(tiny: Tiny, workers: tuple[str, ...], option: str, failed: int
     assert done.results["run"]["status"] == "failed"
 
 
-@pytest.mark.parametrize("workers", AROUND)
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_printed_id_runs_again(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """Each id that a run prints is an argument that runs that case alone."""
     tiny.suite(*FOUR, matrix={"max_tokens": [2, 3]})
-    first = run_in(tiny, workers, "--flperf-suite=tiny.json", *tiny.at, "-rA")
+    first = tiny.run(*workers, "--flperf-suite=tiny.json", *tiny.at, "-rA")
     printed = [line.split(" ")[1] for line in first.lines if line.startswith(("PASSED ", "FAILED "))]
     assert len(printed) == 8
     for each in printed[:2]:
-        again = run_in(tiny, workers, each, *tiny.at)
+        again = tiny.run(*workers, each, *tiny.at)
         assert [case["nodeid"] for case in again.cases] == [each]
-    both = run_in(tiny, workers, *printed[:2], *tiny.at)
+    both = tiny.run(*workers, *printed[:2], *tiny.at)
     assert {case["nodeid"] for case in both.cases} == set(printed[:2])
 
 
-@pytest.mark.parametrize("workers", AROUND)
+@pytest.mark.parametrize("workers", WORKERS)
 def test_addopts_of_the_environment(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]) -> None:
     """A whole run can be asked for in PYTEST_ADDOPTS; the command line goes before it."""
     tiny.suite(*FOUR)
     asked = f"--flperf-suite=tiny.json {tiny.at[0]} {tiny.at[1]} --flperf-iterations=2 -k a"
     monkeypatch.setenv("PYTEST_ADDOPTS", f"{os.environ['PYTEST_ADDOPTS']} {asked}")
-    done = run_in(tiny, workers, "--flperf-iterations=3")
+    done = tiny.run(*workers, "--flperf-iterations=3")
     assert done.ret == 0, done.text
     assert _names(done) == ["a"]
     assert done.case["requests"]["ok"] == 3
 
 
-@pytest.mark.parametrize("workers", AROUND)
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(
     "options",
     [
@@ -204,7 +204,7 @@ def test_addopts_of_the_environment(tiny: Tiny, monkeypatch: pytest.MonkeyPatch,
 def test_options_that_change_pytest(tiny: Tiny, workers: tuple[str, ...], options: tuple[str, ...]) -> None:
     """Verdict and results are the same under each of them."""
     tiny.suite(FOUR[0], FOUR[1])
-    done = run_in(tiny, workers, "--flperf-suite=tiny.json", *tiny.at, *options)
+    done = tiny.run(*workers, "--flperf-suite=tiny.json", *tiny.at, *options)
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert [case["outcome"] for case in done.cases] == ["passed", "failed"]
     assert "rror: " not in done.text.replace("UsageError", "")
@@ -237,6 +237,6 @@ def test_a_fixture_that_skips(tiny: Tiny) -> None:
 
 def test_our_plugins_are_out_of_the_way_elsewhere(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of other tests have none of the plugins that tests invite."""
-    assert "randomly-" not in tiny.run_apart("--co").text
+    assert "randomly-" not in tiny.run("--co").text
     invite(monkeypatch, "randomly")
-    assert "randomly-" in tiny.run_apart("--co").text
+    assert "randomly-" in tiny.run("--co").text

@@ -42,7 +42,7 @@ def test_processes_and_ports(tiny: Tiny, isolation: str | None, count: int) -> N
     tiny.suite()
     tiny.pytester.makeconftest(CONFTEST)
     more = () if isolation is None else (f"--flperf-isolation={isolation}",)
-    done = tiny.run_apart("--flperf-suite=tiny.json", MODELS, "--flperf-keep-loaded", *more)
+    done = tiny.run("--flperf-suite=tiny.json", MODELS, "--flperf-keep-loaded", *more)
     found = served(done, tiny)
     assert set(found) == {"flperf-nano", "flperf-micro"}
     assert len({pid for pid, _ in found.values()}) == count

@@ -52,7 +52,7 @@ def calls(tiny: Tiny, *arguments: str) -> list[str]:
     tiny.pytester.makeconftest(CONFTEST)
     with RecordingServer() as server:
         at = ("--flperf-backend=loading", server.at[0], "--flperf-model=a,b")
-        done = tiny.run_apart("--flperf-suite=tiny.json", *at, *arguments)
+        done = tiny.run("--flperf-suite=tiny.json", *at, *arguments)
     assert done.ret == 0, done.text
     return [line.strip() for line in (tiny.folder / "calls.txt").read_text().splitlines()]
 
@@ -83,7 +83,7 @@ def test_back_to_a_model_that_was_kept(tiny: Tiny) -> None:
             }
         )
     with RecordingServer() as server:
-        done = tiny.run_apart("--flperf-backend=loading", server.at[0], "--flperf-keep-loaded")
+        done = tiny.run("--flperf-backend=loading", server.at[0], "--flperf-keep-loaded")
     assert done.ret == 0, done.text
     assert (tiny.folder / "calls.txt").read_text().split() == ["load", "a", "load", "b", "close"]
     first, other, again = done.cases
@@ -116,7 +116,7 @@ def test_models_of_the_runtime(tiny: Tiny) -> None:
         """
     )
     models = "--flperf-model=flperf-nano,flperf-micro"
-    done = tiny.run_apart("--flperf-suite=tiny.json", models, "--flperf-keep-loaded", "-s")
+    done = tiny.run("--flperf-suite=tiny.json", models, "--flperf-keep-loaded", "-s")
     assert "LOADED AT THE END ['flperf-micro:1', 'flperf-nano:1']" in done.text
-    done = tiny.run_apart("--flperf-suite=tiny.json", models, "-s")
+    done = tiny.run("--flperf-suite=tiny.json", models, "-s")
     assert "LOADED AT THE END []" in done.text

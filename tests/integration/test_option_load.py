@@ -66,7 +66,7 @@ def test_requests_that_could_not_be_sent_were_offered(tiny: Tiny) -> None:
         away = threading.Thread(target=away_for_a_while, daemon=True)
         away.start()
         done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
-        away.join(30)
+        away.join(120)
     case = done.case
     refused = case["requests"]["by_outcome"]["connect_refused"]
     assert 0 < refused < 20

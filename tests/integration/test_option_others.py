@@ -132,10 +132,10 @@ def test_bad_ini(tiny: Tiny) -> None:
 def test_switched_off(tiny: Tiny) -> None:
     """``-p no:flperf`` turns all off: options and ini keys are unknown, the fixture is missing."""
     tiny.pytester.makepyfile(test_mine="def test_me(flperf): pass\ndef test_you(): pass")
-    done = tiny.run_apart("-p", "no:flperf", "-p", "no:cacheprovider")
+    done = tiny.run("-p", "no:flperf", "-p", "no:cacheprovider")
     assert "fixture 'flperf' not found" in done.text
     assert "1 passed, 1 error" in done.text
-    done = tiny.run_apart("-p", "no:flperf", "--flperf-suite=quick")
+    done = tiny.run("-p", "no:flperf", "--flperf-suite=quick")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
 
 

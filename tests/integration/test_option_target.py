@@ -156,11 +156,11 @@ def test_a_backend_of_a_conftest(tiny: Tiny) -> None:
     """
     tiny.pytester.makeconftest(conftest.replace("NAME", "mine"))
     arguments = ("--flperf-suite=tiny.json", "--flperf-backend=mine", "--flperf-model=reference")
-    done = tiny.run_apart(*arguments, "--flperf-backend-option=mine.flavour=plum")
+    done = tiny.run(*arguments, "--flperf-backend-option=mine.flavour=plum")
     assert done.ret == 0, done.text
     assert done.case["target"]["backend"] == "mine"
     tiny.pytester.makeconftest(conftest.replace("NAME", "openai"))
-    done = tiny.run_apart(*arguments)
+    done = tiny.run(*arguments)
     assert done.ret == 4
     assert "two backends are named 'openai'" in done.text
 

@@ -78,7 +78,7 @@ def test_the_log_of_a_finished_run(
         tiny.pytester.makepyfile(test_own=OWN_TESTS)
     if "--reruns=1" in options:
         invite(monkeypatch, "rerunfailures")
-    done = tiny.run_apart(*options, *tiny.at) if "--reruns=1" in options else tiny.run(*options, *tiny.at)
+    done = tiny.run(*options, *tiny.at)
     said = Run.from_dict(done.results)
     (done.report / "results.json").unlink()
     recovered = recover(done.report)
@@ -101,16 +101,23 @@ def at() -> Iterator[tuple[str, ...]]:
         yield (f"--flperf-base-url={server.base_url}", "--flperf-model=reference")
 
 
+def readings(run: PytestRun, scenario: str) -> int:
+    """Of the machine, while requests of a scenario were measured."""
+    lines = run.records("resources.jsonl")
+    return sum(line["phase"] == "measured" and f"::{scenario}[" in line["nodeid"] for line in lines)
+
+
 def killed(run: PytestRun, scenario: str, count: int) -> Path:
     """Kill pytest, its workers as well, when so many measured requests of a scenario have ended; its folder."""
     run.wait_measured(scenario, count)
+    until(lambda: readings(run, scenario) >= 3, "readings of the machine")
     workers = [each for each in psutil.Process(run.process.pid).children() if "-c" in each.cmdline()]
     run.signal(signal.SIGKILL)
     for worker in workers:
         with contextlib.suppress(psutil.Error):
             worker.kill()
     run.process.wait()
-    until(lambda: not run.left(), "the end of every child process", 30.0)
+    until(lambda: not run.left(), "the end of every child process", 120.0)
     (folder,) = (path for path in (run.folder / "reports").iterdir() if path.is_dir() and not path.is_symlink())
     (folder / "results.json").unlink(missing_ok=True)
     return folder

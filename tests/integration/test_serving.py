@@ -86,7 +86,7 @@ def test_loaded_again(tiny: Tiny) -> None:
                     assert answer.status == 200
         """
     )
-    done = valid(tiny.run_apart(*NANO, *OUT))
+    done = valid(tiny.run(*NANO, *OUT))
     assert done.ret == 0, done.text
     assert [case["reloaded"] for case in done.cases] == [False, True, False]
     first, second, third = done.cases
@@ -144,7 +144,7 @@ def test_capabilities_from_a_conftest_to_the_wire(tiny: Tiny) -> None:
     )
     tiny.pytester.makeconftest(BACKEND)
     with RecordingServer() as server:
-        done = valid(tiny.run_apart("--flperf-suite=tiny.json", "--flperf-backend=picky", *server.at, "-v"))
+        done = valid(tiny.run("--flperf-suite=tiny.json", "--flperf-backend=picky", *server.at, "-v"))
     assert done.ret == 0, done.text
     assert done.case["target"]["backend"] == "picky"
     asked = [body for body in server.bodies if body["messages"][0]["content"] != "Say hello."]

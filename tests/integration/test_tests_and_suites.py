@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import pytest
-from company import run_in
 from tiny_runs import Done, Tiny
 
 NANO = "--flperf-model=flperf-nano"
@@ -72,7 +71,7 @@ def test_with_and_without(project: Tiny, user: tuple[str, ...]) -> None:
 def test_a_failing_test_fails(project: Tiny) -> None:
     """The run is red: the fault of old was a green one."""
     for workers in ((), ("-n1",)):
-        done = run_in(project, workers, ".", "--flperf-suite=tiny.json", *project.at)
+        done = project.run(*workers, ".", "--flperf-suite=tiny.json", *project.at)
         assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
         assert "5 passed, 4 failed" in done.text or "4 failed, 5 passed" in done.text
 
@@ -88,7 +87,7 @@ def test_one_case_of_a_suite_in_a_folder(project: Tiny) -> None:
         assert sorted(each for each in done.ids if "json" not in each) == without
     whole = collected(project, "tests", "tests/in.json::two", "tests/in.json")[1]
     assert len(whole) == 3
-    assert run_in(project, ("-n1",), "tests/sub", "tests/in.json::two", *project.at).text.count("passed") > 0
+    assert project.run("-n1", "tests/sub", "tests/in.json::two", *project.at).text.count("passed") > 0
     assert [case["scenario"] for case in project.run("tests", "tests/in.json::two", *project.at).cases] == ["two"]
 
 
@@ -97,7 +96,7 @@ def test_one_case_of_a_suite_that_addopts_name(project: Tiny, workers: tuple[str
     """An id that was printed runs alone again."""
     project.suite({}, {"name": "two"}, file="tests/in.json")
     project.pytester.makeini("[pytest]\naddopts = --flperf-suite=tests/in.json\ntestpaths = tests\n")
-    done = run_in(project, workers, "tests/in.json::two[reference]", *project.at)
+    done = project.run(*workers, "tests/in.json::two[reference]", *project.at)
     assert done.ret == 0, done.text
     assert [case["scenario"] for case in done.cases] == ["two"]
 
@@ -275,7 +274,7 @@ def test_last_failed(project: Tiny, option: str) -> None:
 def test_tests_in_workers(project: Tiny) -> None:
     """``-n 1`` with testpaths: the worker gets what was decided, and decides the same."""
     project.pytester.makeini("[pytest]\naddopts = --flperf-suite=tests/in.json\ntestpaths = tests\n")
-    done = project.run_apart("-n1", "-v", *project.at)
+    done = project.run("-n1", "-v", *project.at)
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert "3 passed" in done.text
     assert "2 failed" in done.text

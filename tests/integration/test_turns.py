@@ -44,7 +44,7 @@ TOGETHER = {
 def test_several_at_once(tiny: Tiny, how: str) -> None:
     """They measure one after the other; each is in table and results, and says that it waited."""
     tiny.pytester.makepyfile(test_mine=TOGETHER[how])
-    done = tiny.run_apart(*tiny.at)
+    done = tiny.run(*tiny.at)
     assert done.ret == 0, done.text
     assert sorted(case["nodeid"] for case in done.cases) == [
         "test_mine.py::test_me",
@@ -119,7 +119,7 @@ def test_a_thread_that_outlives_its_test(tiny: Tiny) -> None:
             {RUN}
         """
     )
-    done = tiny.run_apart(*tiny.at)
+    done = tiny.run(*tiny.at)
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert "flperf.run was still measuring when the test ended: let the test wait for it" in done.text
     first, second = done.cases
@@ -199,7 +199,7 @@ def test_a_forked_child(tiny: Tiny) -> None:
             {RUN}
         """
     )
-    done = tiny.run_apart(*tiny.at)
+    done = tiny.run(*tiny.at)
     assert done.ret == 0, done.text
     assert [case["requests"]["ok"] for case in done.cases] == [3, 3]
 
@@ -296,6 +296,6 @@ def test_a_forked_child_ends_by_a_signal(tiny: Tiny) -> None:
             {RUN}
         """
     )
-    done = tiny.run_apart(*tiny.at)
+    done = tiny.run(*tiny.at)
     assert done.ret == 0, done.text
     assert "Terminated" not in done.text

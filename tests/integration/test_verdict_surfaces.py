@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jsonschema
 import pytest
 import sqlalchemy
-from company import WORKERS, invite, run_in
+from company import WORKERS, invite
 from tiny_runs import Done, Tiny
 
 from pytest_flperf import cli
@@ -150,7 +150,7 @@ def test_one_word(
         "--junitxml=junit.xml",
         "--flperf-code-quality=cq.json",
     )
-    done = run_in(tiny, workers, "--flperf-suite=tiny.json", *tiny.at, *options, *it.options)
+    done = tiny.run(*workers, "--flperf-suite=tiny.json", *tiny.at, *options, *it.options)
     assert done.ret == it.exit_code, done.text
     assert surfaces(tiny, done, capsys) == dict.fromkeys(surfaces(tiny, done, capsys), it.status)
     jsonschema.validate(done.results, load_schema())
@@ -190,7 +190,7 @@ def test_own_test(tiny: Tiny, workers: tuple[str, ...], body: str, outcomes: lis
         pytest.skip("the same path as the other two")
     values = f"GOOD = dict(prompt='Hi', iterations=1, warmup=0, max_tokens=2)\nMISSED = dict(GOOD, **{MISSED})\n"
     tiny.pytester.makepyfile(test_mine=f"import contextlib\nimport pytest\n{values}def test_me(flperf):\n    {body}\n")
-    done = run_in(tiny, workers, *tiny.at)
+    done = tiny.run(*workers, *tiny.at)
     counts = done.counts
     assert ("failed" in counts) == ("failed" in outcomes), done.text
     assert [case["outcome"] for case in done.cases] == outcomes
@@ -224,7 +224,7 @@ def test_rerun_after_an_error_around_the_test(
     body = (once, "yield") if where == "set-up" else ("yield", once)
     tiny.suite()
     tiny.pytester.makeconftest("import pathlib\n" + fixture(*body))
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "--reruns=1", *workers)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "--reruns=1", *workers)
     assert done.ret == 0, done.text
     assert (done.case["outcome"], done.case["reruns"]) == ("passed", 1)
     assert done.case["notes"][-1].startswith("an earlier try: error. ")
@@ -237,7 +237,7 @@ def test_crashed_worker(tiny: Tiny, phase: str) -> None:
     """Pytest reports a failure and goes on with another worker; so do we, also where nothing was heard before."""
     tiny.suite({"name": "a"}, {"name": "b"})
     tiny.pytester.makeconftest(f"import os\ndef {phase}(item):\n    if '::a[' in item.nodeid: os._exit(3)")
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "-n1")
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "-n1")
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     found = {case["scenario"]: case for case in done.cases}
     assert {name: case["outcome"] for name, case in found.items()} == {"a": "failed", "b": "passed"}
@@ -263,7 +263,8 @@ def test_stopped(tiny: Tiny, phase: str, what: str, status: str, ret: int) -> No
     """A session that does not come to its end is no pass, whatever stopped it and whatever its exit code is."""
     tiny.suite({"name": "a"}, {"name": "b"}, {"name": "c"})
     tiny.pytester.makeconftest(STOP.format(phase=phase, what=what))
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at)
+    run = tiny.run_apart if "KeyboardInterrupt" in what else tiny.run  # it would end this session as well
+    done = run("--flperf-suite=tiny.json", *tiny.at)
     assert done.ret == ret, done.text
     assert done.results["run"]["status"] == status
     assert "flperf: PASSED" not in done.text
@@ -290,7 +291,7 @@ def test_what_can_not_be_collected(tiny: Tiny, workers: tuple[str, ...]) -> None
     ):
         if workers == ("-n1",) and not option:
             continue  # workers of xdist go on in any case
-        done = run_in(tiny, workers, *asked, *option)
+        done = tiny.run(*workers, *asked, *option)
         assert done.ret == ret, done.text
         assert done.results["run"]["status"] == status
         (fault,) = done.results["run"]["faults"]

@@ -12,7 +12,7 @@ from pytest_flperf.integration.workers import refuse_neighbours
 def test_same_results(tiny: Tiny, workers: str) -> None:
     """With and without a worker: one run folder with the same files, one table."""
     tiny.suite({"iterations": 2}, {"name": "missed", "budgets": ["ttft_ms.max <= 0.001"]})
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, workers)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, workers)
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert [case["outcome"] for case in done.cases] == ["passed", "failed"]
     assert sum(line.startswith("reference ") for line in done.lines) == 2
@@ -26,7 +26,7 @@ def test_same_results(tiny: Tiny, workers: str) -> None:
 def test_neighbours(tiny: Tiny) -> None:
     """Two workers on one machine would disturb each other: refused."""
     tiny.suite()
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at, "-n2")
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "-n2")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     assert "expected one on each machine" in done.text
     assert not (tiny.folder / "reports").exists()
@@ -54,7 +54,7 @@ def test_others_may_have_workers(tiny: Tiny) -> None:
             flperf.run(prompt="Hi", iterations=1, warmup=0, max_tokens=2)
         """
     )
-    done = tiny.run_apart(*tiny.at, "-n2")
+    done = tiny.run(*tiny.at, "-n2")
     assert done.ret == 0, done.text
     assert len(done.cases) == 4
     assert len([path for path in (tiny.folder / "reports").iterdir() if path.is_dir() and not path.is_symlink()]) == 1
@@ -67,6 +67,6 @@ def test_plugin_that_comes_late(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     tiny.suite()
     tiny.pytester.makeconftest("pytest_plugins = ['pytest_flperf.plugin']")
-    done = tiny.run_apart("--flperf-suite=tiny.json", *tiny.at)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at)
     assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
     assert "-p pytest_flperf.plugin" in done.text

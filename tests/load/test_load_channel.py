@@ -31,7 +31,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def player_in_a_thread() -> Iterator[tuple[FrameReader, FrameWriter, socket.socket]]:
     """A player in a thread of this process: our end of its channel."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(10.0)
+    ours.settimeout(120)
     theirs.setblocking(False)
     player = Player(FrameReader(theirs), FrameWriter(theirs), theirs.fileno())
 
@@ -43,7 +43,7 @@ def player_in_a_thread() -> Iterator[tuple[FrameReader, FrameWriter, socket.sock
     thread.start()
     with ours:
         yield FrameReader(ours), FrameWriter(ours), ours
-    thread.join(10.0)
+    thread.join(120)
 
 
 def frames_of(reader: FrameReader) -> list[tuple[object, ...]]:
@@ -75,7 +75,7 @@ def test_a_cancel_that_comes_too_late_stops_nothing(
             with pytest.raises(ChannelClosedError) as silence:
                 reader.read()
             assert isinstance(silence.value.__cause__, TimeoutError)
-            ours.settimeout(10.0)
+            ours.settimeout(120)
 
 
 def test_each_plan_ends_once() -> None:
@@ -206,7 +206,7 @@ def test_interrupts_are_left_alone_outside_the_main_thread() -> None:
             target=lambda: results.append(len(played(session, plan_of([request()], server.target))[0]))
         )
         thread.start()
-        thread.join(10.0)
+        thread.join(120)
     assert results == [1]
 
 

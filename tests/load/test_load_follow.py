@@ -307,13 +307,21 @@ def test_a_process_that_dies_ends_the_plan(reference: ReferenceServer) -> None:
     group = LoadGroup(2)
     slow = reference_request(ttft_ms=60_000, itl_ms=0, tokens=1)
     plan = Plan((target_of(reference),), deadlines(), 2, 2, entries_of(2, slow))
-    killer = threading.Timer(0.5, os.kill, (group.pids[0], getattr(signal, "SIGKILL", signal.SIGTERM)))
+    reference.clear_log()
+
+    def kill() -> None:
+        give_up_at = time.monotonic() + 60
+        while len(reference.log) < 2 and time.monotonic() < give_up_at:
+            time.sleep(0.01)
+        os.kill(group.pids[0], getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    killer = threading.Thread(target=kill)
     killer.start()
     exchanges: list[Exchange] = []
     try:
         with pytest.raises(LoadProcessError, match="the load process ended"):
             group.play(plan, exchanges.append)
     finally:
-        killer.cancel()
+        killer.join()
         group.stop()
     assert [each.ending for each in exchanges] == [Ending.CANCELLED]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 QUESTION: dict[str, Any] = {"model": "reference", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def request_bytes(

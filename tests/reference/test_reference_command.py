@@ -102,7 +102,7 @@ def test_it_serves_until_its_input_ends(tmp_path: Path) -> None:
             child.stdin.flush()
             assert child.stdout.readline().startswith(answer)
         child.stdin.close()
-        assert child.wait(10) == 0
+        assert child.wait(120) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
@@ -116,7 +116,7 @@ def test_it_serves_until_interrupted(number: signal.Signals) -> None:
         line = child.stdout.readline()
         assert line.startswith("Reference server on http://127.0.0.1:")
         child.send_signal(number)
-        _, error = child.communicate(timeout=10)
+        _, error = child.communicate(timeout=120)
         assert child.returncode == 0
         assert error == ""
 

@@ -157,7 +157,7 @@ def test_requests_that_are_none(serve: Serve, data: bytes, status: int) -> None:
 )
 def test_paths_and_methods(serve: Serve, method: str, path: str, status: int) -> None:
     """Known paths answer to their methods, others to none."""
-    client = http.client.HTTPConnection("127.0.0.1", serve().port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", serve().port, timeout=120)
     client.request(method, path)
     response = client.getresponse()
     body = response.read()
@@ -193,7 +193,7 @@ def test_paths_and_methods(serve: Serve, method: str, path: str, status: int) ->
 def test_bodies_that_are_no_chat(serve: Serve, body: bytes) -> None:
     """Each is a 400 with JSON, is in the log, and the connection goes on."""
     server = serve()
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     for _ in range(2):
         client.request("POST", "/v1/chat/completions", body)
         response = client.getresponse()
@@ -235,7 +235,7 @@ def test_a_large_body(serve: Serve) -> None:
 def test_continue_is_said_once(serve: Serve) -> None:
     """A client that waits for 100 Continue gets it before it sends its body."""
     head, _, body = request_bytes(QUESTION, headers="Expect: 100-continue\r\n").partition(b"\r\n\r\n")
-    with socket.create_connection(("127.0.0.1", serve().port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", serve().port), timeout=120) as sock:
         sock.sendall(head + b"\r\n\r\n")
         assert sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(body)
@@ -245,7 +245,7 @@ def test_continue_is_said_once(serve: Serve) -> None:
 def test_requests_in_a_row(serve: Serve) -> None:
     """Requests that come before the answer to the first are answered after it; too many bytes end it all."""
     server = serve()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as sock:
         sock.sendall(request_bytes(QUESTION) * 3)
         received = b""
         while received.count(b"0\r\n\r\n") < 3:
@@ -254,7 +254,7 @@ def test_requests_in_a_row(serve: Serve) -> None:
         received.index(b"ref-%08d" % n) for n in (1, 2, 3)
     )
     hanging = request_bytes(QUESTION | {"flperf_reference": {"fault": "hang_before_headers"}})
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as sock:
         sock.sendall(hanging)
         with pytest.raises(ConnectionError):
             sock.sendall(b"x" * (64 << 20))

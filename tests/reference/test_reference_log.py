@@ -46,7 +46,7 @@ def wait_for(condition: Callable[[], Any], patience_s: float = 60.0) -> Any:
 def test_the_log_agrees_with_a_bare_socket(serve: Serve, in_thread: bool) -> None:
     """What a client sent and received lies around what the log says, send by send."""
     server = serve(in_thread=in_thread)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as sock:
         before_ns = time.monotonic_ns()
         sock.sendall(request_bytes(QUESTION, headers="X-Request-Id: mine-7\r\n"))
         after_ns = time.monotonic_ns()
@@ -81,7 +81,7 @@ def test_a_request_in_two_parts(serve: Serve) -> None:
     """First and last byte are stamped apart, and the schedule counts from the last."""
     server = serve(ttft_ms=0)
     data = request_bytes(QUESTION)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as sock:
         sock.sendall(data[:40])
         time.sleep(0.05)
         sock.sendall(data[40:])
@@ -96,7 +96,7 @@ def test_a_client_that_does_not_read(serve: Serve) -> None:
     server = serve(ttft_ms=0, itl_ms=0.05, tokens=400, chars_per_token=10_000)
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.settimeout(10)
+        sock.settimeout(120)
         sock.connect(("127.0.0.1", server.port))
         sock.sendall(request_bytes(QUESTION))
         wait_for(lambda: server.log and server.log[0].partial)
@@ -113,7 +113,7 @@ def test_a_client_that_does_not_read(serve: Serve) -> None:
 def test_open_requests_are_in_the_log(serve: Serve) -> None:
     """A request that hangs is there, and has not ended."""
     server = serve(ttft_ms=60_000)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as sock:
         sock.sendall(request_bytes(QUESTION))
         assert b"200 OK" in sock.recv(1000)
         (entry,) = server.log
@@ -223,7 +223,7 @@ def test_no_orphan_survives_its_parent() -> None:
 
         def gone() -> bool:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", port), timeout=120).close()
             except ConnectionRefusedError:
                 return True
             except OSError:  # a busy machine lets it wait
@@ -269,7 +269,7 @@ def test_tls(serve: Serve, certificate: tuple[str, str], framing: str) -> None:
     context = ssl.create_default_context(cafile=cert)
     received = b""
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", server.port), timeout=120) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock,
     ):
         data = request_bytes(QUESTION, headers="Connection: close\r\n")

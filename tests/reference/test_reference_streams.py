@@ -57,7 +57,7 @@ def test_an_old_client_is_answered_without_chunks(serve: Serve) -> None:
 def test_connections_are_kept(serve: Serve) -> None:
     """Several requests, streamed and not, go through one connection."""
     server = serve()
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     for number in range(1, 7):
         client.request("POST", "/v1/chat/completions", json.dumps(QUESTION | {"stream": bool(number % 2)}))
         response = client.getresponse()

@@ -216,7 +216,7 @@ def test_hostile_answers_take_no_time(noise: str) -> None:
     began = time.process_time()
     redactor.answer(answer)
     redactor.text(answer.decode("latin-1"), 2_000)
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < 60
 
 
 def test_an_answer_of_many_keys_is_done_at_once() -> None:
@@ -227,4 +227,4 @@ def test_an_answer_of_many_keys_is_done_at_once() -> None:
     began = time.process_time()
     masked = payload_of(Redactor([key]).answer(answer)).decode()
     assert not any(form in masked for form in forms)
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < 60

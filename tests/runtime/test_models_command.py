@@ -136,11 +136,11 @@ def test_given_up(run: Run, downloads: DownloadDouble, cache: Path, tmp_path: Pa
             started = psutil.Process(process.pid).children(recursive=True)
             assert started
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=120)
     assert "Traceback" not in err
     assert process.returncode == 130
     assert out == ""
-    _, left = psutil.wait_procs(started, timeout=10)
+    _, left = psutil.wait_procs(started, timeout=120)
     assert not left
     downloads.delay_s = 0
     assert run("download", "noise-a")[0] == 0

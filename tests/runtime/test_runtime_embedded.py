@@ -35,7 +35,7 @@ PROMPTS = (
 def ask(host: RuntimeHost, model: str, prompt: str, max_tokens: int = 24, **more: Any) -> tuple[int, list[Any]]:
     """Status and events of a streamed answer."""
     address = urlsplit(host.url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=120)
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens, "stream": True}
     body |= {"temperature": 0, "stream_options": {"include_usage": True}, **more}
     try:
@@ -171,7 +171,7 @@ def test_unloaded_behind_our_back(host: RuntimeHost) -> None:
     """The status shows when the runtime has unloaded a model by itself."""
     host.load("flperf-nano:1")
     address = urlsplit(host.url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=120)
     try:
         # This route wants the name without the version, unlike /v1.
         connection.request("GET", "/models/unload/flperf-nano")

@@ -128,7 +128,7 @@ def test_accepts_and_is_silent() -> None:
 def test_answers_something_else() -> None:
     """A port where another protocol is spoken is no service."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)
+        server.settimeout(120)
 
         def speak() -> None:
             connection, _ = server.accept()
@@ -145,7 +145,7 @@ def test_answers_something_else() -> None:
 def request(url: str, body: bytes) -> Any:
     """POST to the catalog, never through a proxy."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(urllib.request.Request(url, body), timeout=5) as response:  # noqa: S310
+    with opener.open(urllib.request.Request(url, body), timeout=120) as response:  # noqa: S310
         return json.load(response)
 
 
