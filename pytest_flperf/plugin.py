@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pytest_flperf.integration.fixture import Flperf
-    from pytest_flperf.reference import ReferenceServer
+    from pytest_flperf.reference_server import ReferenceServer
 
 _MARKER = (
     "flperf(model=None, suite=None, scenario=None): which model the flperf fixture measures, and the scenario whose "
@@ -200,7 +200,7 @@ def flperf_reference() -> Iterator[ReferenceServer]:
 
     It runs in a process of its own; ``reconfigure`` changes its schedule and its fault, ``log`` tells the truth.
     """
-    from pytest_flperf.reference import ReferenceServer
+    from pytest_flperf.reference_server import ReferenceServer
 
     with ReferenceServer() as server:
         yield server

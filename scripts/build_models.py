@@ -240,7 +240,7 @@ def zipped_bytes(folder: Path) -> int:
 
 def main() -> None:
     """Build all of them."""
-    packaged = Path(__file__).resolve().parent.parent / "pytest_flperf" / "runtime" / "models"
+    packaged = Path(__file__).resolve().parent.parent / "pytest_flperf" / "foundry_host" / "models"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=packaged, help="Folder that gets one folder per model")
     destination: Path = parser.parse_args().output

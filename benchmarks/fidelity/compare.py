@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.fidelity.compare_clients import Client, Job, clients, environment, find, version
 from benchmarks.fidelity.compare_process import Ended, reason, run
 from benchmarks.fidelity.compare_truth import Said, Truth, measured, truth
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.host import host_info
 
 FEW_STREAMS = 4

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_flperf.reference import LogEntry
+from pytest_flperf.reference_server import LogEntry
 from pytest_flperf.stats.summary import quantile
 
 

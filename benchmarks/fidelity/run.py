@@ -20,10 +20,10 @@ from statistics import median
 import psutil
 from tabulate import tabulate
 
-from pytest_flperf.load.plan import Deadlines, Entry, Plan, PlanStats, Target
-from pytest_flperf.load.session import LoadSession
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.reference.log import echoed_id
+from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Target
+from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server.log import echoed_id
 from pytest_flperf.results.host import host_info
 from pytest_flperf.stats.request_metrics import is_late_read
 from pytest_flperf.stats.summary import quantile

@@ -25,8 +25,8 @@ from typing import Any
 from pytest_flperf.backends.placing import Defaults, Placing
 from pytest_flperf.backends.registry import installed, registry
 from pytest_flperf.backends.several import SeveralBackends
-from pytest_flperf.experiment.bench import Bench
-from pytest_flperf.experiment.interleaving import Standings, Until
+from pytest_flperf.measurement.bench import Bench
+from pytest_flperf.measurement.interleaving import Standings, Until
 from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.loading import load_suite
 from pytest_flperf.suite.model import Case

@@ -20,8 +20,8 @@ from typing import Final
 
 from tabulate import tabulate
 
-from pytest_flperf.experiment.collector import no_collections
-from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.measurement.collector import no_collections
+from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.results.host import host_info
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor

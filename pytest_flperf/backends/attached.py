@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
 from pytest_flperf.backends.control import Control, ControlError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.ports import ListenerFinder
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve

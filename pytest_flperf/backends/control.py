@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.misdirected import what_it_is
 from pytest_flperf.results.redaction import Redactor, url_secrets
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint
 from pytest_flperf.wire.headers import check_headers, check_key, joined
 from pytest_flperf.wire.tls import TlsOptions

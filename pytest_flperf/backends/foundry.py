@@ -20,10 +20,10 @@ from pytest_flperf.backends.base import (
 from pytest_flperf.backends.foundry_hosts import Hosts, Key, checked, mode_of
 from pytest_flperf.backends.memory import said_of_memory
 from pytest_flperf.backends.native import NativeChat
-from pytest_flperf.runtime.client import Mode, ModelInfo, RuntimeHost
-from pytest_flperf.runtime.embedded import find_embedded
-from pytest_flperf.runtime.errors import HostDied, HostHung, ModelNotFound, RuntimeHostError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.client import Mode, ModelInfo, RuntimeHost
+from pytest_flperf.foundry_host.embedded import find_embedded
+from pytest_flperf.foundry_host.errors import HostDied, HostHung, ModelNotFound, RuntimeHostError
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 
@@ -184,7 +184,7 @@ class FoundryBackend:
             raise BackendError(f"{model}: {error} ({'; '.join(said)})" if said else f"{model}: {error}") from error
 
     def _find_folder(self, host: RuntimeHost, model: str, on_progress: OnProgress) -> tuple[ModelInfo, tuple[str, ...]]:
-        from pytest_flperf.runtime.folders import folder_of, read_folder
+        from pytest_flperf.foundry_host.folders import folder_of, read_folder
 
         folder = folder_of(model)
         if folder is None:

@@ -8,7 +8,7 @@ import subprocess
 from typing import Final
 
 from pytest_flperf.backends.base import BackendError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError
 
 __all__ = ["service_url", "url_in"]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from pytest_flperf.backends.base import BackendConfig, BackendError, OnProgress
-from pytest_flperf.runtime.client import HostConfig, Mode, RuntimeHost
-from pytest_flperf.runtime.embedded import find_embedded
-from pytest_flperf.runtime.errors import HostDied, HostHung, RuntimeHostError
-from pytest_flperf.runtime.reports import Providers
+from pytest_flperf.foundry_host.client import HostConfig, Mode, RuntimeHost
+from pytest_flperf.foundry_host.embedded import find_embedded
+from pytest_flperf.foundry_host.errors import HostDied, HostHung, RuntimeHostError
+from pytest_flperf.foundry_host.reports import Providers
 
 __all__ = ["Hosts", "Key", "checked", "mode_of"]
 
@@ -30,7 +30,7 @@ def mode_of(model: str) -> Mode:
     """Which kind of host serves a model: an embedded one before a folder, a folder before the catalog."""
     if find_embedded(model) is not None:
         return Mode.EMBEDDED
-    from pytest_flperf.runtime.folders import folder_of
+    from pytest_flperf.foundry_host.folders import folder_of
 
     return Mode.PUBLIC if folder_of(model) is None else Mode.FOLDER
 

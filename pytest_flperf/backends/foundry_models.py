@@ -11,9 +11,9 @@ from typing import Self
 from pytest_flperf.backends.base import BackendConfig, BackendError, ListedModel, OnProgress
 from pytest_flperf.backends.foundry import FoundryBackend, listed
 from pytest_flperf.backends.foundry_hosts import Hosts, checked, mode_of
-from pytest_flperf.runtime.client import Mode, ModelInfo
-from pytest_flperf.runtime.errors import DownloadCancelled, RuntimeHostError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.client import Mode, ModelInfo
+from pytest_flperf.foundry_host.errors import DownloadCancelled, RuntimeHostError
+from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["CancelledError", "Downloaded", "FoundryModels"]
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.native import NativeAnswer
-from pytest_flperf.runtime.client import Answered, RuntimeHost
-from pytest_flperf.runtime.errors import RuntimeHostError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.client import Answered, RuntimeHost
+from pytest_flperf.foundry_host.errors import RuntimeHostError
+from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["FoundryChat"]
 

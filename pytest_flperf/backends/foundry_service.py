@@ -19,8 +19,8 @@ from pytest_flperf.backends.base import About, BackendConfig, BackendError, Capa
 from pytest_flperf.backends.control import Control, ControlError
 from pytest_flperf.backends.foundry_command import service_url
 from pytest_flperf.backends.loading import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
-from pytest_flperf.runtime.logs import clean
-from pytest_flperf.runtime.reach import check_answers
+from pytest_flperf.foundry_host.logs import clean
+from pytest_flperf.foundry_host.reach import check_answers
 
 __all__ = ["FoundryServiceBackend"]
 

@@ -25,7 +25,7 @@ from pytest_flperf.backends.control import Control, ControlError
 from pytest_flperf.backends.litellm_options import LiteLlmOptions, provider_of
 from pytest_flperf.backends.litellm_proxy import LiteLlmProxy
 from pytest_flperf.backends.server_process import PortTakenError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError
 from pytest_flperf.wire.tls import TlsOptions
 

@@ -17,7 +17,7 @@ from pytest_flperf.backends.control import Control
 from pytest_flperf.backends.litellm_options import FROM_ENVIRONMENT, LiteLlmOptions, variables_in
 from pytest_flperf.backends.server_process import ServerCommand, ServerProcess, find_command, free_port
 from pytest_flperf.results.redaction import environment_secrets
-from pytest_flperf.runtime.logs import tail
+from pytest_flperf.foundry_host.logs import tail
 from pytest_flperf.wire.endpoint import Endpoint
 
 __all__ = ["LiteLlmProxy"]

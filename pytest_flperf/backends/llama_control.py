@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from pytest_flperf.backends.base import BackendConfig, BackendError, OnProgress
 from pytest_flperf.backends.control import Control, ControlError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint
 
 __all__ = ["LlamaControl", "LlamaModel", "Loaded", "NotReadyError", "load", "some_names", "wait_healthy"]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.backends.llama_control import LlamaModel
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 
 __all__ = [
     "PARAMETERS",

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["OPTIONS", "LlamaOptions"]
 

@@ -14,7 +14,7 @@ from typing import Final
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.server_process import ServerCommand, ServerProcess, free_port
 from pytest_flperf.results.redaction import environment_secrets
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint
 
 __all__ = ["LlamaServer", "find_binary", "has_devices", "version_of"]

@@ -14,7 +14,7 @@ from pytest_flperf.backends.llama_control import LlamaControl, NotReadyError, wa
 from pytest_flperf.backends.llama_models import alias_of
 from pytest_flperf.backends.llama_options import LlamaOptions
 from pytest_flperf.backends.llama_server import LlamaServer, find_binary, has_devices
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.ports import ListenerFinder
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve

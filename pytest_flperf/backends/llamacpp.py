@@ -36,7 +36,7 @@ from pytest_flperf.backends.llama_options import LlamaOptions
 from pytest_flperf.backends.llama_server import find_binary, version_of
 from pytest_flperf.backends.llama_sites import Site, Sites
 from pytest_flperf.backends.memory import said_of_memory
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 

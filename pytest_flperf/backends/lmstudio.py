@@ -14,7 +14,7 @@ from pytest_flperf.backends.attached import Attachment, api_of, as_int, entries,
 from pytest_flperf.backends.base import About, BackendConfig, BackendError, Capabilities, ListedModel, OnProgress
 from pytest_flperf.backends.control import ControlError
 from pytest_flperf.backends.loading import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["LmStudioBackend"]
 

@@ -22,7 +22,7 @@ from pytest_flperf.backends.control import Control, ControlError
 from pytest_flperf.backends.foundry_command import service_url
 from pytest_flperf.backends.ollama import ollama_url
 from pytest_flperf.backends.registry import BackendType
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError
 
 __all__ = ["FoundServer", "find_servers"]

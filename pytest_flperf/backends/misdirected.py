@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.wire.foreign import leads_to_login, speaks_of_login, title_of
 
 __all__ = ["NO_SUCH_PATH", "is_page", "what_it_is"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pytest_flperf.backends.attached import text_of
 from pytest_flperf.backends.base import ListedModel
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["find_listed", "is_another", "listed_models", "some_names"]
 

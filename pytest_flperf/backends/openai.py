@@ -22,7 +22,7 @@ from pytest_flperf.backends.misdirected import NO_SUCH_PATH, is_page
 from pytest_flperf.backends.model_lists import find_listed, listed_models, some_names
 from pytest_flperf.backends.warming_up import LOAD_TIMEOUT_S, Patience, when_loaded
 from pytest_flperf.results.records import WARNING
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from pytest_flperf.runtime.child import Prctl, find_prctl, follow_parent
+from pytest_flperf.foundry_host.child import Prctl, find_prctl, follow_parent
 
 if TYPE_CHECKING:
     import psutil

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from pytest_flperf.backends.base import BackendError
-from pytest_flperf.runtime.child import how_ended, spawn_module
-from pytest_flperf.runtime.logs import clean, tail
+from pytest_flperf.foundry_host.child import how_ended, spawn_module
+from pytest_flperf.foundry_host.logs import clean, tail
 
 __all__ = ["PortTakenError", "ServerCommand", "ServerProcess", "find_command", "free_port"]
 

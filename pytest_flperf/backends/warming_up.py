@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from pytest_flperf.backends.base import BackendError, OnProgress
 from pytest_flperf.backends.control import ControlError
-from pytest_flperf.runtime.logs import clean
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.wire.retry_after import retry_after_s
 
 __all__ = ["LOAD_TIMEOUT_S", "Patience", "Readiness", "Watched", "readiness", "when_loaded", "words_of"]

@@ -14,7 +14,7 @@ from pytest_flperf.commands.models import add_place, place_of
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.several import Place
-    from pytest_flperf.experiment.doctor import Finding
+    from pytest_flperf.measurement.doctor import Finding
 
 __all__ = ["add_doctor"]
 
@@ -68,7 +68,7 @@ def _places(parsed: Parsed, chosen: Place) -> list[Place]:
 
 
 def _examined(place: Place, model: str | None) -> Finding:
-    from pytest_flperf.experiment.doctor import examine
+    from pytest_flperf.measurement.doctor import examine
     from pytest_flperf.results.redaction import Redactor, url_secrets
 
     name = place.kind.name

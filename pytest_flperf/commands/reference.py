@@ -9,8 +9,8 @@ __all__ = ["add_reference"]
 
 def add_reference(commands: Commands) -> None:
     """The command ``serve-reference``."""
-    from pytest_flperf.reference.command import add_arguments
-    from pytest_flperf.reference.command import run as serve_reference
+    from pytest_flperf.reference_server.command import add_arguments
+    from pytest_flperf.reference_server.command import run as serve_reference
 
     parser = commands.add_parser(
         "serve-reference",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
-from pytest_flperf.experiment.interleaving import OtherSide, Standings
+from pytest_flperf.measurement.interleaving import OtherSide, Standings
 from pytest_flperf.gates.comparing import compare_pairs
 from pytest_flperf.gates.rules import Rule, parse_rule, rules_for
 from pytest_flperf.history.compared import sides_differ

@@ -22,7 +22,7 @@ from pytest_flperf.startup import BASELINE, SELECTION
 from pytest_flperf.stats.findings import ErrorRates
 
 if TYPE_CHECKING:
-    from pytest_flperf.experiment.recording import CaseRecording
+    from pytest_flperf.measurement.recording import CaseRecording
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.history.case_history import CaseHistory
     from pytest_flperf.history.place import StorePlace

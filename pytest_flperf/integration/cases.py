@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.experiment.side_by_side import Asked
+from pytest_flperf.measurement.side_by_side import Asked
 from pytest_flperf.integration.benchmark_bridge import is_asked, mark, must_be_an_argument, tell
 from pytest_flperf.integration.item_results import add_item_result
 from pytest_flperf.integration.outcomes import raise_unless_passed
@@ -140,7 +140,7 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
 
 
 def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
-    from pytest_flperf.experiment.bench import NotPossibleError, NotReadyError
+    from pytest_flperf.measurement.bench import NotPossibleError, NotReadyError
 
     try:
         return run.ready(case, item.nodeid)

@@ -20,8 +20,8 @@ from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
 
 if TYPE_CHECKING:
-    from pytest_flperf.experiment.case_run import Prepared
-    from pytest_flperf.experiment.interleaving import OtherSide, Standings, Until
+    from pytest_flperf.measurement.case_run import Prepared
+    from pytest_flperf.measurement.interleaving import OtherSide, Standings, Until
     from pytest_flperf.gates.paired import PairTerms
     from pytest_flperf.suite.targets import TargetSpec
 
@@ -174,7 +174,7 @@ class Opposition:
             items: All of the session, those of other workers too.
 
         """
-        from pytest_flperf.experiment.interleaving import Until
+        from pytest_flperf.measurement.interleaving import Until
         from pytest_flperf.gates.paired import compares_gaps
         from pytest_flperf.stats.schedule import looks
 

@@ -39,7 +39,7 @@ class DefaultModels:
 
         """
         if options.base_url is None and options.backend in (None, "foundry"):
-            from pytest_flperf.runtime.embedded import embedded_models
+            from pytest_flperf.foundry_host.embedded import embedded_models
 
             return tuple(model.alias for model in embedded_models())
         if not self._found and not self._problem:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_flperf.results.run_folder import LATEST
-from pytest_flperf.runtime.embedded import find_embedded
+from pytest_flperf.foundry_host.embedded import find_embedded
 from pytest_flperf.suite.model import Case
 
 __all__ = ["estimated_seconds", "known_seconds"]

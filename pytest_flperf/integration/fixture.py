@@ -171,7 +171,7 @@ class Flperf:
         pytest.fail(harmless_lines(fault), pytrace=False)
 
     def _measured(self, prompt: str | None, model: str | None, settings: dict[str, Any], *, check: bool) -> Measurement:
-        from pytest_flperf.experiment.bench import NotPossibleError, NotReadyError
+        from pytest_flperf.measurement.bench import NotPossibleError, NotReadyError
 
         number = next(self._numbers)
         nodeid = self._item.nodeid if number == 1 else f"{self._item.nodeid} #{number}"

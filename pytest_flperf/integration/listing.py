@@ -133,7 +133,7 @@ def _parameters_ahead(config: pytest.Config, options: FlperfOptions, cases: Sequ
     """What servers will not be sent as asked, as far as their kinds tell; nothing is started or asked for it."""
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.several import SeveralBackends
-    from pytest_flperf.experiment.parameters import known_ahead
+    from pytest_flperf.measurement.parameters import known_ahead
     from pytest_flperf.integration.placing import known_backends, placing_of
     from pytest_flperf.suite.targets import TargetSpec
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pytest_flperf.experiment.bench import NotReadyError
-from pytest_flperf.experiment.machine_lock import Holder, MachineLock
+from pytest_flperf.measurement.bench import NotReadyError
+from pytest_flperf.measurement.machine_lock import Holder, MachineLock
 from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.durations import duration_words
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit

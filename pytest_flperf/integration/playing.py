@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from pytest_flperf.backends.placing import Placing
 from pytest_flperf.backends.several import SeveralBackends
-from pytest_flperf.experiment.bench import Bench, CaseRun, Prepared
-from pytest_flperf.experiment.interleaving import Until
-from pytest_flperf.experiment.recording import Recorder
-from pytest_flperf.experiment.search import play_search
-from pytest_flperf.experiment.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
+from pytest_flperf.measurement.bench import Bench, CaseRun, Prepared
+from pytest_flperf.measurement.interleaving import Until
+from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.measurement.search import play_search
+from pytest_flperf.measurement.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
 from pytest_flperf.gates.budgets import Budget, parse_budget
 from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.gates.goodput import request_limits

@@ -14,8 +14,8 @@ from pytest_flperf.suite.model import Case, Message, Settings
 from pytest_flperf.suite.targets import TargetSpec
 
 if TYPE_CHECKING:
-    from pytest_flperf.experiment.case_run import Prepared
-    from pytest_flperf.experiment.interleaving import OtherSide, Until
+    from pytest_flperf.measurement.case_run import Prepared
+    from pytest_flperf.measurement.interleaving import OtherSide, Until
 
 __all__ = ["Reference"]
 
@@ -33,7 +33,7 @@ class Reference:
 
     def of(self, case: Case) -> Case | None:
         """The load beside a case; None for one that can't be measured turn by turn."""
-        from pytest_flperf.experiment.interleaving import why_not_interleaved
+        from pytest_flperf.measurement.interleaving import why_not_interleaved
 
         if why_not_interleaved(case):
             return None
@@ -55,7 +55,7 @@ class Reference:
     def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
         """As many turns as the case has rounds of requests."""
         del items
-        from pytest_flperf.experiment.interleaving import Until
+        from pytest_flperf.measurement.interleaving import Until
         from pytest_flperf.gates.paired import REFERENCE_TERMS
 
         settings = prepared.case.scenario.settings

@@ -17,11 +17,11 @@ import pytest
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.placing import PlacingError, secrets_of
 from pytest_flperf.backends.several import SeveralBackends
-from pytest_flperf.experiment.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
-from pytest_flperf.experiment.machine_lock import MachineLock
-from pytest_flperf.experiment.parameters import known_ahead
-from pytest_flperf.experiment.recording import CaseRecording, Recorder
-from pytest_flperf.experiment.side_by_side import Asked, SideBySide
+from pytest_flperf.measurement.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
+from pytest_flperf.measurement.machine_lock import MachineLock
+from pytest_flperf.measurement.parameters import known_ahead
+from pytest_flperf.measurement.recording import CaseRecording, Recorder
+from pytest_flperf.measurement.side_by_side import Asked, SideBySide
 from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
@@ -44,7 +44,7 @@ from pytest_flperf.integration.storing import store_password
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.integration.turns import TurnError, Turns
 from pytest_flperf.integration.workers import is_worker, neighbours, run_token
-from pytest_flperf.load.interrupts import Interrupts
+from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.results.bounds import bounded_text
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor

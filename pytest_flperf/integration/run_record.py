@@ -171,7 +171,7 @@ class RunRecord:
             self._open_folder()  # a worker may have made it that told of nothing yet
         if self._folder is None or not (is_controller(self._config) or self.interrupted):
             return
-        from pytest_flperf.experiment.scoring_time import ScoringTime
+        from pytest_flperf.measurement.scoring_time import ScoringTime
         from pytest_flperf.session.recovery import unfinished_cases
 
         until = ScoringTime(None)

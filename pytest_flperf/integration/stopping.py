@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_flperf.load.interrupts import STOP_SIGNALS
+from pytest_flperf.loadgen.interrupts import STOP_SIGNALS
 
 __all__ = ["STOPPER", "Stopper", "Terminated", "stopper_of"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pytest_flperf.experiment.bench import Bench, NotReadyError
+from pytest_flperf.measurement.bench import Bench, NotReadyError
 
 __all__ = ["CallError", "Calls", "TurnError", "Turns", "UnheardFailures"]
 

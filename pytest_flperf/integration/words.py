@@ -6,7 +6,7 @@ import urllib.request
 from typing import Final
 
 from pytest_flperf.gates.text import printable
-from pytest_flperf.runtime.embedded import find_embedded
+from pytest_flperf.foundry_host.embedded import find_embedded
 from pytest_flperf.wire.endpoint import Endpoint
 
 __all__ = ["header_line"]

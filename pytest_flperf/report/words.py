@@ -13,7 +13,7 @@ from pytest_flperf.report.severity import failed_cases, missed_budgets
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, LagMs, LoopMs, Run
-from pytest_flperf.runtime.embedded import find_embedded
+from pytest_flperf.foundry_host.embedded import find_embedded
 
 __all__ = [
     "case_name",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from pytest_flperf.experiment.case_run import CaseRun
-from pytest_flperf.experiment.interleaving import (
+from pytest_flperf.measurement.case_run import CaseRun
+from pytest_flperf.measurement.interleaving import (
     BASELINE,
     CANDIDATE,
     OtherSide,
@@ -17,9 +17,9 @@ from pytest_flperf.experiment.interleaving import (
     read_standings,
     with_not_scored,
 )
-from pytest_flperf.experiment.search import SearchPlan, searched
-from pytest_flperf.experiment.summing import Evidence, result_of
-from pytest_flperf.experiment.turns import TurnReader
+from pytest_flperf.measurement.search import SearchPlan, searched
+from pytest_flperf.measurement.summing import Evidence, result_of
+from pytest_flperf.measurement.turns import TurnReader
 from pytest_flperf.gates.budgets import Budget, parse_budget
 from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.gates.goodput import request_limits

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from pytest_flperf.load.turns import LoopTurns
+from pytest_flperf.loadgen.turns import LoopTurns
 from pytest_flperf.results.records import ClockQuality, LagMs, LoopMs
 from pytest_flperf.stats.column import Column
 from pytest_flperf.stats.summary import quantile

@@ -8,7 +8,7 @@ import pytest
 from server_doubles import Answer, Asked, Double, streamed
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.experiment.bench import Bench, NotReadyError
+from pytest_flperf.measurement.bench import Bench, NotReadyError
 from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.loading import scenario_of
 from pytest_flperf.suite.model import Case, Suite

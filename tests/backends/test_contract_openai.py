@@ -9,7 +9,7 @@ import pytest
 from pytest_flperf.backends.base import Backend
 from pytest_flperf.backends.contract import BackendContract
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.reference_server import ReferenceServer
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -21,8 +21,8 @@ from pytest_flperf.backends.base import BackendConfig, BackendError, Served
 from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.control import Control
 from pytest_flperf.backends.foundry import FoundryBackend
-from pytest_flperf.runtime.catalog import CatalogEntry, CatalogServer
-from pytest_flperf.runtime.embedded import embedded_models
+from pytest_flperf.foundry_host.catalog import CatalogEntry, CatalogServer
+from pytest_flperf.foundry_host.embedded import embedded_models
 
 NANO, MICRO = "flperf-nano", "flperf-micro"
 Make = Callable[..., FoundryBackend]

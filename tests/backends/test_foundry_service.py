@@ -22,9 +22,9 @@ from pytest_flperf.backends.base import Backend, BackendConfig, BackendError
 from pytest_flperf.backends.contract import BackendContract, answer_of
 from pytest_flperf.backends.foundry_command import service_url, url_in
 from pytest_flperf.backends.foundry_service import FoundryServiceBackend
-from pytest_flperf.runtime.catalog import CatalogEntry, CatalogServer
-from pytest_flperf.runtime.client import HostConfig, Mode, RuntimeHost
-from pytest_flperf.runtime.embedded import embedded_models
+from pytest_flperf.foundry_host.catalog import CatalogEntry, CatalogServer
+from pytest_flperf.foundry_host.client import HostConfig, Mode, RuntimeHost
+from pytest_flperf.foundry_host.embedded import embedded_models
 
 
 def ignore(what: str, percent: float | None) -> None:

@@ -19,7 +19,7 @@ from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.llama_options import OPTIONS
 from pytest_flperf.backends.llamacpp import LlamaCppBackend
 from pytest_flperf.backends.registry import BUILT_IN
-from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.reference_server import ReferenceServer
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the double is no program there")
 

@@ -18,7 +18,7 @@ from benchmarks.fidelity.compare_clients import (
     inference_perf_said,
 )
 from benchmarks.fidelity.compare_truth import Said, measured, truth
-from pytest_flperf.reference import LogEntry
+from pytest_flperf.reference_server import LogEntry
 
 MS = 1_000_000
 

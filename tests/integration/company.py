@@ -15,7 +15,7 @@ import pytest
 WORKERS = [(), ("-n1",)]
 """Without pytest-xdist's help and with it."""
 _HOLD = (
-    "import sys; from pytest_flperf.experiment.machine_lock import MachineLock; lock = MachineLock('the other run');"
+    "import sys; from pytest_flperf.measurement.machine_lock import MachineLock; lock = MachineLock('the other run');"
     " print(lock.try_take(), flush=True); sys.stdin.read()"
 )
 

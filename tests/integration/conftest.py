@@ -39,7 +39,7 @@ import pytest_flperf.stats.pairs
 import pytest_flperf.suite.loading
 import pytest_flperf.suite.suite_files
 import pytest_flperf.suite.templates
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 
 assert jinja2
 assert np

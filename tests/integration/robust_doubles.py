@@ -20,8 +20,8 @@ import psutil
 
 from pytest_flperf.results.journal import JournalReader
 
-HOST = "pytest_flperf.runtime.host"
-LOAD = "pytest_flperf.load.process"
+HOST = "pytest_flperf.foundry_host.host"
+LOAD = "pytest_flperf.loadgen.process"
 END_S = 120.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 

@@ -15,7 +15,7 @@ from tiny_runs import Tiny
 
 from pytest_flperf import cli
 from pytest_flperf.history import store, surroundings
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.stats import runs
 
 assert store  # here once: pytester forgets modules that a run in this process imported

@@ -15,7 +15,7 @@ from tiny_runs import RecordingServer
 
 from pytest_flperf import cli
 from pytest_flperf.backends import local_servers, registry
-from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.reference_server import ReferenceServer
 
 KEY = "planted-0123456789abcdef"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the double of the command is a shell script")

@@ -10,7 +10,7 @@ import pytest
 from tiny_runs import RecordingServer, Tiny
 
 from pytest_flperf import cli
-from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.reference_server import ReferenceServer
 
 
 def test_suites(tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from company import WORKERS, OtherRun
 from robust_doubles import PytestRun, until, write_suite
 from tiny_runs import RecordingServer, Tiny
 
-from pytest_flperf.experiment.machine_lock import LOCK_NAME
+from pytest_flperf.measurement.machine_lock import LOCK_NAME
 from pytest_flperf.integration import locking
 
 NANO = "--flperf-model=flperf-nano"

@@ -10,7 +10,7 @@ import pytest
 from company import WORKERS, enough_s, invite
 from tiny_runs import RecordingServer, Tiny
 
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
+from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer
 
 ALL = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
 QUIET_ASYNCIO = ("-o", "asyncio_default_fixture_loop_scope=function")

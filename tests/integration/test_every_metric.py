@@ -10,7 +10,7 @@ from tiny_runs import Tiny
 
 from pytest_flperf.gates.rules import COMPARED_CASE_METRICS, COUNTED
 from pytest_flperf.history import store
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.metrics import METRICS, REQUEST_METRICS
 from pytest_flperf.stats import runs
 

@@ -53,12 +53,12 @@ def test_in_every_process_of_a_run(tiny: Tiny, tried: Path) -> None:
     done = tiny.run_apart("--flperf-suite=tiny.json", "--flperf-model=flperf-nano", "-n", "1")
     assert done.ret == 0, done.text
     found = noted(tried)
-    for each in ("-mpytest", "exec(eval(", "pytest_flperf.load.process", "pytest_flperf.runtime.host"):
+    for each in ("-mpytest", "exec(eval(", "pytest_flperf.loadgen.process", "pytest_flperf.foundry_host.host"):
         assert any(each in command for command, _ in found), f"no process with {each}: {found}"
     assert all(failed == _BOTH for _, failed in found), found
 
 
-@pytest.mark.parametrize("module", ["pytest_flperf", "pytest_flperf.reference"])
+@pytest.mark.parametrize("module", ["pytest_flperf", "pytest_flperf.reference_server"])
 def test_in_commands(tiny: Tiny, tried: Path, module: str) -> None:
     """``flperf …`` and the reference server."""
     done = tiny.pytester.run(sys.executable, "-m", module, "--help")

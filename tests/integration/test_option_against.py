@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_runs import RecordingServer, Tiny
 
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 
 _QUICK = Schedule(ttft_ms=4, itl_ms=1, tokens=3)
 _STEADY = Schedule(ttft_ms=40, itl_ms=10, tokens=3)

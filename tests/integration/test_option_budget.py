@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_runs import Tiny
 
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
+from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer
 
 
 def test_met(tiny: Tiny) -> None:

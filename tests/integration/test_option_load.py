@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from tiny_runs import RecordingServer, Tiny
 
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
 
 TIMED = {"name": "one", "prompt": "Hello", "max_tokens": 2, "warmup": 0}

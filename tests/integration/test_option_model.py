@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_runs import Tiny
 
-from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.reference_server import ReferenceServer
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import os
 import pytest
 from tiny_runs import Tiny
 
-from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.reference_server import ReferenceServer
 
 
 @pytest.mark.parametrize("absolute", [False, True])

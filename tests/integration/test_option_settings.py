@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_runs import RecordingServer, Tiny
 
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 
 
 def test_counts(tiny: Tiny) -> None:

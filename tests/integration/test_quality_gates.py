@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 
 RIGHT = {"max_tokens": 2, "expect": {"contains": "yes"}}
 GATE = "--flperf-fail-on=quality.mean < -2%"

@@ -12,7 +12,7 @@ import pytest
 from tiny_runs import Done, Tiny
 
 from pytest_flperf.history import store, surroundings
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
 from pytest_flperf.stats import two_runs_quality
 

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from robust_doubles import RawServer, answer, read_request
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.experiment.bench import Bench, CaseRun
-from pytest_flperf.experiment.interleaving import Until
-from pytest_flperf.experiment.recording import Recorder
+from pytest_flperf.measurement.bench import Bench, CaseRun
+from pytest_flperf.measurement.interleaving import Until
+from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.gates.budgets import parse_budgets
 from pytest_flperf.gates.paired import REFERENCE_TERMS, PairTerms, with_other_side
 from pytest_flperf.gates.rules import parse_rules

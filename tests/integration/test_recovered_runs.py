@@ -17,7 +17,7 @@ from company import invite
 from robust_doubles import PytestRun, until, write_suite
 from tiny_runs import Tiny
 
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.session.recovery import recover
 

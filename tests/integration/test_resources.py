@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.results.metrics import RESOURCE_METRICS
 
 FORKED = """

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from tiny_runs import Tiny
 
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
 
 GPU = ("gpu_util_pct", "gpu_mem_mb", "gpu_power_w", "gpu_temp_c")

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from robust_doubles import HOST, LOAD, PytestRun, until, write_suite
 
-from pytest_flperf.reference import Fault, FaultKind, ReferenceConfig, ReferenceServer
+from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer
 from pytest_flperf.session.recovery import recover
 
 LONG = {"name": "long", "iterations": 2_000, "max_tokens": 40}

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from robust_doubles import HOST, LOAD, PytestRun, until, write_suite
 
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import Run
 from pytest_flperf.session.recovery import RecoveryError, recover
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from robust_doubles import PytestRun, RawServer, answer, read_request, write_suite
 
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 
 GOOD = {"name": "good"}
 

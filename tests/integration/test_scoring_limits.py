@@ -16,7 +16,7 @@ from company import enough_s
 from robust_doubles import PytestRun, until, write_suite
 from tiny_runs import Tiny
 
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
 from pytest_flperf.suite.scoring import SCORING_LIMITS
 

@@ -15,7 +15,7 @@ import pytest
 from robust_doubles import HEAD, RawServer, read_request
 from tiny_runs import Done, RecordingServer, Tiny
 
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
 
 OUT = ("--flperf-html=page.html", "--flperf-csv=table.csv", "--junitxml=junit.xml")

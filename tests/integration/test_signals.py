@@ -13,7 +13,7 @@ from robust_doubles import PytestRun, write_suite
 from tiny_runs import Tiny
 
 from pytest_flperf.integration.stopping import Terminated
-from pytest_flperf.reference import ReferenceServer
+from pytest_flperf.reference_server import ReferenceServer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -69,7 +69,7 @@ WINDOWS = {
             "one" in result.nodeid and strike({signals})
     """,
     "the loading of the model": """
-        import pytest_flperf.experiment.bench as bench
+        import pytest_flperf.measurement.bench as bench
         raising_before(bench.Bench, "ready", {signals})
     """,
     "the judgement": """

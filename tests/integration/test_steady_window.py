@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 
 NS = 1e9
 WINDOW = {"duration_s": 3, "ramp_up_s": 0.8, "cool_down_s": 0.8}

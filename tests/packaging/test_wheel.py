@@ -55,7 +55,7 @@ def test_wheel_holds_nothing_else(names: set[str]) -> None:
 def test_embedded_models_are_small(wheel: Path) -> None:
     """Two models, which take less than 8 MB of the wheel together."""
     with ZipFile(wheel) as archive:
-        models = [info for info in archive.infolist() if info.filename.startswith("pytest_flperf/runtime/models/")]
+        models = [info for info in archive.infolist() if info.filename.startswith("pytest_flperf/foundry_host/models/")]
     weights = [info for info in models if info.filename.endswith(".onnx.data")]
     assert len(weights) == 2
     assert max(info.file_size for info in weights) > 2 * min(info.file_size for info in weights)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.experiment.bench import Bench
-from pytest_flperf.experiment.recording import Recorder
-from pytest_flperf.reference import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.measurement.bench import Bench
+from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.report.samples import values_beside
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.redaction import Redactor

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_flperf.load.turns import LoopTurns
+from pytest_flperf.loadgen.turns import LoopTurns
 from pytest_flperf.results.records import ClockQuality, LagMs, LoopMs
 from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.case import stalls, summarise

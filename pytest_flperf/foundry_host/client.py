@@ -1,0 +1,396 @@
+"""The parent's handle of a runtime host: start it, tell it what to do, notice when it dies or hangs, end it.
+
+Every call has a deadline and raises one of :mod:`pytest_flperf.foundry_host.errors`.  A handle may be used from several
+threads, one call at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+
+from pytest_flperf.foundry_host import logs
+from pytest_flperf.foundry_host.errors import (
+    DownloadCancelled,
+    DownloadFailed,
+    HostDied,
+    HostHung,
+    LoadFailed,
+    ModelNotFound,
+    RuntimeHostError,
+    RuntimeUnavailable,
+    ServiceUnreachable,
+)
+from pytest_flperf.foundry_host.names import devices_of, pick
+from pytest_flperf.foundry_host.process import HostConfig, HostProcess
+from pytest_flperf.foundry_host.protocol import (
+    Answered,
+    Cancel,
+    Command,
+    Failure,
+    FailureKind,
+    Mode,
+    ModelInfo,
+    Progress,
+    ProtocolError,
+    Ready,
+    Result,
+    Verb,
+)
+from pytest_flperf.foundry_host.reach import check_answers
+from pytest_flperf.foundry_host.reports import HostStatus, Providers
+from pytest_flperf.foundry_host.sentences import BY_URL, no_such_device, not_found, refusal, refused_start, words_of
+
+if TYPE_CHECKING:
+    from pytest_flperf.foundry_host.folders import FolderModel
+
+__all__ = ["Answered", "HostConfig", "HostStatus", "Mode", "ModelInfo", "Providers", "RuntimeHost"]
+
+_STOP_S: Final = 0.45
+_CANCEL_S: Final = 10.0
+"""How long the runtime may take to give up a download before it is ended."""
+
+
+class RuntimeHost:
+    """A running host process."""
+
+    def __init__(self, config: HostConfig) -> None:
+        """Start the process and return at once; :meth:`wait_ready` before anything else.
+
+        Do it on the main thread: on Linux the host then also dies with the parent where a fork of it keeps the pipe
+        open.  (That kernel feature watches the *thread* that started the host, so it is left out elsewhere.)
+        """
+        self.config = config
+        self._deadline = time.monotonic() + config.start_s
+        self._process = HostProcess(config)
+        self._calling = threading.RLock()
+        self._ids = itertools.count(1)
+        self._ready: Ready | None = None
+        self._models: dict[str, ModelInfo] | None = None
+        """The last listing; None before it, and where something has changed since."""
+        self._asked_by_id: set[str] = set()
+        self._ended = False
+
+    @classmethod
+    def start(cls, config: HostConfig) -> Self:
+        """Start a host and wait until its web service has answered a connection."""
+        host = cls(config)
+        host.wait_ready()
+        return host
+
+    def wait_ready(self) -> None:
+        """Wait until the web service has answered a connection; ends the host where it never does."""
+        with self._calling:
+            self._check_not_stopped()
+            if self._ready is not None:
+                return
+            try:
+                ready = self._await_ready()
+                within_s = max(0.5, self._deadline - time.monotonic())
+                problem = check_answers(ready.url, within_s, lambda: self.alive)
+                if problem and not self.alive:
+                    self._died("before its web service had answered")
+                if problem:
+                    self._fail(
+                        ServiceUnreachable,
+                        f"The Foundry Local runtime said it is up at {logs.clean(ready.url)} but {problem}. It was "
+                        f"tried for {self.config.start_s:g} s from the start of the host. This is known from Windows "
+                        "on ARM64; a firewall or a security program may be in the way, too. " + BY_URL,
+                    )
+            except BaseException:
+                self.kill()
+                raise
+            self._ready = ready
+
+    def list_models(self, deadline_s: float = 60.0) -> tuple[ModelInfo, ...]:
+        """All variants that the catalog lists for this machine, with what is cached and loaded now."""
+        models = self._ask(Verb.LIST, None, deadline_s).models
+        self._models = {model.id: model for model in models}
+        return models
+
+    def register_providers(
+        self, on_progress: Callable[[str, float], None] | None = None, deadline_s: float = 3600.0
+    ) -> Providers:
+        """Download and register the execution providers that there are for this machine, before models are listed.
+
+        ``on_progress`` gets a provider's name and percent.  At once where there are none, or all are here.
+        """
+        found = self._ask(Verb.PROVIDERS, None, deadline_s, on_named_progress=on_progress)
+        self._models = None
+        return Providers(found.providers, found.failed)
+
+    def add_folder(self, model: FolderModel, deadline_s: float = 60.0) -> None:
+        """Folder mode: make a folder known as a model; it is linked to, or copied where links can't be."""
+        self._process.workspace.link_folder(model)
+        self._ask(Verb.ADD, model.id, deadline_s, body=model.entry_json())
+        self._models = None
+
+    def resolve(self, name: str, device: str = "auto", deadline_s: float = 60.0) -> ModelInfo:
+        """The variant that an alias, an id or a name without version means, among those for ``device``.
+
+        Of an alias: a loaded variant before a cached one, a cached one before the runtime's own choice.
+        """
+        if self._models is None:
+            self.list_models(deadline_s)
+        known = self._models or {}
+        found = pick(name, tuple(known.values()), device)
+        if found is None and ":" in name and name not in self._asked_by_id:
+            # The catalog lists the newest version only; an older one can be had by its id.
+            self._asked_by_id.add(name)
+            known = self._models = {model.id: model for model in self._ask(Verb.LIST, name, deadline_s).models}
+            found = pick(name, tuple(known.values()), device)
+        if found is None:
+            others = devices_of(name, tuple(known.values()))
+            raise no_such_device(name, device, others) if others else self._not_found(name)
+        return found
+
+    def download(
+        self,
+        model_id: str,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
+        deadline_s: float = 24 * 3600.0,
+    ) -> float:
+        """Download a model's files, if they are not there; the time that it took, in seconds.
+
+        ``on_progress`` gets percent, 0 to 100, on the calling thread.  Setting ``cancel`` gives up; what has come so
+        far stays, and the next download goes on from there.
+        """
+        seconds = self._ask(Verb.DOWNLOAD, model_id, deadline_s, on_progress, cancel).seconds
+        self._models = None
+        return seconds
+
+    def remove(self, model_id: str, deadline_s: float = 60.0) -> None:
+        """Remove a downloaded model's files from the cache; it must not be loaded."""
+        self._ask(Verb.REMOVE, model_id, deadline_s)
+        self._models = None
+
+    def load(self, model_id: str, deadline_s: float = 600.0) -> float:
+        """Load a model into memory; the time that it took in the host, in seconds."""
+        seconds = self._ask(Verb.LOAD, model_id, deadline_s).seconds
+        self._models = None
+        return seconds
+
+    def unload(self, model_id: str, deadline_s: float = 60.0) -> None:
+        """Unload a model from memory."""
+        self._ask(Verb.UNLOAD, model_id, deadline_s)
+        self._models = None
+
+    def chat(self, model_id: str, body: str, deadline_s: float) -> Answered:
+        """Answer a chat-completions request inside the host, without HTTP; several threads may ask at a time.
+
+        ``body``: the request's JSON.  What the runtime refuses is the answer's ``error``.  An answer that has not ended
+        after ``deadline_s`` is cancelled, and what has come of it is returned.  Raises where the host has died or
+        hangs.
+        """
+        if self._ready is None:
+            self.wait_ready()
+        command = Command(next(self._ids), Verb.CHAT, model_id, body)
+        try:
+            heard = self._process.converse(command, deadline_s, _CANCEL_S)
+        except TimeoutError:
+            self.kill()
+            self._fail(
+                HostHung,
+                f"The runtime host (pid {self.pid}) did not end a chat within {deadline_s:g} s, nor give it up within "
+                f"{_CANCEL_S:g} s after that, and was ended.",
+            )
+        if isinstance(heard, Answered):
+            return heard
+        if isinstance(heard, Failure):
+            self._refused(command, heard)
+        self._died(f"while it was told to {words_of(command)}")
+
+    def status(self, deadline_s: float = 10.0) -> HostStatus:
+        """What is loaded; raises where the host has died or hangs."""
+        return HostStatus(loaded=self._ask(Verb.STATUS, None, deadline_s).loaded)
+
+    @property
+    def url(self) -> str:
+        """Base URL of the OpenAI-compatible API, ``http://127.0.0.1:PORT/v1``."""
+        if self._ready is None:
+            raise RuntimeHostError("The runtime host has no address yet: wait_ready() has not returned.")
+        return f"{self._ready.url}/v1"
+
+    @property
+    def sdk_version(self) -> str:
+        """Version of the Foundry Local SDK in the host; empty before it is ready."""
+        return self._ready.sdk_version if self._ready else ""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the host."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs (it may still hang: :meth:`status` tells)."""
+        return self._process.alive
+
+    @property
+    def log_path(self) -> Path:
+        """The host's log; native code prints into it, too."""
+        return self._process.log_path
+
+    def log_tail(self, lines: int = 20) -> tuple[str, ...]:
+        """The last lines of the log, bounded and without control characters."""
+        return logs.tail(self.log_path, lines)
+
+    def stop(self) -> None:
+        """End the host in an orderly way, within half a second; never raises, and may be called again."""
+        if not self._ended and self.alive:
+            self._ended = True
+            # Without the lock: a call that another thread waits in must not hold up the end.
+            with contextlib.suppress(OSError, ValueError):
+                self._process.say(Command(next(self._ids), Verb.SHUTDOWN))
+                self._process.wait(_STOP_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the host at once; never raises, and may be called again."""
+        self._ended = True
+        self._process.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _check_not_stopped(self) -> None:
+        if self._ended:
+            raise RuntimeHostError(f"The runtime host (pid {self.pid}) has been stopped; start a new one.")
+
+    def _await_ready(self) -> Ready:
+        while True:
+            try:
+                heard = self._process.heard.get(timeout=max(0.0, self._deadline - time.monotonic()))
+            except queue.Empty:
+                self._fail(
+                    HostHung,
+                    f"The runtime host (pid {self.pid}) did not report ready within {self.config.start_s:g} s and was "
+                    "ended. A machine under heavy load can cause that: try again, or give it longer.",
+                )
+            if isinstance(heard, Ready):
+                return heard
+            if isinstance(heard, Failure):
+                self._refuse_start(heard)
+            if heard is None:
+                self._died("while it started")
+
+    def _refuse_start(self, failure: Failure) -> NoReturn:
+        self._fail(RuntimeUnavailable, refused_start(failure, str(self.log_path)))
+
+    def _ask(
+        self,
+        verb: Verb,
+        model_id: str | None,
+        deadline_s: float,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
+        *,
+        on_named_progress: Callable[[str, float], None] | None = None,
+        body: str | None = None,
+    ) -> Result:
+        with self._calling:
+            self.wait_ready()
+            command = Command(next(self._ids), verb, model_id, body)
+            try:
+                self._process.say(command)
+            except OSError:
+                self._died(f"before it could {words_of(command)}")
+            report = None if on_progress is None else (lambda _name, percent: on_progress(percent))
+            return self._await(command, deadline_s, on_named_progress or report, cancel)
+
+    def _await(
+        self,
+        command: Command,
+        deadline_s: float,
+        on_progress: Callable[[str, float], None] | None,
+        cancel: threading.Event | None,
+    ) -> Result:
+        began = last_sign = time.monotonic()
+        deadline = began + deadline_s
+        cancelling = False
+        while True:
+            if cancel is not None and cancel.is_set() and not cancelling:
+                cancelling = True
+                deadline = min(deadline, time.monotonic() + _CANCEL_S)
+                with contextlib.suppress(OSError):
+                    self._process.say(Cancel(command.id))
+            left = min(deadline, last_sign + self.config.silence_s) - time.monotonic()
+            if left <= 0:
+                self._too_late(command, time.monotonic() - began, time.monotonic() - last_sign, cancelling=cancelling)
+            try:
+                heard = self._process.heard.get(timeout=left if cancel is None or cancelling else min(left, 0.1))
+            except queue.Empty:
+                continue
+            last_sign = time.monotonic()
+            match heard:
+                case None:
+                    self._died(f"while it was told to {words_of(command)}")
+                case ProtocolError():
+                    self.kill()
+                    self._fail(HostDied, f"The runtime host (pid {self.pid}) sent something that is no answer: {heard}")
+                case Progress(id=command.id, percent=float() as percent, what=what) if on_progress is not None:
+                    on_progress(what, percent)
+                case Result(id=command.id):
+                    return heard
+                case Failure(id=command.id):
+                    self._refused(command, heard)
+                case _:
+                    # An answer to a call that was interrupted (Ctrl-C).
+                    continue
+
+    def _refused(self, command: Command, failure: Failure) -> NoReturn:
+        if failure.kind is FailureKind.MODEL_NOT_FOUND:
+            raise self._not_found(command.model_id or "")
+        if failure.kind is FailureKind.CANCELLED:
+            raise DownloadCancelled(
+                f"The download of {logs.clean(command.model_id or '')} was cancelled; what has come so far is kept, "
+                "and the next download goes on from there."
+            )
+        self._fail(*refusal(command, failure))
+
+    def _too_late(self, command: Command, waited_s: float, silent_s: float, *, cancelling: bool) -> NoReturn:
+        words = words_of(command)
+        self.kill()
+        if cancelling:
+            raise DownloadCancelled(
+                f"The download of {logs.clean(command.model_id or '')} was cancelled; the runtime did not give it up "
+                f"within {_CANCEL_S:g} s and was ended with it."
+            )
+        if command.verb in {Verb.LOAD, Verb.DOWNLOAD} and silent_s < self.config.silence_s:
+            self._fail(
+                LoadFailed if command.verb is Verb.LOAD else DownloadFailed,
+                f"Foundry Local did not {words} within {waited_s:.1f} s; it was still busy with it, and was ended.",
+            )
+        self._fail(
+            HostHung,
+            f"The runtime host (pid {self.pid}) was told to {words} and gave no sign of life for {silent_s:.1f} s; it "
+            "was ended.",
+        )
+
+    def _died(self, when: str) -> NoReturn:
+        if self._ended:
+            raise RuntimeHostError(f"The runtime host (pid {self.pid}) was stopped {when}.")
+        how = self._process.exit_words()
+        self.kill()
+        self._fail(
+            HostDied,
+            f"The runtime host (pid {self.pid}) {how} {when}. Nobody had asked it to: out of memory, or a fault in the "
+            "native runtime, are usual causes.",
+        )
+
+    def _not_found(self, name: str) -> ModelNotFound:
+        log = () if self._models else self.log_tail(10)
+        return not_found(name, tuple((self._models or {}).values()), self.config.mode, log, str(self.log_path))
+
+    def _fail(self, kind: type[RuntimeHostError], message: str) -> NoReturn:
+        raise kind(message, log=self.log_tail(15), log_path=str(self.log_path)) from None

@@ -1,0 +1,106 @@
+"""What is said of a host that refuses: whole sentences, with what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_flperf.foundry_host import logs
+from pytest_flperf.foundry_host.embedded import embedded_models
+from pytest_flperf.foundry_host.errors import (
+    DownloadFailed,
+    LoadFailed,
+    ModelNotFound,
+    RemoveFailed,
+    RuntimeHostError,
+    UnloadFailed,
+)
+from pytest_flperf.foundry_host.names import nearest_names
+from pytest_flperf.foundry_host.protocol import Command, Failure, FailureKind, Mode, ModelInfo, Verb
+
+__all__ = ["BY_URL", "no_such_device", "not_found", "refusal", "refused_start", "words_of"]
+
+BY_URL: Final = "Or start a server yourself and measure it by URL: --flperf-base-url=http://HOST:PORT/v1"
+
+
+def refused_start(failure: Failure, log_path: str) -> str:
+    """Why the runtime can't run here."""
+    reason = logs.clean(failure.message, 1000)
+    if failure.kind is FailureKind.SDK_MISSING:
+        return (
+            f"Foundry Local can't run here: {reason}. foundry-local-sdk has wheels for Windows (x64, arm64), Linux "
+            "with glibc (x64 from 2.28, arm64 from 2.34) and macOS from 14 (arm64), and none for Intel Macs and "
+            "musl. On one of these machines: pip install --upgrade 'foundry-local-sdk>=2.2'. " + BY_URL
+        )
+    return f"The Foundry Local runtime did not start: {reason}. Its full log is {log_path}. " + BY_URL
+
+
+def not_found(name: str, models: Sequence[ModelInfo], mode: Mode, log: tuple[str, ...], log_path: str) -> ModelNotFound:
+    """That there is no such model among ``models``, and which are named like it."""
+    known = [each for model in models for each in (model.alias, model.id)]
+    where = "among the embedded models" if mode is Mode.EMBEDDED else "among the folders"
+    if mode is Mode.PUBLIC:
+        # What looks like an embedded model's name and is none was looked up in the public catalog.
+        embedded = [model.alias for model in embedded_models()]
+        known += embedded
+        where = f"in the catalog of Foundry Local for this machine, and none of the embedded {', '.join(embedded)}"
+    nearest = nearest_names(name, dict.fromkeys(known))
+    hints = []
+    if nearest:
+        hints.append(f"Nearest: {', '.join(map(logs.clean, nearest))}.")
+    elif models:
+        hints.append(f"There are {len(models)}, none with a name like it.")
+    if not models:
+        hints.append("The catalog is empty: is there a connection to the internet?")
+    hint = " ".join(hints)
+    return ModelNotFound(
+        f"No model {logs.clean(name, 100)!r} {where}. {hint} --flperf-list-models shows all of them.",
+        name=name,
+        nearest=nearest,
+        log=log,
+        log_path=log_path,
+    )
+
+
+def no_such_device(name: str, device: str, others: Sequence[str]) -> ModelNotFound:
+    """That there is the model, but not for that device."""
+    there = ", ".join(logs.clean(each, 20) for each in others)
+    return ModelNotFound(
+        f"No variant of {logs.clean(name, 100)!r} runs on {device!r} here; there are variants for: {there}. Say one of "
+        "these, or auto.",
+        name=name,
+    )
+
+
+def refusal(command: Command, failure: Failure) -> tuple[type[RuntimeHostError], str]:
+    """What it means that the runtime has failed at a command."""
+    model = logs.clean(command.model_id or "")
+    reason = logs.clean(failure.message, 1000)
+    if failure.kind is FailureKind.LOAD_FAILED:
+        return LoadFailed, (
+            f"Foundry Local could not load {model}: {reason}. Is it downloaded, complete, and is there enough memory "
+            "for it?"
+        )
+    if failure.kind is FailureKind.DOWNLOAD_FAILED:
+        return DownloadFailed, (
+            f"Foundry Local could not download {model}: {reason}. Is there a connection to the internet, and room on "
+            "the disk? What has come so far is kept, and the next download goes on from there."
+        )
+    kind = {Verb.UNLOAD: UnloadFailed, Verb.REMOVE: RemoveFailed}.get(command.verb, RuntimeHostError)
+    return kind, f"Foundry Local could not {words_of(command)}: {reason}."
+
+
+def words_of(command: Command) -> str:
+    """What a command asks for."""
+    model = logs.clean(command.model_id or "", 100)
+    match command.verb:
+        case Verb.LIST:
+            return "list its models"
+        case Verb.STATUS:
+            return "report its status"
+        case Verb.PROVIDERS:
+            return "get the execution providers for this machine"
+        case Verb.CHAT:
+            return f"chat with {model}"
+        case _:
+            return f"{command.verb} {model}".strip()

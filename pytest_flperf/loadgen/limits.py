@@ -1,0 +1,60 @@
+"""Which deadline a request has missed, and when to look at it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_flperf.wire.exchange import Ending
+from pytest_flperf.wire.progress import TextProgress
+
+if TYPE_CHECKING:
+    from pytest_flperf.loadgen.connection import Ended, Job
+    from pytest_flperf.loadgen.plan import Deadlines
+
+__all__ = ["look_at", "missed_or_due"]
+
+
+def missed_or_due(limits: Deadlines, job: Job, now: int, until_ns: int) -> Ended | int | None:
+    """A time to look has come: how the request ends, or when to look again (0: never).
+
+    None: what has come of the answer could not all be looked at until then; go on with the same call.
+    """
+    elapsed = now - job.started_ns
+    if limits.total_ns and elapsed >= limits.total_ns:
+        return Ending.TOTAL_TIMEOUT, f"not finished within {_seconds(limits.total_ns)}"
+    head = job.framing.head
+    if head is None and limits.headers_ns and elapsed >= limits.headers_ns:
+        return Ending.HEADERS_TIMEOUT, f"no response head within {_seconds(limits.headers_ns)}"
+    token_ns = None
+    if job.stream and head is not None and head.successful:
+        # Bytes are decoded here and only here: role chunks and keep-alives are bytes too, and re-arm nothing.
+        if job.progress is None:
+            job.progress = TextProgress(head)
+        if not job.progress.look(job.parts, until_ns):
+            return None
+        if job.progress.done:
+            return Ending.COMPLETE, ""  # although the body stays open
+        token_ns = None if job.progress.last_part is None else job.read_ns[job.progress.last_part]
+    if job.stream and token_ns is None and limits.first_token_ns and elapsed >= limits.first_token_ns:
+        return Ending.FIRST_TOKEN_TIMEOUT, f"no token within {_seconds(limits.first_token_ns)}"
+    if token_ns is not None and limits.stall_ns and now - token_ns >= limits.stall_ns:
+        return Ending.STALL_TIMEOUT, f"no further token within {_seconds(limits.stall_ns)}"
+    return look_at(limits, job, now, token_ns)
+
+
+def look_at(limits: Deadlines, job: Job, now: int, token_ns: int | None = None) -> int:
+    """When the first limit can be missed (0: never); ``token_ns``: arrival of the last token so far."""
+    from_start = [limits.total_ns]
+    if job.framing.head is None:
+        from_start.append(limits.headers_ns)
+    if job.stream and token_ns is None:
+        from_start.append(limits.first_token_ns)
+    due = [job.started_ns + limit for limit in from_start if limit]
+    if job.stream and limits.stall_ns:
+        # Without a token yet: one may come any moment now, and the next be due as long after it.
+        due.append((now if token_ns is None else token_ns) + limits.stall_ns)
+    return min(due, default=0)
+
+
+def _seconds(limit_ns: int) -> str:
+    return f"{limit_ns / 1e9:g} s"

@@ -1,0 +1,99 @@
+"""When the next request of a plan may begin: free streams, pauses, due times and the end."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from typing import Final
+
+from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
+from pytest_flperf.loadgen.plan import Schedule
+
+__all__ = ["Pacing", "rest_until"]
+
+_NEVER: Final = 0
+# epoll takes whole milliseconds and rounds up: what is due sooner is waited for in short rests, in which arrivals wait
+# to be read; the kernel has stamped them.
+_NEAR_S: Final = 0.0012
+_EPOLL_STEP_S: Final = 0.001
+_REST_S: Final = 0.0003 if KERNEL_STAMPS_POSSIBLE else 0.00005
+
+
+def rest_until(left_s: float) -> float:
+    """How long to wait for events when something is due in ``left_s``; rests where epoll is too coarse for it."""
+    if left_s > _NEAR_S:
+        return left_s - _EPOLL_STEP_S
+    if left_s > 0:
+        time.sleep(min(left_s, _REST_S))
+    return 0.0
+
+
+class Pacing:
+    """The streams of one plan.  All times are monotonic ns; 0 stands for never."""
+
+    __slots__ = ("_due_ns", "_free", "_resting", "_schedule", "started_ns")
+
+    def __init__(self, schedule: Schedule, streams: int) -> None:
+        self._schedule = schedule
+        self._free = list(range(streams - 1, -1, -1))
+        self._resting: list[tuple[int, int]] = []  # from when on a stream is free again, and which
+        self._due_ns = _NEVER
+        self.started_ns = 0
+
+    def begin(self, now_ns: int) -> None:
+        """The plan begins: from now its times count."""
+        self.started_ns = now_ns
+        stagger_ns = self._schedule.stagger_ns
+        if stagger_ns:
+            streams = self._free[::-1]
+            self._resting = [(now_ns + stagger_ns * n // len(streams), slot) for n, slot in enumerate(streams)]
+            self._free.clear()
+
+    def release(self, slot: int, now_ns: int) -> None:
+        """The request of a stream has ended."""
+        think_ns = self._schedule.think_ns
+        if think_ns:
+            heapq.heappush(self._resting, (now_ns + think_ns, slot))
+        else:
+            self._free.append(slot)
+
+    def slot_for(self, due_ns: int | None, now_ns: int) -> int | None:
+        """A stream for the next entry, if it may begin now.
+
+        Args:
+            due_ns: When the entry is due, from the start of the plan; None: when a stream is free.
+            now_ns: The time.
+
+        """
+        self._due_ns = self.started_ns + (due_ns or 0)
+        resting = self._resting
+        while resting and resting[0][0] <= now_ns:
+            self._free.append(heapq.heappop(resting)[1])
+        if not self._free or self._due_ns > now_ns or self.over(now_ns):
+            return None
+        return self._free.pop()
+
+    def wake_ns(self, *, waiting: bool) -> int:
+        """When to ask for a stream again although no request has ended; ``waiting``: whether the last one got none.
+
+        Whoever waits for nothing but answers must not be woken for streams: that would be for ever.
+        """
+        waits: list[int] = []
+        if waiting:
+            waits += [self._resting[0][0]] if self._resting and not self._free else []
+            waits += [self._due_ns] if self._free and self._due_ns else []
+        end_ns = self._end_ns
+        return min([*waits, end_ns] if end_ns else waits, default=_NEVER)
+
+    def over(self, now_ns: int) -> bool:
+        """Whether the plan's duration is over."""
+        return bool(self._end_ns) and now_ns >= self._end_ns
+
+    def steady(self, now_ns: int) -> bool:
+        """Whether a request that begins (or is due) then lies between ramp-up and cool-down."""
+        since_ns, schedule = now_ns - self.started_ns, self._schedule
+        return since_ns >= schedule.steady_from_ns and not 0 < schedule.steady_until_ns <= since_ns
+
+    @property
+    def _end_ns(self) -> int:
+        return self.started_ns + self._schedule.duration_ns if self._schedule.duration_ns else _NEVER

@@ -1,0 +1,285 @@
+"""Keeps what the wire saw: on disk as requests finish, and at hand until it is decoded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_flperf.loadgen.plan import KEPT_BYTES
+from pytest_flperf.results.journal import LINE_LIMIT, Journal, json_characters
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.run_log import BegunCase, BegunSide, Expected, PlayedCase, RunLog, SearchLoad
+from pytest_flperf.stats.request_metrics import request_metrics
+from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.exchange import Exchange, Phase
+from pytest_flperf.wire.sample import Sample
+
+__all__ = ["CaseRecording", "Recorder"]
+
+_IN_MEMORY_BYTES: Final = 64 << 20
+_MS_PER_S: Final = 1000
+_LINE_ROOM: Final = LINE_LIMIT - (4 << 20)
+"""For an answer and its reads; the rest is for the case's name and all else."""
+_READ_CHARACTERS: Final = 64
+"""Most that a read's time, lag and length take together."""
+_LONGEST_ESCAPE: Final = 6
+
+
+class Recorder:
+    """The journal and the samples of a run.
+
+    The journal gets every exchange at once, as it came; ``samples.jsonl`` follows when a case is decoded.  Without a
+    folder (a notebook, a disk that can't be written) everything stays in memory.
+    """
+
+    def __init__(
+        self, folder: RunFolder | None, redactor: Redactor, *, in_memory_bytes: int = _IN_MEMORY_BYTES
+    ) -> None:
+        """``in_memory_bytes``: answers of one case that are kept at hand; what is more is read from the journal."""
+        self._in_memory_bytes = in_memory_bytes
+        self._journal: Journal | None = folder.journal("journal.jsonl") if folder else None
+        self._samples: Journal | None = folder.journal("samples.jsonl") if folder else None
+        self._log = RunLog(folder)
+        self.redactor = redactor
+
+    def preparing(self, planned: CaseResult) -> None:
+        """Leave that the model of a case is about to be made ready."""
+        self._log.preparing(planned)
+
+    def case(self, nodeid: str) -> CaseRecording:
+        """Begin to record a case."""
+        return CaseRecording(nodeid, self._journal, self._samples, self._log, self.redactor, self._in_memory_bytes)
+
+    def close(self) -> None:
+        """Close the files."""
+        for journal in (self._journal, self._samples):
+            if journal is not None:
+                journal.close()
+        self._log.close()
+
+
+class CaseRecording:
+    """The exchanges of one case, in the order in which they finished."""
+
+    def __init__(
+        self,
+        nodeid: str,
+        journal: Journal | None,
+        samples: Journal | None,
+        log: RunLog,
+        redactor: Redactor,
+        in_memory_bytes: int = _IN_MEMORY_BYTES,
+    ) -> None:
+        self.nodeid = nodeid
+        self._journal = journal
+        self._samples = samples
+        self._log = log
+        self._redactor = redactor
+        self._in_memory_bytes = in_memory_bytes
+        self._kept: list[Exchange | None] = []  # None: to be read from the journal
+        self._written = bytearray()  # of each, whether the journal has it
+        self._kept_bytes = 0
+        self._start = _size(journal.path) if journal else 0
+        self._plan_notes: Callable[[], tuple[str, ...]] = tuple
+        self._noted: tuple[str, ...] = ()
+        self._prompt_of: Callable[[int], str] | None = None
+        self.count = 0
+        self.trouble = ""
+        """Why not all of the requests could be read again; empty where all were."""
+
+    def begin(
+        self,
+        planned: CaseResult,
+        budgets: tuple[str, ...],
+        *,
+        plan_notes: Callable[[], tuple[str, ...]] = tuple,
+        prompt_of: Callable[[int], str] | None = None,
+        load: SearchLoad | None = None,
+        beside: BegunSide | None = None,
+        server: Mapping[str, Any] | None = None,
+        expect: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Leave what a recovery must know of the case, in case nobody finishes it.
+
+        Args:
+            planned: What is known before its first request.
+            budgets: What it will be judged by, as written.
+            plan_notes: What its plans say by now; the journal follows.
+            prompt_of: As of :meth:`follow`.
+            load: Which load of a search it is.
+            beside: The other side that it is measured with.
+            server: The processes that serve it, plain.
+            expect: What answers shall be.
+
+        """
+        self.follow(plan_notes=plan_notes, prompt_of=prompt_of)
+        self._log.begun(
+            BegunCase(
+                planned,
+                budgets,
+                self._start,
+                filed=self.nodeid,
+                at_ns=time.monotonic_ns(),
+                plan_notes=self._noted,
+                prompts=prompt_of is not None,
+                load=load,
+                beside=beside,
+                server=server or {},
+                expected=self.expected(expect),
+            )
+        )
+
+    def expected(self, expect: Mapping[str, Any] | None) -> Expected:
+        """What answers shall be, as it may be kept."""
+        masked = self._redactor.value(expect)
+        return Expected(masked, is_masked=masked != expect)
+
+    def follow(
+        self,
+        *,
+        plan_notes: Callable[[], tuple[str, ...]] = tuple,
+        prompt_of: Callable[[int], str] | None = None,
+    ) -> None:
+        """Let the journal say with each request what can't be made out of it later.
+
+        Args:
+            plan_notes: What the plans say by now.
+            prompt_of: Names the prompt of a measured request, where answers are scored by prompt.
+
+        """
+        self._plan_notes, self._prompt_of = plan_notes, prompt_of
+        self._noted = plan_notes()
+
+    def played(self, planned: CaseResult, played: PlayedCase) -> None:
+        """Leave what is known after the last request and stands in no other file."""
+        self._log.played(planned, self.nodeid, played)
+
+    def add(self, exchange: Exchange) -> None:
+        """Keep an exchange, secrets masked: on disk first."""
+        exchange = replace(
+            exchange,
+            raw=self._redactor.answer(exchange.raw, is_cut=exchange.left_out_bytes > 0),
+            detail=self._redactor.text(exchange.detail, 2_000),
+        )
+        fitting = _fitting(exchange)
+        written = self._journal is not None and self._journal.append(self._record(fitting))
+        self.count += 1
+        self._kept_bytes += len(exchange.raw)
+        on_disk_only = written and fitting is exchange and self._kept_bytes > self._in_memory_bytes
+        self._kept.append(None if on_disk_only else exchange)
+        self._written.append(written)
+
+    def _record(self, exchange: Exchange) -> dict[str, Any]:
+        record = {"nodeid": self.nodeid, **exchange.to_record()}
+        if self._prompt_of is not None and exchange.phase is Phase.MEASURED:
+            record["prompt"] = self._prompt_of(exchange.index)
+        notes = self._plan_notes()
+        if notes != self._noted:
+            self._noted = notes
+            record["plan_notes"] = list(notes)
+        return record
+
+    def samples(self) -> Iterator[Sample]:
+        """Decode everything, once, outside the measured part; each sample goes to ``samples.jsonl`` as well."""
+        for exchange in self._exchanges():
+            sample = self._masked(decode(exchange))
+            if self._samples is not None:
+                self._samples.append({"nodeid": self.nodeid, **sample.to_record()})
+            yield sample
+
+    def measured(self) -> Iterator[Exchange]:
+        """The measured requests, in the order in which they ended."""
+        return (exchange for exchange in self._exchanges() if exchange.phase is Phase.MEASURED)
+
+    def e2e_s(self) -> list[float]:
+        """End-to-end times in seconds of the measured requests that ended ok, in the order in which they ended.
+
+        They are decoded once more: results hold distributions, and hardly anybody asks for single values.
+        """
+        found = []
+        for exchange in self.measured():
+            sample = decode(exchange)
+            e2e_ms = request_metrics(sample)["e2e_ms"] if sample.ok else None
+            found += [] if e2e_ms is None else [e2e_ms / _MS_PER_S]
+        return found
+
+    def values(self, names: Collection[str], count: int) -> dict[str, tuple[float, ...]]:
+        """Values of the measured requests that ended ok and were sent first, in that order, by metric.
+
+        They are decoded once more, as for :meth:`e2e_s`.
+        """
+        found: dict[str, list[tuple[int, float]]] = {}
+        for exchange in self.measured():
+            sample = decode(exchange)
+            if sample.ok:
+                sent_ns = sample.started_ns if sample.sent_ns is None else sample.sent_ns
+                for name, value in request_metrics(sample).items():
+                    if name in names and value is not None:
+                        found.setdefault(name, []).append((sent_ns, value))
+        return {name: tuple(value for _, value in sorted(each)[:count]) for name, each in found.items()}
+
+    def _exchanges(self) -> Iterator[Exchange]:
+        records = self._records() if None in self._kept else iter(())
+        lost = 0
+        for kept, written in zip(self._kept, self._written, strict=True):
+            record = next(records, None) if written else None
+            exchange = kept if kept is not None else _read(record)
+            if exchange is None:
+                lost += 1
+            else:
+                yield exchange
+        if lost:
+            self.trouble = f"{lost} requests of the case are gone: their journal was damaged while it was written"
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        assert self._journal is not None
+        try:
+            for record in self._journal.records(self._start):
+                if record.get("nodeid") == self.nodeid:
+                    yield record
+        except OSError:
+            return
+
+    def _masked(self, sample: Sample) -> Sample:
+        """The journal's bytes are masked as they came; what was split over several chunks shows only here."""
+        sample = replace(
+            sample,
+            output_text=self._redactor.exact(sample.output_text),
+            reasoning_text=self._redactor.exact(sample.reasoning_text),
+        )
+        evidence = sample.evidence
+        if evidence is None:
+            return sample
+        masked = replace(
+            evidence,
+            detail=self._redactor.text(evidence.detail, 1_000),
+            body_head=self._redactor.text(evidence.body_head, 2_048),
+        )
+        return replace(sample, evidence=masked)
+
+
+def _read(record: dict[str, Any] | None) -> Exchange | None:
+    try:
+        return None if record is None else Exchange.from_record(record)
+    except (ValueError, KeyError, TypeError):  # a damaged line
+        return None
+
+
+def _fitting(exchange: Exchange) -> Exchange:
+    """The exchange, its answer cut where a line of the journal could not hold it."""
+    size = len(exchange.read_bytes) * _READ_CHARACTERS
+    if size + len(exchange.raw) * _LONGEST_ESCAPE <= _LINE_ROOM or size + json_characters(exchange.raw) <= _LINE_ROOM:
+        return exchange
+    return exchange.cut(KEPT_BYTES, f"a line of the journal holds the first {KEPT_BYTES} bytes of the answer")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,20 @@
+"""The reference server: OpenAI-compatible, streams on a known schedule, plays faults, logs the truth."""
+
+from __future__ import annotations
+
+from pytest_flperf.reference_server.checks import OptionError
+from pytest_flperf.reference_server.log import LogEntry
+from pytest_flperf.reference_server.options import Fault, FaultKind, ReferenceConfig, Schedule, preset_names
+from pytest_flperf.reference_server.server import ReferenceServer, ReferenceServerError
+
+__all__ = [
+    "Fault",
+    "FaultKind",
+    "LogEntry",
+    "OptionError",
+    "ReferenceConfig",
+    "ReferenceServer",
+    "ReferenceServerError",
+    "Schedule",
+    "preset_names",
+]

@@ -1,0 +1,251 @@
+"""``flperf serve-reference`` and ``python -m pytest_flperf.reference_server``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from pytest_flperf._text import harmless, harmless_json
+from pytest_flperf.reference_server.checks import OptionError
+from pytest_flperf.reference_server.loop import ServerLoop
+from pytest_flperf.reference_server.options import ReferenceConfig, preset_names
+from pytest_flperf.reference_server.server import carry_out
+
+__all__ = ["add_arguments", "run"]
+
+_USAGE_ERROR: Final = 4
+_MOST_CONFIG_BYTES: Final = 16 << 20
+_SCHEDULE_NUMBERS: Final = {
+    "ttft_ms": "Time to the first chunk with text, in ms",
+    "itl_ms": "Time between chunks with text, in ms",
+    "jitter_ms": "Most that a chunk is moved, either way, in ms",
+    "seed": "Seed of the jitter and of wrong answers",
+    "wrong_share": "Chance, 0 to 1, that an answer is the wrong text",
+    "tokens": "Tokens of an answer",
+    "tokens_per_chunk": "Tokens in each chunk",
+    "reasoning_tokens": "Tokens of reasoning before the answer",
+    "stall_every_tokens": "Pause after each so many tokens",
+    "stall_ms": "Length of these pauses, in ms",
+    "timings_factor": "What the times in timings are multiplied by: 1 is the truth",
+}
+_SCHEDULE_WORDS: Final = {
+    "role_chunk": "When the role-only chunk is sent: early, with_first, every, none",
+    "usage": "Where usage stands: extra_chunk, finish_chunk, empty_delta, absent, zeros",
+    "text": "What is answered, over and over",
+    "wrong_text": "What is answered instead where an answer is wrong",
+    "wrong_by": "Whose chance that is: request, prompt",
+    "framing": "How streams are framed: chunked, length, close",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the options of the reference server."""
+    parser.add_argument("--host", metavar="ADDRESS", help="Loopback address to listen on: 127.0.0.1 or ::1")
+    parser.add_argument("--port", metavar="N", help="Port to listen on (default: 0, the system chooses)")
+    parser.add_argument("--config", metavar="FILE", help="JSON file with settings; options given beside it come first")
+    for name, text in (_SCHEDULE_NUMBERS | _SCHEDULE_WORDS).items():
+        parser.add_argument(
+            "--" + name.replace("_", "-"), metavar="N" if name in _SCHEDULE_NUMBERS else "WORD", help=text
+        )
+    parser.add_argument(
+        "--fault", metavar="NAME", help=f"Fault of every answer: {', '.join(preset_names())} or http-<status>"
+    )
+    parser.add_argument("--timings", action="store_true", help="Send llama.cpp's timings with each answer")
+    parser.add_argument("--any-model", action="store_true", help="Serve every model name, not only the known ones")
+    parser.add_argument("--log-file", metavar="FILE", help="Append each finished request to it, one JSON object a line")
+    parser.add_argument("--cert-file", metavar="FILE", help="Certificate (PEM) to speak TLS with")
+    parser.add_argument("--key-file", metavar="FILE", help="Key (PEM) of the certificate")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="Say where it listens as one line of JSON, take commands as lines, end when standard input ends",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted; returns the exit code: 4 for settings that can't be, 1 where it can't listen.
+
+    Raises:
+        OSError: Standard output can't be written: nobody would know where it listens.
+
+    """
+    lines = _input_lines() if args.json else iter(())
+    try:
+        config = _config(args, lines)
+        loop = ServerLoop(config, owns_process=True, ends_with_parent=args.json)
+    except (OptionError, RecursionError) as error:
+        return _failed(str(error), _USAGE_ERROR)
+    except OSError as error:
+        return _failed(f"can't serve: {_words(error)}", 1)
+    _raise_descriptor_limit()
+    # a terminal's Ctrl-C reaches the child as well, whose parent is to decide
+    signal.signal(signal.SIGINT, signal.SIG_IGN if args.json else _stopper(loop))
+    signal.signal(signal.SIGTERM, _stopper(loop))
+    try:
+        _tell_where(args, config, loop)
+    except OSError as error:  # a full disk, or nobody reads any more
+        loop.stop()
+        raise OSError(f"can't say where it listens: {_words(error)}") from error
+    if args.json:
+        threading.Thread(target=_obey, args=(loop, lines), daemon=True).start()
+    loop.run()
+    return 0
+
+
+def _tell_where(args: argparse.Namespace, config: ReferenceConfig, loop: ServerLoop) -> None:
+    url = _url(config, loop.port)
+    if args.json:
+        _say({"url": url, "base_url": f"{url}/v1", "port": loop.port, "pid": os.getpid()})
+    else:
+        models = f"models: {', '.join(config.models)}"
+        _write(f"Reference server on {url}/v1 ({models}; log: GET /flperf/log); Ctrl-C ends it\n")
+
+
+def _url(config: ReferenceConfig, port: int) -> str:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"{'https' if config.cert_file else 'http'}://{host}:{port}"
+
+
+def _config(args: argparse.Namespace, lines: Iterator[str]) -> ReferenceConfig:
+    given: dict[str, Any] = {}
+    if args.config is not None:
+        given = _config_object(args.config, lines)
+    schedule = dict(given.get("schedule") or {})
+    for name in _SCHEDULE_NUMBERS:
+        text = getattr(args, name)
+        if text is not None:
+            schedule[name] = _number(text, "--" + name.replace("_", "-"))
+    schedule |= {name: getattr(args, name) for name in _SCHEDULE_WORDS if getattr(args, name) is not None}
+    if args.timings:
+        schedule["timings"] = True
+    if schedule:
+        given["schedule"] = schedule
+    if args.port is not None:
+        given["port"] = _number(args.port, "--port")
+    if args.any_model:
+        given["strict"] = False
+    given |= {
+        name: getattr(args, name)
+        for name in ("host", "fault", "log_file", "cert_file", "key_file")
+        if getattr(args, name) is not None
+    }
+    return ReferenceConfig.from_json(given)
+
+
+def _config_object(where: str, lines: Iterator[str]) -> dict[str, Any]:
+    text = next(lines, "{}") if where == "-" else _small_text(where)
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise OptionError(f"{where}: expected JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise OptionError(f"{where}: expected a JSON object")
+    return given
+
+
+def _small_text(where: str) -> str:
+    path = Path(where)
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= _MOST_CONFIG_BYTES else b""
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
+    if size > _MOST_CONFIG_BYTES:
+        raise OptionError(f"{where}: more than {_MOST_CONFIG_BYTES >> 20} MB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise OptionError(f"{where}: expected a text (UTF-8)") from None
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"{option}: expected a number, found {ascii(text)[:60]}") from None
+
+
+def _input_lines() -> Iterator[str]:
+    """Lines of standard input, read without its buffer: a thread that waits in it would block the interpreter's end."""
+    held = b""
+    while True:
+        try:
+            data = os.read(0, 1 << 16)
+        except OSError:
+            data = b""
+        if not data:
+            return
+        held += data
+        *whole, held = held.split(b"\n")
+        for line in whole:
+            yield line.decode("utf-8", "replace").strip()
+
+
+def _obey(loop: ServerLoop, lines: Iterator[str]) -> None:
+    """Carry commands out until standard input ends, then stop the loop."""
+    try:
+        for line in lines:
+            try:
+                _say(carry_out(loop, line))
+            except ValueError as error:
+                _say({"error": str(error)})
+    finally:
+        loop.stop()
+
+
+def _stopper(loop: ServerLoop) -> Any:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        loop.stop()
+
+    return stop
+
+
+def _say(value: Any) -> None:
+    _write(harmless_json(json.dumps(value, separators=(",", ":"))) + "\n")
+
+
+def _write(text: str) -> None:
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _words(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _failed(message: str, code: int) -> int:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"serve-reference: {harmless(message)}\n")
+    return code
+
+
+def _raise_descriptor_limit() -> None:
+    """As many open sockets as the system allows: the usual limit is near a thousand streams."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):
+            return

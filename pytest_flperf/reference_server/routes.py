@@ -1,0 +1,287 @@
+"""From a request to the plan that answers it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pytest_flperf.reference_server.checks import OptionError, overridden
+from pytest_flperf.reference_server.events import Ask
+from pytest_flperf.reference_server.http1 import Request
+from pytest_flperf.reference_server.log import LogEntry
+from pytest_flperf.reference_server.options import (
+    FAULT_MODEL_PREFIX,
+    Fault,
+    ReferenceConfig,
+    Schedule,
+    preset_fault,
+    preset_names,
+)
+from pytest_flperf.reference_server.plan import Plan, PlanTooLargeError, chat_plan, error_plan, jittered, json_plan
+
+__all__ = ["OVERRIDE_KEY", "Chat", "Router"]
+
+OVERRIDE_KEY: Final = "flperf_reference"
+_PROMPT_HEAD_CHARS: Final = 64
+_MOST_PLANS: Final = 128
+_MOST_MODEL_CHARS: Final = 10_000
+_MOST_CACHED_BYTES: Final = 1 << 20
+_UNIQUE_PREFIX: Final = re.compile(r"\A\[\d{9}\] ", re.ASCII)
+_LOG_ROUTE: Final = "/flperf/log"
+_CHAT_ROUTE: Final = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat request, understood: what is answered, and what the log says of it."""
+
+    number: int
+    plan: Plan
+    due_ns: tuple[int, ...]
+    prompt_tokens: int
+    prompt_head: str
+    prompt_hash: str
+    model: str
+    stream: bool
+    fault: str | None
+    request_id: str | None
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.fault: Final = Fault("http_error", status=status, message=message[:2000], code=code)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class _Understood:
+    """What is known of a chat request; an early refusal leaves the rest as it is here."""
+
+    prompt: str = ""
+    prompt_tokens: int = 0
+    model: str = ""
+    stream: bool = False
+
+
+class Router:
+    """Answers requests; holds the plans that were built."""
+
+    def __init__(
+        self, config: ReferenceConfig, entries: Callable[[], list[LogEntry]], clear: Callable[[], None]
+    ) -> None:
+        self.config = config
+        self._entries = entries
+        self._clear = clear
+        self._number = 0
+        self._plans: OrderedDict[object, Plan] = OrderedDict()
+
+    def answer(self, request: Request) -> Plan | Chat:
+        """The answer to any request; a chat is told apart because it is logged."""
+        path, close = request.path, not request.keep_alive
+        allowed: tuple[str, ...]
+        if path == _CHAT_ROUTE:
+            if request.method == "POST":
+                return self._chat(request)
+            allowed = ("POST",)
+        elif path == "/v1/models":
+            if request.method == "GET":
+                return json_plan(200, self._models(), close=close)
+            allowed = ("GET",)
+        elif path == "/health":
+            if request.method == "GET":
+                return json_plan(200, '{"status":"ok"}', close=close)
+            allowed = ("GET",)
+        elif path == _LOG_ROUTE:
+            if request.method == "GET":
+                return json_plan(200, log_json(self._entries()), close=close)
+            if request.method == "DELETE":
+                self._clear()
+                return json_plan(200, '{"cleared":true}', close=close)
+            allowed = ("GET", "DELETE")
+        else:
+            return error_plan(_RefusedError(404, f"no such path: {path[:200]}").fault, close=close)
+        return json_plan(
+            405,
+            json.dumps({"error": {"message": "method not allowed", "type": "invalid_request_error", "code": 405}}),
+            # what a HEAD is answered with may hold no body; closing says so
+            close=close or request.method == "HEAD",
+            extra=f"\r\nAllow: {', '.join(allowed)}",
+        )
+
+    def _models(self) -> str:
+        names = [*self.config.models, *(FAULT_MODEL_PREFIX + name for name in preset_names())]
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "pytest-flperf"} for name in names]
+        return json.dumps({"object": "list", "data": data})
+
+    def _chat(self, request: Request) -> Chat:
+        self._number += 1
+        number = self._number
+        known = _Understood()
+        schedule = self.config.schedule
+        fault = self.config.fault if self.config.fault is not None and self.config.fault.meets(number) else None
+        old_http, close = request.version == "1.0", not request.keep_alive
+        try:
+            body = _json_object(request.body)
+            _understand(body, known)
+            schedule, fault = self._wishes(body, known.model, schedule, fault)
+            schedule = _right_or_wrong(schedule, number, known.prompt)
+            ask = Ask(
+                model=known.model if schedule.model_echo is None else schedule.model_echo,
+                stream=known.stream,
+                include_usage=_include_usage(body),
+                max_tokens=_max_tokens(body),
+            )
+            plan = self._plan(schedule, ask, fault, old_http=old_http, close=close)
+            due_ns = jittered(plan, schedule, number)
+        except _RefusedError as error:
+            plan = error_plan(error.fault, close=close)
+            due_ns, fault = plan.due_ns, None
+        return Chat(
+            number=number,
+            plan=plan,
+            due_ns=due_ns,
+            prompt_tokens=known.prompt_tokens,
+            prompt_head=known.prompt[:_PROMPT_HEAD_CHARS],
+            prompt_hash=_prompt_hash(known.prompt),
+            model=known.model,
+            stream=known.stream,
+            fault=None if fault is None else fault.kind.value,
+            request_id=request.headers.get("x-request-id"),
+        )
+
+    def _wishes(
+        self, body: dict[str, Any], model: str, schedule: Schedule, fault: Fault | None
+    ) -> tuple[Schedule, Fault | None]:
+        """The schedule and fault of a request: the server's, the model's, its own, the latter first."""
+        try:
+            if model.startswith(FAULT_MODEL_PREFIX):
+                fault = preset_fault(model.removeprefix(FAULT_MODEL_PREFIX))
+        except OptionError as error:
+            if self.config.strict:
+                raise _RefusedError(404, str(error), "model_not_found") from None
+        else:
+            known = model in self.config.models or model.startswith(FAULT_MODEL_PREFIX)
+            if self.config.strict and not known:
+                raise _RefusedError(404, f"The model {ascii(model)[:200]} does not exist", "model_not_found")
+        given = body.get(OVERRIDE_KEY)
+        if given is None:
+            return schedule, fault
+        if not isinstance(given, dict):
+            raise _RefusedError(400, f"{OVERRIDE_KEY}: expected an object")
+        wishes = dict(given)
+        try:
+            if "fault" in wishes:
+                wish = wishes.pop("fault")
+                fault = None if wish is None else Fault.from_json(wish)
+            wishes.update(wishes.pop("schedule", {}))
+            return (overridden(schedule, wishes, "schedule") if wishes else schedule), fault
+        except (OptionError, TypeError, ValueError) as error:
+            raise _RefusedError(400, f"{OVERRIDE_KEY}: {error}") from None
+
+    def _plan(self, schedule: Schedule, ask: Ask, fault: Fault | None, *, old_http: bool, close: bool) -> Plan:
+        key = (schedule, ask, fault, old_http, close)
+        plan = self._plans.get(key)
+        if plan is None:
+            try:
+                plan = chat_plan(schedule, ask, fault, old_http=old_http, close=close)
+            except PlanTooLargeError as error:
+                raise _RefusedError(400, str(error)) from None
+            if plan.cuts and plan.cuts[-1].stop <= _MOST_CACHED_BYTES:
+                self._plans[key] = plan
+                if len(self._plans) > _MOST_PLANS:
+                    self._plans.popitem(last=False)
+        return plan
+
+
+def _right_or_wrong(schedule: Schedule, number: int, prompt: str) -> Schedule:
+    """The schedule with the text that this request is answered with."""
+    if not schedule.wrong_share:
+        return schedule
+    whose = _UNIQUE_PREFIX.sub("", prompt, count=1) if schedule.wrong_by == "prompt" else str(number)
+    wrong = random.Random(f"{schedule.seed}:{whose}:wrong").random() < schedule.wrong_share  # noqa: S311
+    return replace(schedule, text=schedule.wrong_text if wrong else schedule.text, wrong_share=0.0)
+
+
+def log_json(entries: list[LogEntry]) -> str:
+    """What ``GET /flperf/log`` answers."""
+    return json.dumps(
+        {
+            "server": {"now_ns": time.monotonic_ns(), "cpu_ns": time.process_time_ns(), "platform": sys.platform},
+            "entries": [entry.to_json() for entry in entries],
+        },
+        separators=(",", ":"),
+    )
+
+
+def _prompt_hash(prompt: str) -> str:
+    """What the log calls ``prompt_hash``."""
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _RefusedError(400, f"the body is not JSON: {ascii(str(error))[:200]}") from None
+    if not isinstance(body, dict):
+        raise _RefusedError(400, "the body is JSON, but no object")
+    return body
+
+
+def _understand(body: dict[str, Any], known: _Understood) -> None:
+    model, stream, messages = body.get("model"), body.get("stream", False), body.get("messages")
+    if isinstance(messages, list):
+        texts = [_message_text(message) for message in messages]
+        users = [text for message, text in zip(messages, texts, strict=True) if _role(message) == "user"]
+        known.prompt = (users or texts or [""])[-1]
+        known.prompt_tokens = max(1, sum(map(len, texts)) // 4)
+    if stream is not None and not isinstance(stream, bool):
+        raise _RefusedError(400, "stream: expected true or false")
+    known.stream = bool(stream)
+    if not isinstance(model, str) or not model:
+        raise _RefusedError(400, "model: expected a name")
+    if len(model) > _MOST_MODEL_CHARS:  # it stands in every chunk
+        raise _RefusedError(404, "no model has a name of so many characters", "model_not_found")
+    known.model = model
+    if not isinstance(messages, list) or not messages:
+        raise _RefusedError(400, "messages: expected a list with at least one message")
+    if not all(isinstance(message, dict) and isinstance(message.get("role"), str) for message in messages):
+        raise _RefusedError(400, "messages: expected objects with 'role' and 'content'")
+
+
+def _role(message: object) -> object:
+    return message.get("role") if isinstance(message, dict) else None
+
+
+def _message_text(message: object) -> str:
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return ""
+
+
+def _include_usage(body: dict[str, Any]) -> bool:
+    options = body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _max_tokens(body: dict[str, Any]) -> int | None:
+    for key in ("max_completion_tokens", "max_tokens"):
+        value = body.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise _RefusedError(400, f"{key}: expected a whole number of at least 1")
+        return int(value)
+    return None

@@ -1,0 +1,50 @@
+"""A server that says its own times, right or wrong, measured by the load process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_flperf.backends.openai import OpenAiBackend
+from pytest_flperf.measurement.bench import Bench
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.results.records import WARNING, CaseResult
+from pytest_flperf.suite.cases import expand
+from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.model import Suite
+
+
+def measured(factor: float) -> CaseResult:
+    """Five answers of 20 tokens from a server whose word about its times is wrong by this factor."""
+    scenario = scenario_of({"name": "one", "prompt": "Go on", "iterations": 5, "warmup": 0})
+    case = expand(Suite("times", "times", Path(), "", "", (scenario,), ("reference",)), ["reference"])[0]
+    schedule = Schedule(ttft_ms=100, itl_ms=20, tokens=20, timings=True, timings_factor=factor)
+    with (
+        ReferenceServer(ReferenceConfig(schedule=schedule)) as server,
+        Bench(OpenAiBackend.at(server.base_url)) as bench,
+    ):
+        result = bench.run(case).result
+    assert result.requests.ok == 5
+    assert result.metrics["server_tpot_ms"].p50 == 20 * factor
+    assert result.metrics["server_prompt_ms"].p50 == 100 * factor
+    return result
+
+
+def test_a_server_that_is_right() -> None:
+    """Its times and ours agree, and nothing is said."""
+    assert not any("per token" in note or note.startswith(WARNING) for note in measured(1.0).notes)
+
+
+def test_a_server_that_makes_itself_faster() -> None:
+    """Half of what it takes per token is a disagreement; half of its TTFT might be the network."""
+    notes = measured(0.5).notes
+    (warning,) = [note for note in notes if note.startswith(WARNING)]
+    assert warning.startswith(f"{WARNING}the server says 10 ms per token (its timings), we say ")
+    (plain,) = [note for note in notes if "prompt time" in note]
+    assert plain.startswith("TTFT is ")
+
+
+def test_a_server_that_makes_itself_slower() -> None:
+    """It can't have read the prompt for longer than its first token took."""
+    warnings = [note for note in measured(2.0).notes if note.startswith(WARNING)]
+    assert len(warnings) == 2
+    assert "it took 200 ms for the prompt" in warnings[1]
