@@ -14,11 +14,11 @@ from pytest_flperf.commands.discover import add_discover
 from pytest_flperf.commands.doctor import add_doctor
 from pytest_flperf.commands.history import add_history, add_prune
 from pytest_flperf.commands.models import add_models
-from pytest_flperf.commands.moving import add_export, add_import
 from pytest_flperf.commands.reference import add_reference
 from pytest_flperf.commands.runs import add_report, add_show
 from pytest_flperf.commands.streams import run_on_streams
 from pytest_flperf.commands.suites import add_schema, add_suites
+from pytest_flperf.commands.transfer import add_export, add_import
 
 __all__ = ["main"]
 

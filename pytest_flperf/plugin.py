@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_flperf.startup import BEGUN, OPTIONS, SELECTION, STARTED, add_options
+from pytest_flperf.options import BEGUN, OPTIONS, SELECTION, STARTED, add_options
 
 if TYPE_CHECKING:
     # pytest looks at every name of a plugin: those that only annotations need stay out of its sight
@@ -51,7 +51,7 @@ def _select(early_config: pytest.Config, parser: pytest.Parser, args: list[str])
     known = early_config.known_args_namespace
     positional: list[str] = list(getattr(known, "file_or_dir", None) or ())
     if getattr(known, "flperf_suite", None) or any(_may_be_a_case(argument) for argument in positional):
-        from pytest_flperf.integration.selection import select_suites
+        from pytest_flperf.integration.collection import select_suites
 
         select_suites(early_config, parser, list(known.flperf_suite or ()), positional, args)
 
@@ -65,7 +65,7 @@ def _may_be_a_case(argument: str) -> bool:
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer the options that list something and exit."""
     if any(config.getoption(name) for name in ("flperf_list_suites", "flperf_list_models", "flperf_dry_run")):
-        from pytest_flperf.integration.asked import FlperfOptions
+        from pytest_flperf.integration.config import FlperfOptions
         from pytest_flperf.integration.listing import answer_listing
 
         with _harmless_refusals():
@@ -102,8 +102,8 @@ def _configure(config: pytest.Config) -> None:
     elif config.getoption("flperf_suite"):
         raise pytest.UsageError("--flperf-suite came too late: load the plugin with -p pytest_flperf.plugin")
     elif any(config.getoption(option.dest) is not None for option in OPTIONS):
-        from pytest_flperf.integration.asked import FlperfOptions
-        from pytest_flperf.integration.selection import check_asked
+        from pytest_flperf.integration.collection import check_asked
+        from pytest_flperf.integration.config import FlperfOptions
         from pytest_flperf.integration.session_hooks import expects_a_run, register
 
         options = FlperfOptions.from_pytest_config(config)
@@ -129,7 +129,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
 
     register(config)
     if SELECTION in config.stash:
-        from pytest_flperf.integration.workers import refuse_neighbours
+        from pytest_flperf.integration.xdist import refuse_neighbours
 
         refuse_neighbours(specs)
 
@@ -155,7 +155,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         with _harmless_refusals():
             selection.check_collected()
     if selection is not None or any(map(_measures, items)):
-        from pytest_flperf.integration.grouping import group_by_model
+        from pytest_flperf.integration.ordering import group_by_model
         from pytest_flperf.integration.session_hooks import register
 
         register(config)
@@ -179,7 +179,7 @@ def flperf_model(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def flperf_case(request: pytest.FixtureRequest, flperf_model: str) -> Callable[[], None]:
     """The case of a suite's item with its model ready; calling it measures and judges."""
-    from pytest_flperf.integration.cases import ready_case
+    from pytest_flperf.integration.items import ready_case
 
     del flperf_model  # taken so that pytest groups the items by model
     return ready_case(request)

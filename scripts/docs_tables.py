@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pytest_flperf.options import OPTIONS
 from pytest_flperf.results.metrics import METRICS, RUN_METRICS, Metric
-from pytest_flperf.startup import OPTIONS
 
 _PLACE = re.compile(r"<!-- (table|readme): (.+?) -->")
 _LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)]+)\)")

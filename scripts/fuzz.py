@@ -30,22 +30,22 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from pytest_flperf.gates.budget_grammar import BudgetError
 from pytest_flperf.gates.budgets import parse_budget
-from pytest_flperf.gates.grammar import BudgetError
 from pytest_flperf.gates.rules import RuleError, parse_rule
 from pytest_flperf.history.rows import case_rows, metric_rows, resource_rows
 from pytest_flperf.report.code_quality import code_quality
+from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.junit import properties
 from pytest_flperf.report.markdown import markdown
-from pytest_flperf.report.pages import Pages
-from pytest_flperf.report.summary import summary_lines
+from pytest_flperf.report.terminal.summary import summary_lines
 from pytest_flperf.results.journal import JournalReader
+from pytest_flperf.results.reader import RunError, run_of
 from pytest_flperf.results.records import Run
 from pytest_flperf.results.run_log import read_run_log
-from pytest_flperf.results.stored import RunError, run_of
-from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.loading import load_suite
+from pytest_flperf.suite.loader import load_suite
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.wire import exchange as wire
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.framing import Framing, MalformedAnswerError, parse_head, unframe

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.fidelity.compare_truth import Said
 from benchmarks.fidelity.compare_words import CACHED_NAME, write_cached_tokenizer, write_tokenizer
-from pytest_flperf.stats.summary import quantile
+from pytest_flperf.stats.descriptive.summary import quantile
 
 MODEL = "reference"
 BOOK = "a-book-of-numbers"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_flperf.reference_server import LogEntry
-from pytest_flperf.stats.summary import quantile
+from pytest_flperf.stats.descriptive.summary import quantile
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,12 @@ import psutil
 from tabulate import tabulate
 
 from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Target
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.reference_server.log import echoed_id
 from pytest_flperf.results.host import host_info
-from pytest_flperf.stats.request_metrics import is_late_read
-from pytest_flperf.stats.summary import quantile
+from pytest_flperf.stats.descriptive.request_metrics import is_late_read
+from pytest_flperf.stats.descriptive.summary import quantile
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.endpoint import Endpoint, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase

@@ -20,12 +20,12 @@ from statistics import median
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from pytest_flperf.stats.counts import Counts, clopper_pearson
-from pytest_flperf.stats.findings import ErrorRates, Threshold
-from pytest_flperf.stats.pairs import Pair, judge_pairs
-from pytest_flperf.stats.run_variance import between_runs
-from pytest_flperf.stats.runs import judge_runs
-from pytest_flperf.stats.schedule import looks
+from pytest_flperf.stats.inference.between_runs import judge_runs
+from pytest_flperf.stats.inference.findings import ErrorRates, Threshold
+from pytest_flperf.stats.inference.paired import Pair, judge_pairs
+from pytest_flperf.stats.inference.proportions import Counts, clopper_pearson
+from pytest_flperf.stats.inference.run_variance import between_runs
+from pytest_flperf.stats.inference.schedule import looks
 
 __all__ = ["main"]
 

@@ -21,10 +21,10 @@ from typing import Final
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from pytest_flperf.gates.baseline_gate import BaselineGate
 from pytest_flperf.gates.budgets import parse_budgets
 from pytest_flperf.gates.counterparts import Query
 from pytest_flperf.gates.rules import parse_rules
-from pytest_flperf.gates.stored import BaselineGate
 from pytest_flperf.gates.verdict import judge
 from pytest_flperf.history.baseline import FoundBaseline
 from pytest_flperf.history.selection import Measurement
@@ -32,8 +32,8 @@ from pytest_flperf.history.standing import compared_with, standing_of
 from pytest_flperf.results.comparison import Word
 from pytest_flperf.results.measured import Distribution, Requests
 from pytest_flperf.results.records import CaseResult, Run
-from pytest_flperf.stats.counts import Counts, clopper_pearson
-from pytest_flperf.stats.findings import ErrorRates
+from pytest_flperf.stats.inference.findings import ErrorRates
+from pytest_flperf.stats.inference.proportions import Counts, clopper_pearson
 
 __all__ = ["BETWEEN_RUNS", "History", "Said", "gated", "main"]
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from pytest_flperf.stats.orders import Bools, Floats
+from pytest_flperf.stats.inference.permutation import Bools, Floats
 
 __all__ = ["BETWEEN_RUNS", "MACHINES", "NOISE", "ORDER_EFFECT", "series"]
 

@@ -22,13 +22,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_flperf.backends.placing import Defaults, Placing
 from pytest_flperf.backends.registry import installed, registry
-from pytest_flperf.backends.several import SeveralBackends
-from pytest_flperf.measurement.bench import Bench
-from pytest_flperf.measurement.interleaving import Standings, Until
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import load_suite
+from pytest_flperf.backends.resolver import Defaults, Placing
+from pytest_flperf.backends.router import SeveralBackends
+from pytest_flperf.measurement.paired import Standings, Until
+from pytest_flperf.measurement.runner import Bench
+from pytest_flperf.suite.loader import load_suite
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.targets import TargetSpec
 

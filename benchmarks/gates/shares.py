@@ -14,12 +14,12 @@ import numpy as np
 from scipy.special import bdtrc, gammaln, xlogy
 from scipy.stats import binomtest
 
-from pytest_flperf.stats.findings import ErrorRates, Threshold
-from pytest_flperf.stats.matched import judge_matched
-from pytest_flperf.stats.matched_requests import MatchedRequest
-from pytest_flperf.stats.matched_shares import MatchedCounts, exact_tails
-from pytest_flperf.stats.pairs import Pair
-from pytest_flperf.stats.schedule import draw_orders, looks, spent_at
+from pytest_flperf.stats.inference.findings import ErrorRates, Threshold
+from pytest_flperf.stats.inference.matched import judge_matched
+from pytest_flperf.stats.inference.matched_requests import MatchedRequest
+from pytest_flperf.stats.inference.matched_shares import MatchedCounts, exact_tails
+from pytest_flperf.stats.inference.paired import Pair
+from pytest_flperf.stats.inference.schedule import draw_orders, looks, spent_at
 
 PROMPTS = (60, 100, 200, 300)
 COMPARISONS = 18
@@ -116,7 +116,7 @@ def any_fall(n: int, better: float, worse: float, alarm: float) -> float:
 
 def law_p(kinds: np.ndarray, orders: Sequence[bool]) -> float:
     """P-value of any fall: 0 is better, 1 worse, 2 alike."""
-    from pytest_flperf.stats.orders import Law
+    from pytest_flperf.stats.inference.permutation import Law
 
     net = np.select([kinds == 0, kinds == 1], [1, -1], 0)
     return Law(np.abs(net), (net > 0) == np.array(orders)).tails(int((net > 0).sum()))[1]

@@ -23,15 +23,15 @@ from scipy.stats import rankdata
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.gates.machines import BETWEEN_RUNS, MACHINES, ORDER_EFFECT, series
-from pytest_flperf.stats.counts import Counts, clopper_pearson
-from pytest_flperf.stats.findings import ErrorRates, Threshold
-from pytest_flperf.stats.mean_test import flip_tails, normal_flip_tails, skew_tails
-from pytest_flperf.stats.orders import Bools, Floats, normal_tails, without_slot
-from pytest_flperf.stats.pairs import Pair, judge_pairs
-from pytest_flperf.stats.run_variance import between_runs
-from pytest_flperf.stats.runs import judge_runs
-from pytest_flperf.stats.schedule import ORDER_BLOCK, looks, spent_at
-from pytest_flperf.stats.signed_ranks import normal_signed_rank, ranks, signed_rank
+from pytest_flperf.stats.inference.between_runs import judge_runs
+from pytest_flperf.stats.inference.findings import ErrorRates, Threshold
+from pytest_flperf.stats.inference.mean_test import flip_tails, normal_flip_tails, skew_tails
+from pytest_flperf.stats.inference.paired import Pair, judge_pairs
+from pytest_flperf.stats.inference.permutation import Bools, Floats, normal_tails, without_slot
+from pytest_flperf.stats.inference.proportions import Counts, clopper_pearson
+from pytest_flperf.stats.inference.run_variance import between_runs
+from pytest_flperf.stats.inference.schedule import ORDER_BLOCK, looks, spent_at
+from pytest_flperf.stats.inference.signed_ranks import normal_signed_rank, ranks, signed_rank
 
 SIZES: Final = (12, 20, 40, 60)
 MEAN_SIZES: Final = (20, 60, 100)

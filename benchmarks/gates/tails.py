@@ -20,12 +20,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.gates.machines import NOISE
 from benchmarks.gates.simulate import draws_of, mean_shown, settled
-from pytest_flperf.stats.counts import Counts, clopper_pearson
-from pytest_flperf.stats.extremes import extreme_tails
-from pytest_flperf.stats.findings import MEAN_REQUESTS, ErrorRates
-from pytest_flperf.stats.orders import Bools, Floats
-from pytest_flperf.stats.schedule import looks, spent_at
-from pytest_flperf.stats.signed_ranks import normal_signed_rank, signed_rank
+from pytest_flperf.stats.inference.extremes import extreme_tails
+from pytest_flperf.stats.inference.findings import MEAN_REQUESTS, ErrorRates
+from pytest_flperf.stats.inference.permutation import Bools, Floats
+from pytest_flperf.stats.inference.proportions import Counts, clopper_pearson
+from pytest_flperf.stats.inference.schedule import looks, spent_at
+from pytest_flperf.stats.inference.signed_ranks import normal_signed_rank, signed_rank
 
 __all__ = ["TAILS", "Tail", "main", "mean_words", "sides_of"]
 

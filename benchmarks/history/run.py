@@ -24,13 +24,13 @@ from typing import Final
 
 from tabulate import tabulate
 
+from pytest_flperf.history.environment import Commit, Surroundings, fingerprint
 from pytest_flperf.history.place import StorePlace, store_place
 from pytest_flperf.history.store import Store
-from pytest_flperf.history.surroundings import Commit, Surroundings, fingerprint
 from pytest_flperf.results.host import host_info, versions
 from pytest_flperf.results.records import CaseResult, HostInfo, Load, Requests, ResourceUse, Run
 from pytest_flperf.results.serving import Target
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.summary import distribution
 
 LIMIT_S: Final = 1.0
 METRICS: Final = ("ttft_ms", "itl_ms", "tpot_ms", "gen_tps", "tps", "prompt_tps", "e2e_ms", "output_tokens")

@@ -19,12 +19,12 @@ from typing import Any
 from tabulate import tabulate
 
 from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, Target
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer
 from pytest_flperf.reference_server import Schedule as Answers
 from pytest_flperf.reference_server.log import LogEntry, echoed_id
 from pytest_flperf.results.host import host_info
-from pytest_flperf.stats.summary import quantile
+from pytest_flperf.stats.descriptive.summary import quantile
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.endpoint import Endpoint, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 import psutil
 from tabulate import tabulate
 
-from pytest_flperf.measurement.arrivals import due_times_ns
 from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
+from pytest_flperf.measurement.arrivals import due_times_ns
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer
 from pytest_flperf.reference_server import Schedule as Answers
 from pytest_flperf.reference_server.log import echoed_id
 from pytest_flperf.results.host import host_info
-from pytest_flperf.stats.summary import quantile
+from pytest_flperf.stats.descriptive.summary import quantile
 from pytest_flperf.suite.model import LoadShape
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.endpoint import Endpoint, resolve

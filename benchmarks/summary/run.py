@@ -20,16 +20,16 @@ from typing import Final
 
 from tabulate import tabulate
 
-from pytest_flperf.measurement.collector import no_collections
+from pytest_flperf.measurement.gc_control import no_collections
+from pytest_flperf.measurement.planned import planned_result
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.results.host import host_info
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.stats.case import summarise
-from pytest_flperf.stats.planned import planned_result
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.stats.descriptive.case import summarise
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 from pytest_flperf.wire.sample import Outcome, Sample

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from pytest_flperf.backends.admin_api import Control, ControlError
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
-from pytest_flperf.backends.control import Control, ControlError
 from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.ports import ListenerFinder
 from pytest_flperf.telemetry.readings import ServerProcesses

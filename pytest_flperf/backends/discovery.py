@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_flperf.backends.base import Backend, BackendConfig, BackendError, ListedModel, OnProgress
+from pytest_flperf.backends.readiness import LOAD_TIMEOUT_S, Patience, when_loaded
 from pytest_flperf.backends.registry import BackendType
-from pytest_flperf.backends.warming_up import LOAD_TIMEOUT_S, Patience, when_loaded
 
 __all__ = ["discover_models", "listed_when_ready"]
 

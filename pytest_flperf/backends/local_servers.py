@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pytest_flperf.backends.admin_api import Control, ControlError
 from pytest_flperf.backends.attached import root_of, text_of
 from pytest_flperf.backends.base import BackendConfig, BackendError, ListedModel
-from pytest_flperf.backends.control import Control, ControlError
-from pytest_flperf.backends.foundry_command import service_url
+from pytest_flperf.backends.foundry.command import service_url
 from pytest_flperf.backends.ollama import ollama_url
 from pytest_flperf.backends.registry import BackendType
 from pytest_flperf.foundry_host.logs import clean

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pytest_flperf.backends.admin_api import ControlError
 from pytest_flperf.backends.attached import (
     Attachment,
     api_of,
@@ -36,8 +37,7 @@ from pytest_flperf.backends.base import (
     ListedModel,
     OnProgress,
 )
-from pytest_flperf.backends.control import ControlError
-from pytest_flperf.backends.loading import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
+from pytest_flperf.backends.loading_server import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
 from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["OllamaBackend", "ollama_url"]

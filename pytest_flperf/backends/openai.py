@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
+from pytest_flperf.backends.admin_api import ControlError
 from pytest_flperf.backends.attached import Attachment, nearest, seconds, text_of
 from pytest_flperf.backends.base import (
     About,
@@ -17,12 +18,11 @@ from pytest_flperf.backends.base import (
     OnProgress,
     Served,
 )
-from pytest_flperf.backends.control import ControlError
-from pytest_flperf.backends.misdirected import NO_SUCH_PATH, is_page
 from pytest_flperf.backends.model_lists import find_listed, listed_models, some_names
-from pytest_flperf.backends.warming_up import LOAD_TIMEOUT_S, Patience, when_loaded
-from pytest_flperf.results.records import WARNING
+from pytest_flperf.backends.readiness import LOAD_TIMEOUT_S, Patience, when_loaded
+from pytest_flperf.backends.wrong_address import NO_SUCH_PATH, is_page
 from pytest_flperf.foundry_host.logs import clean
+from pytest_flperf.results.records import WARNING
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 

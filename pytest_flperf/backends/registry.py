@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf.backends.base import Backend, BackendConfig
-from pytest_flperf.backends.llama_options import OPTIONS as LLAMA_OPTIONS
+from pytest_flperf.backends.llamacpp.options import OPTIONS as LLAMA_OPTIONS
 
 __all__ = ["BUILT_IN", "BackendType", "UnknownBackendError", "backend_type", "installed", "registry"]
 
@@ -43,7 +43,7 @@ class BackendType:
 
 
 def _foundry(config: BackendConfig) -> Backend:
-    from pytest_flperf.backends.foundry import FoundryBackend
+    from pytest_flperf.backends.foundry.backend import FoundryBackend
 
     return FoundryBackend(config)
 
@@ -55,7 +55,7 @@ def _openai(config: BackendConfig) -> Backend:
 
 
 def _litellm(config: BackendConfig) -> Backend:
-    from pytest_flperf.backends.litellm import LiteLlmBackend
+    from pytest_flperf.backends.litellm.backend import LiteLlmBackend
 
     return LiteLlmBackend(config)
 
@@ -67,7 +67,7 @@ def _ollama(config: BackendConfig) -> Backend:
 
 
 def _foundry_service(config: BackendConfig) -> Backend:
-    from pytest_flperf.backends.foundry_service import FoundryServiceBackend
+    from pytest_flperf.backends.foundry.service import FoundryServiceBackend
 
     return FoundryServiceBackend(config)
 
@@ -79,7 +79,7 @@ def _lmstudio(config: BackendConfig) -> Backend:
 
 
 def _llamacpp(config: BackendConfig) -> Backend:
-    from pytest_flperf.backends.llamacpp import LlamaCppBackend
+    from pytest_flperf.backends.llamacpp.backend import LlamaCppBackend
 
     return LlamaCppBackend(config)
 

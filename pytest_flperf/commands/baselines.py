@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stores import RUN_HELP, add_places, open_store, tell_taken, unusable
+from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, open_store, tell_taken, unusable
 
 if TYPE_CHECKING:
     from pytest_flperf.history.run_names import RunNames
@@ -66,7 +66,7 @@ def add_baseline(commands: Commands) -> None:
 def _set(parsed: Parsed) -> int:
     from pytest_flperf.history.run_names import RunNames
     from pytest_flperf.history.store import StoreError
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
 
     if not _NAME.match(parsed.name):
         refuse(parsed, f"NAME: found {parsed.name[:80]!r}, expected up to 64 letters, digits, '.', '_' and '-'")
@@ -92,7 +92,7 @@ def _set(parsed: Parsed) -> int:
 def _stored_id(parsed: Parsed, names: RunNames) -> str:
     """The stored run that RUN means; ends the command where there is none."""
     from pytest_flperf.history.run_names import RunNameError
-    from pytest_flperf.results.stored import RunError
+    from pytest_flperf.results.reader import RunError
 
     try:
         ref = names.find(parsed.of)
@@ -107,8 +107,8 @@ def _stored_id(parsed: Parsed, names: RunNames) -> str:
 
 def _list(parsed: Parsed) -> int:
     from pytest_flperf.history.store import StoreError
-    from pytest_flperf.report.listings import say
-    from pytest_flperf.report.tables import render
+    from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.report.terminal.tables import render
 
     try:
         with open_store(parsed) as store:
@@ -141,7 +141,7 @@ def _shown(run_id: str, there: Mapping[str, bool]) -> str:
 def _accept(parsed: Parsed) -> int:
     from pytest_flperf.history.run_names import RunNames
     from pytest_flperf.history.store import StoreError
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
 
     try:
         with open_store(parsed) as store:
@@ -162,7 +162,7 @@ def _accept(parsed: Parsed) -> int:
 def _unaccept(parsed: Parsed) -> int:
     from pytest_flperf.history.run_names import RunNames
     from pytest_flperf.history.store import StoreError
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
 
     try:
         with open_store(parsed) as store:
@@ -182,7 +182,7 @@ def _unaccept(parsed: Parsed) -> int:
 
 def _remove(parsed: Parsed) -> int:
     from pytest_flperf.history.store import StoreError
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
 
     try:
         with open_store(parsed) as store:

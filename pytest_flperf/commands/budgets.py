@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stores import RUN_HELP, add_places, run_names, tell_taken
+from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, run_names, tell_taken
 
 if TYPE_CHECKING:
     from pytest_flperf.gates.suggestions import LeftOut, Suggestion
@@ -52,7 +52,7 @@ def add_budgets(commands: Commands) -> None:
 
 def _suggest(parsed: Parsed) -> int:
     from pytest_flperf.gates.suggestions import suggest
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
 
     least, most = _MARGINS
     if parsed.margin is not None and not least <= parsed.margin <= most:

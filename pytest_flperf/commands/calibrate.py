@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
 
 if TYPE_CHECKING:
-    from pytest_flperf.measurement.probes import Probe
+    from pytest_flperf.measurement.calibration_loads import Probe
 
 __all__ = ["add_calibrate"]
 
@@ -38,7 +38,7 @@ def add_calibrate(commands: Commands) -> None:
 
 def _calibrate(parsed: Parsed) -> int:
     from pytest_flperf.measurement.calibration import CalibrationError, calibrate_once
-    from pytest_flperf.report.listings import calibrations_table, say
+    from pytest_flperf.report.terminal.listings import calibrations_table, say
 
     if not 1 <= parsed.processes <= _MOST_PROCESSES:
         refuse(parsed, f"--processes: found {parsed.processes}, expected a whole number from 1 to {_MOST_PROCESSES}")
@@ -57,12 +57,12 @@ def _calibrate(parsed: Parsed) -> int:
 
 def _probes(parsed: Parsed) -> list[Probe]:
     """The loads to play; ends the command where one is none."""
-    from pytest_flperf.measurement.probes import closed_probe, poisson_probe, probe_of
-    from pytest_flperf.suite.cases import expand
+    from pytest_flperf.measurement.calibration_loads import closed_probe, poisson_probe, probe_of
+    from pytest_flperf.suite.discovery import find_suite
     from pytest_flperf.suite.errors import SuiteError
-    from pytest_flperf.suite.finding import find_suite
-    from pytest_flperf.suite.limits import check_setting
-    from pytest_flperf.suite.loading import load_suite
+    from pytest_flperf.suite.loader import load_suite
+    from pytest_flperf.suite.matrix import expand
+    from pytest_flperf.suite.setting_limits import check_setting
 
     count: int = parsed.processes
     probes: list[Probe] = []

@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
         if file is not None:
             super().print_help(file)
             return
-        from pytest_flperf.report.listings import say
+        from pytest_flperf.report.terminal.listings import say
 
         say(self.format_help().rstrip("\n"))
 
@@ -50,7 +50,7 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 def print_json(value: Any) -> int:
     """Print a value as JSON, for programs; the exit status."""
     from pytest_flperf._text import harmless_json
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
 
     say(harmless_json(json.dumps(value, ensure_ascii=True, indent=2)))
     return 0

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.commands.common import BAD_USAGE, FAILED, Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stores import add_places, failed, store_there, unusable
+from pytest_flperf.commands.stored_runs import add_places, failed, store_there, unusable
 
 if TYPE_CHECKING:
+    from pytest_flperf.gates.baseline_gate import BaselineGate, ComparedRun
     from pytest_flperf.gates.rules import Rule
-    from pytest_flperf.gates.stored import BaselineGate, ComparedRun
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.history.rows import CaseValues
     from pytest_flperf.history.store import Store
@@ -55,7 +55,7 @@ def add_compare(commands: Commands) -> None:
 
 
 def _compare(parsed: Parsed) -> int:
-    from pytest_flperf.gates.stored import compared_run
+    from pytest_flperf.gates.baseline_gate import compared_run
     from pytest_flperf.history.baseline import BaselineError
 
     rules = _rules(parsed)
@@ -85,8 +85,8 @@ def _compare(parsed: Parsed) -> int:
 
 
 def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, candidate: FoundBaseline) -> BaselineGate:
+    from pytest_flperf.gates.baseline_gate import BaselineGate
     from pytest_flperf.gates.counterparts import Query
-    from pytest_flperf.gates.stored import BaselineGate
     from pytest_flperf.history.baseline import branch_of
     from pytest_flperf.history.case_history import CaseHistory, FolderHistory, StoreHistory
     from pytest_flperf.history.clocks import latest_start
@@ -101,7 +101,7 @@ def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, cand
 
 def _nothing_compared(parsed: Parsed, compared: ComparedRun) -> str:
     """Why not one case could be compared."""
-    from pytest_flperf.gates.stored import NOT_COMPARED
+    from pytest_flperf.gates.baseline_gate import NOT_COMPARED
     from pytest_flperf.gates.text import printable
 
     run = compared.run
@@ -193,11 +193,11 @@ def _newest_suites(store: Store | None) -> tuple[str, ...]:
 
 
 def _print(parsed: Parsed, found: FoundBaseline | None, candidate: FoundBaseline, compared: ComparedRun) -> None:
-    from pytest_flperf.gates.changes import against_lines
+    from pytest_flperf.gates.format import against_lines
     from pytest_flperf.gates.text import printable
-    from pytest_flperf.report.compared import compared_lines
-    from pytest_flperf.report.listings import say
-    from pytest_flperf.report.words import when
+    from pytest_flperf.report.sentences import when
+    from pytest_flperf.report.terminal.comparisons import compared_lines
+    from pytest_flperf.report.terminal.listings import say
 
     run = compared.run
     if found is not None:
@@ -249,7 +249,7 @@ def _write_markdown(path: str | None, run: Run) -> str:
     if path is None:
         return ""
     from pytest_flperf.report.markdown import markdown
-    from pytest_flperf.results.files import write_file
+    from pytest_flperf.results.atomic_write import write_file
 
     problem = write_file(Path(path), markdown(run).encode("utf-8", "backslashreplace"))
     return f"{path} is not written: {problem}" if problem else ""

@@ -34,7 +34,7 @@ def add_discover(commands: Commands) -> None:
 def _run(parsed: Parsed) -> int:
     from pytest_flperf.backends.local_servers import find_servers
     from pytest_flperf.backends.registry import installed, registry
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
     from pytest_flperf.results.redaction import Redactor, environment_secrets
 
     found = find_servers(registry(installed()))
@@ -48,7 +48,7 @@ def _run(parsed: Parsed) -> int:
 
 def _lines(found: Sequence[FoundServer]) -> list[str]:
     from pytest_flperf.gates.text import printable
-    from pytest_flperf.report.listings import fitted_table, wrapped
+    from pytest_flperf.report.terminal.listings import fitted_table, wrapped
 
     if not found:
         return wrapped(_NONE)

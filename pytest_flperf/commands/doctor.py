@@ -13,7 +13,7 @@ from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, pr
 from pytest_flperf.commands.models import add_place, place_of
 
 if TYPE_CHECKING:
-    from pytest_flperf.backends.several import Place
+    from pytest_flperf.backends.router import Place
     from pytest_flperf.measurement.doctor import Finding
 
 __all__ = ["add_doctor"]
@@ -37,7 +37,7 @@ def add_doctor(commands: Commands) -> None:
 
 
 def _run(parsed: Parsed) -> int:
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
     from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
 
     chosen = place_of(parsed)
@@ -87,7 +87,7 @@ def _examined(place: Place, model: str | None) -> Finding:
 
 
 def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
-    from pytest_flperf.report.listings import fitted_table, wrapped
+    from pytest_flperf.report.terminal.listings import fitted_table, wrapped
     from pytest_flperf.results.host import host_info
     from pytest_flperf.results.records import WARNING
 

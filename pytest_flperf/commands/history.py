@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json
-from pytest_flperf.commands.stores import add_places, failed, open_store, unusable
+from pytest_flperf.commands.stored_runs import add_places, failed, open_store, unusable
 
 __all__ = ["add_history", "add_prune"]
 
@@ -64,8 +64,8 @@ def add_prune(commands: Commands) -> None:
 
 def _history(parsed: Parsed) -> int:
     from pytest_flperf.history.store import StoreError
-    from pytest_flperf.report.listings import say
-    from pytest_flperf.report.stored_runs import history_table
+    from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.report.terminal.stored_runs import history_table
 
     try:
         with open_store(parsed) as store:
@@ -84,7 +84,7 @@ def _history(parsed: Parsed) -> int:
 
 def _prune(parsed: Parsed) -> int:
     from pytest_flperf.history.store import StoreError
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.report.terminal.listings import say
 
     try:
         with open_store(parsed) as store:
@@ -129,8 +129,8 @@ def _remove_folders(report_dir: Path, ids: list[str]) -> tuple[list[str], list[s
 
 
 def _is_run(folder: Path, run_id: str) -> bool:
+    from pytest_flperf.results.reader import RESULTS
     from pytest_flperf.results.run_log import RUN_LOG
-    from pytest_flperf.results.stored import RESULTS
 
     if not run_id or run_id in (".", "..", "latest") or any(mark in run_id for mark in (os.sep, "/", "\\", ":")):
         return False

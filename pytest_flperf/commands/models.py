@@ -14,7 +14,7 @@ from pytest_flperf._text import harmless
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
 
 if TYPE_CHECKING:
-    from pytest_flperf.backends.several import Place
+    from pytest_flperf.backends.router import Place
 
 __all__ = ["add_models", "add_place", "place_of"]
 
@@ -59,8 +59,8 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 def place_of(parsed: Parsed) -> Place:
     """The backend that is meant; ends the command where there is none such."""
     from pytest_flperf.backends.base import BackendError
-    from pytest_flperf.backends.placing import Defaults, Placing
     from pytest_flperf.backends.registry import installed, registry
+    from pytest_flperf.backends.resolver import Defaults, Placing
     from pytest_flperf.suite.errors import SuiteError
     from pytest_flperf.suite.targets import TargetSpec, backend_options
 
@@ -98,7 +98,7 @@ def _run(parsed: Parsed) -> int:
 def _list(parsed: Parsed, place: Place) -> int:
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.discovery import discover_models
-    from pytest_flperf.report.listings import NO_CATALOG, models_table, say
+    from pytest_flperf.report.terminal.listings import NO_CATALOG, models_table, say
     from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
 
     masked = Redactor([place.config.api_key, *url_secrets(place.config.base_url), *environment_secrets(os.environ)])
@@ -124,8 +124,8 @@ def _download(parsed: Parsed, place: Place) -> int:
     """Download with progress; Ctrl-C gives up, and what has come so far is kept."""
     import threading
 
-    from pytest_flperf.backends.foundry_models import Downloaded, FoundryModels
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.backends.foundry.models import Downloaded, FoundryModels
+    from pytest_flperf.report.terminal.listings import say
 
     cancel, ended = threading.Event(), threading.Event()
     done: list[Downloaded | Exception] = []
@@ -178,8 +178,8 @@ def _sentence(error: Exception) -> str:
 
 def _remove(parsed: Parsed, place: Place) -> int:
     from pytest_flperf.backends.base import BackendError
-    from pytest_flperf.backends.foundry_models import FoundryModels
-    from pytest_flperf.report.listings import say
+    from pytest_flperf.backends.foundry.models import FoundryModels
+    from pytest_flperf.report.terminal.listings import say
 
     try:
         with FoundryModels(replace(place.config, device=parsed.device)) as models:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stores import RUN_HELP, add_places, failed, run_names, tell_taken
+from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, run_names, tell_taken
 
 if TYPE_CHECKING:
     from pytest_flperf.history.run_names import RunRef
@@ -67,10 +67,10 @@ def add_report(commands: Commands) -> None:
 
 def _show(parsed: Parsed) -> int:
     from pytest_flperf.gates.text import printable
-    from pytest_flperf.report.listings import say
     from pytest_flperf.report.rerun import command_line
-    from pytest_flperf.report.summary import summary_lines
-    from pytest_flperf.report.words import duration, failures, when
+    from pytest_flperf.report.sentences import duration, failures, when
+    from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.report.terminal.summary import summary_lines
 
     with run_names(parsed, [parsed.name]) as names:
         ref = names.find(parsed.name)
@@ -94,8 +94,8 @@ def _show(parsed: Parsed) -> int:
 
 
 def _report(parsed: Parsed) -> int:
-    from pytest_flperf.report.listings import say
-    from pytest_flperf.results.files import write_file
+    from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.results.atomic_write import write_file
 
     with run_names(parsed, parsed.names) as names:
         refs = [names.find(name, killed=parsed.recover) for name in parsed.names]
@@ -128,8 +128,8 @@ def _beside(parsed: Parsed, paths: Sequence[Path | None]) -> Path:
 
 def _recovered(parsed: Parsed, ref: RunRef) -> RunRef:
     """A run that was killed with its results file, made where it is not there; ends the command where it can't be."""
+    from pytest_flperf.results.reader import RESULTS
     from pytest_flperf.results.run_folder import RunFolder
-    from pytest_flperf.results.stored import RESULTS
     from pytest_flperf.session.recovery import RecoveryError, recover
 
     folder = ref.folder or (ref.path.parent if ref.path is not None else None)
@@ -148,14 +148,14 @@ def _recovered(parsed: Parsed, ref: RunRef) -> RunRef:
 def _rendered(ending: str, found: Sequence[tuple[Path | None, Run]]) -> str:
     runs = [run for _, run in found]
     if ending == ".csv":
-        from pytest_flperf.report.spreadsheet import csv_text
+        from pytest_flperf.report.csv import csv_text
 
         return csv_text(runs)
     if ending == ".md":
         from pytest_flperf.report.markdown import markdown
 
         return "\n".join(map(markdown, runs))
-    from pytest_flperf.report.pages import Pages
+    from pytest_flperf.report.html.pages import Pages
     from pytest_flperf.report.samples import SamplesReader
 
     if len(runs) > 1:

@@ -34,8 +34,8 @@ def add_schema(commands: Commands) -> None:
 
 
 def _suites(parsed: Parsed) -> int:
-    from pytest_flperf.report.listings import say, suites_table
-    from pytest_flperf.suite.finding import list_suites
+    from pytest_flperf.report.terminal.listings import say, suites_table
+    from pytest_flperf.suite.discovery import list_suites
 
     found = list_suites(Path(parsed.rootdir))
     if parsed.json:
@@ -59,7 +59,7 @@ def _suites(parsed: Parsed) -> int:
 
 def _print_schema(parsed: Parsed) -> int:
     if parsed.which == "suite":
-        from pytest_flperf.suite.schema import json_schema
+        from pytest_flperf.suite.schema.document import json_schema
 
         return print_json(json_schema())
     from pytest_flperf.results.records import load_schema

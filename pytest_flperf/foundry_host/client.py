@@ -27,6 +27,7 @@ from pytest_flperf.foundry_host.errors import (
     RuntimeUnavailable,
     ServiceUnreachable,
 )
+from pytest_flperf.foundry_host.messages import BY_URL, no_such_device, not_found, refusal, refused_start, words_of
 from pytest_flperf.foundry_host.names import devices_of, pick
 from pytest_flperf.foundry_host.process import HostConfig, HostProcess
 from pytest_flperf.foundry_host.protocol import (
@@ -43,9 +44,8 @@ from pytest_flperf.foundry_host.protocol import (
     Result,
     Verb,
 )
-from pytest_flperf.foundry_host.reach import check_answers
+from pytest_flperf.foundry_host.reachability import check_answers
 from pytest_flperf.foundry_host.reports import HostStatus, Providers
-from pytest_flperf.foundry_host.sentences import BY_URL, no_such_device, not_found, refusal, refused_start, words_of
 
 if TYPE_CHECKING:
     from pytest_flperf.foundry_host.folders import FolderModel

@@ -1,9 +1,9 @@
 """The child process: runs the Foundry Local runtime and does what its parent says.
 
-Started as ``python -m pytest_flperf.foundry_host.host`` by :mod:`pytest_flperf.foundry_host.client`, never by hand.  Commands
-come in on standard input and answers leave on standard output, one JSON object per line
-(:mod:`pytest_flperf.foundry_host.protocol`).  Native code prints; so the pipes move to descriptors of our own at the very
-start, and 1 goes to the log like 2.  When the input ends, for whatever reason, so does this process.
+Started as ``python -m pytest_flperf.foundry_host.host`` by :mod:`pytest_flperf.foundry_host.client`, never by hand.
+Commands come in on standard input and answers leave on standard output, one JSON object per line
+(:mod:`pytest_flperf.foundry_host.protocol`). Native code prints; so the pipes move to descriptors of our own at the
+very start, and 1 goes to the log like 2. When the input ends, for whatever reason, so does this process.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from pytest_flperf.gates.grammar import (
+from pytest_flperf.gates.budget_grammar import (
     COMPARE,
     BudgetError,
     Operator,
@@ -26,7 +26,7 @@ from pytest_flperf.gates.not_measured import why_not_measured
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Requests
-from pytest_flperf.stats.rates import requests_needed, upper_bound
+from pytest_flperf.stats.inference.failure_bounds import requests_needed, upper_bound
 
 __all__ = [
     "DEFAULT_BUDGET",

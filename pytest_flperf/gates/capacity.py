@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pytest_flperf.measurement.search import Goal
 from pytest_flperf.gates.budgets import OF_SEARCHES, Budget, grows_with_load, holding, same_number
 from pytest_flperf.gates.verdict import missed_by
+from pytest_flperf.measurement.capacity_search import Goal
 from pytest_flperf.suite.model import LoadShape
 
 __all__ = ["problem_of_search", "search_goals"]

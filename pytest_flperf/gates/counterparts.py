@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 from pytest_flperf.gates.rules import IMPLIED_SCOPE, Rule, is_gate, rules_for
 from pytest_flperf.gates.text import printable
 from pytest_flperf.history.case_history import CaseHistory
-from pytest_flperf.history.compared import differences
 from pytest_flperf.history.conditions import conditions_of
+from pytest_flperf.history.environment import fingerprint
 from pytest_flperf.history.levels import series
+from pytest_flperf.history.run_differences import differences
 from pytest_flperf.history.selection import LOOK_BACK, Measurement, Selection, select
-from pytest_flperf.history.surroundings import fingerprint
 from pytest_flperf.results.comparison import Against, Comparison, Missing
 from pytest_flperf.results.records import CaseResult, Run
 

@@ -10,7 +10,7 @@ import math
 from pytest_flperf.gates.rules import COUNTED, Rule
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.findings import Finding, Word
+from pytest_flperf.stats.inference.findings import Finding, Word
 
 __all__ = ["fail_closed", "finite", "has_zero", "neither_has", "undecided", "value_of"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pytest_flperf.gates.rules import Rule
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.findings import ErrorRates, Finding
+from pytest_flperf.stats.inference.findings import ErrorRates, Finding
 
 if TYPE_CHECKING:
-    from pytest_flperf.stats.counts import Counts
+    from pytest_flperf.stats.inference.proportions import Counts
 
 __all__ = ["by_totals", "judge_failures"]
 
@@ -20,7 +20,7 @@ def judge_failures(
     case: CaseResult, other: CaseResult, rule: Rule, judged: Callable[[Counts, Counts], Finding]
 ) -> Finding:
     """Failed requests, or those that timed out, of all: by what is said without a test, else as ``judged``."""
-    from pytest_flperf.stats.counts import Counts, without_a_test
+    from pytest_flperf.stats.inference.proportions import Counts, without_a_test
 
     field = {"error_rate": "failed", "timeout_rate": "timeouts"}[rule.metric]
     mine, theirs = (Counts(getattr(each.requests, field), each.requests.total) for each in (case, other))
@@ -36,6 +36,6 @@ def judge_failures(
 
 def by_totals(rule: Rule, rates: ErrorRates, spent: float = 1.0) -> Callable[[Counts, Counts], Finding]:
     """Judges by the totals of both sides; ``spent`` is the part of the rates that this look may spend."""
-    from pytest_flperf.stats.counts import judge_counts
+    from pytest_flperf.stats.inference.proportions import judge_counts
 
     return lambda theirs, mine: judge_counts(theirs, mine, rule.threshold, rates, spent)

@@ -8,9 +8,9 @@ from typing import Final
 
 from pytest_flperf.gates.rules import COUNTED, EXTREMES, Rule, is_mean, is_score
 from pytest_flperf.results.metrics import RATIOS, REQUESTS_NEEDED
-from pytest_flperf.stats.decidable import LEAST_EVIDENCE, fewest_losses, fewest_to_exclude
-from pytest_flperf.stats.findings import FEWEST_RUNS, MEAN_REQUESTS, ErrorRates
-from pytest_flperf.stats.schedule import ORDER_BLOCK, looks, spent_at
+from pytest_flperf.stats.inference.findings import FEWEST_RUNS, MEAN_REQUESTS, ErrorRates
+from pytest_flperf.stats.inference.sample_sizes import LEAST_EVIDENCE, fewest_losses, fewest_to_exclude
+from pytest_flperf.stats.inference.schedule import ORDER_BLOCK, looks, spent_at
 
 __all__ = ["Size", "obstacle"]
 
@@ -121,8 +121,8 @@ def _too_few_runs(rule: Rule, size: Size) -> str:
     there = f"{size.runs} stored run{'s' * (size.runs != 1)}"
     if rule.statistic is None:
         return f"is judged from {FEWEST_RUNS} stored runs on, and there are {there}; --flperf-against needs none"
-    from pytest_flperf.stats.run_variance import UNKNOWN_MACHINE
-    from pytest_flperf.stats.student import t_quantile
+    from pytest_flperf.stats.inference.run_variance import UNKNOWN_MACHINE
+    from pytest_flperf.stats.inference.student import t_quantile
 
     level = ErrorRates(comparisons=size.comparisons).alarm_level()
     reach = t_quantile(1 - level, UNKNOWN_MACHINE.runs) * sqrt(2) * UNKNOWN_MACHINE.sd_log

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from pytest_flperf.gates.budget_grammar import COMPARE
 from pytest_flperf.gates.budgets import Budget, holding
-from pytest_flperf.gates.grammar import COMPARE
 from pytest_flperf.results.metrics import METRICS
-from pytest_flperf.stats.case import IsGood
-from pytest_flperf.stats.request_bounds import OF_GAPS, lacks_by_nature, worst_of
-from pytest_flperf.stats.request_metrics import is_late_read
+from pytest_flperf.stats.descriptive.case import IsGood
+from pytest_flperf.stats.descriptive.request_bounds import OF_GAPS, lacks_by_nature, worst_of
+from pytest_flperf.stats.descriptive.request_metrics import is_late_read
 from pytest_flperf.wire.sample import Sample
 
 __all__ = ["request_limits"]

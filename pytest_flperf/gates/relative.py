@@ -9,7 +9,7 @@ from typing import Final
 from pytest_flperf.gates.rules import Rule
 from pytest_flperf.results.metrics import RATIOS
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.findings import Finding, Threshold
+from pytest_flperf.stats.inference.findings import Finding, Threshold
 
 __all__ = ["TOO_DIFFERENT", "judge_relative", "relative_rule"]
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_flperf.gates.grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
+from pytest_flperf.gates.budget_grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
 from pytest_flperf.gates.text import shorten
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric
-from pytest_flperf.stats.findings import Threshold
+from pytest_flperf.stats.inference.findings import Threshold
 
 __all__ = [
     "COMPARED_CASE_METRICS",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_flperf.gates.grammar import (
+from pytest_flperf.gates.budget_grammar import (
     COMPARE,
     RUN_PREFIX,
     BudgetError,

@@ -11,8 +11,8 @@ from typing import Final
 from pytest_flperf.gates.text import amount
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult, Distribution
-from pytest_flperf.stats.rates import upper_bound
-from pytest_flperf.stats.student import prediction_bound
+from pytest_flperf.stats.inference.failure_bounds import upper_bound
+from pytest_flperf.stats.inference.student import prediction_bound
 
 __all__ = ["CONFIDENCE", "FEWEST_RUNS", "ONE_RUN_MARGIN", "LeftOut", "Suggestion", "scoped", "suggest"]
 

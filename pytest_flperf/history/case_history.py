@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pytest_flperf.history.baseline import BaselineError, FoundBaseline, MissingBaselineError
 from pytest_flperf.history.conditions import conditions_of
+from pytest_flperf.history.environment import fingerprint
 from pytest_flperf.history.rows import as_time
 from pytest_flperf.history.selection import Measurement
 from pytest_flperf.history.standing import compared_with, standing_of
-from pytest_flperf.history.surroundings import fingerprint
+from pytest_flperf.results.reader import RESULTS, RunError, read_run, run_ids, run_of
 from pytest_flperf.results.records import CaseResult, Run
-from pytest_flperf.results.stored import RESULTS, RunError, read_run, run_ids, run_of
 
 if TYPE_CHECKING:
     from pytest_flperf.history.rows import CaseValues

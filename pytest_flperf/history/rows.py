@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from pytest_flperf.history.conditions import conditions_of
+from pytest_flperf.history.environment import Surroundings, fingerprint
 from pytest_flperf.history.standing import compared_with, standing_of
-from pytest_flperf.history.surroundings import Surroundings, fingerprint
 from pytest_flperf.results.records import WARNING, CaseResult, Run
 
 __all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "as_time", "case_rows", "document_row", "is_document",

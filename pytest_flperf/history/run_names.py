@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pytest_flperf.history.clocks import in_future
 from pytest_flperf.history.newest_run import DatedRun, folder_runs, newest_of
+from pytest_flperf.results.reader import RESULTS, RunError, read_run, run_of
 from pytest_flperf.results.run_folder import LATEST
 from pytest_flperf.results.run_log import RUN_LOG
-from pytest_flperf.results.stored import RESULTS, RunError, read_run, run_of
 
 if TYPE_CHECKING:
     from pytest_flperf.history.store import Store

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from pytest_flperf.history.acceptances import Acceptances
 from pytest_flperf.history.case_queries import CaseQueries
 from pytest_flperf.history.database import StoreError, StoreUnusableError
+from pytest_flperf.history.environment import Surroundings
 from pytest_flperf.history.rows import (
     CaseValues,
     Row,
@@ -32,7 +33,6 @@ from pytest_flperf.history.rows import (
     value_rows,
 )
 from pytest_flperf.history.stored_values import checked_run_row, checked_text
-from pytest_flperf.history.surroundings import Surroundings
 from pytest_flperf.history.tables import (
     BASELINES,
     CASES,

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_flperf.gates.baseline_gate import unpaired_lines
 from pytest_flperf.gates.counterparts import Counterpart, Query, missing_against
 from pytest_flperf.gates.rules import Rule, rules_for
-from pytest_flperf.gates.stored import unpaired_lines
 from pytest_flperf.gates.text import printable
-from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.comparing import comparisons_of, rules_of, with_rules_of
-from pytest_flperf.integration.storing import place_of
+from pytest_flperf.integration.config import FlperfOptions
+from pytest_flperf.integration.history import place_of
+from pytest_flperf.integration.paired import comparisons_of, rules_of, with_rules_of
+from pytest_flperf.options import BASELINE, SELECTION
 from pytest_flperf.results.records import CaseResult, Run
-from pytest_flperf.startup import BASELINE, SELECTION
-from pytest_flperf.stats.findings import ErrorRates
+from pytest_flperf.stats.inference.findings import ErrorRates
 
 if TYPE_CHECKING:
-    from pytest_flperf.measurement.recording import CaseRecording
     from pytest_flperf.history.baseline import FoundBaseline
     from pytest_flperf.history.case_history import CaseHistory
     from pytest_flperf.history.place import StorePlace
     from pytest_flperf.history.store import Store
     from pytest_flperf.integration.run_record import RunRecord
+    from pytest_flperf.measurement.recording import CaseRecording
     from pytest_flperf.results.comparison import Against
     from pytest_flperf.suite.model import Case
 
@@ -85,7 +85,7 @@ class Baseline:
         self, result: CaseResult, this: Run, values: Mapping[str, Sequence[float]], rules: Sequence[Rule]
     ) -> Against:
         """What came of the comparison; a baseline that can't be read costs nobody what was measured."""
-        from pytest_flperf.gates.stored import BaselineGate
+        from pytest_flperf.gates.baseline_gate import BaselineGate
         from pytest_flperf.history.baseline import BaselineError, branch_of
         from pytest_flperf.history.clocks import latest_start
         from pytest_flperf.history.database import StoreError

@@ -14,9 +14,9 @@ from typing import Any, Final
 import pytest
 
 from pytest_flperf._text import harmless
-from pytest_flperf.integration.workers import is_worker
-from pytest_flperf.results.plain import plain
+from pytest_flperf.integration.xdist import is_worker
 from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.serialize import plain
 
 __all__ = [
     "BENCHMARK",

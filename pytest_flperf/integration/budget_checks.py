@@ -12,11 +12,11 @@ import pytest
 from pytest_flperf.gates.budgets import Budget, BudgetError, holding, parse_budget, parse_budgets
 from pytest_flperf.gates.capacity import problem_of_search
 from pytest_flperf.gates.rules import Rule, RuleError, parse_rule
-from pytest_flperf.suite.bounded import display_path
-from pytest_flperf.suite.budget_forms import budget_texts
+from pytest_flperf.suite.bounded_files import display_path
 from pytest_flperf.suite.errors import key_path, shown, suggestion
 from pytest_flperf.suite.model import Case, Suite
-from pytest_flperf.suite.source import KeyPath, read_source
+from pytest_flperf.suite.parser import KeyPath, read_source
+from pytest_flperf.suite.schema.budgets import budget_texts
 
 __all__ = ["check_budgets", "check_budgets_of_cases", "check_rules", "check_scopes", "problem_of_case"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_flperf.gates.text import printable
-from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.config import FlperfOptions
 
 if TYPE_CHECKING:
-    from pytest_flperf.backends.placing import Placing
+    from pytest_flperf.backends.resolver import Placing
 
 __all__ = ["DEFAULT_MODELS", "DefaultModels", "default_models_of"]
 
@@ -52,8 +52,8 @@ class DefaultModels:
     def _ask(self, options: FlperfOptions) -> None:
         from pytest_flperf.backends.base import BackendError
         from pytest_flperf.backends.model_lists import some_names
-        from pytest_flperf.backends.placing import PlacingError, secrets_of
-        from pytest_flperf.integration.placing import known_backends, placing_of
+        from pytest_flperf.backends.resolver import PlacingError, secrets_of
+        from pytest_flperf.integration.backends import known_backends, placing_of
         from pytest_flperf.results.redaction import Redactor
 
         masked = Redactor(secrets_of(options.api_key_env, (), options.base_url)).text

@@ -13,17 +13,17 @@ import pytest
 
 from pytest_flperf._text import harmless, harmless_lines
 from pytest_flperf.gates.not_measured import why_not_measured
-from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.collection import overrides_of
+from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.item_results import add_item_result
-from pytest_flperf.integration.outcomes import raise_unless_passed, stopped
+from pytest_flperf.integration.mutual_exclusion import CallError, Calls, UnheardFailures
 from pytest_flperf.integration.run import MeasuringRun, measuring_run
-from pytest_flperf.integration.selection import overrides_of
-from pytest_flperf.integration.stopping import stopper_of
+from pytest_flperf.integration.signals import stopper_of
 from pytest_flperf.integration.time_limit import OutOfTimeError
-from pytest_flperf.integration.turns import CallError, Calls, UnheardFailures
+from pytest_flperf.integration.unfinished import raise_unless_passed, stopped
+from pytest_flperf.options import MEASURES, SELECTION
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
-from pytest_flperf.startup import MEASURES, SELECTION
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case, Scenario, Suite
@@ -171,7 +171,7 @@ class Flperf:
         pytest.fail(harmless_lines(fault), pytrace=False)
 
     def _measured(self, prompt: str | None, model: str | None, settings: dict[str, Any], *, check: bool) -> Measurement:
-        from pytest_flperf.measurement.bench import NotPossibleError, NotReadyError
+        from pytest_flperf.measurement.runner import NotPossibleError, NotReadyError
 
         number = next(self._numbers)
         nodeid = self._item.nodeid if number == 1 else f"{self._item.nodeid} #{number}"
@@ -207,8 +207,8 @@ class Flperf:
     def _case(self, nodeid: str, prompt: str | None, model: str, settings: dict[str, Any]) -> Case:
         from pytest_flperf.gates.budgets import parse_budgets
         from pytest_flperf.integration.budget_checks import problem_of_case
-        from pytest_flperf.suite.cases import expand
         from pytest_flperf.suite.errors import SuiteError
+        from pytest_flperf.suite.matrix import expand
 
         if not isinstance(model, str) or not model:
             raise pytest.UsageError(f"flperf.run: model: found {model!r}, expected the name of a model")
@@ -233,8 +233,8 @@ class Flperf:
         from pytest_flperf.gates.budgets import BudgetError, parse_budgets
         from pytest_flperf.gates.rules import RuleError, parse_rules
         from pytest_flperf.suite.errors import SuiteError
-        from pytest_flperf.suite.loading import scenario_of
-        from pytest_flperf.suite.schema import PROMPT_KEYS
+        from pytest_flperf.suite.loader import scenario_of
+        from pytest_flperf.suite.schema.document import PROMPT_KEYS
 
         asked = settings if prompt is None else {"prompt": prompt, **settings}
         if self._scenario is None and not asked.keys() & set(PROMPT_KEYS):
@@ -260,9 +260,9 @@ def _template(
     config: pytest.Config, suite_name: str | None, scenario_name: str | None
 ) -> tuple[Suite, Scenario | None]:
     """The suite and the scenario that a marker names; by default an empty suite and none."""
+    from pytest_flperf.suite.discovery import find_suite
     from pytest_flperf.suite.errors import SuiteError, suggestion
-    from pytest_flperf.suite.finding import find_suite
-    from pytest_flperf.suite.loading import load_suite
+    from pytest_flperf.suite.loader import load_suite
     from pytest_flperf.suite.model import Suite
 
     if suite_name is None and scenario_name is None:

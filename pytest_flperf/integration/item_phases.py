@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_flperf.integration.cases import case_of
-from pytest_flperf.integration.planned import UNKNOWN_MODEL, planned_case
+from pytest_flperf.integration.items import case_of
+from pytest_flperf.integration.planned_cases import UNKNOWN_MODEL, planned_case
 from pytest_flperf.integration.run import measuring_run
+from pytest_flperf.options import ITEM_RESULTS, MEASURES
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.startup import ITEM_RESULTS, MEASURES
 
 __all__ = ["is_ours", "tell"]
 

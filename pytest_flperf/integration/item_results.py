@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_flperf.options import ITEM_RESULTS, TOLD_PROPERTIES
 from pytest_flperf.report.junit import properties
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.startup import ITEM_RESULTS, TOLD_PROPERTIES
 
 __all__ = ["add_item_result"]
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_flperf.commands.streams import drained
-from pytest_flperf.integration.selection import check_asked
-from pytest_flperf.report.listings import NO_CATALOG, fitted_table, models_table, say, suites_table
+from pytest_flperf.integration.collection import check_asked
+from pytest_flperf.options import SELECTION
+from pytest_flperf.report.terminal.listings import NO_CATALOG, fitted_table, models_table, say, suites_table
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.startup import SELECTION
-from pytest_flperf.suite.finding import list_suites
-from pytest_flperf.suite.shapes import expected_requests
+from pytest_flperf.suite.discovery import list_suites
+from pytest_flperf.suite.load_shapes import expected_requests
 
 if TYPE_CHECKING:
-    from pytest_flperf.integration.asked import FlperfOptions
+    from pytest_flperf.integration.config import FlperfOptions
     from pytest_flperf.suite.model import Case
 
 __all__ = ["answer_listing"]
@@ -61,8 +61,8 @@ def _print_suites(config: pytest.Config) -> int:
 def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.discovery import discover_models
-    from pytest_flperf.backends.placing import PlacingError, secrets_of
-    from pytest_flperf.integration.placing import known_backends, placing_of
+    from pytest_flperf.backends.resolver import PlacingError, secrets_of
+    from pytest_flperf.integration.backends import known_backends, placing_of
     from pytest_flperf.suite.targets import TargetSpec
 
     masked = Redactor(secrets_of(options.api_key_env, (), options.base_url)).text
@@ -94,7 +94,7 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
     if selection is None:
         raise pytest.UsageError("--flperf-dry-run needs a suite: add --flperf-suite=NAME (--flperf-list-suites)")
     selection.load(config)
-    from pytest_flperf.integration.estimate import estimated_seconds, known_seconds
+    from pytest_flperf.integration.duration_estimate import estimated_seconds, known_seconds
 
     known = known_seconds(Path(config.invocation_params.dir) / options.report_dir)
     rows = []
@@ -111,11 +111,11 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
     more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
     say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
     if options.against is not None:
-        from pytest_flperf.integration.comparing import requests_words
+        from pytest_flperf.integration.paired import requests_words
 
         say(f"--flperf-against: {requests_words(options, selection.cases)} in place of these, until a case is decided")
     if options.against is not None or options.baseline is not None:
-        from pytest_flperf.integration.foreseen import foreseen_lines
+        from pytest_flperf.integration.feasibility import foreseen_lines
         from pytest_flperf.integration.stored_counts import StoredCounts
 
         with StoredCounts(options, config.invocation_params.dir) as stored:
@@ -132,9 +132,9 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
 def _parameters_ahead(config: pytest.Config, options: FlperfOptions, cases: Sequence[Case]) -> str:
     """What servers will not be sent as asked, as far as their kinds tell; nothing is started or asked for it."""
     from pytest_flperf.backends.base import BackendError
-    from pytest_flperf.backends.several import SeveralBackends
+    from pytest_flperf.backends.router import SeveralBackends
+    from pytest_flperf.integration.backends import known_backends, placing_of
     from pytest_flperf.measurement.parameters import known_ahead
-    from pytest_flperf.integration.placing import known_backends, placing_of
     from pytest_flperf.suite.targets import TargetSpec
 
     backends, placing = SeveralBackends(), placing_of(options, known_backends(config))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pytest_flperf.backends.placing import Placing
-from pytest_flperf.backends.several import SeveralBackends
-from pytest_flperf.measurement.bench import Bench, CaseRun, Prepared
-from pytest_flperf.measurement.interleaving import Until
-from pytest_flperf.measurement.recording import Recorder
-from pytest_flperf.measurement.search import play_search
-from pytest_flperf.measurement.side_by_side import THIS_MACHINE, Asked, SideBySide, provider_of
+from pytest_flperf.backends.resolver import Placing
+from pytest_flperf.backends.router import SeveralBackends
 from pytest_flperf.gates.budgets import Budget, parse_budget
 from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.gates.goodput import request_limits
-from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.config import FlperfOptions
+from pytest_flperf.measurement.capacity_search import play_search
+from pytest_flperf.measurement.paired import Until
+from pytest_flperf.measurement.parallel_targets import THIS_MACHINE, Asked, SideBySide, provider_of
+from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.measurement.runner import Bench, CaseRun, Prepared
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
 

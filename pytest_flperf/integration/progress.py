@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_flperf.gates.text import printable
-from pytest_flperf.integration.workers import is_worker
+from pytest_flperf.integration.xdist import is_worker
 
 __all__ = ["CaseProgress", "Progress"]
 

@@ -15,40 +15,40 @@ from typing import Any, Final
 import pytest
 
 from pytest_flperf.backends.base import BackendError
-from pytest_flperf.backends.placing import PlacingError, secrets_of
-from pytest_flperf.backends.several import SeveralBackends
-from pytest_flperf.measurement.bench import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
-from pytest_flperf.measurement.machine_lock import MachineLock
-from pytest_flperf.measurement.parameters import known_ahead
-from pytest_flperf.measurement.recording import CaseRecording, Recorder
-from pytest_flperf.measurement.side_by_side import Asked, SideBySide
+from pytest_flperf.backends.resolver import PlacingError, secrets_of
+from pytest_flperf.backends.router import SeveralBackends
 from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
-from pytest_flperf.integration.asked import FlperfOptions
+from pytest_flperf.integration.backends import known_backends, placing_of
 from pytest_flperf.integration.baselines import baseline_of
-from pytest_flperf.integration.comparing import opposition_of
+from pytest_flperf.integration.collection import check_options
+from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.default_model import default_models_of
+from pytest_flperf.integration.history import store_password
 from pytest_flperf.integration.item_results import add_item_result
-from pytest_flperf.integration.locking import MachineBusyError, SessionLock
-from pytest_flperf.integration.outcomes import NOT_MEASURED, Standing, stopped
-from pytest_flperf.integration.placing import known_backends, placing_of
-from pytest_flperf.integration.planned import planned_case
+from pytest_flperf.integration.machine_lock import MachineBusyError, SessionLock
+from pytest_flperf.integration.mutual_exclusion import TurnError, Turns
+from pytest_flperf.integration.paired import opposition_of
+from pytest_flperf.integration.planned_cases import planned_case
 from pytest_flperf.integration.playing import begin_beside, limits_of, played
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.run_record import RunRecord
-from pytest_flperf.integration.selection import check_options
 from pytest_flperf.integration.session_hooks import register
-from pytest_flperf.integration.stopping import stopper_of
-from pytest_flperf.integration.storing import store_password
+from pytest_flperf.integration.signals import stopper_of
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
-from pytest_flperf.integration.turns import TurnError, Turns
-from pytest_flperf.integration.workers import is_worker, neighbours, run_token
+from pytest_flperf.integration.unfinished import NOT_MEASURED, Standing, stopped
+from pytest_flperf.integration.xdist import is_worker, neighbours, run_token
 from pytest_flperf.loadgen.interrupts import Interrupts
+from pytest_flperf.measurement.machine_lock import MachineLock
+from pytest_flperf.measurement.parallel_targets import Asked, SideBySide
+from pytest_flperf.measurement.parameters import known_ahead
+from pytest_flperf.measurement.recording import CaseRecording, Recorder
+from pytest_flperf.measurement.runner import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
+from pytest_flperf.options import RUN, SELECTION
 from pytest_flperf.results.bounds import bounded_text
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.startup import RUN, SELECTION
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
@@ -63,7 +63,11 @@ _ALWAYS: Final = ("psutil", "openai", "pytest_flperf.integration.terminal", "wcw
 
 openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
 """
-_TO_COMPARE: Final = ("pytest_flperf.stats.pairs", "pytest_flperf.stats.runs", "scipy.special")
+_TO_COMPARE: Final = (
+    "pytest_flperf.stats.inference.paired",
+    "pytest_flperf.stats.inference.between_runs",
+    "scipy.special",
+)
 """… and what decides between two sides: 0.3 s, which nobody shall wait for between two requests."""
 
 

@@ -15,11 +15,12 @@ import pytest
 from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.run_status import RunEnd, is_judged, run_status
 from pytest_flperf.gates.text import printable
-from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.publishing import Publisher
+from pytest_flperf.integration.artifacts import Publisher
+from pytest_flperf.integration.config import FlperfOptions
+from pytest_flperf.integration.history import Storing
 from pytest_flperf.integration.reported_tests import ReportedTests, phase_of
-from pytest_flperf.integration.storing import Storing
-from pytest_flperf.integration.workers import is_controller, is_worker, run_begun
+from pytest_flperf.integration.xdist import is_controller, is_worker, run_begun
+from pytest_flperf.options import SELECTION, STARTED
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_case, bounded_run
 from pytest_flperf.results.host import host_info, versions
@@ -27,8 +28,7 @@ from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, R
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
-from pytest_flperf.startup import SELECTION, STARTED
-from pytest_flperf.stats.clock_quality import merge_clocks
+from pytest_flperf.stats.descriptive.clock_quality import merge_clocks
 
 __all__ = ["RunRecord"]
 
@@ -171,7 +171,7 @@ class RunRecord:
             self._open_folder()  # a worker may have made it that told of nothing yet
         if self._folder is None or not (is_controller(self._config) or self.interrupted):
             return
-        from pytest_flperf.measurement.scoring_time import ScoringTime
+        from pytest_flperf.measurement.scoring_deadline import ScoringTime
         from pytest_flperf.session.recovery import unfinished_cases
 
         until = ScoringTime(None)

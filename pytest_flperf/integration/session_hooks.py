@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_flperf._text import harmless
-from pytest_flperf.integration.stopping import Terminated, stopper_of
-from pytest_flperf.integration.workers import is_controller, is_worker
-from pytest_flperf.startup import RUN, SELECTION
+from pytest_flperf.integration.signals import Terminated, stopper_of
+from pytest_flperf.integration.xdist import is_controller, is_worker
+from pytest_flperf.options import RUN, SELECTION
 
 if TYPE_CHECKING:
     from pytest_flperf.integration.run import MeasuringRun
@@ -84,7 +84,7 @@ class _SessionHooks:
         loaded = None if selection is None else selection.suite_at(file_path)
         if loaded is None:
             return None
-        from pytest_flperf.integration.cases import SuiteFile
+        from pytest_flperf.integration.items import SuiteFile
 
         return SuiteFile.of(parent, file_path, loaded)
 
@@ -113,7 +113,7 @@ class _SessionHooks:
             found = "1 error" if session.testsfailed == 1 else f"{session.testsfailed} errors"
             self._faults.append(f"pytest reported {found} while it collected")
         if SELECTION in self._config.stash:
-            from pytest_flperf.integration.cases import begin
+            from pytest_flperf.integration.items import begin
 
             begin(session)
 
@@ -124,7 +124,7 @@ class _SessionHooks:
         """Judge the budgets of the run when its last test is done."""
         if self._config.getoption("flperf_budget") is None and not self._config.getini("flperf_budget"):
             return (yield)
-        from pytest_flperf.integration.run_verdict import judging_run
+        from pytest_flperf.integration.run_budgets import judging_run
 
         return (yield from judging_run(session))
 
@@ -167,7 +167,7 @@ class _SessionHooks:
 
     def _lost_worker(self, report: pytest.TestReport) -> None:
         """A worker of xdist that ended in the middle of a test, perhaps of one of ours."""
-        from pytest_flperf.integration.planned import planned_of_id
+        from pytest_flperf.integration.planned_cases import planned_of_id
         from pytest_flperf.integration.reported_tests import reason_of
 
         planned = planned_of_id(self._config, report.nodeid)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.integration.storing import place_of
+from pytest_flperf.integration.config import FlperfOptions
+from pytest_flperf.integration.history import place_of
 from pytest_flperf.suite.model import Case
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class StoredCounts:
         if self._place is None or (self._place.path is not None and not self._place.path.is_file()):
             return self
         try:
+            from pytest_flperf.history.environment import fingerprint
             from pytest_flperf.history.store import Store, StoreError
-            from pytest_flperf.history.surroundings import fingerprint
             from pytest_flperf.results.host import host_info
         except ImportError:  # without SQLAlchemy nothing was stored
             return self

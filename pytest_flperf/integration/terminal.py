@@ -12,7 +12,7 @@ import pytest
 
 from pytest_flperf._text import harmless
 from pytest_flperf.report.annotations import annotation_lines
-from pytest_flperf.report.summary import summary_lines
+from pytest_flperf.report.terminal.summary import summary_lines
 from pytest_flperf.results.records import Run
 
 __all__ = ["print_summary", "shown"]

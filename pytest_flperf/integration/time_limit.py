@@ -9,8 +9,8 @@ from typing import Self
 import pytest
 
 from pytest_flperf.gates.text import printable
-from pytest_flperf.integration.asked import FlperfOptions
-from pytest_flperf.startup import STARTED
+from pytest_flperf.integration.config import FlperfOptions
+from pytest_flperf.options import STARTED
 
 __all__ = ["OutOfTimeError", "TimeLimit"]
 

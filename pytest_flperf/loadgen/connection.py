@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.clock import ANCILLARY_BYTES, NO_STAMP, enable_kernel_stamps, realtime_minus_monotonic_ns
 from pytest_flperf.loadgen.after_done import PERHAPS_DONE, may_be_done
+from pytest_flperf.loadgen.client_limits import Ended, client_limit, error_words, has_source_address, is_shortage
 from pytest_flperf.loadgen.plan import KEPT_BYTES
-from pytest_flperf.loadgen.shortage import Ended, client_limit, error_words, has_source_address, is_shortage
 from pytest_flperf.wire.exchange import READ_BYTES, Ending
 from pytest_flperf.wire.framing import Framing
 

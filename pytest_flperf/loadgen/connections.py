@@ -6,10 +6,10 @@ import contextlib
 import ssl
 from collections.abc import Iterable
 
+from pytest_flperf.loadgen.client_limits import client_limit
 from pytest_flperf.loadgen.connection import Connection, Ended
 from pytest_flperf.loadgen.plan import Target
 from pytest_flperf.loadgen.poller import Poller
-from pytest_flperf.loadgen.shortage import client_limit
 from pytest_flperf.wire.tls import TlsOptions
 
 __all__ = ["Connections"]

@@ -47,7 +47,7 @@ class NativeClient:
         *,
         stop_at: float | None = None,
     ) -> PlanStats:
-        """As :meth:`pytest_flperf.loadgen.session.LoadSession.play`; an interrupt leaves requests under way behind."""
+        """As :meth:`~pytest_flperf.loadgen.worker_client.LoadSession.play`; an interrupt leaves requests behind."""
         return _Playing(self._chat, plan, self._cancelled).play(on_exchange, on_tick, stop_at)
 
     def cancel(self) -> None:

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pytest_flperf.measurement.probes import Probe, closed_probe
-from pytest_flperf.loadgen.group import Plays, new_client
 from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
-from pytest_flperf.loadgen.session import LoadProcessError
+from pytest_flperf.loadgen.worker_client import LoadProcessError
+from pytest_flperf.loadgen.worker_group import Plays, new_client
+from pytest_flperf.measurement.calibration_loads import Probe, closed_probe
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer
 from pytest_flperf.reference_server import Schedule as Answers
 from pytest_flperf.reference_server.log import LogEntry, echoed_id
 from pytest_flperf.reference_server.server import ReferenceServerError
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.load import Load
-from pytest_flperf.stats.request_metrics import is_late_read
-from pytest_flperf.stats.summary import quantile
+from pytest_flperf.stats.descriptive.request_metrics import is_late_read
+from pytest_flperf.stats.descriptive.summary import quantile
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.endpoint import Endpoint, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_flperf.measurement.interleaving import OtherSide
-from pytest_flperf.measurement.playing import CasePlans
+from pytest_flperf.loadgen.worker_group import Plays
+from pytest_flperf.measurement.paired import OtherSide
 from pytest_flperf.measurement.recording import CaseRecording
-from pytest_flperf.loadgen.group import Plays
+from pytest_flperf.measurement.request_plans import CasePlans
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.run_log import SearchLoad
 from pytest_flperf.suite.model import Case

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pytest_flperf.loadgen.group import Plays, new_client
+from pytest_flperf.loadgen.loop_turns import LoopTurns
 from pytest_flperf.loadgen.plan import Plan, PlanStats
-from pytest_flperf.loadgen.turns import LoopTurns
+from pytest_flperf.loadgen.worker_group import Plays, new_client
 from pytest_flperf.wire.exchange import Exchange
 
 __all__ = ["Clients"]

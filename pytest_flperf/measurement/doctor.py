@@ -9,10 +9,10 @@ from typing import Final, TypeAlias
 
 from pytest_flperf.backends.base import About, Backend, BackendError, ListedModel, OnProgress
 from pytest_flperf.backends.discovery import listed_when_ready
-from pytest_flperf.backends.several import Place
-from pytest_flperf.measurement.bench import Bench, NotPossibleError, NotReadyError
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.backends.router import Place
+from pytest_flperf.measurement.runner import Bench, NotPossibleError, NotReadyError
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
 
 __all__ = ["Finding", "Step", "examine"]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from pytest_flperf.backends.base import BackendError, OnProgress
-from pytest_flperf.backends.misdirected import NO_SUCH_PATH, is_page
-from pytest_flperf.backends.warming_up import Patience, Watched
+from pytest_flperf.backends.readiness import Patience, Watched
+from pytest_flperf.backends.wrong_address import NO_SUCH_PATH, is_page
 from pytest_flperf.wire.exchange import Exchange
-from pytest_flperf.wire.refusal import refused, words_of_refusal
+from pytest_flperf.wire.refused_parameters import refused, words_of_refusal
 from pytest_flperf.wire.retry_after import asked_to_wait_s
 from pytest_flperf.wire.sample import Outcome, Sample
 

@@ -8,14 +8,18 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
-from pytest_flperf.backends.warming_up import Patience
+from pytest_flperf.backends.readiness import Patience
+from pytest_flperf.loadgen.native import NativeClient
+from pytest_flperf.loadgen.plan import Plan
+from pytest_flperf.loadgen.worker_client import LoadProcessError
+from pytest_flperf.loadgen.worker_group import Plays
 from pytest_flperf.measurement.case_run import Prepared
 from pytest_flperf.measurement.clients import Clients
 from pytest_flperf.measurement.first_answer import awaited, is_elsewhere, until_over
-from pytest_flperf.measurement.interleaving import AGAINST
-from pytest_flperf.measurement.loading import ensure_with_cost
-from pytest_flperf.measurement.playing import CasePlans, target_of
-from pytest_flperf.measurement.preparing import (
+from pytest_flperf.measurement.load_cost import ensure_with_cost
+from pytest_flperf.measurement.paired import AGAINST
+from pytest_flperf.measurement.planned import planned_result
+from pytest_flperf.measurement.preflight import (
     Calibrations,
     FirstUse,
     NotReadyError,
@@ -26,14 +30,10 @@ from pytest_flperf.measurement.preparing import (
     ttft_ms_of,
 )
 from pytest_flperf.measurement.recording import CaseRecording, Recorder
+from pytest_flperf.measurement.request_plans import CasePlans, target_of
 from pytest_flperf.measurement.verifying import TRIES_UNTIL_HOPELESS, NoAnswerError, Verifier
-from pytest_flperf.loadgen.group import Plays
-from pytest_flperf.loadgen.native import NativeClient
-from pytest_flperf.loadgen.plan import Plan
-from pytest_flperf.loadgen.session import LoadProcessError
 from pytest_flperf.results.records import WARNING
 from pytest_flperf.results.run_log import RunLog
-from pytest_flperf.stats.planned import planned_result
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.endpoint import Endpoint

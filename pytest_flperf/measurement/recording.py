@@ -14,7 +14,7 @@ from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import BegunCase, BegunSide, Expected, PlayedCase, RunLog, SearchLoad
-from pytest_flperf.stats.request_metrics import request_metrics
+from pytest_flperf.stats.descriptive.request_metrics import request_metrics
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.sample import Sample

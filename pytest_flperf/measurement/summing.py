@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pytest_flperf.measurement.turns import RATES
+from pytest_flperf.measurement.paired_turns import RATES
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.case import IsGood, summarise
+from pytest_flperf.stats.descriptive.case import IsGood, summarise
 from pytest_flperf.suite.scoring import AnswerScorer
 from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.wire.exchange import Phase

@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from pytest_flperf.backends.base import BackendError, Served
-from pytest_flperf.measurement.parameters import AS_USUAL, Dialect, limit_key
-from pytest_flperf.measurement.playing import CasePlans
 from pytest_flperf.loadgen.plan import Plan
-from pytest_flperf.suite.limits import MAX_TOKENS_KEYS
+from pytest_flperf.measurement.parameters import AS_USUAL, Dialect, limit_key
+from pytest_flperf.measurement.request_plans import CasePlans
+from pytest_flperf.suite.setting_limits import MAX_TOKENS_KEYS
 from pytest_flperf.wire.exchange import Phase
-from pytest_flperf.wire.refusal import (
+from pytest_flperf.wire.refused_parameters import (
     is_of_value,
     may_be_bounded,
     names,

@@ -10,7 +10,9 @@ from pytest_flperf.reference_server.command import add_arguments, run
 
 def main() -> int:
     """Serve."""
-    parser = argparse.ArgumentParser(prog="python -m pytest_flperf.reference_server", description="Serve on a known schedule")
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_flperf.reference_server", description="Serve on a known schedule"
+    )
     add_arguments(parser)
     try:
         return run(parser.parse_args())

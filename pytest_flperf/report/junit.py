@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from pytest_flperf._text import harmless_lines
-from pytest_flperf.gates.changes import change, interval, limit, probability, raw, sides, word
+from pytest_flperf.gates.format import change, interval, limit, probability, raw, sides, word
 from pytest_flperf.gates.text import printable
-from pytest_flperf.report.summary import case_lines
+from pytest_flperf.report.terminal.summary import case_lines
+from pytest_flperf.results.atomic_write import write_file
 from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.comparison import Against
-from pytest_flperf.results.files import write_file
 from pytest_flperf.results.records import CaseResult
 
 __all__ = ["NODEID_PROPERTY", "STATUS_PROPERTY", "case_text", "complete", "properties"]

@@ -6,9 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from pytest_flperf.gates.changes import name
+from pytest_flperf.gates.format import name
 from pytest_flperf.gates.text import printable
-from pytest_flperf.report.compared import (
+from pytest_flperf.report.figures import errors, point, statistic
+from pytest_flperf.report.rerun import rerun_command
+from pytest_flperf.report.sentences import case_name, clock_words, doubts, run_budgets, without_verdict
+from pytest_flperf.report.severity import failed_cases
+from pytest_flperf.report.terminal.comparisons import (
     figure_heads,
     figures,
     notes_of,
@@ -16,11 +20,7 @@ from pytest_flperf.report.compared import (
     rows_of,
     sums,
 )
-from pytest_flperf.report.figures import errors, point, statistic
-from pytest_flperf.report.rerun import rerun_command
-from pytest_flperf.report.severity import failed_cases
 from pytest_flperf.report.verdict_words import heading, sentence, tone
-from pytest_flperf.report.words import case_name, clock_words, doubts, run_budgets, without_verdict
 from pytest_flperf.results.bounds import bounded_run, first_lines
 from pytest_flperf.results.records import CaseResult, Run
 

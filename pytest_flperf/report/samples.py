@@ -15,7 +15,7 @@ from typing import Any, Final
 from pytest_flperf.history.rows import VALUES_KEPT, CaseValues
 from pytest_flperf.results.contradictions import EARLIEST_MS
 from pytest_flperf.results.records import CaseResult, Run
-from pytest_flperf.stats.request_metrics import request_metrics
+from pytest_flperf.stats.descriptive.request_metrics import request_metrics
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Outcome, Sample
 

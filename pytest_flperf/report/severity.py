@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from pytest_flperf.gates.changes import comparisons_of
+from pytest_flperf.gates.format import comparisons_of
 from pytest_flperf.results.metrics import unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, Literal, TypeAlias
 
-from pytest_flperf.report.compared import not_made
 from pytest_flperf.report.figures import counted
+from pytest_flperf.report.terminal.comparisons import not_made
 from pytest_flperf.results.records import CaseResult, Run, RunStatus
 
 __all__ = ["heading", "outcome_words", "sentence", "status_word", "tone", "verdict_of"]

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from pytest_flperf.results.plain import plain_text
 from pytest_flperf.results.records import HostInfo
+from pytest_flperf.results.serialize import plain_text
 
 __all__ = ["DISTRIBUTIONS", "host_info", "versions"]
 

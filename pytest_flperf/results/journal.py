@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from pytest_flperf.results.plain import plain
+from pytest_flperf.results.serialize import plain
 
 __all__ = ["LINE_LIMIT", "Journal", "JournalReader", "journal_line", "json_characters"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
-from pytest_flperf.results.plain import plain
+from pytest_flperf.results.serialize import plain
 
 __all__ = ["Interval", "Reader", "Record", "interval_of", "many"]
 

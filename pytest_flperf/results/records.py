@@ -27,8 +27,8 @@ from pytest_flperf.results.measured import (
     Requests,
     ResourceUse,
 )
-from pytest_flperf.results.plain import plain
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
+from pytest_flperf.results.serialize import plain
 from pytest_flperf.results.serving import Adjustment, Target
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pytest_flperf.results.journal import Journal
-from pytest_flperf.results.plain import plain
+from pytest_flperf.results.serialize import plain
 
 __all__ = ["LATEST", "RunFolder", "new_run_id"]
 

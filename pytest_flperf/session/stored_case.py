@@ -7,8 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from pytest_flperf.gates.budgets import Budget, parse_budget
+from pytest_flperf.gates.capacity import search_goals
+from pytest_flperf.gates.goodput import request_limits
+from pytest_flperf.gates.paired_results import compares_gaps, with_other_side
+from pytest_flperf.measurement.capacity_search import SearchPlan, searched
 from pytest_flperf.measurement.case_run import CaseRun
-from pytest_flperf.measurement.interleaving import (
+from pytest_flperf.measurement.paired import (
     BASELINE,
     CANDIDATE,
     OtherSide,
@@ -17,19 +22,14 @@ from pytest_flperf.measurement.interleaving import (
     read_standings,
     with_not_scored,
 )
-from pytest_flperf.measurement.search import SearchPlan, searched
+from pytest_flperf.measurement.paired_turns import TurnReader
 from pytest_flperf.measurement.summing import Evidence, result_of
-from pytest_flperf.measurement.turns import TurnReader
-from pytest_flperf.gates.budgets import Budget, parse_budget
-from pytest_flperf.gates.capacity import search_goals
-from pytest_flperf.gates.goodput import request_limits
-from pytest_flperf.gates.paired import compares_gaps, with_other_side
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.run_log import BegunCase, BegunSide
-from pytest_flperf.stats.case import IsGood
-from pytest_flperf.stats.matched_requests import is_deterministic
+from pytest_flperf.stats.descriptive.case import IsGood
+from pytest_flperf.stats.inference.matched_requests import is_deterministic
 from pytest_flperf.suite.scoring import AnswerScorer, Scoring, Stop, go_on
 from pytest_flperf.telemetry.attribution import with_unattributed
 from pytest_flperf.telemetry.readings import ServerProcesses

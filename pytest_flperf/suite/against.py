@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, shown, suggestion
-from pytest_flperf.suite.limits import NULLABLE, check_setting
 from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.setting_limits import NULLABLE, check_setting
 from pytest_flperf.suite.settings import REQUEST_KEYS, with_values
 from pytest_flperf.suite.targets import TargetSpec, mapping_of
 
@@ -78,7 +78,7 @@ def _or_null(key: str, value: Any) -> Any:
 def _target_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not values:
         return {}
-    from pytest_flperf.suite.loading import target_of
+    from pytest_flperf.suite.loader import target_of
 
     spec = target_of({"model": "any", **values}, where)
     names = [name for key in values for name in (_OF_TLS if key == "tls" else (key,))]

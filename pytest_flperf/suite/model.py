@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from pytest_flperf.suite.sources import PromptSource
+    from pytest_flperf.suite.prompts.sources import PromptSource
     from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["Case", "LoadShape", "Message", "Scalar", "Scenario", "Settings", "Suite", "Timeouts"]

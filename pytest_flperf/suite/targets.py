@@ -67,7 +67,7 @@ def parse_target(text: str, where: str) -> TargetSpec:
         SuiteError: It is none; the text begins with *where*.
 
     """
-    from pytest_flperf.suite.loading import target_of
+    from pytest_flperf.suite.loader import target_of
 
     return target_of(mapping_of(text, where), where)
 

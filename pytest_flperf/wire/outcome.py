@@ -12,10 +12,16 @@ from pytest_flperf.wire.error_signs import announces_error
 from pytest_flperf.wire.errors import ServerError, clip, error_of_text
 from pytest_flperf.wire.exchange import Ending, Exchange
 from pytest_flperf.wire.finish import Finish
-from pytest_flperf.wire.foreign import error_in_body, error_of_body, foreign_answer, foreign_bytes, redirect_words
 from pytest_flperf.wire.framing import Body, Head
 from pytest_flperf.wire.sample import Evidence, Outcome
 from pytest_flperf.wire.surrogates import repair_text
+from pytest_flperf.wire.unexpected_bodies import (
+    error_in_body,
+    error_of_body,
+    foreign_answer,
+    foreign_bytes,
+    redirect_words,
+)
 
 __all__ = [
     "AFTER_ERROR",

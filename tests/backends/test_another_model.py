@@ -8,9 +8,9 @@ import pytest
 from server_doubles import Answer, Asked, Double, streamed
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.bench import Bench, NotReadyError
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.measurement.runner import Bench, NotReadyError
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Suite
 
 

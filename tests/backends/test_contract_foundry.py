@@ -10,7 +10,7 @@ import pytest
 
 from pytest_flperf.backends.base import Backend, BackendConfig
 from pytest_flperf.backends.contract import BackendContract
-from pytest_flperf.backends.foundry import FoundryBackend
+from pytest_flperf.backends.foundry.backend import FoundryBackend
 from pytest_flperf.foundry_host.catalog import CatalogServer
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_flperf.backends.base import Backend, BackendConfig, ListedModel
 from pytest_flperf.backends.contract import BackendContract
-from pytest_flperf.backends.foundry import FoundryBackend
+from pytest_flperf.backends.foundry.backend import FoundryBackend
 from pytest_flperf.foundry_host.catalog import CatalogServer
 from pytest_flperf.foundry_host.embedded import embedded_models
 

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_flperf.backends.base import Backend, BackendConfig
 from pytest_flperf.backends.contract import BackendContract, _ignore
-from pytest_flperf.backends.litellm import LiteLlmBackend
+from pytest_flperf.backends.litellm.backend import LiteLlmBackend
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,7 +14,7 @@ from tiny_gguf import write_tiny_gguf
 
 from pytest_flperf.backends.base import Backend, BackendConfig
 from pytest_flperf.backends.contract import BackendContract
-from pytest_flperf.backends.llamacpp import LlamaCppBackend
+from pytest_flperf.backends.llamacpp.backend import LlamaCppBackend
 from pytest_flperf.backends.registry import BUILT_IN
 
 SERVER = os.environ.get("FLPERF_LLAMA_SERVER") or shutil.which("llama-server") or ""

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_flperf.backends import foundry
+from pytest_flperf.backends.admin_api import Control
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
 from pytest_flperf.backends.contract import answer_of
-from pytest_flperf.backends.control import Control
-from pytest_flperf.backends.foundry import FoundryBackend
+from pytest_flperf.backends.foundry import backend as foundry
+from pytest_flperf.backends.foundry.backend import FoundryBackend
 from pytest_flperf.foundry_host.catalog import CatalogEntry, CatalogServer
 from pytest_flperf.foundry_host.embedded import embedded_models
 

@@ -20,8 +20,8 @@ from server_doubles import Answer, Asked, Double, free_port, streamed
 
 from pytest_flperf.backends.base import Backend, BackendConfig, BackendError
 from pytest_flperf.backends.contract import BackendContract, answer_of
-from pytest_flperf.backends.foundry_command import service_url, url_in
-from pytest_flperf.backends.foundry_service import FoundryServiceBackend
+from pytest_flperf.backends.foundry.command import service_url, url_in
+from pytest_flperf.backends.foundry.service import FoundryServiceBackend
 from pytest_flperf.foundry_host.catalog import CatalogEntry, CatalogServer
 from pytest_flperf.foundry_host.client import HostConfig, Mode, RuntimeHost
 from pytest_flperf.foundry_host.embedded import embedded_models
@@ -296,7 +296,7 @@ def test_what_is_no_foundry_service() -> None:
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_service_that_is_only_said_to_be_up(silent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows on ARM64: what was tried, what came of it, what to do."""
-    monkeypatch.setattr("pytest_flperf.backends.foundry_service._REACH_S", 0.2)
+    monkeypatch.setattr("pytest_flperf.backends.foundry.service._REACH_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1] if silent else free_port()
         url = f"http://127.0.0.1:{port}"
@@ -312,7 +312,7 @@ def test_a_service_that_is_only_said_to_be_up(silent: bool, monkeypatch: pytest.
 
 def test_a_service_that_comes_back_at_another_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its port changes with every start: it is looked for again, and the model is loaded there."""
-    monkeypatch.setattr("pytest_flperf.backends.foundry_service._REACH_S", 0.2)
+    monkeypatch.setattr("pytest_flperf.backends.foundry.service._REACH_S", 0.2)
     with OlderDouble() as second:
         with OlderDouble() as first:
             urls = iter((first.root, second.root))
@@ -378,7 +378,7 @@ def test_a_command_that_does_not_help(command: Callable[[str], None], monkeypatc
     with pytest.raises(BackendError, match=r"not running!.*foundry server start") as caught:
         service_url()
     assert "\x1b" not in str(caught.value)
-    monkeypatch.setattr("pytest_flperf.backends.foundry_command._PATIENCE_S", 0.1)
+    monkeypatch.setattr("pytest_flperf.backends.foundry.command._PATIENCE_S", 0.1)
     command("exec sleep 5")
     with pytest.raises(BackendError, match=r"nothing within 0\.1 s"):
         service_url()

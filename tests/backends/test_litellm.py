@@ -17,7 +17,7 @@ import pytest
 
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
 from pytest_flperf.backends.contract import answer_of
-from pytest_flperf.backends.litellm import LiteLlmBackend
+from pytest_flperf.backends.litellm.backend import LiteLlmBackend
 from pytest_flperf.backends.registry import BUILT_IN
 
 KEY = "planted-0123456789abcdef"

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from llama_doubles import BUILD, ReplayedLlama
 
-from pytest_flperf.backends import llama_control
 from pytest_flperf.backends.base import BackendConfig, BackendError, ListedModel
 from pytest_flperf.backends.contract import answer_of
-from pytest_flperf.backends.llama_options import OPTIONS
-from pytest_flperf.backends.llamacpp import LlamaCppBackend
+from pytest_flperf.backends.llamacpp import admin_api as llama_control
+from pytest_flperf.backends.llamacpp.backend import LlamaCppBackend
+from pytest_flperf.backends.llamacpp.options import OPTIONS
 from pytest_flperf.backends.registry import BUILT_IN
 from pytest_flperf.reference_server import ReferenceServer
 

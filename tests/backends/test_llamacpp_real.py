@@ -21,10 +21,10 @@ from llama_doubles import ANSWERS
 from record_llama import record
 from tiny_gguf import write_tiny_gguf
 
-from pytest_flperf.backends import llama_server
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
 from pytest_flperf.backends.contract import answer_of
-from pytest_flperf.backends.llamacpp import LlamaCppBackend
+from pytest_flperf.backends.llamacpp import server as llama_server
+from pytest_flperf.backends.llamacpp.backend import LlamaCppBackend
 from pytest_flperf.backends.server_process import free_port
 
 SERVER = os.environ.get("FLPERF_LLAMA_SERVER") or shutil.which("llama-server") or ""
@@ -260,7 +260,7 @@ def test_a_fork_of_ours_holds_nothing_open(folder: Path, end: str) -> None:
 _PROGRAM = """
 import os, sys, time
 from pytest_flperf.backends.base import BackendConfig
-from pytest_flperf.backends.llamacpp import LlamaCppBackend
+from pytest_flperf.backends.llamacpp.backend import LlamaCppBackend
 backend = LlamaCppBackend(BackendConfig(options={'server': sys.argv[1], 'models_dir': sys.argv[2]}))
 backend.ensure('alpha', lambda what, percent: None)
 print('ready', flush=True)

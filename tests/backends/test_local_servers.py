@@ -18,8 +18,8 @@ from pytest_flperf.backends import local_servers
 from pytest_flperf.backends.base import About, BackendConfig, ListedModel
 from pytest_flperf.backends.local_servers import FoundServer, find_servers
 from pytest_flperf.backends.registry import BUILT_IN, BackendType, registry
-from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.foundry_host.client import HostConfig, RuntimeHost
+from pytest_flperf.reference_server import ReferenceServer
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import json
 import pytest
 from server_doubles import Answer, Asked, Double
 
-from pytest_flperf.backends.control import Control, ControlError
-from pytest_flperf.backends.misdirected import what_it_is
+from pytest_flperf.backends.admin_api import Control, ControlError
+from pytest_flperf.backends.wrong_address import what_it_is
 from pytest_flperf.wire.endpoint import Endpoint
 
 PAGES = [

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from server_doubles import Answer, Asked, Double, free_port, make_certificate, streamed
 
+from pytest_flperf.backends.admin_api import Control, ControlError
 from pytest_flperf.backends.base import BackendConfig, BackendError
-from pytest_flperf.backends.control import Control, ControlError
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.bench import Bench, NotReadyError
+from pytest_flperf.measurement.runner import Bench, NotReadyError
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Suite
 from pytest_flperf.wire.endpoint import Endpoint
 from pytest_flperf.wire.tls import TlsOptions
@@ -151,9 +151,9 @@ def test_trust_is_not_shared_between_targets(certificate: tuple[str, str]) -> No
     """One load process, two plans: what the first one trusts, the second one doesn't."""
     from dataclasses import replace
 
-    from pytest_flperf.measurement.playing import target_of
     from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan
-    from pytest_flperf.loadgen.session import LoadSession
+    from pytest_flperf.loadgen.worker_client import LoadSession
+    from pytest_flperf.measurement.request_plans import target_of
     from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 
     cert, _ = certificate

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
-from pytest_flperf.backends.placing import Defaults, Placing, PlacingError, secrets_of
 from pytest_flperf.backends.registry import BUILT_IN, installed, registry
+from pytest_flperf.backends.resolver import Defaults, Placing, PlacingError, secrets_of
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.targets import TargetSpec, backend_options, distinct, parse_target
 

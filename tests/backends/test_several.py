@@ -17,7 +17,7 @@ from pytest_flperf.backends.base import (
     Served,
 )
 from pytest_flperf.backends.registry import BackendType
-from pytest_flperf.backends.several import Place, SeveralBackends
+from pytest_flperf.backends.router import Place, SeveralBackends
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 

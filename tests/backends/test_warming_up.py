@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_flperf.backends import warming_up
+from pytest_flperf.backends import readiness as warming_up
 from pytest_flperf.backends.base import BackendError
-from pytest_flperf.backends.warming_up import Patience, Readiness, Watched, readiness, words_of
+from pytest_flperf.backends.readiness import Patience, Readiness, Watched, readiness, words_of
 
 ENVOY = "upstream connect error or disconnect/reset before headers. reset reason: connection failure"
 

@@ -11,10 +11,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.gates import simulate, tails
 from benchmarks.gates.simulate import METHODS, Rates, missed, rates_of, table
-from pytest_flperf.stats.counts import Counts
-from pytest_flperf.stats.findings import ErrorRates, Threshold
-from pytest_flperf.stats.pairs import Pair, judge_pairs
-from pytest_flperf.stats.schedule import looks
+from pytest_flperf.stats.inference.findings import ErrorRates, Threshold
+from pytest_flperf.stats.inference.paired import Pair, judge_pairs
+from pytest_flperf.stats.inference.proportions import Counts
+from pytest_flperf.stats.inference.schedule import looks
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

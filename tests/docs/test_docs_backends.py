@@ -13,8 +13,8 @@ from types import ModuleType
 import pytest
 
 from pytest_flperf.backends.registry import BUILT_IN, registry
-from pytest_flperf.suite.loading import load_suite
-from pytest_flperf.suite.schema import TargetForm
+from pytest_flperf.suite.loader import load_suite
+from pytest_flperf.suite.schema.document import TargetForm
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 README = Path(__file__).parents[2] / "README.md"

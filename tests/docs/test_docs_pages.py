@@ -17,11 +17,11 @@ from pytest_flperf.gates.budgets import parse_budget
 from pytest_flperf.gates.rules import parse_rule
 from pytest_flperf.gates.run_budgets import is_run_budget, parse_run_budget
 from pytest_flperf.gates.verdict import judge
+from pytest_flperf.options import OPTIONS
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, RUN_METRICS
 from pytest_flperf.results.records import CaseResult, Requests
-from pytest_flperf.startup import OPTIONS
-from pytest_flperf.suite.loading import load_suite
+from pytest_flperf.suite.loader import load_suite
 from pytest_flperf.wire.sample import Outcome
 
 ROOT = Path(__file__).parents[2]

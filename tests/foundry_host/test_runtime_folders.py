@@ -14,7 +14,7 @@ from runtime_doubles import MakeConfig
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
 from pytest_flperf.backends.contract import answer_of
-from pytest_flperf.backends.foundry import FoundryBackend
+from pytest_flperf.backends.foundry.backend import FoundryBackend
 from pytest_flperf.foundry_host.client import Mode, RuntimeHost
 from pytest_flperf.foundry_host.embedded import embedded_models
 from pytest_flperf.foundry_host.folders import UnusableFolderError, folder_of, read_folder

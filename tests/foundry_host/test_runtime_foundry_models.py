@@ -14,8 +14,8 @@ import pytest
 from runtime_doubles import DownloadDouble, make_certificate
 
 from pytest_flperf.backends.base import BackendConfig, BackendError
-from pytest_flperf.backends.foundry import FoundryBackend
-from pytest_flperf.backends.foundry_models import CancelledError, FoundryModels
+from pytest_flperf.backends.foundry.backend import FoundryBackend
+from pytest_flperf.backends.foundry.models import CancelledError, FoundryModels
 from pytest_flperf.foundry_host.catalog import CatalogEntry, CatalogServer
 from pytest_flperf.foundry_host.embedded import embedded_models
 

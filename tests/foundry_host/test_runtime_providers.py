@@ -8,7 +8,7 @@ import pytest
 from runtime_doubles import MakeConfig
 
 from pytest_flperf.backends.base import BackendConfig
-from pytest_flperf.backends.foundry_hosts import Hosts
+from pytest_flperf.backends.foundry.hosts import Hosts
 from pytest_flperf.foundry_host.client import Mode, RuntimeHost
 from pytest_flperf.foundry_host.reports import Providers
 

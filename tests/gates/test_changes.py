@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.gates.budgets import parse_budgets
-from pytest_flperf.gates.changes import against_lines, arrow, change, counted_words, headline, interval, limit
+from pytest_flperf.gates.format import against_lines, arrow, change, counted_words, headline, interval, limit
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import CaseResult, Requests

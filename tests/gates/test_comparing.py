@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_flperf.gates.comparing import Values, compare_pairs, compare_runs, settled
+from pytest_flperf.gates.comparison import Values, compare_pairs, compare_runs, settled
 from pytest_flperf.gates.rules import Rule, parse_rules
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import CaseResult, Requests
-from pytest_flperf.stats.findings import ErrorRates
-from pytest_flperf.stats.matched_requests import MatchedRequest
-from pytest_flperf.stats.pairs import Pair, draw_orders
-from pytest_flperf.stats.run_variance import BetweenRuns
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.summary import distribution
+from pytest_flperf.stats.inference.findings import ErrorRates
+from pytest_flperf.stats.inference.matched_requests import MatchedRequest
+from pytest_flperf.stats.inference.paired import Pair, draw_orders
+from pytest_flperf.stats.inference.run_variance import BetweenRuns
 
 RATES = ErrorRates(comparisons=18)
 GATE = "--flperf-fail-on"

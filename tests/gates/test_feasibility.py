@@ -8,11 +8,11 @@ import pytest
 
 from pytest_flperf.gates.feasibility import Size, obstacle
 from pytest_flperf.gates.rules import parse_rule
-from pytest_flperf.stats.findings import ErrorRates, Threshold
-from pytest_flperf.stats.matched import judge_matched
-from pytest_flperf.stats.matched_requests import MatchedRequest
-from pytest_flperf.stats.pairs import Pair, judge_pairs
-from pytest_flperf.stats.schedule import draw_orders, looks
+from pytest_flperf.stats.inference.findings import ErrorRates, Threshold
+from pytest_flperf.stats.inference.matched import judge_matched
+from pytest_flperf.stats.inference.matched_requests import MatchedRequest
+from pytest_flperf.stats.inference.paired import Pair, judge_pairs
+from pytest_flperf.stats.inference.schedule import draw_orders, looks
 
 IN_TURN = Size(in_turn=True, requests=60, pairs=60, comparisons=18)
 STORED = Size(in_turn=False, requests=20, pairs=None, comparisons=18)

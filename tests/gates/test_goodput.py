@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pytest_flperf.gates.budgets import parse_budgets
 from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.results.metrics import METRICS, REQUEST_METRICS
-from pytest_flperf.stats.request_bounds import lacks_by_nature, worst_of
-from pytest_flperf.stats.request_metrics import request_metrics
+from pytest_flperf.stats.descriptive.request_bounds import lacks_by_nature, worst_of
+from pytest_flperf.stats.descriptive.request_metrics import request_metrics
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Outcome, Sample
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_flperf.gates.comparing import compare_runs
+from pytest_flperf.gates.comparison import compare_runs
 from pytest_flperf.gates.rules import parse_rules
 from pytest_flperf.results.comparison import Comparison, ReferenceLoad
 from pytest_flperf.results.measured import Distribution, Requests
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats.findings import ErrorRates
-from pytest_flperf.stats.run_variance import BetweenRuns
+from pytest_flperf.stats.inference.findings import ErrorRates
+from pytest_flperf.stats.inference.run_variance import BetweenRuns
 
 STEADY = BetweenRuns(0.01, 30)
 

@@ -17,7 +17,7 @@ from pytest_flperf.gates.rules import (
     rules_for,
 )
 from pytest_flperf.results.metrics import METRICS, REQUEST_METRICS, STATISTICS
-from pytest_flperf.stats.findings import Threshold
+from pytest_flperf.stats.inference.findings import Threshold
 
 
 @pytest.mark.parametrize(

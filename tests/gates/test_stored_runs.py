@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from pytest_flperf.gates.baseline_gate import holm_corrected, unpaired_lines
 from pytest_flperf.gates.counterparts import counterpart, why_not_compared
-from pytest_flperf.gates.stored import holm_corrected, unpaired_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import CaseResult, Requests
-from pytest_flperf.stats.findings import ErrorRates
+from pytest_flperf.stats.inference.findings import ErrorRates
 
 
 def case(name: str = "a", **changes: Any) -> CaseResult:

@@ -13,7 +13,7 @@ from pytest_flperf.gates.budgets import DEFAULT_BUDGET, applicable, parse_budget
 from pytest_flperf.gates.suggestions import ONE_RUN_MARGIN, LeftOut, Suggestion, scoped, suggest
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.records import CaseResult, Requests
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.summary import distribution
 
 NAMES = st.text(min_size=1, max_size=12) | st.sampled_from(
     ["a@b", "run.1", "a [b]@*", "x:y <= 3", "日本 语", " ", "m" * 1500, "max_rate(x)", "\x1b[31m", "or and/m@sha:1"]

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import select
 
+from pytest_flperf.history.environment import CiJob, Commit, Surroundings
 from pytest_flperf.history.place import StorePlace
-from pytest_flperf.history.surroundings import CiJob, Commit, Surroundings
 from pytest_flperf.results.records import (
     BudgetVerdict,
     CaseResult,
@@ -23,7 +23,7 @@ from pytest_flperf.results.records import (
     Run,
 )
 from pytest_flperf.results.serving import Target
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.summary import distribution
 
 ABOUT = Surroundings(Commit("a" * 40, "main"), CiJob("github", "1/1/test", "https://x/1"), "/somewhere/run")
 HOST = HostInfo("box", "Debian 12, kernel 6.1.0-18", "a processor", 8, 32_000, ("GPU B", "GPU A"), "3.11.7", "x86_64")

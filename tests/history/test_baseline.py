@@ -11,9 +11,9 @@ import pytest
 from history_doubles import ABOUT, run
 
 from pytest_flperf.history.baseline import BaselineError, MissingBaselineError, find_baseline
+from pytest_flperf.history.environment import Commit
 from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.store import Store
-from pytest_flperf.history.surroundings import Commit
 from pytest_flperf.results.records import Run
 
 SUITES = ("flperf:default",)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.history.ci_systems import CI_SYSTEMS, CiSystem
-from pytest_flperf.history.surroundings import VARIABLES, CiJob, find_build, find_job, label_of, surroundings
+from pytest_flperf.history.environment import VARIABLES, CiJob, find_build, find_job, label_of, surroundings
 
 COMMIT = "c" * 40
 GITHUB = {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_SHA": COMMIT}

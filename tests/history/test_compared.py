@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from history_doubles import HOST, case, run
 
-from pytest_flperf.history.compared import differences
+from pytest_flperf.history.run_differences import differences
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import CaseResult, HostInfo
 from pytest_flperf.results.serving import Adjustment, Target

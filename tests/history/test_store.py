@@ -17,13 +17,13 @@ from history_doubles import ABOUT, eventful_run, rows, run
 from sqlalchemy import Connection
 
 from pytest_flperf.history import store as store_module
+from pytest_flperf.history.environment import Commit
 from pytest_flperf.history.migrations import MIGRATIONS
 from pytest_flperf.history.place import StorePlace, StoreUnusableError, store_place
 from pytest_flperf.history.store import Pruned, Store, StoreError
-from pytest_flperf.history.surroundings import Commit
 from pytest_flperf.history.tables import LOGS, METADATA, METRICS, MODELS, OF_RUNS, RESOURCES, RUNS
+from pytest_flperf.results.reader import run_of
 from pytest_flperf.results.records import Run
-from pytest_flperf.results.stored import run_of
 
 STORING = """
 import sys

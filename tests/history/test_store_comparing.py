@@ -14,11 +14,11 @@ from sqlalchemy import event
 
 from pytest_flperf.history import store as store_module
 from pytest_flperf.history.conditions import conditions_of
+from pytest_flperf.history.environment import Commit, fingerprint
 from pytest_flperf.history.migrations import MIGRATIONS
 from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.rows import case_rows, document_row, metric_rows, run_row
 from pytest_flperf.history.store import Pruned, Store, StoreError
-from pytest_flperf.history.surroundings import Commit, fingerprint
 from pytest_flperf.history.tables import RUNS
 from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
 from pytest_flperf.results.records import Run

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from history_doubles import HOST
 
-from pytest_flperf.history import surroundings as module
-from pytest_flperf.history.surroundings import CiJob, Commit, find_commit, find_job, fingerprint, surroundings
+from pytest_flperf.history import environment as module
+from pytest_flperf.history.environment import CiJob, Commit, find_commit, find_job, fingerprint, surroundings
 
 
 def git(folder: Path, *words: str) -> str:

@@ -23,22 +23,22 @@ import tiny_runs
 import wcwidth
 import yaml
 
-import pytest_flperf.backends.foundry
+import pytest_flperf.backends.foundry.backend
 import pytest_flperf.backends.openai
-import pytest_flperf.integration.cases
 import pytest_flperf.integration.fixture
-import pytest_flperf.integration.grouping
+import pytest_flperf.integration.items
 import pytest_flperf.integration.listing
+import pytest_flperf.integration.ordering
 import pytest_flperf.integration.terminal
-import pytest_flperf.integration.workers
+import pytest_flperf.integration.xdist
+import pytest_flperf.report.csv
+import pytest_flperf.report.html.pages
 import pytest_flperf.report.markdown
-import pytest_flperf.report.pages
 import pytest_flperf.report.samples
-import pytest_flperf.report.spreadsheet
-import pytest_flperf.stats.pairs
-import pytest_flperf.suite.loading
-import pytest_flperf.suite.suite_files
-import pytest_flperf.suite.templates
+import pytest_flperf.stats.inference.paired
+import pytest_flperf.suite.files
+import pytest_flperf.suite.loader
+import pytest_flperf.suite.prompts.templates
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 
 assert jinja2

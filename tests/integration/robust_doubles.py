@@ -21,7 +21,7 @@ import psutil
 from pytest_flperf.results.journal import JournalReader
 
 HOST = "pytest_flperf.foundry_host.host"
-LOAD = "pytest_flperf.loadgen.process"
+LOAD = "pytest_flperf.loadgen.worker_main"
 END_S = 120.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 

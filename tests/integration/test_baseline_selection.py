@@ -14,9 +14,10 @@ from company import enough_s
 from tiny_runs import Tiny
 
 from pytest_flperf import cli
-from pytest_flperf.history import store, surroundings
+from pytest_flperf.history import environment as surroundings
+from pytest_flperf.history import store
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.stats import runs
+from pytest_flperf.stats.inference import between_runs as runs
 
 assert store  # here once: pytester forgets modules that a run in this process imported
 assert runs

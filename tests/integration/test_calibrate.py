@@ -9,7 +9,7 @@ import pytest
 from tiny_runs import Tiny
 
 from pytest_flperf import cli
-from pytest_flperf.measurement import probes
+from pytest_flperf.measurement import calibration_loads as probes
 from pytest_flperf.results.records import load_schema
 
 

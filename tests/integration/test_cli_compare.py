@@ -17,7 +17,7 @@ from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.store import Store
 from pytest_flperf.results.records import CaseResult, HostInfo, Load, Requests, Run
 from pytest_flperf.results.serving import Target
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.summary import distribution
 
 _HOST = HostInfo("box", "Debian 12", "a processor", 8, 32_000)
 _N = 40

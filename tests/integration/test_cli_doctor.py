@@ -13,10 +13,11 @@ import pytest
 from tiny_runs import RecordingServer
 
 from pytest_flperf import cli
-from pytest_flperf.backends import foundry_service, registry
+from pytest_flperf.backends import registry
+from pytest_flperf.backends.foundry import service as foundry_service
+from pytest_flperf.foundry_host.catalog import CatalogServer
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.results.host import host_info
-from pytest_flperf.foundry_host.catalog import CatalogServer
 
 KEY = "planted-0123456789abcdef"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the double of the command is a shell script")

@@ -16,7 +16,7 @@ from tiny_runs import Done, Tiny
 from pytest_flperf import cli
 from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.store import Store, StoredRun
-from pytest_flperf.report.stored_runs import history_table
+from pytest_flperf.report.terminal.stored_runs import history_table
 
 
 @pytest.fixture

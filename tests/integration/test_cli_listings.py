@@ -88,7 +88,7 @@ def test_no_pytest(pytester: pytest.Pytester) -> None:
     """The command works without pytest being imported."""
     code = (
         "import sys; from pytest_flperf import cli; cli.main(['suites']); "
-        "import pytest_flperf.report.pages, pytest_flperf.report.markdown, pytest_flperf.report.spreadsheet; "
+        "import pytest_flperf.report.html.pages, pytest_flperf.report.markdown, pytest_flperf.report.csv; "
         "print('pytest' in sys.modules, '_pytest' in sys.modules)"
     )
     assert pytester.run(sys.executable, "-c", code).outlines[-1] == "False False"

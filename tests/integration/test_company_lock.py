@@ -16,8 +16,8 @@ from company import WORKERS, OtherRun
 from robust_doubles import PytestRun, until, write_suite
 from tiny_runs import RecordingServer, Tiny
 
+from pytest_flperf.integration import machine_lock as locking
 from pytest_flperf.measurement.machine_lock import LOCK_NAME
-from pytest_flperf.integration import locking
 
 NANO = "--flperf-model=flperf-nano"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -12,7 +12,7 @@ from pytest_flperf.gates.rules import COMPARED_CASE_METRICS, COUNTED
 from pytest_flperf.history import store
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.metrics import METRICS, REQUEST_METRICS
-from pytest_flperf.stats import runs
+from pytest_flperf.stats.inference import between_runs as runs
 
 assert store  # here once: pytester forgets modules that a run in this process imported
 assert runs

@@ -25,7 +25,7 @@ HEAVY = [
     "wcwidth",
     "httpx",
     "pytest_flperf.integration.run",
-    "pytest_flperf.integration.asked",
+    "pytest_flperf.integration.config",
     "pytest_flperf.suite",
 ]
 

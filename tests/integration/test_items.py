@@ -10,7 +10,7 @@ import pytest
 from tiny_runs import Tiny
 
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer
-from pytest_flperf.suite import finding
+from pytest_flperf.suite import discovery as finding
 
 THREE = ({"name": "a", "tags": ["slow"]}, {"name": "b"}, {"name": "c"})
 
@@ -21,7 +21,7 @@ def _names(ids: list[str]) -> list[str]:
 
 def test_collecting_starts_nothing(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--co`` starts no process and writes nothing."""
-    from pytest_flperf.loadgen.session import LoadSession
+    from pytest_flperf.loadgen.worker_client import LoadSession
 
     monkeypatch.setattr(LoadSession, "__init__", None)
     tiny.suite()

@@ -53,7 +53,7 @@ def test_in_every_process_of_a_run(tiny: Tiny, tried: Path) -> None:
     done = tiny.run_apart("--flperf-suite=tiny.json", "--flperf-model=flperf-nano", "-n", "1")
     assert done.ret == 0, done.text
     found = noted(tried)
-    for each in ("-mpytest", "exec(eval(", "pytest_flperf.loadgen.process", "pytest_flperf.foundry_host.host"):
+    for each in ("-mpytest", "exec(eval(", "pytest_flperf.loadgen.worker_main", "pytest_flperf.foundry_host.host"):
         assert any(each in command for command, _ in found), f"no process with {each}: {found}"
     assert all(failed == _BOTH for _, failed in found), found
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.history import store, surroundings
+from pytest_flperf.history import environment as surroundings
+from pytest_flperf.history import store
 from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.store import Store
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.stats import runs
+from pytest_flperf.stats.inference import between_runs as runs
 
 assert store  # here once: pytester forgets modules that a run in this process imported
 assert runs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import Tiny
 
-from pytest_flperf.report.pages import Pages
+from pytest_flperf.report.html.pages import Pages
 
 
 def test_every_run_has_a_report(tiny: Tiny) -> None:

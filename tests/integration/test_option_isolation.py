@@ -8,7 +8,7 @@ from tiny_runs import Done, Tiny
 MODELS = "--flperf-model=flperf-nano,flperf-micro"
 CONFTEST = """
 import json, pathlib
-from pytest_flperf.backends.foundry import FoundryBackend
+from pytest_flperf.backends.foundry.backend import FoundryBackend
 
 ensure = FoundryBackend.ensure
 

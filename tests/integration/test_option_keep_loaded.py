@@ -105,7 +105,7 @@ def test_models_of_the_runtime(tiny: Tiny) -> None:
     tiny.suite()
     tiny.pytester.makeconftest(
         """
-        from pytest_flperf.backends.foundry import FoundryBackend
+        from pytest_flperf.backends.foundry.backend import FoundryBackend
         release = FoundryBackend.release
         close = FoundryBackend.close
         def looked(self):

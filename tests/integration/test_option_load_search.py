@@ -13,7 +13,7 @@ from company import enough_s
 from robust_doubles import RawServer, answer, read_request
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.measurement import preparing
+from pytest_flperf.measurement import preflight as preparing
 from pytest_flperf.results.records import load_schema
 
 WORK_S = 0.02

@@ -8,7 +8,7 @@ from tiny_runs import Tiny
 
 from pytest_flperf.history import store
 from pytest_flperf.results.records import load_schema
-from pytest_flperf.stats import runs
+from pytest_flperf.stats.inference import between_runs as runs
 
 assert store  # here once: pytester forgets modules that a run in this process imported
 assert runs

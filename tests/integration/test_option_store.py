@@ -14,7 +14,8 @@ import pytest
 from tiny_runs import Tiny
 
 from pytest_flperf.cli import main
-from pytest_flperf.history import store, surroundings
+from pytest_flperf.history import environment as surroundings
+from pytest_flperf.history import store
 from pytest_flperf.history.place import StorePlace
 
 assert store  # here once: pytester forgets modules that a run in this process imported

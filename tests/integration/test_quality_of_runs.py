@@ -11,10 +11,11 @@ import jsonschema
 import pytest
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.history import store, surroundings
+from pytest_flperf.history import environment as surroundings
+from pytest_flperf.history import store
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
-from pytest_flperf.stats import two_runs_quality
+from pytest_flperf.stats.inference import quality as two_runs_quality
 
 assert store  # here once: pytester forgets modules that a run in this process imported
 assert two_runs_quality

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_flperf.options import OPTIONS
 from pytest_flperf.results.metrics import METRICS, RESOURCE_METRICS, RUN_METRICS
-from pytest_flperf.startup import OPTIONS
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.integration.run_verdict import RUN_NODEID
+from pytest_flperf.integration.run_budgets import RUN_NODEID
 
 MET, MISSED = "--flperf-budget=run.wall_s <= 15min", "--flperf-budget=run.cases_failed <= -0"
 TOO_LONG = "--flperf-budget=run.wall_s <= 0"

@@ -17,7 +17,7 @@ import pytest
 from robust_doubles import HEAD, RawServer
 from tiny_runs import Tiny
 
-from pytest_flperf.backends.placing import secrets_of
+from pytest_flperf.backends.resolver import secrets_of
 from pytest_flperf.suite.targets import TargetSpec
 
 KEY = "Zq7/plan+ted=K3y~0x9Wv/Tr8mN"

@@ -12,7 +12,7 @@ import pytest
 from robust_doubles import PytestRun, write_suite
 from tiny_runs import Tiny
 
-from pytest_flperf.integration.stopping import Terminated
+from pytest_flperf.integration.signals import Terminated
 from pytest_flperf.reference_server import ReferenceServer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -69,7 +69,7 @@ WINDOWS = {
             "one" in result.nodeid and strike({signals})
     """,
     "the loading of the model": """
-        import pytest_flperf.measurement.bench as bench
+        import pytest_flperf.measurement.runner as bench
         raising_before(bench.Bench, "ready", {signals})
     """,
     "the judgement": """
@@ -92,7 +92,7 @@ LATER = {
         raising_before(RunRecord, "finish", {signals})
     """,
     "the page is written": """
-        from pytest_flperf.integration.publishing import Publisher
+        from pytest_flperf.integration.artifacts import Publisher
         raising_before(Publisher, "publish", {signals})
     """,
     "the table is printed": """
@@ -230,7 +230,7 @@ def test_fixtures_that_hang(tmp_path: Path, reference: ReferenceServer) -> None:
     conftest(tmp_path, WINDOWS["the judgement"], INT)
     hanging = """
         import time
-        import pytest_flperf.integration.stopping as stopping
+        import pytest_flperf.integration.signals as stopping
         stopping._FINALISING_S = 0.0
         @pytest.fixture(scope="session", autouse=True)
         def hanging():
@@ -247,7 +247,7 @@ def test_an_end_that_hangs(tmp_path: Path, reference: ReferenceServer) -> None:
     """A signal long after the first one ends pytest at once; the next run is clean."""
     write_suite(tmp_path, *CASES)
     conftest(tmp_path, WINDOWS["the judgement"], INT)
-    conftest(tmp_path, "import pytest_flperf.integration.stopping as stopping\nstopping._ENDING_S = 0.0")
+    conftest(tmp_path, "import pytest_flperf.integration.signals as stopping\nstopping._ENDING_S = 0.0")
     conftest(tmp_path, LATER["the results are written"], TERM)
     with PytestRun(tmp_path, *at(reference)) as run:
         assert run.end_somehow() == -signal.SIGTERM

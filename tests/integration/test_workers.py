@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_runs import Tiny
 
-from pytest_flperf.integration.workers import refuse_neighbours
+from pytest_flperf.integration.xdist import refuse_neighbours
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n1", "-nauto"])

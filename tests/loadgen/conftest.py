@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Target
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.endpoint import Endpoint, resolve

@@ -12,7 +12,7 @@ import pytest
 from load_doubles import ANSWER, HEAD, RawServer, chunk, plan_of, played, read_request, request, token
 
 from pytest_flperf.loadgen.plan import Plan
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import Outcome, Sample

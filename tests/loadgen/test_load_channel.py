@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from load_doubles import ANSWER, RawServer, answering, deadlines, plan_of, played, request, silent
 
-import pytest_flperf.loadgen.player
+import pytest_flperf.loadgen.worker
 from pytest_flperf.loadgen.channel import ChannelClosedError, FrameReader, FrameWriter
 from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.loadgen.plan import Entry, Plan, Target
-from pytest_flperf.loadgen.player import Player
 from pytest_flperf.loadgen.poller import Poller, _Selector, new_poller
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker import Player
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.exchange import Phase
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -65,7 +65,7 @@ def test_a_cancel_that_comes_too_late_stops_nothing(
     poller: Callable[[], Poller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It crosses the end of its plan on the way: no second end is said, and the next plan is played whole."""
-    monkeypatch.setattr(pytest_flperf.loadgen.player, "new_poller", poller)
+    monkeypatch.setattr(pytest_flperf.loadgen.worker, "new_poller", poller)
     with RawServer(answering(ANSWER)) as server, player_in_a_thread() as (reader, writer, ours):
         for _ in range(3):
             ask(writer, server.target, 5)

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from load_doubles import HEAD, RawServer, plan_of, played, read_request, request
 
+from pytest_flperf.loadgen.client_limits import client_limit, is_shortage
 from pytest_flperf.loadgen.connection import Connection
 from pytest_flperf.loadgen.plan import Target
-from pytest_flperf.loadgen.session import LoadProcessError, LoadSession
-from pytest_flperf.loadgen.shortage import client_limit, is_shortage
+from pytest_flperf.loadgen.worker_client import LoadProcessError, LoadSession
 from pytest_flperf.wire.exchange import Ending
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")

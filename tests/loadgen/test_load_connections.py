@@ -25,7 +25,7 @@ from load_doubles import (
 )
 
 from pytest_flperf.loadgen.plan import Target
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.sample import Outcome, Sample
 
 SHORT = 200 * MS

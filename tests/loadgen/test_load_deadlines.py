@@ -31,7 +31,7 @@ from load_doubles import (
 )
 
 from pytest_flperf.loadgen.plan import Deadlines, Target
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending

@@ -14,7 +14,7 @@ from load_doubles import HEAD, RawServer, S, chunk, deadlines, plan_of, read_req
 from pytest_flperf.loadgen.after_done import PERHAPS_DONE, AfterDone, may_be_done
 from pytest_flperf.loadgen.connection import Connection, Job
 from pytest_flperf.loadgen.plan import Target
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.exchange import Ending
 from pytest_flperf.wire.framing import parse_head
 from pytest_flperf.wire.progress import TextProgress

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from load_doubles import MS, deadlines, plan_of, played, reference_request, request, target_of
 
-from pytest_flperf.measurement.following import Retries
 from pytest_flperf.loadgen.backlog import Backlog
-from pytest_flperf.loadgen.group import LoadGroup, parts_of
+from pytest_flperf.loadgen.entry_pool import EntryPool
 from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
-from pytest_flperf.loadgen.pool import EntryPool
-from pytest_flperf.loadgen.session import LoadProcessError, LoadSession
+from pytest_flperf.loadgen.worker_client import LoadProcessError, LoadSession
+from pytest_flperf.loadgen.worker_group import LoadGroup, parts_of
+from pytest_flperf.measurement.followups import Retries
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase

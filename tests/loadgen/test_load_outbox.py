@@ -9,11 +9,11 @@ import pytest
 from load_doubles import S, plan_of, played, reference_request, request, target_of
 
 from pytest_flperf.loadgen.connection import Job
-from pytest_flperf.loadgen.group import LoadGroup
+from pytest_flperf.loadgen.loop_turns import LAST_BUCKET, LoopTurns
 from pytest_flperf.loadgen.outbox import Outbox
-from pytest_flperf.loadgen.session import LoadSession
-from pytest_flperf.loadgen.supply import Incoming
-from pytest_flperf.loadgen.turns import LAST_BUCKET, LoopTurns
+from pytest_flperf.loadgen.queue import Incoming
+from pytest_flperf.loadgen.worker_client import LoadSession
+from pytest_flperf.loadgen.worker_group import LoadGroup
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.wire.exchange import Ending
 

@@ -30,7 +30,7 @@ from load_doubles import (
 )
 
 from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan
-from pytest_flperf.loadgen.session import LoadProcessError, LoadSession
+from pytest_flperf.loadgen.worker_client import LoadProcessError, LoadSession
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 from pytest_flperf.wire.sample import Outcome
@@ -102,7 +102,7 @@ PARENT = """
     sys.path[:0] = sys.argv[2:]
     from load_doubles import plan_of, request
     from pytest_flperf.loadgen.plan import Target
-    from pytest_flperf.loadgen.session import LoadSession
+    from pytest_flperf.loadgen.worker_client import LoadSession
     session = LoadSession()
     print(session.pid, flush=True)
     target = Target(((2, ("127.0.0.1", int(sys.argv[1]))),))
@@ -225,7 +225,7 @@ def test_no_file_number_is_left() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
         from load_doubles import plan_of, played, request
         from pytest_flperf.loadgen.plan import Target
-        from pytest_flperf.loadgen.session import LoadSession
+        from pytest_flperf.loadgen.worker_client import LoadSession
         target = Target(((2, ("127.0.0.1", int(sys.argv[1]))),))
         with LoadSession() as session:
             exchanges, _ = played(session, plan_of([request()] * 80, target, concurrency=40))
@@ -292,7 +292,7 @@ def test_last_words_are_short_and_printable() -> None:
 @posix
 def test_a_load_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """When every request must have ended long ago and none is heard of, that is an error and no hang."""
-    monkeypatch.setattr("pytest_flperf.loadgen.supply._SILENCE_MARGIN_S", 0.5)
+    monkeypatch.setattr("pytest_flperf.loadgen.queue._SILENCE_MARGIN_S", 0.5)
     limits = deadlines(connect=100 * MS, total=200 * MS)
     with RawServer(answering(ANSWER)) as server, LoadSession() as session:
         assert samples(session, plan_of([request()], server.target))[0].ok

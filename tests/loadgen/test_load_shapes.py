@@ -11,7 +11,7 @@ import pytest
 from load_doubles import MS, deadlines, plan_of, played, reference_request, request, target_of
 
 from pytest_flperf.loadgen.plan import Entry, Plan, Schedule
-from pytest_flperf.loadgen.session import LoadSession
+from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase

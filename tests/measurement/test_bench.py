@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.bench import Bench, CaseRun, NotReadyError
 from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.measurement.runner import Bench, CaseRun, NotReadyError
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.journal import JournalReader
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Suite
 
 KEY = "a-planted-key-0123456789"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pytest_flperf.backends.base import BackendConfig
-from pytest_flperf.backends.foundry import FoundryBackend
-from pytest_flperf.measurement.bench import Bench
+from pytest_flperf.backends.foundry.backend import FoundryBackend
 from pytest_flperf.foundry_host.client import RuntimeHost
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.measurement.runner import Bench
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Suite
 
 MODEL = "flperf-nano"

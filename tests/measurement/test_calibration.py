@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_flperf.loadgen.plan import PlanStats
 from pytest_flperf.measurement import calibration
 from pytest_flperf.measurement.calibration import CalibrationError, calibrate_once
-from pytest_flperf.measurement.probes import Probe, closed_probe, probe_of
-from pytest_flperf.loadgen.plan import PlanStats
+from pytest_flperf.measurement.calibration_loads import Probe, closed_probe, probe_of
 from pytest_flperf.report.figures import calibrated_words
 from pytest_flperf.results.calibration import Calibration
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, LoadShape, Suite
-from pytest_flperf.suite.sources import PromptSource, TracedRequest
+from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
 
 
 def case(**settings: object) -> Case:

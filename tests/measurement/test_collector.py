@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from pytest_flperf.measurement.collector import Collector, no_collections
+from pytest_flperf.measurement.gc_control import Collector, no_collections
 
 FEW = 1_000
 """More than Python 3.12 has set aside when it starts, and fewer than any session of pytest has."""

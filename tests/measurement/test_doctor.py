@@ -9,7 +9,7 @@ import pytest
 from pytest_flperf.backends.base import About, Backend, BackendConfig, BackendError, ListedModel
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.backends.registry import BackendType
-from pytest_flperf.backends.several import Place
+from pytest_flperf.backends.router import Place
 from pytest_flperf.measurement.doctor import Finding, examine
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.telemetry.readings import ServerProcesses

@@ -11,13 +11,13 @@ import pytest
 from pytest_flperf.backends.base import BackendConfig, OnProgress, Served
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.backends.registry import BUILT_IN
-from pytest_flperf.backends.several import Place, SeveralBackends
-from pytest_flperf.measurement.bench import Bench, NotPossibleError
-from pytest_flperf.measurement.interleaving import BASELINE, CANDIDATE, Both, Standings, Turn, Until
+from pytest_flperf.backends.router import Place, SeveralBackends
+from pytest_flperf.measurement.paired import BASELINE, CANDIDATE, Both, Standings, Turn, Until
+from pytest_flperf.measurement.runner import Bench, NotPossibleError
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.stats.schedule import ORDER_BLOCK
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.stats.inference.schedule import ORDER_BLOCK
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Suite
 
 QUICK = ReferenceConfig(Schedule(ttft_ms=1, itl_ms=0.5, tokens=3))

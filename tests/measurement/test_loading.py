@@ -11,7 +11,7 @@ import pytest
 
 from pytest_flperf.backends.base import BackendConfig, BackendError, OnProgress, Served
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.loading import LoadCost, ensure_with_cost
+from pytest_flperf.measurement.load_cost import LoadCost, ensure_with_cost
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 

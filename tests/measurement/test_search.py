@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.measurement.bench import CaseRun
-from pytest_flperf.measurement.search import Goal, SearchPlan, search
+from pytest_flperf.measurement.capacity_search import Goal, SearchPlan, search
+from pytest_flperf.measurement.runner import CaseRun
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.records import CaseResult, Requests
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.load_shapes import at_load
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
-from pytest_flperf.suite.shapes import at_load
 
 
 def run_at(load: float, throughput: float, *, out_of_time: bool = False, trouble: str = "") -> CaseRun:

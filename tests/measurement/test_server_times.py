@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.bench import Bench
+from pytest_flperf.measurement.runner import Bench
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import WARNING, CaseResult
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
 
 

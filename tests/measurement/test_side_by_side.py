@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.bench import Bench, CaseRun, NotReadyError, Prepared
-from pytest_flperf.measurement.side_by_side import Asked, SideBySide
+from pytest_flperf.measurement.parallel_targets import Asked, SideBySide
+from pytest_flperf.measurement.runner import Bench, CaseRun, NotReadyError, Prepared
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
 
 

@@ -14,18 +14,18 @@ from statistics import median
 import pytest
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.bench import Bench
 from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.measurement.runner import Bench
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.reference_server.log import LogEntry
 from pytest_flperf.results.journal import JournalReader
 from pytest_flperf.results.records import CaseResult, Distribution
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.stats.case import stalls
-from pytest_flperf.stats.summary import quantile
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.stats.descriptive.case import stalls
+from pytest_flperf.stats.descriptive.summary import quantile
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
 
 ANSWERS = 8

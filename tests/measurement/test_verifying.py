@@ -24,17 +24,17 @@ from strict_server import (
 
 from pytest_flperf.backends.base import BackendError, OnProgress, Served
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.bench import Bench, NotReadyError
-from pytest_flperf.measurement.playing import CasePlans
-from pytest_flperf.measurement.recording import Recorder
-from pytest_flperf.measurement.verifying import Verifier
 from pytest_flperf.loadgen.plan import Plan, Target
+from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.measurement.request_plans import CasePlans
+from pytest_flperf.measurement.runner import Bench, NotReadyError
+from pytest_flperf.measurement.verifying import Verifier
 from pytest_flperf.results.journal import JournalReader
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.suite.cases import Overrides, expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import Overrides, expand
 from pytest_flperf.suite.model import Case, Suite
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.endpoint import Endpoint

@@ -31,15 +31,15 @@ def test_wheel_holds_every_module(names: set[str]) -> None:
 def test_wheel_holds_suites_schemas_and_types(names: set[str]) -> None:
     """The packaged suites, both JSON Schemas, and the mark that the package is typed."""
     suites = {f"pytest_flperf/suites/{path.name}" for path in (ROOT / "suites").iterdir() if path.is_file()}
-    schemas = {"pytest_flperf/suite/suite.schema.json", "pytest_flperf/results/results.schema.json"}
+    schemas = {"pytest_flperf/suite/schema/suite.schema.json", "pytest_flperf/results/results.schema.json"}
     assert {"pytest_flperf/suites/default.yaml", "pytest_flperf/suites/quick.yaml"} <= suites
     assert suites | schemas | {"pytest_flperf/py.typed"} <= names
 
 
 def test_wheel_holds_the_templates_of_the_report(names: set[str]) -> None:
     """All that the page is made of, its style included."""
-    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pytest_flperf/report/templates").iterdir()}
-    assert "pytest_flperf/report/templates/style.css" in templates
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pytest_flperf/report/html/templates").iterdir()}
+    assert "pytest_flperf/report/html/templates/style.css" in templates
     assert len(templates) >= 4
     assert templates <= names
 
@@ -65,7 +65,7 @@ def test_embedded_models_are_small(wheel: Path) -> None:
 def test_schemas_are_json(wheel: Path) -> None:
     """Both schemas can be read as they lie in the wheel."""
     with ZipFile(wheel) as archive:
-        for name in ("pytest_flperf/suite/suite.schema.json", "pytest_flperf/results/results.schema.json"):
+        for name in ("pytest_flperf/suite/schema/suite.schema.json", "pytest_flperf/results/results.schema.json"):
             assert "$schema" in json.loads(archive.read(name))
 
 

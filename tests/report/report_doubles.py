@@ -20,7 +20,7 @@ from pytest_flperf.results.records import (
     Run,
 )
 from pytest_flperf.results.serving import Target
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.summary import distribution
 
 HOSTILE = {
     "script": "<script>alert(1)</script>",

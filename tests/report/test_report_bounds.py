@@ -12,11 +12,11 @@ from report_doubles import case, run
 from pytest_flperf.gates.verdict import verdict_text
 from pytest_flperf.report.annotations import annotation_lines
 from pytest_flperf.report.code_quality import code_quality
+from pytest_flperf.report.csv import csv_text
+from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.junit import case_text, properties
 from pytest_flperf.report.markdown import markdown
-from pytest_flperf.report.pages import Pages
-from pytest_flperf.report.spreadsheet import csv_text
-from pytest_flperf.report.summary import summary_lines
+from pytest_flperf.report.terminal.summary import summary_lines
 from pytest_flperf.results.comparison import Against
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure, Requests, Run
 from pytest_flperf.results.serving import Adjustment, Target

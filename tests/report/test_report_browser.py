@@ -9,7 +9,7 @@ import pytest
 from headless import look
 from report_doubles import HOSTILE, hostile_run, run
 
-from pytest_flperf.report.pages import Pages
+from pytest_flperf.report.html.pages import Pages
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_doubles import HOSTILE, measured
 
-from pytest_flperf.report.axes import axis_of
-from pytest_flperf.report.charts import Bar, Group, Strip, bars, ecdf, strips
+from pytest_flperf.report.html.axes import axis_of
+from pytest_flperf.report.html.charts import Bar, Group, Strip, bars, ecdf, strips
 
 VALUES = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20)
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from report_doubles import HOSTILE, case, hostile_run, run
 
-from pytest_flperf.report.columns import parquet
-from pytest_flperf.report.spreadsheet import COLUMNS
+from pytest_flperf.report.csv import COLUMNS
+from pytest_flperf.report.parquet import parquet
 from pytest_flperf.results.records import Run
 
 arrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
@@ -56,5 +56,7 @@ def test_infinite_and_hostile() -> None:
 
 def test_imported_late() -> None:
     """Nothing of pyarrow is imported before a file is written."""
-    code = "import sys, pytest_flperf.report.columns, pytest_flperf.commands.moving; sys.exit('pyarrow' in sys.modules)"
+    code = (
+        "import sys, pytest_flperf.report.parquet, pytest_flperf.commands.transfer; sys.exit('pyarrow' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -22,16 +22,16 @@ from comparison_doubles import (
 )
 from report_doubles import HOSTILE, case, hostile_run, run
 
-from pytest_flperf.gates.changes import limit_pct
+from pytest_flperf.gates.format import limit_pct
 from pytest_flperf.report.annotations import annotation_lines
 from pytest_flperf.report.code_quality import code_quality
-from pytest_flperf.report.compared import compared_lines
-from pytest_flperf.report.interval_chart import Change, intervals
+from pytest_flperf.report.html.interval_chart import Change, intervals
+from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.junit import case_text, properties
 from pytest_flperf.report.markdown import markdown
-from pytest_flperf.report.pages import Pages
-from pytest_flperf.report.summary import summary_lines
-from pytest_flperf.report.tables import width_of
+from pytest_flperf.report.terminal.comparisons import compared_lines
+from pytest_flperf.report.terminal.summary import summary_lines
+from pytest_flperf.report.terminal.tables import width_of
 from pytest_flperf.results.records import CaseResult, Requests, Run
 
 

@@ -8,7 +8,7 @@ import io
 import pytest
 from report_doubles import HOSTILE, case, hostile_run, run
 
-from pytest_flperf.report.spreadsheet import COLUMNS, csv_text
+from pytest_flperf.report.csv import COLUMNS, csv_text
 from pytest_flperf.results.records import ResourceUse, Run
 
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from report_doubles import HOSTILE, case, hostile_run, measured, run
 
-from pytest_flperf.report.pages import Pages
+from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.records import BudgetVerdict, Failure, Requests, ResourceUse, Run

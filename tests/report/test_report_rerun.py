@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from report_doubles import case, run
 
+from pytest_flperf.options import OPTIONS
 from pytest_flperf.report.rerun import NOT_REPEATED, SWITCHES, rerun_command
-from pytest_flperf.startup import OPTIONS
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from report_doubles import case, run
 
+from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.markdown import markdown
-from pytest_flperf.report.pages import Pages
 from pytest_flperf.results.records import BudgetVerdict, Run
 
 MISSED = BudgetVerdict("run.wall_s <= 5 <b>", 5.0, 7.25, 3, met=False, metric="run.wall_s")

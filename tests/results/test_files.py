@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_flperf.results.files import append_file, write_file
+from pytest_flperf.results.atomic_write import append_file, write_file
 
 
 def test_whole_and_with_its_folders(tmp_path: Path) -> None:

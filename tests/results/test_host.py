@@ -63,7 +63,7 @@ def test_results_import_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "import pytest_flperf.results.records, pytest_flperf.results.host, pytest_flperf.results.run_folder\n"
-        "import pytest_flperf.results.redaction, pytest_flperf.gates.verdict, pytest_flperf.stats.case\n"
+        "import pytest_flperf.results.redaction, pytest_flperf.gates.verdict, pytest_flperf.stats.descriptive.case\n"
         "heavy = {'numpy', 'pydantic', 'psutil', 'openai', 'pytest', 'jsonschema'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED, RESOURCE_STATISTICS, STATISTICS
-from pytest_flperf.results.plain import plain
 from pytest_flperf.results.records import (
     SCHEMA,
     BudgetVerdict,
@@ -32,6 +31,7 @@ from pytest_flperf.results.records import (
     Run,
     load_schema,
 )
+from pytest_flperf.results.serialize import plain
 from pytest_flperf.results.serving import Target
 
 # What UTF-8 can hold: a lone surrogate is escaped on the way out, and so is another text when it is back.

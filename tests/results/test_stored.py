@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pytest_flperf.results.reader import RunError, read_run, run_ids
 from pytest_flperf.results.records import CaseResult, Distribution, Requests, Run
-from pytest_flperf.results.stored import RunError, read_run, run_ids
 
 IDS = ("20261121T101500Z-default-3f9a", "20261122T101500Z-default-aaaa", "20261122T111500Z-quick-bbbb")
 

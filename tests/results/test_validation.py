@@ -22,6 +22,7 @@ from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
 from pytest_flperf.results.document import DocumentError, parsed
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import METRICS, RESOURCE_METRICS
+from pytest_flperf.results.reader import RunError, read_run, run_of
 from pytest_flperf.results.records import (
     BudgetVerdict,
     CaseResult,
@@ -35,10 +36,9 @@ from pytest_flperf.results.records import (
     Run,
 )
 from pytest_flperf.results.serving import Adjustment, Target
-from pytest_flperf.results.stored import RunError, read_run, run_of
 from pytest_flperf.results.validation import checked_case, checked_run
-from pytest_flperf.stats.failed_requests import with_failures
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.failed_requests import with_failures
+from pytest_flperf.stats.descriptive.summary import distribution
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 MS = st.floats(0, 1e9)

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.measurement.bench import Bench
 from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.measurement.runner import Bench
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.report.samples import values_beside
+from pytest_flperf.results.reader import run_of
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
-from pytest_flperf.results.stored import run_of
 from pytest_flperf.session.recovery import RecoveryError, recover
-from pytest_flperf.suite.cases import expand
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Suite
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_flperf.results.records import WARNING
-from pytest_flperf.stats.answer_texts import AnswerTexts
+from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
 from pytest_flperf.wire.sample import Sample
 
 MS = 1_000_000

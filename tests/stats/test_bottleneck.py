@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_flperf.results.records import ClockQuality, LagMs, Requests
-from pytest_flperf.stats.bottleneck import bottleneck
+from pytest_flperf.stats.descriptive.bottleneck import bottleneck
 
 
 def clock(p99_ms: float | None) -> ClockQuality:

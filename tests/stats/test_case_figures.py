@@ -11,15 +11,15 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_flperf.measurement.planned import planned_result
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.stats import case as case_module
-from pytest_flperf.stats import column
-from pytest_flperf.stats.case import stalls, summarise
-from pytest_flperf.stats.clock_quality import clock_quality
-from pytest_flperf.stats.planned import planned_result
-from pytest_flperf.stats.request_metrics import is_late_read, request_metrics
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive import case as case_module
+from pytest_flperf.stats.descriptive import quantiles as column
+from pytest_flperf.stats.descriptive.case import stalls, summarise
+from pytest_flperf.stats.descriptive.clock_quality import clock_quality
+from pytest_flperf.stats.descriptive.request_metrics import is_late_read, request_metrics
+from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_flperf.loadgen.turns import LoopTurns
+from pytest_flperf.loadgen.loop_turns import LoopTurns
+from pytest_flperf.measurement.planned import planned_result
 from pytest_flperf.results.records import ClockQuality, LagMs, LoopMs
 from pytest_flperf.results.serving import Target
-from pytest_flperf.stats.case import stalls, summarise
-from pytest_flperf.stats.clock_quality import clock_quality, merge_clocks, with_turns
-from pytest_flperf.stats.planned import planned_result
+from pytest_flperf.stats.descriptive.case import stalls, summarise
+from pytest_flperf.stats.descriptive.clock_quality import clock_quality, merge_clocks, with_turns
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample

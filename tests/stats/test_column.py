@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.stats import column
-from pytest_flperf.stats.clock_quality import clock_quality
-from pytest_flperf.stats.column import Column
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive import quantiles as column
+from pytest_flperf.stats.descriptive.clock_quality import clock_quality
+from pytest_flperf.stats.descriptive.quantiles import Column
+from pytest_flperf.stats.descriptive.summary import distribution
 
 INTS = st.lists(st.integers(-(2**53), 2**53) | st.integers(0, 5), max_size=120)
 FLOATS = st.lists(st.floats() | st.sampled_from([0.0, 1.5, 5e-324, sys.float_info.max]), max_size=120)

@@ -9,9 +9,9 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.counts import Counts, clopper_pearson, fisher, judge_counts
-from pytest_flperf.stats.findings import ErrorRates, Threshold
-from pytest_flperf.stats.multiple import holm
+from pytest_flperf.stats.inference.findings import ErrorRates, Threshold
+from pytest_flperf.stats.inference.holm import holm
+from pytest_flperf.stats.inference.proportions import Counts, clopper_pearson, fisher, judge_counts
 
 ANY = Threshold(0.0)
 COUNTS = st.integers(1, 60).flatmap(lambda n: st.builds(Counts, st.integers(0, n), st.just(n)))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pytest_flperf.measurement.planned import planned_result
 from pytest_flperf.results.records import WARNING, Distribution
-from pytest_flperf.stats.case import summarise
-from pytest_flperf.stats.cross_check import REQUESTS_NEEDED, cross_check
-from pytest_flperf.stats.planned import planned_result
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.case import summarise
+from pytest_flperf.stats.descriptive.server_timings import REQUESTS_NEEDED, cross_check
+from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.sample import Sample
 

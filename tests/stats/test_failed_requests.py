@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.results.records import Distribution
-from pytest_flperf.stats.failed_requests import with_failures
-from pytest_flperf.stats.summary import distribution
+from pytest_flperf.stats.descriptive.failed_requests import with_failures
+from pytest_flperf.stats.descriptive.summary import distribution
 
 TIMES = st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=300)
 PERCENTILES = {"p5": 0.05, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}

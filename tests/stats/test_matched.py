@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold
-from pytest_flperf.stats.graded import BootstrapT
-from pytest_flperf.stats.matched import judge_matched, judge_prompts
-from pytest_flperf.stats.matched_requests import MatchedRequest, counted_once, is_deterministic
-from pytest_flperf.stats.pairs import Pair
-from pytest_flperf.stats.schedule import draw_orders
+from pytest_flperf.stats.inference.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold
+from pytest_flperf.stats.inference.graded import BootstrapT
+from pytest_flperf.stats.inference.matched import judge_matched, judge_prompts
+from pytest_flperf.stats.inference.matched_requests import MatchedRequest, counted_once, is_deterministic
+from pytest_flperf.stats.inference.paired import Pair
+from pytest_flperf.stats.inference.schedule import draw_orders
 
 FALL = Threshold(0.0, 0.02, higher_is_worse=False)
 ANY_FALL = Threshold(0.0, higher_is_worse=False)

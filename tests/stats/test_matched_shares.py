@@ -12,11 +12,11 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.decidable import fewest_losses, fewest_to_exclude
-from pytest_flperf.stats.findings import ErrorRates
-from pytest_flperf.stats.independent_shares import Share, independent_interval, independent_tails
-from pytest_flperf.stats.matched_shares import MatchedCounts, exact_tails, score_interval
-from pytest_flperf.stats.schedule import spent_at
+from pytest_flperf.stats.inference.findings import ErrorRates
+from pytest_flperf.stats.inference.independent_shares import Share, independent_interval, independent_tails
+from pytest_flperf.stats.inference.matched_shares import MatchedCounts, exact_tails, score_interval
+from pytest_flperf.stats.inference.sample_sizes import fewest_losses, fewest_to_exclude
+from pytest_flperf.stats.inference.schedule import spent_at
 
 
 def matched(n: int) -> list[MatchedCounts]:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.stats import extremes as extremes_module
-from pytest_flperf.stats import orders as orders_module
-from pytest_flperf.stats.deciding import Tails
-from pytest_flperf.stats.extremes import extreme_tails
-from pytest_flperf.stats.mean_test import Sums, flip_tails, mean_tails, normal_flip_tails, skew_tails
-from pytest_flperf.stats.orders import Bools, without_slot
-from pytest_flperf.stats.schedule import draw_orders
+from pytest_flperf.stats.inference import extremes as extremes_module
+from pytest_flperf.stats.inference import permutation as orders_module
+from pytest_flperf.stats.inference.decision import Tails
+from pytest_flperf.stats.inference.extremes import extreme_tails
+from pytest_flperf.stats.inference.mean_test import Sums, flip_tails, mean_tails, normal_flip_tails, skew_tails
+from pytest_flperf.stats.inference.permutation import Bools, without_slot
+from pytest_flperf.stats.inference.schedule import draw_orders
 
 BLOCK = 6
 DIFFERENCES = st.lists(st.integers(-4, 4).map(float) | st.floats(-10, 10), min_size=8, max_size=12)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.offered import OfferedLoad
+from pytest_flperf.stats.descriptive.offered_rate import OfferedLoad
 from pytest_flperf.wire.sample import Outcome, Sample
 
 Make = Callable[..., Sample]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from pytest_flperf.stats.overlap import Overlap
+from pytest_flperf.stats.descriptive.overlap import Overlap
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Outcome, Sample
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.findings import MEANS, RANKS, SWAPS, ErrorRates, Finding, Threshold
-from pytest_flperf.stats.pairs import Pair, judge_pairs
-from pytest_flperf.stats.schedule import draw_orders, looks, spent_at
+from pytest_flperf.stats.inference.findings import MEANS, RANKS, SWAPS, ErrorRates, Finding, Threshold
+from pytest_flperf.stats.inference.paired import Pair, judge_pairs
+from pytest_flperf.stats.inference.schedule import draw_orders, looks, spent_at
 
 TEN = Threshold(0.10)
 ONCE = {"look": 1, "looks": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_flperf.results.records import PromptScore
-from pytest_flperf.stats.prompt_scores import PROMPTS_KEPT, PromptScores
+from pytest_flperf.stats.descriptive.prompt_scores import PROMPTS_KEPT, PromptScores
 
 
 def test_by_prompt() -> None:

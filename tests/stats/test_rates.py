@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.rates import requests_needed, upper_bound
+from pytest_flperf.stats.inference.failure_bounds import requests_needed, upper_bound
 
 
 @pytest.mark.parametrize("total", [1, 10, 299, 1_000_000])

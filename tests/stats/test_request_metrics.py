@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_flperf.results.metrics import RATIOS, REQUEST_METRICS
-from pytest_flperf.stats.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
+from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.wire.sample import Sample
 
 MS = 1_000_000

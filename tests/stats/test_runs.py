@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.findings import BLOCKS, SUMMARIES, ErrorRates, Threshold
-from pytest_flperf.stats.run_variance import UNKNOWN_MACHINE, BetweenRuns, between_runs
-from pytest_flperf.stats.runs import Summary, block_length, judge_runs, judge_summaries
+from pytest_flperf.stats.inference.between_runs import Summary, block_length, judge_runs, judge_summaries
+from pytest_flperf.stats.inference.findings import BLOCKS, SUMMARIES, ErrorRates, Threshold
+from pytest_flperf.stats.inference.run_variance import UNKNOWN_MACHINE, BetweenRuns, between_runs
 
 STEADY = BetweenRuns(0.01, 20)
 TEN = Threshold(0.10)

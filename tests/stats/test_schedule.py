@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.schedule import ORDER_BLOCK, draw_orders, looks, spent_at
+from pytest_flperf.stats.inference.schedule import ORDER_BLOCK, draw_orders, looks, spent_at
 
 
 @given(st.integers(1, 2000), st.integers(1, 40))
@@ -67,6 +67,6 @@ def test_longer_orders_begin_like_shorter_ones() -> None:
 
 def test_planning_imports_no_numpy() -> None:
     """Who only asks for a comparison doesn't pay for the arithmetic."""
-    code = "import sys, pytest_flperf.stats.schedule, pytest_flperf.stats.findings; print('numpy' in sys.modules)"
+    code = "import sys; from pytest_flperf.stats.inference import findings, schedule; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

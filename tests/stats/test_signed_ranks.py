@@ -12,10 +12,10 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.stats import orders as orders_module
-from pytest_flperf.stats.orders import Bools, Floats, Law, is_drawn, normal_tails
-from pytest_flperf.stats.schedule import draw_orders
-from pytest_flperf.stats.signed_ranks import exceedances, normal_signed_rank, signed_rank
+from pytest_flperf.stats.inference import permutation as orders_module
+from pytest_flperf.stats.inference.permutation import Bools, Floats, Law, is_drawn, normal_tails
+from pytest_flperf.stats.inference.schedule import draw_orders
+from pytest_flperf.stats.inference.signed_ranks import exceedances, normal_signed_rank, signed_rank
 
 BLOCK = 6
 DIFFERENCES = st.lists(st.integers(-4, 4).map(float) | st.floats(-10, 10), min_size=8, max_size=12)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_flperf.measurement.planned import planned_result
 from pytest_flperf.results.load import Load
-from pytest_flperf.stats import steady
-from pytest_flperf.stats.case import summarise
-from pytest_flperf.stats.planned import planned_result
-from pytest_flperf.stats.steady import Arrived, SteadyRates
+from pytest_flperf.stats.descriptive import steady
+from pytest_flperf.stats.descriptive.case import summarise
+from pytest_flperf.stats.descriptive.steady import Arrived, SteadyRates
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Outcome, Sample

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.stats.student import prediction_bound, t_quantile
+from pytest_flperf.stats.inference.student import prediction_bound, t_quantile
 
 
 @pytest.mark.parametrize(

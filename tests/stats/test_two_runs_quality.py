@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pytest_flperf.results.records import CaseResult, Requests
-from pytest_flperf.stats.findings import TWO_SHARES, ErrorRates, Threshold
-from pytest_flperf.stats.summary import distribution
-from pytest_flperf.stats.two_runs_quality import judge_quality
+from pytest_flperf.stats.descriptive.summary import distribution
+from pytest_flperf.stats.inference.findings import TWO_SHARES, ErrorRates, Threshold
+from pytest_flperf.stats.inference.quality import judge_quality
 
 
 def case(right: int, of: int) -> CaseResult:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.suite.against import opposite, opposite_target, parse_against
-from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.loading import scenario_of
+from pytest_flperf.suite.loader import scenario_of
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Suite
 from pytest_flperf.suite.targets import TargetSpec
 

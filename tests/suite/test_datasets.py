@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.suite import datasets
-from pytest_flperf.suite.bounded import read_bytes
-from pytest_flperf.suite.datasets import Row, read_dataset
+from pytest_flperf.suite.bounded_files import read_bytes
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Message
+from pytest_flperf.suite.prompts import datasets
+from pytest_flperf.suite.prompts.datasets import Row, read_dataset
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 

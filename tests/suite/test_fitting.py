@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from test_synthetic import byte_level, characters, llama_like, trained_bpe, unigram, word_level
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from pytest_flperf.suite.asking import Asker
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.fitting import Fitting
-from pytest_flperf.suite.lengths import Lengths
 from pytest_flperf.suite.model import Case, Message, Scenario, Settings
-from pytest_flperf.suite.sources import PromptSource, TracedRequest
-from pytest_flperf.suite.synthetic import LocalTokenizer
+from pytest_flperf.suite.prompts.fitting import Fitting
+from pytest_flperf.suite.prompts.generator import Asker
+from pytest_flperf.suite.prompts.lengths import Lengths
+from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
+from pytest_flperf.suite.prompts.synthetic import LocalTokenizer
 
 SEEDS = st.integers(0, 10**6).map(str)
 WORDS = "the water of the river and the light of the morning were calm. [] "

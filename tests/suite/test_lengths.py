@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.lengths import Lengths, lengths_of
+from pytest_flperf.suite.prompts.lengths import Lengths, lengths_of
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_flperf.suite import finding
+from pytest_flperf.suite import discovery as finding
+from pytest_flperf.suite.discovery import find_suite, list_suites, packaged_folder
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.finding import find_suite, list_suites, packaged_folder
-from pytest_flperf.suite.loading import load_suite
+from pytest_flperf.suite.loader import load_suite
 
 SUITE = "description: Mine\nscenarios: [{name: a, prompt: Hi}]\n"
 
@@ -132,7 +132,7 @@ def test_suites_inside_the_package_win(tmp_path: Path, monkeypatch: pytest.Monke
     """From a wheel the suites lie inside the package."""
     package = tmp_path / "pytest_flperf"
     (package / "suites").mkdir(parents=True)
-    monkeypatch.setattr(finding, "__file__", str(package / "suite" / "finding.py"))
+    monkeypatch.setattr(finding, "__file__", str(package / "suite" / "discovery.py"))
     assert packaged_folder() == package / "suites"
 
 

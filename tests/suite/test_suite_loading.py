@@ -13,12 +13,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.suite.cases import expand
 from pytest_flperf.suite.errors import SuiteError, key_path, nearest, shown
-from pytest_flperf.suite.limits import MAX_SUITE_BYTES
-from pytest_flperf.suite.loading import load_suite
+from pytest_flperf.suite.loader import load_suite
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Message, Settings, Suite, Timeouts
-from pytest_flperf.suite.schema import SuiteForm
+from pytest_flperf.suite.schema.document import SuiteForm
+from pytest_flperf.suite.setting_limits import MAX_SUITE_BYTES
 
 
 def short(value: object) -> str:

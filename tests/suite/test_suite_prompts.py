@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.suite.cases import expand
+from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Message, Scenario, Settings, Suite
-from pytest_flperf.suite.prompts import extra_body, keyed, request_body, unique_key
+from pytest_flperf.suite.prompts.request_body import extra_body, keyed, request_body, unique_key
 
 
 def make_case(*messages: Message, **settings: Any) -> Case:

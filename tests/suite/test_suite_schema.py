@@ -11,11 +11,18 @@ import jsonschema
 import pytest
 import yaml
 
-from pytest_flperf.suite import schema as schema_module
-from pytest_flperf.suite.finding import packaged_folder
-from pytest_flperf.suite.limits import LIMITS, NULLABLE, expected
+from pytest_flperf.suite.discovery import packaged_folder
 from pytest_flperf.suite.model import Settings
-from pytest_flperf.suite.schema import DefaultsForm, MatrixForm, SettingsForm, SuiteForm, json_schema, known_keys
+from pytest_flperf.suite.schema import document as schema_module
+from pytest_flperf.suite.schema.document import (
+    DefaultsForm,
+    MatrixForm,
+    SettingsForm,
+    SuiteForm,
+    json_schema,
+    known_keys,
+)
+from pytest_flperf.suite.setting_limits import LIMITS, NULLABLE, expected
 from pytest_flperf.suite.settings import MATRIX_KEYS, SETTING_KEYS, with_values
 
 STORED = Path(schema_module.__file__).with_name("suite.schema.json")
@@ -32,7 +39,7 @@ def described(node: Any, path: str = "") -> dict[str, str]:
 
 
 def test_stored_schema_is_current() -> None:
-    """The copy in the package is what the models say.  Renew it with `python -m pytest_flperf.suite.schema`."""
+    """The copy in the package is what the models say; `python -m pytest_flperf.suite.schema.document` renews it."""
     stored = json.loads(STORED.read_text(encoding="utf-8"))
     # the rest of the schema changes its wording with versions of pydantic; keys and meanings are ours
     assert described(stored) == described(json_schema())

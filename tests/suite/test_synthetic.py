@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from pytest_flperf.suite import synthetic
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.synthetic import FILLERS, LocalTokenizer, TokensPerWord, filler_words
+from pytest_flperf.suite.prompts import synthetic
+from pytest_flperf.suite.prompts.synthetic import FILLERS, LocalTokenizer, TokensPerWord, filler_words
 
 ANY_TEXT = [filler_words(3_000, random.Random(9), kind) for kind in FILLERS] + ["äöü 日本語 🎉 [] {} 0123456789"]
 

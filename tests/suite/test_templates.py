@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.templates import PromptTemplate
+from pytest_flperf.suite.prompts.templates import PromptTemplate
 
 LONG = "x" * 1_000_000
 MANY = list(range(10_000))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.traces import read_trace
+from pytest_flperf.suite.prompts.traces import read_trace
 
 
 def written(folder: Path, *lines: Any) -> Path:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
-from pytest_flperf.wire.refusal import (
+from pytest_flperf.wire.refused_parameters import (
     is_of_value,
     may_be_bounded,
     names,

@@ -1,0 +1,1 @@
+"""Foundry Local: the embedded runtime, or a service that runs."""

@@ -1,0 +1,363 @@
+"""A Foundry Local service that runs already, of either generation.
+
+The newer one is the web service of the 2.x runtime and of the command line from 0.10 on: ``/status``,
+``/models/loaded``, ``/models/load/{name}``, ``/models/unload/{name}``.  There a name is an *alias*, and which variant
+that means is known when it is loaded; seen on the runtime of foundry-local-sdk 2.2.1.  The older one is the service of
+the command line up to 0.9: ``/openai/status``, ``/foundry/list``, ``/openai/models``, ``/openai/loadedmodels``,
+``/openai/load/{id}``, ``/openai/unload/{id}``; from its documentation (learn.microsoft.com, "Foundry Local REST API
+reference") and from foundry-local-sdk 0.5.1.  Both want requests to name the id, never the alias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from pytest_flperf.backends.admin_api import Control, ControlError
+from pytest_flperf.backends.attached import Attachment, api_of, as_int, nearest, root_of, seconds, text_of
+from pytest_flperf.backends.base import About, BackendConfig, BackendError, Capabilities, ListedModel, OnProgress
+from pytest_flperf.backends.foundry.command import service_url
+from pytest_flperf.backends.loading_server import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
+from pytest_flperf.foundry_host.logs import clean
+from pytest_flperf.foundry_host.reachability import check_answers
+
+__all__ = ["FoundryServiceBackend"]
+
+_REACH_S: Final = 5.0
+_CATALOG_S: Final = 30.0
+_KEPT_S: Final = 3600
+"""Time to live that the older service is asked for: as long as a pause may be, and no leak for good."""
+_DEVICES: Final = ("auto", "cpu", "gpu", "npu")
+
+
+class FoundryServiceBackend(LoadingBackend):
+    """Attaches to the service; starts and ends nothing."""
+
+    name = "foundry-service"
+    advice = (
+        "Start the service with `foundry server start` (before 0.10: `foundry service start`), or say its base_url; "
+        "its port changes with every start"
+    )
+
+    def __init__(self, config: BackendConfig, find: Callable[[], str] = service_url) -> None:
+        """Look for nothing yet; ``find`` asks the ``foundry`` command where no base_url was given."""
+        load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
+        super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
+        if config.device not in _DEVICES:
+            found, expected = clean(repr(config.device), 60), ", ".join(_DEVICES)
+            raise BackendError(f"{self.name}: device: found {found}, expected one of {expected}")
+        self._config = config
+        self._find_url = find
+        self._attachment: Attachment | None = None
+        self._api: _Newer | _Older | None = None
+        if config.base_url is not None:
+            self._attachment = self._attach(config.base_url)
+
+    def about(self) -> About:
+        """The generation; the service tells no version."""
+        api = self._connected()
+        return About(f"Foundry Local service ({api.words})", "", self._server().endpoint.base_url)
+
+    def discover(self) -> tuple[ListedModel, ...]:
+        """What it lists, with ids; aliases where it tells them."""
+        with self._asking():
+            return self._connected().models()
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Not known yet which parameters it takes."""
+        del model
+        return Capabilities()
+
+    # ---- what the base asks
+
+    def _server(self) -> Attachment:
+        if self._attachment is None:
+            self._attachment = self._attach(self._find_url())
+        return self._attachment
+
+    def _attach(self, url: str) -> Attachment:
+        root = root_of(url)
+        return Attachment(self.name, self._config, api_of(root), root)
+
+    def _connected(self) -> _Newer | _Older:
+        """The service's interface; asks where it is again after it was found gone, for its port changes."""
+        if self._api is not None:
+            return self._api
+        server = self._server()
+        problem = check_answers(server.endpoint.base_url, _REACH_S) if not server.endpoint.tls else None
+        if problem:
+            url = server.endpoint.base_url
+            if self._config.base_url is not None:
+                raise BackendError(f"{self.name}: the address {url} {problem}. {self.advice}")
+            self._attachment = None
+            raise BackendError(
+                f"{self.name}: the `foundry` command says that the service is up at {url}, but that address {problem} "
+                f"(tried for {_REACH_S:g} s). This is known from Windows on ARM64, and from services that have been up "
+                "for long. Restart it (`foundry server restart`, before 0.10 `foundry service restart`) and look at "
+                "firewalls and security programs; backend foundry needs no service"
+            )
+        with self._asking():
+            self._api = _generation(server.control, self._config.device)
+        return self._api
+
+    def _find(self, model: str, on_progress: OnProgress) -> Found:
+        del on_progress
+        return self._connected().find(model)
+
+    def _is_loaded(self, model_id: str, patience_s: float | None = None) -> bool:
+        try:
+            return model_id in self._connected().loaded(patience_s)
+        except ControlError as error:
+            if error.status is not None or self._config.base_url is not None:
+                raise
+        self._api = self._attachment = None  # it may be back at another port
+        return model_id in self._connected().loaded(patience_s)
+
+    def _load(self, found: Found) -> Loaded:
+        try:
+            return self._connected().load(found, self._load_timeout_s)
+        except ControlError as error:
+            raise self._too_long(found, error) from error
+
+    def _unload(self, handle: str) -> None:
+        if self._api is not None:
+            self._api.unload(handle)
+
+    def _details(self, found: Found, model_id: str) -> dict[str, Any]:
+        details = super()._details(found, model_id)
+        return {"variant": model_id, **details, "device": details.get("device") or _device_in(model_id) or None}
+
+
+class _Newer:
+    """The web service of the 2.x runtime."""
+
+    words: Final = "2.x web service"
+
+    def __init__(self, control: Control, device: str) -> None:
+        self._control = control
+        self._device = device
+
+    def loaded(self, patience_s: float | None = None) -> tuple[str, ...]:
+        return _names(self._control.get("models/loaded", patience_s))
+
+    def models(self) -> tuple[ListedModel, ...]:
+        loaded = self.loaded()
+        return tuple(
+            ListedModel(_without_version(each), each, "server", _device_in(each), loaded=each in loaded)
+            for each in dict.fromkeys((*self._ids(), *loaded))
+        )
+
+    def find(self, model: str) -> Found:
+        """By id, id without version, or alias.  An alias is the service's own secret: loading tells."""
+        ids, loaded = self._ids(), self.loaded()
+        known = _by_id(model, ids)
+        if known in loaded:
+            return Found(model, known, loaded=True)
+        return Found(model, known or model, loaded=False)
+
+    def load(self, found: Found, patience_s: float) -> Loaded:
+        """Under the name as it was given, else under the id with and without its version."""
+        before = self.loaded()
+        names = dict.fromkeys((found.name, found.model_id, _without_version(found.model_id)))
+        for name in names:
+            try:
+                self._control.get(f"models/load/{quote(name, safe='')}", patience_s)
+            except ControlError as error:
+                if error.status == 404:
+                    continue
+                raise _explained(found, error) from error
+            return self._what_came(found, name, before)
+        listed = self._ids()
+        if found.model_id in listed:
+            raise BackendError(
+                f"{found.name}: the service lists {found.model_id} and loads models by their alias only: name the "
+                "alias, as `foundry model list` shows it"
+            )
+        raise BackendError(
+            f"{clean(found.name)}: the service has no such model, "
+            f"{nearest(found.name, [*map(_without_version, listed), *listed])}"
+        )
+
+    def _what_came(self, found: Found, name: str, before: tuple[str, ...]) -> Loaded:
+        loaded = self.loaded()
+        new = [each for each in loaded if each not in before]
+        wanted = found.model_id if found.model_id in self._ids() else ""
+        model_id = wanted if wanted in loaded else "" if wanted else _only(new or list(loaded), name)
+        if model_id and self._device in ("auto", _device_in(model_id) or "auto"):
+            return Loaded(model_id, name if model_id in new else "")
+        if new:
+            self.unload(name)
+        came = ", ".join(map(clean, new)) or "nothing new"
+        asked = f" for device {self._device}" if self._device != "auto" else ""
+        raise BackendError(
+            f"{clean(found.name)}{asked}: the service said that it is loaded, but {came} appeared in its list of "
+            f"loaded models, which has {', '.join(map(clean, loaded)) or 'nothing'}; it chooses the variant of an "
+            "alias itself"
+        )
+
+    def unload(self, handle: str) -> None:
+        self._control.get(f"models/unload/{quote(handle, safe='')}")
+
+    def _ids(self) -> tuple[str, ...]:
+        answer = self._control.get("v1/models", _CATALOG_S)
+        data = answer.get("data") if isinstance(answer, Mapping) else None
+        if not isinstance(data, list):
+            raise BackendError(f"GET v1/models answered something that is no list of models: {clean(repr(answer))}")
+        names = (text_of(each.get("id")) for each in data if isinstance(each, Mapping))
+        return tuple(name for name in names if name)
+
+
+class _Older:
+    """The service of the command line before 0.10."""
+
+    words: Final = "service of the command line before 0.10"
+
+    def __init__(self, control: Control, device: str) -> None:
+        self._control = control
+        self._device = device
+
+    def loaded(self, patience_s: float | None = None) -> tuple[str, ...]:
+        return _names(self._control.get("openai/loadedmodels", patience_s))
+
+    def models(self) -> tuple[ListedModel, ...]:
+        """The catalog, and what is on this machine without being in it."""
+        cached, loaded = _names(self._control.get("openai/models")), self.loaded()
+        found = [_from_catalog(each, cached, loaded) for each in self._catalog()]
+        known = {each.model_id for each in found}
+        others = [each for each in dict.fromkeys((*cached, *loaded)) if not any(_same(each, one) for one in known)]
+        found += [
+            ListedModel(_without_version(each), each, "server", cached=True, loaded=each in loaded) for each in others
+        ]
+        return tuple(each for each in found if each.model_id)
+
+    def find(self, model: str) -> Found:
+        """By id, id without version, or alias; of an alias' variants the first that is on this machine."""
+        models = self.models()
+        known = _by_id(model, [each.model_id for each in models])
+        fitting = [each for each in models if each.model_id == known] or [
+            each
+            for each in models
+            if each.alias.casefold() == model.casefold() and self._device in ("auto", each.device.lower())
+        ]
+        if not fitting:
+            names = [name for each in models for name in (each.alias, each.model_id)]
+            device = "" if self._device == "auto" else f" for device {self._device}"
+            raise BackendError(f"{clean(model)}: the service has no such model{device}, {nearest(model, names)}")
+        best = next((each for each in fitting if each.loaded), None) or next(
+            (each for each in fitting if each.cached), fitting[0]
+        )
+        if not (best.cached or best.loaded):
+            raise BackendError(
+                f"{clean(model)}: {best.model_id} is not on this machine; download it: "
+                f"`foundry model download {clean(model)}`"
+            )
+        return Found(best.model_id, best.model_id, bool(best.loaded), best)
+
+    def load(self, found: Found, patience_s: float) -> Loaded:
+        try:
+            self._control.get(f"openai/load/{quote(found.model_id, safe=':')}?ttl={_KEPT_S}", patience_s)
+        except ControlError as error:
+            raise _explained(found, error) from error
+        loaded = self.loaded()
+        for each in loaded:
+            if _same(each, found.model_id):
+                return Loaded(each, each)
+        raise BackendError(
+            f"{found.model_id}: the service said that it is loaded, and its list of loaded models has "
+            f"{', '.join(map(clean, loaded)) or 'nothing'}"
+        )
+
+    def unload(self, handle: str) -> None:
+        self._control.get(f"openai/unload/{quote(handle, safe=':')}?force=true")
+
+    def _catalog(self) -> list[Mapping[str, Any]]:
+        answer = self._control.get("foundry/list", _CATALOG_S)
+        if isinstance(answer, Mapping):  # so its documentation has it; its SDK reads a bare list
+            answer = answer.get("models")
+        if not isinstance(answer, list):
+            raise BackendError("GET foundry/list answered something that is no list of models")
+        return [each for each in answer if isinstance(each, Mapping)]
+
+
+def _generation(control: Control, device: str) -> _Newer | _Older:
+    """Which interface the service has, by its own paths."""
+    tried = []
+    for path, api in (("models/loaded", _Newer(control, device)), ("openai/loadedmodels", _Older(control, device))):
+        try:
+            if isinstance(control.get(path), list):
+                return api
+            tried.append(f"GET {path} answered no list")
+        except ControlError as error:
+            if error.status is None:
+                raise
+            tried.append(str(error))
+    raise BackendError(f"foundry-service: what answers is no Foundry Local service: {'; '.join(tried)}")
+
+
+def _explained(found: Found, error: ControlError) -> ControlError:
+    if "not cached" in error.body or "No OpenAIService provider found" in error.body:
+        text = f"{clean(found.name)} is not on this machine; download it: `foundry model download {clean(found.name)}`"
+        return ControlError(text, error.status, error.body)
+    return error
+
+
+def _from_catalog(entry: Mapping[str, Any], cached: tuple[str, ...], loaded: tuple[str, ...]) -> ListedModel:
+    runtime = entry.get("runtime")
+    runtime = runtime if isinstance(runtime, Mapping) else {}
+    name = text_of(entry.get("name"))
+    return ListedModel(
+        alias=text_of(entry.get("alias")) or _without_version(name),
+        # As the service itself names it where it is on this machine: with or without a version.
+        model_id=next((each for each in (*loaded, *cached) if _same(each, name)), name),
+        source="server",
+        device=text_of(runtime.get("deviceType")).lower(),
+        execution_provider=text_of(runtime.get("executionProvider")),
+        size_mb=as_int(entry.get("fileSizeMb")),
+        cached=any(_same(each, name) for each in cached),
+        loaded=any(_same(each, name) for each in loaded),
+    )
+
+
+def _names(answer: Any) -> tuple[str, ...]:
+    """Names of models out of a JSON list."""
+    if not isinstance(answer, list):
+        raise BackendError(f"found something that is no list of models: {clean(repr(answer))}")
+    return tuple(name for each in answer if (name := text_of(each)))
+
+
+def _by_id(model: str, ids: tuple[str, ...] | list[str]) -> str:
+    """The listed id that a name means: as it is, or the newest version of it; empty where none is meant."""
+    if model in ids:
+        return model
+    versions = [each for each in ids if _without_version(each).casefold() == model.casefold()]
+    return max(versions, key=_version, default="")
+
+
+def _only(names: list[str], name: str) -> str:
+    """The one that is there, or the only one that begins so; empty where nobody can tell."""
+    some = names if len(names) == 1 else [each for each in names if each.startswith(name)]
+    return some[0] if len(some) == 1 else ""
+
+
+def _device_in(model_id: str) -> str:
+    """The device that ends a variant's name (``phi-4-mini-instruct-generic-gpu:5``); empty where none does."""
+    ending = _without_version(model_id).rpartition("-")[2].lower()
+    return ending if ending in _DEVICES[1:] else ""
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two ids are of one model: lists leave versions out."""
+    if one == other:
+        return True
+    return _without_version(one) == _without_version(other) and (":" in one) != (":" in other)
+
+
+def _without_version(model_id: str) -> str:
+    name, _, version = model_id.rpartition(":")
+    return name if name and version.isdigit() else model_id
+
+
+def _version(model_id: str) -> int:
+    version = model_id.rpartition(":")[2]
+    return int(version) if version.isdecimal() and len(version) < 10 else -1

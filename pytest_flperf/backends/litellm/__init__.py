@@ -1,0 +1,1 @@
+"""LiteLLM: its proxy, started or running."""

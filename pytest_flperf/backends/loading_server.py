@@ -1,0 +1,252 @@
+"""What backends share whose server runs already and loads models when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pytest_flperf.backends.admin_api import ControlError
+from pytest_flperf.backends.attached import Attachment
+from pytest_flperf.backends.base import BackendError, ListedModel, OnProgress, Served
+from pytest_flperf.backends.memory import said_of_memory
+from pytest_flperf.telemetry.readings import ServerProcesses
+from pytest_flperf.wire.endpoint import Endpoint
+
+__all__ = ["Found", "Loaded", "LoadingBackend"]
+
+LOAD_TIMEOUT_S: Final = 600.0
+_HEALTH_S: Final = 3.0
+_GONE_S: Final = 10.0
+_POLL_S: Final = 0.05
+_NOBODY_OR_NOTHING: Final = (None, 404)
+_LET_GO: Final = "the server had let go of the model: it was loaded again"
+
+
+class _GivenUpError(BackendError):
+    """A load that took too long for us; the server may go on with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model that the server has."""
+
+    name: str
+    """What loading takes."""
+    model_id: str
+    """As requests name it; as far as that is known before it is loaded."""
+    loaded: bool
+    listed: ListedModel | None = None
+    download_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that the server has loaded because we asked it to."""
+
+    model_id: str
+    """As requests name it."""
+    handle: str
+    """What unloading takes; empty: others had loaded it before."""
+    own_s: float | None = None
+    """How long it took as the server says."""
+
+
+class LoadingBackend(ABC):
+    """Ready means: in the server's list of what is loaded.  Only what was loaded here is unloaded, at last by close."""
+
+    name: str
+    advice: str
+    """What to do where nobody answers."""
+
+    def __init__(self, load_timeout_s: float, *, keep_loaded: bool = False) -> None:
+        """``keep_loaded``: :meth:`close` leaves models where they are."""
+        self._load_timeout_s = load_timeout_s
+        self._keep_loaded = keep_loaded
+        self._ready: dict[str, Served] = {}
+        self._ours: dict[str, str] = {}  # id of each model that we have loaded: what unloading takes
+        self._loads = 0
+
+    # ---- what a kind knows
+
+    @abstractmethod
+    def _server(self) -> Attachment:
+        """Where it is."""
+
+    @abstractmethod
+    def _find(self, model: str, on_progress: OnProgress) -> Found:
+        """The model by the name that a person gave; downloads where that was asked for; raises BackendError."""
+
+    @abstractmethod
+    def _is_loaded(self, model_id: str, patience_s: float | None = None) -> bool:
+        """Whether it is in memory."""
+
+    @abstractmethod
+    def _load(self, found: Found) -> Loaded:
+        """Load it and return when it is there; raises BackendError."""
+
+    @abstractmethod
+    def _unload(self, handle: str) -> None:
+        """Unload it."""
+
+    def _details(self, found: Found, model_id: str) -> dict[str, Any]:
+        """More fields of ``Served``, of a model that is loaded."""
+        del model_id
+        listed = found.listed
+        if listed is None:
+            return {}
+        return {
+            "device": listed.device or None,
+            "execution_provider": listed.execution_provider or None,
+            "context_length": listed.context_length,
+            "size_mb": listed.size_mb,
+        }
+
+    # ---- the protocol
+
+    def prepare(self, models: tuple[str, ...]) -> None:
+        """Nothing to prepare: the server runs."""
+        del models
+
+    def ensure(self, model: str, on_progress: OnProgress) -> Served:
+        """Find and load; load again what the server let go of."""
+        with self._asking():
+            ready = self._ready.get(model)
+            if ready is not None and self._is_loaded(ready.model_id) and ready.endpoint == self._server().endpoint:
+                return ready
+            served = self._make_ready(model, ready, on_progress)
+        lasting = tuple(note for note in served.notes if note != _LET_GO)
+        # That it was gone belongs to the case that met it, not to those after it.
+        self._ready[model] = replace(served, reloaded=False, download_s=None, notes=lasting)
+        return served
+
+    def _make_ready(self, model: str, former: Served | None, on_progress: OnProgress) -> Served:
+        found = self._find(model, on_progress)
+        model_id, load_s = found.model_id, None
+        notes = self._server().notes
+        if not found.loaded:
+            if former is not None:
+                notes = (_LET_GO, *notes)
+            if found.listed is not None and self._server().endpoint.loopback:
+                notes += said_of_memory(found.listed.size_mb, on_progress, found.listed.device)
+            on_progress(f"loading {found.name}", None)
+            # Ours from now on: a load that is given up may come to its end on the server.
+            self._ours.setdefault(model_id, found.name)
+            begun = time.monotonic()
+            try:
+                loaded = self._load(found)
+            except BackendError as error:
+                if not _may_go_on(error):
+                    self._ours.pop(model_id, None)
+                raise
+            took_s = time.monotonic() - begun
+            self._ours.pop(model_id, None)
+            model_id = loaded.model_id
+            if loaded.handle:
+                load_s = took_s
+                self._ours[model_id] = loaded.handle
+                self._loads += 1
+            if loaded.own_s is not None:
+                notes = (*notes, f"the server says that loading took {loaded.own_s:.3g} s")
+        details = self._details(found, model_id)
+        notes += details.pop("notes", ())
+        return self._server().served(
+            model,
+            model_id,
+            load_s=load_s,
+            download_s=found.download_s,
+            generation=self._loads,
+            reloaded=former is not None and load_s is not None,
+            load_timeout_s=self._load_timeout_s,
+            notes=notes,
+            **details,
+        )
+
+    def endpoint(self, model: str) -> Endpoint:
+        """The server's."""
+        served = self._ready.get(model)
+        if served is None:
+            raise BackendError(f"{model}: not ready, ensure() it first")
+        return served.endpoint
+
+    def health(self) -> str:
+        """Whether the server still answers."""
+        try:
+            self._is_loaded("", _HEALTH_S)
+        except BackendError as error:
+            return str(error)
+        return ""
+
+    def processes(self, model: str) -> ServerProcesses:
+        """Whoever listens on the server's port, where that is one of this machine."""
+        if model not in self._ready:
+            return ServerProcesses((), "the model is not ready")
+        try:
+            return self._server().processes()
+        except BackendError as error:
+            return ServerProcesses((), str(error))
+
+    def release(self, model: str) -> None:
+        """Unload the model where it was loaded here, and wait until it is gone."""
+        served = self._ready.pop(model, None)
+        if served is None or any(other.model_id == served.model_id for other in self._ready.values()):
+            return
+        handle = self._ours.get(served.model_id)
+        if handle is None:
+            return
+        self._let_go(served.model_id, handle)
+        del self._ours[served.model_id]
+
+    def _let_go(self, model_id: str, handle: str) -> None:
+        """Unload, and wait until it is gone.  A runtime may refuse for a moment after an answer has ended.
+
+        Nothing is said of what goes wrong: whoever needs the server next meets that.
+        """
+        deadline = time.monotonic() + _GONE_S
+        with contextlib.suppress(BackendError):
+            while time.monotonic() < deadline:
+                try:
+                    self._unload(handle)
+                except ControlError as error:
+                    if error.status in _NOBODY_OR_NOTHING:
+                        return
+                if not self._is_loaded(model_id):
+                    return
+                time.sleep(_POLL_S)
+
+    def close(self) -> None:
+        """Unload what was loaded here, unless it is to be kept."""
+        ours, self._ours = self._ours, {}
+        self._ready.clear()
+        if self._keep_loaded:
+            return
+        for model_id, handle in ours.items():
+            self._let_go(model_id, handle)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Say what to do where nobody answers."""
+        try:
+            yield
+        except ControlError as error:
+            problem = self._server().problem(error)
+            if problem:
+                raise BackendError(f"{self.name}: {problem}. {self.advice}") from error
+            raise
+
+    def _too_long(self, found: Found, error: ControlError) -> BackendError:
+        """In place of a load's error: says so where it was given up."""
+        if error.too_late:
+            return _GivenUpError(
+                f"{found.name} was not loaded within {self._load_timeout_s:g} s; for a slow disk or a large model, "
+                "set the option load_timeout_s higher"
+            )
+        return error
+
+
+def _may_go_on(error: BackendError) -> bool:
+    """Whether the server may have the model loaded in the end although asking for it has failed."""
+    return isinstance(error, _GivenUpError) or (isinstance(error, ControlError) and error.status is None)

@@ -1,0 +1,238 @@
+"""From what a person wrote of a target to a backend's configuration: everything is checked, and each fault named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_flperf.backends.base import BackendConfig, BackendError
+from pytest_flperf.backends.litellm.options import variables_in
+from pytest_flperf.backends.registry import BackendType, UnknownBackendError, backend_type
+from pytest_flperf.backends.router import Place
+from pytest_flperf.results.redaction import environment_secrets, url_secrets
+from pytest_flperf.suite.errors import shown, suggestion
+from pytest_flperf.suite.targets import TargetSpec
+from pytest_flperf.wire.endpoint import Endpoint, EndpointError
+from pytest_flperf.wire.tls import TlsOptions
+
+__all__ = ["Defaults", "Placing", "PlacingError", "secrets_of"]
+
+_BY_URL: Final = "openai"
+_LOCAL: Final = "foundry"
+_URL: Final = "the server's, such as http://127.0.0.1:8080/v1"
+
+
+class PlacingError(ValueError):
+    """A target that no machine could measure: the text says what was found where, and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a run says of targets that don't say it themselves.  None: nothing."""
+
+    backend: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    device: str | None = None
+    isolation: str | None = None
+    transport: str | None = None
+    catalog_url: str | None = None
+    model_cache: str | None = None
+    backend_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By kind and key."""
+    keep_loaded: bool = False
+    flags: str = "--flperf-"
+    """What the options of the command line begin with, for errors."""
+
+
+class Placing:
+    """Says where models live, by the options of a run and the targets of its suites."""
+
+    def __init__(self, defaults: Defaults, known: Mapping[str, BackendType], logs: Path | None = None) -> None:
+        """``logs``: where what is started leaves its logs; None: in temporary folders."""
+        self._defaults = defaults
+        self._known = known
+        self._logs = logs
+
+    def check_defaults(self) -> None:
+        """Refuse URLs that are none, and a key that nobody has a use for or that isn't there; raises PlacingError."""
+        defaults = self._defaults
+        for key in ("base_url", "catalog_url"):
+            url = getattr(defaults, key)
+            if url is not None:
+                _check_url(url, self._flag(key))
+        variable, flag = defaults.api_key_env, self._flag("api_key_env")
+        if variable is None:
+            return
+        if not os.environ.get(variable):
+            raise PlacingError(f"{flag}: the environment variable {variable!r} is not set; expected it to hold a key")
+        if defaults.base_url is None and defaults.backend is None:
+            raise PlacingError(f"{flag} is for {self._flag('base_url')} or {self._flag('backend')}, which are missing")
+
+    def check(self, targets: Iterable[TargetSpec], suite: str = "") -> None:
+        """Refuse what no machine could make of them.
+
+        Args:
+            targets: What a run wants to measure.
+            suite: Where they were written, if in a suite file.
+
+        Raises:
+            PlacingError: What is wrong, where.
+
+        """
+        for target in targets:
+            where = f"{suite}: target {shown(target.label)}" if suite else f"target {shown(target.label)}"
+            kind = self._kind(target, where)
+            self._check_fields(target, kind, where)
+            self._check_options(kind, target.options, where, suite)
+            nowhere = target.base_url is None and (self._defaults.base_url is None or not self._mine(target))
+            if kind.needs_url and nowhere:
+                raise PlacingError(f"{where}: no base_url, by which {kind.name} is reached; expected {_URL}")
+            for key in ("base_url", "catalog_url"):
+                url = getattr(target, key)
+                if url is not None:
+                    _check_url(url, f"{where}: {key}")
+        self._check_run_options()
+
+    def check_run(self) -> None:
+        """Refuse what the run says for nothing, whatever is measured; raises PlacingError."""
+        anything = TargetSpec("any")
+        self._check_fields(anything, self._kind(anything, ""), "")
+        self._check_run_options()
+
+    def check_used(self, targets: Iterable[TargetSpec]) -> None:
+        """Refuse what the run says for none of all that is measured; raises PlacingError."""
+        targets = tuple(targets)
+        kinds = [self._kind(each, shown(each.label)) for each in targets]
+        for key in ("device", "isolation", "transport"):
+            if getattr(self._defaults, key) is not None and not any(key in kind.takes for kind in kinds):
+                names = ", ".join(dict.fromkeys(kind.name for kind in kinds))
+                raise PlacingError(f"{self._flag(key)}: nothing that is measured has a use for it ({names})")
+        if self._defaults.base_url is None or any(each.base_url is None and self._mine(each) for each in targets):
+            return
+        raise PlacingError(
+            f"{self._flag('base_url')}: all targets say where they live, none of them would be measured there"
+        )
+
+    def place(self, target: TargetSpec) -> Place:
+        """Where a target lives; raises BackendError for a key that isn't there."""
+        kind = self._kind(target, shown(target.label))
+        return Place(kind, self._config(target, kind), target.model)
+
+    def _kind(self, target: TargetSpec, where: str) -> BackendType:
+        if target.backend:
+            return self._named(target.backend, f"{where}: backend")
+        if self._defaults.backend is not None:
+            return self._named(self._defaults.backend, self._flag("backend"))
+        by_url = target.base_url is not None or self._defaults.base_url is not None
+        return self._known[_BY_URL if by_url else _LOCAL]
+
+    def _mine(self, target: TargetSpec) -> bool:
+        """Whether a target lives where the run says."""
+        return not target.backend or target.backend == self._defaults.backend
+
+    def _flag(self, name: str) -> str:
+        return f"{self._defaults.flags}{name.replace('_', '-')}"
+
+    def _named(self, name: str, where: str) -> BackendType:
+        try:
+            return backend_type(name, self._known)
+        except UnknownBackendError as error:
+            raise PlacingError(f"{where}: {error}") from error
+
+    def _check_fields(self, target: TargetSpec, kind: BackendType, where: str) -> None:
+        defaults = self._defaults
+        asked = {
+            "base_url": target.base_url,
+            "api_key_env": target.api_key_env,
+            "headers": target.headers or target.headers_env,
+            "tls": (target.ca_file, target.verify, target.client_cert) != (None, True, None),
+            "device": target.device,
+            "isolation": target.isolation,
+            "transport": target.transport,
+            "model_cache": target.model_cache,
+            "catalog_url": target.catalog_url,
+        }
+        for key, value in asked.items():
+            if value and _field_of(key) not in kind.takes:
+                raise PlacingError(f"{where}: found {key}, for which the backend {kind.name} has no use")
+        if not target.backend:
+            for key in ("base_url", "api_key_env", "device", "isolation", "transport"):
+                if getattr(defaults, key) is not None and _field_of(key) not in kind.takes:
+                    raise PlacingError(f"{self._flag(key)}: the backend {kind.name} has no use for it")
+
+    def _check_options(self, kind: BackendType, options: Mapping[str, Any], where: str, suite: str) -> None:
+        for key in options:
+            if key not in kind.options:
+                hint = suggestion(key, kind.options) or "it has none"
+                raise PlacingError(f"{where}: found {shown(key)}, expected an option of {kind.name}; {hint}")
+            if suite and key in kind.programs:
+                raise PlacingError(
+                    f"{where}: options.{key}: names a program or its arguments, which no suite file can; give it by "
+                    f"hand: {self._flag('backend-option')}={kind.name}.{key}=…"
+                )
+
+    def _check_run_options(self) -> None:
+        flag = self._flag("backend-option")
+        for name, options in self._defaults.backend_options.items():
+            self._check_options(self._named(name, flag), options, flag, "")
+
+    def _config(self, target: TargetSpec, kind: BackendType) -> BackendConfig:
+        defaults = self._defaults
+        mine = self._mine(target)
+        # The run's key is for the run's server: a suite file, which may be anybody's, can't have it sent elsewhere.
+        there = target.base_url is None or target.base_url == defaults.base_url
+        key_env = target.api_key_env or (defaults.api_key_env if mine and there else None)
+        headers = {**target.headers, **{name: _secret(variable) for name, variable in target.headers_env.items()}}
+        cache = target.model_cache or defaults.model_cache
+        found: dict[str, Any] = {
+            "base_url": target.base_url or (defaults.base_url if mine else None),
+            "api_key": _secret(key_env) if key_env else None,
+            "headers": headers,
+            "tls": TlsOptions(target.ca_file, target.verify, target.client_cert),
+            "device": target.device or defaults.device,
+            "isolation": target.isolation or defaults.isolation,
+            "transport": target.transport or defaults.transport,
+            "catalog_url": target.catalog_url or defaults.catalog_url,
+            "model_cache_dir": Path(cache).expanduser().absolute() if cache else None,
+        }
+        taken = {key: value for key, value in found.items() if key in kind.takes and value is not None}
+        own = {**defaults.backend_options.get(kind.name, {}), **target.options}
+        return BackendConfig(logs_dir=self._logs, keep_loaded=defaults.keep_loaded, options=own, **taken)
+
+
+def secrets_of(api_key_env: str | None, targets: Iterable[TargetSpec], base_url: str | None = None) -> list[str]:
+    """All that stands in the environment for keys and headers, and keys in URLs, to be masked wherever text is kept.
+
+    Also what looks like a key there and was not named: a proxy or a server that we start may use and tell it.
+    """
+    names, in_urls = [api_key_env], list(url_secrets(base_url))
+    for target in targets:
+        in_urls += url_secrets(target.base_url)
+        names += [target.api_key_env, *target.headers_env.values(), *variables_in(target.options)]
+    named = [value for name in names if name and (value := os.environ.get(name))]
+    return [*named, *in_urls, *environment_secrets(os.environ)]
+
+
+def _field_of(key: str) -> str:
+    """The field of BackendConfig that a key of a target fills."""
+    return {"api_key_env": "api_key", "model_cache": "model_cache_dir"}.get(key, key)
+
+
+def _secret(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        raise BackendError(
+            f"the environment variable {variable!r} is not set; expected it to hold a key or a header's value"
+        )
+    return value
+
+
+def _check_url(url: str, where: str) -> None:
+    try:
+        Endpoint.parse(url)
+    except EndpointError as error:
+        raise PlacingError(f"{where}: {error}") from error

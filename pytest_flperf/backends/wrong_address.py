@@ -1,0 +1,90 @@
+"""Answers that are none of an OpenAI-compatible API: pages, redirects, JSON lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from pytest_flperf.foundry_host.logs import clean
+from pytest_flperf.wire.unexpected_bodies import leads_to_login, speaks_of_login, title_of
+
+__all__ = ["NO_SUCH_PATH", "is_page", "what_it_is"]
+
+NO_SUCH_PATH: Final = (404, 405, 410, 501)
+"""Status codes that say that nothing is at a path."""
+
+_HEAD: Final = 4_096
+_PAGE: Final = re.compile(
+    r"\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,1000}?-->\s*)?<(?:!doctype\s+html|html\b|head\b|body\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+_URL: Final = "a base URL usually ends in /v1"
+
+
+def is_page(headers: Mapping[str, str], text: str) -> bool:
+    """Whether an answer is an HTML page, by its type or its beginning."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text[:_HEAD]) is not None
+
+
+def what_it_is(status: int, headers: Mapping[str, str], text: str) -> str:
+    """What a control request got in place of JSON, with what to do; empty where it isn't known.
+
+    Args:
+        status: Of the answer.
+        headers: Names in lower case.
+        text: The body, secrets removed.
+
+    """
+    if 300 <= status < 400:
+        return _redirect(headers)
+    if is_page(headers, text):
+        return _page(text)
+    return _lines(text) if 200 <= status < 300 else ""
+
+
+def _redirect(headers: Mapping[str, str]) -> str:
+    where = headers.get("location", "")
+    try:
+        parts = urlsplit(where)
+        shown = clean(f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.hostname else parts.path, 200)
+    except ValueError:
+        shown, parts = "", urlsplit("")
+    if not shown:
+        return "a redirect that says not where to; redirects are not followed"
+    if leads_to_login(f"//{parts.hostname}{parts.path}" if parts.hostname else parts.path):
+        return (
+            f"a redirect to a page for logging in ({shown}): the server wants a key or a header (api_key_env, "
+            f"headers_env), or this is the address of its pages and not of its API; {_URL}"
+        )
+    return f"a redirect to {shown}; redirects are not followed: give the URL of the API itself; {_URL}"
+
+
+def _page(text: str) -> str:
+    title = clean(title_of(text[: 4 * _HEAD]), 80)
+    if speaks_of_login(title):
+        return (
+            f"an HTML page for logging in ({title!r}): the server wants a key or a header (api_key_env, headers_env), "
+            f"or this is the address of its pages and not of its API; {_URL}"
+        )
+    named = f"an HTML page ({title!r})" if title else "an HTML page"
+    return f"{named}: the address of a web page, a proxy or a gateway, and not of an API; {_URL}"
+
+
+def _lines(text: str) -> str:
+    """NDJSON: a JSON object in each of several lines."""
+    lines = text.strip().split("\n", 2)[:2]
+    if len(lines) < 2:
+        return ""
+    try:
+        if not all(isinstance(json.loads(line), dict) for line in lines):
+            return ""
+    except (ValueError, RecursionError):
+        return ""
+    return (
+        "JSON lines (NDJSON), as Ollama's own API streams them: its OpenAI-compatible API is at /v1, and the backend "
+        "ollama finds it"
+    )

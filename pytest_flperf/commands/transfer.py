@@ -1,0 +1,247 @@
+"""``flperf export`` and ``flperf import``: runs out of the store and into it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_flperf.commands.common import BAD_USAGE, INTERRUPTED, Commands, Parsed, add_json, print_json, refuse
+from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, run_names, store_of, tell, tell_taken
+
+if TYPE_CHECKING:
+    from pytest_flperf.history.place import StorePlace
+    from pytest_flperf.history.store import Store
+    from pytest_flperf.results.records import Run
+
+__all__ = ["add_export", "add_import"]
+
+
+def add_export(commands: Commands) -> None:
+    """The command ``export``."""
+    parser = commands.add_parser(
+        "export",
+        help="Write a run as JSON, CSV or Parquet",
+        description="A run, out of the store or its folder: as it is in results.json, or a row per case as CSV or "
+        "Parquet.",
+    )
+    parser.add_argument("name", metavar="RUN", help=RUN_HELP)
+    parser.add_argument("--format", choices=("csv", "json", "parquet"), help="What to write; default: json")
+    parser.add_argument("-o", "--output", metavar="FILE", help="File to write; default: standard output")
+    add_places(parser)
+    add_json(parser, "which file was written, with -o; without it the run itself,")
+    parser.set_defaults(run=_export, usage=parser)
+
+
+def add_import(commands: Commands) -> None:
+    """The command ``import``."""
+    parser = commands.add_parser(
+        "import",
+        help="Store runs from their results.json",
+        description="Stores runs that were measured elsewhere, or with --flperf-store=none, or killed and recovered. "
+        "What is stored already is left as it is.",
+    )
+    parser.add_argument(
+        "paths", metavar="FILE|FOLDER", nargs="+", help="A results.json, a run's folder, or a folder of runs"
+    )
+    add_places(parser)
+    add_json(parser, "what was stored")
+    parser.set_defaults(run=_import, usage=parser)
+
+
+def _export(parsed: Parsed) -> int:
+    from pytest_flperf._text import harmless_json
+    from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.results.atomic_write import write_file
+
+    if parsed.json and parsed.format == "csv" and parsed.output is None:
+        refuse(parsed, "--json with --format csv needs -o FILE: both would go to standard output")
+    if parsed.format == "parquet":
+        _check_parquet(parsed)
+    with run_names(parsed, [parsed.name]) as names:
+        ref = names.find(parsed.name)
+        run = names.read(ref)
+        tell_taken(names.where(ref, run.id))
+    content = _exported(run, parsed.format or "json")
+    if parsed.output is None:
+        text = content.decode().rstrip("\r\n")
+        say(text if parsed.format == "csv" else harmless_json(text))
+        return 0
+    problem = write_file(Path(parsed.output), content)
+    if problem:
+        return failed(parsed, f"{parsed.output} is not written: {problem}")
+    if parsed.json:
+        return print_json({"written": parsed.output, "run": run.id})
+    say(f"written: {parsed.output}")
+    return 0
+
+
+def _check_parquet(parsed: Parsed) -> None:
+    """End the command where Parquet can't be written."""
+    from pytest_flperf.report.parquet import PARQUET_EXTRA, can_write_parquet
+
+    if parsed.output is None:
+        refuse(parsed, "--format parquet needs -o FILE: it is no text")
+    if not can_write_parquet():
+        refuse(parsed, f"--format parquet needs pyarrow, which can't be imported: {PARQUET_EXTRA}")
+
+
+def _exported(run: Run, form: str) -> bytes:
+    """The run in that form."""
+    if form == "json":
+        return (json.dumps(run.to_dict(), ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
+    if form == "parquet":
+        from pytest_flperf.report.parquet import parquet
+
+        return parquet([run])
+    from pytest_flperf.report.csv import csv_text
+
+    return csv_text([run]).encode("utf-8", "backslashreplace")
+
+
+def _import(parsed: Parsed) -> int:
+    from pytest_flperf.gates.text import printable
+    from pytest_flperf.history.place import StoreError
+    from pytest_flperf.report.terminal.listings import say
+
+    place = store_of(parsed)
+    importing, status = _Importing(place, lambda line: tell(parsed, line)), BAD_USAGE
+    with contextlib.closing(importing):
+        try:
+            importing.all(list(_results_files(parsed, importing)))
+        except StoreError as error:
+            importing.problems.append(f"{error}; nothing is stored")
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+            importing.problems.append(
+                f"interrupted: {importing.stored} are stored; the same command again stores the rest"
+            )
+    done, problems = importing.done, importing.problems
+    if parsed.json:
+        print_json({**done, "problems": problems})
+    else:
+        for problem in problems:
+            failed(parsed, problem)
+        counts = f"{len(done['added'])} added, {len(done['replaced'])} replaced, {len(done['known'])} known before"
+        say(printable(f"stored in {place.shown}: {counts}"))
+    return status if problems else 0
+
+
+class _Importing:
+    """Runs on their way into a store, which is opened, and made, for the first one that can be read."""
+
+    def __init__(self, place: StorePlace, on_wait: Callable[[str], None]) -> None:
+        self._place = place
+        self._on_wait = on_wait
+        self._store: Store | None = None
+        self.done: dict[str, list[str]] = {"added": [], "replaced": [], "known": []}
+        """Ids of runs, by what came of them."""
+        self.problems: list[str] = []
+
+    @property
+    def stored(self) -> str:
+        """How many of the runs are in the store by now, in words."""
+        count = sum(map(len, self.done.values()))
+        return f"{count} run{'' if count == 1 else 's'} of this import"
+
+    def there(self) -> Store | None:
+        """The store; None where none was ever made.  Raises StoreError."""
+        return self._opened() if self._place.is_there() else None
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            self._store.close()
+
+    def all(self, paths: Sequence[Path]) -> None:
+        """Store the runs of these files, until the store can't be used any more."""
+        from pytest_flperf.history.place import StoreUnusableError
+
+        for number, path in enumerate(paths):
+            try:
+                self._one(path)
+            except StoreUnusableError as error:
+                left = len(paths) - number
+                runs = "1 run is" if left == 1 else f"{left} runs are"
+                self.problems.append(f"{error}; stopped: {runs} left, {self.stored} are stored")
+                return
+
+    def _one(self, path: Path) -> None:
+        """Store one run, its id among what was done, or a line among the problems; raises StoreUnusableError."""
+        from pytest_flperf.history.environment import Surroundings
+        from pytest_flperf.history.place import StoreError, StoreUnusableError
+        from pytest_flperf.history.run_names import can_be_id
+        from pytest_flperf.report.samples import values_beside
+        from pytest_flperf.results.reader import RunError, read_run
+
+        try:
+            run = read_run(path)
+            if not can_be_id(run.id):
+                found = f"found the id {run.id[:80]!r}, by which no run can be found again"
+                self.problems.append(f"{path} is not stored: {found}")
+                return
+            folder = path.parent.absolute() if path.parent.name == run.id else None
+            about = Surroundings(folder=None if folder is None else str(folder))
+            values = values_beside(path, run)
+            self.done[self._opened().add(run, about, values)].append(run.id)
+        except StoreUnusableError:
+            raise
+        except (RunError, StoreError) as error:
+            self.problems.append(str(error))
+
+    def _opened(self) -> Store:
+        """The store; raises StoreUnusableError."""
+        if self._store is None:
+            from pytest_flperf.history.place import StoreError, StoreUnusableError
+            from pytest_flperf.history.store import Store
+
+            try:
+                self._store = Store(self._place, on_wait=self._on_wait)
+            except StoreUnusableError:
+                raise
+            except StoreError as error:
+                raise StoreUnusableError(str(error)) from error
+        return self._store
+
+
+def _results_files(parsed: Parsed, importing: _Importing) -> Iterator[Path]:
+    """The results files that were named; where there are none, a line among the problems.  Raises StoreError."""
+    from pytest_flperf.history.run_names import RunNameError, RunNames, is_path
+    from pytest_flperf.results.reader import RESULTS, run_ids
+
+    problems = importing.problems
+    for name in parsed.paths:
+        path = Path(name)
+        if not _is_folder(path):
+            try:
+                store = None if is_path(name) else importing.there()
+                found = RunNames(store, Path(parsed.report_dir)).find(name).path
+            except RunNameError as error:
+                problems.append(str(error))
+                continue
+            if found is not None:
+                yield found
+            else:
+                problems.append(f"{name}: the folder of that run is gone, and the store has it already")
+        elif _is_file(path / RESULTS):
+            yield path / RESULTS
+        elif ids := run_ids(path):
+            yield from (path / run_id / RESULTS for run_id in ids)
+        else:
+            problems.append(f"{name}: found no {RESULTS} in it, expected a run's folder or a folder of runs")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no right to look
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long, a NUL
+        return False

@@ -1,0 +1,135 @@
+"""Results of paired measurements: comparisons of two sides, ratios to a reference load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any, Final
+
+from pytest_flperf.gates.comparison import compare_pairs
+from pytest_flperf.gates.rules import Rule, parse_rule, rules_for
+from pytest_flperf.history.run_differences import sides_differ
+from pytest_flperf.measurement.paired import OtherSide, Standings
+from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
+from pytest_flperf.results.measured import Distribution
+from pytest_flperf.results.metrics import RATIOS
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.stats.descriptive.summary import distribution
+from pytest_flperf.stats.inference.findings import ErrorRates
+
+__all__ = ["REFERENCE_TERMS", "PairTerms", "compares_gaps", "with_other_side"]
+
+REFERENCE_TERMS: Final[Mapping[str, Any]] = {"kind": "reference"}
+"""Of a reference load: nothing is decided by it."""
+_PAIRS: Final = "pairs"
+_SHARED_CACHE: Final = (
+    "both sides share the server's prompt cache, so each prompt has nine digits of its own in front, drawn by chance; "
+    "that alone can make answers differ"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PairTerms:
+    """By what two sides that are measured interleaved are compared."""
+
+    label: str
+    """What a person calls the other side."""
+    rules: tuple[Rule, ...]
+    comparisons: int = 1
+    """Between how many the run's error rate is shared."""
+    fail_undecided: bool = False
+
+    def to_record(self) -> dict[str, Any]:
+        """As plain data."""
+        rules = [[rule.expression, rule.scope] for rule in self.rules]
+        return {
+            "kind": _PAIRS,
+            "label": self.label,
+            "rules": rules,
+            "comparisons": self.comparisons,
+            "fail_undecided": self.fail_undecided,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> PairTerms:
+        """The inverse; raises KeyError, TypeError or ValueError."""
+        comparisons = record["comparisons"]
+        if record["kind"] != _PAIRS or type(comparisons) is not int or comparisons < 1:
+            raise ValueError("no terms of a comparison by pairs")
+        rules = tuple(parse_rule(str(text), str(scope)) for text, scope in record["rules"])
+        return cls(str(record["label"]), rules, comparisons, record["fail_undecided"] is True)
+
+    def compared(self, case: CaseResult, other: CaseResult, standings: Standings) -> tuple[Comparison, ...]:
+        """What comes of comparing both sides, rule by rule."""
+        pairs = {rule.metric: standings.pairs(rule.metric) for rule in rules_for(case.scenario, self.rules)}
+        return compare_pairs(
+            case,
+            other,
+            pairs,
+            self.rules,
+            ErrorRates(comparisons=self.comparisons),
+            max(standings.look, 1),
+            standings.looks,
+            fail_undecided=self.fail_undecided,
+        )
+
+
+def compares_gaps(terms: Mapping[str, Any], scenario: str) -> bool:
+    """Whether the terms name the gaps between arrivals."""
+    if terms == REFERENCE_TERMS:
+        return False
+    return any(rule.metric == "itl_ms" for rule in rules_for(scenario, PairTerms.from_record(terms).rules))
+
+
+def with_other_side(result: CaseResult, other: OtherSide, terms: Mapping[str, Any]) -> CaseResult:
+    """The result of a case with what came of the side that it was measured with.
+
+    Args:
+        result: Of the case.
+        other: The other side.
+        terms: :data:`REFERENCE_TERMS`, or those of :class:`PairTerms`.
+
+    Raises:
+        ValueError: They are none of these; also KeyError and TypeError.
+
+    """
+    if terms == REFERENCE_TERMS:
+        return _with_reference(result, other)
+    return _with_pairs(result, other, PairTerms.from_record(terms))
+
+
+def _with_pairs(result: CaseResult, other: OtherSide, terms: PairTerms) -> CaseResult:
+    theirs, standings = other.result, other.standings
+    against = Against(
+        kind="pairs",
+        label=terms.label,
+        target=theirs.target,
+        settings=theirs.settings,
+        differs=sides_differ(theirs, result),
+        requests=theirs.requests,
+        error_rate=theirs.error_rate,
+        metrics=theirs.metrics,
+        notes=(*theirs.notes, _SHARED_CACHE) if other.shared_cache else theirs.notes,
+        pairs=len(standings.turns),
+        comparisons=terms.compared(result, theirs, standings),
+    )
+    return replace(result, against=(*result.against, against))
+
+
+def _with_reference(result: CaseResult, other: OtherSide) -> CaseResult:
+    theirs, standings = other.result, other.standings
+    load = ReferenceLoad(theirs.target, theirs.requests, theirs.metrics, len(standings.turns))
+    return replace(result, reference=load, metrics={**result.metrics, **_ratios(standings)})
+
+
+def _ratios(standings: Standings) -> dict[str, Distribution]:
+    """Of each pair the case's typical time over the load's."""
+    found = {}
+    for metric, ratio in RATIOS.items():
+        both = ((pair.candidate, pair.baseline) for pair in standings.pairs(metric))
+        values = [median(ours) / median(theirs) for ours, theirs in both if ours and theirs and median(theirs) > 0]
+        summary = distribution(values)
+        if summary is not None:
+            found[ratio] = summary
+    return found

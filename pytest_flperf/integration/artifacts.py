@@ -1,0 +1,167 @@
+"""The files that people and CI services read, written at the end: HTML, Markdown, CSV, JSON and their kin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.results.atomic_write import append_file, write_file
+from pytest_flperf.results.records import Run
+from pytest_flperf.results.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pytest_flperf.integration.config import FlperfOptions
+    from pytest_flperf.report.html.pages import Pages
+    from pytest_flperf.report.samples import SamplesReader
+
+__all__ = ["Publisher"]
+
+_STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
+_STEP_SUMMARY_BYTES: Final = 1 << 20
+"""What GitHub takes from one step; of a longer summary it shows nothing."""
+_SHORTEST_SUMMARY_BYTES: Final = 4_000
+
+
+class Publisher:
+    """Writes what was asked for.  Nothing raises: what is not written is a line in ``problems``."""
+
+    def __init__(self, options: FlperfOptions, here: Path) -> None:
+        """``here`` is the folder that paths are relative to."""
+        self._options = options
+        self._here = here
+        self._pages: Pages | None = None
+        self._samples: SamplesReader | None = None
+        self.problems: list[str] = []
+
+    def warm_up(self) -> None:
+        """Import and compile ahead of time what the report needs: 50 ms that nobody waits for at the end."""
+        from pytest_flperf.report.html.pages import Pages
+
+        pages = Pages()
+        pages.warm_up()
+        self._pages = pages
+
+    def follow(self, folder: RunFolder | None) -> None:
+        """Read the samples that have come since the last call, so that the end has little left to read."""
+        from pytest_flperf.report.samples import SamplesReader
+
+        if folder is not None:
+            self._samples = self._samples or SamplesReader(folder.path / "samples.jsonl")
+            self._samples.read()
+
+    def first_values(self, run: Run, count: int) -> dict[tuple[str, str], dict[str, tuple[float, ...]]]:
+        """Of each case the values of the requests that were sent first, as far as they have been read."""
+        return {} if self._samples is None else self._samples.first_values(run.cases, count)
+
+    def publish(self, run: Run, folder: RunFolder | None) -> None:
+        """Write the report into the run's folder, and all that was asked for."""
+        options = self._options
+        report = folder.path / "report.html" if folder is not None else None
+        if report is not None or options.html is not None:
+            page = self._made("report.html", lambda: self._page(run, folder))
+            if page is not None and report is not None:
+                self._write("report.html", report, page)
+            if page is not None and options.html is not None:
+                self._write(f"--flperf-html: {options.html}", self._place(options.html), page)
+        for flag, path, make in (
+            ("--flperf-markdown", options.markdown, _markdown),
+            ("--flperf-code-quality", options.code_quality, _code_quality),
+            ("--flperf-csv", options.csv, _csv),
+            ("--flperf-json", options.json, _json),
+        ):
+            if path is not None:
+                text = self._made(f"{flag}: {path}", lambda make=make: make(run))  # type: ignore[misc]
+                if text is not None:
+                    self._write(f"{flag}: {path}", self._place(path), text)
+        summary = os.environ.get(_STEP_SUMMARY)
+        if summary:
+            self._add_step_summary(run, self._place(summary))
+
+    def complete_junit(self, run: Run, path: str) -> None:
+        """Add the run's status and the cases' texts to the JUnit file that pytest has written by now."""
+        from pytest_flperf.report.junit import case_text, complete
+
+        texts = {printable(case.nodeid): [case_text(case)] for case in run.cases}
+        problem = complete(self._place(os.path.expandvars(path)), texts, run.status)
+        if problem:
+            self.problems.append(
+                printable(f"--junitxml: {path} lacks the run's status and the cases' texts: {problem}")
+            )
+
+    def _page(self, run: Run, folder: RunFolder | None) -> str:
+        if self._pages is None:
+            self.warm_up()
+        assert self._pages is not None
+        self.follow(folder)
+        return self._pages.run(run, self._samples.of(run.cases) if self._samples is not None else {})
+
+    def _add_step_summary(self, run: Run, path: Path) -> None:
+        from pytest_flperf.report.markdown import markdown
+
+        try:
+            taken = path.stat().st_size
+        except (OSError, ValueError):
+            taken = 0
+        room = _STEP_SUMMARY_BYTES - taken - 2
+        if room < _SHORTEST_SUMMARY_BYTES:
+            self.problems.append(f"${_STEP_SUMMARY} is not added to: it has {taken} bytes, GitHub shows 1 MiB at most")
+            return
+        text = self._made(f"${_STEP_SUMMARY}", lambda: markdown(run, longest_bytes=min(room, 400_000)))
+        if text is not None:
+            self._tell(f"${_STEP_SUMMARY}", append_file(path, _bytes(text)))
+
+    def _made(self, name: str, make: Callable[[], str]) -> str | None:
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001 - a fault of a report must not cost the run its results and verdict
+            self._tell(name, f"a fault of flperf, please report it: {type(error).__name__}: {error}")
+            return None
+
+    def _write(self, name: str, path: Path, text: str) -> None:
+        self._tell(name, write_file(path, _bytes(text)))
+
+    def _tell(self, name: str, problem: str) -> None:
+        if problem:
+            self.problems.append(printable(f"{name} is not written: {problem}"))
+
+    def _place(self, path: str) -> Path:
+        try:
+            return self._here / Path(path).expanduser()
+        except RuntimeError:  # ~nobody
+            return self._here / path
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _markdown(run: Run) -> str:
+    from pytest_flperf.report.markdown import markdown
+
+    return markdown(run)
+
+
+def _code_quality(run: Run) -> str:
+    from pytest_flperf.report.code_quality import code_quality
+
+    return code_quality(run)
+
+
+def _csv(run: Run) -> str:
+    from pytest_flperf.report.csv import csv_text
+
+    return csv_text([run])
+
+
+def _json(run: Run) -> str:
+    return json_text(run.to_dict())
+
+
+def json_text(value: Any) -> str:
+    """As ``results.json`` is written."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"

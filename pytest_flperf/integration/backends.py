@@ -1,0 +1,41 @@
+"""Which backends there are for a session, and where its models live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pytest_flperf.backends.registry import BackendType, installed, registry
+from pytest_flperf.backends.resolver import Defaults, Placing
+from pytest_flperf.integration.config import FlperfOptions
+
+__all__ = ["known_backends", "placing_of"]
+
+
+def known_backends(config: pytest.Config) -> Mapping[str, BackendType]:
+    """Ours, those of installed packages, and those of plugins and conftest files; raises UsageError."""
+    hook = getattr(config.hook, "pytest_flperf_backends", None)
+    brought = [each for found in (hook() if hook is not None else ()) for each in found]
+    try:
+        return registry([*installed(), *brought])
+    except ValueError as error:
+        raise pytest.UsageError(f"pytest_flperf_backends: {error}") from error
+
+
+def placing_of(options: FlperfOptions, known: Mapping[str, BackendType], logs: Path | None = None) -> Placing:
+    """What says where models live, by the options of a run."""
+    defaults = Defaults(
+        backend=options.backend,
+        base_url=options.base_url,
+        api_key_env=options.api_key_env,
+        device=options.device,
+        isolation=options.isolation,
+        transport=options.transport,
+        catalog_url=options.catalog_url,
+        model_cache=options.model_cache,
+        backend_options=options.backend_options,
+        keep_loaded=options.keep_loaded,
+    )
+    return Placing(defaults, known, logs)

@@ -1,0 +1,59 @@
+"""How long cases will take: from the newest run that measured them, else from max_tokens."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_flperf.foundry_host.embedded import find_embedded
+from pytest_flperf.results.run_folder import LATEST
+from pytest_flperf.suite.model import Case
+
+__all__ = ["estimated_seconds", "known_seconds"]
+
+_EMBEDDED_TPS: Final = 3_000.0
+"""Of the embedded models on two cores; the smaller one is three times as fast."""
+_TPS: Final = 30.0
+"""Of a real model of a few billion parameters on a laptop."""
+_TOKENS: Final = 256
+_TTFT_S: Final = 0.5
+
+
+def known_seconds(report_dir: Path) -> dict[str, float]:
+    """Mean time per request, in seconds, by node id, from the newest run; empty without one."""
+    try:
+        record: Any = json.loads((report_dir / LATEST / "results.json").read_text(encoding="utf-8"))
+        cases = record["cases"]
+        return {
+            case["nodeid"]: case["metrics"]["e2e_ms"]["mean"] / 1000
+            for case in cases
+            if case.get("metrics", {}).get("e2e_ms", {}).get("mean") is not None
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def estimated_seconds(case: Case, known: Mapping[str, float]) -> tuple[float, bool]:
+    """Seconds that a case will take, and whether an earlier run says so."""
+    settings = case.scenario.settings
+    load = settings.load
+    if load.duration_s is not None and settings.iterations is None:
+        return load.duration_s, True
+    if load.kind == "search":
+        steps = 2 * math.log2((load.search_to or 2.0) / load.search_from) + 1
+        return steps * (load.duration_s or 10.0), False
+    if load.kind == "trace" and case.scenario.source is not None:
+        return case.scenario.source.trace[: settings.iterations][-1].due_s, True
+    if load.is_open and load.rate is not None:
+        return (settings.iterations or 0) / load.rate + load.ramp_up_s / 2, True
+    measured = known.get(case.nodeid)
+    embedded = find_embedded(case.model) is not None
+    tokens = settings.max_tokens or _TOKENS
+    guess = tokens / _EMBEDDED_TPS if embedded else _TTFT_S + tokens / _TPS
+    count = settings.iterations or 0
+    rounds = -(-count // settings.concurrency) + -(-settings.warmup_requests // settings.concurrency)
+    each_s = (guess if measured is None else measured) + load.think_time_s
+    return rounds * each_s + load.ramp_up_s, measured is not None

@@ -1,0 +1,82 @@
+"""Lines on what a run's comparisons can't decide, before it measures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from pytest_flperf.gates.feasibility import Size, obstacle
+from pytest_flperf.gates.goodput import request_limits
+from pytest_flperf.gates.rules import Rule, is_gate, rules_for
+from pytest_flperf.gates.text import printable
+from pytest_flperf.integration.config import FlperfOptions
+from pytest_flperf.integration.paired import most_pairs, rules_of, with_rules_of
+from pytest_flperf.integration.playing import limits_of
+from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
+from pytest_flperf.suite.load_shapes import expected_prompts, expected_requests
+from pytest_flperf.suite.model import Case
+
+__all__ = ["foreseen_lines"]
+
+
+def foreseen_lines(
+    options: FlperfOptions, cases: Sequence[Case], most: int, runs: Callable[[Case], int] | None = None
+) -> list[str]:
+    """A line for each number that a rule names and that this run can't decide, or only in part.
+
+    Args:
+        options: Of the session.
+        cases: All that were selected.
+        most: How many lines at most; one more says how many there are besides.
+        runs: Counts the stored runs of a case; None: nobody counts them now.
+
+    """
+    rules = rules_of(options)
+    of_cases = [(case, rules_for(case.scenario.name, with_rules_of(case, rules))) for case in cases]
+    sides = (options.against is not None) + (options.baseline is not None)
+    comparisons = max(sides * sum(len(each) for _, each in of_cases), 1)
+    found: Counter[str] = Counter()
+    for case, of_case in of_cases:
+        counted = runs(case) if runs is not None else None
+        for planned, label in _sizes(case, of_case, options, comparisons):
+            size = replace(
+                planned,
+                has_expectation=case.scenario.expect is not None,
+                prompts=_prompts(case, planned.requests),
+                runs=counted,
+            )
+            told = {(rule.subject, why) for rule in of_case if is_gate(rule) and (why := obstacle(rule, size))}
+            found.update(f"{label}: {subject} {why}" for subject, why in sorted(told))
+    lines = [printable(text, 300) + (f" ({count} cases)" if count > 1 else "") for text, count in found.items()]
+    if len(lines) > most:
+        lines[most - 1 :] = [f"… and {len(lines) - most + 1} more that can't be decided: --flperf-dry-run"]
+    return lines
+
+
+def _sizes(case: Case, rules: Sequence[Rule], options: FlperfOptions, comparisons: int) -> Iterator[tuple[Size, str]]:
+    scenario, settings = case.scenario, case.scenario.settings
+    has_goal = request_limits(scenario.name, limits_of(scenario.budgets, options), case.model) is not None
+    open_loop = settings.load.is_open
+    common = (comparisons, bool(settings.stream), open_loop, options.reference, has_goal)
+    if options.against is not None and settings.load.kind == "closed":
+        pairs = most_pairs(case, rules, options.max_iterations)
+        yield Size(True, pairs * settings.concurrency, pairs, *common), "--flperf-against"
+    if options.baseline is not None:
+        yield Size(False, _requests(case, rules, options), None, *common), "--flperf-baseline"
+
+
+def _prompts(case: Case, requests: int | None) -> int | None:
+    """How many different prompts so many requests have, where each is answered the same way again."""
+    settings = case.scenario.settings
+    if requests is None or not is_deterministic({name: getattr(settings, name) for name in DECODING}):
+        return None
+    return expected_prompts(case.scenario, requests)
+
+
+def _requests(case: Case, rules: Sequence[Rule], options: FlperfOptions) -> int | None:
+    """Most of a case that is compared with a stored run."""
+    settings = case.scenario.settings
+    if options.against is not None and settings.load.kind == "closed":
+        return most_pairs(case, rules, options.max_iterations) * settings.concurrency
+    return None if settings.load.kind == "search" else expected_requests(case.scenario)

@@ -1,0 +1,44 @@
+"""Words for a person: what runs, on what."""
+
+from __future__ import annotations
+
+import urllib.request
+from typing import Final
+
+from pytest_flperf.foundry_host.embedded import find_embedded
+from pytest_flperf.gates.text import printable
+from pytest_flperf.wire.endpoint import Endpoint
+
+__all__ = ["header_line"]
+
+_NOISE: Final = "embedded; answers are noise by design"
+_SHOWN_MODELS: Final = 6
+
+
+def header_line(refs: tuple[str, ...], cases: int, models: tuple[str, ...], base_url: str | None) -> str:
+    """What runs on what: suites, number of cases, models, and where these are."""
+    suites = ", ".join(printable(ref, 60) for ref in refs)
+    where = _model_words(models) if base_url is None else _server_words(models, base_url)
+    return f"flperf: {suites}, {cases} cases on {where}"
+
+
+def _server_words(models: tuple[str, ...], base_url: str) -> str:
+    names = ", ".join(printable(model, 40) for model in models[:_SHOWN_MODELS])
+    endpoint = Endpoint.parse(base_url)
+    proxied = not endpoint.loopback and urllib.request.getproxies().keys() & {"http", "https", "all"}
+    return f"{names} at {printable(endpoint.shown, 80)}" + (
+        " (directly: proxy settings are not used)" if proxied else ""
+    )
+
+
+def _model_words(models: tuple[str, ...]) -> str:
+    """Names of models, and what must be known of the embedded ones."""
+    shown = ", ".join(printable(model, 40) for model in models[:_SHOWN_MODELS])
+    if len(models) > _SHOWN_MODELS:
+        shown += f" and {len(models) - _SHOWN_MODELS} more"
+    embedded = [model for model in models if find_embedded(model) is not None]
+    if not embedded:
+        return shown
+    if len(embedded) == len(models):
+        return f"{shown} ({_NOISE})"
+    return f"{shown} ({', '.join(embedded)}: {_NOISE})"

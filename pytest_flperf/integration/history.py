@@ -1,0 +1,120 @@
+"""The store of runs, at the end of a session.  Nothing of a database is imported before that, or beside the start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.history.place import DEFAULT_FILE, PlaceError, StorePlace, store_place
+from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.results.run_folder import RunFolder, new_run_id
+
+if TYPE_CHECKING:
+    from pytest_flperf.history.rows import CaseValues
+    from pytest_flperf.integration.config import FlperfOptions
+    from pytest_flperf.results.records import Run
+
+__all__ = ["Storing", "place_of", "store_password"]
+
+
+def place_of(options: FlperfOptions, here: Path) -> StorePlace | None:
+    """Where runs are stored; None: nowhere.  Raises UsageError for what is no place, or lacks its driver."""
+    if options.store is None:
+        file = here / options.report_dir / DEFAULT_FILE
+        return StorePlace("sqlite", str(file), file)
+    try:
+        return store_place(options.store, here)
+    except PlaceError as error:
+        raise pytest.UsageError(f"--flperf-store: {error}") from error
+
+
+def store_password(options: FlperfOptions, here: Path) -> str | None:
+    """The password in the store's URL, which must be in nothing that is kept."""
+    place = place_of(options, here)
+    return None if place is None else place.password
+
+
+class Storing:
+    """Stores the run.  Nothing raises: that it is not stored is a line in ``problems``."""
+
+    def __init__(self, options: FlperfOptions, here: Path) -> None:
+        """``here`` is the folder that paths are relative to."""
+        self._asked = options.store is not None
+        self._here = here
+        self._place = place_of(options, here)
+        self.problems: list[str] = []
+
+    def warm_up(self) -> None:
+        """Import ahead of time what stores: 0.15 s that nobody waits for at the end."""
+        if self._place is not None:
+            import importlib
+
+            with contextlib.suppress(ImportError):  # said at the end
+                for name in ("pytest_flperf.history.store", f"sqlalchemy.dialects.{self._place.kind}"):
+                    importlib.import_module(name)
+
+    def store(
+        self,
+        run: Run,
+        folder: RunFolder | None,
+        redactor: Redactor,
+        values: Callable[[Run, int], CaseValues],
+    ) -> None:
+        """Store a run that has ended; one without a folder only where a store was asked for.
+
+        ``values`` gives those of single requests, so many per case and metric.
+        """
+        if self._place is None or (folder is None and not self._asked):
+            return
+        if folder is None:
+            run = replace(run, id=new_run_id(datetime.now(UTC), run.suites))
+        try:
+            self._add(self._place, run, folder, redactor, values)
+        except Exception as error:  # noqa: BLE001 - a fault of the store must not cost the run its results and verdict
+            what = f"a fault of flperf, please report it: {type(error).__name__}: {error}"
+            self._tell(self._place.masked(what))
+
+    def _add(
+        self,
+        place: StorePlace,
+        run: Run,
+        folder: RunFolder | None,
+        redactor: Redactor,
+        values: Callable[[Run, int], CaseValues],
+    ) -> None:
+        try:
+            from pytest_flperf.history.store import Store, StoreError
+        except ImportError as error:
+            self._tell(f"{printable(str(error), 200)}: pip install 'SQLAlchemy>=2.0'")
+            return
+        from pytest_flperf.history.environment import surroundings
+        from pytest_flperf.history.rows import VALUES_KEPT
+
+        path = folder.path if folder is not None else None
+        about = surroundings(self._here, {name: redactor.text(value, 2_000) for name, value in _told().items()}, path)
+        found = values(run, VALUES_KEPT)  # before a store is made for it
+        try:
+            with Store(place) as store:
+                store.add(run, about, found)
+        except StoreError as error:
+            where = "" if not self._asked else f" --store={place.path or 'URL'}"
+            later = f"; 'flperf import {path}{where}' stores it later" if path is not None else ""
+            self._tell(f"{error}{later}")
+
+    def _tell(self, problem: str) -> None:
+        self.problems.append(printable(f"the run is not in the store: {problem}", 700))
+
+
+def _told() -> dict[str, str]:
+    """The variables that say which commit and job a run belongs to."""
+    from pytest_flperf.history.environment import VARIABLES
+
+    return {name: value for name in VARIABLES if (value := os.environ.get(name))}

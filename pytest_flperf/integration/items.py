@@ -1,0 +1,150 @@
+"""Cases as pytest items: one function per scenario, parametrised by model and point of the matrix."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_flperf.integration.benchmark_bridge import is_asked, mark, must_be_an_argument, tell
+from pytest_flperf.integration.collection import LoadedSuite
+from pytest_flperf.integration.item_results import add_item_result
+from pytest_flperf.integration.run import MeasuringRun, measuring_run
+from pytest_flperf.integration.suite_args import chosen
+from pytest_flperf.integration.time_limit import OutOfTimeError
+from pytest_flperf.integration.unfinished import raise_unless_passed
+from pytest_flperf.integration.xdist import is_controller
+from pytest_flperf.measurement.parallel_targets import Asked
+from pytest_flperf.options import SELECTION
+from pytest_flperf.suite.model import Case
+
+__all__ = ["SuiteFile", "begin", "case_of", "ready_case"]
+
+
+class SuiteFile(pytest.Module):
+    """A suite file that pytest collects like a module of test functions."""
+
+    loaded: LoadedSuite
+    by_scenario: dict[str, list[Case]]
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path, loaded: LoadedSuite) -> SuiteFile:
+        """Make the collector of a suite; its node id is the suite's ref, the same on every machine."""
+        collector: SuiteFile = cls.from_parent(parent, path=path, nodeid=loaded.suite.ref)
+        collector.loaded = loaded
+        collector.by_scenario = {}
+        for case in loaded.cases:
+            collector.by_scenario.setdefault(case.scenario_id, []).append(case)
+        return collector
+
+    def _getobj(self) -> types.ModuleType:
+        module = types.ModuleType("flperf_suite", self.loaded.suite.description)
+        make = _benchmarked_function if must_be_an_argument(self.config) else _case_function
+        vars(module).update({name: make(name, module.__name__) for name in self.by_scenario})
+
+        def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+            cases = self.by_scenario[metafunc.definition.name]
+            metafunc.parametrize(
+                "flperf_model",
+                [pytest.param(case.model, id=case.parameters_id) for case in cases],
+                indirect=True,
+                scope="session",
+            )
+
+        vars(module)["pytest_generate_tests"] = pytest_generate_tests
+        return module
+
+    def istestfunction(self, obj: object, name: str) -> bool:
+        """Our functions and nothing else, whatever the user's ``python_functions`` says."""
+        del obj
+        return name in self.by_scenario
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """The items, each with its case, markers and a location in the suite file."""
+        functions = [item for item in super().collect() if isinstance(item, pytest.Function)]
+        items, unknown = chosen(functions, self.loaded.parts)
+        self.config.stash[SELECTION].collected(self.path, unknown)
+        for item in items:
+            # by position, not by id: parametrised fixtures of the user's own, used by every test, make ids longer
+            case = self.by_scenario[item.originalname][item.callspec.indices["flperf_model"]]
+            item.stash[_CASE] = case
+            item.add_marker(pytest.mark.flperf(model=case.model, scenario=case.scenario.name))
+            item.extra_keyword_matches.update(case.scenario.tags)
+            if is_asked(self.config):
+                mark(item, case.scenario.name)
+            _place(item, self.path)
+            yield item
+
+
+_CASE = pytest.StashKey[Case]()
+
+
+def _place(item: Any, path: Path) -> None:
+    item.reportinfo = lambda: (path, 0, item.name)  # a line, because pytest asserts one where a fixture skips
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """The case of a suite's item; None for an item of any other kind."""
+    return item.stash.get(_CASE, None)
+
+
+def begin(session: pytest.Session) -> None:
+    """Start runtime and load process, if this process is going to run cases."""
+    config = session.config
+    if config.getoption("collectonly") or config.getoption("setupplan") or is_controller(config):
+        return
+    asked = [Asked(item.nodeid, case) for item in session.items if (case := case_of(item)) is not None]
+    if asked:
+        measuring_run(config).prepare(asked)
+
+
+def _case_function(name: str, module: str) -> Callable[..., None]:
+    def measure(flperf_case: Callable[[], None]) -> None:
+        flperf_case()
+
+    return _named(measure, name, module)
+
+
+def _benchmarked_function(name: str, module: str) -> Callable[..., None]:
+    def measure(flperf_case: Callable[[], None], benchmark: Any) -> None:
+        del benchmark  # the case asks for it when it has something to tell
+        flperf_case()
+
+    return _named(measure, name, module)
+
+
+def _named(function: Callable[..., None], name: str, module: str) -> Callable[..., None]:
+    function.__name__ = function.__qualname__ = name  # type: ignore[attr-defined,unused-ignore]
+    function.__module__ = module
+    return function
+
+
+def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Make the case's model ready (a failure is an error of set-up); the result measures and judges it."""
+    run = measuring_run(request.config)
+    case = case_of(request.node)
+    assert case is not None
+    prepared = _prepare(run, case, request.node)
+
+    def measure() -> None:
+        result = run.measure(prepared, case.scenario.budgets, request.node)
+        add_item_result(request.node, result)
+        if is_asked(request.config):
+            tell(request, prepared.recording.e2e_s(), result)
+        raise_unless_passed(result)
+
+    return measure
+
+
+def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
+    from pytest_flperf.measurement.runner import NotPossibleError, NotReadyError
+
+    try:
+        return run.ready(case, item.nodeid)
+    except (NotReadyError, NotPossibleError, OutOfTimeError) as error:
+        result = run.not_ready(case, item.nodeid, error)
+    add_item_result(item, result)  # outside of the except, so that pytest shows no chain of exceptions
+    return raise_unless_passed(result)

@@ -1,0 +1,63 @@
+"""The order of items: one load for each model, however the items were shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any
+
+import pytest
+
+from pytest_flperf.integration.items import case_of
+
+__all__ = ["group_by_model"]
+
+
+def group_by_model(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """The items with those of one model together, and each case once, however often its suite was collected.
+
+    Cases of suites move up to the first one of their model.  Tests with the ``flperf`` fixture move within their module
+    or class, because its fixtures would be set up twice if it were torn apart.  Everything else stays where it is.
+    """
+    once = _each_case_once(items)
+    ordered = _pulled_together(once, lambda item: None if (case := case_of(item)) is None else case.model)
+    grouped: list[pytest.Item] = []
+    for _, block in groupby(ordered, key=lambda item: id(item.parent)):
+        grouped += _pulled_together(block, _marked_model)
+    return grouped
+
+
+def _each_case_once(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """``--keep-duplicates`` is for tests: a case that ran twice would stand twice in all results, under one id."""
+    cases: set[str] = set()
+    kept = []
+    for item in items:
+        if case_of(item) is None or item.nodeid not in cases:
+            kept.append(item)
+        if case_of(item) is not None:
+            cases.add(item.nodeid)
+    return kept
+
+
+def _pulled_together(items: Iterable[pytest.Item], model_of: Callable[[pytest.Item], str | None]) -> list[pytest.Item]:
+    """Each item with a model right behind the last one of it, counted from the first; None stays in its place."""
+    slots: list[list[pytest.Item]] = []
+    of_model: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        model = model_of(item)
+        if model is None:
+            slots.append([item])
+        elif model in of_model:
+            of_model[model].append(item)
+        else:
+            of_model[model] = [item]
+            slots.append(of_model[model])
+    return [item for slot in slots for item in slot]
+
+
+def _marked_model(item: pytest.Item) -> str | None:
+    """The model that a test with the fixture names, empty for the run's own; None for every other item."""
+    if case_of(item) is not None or "flperf" not in getattr(item, "fixturenames", ()):
+        return None
+    named: Any = next((found for mark in item.iter_markers("flperf") if (found := mark.kwargs.get("model"))), "")
+    return named if isinstance(named, str) else None

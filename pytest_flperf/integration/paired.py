@@ -1,0 +1,224 @@
+"""Cases measured against another side, interleaved: what that is, when it is decided, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_flperf.gates.comparison import settled
+from pytest_flperf.gates.rules import Rule, RuleError, is_mean, parse_rules, rules_for
+from pytest_flperf.integration.config import FlperfOptions
+from pytest_flperf.integration.reference_load import Reference
+from pytest_flperf.results.records import CaseResult, Requests
+from pytest_flperf.stats.descriptive.summary import distribution
+from pytest_flperf.suite.against import AgainstSpec, opposite, opposite_target, parse_against
+from pytest_flperf.suite.errors import SuiteError
+from pytest_flperf.suite.model import Case
+
+if TYPE_CHECKING:
+    from pytest_flperf.gates.paired_results import PairTerms
+    from pytest_flperf.measurement.case_run import Prepared
+    from pytest_flperf.measurement.paired import OtherSide, Standings, Until
+    from pytest_flperf.suite.targets import TargetSpec
+
+__all__ = [
+    "DEFAULT_PAIRS",
+    "MEAN_PAIRS",
+    "Opposition",
+    "check_comparing",
+    "comparisons_of",
+    "most_pairs",
+    "opposition_of",
+    "requests_words",
+    "rules_of",
+    "with_rules_of",
+]
+
+DEFAULT_PAIRS: Final = 60
+"""After which a case that nobody could decide ends."""
+MEAN_PAIRS: Final = 100
+"""Likewise, where a rule names a mean: rare slow answers must have had their chance to come."""
+_FLAG: Final = "--flperf-against"
+_FIXTURES: Final = frozenset({"flperf", "flperf_case"})
+
+
+def check_comparing(options: FlperfOptions) -> None:
+    """Refuse a malformed rule or other side, and options that nothing has a use for; raises UsageError."""
+    rules_of(options)
+    if options.against is not None:
+        _spec(options.against)
+        if options.parallel_targets:
+            raise pytest.UsageError(f"{_FLAG} measures turn by turn; it can't go with --flperf-parallel-targets")
+    if options.reference:
+        other = _FLAG if options.against else "--flperf-parallel-targets" if options.parallel_targets else ""
+        if other:
+            raise pytest.UsageError(f"--flperf-reference measures turn by turn; it can't go with {other}")
+    if options.require_baseline and options.baseline is None:
+        raise pytest.UsageError("--flperf-require-baseline: no baseline was asked for; add --flperf-baseline=RUN")
+    for flag, given, use in (
+        ("--flperf-fail-on", options.fail_on, options.against or options.baseline),
+        ("--flperf-fail-undecided", options.fail_undecided, options.against or options.baseline),
+        ("--flperf-max-iterations", options.max_iterations, options.against),
+    ):
+        if given and not use:
+            what = "--flperf-against=WHAT" + " or --flperf-baseline=RUN" * (flag != "--flperf-max-iterations")
+            raise pytest.UsageError(f"{flag}: there is nothing to compare with; add {what}")
+
+
+def requests_words(options: FlperfOptions, cases: Iterable[Case]) -> str:
+    """How many requests a case takes."""
+    from pytest_flperf.stats.inference.schedule import FIRST_LOOK
+
+    most = f"{options.max_iterations}"
+    if options.max_iterations is None:
+        found = sorted({most_pairs(case, with_rules_of(case, rules_of(options)), None) for case in cases})
+        most = f"{' or '.join(map(str, found or [DEFAULT_PAIRS]))} per stream"
+    return f"from {FIRST_LOOK} requests per stream to {most}, on each of two sides,"
+
+
+def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) -> int:
+    """After how many pairs of turns a case ends that nothing has decided.
+
+    Args:
+        case: The case.
+        rules: As written, those of its suite too.
+        max_iterations: Of the command line: most requests of each side.
+
+    """
+    if max_iterations is not None:
+        return math.ceil(max_iterations / case.scenario.settings.concurrency)
+    means = any(is_mean(rule) for rule in rules_for(case.scenario.name, rules))
+    return MEAN_PAIRS if means else DEFAULT_PAIRS
+
+
+def rules_of(options: FlperfOptions) -> tuple[Rule, ...]:
+    """The rules of the command line; raises UsageError."""
+    try:
+        return parse_rules(options.fail_on, "--flperf-fail-on")
+    except RuleError as error:
+        raise pytest.UsageError(f"--flperf-fail-on: {error}") from error
+
+
+def _spec(text: str) -> AgainstSpec:
+    try:
+        return parse_against(text, _FLAG)
+    except SuiteError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def opposition_of(options: FlperfOptions) -> Opposition | Reference | None:
+    """What is measured interleaved with the cases of a run; None: nothing.  Raises UsageError."""
+    if options.against is None:
+        return Reference() if options.reference else None
+    sides = 1 + (options.baseline is not None)
+    return Opposition(_spec(options.against), rules_of(options), options.fail_undecided, options.max_iterations, sides)
+
+
+def with_rules_of(case: Case, rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules of a case's suite and scenario, with those of the command line."""
+    return (*parse_rules(case.scenario.fail_on, "suite"), *rules) if case.scenario.fail_on else tuple(rules)
+
+
+def comparisons_of(items: Iterable[pytest.Item], rules: Sequence[Rule], sides: int) -> int:
+    """How many comparisons a session makes, between which its error rate is shared; at least 1.
+
+    Args:
+        items: All of the session, those of other workers too.
+        rules: Of the command line.
+        sides: With how many other sides each case is compared.
+
+    """
+    from pytest_flperf.integration.items import case_of
+
+    count = 0
+    for item in filter(_measures, items):
+        case = case_of(item)
+        if case is None:
+            count += len(rules_for(item.name, rules))
+        else:
+            count += len(rules_for(case.scenario.name, with_rules_of(case, rules)))
+    return max(count * sides, 1)
+
+
+@dataclass(slots=True)
+class Opposition:
+    """The other side of every case of a run."""
+
+    spec: AgainstSpec
+    rules: tuple[Rule, ...]
+    fail_undecided: bool = False
+    max_iterations: int | None = None
+    """Most measured requests of each side of a case; None: as :func:`most_pairs` says."""
+    sides: int = 1
+    """With how many other sides each case is compared."""
+    comparisons: int = 0
+    """Between how many the run's error rate is shared: all rules on all cases of the session, known at the first."""
+
+    def of(self, case: Case) -> Case:
+        """The other side of a case."""
+        return opposite(case, self.spec)
+
+    def targets(self, of: Iterable[TargetSpec]) -> tuple[TargetSpec, ...]:
+        """Where the other sides of these targets live."""
+        return tuple(opposite_target(target, self.spec) for target in of)
+
+    def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
+        """When a case is decided: when it has failed, or nothing is left to decide.
+
+        Args:
+            prepared: The case as ready.
+            items: All of the session, those of other workers too.
+
+        """
+        from pytest_flperf.gates.paired_results import compares_gaps
+        from pytest_flperf.measurement.paired import Until
+        from pytest_flperf.stats.inference.schedule import looks
+
+        case, planned = prepared.case, prepared.planned
+        if not self.comparisons:
+            self.comparisons = comparisons_of(items, self.rules, self.sides)
+        terms = self._terms(case)
+
+        def decided(standings: Standings) -> bool:
+            ours, theirs = (_seen(planned, standings, side, terms.rules) for side in (0, 1))
+            return settled(terms.compared(ours, theirs, standings))
+
+        most, record = most_pairs(case, terms.rules, self.max_iterations), terms.to_record()
+        return Until(looks(most), decided, compares_gaps(record, planned.scenario), record)
+
+    def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
+        """The result of a case with what came of its other side."""
+        from pytest_flperf.gates.paired_results import with_other_side
+
+        return with_other_side(result, other, self._terms(case).to_record())
+
+    def _terms(self, case: Case) -> PairTerms:
+        from pytest_flperf.gates.paired_results import PairTerms
+
+        rules = with_rules_of(case, self.rules)
+        return PairTerms(self.spec.text, rules, max(self.comparisons, 1), self.fail_undecided)
+
+
+def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[Rule]) -> CaseResult:
+    """As much of a side's result as a decision needs."""
+    (ok, total), timeouts = standings.counts(side), standings.timeouts(side)
+    names = {rule.metric for rule in rules_for(planned.scenario, rules)}
+    found = {name: distribution(standings.values(name, side)) for name in names}
+    return replace(
+        planned,
+        tps_total=standings.rate("tps_total", side),
+        request_rate=standings.rate("request_rate", side),
+        goodput=standings.rate("goodput", side),
+        requests=Requests(total=total, ok=ok, failed=total - ok, timeouts=timeouts),
+        error_rate=(total - ok) / total if total else None,
+        metrics={name: each for name, each in found.items() if each is not None},
+        not_scored=standings.not_scored(side),
+    )
+
+
+def _measures(item: pytest.Item) -> bool:
+    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

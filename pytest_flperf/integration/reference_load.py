@@ -1,0 +1,70 @@
+"""A fixed load measured interleaved with every case, by which runs of different days can be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.suite.model import Case, Message, Settings
+from pytest_flperf.suite.targets import TargetSpec
+
+if TYPE_CHECKING:
+    from pytest_flperf.measurement.case_run import Prepared
+    from pytest_flperf.measurement.paired import OtherSide, Until
+
+__all__ = ["Reference"]
+
+_TARGET: Final = TargetSpec("flperf-micro", "foundry", "reference load")
+"""The larger embedded model, which every installation has."""
+_PROMPT: Final = "A fixed load, the same on every machine and in every run, tells how fast the machine is right now."
+_TOKENS: Final = 48
+_NO_END: Final = 100_000
+"""Pairs of a case that its duration ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What is measured beside every case of a run."""
+
+    def of(self, case: Case) -> Case | None:
+        """The load beside a case; None for one that can't be measured turn by turn."""
+        from pytest_flperf.measurement.paired import why_not_interleaved
+
+        if why_not_interleaved(case):
+            return None
+        scenario = replace(
+            case.scenario,
+            messages=(Message("user", _PROMPT),),
+            settings=Settings(iterations=None, warmup=2, max_tokens=_TOKENS),
+            source=None,
+            expect=None,
+            budgets=(),
+        )
+        return replace(case, scenario=scenario, model=_TARGET.label, target=_TARGET)
+
+    def targets(self, of: Iterable[TargetSpec]) -> tuple[TargetSpec, ...]:
+        """Where it lives."""
+        del of
+        return (_TARGET,)
+
+    def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
+        """As many turns as the case has rounds of requests."""
+        del items
+        from pytest_flperf.gates.paired_results import REFERENCE_TERMS
+        from pytest_flperf.measurement.paired import Until
+
+        settings = prepared.case.scenario.settings
+        pairs = _NO_END if settings.iterations is None else math.ceil(settings.iterations / settings.concurrency)
+        return Until((pairs,), lambda _standings: True, terms=REFERENCE_TERMS)
+
+    def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
+        """The result of a case with what was measured beside it, and its metrics relative to that."""
+        del case
+        from pytest_flperf.gates.paired_results import REFERENCE_TERMS, with_other_side
+
+        return with_other_side(result, other, REFERENCE_TERMS)

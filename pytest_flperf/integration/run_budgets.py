@@ -1,0 +1,76 @@
+"""Budgets of the whole run as a test of its own, which pytest counts, prints and writes like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Final
+
+import pytest
+
+from pytest_flperf._text import harmless_lines
+from pytest_flperf.gates.run_budgets import run_verdict_text
+from pytest_flperf.integration.xdist import is_worker
+from pytest_flperf.options import RUN
+from pytest_flperf.results.records import BudgetVerdict
+
+__all__ = ["RUN_NODEID", "judging_run"]
+
+RUN_NODEID: Final = "flperf::run-budgets"
+_LOCATION: Final = ("flperf", None, "run-budgets")
+
+
+def judging_run(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Around pytest's loop over the items: judge the run when the last one is done, also where ``-x`` ended it.
+
+    An interrupt is not judged: what it cut off might have met the budgets, or missed them.
+    """
+    try:
+        done = yield
+    except session.Failed:
+        _judge(session)
+        raise
+    _judge(session)
+    return done
+
+
+def _judge(session: pytest.Session) -> None:
+    config = session.config
+    run = config.stash.get(RUN, None)
+    if run is None or is_worker(config):
+        return
+    verdicts = run.record.judge_run()
+    if verdicts:
+        _tell(session, verdicts)
+
+
+def _tell(session: pytest.Session, verdicts: tuple[BudgetVerdict, ...]) -> None:
+    """Emit the reports of a test that nobody ran: exit status, summary and JUnit follow from them."""
+    session.testscollected += 1  # or the progress goes beyond 100 %
+    met = all(verdict.met for verdict in verdicts)
+    text = harmless_lines(run_verdict_text(verdicts))
+    hook = session.config.hook
+    hook.pytest_runtest_logstart(nodeid=RUN_NODEID, location=_LOCATION)
+    # --lf and --sw would remember an id that can't be run again.
+    plugins = session.config.pluginmanager
+    keepers = [found for name in ("lfplugin", "stepwiseplugin") if (found := plugins.get_plugin(name)) is not None]
+    log = plugins.subset_hook_caller("pytest_runtest_logreport", keepers)
+    for when in ("setup", "call", "teardown"):
+        failed = when == "call" and not met
+        log(
+            report=pytest.TestReport(
+                nodeid=RUN_NODEID,
+                location=_LOCATION,
+                keywords={"flperf": 1},
+                outcome="failed" if failed else "passed",
+                longrepr=text if failed else None,
+                when=when,
+                sections=[],
+                user_properties=[(f"budget {each.expression}", _words(each)) for each in verdicts],
+            )
+        )
+    hook.pytest_runtest_logfinish(nodeid=RUN_NODEID, location=_LOCATION)
+
+
+def _words(verdict: BudgetVerdict) -> str:
+    value = "not measured" if verdict.value is None else f"{verdict.value:.6g}"
+    return f"{'met' if verdict.met else 'MISSED'}, value {value}, limit {verdict.limit:.6g}, n {verdict.n}"

@@ -1,0 +1,183 @@
+"""Turns of two interleaved sides: metrics, scores and outcomes of their requests."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeAlias
+
+from pytest_flperf.stats.descriptive.case import IsGood
+from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, request_metrics
+from pytest_flperf.stats.inference.matched_requests import MatchedRequest
+from pytest_flperf.suite.scoring import AnswerScorer, NoResult
+from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.exchange import Exchange
+from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
+
+__all__ = ["BASELINE", "CANDIDATE", "RATES", "Answer", "Both", "Turn", "TurnAsks", "TurnReader", "Values"]
+
+CANDIDATE: Final = 0
+BASELINE: Final = 1
+RATES: Final = ("tps_total", "request_rate", "goodput")
+"""Numbers of a case that are so much per second."""
+_NS_PER_S: Final = 1e9
+_NS_PER_MS: Final = 1e6
+_DIGEST_BYTES: Final = 12
+
+Values: TypeAlias = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one request, answered or not."""
+
+    index: int
+    """Among the requests of its side; both sides ask the same at the same index."""
+    ok: bool
+    timed_out: bool = False
+    score: float | None = None
+    """None where the scenario expects nothing, or the answer could not be scored; of a failed request 0."""
+    not_scored: str = ""
+    """Why it could not be scored."""
+    prompt: str = ""
+    """Tells prompts apart, without the prefix that makes each unique."""
+    repeatable: str = ""
+    """A digest of the answer, where the same request would be answered alike; else empty."""
+
+    def of(self, metric: str) -> float | None:
+        """The number behind a share or a score."""
+        found = {"error_rate": float(not self.ok), "timeout_rate": float(self.timed_out), "quality": self.score}
+        return found.get(metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One side's requests of one pair: as many as there are streams."""
+
+    values: tuple[Values, ...]
+    """Metrics of each request that ended ok."""
+    total: int
+    """Requests that ended, those that we cancelled left out."""
+    tokens: int | None
+    """Output tokens of all of them; None where those of one aren't known."""
+    span_s: float
+    """From the first one's beginning to the last one's end."""
+    answers: tuple[Answer, ...] = ()
+    """Of all requests that ended, in the order of their indices."""
+    gaps_ms: tuple[tuple[float, ...], ...] = ()
+    """Between arrivals, of each request that has some; kept where a rule names them."""
+    good: int | None = None
+    """How many kept every latency budget; None: there is none."""
+
+    def of(self, metric: str) -> tuple[float, ...]:
+        """The values of a metric: of each request, or of the turn as a whole; the score of a failed request is 0."""
+        if metric in RATES:
+            amount = self.amount(metric)
+            return (amount / self.span_s,) if amount is not None and self.span_s > 0 and self.total else ()
+        if metric == "quality":
+            return tuple(each.score for each in self.answers if each.score is not None)
+        if metric == "itl_ms":
+            return tuple(itertools.chain.from_iterable(self.gaps_ms))
+        found = (each.get(metric) for each in self.values)
+        return tuple(value for value in found if value is not None)
+
+    def amount(self, rate: str) -> int | None:
+        """What a rate is so many of per second; None where that isn't known."""
+        return {"tps_total": self.tokens, "request_rate": len(self.values), "goodput": self.good}[rate]
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """A pair that was played to its end."""
+
+    candidate: Turn
+    baseline: Turn
+    candidate_first: bool
+
+    def side(self, number: int) -> Turn:
+        """The candidate's turn, or the baseline's."""
+        return self.baseline if number == BASELINE else self.candidate
+
+    def matched(self, metric: str) -> tuple[MatchedRequest, ...]:
+        """The requests of both turns that asked the same, side by side; none of a metric that is no share or score."""
+        theirs = {each.index: each for each in self.baseline.answers}
+        found = []
+        for mine in self.candidate.answers:
+            other = theirs.get(mine.index)
+            ours, baseline = mine.of(metric), None if other is None else other.of(metric)
+            if other is not None and ours is not None and baseline is not None:
+                # That a request failed follows from no decoding, so failures are no repeats.
+                alike = metric == "quality" and mine.repeatable and other.repeatable
+                answers = frozenset({mine.repeatable, other.repeatable}) if alike else frozenset()
+                found.append(MatchedRequest(ours, baseline, mine.prompt, answers))
+        return tuple(found)
+
+
+class TurnAsks(Protocol):
+    """What the requests of one side ask."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same request is answered alike each time."""
+
+    def prompt_id(self, index: int) -> str:
+        """Names the prompt of a measured request, without what makes it unique."""
+
+
+class TurnReader:
+    """Reads the turns of one side out of its exchanges."""
+
+    def __init__(self, asks: TurnAsks, good: IsGood | None, scorer: AnswerScorer | None = None) -> None:
+        """Take in what its requests ask and what scores their answers."""
+        self._asks = asks
+        self._good = good
+        self._scorer = scorer
+        self.gaps = False
+        """Whether the gaps between arrivals are kept."""
+
+    def turn(self, exchanges: Sequence[Exchange]) -> Turn:
+        """What came of these requests."""
+        decoded = (decode(each) for each in sorted(exchanges, key=lambda each: each.index))
+        samples = [each for each in decoded if each.outcome is not Outcome.CANCELLED]
+        spans = [(each.started_ns, each.finished_ns) for each in exchanges]
+        counts = [each.output_tokens for each in samples if each.ok or each.output_tokens is not None]
+        answered = [each for each in samples if each.ok]
+        values = tuple(map(request_metrics, answered))
+        return Turn(
+            values=values,
+            total=len(samples),
+            tokens=sum(count for count in counts if count is not None) if None not in counts else None,
+            span_s=(max(end for _, end in spans) - min(begin for begin, _ in spans)) / _NS_PER_S if spans else 0.0,
+            answers=self._answers(samples),
+            gaps_ms=tuple(_gaps_ms(samples)) if self.gaps else (),
+            good=None if self._good is None else sum(map(self._good, answered, values)),
+        )
+
+    def _answers(self, samples: Sequence[Sample]) -> tuple[Answer, ...]:
+        ended = tuple(Answer(each.index, each.ok, each.outcome in TIMEOUTS) for each in samples)
+        if self._scorer is None:
+            return ended
+        scores = iter(self._scorer.scores([each.output_text for each in samples if each.ok]))
+        found = ((next(scores) if sample.ok else 0.0) for sample in samples)
+        return tuple(map(self._scored, ended, samples, found))
+
+    def _scored(self, ended: Answer, sample: Sample, score: float | NoResult) -> Answer:
+        scored = replace(ended, not_scored=score.reason) if isinstance(score, NoResult) else replace(ended, score=score)
+        return replace(
+            scored,
+            prompt=self._asks.prompt_id(sample.index),
+            repeatable=_digest(sample.output_text) if sample.ok and self._asks.deterministic else "",
+        )
+
+
+def _gaps_ms(samples: Iterable[Sample]) -> Iterator[tuple[float, ...]]:
+    for sample in samples:
+        gaps = arrival_gaps_ns(sample) if sample.ok and not sample.clock_step else ()
+        if gaps:
+            yield tuple(gap / _NS_PER_MS for gap in gaps)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()

@@ -1,0 +1,399 @@
+"""From a case to the plans that are played for it: the verifying token, the warm-up, the measured requests."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from pytest_flperf.backends.base import BackendError, Capabilities, Served
+from pytest_flperf.loadgen.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
+from pytest_flperf.measurement.arrivals import arrival_seed, due_times_ns, traced_times_ns
+from pytest_flperf.measurement.followups import Retries, Sessions
+from pytest_flperf.measurement.parameters import (
+    AS_USUAL,
+    Dialect,
+    fitted,
+    limit_key,
+    limits_answers,
+    our_defaults,
+    silent_cut,
+    spoken,
+)
+from pytest_flperf.results.serving import Adjustment
+from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
+from pytest_flperf.suite.model import Case, Message, Timeouts
+from pytest_flperf.suite.prompts.generator import Ask, Asker
+from pytest_flperf.suite.prompts.request_body import MAX_TOKENS, extra_body, request_body
+from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
+from pytest_flperf.wire.exchange import Exchange, Phase
+from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
+from pytest_flperf.wire.tls import TlsOptions, tls_problem
+
+__all__ = ["CasePlans", "deadlines", "target_of"]
+
+_PLAIN: Final = Schedule()
+_NOT_KNOWN: Final = Capabilities()
+_TRUSTING_THE_SYSTEM: Final = TlsOptions()
+
+_NS_PER_S: Final = 1_000_000_000
+_MIB: Final = 1 << 20
+_FEWEST_TO_GIVE_UP: Final = 3
+_MOST_TO_GIVE_UP: Final = 20
+_OPEN_AHEAD: Final = 8
+_VERIFY_TOKENS: Final = 16
+_VERIFY_NUMBER: Final = 1 << 29
+"""Number of a case's own request that is sent to verify: its unique prefix is no other request's."""
+_OTHER_SIDES: Final = 1 << 28
+"""From which number on requests are counted that must not come out of the cache that others filled."""
+_HALF: Final = 0.5
+
+
+def deadlines(timeouts: Timeouts) -> Deadlines:
+    """Seconds as a person writes them to ns, None to 0 (no deadline)."""
+
+    def ns(seconds: float | None) -> int:
+        return 0 if seconds is None else max(_ns(seconds), 1)
+
+    return Deadlines(
+        connect_ns=ns(timeouts.connect_s),
+        headers_ns=ns(timeouts.headers_s),
+        first_token_ns=ns(timeouts.first_token_s),
+        stall_ns=ns(timeouts.stall_s),
+        total_ns=ns(timeouts.total_s),
+    )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * _NS_PER_S)
+
+
+def target_of(endpoint: Endpoint, tls: TlsOptions = _TRUSTING_THE_SYSTEM) -> Target:
+    """Where to connect to; raises BackendError for a host without an address, and for certificates of no use."""
+    try:
+        addresses = resolve(endpoint)
+    except EndpointError as error:
+        raise BackendError(f"{endpoint.base_url}: {error}") from error
+    if not endpoint.tls:
+        return Target(addresses)
+    # Nobody would read the load process's complaint, which has the same files.
+    tls = tls.at_home()
+    try:
+        tls.context()
+    except (OSError, ValueError) as error:
+        raise BackendError(f"{endpoint.base_url}: {tls_problem(tls, error)}") from error
+    return Target(addresses, endpoint.host, tls)
+
+
+class CasePlans:
+    """The plans of one case against one served model."""
+
+    def __init__(
+        self,
+        case: Case,
+        served: Served,
+        factory: RequestFactory,
+        target: Target,
+        seed: str,
+        known: Capabilities = _NOT_KNOWN,
+        dialect: Dialect = AS_USUAL,
+    ) -> None:
+        """Fit the case's request to what is ``known`` of its server, and to what was found out (``dialect``)."""
+        self._case = case
+        self._served = served
+        self._factory = factory
+        self._target = target
+        self._seed = seed
+        self._settings = case.scenario.settings
+        self._deadlines = deadlines(self._settings.timeouts)
+        self._answer_bytes = round(self._settings.max_answer_mb * _MIB)
+        self._known = known
+        self.dialect = dialect
+        """How the server wants its requests."""
+        body, extra = request_body(case, served.model_id), extra_body(case)
+        if self._settings.prompt_cache == "avoid":
+            extra = {**served.request_defaults, **extra}
+        self.ours = our_defaults(case, served.request_defaults)
+        """Parameters that no suite and nobody else asked for."""
+        self.asked: Mapping[str, Any] = {key: value for key, value in {**body, **extra}.items() if key != "messages"}
+        """The parameters as usual, before anything is left out or renamed for this server."""
+        self.asks_for_lengths = limits_answers(case, known, frozenset())  # of answers, in requests as usual
+        known = dialect.corrected(known)
+        body, extra, spoken_otherwise = spoken(body, extra, dialect, self.ours)
+        self._fitted = fitted(body, extra, known, served.backend, served.max_output_tokens)
+        self._adjustments = spoken_otherwise + self._fitted.adjustments
+        self._cut = silent_cut(body, extra, known)
+        self._limits_answers = limits_answers(case, known, dialect.refuses & self.ours)
+        key = limit_key(self._fitted.body, self._fitted.extra) or dialect.max_tokens_key
+        key = key or self._settings.max_tokens_key or MAX_TOKENS
+        self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra, key)
+        self._sessions: Sessions | None = None
+        self._retries: Retries | None = None
+        self.asker = Asker(case, seed)
+        """What requests ask."""
+
+    def at(self, case: Case) -> CasePlans:
+        """The plans of another case on the same model, which counts tokens as this one has learnt."""
+        return self._again(case, self.dialect)
+
+    def spoken_as(self, dialect: Dialect) -> CasePlans:
+        """The plans of this case for a server that wants its requests so."""
+        return self._again(self._case, dialect)
+
+    def _again(self, case: Case, dialect: Dialect) -> CasePlans:
+        plans = CasePlans(case, self._served, self._factory, self._target, self._seed, self._known, dialect)
+        plans.asker.learn_from(self.asker)
+        return plans
+
+    @property
+    def sent(self) -> Mapping[str, Any]:
+        """The JSON of a request; messages, and lengths that a data set has, differ from one request to the next."""
+        return self._template.document
+
+    def verify(self, phase: Phase, *, as_asked: bool = False) -> Plan:
+        """One request of the case's kind, the proof that the model answers such.
+
+        Args:
+            phase: Why it is sent.
+            as_asked: The case's own request, in place of one with a short question and a short answer.
+
+        """
+        if as_asked:
+            return self._plan([self._entry(phase, 0, self.asker.sample(_VERIFY_NUMBER))], 1, 1)
+        return self._plan([self._entry(phase, 0, Ask((Message("user", "Say hello."),), _VERIFY_TOKENS))], 1, 1)
+
+    def warmup(self, *, other_side: bool = False) -> Plan:
+        """The requests before the measured ones; ``other_side``: of what is played beside a case like this one."""
+        total = self._settings.warmup_requests
+        first_number = _OTHER_SIDES if other_side else 0
+        entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), first_number, -total)
+        return self._plan(entries, self._settings.concurrency, total)
+
+    def calibrating(self, words: int, *, as_asked: bool = False) -> Plan:
+        """One request with so many pieces of filler, to learn how many tokens the server counts.
+
+        Its answer is one token long, or as long as the case's own answers (``as_asked``).
+        """
+        ask = self.asker.calibrating(words)
+        return self._plan([self._entry(Phase.CALIBRATE, 0, replace(ask, max_tokens=None) if as_asked else ask)], 1, 1)
+
+    @property
+    def streams(self) -> int:
+        """Of a closed loop."""
+        return self._settings.concurrency
+
+    @property
+    def expect(self) -> Mapping[str, Any] | None:
+        """What answers shall be."""
+        return self._case.scenario.expect
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether a server answers the same request alike each time, as far as it depends on what is asked."""
+        left = {name: getattr(self._settings, name) for name in DECODING if name not in self.refused}
+        return is_deterministic(left)
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """Defaults of ours that are not sent because the server refuses them."""
+        return self.dialect.refuses & self.ours
+
+    def prompt_id(self, index: int) -> str:
+        """Names the prompt of a measured request, without the prefix that keeps it out of a cache."""
+        return self.asker.prompt_id(index)
+
+    @property
+    def prompt_of(self) -> Callable[[int], str] | None:
+        """Names the prompt of a measured request, without the prefix that keeps it out of a cache; None for chats."""
+        return None if self._settings.load.kind == "session" else self.asker.prompt_id
+
+    @property
+    def journal_prompt_of(self) -> Callable[[int], str] | None:
+        """Names the prompt of a measured request that has ended; None where scores by prompt don't need it."""
+        return self.asker.sent_prompt_id if self.expect and self.prompt_of is not None else None
+
+    @property
+    def avoids_cache(self) -> bool:
+        """Whether each prompt has a prefix of its own."""
+        return self._settings.prompt_cache == "avoid"
+
+    def shares_cache_with(self, other: CasePlans) -> bool:
+        """Whether both are answered by one loaded model, which may know from the one what the other asks again."""
+        ours, theirs = self._served, other._served
+        if (ours.backend, ours.model_id) != (theirs.backend, theirs.model_id):
+            return False
+        return self._target == other._target or ours.native is not None or theirs.native is not None
+
+    def of_turns(self, other: CasePlans, turns: Sequence[tuple[int, int]]) -> Plan:
+        """Requests of this case and of the other side of a comparison, a turn after the other.
+
+        Args:
+            other: The plans of the other side.
+            turns: Pair and side (0: this case) of each; a turn has a request per stream of its side.  Several of them
+                in one plan follow each other only where both sides have one stream.
+
+        """
+        sides = (self, other)
+        entries = [
+            (side, pair * sides[side].streams + place) for pair, side in turns for place in range(sides[side].streams)
+        ]
+        shared = self.shares_cache_with(other)
+        made = (sides[side]._turn_entry(index, side, shared_cache=shared) for side, index in entries)
+        think_ns = _ns(self._settings.load.think_time_s)
+        streams = max(sides[side].streams for _, side in turns)
+        plan = self._plan(made, streams, len(entries), Schedule(think_ns=think_ns), think_ns)
+        return replace(plan, targets=(self._target, other._target))
+
+    def _turn_entry(self, index: int, side: int, *, shared_cache: bool) -> Entry:
+        """A request of a turn: byte for byte what the other side is asked, unless that would come out of its cache.
+
+        Then prefixes of as many tokens tell the two apart, and chance says which side has which.
+        """
+        number = index + self._settings.warmup_requests
+        if shared_cache and side != self._swapped(index):
+            number += _OTHER_SIDES
+        return replace(self._entry(Phase.MEASURED, index, self.asker.ask(index, number)), target=side)
+
+    def _swapped(self, index: int) -> bool:
+        """By the toss of a coin that both sides see alike."""
+        return random.Random(f"{self._seed}/{self._case.nodeid}/{index}/prefix").random() < _HALF  # noqa: S311
+
+    @property
+    def adjustments(self) -> tuple[Adjustment, ...]:
+        """Parameters that are not sent as they were asked for."""
+        return self._adjustments
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the plans went."""
+        broken = self._sessions.broken if self._sessions is not None else 0
+        ended = f"{broken} session{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
+        waits = self._retries.notes if self._retries is not None else ()
+        return tuple(filter(None, (self._cut, ended, *waits, *self.asker.notes)))
+
+    def measured(self) -> Plan:
+        """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""
+        kind = self._settings.load.kind
+        if kind == "search":
+            raise ValueError(
+                "a search is no plan of its own: pytest_flperf.measurement.capacity_search plays one load after another"
+            )
+        plan = self._chats() if kind == "session" else self._open() if kind != "closed" else self._closed()
+        if not self._settings.retries:
+            return plan
+        backoff_ns, longest_ns = _ns(self._settings.retry_backoff_s), self._deadlines.total_ns
+        retries = self._retries = Retries(self._settings.retries, backoff_ns, longest_ns)
+        goes_on = plan.follow
+
+        def follow(exchange: Exchange) -> Entry | None:
+            again = retries.after(exchange)
+            if again is not None or goes_on is None:
+                return again
+            following = goes_on(exchange)
+            return retries.watch(following) if following is not None else None
+
+        return replace(
+            plan,
+            entries=retries.watched(plan.entries),
+            follow=follow,
+            longest_pause_ns=max(plan.longest_pause_ns, retries.longest_pause_ns),
+        )
+
+    def _chats(self) -> Plan:
+        """A closed loop of sessions; as many at a time as there are streams."""
+        settings = self._settings
+
+        def entry(index: int, ask: Ask) -> Entry:
+            return self._entry(Phase.MEASURED, index, ask)
+
+        sessions = Sessions(self.asker, entry, settings.warmup_requests, settings.iterations)
+        self._sessions = sessions
+        plan = self._closed()
+        return replace(
+            plan,
+            total=sessions.count or OPEN_END,
+            entries=sessions.openings(),
+            follow=sessions.after,
+            window=settings.concurrency,
+        )
+
+    def _closed(self) -> Plan:
+        settings, load = self._settings, self._settings.load
+        total = settings.iterations or OPEN_END
+        schedule = Schedule(
+            think_ns=_ns(load.think_time_s),
+            stagger_ns=_ns(load.ramp_up_s),
+            duration_ns=_ns(load.duration_s or 0.0),
+            steady_from_ns=_ns(load.ramp_up_s),
+            steady_until_ns=_ns(load.duration_s - load.cool_down_s) if load.duration_s is not None else 0,
+        )
+        entries = self._entries(Phase.MEASURED, itertools.repeat(None, total), settings.warmup_requests, 0)
+        return self._plan(entries, settings.concurrency, total, schedule, max(schedule.think_ns, schedule.stagger_ns))
+
+    def _open(self) -> Plan:
+        settings, load = self._settings, self._settings.load
+        seed = arrival_seed(self._seed, self._case)
+
+        def due_ns() -> Iterator[int]:
+            source = self._case.scenario.source
+            if load.kind == "trace" and source is not None:
+                return traced_times_ns(load, settings.iterations, (each.due_s for each in source.trace))
+            return due_times_ns(load, settings.iterations, seed)
+
+        total = last_ns = longest_ns = 0
+        for at_ns in due_ns():
+            total += 1
+            longest_ns, last_ns = max(longest_ns, at_ns - last_ns), at_ns
+        end_ns = _ns(load.duration_s) if load.duration_s is not None else last_ns + 1
+        schedule = Schedule(
+            open_ahead=max(_OPEN_AHEAD, load.burst_size or 0),
+            steady_from_ns=_ns(load.ramp_up_s),
+            steady_until_ns=end_ns - _ns(load.cool_down_s) if load.cool_down_s else 0,
+        )
+        entries = self._entries(Phase.MEASURED, due_ns(), settings.warmup_requests, 0)
+        return self._plan(entries, min(load.max_in_flight, total), total, schedule, longest_ns)
+
+    def _plan(
+        self,
+        entries: Iterator[Entry] | list[Entry],
+        concurrency: int,
+        total: int,
+        schedule: Schedule = _PLAIN,
+        longest_pause_ns: int = 0,
+    ) -> Plan:
+        lost = min(concurrency, _MOST_TO_GIVE_UP) if schedule.open_ahead else concurrency
+        return Plan(
+            targets=(self._target,),
+            deadlines=self._deadlines,
+            concurrency=concurrency,
+            total=total,
+            entries=entries,
+            give_up_after=max(_FEWEST_TO_GIVE_UP, lost),
+            schedule=schedule,
+            longest_pause_ns=longest_pause_ns,
+            answer_bytes=self._answer_bytes,
+            reasoning_tags=self._settings.reasoning_tags,
+        )
+
+    def _entries(self, phase: Phase, due_ns: Iterable[int | None], offset: int, first: int) -> Iterator[Entry]:
+        """A request for each due time; None: as soon as a stream is free.
+
+        Args:
+            phase: Why they are sent.
+            due_ns: When each is due.
+            offset: How many requests of the case there were before.
+            first: Place of the first one among the measured ones.
+
+        """
+        for index, at_ns in enumerate(due_ns):
+            yield self._entry(phase, index, self.asker.ask(index + first, index + offset), at_ns)
+
+    def _entry(self, phase: Phase, index: int, ask: Ask, due_ns: int | None = None) -> Entry:
+        messages = [{"role": each.role, "content": each.content} for each in ask.messages]
+        longest, most = ask.max_tokens if self._limits_answers else None, self._fitted.longest_answer
+        if longest is not None and most is not None:
+            longest = min(longest, most)
+        request = self._template.render(messages, longest)
+        return Entry(index, phase, 0, bool(self._settings.stream), request, due_ns)

@@ -1,0 +1,1 @@
+"""HTML pages of runs, with charts as inline SVG."""

@@ -1,0 +1,256 @@
+"""Charts as inline SVG: no script, no style that must be there, a title and a description for who can't see them.
+
+Colours are attributes, so that a chart is readable where a page's style is refused; the page's style refines them.
+All text goes through ``_text``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.report.figures import number
+from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
+from pytest_flperf.report.terminal.tables import cut
+from pytest_flperf.results.records import Distribution
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["Bar", "Group", "Strip", "bars", "drawing", "ecdf", "label", "line", "row_name", "strips"]
+
+_COLOURS: Final = ("#2f6fd0", "#c2570c", "#0d8a6a", "#a33fb5", "#8a6d00", "#c2335a")
+_WIDTH: Final = 760
+_LABELS: Final = 190
+_ROW: Final = 20
+_POINTS: Final = 60
+_STEPS: Final = 120
+_LABEL_CELLS: Final = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A value of a series, such as a model's."""
+
+    label: str
+    series: int
+    value: float | None
+    note: str = ""
+    """Stands where there is no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Where the values of a case lie."""
+
+    label: str
+    series: int
+    summary: Distribution | None
+    values: tuple[float, ...] = ()
+    """Single values in ascending order; empty: only the summary is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that belong together, such as a scenario's."""
+
+    label: str
+    rows: tuple[Bar | Strip, ...]
+
+
+def _text(text: str) -> Markup:
+    from markupsafe import escape
+
+    return escape(printable(text, 200))
+
+
+def drawing(key: str, width: float, height: float, title: str, desc: str, parts: Sequence[str]) -> Markup:
+    """An SVG of these parts, each made by a function of this module or of numbers alone; ``key`` begins its ids."""
+    from markupsafe import Markup
+
+    # The parts hold numbers of ours, and texts that went through _text.
+    return Markup(  # noqa: S704
+        f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img" '
+        f'aria-labelledby="{key}-t {key}-d" font-size="12" fill="currentColor">'
+        f'<title id="{key}-t">{_text(title)}</title><desc id="{key}-d">{_text(desc)}</desc>{"".join(parts)}</svg>'
+    )
+
+
+def label(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
+    """A text, made harmless; ``more`` are attributes."""
+    return f'<text x="{x:.6g}" y="{y:.6g}" text-anchor="{anchor}"{more}>{_text(text)}</text>'
+
+
+def row_name(y: float, text: str, more: str = "", cells: int = _LABEL_CELLS) -> str:
+    """A row's name at the left, shortened; the whole name shows where the pointer rests."""
+    short = cut(printable(text, 200), cells)
+    whole = "" if short == text else f"<title>{_text(text)}</title>"
+    return f'<text x="0" y="{y:.6g}"{more}>{_text(short)}{whole}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, more: str) -> str:
+    """A straight line; ``more`` are attributes."""
+    return f'<path d="M{x1:.6g} {y1:.6g}L{x2:.6g} {y2:.6g}" fill="none" {more}/>'
+
+
+_FAINT: Final = 'stroke="currentColor" stroke-opacity=".22"'
+
+
+def _grid(axis: Axis, top: float, bottom: float, heading: str) -> list[str]:
+    """Lines for the marks of a horizontal axis, their numbers, and what the axis shows."""
+    parts = []
+    for tick in axis.ticks:
+        x = axis.at(tick)
+        parts.append(line(x, top, x, bottom, _FAINT))
+        parts.append(label(x, bottom + 15, tick_text(tick), "middle"))
+    return [*parts, label(axis.start + axis.length / 2, bottom + 32, heading, "middle")]
+
+
+def _series(series: int) -> str:
+    return f'class="s{series % len(_COLOURS)}"'
+
+
+def _colour(series: int) -> str:
+    return _COLOURS[series % len(_COLOURS)]
+
+
+def _rows(groups: Sequence[Group]) -> tuple[list[tuple[float, Bar | Strip]], list[str], float]:
+    """Rows with the height of their middle, the names at the left, and the height of all."""
+    single = all(len(group.rows) == 1 for group in groups)
+    placed: list[tuple[float, Bar | Strip]] = []
+    names: list[str] = []
+    y = 8.0
+    for group in groups:
+        if not single:
+            names.append(row_name(y + 13, group.label, ' font-weight="600"'))
+            y += _ROW
+        for row in group.rows:
+            names.append(row_name(y + 14, group.label if single else row.label))
+            placed.append((y + _ROW / 2, row))
+            y += _ROW
+        y += 0 if single else 8
+    return placed, names, y + 4
+
+
+def bars(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
+    """A bar for each value, from zero, with its number.
+
+    Args:
+        key: Begins the ids within the drawing; each drawing of a page needs its own.
+        title: What is shown.
+        unit: Of the values.
+        groups: Rows of :class:`Bar`.
+
+    """
+    placed, parts, bottom = _rows(groups)
+    values = [row.value for _, row in placed if isinstance(row, Bar) and row.value is not None]
+    axis = axis_of(values, _LABELS, _WIDTH - _LABELS - 70, zero=True)
+    parts += _grid(axis, 6, bottom, f"{title}, {unit}")
+    for y, row in placed:
+        assert isinstance(row, Bar)
+        if row.value is None:
+            parts.append(label(_LABELS + 4, y + 4, row.note))
+            continue
+        end = axis.at(row.value)
+        parts.append(
+            f'<rect {_series(row.series)} x="{_LABELS}" y="{y - 7:.6g}" width="{max(end - _LABELS, 1):.5g}" '
+            f'height="14" fill="{_colour(row.series)}"/>'
+        )
+        parts.append(label(end + 5, y + 4, number(row.value)))
+    largest = f", the largest {number(max(values))} {unit}" if values else ""
+    return drawing(key, _WIDTH, bottom + 40, title, f"{len(placed)} bars{largest}; the tables hold all numbers", parts)
+
+
+def strips(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
+    """A row per case: a line from the smallest to the largest value, a bar from p5 to p95, a mark at the median.
+
+    Single values are dots, at most 60 per row (evenly by rank, the ends included).  Arguments as of :func:`bars`, rows
+    of :class:`Strip`.
+    """
+    placed, parts, bottom = _rows(groups)
+    ends = [
+        end
+        for _, row in placed
+        if isinstance(row, Strip) and row.summary is not None
+        for end in (row.summary.min, row.summary.max)
+    ]
+    axis = axis_of(ends, _LABELS, _WIDTH - _LABELS - 20, zero=False)
+    parts += _grid(axis, 6, bottom, f"{title}, {unit}{', logarithmic' if axis.log else ''}")
+    for y, row in placed:
+        assert isinstance(row, Strip)
+        parts += _strip(axis, y, row)
+    between = f" from {number(min(ends))} to {number(max(ends))} {unit}" if ends else ""
+    return drawing(key, _WIDTH, bottom + 40, title, f"{len(placed)} cases{between}; the tables hold all numbers", parts)
+
+
+def _strip(axis: Axis, y: float, row: Strip) -> list[str]:
+    found = row.summary
+    if found is None:
+        return [label(axis.start + 4, y + 4, "nothing measured")]
+    colour = f'{_series(row.series)} stroke="{_colour(row.series)}"'
+    left, right = axis.at(found.p5), axis.at(found.p95)
+    middle = axis.at(found.p50)
+    parts = [
+        line(axis.at(found.min), y, axis.at(found.max), y, colour),
+        f'<rect {_series(row.series)} x="{left:.6g}" y="{y - 6:.6g}" width="{max(right - left, 1):.5g}" height="12" '
+        f'fill="{_colour(row.series)}" fill-opacity=".28"/>',
+    ]
+    if row.values:
+        dots = "".join(f"M{axis.at(value):.5g} {y:.5g}h.01" for value in _spread(row.values, _POINTS))
+        parts.append(f'<path d="{dots}" {colour} stroke-width="4" stroke-linecap="round" fill="none"/>')
+    parts.append(line(middle, y - 8, middle, y + 8, 'stroke="currentColor" stroke-width="2"'))
+    return parts
+
+
+def _spread(values: Sequence[float], most: int) -> Sequence[float]:
+    """At most so many of ascending values, evenly by rank, the ends included."""
+    if len(values) <= most:
+        return values
+    return [values[round(place * (len(values) - 1) / (most - 1))] for place in range(most)]
+
+
+def ecdf(key: str, title: str, unit: str, found: Distribution, values: Sequence[float] = ()) -> Markup:
+    """Which share of the requests took up to how long: a step per request, at most 120 of them.
+
+    Without single values a dashed line through the percentiles of the summary.  Arguments as of :func:`bars`.
+    """
+    left, top, width, height = 38.0, 10.0, 250.0, 110.0
+    bottom = top + height
+    axis = axis_of((found.min, found.max), left, width, ticks=3, log=None)
+    parts = _grid(axis, top, bottom, f"{title}, {unit}{', logarithmic' if axis.log else ''}")
+    for share, text in ((0.0, "0 %"), (0.5, "50 %"), (0.95, "95 %")):
+        y = bottom - share * height
+        parts += [line(left, y, left + width, y, _FAINT), label(left - 5, y + 4, text, "end")]
+    for value, share in ((found.p50, 0.5), (found.p95, 0.95)):
+        x = axis.at(value)
+        drop = 'stroke="currentColor" stroke-opacity=".6" stroke-dasharray="2 3"'
+        parts.append(line(x, bottom, x, bottom - share * height, drop))
+    path, dash = (
+        (_steps(axis, bottom, height, values), "") if values else (_through(axis, bottom, height, found), "4 3")
+    )
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
+    parts.append(f'<path class="s0" d="{path}" fill="none" stroke="{_COLOURS[0]}" stroke-width="2"{dashes}/>')
+    desc = (
+        f"n {found.n}: from {number(found.min)} to {number(found.max)} {unit}, half of them up to "
+        f"{number(found.p50)}, 95 % up to {number(found.p95)}"
+    )
+    return drawing(key, left + width + 14, bottom + 40, title, desc, parts)
+
+
+def _steps(axis: Axis, bottom: float, height: float, values: Sequence[float]) -> str:
+    count = len(values)
+    ranks = range(count) if count <= _STEPS else [round(i * (count - 1) / (_STEPS - 1)) for i in range(_STEPS)]
+    path = f"M{axis.start:.5g} {bottom:.5g}"
+    for rank in ranks:
+        path += f"H{axis.at(values[rank]):.5g}V{bottom - (rank + 1) / count * height:.5g}"
+    return path + f"H{axis.start + axis.length:.5g}"
+
+
+def _through(axis: Axis, bottom: float, height: float, found: Distribution) -> str:
+    known = (
+        (found.min, 0.0), (found.p5, 0.05), (found.p50, 0.5), (found.p90, 0.9), (found.p95, 0.95), (found.p99, 0.99),
+        (found.max, 1.0),
+    )  # fmt: skip
+    return "M" + "L".join(f"{axis.at(value):.5g} {bottom - share * height:.5g}" for value, share in known)

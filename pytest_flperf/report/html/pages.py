@@ -1,0 +1,95 @@
+"""Pages as HTML: one file each that holds all it needs and fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.report.html.run_view import run_page
+from pytest_flperf.report.html.runs_view import runs_page
+from pytest_flperf.report.samples import CaseSamples
+from pytest_flperf.results.bounds import bounded_run
+from pytest_flperf.results.records import Run
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+    from markupsafe import Markup
+
+__all__ = ["Pages"]
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+_LONGEST: Final = 500
+_LONGEST_KEPT: Final = 2_500
+_LONGEST_LINES: Final = 60
+
+
+class Pages:
+    """Writes pages; imports and compiles when first used, which :meth:`warm_up` can do ahead of time."""
+
+    def warm_up(self) -> None:
+        """Do what takes time and needs no results."""
+        assert self._run_template
+
+    def run(self, run: Run, samples: Mapping[str, CaseSamples]) -> str:
+        """The report of a run.
+
+        Args:
+            run: What was measured.
+            samples: What is known of single requests, by the node id of their case.
+
+        """
+        return self._run_template.render(page=run_page(bounded_run(run), samples))
+
+    def runs(self, runs: Sequence[Run]) -> str:
+        """Several runs side by side, as many as there are."""
+        return self._environment.get_template("runs.html.jinja").render(
+            page=runs_page([bounded_run(run) for run in runs])
+        )
+
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        environment = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_harmless,
+            trim_blocks=True,
+            auto_reload=False,
+        )
+        environment.filters["kept"] = _kept
+        environment.globals["style"] = _style()
+        return environment
+
+    @cached_property
+    def _run_template(self) -> Template:
+        return self._environment.get_template("run.html.jinja")
+
+
+def _harmless(value: Any) -> Any:
+    """What every expression of a template passes through before it is escaped: bounded, no control characters."""
+    if type(value) is str and len(value) <= _LONGEST and value.isprintable():  # most are, and quickly told
+        return value
+    if hasattr(value, "__html__"):
+        return value
+    return printable(value if isinstance(value, str) else str(value), _LONGEST)
+
+
+def _kept(text: str) -> Markup:
+    """A long text with its lines kept, each harmless: for ``<pre>``."""
+    from markupsafe import Markup, escape
+
+    lines = text[:_LONGEST_KEPT].splitlines()
+    cut = len(lines) > _LONGEST_LINES or len(text) > _LONGEST_KEPT
+    shown = [*lines[:_LONGEST_LINES], "…"] if cut else lines
+    return Markup("\n").join(escape(printable(line, _LONGEST_KEPT)) for line in shown)
+
+
+def _style() -> Markup:
+    from markupsafe import Markup
+
+    return Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704 - ours

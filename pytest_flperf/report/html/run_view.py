@@ -1,0 +1,301 @@
+"""The page of a run: from its record, and its samples where they are at hand, to what the template writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from pytest_flperf.report.figures import NOTHING, errors, number, point, statistic
+from pytest_flperf.report.html.case_view import case_section, failed_case, tone_of
+from pytest_flperf.report.html.charts import Bar, Group, Strip, bars, strips
+from pytest_flperf.report.html.comparisons_view import compared_section
+from pytest_flperf.report.html.content import Cell, Fact, Page, Table
+from pytest_flperf.report.rerun import command_line
+from pytest_flperf.report.samples import CaseSamples
+from pytest_flperf.report.sentences import (
+    clock_words,
+    doubts,
+    duration,
+    models_of,
+    reasons,
+    run_budgets,
+    when,
+)
+from pytest_flperf.report.severity import failed_cases
+from pytest_flperf.report.verdict_words import heading, sentence, tone
+from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.serving import Target
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["COMPARED", "run_page"]
+
+_ROWS_DRAWN: Final = 60
+_SECTIONS: Final = 100
+_DEFINED: Final = (
+    "ttft_ms",
+    "itl_ms",
+    "tpot_ms",
+    "tps",
+    "tps_total",
+    "e2e_ms",
+    "cold_ttft_ms",
+    "error_rate",
+    "late_reads",
+)
+COMPARED: Final[tuple[tuple[str, Callable[[CaseResult], str]], ...]] = (
+    ("TTFT p50, ms", lambda case: statistic(case, "ttft_ms", "p50")),
+    ("TTFT p95, ms", lambda case: statistic(case, "ttft_ms", "p95")),
+    ("TPOT p50, ms", lambda case: statistic(case, "tpot_ms", "p50")),
+    ("Tokens per second of one request, p50", lambda case: statistic(case, "tps", "p50")),
+    ("End to end p50, ms", lambda case: statistic(case, "e2e_ms", "p50")),
+    ("End to end p95, ms", lambda case: statistic(case, "e2e_ms", "p95")),
+    ("Throughput of the case, tokens/s", lambda case: number(case.tps_total)),
+    ("Failed requests", errors),
+)
+"""What is compared between models and between runs: caption and cell."""
+
+
+def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
+    """What the report of a run says.
+
+    Args:
+        run: What was measured.
+        samples: What is known of single requests, by the node id of their case.
+
+    """
+    cases = run.cases
+    host = len({case.host for case in cases}) > 1
+    detailed = _detailed(cases)
+    anchors = {index: f"case-{index + 1}" for index in detailed}
+    sections = tuple(
+        case_section(
+            run, cases[index], samples.get(cases[index].nodeid), anchors[index], host=host, open_=len(cases) == 1
+        )
+        for index in detailed
+    )
+    indices = {id(case): index for index, case in enumerate(cases)}
+    bad = [indices[id(case)] for case in failed_cases(cases)]
+    groups = _groups(cases)
+    charts = _charts(cases, groups, samples)
+    return Page(
+        title=f"{heading(run)}: {', '.join(run.suites) or 'tests'}, {when(run.started_at)}",
+        heading=heading(run),
+        tone=tone(run),
+        sentence=sentence(run),
+        reasons=reasons(run),
+        doubts=doubts(run),
+        facts=_facts(run),
+        failures=tuple(failed_case(run, cases[index], anchors.get(index, ""), host=host) for index in bad),
+        results=_results(cases, anchors),
+        comparison=_comparison(cases, groups),
+        compared=compared_section(cases, anchors),
+        charts=charts,
+        charts_note=_left_out(len(cases), _ROWS_DRAWN, "are drawn") if charts else "",
+        cases=sections,
+        cases_note=_left_out(len(cases), len(sections), "have a section, failed ones first"),
+        environment=tuple(table for table in (_machine(run), _targets(cases), _versions(run)) if table is not None),
+        definitions=tuple(Fact(f"{METRICS[name].title} ({name})", METRICS[name].definition) for name in _DEFINED),
+    )
+
+
+def _left_out(count: int, shown: int, what: str) -> str:
+    return f"{shown} of {count} cases {what}; the table of results has all." if count > shown else ""
+
+
+def _detailed(cases: Sequence[CaseResult]) -> list[int]:
+    """Which cases get a section: all of them, or those that did not pass first."""
+    order = sorted(range(len(cases)), key=lambda index: cases[index].outcome not in ("failed", "error"))
+    return sorted(order[:_SECTIONS])
+
+
+def _facts(run: Run) -> tuple[Fact, ...]:
+    host = run.host
+    facts = [
+        ("Suite", ", ".join(run.suites)),
+        ("Models", ", ".join(models_of(run.cases))),
+        ("Machine", host and f"{host.name}: {host.cpu}, {host.cores} cores, {_gb(host.ram_mb)}"
+         + (f", {', '.join(host.gpus)}" if host.gpus else "")),
+        ("Budgets of the run", "; ".join(run_budgets(run))),
+        ("Clock", clock_words(run.clock)),
+        ("Started", when(run.started_at)),
+        ("Took", duration(run)),
+        ("Run", run.id),
+        ("Command", command_line(run)),
+    ]  # fmt: skip
+    return tuple(Fact(term, text) for term, text in facts if text)
+
+
+def _gb(ram_mb: int) -> str:
+    return f"{number(ram_mb / 1024)} GB memory"
+
+
+def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
+    suites = len({case.suite for case in cases}) > 1
+    hosts = len({case.host for case in cases}) > 1
+    names = ["model", "scenario", *["suite"] * suites, *["host"] * hosts]
+    head = [
+        *names, "verdict", "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms", "tokens/s p50", "e2e p50 ms",
+        "e2e p95 ms", "tokens/s of the case", "errors", "late reads",
+    ]  # fmt: skip
+    rows = []
+    for index, case in enumerate(cases):
+        label = f"{case.scenario} {point(case.parameters)}".strip()
+        rows.append(
+            (
+                Cell(case.model),
+                Cell(label, link=anchors.get(index, "")),
+                *[Cell(case.suite)] * suites,
+                *[Cell(case.host)] * hosts,
+                Cell(case.outcome, tone_of(case)),
+                Cell(str(case.requests.ok)),
+                *(Cell(cell(case)) for _, cell in COMPARED[:-1]),
+                Cell(errors(case), "bad" if case.requests.failed or case.outcome == "error" else ""),
+                Cell(str(case.requests.late_reads), "doubt" if case.requests.late_reads else ""),
+            )
+        )
+    return Table(
+        "All cases", tuple(head), tuple(rows), len(names),
+        note="n: measured requests that ended ok; only these are in latencies.",
+    )  # fmt: skip
+
+
+_Groups = dict[str, dict[str, CaseResult]]
+"""By scenario (with its point of the matrix, its suite and host where there are several), then by model."""
+
+
+def _groups(cases: Sequence[CaseResult]) -> _Groups:
+    suites = len({case.suite for case in cases}) > 1
+    hosts = len({case.host for case in cases}) > 1
+    groups: _Groups = {}
+    for case in cases:
+        label = f"{case.scenario} {point(case.parameters)}".strip()
+        label += f" ({case.suite})" * suites + f" ({case.host})" * hosts
+        while case.model in groups.get(label, {}):  # calls of the fixture within one test
+            label += " again"
+        groups.setdefault(label, {})[case.model] = case
+    return groups
+
+
+def _comparison(cases: Sequence[CaseResult], groups: _Groups) -> tuple[Table, ...]:
+    """A table per metric, rows of scenarios and columns of models; none for a single model."""
+    models = models_of(cases)
+    if len(models) < 2:
+        return ()
+    tables = []
+    for caption, cell in COMPARED:
+        rows = []
+        for label, by_model in groups.items():
+            found = [by_model.get(model) for model in models]
+            rows.append((Cell(label), *(Cell(NOTHING if case is None else cell(case)) for case in found)))
+        if any(cell.text not in (NOTHING, "0") for row in rows for cell in row[1:]):
+            tables.append(Table(caption, ("scenario", *models), tuple(rows)))
+    return tuple(tables)
+
+
+def _charts(
+    cases: Sequence[CaseResult], groups: _Groups, samples: Mapping[str, CaseSamples]
+) -> tuple[tuple[str, Markup], ...]:
+    series = {model: index for index, model in enumerate(models_of(cases))}
+    drawn = list(_first_rows(groups))
+    charts = []
+    if any(case.tps_total is not None for _, by_model in drawn for case in by_model.values()):
+        rows = [
+            Group(
+                label, tuple(Bar(model, series[model], case.tps_total, _no_rate(case)) for model, case in found.items())
+            )
+            for label, found in drawn
+        ]
+        charts.append(("Throughput", bars("throughput", "Output tokens of the case per second", "tokens/s", rows)))
+    for name, title in (("ttft_ms", "Time to first token"), ("e2e_ms", "End to end")):
+        if not any(name in case.metrics for _, by_model in drawn for case in by_model.values()):
+            continue
+        strip_rows = [
+            Group(label, tuple(_strip(name, case, series[model], samples) for model, case in found.items()))
+            for label, found in drawn
+        ]
+        charts.append((title, strips(f"latency-{name}", title, METRICS[name].unit, strip_rows)))
+    return tuple(charts)
+
+
+def _no_rate(case: CaseResult) -> str:
+    return "its output tokens are unknown" if case.requests.ok else "nothing measured"
+
+
+def _strip(name: str, case: CaseResult, series: int, samples: Mapping[str, CaseSamples]) -> Strip:
+    known = samples.get(case.nodeid)
+    return Strip(case.model, series, case.metrics.get(name), known.values.get(name, ()) if known else ())
+
+
+def _first_rows(groups: _Groups) -> Iterable[tuple[str, dict[str, CaseResult]]]:
+    """Groups until there are as many rows as a chart can show."""
+    rows = 0
+    for label, by_model in groups.items():
+        rows += len(by_model)
+        if rows > _ROWS_DRAWN:
+            return
+        yield label, by_model
+
+
+def _machine(run: Run) -> Table | None:
+    host = run.host
+    if host is None:
+        return None
+    facts = [
+        ("name", host.name),
+        ("operating system", host.os),
+        ("processor", host.cpu),
+        ("cores", f"{host.cores} logical"
+         + (f", {host.physical_cores} physical" if host.physical_cores else "")
+         + (f", {host.usable_cores} usable" if host.usable_cores else "")),
+        ("memory", _gb(host.ram_mb)),
+        ("GPUs", ", ".join(host.gpus) or "none found"),
+        ("architecture", host.machine or NOTHING),
+        ("clock", clock_words(run.clock)),
+    ]  # fmt: skip
+    return Table("The machine that measured", ("what", "found"), _pairs(facts), words=True)
+
+
+def _versions(run: Run) -> Table | None:
+    if not run.versions:
+        return None
+    return Table("Versions", ("what", "version"), _pairs(run.versions.items()), words=True)
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple((Cell(term), Cell(text)) for term, text in pairs)
+
+
+def _targets(cases: Sequence[CaseResult]) -> Table | None:
+    """What answered, once for each model and server."""
+    found: dict[tuple[str, Target], CaseResult] = {}
+    for case in cases:
+        if case.target is not None:
+            found.setdefault((case.model, case.target), case)
+    if not found:
+        return None
+    rows = tuple(
+        tuple(
+            Cell(text or NOTHING)
+            for text in (
+                model,
+                target.backend,
+                target.model_id,
+                "inside its process" if target.transport == "native" else target.base_url,
+                target.device,
+                target.execution_provider,
+                None if target.context_length is None else str(target.context_length),
+                None if case.load_s is None else number(case.load_s),
+                None if case.cold_ttft_ms is None else number(case.cold_ttft_ms),
+                None if case.model_rss_mb is None else number(case.model_rss_mb),
+            )
+        )
+        for (model, target), case in found.items()
+    )
+    head = (
+        "model", "backend", "model id", "server", "device", "execution provider", "context, tokens", "loaded in, s",
+        "cold TTFT, ms", "memory, MB",
+    )  # fmt: skip
+    return Table("What answered", head, rows, words=True)

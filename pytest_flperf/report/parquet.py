@@ -1,0 +1,62 @@
+"""Runs as Parquet: the columns of the CSV with their types.  pyarrow is imported when it is asked for."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_flperf.report.csv import COLUMNS, COUNT_COLUMNS, SWITCH_COLUMNS, TEXT_COLUMNS, case_values
+
+if TYPE_CHECKING:
+    from pytest_flperf.results.records import Run
+
+__all__ = ["PARQUET_EXTRA", "can_write_parquet", "parquet"]
+
+PARQUET_EXTRA: Final = "pip install 'pytest-flperf[parquet]'"
+
+
+def can_write_parquet() -> bool:
+    """Whether pyarrow can be imported."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        return False
+    del pyarrow
+    return True
+
+
+def parquet(runs: Iterable[Run]) -> bytes:
+    """A row per case, in the order of the runs; what was not measured is null.
+
+    Texts are those of the results, not the CSV's, which are made safe for spreadsheets.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [case_values(run, case) for run in runs for case in run.cases]
+    types = {name: _type_of(name) for name in COLUMNS}
+    arrays = [
+        pyarrow.array([_plain(row[number], name) for row in rows], getattr(pyarrow, types[name])())
+        for number, name in enumerate(COLUMNS)
+    ]
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(arrays, names=list(COLUMNS)), out)
+    return out.getvalue()
+
+
+def _type_of(name: str) -> str:
+    if name in TEXT_COLUMNS:
+        return "string"
+    if name in SWITCH_COLUMNS:
+        return "bool_"
+    return "int64" if name in COUNT_COLUMNS else "float64"
+
+
+def _plain(value: Any, name: str) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # lone surrogates are no UTF-8
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return int(value) if value is not None and name in COUNT_COLUMNS else value

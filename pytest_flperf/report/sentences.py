@@ -1,0 +1,195 @@
+"""What must be said beside the numbers: the verdict, its reasons, the doubts, the clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from pytest_flperf.foundry_host.embedded import find_embedded
+from pytest_flperf.gates.text import amount
+from pytest_flperf.report.figures import MARK, counted, number, point
+from pytest_flperf.report.severity import failed_cases, missed_budgets
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, LagMs, LoopMs, Run
+
+__all__ = [
+    "case_name",
+    "clock_words",
+    "doubts",
+    "duration",
+    "failures",
+    "models_of",
+    "reasons",
+    "run_budgets",
+    "value_of",
+    "when",
+    "without_verdict",
+]
+
+_REASONS: Final = 20
+_SHOWN: Final = frozenset({"ttft_ms", "tpot_ms", "tps", "e2e_ms"})
+
+
+def models_of(cases: Iterable[CaseResult]) -> tuple[str, ...]:
+    """Models, as asked for, in the order in which they were measured."""
+    return tuple(dict.fromkeys(case.model for case in cases))
+
+
+def case_name(case: CaseResult, *, host: bool = False) -> str:
+    """Scenario, point of the matrix and model in words, and the host where there are several."""
+    where = f" ({case.host})" if host else ""
+    return f"{case.scenario} {point(case.parameters)}".strip() + f" on {case.model}{where}"
+
+
+def reasons(run: Run) -> tuple[str, ...]:
+    """Why the run did not pass, the worst first; empty where it passed."""
+    lines = [f"the run missed {each.expression} ({value_of(each)})" for each in missed_budgets(run)]
+    lines += run.faults
+    lines += failures(run.cases)
+    if run.status == "not_measured":
+        lines += without_verdict(run.cases)
+    if not lines and run.status == "error":
+        lines.append("pytest ended with an error of its own; its output says which")
+    return tuple(lines)
+
+
+def failures(cases: Iterable[CaseResult]) -> list[str]:
+    """Why cases failed, a line each, the worst first."""
+    bad = failed_cases(cases)
+    lines = []
+    for case in bad[:_REASONS]:
+        headline = case.message.partition("\n")[0] or case.outcome
+        name = case_name(case)
+        lines.append(headline if headline.startswith(name) else f"{name}: {headline}")
+    return [*lines, f"… and {len(bad) - _REASONS} more cases"] if len(bad) > _REASONS else lines
+
+
+def without_verdict(cases: Iterable[CaseResult]) -> list[str]:
+    """Why cases have no verdict of their own: skipped or expected to fail; a line for each reason."""
+    found: dict[str, list[CaseResult]] = {}
+    for case in cases:
+        if case.outcome in ("skipped", "xfailed"):
+            said = case.message.splitlines() or [""]
+            found.setdefault(f"{case.outcome}: {said[0]}" if said[0] else case.outcome, []).append(case)
+    lines = [
+        f"{case_name(same[0])}: {words}" if len(same) == 1 else f"{len(same)} cases {words}"
+        for words, same in found.items()
+    ]
+    return [*lines[:_REASONS], f"… and {len(lines) - _REASONS} more reasons"] if len(lines) > _REASONS else lines
+
+
+def run_budgets(run: Run) -> tuple[str, ...]:
+    """The budgets of the whole run, a line each; empty where none were judged."""
+    return tuple(
+        f"{each.expression}: {'met' if each.met else 'MISSED'} ({value_of(each)}, n {each.n})" for each in run.budgets
+    )
+
+
+def value_of(verdict: BudgetVerdict) -> str:
+    """What a budget of a run found, with its unit, or why there is nothing."""
+    return (
+        verdict.reason if verdict.value is None else amount(verdict.value, unit_of(verdict.metric, verdict.statistic))
+    )
+
+
+def doubts(run: Run) -> tuple[str, ...]:
+    """What a reader must know before trusting the numbers."""
+    cases = run.cases
+    lines = []
+    embedded = [model for model in models_of(cases) if _is_embedded(model, cases)]
+    if embedded:
+        lines.append(f"{', '.join(embedded)}: embedded models with random weights; their answers are noise by design.")
+    unsure = [case for case in cases if any(case.metrics[name].unsure for name in _SHOWN & case.metrics.keys())]
+    if unsure:
+        needs = ", ".join(f"{name} {count}" for name, count in REQUESTS_NEEDED.items() if name != "p5")
+        lines.append(
+            f"{MARK} marks a percentile from fewer requests than it needs ({needs}): "
+            f"{len(unsure)} of {counted(len(cases), 'case')} have some. Their 95 % intervals are in the case's section."
+        )
+    late, ok = sum(case.requests.late_reads for case in cases), sum(case.requests.ok for case in cases)
+    if late:
+        lines.append(
+            f"Late reads: {late} of {counted(ok, 'request')} have a TTFT that is an upper bound only; "
+            "it stays out of the statistics."
+        )
+    steps = sum(case.requests.clock_steps for case in cases)
+    if steps:
+        lines.append(f"Clock steps: {counted(steps, 'request')} left out of timing, because the machine's clock moved.")
+    sources = Counter(case.tokens_source for case in cases if case.tokens_source is not None)
+    if sources.keys() - {"usage", "timings"}:
+        words = ", ".join(f"{name} ({count})" for name, count in sources.items())
+        lines.append(f"Output tokens were not reported by the server everywhere; counted from: {words}.")
+    if run.clock.source in ("user", "mixed"):
+        lines.append("Not every arrival was stamped by the kernel: times may include how late the client read.")
+    lines += _otherwise(cases)
+    hosts = {case.host for case in cases}
+    if len(hosts) > 1:
+        lines.append(f"Measured on {len(hosts)} machines: {', '.join(sorted(hosts))}.")
+    absent = absent_lines(cases)  # no doubt about what was measured; each case's table of resources says it
+    return (*lines, *(note for note in run.notes if note not in absent))
+
+
+def _otherwise(cases: Sequence[CaseResult]) -> list[str]:
+    """What servers were not sent as it was asked for, and which models were loaded more than once."""
+    by_words: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for each in case.adjusted:
+            what = "left out" if each.sent is None else f"{each.asked} sent as {each.sent}"
+            by_words.setdefault(f"{each.parameter} {what}: {each.reason}", {})[case.model] = None
+    lines = [f"Parameters: {words} ({', '.join(models)})." for words, models in by_words.items()]
+    reloaded = dict.fromkeys(case.model for case in cases if case.reloaded)
+    if reloaded:
+        lines.append(f"Loaded again in the middle of the run, because they were gone: {', '.join(reloaded)}.")
+    return lines
+
+
+def _is_embedded(model: str, cases: Sequence[CaseResult]) -> bool:
+    targets = [case.target for case in cases if case.model == model and case.target is not None]
+    return any(each.backend == "foundry" and find_embedded(each.model_id or "") is not None for each in targets)
+
+
+def clock_words(clock: ClockQuality) -> str:
+    """Which clock stamped, the lag of the client and the turns of its loop in ms."""
+    if clock.source is None:
+        return "nothing was received"
+    words = {
+        "kernel": "the kernel's stamp of each arrival",
+        "user": "the monotonic clock right after each read",
+        "mixed": "the kernel's stamps for some requests, the clock after the read for others",
+    }.get(clock.source, clock.source)
+    lag, loop = clock.lag_ms, clock.loop_ms
+    late = "how late the client read can't be known" if lag is None else f"the client read later by {_figures(lag)}"
+    busy = "" if loop is None else f"; a turn of its loop took {_figures(loop)}"
+    return f"{clock.source}: {words}; {late}{busy}"
+
+
+def _figures(of: LagMs | LoopMs) -> str:
+    return f"p50 {number(of.p50)} ms, p99 {number(of.p99)} ms, at most {number(of.max)} ms"
+
+
+def when(text: str | None) -> str:
+    """``2026-11-21 04:17:53 UTC`` of an ISO time; what is none stays as it is."""
+    if text is None:
+        return "not finished"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname() or ''}".strip()
+
+
+def duration(run: Run) -> str:
+    """How long the run took; empty where it can't be known."""
+    try:
+        seconds = (
+            datetime.fromisoformat(run.finished_at or "") - datetime.fromisoformat(run.started_at)
+        ).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"

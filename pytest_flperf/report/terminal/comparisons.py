@@ -1,0 +1,237 @@
+"""What came of the comparisons of a run, for a terminal: a row each, what is different besides, and one line in sum."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_flperf.gates.format import arrow, change, counted_words, interval, limit, measured, name, word
+from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE
+from pytest_flperf.gates.text import printable
+from pytest_flperf.report.figures import NOTHING, number, point
+from pytest_flperf.report.terminal.tables import Colour, Column, Line, fitted, wrapped
+from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.results.records import CaseResult
+
+__all__ = [
+    "DIFFERS",
+    "Compared",
+    "compared_lines",
+    "figure_heads",
+    "figures",
+    "gated",
+    "not_made",
+    "notes_of",
+    "reasons_of",
+    "relative",
+    "rows_of",
+    "sums",
+    "tone",
+]
+
+_MOST_ROWS: Final = 40
+"""From how many on rows without a change are left out, but for ``-v``."""
+_MOST_LINES: Final = 8
+_LINE: Final = 300
+DIFFERS: Final = "≠"
+_RELATIVE: Final = "changes with one as measured beside them are relative to the reference load"
+NOTHING_GATES: Final = "nothing fails on it: give --flperf-fail-on"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison and where it was made."""
+
+    case: CaseResult
+    against: Against
+    comparison: Comparison
+
+    @property
+    def scenario(self) -> str:
+        """With the point of the matrix."""
+        return f"{self.case.scenario} {point(self.case.parameters)}".strip()
+
+    @property
+    def verdict(self) -> str:
+        """The word, marked where more than the numbers is different."""
+        return word(self.comparison) + f" {DIFFERS}" * bool(self.against.differs)
+
+
+def rows_of(cases: Iterable[CaseResult]) -> list[Compared]:
+    """The comparisons of a run, without the error rates that nobody asked about and that did not change."""
+    return [
+        Compared(case, against, each)
+        for case in cases
+        for against in case.against
+        for each in against.comparisons
+        if not _goes_without_saying(each)
+    ]
+
+
+def _goes_without_saying(each: Comparison) -> bool:
+    return each.metric in COUNTED and each.verdict == "unchanged" and each.scope in (DEFAULT_SCOPE, IMPLIED_SCOPE)
+
+
+def compared_lines(cases: Sequence[CaseResult], width: int, verbosity: int) -> list[Line]:
+    """A table, what is different besides, reasons, and one line in sum; nothing where nothing was compared."""
+    rows = rows_of(cases)
+    if not any(case.against for case in cases):
+        return []
+    shown = rows if verbosity >= 1 or len(rows) <= _MOST_ROWS else [row for row in rows if _changed(row.comparison)]
+    lines = [Line("")]
+    if shown:
+        texts = fitted(shown, _columns(shown), width)
+        head = len(texts) - len(shown)
+        lines += [Line(text, bold=True) for text in texts[:head]]
+        lines += [Line(text, tone(row.comparison)) for text, row in zip(texts[head:], shown, strict=True)]
+    if len(shown) < len(rows):
+        lines.append(Line(f"… and {len(rows) - len(shown)} unchanged; -v: all"))
+    if relative(shown):
+        lines.append(Line(_RELATIVE))
+    lines += [Line(f"{DIFFERS} {text}", "yellow") for text in _differences(cases)]
+    lines += [Line(text) for reason in reasons_of(rows) for text in wrapped(reason, width)]
+    return [*lines, *(Line(text, colour) for text, colour in sums(cases))]
+
+
+def _changed(comparison: Comparison) -> bool:
+    return comparison.verdict != "unchanged"
+
+
+def tone(comparison: Comparison) -> Colour:
+    """How a comparison is to look: red only where it fails."""
+    if comparison.fails:
+        return "red"
+    found: dict[str, Colour] = {"regressed": "yellow", "improved": "green", "undecided": "yellow"}
+    return found.get(comparison.verdict, "")
+
+
+def _columns(rows: Sequence[Compared]) -> list[Column[Compared]]:
+    columns: list[Column[Compared]] = [
+        Column("model", lambda row: row.case.model, goes=-1, name=True),
+        Column("scenario", lambda row: row.scenario, name=True),
+        Column("compared", lambda row: name(row.comparison), name=True),
+        Column("baseline\n→ candidate", numbers, goes=2),
+        Column("change", lambda row: _change(row.comparison)),
+        Column("95 % interval", lambda row: interval(row.comparison), goes=-1),
+        Column("limit", lambda row: limit(row.comparison), goes=9),
+        Column("verdict", lambda row: row.verdict, name=True),
+    ]
+    if relative(rows):
+        columns.insert(-2, Column("as\nmeasured", lambda row: measured(row.comparison), goes=8))
+    if len({row.case.suite for row in rows}) > 1:
+        columns.insert(0, Column("suite", lambda row: row.case.suite, goes=7, name=True))
+    if len({row.against.label for row in rows}) > 1:
+        columns.insert(-1, Column("with", lambda row: row.against.label, goes=6, name=True))
+    if len({row.case.model for row in rows}) == 1:
+        del columns[[column.heading for column in columns].index("model")]
+    return columns
+
+
+def relative(rows: Iterable[Compared]) -> bool:
+    """Whether changes of some are relative to a reference load."""
+    return any(row.comparison.raw_change_pct is not None for row in rows)
+
+
+def figure_heads(*, of_reference: bool) -> list[str]:
+    """What stands over :func:`figures`."""
+    return ["baseline → candidate", "change", "95 % interval, %", *["as measured"] * of_reference, "limit"]
+
+
+def figures(row: Compared, *, of_reference: bool) -> list[str]:
+    """A row's numbers for a page, with the change as measured where some changes are relative."""
+    each = row.comparison
+    moved = f"{arrow(each)} {change(each)}".strip()
+    return [numbers(row), moved, interval(each), *[measured(each)] * of_reference, limit(each)]
+
+
+def numbers(row: Compared) -> str:
+    """The number of both sides, in the unit that the metric's name says: ``50.1 → 56.3``."""
+    each = row.comparison
+    return f"{_number(each, each.baseline)} → {_number(each, each.candidate)}"
+
+
+def _number(comparison: Comparison, value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{number(100 * value)} %" if unit_of(comparison.metric) == "fraction" else number(value)
+
+
+def _change(comparison: Comparison) -> str:
+    return f"{arrow(comparison)} {change(comparison).replace('points', 'pts')}".strip()
+
+
+def _differences(cases: Iterable[CaseResult]) -> list[str]:
+    """What else than the numbers is different, once each, and of how many cases that is so."""
+    found = Counter(line for case in cases for against in case.against for line in against.differs)
+    return _counted(found, "case")
+
+
+def notes_of(cases: Sequence[CaseResult]) -> list[str]:
+    """What a page says beside the table: what changes are relative to, what else is different, reasons."""
+    rows = rows_of(cases)
+    said = [_RELATIVE] if relative(rows) else []
+    return [*said, *(f"{DIFFERS} {text}" for text in _differences(cases)), *reasons_of(rows)]
+
+
+def reasons_of(rows: Iterable[Compared]) -> list[str]:
+    """Why comparisons are undecided, or regressed whatever the latencies say, and where; once each."""
+    places: dict[str, dict[str, None]] = {}
+    found: Counter[str] = Counter()
+    for row in rows:
+        if row.comparison.reason:
+            about = "" if row.against.missing else f"{row.comparison.verdict}: {name(row.comparison)}: "
+            text = f"{about}{row.comparison.reason}"
+            places.setdefault(text, {})[f"{row.scenario} on {row.case.model}"] = None
+            found[text] += 1
+    told = {f"{next(iter(places[text]))}: {text}" if len(places[text]) == 1 else text: n for text, n in found.items()}
+    return _counted(Counter(told), "comparison")
+
+
+def _counted(found: Counter[str], noun: str) -> list[str]:
+    lines = [
+        printable(text, _LINE) + (f" ({count} {noun}s)" if count > 1 else "")
+        for text, count in found.most_common(_MOST_LINES)
+    ]
+    more = len(found) - _MOST_LINES
+    return [*lines, f"… and {more} more, told with each case: in a report, or with -v"] if more > 0 else lines
+
+
+def gated(cases: Iterable[CaseResult]) -> bool:
+    """Whether a comparison could have failed a case."""
+    return any(
+        each.fails or each.scope != DEFAULT_SCOPE
+        for case in cases
+        for against in case.against
+        for each in against.comparisons
+    )
+
+
+def not_made(cases: Iterable[CaseResult]) -> int:
+    """How many comparisons of gates had nothing to compare with."""
+    return sum(
+        each.scope != DEFAULT_SCOPE
+        for case in cases
+        for against in case.against
+        if against.missing
+        for each in against.comparisons
+    )
+
+
+def sums(cases: Sequence[CaseResult]) -> list[tuple[str, Colour]]:
+    """``compared with LABEL: 2 regressed, 1 improved …`` for each of the other sides, and its colour."""
+    labels: dict[str, list[Comparison]] = {}
+    for case in cases:
+        for against in case.against:
+            labels.setdefault(against.label, [])
+    for row in rows_of(cases):
+        labels[row.against.label].append(row.comparison)
+    ungated = "" if gated(cases) else f"; {NOTHING_GATES}"
+    lines: list[tuple[str, Colour]] = []
+    for label, comparisons in labels.items():
+        colours = {tone(each) for each in comparisons if each.verdict != "undecided"}
+        colour: Colour = next((each for each in ("red", "yellow", "green") if each in colours), "")
+        lines.append((f"compared with {printable(label, 100)}: {counted_words(comparisons)}{ungated}", colour))
+    return lines

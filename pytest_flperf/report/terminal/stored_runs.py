@@ -1,0 +1,105 @@
+"""The stored runs as a table for a terminal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pytest_flperf.gates.text import printable
+from pytest_flperf.history.clocks import FUTURE_SLACK
+from pytest_flperf.history.environment import label_of
+from pytest_flperf.report.terminal.tables import cut, render, width_of
+from pytest_flperf.report.verdict_words import status_word
+
+if TYPE_CHECKING:
+    from pytest_flperf.history.store import StoredRun
+
+__all__ = ["history_table"]
+
+_HEAD: Final = ("run", "age", "suite", "verdict", "passed", "host", "branch", "commit")
+_LEFT: Final = (True, False, True, True, False, True, True, True)
+_SHORTEST_ID: Final = 16
+"""``20261121T101500Z``, which is the time; more where runs began in the same second."""
+_GIVE_WAY: Final = ("suite", "branch")
+_NARROWEST: Final = 6
+_FINGERPRINT: Final = 6
+_COMMIT: Final = 7
+
+
+def history_table(runs: Sequence[StoredRun], now: datetime, width: int) -> list[str]:
+    """A row per run; where it is too wide, ids are cut to what only one begins with, then names of suites and branches.
+
+    Args:
+        runs: In the order in which they are to be shown.
+        now: What the age is counted to.
+        width: Columns of the terminal.
+
+    """
+    rows = [_row(run, now) for run in runs]
+    lines = render(_HEAD, rows, _LEFT)
+    if max(map(width_of, lines)) > width:
+        for row, short in zip(rows, _short_ids([run.id for run in runs]), strict=True):
+            row[0] = printable(short)
+        lines = render(_HEAD, rows, _LEFT)
+    for name in _GIVE_WAY:
+        excess = max(map(width_of, lines)) - width
+        column = _HEAD.index(name)
+        if excess > 0:
+            widest = max(width_of(row[column]) for row in rows)
+            for row in rows:
+                row[column] = cut(row[column], max(_NARROWEST, widest - excess))
+            lines = render(_HEAD, rows, _LEFT)
+    return [cut(line, width) for line in lines]
+
+
+def _row(run: StoredRun, now: datetime) -> list[str]:
+    suites = ", ".join(suite.removeprefix("flperf:") for suite in run.suites)
+    verdict = status_word(run.status) + (", partial" if run.partial and run.status != "interrupted" else "")
+    return [
+        printable(run.id),
+        _age(run.started_at, now),
+        printable(suites, 60) or "–",
+        printable(verdict, 30),
+        f"{run.cases_passed}/{run.cases}",
+        run.fingerprint[:_FINGERPRINT] or "–",
+        printable(run.git_branch or label_of(run.ci_job) or "–", 60),
+        printable((run.git_commit or "–")[:_COMMIT]),
+    ]
+
+
+def _short_ids(ids: Sequence[str]) -> list[str]:
+    """Of each id as much as none of the others begins with."""
+    short = []
+    ordered = sorted(ids)
+    beside: dict[str, list[str]] = {}
+    for first, second in itertools.pairwise(ordered):
+        beside.setdefault(first, []).append(second)
+        beside.setdefault(second, []).append(first)
+    for each in ids:
+        length = max([_SHORTEST_ID, *(_common(each, other) + 1 for other in beside.get(each, ()))])
+        short.append(each[:length])
+    return short
+
+
+def _common(first: str, second: str) -> int:
+    """How many characters both begin with."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def _age(started_at: str, now: datetime) -> str:
+    """``12 min``, ``3 h``, ``5 d``: as long ago as that."""
+    try:
+        moment = datetime.fromisoformat(started_at)
+        age = now - (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return "–"
+    if age < -FUTURE_SLACK:
+        return "future"
+    if age < timedelta(minutes=1):
+        return "now"
+    for length, unit in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
+        if age >= 2 * length or unit == "min":
+            return f"{age // length} {unit}"
+    return "–"

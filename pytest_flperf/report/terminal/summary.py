@@ -1,0 +1,316 @@
+"""A run in the terminal: one table by default, verdicts only with -q, rows and percentiles with -v and -vv."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from pytest_flperf.gates.format import against_lines
+from pytest_flperf.gates.text import amount, printable
+from pytest_flperf.report.figures import (
+    MARK,
+    NOTHING,
+    calibration_words,
+    capacity_words,
+    errors,
+    load_words,
+    number,
+    point,
+    statistic,
+    statistic_of,
+)
+from pytest_flperf.report.sentences import without_verdict
+from pytest_flperf.report.terminal.comparisons import compared_lines, gated, sums
+from pytest_flperf.report.terminal.tables import WIDEST_NAME, Colour, Column, Line, fitted
+from pytest_flperf.report.verdict_words import tone, verdict_of
+from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.bounds import bounded_run
+from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.results.records import (
+    PARAMETERS,
+    WARNING,
+    BudgetVerdict,
+    CaseResult,
+    ClockQuality,
+    Distribution,
+    ResourceUse,
+    Run,
+)
+from pytest_flperf.results.serving import Target
+
+__all__ = ["Line", "case_lines", "loads", "summary_lines", "table_lines"]
+
+_LONGEST_LINE: Final = 500
+_COLOURS: Final[Mapping[str, Colour]] = {"good": "green", "doubt": "yellow", "bad": "red"}
+
+
+def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
+    return lambda case: statistic(case, metric, name)
+
+
+def _resource(metric: str, name: str) -> Callable[[CaseResult], str]:
+    def cell(case: CaseResult) -> str:
+        use = case.resources.get(metric)
+        return "–" if use is None else number(use.statistic(name))
+
+    return cell
+
+
+_RESOURCE_COLUMNS: Final = (
+    ("server\nCPU %", "server_cpu_pct", "mean", 9),
+    ("server\nmax MB", "server_rss_mb", "max", 8),
+    ("GPU\n%", "gpu_util_pct", "mean", 10),
+    ("GPU\nmax MB", "gpu_mem_mb", "max", 11),
+)
+"""Heading, metric, statistic, and how early the column goes."""
+
+
+def _columns(cases: Sequence[CaseResult]) -> tuple[Column[CaseResult], ...]:
+    columns = [
+        Column("model", lambda case: case.model, name=True),
+        Column("scenario", _scenario, name=True),
+        Column("n", lambda case: str(case.requests.ok), goes=2),
+        Column("TTFT\np50 ms", _statistic("ttft_ms", "p50")),
+        Column("\np95 ms", _statistic("ttft_ms", "p95"), goes=5),
+        Column("TPOT\np50 ms", _statistic("tpot_ms", "p50"), goes=4),
+        Column("tok/s\np50", _statistic("tps", "p50"), goes=3),
+        Column("e2e\np50 ms", _statistic("e2e_ms", "p50")),
+        Column("\np95 ms", _statistic("e2e_ms", "p95"), goes=6),
+        Column("errors", errors),
+    ]
+    if any("quality" in case.metrics for case in cases):
+        columns.append(Column("quality\nmean", _quality))
+    if any(case.requests.late_reads for case in cases):
+        columns.append(Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+    if any(case.reruns for case in cases):
+        columns.append(Column("reruns", lambda case: str(case.reruns)))
+    columns += [
+        Column(heading, _resource(metric, statistic), goes=goes)
+        for heading, metric, statistic, goes in _RESOURCE_COLUMNS
+        if any(metric in case.resources for case in cases)
+    ]
+    if len({case.suite for case in cases}) > 1:
+        columns.insert(0, Column("suite", lambda case: case.suite, goes=7, name=True))
+    return tuple(columns)
+
+
+def _quality(case: CaseResult) -> str:
+    found = case.metrics.get("quality")
+    return NOTHING if found is None else f"{100 * found.mean:.0f} %"
+
+
+def _scenario(case: CaseResult) -> str:
+    return f"{case.scenario} {point(case.parameters)}".strip()
+
+
+def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
+    """The table, head first, in ``width`` characters: columns go in order of importance, names are shortened."""
+    return fitted(cases, _columns(cases), width)
+
+
+def summary_lines(
+    run: Run, width: int, verbosity: int, problems: Sequence[str] = (), failures: Sequence[str] = ()
+) -> list[Line]:
+    """Table, details, problems and verdict, as much as the verbosity asks for.
+
+    Args:
+        run: What was measured.
+        width: Columns of the terminal.
+        verbosity: -1: the verdict only, and the sum of the comparisons where a gate asked for them; 1: a block per
+            case; 2: all percentiles.
+        problems: Lines on what went wrong beside the measuring.
+        failures: Why cases failed, where pytest doesn't say it next to this.
+
+    """
+    run = bounded_run(run)
+    lines: list[Line] = []
+    if verbosity >= 0 and run.cases:
+        lines += _table(run.cases, width)
+        lines += compared_lines(run.cases, width, verbosity)
+        lines += [Line(text) for text in _explanations(run.cases, run.clock)]
+        lines += [
+            Line(text, "yellow") for text in (*_cut_lines(run.cases), *_no_verdicts(run.cases), *_warnings(run.cases))
+        ]
+    elif gated(run.cases):  # how much a gate could not decide is part of its verdict
+        lines += [Line(text, colour) for text, colour in sums(run.cases)]
+    if verbosity >= 1:
+        for case in run.cases:
+            lines += _details(case, percentiles=verbosity >= 2)
+        lines += [Line(printable(text, _LONGEST_LINE)) for text in absent_lines(run.cases)]
+    lines += [Line(printable(failure, _LONGEST_LINE), "red") for failure in failures]
+    lines += [Line(f"flperf: {printable(fault, _LONGEST_LINE)}", "red") for fault in run.faults]
+    for verdict in run.budgets:
+        lines.append(Line(f"run: {_verdict(verdict)}", "" if verdict.met else "red"))
+    lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
+    return [*lines, _verdict_line(run)]
+
+
+def _verdict_line(run: Run) -> Line:
+    colour: Colour = _COLOURS[tone(run)]
+    return Line(verdict_of(run), colour, bold=True)
+
+
+def _table(cases: Sequence[CaseResult], width: int) -> list[Line]:
+    texts = table_lines(cases, width)
+    head = len(texts) - len(cases)
+    rows = [Line(text, _colour(case)) for text, case in zip(texts[head:], cases, strict=True)]
+    return [*(Line(text, bold=True) for text in texts[:head]), *rows]
+
+
+def _colour(case: CaseResult) -> Colour:
+    if case.outcome in ("passed", "xpassed"):
+        return ""
+    return "yellow" if case.outcome in ("skipped", "xfailed") else "red"
+
+
+def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]:
+    lines = []
+    shown = {"ttft_ms", "tpot_ms", "tps", "e2e_ms"}
+    if any(case.metrics[name].unsure for case in cases for name in shown & case.metrics.keys()):
+        lines.append(f"{MARK} too few requests for this percentile (p50: 11, p95: 130); -vv: intervals")
+    if any(metric.as_inf for case in cases for metric in case.metrics.values()):
+        lines.append("∞ failed requests count as infinitely slow (failures: as_inf)")
+    if any(case.requests.late_reads for case in cases):
+        lines.append("late reads: their TTFT is only an upper bound and stays out of the statistics")
+    if clock.source is not None:
+        lag = clock.lag_ms
+        words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
+        lines.append(f"clock: {printable(clock.source)} stamps{words}")
+    lines += dict.fromkeys(calibration_words(case.calibration) for case in cases if case.calibration is not None)
+    for case in cases:
+        searches = (case.search, *case.searches) if case.search is not None else ()
+        lines += [f"{printable(_scenario(case), WIDEST_NAME)}: {capacity_words(search)}" for search in searches]
+    for model, load_s, cold in loads(cases):
+        words = f", first token after it {number(cold)} ms" if cold is not None else ""
+        took = amount(load_s, "s") if load_s >= 1 else amount(1000 * load_s, "ms")
+        lines.append(f"{printable(model, WIDEST_NAME)}: loaded in {took}{words}")
+    return lines
+
+
+def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
+    """Why cases have few requests or none, where that made no failure."""
+    skipped = [case for case in cases if case.partial and case.outcome == "skipped"]
+    begun = [case for case in skipped if case.requests.total]
+    not_run = Counter(case.message for case in skipped if not case.requests.total)
+    lines = [f"{printable(_scenario(case), WIDEST_NAME)}: {printable(case.message)}" for case in begun]
+    return lines + [f"{count} of {len(cases)} cases {printable(message)}" for message, count in not_run.items()]
+
+
+def _no_verdicts(cases: Sequence[CaseResult]) -> list[str]:
+    """Why other cases were skipped, or were expected to fail."""
+    others = [case for case in cases if not (case.partial and case.outcome == "skipped")]
+    return [printable(line, _LONGEST_LINE) for line in without_verdict(others)]
+
+
+def _warnings(cases: Sequence[CaseResult]) -> list[str]:
+    """What must not be overlooked, once for each model and kind."""
+    found: dict[tuple[str, str], list[str]] = {}
+    lines = _otherwise(cases)
+    for case in cases:
+        for note in case.notes:
+            if note.startswith(WARNING) and not note.startswith(PARAMETERS):
+                # The same but for its numbers: one line says it, and how often.
+                kind = re.sub(r"\d+(\.\d+)?", "#", note)
+                found.setdefault((case.model, kind), []).append(
+                    f"{printable(case.scenario, WIDEST_NAME)}: {note.removeprefix(WARNING)}"
+                )
+    return lines + [
+        f"{WARNING}{printable(model, WIDEST_NAME)}, {printable(said[0], _LONGEST_LINE)}"
+        + (f" (and {len(said) - 1} more cases like this)" if len(said) > 1 else "")
+        for (model, _), said in found.items()
+    ]
+
+
+def _otherwise(cases: Sequence[CaseResult]) -> list[str]:
+    """One line for all parameters that were not sent as asked."""
+    words: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for each in case.adjusted:
+            what = "left out" if each.sent is None else f"{each.asked} → {each.sent}"
+            words.setdefault(f"{each.parameter} {what} ({each.reason})", {})[case.model] = None
+    if not words:
+        return []
+    said = "; ".join(f"{text} on {', '.join(models)}" for text, models in words.items())
+    return [f"{PARAMETERS}{printable(said, 2 * _LONGEST_LINE)}"]
+
+
+def loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:
+    """Model, seconds that its load took, and TTFT in ms of the first request after it, for what was loaded."""
+    found = {case.model: (case.model, case.load_s, case.cold_ttft_ms) for case in reversed(cases) if case.load_s}
+    return [(model, load_s, cold) for model, load_s, cold in reversed(found.values()) if load_s is not None]
+
+
+def case_lines(case: CaseResult) -> list[str]:
+    """All that is known of a case, for a file that is read as plain text: ``-vv``, and what and where it measured."""
+    target, host = case.target, printable(case.host, 100) or "unknown"
+    where = "unknown" if target is None else printable(", ".join(map(str, filter(None, _target_words(target)))))
+    lines = [line.text for line in _details(case, percentiles=True)][1:]
+    source = printable(case.clock.source or "")
+    facts = [f"  target: {where}", f"  host: {host}", f"  clock: {source} stamps" if source else "  clock: unknown"]
+    return [*lines[:1], *facts, *lines[1:], *(f"  {line}" for line in absent_lines([case]))]
+
+
+def _target_words(target: Target) -> tuple[str | None, ...]:
+    return (target.backend, target.model_id, target.base_url, target.device, target.execution_provider)
+
+
+def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
+    lines = [Line(""), Line(printable(case.nodeid, 200), _colour(case), bold=True), Line(f"  {_facts(case)}")]
+    lines += [Line(f"  {_verdict(verdict)}") for verdict in case.budgets]
+    lines += [Line(text) for against in case.against for text in against_lines(against)]
+    lines += [Line(f"  note: {printable(note)}") for note in case.notes]
+    if percentiles:
+        lines += [Line(f"  {_distribution(name, found)}") for name, found in case.metrics.items()]
+        lines += [Line(f"  {_use(name, use)}") for name, use in case.resources.items()]
+    return lines
+
+
+def _verdict(verdict: BudgetVerdict) -> str:
+    met = "met" if verdict.met else "MISSED"
+    return f"budget {printable(verdict.expression)}: {met} ({_measured(verdict)}, n={verdict.n})"
+
+
+def _measured(verdict: BudgetVerdict) -> str:
+    if verdict.value is not None:
+        return amount(verdict.value, unit_of(verdict.metric, verdict.statistic))
+    return f"not measured: {printable(verdict.reason)}" if verdict.reason else "nothing measured"
+
+
+def _use(name: str, found: ResourceUse) -> str:
+    parts = [f"{statistic} {number(found.statistic(statistic))}" for statistic in ("mean", "min", "max")]
+    return f"{printable(name, 40):14} n={found.n} {' '.join(parts)}"
+
+
+def _facts(case: CaseResult) -> str:
+    facts = [f"{case.requests.ok} ok, {case.requests.failed} failed"]
+    if case.requests.retries:
+        facts.append(f"{case.requests.retries} retries, {case.requests.recovered} recovered")
+    if case.wall_s is not None:
+        facts.append(f"{case.wall_s:.2f} s")
+    if case.tps_total is not None:
+        facts.append(f"{number(case.tps_total)} tokens/s in all")
+    if case.load is not None:
+        facts.append(load_words(case.load))
+    if case.goodput is not None:
+        facts.append(f"goodput {number(case.goodput)} requests/s")
+    if case.offered_rate is not None:
+        sent = "" if case.sent_rate is None else f" and {number(case.sent_rate)} sent"
+        facts.append(f"{number(case.offered_rate)} requests/s due{sent}")
+    if case.tokens_per_chunk is not None:
+        facts.append(f"{case.tokens_per_chunk:.2f} tokens/chunk")
+    if case.coalesced_pct:
+        facts.append(f"{number(case.coalesced_pct)} % of chunks shared a read")
+    if case.expected_output_length is not None:
+        facts.append(f"expected output {printable(case.expected_output_length, 20)}")
+    return ", ".join(facts)
+
+
+def _distribution(name: str, found: Distribution) -> str:
+    parts = [f"n={found.n}", f"mean {number(found.mean)}"]
+    for each in ("min", "p50", "p90", "p95", "p99", "max"):
+        between = found.interval(each)
+        text = f"{each} {statistic_of(found, each)}"
+        parts.append(text + (f" [{number(between[0])}, {number(between[1])}]" if between else ""))
+    return f"{printable(name, 40):14} {' '.join(parts)}"

@@ -1,0 +1,1 @@
+"""Summaries of one side: distributions, rates, failures."""

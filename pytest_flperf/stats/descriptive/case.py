@@ -1,0 +1,331 @@
+"""From the samples of a case to its result."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from statistics import median
+from typing import TypeAlias
+
+from pytest_flperf.results.metrics import REQUEST_METRICS
+from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Requests
+from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
+from pytest_flperf.stats.descriptive.bottleneck import bottleneck
+from pytest_flperf.stats.descriptive.clock_quality import clock_quality
+from pytest_flperf.stats.descriptive.failed_requests import INFINITE, ZERO, with_failures, with_zeros
+from pytest_flperf.stats.descriptive.failures import Failures
+from pytest_flperf.stats.descriptive.offered_rate import OfferedLoad
+from pytest_flperf.stats.descriptive.overlap import Overlap
+from pytest_flperf.stats.descriptive.prompt_scores import PromptScores
+from pytest_flperf.stats.descriptive.quantiles import Column
+from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
+from pytest_flperf.stats.descriptive.server_timings import cross_check
+from pytest_flperf.stats.descriptive.steady import SteadyRates
+from pytest_flperf.stats.descriptive.summary import distribution
+from pytest_flperf.suite.scoring import AnswerScorer, NoResult, Scoring
+from pytest_flperf.wire.exchange import Phase
+from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
+
+__all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "stalls", "summarise"]
+
+
+STALL_TIMES_MEDIAN = 5
+STALL_FLOOR_MS = 50
+IsGood: TypeAlias = Callable[[Sample, Mapping[str, float | None]], bool]
+"""Whether a request that ended ok, and has these metrics, counts for goodput."""
+_NS_PER_MS = 1e6
+_NS_PER_S = 1e9
+_STALL_FLOOR_NS = STALL_FLOOR_MS * _NS_PER_MS
+# Requests that are summed up at a time: what they need is in the processor's cache then, and memory holds no more.
+_BATCH = 64
+_SCORED_AT_ONCE = 512
+_CHARACTERS_SCORED_AT_ONCE = 1 << 20
+# Members of an enum, looked up for every request, are worth a name on Python 3.11.
+_MEASURED, _OUTSIDE, _WARMUP, _RETRY = Phase.MEASURED, Phase.OUTSIDE, Phase.WARMUP, Phase.RETRY
+_OK, _CANCELLED = Outcome.OK, Outcome.CANCELLED
+
+
+def stalls(gaps_ns: Sequence[int]) -> int:
+    """How many gaps of one stream are over 5 × its median gap and over 50 ms."""
+    if not gaps_ns or max(gaps_ns) <= _STALL_FLOOR_NS:
+        return 0
+    limit = max(STALL_TIMES_MEDIAN * median(gaps_ns), _STALL_FLOOR_NS)
+    return sum(gap > limit for gap in gaps_ns)
+
+
+def summarise(
+    samples: Iterable[Sample],
+    planned: CaseResult,
+    good: IsGood | None = None,
+    prompt_of: Callable[[int], str] | None = None,
+    scorer: AnswerScorer | None = None,
+) -> CaseResult:
+    """The result of a case, not judged yet (``gates.judge`` does that).
+
+    Only requests of the measured phase count; the warm-up is counted and in no statistic.  Latencies and token
+    counts are of requests that ended ``ok``; the error rate is of all.  Rates are of what arrived in the measured
+    part, or in the steady window, whenever it was asked for.
+
+    Args:
+        samples: All decoded requests of the case, any phase, any order; read once.
+        planned: From :func:`planned_result`.
+        good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
+        prompt_of: Names the prompt of a measured request by its index; None: prompts can't be told apart.
+        scorer: Scores the answers; None: one of its own, where the case expects something of them.
+
+    """
+    as_inf = planned.settings.get("failures") == "as_inf"
+    remaining = iter(samples)
+    with contextlib.ExitStack() as stack:
+        if scorer is None:
+            scorer = stack.enter_context(Scoring()).of(planned.settings.get("expect"))
+        tally = _Tally(planned, scorer, good, prompt_of)
+        while batch := list(islice(remaining, _BATCH)):
+            tally.add(batch)
+        tally.take_scores()
+    arrived = tally.rates.arrived()
+    asked_for = planned.target.model_id if planned.target is not None else None
+    metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
+    requests, clock = tally.requests(), clock_quality(tally.clock_sources, tally.lags_ns)
+    processes = planned.load.processes if planned.load is not None else 1
+    return replace(
+        planned,
+        requests=requests,
+        error_rate=(tally.total - tally.ok) / tally.total if tally.total else None,
+        wall_s=arrived.span_s if arrived is not None else None,
+        request_rate=arrived.rate(arrived.requests) if arrived is not None else None,
+        goodput=arrived.rate(arrived.good) if arrived is not None and good is not None else None,
+        offered_rate=tally.offered.offered_rate,
+        sent_rate=tally.offered.sent_rate,
+        steady_window_s=arrived.window_s if arrived is not None else None,
+        tps_total=arrived.rate(arrived.tokens) if arrived is not None else None,
+        finish_reasons=dict(tally.finish_reasons.most_common()),
+        tokens_source=_agreed(tally.token_sources),
+        prompt_tokens_source=_agreed(tally.prompt_token_sources),
+        tokens_per_chunk=tally.chunked_tokens / tally.token_chunks if tally.token_chunks else None,
+        coalesced_pct=100 * tally.coalesced / tally.chunks if tally.chunks else None,
+        stalls=tally.stalls if tally.gap_streams else None,
+        serialised=tally.overlap.serialised,
+        metrics=metrics,
+        prompt_scores=tally.prompt_scores.result(),
+        not_scored=dict(scorer.not_scored.most_common()) if scorer is not None else {},
+        clock=clock,
+        failures=tally.failures.top(),
+        notes=(
+            *planned.notes,
+            *tally.notes(asked_for or planned.model),
+            *(arrived.notes if arrived is not None and tally.ok else ()),
+            *bottleneck(requests, clock, processes),
+            *cross_check(metrics),
+        ),
+    )
+
+
+class _Tally:
+    """Counts of one case, fed a few samples at a time, so that the samples themselves need not stay in memory."""
+
+    def __init__(
+        self,
+        planned: CaseResult,
+        scorer: AnswerScorer | None,
+        good: IsGood | None,
+        prompt_of: Callable[[int], str] | None,
+    ) -> None:
+        self.scorer = scorer
+        self.to_score: list[tuple[int, str | None]] = []
+        self.to_score_characters = 0
+        self.rates = SteadyRates(planned.load)
+        self.prompt_scores = PromptScores(prompt_of)
+        self.is_good = good
+        self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
+        self.warmup = self.warmup_failed = self.outside = self.retries = self.recovered = 0
+        self.offered = OfferedLoad()
+        self.by_outcome: Counter[Outcome] = Counter()
+        self.finish_reasons: Counter[str] = Counter()
+        self.token_sources: set[str | None] = set()
+        self.prompt_token_sources: set[str | None] = set()
+        self.texts = AnswerTexts()
+        self.clock_sources: set[str | None] = set()
+        self.echoes: Counter[str] = Counter()
+        self.failures = Failures()
+        self.rows: list[dict[str, float | None]] = []
+        self.values = {name: Column() for name in REQUEST_METRICS}
+        self.gaps_ns = Column()
+        self.lags_ns = Column()
+        self.gap_streams = self.stalls = 0
+        self.chunks = self.coalesced = 0
+        self.chunked_tokens = self.token_chunks = 0
+        self.overlap = Overlap()
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            self._add(sample)
+        if not self.overlap.full:
+            self.overlap.add(samples)
+        self._take_rows()
+        if len(self.to_score) >= _SCORED_AT_ONCE or self.to_score_characters >= _CHARACTERS_SCORED_AT_ONCE:
+            self.take_scores()
+
+    def _add(self, sample: Sample) -> None:
+        phase = sample.phase
+        if phase is _WARMUP:
+            self.warmup += 1
+            self.warmup_failed += not sample.ok
+        elif phase is _RETRY:
+            self.retries += 1
+            self.recovered += sample.ok
+        self.outside += phase is _OUTSIDE
+        metrics = self._metrics_of(sample)
+        is_good = self.is_good
+        self.rates.add(sample, good=metrics is not None and is_good is not None and is_good(sample, metrics))
+        if phase is _MEASURED:
+            self._add_measured(sample, metrics)
+
+    def _metrics_of(self, sample: Sample) -> dict[str, float | None] | None:
+        """The metrics of a request that ended ok, where something needs them."""
+        needed = sample.phase is _MEASURED or (sample.phase is _OUTSIDE and self.is_good is not None)
+        return request_metrics(sample) if needed and sample.outcome is _OK else None
+
+    def _add_measured(self, sample: Sample, metrics: dict[str, float | None] | None) -> None:
+        outcome = sample.outcome
+        self.offered.add(sample)
+        self.by_outcome[outcome] += 1
+        if outcome is _CANCELLED:
+            return  # we did that: it says nothing of the server
+        self.total += 1
+        if sample.headers_ns is not None:
+            self.clock_sources.add(sample.clock_source)
+        if not sample.clock_step:
+            self.lags_ns.extend(sample.lag_ns)
+        if metrics is not None:
+            self._add_ok(sample, metrics)
+        else:
+            self.timeouts += outcome in TIMEOUTS
+            self.failures.add(sample)
+            if self.scorer is not None:
+                self.to_score.append((sample.index, None))
+
+    def _add_ok(self, sample: Sample, metrics: dict[str, float | None]) -> None:
+        self.ok += 1
+        if sample.finish_reason is not None:
+            self.finish_reasons[sample.finish_reason] += 1
+        if sample.model_echoed is not None:
+            self.echoes[sample.model_echoed] += 1
+        if sample.tokens_source is not None:
+            self.token_sources.add(sample.tokens_source)
+        if sample.prompt_tokens_source is not None:
+            self.prompt_token_sources.add(sample.prompt_tokens_source)
+        self.texts.add(sample)
+        self.rows.append(metrics)
+        if self.scorer is not None:
+            self.to_score.append((sample.index, sample.output_text))
+            self.to_score_characters += len(sample.output_text)
+        if sample.stream:
+            self._add_stream(sample)
+        if sample.clock_step:
+            self.clock_steps += 1
+        elif sample.first_read_surplus and is_late_read(sample):
+            self.late_reads += 1
+
+    def _take_rows(self) -> None:
+        """Rows into columns: many at once, that is half the work."""
+        if not self.rows:
+            return
+        columns = zip(*(row.values() for row in self.rows), strict=True)
+        for name, column in zip(self.rows[0], columns, strict=True):
+            self.values[name].extend([value for value in column if value is not None])
+        self.rows.clear()
+
+    def take_scores(self) -> None:
+        """Score the answers that came since: many at once, as each message to the scoring process takes its time."""
+        if self.scorer is None or not self.to_score:
+            return
+        scores = iter(self.scorer.scores([answer for _, answer in self.to_score if answer is not None]))
+        for index, answer in self.to_score:
+            score = 0.0 if answer is None else next(scores)
+            if isinstance(score, NoResult):
+                continue
+            if answer is not None:
+                self.values["quality"].append(score)
+            self.prompt_scores.add(index, score, answer)
+        self.to_score.clear()
+        self.to_score_characters = 0
+
+    def _add_stream(self, sample: Sample) -> None:
+        chunks = len(sample.chunk_ns)
+        self.chunks += chunks
+        self.coalesced += sample.coalesced_chunks
+        # Where tokens were counted as chunks, the ratio is one by construction: that is no measurement.
+        if sample.visible_tokens is not None and sample.tokens_source != "chunks":
+            self.chunked_tokens += sample.visible_tokens
+            self.token_chunks += chunks
+        gaps = [] if sample.clock_step else arrival_gaps_ns(sample)
+        if gaps:
+            self.gaps_ns.extend(gaps)
+            self.gap_streams += 1
+            if max(gaps) > _STALL_FLOOR_NS:
+                self.stalls += stalls(gaps)
+
+    def requests(self) -> Requests:
+        return Requests(
+            total=self.total,
+            ok=self.ok,
+            failed=self.total - self.ok,
+            timeouts=self.timeouts,
+            by_outcome={outcome.value: count for outcome, count in self.by_outcome.most_common()},
+            late_reads=self.late_reads,
+            clock_steps=self.clock_steps,
+            outside=self.outside,
+            warmup=self.warmup,
+            warmup_failed=self.warmup_failed,
+            retries=self.retries,
+            recovered=self.recovered,
+        )
+
+    def metrics(self, failed: int) -> dict[str, Distribution]:
+        """By name; ``failed``: requests that count as infinitely slow."""
+        found: dict[str, Distribution] = {}
+        for name in REQUEST_METRICS:
+            if name == "itl_ms":
+                # Gaps of one stream are no independent draws: they give no order-statistic interval, and how far a
+                # percentile of theirs can be trusted goes by requests.
+                summary = distribution(self.gaps_ns, scale=_NS_PER_MS, requests=self.gap_streams, independent=False)
+            elif name in INFINITE:
+                summary = with_failures(self.values[name], failed)
+            elif name in ZERO:
+                summary = with_zeros(self.values[name], failed)
+            else:
+                summary = distribution(self.values[name])
+            if summary is not None:
+                found[name] = summary
+        return found
+
+    def notes(self, model_id: str) -> list[str]:
+        lines = [
+            f"{WARNING}model echoed as {echo!r} in {count} of {self.ok} answers, asked for {model_id!r}"
+            for echo, count in self.echoes.most_common(3)
+            if not _is_echo(echo, model_id)
+        ]
+        lines += self.texts.notes()
+        if self.warmup_failed:
+            lines.append(f"{WARNING}{self.warmup_failed} of {self.warmup} warm-up requests failed")
+        if self.scorer is not None:
+            lines += [
+                f"{WARNING}{count} of {self.ok} answers not scored: {reason}"
+                for reason, count in self.scorer.not_scored.most_common()
+            ]
+        if self.overlap.serialised:
+            lines.append("serialised: the server answered requests that overlapped one after the other")
+        return lines
+
+
+def _agreed(names: set[str | None]) -> str | None:
+    return None if not names else next(iter(names)) if len(names) == 1 else "mixed"
+
+
+def _is_echo(echo: str, model_id: str) -> bool:
+    """Whether a name is the one that was asked for, but for what was masked in the answer: a star a character."""
+    return len(echo) == len(model_id) and all(one in (other, "*") for one, other in zip(echo, model_id, strict=True))

@@ -1,0 +1,1 @@
+"""Decisions about two sides: tests, intervals, effect sizes."""

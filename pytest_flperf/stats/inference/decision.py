@@ -1,0 +1,154 @@
+"""From p-values to a word, the same way for every method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from pytest_flperf.stats.inference.findings import ErrorRates, Threshold, Word
+
+__all__ = [
+    "Evidence",
+    "Tails",
+    "beyond",
+    "decide",
+    "of_change",
+    "of_floor",
+    "points_of",
+    "shared_rate",
+    "side_of_interval",
+    "way_of",
+]
+
+_LIKELY: Final = 0.025
+"""Of one tail: the interval that is shown may then say as much."""
+
+Tails: TypeAlias = tuple[float, float]
+"""One-sided p-values: that the number grew by more than a limit, that it grew by less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """P-values of the three claims, and how likely the first one is."""
+
+    worse: float
+    """Worse by more than allowed."""
+    within: float
+    """Not worse by more than allowed."""
+    better: float
+    """Better by more than what would be allowed for the worse."""
+    probability: float
+
+    def with_floor(self, other: Evidence) -> Evidence:
+        """A rule of two limits that must both be exceeded.
+
+        Both must be shown to be exceeded, each at the full level (an intersection–union test: Berger 1982,
+        Technometrics 24); that either is not exceeded may be shown by the one or the other, at half the level each.
+        """
+        return Evidence(
+            worse=max(self.worse, other.worse),
+            within=min(1.0, 2 * min(self.within, other.within)),
+            better=max(self.better, other.better),
+            probability=min(self.probability, other.probability),
+        )
+
+
+def of_change(at_worse: Tails, at_better: Tails | None, threshold: Threshold) -> Evidence:
+    """Evidence on one limit from the p-values at the limit for the worse and at that for the better.
+
+    The probability is the share of the confidence distribution beyond the limit: one minus the mid-p-value.
+
+    Args:
+        at_worse: P-values of a change of exactly what is allowed.
+        at_better: Likewise, for the better; None: there can be none (nothing falls by 100 % or more).
+        threshold: Says which way is worse.
+
+    """
+    if not threshold.higher_is_worse:
+        at_worse = at_worse[::-1]
+        at_better = at_better[::-1] if at_better is not None else None
+    worse, within = at_worse
+    return Evidence(
+        worse=worse,
+        within=within,
+        better=1.0 if at_better is None else at_better[1],
+        probability=min(1.0, max(0.0, (1 - worse + within) / 2)),
+    )
+
+
+def of_floor(threshold: Threshold) -> tuple[float, float]:
+    """Differences candidate − baseline at the floor: for the worse, for the better."""
+    return (threshold.floor, -threshold.floor) if threshold.higher_is_worse else (-threshold.floor, threshold.floor)
+
+
+def decide(evidence: Evidence, rates: ErrorRates, spent: float = 1.0) -> Word:
+    """The word.
+
+    Args:
+        evidence: P-values, uncorrected.
+        rates: How often it may be wrong.
+        spent: The part of these rates that this look may spend.
+
+    """
+    alarm = rates.alarm_level(spent)
+    if evidence.worse <= alarm:
+        return "regressed"
+    if evidence.better <= alarm:
+        return "improved"
+    if evidence.within <= rates.false_pass * spent:
+        return "unchanged"
+    return "undecided"
+
+
+def beyond(baseline: float, candidate: float, threshold: Threshold) -> tuple[bool, bool]:
+    """Whether a number is worse than another by more than is allowed, and whether it is better by as much."""
+    sign = 1 if threshold.higher_is_worse else -1
+    rise = sign * (candidate - baseline)
+    share, floor = threshold.share * abs(baseline), threshold.floor
+    return rise > share and rise > floor, -rise > share and -rise > floor
+
+
+def way_of(threshold: Threshold) -> str:
+    """What a rule looks for: ``a rise of more than 10 %``."""
+    way = "rise" if threshold.higher_is_worse else "fall"
+    if threshold.share:
+        return f"a {way} of more than {100 * threshold.share:.3g} %"
+    return f"a {way} beyond the limit" if threshold.floor else f"any {way}"
+
+
+def points_of(threshold: Threshold) -> str:
+    """What a rule on a share or a score looks for: ``a fall of more than 2 points``."""
+    way = "rise" if threshold.higher_is_worse else "fall"
+    points = f"{100 * threshold.floor:.3g}"
+    return f"a {way} of more than {points} point{'s' * (points != '1')}" if threshold.floor else f"any {way}"
+
+
+def shared_rate(change: str, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
+    """Why a change that the interval shows is not called one; empty where the interval doesn't.
+
+    Args:
+        change: What is looked for, in words.
+        p_value: Of the test for the worse.
+        rates: How often a run may be wrong.
+        spent: The part of these rates that this look may spend.
+        advice: What would decide it.
+
+    """
+    if not rates.alarm_level(spent) < p_value <= _LIKELY:
+        return ""
+    comparisons = f"{rates.comparisons} comparisons" if rates.comparisons > 1 else ""
+    shared = " and ".join(filter(None, (comparisons, "looks" if spent < 1 else "")))
+    rate = f"the run's error rate of {100 * rates.false_alarm:.3g} %" + (f", shared by {shared}," if shared else "")
+    return (
+        f"{change} is likely (p {p_value:.2g}), but {rate} asks for p {rates.alarm_level(spent):.2g}; "
+        f"{advice} would decide it"
+    )
+
+
+def side_of_interval(interval: tuple[float, float], threshold: Threshold) -> str:
+    """Whether an interval of points ``shows`` or ``excludes`` more than is allowed; empty: it leaves that open."""
+    sign = 1 if threshold.higher_is_worse else -1
+    least, most = sorted(sign * end for end in interval)
+    if least > threshold.floor:
+        return "shows"
+    return "excludes" if most < threshold.floor else ""

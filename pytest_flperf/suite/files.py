@@ -1,0 +1,81 @@
+"""Files that a suite names: each is read once, and only from where a suite may reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_flperf.suite.errors import SuiteError, shown
+from pytest_flperf.suite.parser import read_text
+from pytest_flperf.suite.prompts.rows import Row
+from pytest_flperf.suite.prompts.sources import TracedRequest
+from pytest_flperf.suite.prompts.synthetic import LocalTokenizer
+from pytest_flperf.suite.setting_limits import MAX_SUITE_BYTES
+
+__all__ = ["SuiteFiles"]
+
+
+class SuiteFiles:
+    """The files of one suite.  Every method raises SuiteError for one that can't be used."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._texts: dict[str, str] = {}
+        self._datasets: dict[tuple[Path, str | None], tuple[Row, ...]] = {}
+        self._traces: dict[Path, tuple[TracedRequest, ...]] = {}
+        self._tokenizers: dict[Path, LocalTokenizer] = {}
+
+    def prompt(self, name: str) -> str:
+        """Return the prompt in the file *name*, with single line feeds as line ends and none at the end."""
+        if name in self._texts:
+            return self._texts[name]
+        path = self._within(name)
+        # the same text on every machine, whatever git made of the line ends
+        text = read_text(path, "prompt").replace("\r\n", "\n").rstrip("\n")
+        if not text.strip():
+            raise SuiteError(f"found {shown(name)}, which is empty, expected a prompt")
+        if sum(map(len, self._texts.values())) + len(text) > MAX_SUITE_BYTES:
+            raise SuiteError(f"found more than {MAX_SUITE_BYTES / 1e6:.0f} MB of prompt files in all, expected less")
+        self._texts[name] = text
+        return text
+
+    def dataset(self, name: str, column: str | None) -> tuple[Row, ...]:
+        """Return the rows of the data set *name*."""
+        key = self._within(name), column
+        if key not in self._datasets:
+            from pytest_flperf.suite.prompts.datasets import read_dataset
+
+            self._datasets[key] = read_dataset(*key)
+        return self._datasets[key]
+
+    def trace(self, name: str) -> tuple[TracedRequest, ...]:
+        """Return the requests of the trace *name*."""
+        path = self._within(name)
+        if path not in self._traces:
+            from pytest_flperf.suite.prompts.traces import read_trace
+
+            self._traces[path] = read_trace(path)
+        return self._traces[path]
+
+    def tokenizer(self, name: str) -> LocalTokenizer:
+        """Return the tokenizer *name*, which may lie anywhere: nothing that it holds is sent."""
+        try:
+            path = (self._folder / Path(name).expanduser()).resolve()
+        except (OSError, RuntimeError, ValueError):
+            raise SuiteError(f"found {shown(name)}, expected the path of a tokenizer.json") from None
+        if path not in self._tokenizers:
+            self._tokenizers[path] = LocalTokenizer(path)
+        return self._tokenizers[path]
+
+    def _within(self, name: str) -> Path:
+        """Return the path of a file whose text may be sent: in the suite's folder or below, links followed.
+
+        A suite may come from anywhere, and what it names goes to a server.
+        """
+        try:
+            folder = self._folder.resolve()
+            path = (folder / name).resolve()
+        except (OSError, RuntimeError, ValueError):  # links in a circle, a NUL
+            raise SuiteError(f"found {shown(name)}, expected the path of a file") from None
+        if not path.is_relative_to(folder):
+            raise SuiteError(f"found {shown(name)}, expected a file in the suite's folder or below")
+        return path

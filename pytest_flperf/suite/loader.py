@@ -1,0 +1,365 @@
+"""A suite file, read and validated: a :class:`Suite`, or one error that says everything that is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from pytest_flperf.suite.bounded_files import display_path
+from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
+from pytest_flperf.suite.files import SuiteFiles
+from pytest_flperf.suite.matrix import joined
+from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
+from pytest_flperf.suite.parser import KeyPath, Source, read_source
+from pytest_flperf.suite.prompts.source_building import source_of
+from pytest_flperf.suite.schema.base import TargetForm
+from pytest_flperf.suite.schema.document import (
+    PROMPT_KEYS,
+    ExpectForm,
+    ScenarioForm,
+    SuiteForm,
+    expectation,
+    known_keys,
+)
+from pytest_flperf.suite.setting_limits import MAX_CASES, OUTPUT_LENGTHS
+from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
+from pytest_flperf.suite.targets import TargetSpec, distinct
+
+__all__ = ["load_suite", "scenario_of", "target_of"]
+
+_PLACE_OF_A_PROMPT: Final = "-"
+"""Stands in the messages where each request has another text."""
+_MAX_PROBLEMS: Final = 10
+"""Problems shown at once."""
+
+
+def load_suite(path: Path, ref: str) -> Suite:
+    """Read the suite file *path* (YAML, JSON or TOML by its ending).
+
+    Values that stand nowhere come from a scenario, else from the suite's defaults, else from
+    :class:`~pytest_flperf.suite.model.Settings`; ``extra`` is merged key by key, all else is replaced as a whole.
+    The suite's own budgets come in front of a scenario's.  Names and descriptions with lone surrogates get them as
+    escapes; text that would be sent to a server is refused with them.
+
+    Args:
+        path: the file.
+        ref: stem of the suite's node ids, see :func:`pytest_flperf.suite.discovery.find_suite`.
+
+    Raises:
+        SuiteError: the file or something in it is wrong; a line for each of the first ten problems.
+
+    """
+    source = read_source(path)
+    problems = _Problems(display_path(path), source)
+    data = _printable_names(source.data)
+    _check_names(data, problems)
+    form = _validated(data, problems)
+    if form is None:
+        raise problems.error()
+    files = SuiteFiles(path.parent)
+    defaults = _default_values(form)
+    scenarios = tuple(
+        _scenario(scenario, index, form, defaults, files, problems) for index, scenario in enumerate(form.scenarios)
+    )
+    _check_expectations(scenarios, problems)
+    matrix = _matrix(data, form)
+    cases = sum(math.prod(len(values) for _, values in joined(matrix, scenario.sweep)) for scenario in scenarios)
+    if cases > MAX_CASES:
+        problems.add(
+            ("matrix",) if matrix else ("scenarios",), f"found {cases:,} cases, expected {MAX_CASES:,} at most"
+        )
+    if problems.texts:
+        raise problems.error()
+    return Suite(
+        name=form.name or printable(path.stem),
+        ref=ref,
+        path=path,
+        description=form.description,
+        version=form.version,
+        scenarios=scenarios,
+        models=tuple(form.models),
+        matrix=matrix,
+        targets=_targets(form, problems),
+    )
+
+
+def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scenario:
+    """Return the scenario that *values*, in a suite's keys, describe: the form of a test's own ``flperf.run``.
+
+    Args:
+        values: keys and values as in a suite file.
+        base: the scenario to start from; without one, *values* must say what to ask.
+
+    Raises:
+        SuiteError: a value is wrong or a key unknown.
+
+    """
+    asks = set(PROMPT_KEYS) & values.keys()
+    written = dict(values) if asks or base is None else {**values, "prompt": "-"}
+    problems = _Problems("settings", Source({}, lambda _path: None))
+    form = _validated({"name": "tests", "scenarios": [written]}, problems)
+    if form is None:
+        raise problems.error_of_a_test()
+    scenario = _scenario(form.scenarios[0], 0, form, {}, SuiteFiles(Path.cwd()), problems)
+    _check_expectations((scenario,), problems)
+    if problems.texts:
+        raise problems.error_of_a_test()
+    if base is None:
+        return scenario
+    own = _with_length(_given(form.scenarios[0]))
+    messages = scenario.messages if asks else base.messages
+    if "system" in own and not asks:
+        messages = (scenario.messages[0], *(message for message in messages if message.role != "system"))
+    return replace(
+        base,
+        name=scenario.name,
+        messages=messages,
+        source=scenario.source if asks or scenario.source is not None else base.source,
+        settings=with_values(base.settings, _first_of_sweeps(own)[0]),
+        sweep=scenario.sweep or tuple((key, each) for key, each in base.sweep if key not in own),
+        expect=scenario.expect if form.scenarios[0].expect is not None else base.expect,
+        budgets=scenario.budgets if "budgets" in own else base.budgets,
+        fail_on=scenario.fail_on if "fail_on" in own else base.fail_on,
+        given=base.given | scenario.given,
+    )
+
+
+def target_of(values: Mapping[str, Any], where: str) -> TargetSpec:
+    """Return the target that *values*, in a suite's keys, describe; raises SuiteError beginning with *where*."""
+    try:
+        return _target(TargetForm.model_validate(dict(values)))
+    except ValidationError as error:
+        lines = []
+        for detail in error.errors(include_url=False)[:_MAX_PROBLEMS]:
+            path: KeyPath = ("targets", 0, *_as_written(detail["loc"], values))
+            key = key_path(path).removeprefix("targets[0].").removeprefix("targets[0]")
+            lines.append(f"{where}: {key}: {_described(detail['type'], path, detail['input'], detail['msg'])}")
+        raise SuiteError("\n".join(lines)) from None
+
+
+def _target(form: TargetForm) -> TargetSpec:
+    """The target of a form: what isn't written stays as the dataclass has it."""
+    given = {key: value for key, value in _given(form).items() if key != "tls" and value is not None}
+    tls = {} if form.tls is None else _given(form.tls)
+    return TargetSpec(**given, **tls)
+
+
+def _targets(form: SuiteForm, problems: _Problems) -> tuple[TargetSpec, ...]:
+    try:
+        return distinct(map(_target, form.targets), problems.where)
+    except SuiteError as error:
+        problems.add(("targets",), str(error).removeprefix(f"{problems.where}: "))
+        raise problems.error() from None
+
+
+@dataclass(slots=True)
+class _Problems:
+    """What is wrong with one file, in the order of the file's keys."""
+
+    where: str
+    source: Source
+    texts: list[str] = field(default_factory=list)
+    untold: int = 0
+    """How many more there are that nobody described."""
+
+    def add(self, path: KeyPath, text: str) -> None:
+        line = self.source.line_of(path) if len(self.texts) < _MAX_PROBLEMS else None
+        place = self.where if line is None else f"{self.where}:{line}"
+        self.texts.append(f"{place}: {key_path(path)}: {text}" if path else f"{place}: {text}")
+
+    def error(self) -> SuiteError:
+        more = len(self.texts) + self.untold - _MAX_PROBLEMS
+        tail = [f"{self.where}: and {more} more"] if more > 0 else []
+        return SuiteError("\n".join(self.texts[:_MAX_PROBLEMS] + tail))
+
+    def error_of_a_test(self) -> SuiteError:
+        """Of settings that a test gives, which know no file and no other scenario."""
+        return SuiteError(str(self.error()).replace("scenarios[0].", "").replace("settings: ", ""))
+
+
+def _validated(data: object, problems: _Problems) -> SuiteForm | None:
+    """Return the validated form, or None with the problems noted."""
+    if not isinstance(data, dict):
+        problems.add((), f"found {shown(data)}, expected {expectation(())}")
+        return None
+    try:
+        form = SuiteForm.model_validate(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        for detail in details[:_MAX_PROBLEMS]:  # describing takes time, and a file can hold 100,000 problems
+            path = _as_written(detail["loc"], data)
+            problems.add(path, _described(detail["type"], path, detail["input"], detail["msg"]))
+        problems.untold += max(len(details) - _MAX_PROBLEMS, 0)
+        return None
+    return None if problems.texts else form
+
+
+def _as_written(path: KeyPath, data: object) -> KeyPath:
+    """Return *path* without the index of a value that stands alone where a list may stand."""
+    found: list[str | int] = []
+    for part in path:
+        if isinstance(part, int) and not isinstance(data, list):
+            continue
+        found.append(part)
+        try:
+            data = data[part]  # type: ignore[index]
+        except (LookupError, TypeError):
+            data = None
+    return tuple(found)
+
+
+def _described(kind: str, path: KeyPath, found: object, message: str) -> str:
+    """Return one problem of pydantic's in the words of this package."""
+    if kind.startswith("flperf_"):
+        return message
+    if kind == "extra_forbidden":
+        return f"unknown key; {suggestion(str(path[-1]), known_keys(path[:-1]))}"
+    if kind == "missing":
+        return f"missing, expected {expectation(path)}"
+    if kind == "string_unicode":
+        return f"found {shown(found)} with half a surrogate pair, which can't be sent, expected {expectation(path)}"
+    return f"found {shown(found)}, expected {expectation(path)}"
+
+
+def _check_names(data: object, problems: _Problems) -> None:
+    """Note scenarios of the same name.  On the raw data, so that it is told together with what else is wrong."""
+    scenarios = data.get("scenarios") if isinstance(data, dict) else None
+    first: dict[str, int] = {}
+    for index, scenario in enumerate(scenarios if isinstance(scenarios, list) else ()):
+        name = scenario.get("name") if isinstance(scenario, dict) else None
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            path: KeyPath = ("scenarios", index, "name")
+            problems.add(path, f"found {shown(name)} again (scenarios[{first[name]}]), expected a name of its own")
+
+
+def _printable_names(data: object) -> object:
+    """Return *data* with lone surrogates in names, descriptions and tags as escapes: these are shown, not sent."""
+
+    def clean(mapping: dict[str, Any]) -> dict[str, Any]:
+        changed: dict[str, Any] = {
+            key: _clean_text(mapping[key]) for key in ("name", "description", "tags") if key in mapping
+        }
+        return {**mapping, **changed}
+
+    if not isinstance(data, dict):
+        return data
+    cleaned = clean(data)
+    scenarios = data.get("scenarios")
+    if isinstance(scenarios, list):
+        cleaned["scenarios"] = [clean(item) if isinstance(item, dict) else item for item in scenarios]
+    return cleaned
+
+
+def _clean_text(value: object) -> object:
+    if isinstance(value, list):
+        return [printable(item) if isinstance(item, str) else item for item in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def _default_values(form: SuiteForm) -> dict[str, Any]:
+    """Return what the suite's defaults set, in either form, with our keys."""
+    if form.default_config is not None:
+        values = _given(form.default_config)
+        if "timeout" in values:
+            values["timeout_s"] = values.pop("timeout") / 1000
+        if "streaming" in values:
+            values["stream"] = values.pop("streaming")
+        return values
+    return _with_length(_given(form.defaults)) if form.defaults is not None else {}
+
+
+def _given(form: BaseModel) -> dict[str, Any]:
+    """Return the fields that stand in the file, in the order of the schema."""
+    return {name: getattr(form, name) for name in type(form).model_fields if name in form.model_fields_set}
+
+
+def _with_length(values: dict[str, Any]) -> dict[str, Any]:
+    """Return *values* with ``max_tokens`` where only the expected length of the answer stands."""
+    length = values.get("expected_output_length")
+    return values if length is None or "max_tokens" in values else {**values, "max_tokens": OUTPUT_LENGTHS[length]}
+
+
+def _scenario(
+    form: ScenarioForm,
+    index: int,
+    suite: SuiteForm,
+    defaults: dict[str, Any],
+    files: SuiteFiles,
+    problems: _Problems,
+) -> Scenario:
+    own = _with_length(_given(form))
+    values = {**defaults, **own}
+    values, sweep = _first_of_sweeps(values)
+    settings = with_values(with_values(Settings(), _first_of_sweeps(defaults)[0]), _first_of_sweeps(own)[0])
+    prompt = form.prompt
+    if form.prompt_file:
+        try:
+            prompt = files.prompt(form.prompt_file)
+        except SuiteError as error:
+            problems.add(("scenarios", index, "prompt_file"), str(error))
+    if form.messages:
+        messages = tuple(Message(message.role, message.content) for message in form.messages)
+    else:
+        system = values.get("system")
+        text = prompt or (form.turns[0] if form.turns else form.template) or _PLACE_OF_A_PROMPT
+        messages = (*((Message("system", system),) if system else ()), Message("user", text))
+    source = source_of(form, values, files, lambda key, words: problems.add(_place(form, index, key), words))
+    return Scenario(
+        name=form.name,
+        description=form.description,
+        messages=messages,
+        settings=settings,
+        tags=tuple(dict.fromkeys(values.get("tags", ()))),
+        expected_output_length=values.get("expected_output_length"),
+        expect=_expectation(form.expect),
+        budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
+        fail_on=tuple(dict.fromkeys([*suite.fail_on, *values.get("fail_on", ())])),
+        source=source,
+        sweep=sweep,
+        given=frozenset(key for key in SETTING_KEYS if key in values),
+    )
+
+
+def _place(form: ScenarioForm, index: int, key: str) -> KeyPath:
+    """Return where a key stands that may stand in the suite's defaults, too."""
+    return ("scenarios", index, key) if key in form.model_fields_set else ("defaults", key)
+
+
+def _first_of_sweeps(values: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, tuple[Any, ...]], ...]]:
+    """Return *values* with one value where there may be several, and those that have several, with all."""
+    listed = {key: tuple(values[key]) for key in SWEEP_KEYS if isinstance(values.get(key), list)}
+    sweep = tuple((key, each) for key, each in listed.items() if len(each) > 1)
+    return {**values, **{key: each[0] for key, each in listed.items()}}, sweep
+
+
+def _expectation(form: ExpectForm | None) -> dict[str, Any] | None:
+    return None if form is None else dict(form.model_dump(by_alias=True, exclude_unset=True))
+
+
+def _check_expectations(scenarios: Iterable[Scenario], problems: _Problems) -> None:
+    """Note patterns and schemas that are none, or can't be checked within limits."""
+    found = [
+        (index, name, value)
+        for index, scenario in enumerate(scenarios)
+        for name, value in (scenario.expect or {}).items()
+        if name in {"regex", "json_schema"}
+    ]
+    if found:
+        from pytest_flperf.suite.scoring import problems_of
+
+        expected = [{name: value} for _, name, value in found]
+        for (index, name, value), problem in zip(found, problems_of(expected), strict=True):
+            if problem:
+                problems.add(("scenarios", index, "expect", name), f"found {shown(value)}, which {problem}")
+
+
+def _matrix(data: Any, form: SuiteForm) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """Return the matrix with its keys in the order of the file, which pydantic doesn't keep."""
+    if form.matrix is None:
+        return ()
+    return tuple((key, tuple(getattr(form.matrix, key))) for key in data["matrix"])

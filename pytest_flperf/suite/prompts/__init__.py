@@ -1,0 +1,1 @@
+"""Prompts: sources, data sets, templates, synthetic text."""

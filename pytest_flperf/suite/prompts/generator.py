@@ -1,0 +1,329 @@
+"""What each request of a case asks: prompts from wherever they come, the same for the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+from pytest_flperf.suite.model import Case, Message
+from pytest_flperf.suite.prompts.filler import filler_words
+from pytest_flperf.suite.prompts.fitting import SAMPLE_KEY, Fitting
+from pytest_flperf.suite.prompts.request_body import keyed, unique_key
+from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
+from pytest_flperf.suite.prompts.synthetic import TokensPerWord
+
+__all__ = ["Ask", "Asker"]
+
+_ID_BYTES: Final = 6
+_NO_SOURCE: Final = PromptSource()
+_SAMPLE_WORDS: Final = 64
+_MOST_TURNS: Final = 1_000
+_MOST_KEPT: Final = 32_000_000
+"""Characters of filler that are kept for requests of the same length."""
+_MOST_PADDINGS: Final = 64
+_MOST_FITTINGS: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one request asks."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    """None: as the settings say."""
+
+
+class Asker:
+    """Makes the requests of one case."""
+
+    def __init__(self, case: Case, seed: str) -> None:
+        """``seed``: the same text gives the same prompts."""
+        self._case = case
+        self._settings = case.scenario.settings
+        self._source = case.scenario.source or _NO_SOURCE
+        self._seed = f"{seed}/{case.nodeid}"
+        self._key_seed = seed
+        self._usage: TokensPerWord | None = None
+        self._texts: dict[tuple[str, int], str] = {}  # by use and length
+        self._kept = 0  # their characters
+        self._padding: dict[tuple[Message, ...], str] = {}
+        self._prompt_ids: dict[int, str] = {}  # of requests under way, of a case whose answers are scored
+        self._fittings: dict[tuple[object, int], Fitting] = {}
+        self._not_fitting: Counter[int] = Counter()  # prompts, by how many tokens they are too long
+
+    # ---- lengths
+
+    @property
+    def needs_usage(self) -> bool:
+        """Whether the server has to tell how it counts before anything can be asked."""
+        source = self._source
+        lengths = source.input_tokens or source.shared_prefix_tokens or self._settings.context_tokens
+        traced = any(each.input_tokens for each in source.trace)
+        return bool(lengths or traced) and source.tokenizer is None
+
+    def calibrating(self, words: int) -> Ask:
+        """A request with so many pieces of filler beside what is asked anyway, to learn how the server counts."""
+        text = filler_words(words, random.Random(f"{self._seed}/calibration"), self._source.filler)  # noqa: S311
+        messages = self._with_user_text(text) if self._by_length else self._padded(self._plain(0), text)
+        return Ask(self._keyed(messages, SAMPLE_KEY), 1)
+
+    def learn(self, usage: TokensPerWord) -> None:
+        """Take in how the server counts."""
+        self._usage = usage
+
+    def learn_from(self, other: Asker) -> None:
+        """Take in what another has learnt of the same server."""
+        self._usage = other._usage
+
+    @property
+    def longest_words(self) -> int:
+        """About how many pieces of filler the longest prompt will need: what to calibrate with."""
+        source = self._source
+        lengths = [self._settings.context_tokens or 0, source.shared_prefix_tokens]
+        lengths += [source.input_tokens.high] if source.input_tokens else []
+        lengths += [each.input_tokens or 0 for each in source.trace]
+        return max(lengths)
+
+    # ---- requests
+
+    def ask(self, index: int, number: int) -> Ask:
+        """What a request asks.
+
+        Args:
+            index: Its place among the measured ones, by which rows of data sets and traces go; negative in a warm-up.
+            number: Its number in the case, by which its unique prefix goes.
+
+        """
+        key = unique_key(self._key_seed, self._case.nodeid, number)
+        messages, max_tokens = self._asked(index, key)
+        if self._case.scenario.expect and index >= 0 and self._source.tokenizer is None:
+            self._prompt_ids[index] = _prompt_id(messages)
+        return Ask(self._sent(messages, key), max_tokens)
+
+    def sample(self, number: int) -> Ask:
+        """A request like those of the case that is none of them; of some length while lengths can't be kept yet."""
+        if self.needs_usage and self._usage is None:
+            return replace(self.calibrating(_SAMPLE_WORDS), max_tokens=None)
+        if self._settings.load.kind == "session":
+            return self.opening(0, number)
+        return self.ask(-1, number)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the lengths of prompts."""
+        if not self._not_fitting:
+            return ()
+        low, high = min(self._not_fitting), max(self._not_fitting)
+        count = sum(self._not_fitting.values())
+        off = f"{low:+d}" if low == high else f"{low:+d} to {high:+d}"
+        return (f"{count} prompts differ from the requested length by {off} tokens: no filler text fits",)
+
+    def _asked(self, index: int, key: str | None = None) -> tuple[tuple[Message, ...], int | None]:
+        """The messages without any prefix, and how long the answer may be; no key: what is the same for every key."""
+        source = self._source
+        rng = self._random(index)
+        traced = source.trace[index % len(source.trace)] if source.trace else None
+        length = self._input_tokens(traced, rng)
+        max_tokens = self._max_tokens(index, traced, rng)
+        if length is not None:
+            return self._synthetic(length, key), max_tokens
+        messages = traced.messages if traced is not None and traced.messages else self._plain(index)
+        context = self._settings.context_tokens
+        if context:
+            messages = self._padded_to(messages, context, key)
+        return messages, max_tokens
+
+    def prompt_id(self, index: int) -> str:
+        """The same for requests that ask the same, in any run, but for their unique prefixes."""
+        messages, _ = self._asked(index)
+        return _prompt_id(messages)
+
+    def sent_prompt_id(self, index: int) -> str:
+        """As :meth:`prompt_id`, of a request that has ended: mostly known since it was made, and then forgotten."""
+        return self._prompt_ids.pop(index, "") or self.prompt_id(index)
+
+    def conversation(self, session: int) -> tuple[str, ...]:
+        """The user's messages of a session, in order."""
+        if self._source.turns:
+            return self._source.turns
+        return self._source.rows[self._row_number(session)].turns[:_MOST_TURNS]
+
+    def opening(self, session: int, number: int) -> Ask:
+        """The first request of a session."""
+        first = self._with_user_text(self._source.turns[0]) if self._source.turns else self._plain(session)
+        key = unique_key(self._key_seed, self._case.nodeid, number)
+        return Ask(self._prefixed(self._keyed(first, key)), self._max_tokens(session, None, self._random(session)))
+
+    # ---- their parts
+
+    @property
+    def _by_length(self) -> bool:
+        source = self._source
+        return source.input_tokens is not None or any(each.input_tokens for each in source.trace)
+
+    def _random(self, index: int) -> random.Random:
+        return random.Random(f"{self._seed}/{index}")  # noqa: S311 - no secret: a plan
+
+    def _input_tokens(self, traced: TracedRequest | None, rng: random.Random) -> int | None:
+        if traced is not None and traced.input_tokens and not traced.messages:
+            return traced.input_tokens
+        return self._source.input_tokens.draw(rng) if self._source.input_tokens is not None else None
+
+    def _max_tokens(self, index: int, traced: TracedRequest | None, rng: random.Random) -> int | None:
+        source = self._source
+        if not source.own_lengths:
+            return None
+        if traced is not None and traced.max_tokens:
+            return traced.max_tokens
+        if source.output_tokens is not None:
+            return source.output_tokens.draw(rng)
+        return source.rows[self._row_number(index)].max_tokens if source.rows else None
+
+    def _plain(self, index: int) -> tuple[Message, ...]:
+        """The messages as template, data set or suite have them."""
+        source, messages = self._source, self._case.scenario.messages
+        row = source.rows[self._row_number(index)] if source.rows else None
+        if source.template is not None:
+            rng = random.Random(f"{self._seed}/{index}/variables")  # noqa: S311
+            values: dict[str, Any] = {"index": index}
+            values |= dict(row.fields) if row is not None else {}
+            values |= {
+                name: rng.choice(value) if isinstance(value, tuple) else value
+                for name, value in source.variables.items()
+            }
+            return self._with_user_text(source.template.render(values))
+        if row is None:
+            return messages
+        system = () if row.messages[0].role != "user" else messages[:-1]
+        return (*system, *row.messages)
+
+    def _with_user_text(self, text: str) -> tuple[Message, ...]:
+        """The scenario's messages with another text as the last one."""
+        *before, last = self._case.scenario.messages
+        return (*before, replace(last, content=text))
+
+    @cached_property
+    def _order(self) -> Mapping[int, int] | None:
+        count = len(self._source.rows)
+        if not self._source.shuffled or not count:
+            return None
+        places = random.Random(f"{self._seed}/order").sample(range(count), count)  # noqa: S311
+        return dict(enumerate(places))
+
+    def _row_number(self, index: int) -> int:
+        place = index % len(self._source.rows)
+        return place if self._order is None else self._order[place]
+
+    def _keyed(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
+        return keyed(messages, key, self._settings.prompt_cache)
+
+    def _prefixed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The messages behind the text that all requests of the case share."""
+        length = self._source.shared_prefix_tokens
+        if not length:
+            return messages
+        first = messages[0]
+        return (replace(first, content=f"{self._shared_prefix(length)}\n\n{first.content}"), *messages[1:])
+
+    def _sent(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
+        return self._prefixed(self._keyed(messages, key))
+
+    def _synthetic(self, length: int, key: str | None) -> tuple[Message, ...]:
+        """Messages of that many tokens: exactly so many with a tokenizer, else about so many as the server counts."""
+        if self._source.tokenizer is not None:
+            return self._fitted("prompt", length, self._with_user_text, key)
+        text = self._texts.get(("prompt", length))
+        if text is None:
+            assert self._usage is not None
+            words = self._usage.words_for(length)
+            text = filler_words(words, self._filler_random(length), self._source.filler)
+            self._remember(("prompt", length), text)
+        return self._with_user_text(text)
+
+    def _padded_to(self, messages: tuple[Message, ...], context: int, key: str | None) -> tuple[Message, ...]:
+        """These messages with filler that makes them as long as wanted; without any where they are longer."""
+        if self._source.tokenizer is not None:
+            return self._fitted(messages, context, lambda text: self._padded(messages, text), key)
+        if messages not in self._padding:
+            assert self._usage is not None
+            left = context - self._usage.overhead
+            words = self._usage.words_for(context) if left > 0 else 0
+            text = filler_words(words, self._filler_random(context), self._source.filler) if words else ""
+            if len(self._padding) >= _MOST_PADDINGS:  # data sets have many prompts, and a padding can be long
+                self._padding.clear()
+            self._padding[messages] = text
+        return self._padded(messages, self._padding[messages])
+
+    def _fitted(
+        self, use: object, length: int, made: Callable[[str], tuple[Message, ...]], key: str | None
+    ) -> tuple[Message, ...]:
+        """Messages that have that many tokens in all with their key; a shared prefix comes on top of them."""
+        tokenizer = self._source.tokenizer
+        assert tokenizer is not None
+        fitting = self._fittings.get((use, length))
+        if fitting is None:
+            self._make_room()
+            exact = tokenizer.exact
+            fitting = self._fittings[use, length] = Fitting(
+                length + self._source.shared_prefix_tokens,
+                made,
+                self._sent,
+                tokenizer.count,
+                lambda tokens, number: exact(tokens, self._filler_random(tokens, number), self._source.filler),
+            )
+        if key is None:
+            return fitting.shared()
+        messages, off = fitting.fitted(key)
+        if off:
+            self._not_fitting[off] += 1
+        return messages
+
+    def _make_room(self) -> None:
+        """Forget fitted texts where they are too many; looked at now and then, as it takes a while."""
+        count = len(self._fittings)
+        if count and count % _MOST_PADDINGS == 0:
+            characters = sum(each.characters for each in self._fittings.values())
+            if count >= _MOST_FITTINGS or characters > _MOST_KEPT:
+                self._fittings.clear()
+
+    def _padded(self, messages: tuple[Message, ...], padding: str) -> tuple[Message, ...]:
+        if not padding:
+            return messages
+        *before, last = messages
+        return (*before, replace(last, content=f"{padding}\n\n{last.content}"))
+
+    def _shared_prefix(self, length: int) -> str:
+        """Filler of that many tokens by itself."""
+        known = self._texts.get(("prefix", length))
+        if known is not None:
+            return known
+        rng = random.Random(f"{self._seed}/prefix")  # noqa: S311
+        if self._source.tokenizer is not None:
+            text = self._source.tokenizer.exact(length, rng, self._source.filler)
+        else:
+            assert self._usage is not None
+            text = filler_words(max(round(length / self._usage.per_word), 1), rng, self._source.filler)
+        return self._remember(("prefix", length), text)
+
+    def _remember(self, key: tuple[str, int], text: str) -> str:
+        """Keep a text, for which a tokenizer takes milliseconds; of many lengths not all of them."""
+        if self._kept + len(text) > _MOST_KEPT:
+            self._texts.clear()
+            self._kept = 0
+        self._texts[key] = text
+        self._kept += len(text)
+        return text
+
+    def _filler_random(self, length: int, number: int = 0) -> random.Random:
+        again = f"/{number}" if number else ""
+        return random.Random(f"{self._seed}/filler/{length}{again}")  # noqa: S311
+
+
+def _prompt_id(messages: tuple[Message, ...]) -> str:
+    text = repr([(each.role, each.content) for each in messages])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).hexdigest()

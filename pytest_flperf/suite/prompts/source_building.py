@@ -1,0 +1,115 @@
+"""From what a scenario says of its prompts to a :class:`PromptSource`, files read and templates tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pytest_flperf.suite.errors import SuiteError, shown, suggestion
+from pytest_flperf.suite.files import SuiteFiles
+from pytest_flperf.suite.prompts.rows import Row
+from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest, Variable
+from pytest_flperf.suite.prompts.templates import PromptTemplate
+from pytest_flperf.suite.schema.document import ScenarioForm
+
+__all__ = ["source_of"]
+
+_KEYS: Final = (
+    "template", "variables", "dataset", "dataset_column", "dataset_order", "input_tokens", "turns", "trace",
+    "output_tokens", "shared_prefix_tokens", "tokenizer", "context_tokens", "filler",
+)  # fmt: skip
+_TRIED_ROWS: Final = 1_000
+"""Rows for which a template is rendered before anything is measured."""
+
+
+def source_of(
+    form: ScenarioForm, values: Mapping[str, Any], files: SuiteFiles, add: Callable[[str, str], None]
+) -> PromptSource | None:
+    """Return where the prompts of a scenario come from; None where they stand in the suite as they are.
+
+    Args:
+        form: the scenario.
+        values: its settings, those of the suite's defaults included.
+        files: the suite's.
+        add: told the key and the words of each problem.
+
+    """
+    own = {key for key in form.model_fields_set if getattr(form, key) not in (None, "")}
+    used = {key for key in _KEYS if key in own or values.get(key) is not None}
+    if not used:
+        return None
+    _refuse_without(own, add)
+    rows: tuple[Row, ...] = ()
+    trace: tuple[TracedRequest, ...] = ()
+    tokenizer = None
+    if form.dataset:
+        rows = _read(lambda: files.dataset(form.dataset, form.dataset_column), "dataset", add) or ()
+    if form.trace:
+        trace = _read(lambda: files.trace(form.trace), "trace", add) or ()
+        _check_trace(form, trace, add)
+    if values.get("tokenizer"):
+        tokenizer = _read(lambda: files.tokenizer(values["tokenizer"]), "tokenizer", add)
+    variables: dict[str, Variable] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in form.variables.items()
+    }
+    template = _read(lambda: _template(form, variables, rows), "template", add) if form.template else None
+    return PromptSource(
+        rows=rows,
+        shuffled=form.dataset_order == "shuffled",
+        template=template,
+        variables=variables,
+        input_tokens=form.input_tokens,
+        output_tokens=values.get("output_tokens"),
+        tokenizer=tokenizer,
+        filler=values.get("filler", "prose"),
+        shared_prefix_tokens=values.get("shared_prefix_tokens") or 0,
+        trace=trace,
+        turns=tuple(form.turns),
+    )
+
+
+def _read(read: Callable[[], Any], key: str, add: Callable[[str, str], None]) -> Any:
+    try:
+        return read()
+    except SuiteError as error:
+        add(key, str(error))
+        return None
+
+
+def _refuse_without(own: set[str], add: Callable[[str, str], None]) -> None:
+    for key, needed in (("variables", "template"), ("dataset_column", "dataset"), ("dataset_order", "dataset")):
+        if key in own and needed not in own:
+            add(key, f"found it without {needed}, expected both")
+
+
+def _check_trace(form: ScenarioForm, trace: tuple[TracedRequest, ...], add: Callable[[str, str], None]) -> None:
+    """A trace that doesn't say what to ask needs a scenario that does."""
+    if any(key in form.model_fields_set for key in ("prompt", "prompt_file", "messages", "template", "dataset")):
+        return
+    if form.input_tokens is not None:
+        return
+    silent = sum(each.messages is None and each.input_tokens is None for each in trace)
+    if silent:
+        add(
+            "trace",
+            f"found {silent:,} of {len(trace):,} requests without prompt, messages or input_length, expected these or "
+            "a prompt beside the trace",
+        )
+
+
+def _template(form: ScenarioForm, variables: Mapping[str, Variable], rows: tuple[Row, ...]) -> PromptTemplate:
+    template = PromptTemplate(form.template)
+    known = {"index", *variables}
+    for name in sorted(template.variables - known):
+        missing = next((row for row in rows if name not in row.fields), None)
+        if not rows or missing is not None:
+            columns = set(missing.fields) if missing is not None else set()
+            hint = suggestion(name, known | columns)
+            where = " in some rows of the data set" if rows and any(name in row.fields for row in rows) else ""
+            raise SuiteError(f"found the variable {shown(name)}, which is not there{where}; {hint}")
+    for index, row in enumerate(rows[:_TRIED_ROWS] or (None,)):
+        values: dict[str, Any] = {"index": index, **(dict(row.fields) if row is not None else {})}
+        values |= {name: value[0] if isinstance(value, tuple) else value for name, value in variables.items()}
+        if not template.render(values).strip():
+            raise SuiteError("found a template that renders to nothing, expected a prompt")
+    return template

@@ -1,0 +1,1 @@
+"""Schema of suite files: keys, types, JSON Schema."""

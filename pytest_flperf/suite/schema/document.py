@@ -1,0 +1,438 @@
+"""The form of a suite file: one pydantic schema for JSON, YAML and TOML, and its JSON Schema for editors.
+
+Pydantic's models are here (the types of their fields in ``setting_types``) and nowhere else in the package: import this
+module only when a suite is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from pytest_flperf.suite.schema import types
+from pytest_flperf.suite.schema.base import Form, TargetForm, TlsForm
+from pytest_flperf.suite.setting_limits import LIMITS, expected
+
+__all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
+
+PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages", "template", "dataset", "input_tokens", "turns", "trace")
+_TOGETHER: Final = (["template", "dataset"], ["template", "dataset", "trace"])
+"""What may stand side by side; a trace may stand beside whatever else asks."""
+_ASKED_BY: Final = [{"required": [key]} for key in PROMPT_KEYS if key not in {"template", "dataset", "trace"}]
+_MADE_OF: Final[dict[str, Any]] = {"anyOf": [{"required": ["template"]}, {"required": ["dataset"]}]}
+_ONE_PROMPT: Final[list[Any]] = [
+    *_ASKED_BY,
+    _MADE_OF,
+    {"required": ["trace"], "not": {"anyOf": [*_ASKED_BY, _MADE_OF]}},
+]
+
+
+class SettingsForm(Form):
+    """Settings that a suite's defaults and each of its scenarios may have."""
+
+    iterations: types.Iterations = Field(5, description="Measured requests in all, over all streams.")
+    warmup: types.Warmup | None = Field(
+        None, description="Requests before the measured ones; without it one per stream, four at most."
+    )
+    concurrency: types.Concurrencies = Field(
+        [1],
+        json_schema_extra={"default": 1},
+        description="Requests in flight at the same time (streams); of a list each value is a case of its own.",
+    )
+    load: types.Load = Field(
+        "closed",
+        description="When requests are sent: closed (each stream when its last request has ended), session (the same "
+        "with chats that keep their history), or whenever they are due: constant, poisson, gamma, burst, ramp, trace. "
+        "search tries one load after the other for the highest that meets the budgets.",
+    )
+    rate: types.Rates | None = Field(
+        None,
+        description="Requests per second of an open loop; of a ramp at its begin; of a list each value is a case of "
+        "its own.",
+    )
+    rate_to: types.Rate | None = Field(None, description="Requests per second at the end of a ramp.")
+    burstiness: types.Burstiness | None = Field(
+        None, description="Of gamma: 1 is Poisson, less is burstier, more is more even."
+    )
+    burst_size: types.BurstSize | None = Field(
+        None, description="Of burst: how many requests are due at the same time."
+    )
+    max_in_flight: types.MaxInFlight = Field(
+        1_000, description="Most requests of an open loop under way at the same time; what is due beyond that waits."
+    )
+    think_time_s: types.Pause = Field(
+        0.0, description="Pause of a closed loop's stream after each request, in seconds."
+    )
+    search_over: types.SearchOver = Field(
+        "concurrency", description="What a search looks for: concurrency (closed loops) or rate (Poisson arrivals)."
+    )
+    search_from: types.Rate = Field(1.0, description="Lowest load that a search tries.")
+    search_to: types.Rate | None = Field(None, description="Highest load that a search tries.")
+    duration_s: types.Seconds | None = Field(
+        None, description="How long requests are sent, in seconds, in place of a count or beside it."
+    )
+    ramp_up_s: types.Pause = Field(
+        0.0, description="Seconds at the begin that are in no statistic: streams or rate come up."
+    )
+    cool_down_s: types.Pause = Field(0.0, description="Seconds at the end that are in no statistic.")
+    timeout_s: types.Seconds = Field(120.0, description="Deadline of a whole request, in seconds.")
+    connect_timeout_s: types.Seconds = Field(5.0, description="Deadline for the connection, in seconds.")
+    headers_timeout_s: types.Seconds | None = Field(
+        60.0,
+        description="Deadline for the response head, in seconds; null: none. For requests that do not stream there "
+        "is none unless it is set.",
+    )
+    first_token_timeout_s: types.Seconds | None = Field(
+        60.0, description="Deadline for the first text, in seconds; null: none of its own."
+    )
+    stall_timeout_s: types.Seconds | None = Field(
+        30.0, description="Longest silence between two pieces of text, in seconds; null: any."
+    )
+    max_answer_mb: types.AnswerSize = Field(
+        64.0, description="Longest answer in MiB, head included; a longer one ends there as answer_too_large."
+    )
+    reasoning_tags: bool = Field(
+        True,
+        description="Whether <think>…</think> and its relatives in an answer are reasoning and no part of the answer.",
+    )
+    retries: types.Retries = Field(
+        0,
+        description="Further tries of a request that failed in a way that may pass (no connection, a timeout, 429, "
+        "502 to 504). The first try stays in the error rate.",
+    )
+    retry_backoff_s: types.Backoff = Field(
+        0.5,
+        description="Pause before the first further try, in seconds; before each next one twice as long, and at least "
+        "as long as the server asks for (Retry-After).",
+    )
+    failures: types.Failures = Field(
+        "apart",
+        description="apart: failed requests are in no latency statistic; as_inf: percentiles count them as infinitely "
+        "slow.",
+    )
+    max_tokens: types.MaxTokens | None = Field(
+        150, description="Longest answer, in tokens; null: not sent, the server decides."
+    )
+    max_tokens_key: types.MaxTokensKey | None = Field(
+        None,
+        description="Name of max_tokens in the request: max_tokens or max_completion_tokens; null: the one that the "
+        "server takes.",
+    )
+    temperature: types.Temperature | None = Field(
+        0.0,
+        description="Randomness of the answer. 0 (the default) makes runs comparable; null: not sent, the server "
+        "decides.",
+    )
+    top_p: types.TopP | None = Field(None, description="Nucleus sampling; null: not sent.")
+    top_k: types.TopK | None = Field(None, description="Only the k likeliest tokens; null: not sent.")
+    presence_penalty: types.Penalty | None = Field(
+        None, description="Penalty for tokens that were there before; null: not sent."
+    )
+    frequency_penalty: types.Penalty | None = Field(
+        None, description="Penalty that grows with each repetition; null: not sent."
+    )
+    reasoning_effort: types.Effort | None = Field(
+        None, description="How hard a reasoning model shall think; null: not sent."
+    )
+    seed: types.Seed | None = Field(None, description="Seed of the sampling; null: not sent.")
+    stop: types.Stops = Field([], description="One text or several at which the answer ends.")
+    stream: bool | None = Field(
+        True,
+        description="Whether answers are streamed. Without it there are no times of tokens. null: not sent, and "
+        "answers are expected whole.",
+    )
+    stream_options: types.StreamOptions | None = Field(
+        {"include_usage": True},
+        validate_default=True,
+        description="Options of requests that stream: the default asks for the server's own token counts. null: not "
+        "sent.",
+    )
+    tags: types.Texts = Field([], description="Labels to choose scenarios by.")
+    budgets: types.Budgets = Field(
+        [], description="Limits that a case must keep, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."
+    )
+    fail_on: types.Texts = Field(
+        [], description="From which change for the worse on a case fails, where it is compared: 'ttft_ms.p50 > +10%'."
+    )
+    extra: dict[str, Any] = Field({}, description="Passed through to the server in the request's JSON.")
+    prompt_cache: types.PromptCache = Field(
+        "avoid",
+        description="avoid: a short unique prefix keeps the server from answering out of its prompt cache; reuse: "
+        "every request has the prompt as it is.",
+    )
+    context_tokens: types.Contexts | None = Field(
+        None,
+        description="Length in tokens to which prompts are filled up with filler; 0: not at all; of a list each value "
+        "is a case of its own.",
+    )
+    output_tokens: types.Length | None = Field(
+        None, description="max_tokens of each request: a number, uniform or normal lengths."
+    )
+    shared_prefix_tokens: types.SharedPrefix | None = Field(
+        None, description="Length of a text at the begin of all prompts of a case, to measure prompt caches on purpose."
+    )
+    filler: Literal["prose", "code", "json"] = Field("prose", description="What filler looks like.")
+    tokenizer: types.Text | None = Field(
+        None,
+        description="Path of a tokenizer.json to count tokens with; without it, the server's own usage tells how it "
+        "counts.",
+    )
+    expected_output_length: types.OutputLength | None = Field(
+        None, description="Shown beside the results; gives max_tokens 50, 150 or 400 where that is absent."
+    )
+
+    _extra_is_json = field_validator("extra")(types.json_only)
+
+
+class DefaultsForm(SettingsForm):
+    """Settings of all scenarios that do not say otherwise."""
+
+    system: types.Text | None = Field(
+        None, description="System message of scenarios that have a prompt or a prompt_file."
+    )
+
+
+class LegacyDefaultsForm(Form):
+    """The older form of the defaults.  New suites have `defaults`."""
+
+    iterations: types.Iterations = Field(5, description="Measured requests in all, over all streams.")
+    concurrency: types.Concurrency = Field(1, description="Requests in flight at the same time (streams).")
+    timeout: Annotated[float, Field(ge=1, le=86_400_000, allow_inf_nan=False)] = Field(
+        30_000, description="Deadline of a whole request, in milliseconds (timeout_s in seconds in `defaults`)."
+    )
+    temperature: types.Temperature | None = Field(0.0, description="Randomness of the answer; null: not sent.")
+    streaming: bool = Field(True, description="Whether answers are streamed (stream in `defaults`).")
+
+
+class MessageForm(Form):
+    """One message of a chat."""
+
+    role: Literal["system", "developer", "user", "assistant"] = Field(description="Whose message it is.")
+    content: str = Field(description="Its text.")
+
+
+class ExpectForm(Form):
+    """What an answer shall be; each request gets a score from 0 to 1."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    contains: Annotated[types.Texts, Field(min_length=1)] = Field(
+        [], description="A text, or several, that it contains."
+    )
+    regex: types.Text = Field("", description="A regular expression that is found in it.")
+    equals: types.Text = Field("", description="The whole of it, but for white space around it.")
+    json_: Literal[True] = Field(True, alias="json", description="true: it is JSON.")
+    json_schema: dict[str, Any] = Field({}, description="It is JSON, and as this JSON Schema says.")
+
+    @model_validator(mode="after")
+    def _one(self) -> ExpectForm:
+        if len(self.model_fields_set) != 1:
+            found = ", ".join(sorted(name.rstrip("_") for name in self.model_fields_set)) or "nothing"
+            text = f"found {found}, expected exactly one of contains, regex, equals, json, json_schema"
+            raise PydanticCustomError("flperf_expect", "{text}", {"text": text})
+        return self
+
+
+class ScenarioForm(SettingsForm):
+    """One kind of request: what is asked, and how often."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_PROMPT})
+
+    name: types.Text = Field(description="Name of the scenario, different from all others of the suite.")
+    description: str = Field("", description="What it is for.")
+    system: types.Text | None = Field(
+        None, description="System message before the prompt; null: not even the default one."
+    )
+    prompt: types.Text = Field("", description="What the user asks.")
+    prompt_file: types.Text = Field(
+        "", description="Path of a text file with the prompt, in the suite file's folder or below."
+    )
+    messages: list[MessageForm] = Field([], min_length=1, description="A whole conversation, in place of a prompt.")
+    template: types.Text = Field(
+        "", description="A prompt in Jinja, with the variables and the data set's columns; alone or beside a dataset."
+    )
+    variables: dict[types.Text, types.Scalar | Annotated[list[types.Scalar], Field(min_length=1)]] = Field(
+        {}, description="Values for the template; of a list, each request has one that the seed decides."
+    )
+    dataset: types.Text = Field(
+        "",
+        description="Path of a file with prompts (.jsonl, .json, .csv, .tsv, .txt), in the suite's folder or below.",
+    )
+    dataset_column: types.Text | None = Field(None, description="Which of its columns holds the prompts.")
+    dataset_order: Literal["sequential", "shuffled"] = Field("sequential", description="Order of its rows.")
+    input_tokens: types.Length | None = Field(
+        None, description="Length of synthetic prompts: a number, uniform or normal lengths."
+    )
+    turns: list[types.Text] = Field(
+        [], min_length=1, description="What the user says in a session, one after the other."
+    )
+    trace: types.Text = Field(
+        "", description="Path of a JSON Lines file with due times, prompts or lengths, for load: trace."
+    )
+    expect: ExpectForm | None = Field(
+        None, description="What an answer shall be. Its score, from 0 to 1, is the metric quality."
+    )
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> ScenarioForm:
+        found = [key for key in PROMPT_KEYS if key in self.model_fields_set]
+        if len(found) != 1 and found not in _TOGETHER and (len(found) != 2 or found[1] != "trace"):
+            text = f"found {' and '.join(found) or 'no prompt'}, expected exactly one of {', '.join(PROMPT_KEYS)}"
+            raise PydanticCustomError("flperf_prompt", "{text}", {"text": text})
+        if self.system is not None and self.messages:
+            text = "found system beside messages, expected it as the first of the messages"
+            raise PydanticCustomError("flperf_prompt", "{text}", {"text": text})
+        return self
+
+
+class MatrixForm(Form):
+    """Settings and the values they take in turn: every combination makes a case of its own."""
+
+    iterations: list[types.Iterations] = Field([], min_length=1, description="Values of iterations.")
+    warmup: list[types.Warmup | None] = Field([], min_length=1, description="Values of warmup.")
+    concurrency: list[types.Concurrency] = Field([], min_length=1, description="Values of concurrency.")
+    load: list[types.Load] = Field([], min_length=1, description="Values of load.")
+    rate: list[types.Rate | None] = Field([], min_length=1, description="Values of rate.")
+    rate_to: list[types.Rate | None] = Field([], min_length=1, description="Values of rate_to.")
+    burstiness: list[types.Burstiness | None] = Field([], min_length=1, description="Values of burstiness.")
+    burst_size: list[types.BurstSize | None] = Field([], min_length=1, description="Values of burst_size.")
+    max_in_flight: list[types.MaxInFlight] = Field([], min_length=1, description="Values of max_in_flight.")
+    think_time_s: list[types.Pause] = Field([], min_length=1, description="Values of think_time_s.")
+    search_over: list[types.SearchOver] = Field([], min_length=1, description="Values of search_over.")
+    search_from: list[types.Rate] = Field([], min_length=1, description="Values of search_from.")
+    search_to: list[types.Rate | None] = Field([], min_length=1, description="Values of search_to.")
+    duration_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of duration_s.")
+    ramp_up_s: list[types.Pause] = Field([], min_length=1, description="Values of ramp_up_s.")
+    cool_down_s: list[types.Pause] = Field([], min_length=1, description="Values of cool_down_s.")
+    timeout_s: list[types.Seconds] = Field([], min_length=1, description="Values of timeout_s.")
+    connect_timeout_s: list[types.Seconds] = Field([], min_length=1, description="Values of connect_timeout_s.")
+    headers_timeout_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of headers_timeout_s.")
+    first_token_timeout_s: list[types.Seconds | None] = Field(
+        [], min_length=1, description="Values of first_token_timeout_s."
+    )
+    stall_timeout_s: list[types.Seconds | None] = Field([], min_length=1, description="Values of stall_timeout_s.")
+    max_answer_mb: list[types.AnswerSize] = Field([], min_length=1, description="Values of max_answer_mb.")
+    reasoning_tags: list[bool] = Field([], min_length=1, description="Values of reasoning_tags.")
+    retries: list[types.Retries] = Field([], min_length=1, description="Values of retries.")
+    retry_backoff_s: list[types.Backoff] = Field([], min_length=1, description="Values of retry_backoff_s.")
+    failures: list[types.Failures] = Field([], min_length=1, description="Values of failures.")
+    max_tokens: list[types.MaxTokens | None] = Field([], min_length=1, description="Values of max_tokens.")
+    max_tokens_key: list[types.MaxTokensKey | None] = Field([], min_length=1, description="Values of max_tokens_key.")
+    temperature: list[types.Temperature | None] = Field([], min_length=1, description="Values of temperature.")
+    top_p: list[types.TopP | None] = Field([], min_length=1, description="Values of top_p.")
+    top_k: list[types.TopK | None] = Field([], min_length=1, description="Values of top_k.")
+    presence_penalty: list[types.Penalty | None] = Field([], min_length=1, description="Values of presence_penalty.")
+    frequency_penalty: list[types.Penalty | None] = Field([], min_length=1, description="Values of frequency_penalty.")
+    reasoning_effort: list[types.Effort | None] = Field([], min_length=1, description="Values of reasoning_effort.")
+    seed: list[types.Seed | None] = Field([], min_length=1, description="Values of seed.")
+    stop: list[types.StopText] = Field([], min_length=1, description="Values of stop, one text each.")
+    stream: list[bool | None] = Field([], min_length=1, description="Values of stream.")
+    stream_options: list[types.StreamOptions | None] = Field([], min_length=1, description="Values of stream_options.")
+    context_tokens: list[types.Context | None] = Field([], min_length=1, description="Values of context_tokens.")
+    prompt_cache: list[types.PromptCache] = Field([], min_length=1, description="Values of prompt_cache.")
+
+    _different = field_validator("*")(types.refuse_repeated)
+
+
+class SuiteForm(Form):
+    """A suite of benchmark scenarios for pytest-flperf."""
+
+    schema_: str = Field("", alias="$schema", description="Where this schema lies; for editors only.")
+    name: types.Text = Field("", description="Name of the suite; without it the file's.")
+    description: str = Field("", description="What the suite is for.")
+    version: Annotated[
+        str, BeforeValidator(types.version_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]})
+    ] = Field("", description="Version of the suite, for people.")
+    defaults: DefaultsForm | None = Field(None, description="Settings of all scenarios that do not say otherwise.")
+    default_config: LegacyDefaultsForm | None = Field(None, description="The older form of defaults.")
+    models: Annotated[types.Texts, Field(min_length=1)] = Field(
+        [], description="Models to measure where the command line names none."
+    )
+    targets: list[TargetForm] = Field([], min_length=1, description="Models and where each lives, in place of models.")
+    matrix: MatrixForm | None = Field(
+        None, description="Settings and the values they take in turn: every combination makes a case of its own."
+    )
+    budgets: types.Budgets = Field([], description="Limits that every case must keep, beside those of its scenario.")
+    fail_on: types.Texts = Field([], description="Rules of comparisons for every case, beside those of its scenario.")
+    scenarios: list[ScenarioForm] = Field(min_length=1, description="What is asked of the models.")
+
+    _different = field_validator("models")(types.refuse_repeated)
+
+    @model_validator(mode="after")
+    def _one_form_of_each(self) -> SuiteForm:
+        if self.defaults is not None and self.default_config is not None:
+            text = "found defaults and default_config (the older form), expected one of them"
+            raise PydanticCustomError("flperf_defaults", "{text}", {"text": text})
+        if self.models and self.targets:
+            text = "found models and targets, expected one of them"
+            raise PydanticCustomError("flperf_targets", "{text}", {"text": text})
+        return self
+
+
+def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
+    """Return the keys that the mapping at *path* of a suite may have; ``()`` where any may."""
+    forms: dict[tuple[str, ...], type[Form]] = {
+        (): SuiteForm,
+        ("defaults",): DefaultsForm,
+        ("default_config",): LegacyDefaultsForm,
+        ("matrix",): MatrixForm,
+        ("targets",): TargetForm,
+        ("targets", "tls"): TlsForm,
+        ("scenarios",): ScenarioForm,
+        ("scenarios", "messages"): MessageForm,
+        ("scenarios", "expect"): ExpectForm,
+    }
+    form = forms.get(tuple(part for part in path if isinstance(part, str)))
+    return () if form is None else tuple(field.alias or name for name, field in form.model_fields.items())
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a suite file (draft 2020-12), for editors.
+
+    What a schema can't say is checked by the loader alone: names that differ, prompt files that exist, values of the
+    matrix that differ.
+    """
+    schema = SuiteForm.model_json_schema(by_alias=True)
+    _tidy(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pytest-flperf suite", **schema}
+
+
+def _tidy(schema: Any) -> None:
+    """Remove titles, which an editor would show in place of the keys, and defaults that say nothing."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("title"), str):
+            del schema["title"]
+        if "default" in schema and schema["default"] in (None, "", [], {}):
+            del schema["default"]
+        for inner in schema.values():
+            _tidy(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _tidy(inner)
+
+
+def expectation(path: tuple[str | int, ...]) -> str:
+    """Return what may stand at *path* of a suite, in words."""
+    names = [part for part in path if isinstance(part, str)]
+    key = names[-1] if names else ""
+    in_list = bool(path) and isinstance(path[-1], int)
+    if not names:
+        return "a mapping with the key 'scenarios'"
+    if names[0] == "matrix" and len(names) == 2:
+        item = expected(key) if key != "stop" else "a text that is not empty"
+        return item if in_list else f"a list of one value or more, each {item}"
+    if in_list:
+        items = {"scenarios": "a mapping with a name and a prompt", "messages": "a mapping with role and content"}
+        items["targets"] = "a mapping with a model, and a backend or base_url"
+        return expected(key) if key in LIMITS else items.get(key, "a text that is not empty")
+    return expected(key)
+
+
+if __name__ == "__main__":  # renew the copy that editors read
+    Path(__file__).with_name("suite.schema.json").write_text(
+        json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
