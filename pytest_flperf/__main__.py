@@ -1,4 +1,4 @@
-"""``python -m pytest_flperf``: the ``flperf`` command where no PATH holds it."""
+"""``python -m pytest_flperf``: the ``flperf`` command when PATH lacks it."""
 
 from __future__ import annotations
 

@@ -1,17 +1,19 @@
 r"""Escaping of foreign text for terminals and CI logs.
 
 A CI system reads what a job prints: ``::error::…`` at the start of a line and ``##[…]`` anywhere are commands to
-GitHub, ``##vso[…]`` is one to Azure Pipelines, ``##teamcity[…]`` to TeamCity, ``section_start:…`` to GitLab.  A model,
-a server or a suite that is named so must not give any.
+GitHub, ``##vso[…]`` is one to Azure Pipelines, ``##teamcity[…]`` to TeamCity, ``section_start:…`` to GitLab.  The
+name of a model, a server or a suite must never become such a command.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Final
 
-__all__ = ["harmless", "harmless_json", "harmless_lines"]
+__all__ = ["amount", "harmless", "harmless_json", "harmless_lines", "printable", "shorten"]
+
 
 _ANYWHERE: Final = re.compile(r"##(?=\w*\[)|section_(?=(?:start|end):)", re.IGNORECASE)
 _AT_START: Final = re.compile(r"(\s*)(?:(:)(?=:[^\W\d])|(%)(?=%))")
@@ -19,7 +21,10 @@ _ESCAPES: Final = {"#": r"\x23", "_": r"\x5f", ":": r"\x3a", "%": r"\x25"}
 
 
 def harmless(text: str) -> str:
-    r"""``text`` as one line that is no command to a terminal or a CI system: ``\x3a:error::…``, ``#\x23[error]…``."""
+    r"""Escape text to one line without terminal or CI commands.
+
+    Such as ``\x3a:error::…`` and ``#\x23[error]…``.
+    """
     text = text if text.isprintable() else "".join(map(_escaped, text))
     if "##" in text or "_" in text:
         text = _ANYWHERE.sub(lambda found: found[0][:-1] + _ESCAPES[found[0][-1]], text)
@@ -30,12 +35,12 @@ def harmless(text: str) -> str:
 
 
 def harmless_lines(text: str) -> str:
-    """As :func:`harmless`, each line for itself."""
+    """Escape each line on its own, as :func:`harmless` does."""
     return "\n".join(harmless(line.removesuffix("\r")) for line in text.split("\n"))
 
 
 def harmless_json(text: str) -> str:
-    """JSON that means the same, and whose strings are no commands."""
+    """Escape commands inside JSON strings; the JSON keeps its meaning."""
     text = _ANYWHERE.sub(lambda found: found[0][:-1] + f"\\u{ord(found[0][-1]):04x}", text)
     if text.replace("\n", "").isprintable():
         return text
@@ -44,3 +49,45 @@ def harmless_json(text: str) -> str:
 
 def _escaped(char: str) -> str:
     return char if char.isprintable() else char.encode("unicode_escape").decode()
+
+
+_SHOWN: Final = frozenset({"ms", "s", "tokens/s", "requests/s", "%", "MB", "W", "°C"})
+
+
+def printable(text: str, limit: int = 500) -> str:
+    r"""``text`` on one line, harmless to terminals and CI systems.
+
+    Commands to them are escaped (``\x1b``, ``\u202e``, ``#\x23[error]``).  Cut to ``limit`` characters, with ``…``
+    where something was left out.
+    """
+    shown = harmless(text[:limit])
+    return shown + "…" if len(text) > limit else shown
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """``printable`` in quotes, for quoting what was found in a message."""
+    return f"'{printable(text, limit)}'"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A value with its unit: ``812.4 ms``, ``1.25 %``, ``none``.
+
+    Four significant digits or more; fractions in percent.
+    """
+    if value is None:
+        return "none"
+    if unit == "fraction":
+        return f"{_number(100 * value)} %"
+    return _number(value) + (f" {unit}" if unit in _SHOWN else "")
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""``flperf …``: what a person does without running a test."""
+"""``flperf``: command-line tools that run no tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "flperf") -> int:
-    """Run a command; the exit status: 0, 1 where something could not be done, 4 for bad usage as with pytest.
+    """Run a command; returns the exit status.
+
+    0 is success, 1 means that something could not be done, and 4 is bad usage, as with pytest.
 
     Args:
         arguments: The words of the command line; None: this process's.
@@ -58,7 +60,7 @@ def _run(words: Sequence[str], program: str) -> int:
     add_budgets(commands)
     add_schema(commands)
     if not words or words[0] not in commands.choices:
-        add_reference(commands)  # its options take 50 ms to import, for which nobody else shall wait
+        add_reference(commands)  # its options take 50 ms to import, not needed by other commands
     add_calibrate(commands)
     parsed = parser.parse_args(words)
     status: int = parsed.run(parsed)

@@ -1,4 +1,4 @@
-"""The one clock of the house.
+"""Monotonic clock and kernel arrival stamps.
 
 Every ``_ns`` in this package is CLOCK_MONOTONIC.  On Linux the kernel stamps the arrival of received bytes with
 CLOCK_REALTIME (``SO_TIMESTAMPING``, Documentation/networking/timestamping.rst); :class:`ClockOffset` converts such
@@ -39,7 +39,7 @@ ANCILLARY_BYTES: Final = socket.CMSG_SPACE(3 * _TIMESPEC.size) if KERNEL_STAMPS_
 
 
 def enable_kernel_stamps(sock: socket.socket) -> bool:
-    """Ask the kernel to stamp the arrival of what ``sock`` receives; False where it can't."""
+    """Enable kernel arrival stamps on a socket; False where unsupported."""
     if not KERNEL_STAMPS_POSSIBLE:
         return False
     try:
@@ -50,7 +50,10 @@ def enable_kernel_stamps(sock: socket.socket) -> bool:
 
 
 def kernel_stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    """The kernel's arrival stamp in what ``recvmsg`` gave as ancillary data: ns of CLOCK_REALTIME, or None."""
+    """Read the kernel's arrival stamp from ``recvmsg`` ancillary data.
+
+    In ns of CLOCK_REALTIME; None where there is no stamp.
+    """
     for _level, kind, data in ancillary:
         if kind == SCM_TIMESTAMPING and len(data) >= _TIMESPEC.size:
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)
@@ -59,7 +62,10 @@ def kernel_stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int | None:
 
 
 def kernel_stamps_ns(stamps: bytes) -> list[int]:
-    """The arrivals in stamps joined as ``recvmsg`` gave them: ns of CLOCK_REALTIME; 0 for ``NO_STAMP``."""
+    """Decode arrival stamps that were joined as ``recvmsg`` returned them.
+
+    In ns of CLOCK_REALTIME; 0 for ``NO_STAMP``.
+    """
     whole = len(stamps) // len(NO_STAMP) * len(NO_STAMP)
     return [
         seconds * 1_000_000_000 + nanoseconds if seconds else 0
@@ -68,7 +74,10 @@ def kernel_stamps_ns(stamps: bytes) -> list[int]:
 
 
 def realtime_minus_monotonic_ns() -> int:
-    """How far CLOCK_REALTIME is ahead of CLOCK_MONOTONIC now, in ns; the tightest of three readings."""
+    """Offset of CLOCK_REALTIME from CLOCK_MONOTONIC, in ns.
+
+    The tightest of three readings.
+    """
     best_span = best_offset = 0
     for attempt in range(3):
         before = time.monotonic_ns()

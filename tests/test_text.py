@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf._text import harmless, harmless_json, harmless_lines
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import harmless, harmless_json, harmless_lines, printable
 
 PIECES = st.sampled_from(
     ["::", ":", "error", "##", "#", "[", "vso", "teamcity", "section_", "SECTION_", "start:", "end:1", "%", "%%",

@@ -20,7 +20,7 @@ from statistics import median
 import psutil
 from tabulate import tabulate
 
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, Entry, PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.reference_server.log import echoed_id
@@ -81,7 +81,7 @@ def play_ours(
     template = RequestFactory(endpoint).template(QUESTION)
     entries = [Entry(i, Phase.MEASURED, 0, True, template.render(QUESTION["messages"])) for i in range(total)]  # type: ignore[arg-type]
     exchanges: list[Exchange] = []
-    plan = Plan((Target(resolve(endpoint)),), DEADLINES, streams, total, entries)
+    plan = RequestPlan((Destination(resolve(endpoint)),), DEADLINES, streams, total, entries)
     return session.play(plan, exchanges.append), exchanges
 
 

@@ -18,10 +18,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, Entry, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadSession
-from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer
-from pytest_flperf.reference_server import Schedule as Answers
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.reference_server.log import LogEntry, echoed_id
 from pytest_flperf.results.host import host_info
 from pytest_flperf.stats.descriptive.summary import quantile
@@ -59,7 +58,7 @@ class Found:
 
 def measure(streams: int, seconds: float, stall_s: float) -> Found:
     """Play one case."""
-    with ReferenceServer(ReferenceConfig(schedule=Answers(ttft_ms=50))) as server, LoadSession() as session:
+    with ReferenceServer(ReferenceConfig(schedule=Schedule(ttft_ms=50))) as server, LoadSession() as session:
         exchanges: list[Exchange] = []
         stats = session.play(plan_of(server, streams, seconds, stall_s), exchanges.append)
         log = {entry.id: entry for entry in server.log}
@@ -84,10 +83,10 @@ def measure(streams: int, seconds: float, stall_s: float) -> Found:
     )
 
 
-def plan_of(server: ReferenceServer, streams: int, seconds: float, stall_s: float) -> Plan:
+def plan_of(server: ReferenceServer, streams: int, seconds: float, stall_s: float) -> RequestPlan:
     """Long requests on all streams but one, and short ones on that, as many as fit beside them."""
     endpoint = Endpoint.parse(server.base_url)
-    target = Target(resolve(endpoint))
+    target = Destination(resolve(endpoint))
     long = request(endpoint, {"ttft_ms": 50, "itl_ms": 1_000 / TOKENS_PER_S, "tokens": round(seconds * TOKENS_PER_S)})
     probe = request(endpoint, {"ttft_ms": 50, "itl_ms": 1_000 / TOKENS_PER_S, "tokens": PROBE_TOKENS})
     probe_s = 0.05 + PROBE_TOKENS / TOKENS_PER_S
@@ -95,7 +94,7 @@ def plan_of(server: ReferenceServer, streams: int, seconds: float, stall_s: floa
     entries = [Entry(number, Phase.MEASURED, 0, True, each) for number, each in enumerate(requests)]
     limits = (5.0, 60.0, 60.0, stall_s, 2 * seconds + 60)
     deadlines = Deadlines(*(round(limit_s * NS_PER_S) for limit_s in limits))
-    return Plan((target,), deadlines, streams + 1, len(entries), entries)
+    return RequestPlan((target,), deadlines, streams + 1, len(entries), entries)
 
 
 def request(endpoint: Endpoint, schedule: Mapping[str, Any]) -> bytes:

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 import psutil
 from tabulate import tabulate
 
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, Entry, LoadSchedule, PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.measurement.arrivals import due_times_ns
-from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer
-from pytest_flperf.reference_server import Schedule as Answers
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.reference_server.log import echoed_id
 from pytest_flperf.results.host import host_info
 from pytest_flperf.stats.descriptive.summary import quantile
@@ -38,7 +37,7 @@ TTFT_ERROR_LIMIT_MS = 0.2
 MEMORY_LIMIT_MB = 400.0
 
 
-def play(server: ReferenceServer, session: LoadSession, plan: Plan) -> tuple[PlanStats, list[Exchange]]:
+def play(server: ReferenceServer, session: LoadSession, plan: RequestPlan) -> tuple[PlanStats, list[Exchange]]:
     """Play a plan, warmed up."""
     exchanges: list[Exchange] = []
     session.play(plan_of(server, [None] * 8, 4), exchanges.append)
@@ -48,24 +47,29 @@ def play(server: ReferenceServer, session: LoadSession, plan: Plan) -> tuple[Pla
 
 
 def plan_of(
-    server: ReferenceServer, due_ns: Sequence[int | None], streams: int, schedule: Schedule | None = None
-) -> Plan:
+    server: ReferenceServer, due_ns: Sequence[int | None], streams: int, schedule: LoadSchedule | None = None
+) -> RequestPlan:
     """Requests at these times, or as streams are free."""
     endpoint = Endpoint.parse(server.base_url)
     template = RequestFactory(endpoint).template(QUESTION)
     request = template.render(QUESTION["messages"])  # type: ignore[arg-type]
     entries = [Entry(n, Phase.MEASURED, 0, True, request, due) for n, due in enumerate(due_ns)]
-    return Plan(
-        (Target(resolve(endpoint)),), DEADLINES, streams, len(entries), entries, schedule=schedule or Schedule()
+    return RequestPlan(
+        (Destination(resolve(endpoint)),),
+        DEADLINES,
+        streams,
+        len(entries),
+        entries,
+        schedule=schedule or LoadSchedule(),
     )
 
 
 def open_loop(kind: str, rate: float, seconds: float) -> tuple[float, float, float, int]:
     """p50, p99 and max of the dispatch delay in ms, and the requests that failed."""
-    answers = Answers(ttft_ms=20, itl_ms=5, tokens=8)
+    answers = Schedule(ttft_ms=20, itl_ms=5, tokens=8)
     with ReferenceServer(ReferenceConfig(schedule=answers)) as server, LoadSession() as session:
         due_ns = list(due_times_ns(LoadShape(kind, rate=rate, duration_s=seconds), None, "benchmark"))
-        _, exchanges = play(server, session, plan_of(server, due_ns, 1_000, Schedule(open_ahead=8)))
+        _, exchanges = play(server, session, plan_of(server, due_ns, 1_000, LoadSchedule(open_ahead=8)))
     samples = [decode(exchange) for exchange in exchanges]
     late_ms = sorted(((each.sent_ns or 0) - (each.due_ns or 0)) / 1e6 for each in samples if each.ok)
     return quantile(late_ms, 0.5), quantile(late_ms, 0.99), late_ms[-1], sum(not each.ok for each in samples)
@@ -73,7 +77,7 @@ def open_loop(kind: str, rate: float, seconds: float) -> tuple[float, float, flo
 
 def thousand(streams: int) -> tuple[int, float, float, float, float]:
     """Failed requests; TTFT p99 that is said and that is true, ms; MB and µs a token of the load process."""
-    answers = Answers(ttft_ms=200, itl_ms=50, tokens=64)
+    answers = Schedule(ttft_ms=200, itl_ms=50, tokens=64)
     with ReferenceServer(ReferenceConfig(schedule=answers)) as server, LoadSession() as session:
         stats, exchanges = play(server, session, plan_of(server, [None] * (3 * streams), streams))
         memory_mb = psutil.Process(session.pid).memory_info().rss / 2**20

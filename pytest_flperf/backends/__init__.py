@@ -1,1 +1,1 @@
-"""One file per kind of server behind one Protocol."""
+"""Backends: one module per kind of server, one shared Protocol."""

@@ -1,4 +1,7 @@
-"""A server's own JSON interface: listing, loading, state.  Never used for what is measured."""
+"""Server admin API: JSON requests to list, load and inspect models.
+
+Never used for measured requests.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ __all__ = ["Control", "ControlError"]
 
 _PATIENCE_S: Final = 10.0
 _GRACE_S: Final = 0.25
-"""Silence is told by the socket itself, which comes first."""
+"""Added to the total deadline, so that the socket's own timeout fires first where a server is silent."""
 _MOST_BYTES: Final = 4 << 20
 _LONGEST_LINE: Final = 1 << 16
 _SHOWN: Final = 300
@@ -32,7 +35,7 @@ _LETS_IN: Final = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORE
 
 
 class ControlError(BackendError):
-    """A control request without the answer that was hoped for."""
+    """Control request failed: no answer, an error status, or invalid JSON."""
 
     def __init__(
         self,
@@ -43,9 +46,9 @@ class ControlError(BackendError):
         too_late: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """``status``, ``body`` and ``headers`` of the answer; None where there was none.
+        """Keep ``status``, ``body`` and ``headers`` of the answer, if there was one.
 
-        ``too_late``: it took too long.  Names of headers are in lower case.
+        ``too_late``: the request timed out.  Header names are in lower case.
         """
         super().__init__(message)
         self.status = status
@@ -55,7 +58,7 @@ class ControlError(BackendError):
 
 
 class Control:
-    """Control requests to one server: no proxy, no redirects, bounded in time and size."""
+    """Control client: no proxy, no redirects, limited time and size."""
 
     def __init__(
         self,
@@ -66,9 +69,12 @@ class Control:
         tls: TlsOptions | None = None,
         patience_s: float = _PATIENCE_S,
     ) -> None:
-        """``endpoint``: anywhere on the server; paths are taken from its root, or, without a slash, from its path.
+        """Prepare control requests to a server.
 
-        Raises ValueError for a key or headers that no header can hold.
+        ``endpoint`` may be any URL of the server.  A path with a leading slash starts at the server's root, one without
+        at the endpoint's path.
+
+        Raises ValueError for a key or headers that can't be sent in a header.
         """
         check_key(api_key)
         check_headers(headers or {})
@@ -80,22 +86,22 @@ class Control:
         self._headers = joined(default, headers or {})
 
     def get(self, path: str, patience_s: float | None = None, *, as_sent: bool = False) -> Any:
-        """The JSON at a path.
+        """Get the JSON at a path.
 
         Args:
             path: ``/from/the/root``, or ``relative`` to the base URL's own path.
-            patience_s: How long to wait; None: the server's own.
-            as_sent: For names that are compared and sent back: keys in it are not masked, and whoever shows or keeps
-                any of it does that.
+            patience_s: Timeout; None: this client's default.
+            as_sent: Don't mask keys in the answer, for names that are compared and sent back.  Callers mask what
+                they show or keep.
 
         Raises:
-            ControlError: Nobody answered, with an error, or not with JSON.
+            ControlError: No answer, an error status, or no JSON.
 
         """
         return self.call("GET", path, None, patience_s, as_sent=as_sent)
 
     def post(self, path: str, body: Mapping[str, Any], patience_s: float | None = None) -> Any:
-        """As :meth:`get`, with a JSON body."""
+        """Like :meth:`get`, but POST with a JSON body."""
         return self.call("POST", path, body, patience_s)
 
     def call(
@@ -107,7 +113,7 @@ class Control:
         *,
         as_sent: bool = False,
     ) -> Any:
-        """As :meth:`get`, by any method; an empty answer is None."""
+        """Like :meth:`get`, with any HTTP method; None for an empty answer."""
         status, sent, headers = self._exchange(method, path, body, patience_s)
         text = self._redactor.exact(sent)
         where = self._where(method, path)
@@ -126,21 +132,21 @@ class Control:
     def raw(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
     ) -> tuple[int, str]:
-        """Status and text of an answer, whatever they are; raises ControlError where there is none."""
+        """Status and text of any answer; raises ControlError without an answer."""
         status, text, _ = self.exchange(method, path, body, patience_s)
         return status, text
 
     def exchange(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None
     ) -> tuple[int, str, Mapping[str, str]]:
-        """As :meth:`raw`, with the answer's headers, their names in lower case."""
+        """Like :meth:`raw`, with the answer's headers, their names in lower case."""
         status, text, found = self._exchange(method, path, body, patience_s)
         return status, self._redactor.exact(text), found
 
     def _exchange(
         self, method: str, path: str, body: Mapping[str, Any] | None, patience_s: float | None
     ) -> tuple[int, str, Mapping[str, str]]:
-        """As :meth:`exchange`, with a text that may repeat our key."""
+        """Like :meth:`exchange`; the text may still contain our key."""
         where = self._where(method, path)
         payload = None if body is None else json.dumps(body).encode()
         headers = self._headers if payload is None else joined({"Content-Type": "application/json"}, self._headers)
@@ -161,26 +167,27 @@ class Control:
             too_late = bool(deadline.words) or isinstance(error, TimeoutError)
             why = deadline.words or _why(error, patience_s)
             raise ControlError(f"{where} failed: {why}", too_late=too_late) from None
-        if deadline.words:  # an answer without a length seems whole wherever it is cut
+        if deadline.words:  # an answer without Content-Length looks complete wherever it is cut
             raise ControlError(f"{where} failed: {deadline.words}", too_late=True)
         if len(body_bytes) > _MOST_BYTES:
             raise ControlError(f"{where} answered with more than {_MOST_BYTES >> 20} MiB", answer.status)
         text = body_bytes.decode("utf-8", "replace")
-        # A server that repeats our key, in an error or among its models, must not bring it into notes and messages.
+        # A server may repeat our key in an error or a model name; it must not get into notes and messages.
         masked = self._redactor.exact
         return answer.status, text, {name.lower(): masked(value) for name, value in answer.getheaders()}
 
     def masked(self, text: str) -> str:
-        """The text without keys, for whoever has asked for an answer as it was sent."""
+        """Mask keys in a text that came from an ``as_sent`` answer."""
         return self._redactor.text(text)
 
     def _shown(self, text: str) -> str:
         return clean(self._redactor.text(text, 4 * _SHOWN), _SHOWN)
 
     def lines(self, path: str, body: Mapping[str, Any], patience_s: float | None = None) -> Generator[Any, None, None]:
-        """Post, and yield each line of the answer as the JSON that it is; closing the generator hangs up.
+        """POST, and yield each line of the answer as JSON.
 
-        ``patience_s``: how long the server may be silent.  Raises ControlError as :meth:`get` does, also in the middle.
+        Closing the generator closes the connection.  ``patience_s``: how long the server may be silent.  Raises
+        ControlError as :meth:`get` does, also between lines.
         """
         where = self._where("POST", path)
         patience_s = patience_s or self._patience_s
@@ -218,7 +225,10 @@ class Control:
 
 
 class _Deadline:
-    """Ends an answer that takes too long as a whole: a socket's own timeout begins anew with every byte."""
+    """Total deadline of an answer: closes the connection when it has passed.
+
+    A socket's own timeout starts again with every byte.
+    """
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
@@ -227,19 +237,19 @@ class _Deadline:
         """Why the answer was cut; empty where it wasn't."""
 
     def begin(self, connected: socket.socket) -> None:
-        """From now on."""
+        """Start the timer."""
         self._timer = threading.Timer(self._patience_s + _GRACE_S, self._cut, (connected,))
         self._timer.daemon = True
         self._timer.start()
 
     def end(self) -> None:
-        """All has come, or nothing will."""
+        """Stop the timer: the answer is complete, or has failed."""
         if self._timer is not None:
             self._timer.cancel()
 
     def _cut(self, connected: socket.socket) -> None:
         self.words = f"no whole answer within {self._patience_s:g} s"
-        with contextlib.suppress(OSError):  # it has ended just now
+        with contextlib.suppress(OSError):  # closed just now
             connected.shutdown(socket.SHUT_RDWR)
 
 
@@ -250,7 +260,7 @@ def _why(error: Exception, patience_s: float) -> str:
 
 
 def _secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
-    """Values of headers that let somebody in, also without ``Bearer`` before them."""
+    """Values of headers with credentials, with and without ``Bearer``."""
     for name, value in headers.items():
         if _LETS_IN.search(name):
             yield value

@@ -1,4 +1,4 @@
-"""What backends share that attach to a server which somebody else runs: how it is reached, and what is said of that."""
+"""Attachment to a running server: URL, control requests, notes, options."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ _WORDS: Final = {"true": True, "false": False}
 
 
 class Attachment:
-    """A server by its URL.  Making one connects to nothing."""
+    """Attachment: connection settings of a running server.
+
+    Creating one opens no connection.
+    """
 
     def __init__(self, kind: str, config: BackendConfig, base_url: str, root_url: str | None = None) -> None:
-        """Take the URL apart.
+        """Parse the URL.
 
         Args:
             kind: Name of the backend, for messages.
-            config: Key, headers and trust.
-            base_url: Of the OpenAI-compatible API.
-            root_url: What relative paths of control requests begin with; None: ``base_url``.
+            config: API key, headers and TLS settings.
+            base_url: URL of the OpenAI-compatible API.
+            root_url: Base of relative paths in control requests; None: ``base_url``.
 
         Raises:
-            EndpointError: The URL is none.
-            BackendError: Certificates that can't be used, or a key or header that can't be sent.
+            EndpointError: The URL is invalid.
+            BackendError: The certificates can't be used, or a key or header can't be sent.
 
         """
         self._kind = kind
@@ -58,18 +61,18 @@ class Attachment:
         self._listeners = ListenerFinder()
 
     def control_at(self, endpoint: Endpoint) -> Control:
-        """Control requests to another place of the same server."""
+        """Control client for another endpoint of the same server."""
         config = self._config
         return Control(endpoint, api_key=config.api_key, headers=config.headers, tls=config.tls)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be said with everything that is measured over this way."""
+        """Notes for every result that is measured over this connection."""
         said = (_NOT_CHECKED,) if self.endpoint.tls and not self._config.tls.verify else ()
         return said + ((_DIRECTLY,) if _proxy_meant(self.endpoint) else ())
 
     def served(self, model: str, model_id: str, **more: Any) -> Served:
-        """A model that is ready, with what requests to this server carry."""
+        """A ready model, with this server's endpoint, key, headers and TLS."""
         config = self._config
         return Served(
             backend=self._kind,
@@ -83,9 +86,10 @@ class Attachment:
         )
 
     def problem(self, error: ControlError) -> str:
-        """Why nobody can be asked anything, after a control request failed; empty where the server does answer.
+        """Why the server is unreachable; empty where it does answer.
 
-        A server that accepts a connection and is silent may be busy, or have no such path.
+        Called after a control request failed.  A server that accepts a connection and stays silent may be busy, or have
+        no such path.
         """
         if error.status is not None:
             return ""
@@ -104,7 +108,10 @@ class Attachment:
         return str(error)
 
     def processes(self) -> ServerProcesses:
-        """Whoever listens on the URL's port, where that is one of this machine; never raises."""
+        """Processes that listen on the URL's port; never raises.
+
+        Only for a URL of this machine.
+        """
         try:
             addresses = [str(address[0]) for _family, address in resolve(self.endpoint)]
         except EndpointError as error:
@@ -113,20 +120,23 @@ class Attachment:
 
 
 def root_of(base_url: str) -> str:
-    """The URL without ``/v1`` at its end: where a server's own paths begin, also behind a proxy's path."""
+    """Server root: the URL without ``/v1`` at its end.
+
+    A server's own paths start there, also behind a proxy's path.
+    """
     address, mark, query = base_url.strip().partition("?")
     address = address.rstrip("/").removesuffix("/chat/completions").rstrip("/")
     return address.removesuffix("/v1").rstrip("/") + mark + query
 
 
 def api_of(root_url: str) -> str:
-    """The OpenAI-compatible API of a server by its root: ``/v1`` behind the path."""
+    """OpenAI-compatible API of a server: its root plus ``/v1``."""
     address, mark, query = root_url.partition("?")
     return f"{address}/v1{mark}{query}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """``nearest: …`` or a few of the names, for the end of a message that says that a name is not there."""
+    """Nearest name (``nearest: …``) or some names, for a not-found message."""
     known = list(dict.fromkeys(names))
     if not known:
         return "it has none"
@@ -138,7 +148,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def flag(kind: str, options: Mapping[str, Any], name: str, default: bool) -> bool:
-    """An option that is true or false; raises BackendError for anything else."""
+    """Boolean option; raises BackendError for anything else."""
     value = options.get(name, default)
     if isinstance(value, str):
         value = _WORDS.get(value.strip().lower(), value)
@@ -148,7 +158,10 @@ def flag(kind: str, options: Mapping[str, Any], name: str, default: bool) -> boo
 
 
 def seconds(kind: str, options: Mapping[str, Any], name: str, default: float) -> float:
-    """An option in seconds, above 0 and up to a day; raises BackendError for anything else."""
+    """Option in seconds; raises BackendError for an invalid value.
+
+    Valid: above 0 and up to a day.
+    """
     value = options.get(name, default)
     try:
         number = float(value) if not isinstance(value, bool) else -1.0
@@ -162,7 +175,7 @@ def seconds(kind: str, options: Mapping[str, Any], name: str, default: float) ->
 
 
 def entries(answer: Any, key: str, where: str) -> list[Mapping[str, Any]]:
-    """The objects of a list in an answer; raises BackendError where there is no such list."""
+    """Objects of a list in an answer; raises BackendError without one."""
     found = answer.get(key) if isinstance(answer, Mapping) else None
     if not isinstance(found, list):
         raise BackendError(f"{where} answered something that is no list of models: {clean(repr(answer))}")
@@ -170,17 +183,17 @@ def entries(answer: Any, key: str, where: str) -> list[Mapping[str, Any]]:
 
 
 def text_of(value: Any) -> str:
-    """Text of a server's answer, harmless and short; empty where there is none."""
+    """Text from a server's answer, cleaned and shortened; empty if missing."""
     return clean(value, _TEXT) if isinstance(value, str) else ""
 
 
 def as_int(value: Any) -> int | None:
-    """A whole number of a server's answer, above 0; None where there is none."""
+    """Positive integer from a server's answer; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _proxy_meant(endpoint: Endpoint) -> bool:
-    """Whether other clients on this machine would reach the server through a proxy."""
+    """Whether other clients here would reach the server through a proxy."""
     import urllib.request
 
     if endpoint.loopback:

@@ -1,4 +1,4 @@
-"""What every backend must do, as tests: a package that brings one runs them on its own.
+"""Backend contract tests, for packages that bring their own backend.
 
 Write a class whose name begins with ``Test`` and say how a backend is made and which model it has::
 
@@ -10,7 +10,7 @@ Write a class whose name begins with ``Test`` and say how a backend is made and 
         def make(self):
             return MyBackend(BackendConfig(base_url="http://127.0.0.1:8080/v1"))
 
-Each test makes a backend and closes it; one real token is asked for, over HTTP, with nothing but the standard library.
+Each test creates and closes a backend.  Requests are for one real token, over HTTP, with the standard library alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _ignore(what: str, percent: float | None) -> None:
 
 
 class BackendContract:
-    """The tests.  Say what is below, and override :meth:`make`."""
+    """Contract tests: set the attributes below and override :meth:`make`."""
 
     model: str
     """A model that the backend has."""
@@ -48,12 +48,12 @@ class BackendContract:
     streams: ClassVar[bool] = True
 
     def make(self) -> Backend:
-        """A backend of one's own for a test."""
+        """Create a new backend for one test."""
         raise NotImplementedError("say how a backend is made")
 
     @contextlib.contextmanager
     def backend(self) -> Iterator[Backend]:
-        """A backend that is closed after the test."""
+        """Fixture: a backend that is closed after the test."""
         backend = self.make()
         try:
             yield backend
@@ -74,7 +74,7 @@ class BackendContract:
             assert self.model in {name for each in listed for name in (each.alias, each.model_id)}
 
     def test_a_model_answers_when_it_is_ready(self) -> None:
-        """After ``ensure`` the endpoint gives text for the id that was returned."""
+        """After ``ensure``, the endpoint returns text for the returned id."""
         with self.backend() as backend:
             backend.prepare((self.model,))
             served = backend.ensure(self.model, _ignore)
@@ -85,7 +85,7 @@ class BackendContract:
             assert backend.health() == ""
 
     def test_a_ready_model_is_not_loaded_again(self) -> None:
-        """``ensure`` once more is the same load."""
+        """A second ``ensure`` doesn't load the model again."""
         with self.backend() as backend:
             first = backend.ensure(self.model, _ignore)
             again = backend.ensure(self.model, _ignore)
@@ -93,7 +93,7 @@ class BackendContract:
             assert not again.reloaded
 
     def test_progress_is_told(self) -> None:
-        """A load is announced in words; percentages are 0 to 100."""
+        """A load reports progress in words; percentages are 0 to 100."""
         told: list[tuple[str, float | None]] = []
         with self.backend() as backend:
             served = backend.ensure(self.model, lambda what, percent: told.append((what, percent)))
@@ -101,7 +101,10 @@ class BackendContract:
         assert told or served.load_s is None
 
     def test_release_lets_go(self) -> None:
-        """A released model has no endpoint; releasing twice, or what never was ready, is no error."""
+        """A released model has no endpoint.
+
+        Releasing twice, or a model that was never ready, is no error.
+        """
         with self.backend() as backend:
             first = backend.ensure(self.model, _ignore)
             backend.release(self.model)
@@ -115,7 +118,7 @@ class BackendContract:
                 assert again.load_s is not None
 
     def test_two_models_side_by_side(self) -> None:
-        """Each has its own id; both answer when it is their turn."""
+        """Two models have different ids, and both answer in turn."""
         if not self.second_model:
             return
         with self.backend() as backend:
@@ -123,7 +126,10 @@ class BackendContract:
                 assert answer_of(backend.ensure(model, _ignore))
 
     def test_an_unknown_model(self) -> None:
-        """A sentence for a person that names it, and the backend goes on working."""
+        """An unknown model raises an error that names it.
+
+        The message is a sentence for users, and the backend goes on working.
+        """
         with self.backend() as backend:
             if self.refuses_unknown:
                 assert "no-such-model" in _problem_of(lambda name: backend.ensure(name, _ignore), "no-such-model")
@@ -131,7 +137,10 @@ class BackendContract:
             assert answer_of(backend.ensure(self.model, _ignore))
 
     def test_processes_never_raise(self) -> None:
-        """Process ids that live, or a reason; of an unknown model a reason."""
+        """``processes`` returns live process ids or a reason.
+
+        For an unknown model it returns a reason.
+        """
         with self.backend() as backend:
             assert backend.processes("never-was-ready") is not None
             backend.ensure(self.model, _ignore)
@@ -139,14 +148,14 @@ class BackendContract:
             assert found.pids or found.absent
 
     def test_capabilities_never_raise(self) -> None:
-        """Known before anything is ready."""
+        """``capabilities`` works before any model is ready."""
         with self.backend() as backend:
             known = backend.capabilities(self.model)
             assert known.streaming is self.streams
             assert all(low <= high for low, high in known.ranges.values())
 
     def test_close_twice(self) -> None:
-        """Closing is safe at any time."""
+        """``close`` is safe at any time, also twice."""
         backend = self.make()
         backend.close()
         backend = self.make()
@@ -156,7 +165,10 @@ class BackendContract:
 
 
 def _problem_of(call: Any, name: str) -> str:
-    """What a call that must fail says, without control characters; empty where it did not fail."""
+    """Message of a call that must fail; empty if it succeeded.
+
+    Asserts that the message has no control characters.
+    """
     try:
         call(name)
     except BackendError as error:
@@ -168,7 +180,10 @@ def _problem_of(call: Any, name: str) -> str:
 
 
 def answer_of(served: Served) -> str:
-    """The text, or the reasoning, of one short streamed answer; as people write clients, and no more."""
+    """Text or reasoning of one short streamed answer.
+
+    Reads it as a simple client would, and no more.
+    """
     if served.native is not None:
         chunks = served.native.chat(_body(served), _PATIENCE_S).chunks
         return "".join(_text_of(chunk) for _, chunk in chunks)

@@ -1,4 +1,4 @@
-"""Which models could be measured, asked of a backend that is made for the question alone."""
+"""Model discovery: list the models of a temporary backend."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def _ignore_progress(what: str, percent: float | None) -> None:
 def discover_models(
     kind: BackendType, config: BackendConfig, on_progress: OnProgress = _ignore_progress
 ) -> tuple[ListedModel, ...]:
-    """Ask a backend what it has; what was started for it is ended.
+    """List a backend's models, then stop what it started.
 
     Args:
-        kind: Of the backend.
-        config: How it is reached.
-        on_progress: Told of the wait for a server that says that it is loading (``load_timeout_s`` at most).
+        kind: Kind of backend.
+        config: How to reach it.
+        on_progress: Called during the wait for a server that is loading (``load_timeout_s`` at most).
 
     Raises:
-        BackendError: Nobody answered, or something else than a list; or the configuration can't be.
+        BackendError: No answer, an answer without a model list, or an invalid configuration.
 
     """
     with tempfile.TemporaryDirectory(prefix="flperf-logs-", ignore_cleanup_errors=True) as logs:
@@ -43,6 +43,6 @@ def discover_models(
 
 
 def listed_when_ready(backend: Backend, config: BackendConfig, on_progress: OnProgress) -> tuple[ListedModel, ...]:
-    """As :func:`discover_models`, of a backend that is there."""
+    """Like :func:`discover_models`, for an existing backend."""
     limit_s = float(config.options.get("load_timeout_s", LOAD_TIMEOUT_S))  # its backend has checked it
     return when_loaded(backend.discover, Patience("the list of models", limit_s, on_progress))

@@ -1,4 +1,4 @@
-"""LM Studio, whose server runs already.
+"""LM Studio backend: attaches to a running server.
 
 From its documentation (https://lmstudio.ai/docs/developer/rest): from 0.4 on its API v1 lists, loads and unloads
 (``/api/v1/models``, ``…/load``, ``…/unload``).  Before, API v0 only lists (``/api/v0/models``), a first request loads a
@@ -24,38 +24,41 @@ _BY_REQUEST: Final = "loaded by a first request: LM Studio before 0.4 can neithe
 
 
 class LmStudioBackend(LoadingBackend):
-    """An LM Studio that somebody else runs."""
+    """LM Studio backend for a running server."""
 
     name = "lmstudio"
     advice = "Is LM Studio's server on (its Developer page, or `lms server start`), and is the URL right?"
 
     def __init__(self, config: BackendConfig) -> None:
-        """Take the URL apart; raises EndpointError for one that is none, BackendError for options of no use."""
+        """Check the URL and the options.
+
+        Raises EndpointError for an invalid URL, BackendError for options without a use.
+        """
         load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
         super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
         root = root_of(config.base_url or _DEFAULT)
         self._attachment = Attachment(self.name, config, api_of(root), root)
         self._control = self._attachment.control
         self._api = ""
-        """``v1`` or ``v0``; empty: not asked yet."""
+        """``v1`` or ``v0``; empty: not known yet."""
 
     def about(self) -> About:
-        """Which of its APIs there is; it tells no version."""
+        """API generation of the server; it reports no version."""
         with self._asking():
             self._entries()
         return About(f"LM Studio (API {self._api})", "", self._attachment.endpoint.base_url)
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """What is downloaded, and which of it is loaded."""
+        """List downloaded models, and which of them are loaded."""
         with self._asking():
             return tuple(_listed(each) for each in self._entries())
 
     def capabilities(self, model: str) -> Capabilities:
-        """Not known for sure which parameters it takes."""
+        """Capabilities: accepted parameters are not known for sure."""
         del model
         return Capabilities()
 
-    # ---- what the base asks
+    # ---- hooks of the base class
 
     def _server(self) -> Attachment:
         return self._attachment
@@ -113,7 +116,7 @@ class LmStudioBackend(LoadingBackend):
         }
 
     def _entries(self, patience_s: float | None = None) -> list[Mapping[str, Any]]:
-        """Models that chat, by the newest API that there is."""
+        """Chat models, from the newest available API."""
         if self._api != "v0":
             try:
                 found = entries(self._control.get("api/v1/models", patience_s), "models", "GET api/v1/models")
@@ -137,7 +140,7 @@ def _key(entry: Mapping[str, Any]) -> str:
 
 
 def _instances(entry: Mapping[str, Any]) -> list[str]:
-    """Ids under which it is in memory, as requests name them."""
+    """Ids of the loaded instances, as requests name them."""
     if entry.get("state") == "loaded":  # API v0
         return [_key(entry)]
     loaded = entry.get("loaded_instances")
@@ -146,7 +149,7 @@ def _instances(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _context(entry: Mapping[str, Any], model_id: str) -> int | None:
-    """As loaded, where it is told; else the longest that the model was made for."""
+    """Context length of the loaded model, else its maximum."""
     loaded = entry.get("loaded_instances")
     for each in loaded if isinstance(loaded, list) else []:
         config = each.get("config") if isinstance(each, Mapping) and each.get("id") == model_id else None

@@ -1,4 +1,4 @@
-"""What backends share whose server runs already and loads models when it is told to."""
+"""Base backend for running servers that load models on request."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from pytest_flperf.backends.admin_api import ControlError
 from pytest_flperf.backends.attached import Attachment
-from pytest_flperf.backends.base import BackendError, ListedModel, OnProgress, Served
-from pytest_flperf.backends.memory import said_of_memory
+from pytest_flperf.backends.base import BackendError, ListedModel, OnProgress, Served, said_of_memory
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 
@@ -27,7 +26,7 @@ _LET_GO: Final = "the server had let go of the model: it was loaded again"
 
 
 class _GivenUpError(BackendError):
-    """A load that took too long for us; the server may go on with it."""
+    """A load that timed out; the server may still finish it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,9 @@ class Found:
     """A model that the server has."""
 
     name: str
-    """What loading takes."""
+    """The name that a load request takes."""
     model_id: str
-    """As requests name it; as far as that is known before it is loaded."""
+    """The name in requests, as far as known before the load."""
     loaded: bool
     listed: ListedModel | None = None
     download_s: float | None = None
@@ -45,55 +44,65 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model that the server has loaded because we asked it to."""
+    """A model that the server loaded at our request."""
 
     model_id: str
     """As requests name it."""
     handle: str
-    """What unloading takes; empty: others had loaded it before."""
+    """The name that an unload request takes; empty: others had loaded it before."""
     own_s: float | None = None
-    """How long it took as the server says."""
+    """Load time in seconds, as the server reports it."""
 
 
 class LoadingBackend(ABC):
-    """Ready means: in the server's list of what is loaded.  Only what was loaded here is unloaded, at last by close."""
+    """Base backend for servers that load models on request.
+
+    Ready means: in the server's list of loaded models.  Only models loaded here are unloaded, at the latest by
+    ``close``.
+    """
 
     name: str
     advice: str
-    """What to do where nobody answers."""
+    """Advice for when the server doesn't answer."""
 
     def __init__(self, load_timeout_s: float, *, keep_loaded: bool = False) -> None:
-        """``keep_loaded``: :meth:`close` leaves models where they are."""
+        """Set the load timeout.
+
+        ``keep_loaded``: :meth:`close` leaves models loaded.
+        """
         self._load_timeout_s = load_timeout_s
         self._keep_loaded = keep_loaded
         self._ready: dict[str, Served] = {}
-        self._ours: dict[str, str] = {}  # id of each model that we have loaded: what unloading takes
+        self._ours: dict[str, str] = {}  # id of each model that we loaded: name for the unload request
         self._loads = 0
 
-    # ---- what a kind knows
+    # ---- hooks for subclasses
 
     @abstractmethod
     def _server(self) -> Attachment:
-        """Where it is."""
+        """Attachment to the server."""
 
     @abstractmethod
     def _find(self, model: str, on_progress: OnProgress) -> Found:
-        """The model by the name that a person gave; downloads where that was asked for; raises BackendError."""
+        """Find a model by a user's name; raises BackendError.
+
+        Downloads it if the configuration says so.
+        """
 
     @abstractmethod
     def _is_loaded(self, model_id: str, patience_s: float | None = None) -> bool:
-        """Whether it is in memory."""
+        """Whether a model is in memory."""
 
     @abstractmethod
     def _load(self, found: Found) -> Loaded:
-        """Load it and return when it is there; raises BackendError."""
+        """Load a model and wait for it; raises BackendError."""
 
     @abstractmethod
     def _unload(self, handle: str) -> None:
-        """Unload it."""
+        """Unload a model."""
 
     def _details(self, found: Found, model_id: str) -> dict[str, Any]:
-        """More fields of ``Served``, of a model that is loaded."""
+        """More fields of ``Served``, for a loaded model."""
         del model_id
         listed = found.listed
         if listed is None:
@@ -108,18 +117,18 @@ class LoadingBackend(ABC):
     # ---- the protocol
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Nothing to prepare: the server runs."""
+        """Do nothing: the server runs already."""
         del models
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
-        """Find and load; load again what the server let go of."""
+        """Find and load a model; reload it if the server unloaded it."""
         with self._asking():
             ready = self._ready.get(model)
             if ready is not None and self._is_loaded(ready.model_id) and ready.endpoint == self._server().endpoint:
                 return ready
             served = self._make_ready(model, ready, on_progress)
         lasting = tuple(note for note in served.notes if note != _LET_GO)
-        # That it was gone belongs to the case that met it, not to those after it.
+        # The reload belongs to the case that saw it, not to later ones.
         self._ready[model] = replace(served, reloaded=False, download_s=None, notes=lasting)
         return served
 
@@ -133,7 +142,7 @@ class LoadingBackend(ABC):
             if found.listed is not None and self._server().endpoint.loopback:
                 notes += said_of_memory(found.listed.size_mb, on_progress, found.listed.device)
             on_progress(f"loading {found.name}", None)
-            # Ours from now on: a load that is given up may come to its end on the server.
+            # Ours from now on: the server may still finish a load that timed out here.
             self._ours.setdefault(model_id, found.name)
             begun = time.monotonic()
             try:
@@ -166,14 +175,14 @@ class LoadingBackend(ABC):
         )
 
     def endpoint(self, model: str) -> Endpoint:
-        """The server's."""
+        """Endpoint of the server."""
         served = self._ready.get(model)
         if served is None:
             raise BackendError(f"{model}: not ready, ensure() it first")
         return served.endpoint
 
     def health(self) -> str:
-        """Whether the server still answers."""
+        """Check that the server still answers."""
         try:
             self._is_loaded("", _HEALTH_S)
         except BackendError as error:
@@ -181,7 +190,7 @@ class LoadingBackend(ABC):
         return ""
 
     def processes(self, model: str) -> ServerProcesses:
-        """Whoever listens on the server's port, where that is one of this machine."""
+        """Processes that listen on the server's port, on this machine."""
         if model not in self._ready:
             return ServerProcesses((), "the model is not ready")
         try:
@@ -190,7 +199,7 @@ class LoadingBackend(ABC):
             return ServerProcesses((), str(error))
 
     def release(self, model: str) -> None:
-        """Unload the model where it was loaded here, and wait until it is gone."""
+        """Unload a model that was loaded here, and wait for that."""
         served = self._ready.pop(model, None)
         if served is None or any(other.model_id == served.model_id for other in self._ready.values()):
             return
@@ -201,9 +210,10 @@ class LoadingBackend(ABC):
         del self._ours[served.model_id]
 
     def _let_go(self, model_id: str, handle: str) -> None:
-        """Unload, and wait until it is gone.  A runtime may refuse for a moment after an answer has ended.
+        """Unload, and wait until the model is gone.
 
-        Nothing is said of what goes wrong: whoever needs the server next meets that.
+        A runtime may refuse for a moment after an answer has ended.  Errors are ignored: the next use of the server
+        shows them.
         """
         deadline = time.monotonic() + _GONE_S
         with contextlib.suppress(BackendError):
@@ -218,7 +228,7 @@ class LoadingBackend(ABC):
                 time.sleep(_POLL_S)
 
     def close(self) -> None:
-        """Unload what was loaded here, unless it is to be kept."""
+        """Unload the models loaded here, unless they are kept."""
         ours, self._ours = self._ours, {}
         self._ready.clear()
         if self._keep_loaded:
@@ -228,7 +238,7 @@ class LoadingBackend(ABC):
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
-        """Say what to do where nobody answers."""
+        """Add advice to the error of a server that doesn't answer."""
         try:
             yield
         except ControlError as error:
@@ -238,7 +248,7 @@ class LoadingBackend(ABC):
             raise
 
     def _too_long(self, found: Found, error: ControlError) -> BackendError:
-        """In place of a load's error: says so where it was given up."""
+        """Error of a failed load; says so if it timed out."""
         if error.too_late:
             return _GivenUpError(
                 f"{found.name} was not loaded within {self._load_timeout_s:g} s; for a slow disk or a large model, "
@@ -248,5 +258,5 @@ class LoadingBackend(ABC):
 
 
 def _may_go_on(error: BackendError) -> bool:
-    """Whether the server may have the model loaded in the end although asking for it has failed."""
+    """Whether the server may still finish a load that failed here."""
     return isinstance(error, _GivenUpError) or (isinstance(error, ControlError) and error.status is None)

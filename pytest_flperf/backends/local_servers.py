@@ -1,6 +1,6 @@
-"""Which model servers run on this machine: asked at the addresses where they are usually found.
+"""Local server discovery: probe the usual addresses on this machine.
 
-What answers is told by paths of its own and not by its port.  Nothing is loaded, no key is sent, no redirect followed.
+A server is identified by its own paths, not by its port.  Nothing is loaded, no key is sent, no redirect followed.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ _WELL_KNOWN: Final = (
 _CONNECT_S: Final = 0.5
 _ASK_S: Final = 2.0
 _ALL_S: Final = 8.0
-"""For everything together: a command, connections and questions are asked side by side."""
+"""Limit for everything together: the command, connections and probes run in parallel."""
 _MOST_MODELS: Final = 500
 _OWNERS: Final = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang"}
 
 
 @dataclass(frozen=True, slots=True)
 class FoundServer:
-    """A server that answers on this machine."""
+    """A server that was found on this machine."""
 
     kind: str
     """Name of the backend that measures it; empty where none does."""
     runtime: str
-    """What it is, by its own word; empty where that can't be told."""
+    """The runtime, as the server reports it; empty if unknown."""
     url: str
-    """For ``base_url``."""
+    """Value for ``base_url``."""
     version: str = ""
     models: tuple[ListedModel, ...] = ()
     problem: str = ""
@@ -64,10 +64,12 @@ class FoundServer:
 
 
 def find_servers(known: Mapping[str, BackendType]) -> tuple[FoundServer, ...]:
-    """Ask the usual addresses, in parallel; takes eight seconds at most, and much less where nobody answers.
+    """Probe the usual addresses in parallel.
+
+    Takes eight seconds at most, and much less if nothing answers.
 
     Args:
-        known: The kinds of backends by name; their ``local_urls`` are asked, too.
+        known: Kinds of backends by name; their ``local_urls`` are probed, too.
 
     """
     roots = _usual(known)
@@ -82,13 +84,13 @@ def find_servers(known: Mapping[str, BackendType]) -> tuple[FoundServer, ...]:
 
     looks = [functools.partial(_server_at, root, known) for root in roots]
     for place, look in enumerate((*looks, functools.partial(_foundry, known))):
-        # Daemons: one that is stuck is left behind, and holds up neither us nor the end of the program.
+        # Daemon threads: a stuck one delays neither us nor the end of the program.
         threading.Thread(target=ask, args=(place, look), name=f"flperf-find-{place}", daemon=True).start()
     return _collected(answers, roots, len(looks) + 1)
 
 
 def _foundry(known: Mapping[str, BackendType]) -> FoundServer | None:
-    """The service that the ``foundry`` command names; None where there is no command, or no service."""
+    """Service from the ``foundry`` command; None if there is none."""
     try:
         root = root_of(service_url())
     except BackendError:
@@ -122,11 +124,11 @@ def _collected(
 
 
 def _usual(known: Mapping[str, BackendType]) -> tuple[str, ...]:
-    """Roots of loopback URLs, each once."""
+    """Roots of the usual loopback URLs, without duplicates."""
     urls = [url for each in known.values() for url in each.local_urls]
     urls += [f"http://127.0.0.1:{port}" for _, port in _WELL_KNOWN]
     if os.environ.get("OLLAMA_HOST"):
-        with contextlib.suppress(BackendError):  # said where Ollama is asked for
+        with contextlib.suppress(BackendError):  # raised where the Ollama backend is used
             urls.append(ollama_url(os.environ["OLLAMA_HOST"]))
     roots: dict[tuple[str, int], str] = {}
     for url in urls:
@@ -140,7 +142,7 @@ def _usual(known: Mapping[str, BackendType]) -> tuple[str, ...]:
 
 
 def _server_at(root: str, known: Mapping[str, BackendType]) -> FoundServer | None:
-    """Who answers there; None where nobody listens."""
+    """Server at an address; None if nothing listens there."""
     root = root_of(root)
     endpoint = Endpoint.parse(root)
     try:
@@ -178,15 +180,15 @@ def _status_behind(error: BackendError) -> int | None:
 
 
 class _Asker:
-    """Asks for paths; gives up on a server that is silent."""
+    """Probes paths of a server; gives up if it is silent."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
         self.silent = ""
-        """Why nothing more is asked."""
+        """Why the probes stopped; empty if they didn't."""
 
     def get(self, path: str) -> Any:
-        """The JSON, the text where it is none, or None."""
+        """JSON at a path, else its text, else None."""
         if self.silent:
             return None
         try:
@@ -197,15 +199,15 @@ class _Asker:
             return error.body if error.status == 200 else None
 
     def field(self, path: str, name: str) -> str:
-        """A text in the JSON object at a path; empty where there is none."""
+        """Text in the JSON object at a path; empty if missing."""
         answer = self.get(path)
         return text_of(answer.get(name)) if isinstance(answer, Mapping) else ""
 
 
 def _told(asker: _Asker, root: str, known: Mapping[str, BackendType]) -> tuple[str, str, str]:
-    """Kind, runtime and version, by paths that only one of them has; empty where nothing tells.
+    """Kind, runtime and version, by paths unique to each server.
 
-    KoboldCpp plays Ollama, LM Studio and others as well, so it is asked first.
+    Empty if no path matches.  KoboldCpp also imitates Ollama, LM Studio and others, so it is checked first.
     """
     if asker.field("api/extra/version", "result") == "KoboldCpp":
         return "openai", "KoboldCpp", asker.field("api/extra/version", "version")
@@ -232,7 +234,7 @@ def _by_owner(asker: _Asker, root: str, known: Mapping[str, BackendType]) -> tup
     version = asker.field("version", "version") if data is not None else ""
     if runtime:
         return "openai", runtime, version
-    for each in known.values():  # kinds that other packages bring: theirs to say
+    for each in known.values():  # kinds from other packages detect their servers themselves
         if each.name not in _OURS and root in map(root_of, each.local_urls) and not asker.silent:
             backend = each.make(BackendConfig(base_url=f"{root}/v1"))
             try:

@@ -1,4 +1,4 @@
-"""Lists of models in the shapes that servers give them, and the model that a name means."""
+"""Model lists of servers: parse them, and match names to models."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _FILE: Final = re.compile(
     r"\.(?:gguf|ggml|ggjt|bin|safetensors|onnx|pt|pth|llamafile|mlx|task|litertlm|engine)\Z", re.IGNORECASE
 )
 _VERSION: Final = re.compile(r"[-:@](?:latest|[0-9]{3,4}|20[0-9]{6}|20[0-9]{2}-[0-9]{2}-[0-9]{2})")
-"""Behind a model's name: its version.  One or two digits are another model's name: ``phi`` and ``phi-4``."""
+"""Version at the end of a model's name.  One or two digits make another name: ``phi`` and ``phi-4``."""
 _PART: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}\Z")
 _NUMBERED: Final = re.compile(r"-[0-9]{5}(-of-[0-9]{5}(?:\.\w{1,20})?)\Z")
 _PATH: Final = re.compile(r"(?:[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[\\/]|file:)")
 
 
 def listed_models(answer: Any) -> tuple[ListedModel, ...] | None:
-    """The models of a list, each once; None for what is no list of models.
+    """Models of a list, without duplicates; None for anything else.
 
     Known: ``{"data": […]}``, ``{"models": […]}``, a bare list, one inside another of these, ``null`` for none; entries
     that are texts or objects with an id under one of several keys; objects by id.
@@ -52,7 +52,7 @@ def listed_models(answer: Any) -> tuple[ListedModel, ...] | None:
 
 
 def _entries(answer: Any, depth: int) -> Sequence[tuple[str, Any]] | None:
-    """What may be models, each with the key that it had; None where nothing looks like a list."""
+    """Possible models with their keys; None if there is no list."""
     if isinstance(answer, list):
         return [("", each) for each in answer]
     if not isinstance(answer, Mapping) or not depth:
@@ -79,15 +79,17 @@ def _model(key: str, entry: Any) -> ListedModel | None:
     if not model_id:
         return None
     names = (text_of(entry.get(name)) for name in _ALIASES)
-    alias = next((each for each in names if each and " " not in each), model_id)  # with spaces it is a title
+    alias = next((each for each in names if each and " " not in each), model_id)  # with spaces, it is a title
     return ListedModel(alias=alias, model_id=model_id, source="server", root=text_of(entry.get("root")))
 
 
 def find_listed(name: str, listed: Sequence[ListedModel]) -> tuple[ListedModel, ...]:
-    """The listed models that a name may mean: by id, by alias, or by the name of a file; most often one or none.
+    """Listed models that a name may mean: id, alias, file name.
+
+    Most often one or none.
 
     ``model.gguf`` and ``model`` mean ``/models/model.gguf``, and ``models/model.gguf`` means ``model``.  The parts of a
-    file are one model, which is named by the first.
+    split file are one model, named by its first part.
     """
     for same in (_by_id, _by_alias, _by_file):
         found: dict[str, ListedModel] = {}
@@ -108,12 +110,12 @@ def _by_alias(name: str, listed: Iterable[ListedModel]) -> Iterator[ListedModel]
 
 
 def _by_file(name: str, listed: Sequence[ListedModel]) -> Iterable[ListedModel]:
-    """By the names of files, with or without folder, ending and number of the part."""
+    """Match file names, with or without folder, extension and part number."""
     asked = _stem(name)
     found = [each for each in listed if _stem(each.model_id) == asked and (_is_file(name) or _is_file(each.model_id))]
     if len(found) < 2:
         return found
-    # The more of a path was said, the fewer are meant.
+    # A longer path matches fewer models.
     path, last = "/" + _slashed(name).removeprefix("./"), _last(name)
     same_path = [each for each in found if ("/" + _slashed(each.model_id)).endswith(path)] if "/" in path[1:] else []
     return same_path or [each for each in found if _last(each.model_id) == last] or found
@@ -136,17 +138,17 @@ def _stem(name: str) -> str:
 
 
 def some_names(names: Iterable[str]) -> str:
-    """The first of the names, for a message."""
+    """First few names, for a message."""
     known = list(names)
     shown = ", ".join(clean(each, 120) for each in known[:_NAMES_SHOWN])
     return shown + (f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else "")
 
 
 def is_another(echo: str, asked: str, listed: Sequence[ListedModel]) -> bool:
-    """Whether a model that a server names in its answer is one of its list, and not the one that was asked for.
+    """Whether an answer names another listed model than the request.
 
-    A name with a date or ``latest`` behind it is the same model's, and so is one with a folder or provider before it.
-    Of two that are both listed with different ones, each is a model of its own.
+    A date or ``latest`` after a name means the same model, and so does a folder or provider before it.  Two listed
+    names with different ones are different models.
 
     Args:
         echo: As the answer names it.
@@ -155,7 +157,7 @@ def is_another(echo: str, asked: str, listed: Sequence[ListedModel]) -> bool:
 
     """
     roots = {each.model_id: each.root for each in reversed(listed)}
-    if asked in roots:  # other names that the list has for it are no ids
+    if asked in roots:  # other names in the list for it are not ids
         if echo not in roots or (roots[asked] and roots[echo] == roots[asked]):
             return False
         return not _same_model(echo, asked) or _apart(_folder(echo), _folder(asked))
@@ -171,7 +173,7 @@ def _folder(name: str) -> str:
 
 
 def _apart(one: str, other: str) -> bool:
-    """Whether two folders are two: the end of a path is the same as the whole."""
+    """Whether two folders differ; a path's end counts as the same."""
     shorter, longer = sorted((one.casefold(), other.casefold()), key=len)
     return bool(shorter) and not f"/{longer}".endswith(f"/{shorter}")
 

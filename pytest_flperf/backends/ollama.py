@@ -1,4 +1,6 @@
-"""Ollama, which runs already: models are loaded and unloaded by its own API, and asked by its OpenAI-compatible one.
+"""Ollama backend: attaches to a running server.
+
+Ollama's own API loads and unloads models; requests use its OpenAI-compatible API.
 
 Written from its documentation (https://docs.ollama.com/api, https://docs.ollama.com/api/openai-compatibility) and its
 source (``openai/openai.go``, ``envconfig/config.go``).  A load keeps the model for good (``keep_alive: -1``), and
@@ -56,13 +58,16 @@ _PARAMETERS: Final = frozenset(
 
 
 class OllamaBackend(LoadingBackend):
-    """An Ollama that somebody else runs."""
+    """Ollama backend for a running server."""
 
     name = "ollama"
     advice = "Is Ollama running (`ollama serve`), and is the URL right (base_url, or OLLAMA_HOST)?"
 
     def __init__(self, config: BackendConfig) -> None:
-        """Take the URL apart; raises EndpointError for one that is none, BackendError for options of no use."""
+        """Check the URL and the options.
+
+        Raises EndpointError for an invalid URL, BackendError for options without a use.
+        """
         load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
         super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
         root = _root_of(config.base_url) if config.base_url is not None else ollama_url(os.environ.get("OLLAMA_HOST"))
@@ -71,24 +76,27 @@ class OllamaBackend(LoadingBackend):
         self._control = self._attachment.control
 
     def about(self) -> About:
-        """Its version."""
+        """Version of the server."""
         with self._asking():
             answer = self._control.get("api/version")
         version = text_of(answer.get("version")) if isinstance(answer, Mapping) else ""
         return About("Ollama", version, self._attachment.endpoint.base_url)
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """What is pulled, and which of it is loaded."""
+        """List pulled models, and which of them are loaded."""
         with self._asking():
             running = self._running()
             return tuple(_listed(name, tag, name in running) for name, tag in self._tags().items())
 
     def capabilities(self, model: str) -> Capabilities:
-        """The fields that its OpenAI-compatible API takes; others (``top_k``, ``min_p`` …) it ignores in silence."""
+        """Parameters of Ollama's OpenAI-compatible API.
+
+        It silently ignores others (``top_k``, ``min_p`` …).
+        """
         del model
         return Capabilities(parameters=_PARAMETERS, usage=True)
 
-    # ---- what the base asks
+    # ---- hooks of the base class
 
     def _server(self) -> Attachment:
         return self._attachment
@@ -114,7 +122,7 @@ class OllamaBackend(LoadingBackend):
     def _is_loaded(self, model_id: str, patience_s: float | None = None) -> bool:
         ready = [each for each in self._ready.values() if each.model_id == model_id]
         if any(_ELSEWHERE in each.notes for each in ready):
-            return True  # it never is in this machine's memory
+            return True  # a cloud model is never in this machine's memory
         return model_id in self._running(patience_s)
 
     def _load(self, found: Found) -> Loaded:
@@ -155,7 +163,7 @@ class OllamaBackend(LoadingBackend):
             "notes": notes,
         }
 
-    # ---- its own API
+    # ---- Ollama's own API
 
     def _tags(self) -> dict[str, Mapping[str, Any]]:
         return _by_name(entries(self._control.get("api/tags"), "models", "GET api/tags"))
@@ -167,11 +175,14 @@ class OllamaBackend(LoadingBackend):
         try:
             answer = self._control.post("api/show", {"model": name})
         except ControlError:
-            return {}  # nothing that is measured depends on it
+            return {}  # no measurement depends on it
         return answer if isinstance(answer, Mapping) else {}
 
     def _pull(self, model: str, on_progress: OnProgress) -> float:
-        """Download a model; an interrupt hangs up, and Ollama goes on from there the next time."""
+        """Download a model; returns the seconds it took.
+
+        An interrupt closes the connection; the next download resumes.
+        """
         what = f"downloading {_full(model)}"
         begun = time.monotonic()
         on_progress(what, None)
@@ -199,9 +210,10 @@ _ELSEWHERE: Final = "the model runs in Ollama's cloud, not on this machine"
 
 
 def ollama_url(host: str | None) -> str:
-    """The server's URL as Ollama's own client takes it from ``OLLAMA_HOST``: a host, a port, both, or a URL.
+    """Server URL from ``OLLAMA_HOST``, as Ollama's own client reads it.
 
-    Addresses that mean "every interface" are where a server listens; clients connect to this machine.
+    It may be a host, a port, both, or a URL.  Addresses that mean "every interface" are for listening; clients connect
+    to this machine instead.
     """
     text = (host or "").strip().strip("\"'").strip().rstrip("/")
     if not text:
@@ -229,18 +241,18 @@ def ollama_url(host: str | None) -> str:
 
 
 def _root_of(base_url: str) -> str:
-    """The server's root, also where the URL is one of Ollama's own API (``…/api/chat``)."""
+    """Server root, also for a URL of Ollama's own API (``…/api/chat``)."""
     address, mark, query = root_of(base_url).partition("?")
     return re.sub(r"/api(?:/(?:chat|generate|tags|version|ps))?\Z", "", address) + mark + query
 
 
 def _full(name: str) -> str:
-    """With its tag: ``latest`` is implied."""
+    """Name with its tag; the default is ``latest``."""
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def _known(name: str, tags: Mapping[str, Any]) -> str | None:
-    """The model's name as Ollama lists it; None where it doesn't."""
+    """The model's name in Ollama's list; None if not listed."""
     full = _full(name)
     if full in tags:
         return full
@@ -267,7 +279,7 @@ def _listed(name: str, tag: Mapping[str, Any], loaded: bool) -> ListedModel:
 
 
 def _context_of(shown: Mapping[str, Any]) -> int | None:
-    """The longest context that the model was made for."""
+    """Maximum context length of the model."""
     info = shown.get("model_info")
     if not isinstance(info, Mapping):
         return None
@@ -275,14 +287,14 @@ def _context_of(shown: Mapping[str, Any]) -> int | None:
 
 
 def _num_ctx(shown: Mapping[str, Any]) -> int | None:
-    """The context that the model's own parameters ask for."""
+    """Context length from the model's own parameters."""
     parameters = shown.get("parameters")
     found = re.search(r"^num_ctx\s+(\d{1,9})\s*$", parameters, re.MULTILINE) if isinstance(parameters, str) else None
     return int(found[1]) if found else None
 
 
 def _placed(running: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
-    """Where the model lies, by its share in GPU memory."""
+    """Device of the model, by its share in GPU memory."""
     size, in_gpu = as_int(running.get("size")), running.get("size_vram")
     if size is None or not isinstance(in_gpu, int):
         return None, ()

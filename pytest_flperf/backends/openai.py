@@ -1,4 +1,7 @@
-"""Any OpenAI-compatible server by its URL: nothing is started, loaded or unloaded."""
+"""OpenAI-compatible backend: attaches to any such server by its URL.
+
+Nothing is started, loaded or unloaded.
+"""
 
 from __future__ import annotations
 
@@ -29,27 +32,30 @@ from pytest_flperf.wire.endpoint import Endpoint
 __all__ = ["OpenAiBackend"]
 
 _RUNTIMES: Final = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang"}
-"""By the ``owned_by`` of listed models."""
+"""Runtimes by the ``owned_by`` of listed models."""
 
 
 @dataclass(frozen=True, slots=True)
 class _LookedUp:
-    """What a server's list says of a model."""
+    """A server's list entry for a model."""
 
     model_id: str
-    """As requests must name it."""
+    """The name that requests must use."""
     listed: bool | None
     others: tuple[ListedModel, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 class OpenAiBackend:
-    """A server that somebody else runs."""
+    """OpenAI-compatible backend for a running server."""
 
     name = "openai"
 
     def __init__(self, config: BackendConfig) -> None:
-        """Take the URL apart; raises EndpointError for one that is none, BackendError for what can't be used."""
+        """Check the URL and the configuration.
+
+        Raises EndpointError for an invalid URL, BackendError for settings that can't be used.
+        """
         if config.base_url is None:
             raise BackendError("openai: no base_url, expected the server's, such as http://127.0.0.1:8080/v1")
         self._load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
@@ -58,14 +64,17 @@ class OpenAiBackend:
 
     @classmethod
     def at(cls, base_url: str, api_key: str | None = None) -> Self:
-        """The server at a URL, with nothing else to say."""
+        """Create a backend from a URL and a key alone."""
         return cls(BackendConfig(base_url=base_url, api_key=api_key))
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Nothing to prepare: the server runs."""
+        """Do nothing: the server runs already."""
 
     def about(self) -> About:
-        """What tells of itself: vLLM by its ``/version``, others by a ``Server`` header, if at all."""
+        """Runtime and version, as far as the server reports them.
+
+        vLLM has ``/version``; others may send a ``Server`` header.
+        """
         control, address = self._server.control, self._server.endpoint.shown
         try:
             status, text, headers = control.exchange("GET", "models")
@@ -85,16 +94,20 @@ class OpenAiBackend:
         return text_of(answer.get("version")) if isinstance(answer, Mapping) else ""
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """What ``GET …/models`` lists, as it was sent: whoever shows it masks keys in it."""
+        """List the models of ``GET …/models``, with keys unmasked.
+
+        Callers mask keys in what they show.
+        """
         try:
             return self._list()
         except ControlError as error:
             raise BackendError(self._nobody(error)) from error
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
-        """The model as it is: the server must have it.
+        """Look the model up on the server; it can't be loaded.
 
-        A list without it is no error, for lists lie, and some servers serve what they don't list; nor is no list.
+        A list without it, or no list, is no error: lists can be wrong, and some servers serve models that they don't
+        list.
         """
         ready = self._ready.get(model)
         if ready is not None:
@@ -112,12 +125,12 @@ class OpenAiBackend:
         )
         if not patience.note:
             return ready
-        # The wait and its note belong to the case that met it, not to those after it.
+        # The wait and its note belong to the case that waited, not to later ones.
         left_s = max(self._load_timeout_s - patience.waited_s, 1.0)
         return replace(ready, load_timeout_s=left_s, notes=(*ready.notes, patience.note))
 
     def _look_up(self, model: str, patience: Patience) -> _LookedUp:
-        """A model in the server's list, and what is to be said of that; raises BackendError where nobody answers."""
+        """List entry of a model, with notes; raises BackendError without an answer."""
         try:
             listed = when_loaded(self._list, patience)
         except ControlError as error:
@@ -140,7 +153,10 @@ class OpenAiBackend:
         return _LookedUp(model_id, True, listed, (named,) if model_id != model else ())
 
     def _list(self) -> tuple[ListedModel, ...]:
-        """What the server lists at its URL, or at ``/v1`` behind it; raises ControlError for what is no list."""
+        """Models listed at the URL, or at ``/v1`` behind it.
+
+        Raises ControlError if the answer is no list.
+        """
         try:
             return self._list_at(self._server.endpoint)
         except ControlError as error:
@@ -151,9 +167,9 @@ class OpenAiBackend:
             try:
                 return self._list_at(other)
             except ControlError as error:
-                is_other_part = self._server.endpoint.is_version_of(other)  # of a site, nearer to its root
+                is_other_part = self._server.endpoint.is_version_of(other)  # of the site, nearer to its root
                 if error.status is not None and not _is_elsewhere(error) and not is_other_part:
-                    raise  # there is the API: it wants a key, or is loading
+                    raise  # this is the API: it needs a key, or is loading
         raise first
 
     def _list_at(self, endpoint: Endpoint) -> tuple[ListedModel, ...]:
@@ -175,35 +191,38 @@ class OpenAiBackend:
         return f"{error}. Is the server running, and is the URL right?" if error.status is None else str(error)
 
     def endpoint(self, model: str) -> Endpoint:
-        """The URL as it was given."""
+        """Endpoint at the URL as given."""
         if model not in self._ready:
             raise BackendError(f"{model}: not ready, ensure() it first")
         return self._server.endpoint
 
     def capabilities(self, model: str) -> Capabilities:
-        """Nothing is known of it."""
+        """Capabilities: unknown for a server of any kind."""
         del model
         return Capabilities()
 
     def health(self) -> str:
-        """Not known from outside; a request tells."""
+        """Always empty: only a request shows whether the server is healthy."""
         return ""
 
     def processes(self, model: str) -> ServerProcesses:
-        """Whoever listens on the URL's port, where that is one of this machine."""
+        """Processes that listen on the URL's port, on this machine."""
         del model
         return self._server.processes()
 
     def release(self, model: str) -> None:
-        """Nothing was loaded."""
+        """Do nothing: no model was loaded."""
         self._ready.pop(model, None)
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: no server was started."""
 
 
 def _is_elsewhere(error: ControlError) -> bool:
-    """Whether there is no list at a path, so that it may be at another: nothing there, a page, or something else."""
+    """Whether a path has no list, so that another may.
+
+    Nothing there, a page, or something else.
+    """
     if error.status is None:
         return False
     is_odd = 200 <= error.status < 400 or is_page(error.headers, error.body)
@@ -211,7 +230,7 @@ def _is_elsewhere(error: ControlError) -> bool:
 
 
 def _owner(text: str) -> str:
-    """Who owns the first of the listed models, as a server's JSON says it; empty where it doesn't."""
+    """``owned_by`` of the first listed model; empty if missing."""
     try:
         owned = json.loads(text)["data"][0]["owned_by"]
     except (ValueError, RecursionError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""Servers that are there and not ready yet: 503 while a model loads, and ``Retry-After``."""
+"""Server readiness: waiting while a model loads (503, ``Retry-After``)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pytest_flperf.wire.retry_after import retry_after_s
 __all__ = ["LOAD_TIMEOUT_S", "Patience", "Readiness", "Watched", "readiness", "when_loaded", "words_of"]
 
 LOAD_TIMEOUT_S: Final = 600.0
-"""How long a server is waited for by default."""
+"""Default limit of the wait for a server, in seconds."""
 _LOADING: Final = re.compile(
     r"\bloading\b|being loaded|not yet (?:been )?loaded|not loaded yet|not (?:yet )?ready|warming|warm-?up|starting up"
     r"|\bstarting\b|\binitiali[sz]|unavailable_error|no (?:ready|healthy) (?:upstream|replica|endpoint)"
     r"|model_?not_?ready|is cold\b|cold start",
     re.IGNORECASE,
 )
-"""What a server says that isn't ready yet, where its status says that it can't serve now."""
+"""Words of a server that isn't ready yet, with a status that means "not now" (``_NOT_NOW``)."""
 _MODEL_LOADING: Final = re.compile(
     r"\bmodel\b[^\n]{0,80}?(?:\b(?:is|be|being|still|currently|yet)\b[^\n]{0,20}?(?:\bloading\b|warming up"
     r"|being loaded|not (?:yet )?ready|\bcold\b)|not yet (?:been )?loaded|not loaded yet)|\bloading (?:the )?model\b"
     r"|model_?not_?ready|\bmodel[^\n]{0,40}(?:loading|warming up)\W{0,3}\Z",
     re.IGNORECASE,
 )
-"""The same where the status alone says that the request, or the server, is bad."""
+"""The same, with a status that usually means a bad request or a broken server (``_MAY_BE_LOADING``)."""
 _QUOTED: Final = re.compile(r"\"[^\"]{0,2000}\"|`[^`]{0,2000}`|(?<![A-Za-z])'[^']{0,2000}'")
 _BROKEN: Final = re.compile(
     r"fail(?:ed|ure|s)?(?: to| while| during| in| when)?(?: the)? (?:load|start|initiali|allocat|compil|download|warm)"
@@ -43,39 +43,39 @@ _BROKEN: Final = re.compile(
     r" (?:load|initiali)",
     re.IGNORECASE,
 )
-"""A load that has failed: waiting mends nothing."""
+"""Words of a load that has failed: waiting doesn't help."""
 _WORDS: Final = 2_000
 _NOT_NOW: Final = frozenset({409, 424, 425, 503})
-"""Status codes that say that the request can't be served now: words alone count."""
+"""Status codes for a request that can't be served now: the words decide."""
 _MAY_BE_LOADING: Final = frozenset({400, 429, 500})
-"""Status codes with which some servers say that a model loads; most often they mean something else."""
+"""Status codes that some servers use while a model loads; most often they mean something else."""
 _UNCLEAR_S: Final = 60.0
-"""How long a 503 is waited for that says nothing of a load: a load balancer has no server yet, or for good."""
+"""Wait for a 503 that doesn't mention a load: a load balancer has no server yet, or for good."""
 _MOST_LIMITED: Final = 2
-"""Times that a 429 is waited for: who is still refused after the pause that was asked for has no quota."""
+"""How often to wait after a 429: a client that is still refused after ``Retry-After`` has no quota."""
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 5.0
 _STEP_S: Final = 0.1
 
 
 class Readiness(Enum):
-    """What an answer says of whether the next one may be better."""
+    """Readiness of a server, as its error answer reports it."""
 
     LOADING = "loading"
-    """It says so, or says when to ask again."""
+    """The answer says so, or says when to retry."""
     UNCLEAR = "unclear"
     """A 503 that doesn't say why."""
     LIMITED = "limited"
-    """A 429 that says when to ask again."""
+    """A 429 that says when to retry."""
     NO_USE = "no use"
 
 
 def readiness(status: int | None, words: str, asked_s: float | None) -> Readiness:
-    """Whether it is worth waiting for a server that has answered with an error.
+    """Classify an error answer: whether waiting for the server is worthwhile.
 
     Args:
         status: HTTP status; None where there was no answer.
-        words: What the answer says (:func:`words_of`), as long as it may be.
+        words: Message of the answer (:func:`words_of`), of any length.
         asked_s: Its ``Retry-After`` in seconds.
 
     """
@@ -83,7 +83,7 @@ def readiness(status: int | None, words: str, asked_s: float | None) -> Readines
     if status in _NOT_NOW:
         loading = _LOADING.search(words) is not None
     elif status in _MAY_BE_LOADING:
-        words = _QUOTED.sub(" ", words)  # a part of the request, as likely as not
+        words = _QUOTED.sub(" ", words)  # quoted text is often part of the request
         loading = _MODEL_LOADING.search(words) is not None
     else:
         return Readiness.NO_USE
@@ -97,7 +97,7 @@ def readiness(status: int | None, words: str, asked_s: float | None) -> Readines
 
 
 def words_of(body: str) -> str:
-    """What an error's body says to a person: the message of its JSON, else all of it."""
+    """Error message in a body: from its JSON, else all text."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -110,26 +110,26 @@ def words_of(body: str) -> str:
 
 
 class Watched:
-    """What is told of progress, and may end a wait."""
+    """Progress callback that can end a wait."""
 
     def __init__(self, on_progress: OnProgress, check: Callable[[str], None]) -> None:
-        """Pass all on.
+        """Forward all progress to ``on_progress``.
 
         Args:
-            on_progress: Told of everything.
-            check: Called with what is waited for, again and again; raises BackendError where nobody waits any longer.
+            on_progress: Receives all progress.
+            check: Called repeatedly during a wait, with its reason; raises BackendError to end the wait.
 
         """
         self._on_progress = on_progress
         self.check = check
 
     def __call__(self, what: str, percent: float | None) -> None:
-        """Something goes on."""
+        """Report progress."""
         self._on_progress(what, percent)
 
     @staticmethod
     def like(other: OnProgress, on_progress: OnProgress) -> OnProgress:
-        """One that is told in place of another, and ends a wait where that would."""
+        """Wrap ``on_progress``, so that it ends a wait as ``other`` would."""
         return Watched(on_progress, other.check) if isinstance(other, Watched) else on_progress
 
 
@@ -137,17 +137,20 @@ _T = TypeVar("_T")
 
 
 class Patience:
-    """The time that a server is given to get ready, counted from the first answer that says that it isn't."""
+    """Wait budget for a server that is not ready yet.
+
+    It counts from the first answer that says so.
+    """
 
     def __init__(
         self, name: str, limit_s: float, on_progress: OnProgress, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Wait for nothing yet.
+        """Set the limit; nothing is waited for yet.
 
         Args:
-            name: What is waited for, for people.
+            name: Name of the server, for messages.
             limit_s: The longest wait in all.
-            on_progress: Told ten times a second; ends the wait by raising BackendError, itself or in its check.
+            on_progress: Called ten times a second; it or its check may raise BackendError to end the wait.
             clock: Monotonic, in seconds.
 
         """
@@ -160,25 +163,25 @@ class Patience:
         self._said = ""
         self._limited = 0
         self.gave_up = ""
-        """Why it is not waited for any longer; empty where that was never the question."""
+        """Why the wait was given up; empty if it wasn't."""
 
     @property
     def waited_s(self) -> float:
-        """Since the first answer that said it; 0: there was none."""
+        """Seconds since the first not-ready answer; 0 if there was none."""
         return 0.0 if self._began is None else self._clock() - self._began
 
     @property
     def note(self) -> str:
-        """What is to be said where the server was waited for; empty where it wasn't."""
+        """Note on the wait, for the result; empty without a wait."""
         if self._began is None:
             return ""
         why = "asked to be left alone for a while" if self._limited else "was not ready"
         return f"the server {why} ({self._said}) and was waited for: {self.waited_s:.1f} s"
 
     def wait(self, status: int | None, words: str, asked_s: float | None) -> bool:
-        """Wait until it is worth asking again; False where it isn't.
+        """Wait until a retry makes sense; False if it doesn't.
 
-        Arguments as of :func:`readiness`; people are shown the first line of ``words``.
+        Arguments as for :func:`readiness`; users see the first line of ``words``.
         """
         found = readiness(status, words, asked_s)
         self._limited += found is Readiness.LIMITED
@@ -215,16 +218,17 @@ class Patience:
 
 
 def when_loaded(ask: Callable[[], _T], patience: Patience) -> _T:
-    """What a control request finds, also of a server that says that it is loading.
+    """Make a control request, waiting while the server loads its model.
 
-    A 503 that doesn't say why is not waited for: it may be of this request alone, and the first that is measured tells.
+    A 503 without a reason is not waited for: it may concern this request alone, and the first measured request will
+    show it.
 
     Args:
         ask: Makes the request.
-        patience: How long it is waited for.
+        patience: Limit of the wait.
 
     Raises:
-        BackendError: As ``ask`` raises it.
+        BackendError: Raised by ``ask``.
 
     """
     while True:

@@ -1,4 +1,7 @@
-"""Which kinds of backends there are: ours, and those that other packages bring by a hook."""
+"""Backend registry: built-in kinds, and kinds from other packages.
+
+Other packages add theirs by a hook.
+"""
 
 from __future__ import annotations
 
@@ -15,31 +18,31 @@ __all__ = ["BUILT_IN", "BackendType", "UnknownBackendError", "backend_type", "in
 
 
 class UnknownBackendError(ValueError):
-    """A kind of backend that nobody brings; the text names the nearest."""
+    """Unknown kind of backend; the message names the nearest."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackendType:
-    """A kind of backend: its name, and how one is made."""
+    """Kind of backend: its name, factory and options."""
 
     name: str
     """As ``--flperf-backend`` and a suite's ``targets`` name it."""
     make: Callable[[BackendConfig], Backend]
-    """Starts nothing and connects to nothing; raises BackendError or ValueError for a configuration that can't be."""
+    """Starts nothing and connects to nothing; raises BackendError or ValueError for an invalid configuration."""
     summary: str
     """What it is, in a few words."""
     takes: frozenset[str] = frozenset()
-    """Fields of :class:`BackendConfig` that it has a use for, beside ``options`` and ``logs_dir``."""
+    """Fields of :class:`BackendConfig` that it uses, apart from ``options`` and ``logs_dir``."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Names of its own options with a few words on each."""
     needs_url: bool = False
     """Whether there is nothing to measure without a ``base_url``."""
     programs: frozenset[str] = frozenset()
-    """Options that name a program or its arguments: a suite file, which may be anybody's, can't set them."""
+    """Options that name a program or its arguments; a suite file can't set them, for it may be untrusted."""
     local_urls: tuple[str, ...] = ()
     """Loopback URLs at which such a server is usually found."""
     untested: str = ""
-    """What of it has been written from documentation only; empty: all of it has been run."""
+    """Parts that were written from documentation only; empty: all of it has been run."""
 
 
 def _foundry(config: BackendConfig) -> Backend:
@@ -166,9 +169,10 @@ _GROUP: Final = "pytest_flperf.backends"
 
 
 def installed() -> tuple[BackendType, ...]:
-    """Kinds that installed packages bring by the entry point group ``pytest_flperf.backends``.
+    """Kinds of backends from installed packages.
 
-    Each entry is a :class:`BackendType`.  Raises ValueError for one that is none, or that can't be imported.
+    They are found by the entry point group ``pytest_flperf.backends``.  Each entry is a :class:`BackendType`.  Raises
+    ValueError for an entry that isn't, or that can't be imported.
     """
     from importlib.metadata import entry_points
 
@@ -185,7 +189,10 @@ def installed() -> tuple[BackendType, ...]:
 
 
 def registry(more: Iterable[BackendType] = ()) -> Mapping[str, BackendType]:
-    """All kinds by name: ours, and ``more``; raises ValueError where two have one name."""
+    """All kinds by name: built-in ones, and ``more``.
+
+    Raises ValueError if two have the same name.
+    """
     found = dict(BUILT_IN)
     for each in more:
         if each.name in found:
@@ -195,7 +202,7 @@ def registry(more: Iterable[BackendType] = ()) -> Mapping[str, BackendType]:
 
 
 def backend_type(name: str, known: Mapping[str, BackendType]) -> BackendType:
-    """The kind of that name; raises UnknownBackendError."""
+    """Look up a kind by name; raises UnknownBackendError."""
     if name in known:
         return known[name]
     nearest = difflib.get_close_matches(name, known, 1)

@@ -1,4 +1,7 @@
-"""From what a person wrote of a target to a backend's configuration: everything is checked, and each fault named."""
+"""Target resolver: turns targets into backend configurations.
+
+Everything is checked, and every error is named.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,15 @@ _URL: Final = "the server's, such as http://127.0.0.1:8080/v1"
 
 
 class PlacingError(ValueError):
-    """A target that no machine could measure: the text says what was found where, and what was expected."""
+    """Invalid target: no machine could measure it.
+
+    The message says what was found, where, and what was expected.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a run says of targets that don't say it themselves.  None: nothing."""
+    """Run-wide defaults for targets; None: not set."""
 
     backend: str | None = None
     base_url: str | None = None
@@ -45,20 +51,26 @@ class Defaults:
     """By kind and key."""
     keep_loaded: bool = False
     flags: str = "--flperf-"
-    """What the options of the command line begin with, for errors."""
+    """Prefix of the command-line options, for error messages."""
 
 
 class Placing:
-    """Says where models live, by the options of a run and the targets of its suites."""
+    """Resolves targets to places, from run options and suites."""
 
     def __init__(self, defaults: Defaults, known: Mapping[str, BackendType], logs: Path | None = None) -> None:
-        """``logs``: where what is started leaves its logs; None: in temporary folders."""
+        """Keep the defaults and the known kinds.
+
+        ``logs``: folder for logs of started servers; None: temporary folders.
+        """
         self._defaults = defaults
         self._known = known
         self._logs = logs
 
     def check_defaults(self) -> None:
-        """Refuse URLs that are none, and a key that nobody has a use for or that isn't there; raises PlacingError."""
+        """Check the run's URLs and key; raises PlacingError.
+
+        Refuses invalid URLs, and a key that has no use or isn't set.
+        """
         defaults = self._defaults
         for key in ("base_url", "catalog_url"):
             url = getattr(defaults, key)
@@ -73,14 +85,14 @@ class Placing:
             raise PlacingError(f"{flag} is for {self._flag('base_url')} or {self._flag('backend')}, which are missing")
 
     def check(self, targets: Iterable[TargetSpec], suite: str = "") -> None:
-        """Refuse what no machine could make of them.
+        """Check targets; refuses those that can't be measured.
 
         Args:
-            targets: What a run wants to measure.
-            suite: Where they were written, if in a suite file.
+            targets: Targets of the run.
+            suite: Suite file that defines them, if any.
 
         Raises:
-            PlacingError: What is wrong, where.
+            PlacingError: A target is invalid; says what is wrong, and where.
 
         """
         for target in targets:
@@ -98,13 +110,13 @@ class Placing:
         self._check_run_options()
 
     def check_run(self) -> None:
-        """Refuse what the run says for nothing, whatever is measured; raises PlacingError."""
+        """Refuse run options that no target could use; raises PlacingError."""
         anything = TargetSpec("any")
         self._check_fields(anything, self._kind(anything, ""), "")
         self._check_run_options()
 
     def check_used(self, targets: Iterable[TargetSpec]) -> None:
-        """Refuse what the run says for none of all that is measured; raises PlacingError."""
+        """Refuse run options that no given target uses; raises PlacingError."""
         targets = tuple(targets)
         kinds = [self._kind(each, shown(each.label)) for each in targets]
         for key in ("device", "isolation", "transport"):
@@ -118,7 +130,7 @@ class Placing:
         )
 
     def place(self, target: TargetSpec) -> Place:
-        """Where a target lives; raises BackendError for a key that isn't there."""
+        """Place of a target; raises BackendError for a missing key."""
         kind = self._kind(target, shown(target.label))
         return Place(kind, self._config(target, kind), target.model)
 
@@ -131,7 +143,7 @@ class Placing:
         return self._known[_BY_URL if by_url else _LOCAL]
 
     def _mine(self, target: TargetSpec) -> bool:
-        """Whether a target lives where the run says."""
+        """Whether a target uses the run's place."""
         return not target.backend or target.backend == self._defaults.backend
 
     def _flag(self, name: str) -> str:
@@ -183,7 +195,7 @@ class Placing:
     def _config(self, target: TargetSpec, kind: BackendType) -> BackendConfig:
         defaults = self._defaults
         mine = self._mine(target)
-        # The run's key is for the run's server: a suite file, which may be anybody's, can't have it sent elsewhere.
+        # The run's key is for the run's server: a suite file may be untrusted, and can't have it sent elsewhere.
         there = target.base_url is None or target.base_url == defaults.base_url
         key_env = target.api_key_env or (defaults.api_key_env if mine and there else None)
         headers = {**target.headers, **{name: _secret(variable) for name, variable in target.headers_env.items()}}
@@ -205,9 +217,10 @@ class Placing:
 
 
 def secrets_of(api_key_env: str | None, targets: Iterable[TargetSpec], base_url: str | None = None) -> list[str]:
-    """All that stands in the environment for keys and headers, and keys in URLs, to be masked wherever text is kept.
+    """Secrets to mask: keys in the environment, headers and URLs.
 
-    Also what looks like a key there and was not named: a proxy or a server that we start may use and tell it.
+    They are masked wherever text is kept.  Variables that look like keys count even if no option names them: a proxy or
+    a server that we start may use and print them.
     """
     names, in_urls = [api_key_env], list(url_secrets(base_url))
     for target in targets:
@@ -218,7 +231,7 @@ def secrets_of(api_key_env: str | None, targets: Iterable[TargetSpec], base_url:
 
 
 def _field_of(key: str) -> str:
-    """The field of BackendConfig that a key of a target fills."""
+    """BackendConfig field for a key of a target."""
     return {"api_key_env": "api_key", "model_cache": "model_cache_dir"}.get(key, key)
 
 

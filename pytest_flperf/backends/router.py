@@ -1,4 +1,7 @@
-"""Several backends behind one face: each model has its place, and what is the same server is made once."""
+"""Router: one backend in front of several.
+
+Each model has its place; places on the same server share one backend.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _NOT_PLACED: Final = "nobody has said where this model lives"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model lives: a kind of backend, how it is reached, and the model's name there."""
+    """Place of a model: kind of backend, configuration, model name."""
 
     kind: BackendType
     config: BackendConfig
@@ -35,12 +38,15 @@ class Place:
 
 
 class SeveralBackends:
-    """A backend whose models are labels, each with a place."""
+    """Router backend: its models are labels, each with a place."""
 
     name = "several"
 
     def __init__(self, *, keep_loaded: bool = False) -> None:
-        """``keep_loaded``: :meth:`release` leaves models where they are."""
+        """Start without places.
+
+        ``keep_loaded``: :meth:`release` leaves models loaded.
+        """
         self._keep_loaded = keep_loaded
         self._places: dict[str, Place] = {}
         self._made: list[tuple[str, BackendConfig, Backend]] = []
@@ -48,11 +54,14 @@ class SeveralBackends:
         self._generations: dict[str, tuple[int, int]] = {}
 
     def add(self, label: str, place: Place) -> None:
-        """Say where a model lives; nothing is started."""
+        """Register a model's place; starts nothing."""
         self._places[label] = place
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Begin at each backend what its models need; what is wrong is said when a model is asked for."""
+        """Prepare each backend for its models.
+
+        Errors are raised when a model is requested.
+        """
         asked: dict[int, tuple[Backend, list[str]]] = {}
         for label in models:
             try:
@@ -64,25 +73,28 @@ class SeveralBackends:
             backend.prepare(tuple(names))
 
     def about(self) -> About:
-        """Of each backend in use; raises where none is."""
+        """Runtimes of the backends in use; raises if there are none."""
         if not self._made:
             raise BackendError(_NOT_PLACED)
         found = [backend.about() for _, _, backend in self._made]
         return About(", ".join(each.runtime for each in found), address=", ".join(each.address for each in found))
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """What all backends in use list."""
+        """List the models of all backends in use."""
         return tuple(model for _, _, backend in self._made for model in backend.discover())
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
-        """Make a model ready where it lives; generations count over all backends."""
+        """Make a model ready on its backend.
+
+        Generations count over all backends.
+        """
         backend, place = self._of(model)
         try:
             served = backend.ensure(place.model, on_progress)
         except BackendError:
             raise
         except Exception as error:
-            # somebody else's code: the case has an error, and the others are measured
+            # third-party code: this case fails, and the others are still measured
             raise BackendError(f"{model}: the backend failed: {type(error).__name__}: {error}") from error
         former, generation = self._generations.get(model, (-1, 0))
         if served.generation != former:
@@ -92,12 +104,12 @@ class SeveralBackends:
         return replace(served, model=model, generation=generation)
 
     def endpoint(self, model: str) -> Endpoint:
-        """Where requests for a model go."""
+        """Endpoint for requests to a model."""
         backend, place = self._of(model)
         return backend.endpoint(place.model)
 
     def capabilities(self, model: str) -> Capabilities:
-        """Of the backend where the model lives."""
+        """Capabilities of the model's backend."""
         try:
             backend, place = self._of(model)
         except BackendError:
@@ -105,11 +117,11 @@ class SeveralBackends:
         return backend.capabilities(place.model)
 
     def health(self) -> str:
-        """What is wrong with any backend in use."""
+        """Problems of all backends in use."""
         return "\n".join(filter(None, (backend.health() for _, _, backend in self._made)))
 
     def processes(self, model: str) -> ServerProcesses:
-        """Of the backend where the model lives."""
+        """Processes of the model's backend."""
         try:
             backend, place = self._of(model)
         except BackendError as error:
@@ -117,24 +129,24 @@ class SeveralBackends:
         return backend.processes(place.model)
 
     def kind_of(self, model: str) -> str:
-        """The name of the kind of backend where a model lives; empty where nobody has said it."""
+        """Kind of the model's backend; empty for an unknown label."""
         place = self._places.get(model)
         return place.kind.name if place is not None else ""
 
     def release(self, model: str) -> None:
-        """Unload a model, unless models are to be kept."""
+        """Unload a model, unless models are kept."""
         place = self._places.get(model)
         if place is None or self._keep_loaded:
             return
         backend = self._made_for(place)
-        if backend is not None:  # one that could not be made has loaded nothing
+        if backend is not None:  # a backend that could not be created has loaded nothing
             backend.release(place.model)
 
     def close(self) -> None:
-        """End what was started, everywhere."""
+        """Close all backends."""
         made, self._made = self._made, []
         for _, _, backend in made:
-            with contextlib.suppress(Exception):  # one of others that raises all the same leaves no other running
+            with contextlib.suppress(Exception):  # a third-party backend that raises must not leave others running
                 backend.close()
 
     def _of(self, label: str) -> tuple[Backend, Place]:

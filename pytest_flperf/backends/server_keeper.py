@@ -1,9 +1,12 @@
-"""The process between us and a server that we started: keeps its log, and ends it when we are gone.
+"""Server keeper: process that logs a server and ends it reliably.
+
+It stands between us and a server that we started, and ends the server when we are gone.  It is a process of its own,
+because a killed process can't clean up.
 
 Started as ``python -m pytest_flperf.backends.server_keeper`` by :mod:`pytest_flperf.backends.server_process`, never by
-hand.  A process of its own, because a killed one ends nothing.  The first line of standard input says what to start; at
-another line, at the end of the input, at SIGTERM, and when the parent is gone, the server and everything it started are
-ended.  Standard output tells of it as JSON lines: ``pid``, then ``code``; ``error`` where it can't be started.
+hand.  The first line of standard input says what to start.  Another line, the end of the input, SIGTERM, or the exit of
+the parent ends the server and everything it started.  Standard output reports JSON lines: ``pid``, then ``code``; or
+``error`` if the server can't be started.
 """
 
 from __future__ import annotations
@@ -34,27 +37,27 @@ __all__ = ["main"]
 _LONGEST_LINE: Final = 64 << 10
 _LONGEST_LOG: Final = 32 << 20
 _LAST_LINES: Final = 40
-"""Of a log that was cut: why a server ended stands at its end."""
+"""Last lines to keep of a log that was cut: the reason for a server's exit is at its end."""
 _LOOK_S: Final = 0.5
 _GOING_S: Final = 10.0
-"""A process that dies closes its files a while before it has no children any more: on a busy machine, a long one."""
+"""A dying process closes its files some time before it has no children left: a long time on a busy machine."""
 _CLOSE_LOOK_S: Final = 0.01
 _LAST_WORDS_S: Final = 0.5
-"""A server's last lines are worth a moment, also where a child of it holds the other end of the pipe."""
+"""Wait for a server's last lines, even if a child of it keeps the pipe open."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def main() -> int:
-    """Start what the first line asks for, and stay until it has ended or must."""
+    """Start the server, and stay until it ends or must end."""
     wish: Mapping[str, Any] = json.loads(sys.stdin.buffer.readline() or b"{}")
     if not wish:  # the parent died first
         return 0
     must_end, hung_up = threading.Event(), threading.Event()
-    # Coming after the parent has died, this is how a machine that shuts down tells it.
+    # SIGTERM may come after the parent has died: a machine that shuts down sends it.
     signal.signal(signal.SIGTERM, lambda *_: must_end.set())
     prctl = find_prctl()
     if prctl is not None:
-        prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what outlives the server becomes our child, and is found at the end
+        prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what outlives the server becomes our child, so that we can end it
     try:
         server = _start(wish, prctl)
     except (OSError, ValueError) as error:
@@ -68,7 +71,7 @@ def main() -> int:
     told = server.poll() is not None
     if told:
         copier.join(_LAST_WORDS_S)
-        _say({"code": server.returncode})  # before what it leaves behind is ended: somebody waits for the news
+        _say({"code": server.returncode})  # before its children are ended: the parent waits for this
     _end_tree(server, wish["grace_s"])
     copier.join(_LAST_WORDS_S)
     if not told:
@@ -88,7 +91,7 @@ def _start(wish: Mapping[str, Any], prctl: Prctl | None) -> subprocess.Popen[byt
         stderr=subprocess.STDOUT,
         start_new_session=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        # It ends with us even if we are killed, where the system can do that.
+        # Where the OS supports it, the server ends with us even if we are killed.
         preexec_fn=None if prctl is None else lambda: follow_parent(prctl),  # noqa: PLW1509 - one thread yet
     )
 
@@ -99,7 +102,10 @@ def _say(what: Mapping[str, object]) -> None:
 
 
 def _follow(must_end: threading.Event, hung_up: threading.Event) -> None:
-    """Until the parent says a word, or closes its end: a fork of it may hold that open."""
+    """Wait until the parent writes a line or closes its end.
+
+    A fork of the parent may keep that end open.
+    """
     word = b""
     with contextlib.suppress(OSError, ValueError):
         word = sys.stdin.buffer.readline()
@@ -114,13 +120,16 @@ def _wait(server: subprocess.Popen[bytes], must_end: threading.Event, parent_pid
         must_end.set()
 
     threading.Thread(target=reap, daemon=True).start()
-    # The pipe's other end may live on in a fork of the parent.
+    # A fork of the parent may keep the pipe open.
     while not must_end.wait(_LOOK_S) and not _is_alone(parent_pid):
         pass
 
 
 def _is_alone(parent_pid: int, within_s: float = 0) -> bool:
-    """Whether the parent is gone, or goes within so many seconds, where that can be seen."""
+    """Whether the parent is gone, or goes within ``within_s`` seconds.
+
+    False where that can't be seen.
+    """
     if sys.platform == "win32":
         return False
     deadline = time.monotonic() + within_s
@@ -132,7 +141,7 @@ def _is_alone(parent_pid: int, within_s: float = 0) -> bool:
 
 
 def _end_tree(server: subprocess.Popen[bytes], grace_s: float) -> None:
-    """Ask all politely, give them their time, and kill who is left."""
+    """Terminate all processes, wait, and kill the rest."""
     import psutil
 
     deadline = time.monotonic() + grace_s
@@ -142,7 +151,7 @@ def _end_tree(server: subprocess.Popen[bytes], grace_s: float) -> None:
             process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(grace_s)
-    # Without the server: who else waits for it takes its exit code away.
+    # Without the server: another waiter would take its exit code away.
     others = [process for process in tree if process.pid != server.pid]
     psutil.wait_procs(others, max(deadline - time.monotonic(), 0.0))
     if sys.platform != "win32":
@@ -156,7 +165,7 @@ def _end_tree(server: subprocess.Popen[bytes], grace_s: float) -> None:
 
 
 def _descendants() -> list[psutil.Process]:
-    """The server and what it started; on Linux also what left it for a life of its own."""
+    """The server and its children; on Linux also detached ones."""
     import psutil
 
     try:
@@ -166,7 +175,10 @@ def _descendants() -> list[psutil.Process]:
 
 
 def _copy(stream: IO[bytes], path: str, secrets: list[str]) -> None:
-    """What the server prints goes to its log: without the keys, and no more than a disk can bear."""
+    """Copy the server's output to its log.
+
+    Keys are masked, and the size of the log is limited.
+    """
     from pytest_flperf.results.redaction import Redactor  # here, while the server starts
 
     redactor = Redactor(secrets)
@@ -174,7 +186,7 @@ def _copy(stream: IO[bytes], path: str, secrets: list[str]) -> None:
     last: deque[bytes] = deque(maxlen=_LAST_LINES)
 
     def write(line: bytes) -> int:
-        with contextlib.suppress(OSError):  # a full disk is no reason to let the server block
+        with contextlib.suppress(OSError):  # a full disk must not block the server
             return log.write(redactor.text(line.decode("utf-8", "replace")).encode())
         return 0
 
@@ -192,7 +204,7 @@ def _copy(stream: IO[bytes], path: str, secrets: list[str]) -> None:
 
 
 def _whole_keys(stream: IO[bytes], redactor: Redactor) -> Iterator[bytes]:
-    """The lines, and of one that is too long its parts: cut where no key is cut."""
+    """Lines; a long one is split where no key is cut."""
     held = b""
     while line := stream.readline(_LONGEST_LINE):
         held += line
@@ -210,4 +222,4 @@ def _whole_keys(stream: IO[bytes], redactor: Redactor) -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    os._exit(main())  # nothing is left to finish, and no thread that waits may hold the end up
+    os._exit(main())  # nothing is left to do, and waiting threads must not delay the exit

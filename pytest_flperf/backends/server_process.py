@@ -1,8 +1,8 @@
-"""A server that we start: on loopback, with a log, a deadline until it answers, and an end of its whole process tree.
+"""Server process: start, log, readiness deadline, and process-tree cleanup.
 
-Between us and the server stands a small process (:mod:`pytest_flperf.backends.server_keeper`) that ends the server when
-we say so, close our end of a pipe, or are gone: so it ends with us however we end, on every system and without the
-server's help.
+The server listens on loopback.  Between us and it stands a small keeper process
+(:mod:`pytest_flperf.backends.server_keeper`), which ends the server when we say so, close our end of a pipe, or are
+gone.  So the server ends with us however we end, on every system and without the server's help.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _KEEPER_S: Final = 15.0
 _BETWEEN_LOOKS_S: Final = 0.05
 _SHOWN_LINES: Final = 8
 _ON_ITS_WAY_S: Final = 0.1
-"""What a server has just printed is in its log then."""
+"""After this delay, a server's latest output is in its log."""
 _NOT_BOUND: Final = re.compile(
     # llama.cpp's words; those of Linux, macOS and Windows; Node's
     r"couldn't bind HTTP server socket|address already in use|only one usage of each socket address|EADDRINUSE",
@@ -45,40 +45,46 @@ _NOT_BOUND: Final = re.compile(
 
 
 class PortTakenError(BackendError):
-    """A server ended because somebody has had its port since it was found free: another port may do."""
+    """Server ended because its port was taken; another may work.
+
+    The port was free when it was chosen.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class ServerCommand:
-    """What to start, and how long it may take."""
+    """Server command: program, environment, log and timeouts."""
 
     name: str
-    """For messages: ``llama-server``."""
+    """Name in messages: ``llama-server``."""
     arguments: tuple[str, ...]
     """The program with its arguments; never a key, which every user of the machine could read."""
     environment: Mapping[str, str] | None = field(default=None, repr=False)
-    """Of the server; None: this process's."""
+    """Environment of the server; None: this process's."""
     folder: Path | None = None
-    """Where it runs; None: a temporary folder of its own."""
+    """Working directory; None: a temporary folder of its own."""
     logs_dir: Path | None = None
-    """Where its log goes; None: into a temporary folder that goes with it."""
+    """Folder of its log; None: a temporary folder, removed with the server."""
     log_name: str = ""
-    """How the log's name begins; empty: as ``name``."""
+    """Prefix of the log's file name; empty: ``name``."""
     start_s: float = 60.0
-    """Deadline until it is ready."""
+    """Deadline until it is ready, in seconds."""
     grace_s: float = 3.0
-    """From the polite request to end until it is killed."""
+    """Seconds between the request to terminate and the kill."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Keys that must not stand in its log, whatever it prints."""
+    """Keys to mask in its log, whatever it prints."""
 
 
 class ServerProcess:
-    """A server that was started and the processes that it starts itself."""
+    """A started server with its child processes."""
 
     def __init__(self, command: ServerCommand) -> None:
-        """Start it and don't wait; raises BackendError where that fails at once."""
+        """Start the server without waiting.
+
+        Raises BackendError if the start fails at once.
+        """
         self.command = command
-        # No TemporaryDirectory, which a fork of ours would remove at its end.
+        # Not a TemporaryDirectory: a fork of ours would remove it at its exit.
         private = Path(tempfile.mkdtemp(prefix="flperf-server-"))
         self._began = time.monotonic()
         self._told = _Told()
@@ -91,7 +97,7 @@ class ServerProcess:
             shutil.rmtree(private, ignore_errors=True)
             raise BackendError(f"{command.name}: could not be started: {clean(str(error))}") from error
         assert self._keeper.stdout is not None
-        # The thread gets the stream and what it tells and not self, so that a forgotten handle can be collected.
+        # The thread gets the stream and its state, not self, so that an unused handle can be garbage-collected.
         listener = threading.Thread(
             target=self._told.listen, args=(self._keeper.stdout,), name="flperf-server-listener", daemon=True
         )
@@ -100,7 +106,10 @@ class ServerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the server itself, as soon as there is one; None where it was never started."""
+        """Process id of the server; None if it was never started.
+
+        Waits until it is known.
+        """
         self._told.started.wait(_KEEPER_S)
         return self._told.pid
 
@@ -110,24 +119,24 @@ class ServerProcess:
         return not self._told.over.is_set()
 
     def wait_end(self, timeout_s: float) -> bool:
-        """Whether the server has ended, or does so within the time."""
+        """Wait for the server to end; False if it hasn't in time."""
         return self._told.over.wait(timeout_s)
 
     def wait_ready(self, ready: Callable[[], bool], on_wait: Callable[[], None] | None = None) -> float:
-        """Wait until ``ready`` says so; how long the start took, in seconds.
+        """Wait until ``ready`` returns True; returns the seconds it took.
 
         Args:
-            ready: Looks at the server, shortly and without raising: False as long as it doesn't answer.
-            on_wait: Called now and then, for whoever shows what is going on.
+            ready: Quick check of the server that doesn't raise; False as long as it doesn't answer.
+            on_wait: Called now and then, to show progress.
 
         Raises:
-            PortTakenError: It ended, as its port was taken.
-            BackendError: It ended, or was not ready in time; with the last lines of its log.  It is ended then.
+            PortTakenError: It ended because its port was taken.
+            BackendError: It ended, or was not ready in time; with the last lines of its log.  It is stopped then.
 
         """
         deadline = self._began + self.command.start_s
         while True:
-            # A stranger may answer on the port that ours could not have: ready and dead is not ready.
+            # Another server may answer on the port that ours could not get: ready and dead is not ready.
             if ready() and self.alive:
                 return time.monotonic() - self._began
             if not self.alive:
@@ -146,11 +155,17 @@ class ServerProcess:
 
     @property
     def port_was_taken(self) -> bool:
-        """Whether it ended, and its last words are that its port was taken."""
+        """Whether the server ended because its port was taken.
+
+        Decided by the last lines of its log.
+        """
         return not self.alive and any(map(_NOT_BOUND.search, tail(self.log_path)))
 
     def obituary(self, when: str = "") -> str:
-        """How it ended, with the last lines of its log; ``when``: said in between."""
+        """How the server ended, with the last lines of its log.
+
+        ``when``: text between the two.
+        """
         words = "" if self._told.problem else self.last_words()
         return f"{self.command.name} {self.how_it_ended()}{when}{words}"
 
@@ -165,7 +180,10 @@ class ServerProcess:
         return how_ended(self._told.code)
 
     def last_words(self, lines: int = _SHOWN_LINES) -> str:
-        """The last lines of the log, as the rest of a sentence: ``; the last lines of its log: …``."""
+        """Last lines of the log, as the rest of a sentence.
+
+        Begins with ``; the last lines of its log: …``.
+        """
         if self.alive:
             time.sleep(_ON_ITS_WAY_S)
         found = tail(self.log_path, lines)
@@ -175,12 +193,12 @@ class ServerProcess:
         return "".join([f"; the last lines of its log{where}:", *(f"\n  {line}" for line in found)])
 
     def end(self) -> None:
-        """End the server and all that it started; may be called again."""
+        """End the server and all its children; may be called again."""
         self._end()
 
 
 class _Told:
-    """What the keeper said so far."""
+    """Reports of the keeper so far."""
 
     def __init__(self) -> None:
         self.started = threading.Event()
@@ -192,7 +210,7 @@ class _Told:
     def listen(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
             for line in stream:
-                with contextlib.suppress(json.JSONDecodeError):  # what starts Python may print, too
+                with contextlib.suppress(json.JSONDecodeError):  # startup code of Python may print, too
                     self._take(json.loads(line))
         if self.pid is not None and self.code is None:
             _kill(self.pid)
@@ -213,7 +231,10 @@ class _Told:
 
 
 def find_command(command: str, advice: str) -> str:
-    """The full path of a program by its name or path; raises BackendError that ends with ``advice``."""
+    """Full path of a program by its name or path.
+
+    Raises BackendError that ends with ``advice``.
+    """
     found = shutil.which(str(Path(command).expanduser()) if command.startswith("~") else command)
     if found is None:
         kind = "file that can be run" if Path(command).name != command else "program on PATH"
@@ -222,7 +243,10 @@ def find_command(command: str, advice: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens now; somebody else may have it a moment later."""
+    """A port of 127.0.0.1 that is free now.
+
+    Another process may take it a moment later.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -243,14 +267,17 @@ def _spawn(command: ServerCommand, log_path: Path, private: Path) -> subprocess.
     }
     process = spawn_module("pytest_flperf.backends.server_keeper")
     assert process.stdin is not None
-    with contextlib.suppress(OSError):  # a keeper that is gone already is seen by the listener
+    with contextlib.suppress(OSError):  # the listener notices a keeper that is gone already
         process.stdin.write(json.dumps(wish).encode() + b"\n")
         process.stdin.flush()
     return process
 
 
 def _kill(pid: int) -> None:
-    """End a server whose keeper was killed and could not do it; on Linux the system has, but not its children."""
+    """End a server whose keeper was killed.
+
+    On Linux the OS has ended it, but not its children.
+    """
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
@@ -267,11 +294,11 @@ def _kill(pid: int) -> None:
 def _end(
     keeper: subprocess.Popen[bytes], listener: threading.Thread, private: Path, grace_s: float, owner_pid: int
 ) -> None:
-    if os.getpid() != owner_pid:  # a fork, which has no servers of its own
+    if os.getpid() != owner_pid:  # a fork has no servers of its own
         return
     assert keeper.stdin is not None
     assert keeper.stdout is not None
-    # A line and not only the end of the pipe, which a fork of ours may hold open.
+    # A line, not only the end of the pipe: a fork of ours may keep it open.
     with contextlib.suppress(OSError, ValueError):
         keeper.stdin.write(b"end\n")
         keeper.stdin.flush()

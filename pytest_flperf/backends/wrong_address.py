@@ -1,4 +1,4 @@
-"""Answers that are none of an OpenAI-compatible API: pages, redirects, JSON lines."""
+"""Wrong address: HTML pages, redirects and JSON lines instead of answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_flperf.wire.unexpected_bodies import leads_to_login, speaks_of_login
 __all__ = ["NO_SUCH_PATH", "is_page", "what_it_is"]
 
 NO_SUCH_PATH: Final = (404, 405, 410, 501)
-"""Status codes that say that nothing is at a path."""
+"""Status codes for a path that doesn't exist."""
 
 _HEAD: Final = 4_096
 _PAGE: Final = re.compile(
@@ -25,16 +25,18 @@ _URL: Final = "a base URL usually ends in /v1"
 
 
 def is_page(headers: Mapping[str, str], text: str) -> bool:
-    """Whether an answer is an HTML page, by its type or its beginning."""
+    """Whether an answer is an HTML page, by type or beginning."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text[:_HEAD]) is not None
 
 
 def what_it_is(status: int, headers: Mapping[str, str], text: str) -> str:
-    """What a control request got in place of JSON, with what to do; empty where it isn't known.
+    """Explain an answer that isn't JSON; empty if unknown.
+
+    The text also says what to do.
 
     Args:
-        status: Of the answer.
+        status: HTTP status of the answer.
         headers: Names in lower case.
         text: The body, secrets removed.
 
@@ -75,7 +77,7 @@ def _page(text: str) -> str:
 
 
 def _lines(text: str) -> str:
-    """NDJSON: a JSON object in each of several lines."""
+    """NDJSON: one JSON object per line."""
     lines = text.strip().split("\n", 2)[:2]
     if len(lines) < 2:
         return ""

@@ -1,1 +1,1 @@
-"""A child process with limits on time and memory."""
+"""Child process with limits on time and memory."""

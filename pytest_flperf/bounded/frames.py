@@ -15,7 +15,7 @@ _MOST_BEFORE: Final = 1 << 20
 
 
 def skip_to_mark(pipe: BinaryIO) -> None:
-    """Pass over all that comes before the mark; raises EOFError where there is none."""
+    """Skip everything before the mark; raises EOFError if it never comes."""
     seen = b""
     for _ in range(_MOST_BEFORE):
         byte = pipe.read(1)
@@ -28,7 +28,10 @@ def skip_to_mark(pipe: BinaryIO) -> None:
 
 
 def write_frame(pipe: BinaryIO, data: Any) -> None:
-    """Write data of builtin types; raises OSError, and ValueError for what can't be written."""
+    """Write a frame of builtin types.
+
+    Raises OSError, and ValueError for data that can't be marshalled.
+    """
     body = marshal.dumps(data)
     pipe.write(_LENGTH.pack(len(body)))
     pipe.write(body)  # apart: it may be large, and both together would be a copy
@@ -36,7 +39,7 @@ def write_frame(pipe: BinaryIO, data: Any) -> None:
 
 
 def read_frame(pipe: BinaryIO) -> Any:
-    """Wait for a frame; raises EOFError where the other side is gone."""
+    """Wait for a frame; raises EOFError when the pipe is closed."""
     # marshal is safe here: both ends are ours and run the same interpreter, and foreign text travels as plain strings.
     return marshal.loads(_exactly(pipe, *_LENGTH.unpack(_exactly(pipe, _LENGTH.size))))  # noqa: S302
 

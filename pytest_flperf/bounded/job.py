@@ -1,4 +1,4 @@
-"""Windows job object: a child ends with its parent, and has a memory limit."""
+"""Windows job object: ends a child with its parent, limits memory."""
 
 from __future__ import annotations
 
@@ -40,10 +40,16 @@ if sys.platform == "win32":
         ]
 
     class KillOnClose:
-        """The job of one child; the system ends the child where this process goes, however that goes."""
+        """Job object of one child process.
+
+        Windows ends the child when this process exits, for whatever reason.
+        """
 
         def __init__(self, process: subprocess.Popen[bytes], memory_mb: int) -> None:
-            """Put a process into a job of its own; where the system refuses that, the parent's looks must do."""
+            """Put a process into its own job.
+
+            Where Windows refuses that, the parent's own checks of time and memory remain.
+            """
             self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
             self._kernel.CreateJobObjectW.restype = wintypes.HANDLE
             self._kernel.CreateJobObjectW.argtypes = [ctypes.c_void_p, wintypes.LPCWSTR]
@@ -69,7 +75,7 @@ if sys.platform == "win32":
             self._kernel.AssignProcessToJobObject(self._job, int(process._handle))  # type: ignore[attr-defined]
 
         def close(self) -> None:
-            """Let the job go, and its process with it."""
+            """Close the job, which ends its process."""
             if self._job:
                 self._kernel.CloseHandle(self._job)
                 self._job = None
@@ -77,10 +83,13 @@ if sys.platform == "win32":
 else:
 
     class KillOnClose:
-        """Nothing: the child sets its limits itself, and ends when its pipe does."""
+        """Placeholder outside Windows.
+
+        The child sets its own limits and ends when its pipe closes.
+        """
 
         def __init__(self, process: subprocess.Popen[bytes], memory_mb: int) -> None:
-            """Take the same arguments everywhere."""
+            """Accept the same arguments as on Windows."""
 
         def close(self) -> None:
-            """Nothing."""
+            """Do nothing."""

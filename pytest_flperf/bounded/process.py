@@ -1,4 +1,7 @@
-"""A child process that works item by item, and is ended where one needs too much."""
+"""Child process for hostile items: runs each within limits.
+
+It works item by item, and is ended where an item needs too much.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from pytest_flperf.bounded.worker import OUT_OF_MEMORY, PREPARING_S
 __all__ = ["BoundedProcess", "NoResult", "Result", "Stop"]
 
 Stop: TypeAlias = Callable[[], str]
-"""Says why no more shall be done; empty: go on.  Once it has a reason it keeps having one."""
+"""Returns the reason to stop; empty: go on.  Once it returns a reason, it always does."""
 
 _MAIN: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); from pytest_flperf.bounded.worker import serve;"
@@ -35,7 +38,7 @@ _MAIN: Final = (
 )
 _TICK_S: Final = 0.1
 _WALL_TIMES: Final = 10
-"""An item's time by the clock, as so many times its processor time: a stopped process uses none."""
+"""Wall-clock limit as a multiple of the processor-time limit: a stopped process uses no processor time."""
 _STARTING_S: Final = 30.0
 _LAST_WORDS_BYTES: Final = 1_000
 _LAST_WORDS: Final = 200
@@ -43,7 +46,7 @@ _LAST_WORDS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class NoResult:
-    """What an item has that gave no result."""
+    """Reason why an item gave no result."""
 
     reason: str
     """In words: ``took longer than 2 s``."""
@@ -53,13 +56,14 @@ Result: TypeAlias = float | str | NoResult
 
 
 class BoundedProcess:
-    """Does the work of a module's ``prepare`` (see :func:`~pytest_flperf.bounded.worker.serve`) within limits.
+    """Runs a module's ``prepare`` in a child process, within limits.
 
-    The process starts with the first item, and again after one that ended it.
+    For ``prepare`` see :func:`~pytest_flperf.bounded.worker.serve`.  The process starts with the first item, and
+    again after an item that ended it.
     """
 
     def __init__(self, module: str, limits: Limits) -> None:
-        """Start nothing yet; ``module`` is imported by the child alone."""
+        """Start nothing yet; only the child imports ``module``."""
         self._module = module
         self._limits = limits
         self._child: _Child | None = None
@@ -68,7 +72,7 @@ class BoundedProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process's id, while there is one."""
+        """Process id, or None while no process runs."""
         return self._child.process.pid if self._child is not None else None
 
     def run(self, task: str, items: Sequence[Any], stop: Stop) -> list[Result]:
@@ -77,9 +81,9 @@ class BoundedProcess:
         An exception that interrupts it ends the process.
 
         Args:
-            task: What ``prepare`` takes; the child keeps what it made of the last one.
+            task: Argument of ``prepare``; the child keeps the result for the last task.
             items: Of builtin types.
-            stop: Looked at ten times a second, or oftener.
+            stop: Called ten times a second, or more often.
 
         """
         results: list[Result] = []
@@ -93,7 +97,7 @@ class BoundedProcess:
             if not fault:
                 size *= 2
                 continue
-            # One of those that gave no result yet is to blame, and which it is shows where each is sent alone.
+            # One of those without a result is to blame; sending each alone shows which.
             if len(some) - len(found) == 1:
                 self.ended += 1
                 results.append(NoResult(fault))
@@ -115,7 +119,10 @@ class BoundedProcess:
         self.close()
 
     def _exchange(self, task: str, items: Sequence[Any], stop: Stop) -> tuple[list[Result], str]:
-        """The results of one message, and why some are missing; empty also where ``stop`` is the reason."""
+        """Results of one message, and why some are missing.
+
+        The reason is empty also where ``stop`` ended it.
+        """
         try:
             if self._child is None:
                 self._child = _Child(self._module, self._limits)
@@ -132,7 +139,7 @@ class BoundedProcess:
 
 
 class _Child:
-    """One process, for as long as it lives."""
+    """One child process, from start to end."""
 
     def __init__(self, module: str, limits: Limits) -> None:
         self._limits = limits
@@ -147,9 +154,12 @@ class _Child:
         self._began = False
 
     def exchange(self, message: tuple[str, list[Any]], count: int, stop: Stop) -> tuple[list[Result], str]:
-        """As :meth:`BoundedProcess._exchange`; after less than all results the process is of no more use."""
+        """Send a message and collect results, as :meth:`BoundedProcess._exchange`.
+
+        After fewer results than items the process can't be used again.
+        """
         replies: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
-        # Beside this thread, which so can leave a child that neither reads nor writes, on any system.
+        # In another thread, so that this one can give up a child that neither reads nor writes, on any system.
         args = (self._pipes, message, count, replies, self._talk is None)
         talk = threading.Thread(target=_talk, args=args, name="flperf-bounded", daemon=True)
         talk.start()
@@ -175,7 +185,7 @@ class _Child:
         return found, ""
 
     def end(self) -> None:
-        """Kill the process and close all that belongs to it."""
+        """Kill the process and close its pipes and files."""
         with contextlib.suppress(OSError):
             self.process.kill()
         self.process.wait()
@@ -195,7 +205,7 @@ class _Child:
         return process.stdin, process.stdout  # type: ignore[return-value]
 
     def _fault(self, silent_s: float, seen: _Use, extra_s: float) -> str:
-        """Whether it takes or holds too much: what the system doesn't limit by itself shows here."""
+        """Whether the child exceeds limits that the OS does not enforce."""
         most_s = self._limits.time_s + extra_s
         if seen.spent_s > most_s or silent_s > most_s * _WALL_TIMES + (0 if self._began else _STARTING_S):
             return self._limits.too_slow
@@ -214,7 +224,7 @@ class _Child:
         return words + self._last_words()
 
     def _last_words(self) -> str:
-        """The last line of its standard error, which is empty unless it broke."""
+        """Last line of the child's standard error; empty unless it crashed."""
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
         lines = self._log.read().decode("utf-8", "replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
@@ -229,7 +239,7 @@ def _talk(
     replies: queue.SimpleQueue[list[Any] | None],
     first: bool,
 ) -> None:
-    """Send a message and pass its results on; None: the process has gone."""
+    """Send a message and forward its results; None: the process is gone."""
     outgoing, incoming = pipes
     try:
         if first:
@@ -260,7 +270,7 @@ def _spawn(module: str, limits: Limits, log: IO[bytes]) -> subprocess.Popen[byte
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """What a process was seen to use since it last gave a result."""
+    """Time and memory observed since the child's last result."""
 
     first_s: float | None = None
     """Its processor time at the first look; None before that."""
@@ -269,7 +279,7 @@ class _Use:
     rss_mb: float = 0.0
 
     def later(self, pid: int) -> _Use:
-        """After another look; where nothing can be seen, as before."""
+        """Update from another look; unchanged where nothing can be read."""
         import psutil
 
         try:

@@ -1,4 +1,4 @@
-"""The child's main loop: items in, a result of each out.
+"""Child main loop: receives items, sends back results.
 
 An item that needs too much memory or time ends the process; the parent starts another one for the next item.
 """
@@ -27,7 +27,7 @@ OUT_OF_MEMORY: Final = 77
 PREPARING_S: Final = 5.0
 """Processor time for what a task needs once, libraries above all, beyond what one item may take."""
 _TELL_AFTER_S: Final = 0.05
-"""Results are told this often: a message for each would take longer than most items."""
+"""Results are sent this often: a message for each would take longer than most items."""
 _LOOK_S: Final = 5.0
 _TEXT: Final = 200
 
@@ -37,10 +37,10 @@ class ImpossibleError(ValueError):
 
 
 def serve(prepare: Callable[[Any], Work], arguments: list[str]) -> None:
-    """Work until the parent is gone.
+    """Serve items until the parent is gone.
 
     Args:
-        prepare: From a task to what does it; what it raises is the reason why each item has no result.  It has
+        prepare: Returns the function for a task; what it raises is the reason why each item has no result.  It has
             ``PREPARING_S`` more than an item, so that imports cost no item its result.
         arguments: Time in seconds, memory in MB, the parent's process id.
 
@@ -106,7 +106,7 @@ class _Worker:
 
 
 def _tried(do: Callable[[Any], Any], subject: Any) -> Any:
-    """What it returns; a tuple with the reason where it can't."""
+    """Call a function; a tuple with the reason where it fails."""
     try:
         return do(subject)
     except MemoryError:
@@ -120,7 +120,10 @@ def _tried(do: Callable[[Any], Any], subject: Any) -> Any:
 
 
 def _waits(incoming: BinaryIO, parent_pid: int) -> bool:
-    """Wait for a message or the end of the parent; a fork of the parent may hold the pipe open."""
+    """Wait for a message or the end of the parent.
+
+    A closed pipe is not enough: a fork of the parent may hold it open.
+    """
     if sys.platform == "win32":
         return True
     while not select.select([incoming], [], [], _LOOK_S)[0]:

@@ -1,1 +1,1 @@
-"""What ``flperf …`` can be told to do, a module per command."""
+"""Commands of ``flperf``, one module each."""

@@ -1,4 +1,4 @@
-"""``flperf baseline``: names for runs, and acceptance of changes."""
+"""``flperf baseline``: named baselines and accepted changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ACCEPTED: Final = "(accepted)"
 
 
 def add_baseline(commands: Commands) -> None:
-    """The command ``baseline`` with its own commands."""
+    """Add the ``baseline`` command with its subcommands."""
     parser = commands.add_parser(
         "baseline",
         help="Name runs that others are compared with, and accept changes",
@@ -90,7 +90,7 @@ def _set(parsed: Parsed) -> int:
 
 
 def _stored_id(parsed: Parsed, names: RunNames) -> str:
-    """The stored run that RUN means; ends the command where there is none."""
+    """Id of the stored run that RUN names; exits without one."""
     from pytest_flperf.history.run_names import RunNameError
     from pytest_flperf.results.reader import RunError
 

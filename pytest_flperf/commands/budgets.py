@@ -1,4 +1,4 @@
-"""``flperf budgets``: limits from runs that were measured."""
+"""``flperf budgets``: suggest budgets from measured runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MARGINS: Final = (1.0, 100.0)
 
 
 def add_budgets(commands: Commands) -> None:
-    """The command ``budgets``."""
+    """Add the ``budgets`` command."""
     parser = commands.add_parser(
         "budgets",
         help="Suggest budgets from measured runs",
@@ -77,7 +77,7 @@ def _suggest(parsed: Parsed) -> int:
 
 
 def _runs(parsed: Parsed) -> list[Run]:
-    """The runs that were named; ends the command where one isn't there or is named twice."""
+    """Read the named runs; exits if one is missing or named twice."""
     found: dict[str, Run] = {}
     texts = parsed.names or ["latest"]
     with run_names(parsed, texts) as names:
@@ -94,8 +94,8 @@ def _runs(parsed: Parsed) -> list[Run]:
 def _yaml(
     runs: Sequence[Run], found: Sequence[Suggestion], left: Sequence[LeftOut], margin: float | None
 ) -> Iterator[str]:
-    """A suite's budgets, each with the reason for its number; a document for each suite."""
-    from pytest_flperf.gates.text import printable
+    """A suite's budgets as YAML, with reasons; one document per suite."""
+    from pytest_flperf._text import printable
 
     yield from _comment(_head(runs, margin), "")
     suites = list(dict.fromkeys([*(each.suite for each in found), *(each.suite for each in left)]))
@@ -120,8 +120,8 @@ def _yaml(
 
 
 def _head(runs: Sequence[Run], margin: float | None) -> str:
+    from pytest_flperf._text import printable
     from pytest_flperf.gates.suggestions import CONFIDENCE, FEWEST_RUNS, ONE_RUN_MARGIN
-    from pytest_flperf.gates.text import printable
 
     hosts = dict.fromkeys(run.host.name for run in runs if run.host is not None)
     where = f" on {' and '.join(printable(name, _NAME) for name in hosts)}" if hosts else ""

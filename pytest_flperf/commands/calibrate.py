@@ -1,4 +1,4 @@
-"""``flperf calibrate``: what this client adds to latencies."""
+"""``flperf calibrate``: client overhead in measured latencies."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["add_calibrate"]
 
 _MOST_PROCESSES: Final = 64
 _STREAMS: Final = (1, 16, 64)
-"""Of the closed loops that are calibrated where none is asked for."""
+"""Concurrency of the closed loops that are calibrated by default."""
 
 
 def add_calibrate(commands: Commands) -> None:
-    """The command ``calibrate``."""
+    """Add the ``calibrate`` command."""
     parser = commands.add_parser(
         "calibrate",
         help="Measure what this client adds to latencies on this machine",
@@ -56,7 +56,7 @@ def _calibrate(parsed: Parsed) -> int:
 
 
 def _probes(parsed: Parsed) -> list[Probe]:
-    """The loads to play; ends the command where one is none."""
+    """Loads to calibrate; exits if one is invalid."""
     from pytest_flperf.measurement.calibration_loads import closed_probe, poisson_probe, probe_of
     from pytest_flperf.suite.discovery import find_suite
     from pytest_flperf.suite.errors import SuiteError

@@ -1,4 +1,4 @@
-"""What commands have in common."""
+"""Shared parts of commands: parser, exit codes, JSON output."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ __all__ = ["BAD_USAGE", "FAILED", "INTERRUPTED", "Commands", "Parsed", "Parser",
 FAILED: Final = 1
 BAD_USAGE: Final = 4
 INTERRUPTED: Final = 130
-"""As shells say it of what Ctrl-C has ended."""
+"""The status that shells report after Ctrl-C."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with status 4 for bad usage, as pytest does."""
+    """Argument parser: exits with status 4 on bad usage, like pytest."""
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-        """Print the help; argparse would pass over a standard output that is full or closed."""
+        """Print the help, or fail if standard output is full or closed.
+
+        argparse itself would ignore that.
+        """
         if file is not None:
             super().print_help(file)
             return
@@ -31,8 +34,8 @@ class Parser(argparse.ArgumentParser):
         say(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
-        """Say what was wrong."""
-        from pytest_flperf.gates.text import printable
+        """Print usage and the error, then exit with status 4."""
+        from pytest_flperf._text import printable
 
         self.print_usage(sys.stderr)
         self.exit(BAD_USAGE, f"{self.prog}: error: {printable(message, 4_000)}\n")
@@ -43,12 +46,12 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
-    """The option ``--json``."""
+    """Add the option ``--json``."""
     parser.add_argument("--json", action="store_true", help=f"Print {what} as JSON")
 
 
 def print_json(value: Any) -> int:
-    """Print a value as JSON, for programs; the exit status."""
+    """Print a value as JSON for programs; returns the exit status."""
     from pytest_flperf._text import harmless_json
     from pytest_flperf.report.terminal.listings import say
 
@@ -57,6 +60,6 @@ def print_json(value: Any) -> int:
 
 
 def refuse(parsed: Parsed, problem: str) -> NoReturn:
-    """End the command for bad usage."""
+    """Exit with a bad-usage error."""
     usage: Parser = parsed.usage
     usage.error(problem)

@@ -1,4 +1,4 @@
-"""``flperf compare``: a measured run against another, case by case."""
+"""``flperf compare``: compare two runs, case by case."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WHAT: Final = "a run's id, latest, last, branch:NAME, a name of 'flperf baselin
 
 
 def add_compare(commands: Commands) -> None:
-    """The command ``compare``."""
+    """Add the ``compare`` command."""
     parser = commands.add_parser(
         "compare",
         help="Compare two runs, case by case",
@@ -100,9 +100,9 @@ def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, cand
 
 
 def _nothing_compared(parsed: Parsed, compared: ComparedRun) -> str:
-    """Why not one case could be compared."""
+    """Reason why no case could be compared."""
+    from pytest_flperf._text import printable
     from pytest_flperf.gates.baseline_gate import NOT_COMPARED
-    from pytest_flperf.gates.text import printable
 
     run = compared.run
     reasons = [note.removeprefix(NOT_COMPARED) for note in run.notes if note.startswith(NOT_COMPARED)]
@@ -121,7 +121,10 @@ def _rules(parsed: Parsed) -> tuple[Rule, ...]:
 
 
 def _check_scopes(parsed: Parsed, rules: Sequence[Rule], run: Run) -> None:
-    """Refuse rules that hold for no scenario: nobody would ever hear of them."""
+    """Refuse rules that match no scenario.
+
+    Such a rule would never apply, and no one would notice.
+    """
     names = dict.fromkeys(case.scenario for case in run.cases)
     for rule in rules:
         if names and not any(map(rule.holds_for, names)):
@@ -133,14 +136,17 @@ def _check_scopes(parsed: Parsed, rules: Sequence[Rule], run: Run) -> None:
 
 @contextlib.contextmanager
 def _store(parsed: Parsed) -> Any:
-    """The store; None where there is none: then runs are found by their files."""
+    """Open the store, or yield None if there is none.
+
+    Without a store, runs are found by their files.
+    """
     store = store_there(parsed)
     with store or contextlib.nullcontext():
         yield store
 
 
 def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline | None, FoundBaseline]:
-    """Both runs; None for a baseline that each case has its own of.
+    """Baseline and candidate; baseline is None if each case has its own.
 
     What ``last`` and ``branch:`` mean as the candidate depends on the suites of the baseline.
     """
@@ -164,7 +170,10 @@ def _found(parsed: Parsed, store: Store | None) -> tuple[FoundBaseline | None, F
 
 
 def _check_branch(parsed: Parsed, store: Store | None) -> None:
-    """Refuse a branch that no run has, with the nearest names; raises BaselineError."""
+    """Refuse a branch without runs; raises BaselineError.
+
+    The error names the nearest branches.
+    """
     from pytest_flperf.history.baseline import BaselineError, MissingBaselineError, branch_of
     from pytest_flperf.history.case_history import StoreHistory, no_baseline
 
@@ -178,7 +187,7 @@ def _check_branch(parsed: Parsed, store: Store | None) -> None:
 
 
 def _values_beside(path: Path, run: Run) -> CaseValues:
-    from pytest_flperf.report.samples import values_beside  # takes 30 ms, for which no stored run shall wait
+    from pytest_flperf.report.samples import values_beside  # takes 30 ms, not needed for stored runs
 
     return values_beside(path, run)
 
@@ -193,8 +202,8 @@ def _newest_suites(store: Store | None) -> tuple[str, ...]:
 
 
 def _print(parsed: Parsed, found: FoundBaseline | None, candidate: FoundBaseline, compared: ComparedRun) -> None:
+    from pytest_flperf._text import printable
     from pytest_flperf.gates.format import against_lines
-    from pytest_flperf.gates.text import printable
     from pytest_flperf.report.sentences import when
     from pytest_flperf.report.terminal.comparisons import compared_lines
     from pytest_flperf.report.terminal.listings import say
@@ -217,7 +226,7 @@ def _print(parsed: Parsed, found: FoundBaseline | None, candidate: FoundBaseline
 
 
 def _own_notes(candidate: FoundBaseline, run: Run) -> tuple[str, ...]:
-    """What was noted here; the run has notes of its own."""
+    """Notes of this comparison, without those of the run itself."""
     return run.notes[: len(run.notes) - len(candidate.run.notes)]
 
 
@@ -245,7 +254,7 @@ def _as_json(
 
 
 def _write_markdown(path: str | None, run: Run) -> str:
-    """Write the file that was asked for; why it is not written."""
+    """Write the Markdown file; returns why it failed, or an empty string."""
     if path is None:
         return ""
     from pytest_flperf.report.markdown import markdown

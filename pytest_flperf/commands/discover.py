@@ -1,4 +1,4 @@
-"""``flperf discover``: the servers that answer on this machine."""
+"""``flperf discover``: model servers that answer on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST: Final = 4_000
 
 
 def add_discover(commands: Commands) -> None:
-    """The command ``discover``."""
+    """Add the ``discover`` command."""
     parser = commands.add_parser(
         "discover",
         help="List the model servers that answer on this machine",
@@ -47,7 +47,7 @@ def _run(parsed: Parsed) -> int:
 
 
 def _lines(found: Sequence[FoundServer]) -> list[str]:
-    from pytest_flperf.gates.text import printable
+    from pytest_flperf._text import printable
     from pytest_flperf.report.terminal.listings import fitted_table, wrapped
 
     if not found:

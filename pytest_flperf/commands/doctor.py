@@ -1,4 +1,4 @@
-"""``flperf doctor``: can this machine measure, and on what."""
+"""``flperf doctor``: check what this machine can measure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOG_LINES: Final = 4
 
 
 def add_doctor(commands: Commands) -> None:
-    """The command ``doctor``."""
+    """Add the ``doctor`` command."""
     parser = commands.add_parser(
         "doctor",
         help="Check step by step what can be measured on this machine",
@@ -52,7 +52,7 @@ def _run(parsed: Parsed) -> int:
 
 
 def _places(parsed: Parsed, chosen: Place) -> list[Place]:
-    """The chosen backend alone where one is named, else every kind with what it takes for granted."""
+    """Backends to check: the named one, else every kind with defaults."""
     if parsed.backend is not None or parsed.base_url is not None:
         return [chosen]
     from pytest_flperf.backends.base import BackendConfig
@@ -127,7 +127,7 @@ def _state(found: Finding) -> str:
 
 
 def _address(found: Finding) -> str:
-    """Host and port alone: the rest of a URL is in the results of a run."""
+    """Host and port only; a run's results hold the full URL."""
     address = found.about.address if found.about else ""
     return address.partition("://")[2].partition("/")[0] or address or "–"
 

@@ -1,4 +1,4 @@
-"""``flperf history`` and ``flperf prune``: the runs that are stored."""
+"""``flperf history`` and ``flperf prune``: list and remove stored runs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LIMIT: Final = 20
 
 
 def _count(text: str) -> int:
-    """A whole number that is not negative; argparse says what is wrong with any other."""
+    """Parse a non-negative whole number for argparse."""
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a whole number, 0 or more")
     return int(text)
 
 
 def add_history(commands: Commands) -> None:
-    """The command ``history``."""
+    """Add the ``history`` command."""
     parser = commands.add_parser(
         "history",
         help="List the stored runs, newest first",
@@ -44,7 +44,7 @@ def add_history(commands: Commands) -> None:
 
 
 def add_prune(commands: Commands) -> None:
-    """The command ``prune``."""
+    """Add the ``prune`` command."""
     parser = commands.add_parser(
         "prune",
         help="Remove all but the newest runs from the store",
@@ -106,9 +106,10 @@ def _prune(parsed: Parsed) -> int:
 
 
 def _remove_folders(report_dir: Path, ids: list[str]) -> tuple[list[str], list[str]]:
-    """Remove the folders of these runs; those that went, and what could not be removed.
+    """Remove the folders of these runs.
 
-    Only what lies in the folder of the runs under a run's name and holds a run: a store may say anything.
+    Returns the removed folders and the problems.  A folder is removed only if it lies in ``report_dir``, has the run's
+    id as its name and holds a run, because a store may contain anything.
     """
     removed, problems = [], []
     for run_id in ids:

@@ -1,4 +1,4 @@
-"""``flperf models``: what could be measured."""
+"""``flperf models``: list, download and remove models."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["add_models", "add_place", "place_of"]
 
 _LOCAL: Final = "foundry"
 _GIVING_UP_S: Final = 10.0
-"""For the runtime to end what it was doing."""
+"""How long the runtime may take to stop after Ctrl-C."""
 
 
 def add_models(commands: Commands) -> None:
-    """The command ``models``."""
+    """Add the ``models`` command."""
     parser = commands.add_parser(
         "models",
         help="List models, download them, remove them",
@@ -42,7 +42,7 @@ def add_models(commands: Commands) -> None:
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """The options that say which backend is meant."""
+    """Add the options that select a backend."""
     parser.add_argument("--backend", metavar="KIND", help="Kind of server; default: foundry, with a URL openai")
     parser.add_argument("--base-url", metavar="URL", help="Ask the server at this URL")
     parser.add_argument("--api-key-env", metavar="NAME", help="Environment variable that holds the key for --base-url")
@@ -57,7 +57,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def place_of(parsed: Parsed) -> Place:
-    """The backend that is meant; ends the command where there is none such."""
+    """Selected backend; exits if there is none."""
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.registry import installed, registry
     from pytest_flperf.backends.resolver import Defaults, Placing
@@ -121,7 +121,10 @@ def _list(parsed: Parsed, place: Place) -> int:
 
 
 def _download(parsed: Parsed, place: Place) -> int:
-    """Download with progress; Ctrl-C gives up, and what has come so far is kept."""
+    """Download a model with progress.
+
+    Ctrl-C cancels the download and keeps what has arrived.
+    """
     import threading
 
     from pytest_flperf.backends.foundry.models import Downloaded, FoundryModels
@@ -134,14 +137,14 @@ def _download(parsed: Parsed, place: Place) -> int:
         try:
             with FoundryModels(replace(place.config, device=parsed.device)) as models:
                 done.append(models.download(parsed.model, _told, cancel))
-        except Exception as error:  # noqa: BLE001 - this is a thread: whatever it is, somebody waits for it
+        except Exception as error:  # noqa: BLE001 - in a thread: the main thread reports it
             done.append(error)
         finally:
             ended.set()
 
     threading.Thread(target=work, name="flperf-download", daemon=True).start()
     try:
-        while not ended.wait(0.1):  # a wait without an end would be deaf to Ctrl-C on Windows
+        while not ended.wait(0.1):  # on Windows, Ctrl-C can't interrupt a wait without timeout
             pass
     except KeyboardInterrupt:
         cancel.set()
@@ -160,7 +163,7 @@ def _download(parsed: Parsed, place: Place) -> int:
 
 
 def _told(what: str, percent: float | None) -> None:
-    """Show what goes on, in one line of a terminal."""
+    """Show progress in one terminal line."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{harmless(what)}" + (f" {percent:.1f} %" if percent is not None else ""))
         sys.stderr.flush()
@@ -172,7 +175,10 @@ def _clear_line() -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """What went wrong, in the words of this command and without the end of a log that is gone by now."""
+    """First line of an error, in terms of this command.
+
+    Its other lines are the end of a log that no longer exists.
+    """
     return str(error).partition("\n")[0].replace("--flperf-list-models", "flperf models")
 
 

@@ -8,7 +8,7 @@ __all__ = ["add_reference"]
 
 
 def add_reference(commands: Commands) -> None:
-    """The command ``serve-reference``."""
+    """Add the ``serve-reference`` command."""
     from pytest_flperf.reference_server.command import add_arguments
     from pytest_flperf.reference_server.command import run as serve_reference
 

@@ -1,4 +1,4 @@
-"""``flperf show`` and ``flperf report``: runs that have been written."""
+"""``flperf show`` and ``flperf report``: print runs and write reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FORMS: Final = (".html", ".htm", ".md", ".csv")
 
 
 def add_show(commands: Commands) -> None:
-    """The command ``show``."""
+    """Add the ``show`` command."""
     parser = commands.add_parser(
         "show",
         help="Print the results of a run",
@@ -40,7 +40,7 @@ def add_show(commands: Commands) -> None:
 
 
 def add_report(commands: Commands) -> None:
-    """The command ``report``."""
+    """Add the ``report`` command."""
     parser = commands.add_parser(
         "report",
         help="Write the report of a run again, or of several side by side",
@@ -66,7 +66,7 @@ def add_report(commands: Commands) -> None:
 
 
 def _show(parsed: Parsed) -> int:
-    from pytest_flperf.gates.text import printable
+    from pytest_flperf._text import printable
     from pytest_flperf.report.rerun import command_line
     from pytest_flperf.report.sentences import duration, failures, when
     from pytest_flperf.report.terminal.listings import say
@@ -118,7 +118,7 @@ def _report(parsed: Parsed) -> int:
 
 
 def _beside(parsed: Parsed, paths: Sequence[Path | None]) -> Path:
-    """Where a report is written that no place was named for."""
+    """Default path of a report."""
     if len(paths) > 1:
         return Path("flperf-runs.html")
     if paths[0] is None:
@@ -127,7 +127,7 @@ def _beside(parsed: Parsed, paths: Sequence[Path | None]) -> Path:
 
 
 def _recovered(parsed: Parsed, ref: RunRef) -> RunRef:
-    """A run that was killed with its results file, made where it is not there; ends the command where it can't be."""
+    """Write a killed run's results file; exits if that fails."""
     from pytest_flperf.results.reader import RESULTS
     from pytest_flperf.results.run_folder import RunFolder
     from pytest_flperf.session.recovery import RecoveryError, recover

@@ -1,4 +1,4 @@
-"""What commands on stored runs have in common: where runs are, and how one is found."""
+"""Shared parts of commands on stored runs: options, lookup, messages."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ RUN_HELP = (
 
 
 def add_report_dir(parser: argparse.ArgumentParser) -> None:
-    """The option ``--report-dir``."""
+    """Add the option ``--report-dir``."""
     parser.add_argument("--report-dir", metavar="DIR", default="reports", help="Folder of the runs; default: reports")
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
-    """The options ``--report-dir`` and ``--store``."""
+    """Add the options ``--report-dir`` and ``--store``."""
     add_report_dir(parser)
     parser.add_argument(
         "--store", metavar="URL",
@@ -40,10 +40,10 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def failed(parsed: Parsed, problem: str) -> int:
-    """Say what could not be done; the exit status."""
+    """Print an error; returns the exit status."""
     import sys
 
-    from pytest_flperf.gates.text import printable
+    from pytest_flperf._text import printable
     from pytest_flperf.report.terminal.listings import say
 
     say(printable(f"{parsed.usage.prog}: error: {problem}", 2_000), sys.stderr)
@@ -51,17 +51,20 @@ def failed(parsed: Parsed, problem: str) -> int:
 
 
 def tell(parsed: Parsed, line: str) -> None:
-    """Say what goes on, beside what is printed for programs."""
+    """Print a progress line to standard error.
+
+    Standard output holds only what programs read.
+    """
     import sys
 
-    from pytest_flperf.gates.text import printable
+    from pytest_flperf._text import printable
     from pytest_flperf.report.terminal.listings import say
 
     say(printable(f"{parsed.usage.prog}: {line}", 1_000), sys.stderr)
 
 
 def store_of(parsed: Parsed) -> StorePlace:
-    """Where the store is; ends the command for what is no place."""
+    """Location of the store; exits if it is invalid."""
     from pytest_flperf.history.place import DEFAULT_FILE, PlaceError, StorePlace, store_place
 
     if parsed.store is None:
@@ -77,13 +80,16 @@ def store_of(parsed: Parsed) -> StorePlace:
 
 
 def unusable(parsed: Parsed, problem: object) -> int:
-    """Say why a store or a run can't be used; the exit status, which is that of bad usage: nothing was compared."""
+    """Report an unusable store or run; returns the bad-usage exit status.
+
+    That status says that nothing was compared.
+    """
     failed(parsed, str(problem))
     return BAD_USAGE
 
 
 def open_store(parsed: Parsed) -> Store:
-    """The store, to read or to prune; ends the command where there is none, or it can't be opened."""
+    """Open the store; exits if it is missing or can't be opened."""
     store = store_there(parsed)
     if store is None:
         refuse(
@@ -95,7 +101,10 @@ def open_store(parsed: Parsed) -> Store:
 
 
 def store_there(parsed: Parsed) -> Store | None:
-    """The store; None where none was ever made.  Ends the command where it can't be opened, or was named and isn't."""
+    """Open the store, or return None if none was ever made.
+
+    Exits if it can't be opened, or if ``--store`` names one that does not exist.
+    """
     from pytest_flperf.history.place import StoreError
 
     place = store_of(parsed)
@@ -113,9 +122,10 @@ def store_there(parsed: Parsed) -> Store | None:
 
 @contextlib.contextmanager
 def run_names(parsed: Parsed, texts: Sequence[str]) -> Iterator[RunNames]:
-    """Where runs of these names are looked for.  Ends the command for a name or a run that can't be used.
+    """Yield the lookup of runs by these names.
 
-    The store is opened only where a name needs it: a path names a file whatever the store says.
+    Exits for a name or a run that can't be used.  The store is opened only if a name needs it: a path names a file,
+    whatever the store holds.
     """
     from pytest_flperf.history.place import StoreError
     from pytest_flperf.history.run_names import RunNameError, RunNames, is_path
@@ -132,10 +142,10 @@ def run_names(parsed: Parsed, texts: Sequence[str]) -> Iterator[RunNames]:
 
 
 def tell_taken(where: str) -> None:
-    """Say which run was taken, beside what is printed for programs."""
+    """Print to standard error which run is used."""
     import sys
 
-    from pytest_flperf.gates.text import printable
+    from pytest_flperf._text import printable
     from pytest_flperf.report.terminal.listings import say
 
     say(printable(f"taken: {where}", 1_000), sys.stderr)

@@ -1,4 +1,7 @@
-"""Standard streams of a command: closed, full and broken ones, told in a sentence."""
+"""Standard streams of a command: closed, full and broken ones.
+
+Each such problem is reported in one sentence.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from pytest_flperf._text import printable
 from pytest_flperf.commands.common import BAD_USAGE
-from pytest_flperf.gates.text import printable
 
 __all__ = ["drained", "run_on_streams"]
 
 
 class _Closed(io.TextIOBase):
-    """Standard output that the shell has closed (``>&-``): what is written to it is lost, and that is an error."""
+    """Standard output closed by the shell (``>&-``).
+
+    What is written to it is lost, so each write is an error.
+    """
 
     encoding = "utf-8"
 
     def write(self, text: str) -> int:
-        """Refuse."""
+        """Raise OSError."""
         del text
         raise OSError("it is closed")
 
 
 def run_on_streams(command: Callable[[], int]) -> int:
-    """Run a command; its exit status, or that of bad usage where not all could be written that it said.
+    """Run a command; returns its exit status.
+
+    The status is that of bad usage if not all of its output could be written.
 
     ``command`` may end with SystemExit, as argparse does.
     """
@@ -61,7 +69,10 @@ def _complain(problem: str) -> bool:
 
 
 def _open_streams() -> None:
-    """Put something in the place of closed streams: the next file that is opened would get their numbers."""
+    """Replace closed standard streams.
+
+    Otherwise the next opened file would get their file descriptors.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -74,7 +85,10 @@ def _open_streams() -> None:
 
 
 def drained(stream: TextIO) -> str:
-    """Write what a stream still holds; why it can't, empty where it can.  It is not tried again at Python's end."""
+    """Flush a stream; returns why it failed, or an empty string.
+
+    After a failure the rest is discarded, so that Python does not try again at exit.
+    """
     try:
         stream.flush()
     except (OSError, ValueError) as error:
@@ -82,7 +96,7 @@ def drained(stream: TextIO) -> str:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
-            stream.flush()  # what it still holds: pytest puts the old file back when it ends
+            stream.flush()  # into nowhere: pytest restores the old file at its end
         return _words(error)
     return ""
 

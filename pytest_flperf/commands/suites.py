@@ -1,4 +1,4 @@
-"""``flperf suites`` and ``flperf schema``: suites and the forms of files."""
+"""``flperf suites`` and ``flperf schema``: available suites and JSON Schemas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["add_schema", "add_suites"]
 
 
 def add_suites(commands: Commands) -> None:
-    """The command ``suites``."""
+    """Add the ``suites`` command."""
     parser = commands.add_parser(
         "suites",
         help="List the suites that can be asked for",
@@ -24,7 +24,7 @@ def add_suites(commands: Commands) -> None:
 
 
 def add_schema(commands: Commands) -> None:
-    """The command ``schema``."""
+    """Add the ``schema`` command."""
     parser = commands.add_parser(
         "schema", help="Print a JSON Schema", description="JSON Schemas, for editors and for readers of results."
     )

@@ -1,4 +1,4 @@
-"""``flperf export`` and ``flperf import``: runs out of the store and into it."""
+"""``flperf export`` and ``flperf import``: runs from and into the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["add_export", "add_import"]
 
 
 def add_export(commands: Commands) -> None:
-    """The command ``export``."""
+    """Add the ``export`` command."""
     parser = commands.add_parser(
         "export",
         help="Write a run as JSON, CSV or Parquet",
@@ -36,7 +36,7 @@ def add_export(commands: Commands) -> None:
 
 
 def add_import(commands: Commands) -> None:
-    """The command ``import``."""
+    """Add the ``import`` command."""
     parser = commands.add_parser(
         "import",
         help="Store runs from their results.json",
@@ -79,7 +79,7 @@ def _export(parsed: Parsed) -> int:
 
 
 def _check_parquet(parsed: Parsed) -> None:
-    """End the command where Parquet can't be written."""
+    """Exit if Parquet can't be written."""
     from pytest_flperf.report.parquet import PARQUET_EXTRA, can_write_parquet
 
     if parsed.output is None:
@@ -89,7 +89,7 @@ def _check_parquet(parsed: Parsed) -> None:
 
 
 def _exported(run: Run, form: str) -> bytes:
-    """The run in that form."""
+    """The run in the given format."""
     if form == "json":
         return (json.dumps(run.to_dict(), ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
     if form == "parquet":
@@ -102,7 +102,7 @@ def _exported(run: Run, form: str) -> bytes:
 
 
 def _import(parsed: Parsed) -> int:
-    from pytest_flperf.gates.text import printable
+    from pytest_flperf._text import printable
     from pytest_flperf.history.place import StoreError
     from pytest_flperf.report.terminal.listings import say
 
@@ -130,24 +130,27 @@ def _import(parsed: Parsed) -> int:
 
 
 class _Importing:
-    """Runs on their way into a store, which is opened, and made, for the first one that can be read."""
+    """Import of runs; opens the store for the first readable run.
+
+    A missing store is made then.
+    """
 
     def __init__(self, place: StorePlace, on_wait: Callable[[str], None]) -> None:
         self._place = place
         self._on_wait = on_wait
         self._store: Store | None = None
         self.done: dict[str, list[str]] = {"added": [], "replaced": [], "known": []}
-        """Ids of runs, by what came of them."""
+        """Ids of runs, by result of the import."""
         self.problems: list[str] = []
 
     @property
     def stored(self) -> str:
-        """How many of the runs are in the store by now, in words."""
+        """Number of stored runs so far, in words."""
         count = sum(map(len, self.done.values()))
         return f"{count} run{'' if count == 1 else 's'} of this import"
 
     def there(self) -> Store | None:
-        """The store; None where none was ever made.  Raises StoreError."""
+        """The existing store, or None; raises StoreError."""
         return self._opened() if self._place.is_there() else None
 
     def close(self) -> None:
@@ -156,7 +159,7 @@ class _Importing:
             self._store.close()
 
     def all(self, paths: Sequence[Path]) -> None:
-        """Store the runs of these files, until the store can't be used any more."""
+        """Store the runs of these files until the store becomes unusable."""
         from pytest_flperf.history.place import StoreUnusableError
 
         for number, path in enumerate(paths):
@@ -169,7 +172,10 @@ class _Importing:
                 return
 
     def _one(self, path: Path) -> None:
-        """Store one run, its id among what was done, or a line among the problems; raises StoreUnusableError."""
+        """Store one run; raises StoreUnusableError.
+
+        Adds its id to ``done``, or a line to ``problems``.
+        """
         from pytest_flperf.history.environment import Surroundings
         from pytest_flperf.history.place import StoreError, StoreUnusableError
         from pytest_flperf.history.run_names import can_be_id
@@ -192,7 +198,7 @@ class _Importing:
             self.problems.append(str(error))
 
     def _opened(self) -> Store:
-        """The store; raises StoreUnusableError."""
+        """The store, opened at first use; raises StoreUnusableError."""
         if self._store is None:
             from pytest_flperf.history.place import StoreError, StoreUnusableError
             from pytest_flperf.history.store import Store
@@ -207,7 +213,10 @@ class _Importing:
 
 
 def _results_files(parsed: Parsed, importing: _Importing) -> Iterator[Path]:
-    """The results files that were named; where there are none, a line among the problems.  Raises StoreError."""
+    """Results files of the named runs; raises StoreError.
+
+    A name without one adds a line to the problems.
+    """
     from pytest_flperf.history.run_names import RunNameError, RunNames, is_path
     from pytest_flperf.results.reader import RESULTS, run_ids
 

@@ -1,1 +1,1 @@
-"""The Foundry Local runtime in a process of its own, and the models that ship with the package."""
+"""Foundry Local runtime host: a separate process, and packaged models."""

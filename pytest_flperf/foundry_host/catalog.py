@@ -1,7 +1,7 @@
-"""A model catalog on loopback, in the form that the Foundry Local runtime asks for.
+"""Model catalog on loopback, in the Foundry Local runtime's format.
 
-The runtime serves over HTTP only what a catalog lists.  Given this one alone it lists, loads and serves the packaged
-models, and never waits for the public catalog.  Tests use it as a double of the public one.
+The runtime serves over HTTP only models that a catalog lists.  With this catalog alone it lists, loads and serves the
+packaged models, and never waits for the public catalog.  Tests use it in place of the public one.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ class CatalogEntry:
 
     @property
     def id(self) -> str:
-        """``name:version``."""
+        """Model id: ``name:version``."""
         return f"{self.name}:{self.version}"
 
     def as_json(self) -> dict[str, Any]:
-        """The entry as the runtime reads it: 2.2 takes the limits from ``systemCatalogData``, others from the tags."""
+        """Catalog entry in the runtime's JSON format.
+
+        2.2 takes the limits from ``systemCatalogData``, others from the tags.
+        """
         asset = f"azureml://registries/azureml/models/{self.name}/versions/{self.version}"
         data: dict[str, Any] = {
             "publisher": self.publisher,
@@ -85,7 +88,10 @@ class CatalogEntry:
         }
 
     def matches(self, filters: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the entry is what these filters ask for; a filter on something else does not narrow."""
+        """Whether the entry matches these filters.
+
+        A filter on an unknown field excludes nothing.
+        """
         known = {
             "device": self.device,
             "executionProvider": self.execution_provider,
@@ -105,7 +111,7 @@ class CatalogEntry:
 
 
 def answer(entries: Sequence[CatalogEntry], request: Mapping[str, Any]) -> dict[str, Any]:
-    """The page of entries that a catalog request asks for."""
+    """Page of entries for a catalog request."""
     asked = request.get("indexEntitiesRequest", request)
     filters = asked.get("filters") or []
     latest = any(each.get("field") == "labels" for each in filters)
@@ -123,10 +129,10 @@ def answer(entries: Sequence[CatalogEntry], request: Mapping[str, Any]) -> dict[
 
 
 class CatalogServer:
-    """Serves catalog entries on ``127.0.0.1``, a port of the system's choice, until closed."""
+    """Catalog server on a free port of ``127.0.0.1``, until closed."""
 
     def __init__(self, entries: Sequence[CatalogEntry], *, status: int = 200) -> None:
-        """Serve ``entries``; a ``status`` other than 200 plays a catalog that is out of order."""
+        """Serve ``entries``; a ``status`` other than 200 simulates a broken catalog."""
         self.entries = tuple(entries)
         self.requests: list[dict[str, Any]] = []
         """Bodies of the requests so far."""
@@ -140,7 +146,7 @@ class CatalogServer:
 
     @property
     def url(self) -> str:
-        """What goes into the runtime's ``catalog_urls``."""
+        """URL for the runtime's ``catalog_urls``."""
         return f"http://127.0.0.1:{self._server.server_address[1]}{CATALOG_PATH}"
 
     def close(self) -> None:
@@ -185,6 +191,6 @@ class CatalogServer:
                 self.wfile.write(payload)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Keep the log for the runtime."""
+                """Do nothing: the log belongs to the runtime."""
 
         return Handler

@@ -1,4 +1,7 @@
-"""One chat inside the host, without HTTP: stamped where the runtime hands its chunks over."""
+"""Native chat in the runtime host, without HTTP.
+
+Chunks are stamped where the runtime hands them over.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,20 @@ from pytest_flperf.foundry_host.protocol import Answered, Command
 __all__ = ["Chat"]
 
 _MOST_CHARACTERS: Final = 7 << 20
-"""Of all chunks of one answer, about 30,000 tokens: a message to the parent holds twice as many, for quoting."""
+"""Limit for all chunks of an answer, about 30,000 tokens; a message to the parent holds twice as many, for escapes."""
 _QUOTED: Final = 6
-"""Characters that one takes in a message where it is not ASCII."""
+"""Length of a non-ASCII character in a message."""
 _MOST_OF_AN_ERROR: Final = 2_000
 _AGAIN_S: Final = 0.05
 _SWITCH_S: Final = 0.0005
-"""A thread that packs a finished answer holds up the others' stamps for so long at most (Python's own: 5 ms)."""
+"""Longest time that a thread packing a finished answer delays other stamps (Python's default: 5 ms)."""
 
 
 class _Chunks:
-    """Stands where the SDK's session puts the chunks of a stream: keeps them, stamped by the thread that makes them.
+    """Chunk queue that stamps chunks in the thread that makes them.
 
-    Nobody is woken before the end: whoever waits for chunks needs a core and Python's lock, and so does the runtime.
+    It replaces the queue of the SDK's session.  No thread is woken before the end: a waiting thread needs a core and
+    Python's lock, and so does the runtime.
     """
 
     def __init__(self) -> None:
@@ -40,12 +44,15 @@ class _Chunks:
         return None if queue is None else self
 
     def put(self, item: Any) -> None:
-        """As the session's callback calls it: what is no text is an error, which ends the stream."""
+        """Called by the session; a non-text item is an error.
+
+        An error ends the stream.
+        """
         if not self.keep(item) and self._queue is not None:
             self._queue.put(item)
 
     def keep(self, item: Any) -> bool:
-        """Keep a chunk; False for what is none."""
+        """Keep a chunk; False if it isn't one."""
         now_ns = time.monotonic_ns()
         text = getattr(item, "text", None)
         if not isinstance(text, str):
@@ -59,7 +66,10 @@ class _Chunks:
 
 
 def _keeping(session_class: Any, chunks: _Chunks) -> Any:
-    """A session class that puts chunks into ``chunks``; where the SDK has changed, they come out of the stream."""
+    """Session class that puts chunks into ``chunks``.
+
+    If the SDK has changed, they come out of the stream instead.
+    """
 
     class Keeping(session_class):  # type: ignore[misc]
         @property
@@ -74,10 +84,10 @@ def _keeping(session_class: Any, chunks: _Chunks) -> Any:
 
 
 class Chat:
-    """A chat that is asked for by a command."""
+    """One chat of a command."""
 
     def __init__(self, command: Command) -> None:
-        """Nothing is asked of the runtime yet."""
+        """Keep the command; nothing is sent to the runtime yet."""
         self.command = command
         self._request: Any = None
         self._over = threading.Event()
@@ -87,7 +97,10 @@ class Chat:
         self._usage = ""
 
     def cancel(self) -> None:
-        """Give up; returns when the chat is over.  The runtime forgets a wish that comes before it has begun."""
+        """Cancel the chat, and wait until it is over.
+
+        Repeats the request: the runtime forgets one that comes before the chat has begun.
+        """
         while not self._over.wait(_AGAIN_S):
             request = self._request
             if request is not None:
@@ -95,7 +108,10 @@ class Chat:
                     request.cancel()
 
     def answer(self, model: Any) -> Answered:
-        """Ask and wait for the end.  A session of its own for each: the web service keeps nothing between requests."""
+        """Run the chat and wait for its end.
+
+        Each chat has its own session: the web service keeps nothing between requests.
+        """
         from foundry_local_sdk.items import TextItem, TextItemType
         from foundry_local_sdk.request import Request
         from foundry_local_sdk.session import ChatSession
@@ -150,7 +166,10 @@ class Chat:
 
 
 def _usage_of(response: Any) -> str:
-    """The counts as the web service says them, from the whole answer that ends a stream; else those of the SDK."""
+    """Usage as the web service reports it, else the SDK's.
+
+    It comes from the whole answer that ends a stream.
+    """
     with contextlib.suppress(Exception):
         usage = json.loads(response.get_item(0).text)["usage"]
         if isinstance(usage, dict):

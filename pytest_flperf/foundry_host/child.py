@@ -1,4 +1,4 @@
-"""What processes of our own that stand beside this one have in common: how they start, follow us, and ended."""
+"""Child processes: start, end with the parent, exit codes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ _PR_SET_PDEATHSIG: Final = 1
 def spawn_module(
     module: str, *, stderr: IO[bytes] | int = subprocess.DEVNULL, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a module with this Python, with pipes to and from it; raises OSError.
+    """Start a Python module with pipes; raises OSError.
+
+    It runs with this Python, and has pipes to and from it.
 
     Args:
-        module: With a ``__main__`` part.
-        stderr: Where that goes.
-        environment: Of the process; None: this one's.
+        module: Name of a module with a ``__main__`` part.
+        stderr: Target of its standard error.
+        environment: Environment of the process; None: this one's.
 
     """
     return subprocess.Popen(
@@ -41,7 +43,7 @@ def spawn_module(
 
 
 def find_prctl() -> Prctl | None:
-    """Linux's ``prctl`` with an option and its value; None elsewhere."""
+    """Linux's ``prctl`` with an option and a value; None elsewhere."""
     if sys.platform != "linux":
         return None
     import ctypes
@@ -51,12 +53,15 @@ def find_prctl() -> Prctl | None:
 
 
 def follow_parent(prctl: Prctl) -> None:
-    """Have the system kill this process when its parent's *thread* that started it ends."""
+    """Have the OS kill this process when its parent thread ends.
+
+    That is the *thread* of the parent that started this process.
+    """
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def how_ended(code: int) -> str:
-    """What an exit code says, in words: ``was ended by SIGKILL``."""
+    """Exit code in words: ``was ended by SIGKILL``."""
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"was ended by {signal.Signals(-code).name}"

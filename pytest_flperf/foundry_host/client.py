@@ -1,4 +1,4 @@
-"""The parent's handle of a runtime host: start it, tell it what to do, notice when it dies or hangs, end it.
+"""Runtime host client: start it, send commands, detect hangs, stop it.
 
 Every call has a deadline and raises one of :mod:`pytest_flperf.foundry_host.errors`.  A handle may be used from several
 threads, one call at a time.
@@ -54,17 +54,17 @@ __all__ = ["Answered", "HostConfig", "HostStatus", "Mode", "ModelInfo", "Provide
 
 _STOP_S: Final = 0.45
 _CANCEL_S: Final = 10.0
-"""How long the runtime may take to give up a download before it is ended."""
+"""How long the runtime may take to cancel a download before the host is ended, in seconds."""
 
 
 class RuntimeHost:
-    """A running host process."""
+    """Handle of a running host process."""
 
     def __init__(self, config: HostConfig) -> None:
-        """Start the process and return at once; :meth:`wait_ready` before anything else.
+        """Start the process without waiting; call :meth:`wait_ready` next.
 
-        Do it on the main thread: on Linux the host then also dies with the parent where a fork of it keeps the pipe
-        open.  (That kernel feature watches the *thread* that started the host, so it is left out elsewhere.)
+        Do this on the main thread: on Linux the host then also dies with the parent if a fork keeps the pipe open.
+        (That kernel feature watches the *thread* that started the host, so it is not used on other threads.)
         """
         self.config = config
         self._deadline = time.monotonic() + config.start_s
@@ -73,19 +73,19 @@ class RuntimeHost:
         self._ids = itertools.count(1)
         self._ready: Ready | None = None
         self._models: dict[str, ModelInfo] | None = None
-        """The last listing; None before it, and where something has changed since."""
+        """The last listing; None: not listed yet, or something has changed since."""
         self._asked_by_id: set[str] = set()
         self._ended = False
 
     @classmethod
     def start(cls, config: HostConfig) -> Self:
-        """Start a host and wait until its web service has answered a connection."""
+        """Start a host and wait until its web service answers."""
         host = cls(config)
         host.wait_ready()
         return host
 
     def wait_ready(self) -> None:
-        """Wait until the web service has answered a connection; ends the host where it never does."""
+        """Wait until the web service answers; ends the host if it doesn't."""
         with self._calling:
             self._check_not_stopped()
             if self._ready is not None:
@@ -109,7 +109,7 @@ class RuntimeHost:
             self._ready = ready
 
     def list_models(self, deadline_s: float = 60.0) -> tuple[ModelInfo, ...]:
-        """All variants that the catalog lists for this machine, with what is cached and loaded now."""
+        """Variants for this machine, with what is cached and loaded now."""
         models = self._ask(Verb.LIST, None, deadline_s).models
         self._models = {model.id: model for model in models}
         return models
@@ -117,22 +117,28 @@ class RuntimeHost:
     def register_providers(
         self, on_progress: Callable[[str, float], None] | None = None, deadline_s: float = 3600.0
     ) -> Providers:
-        """Download and register the execution providers that there are for this machine, before models are listed.
+        """Download and register execution providers, before models are listed.
 
-        ``on_progress`` gets a provider's name and percent.  At once where there are none, or all are here.
+        Registers those that exist for this machine.  ``on_progress`` gets a provider's name and percent.  Returns at
+        once if there are none, or all are here.
         """
         found = self._ask(Verb.PROVIDERS, None, deadline_s, on_named_progress=on_progress)
         self._models = None
         return Providers(found.providers, found.failed)
 
     def add_folder(self, model: FolderModel, deadline_s: float = 60.0) -> None:
-        """Folder mode: make a folder known as a model; it is linked to, or copied where links can't be."""
+        """Folder mode: register a folder as a model.
+
+        Its files are linked, or copied where links aren't possible.
+        """
         self._process.workspace.link_folder(model)
         self._ask(Verb.ADD, model.id, deadline_s, body=model.entry_json())
         self._models = None
 
     def resolve(self, name: str, device: str = "auto", deadline_s: float = 60.0) -> ModelInfo:
-        """The variant that an alias, an id or a name without version means, among those for ``device``.
+        """Resolve an alias, id or name to a variant for ``device``.
+
+        The name has no version.
 
         Of an alias: a loaded variant before a cached one, a cached one before the runtime's own choice.
         """
@@ -157,22 +163,22 @@ class RuntimeHost:
         cancel: threading.Event | None = None,
         deadline_s: float = 24 * 3600.0,
     ) -> float:
-        """Download a model's files, if they are not there; the time that it took, in seconds.
+        """Download a model's files if missing; returns the seconds it took.
 
-        ``on_progress`` gets percent, 0 to 100, on the calling thread.  Setting ``cancel`` gives up; what has come so
-        far stays, and the next download goes on from there.
+        ``on_progress`` gets percent, 0 to 100, on the calling thread.  Setting ``cancel`` stops the download; partial
+        files stay, and the next download resumes from there.
         """
         seconds = self._ask(Verb.DOWNLOAD, model_id, deadline_s, on_progress, cancel).seconds
         self._models = None
         return seconds
 
     def remove(self, model_id: str, deadline_s: float = 60.0) -> None:
-        """Remove a downloaded model's files from the cache; it must not be loaded."""
+        """Remove a model's files from the cache; it mustn't be loaded."""
         self._ask(Verb.REMOVE, model_id, deadline_s)
         self._models = None
 
     def load(self, model_id: str, deadline_s: float = 600.0) -> float:
-        """Load a model into memory; the time that it took in the host, in seconds."""
+        """Load a model into memory; returns the host's load time (s)."""
         seconds = self._ask(Verb.LOAD, model_id, deadline_s).seconds
         self._models = None
         return seconds
@@ -183,11 +189,10 @@ class RuntimeHost:
         self._models = None
 
     def chat(self, model_id: str, body: str, deadline_s: float) -> Answered:
-        """Answer a chat-completions request inside the host, without HTTP; several threads may ask at a time.
+        """Run a chat-completions request in the host, without HTTP; thread-safe.
 
-        ``body``: the request's JSON.  What the runtime refuses is the answer's ``error``.  An answer that has not ended
-        after ``deadline_s`` is cancelled, and what has come of it is returned.  Raises where the host has died or
-        hangs.
+        ``body``: the request's JSON.  A refusal of the runtime is the answer's ``error``.  An answer that has not ended
+        after ``deadline_s`` is cancelled, and returned as far as it came.  Raises if the host has died or hangs.
         """
         if self._ready is None:
             self.wait_ready()
@@ -208,7 +213,7 @@ class RuntimeHost:
         self._died(f"while it was told to {words_of(command)}")
 
     def status(self, deadline_s: float = 10.0) -> HostStatus:
-        """What is loaded; raises where the host has died or hangs."""
+        """Loaded models; raises if the host has died or hangs."""
         return HostStatus(loaded=self._ask(Verb.STATUS, None, deadline_s).loaded)
 
     @property
@@ -220,7 +225,7 @@ class RuntimeHost:
 
     @property
     def sdk_version(self) -> str:
-        """Version of the Foundry Local SDK in the host; empty before it is ready."""
+        """Version of the SDK in the host; empty before it's ready."""
         return self._ready.sdk_version if self._ready else ""
 
     @property
@@ -235,25 +240,28 @@ class RuntimeHost:
 
     @property
     def log_path(self) -> Path:
-        """The host's log; native code prints into it, too."""
+        """The host's log; native code also prints to it."""
         return self._process.log_path
 
     def log_tail(self, lines: int = 20) -> tuple[str, ...]:
-        """The last lines of the log, bounded and without control characters."""
+        """Last lines of the log, limited and without control characters."""
         return logs.tail(self.log_path, lines)
 
     def stop(self) -> None:
-        """End the host in an orderly way, within half a second; never raises, and may be called again."""
+        """Stop the host cleanly, within half a second; never raises.
+
+        May be called again.
+        """
         if not self._ended and self.alive:
             self._ended = True
-            # Without the lock: a call that another thread waits in must not hold up the end.
+            # Without the lock: a call that waits in another thread must not delay the end.
             with contextlib.suppress(OSError, ValueError):
                 self._process.say(Command(next(self._ids), Verb.SHUTDOWN))
                 self._process.wait(_STOP_S)
         self.kill()
 
     def kill(self) -> None:
-        """End the host at once; never raises, and may be called again."""
+        """Kill the host at once; never raises, may be called again."""
         self._ended = True
         self._process.end()
 

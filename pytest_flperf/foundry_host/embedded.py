@@ -1,4 +1,4 @@
-"""The models that ship with the package: random weights, so that their answers are noise by design.
+"""Embedded models: packaged, with random weights, so answers are noise.
 
 ``scripts/build_models.py`` builds them.  Nothing here touches the network or the runtime.
 """

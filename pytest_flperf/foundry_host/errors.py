@@ -1,4 +1,7 @@
-"""What can go wrong with the runtime host; each error says what, where, what was tried and what to do."""
+"""Runtime host errors.
+
+Each message says what happened, where, what was tried and what to do.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,13 @@ __all__ = [
 
 
 class RuntimeHostError(Exception):
-    """Any trouble with the runtime host."""
+    """Runtime host error: base class of all others."""
 
     def __init__(self, message: str, *, log: tuple[str, ...] = (), log_path: str | None = None) -> None:
-        """``message`` is made of whole sentences; ``log`` holds the last lines of the host's log, cleaned."""
+        """Keep the message and the log.
+
+        ``message`` is made of whole sentences; ``log`` holds the last lines of the host's log, cleaned.
+        """
         self.message = message
         """Without the log."""
         self.log = log
@@ -38,15 +44,18 @@ class RuntimeUnavailable(RuntimeHostError):
 
 
 class HostDied(RuntimeHostError):
-    """The host process ended, and nobody had asked it to."""
+    """The host process ended unexpectedly."""
 
 
 class HostHung(RuntimeHostError):
-    """The host process lives and gives no sign of life; it has been killed."""
+    """The host process hung, and was killed.
+
+    It was alive, but gave no sign of life.
+    """
 
 
 class ServiceUnreachable(RuntimeHostError):
-    """The runtime named an address, and nothing answers there."""
+    """The runtime's web service doesn't answer at its reported address."""
 
 
 class ModelNotFound(RuntimeHostError):
@@ -61,10 +70,10 @@ class ModelNotFound(RuntimeHostError):
         log: tuple[str, ...] = (),
         log_path: str | None = None,
     ) -> None:
-        """``nearest`` holds the names most like ``name``, the most alike first."""
+        """Keep the unknown ``name`` and the ``nearest`` ones, most similar first."""
         super().__init__(message, log=log, log_path=log_path)
         self.name = name
-        """What was asked for."""
+        """The name that was not found."""
         self.nearest = nearest
         """Names that exist."""
 
@@ -86,4 +95,4 @@ class DownloadFailed(RuntimeHostError):
 
 
 class DownloadCancelled(DownloadFailed):
-    """The download was given up by wish."""
+    """The download was cancelled."""

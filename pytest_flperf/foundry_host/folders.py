@@ -1,4 +1,4 @@
-"""Models in folders of the user's own: what lies in one, or what is missing, in words."""
+"""Model folders of the user: read and check them."""
 
 from __future__ import annotations
 
@@ -29,21 +29,24 @@ _PROVIDERS: Final = {
     "openvino": ("npu", "OpenVINOExecutionProvider"),
     "vitisai": ("npu", "VitisAIExecutionProvider"),
 }
-"""By onnxruntime-genai's names in ``provider_options``: device and name as the catalog says them."""
+"""Device and provider name in the catalog, by onnxruntime-genai's name in ``provider_options``."""
 
 
 class UnusableFolderError(RuntimeHostError):
-    """A folder that holds no model that the runtime could load; the text says what is missing or broken."""
+    """Folder without a model that the runtime could load.
+
+    The message says what is missing or broken.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class FolderModel:
-    """A model in a folder, as the runtime is told of it."""
+    """A model in a folder, as the runtime sees it."""
 
     folder: Path
     """Only read from."""
     name: str
-    """The folder's, in letters that a model's id may hold; unlike that of every other folder."""
+    """The folder's name, in characters that a model id may have; unique to this folder."""
     context_length: int | None
     """In tokens; None where the configuration doesn't say."""
     size_bytes: int
@@ -60,7 +63,7 @@ class FolderModel:
         return f"{self.name}:{self.version}"
 
     def entry_json(self) -> str:
-        """The catalog's entry for it."""
+        """Catalog entry of the model, as JSON."""
         from pytest_flperf.foundry_host.catalog import CatalogEntry
 
         entry = CatalogEntry(
@@ -78,7 +81,10 @@ class FolderModel:
 
 
 def folder_of(model: str) -> Path | None:
-    """The folder that a model's text names: where it has a path separator, or is the name of a folder; else None."""
+    """Folder that a model's text names, else None.
+
+    The text must have a path separator, or be the name of a folder.
+    """
     path = Path(model)
     if model.startswith("~"):
         try:
@@ -94,7 +100,7 @@ def folder_of(model: str) -> Path | None:
 
 
 def read_folder(folder: Path) -> FolderModel:
-    """What lies in a folder; raises UnusableFolderError."""
+    """Read the model in a folder; raises UnusableFolderError."""
     path = _existing(folder)
     config = _json(
         path / _CONFIG, "it is no model for onnxruntime-genai: convert one, or name the folder that holds it"
@@ -159,7 +165,10 @@ def _json(path: Path, missing: str) -> dict[str, Any]:
 
 
 def _device_of(decoder: dict[str, Any]) -> tuple[str, str]:
-    """Of the first provider that is not the CPU's, as onnxruntime-genai takes them."""
+    """Device and name of the first non-CPU provider.
+
+    In onnxruntime-genai's order.
+    """
     names = [name for options in _provider_options(decoder) for name in options]
     return next((_PROVIDERS[name.casefold()] for name in names if name.casefold() in _PROVIDERS), _CPU)
 
@@ -177,6 +186,9 @@ def _template_of(path: Path) -> Any:
 
 
 def _name_of(path: Path) -> str:
-    """Folders of one name in several places must not be taken for each other: part of it is made of the whole path."""
+    """Model name for a folder, with a hash of its path.
+
+    Folders of the same name in different places must not be confused.
+    """
     readable = re.sub(r"[^a-z0-9._-]+", "-", path.name.casefold()).strip("-._")[:60]
     return f"{readable or 'model'}-{hashlib.sha256(str(path).encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"

@@ -1,9 +1,10 @@
-"""The child process: runs the Foundry Local runtime and does what its parent says.
+"""Runtime host process: runs Foundry Local, executes its parent's commands.
 
 Started as ``python -m pytest_flperf.foundry_host.host`` by :mod:`pytest_flperf.foundry_host.client`, never by hand.
 Commands come in on standard input and answers leave on standard output, one JSON object per line
-(:mod:`pytest_flperf.foundry_host.protocol`). Native code prints; so the pipes move to descriptors of our own at the
-very start, and 1 goes to the log like 2. When the input ends, for whatever reason, so does this process.
+(:mod:`pytest_flperf.foundry_host.protocol`).  Native code prints to standard output, so the pipes move to descriptors
+of our own at the very start, and 1 goes to the log like 2.  When the input ends, for whatever reason, so does this
+process.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _UNLOAD_S: Final = 0.25
-"""Shutting down does not wait longer for unloading: the end of the process frees the memory anyway."""
+"""Longest wait for unloading at shutdown: the end of the process frees the memory anyway."""
 _BEAT_S: Final = 1.0
 
 
 class _Channel:
-    """Both directions of the conversation with the parent."""
+    """Message channel to and from the parent."""
 
     def __init__(self) -> None:
         self._input: BinaryIO = os.fdopen(os.dup(0), "rb")
@@ -58,7 +59,10 @@ class _Channel:
         os.dup2(2, 1)
 
     def receive(self) -> Message:
-        """The next message; ends the process at the end of input, or when the parent talks nonsense."""
+        """Next message; ends the process at end of input.
+
+        It also ends at an invalid message.
+        """
         try:
             line = self._input.readline()
             if line:
@@ -93,7 +97,7 @@ def _exit(reason: str, code: int = 0) -> NoReturn:
 
 
 def _follow_parent(start: Start) -> None:
-    """End with the parent even where the pipe's other end lives on in a fork of it."""
+    """End with the parent, even if a fork keeps the pipe open."""
     if start.die_with_parent and (prctl := find_prctl()) is not None:
         # Bound to the parent's *thread* that started us: the client asks for it only on the main thread.
         follow_parent(prctl)
@@ -102,7 +106,7 @@ def _follow_parent(start: Start) -> None:
 
 
 class _Host:
-    """Takes commands in order; downloads and chats run beside them."""
+    """Command loop; downloads and chats run in parallel."""
 
     def __init__(self, channel: _Channel) -> None:
         self._channel = channel
@@ -113,7 +117,7 @@ class _Host:
         self._chats: dict[int, Chat] = {}
 
     def read(self) -> None:
-        """The reader thread: also where the end of input is seen while the runtime is busy."""
+        """Reader thread: sees the end of input while the runtime works."""
         while True:
             message = self._channel.receive()
             if isinstance(message, Cancel):
@@ -131,7 +135,7 @@ class _Host:
                 self._commands.put(message)
 
     def work(self, runtime: Runtime) -> NoReturn:
-        """The main thread."""
+        """Main thread: executes the commands in order."""
         self._runtime = runtime
         while True:
             self._do(self._commands.get())
@@ -150,7 +154,10 @@ class _Host:
         threading.Thread(target=self._chat, args=(chat,), daemon=True).start()
 
     def _chat(self, chat: Chat) -> None:
-        """Nothing is logged or sent before its end: others are being stamped."""
+        """Run a chat; logs and sends nothing before its end.
+
+        Other chats are being stamped meanwhile.
+        """
         command = chat.command
         try:
             answer: Message = chat.answer(self._started().find(command.model_id or ""))
@@ -237,7 +244,7 @@ class _Host:
         return kinds.get(command.verb, FailureKind.FAILED)
 
     def _beat(self, command_id: int, done: threading.Event) -> None:
-        """Signs of life: the parent can tell a host that is busy from one that hangs."""
+        """Signs of life, which tell a busy host from a hung one."""
         while not done.wait(_BEAT_S):
             self._channel.send(Progress(command_id))
 
@@ -257,7 +264,7 @@ class _Host:
 
 
 def main() -> NoReturn:
-    """Be the host until told to stop, or until the parent is gone."""
+    """Run the host until stopped, or until the parent is gone."""
     began = time.perf_counter()
     faulthandler.enable(all_threads=False)
     channel = _Channel()

@@ -1,4 +1,7 @@
-"""The last lines of a log that somebody else wrote: bounded, and harmless on a terminal."""
+"""Log tails: last lines of another program's log, limited and cleaned.
+
+The lines are safe to print on a terminal.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,20 @@ _LINE_CHARACTERS: Final = 300
 
 
 def clean(text: str, limit: int = _LINE_CHARACTERS) -> str:
-    """One line of at most ``limit`` characters, without anything that a terminal would act on."""
+    """One line, at most ``limit`` characters, without control characters.
+
+    It holds nothing that a terminal would act on.
+    """
     shown = "".join(character if character.isprintable() else " " for character in text[: 2 * limit])
     line = " ".join(shown.split())
     return line if len(line) <= limit and len(text) <= 2 * limit else line[: limit - 1] + "…"
 
 
 def tail(path: Path, lines: int = 20) -> tuple[str, ...]:
-    """The last ``lines`` lines of a file that say something, cleaned; nothing where it can't be read."""
+    """Last ``lines`` non-empty lines of a file, cleaned.
+
+    Empty if the file can't be read.
+    """
     if lines <= 0:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""The Foundry Local runtime inside the host: its manager, and the models of its catalog."""
+"""Runtime in the host: the SDK's manager and its catalog models."""
 
 from __future__ import annotations
 
@@ -23,25 +23,28 @@ _OUT_OF_REACH_S: Final = 3.5
 
 
 class HostError(Exception):
-    """What the host could not do, in words for the parent."""
+    """Host failure, worded for the parent."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
-        """``kind``: which of the parent's errors it is to become."""
+        """``kind`` selects the parent's error class."""
         super().__init__(message)
         self.kind = kind
 
 
 class Runtime:
-    """The SDK's manager, and the models of its catalog by id."""
+    """Foundry Local runtime: SDK manager, and catalog models by id."""
 
     def __init__(self, start: Start, began: float) -> None:
-        """Start the runtime and its web service; ``began``: when the host's own code began, by ``perf_counter``."""
+        """Start the runtime and its web service.
+
+        ``began``: start of the host's own code, by ``perf_counter``.
+        """
         self._began = began
         catalog_url = start.catalog_url
         serving: queue.SimpleQueue[CatalogServer | Exception] = queue.SimpleQueue()
         ours = start.mode is not Mode.PUBLIC
         if ours:
-            # Beside the import of the SDK: half of what it costs is the same standard library.
+            # In parallel with the SDK's import: half of its cost is the same standard library.
             threading.Thread(target=_serve_catalog, args=(start.mode, serving), daemon=True).start()
         try:
             sdk = import_sdk()
@@ -69,12 +72,12 @@ class Runtime:
         self._sdk_version = sdk.version
         self._models: dict[str, Any] = {}
         self._unknown: set[str] = set()
-        # Seconds that the catalog took when it was asked first; None before that.
+        # Seconds that the first catalog request took; None before that.
         self._catalog_s: float | None = None
         self._manager.start_web_service()
 
     def ready(self) -> Ready:
-        """What the parent is told when all is up; raises HostError where it isn't."""
+        """``Ready`` message for the parent; raises HostError if not up."""
         urls = self._manager.urls or []
         if not urls:
             raise HostError(FailureKind.START_FAILED, "the web service started without an address")
@@ -86,7 +89,10 @@ class Runtime:
         )
 
     def list(self, model_id: str | None = None) -> tuple[ModelInfo, ...]:
-        """All variants, and the one that is asked for by id even if the catalog shows a newer version."""
+        """All variants of the catalog, and the one with ``model_id``.
+
+        That one is included even if the catalog shows a newer version.
+        """
         described = []
         models: dict[str, Any] = {}
         began = time.perf_counter()
@@ -107,7 +113,10 @@ class Runtime:
         return tuple(described)
 
     def add(self, model_id: str, entry: str) -> None:
-        """List a model of the loopback catalog whose folder has come into the model cache; ``entry``: its JSON."""
+        """List a folder's model that has come into the model cache.
+
+        It joins the loopback catalog; ``entry``: its JSON.
+        """
         from pytest_flperf.foundry_host.catalog import CatalogEntry
 
         if self._catalog is None:
@@ -117,7 +126,7 @@ class Runtime:
         self.find(model_id)
 
     def find(self, model_id: str) -> Any:
-        """The variant with this id; raises HostError where there is none."""
+        """The variant with this id; raises HostError if there is none."""
         if model_id not in self._models:
             self.list()
         model = self._models.get(model_id) or self._fetch(model_id)
@@ -126,7 +135,7 @@ class Runtime:
         return model
 
     def _fetch(self, model_id: str) -> Any:
-        # The runtime asks the catalog anew for every unknown id: four tries in four seconds where it is out of reach,
+        # The runtime requests the catalog again for every unknown id: four tries in four seconds if it is unreachable,
         # as the first listing has shown.
         out_of_reach = self._catalog_s is None or self._catalog_s > _OUT_OF_REACH_S
         if out_of_reach or ":" not in model_id or model_id in self._unknown or "\0" in model_id:
@@ -139,9 +148,10 @@ class Runtime:
         return variant
 
     def providers(self, on_progress: Callable[[str, float], None]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Register the execution providers that there are for this machine: names of those here, and of the rest.
+        """Register execution providers; returns available and missing names.
 
-        To be done before the catalog is listed: it lists what the registered ones can run.
+        Registers those that exist for this machine.  Call this before the catalog is listed: it lists what the
+        registered ones can run.
         """
         found = self._manager.discover_eps()
         missing = [each.name for each in found if not each.is_registered]
@@ -163,7 +173,10 @@ class Runtime:
         return tuple(str(model.id) for model in self._manager.catalog.get_loaded_models())
 
     def unload(self, model_id: str) -> None:
-        """Unload a model; the session of an answer that has just ended may hold on to it for a moment."""
+        """Unload a model; retries while its session is still in use.
+
+        The session of an answer that has just ended may hold the model for a moment.
+        """
         give_up = time.monotonic() + _STILL_USED_S
         while True:
             try:

@@ -1,4 +1,7 @@
-"""What is said of a host that refuses: whole sentences, with what to do next."""
+"""Error messages for host failures, with what to do next.
+
+They are whole sentences.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ BY_URL: Final = "Or start a server yourself and measure it by URL: --flperf-base
 
 
 def refused_start(failure: Failure, log_path: str) -> str:
-    """Why the runtime can't run here."""
+    """Message: why the runtime can't run here."""
     reason = logs.clean(failure.message, 1000)
     if failure.kind is FailureKind.SDK_MISSING:
         return (
@@ -36,11 +39,11 @@ def refused_start(failure: Failure, log_path: str) -> str:
 
 
 def not_found(name: str, models: Sequence[ModelInfo], mode: Mode, log: tuple[str, ...], log_path: str) -> ModelNotFound:
-    """That there is no such model among ``models``, and which are named like it."""
+    """Error for an unknown model, with similar names from ``models``."""
     known = [each for model in models for each in (model.alias, model.id)]
     where = "among the embedded models" if mode is Mode.EMBEDDED else "among the folders"
     if mode is Mode.PUBLIC:
-        # What looks like an embedded model's name and is none was looked up in the public catalog.
+        # A name like an embedded model's that matches none was looked up in the public catalog.
         embedded = [model.alias for model in embedded_models()]
         known += embedded
         where = f"in the catalog of Foundry Local for this machine, and none of the embedded {', '.join(embedded)}"
@@ -63,7 +66,7 @@ def not_found(name: str, models: Sequence[ModelInfo], mode: Mode, log: tuple[str
 
 
 def no_such_device(name: str, device: str, others: Sequence[str]) -> ModelNotFound:
-    """That there is the model, but not for that device."""
+    """Error for a model without a variant for the device."""
     there = ", ".join(logs.clean(each, 20) for each in others)
     return ModelNotFound(
         f"No variant of {logs.clean(name, 100)!r} runs on {device!r} here; there are variants for: {there}. Say one of "
@@ -73,7 +76,7 @@ def no_such_device(name: str, device: str, others: Sequence[str]) -> ModelNotFou
 
 
 def refusal(command: Command, failure: Failure) -> tuple[type[RuntimeHostError], str]:
-    """What it means that the runtime has failed at a command."""
+    """Error class and message for a command that failed."""
     model = logs.clean(command.model_id or "")
     reason = logs.clean(failure.message, 1000)
     if failure.kind is FailureKind.LOAD_FAILED:
@@ -91,7 +94,7 @@ def refusal(command: Command, failure: Failure) -> tuple[type[RuntimeHostError],
 
 
 def words_of(command: Command) -> str:
-    """What a command asks for."""
+    """Description of a command, for messages."""
     model = logs.clean(command.model_id or "", 100)
     match command.verb:
         case Verb.LIST:

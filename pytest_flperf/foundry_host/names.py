@@ -1,4 +1,4 @@
-"""Which model a name means."""
+"""Model names: resolve an id, name or alias to a variant."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["devices_of", "nearest_names", "pick"]
 
 
 def devices_of(name: str, models: Sequence[ModelInfo]) -> tuple[str, ...]:
-    """The devices, in small letters, that a model's variants are for."""
+    """Devices of a model's variants, in lower case."""
     asked = name.casefold()
     mine = [model for model in models if asked in {each.casefold() for each in (model.id, model.alias, model.name)}]
     return tuple(sorted({model.device.casefold() or "unknown" for model in mine}))
 
 
 def pick(name: str, models: Sequence[ModelInfo], device: str = "auto") -> ModelInfo | None:
-    """The variant for a device that an id, a name without version or an alias means; None if there is none.
+    """Variant for a device that a name means; None without one.
 
-    Of an alias: a loaded variant before a cached one, a cached one before the runtime's own choice.  Of a name without
-    version: the newest.  Case counts only where it decides.
+    The name is an id, a name without version, or an alias.  Of an alias: a loaded variant before a cached one, a cached
+    one before the runtime's own choice.  Of a name without version: the newest.  Case matters only where it decides.
     """
     if device != "auto":
         models = [model for model in models if model.device.casefold() == device]
@@ -44,7 +44,7 @@ def nearest_names(name: str, known: Iterable[str], count: int = 5) -> tuple[str,
     spellings = {each.casefold(): each for each in known}
     asked = name.casefold()[:200]
     close = difflib.get_close_matches(asked, spellings, n=count, cutoff=0.4)
-    # "qwen" is far from "qwen2.5-0.5b" by its letters, and still what was meant.
+    # "qwen" is far from "qwen2.5-0.5b" by edit distance, and still means it.
     within = sorted(each for each in spellings if len(asked) > 2 and asked in each and each not in close)
     return tuple(spellings[each] for each in [*close, *within][:count])
 

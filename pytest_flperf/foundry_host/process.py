@@ -1,4 +1,4 @@
-"""The host's process as the parent sees it: start, pipes, end, and the folder that is its own."""
+"""Runtime host process, parent side: start, pipes, end, temporary folder."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from pytest_flperf.foundry_host.workspace import Workspace, remove_stale
 __all__ = ["Heard", "HostConfig", "HostProcess", "Mail"]
 
 Heard: TypeAlias = Message | ProtocolError | None
-"""None: the end of what the host says."""
+"""A message from the host; None: the end of its output."""
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
 class HostConfig:
-    """What kind of host to start."""
+    """Runtime host configuration."""
 
     logs_dir: Path
     """Folder for the logs of the host and of the runtime; created where missing."""
@@ -57,13 +57,13 @@ class HostConfig:
     start_s: float = 30.0
     """Deadline of the start, until a connection to the web service has been answered."""
     silence_s: float = 30.0
-    """A host that is busy and gives no sign of life for so long hangs (it gives one per second)."""
+    """A busy host without a sign of life for so many seconds is hung (it sends one per second)."""
     environment: Mapping[str, str] | None = None
     """Environment of the process; None: this one's."""
 
 
 class Mail:
-    """What the host says: of each chat in a box of its own, everything else in :attr:`heard`."""
+    """Mailbox for host messages: one box per chat, rest in :attr:`heard`."""
 
     def __init__(self) -> None:
         self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
@@ -73,7 +73,7 @@ class Mail:
 
     @contextlib.contextmanager
     def box(self, command_id: int) -> Iterator[queue.SimpleQueue[Heard]]:
-        """Where the answers to a command go from now on."""
+        """Box for the answers to a command, while the context lasts."""
         box: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         with self._lock:
             self._boxes[command_id] = box
@@ -93,7 +93,7 @@ class Mail:
         (self.heard if box is None else box).put(message)
 
     def end(self) -> None:
-        """Tell everybody that there will be no more."""
+        """Tell all readers that no more messages come."""
         with self._lock:
             self._ended = True
             for box in self._boxes.values():
@@ -134,7 +134,7 @@ class HostProcess:
         assert self._process.stdout is not None
         self._mail = Mail()
         self.heard = self._mail.heard
-        # The thread gets the stream and the mail and not self, so that a forgotten handle can be collected.
+        # The thread gets the stream and the mail, not self, so that an unused handle can be garbage-collected.
         listener = threading.Thread(
             target=_listen, args=(self._process.stdout, self._mail), name="flperf-host-listener", daemon=True
         )
@@ -156,7 +156,7 @@ class HostProcess:
         return self._process.poll() is None
 
     def say(self, message: Message) -> None:
-        """Send a message; OSError where the host is gone."""
+        """Send a message; raises OSError if the host is gone."""
         stream = self._process.stdin
         if stream is None or stream.closed:
             raise BrokenPipeError("the host has been ended")
@@ -165,13 +165,13 @@ class HostProcess:
             stream.flush()
 
     def converse(self, command: Command, deadline_s: float, cancel_s: float) -> Heard:
-        """The answer to a command that runs beside others; None where the host is gone.
+        """Send a parallel command; returns its answer, None without a host.
 
-        Cancelled after ``deadline_s``; raises TimeoutError where it hasn't ended ``cancel_s`` after that.
+        Cancelled after ``deadline_s``; raises TimeoutError if it hasn't ended ``cancel_s`` after that.
         """
         with self._mail.box(command.id) as box:
             for message, patience_s in ((command, deadline_s), (Cancel(command.id), cancel_s)):
-                with contextlib.suppress(OSError):  # the end of what it says is on its way
+                with contextlib.suppress(OSError):  # the listener will report the end
                     self.say(message)
                 with contextlib.suppress(queue.Empty):
                     return box.get(timeout=patience_s)
@@ -192,7 +192,10 @@ class HostProcess:
         return "closed its output and runs on" if code is None else how_ended(code)
 
     def end(self) -> None:
-        """Kill the process if it runs, close the pipes, remove the temporary folder; may be called again."""
+        """Kill the process, close the pipes, remove the temporary folder.
+
+        May be called again.
+        """
         self._end()
 
 
@@ -240,7 +243,7 @@ def _end(process: subprocess.Popen[bytes], listener: threading.Thread, workspace
     listener.join(1.0)
     for stream in (process.stdin, process.stdout):
         if stream is not None:
-            # Bytes that the host never took are no news here.
+            # Bytes that the host never read don't matter here.
             with contextlib.suppress(OSError):
                 stream.close()
     workspace.remove()

@@ -1,6 +1,8 @@
-"""What parent and runtime host say to each other: one JSON object per line, each a frozen dataclass.
+"""Host protocol: JSON messages between the parent and the runtime host.
 
-The parent says :class:`Start` once, then any number of :class:`Command` and :class:`Cancel`.  The host answers
+One JSON object per line, each a frozen dataclass.
+
+The parent sends :class:`Start` once, then any number of :class:`Command` and :class:`Cancel`.  The host answers
 :class:`Ready` once, then for each command :class:`Progress` as often as it likes and one :class:`Result`,
 :class:`Answered` or :class:`Failure`.  Both ends are the same version of this package, so that an unknown key is an
 error.
@@ -40,7 +42,7 @@ MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 
 
 class ProtocolError(ValueError):
-    """A line that is no message."""
+    """Protocol error: a line that is no valid message."""
 
 
 class Mode(StrEnum):
@@ -52,11 +54,11 @@ class Mode(StrEnum):
 
 
 class Verb(StrEnum):
-    """What the host can be told to do."""
+    """Commands of the host."""
 
     LIST = "list"
     PROVIDERS = "providers"
-    """Get and register the execution providers that there are for this machine."""
+    """Download and register the execution providers for this machine."""
     ADD = "add"
     """List a model whose folder has been put into the model cache."""
     DOWNLOAD = "download"
@@ -70,7 +72,7 @@ class Verb(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Why the host could not do it."""
+    """Kinds of failure of a command."""
 
     SDK_MISSING = "sdk_missing"
     START_FAILED = "start_failed"
@@ -116,7 +118,7 @@ class ModelInfo:
     id: str
     """``name:version``; requests name this."""
     alias: str
-    """What people say; several variants share it."""
+    """The name that users write; several variants share it."""
     device: str
     """``CPU``, ``GPU``, ``NPU``, or empty where the catalog does not say."""
     execution_provider: str
@@ -146,14 +148,14 @@ class ModelInfo:
 
     @property
     def name(self) -> str:
-        """The id without its version."""
+        """Model id without its version."""
         name, colon, version = self.id.rpartition(":")
         return name if colon and version.isdigit() else self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first line to the host: what to be."""
+    """First message to the host: its configuration."""
 
     TYPE: ClassVar[str] = "start"
     mode: Mode
@@ -183,7 +185,7 @@ _OF_A_MODEL: Final = frozenset({Verb.ADD, Verb.DOWNLOAD, Verb.REMOVE, Verb.LOAD,
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Do something; the answer carries the same id."""
+    """Command to the host; the answer carries the same id."""
 
     TYPE: ClassVar[str] = "command"
     id: int
@@ -206,7 +208,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give up the command with this id (a download, a chat)."""
+    """Cancel the command with this id (a download, a chat)."""
 
     TYPE: ClassVar[str] = "cancel"
     id: int
@@ -217,15 +219,18 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The host is up, or says so: the parent connects before it believes it."""
+    """The host reports that it is up.
+
+    The parent connects before it believes that.
+    """
 
     TYPE: ClassVar[str] = "ready"
     url: str
-    """Where the web service says that it listens, without a path."""
+    """URL that the web service reports, without a path."""
     pid: int
     sdk_version: str
     start_s: float
-    """From the start of the host's own code to this message."""
+    """Seconds from the start of the host's own code to this message."""
 
     def __post_init__(self) -> None:
         _is(self.url, str, "url")
@@ -236,7 +241,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Still at it; also the sign of life of a long command."""
+    """Progress of a long command; also its sign of life."""
 
     TYPE: ClassVar[str] = "progress"
     id: int
@@ -254,12 +259,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The command is done."""
+    """Result of a command."""
 
     TYPE: ClassVar[str] = "result"
     id: int
     seconds: float
-    """How long it took in the host."""
+    """Time in the host."""
     models: tuple[ModelInfo, ...] = ()
     """``list``: all variants."""
     loaded: tuple[str, ...] = ()
@@ -267,7 +272,7 @@ class Result:
     providers: tuple[str, ...] = ()
     """``providers``: names of those that are registered."""
     failed: tuple[str, ...] = ()
-    """``providers``: names of those that could not be had."""
+    """``providers``: names of those that could not be registered."""
 
     def __post_init__(self) -> None:
         _whole(self.id, "id")
@@ -281,7 +286,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A chat has ended, well or not.  All stamps are CLOCK_MONOTONIC, in ns."""
+    """End of a chat, successful or not.
+
+    All stamps are CLOCK_MONOTONIC, in ns.
+    """
 
     TYPE: ClassVar[str] = "answered"
     id: int
@@ -289,7 +297,7 @@ class Answered:
     stamps_ns: tuple[int, ...]
     """When each chunk left the runtime."""
     chunks: tuple[str, ...]
-    """The chunks' JSON, not looked into."""
+    """The chunks' JSON, not parsed."""
     usage: str
     """JSON of the runtime's own counts; empty where it gave none."""
     ended_ns: int
@@ -308,7 +316,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The command, or the start (``id`` None), failed."""
+    """Failure of a command, or of the start (``id`` None)."""
 
     TYPE: ClassVar[str] = "failure"
     id: int | None
@@ -333,12 +341,12 @@ _ENUMS: Final[Mapping[str, type[StrEnum]]] = {"mode": Mode, "verb": Verb, "kind"
 
 
 def encode(message: Message) -> bytes:
-    """One line of ASCII, with its line end."""
+    """Encode a message as one line of ASCII, with line end."""
     return json.dumps({"type": message.TYPE, **asdict(message)}, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """The message in a line; :class:`ProtocolError` for anything else, whatever it is."""
+    """Decode the message in a line; raises :class:`ProtocolError` for anything else."""
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(f"a line of {len(line)} bytes; {MAX_LINE_BYTES} are allowed")
     try:

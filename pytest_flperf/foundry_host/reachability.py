@@ -1,4 +1,7 @@
-"""Whether anything answers at an address: a runtime that says "started" is not believed."""
+"""Reachability check: whether an HTTP server answers at an address.
+
+A runtime that says "started" is not believed.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ __all__ = ["check_answers"]
 
 
 def check_answers(url: str, within_s: float, still_there: Callable[[], bool] = lambda: True) -> str | None:
-    """None if an HTTP server answers at ``url`` within ``within_s`` seconds; else what happens there instead.
+    """Check that an HTTP server answers at ``url``; None if so.
 
-    ``still_there``: whether there is anybody left to wait for.
+    Otherwise, after ``within_s`` seconds, the text says what happens there instead.  ``still_there``: whether the
+    server still runs, so that waiting makes sense.
     """
     try:
         parts = urlsplit(url)
@@ -24,7 +28,7 @@ def check_answers(url: str, within_s: float, still_there: Callable[[], bool] = l
     problem = "accepted no connection"
     while (left := deadline - time.monotonic()) > 0 and still_there():
         try:
-            # A socket of our own: never through a proxy.
+            # A plain socket: never through a proxy.
             with socket.create_connection((host, port), timeout=min(left, 5.0)) as connection:
                 connection.sendall(f"GET /status HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
                 problem = "accepted a connection there and never answered"

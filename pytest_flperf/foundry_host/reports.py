@@ -1,4 +1,4 @@
-"""What a host says about itself and its machine."""
+"""Host reports: status and execution providers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["HostStatus", "Providers"]
 
 
 class HostStatus(NamedTuple):
-    """What a host says about itself."""
+    """Status of a host."""
 
     loaded: tuple[str, ...]
     """Ids of the models in memory; the runtime may have unloaded one that was idle for long."""
 
 
 class Providers(NamedTuple):
-    """Execution providers beside the CPU's: what makes models run on a GPU or NPU."""
+    """Execution providers for GPU or NPU: all but the CPU's."""
 
     registered: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
-    """Those for this machine that could not be had."""
+    """Those for this machine that could not be registered."""

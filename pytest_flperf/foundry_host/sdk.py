@@ -1,4 +1,4 @@
-"""Foundry Local's SDK, imported in the host; where that can't be done, what is missing in words."""
+"""Foundry Local SDK import, with the reason if it fails."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _OLDEST: Final = (2, 2)
 
 
 class SdkUnavailableError(Exception):
-    """The SDK is not installed, too old, or its native library does not load."""
+    """SDK missing, too old, or its native library doesn't load."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sdk:
-    """What the host needs of the SDK."""
+    """Parts of the SDK that the host needs."""
 
     configuration: Any
     manager: Any

@@ -1,7 +1,9 @@
-"""The temporary folder of one host: links to the packaged models, and the state that the runtime writes.
+"""Host workspace: temporary folder with model links and runtime state.
 
-A run that was killed leaves its folder behind.  The owner of a folder holds a lock on a file in it, which the system
-lifts when the owner ends, however it ends; the next start removes every folder whose lock is free.
+It links to the packaged models, and the runtime writes its state there.
+
+A run that was killed leaves its folder behind.  The owner of a folder holds a lock on a file in it; the OS releases the
+lock when the process exits.  The next start removes every folder whose lock is free.
 """
 
 from __future__ import annotations
@@ -28,26 +30,32 @@ __all__ = ["Workspace", "remove_stale"]
 _PREFIX: Final = "flperf-host-"
 _LOCK: Final = "lock"
 _CARD: Final = "inference_model.json"
-"""By its name in it, the runtime knows which model a folder holds."""
+"""The model name in this file tells the runtime which model a folder holds."""
 _GRACE_S: Final = 60.0
 """A folder younger than this may be about to get its lock."""
 
 
 class Workspace:
-    """A temporary folder that lives as long as its owner."""
+    """Temporary folder that lives as long as its owner."""
 
     def __init__(self, parent: Path | None = None) -> None:
-        """Create and lock a folder in ``parent`` (None: the system's temporary folder)."""
+        """Create and lock a folder in ``parent``.
+
+        None: the system's temporary folder.
+        """
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         self._lock: int | None = _lock(self.path / _LOCK, create=True)
 
     @property
     def model_cache_dir(self) -> Path:
-        """Where the runtime looks for model files."""
+        """Folder where the runtime looks for model files."""
         return self.path / "models"
 
     def link(self, models: Iterable[EmbeddedModel]) -> None:
-        """Put the models where the runtime expects downloads: ``<publisher>/<name>-<version>``."""
+        """Link packaged models to where the runtime expects downloads.
+
+        That is ``<publisher>/<name>-<version>``.
+        """
         publisher = self.model_cache_dir / "flperf"
         publisher.mkdir(parents=True, exist_ok=True)
         for model in models:
@@ -55,13 +63,16 @@ class Workspace:
             try:
                 target.symlink_to(model.folder, target_is_directory=True)
             except (OSError, NotImplementedError):
-                # Windows links need a right that most people lack.  copyfile leaves the source's read-only bit behind.
+                # Windows links need a right that most users lack.  copyfile does not copy the source's read-only bit.
                 target.mkdir()
                 for file in model.folder.iterdir():
                     shutil.copyfile(file, target / file.name)
 
     def link_folder(self, model: FolderModel) -> None:
-        """Put a folder of the user's there too, file by file: the runtime must not write into it."""
+        """Link a user's folder there too, file by file.
+
+        The runtime must not write into the user's folder.
+        """
         target = self.model_cache_dir / "folder" / f"{model.name}-{model.version}"
         if target.exists():
             return
@@ -73,7 +84,7 @@ class Workspace:
         (target / _CARD).write_text(json.dumps(card), encoding="utf-8")
 
     def remove(self) -> None:
-        """Remove the folder; what can't be removed is left to the next start."""
+        """Remove the folder; the next start removes what is left."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
@@ -81,7 +92,7 @@ class Workspace:
 
 
 def remove_stale(parent: Path | None = None) -> None:
-    """Remove the folders of runs that were killed."""
+    """Remove the folders of killed runs."""
     root = parent or Path(tempfile.gettempdir())
     with contextlib.suppress(OSError):
         for folder in root.glob(f"{_PREFIX}*"):
@@ -90,7 +101,10 @@ def remove_stale(parent: Path | None = None) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A link, or a copy: Windows lets few people make symbolic links, and hard links stay on their volume."""
+    """Link a file, or copy it where links aren't possible.
+
+    Windows lets few users make symbolic links, and hard links stay on their volume.
+    """
     try:
         target.symlink_to(source, target_is_directory=source.is_dir())
     except (OSError, NotImplementedError):
@@ -122,7 +136,7 @@ def _remove_if_stale(folder: Path) -> None:
 
 
 def _lock(path: Path, *, create: bool) -> int | None:
-    """Lock the file and return its descriptor; None: somebody else holds it."""
+    """Lock the file and return its descriptor; None if already locked."""
     descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
     try:
         if sys.platform == "win32":

@@ -1,1 +1,1 @@
-"""Verdicts: budgets today, comparisons later."""
+"""Gates: verdicts from budgets and comparisons."""

@@ -1,4 +1,4 @@
-"""A case and the same case of a run that was measured before: whether they can be compared, and what comes of it."""
+"""Baseline gate: compares each case with its stored baseline."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.comparison import Values, compare_runs
 from pytest_flperf.gates.counterparts import (
     Counterpart,
@@ -19,7 +20,6 @@ from pytest_flperf.gates.counterparts import (
 from pytest_flperf.gates.fail_closed import has_zero
 from pytest_flperf.gates.format import failing
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
-from pytest_flperf.gates.text import printable
 from pytest_flperf.history.run_differences import differences
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import RATIOS
@@ -46,14 +46,14 @@ Earlier: TypeAlias = Callable[[CaseResult, str, str | None], Sequence[float]]
 """By case, metric and statistic: that number in earlier runs, under the same conditions on a machine like this."""
 
 NOT_COMPARED: Final = "not compared: "
-"""Begins the note of a case that has no baseline."""
+"""Prefix of the note on a case without a baseline."""
 _NAMES: Final = 5
 _NAME: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The baseline of a run, and how its cases are compared."""
+    """A stored baseline, and how cases are compared with it."""
 
     found: FoundBaseline
     label: str
@@ -69,7 +69,7 @@ class Stored:
         rules: Iterable[Rule],
         rates: ErrorRates,
     ) -> Against:
-        """What comes of a case.
+        """Compare a case with its stored counterpart.
 
         Args:
             case: The candidate.
@@ -109,7 +109,7 @@ class Stored:
         )
 
     def _between(self, case: CaseResult, rules: Iterable[Rule]) -> dict[str, BetweenRuns]:
-        """How much runs differ, by what is compared; what history says nothing of is not there."""
+        """Variance between runs, by subject; subjects without history are left out."""
         from pytest_flperf.stats.inference.run_variance import between_runs
 
         found = {}
@@ -125,7 +125,7 @@ class Stored:
         return found
 
     def _history(self, case: CaseResult, other: CaseResult, rules: Iterable[Rule]) -> dict[str, Sequence[float]]:
-        """The numbers of earlier runs, of what has no logarithm because a side is 0."""
+        """Earlier values of numbers without a logarithm, because a side is 0."""
         return {
             rule.subject: tuple(filter(math.isfinite, self.earlier(case, rule.metric, rule.statistic)))
             for rule in rules_for(case.scenario, rules)
@@ -135,7 +135,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class BaselineGate:
-    """What the cases of a run are compared with: one stored run, or for each case the newest that may be."""
+    """Baseline gate: one stored run, or a baseline for each case.
+
+    Without a named run, each case is compared with its newest measurement that may be a baseline.
+    """
 
     asked: str
     """``last``, ``branch:main``, ``release`` …"""
@@ -148,7 +151,7 @@ class BaselineGate:
     """Whether a case that has no baseline fails."""
 
     def counterpart(self, case: CaseResult, this: Run) -> Counterpart:
-        """The other side of a case.
+        """The counterpart of a case, or why there is none.
 
         Raises BaselineError and StoreError where it, or the history, can't be read.
 
@@ -171,7 +174,10 @@ class BaselineGate:
         rules: Iterable[Rule],
         rates: ErrorRates,
     ) -> Against:
-        """What comes of a case; the arguments are those of :meth:`Stored.against`."""
+        """Compare a case with its counterpart.
+
+        The arguments are those of :meth:`Stored.against`.
+        """
         label = self._label(other)
         if other.case is None or other.found is None:
             not_measured = other.missing == "candidate"
@@ -195,7 +201,10 @@ class BaselineGate:
 
 
 def unpaired_lines(cases: Iterable[CaseResult], baseline: Iterable[CaseResult]) -> tuple[str, ...]:
-    """A line on the cases that only this run has, and one on those that only the baseline has."""
+    """Lines on the cases that only one side has.
+
+    One line on cases that only this run has, and one on cases that only the baseline has.
+    """
     here, there = (tuple(dict.fromkeys(case.nodeid for case in each)) for each in (cases, baseline))
     lines = []
     if new := [each for each in here if each not in set(there)]:
@@ -211,9 +220,10 @@ def _named(ids: Sequence[str]) -> str:
 
 
 def holm_corrected(cases: Sequence[CaseResult], rates: ErrorRates) -> tuple[CaseResult, ...]:
-    """The cases with all that regresses once all p-values of a run are known (Holm), their comparisons judged before.
+    """Holm correction of all comparisons of a run.
 
-    Each comparison had an equal part of the error rate (Bonferroni); Holm's test finds all that this found, and more.
+    The comparisons were judged before, each with an equal part of the error rate (Bonferroni).  Holm's test finds every
+    regression that Bonferroni's finds, and more.
     """
     from pytest_flperf.stats.inference.holm import holm
 
@@ -238,7 +248,7 @@ def holm_corrected(cases: Sequence[CaseResult], rates: ErrorRates) -> tuple[Case
 
 
 def _turns(other: CaseResult, case: CaseResult) -> tuple[str, ...]:
-    """Whether one of the two was measured in turn with another side, and the other was not."""
+    """How each side was measured (interleaved or alone), if that differs."""
     before, after = (
         next((f"in turn with {printable(each.label, _NAME)}" for each in side.against if each.kind == "pairs"), "alone")
         for side in (other, case)
@@ -247,10 +257,10 @@ def _turns(other: CaseResult, case: CaseResult) -> tuple[str, ...]:
 
 
 def compared_run(gate: BaselineGate, candidate: FoundBaseline, rules: Sequence[Rule]) -> ComparedRun:
-    """A stored run with what comes of comparing all its cases, all p-values known (Holm).
+    """Compare all cases of a stored run, with Holm correction.
 
-    A case that a comparison fails is ``failed``, and so is the run then.  What can't be compared, and cases that only
-    one side has, are in the notes.  Raises BaselineError and StoreError where a baseline can't be read.
+    A case with a failing comparison is ``failed``, and then so is the run.  The notes list the cases that can't be
+    compared, and those that only one side has.  Raises BaselineError and StoreError where a baseline can't be read.
     """
     run = candidate.run
     others = [(case, gate.counterpart(case, run)) for case in run.cases]
@@ -275,11 +285,11 @@ def compared_run(gate: BaselineGate, candidate: FoundBaseline, rules: Sequence[R
 
 @dataclass(frozen=True, slots=True)
 class ComparedRun:
-    """A candidate with its comparisons."""
+    """A candidate run with its comparisons."""
 
     run: Run
     baselines: tuple[Run, ...]
-    """The runs that its cases were compared with; without any, those that have none of them."""
+    """The runs in which its cases were looked up, also where a case was not found."""
     compared: int
     """How many of its cases have a baseline."""
 

@@ -1,6 +1,8 @@
-"""How a budget is written: ``[scenario-glob][@model-glob]:metric[.statistic] <= number[unit]``, taken apart.
+"""Grammar of budgets: scenario, model, metric, statistic, operator and limit.
 
-Every function works on a part of a text, from ``start`` to ``end``, and tells positions in the whole of it.
+A budget is written ``[scenario-glob][@model-glob]:metric[.statistic] <= number[unit]``.
+
+Each function reads a part of a text, from ``start`` to ``end``; positions in errors count from the start of the text.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from pytest_flperf.gates.text import shorten
+from pytest_flperf._text import shorten
 from pytest_flperf.results.metrics import METRICS, Metric, statistics_of, unit_of
 
 __all__ = [
@@ -71,7 +73,7 @@ _UNITS: Final[Mapping[str, Mapping[str, Decimal]]] = MappingProxyType(
         "°C": {"°c": Decimal(1), "c": Decimal(1)},
     }
 )
-"""What may stand behind a number: the factor to the metric's own unit.  Not listed: no unit may."""
+"""Units allowed after a number, with their factor to the metric's own unit.  Not listed: no unit allowed."""
 _COMMON_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "median": "p50",
@@ -88,7 +90,10 @@ _COMMON_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class BudgetError(ValueError):
-    """A budget that can't be read: what was found, where, what was expected, and the nearest right word."""
+    """A budget that can't be parsed.
+
+    The message says what was found, where, what was expected, and the nearest known word.
+    """
 
     def __init__(self, text: str, position: int, problem: str) -> None:
         """Describe ``problem`` at character ``position`` (from 0) of ``text``."""
@@ -100,7 +105,10 @@ class BudgetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What stands in front of a budget's comparison, as far as it can be told without knowing any metric."""
+    """Subject of a budget: scenarios, models, and where the metric begins.
+
+    Read without knowing any metric.
+    """
 
     scenarios: str | None
     """Glob; None: all."""
@@ -111,7 +119,10 @@ class Subject:
 
 
 def find_operator(text: str, start: int = 0, end: int | None = None) -> re.Match[str]:
-    """The comparison of a budget; raises BudgetError where there is none, or for a text that is no budget at all."""
+    """The comparison operator of a budget.
+
+    Raises BudgetError where there is none, or where the text is no budget at all.
+    """
     end = len(text) if end is None else end
     if not text[start:end].strip():
         raise BudgetError(text, start, f"empty; expected {FORM}")
@@ -120,7 +131,7 @@ def find_operator(text: str, start: int = 0, end: int | None = None) -> re.Match
     found = list(_OPERATORS.finditer(text, start, end))
     if not found:
         raise BudgetError(text, len(text[:end].rstrip()), f"no comparison found; expected {FORM}")
-    # The last one: a scenario's name may hold others, what follows it may not.
+    # The last one: a scenario's name may contain operators, what follows it may not.
     operator = found[-1]
     sign = operator[0]
     if sign not in COMPARE:
@@ -130,7 +141,10 @@ def find_operator(text: str, start: int = 0, end: int | None = None) -> re.Match
 
 
 def read_subject(text: str, end: int) -> Subject:
-    """Scenarios, models and where the metric begins, of what stands before ``end``; raises BudgetError."""
+    """The scenarios and models before ``end``, and where the metric begins.
+
+    Raises BudgetError.
+    """
     prefix, colon, metric = text[:end].rpartition(":")
     start = len(prefix) + len(colon) + len(metric) - len(metric.lstrip())
     if not colon:
@@ -187,7 +201,10 @@ def _wish(metric: Metric) -> str:
 
 
 def read_limit(text: str, start: int, end: int, metric: Metric, statistic: str | None = None) -> float:
-    """The number between ``start`` and ``end``, in the metric's (or the statistic's) unit; raises BudgetError."""
+    """The limit between ``start`` and ``end``, in the metric's unit.
+
+    A statistic may have a unit of its own.  Raises BudgetError.
+    """
     start += len(text[start:end]) - len(text[start:end].lstrip())
     read = _NUMBER.fullmatch(text, start, max(len(text[:end].rstrip()), start))
     if read is None:
@@ -220,7 +237,10 @@ def read_limit(text: str, start: int, end: int, metric: Metric, statistic: str |
 
 
 def nearest_metric(found: str, known: Iterable[str]) -> str:
-    """What was probably meant, or all that there is, to go behind ``unknown metric …``."""
+    """Hint for an unknown metric: the nearest name, or all names.
+
+    It goes behind ``unknown metric …`` in a message.
+    """
     names, word = tuple(known), found.lower()[:80]
     close = [name for name in names if word and name.startswith(word)] or difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {close[0]}?" if close else f"; metrics are {', '.join(names)}"

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 OF_SEARCHES: Final[Mapping[str, str]] = {"max_concurrency": "concurrency", "max_rate": "rate"}
-"""What a search finds, and over what it looks."""
+"""Metrics that a search finds, and the load setting that the search varies."""
 _GROWING: Final = frozenset({"goodput", "request_rate", "sent_rate", "offered_rate", "tps_total"})
 _BETWEEN: Final = re.compile(r",|&&?|\band\b", re.IGNORECASE)
 _PATTERN: Final = re.compile(r"[*?\[]")
@@ -69,26 +69,26 @@ class Budget:
     models: str | None = None
     """Glob of the models that it holds for; None: all."""
     conditions: tuple[Budget, ...] = ()
-    """Of what a search finds: the limits under which it shall look, in place of the case's own on the same numbers."""
+    """For a metric of a search: the limits that it searches under, in place of the case's own on the same numbers."""
 
     def holds_for(self, scenario: str) -> bool:
-        """Whether it is a budget of this scenario; names are compared with case."""
+        """Whether it applies to this scenario; names are case-sensitive."""
         return _fits(scenario, self.scenarios)
 
     def holds_for_model(self, model: str) -> bool:
-        """Whether it is a budget of this model, by what it is called in the results."""
+        """Whether it applies to this model, by its name in the results."""
         return _fits(model, self.models)
 
     @property
     def condition_texts(self) -> tuple[str, ...]:
-        """Its conditions, each as written."""
+        """Its conditions, as written."""
         return tuple(each.expression for each in self.conditions)
 
     def judge(self, case: CaseResult) -> BudgetVerdict:
-        """What comes of it for a case; a metric that was not measured is not met."""
+        """The verdict on a case; an unmeasured metric misses the budget."""
         value, n = _found(case, self) if self.metric in OF_SEARCHES else _measured(case, self.metric, self.statistic)
         if self.metric == "quality" and case.not_scored:
-            value = None  # of the answers that have a score it would say nothing of the others
+            value = None  # the mean of the scored answers says nothing about the others
         met = value is not None and COMPARE[self.operator](value, self.limit)
         return BudgetVerdict(
             expression=self.expression,
@@ -109,7 +109,7 @@ def _fits(name: str, glob: str | None) -> bool:
 
 
 def _reason(case: CaseResult, budget: Budget, value: float | None, *, met: bool) -> str:
-    """Why there is no number, or no better one, where that is known."""
+    """Reason for a missing number, or for a bad one, if known."""
     metric = budget.metric
     if metric == "quality" and case.not_scored:
         return case.not_scored_words
@@ -141,20 +141,23 @@ def _too_few(case: CaseResult, budget: Budget) -> str:
 
 
 def parse_budgets(texts: Iterable[str], scope: str = "") -> tuple[Budget, ...]:
-    """Parse several budgets that were written in one place; raises BudgetError for the first bad one."""
+    """Parse the budgets that were written in one place.
+
+    Raises BudgetError for the first bad one.
+    """
     return tuple(parse_budget(text, scope) for text in texts)
 
 
 def parse_budget(text: str, scope: str = "") -> Budget:
-    """Read one budget.
+    """Parse one budget.
 
     Args:
-        text: ``[scenario-glob][@model-glob]:metric[.statistic] (<=|<|>=|>) number[unit]``; what a search finds may
+        text: ``[scenario-glob][@model-glob]:metric[.statistic] (<=|<|>=|>) number[unit]``; a metric of a search may
             have conditions in parentheses behind it.
         scope: Where it was written; goes into the verdict.
 
     Raises:
-        BudgetError: For anything else, and nothing but that for any text.
+        BudgetError: For anything else; no text raises any other error.
 
     """
     operator = find_operator(text)
@@ -182,7 +185,7 @@ def parse_budget(text: str, scope: str = "") -> Budget:
 
 
 def _parentheses(text: str, start: int, operator: re.Match[str]) -> tuple[int, tuple[int, int] | None]:
-    """Where the metric ends, and from where to where conditions stand; raises BudgetError."""
+    """Where the metric ends, and the span of the conditions; raises BudgetError."""
     subject = text[start : operator.start()]
     opened, closed = subject.find("("), subject.rfind(")")
     if opened < 0:
@@ -235,15 +238,18 @@ def _subject(budget: Budget) -> _Subject:
 
 
 def grows_with_load(budget: Budget) -> bool:
-    """Whether it asks for throughput, which a low load can't give: no limit for a search, but for what it finds."""
+    """Whether it demands throughput, which a low load can't give.
+
+    Such a budget is no limit for a search; it is judged at the load that the search finds.
+    """
     return budget.metric in _GROWING and budget.operator in {">=", ">"}
 
 
 def holding(scenario: str, budgets: Iterable[Budget], model: str = "") -> tuple[Budget, ...]:
     """The budgets of one scenario and model, without the default one.
 
-    Of those on the same number from the same side, the most particular about the model hold: those with its very name,
-    else those with a pattern that it fits, else those for all models.
+    Of the budgets on the same number from the same side, the most specific ones for the model apply: those with its
+    exact name, else those with a matching pattern, else those for all models.
     """
     chosen = [budget for budget in budgets if budget.holds_for(scenario) and budget.holds_for_model(model)]
     most: dict[_Subject, int] = {}
@@ -259,19 +265,25 @@ def _particular(budget: Budget, model: str) -> int:
 
 
 def applicable(scenario: str, budgets: Iterable[Budget], model: str = "") -> tuple[Budget, ...]:
-    """The budgets of one scenario and model; ``error_rate <= 0`` is added unless one of them limits the error rate."""
+    """The budgets of one scenario and model, with the default one.
+
+    The default, ``error_rate <= 0``, is left out where one of them limits the error rate.
+    """
     chosen = holding(scenario, budgets, model)
     limited = any(budget.metric == "error_rate" and budget.operator in {"<=", "<"} for budget in chosen)
     return chosen if limited else (*chosen, DEFAULT_BUDGET)
 
 
 def evaluate(case: CaseResult, budgets: Iterable[Budget]) -> tuple[BudgetVerdict, ...]:
-    """The verdict of every budget that holds for the case's scenario and model, the default one included."""
+    """The verdicts of all budgets that apply to a case.
+
+    The default budget is included.
+    """
     return tuple(budget.judge(case) for budget in applicable(case.scenario, budgets, case.model))
 
 
 def _found(case: CaseResult, budget: Budget) -> tuple[float | None, int]:
-    """The highest load that a search found under a budget's conditions, and how many requests it sent."""
+    """Highest load found under a budget's conditions, and its request count."""
     searches = [] if case.search is None else [case.search, *case.searches]
     for search in searches:
         if search.over == OF_SEARCHES[budget.metric] and search.conditions == budget.condition_texts:
@@ -280,13 +292,16 @@ def _found(case: CaseResult, budget: Budget) -> tuple[float | None, int]:
 
 
 def _requests(search: Search) -> int:
-    """Requests behind the number that a search found: those of the highest load that met its limits."""
+    """Requests behind the number that a search found.
+
+    They are those of the highest load that met its limits.
+    """
     at = search.highest if search.highest is not None else search.steps[0].load if search.steps else None
     return sum(step.requests for step in search.steps if step.load == at)
 
 
 def _measured(case: CaseResult, metric: str, statistic: str | None) -> tuple[float | None, int]:
-    """The number that a budget limits, and how many values are behind it."""
+    """The number that a budget limits, and its count of values."""
     if statistic == "upper95":
         return _upper_bound(case.requests, metric)
     if statistic is not None:
@@ -305,7 +320,7 @@ def _upper_bound(requests: Requests, metric: str) -> tuple[float | None, int]:
 def _one_number(case: CaseResult, metric: str) -> tuple[float | None, int]:
     requests = case.requests
     if metric == "download_s" and case.load_s is not None:
-        return case.download_s or 0.0, 1  # files that were there took no time to come
+        return case.download_s or 0.0, 1  # cached files took no time to download
     if metric in {"load_s", "cold_ttft_ms", "download_s", "model_rss_mb"}:
         value: float | None = getattr(case, metric)
         return value, int(value is not None)

@@ -1,4 +1,4 @@
-"""Budgets of what a search finds: under which limits it looks, and what it takes to have one."""
+"""Capacity budgets: the goals of a load search, and their checks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["problem_of_search", "search_goals"]
 
 
 def search_goals(scenario: str, budgets: Iterable[Budget], model: str = "") -> tuple[Goal, ...]:
-    """What the search of a case looks for, that of which the case's own figures are first.
+    """Goals of a case's search; the first sets the case's figures.
 
-    One goal for each set of conditions that a budget has; conditions stand in the place of the case's own limits on the
-    same numbers.  And one under the case's own limits alone, where nobody has conditions, where a budget asks for it
-    (``max_concurrency >= 8``), or where a condition stands in the place of a limit of the case: so that the case's
-    figures are of a load that keeps all of its own limits, if there is one.  Throughput limits none of them: it grows
-    with the load, and is judged at the load that was found.
+    There is one goal for each set of conditions that a budget has; conditions replace the case's own limits on the same
+    numbers.  One more goal uses the case's own limits alone: where no budget has conditions, where a budget needs it
+    (``max_concurrency >= 8``), or where a condition replaces a limit of the case.  The case's figures then come from a
+    load that keeps all of its own limits, if there is one.  Throughput is no limit here: it grows with the load, and is
+    judged at the load that was found.
     """
     chosen = holding(scenario, budgets, model)
     own = [
@@ -40,7 +40,7 @@ def search_goals(scenario: str, budgets: Iterable[Budget], model: str = "") -> t
 
 
 def problem_of_search(load: LoadShape, budget: Budget) -> str:
-    """What is wrong with a budget of what a search finds, for a scenario with this load; empty where nothing is."""
+    """Problem of a capacity budget with this load; empty if none."""
     over = OF_SEARCHES.get(budget.metric)
     if over is None:
         return ""

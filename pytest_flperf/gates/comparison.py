@@ -1,4 +1,4 @@
-"""From two sides of a case to what came of comparing them, rule by rule."""
+"""Comparisons of two sides of a case, rule by rule."""
 
 from __future__ import annotations
 
@@ -35,16 +35,19 @@ if TYPE_CHECKING:
 __all__ = ["Values", "compare_pairs", "compare_runs", "settled"]
 
 _PER_CASE: Final = "mean"
-"""By which statistic the turns of a metric that is one number for a case are compared."""
+"""Statistic that compares the turns of a metric with one number per case."""
 _NORMAL_95: Final = 1.96
 _POOLED: Final = frozenset({"itl_ms"})
-"""Of which a request has many: they are no independent draws."""
+"""Metrics with many values per request, which are no independent draws."""
 _Judge: TypeAlias = Callable[[Rule], Finding]
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The values of one metric, one per request, in the order in which the requests were sent; the metric's unit."""
+    """Values of one metric, one per request, in order of sending.
+
+    In the metric's unit.
+    """
 
     candidate: Sequence[float]
     baseline: Sequence[float]
@@ -61,13 +64,13 @@ def compare_pairs(
     *,
     fail_undecided: bool = False,
 ) -> tuple[Comparison, ...]:
-    """Compare what was measured interleaved.
+    """Compare two sides that were measured interleaved.
 
     Args:
         case: The candidate.
         other: The baseline, of the same run.
         pairs: Of turns, by metric.
-        rules: As written; those of other scenarios are left out, the default ones stand in where there are none.
+        rules: As written; those of other scenarios are left out, and the default ones apply where there are none.
         rates: How often the decisions may be wrong.
         look: Which look at the data this is, from 1.
         looks: How many there may be.
@@ -101,9 +104,10 @@ def _matched(pairs: Sequence[Pair], rule: Rule, rates: ErrorRates, look: int, lo
 
 
 def settled(comparisons: Iterable[Comparison]) -> bool:
-    """Whether more pairs are of no use: one of them fails the case as it is, or all that was asked is decided.
+    """Whether more pairs are of no use.
 
-    A handful of failures on both sides may stay undecided for good; a case doesn't go on for a rule that nobody wrote.
+    That is so where a comparison already fails the case, or where all rules are decided.  A few failures on both sides
+    may stay undecided for good; a case doesn't go on for a rule that no one wrote.
     """
     found = tuple(comparisons)
     if any(each.fails and each.verdict == "regressed" for each in found):
@@ -123,17 +127,17 @@ def compare_runs(
     history: Mapping[str, Sequence[float]] | None = None,
     fail_undecided: bool = False,
 ) -> tuple[Comparison, ...]:
-    """Compare a case with the same case of a run that was measured at another time.
+    """Compare a case with the same case of a stored run.
 
     Args:
         case: The candidate.
         baseline: From the stored run.
         values: By metric, of both sides.  Where there are none, the summaries of the results are compared.
-        between: How much runs of the same thing differ, by :attr:`Rule.subject` (``ttft_ms.p50``); what is not there
-            is taken for an unknown machine's.
+        between: Variance between runs, by :attr:`Rule.subject` (``ttft_ms.p50``); a missing subject gets the variance
+            of an unknown machine.
         rules: As of :func:`compare_pairs`.
         rates: As of :func:`compare_pairs`.
-        history: The numbers of earlier runs, by :attr:`Rule.subject`: what a number that is 0 varies by.
+        history: The numbers of earlier runs, by :attr:`Rule.subject`; they show how much a number that is 0 varies.
         fail_undecided: As of :func:`compare_pairs`.
 
     """
@@ -196,19 +200,19 @@ def compare_runs(
 
 
 def _with_raw(comparison: Comparison, raw: Finding | None) -> Comparison:
-    """The comparison with the change as measured, where it was judged relative to a reference load."""
+    """Add the change as measured, if judged relative to a reference load."""
     if raw is None:
         return comparison
     return replace(comparison, raw_change_pct=_percent(raw.change), raw_change_ci95_pct=_percents(raw.interval))
 
 
 def _summary(case: CaseResult, rule: Rule, *, known: bool) -> Summary | None:
-    """What the results say of a number and how much it varies within the run; None where they don't.
+    """Summary of a number and its variation within the run, or None.
 
     Args:
         case: One side.
         rule: Names the number.
-        known: Whether enough earlier runs say how much it varies: what varies within a run is in that.
+        known: Whether enough earlier runs show how much it varies; that includes the variation within a run.
 
     """
     from pytest_flperf.stats.inference.between_runs import Summary
@@ -242,7 +246,7 @@ def _compared(
     compared = []
     for rule in rules_for(case.scenario, rules):
         if not is_gate(rule) and neither_has(case, other, rule):
-            continue  # nobody asked for it
+            continue  # no rule requires it
         if rule.metric in COUNTED:
             finding = counted(rule)
         else:
@@ -252,7 +256,10 @@ def _compared(
 
 
 def _with_numbers(finding: Finding, case: CaseResult, other: CaseResult, rule: Rule) -> Finding:
-    """The finding with the numbers of the results, where the statistics gave none because they could not decide."""
+    """Add the numbers of the results where the statistics gave none.
+
+    They give none where they could not decide.
+    """
     if finding.baseline is not None or finding.candidate is not None:
         return finding
     return replace(finding, baseline=finite(value_of(other, rule)), candidate=finite(value_of(case, rule)))
@@ -286,7 +293,10 @@ def _comparison(rule: Rule, finding: Finding, rates: ErrorRates, *, fail_undecid
 
 
 def _fails(rule: Rule, word: Word, *, fail_undecided: bool) -> bool:
-    """Whether a gate fails the case; the implied rule was written by nobody, and fails only for what is known."""
+    """Whether a gate fails the case.
+
+    The implied rule, which no one wrote, fails only a known regression.
+    """
     if word == "regressed":
         return is_gate(rule)
     return word == "undecided" and fail_undecided and is_gate(rule) and rule.scope != IMPLIED_SCOPE

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.rules import IMPLIED_SCOPE, Rule, is_gate, rules_for
-from pytest_flperf.gates.text import printable
 from pytest_flperf.history.case_history import CaseHistory
 from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.history.environment import fingerprint
@@ -31,7 +31,7 @@ _RUNS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Counterpart:
-    """The other side of a case; without one, why."""
+    """The counterpart of a case, or why there is none."""
 
     found: FoundBaseline | None = None
     case: CaseResult | None = None
@@ -45,16 +45,19 @@ class Counterpart:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which measurement of a case's history is its baseline."""
+    """Query for the baseline in a case's history."""
 
     latest: str
-    """When it began at the latest (see ``history.clocks.latest_start``)."""
+    """Latest start of the measurement (see ``history.clocks.latest_start``)."""
     branch: str | None = None
     """None: of any."""
 
 
 def in_run(found: FoundBaseline, history: CaseHistory | None, case: CaseResult, run: Run, query: Query) -> Counterpart:
-    """The counterpart in a run that was named; raises StoreError where the history can't be read."""
+    """The counterpart in a named run.
+
+    Raises StoreError where the history can't be read.
+    """
     if why := why_not_compared(case, None):
         return Counterpart(found, None, "candidate", why)
     other = counterpart(case, found.run.cases)
@@ -73,7 +76,7 @@ def in_history(history: CaseHistory, case: CaseResult, run: Run, query: Query) -
 
     Raises BaselineError and StoreError where the history, or the run that was selected, can't be read.
     """
-    conditions = conditions_of(case) if case.requests.total else None  # what answered nothing doesn't tell them
+    conditions = conditions_of(case) if case.requests.total else None  # without requests a case doesn't show them
     selection = select(history.measurements(case, fingerprint(run.host), conditions), query.latest, query.branch)
     notes = _not_yet(selection.not_yet)
     if why := why_not_compared(case, None):
@@ -95,11 +98,11 @@ def in_history(history: CaseHistory, case: CaseResult, run: Run, query: Query) -
 def missing_against(
     case: CaseResult, label: str, other: Counterpart, rules: Iterable[Rule], *, fails: bool, required: bool = False
 ) -> Against:
-    """The other side of a case that has none: each of its rules is undecided.
+    """Comparisons of a case without a counterpart, all undecided.
 
     Args:
         case: The candidate.
-        label: What was asked for.
+        label: The requested baseline.
         other: Why there is none.
         rules: As written; the implied one is left out.
         fails: Whether a gate fails a case that it can't decide.
@@ -135,15 +138,18 @@ def missing_against(
 
 
 def counterpart(case: CaseResult, cases: Iterable[CaseResult]) -> CaseResult | None:
-    """The same case of another run: of the same host, else of any; None: there is none."""
+    """The same case of another run, preferably of the same host.
+
+    None if there is none.
+    """
     same = [each for each in cases if each.nodeid == case.nodeid]
     return next((each for each in same if each.host == case.host), same[0] if same else None)
 
 
 def why_not_compared(case: CaseResult, other: CaseResult | None) -> str:
-    """Why a case can't be compared; empty where it can.
+    """Why a case can't be compared; empty if it can.
 
-    One that could not be measured (its model did not load) is compared all the same: it answered nothing.
+    A case that could not be measured (its model did not load) is compared all the same: it answered nothing.
 
     Args:
         case: The candidate.
@@ -162,7 +168,7 @@ def why_not_compared(case: CaseResult, other: CaseResult | None) -> str:
 
 
 def noise_series(history: CaseHistory, noise: Sequence[Measurement], metric: str, statistic: str | None) -> list[float]:
-    """A number of the measurements that are noise, with a NaN between levels."""
+    """One number over the noise measurements, with NaN between levels."""
     return series(noise, history.numbers(noise, metric, statistic))
 
 

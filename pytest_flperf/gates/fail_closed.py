@@ -16,7 +16,7 @@ __all__ = ["fail_closed", "finite", "has_zero", "neither_has", "undecided", "val
 
 
 def fail_closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | None:
-    """What can be said without any arithmetic; None where both sides have numbers."""
+    """A finding without a test, or None where both sides have numbers."""
     metric = rule.metric
     if not case.requests.ok and not other.requests.ok:
         return undecided(case, other, rule, "neither side answered anything")
@@ -38,14 +38,20 @@ def fail_closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | No
 
 
 def _not_scored(case: CaseResult, other: CaseResult, rule: Rule) -> Finding:
-    """Where answers have no score: those of the candidate might be the ones that became worse."""
+    """Finding where some answers have no score.
+
+    Those of the candidate might be the ones that became worse.
+    """
     if case.not_scored:
         return _regressed(case, other, rule, f"the candidate: {case.not_scored_words}")
     return undecided(case, other, rule, f"the baseline: {other.not_scored_words}")
 
 
 def _infinite(case: CaseResult, other: CaseResult, rule: Rule, mine: float, theirs: float) -> Finding | None:
-    """Where failed requests count as infinitely slow (``failures: as_inf``), and a statistic is one of them."""
+    """Finding where failed requests count as infinitely slow (``failures: as_inf``).
+
+    None where neither side's statistic is infinite.
+    """
     if math.isinf(theirs):
         return undecided(case, other, rule, "the baseline's failed requests count as infinitely slow")
     if math.isinf(mine):
@@ -62,14 +68,20 @@ def _how_many_failed(case: CaseResult) -> str:
 
 
 def neither_has(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
-    """Whether both sides answered, and none of them has the metric: as TTFT without streaming."""
+    """Whether both sides answered, but neither has the metric.
+
+    Such as TTFT without streaming.
+    """
     if rule.metric in COUNTED or not (case.requests.ok and other.requests.ok):
         return False
     return value_of(case, rule) is None and value_of(other, rule) is None
 
 
 def value_of(case: CaseResult, rule: Rule) -> float | None:
-    """The number of one side; None where nothing was measured, or answers that it should be of have no score."""
+    """The number of one side, or None.
+
+    None where nothing was measured, or where answers that it covers have no score.
+    """
     if rule.metric == "quality" and case.not_scored:
         return None
     if rule.statistic is None:
@@ -80,7 +92,7 @@ def value_of(case: CaseResult, rule: Rule) -> float | None:
 
 
 def has_zero(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
-    """Whether a side's number is 0, so that there is no ratio of both."""
+    """Whether a side's number is 0, which rules out a ratio."""
     return 0 in (value_of(case, rule), value_of(other, rule))
 
 
@@ -89,7 +101,7 @@ def _regressed(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> 
 
 
 def undecided(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
-    """A rule that can't be decided, with the numbers of both sides."""
+    """An undecided finding, with the numbers of both sides."""
     return _without_a_test("undecided", case, other, rule, reason)
 
 
@@ -111,7 +123,7 @@ def _without_a_test(word: Word, case: CaseResult, other: CaseResult, rule: Rule,
 
 
 def finite(value: float | None) -> float | None:
-    """The number, as far as there is a finite one."""
+    """The number if it is finite, else None."""
     return None if value is None or not math.isfinite(value) else value
 
 

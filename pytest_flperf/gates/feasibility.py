@@ -1,4 +1,4 @@
-"""What a comparison of a given size can't decide, known before measuring."""
+"""Feasibility: comparisons that can't be decided, known before measuring."""
 
 from __future__ import annotations
 
@@ -22,32 +22,35 @@ _OF_OPEN_LOOPS: Final = frozenset({"dispatch_delay_ms", "ttft_sent_ms", "e2e_sen
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is known of the comparisons of a case before its first request."""
+    """Size of a case's comparisons, known before its first request."""
 
     in_turn: bool
     """Two sides measured in turn; else against a stored run."""
     requests: int | None
-    """Most of a side; None: nobody knows."""
+    """Most requests of a side; None: unknown."""
     pairs: int | None
-    """Most, in turn."""
+    """Most pairs of turns."""
     comparisons: int
-    """Between which the run's error rate is shared."""
+    """Number of comparisons that share the run's error rate."""
     streaming: bool = True
     open_loop: bool = False
     reference: bool = False
-    """Whether a reference load is measured beside it."""
+    """Whether a reference load is measured as well."""
     has_goal: bool = True
     """Whether a latency budget says what a good request is."""
     has_expectation: bool = True
-    """Whether the scenario says what an answer shall be."""
+    """Whether the scenario has an expectation of answers."""
     prompts: int | None = None
-    """How many different prompts the requests have, where repeats may all be answered alike; None: as many as them."""
+    """Number of different prompts, where repeats may all get the same answer; None: one per request."""
     runs: int | None = None
-    """Stored runs of the case; None: nobody has counted them."""
+    """Stored runs of the case; None: not counted."""
 
 
 def obstacle(rule: Rule, size: Size) -> str:
-    """Why a rule can't be decided, or only in part; empty where nothing is in its way."""
+    """Why a rule can't be decided, or only in part.
+
+    Empty where nothing is in its way.
+    """
     if rule.metric in COUNTED:
         return ""
     if is_score(rule):
@@ -139,7 +142,10 @@ def _without_room(rule: Rule) -> str:
 
 
 def _lacks_orders(pairs: int, comparisons: int) -> str:
-    """Why so few pairs can't show a regression: what all of them say may be chance in one of so many orders."""
+    """Why so few pairs can't show a regression.
+
+    Even a result that all pairs agree on may be chance: one of few possible orders of turns.
+    """
     rates, count = ErrorRates(comparisons=comparisons), len(looks(pairs))
     level = rates.alarm_level(spent_at(count, count))
     least = 1.0

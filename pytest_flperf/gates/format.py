@@ -1,4 +1,4 @@
-"""Comparisons in words: by how much a number changed, how sure that is, and what it was compared with."""
+"""Formatting of comparisons: change, evidence and baseline, in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from pytest_flperf.gates.text import amount, printable
+from pytest_flperf._text import amount, printable
 from pytest_flperf.results.bounds import first_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, unit_of
@@ -43,23 +43,26 @@ WORDS: Final = ("regressed", "improved", "unchanged", "undecided")
 
 
 def comparisons_of(case: CaseResult) -> tuple[Comparison, ...]:
-    """All comparisons of a case, whatever with."""
+    """All comparisons of a case.
+
+    With stored runs, and of interleaved measurements.
+    """
     return tuple(each for against in case.against for each in against.comparisons)
 
 
 def failing(case: CaseResult) -> tuple[Comparison, ...]:
-    """Those that fail it."""
+    """The comparisons that fail a case."""
     return tuple(each for each in comparisons_of(case) if each.fails)
 
 
 def counted_words(comparisons: Iterable[Comparison]) -> str:
-    """How many came out how: ``2 regressed, 1 improved, 15 unchanged, 0 undecided``."""
+    """Verdict counts: ``2 regressed, 1 improved, 15 unchanged, 0 undecided``."""
     found = [each.verdict for each in comparisons]
     return ", ".join(f"{found.count(each)} {each}" for each in WORDS)
 
 
 def name(comparison: Comparison) -> str:
-    """What is compared, as rules call it: ``ttft_ms.p50``."""
+    """Name of the compared number, as in rules: ``ttft_ms.p50``."""
     return printable(f"{comparison.metric}.{comparison.statistic}" if comparison.statistic else comparison.metric, 60)
 
 
@@ -69,7 +72,7 @@ def word(comparison: Comparison) -> str:
 
 
 def change(comparison: Comparison) -> str:
-    """By how much the number grew: ``+12.3 %``; empty where that can't be said."""
+    """Change of the number: ``+12.3 %``; empty if unknown."""
     if in_points(comparison):
         points = _points(comparison)
         return "" if points is None else f"{_signed(points)} points"
@@ -79,14 +82,20 @@ def change(comparison: Comparison) -> str:
 
 
 def interval(comparison: Comparison) -> str:
-    """The 95 % interval of the change, in percent or points: ``[+8.1, +16.9]``; empty where there is none."""
+    """The 95 % interval of the change: ``[+8.1, +16.9]``; empty if none.
+
+    In percent or points.
+    """
     by_ranks = in_points(comparison) and comparison.statistic not in (None, "mean")  # the interval is of a ratio
     bounds = None if by_ranks else comparison.change_ci95_pct
     return "" if bounds is None else _bounds(bounds)
 
 
 def arrow(comparison: Comparison) -> str:
-    """Which way the number went: ``▲`` or ``▼`` where that is decided, ``=`` where nothing changed, else ``?``."""
+    """Direction of the number: ``▲``, ``▼``, ``=`` or ``?``.
+
+    ``▲`` or ``▼`` where that is decided, ``=`` where nothing changed, else ``?``.
+    """
     if comparison.verdict == "undecided":
         return "?"
     if comparison.verdict == "unchanged":
@@ -95,24 +104,27 @@ def arrow(comparison: Comparison) -> str:
 
 
 def falls(comparison: Comparison) -> bool:
-    """Whether a fall of the number is for the worse."""
+    """Whether a lower number is worse."""
     if comparison.threshold_pct:
         return comparison.threshold_pct < 0
     metric = METRICS.get(comparison.metric)
-    if metric is not None and metric.better == "neither":  # as of tokens: what is worse, the rule says
+    if metric is not None and metric.better == "neither":  # such as tokens: the rule says what is worse
         return "<" in comparison.rule.rpartition(":")[2]
     return metric is not None and metric.better == "higher"
 
 
 def sides(comparison: Comparison) -> tuple[str, str]:
-    """The number of the baseline and that of the candidate, each with its unit; ``–`` where there is none."""
+    """Numbers of baseline and candidate with their units; ``–`` if missing."""
     unit = unit_of(comparison.metric)
     found = (comparison.baseline, comparison.candidate)
     return tuple("–" if value is None else amount(value, unit) for value in found)  # type: ignore[return-value]
 
 
 def limit(comparison: Comparison) -> str:
-    """From which change on it is a regression: ``+10 %``, ``+10 % and +20 ms``, ``any rise``."""
+    """Limit of change: ``+10 %``, ``+10 % and +20 ms``, ``any rise``.
+
+    A change beyond it is a regression.
+    """
     sign = "-" if falls(comparison) else "+"
     parts = []
     if comparison.threshold_pct:
@@ -126,14 +138,20 @@ def limit(comparison: Comparison) -> str:
 
 
 def limit_pct(comparison: Comparison) -> float | None:
-    """From which change on it is a regression, in percent or points; None where only a floor in a unit says that."""
+    """Limit of change in percent or points, or None.
+
+    None where the rule has only a floor in a unit.
+    """
     if comparison.threshold_pct is None and comparison.threshold_floor and in_points(comparison):
         return 100 * comparison.threshold_floor * (-1 if falls(comparison) else 1)
     return comparison.threshold_pct
 
 
 def headline(comparison: Comparison) -> str:
-    """A comparison that fails in few words: this line is all that pytest's short summary shows."""
+    """A failing comparison in few words.
+
+    This line is all that pytest's short summary shows.
+    """
     what = f"{name(comparison)} {'is ' * (comparison.verdict == 'undecided')}{comparison.verdict}"
     grown = " ".join(filter(None, (change(comparison), interval(comparison))))
     if comparison.reason:
@@ -142,7 +160,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def against_lines(against: Against) -> list[str]:
-    """What a case was compared with, a line for each comparison, and what else is different."""
+    """Lines on a counterpart: its comparisons, then differences and notes."""
     lines = [f"  compared with {printable(against.label, _LABEL)}{_how(against)}"]
     rows = [_row(each) for each in against.comparisons[:_LINES]]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(_COLUMNS)]
@@ -171,7 +189,7 @@ def _row(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _evidence(comparison: Comparison) -> str:
-    """How sure it is and from what, why, and who asked."""
+    """Evidence of a comparison: probability, amount of data, reason and scope."""
     parts = [probability(comparison), _amount_of_data(comparison), raw(comparison)]
     if comparison.reason:
         parts.append(printable(comparison.reason, _REASON))
@@ -181,7 +199,7 @@ def _evidence(comparison: Comparison) -> str:
 
 
 def probability(comparison: Comparison) -> str:
-    """How likely the change is beyond the limit: ``98 % beyond the limit``; empty where nobody knows."""
+    """Probability beyond the limit: ``98 % beyond the limit``; empty if unknown."""
     found = comparison.probability
     if found is None:
         return ""
@@ -190,14 +208,17 @@ def probability(comparison: Comparison) -> str:
 
 
 def raw(comparison: Comparison) -> str:
-    """The change as measured, of one that is judged relative to a reference load, with its interval."""
+    """Change as measured, if judged relative to a reference load.
+
+    With its interval.
+    """
     shown = measured(comparison)
     between = "" if comparison.raw_change_ci95_pct is None else f" {_bounds(comparison.raw_change_ci95_pct)}"
     return f"as measured {shown}{between}" if shown else ""
 
 
 def measured(comparison: Comparison) -> str:
-    """The same change alone: ``-8.1 %``; empty where none is relative."""
+    """Change as measured, alone: ``-8.1 %``; empty if not relative."""
     if comparison.raw_change_pct is None or not math.isfinite(comparison.raw_change_pct):
         return ""
     return f"{_signed(comparison.raw_change_pct)} %"
@@ -218,7 +239,10 @@ def _how(against: Against) -> str:
 
 
 def in_points(comparison: Comparison) -> bool:
-    """Whether it is a share or a score, whose change is that in percentage points: from 0 it grows by no share."""
+    """Whether the change is in percentage points.
+
+    That is so for shares and scores: there is no relative change from 0.
+    """
     return comparison.metric in METRICS and unit_of(comparison.metric) == "fraction"
 
 
@@ -233,7 +257,10 @@ def _bounds(bounds: Interval) -> str:
 
 
 def _signed(value: float) -> str:
-    """With its sign and a decimal, no more than a reader can use: ``+12.3``, ``-0.4``, ``+1234``."""
+    """Signed number, with no more digits than useful.
+
+    ``+12.3``, ``-0.4``, ``+1234``.
+    """
     if math.isinf(value):
         return "+∞" if value > 0 else "-∞"
     shown = f"{value:+.0f}" if abs(value) >= 1000 else f"{value:+.1f}"

@@ -17,18 +17,20 @@ __all__ = ["request_limits"]
 
 _NO_REQUESTS_NUMBER: Final = frozenset({"n", "stdev", "cv"})
 _NO_LIMITS: Final = frozenset({"itl_ms", "dispatch_delay_ms"})
-"""Gaps are pooled, they are no number of one request; and that we sent late is not the server's doing."""
+"""Gaps are pooled and belong to no single request; a late dispatch is not the server's fault."""
 
 
 def request_limits(scenario: str, budgets: Iterable[Budget], model: str = "") -> IsGood | None:
-    """Whether a request that ended ok keeps every latency budget of a case; None where there is none.
+    """Predicate of good requests, from the latency budgets of a case.
 
-    A limit on any statistic of a request's time or speed is one on each request here.  Of a metric that has no value:
+    It tells whether a request that ended ok keeps every latency budget; None where there is none.
+
+    A limit on any statistic of a request's time or speed limits each request here.  If the metric has no value:
 
     - A request that has no such metric by its nature keeps the limit.
-    - One whose time could not be told (late read, clock step) keeps it where the worst that it can have been does; of
-      a late read that holds for the time per token as well, which would be from a first token that came too late.
-    - All else does not: what was not measured is not good.
+    - A request whose time is unknown (late read, clock step) keeps it if the worst possible value does; after a late
+      read this includes the time per token, which would count from a first token that came too late.
+    - Any other request misses it: what was not measured is not good.
     """
     limits = [
         budget
@@ -53,6 +55,6 @@ def _keeps(sample: Sample, value: float | None, budget: Budget) -> bool:
     if lacks_by_nature(sample, budget.metric):
         return True
     worst = worst_of(sample, budget.metric)
-    # Of "at least" on a time, or "at most" on a speed, the worst is no bound.
+    # For "at least" on a time, or "at most" on a speed, the worst value is no bound.
     bounded = (METRICS[budget.metric].unit == "ms") == (budget.operator in {"<=", "<"})
     return worst is not None and bounded and COMPARE[budget.operator](worst, budget.limit)

@@ -1,4 +1,4 @@
-"""What a person can do about a request that failed."""
+"""Hints: what users can do about failed requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _TLS: Final = "is it a server for https? a certificate of your own is trusted wi
 
 
 def hint(failure: Failure, case: CaseResult) -> str:
-    """What to do about failures of this kind; empty where only the evidence can tell."""
+    """Hint for failures of this kind.
+
+    Empty where only the evidence can tell.
+    """
     if failure.status in _UNAUTHORISED:
         return _KEY
     if "TLS handshake" in failure.detail:

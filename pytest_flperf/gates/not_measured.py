@@ -34,7 +34,10 @@ _TOKENS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def why_not_measured(case: CaseResult, metric: str) -> str:
-    """Why a case has no number of a metric, as far as its results tell; never empty."""
+    """Why a metric of a case was not measured; never empty.
+
+    As far as the results tell.
+    """
     name = METRICS[metric].per if metric in METRICS else ""
     reasons = {"resource": _of_resource, "request": _of_request}.get(name, _of_case)
     return next(reasons(case, metric))

@@ -1,4 +1,4 @@
-"""Results of paired measurements: comparisons of two sides, ratios to a reference load."""
+"""Paired results: comparisons of two sides, ratios to a reference load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_flperf.stats.inference.findings import ErrorRates
 __all__ = ["REFERENCE_TERMS", "PairTerms", "compares_gaps", "with_other_side"]
 
 REFERENCE_TERMS: Final[Mapping[str, Any]] = {"kind": "reference"}
-"""Of a reference load: nothing is decided by it."""
+"""Terms of a reference load, which decides nothing."""
 _PAIRS: Final = "pairs"
 _SHARED_CACHE: Final = (
     "both sides share the server's prompt cache, so each prompt has nine digits of its own in front, drawn by chance; "
@@ -31,17 +31,17 @@ _SHARED_CACHE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PairTerms:
-    """By what two sides that are measured interleaved are compared."""
+    """Terms of an interleaved comparison of two sides."""
 
     label: str
-    """What a person calls the other side."""
+    """Name of the other side, for people."""
     rules: tuple[Rule, ...]
     comparisons: int = 1
-    """Between how many the run's error rate is shared."""
+    """Number of comparisons that share the run's error rate."""
     fail_undecided: bool = False
 
     def to_record(self) -> dict[str, Any]:
-        """As plain data."""
+        """The terms as plain data."""
         rules = [[rule.expression, rule.scope] for rule in self.rules]
         return {
             "kind": _PAIRS,
@@ -53,7 +53,7 @@ class PairTerms:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PairTerms:
-        """The inverse; raises KeyError, TypeError or ValueError."""
+        """The inverse of :meth:`to_record`; raises KeyError, TypeError or ValueError."""
         comparisons = record["comparisons"]
         if record["kind"] != _PAIRS or type(comparisons) is not int or comparisons < 1:
             raise ValueError("no terms of a comparison by pairs")
@@ -61,7 +61,7 @@ class PairTerms:
         return cls(str(record["label"]), rules, comparisons, record["fail_undecided"] is True)
 
     def compared(self, case: CaseResult, other: CaseResult, standings: Standings) -> tuple[Comparison, ...]:
-        """What comes of comparing both sides, rule by rule."""
+        """Compare both sides, rule by rule."""
         pairs = {rule.metric: standings.pairs(rule.metric) for rule in rules_for(case.scenario, self.rules)}
         return compare_pairs(
             case,
@@ -76,14 +76,14 @@ class PairTerms:
 
 
 def compares_gaps(terms: Mapping[str, Any], scenario: str) -> bool:
-    """Whether the terms name the gaps between arrivals."""
+    """Whether the terms compare the gaps between arrivals."""
     if terms == REFERENCE_TERMS:
         return False
     return any(rule.metric == "itl_ms" for rule in rules_for(scenario, PairTerms.from_record(terms).rules))
 
 
 def with_other_side(result: CaseResult, other: OtherSide, terms: Mapping[str, Any]) -> CaseResult:
-    """The result of a case with what came of the side that it was measured with.
+    """Add the other side of a paired measurement to a result.
 
     Args:
         result: Of the case.
@@ -91,7 +91,7 @@ def with_other_side(result: CaseResult, other: OtherSide, terms: Mapping[str, An
         terms: :data:`REFERENCE_TERMS`, or those of :class:`PairTerms`.
 
     Raises:
-        ValueError: They are none of these; also KeyError and TypeError.
+        ValueError: The terms are neither; also KeyError and TypeError.
 
     """
     if terms == REFERENCE_TERMS:
@@ -124,7 +124,7 @@ def _with_reference(result: CaseResult, other: OtherSide) -> CaseResult:
 
 
 def _ratios(standings: Standings) -> dict[str, Distribution]:
-    """Of each pair the case's typical time over the load's."""
+    """Per pair, the case's median time over the reference load's."""
     found = {}
     for metric, ratio in RATIOS.items():
         both = ((pair.candidate, pair.baseline) for pair in standings.pairs(metric))

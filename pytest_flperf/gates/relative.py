@@ -1,4 +1,7 @@
-"""Runs of different days judged relative to a reference load that was measured beside the cases of both."""
+"""Relative comparison: runs judged against a reference load.
+
+The load was measured next to the cases of both runs, which may be of different days.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ from pytest_flperf.stats.inference.findings import Finding, Threshold
 __all__ = ["TOO_DIFFERENT", "judge_relative", "relative_rule"]
 
 TOO_DIFFERENT: Final = 1.5
-"""Times: beyond it the machine is another one for the reference load, and need not be so for the case by as much."""
+"""Factor beyond which machines differ too much: the case need not have changed as much as the reference load."""
 _OF_LOAD: Final = "e2e_ms"
 
 
 def relative_rule(rule: Rule, case: CaseResult, baseline: CaseResult) -> Rule | None:
-    """The rule on the same number relative to the reference load; None where a side has none."""
+    """The rule on the number relative to the reference load.
+
+    None where a side has no such number.
+    """
     ratio = RATIOS.get(rule.metric)
     if rule.statistic is None or ratio is None or case.reference is None or baseline.reference is None:
         return None
@@ -33,7 +39,7 @@ def judge_relative(
 ) -> tuple[Finding, Finding]:
     """The change relative to the reference load, and the change as measured.
 
-    A floor is one of the numbers as measured: what regressed relative to the load must exceed it as well.
+    A floor is a limit on the numbers as measured: a regression relative to the load must exceed it as well.
 
     Args:
         rule: As written.
@@ -63,7 +69,7 @@ def judge_relative(
 
 
 def _growth_of_load(case: CaseResult, baseline: CaseResult) -> float | None:
-    """How much longer the reference load took than then; None where nobody knows."""
+    """Growth factor of the reference load's time, or None if unknown."""
     assert case.reference is not None
     assert baseline.reference is not None
     now, then = case.reference.metrics.get(_OF_LOAD), baseline.reference.metrics.get(_OF_LOAD)

@@ -1,4 +1,4 @@
-"""Rules of comparisons: ``[scenario-glob:]metric[.statistic] > +10%``, parsed.
+"""Comparison rules: ``[scenario-glob:]metric[.statistic] > +10%``, parsed.
 
 ``ttft_ms.p50 > +10%``, ``short-*: tpot_ms.p50 > +10% and +2ms``, ``gen_tps.p50 < -10%``, ``error_rate > +1%``.
 """
@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_flperf._text import shorten
 from pytest_flperf.gates.budget_grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
-from pytest_flperf.gates.text import shorten
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric
 from pytest_flperf.stats.inference.findings import Threshold
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 COUNTED: Final = frozenset({"error_rate", "timeout_rate"})
-"""Metrics that are so many of so many requests."""
+"""Metrics that count requests, as a share of all."""
 COMPARED_CASE_METRICS: Final = ("error_rate", "timeout_rate", "tps_total", "request_rate", "goodput")
 """Numbers of a whole case that can be compared."""
 EXTREMES: Final = frozenset({"min", "max"})
@@ -49,7 +49,7 @@ _AND: Final = re.compile(r"(?<=\s)and(?=[\s<>+-])")
 _SIGNS: Final = {">": "+", "<": "-"}
 _STEP: Final = re.compile(r"(?P<sign>[+-]?)\s*(?P<number>[0-9.]*(?:[eE][+-]?[0-9]{1,4})?)\s*(?P<unit>.*)", re.DOTALL)
 _BETWEEN: Final = re.compile(r"\s*[+-][^+:<>=]*\sand\s*", re.DOTALL)
-"""What stands between a comparison and the same again."""
+"""Text between an operator and its repetition."""
 _DIGITS: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _LONGEST: Final = 1000
 _FORM: Final = "[scenario:]metric[.statistic] > +10%, such as ttft_ms.p50 > +10% or gen_tps.p50 < -10%"
@@ -57,7 +57,10 @@ _FALLS_AT_MOST: Final = 1.0
 
 
 class RuleError(ValueError):
-    """A rule that can't be read: what was found, where, what was expected, and the nearest right word."""
+    """A rule that can't be parsed.
+
+    The message says what was found, where, what was expected, and the nearest known word.
+    """
 
     def __init__(self, text: str, position: int, problem: str) -> None:
         """Describe ``problem`` at character ``position`` (from 0) of ``text``."""
@@ -68,7 +71,7 @@ class RuleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """From which change for the worse on a number of a case is a regression."""
+    """Rule: which change of a number for the worse is a regression."""
 
     scenarios: str | None
     """Glob of the scenario names that it holds for; None: all."""
@@ -83,29 +86,32 @@ class Rule:
 
     @property
     def subject(self) -> str:
-        """What is compared: ``ttft_ms.p50``, ``tps_total``."""
+        """The compared number: ``ttft_ms.p50``, ``tps_total``."""
         return f"{self.metric}.{self.statistic}" if self.statistic else self.metric
 
     def holds_for(self, scenario: str) -> bool:
-        """Whether it is a rule of this scenario; names are compared with case."""
+        """Whether it applies to this scenario; names are case-sensitive."""
         return self.scenarios is None or self.scenarios == scenario or fnmatch.fnmatchcase(scenario, self.scenarios)
 
 
 def parse_rules(texts: Iterable[str], scope: str = "") -> tuple[Rule, ...]:
-    """Parse several rules that were written in one place; raises RuleError for the first bad one."""
+    """Parse the rules that were written in one place.
+
+    Raises RuleError for the first bad one.
+    """
     return tuple(parse_rule(text, scope) for text in texts)
 
 
 def parse_rule(text: str, scope: str = "") -> Rule:
-    """Read one rule.
+    """Parse one rule.
 
     Args:
         text: ``[scenario-glob:]metric[.statistic] (>|<) change [and change]``; a change is ``+10%`` (relative),
-            ``+20ms`` (absolute, in a unit of the metric), for rates that may only fall ``-10%``.
-        scope: Where it was written; goes into what comes of it.
+            ``+20ms`` (absolute, in a unit of the metric), or ``-10%`` where a fall is worse.
+        scope: Where it was written; goes into the comparison.
 
     Raises:
-        RuleError: For anything else, and nothing but that for any text.
+        RuleError: For anything else; no text raises any other error.
 
     """
     operator = _find_operator(text)
@@ -115,7 +121,7 @@ def parse_rule(text: str, scope: str = "") -> Rule:
 
 
 def _find_operator(text: str) -> re.Match[str]:
-    """The comparison; where it is written again behind ``and``, the first of the two."""
+    """The comparison operator; the first where it is repeated behind ``and``."""
     if not text.strip():
         raise RuleError(text, 0, f"empty; expected {_FORM}")
     if len(text) > _LONGEST:
@@ -123,7 +129,7 @@ def _find_operator(text: str) -> re.Match[str]:
     found = list(_OPERATORS.finditer(text))
     if not found:
         raise RuleError(text, len(text.rstrip()), f"no comparison found; expected {_FORM}")
-    # The last one: a scenario's name may hold others, what follows it may not but for the same again behind "and".
+    # The last one: a scenario's name may contain operators, what follows it only a repetition behind "and".
     operator = found[-1]
     if len(found) > 1 and _BETWEEN.fullmatch(text, found[-2].end(), operator.start()):
         operator = found[-2]
@@ -239,7 +245,10 @@ def _parse_change(text: str, start: int, end: int, operator: str, metric: Metric
 
 
 def _check_direction(text: str, start: int, operator: str, read: re.Match[str], metric: Metric, subject: str) -> None:
-    """Refuse what could never be a regression of this metric, and say what to write."""
+    """Refuse a change that is never a regression of this metric.
+
+    The error says what to write.
+    """
     worse = {"lower": ">", "higher": "<"}.get(metric.better, operator)
     sign = _SIGNS[worse]
     write = shorten(f"{subject} {worse} {sign}{read['number']}{read['unit']}", 120)
@@ -276,16 +285,16 @@ def _change(text: str, start: int, stop: int, read: re.Match[str], metric: Metri
 
 
 DEFAULT_RULES: Final = parse_rules(("ttft_ms.p50 > +5%", "tpot_ms.p50 > +5%"), DEFAULT_SCOPE)
-"""What is compared where nobody gave a rule.  These never fail a run."""
+"""Rules where none was given.  These never fail a run."""
 _ERRORS: Final = parse_rule("error_rate > +0%", IMPLIED_SCOPE)
 _ERRORS_BY_DEFAULT: Final = parse_rule("error_rate > +0%", DEFAULT_SCOPE)
 
 
 def rules_for(scenario: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """The rules of one scenario: those that were written for it, else :data:`DEFAULT_RULES`.
+    """The rules of one scenario, else :data:`DEFAULT_RULES`.
 
-    ``error_rate > +0%`` is added unless one of them is on the error rate: who compares latencies must not overlook that
-    fewer requests were answered.
+    ``error_rate > +0%`` is added unless one of them is on the error rate: a comparison of latencies must not overlook
+    that fewer requests were answered.
     """
     chosen = tuple(rule for rule in rules if rule.holds_for(scenario)) or DEFAULT_RULES
     if any(rule.metric == "error_rate" for rule in chosen):
@@ -299,10 +308,16 @@ def is_gate(rule: Rule) -> bool:
 
 
 def is_mean(rule: Rule) -> bool:
-    """Whether it names a mean: of a metric, or a rate, which is one over the time that it took."""
+    """Whether it is on a mean, or on a rate.
+
+    A rate is a mean over the time that it took.
+    """
     return rule.metric not in COUNTED and rule.statistic in (None, "mean")
 
 
 def is_score(rule: Rule) -> bool:
-    """Whether it is on the mean of a number from 0 to 1 that each request has, such as ``quality.mean``."""
+    """Whether it is on a mean score, such as ``quality.mean``.
+
+    A score is a number from 0 to 1 that each request has.
+    """
     return rule.statistic == "mean" and METRICS[rule.metric].unit == "fraction"

@@ -1,4 +1,4 @@
-"""Budgets of a whole run: ``run.metric <= number[unit]``, parsed, and judged when its last case is done.
+"""Run budgets: ``run.metric <= number[unit]``, judged after the last case.
 
 ``run.error_rate <= 1%``, ``run.wall_s <= 15min``, ``run.cases_failed <= 0``.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_flperf._text import amount, printable, shorten
 from pytest_flperf.gates.budget_grammar import (
     COMPARE,
     RUN_PREFIX,
@@ -18,7 +19,6 @@ from pytest_flperf.gates.budget_grammar import (
     nearest_metric,
     read_limit,
 )
-from pytest_flperf.gates.text import amount, printable, shorten
 from pytest_flperf.results.metrics import RUN_METRICS, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult
 
@@ -40,7 +40,7 @@ class RunBudget:
     """As written, white space joined."""
 
     def judge(self, cases: Sequence[CaseResult], wall_s: float) -> BudgetVerdict:
-        """What comes of it; a rate without one measured request is not met."""
+        """The verdict; a rate without any measured request misses the budget."""
         value, n = _measured(self.metric, cases, wall_s)
         return BudgetVerdict(
             expression=self.expression,
@@ -55,17 +55,20 @@ class RunBudget:
 
 
 def is_run_budget(text: str) -> bool:
-    """Whether it is meant to be a budget of a run, right or wrong."""
+    """Whether the text is meant as a run budget, right or wrong."""
     return text.partition(".")[0].strip() == RUN_PREFIX and ":" not in text  # a scenario may be called run.1
 
 
 def parse_run_budgets(texts: Iterable[str]) -> tuple[RunBudget, ...]:
-    """Those of several budgets that are of a run; raises BudgetError for the first bad one."""
+    """Parse the run budgets among ``texts``.
+
+    Raises BudgetError for the first bad one.
+    """
     return tuple(parse_run_budget(text) for text in texts if is_run_budget(text))
 
 
 def parse_run_budget(text: str) -> RunBudget:
-    """Read ``run.metric (<=|<|>=|>) number[unit]``; raises BudgetError."""
+    """Parse ``run.metric (<=|<|>=|>) number[unit]``; raises BudgetError."""
     operator = find_operator(text)
     subject = "".join(text[: operator.start()].split())
     metric = RUN_METRICS.get(subject)
@@ -98,7 +101,7 @@ def _value(verdict: BudgetVerdict) -> str:
 
 
 def _measured(metric: str, cases: Sequence[CaseResult], wall_s: float) -> tuple[float | None, int]:
-    """The number that a budget limits, and how many requests or cases are behind it."""
+    """The number that a budget limits, and its requests or cases."""
     requests = sum(case.requests.total for case in cases)
     failed = sum(case.requests.failed for case in cases)
     timeouts = sum(case.requests.timeouts for case in cases)

@@ -20,15 +20,15 @@ _Verdict: TypeAlias = Literal["passed", "failed", "skipped", "xfailed", "xpassed
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How a session of pytest ended."""
+    """End of a pytest session."""
 
     exit_code: int = 0
     interrupted: bool = False
     """By a person, a signal or ``pytest.exit``."""
     faults: tuple[str, ...] = ()
-    """What pytest reported as an error of no test: files that can't be collected, workers that were lost."""
+    """Errors that pytest reported outside of tests: files that can't be collected, workers that were lost."""
     left_out: int = 0
-    """Tests that were to measure and were not run, as far as is known."""
+    """Measuring tests that were not run, as far as is known."""
 
 
 _OK, _FAILED, _STOPPED, _NOTHING = 0, 1, 2, 5
@@ -36,7 +36,7 @@ _OK, _FAILED, _STOPPED, _NOTHING = 0, 1, 2, 5
 
 
 def run_status(cases: Sequence[CaseResult], budgets: Iterable[BudgetVerdict], end: RunEnd) -> RunStatus:
-    """The one word for a run.
+    """The status of a run, in one word.
 
     Args:
         cases: As :func:`reported_cases` gives them.
@@ -53,12 +53,12 @@ def run_status(cases: Sequence[CaseResult], budgets: Iterable[BudgetVerdict], en
         return "error"
     if "failed" in outcomes or not all(verdict.met for verdict in budgets):
         return "failed"
-    # A session may be stopped though none of these failed: what it left out might have.
+    # A session may stop early without a failure; the tests left out might have failed.
     return "interrupted" if end.exit_code == _STOPPED or end.left_out else "passed"
 
 
 def is_judged(case: CaseResult) -> bool:
-    """Whether something was measured of it that a verdict can rest on."""
+    """Whether a case has measurements that a verdict can rest on."""
     if case.outcome == "skipped":
         return case.partial and case.requests.total > 0  # cut short by --flperf-max-time, and judged so far
     if case.outcome == "xfailed":
@@ -67,7 +67,10 @@ def is_judged(case: CaseResult) -> bool:
 
 
 def reported_cases(test: ReportedTest) -> tuple[CaseResult, ...]:
-    """The cases of a test with what pytest reported of it: of the last attempt, with notes on those before."""
+    """The cases of a test, with what pytest reported of it.
+
+    They are those of the last attempt, with notes on the attempts before.
+    """
     found: dict[str, CaseResult] = {}
     for attempt in test.attempts:
         cases = _cases_of(attempt, test)
@@ -81,7 +84,10 @@ def reported_cases(test: ReportedTest) -> tuple[CaseResult, ...]:
 
 
 def after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
-    """The result of a case that another plugin ran again, with what came of it before."""
+    """The result of a rerun case, with notes on earlier attempts.
+
+    Another plugin ran the case again.
+    """
     tries = [note for note in former.notes if note.startswith(_TRIED)]
     notes = (*result.notes, *tries, f"{_TRIED}{former.outcome}. {_headline(former)}".strip())
     return replace(result, notes=notes, reruns=former.reruns + 1)
@@ -108,20 +114,26 @@ def _cases_of(attempt: Attempt, test: ReportedTest) -> tuple[CaseResult, ...]:
 def _with_later_failures(
     cases: tuple[CaseResult, ...], phases: Sequence[Phase], at_fault: Phase
 ) -> tuple[CaseResult, ...]:
-    """A teardown that fails after a failed test is a second error of pytest: a note of the last case."""
+    """Note later failures on the last case.
+
+    A teardown that fails after a failed test is a second error of pytest.
+    """
     failures = dict.fromkeys(_failure(phase) for phase in phases if phase.outcome == "failed")
     later = [line for line in failures if line != _failure(at_fault)]
     return (*cases[:-1], replace(cases[-1], notes=(*cases[-1].notes, *later)))
 
 
 def _test_verdict(phases: Sequence[Phase]) -> tuple[_Verdict, Phase | None]:
-    """What pytest makes of an attempt, and the report that says so; of several failures the first."""
+    """Pytest's verdict on an attempt, and the phase behind it.
+
+    Of several failures the first one.
+    """
     for phase in phases:
         if phase.outcome == "failed":
             return "failed", phase
     for outcome in ("xfailed", "skipped", "xpassed"):
         for phase in phases:
-            # A subtest ends itself only, and a skip while tidying up takes back nothing.
+            # A subtest ends only itself, and a skip during teardown takes back nothing.
             if phase.outcome == outcome and phase.name in ("setup", "call"):
                 return outcome, phase
     teardown = [phase for phase in phases if phase.name == "teardown" and phase.outcome == "xfailed"]
@@ -131,7 +143,10 @@ def _test_verdict(phases: Sequence[Phase]) -> tuple[_Verdict, Phase | None]:
 def _placeholder(
     attempt: Attempt, test: ReportedTest, verdict: _Verdict, at_fault: Phase | None
 ) -> tuple[CaseResult, ...]:
-    """The case that a test would have been that measured nothing; none for a passed test of the user's."""
+    """Placeholder for a test that measured nothing.
+
+    There is none for a passed test of the user's.
+    """
     planned = test.planned
     if at_fault is not None and verdict == "failed":
         around = at_fault.name in ("setup", "teardown")
@@ -152,7 +167,7 @@ def _placeholder(
 
 
 def _in_passed(case: CaseResult, _: Phase | None) -> CaseResult:
-    """Of a test that passed: what went wrong in a case, the test expected."""
+    """Outcome in a passed test, which expected the case to fail."""
     if case.outcome not in _BAD:
         return case
     return replace(case, outcome="xfailed", message=f"expected by the test, which passed: {case.message}")
@@ -179,7 +194,10 @@ def _in_skipped(case: CaseResult, at_fault: Phase | None) -> CaseResult:
 
 
 def _in_failed(cases: tuple[CaseResult, ...], at_fault: Phase) -> tuple[CaseResult, ...]:
-    """Of a test that failed: the cases at fault stay as they are, and where none is, all share its end."""
+    """Outcomes in a failed test.
+
+    The cases at fault stay as they are; where none is at fault, all cases share the test's outcome.
+    """
     if at_fault.name == "crash":
         return tuple(replace(case, outcome="failed", message=_crashed(case, at_fault)) for case in cases)
     outcome: Literal["failed", "error"] = "error" if at_fault.name in ("setup", "teardown") else "failed"

@@ -1,4 +1,4 @@
-"""Budgets from runs that were measured, with as much room as their noise asks for."""
+"""Suggested budgets, from measured runs with room for noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
-from pytest_flperf.gates.text import amount
+from pytest_flperf._text import amount
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult, Distribution
 from pytest_flperf.stats.inference.failure_bounds import upper_bound
@@ -19,25 +19,25 @@ __all__ = ["CONFIDENCE", "FEWEST_RUNS", "ONE_RUN_MARGIN", "LeftOut", "Suggestion
 ONE_RUN_MARGIN: Final = 1.5
 """Factor beyond the interval where too few runs show how much runs differ.
 
-Of the same model measured twice, one side was more than 10 % slower in up to 24 of 100 comparisons on an idle machine
-with two shared cores and in up to 36 of 100 on a busy one.  If the logarithms of the ratios are normal, that is a
-standard deviation of 0.135 and 0.266; a ratio over 1.5 then comes once in 750 comparisons, and once in 16.
+When the same model was measured twice, one side was more than 10 % slower in up to 24 of 100 comparisons on an idle
+machine with two shared cores and in up to 36 of 100 on a busy one.  If the logarithms of the ratios are normal, that is
+a standard deviation of 0.135 and 0.266; a ratio over 1.5 then comes once in 750 comparisons, and once in 16.
 """
 FEWEST_RUNS: Final = 3
-"""From which on their own spread says how much room is needed: with two, t is 31.8."""
+"""Fewest runs whose own spread sets the room: with two, t is 31.8."""
 CONFIDENCE: Final = 0.99
-"""With which the next run keeps a limit that comes from the spread."""
+"""Confidence that the next run keeps a limit from the spread."""
 _SUBJECTS: Final = (("ttft_ms", "p50"), ("ttft_ms", "p95"), ("tpot_ms", "p50"), ("gen_tps", "p50"), ("e2e_ms", "p50"))
 _DIGITS: Final = 2
 _LONGEST_NAME: Final = 200
 _MOST: Final = 1e15
 _WORTHLESS: Final = 10.0
-"""A limit that is so many times what a run's interval reaches says nothing."""
+"""A limit this many times beyond the end of a run's interval says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A budget that could be set, and why it is this one."""
+    """A suggested budget, and the reason for its limit."""
 
     suite: str
     scenario: str
@@ -53,7 +53,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A number that no budget is suggested for, and why."""
+    """A number without a suggested budget, and why."""
 
     suite: str
     scenario: str
@@ -72,11 +72,13 @@ class _Limit:
 def suggest(
     cases: Iterable[CaseResult], margin: float | None = None
 ) -> tuple[tuple[Suggestion, ...], tuple[LeftOut, ...]]:
-    """Budgets for each scenario and model, which all the cases keep; and what there is none for.
+    """Suggest budgets per scenario and model, which all the cases keep.
+
+    Also returns the numbers without a suggestion.
 
     Args:
         cases: Of one run, or of several.  Those with the same node id are the same case, measured again.
-        margin: Factor beyond the interval in place of what is chosen here.
+        margin: Factor beyond the interval, in place of the one that is chosen here.
 
     """
     groups: dict[tuple[str, str, str], dict[str, list[CaseResult]]] = {}
@@ -115,7 +117,10 @@ def _unusable(points: Sequence[Sequence[CaseResult]]) -> str:
 
 
 def _limit(cases: Sequence[CaseResult], metric: str, statistic: str, margin: float | None) -> _Limit | str:
-    """The limit for one case, measured once or more, unrounded; or why there is none, empty where it has no such."""
+    """Unrounded limit of one case, or why there is none.
+
+    The case may be measured once or more.  The reason is empty where it has no such number.
+    """
     there = [found for case in cases if (found := case.metric(metric)) is not None]
     if not there:
         return ""
@@ -124,7 +129,7 @@ def _limit(cases: Sequence[CaseResult], metric: str, statistic: str, margin: flo
         return f"{max(found.n for found in there)} requests, it needs {REQUESTS_NEEDED[statistic]}"
     lower = METRICS[metric].better == "lower"
     values = [value for found in enough if (value := found.statistic(statistic)) is not None]
-    # those with too few requests say nothing of the noise, but shall keep the limit as well
+    # runs with too few requests say nothing about the noise, but should keep the limit as well
     ends = [found.statistic(statistic) for found in there]
     ends += [interval[int(lower)] if (interval := found.interval(statistic)) else None for found in enough]
     known = [end for end in ends if end is not None and 0 < end < _MOST]
@@ -141,7 +146,10 @@ def _limit(cases: Sequence[CaseResult], metric: str, statistic: str, margin: flo
 
 
 def _from_spread(values: Sequence[float], end: float, unit: str, *, lower: bool) -> _Limit | str:
-    """From how much runs differ: a prediction bound of the statistic's logarithm, and at least what each run allows."""
+    """Limit from the spread between runs.
+
+    It is a prediction bound of the statistic's logarithm, and at least what each run allows.
+    """
     way = 1 if lower else -1
     log = way * prediction_bound([way * math.log(value) for value in values], CONFIDENCE)
     if way * (log - math.log(end)) > math.log(_WORTHLESS):
@@ -162,7 +170,7 @@ def _seen(values: Sequence[float], found: Sequence[Distribution], unit: str) -> 
 
 
 def _suggestion(group: tuple[str, str, str], metric: str, statistic: str, limits: Sequence[_Limit]) -> Suggestion:
-    """That of the point of the matrix which needs the most room."""
+    """Suggestion from the matrix point that needs the most room."""
     lower = METRICS[metric].better == "lower"
     widest = max(limits, key=lambda limit: limit.raw) if lower else min(limits, key=lambda limit: limit.raw)
     number = _rounded(Decimal(widest.raw), up=lower)
@@ -172,7 +180,10 @@ def _suggestion(group: tuple[str, str, str], metric: str, statistic: str, limits
 
 
 def _error_rate(group: tuple[str, str, str], points: Sequence[Sequence[CaseResult]]) -> Suggestion:
-    """None where none failed: failures are no noise.  Else what these allow, by the bound of their rate."""
+    """Suggested error rate: 0 without failures, else their upper bound.
+
+    Failures are no noise: without any there is no room; else the limit is the bound of their rate.
+    """
     total = sum(case.requests.total for point in points for case in point)
     worst, failed, n = max(map(_bound, points))
     if not failed:
@@ -185,7 +196,10 @@ def _error_rate(group: tuple[str, str, str], points: Sequence[Sequence[CaseResul
 
 
 def _bound(cases: Sequence[CaseResult]) -> tuple[float, int, int]:
-    """What the failures of a case allow, over all runs and in each of them; how many there were, of how many."""
+    """Failure rate to allow for a case, with failed and total.
+
+    It is the bound over all runs, and at least the rate of each of them.
+    """
     failed, total = sum(case.requests.failed for case in cases), sum(case.requests.total for case in cases)
     if not failed:
         return 0.0, 0, total
@@ -200,7 +214,10 @@ def _rounded(value: Decimal, *, up: bool) -> Decimal:
 
 
 def scoped(scenario: str, model: str, budget: str) -> str:
-    """A budget for one scenario and one model, whatever they are called: what can't be written becomes ``?``."""
+    """A budget limited to one scenario and one model.
+
+    Characters of their names that can't be written become ``?``.
+    """
     return f"{_written(scenario, '@')}@{_written(model, '')}: {budget}"
 
 

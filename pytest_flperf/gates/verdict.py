@@ -1,4 +1,4 @@
-"""From a case, its budgets and its comparisons to passed or failed, with the text that says why."""
+"""Verdicts: outcomes of cases from budgets and comparisons, with reasons."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, Literal
 
+from pytest_flperf._text import amount, printable
 from pytest_flperf.gates.budgets import Budget, evaluate
 from pytest_flperf.gates.format import against_lines, failing, headline
 from pytest_flperf.gates.hints import hint
-from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.results.bounds import bounded_case, first_lines
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
@@ -17,7 +17,7 @@ from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
 __all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text"]
 
 NOT_MEASURED: Final = "not measured: "
-"""How the message of a case begins that was not begun."""
+"""Prefix of the message of a case that was not begun."""
 
 _AGAINST: Final = 5
 _DETAIL: Final = 300
@@ -29,14 +29,17 @@ _NOTES: Final = 10
 
 
 def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
-    """The case with its budgets' verdicts, its outcome (``passed`` or ``failed``) and the message behind it."""
+    """Judge a case: budget verdicts, outcome and message.
+
+    The outcome is ``passed`` or ``failed``.
+    """
     judged = replace(case, budgets=evaluate(case, budgets))
     outcome, message = case_outcome(judged)
     return replace(judged, outcome=outcome, message=message)
 
 
 def missed_by(budgets: Iterable[Budget]) -> Callable[[CaseResult], str]:
-    """Says which budget a result misses first, in words."""
+    """A function that names the first budget that a result misses."""
     limits = tuple(budgets)
 
     def missed(case: CaseResult) -> str:
@@ -50,10 +53,10 @@ def missed_by(budgets: Iterable[Budget]) -> Callable[[CaseResult], str]:
 
 
 def case_outcome(case: CaseResult) -> tuple[Literal["passed", "failed"], str]:
-    """``passed`` (and no message) or ``failed`` with the whole text.
+    """``passed`` without a message, or ``failed`` with the whole text.
 
-    Failed: a budget that is missed; no budget judged at all; a comparison that a gate fails; not one measured request
-    that ended ``ok``.
+    A case fails on a missed budget, on no judged budget at all, on a comparison that a gate fails, and without any
+    measured request that ended ``ok``.
     """
     met = bool(case.budgets) and all(verdict.met for verdict in case.budgets)
     if case.requests.ok and met and not failing(case):
@@ -62,7 +65,7 @@ def case_outcome(case: CaseResult) -> tuple[Literal["passed", "failed"], str]:
 
 
 def verdict_text(case: CaseResult, trouble: str = "") -> str:
-    """The text of a failed item: every budget and comparison with its numbers, how requests ended, the doubts.
+    """Text of a failed item: budgets, comparisons, requests and doubts.
 
     Bounded, and free of control characters whatever a server sent.
 
@@ -101,7 +104,7 @@ def _headline(case: CaseResult, trouble: str) -> str:
 
 
 def _mostly(case: CaseResult) -> str:
-    """What most of them ended with instead, in few words."""
+    """The most frequent failure, in few words."""
     if not case.failures:
         return ""
     first = case.failures[0]
@@ -110,7 +113,10 @@ def _mostly(case: CaseResult) -> str:
 
 
 def _missed(verdict: BudgetVerdict) -> str:
-    """A missed budget in few words: this line is all that pytest's short summary shows."""
+    """A missed budget in few words.
+
+    This line is all that pytest's short summary shows.
+    """
     unit = unit_of(verdict.metric, verdict.statistic)
     value = _unmeasured(verdict) or amount(verdict.value, unit)
     return f"{printable(verdict.expression, 60)} ({value})"
@@ -148,7 +154,10 @@ def _unmeasured(verdict: BudgetVerdict) -> str:
 
 
 def _doubt(case: CaseResult, verdict: BudgetVerdict, unit: str) -> str:
-    """Says where a percentile comes from fewer requests than it needs, with its interval where it has one."""
+    """Doubt about a percentile of too few requests.
+
+    With its interval where it has one.
+    """
     distribution = case.metrics.get(verdict.metric)
     statistic = verdict.statistic or ""
     if distribution is None or statistic not in distribution.unsure:

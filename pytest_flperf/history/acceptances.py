@@ -1,4 +1,4 @@
-"""Acceptances: runs whose red and undecided cases a person accepted."""
+"""Acceptances: runs whose failed and undecided cases a person accepted."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ class Acceptance:
 
 
 class Acceptances(Database):
-    """The part of the store that holds them."""
+    """Acceptances in the store."""
 
     def accept(self, run_id: str) -> int:
-        """Let all cases that a run measured be baselines; how many of them were none by themselves.
+        """Accept a run: every case that it measured may be a baseline.
+
+        Returns how many of its cases could not be a baseline before.
 
         Raises StoreError where the run isn't there, or measured nothing to its end.
         """
@@ -49,13 +51,13 @@ class Acceptances(Database):
             return self._connection.execute(delete(ACCEPTED).where(ACCEPTED.c.run_id == run_id)).rowcount > 0
 
     def acceptances(self) -> list[Acceptance]:
-        """All of them, the newest first."""
+        """All acceptances, newest first."""
         wanted = select(ACCEPTED).order_by(ACCEPTED.c.accepted_at.desc(), ACCEPTED.c.run_id)
         with self._told():
             return [Acceptance(**row) for row in self._connection.execute(wanted).mappings()]
 
     def forget_acceptances(self, *, but: Collection[str]) -> None:
-        """Remove those of runs that are gone; within a transaction of the caller's."""
+        """Remove the acceptances of deleted runs, within the caller's transaction."""
         gone = [each for each in self._connection.execute(select(ACCEPTED.c.run_id)).scalars() if each not in but]
         for start in range(0, len(gone), _AT_ONCE):
             some = gone[start : start + _AT_ONCE]

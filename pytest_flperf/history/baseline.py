@@ -1,4 +1,4 @@
-"""What a run is compared with: found by ``last``, a run, a name, a file or ``branch:NAME``."""
+"""Baselines: find one by ``last``, run, name, file or ``branch:NAME``."""
 
 from __future__ import annotations
 
@@ -27,20 +27,23 @@ ReadValues: TypeAlias = "Callable[[Path, Run], CaseValues]"
 _NAMES: Final = 200
 _COMPARABLE: Final = ("passed", "failed")
 _LOOKED_AT: Final = 200
-"""Runs of a folder, newest first, among which the last one is looked for."""
+"""How many runs of a folder are searched for the last one, newest first."""
 
 
 class BaselineError(Exception):
-    """A baseline that can't be used: what was found, what was expected, what to do."""
+    """Unusable baseline: what was found, what was expected, what to do."""
 
 
 class MissingBaselineError(BaselineError):
-    """There is none: the first run of a suite, a name that nobody set, a run that was pruned."""
+    """Missing baseline.
+
+    This is the first run of a suite, the name was never set, or the run was pruned.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class FoundBaseline:
-    """The run that was found, and what is known of it."""
+    """A baseline run, with its source and its values of single requests."""
 
     run: Run
     source: BaselineSource
@@ -72,15 +75,15 @@ def find_baseline(
     this: str | None = None,
     read_values: ReadValues | None = None,
 ) -> FoundBaseline:
-    """Find what a text names.
+    """Find the baseline that a text names.
 
     ``last`` and ``branch:NAME`` mean the newest run of exactly the same suites that passed or failed and is not
-    partial, and none that is dated in the future while there are others; anything else means what it means to every
-    command (see ``run_names``).
+    partial.  Runs dated in the future count only where there is no other.  Any other text means what it means to
+    every command (see ``run_names``).
 
     Args:
         store: The open store; None: there is none, and runs are looked for in the folder only.
-        text: What was asked for.
+        text: ``last``, ``branch:NAME``, or the name of a run.
         folder: Where runs lie.
         here: What relative files are relative to.
         suites: The refs of the suites of the run that is to be compared, in its order.
@@ -112,7 +115,10 @@ def find_baseline(
 
 
 def branch_of(text: str) -> str | None:
-    """The name in ``branch:NAME``; None for anything else.  Raises BaselineError where it is empty."""
+    """The name in ``branch:NAME``; None for any other text.
+
+    Raises BaselineError where the name is empty.
+    """
     if not text.startswith(_BRANCH):
         return None
     branch = text.removeprefix(_BRANCH).strip()
@@ -135,14 +141,14 @@ def _last(asked: _Asked) -> FoundBaseline:
 
 
 def _newest(asked: _Asked, store: Store, branch: str | None = None) -> tuple[str | None, str]:
-    """The id of the newest run in the store, and what must be said of it."""
+    """The id of the store's newest run, and a remark on it."""
     newest = store.newest(asked.suites, branch=branch, but=asked.this)
     present = store.newest(asked.suites, branch=branch, but=asked.this, latest=latest_start())
     return present or newest, _about_future(present, newest)
 
 
 def _newest_of_folder(asked: _Asked) -> tuple[Run, str] | None:
-    """The newest run in the folder, and what must be said of it; None where there is none."""
+    """The folder's newest run, and a remark on it; or None."""
     ahead: list[Run] = []
     for run_id in run_ids(asked.folder)[: -_LOOKED_AT - 1 : -1]:
         try:
@@ -159,7 +165,7 @@ def _newest_of_folder(asked: _Asked) -> tuple[Run, str] | None:
 
 
 def _about_future(present: str | None, newest: str | None) -> str:
-    """What must be said where the newest run is dated in the future."""
+    """A remark on a newest run that is dated in the future."""
     if newest in (None, present):
         return ""
     if present is None:

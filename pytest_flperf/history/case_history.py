@@ -1,4 +1,4 @@
-"""Histories of cases, from the store or from a folder of runs."""
+"""Case history: earlier measurements, from the store or a folder of runs."""
 
 from __future__ import annotations
 
@@ -32,17 +32,20 @@ ReadValues: TypeAlias = "Callable[[Path, Run], CaseValues]"
 
 
 class CaseHistory(Protocol):
-    """Where earlier measurements of a case are found."""
+    """Case history: a source of earlier measurements of a case."""
 
     @property
     def shown(self) -> str:
-        """For people: ``the store reports/history.db``."""
+        """Name for people: ``the store reports/history.db``."""
 
     def measurements(self, case: CaseResult, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
-        """Of a case, newest first; on a kind of machine and under conditions, each of which None leaves open."""
+        """Measurements of a case, newest first.
+
+        Only those from one kind of machine, and those under the same conditions; None: any.
+        """
 
     def numbers(self, measurements: Sequence[Measurement], metric: str, statistic: str | None) -> list[float | None]:
-        """A number of measurements of this history; None where it isn't known, or is infinite."""
+        """One number of each measurement; None where it is unknown or infinite."""
 
     def run(self, run_id: str) -> FoundBaseline:
         """The run of a measurement; raises BaselineError where it can't be read."""
@@ -50,15 +53,15 @@ class CaseHistory(Protocol):
 
 @dataclass(slots=True)
 class StoreHistory:
-    """Of a store."""
+    """Case history from a store."""
 
     store: Store
     before: str | None = None
-    """When the run began before which they began; None: any."""
+    """Only measurements that began before this time; None: all."""
     but: str | None = None
     """The id of a run that is left out."""
     runs: dict[str, FoundBaseline] = field(default_factory=dict)
-    """Those that were read; may be shared."""
+    """Runs that were read; may be shared."""
 
     @property
     def shown(self) -> str:
@@ -94,16 +97,19 @@ class StoreHistory:
 
 @dataclass(slots=True)
 class FolderHistory:
-    """Of the runs in a folder, where there is no store.  What can't be read is left out; no branch is known."""
+    """Case history from a folder of runs, where there is no store.
+
+    Runs that can't be read are left out; no branch is known.
+    """
 
     folder: Path
     read_values: ReadValues | None = None
     before: str | None = None
-    """When the run began before which they began; None: any."""
+    """Only measurements that began before this time; None: all."""
     but: str | None = None
     """The id of a run that is left out."""
     read: dict[str, Run | None] = field(default_factory=dict)
-    """Those that were read, None for what can't be; may be shared."""
+    """Runs that were read, None for those that can't be; may be shared."""
 
     @property
     def shown(self) -> str:
@@ -146,7 +152,10 @@ class FolderHistory:
         return FoundBaseline(run, "last", f"run {run_id} in {self.folder}", None, values)
 
     def has_baseline(self, suites: Sequence[str]) -> bool:
-        """Whether any case of one of these suites (none: of any) has a measurement that may be a baseline."""
+        """Whether a measurement of these suites may be a baseline.
+
+        Without suites: a case of any suite.
+        """
         return any(
             (not suites or not set(suites).isdisjoint(run.suites))
             and any(standing_of(case) == "accepted" for case in run.cases)
@@ -165,14 +174,20 @@ class FolderHistory:
         return None if found is None else found.statistic(statistic)
 
     def _runs(self) -> Iterator[Run]:
-        """Those that ended, newest first: ids begin with the second in which a run began."""
+        """Finished runs, newest first.
+
+        Ids begin with the second in which a run began; within a second, ``started_at`` decides.
+        """
         newest_first = run_ids(self.folder)[: -_FOLDER_RUNS - 1 : -1]
         for _, ids in groupby(newest_first, lambda run_id: run_id[:_SECOND]):
             found = [run for run_id in ids if (run := self._of(run_id)) is not None and run.finished_at is not None]
             yield from sorted(found, key=lambda run: as_time(run.started_at), reverse=True)
 
     def _of(self, run_id: str) -> Run | None:
-        """The run in a folder of that name, which must be its id; read once."""
+        """The run in the folder of that name, read once.
+
+        None where it can't be read, or where its id is not the name of the folder.
+        """
         if run_id not in self.read:
             try:
                 run = read_run(self.folder / run_id / RESULTS)
@@ -184,7 +199,9 @@ class FolderHistory:
 
 
 def no_baseline(history: CaseHistory, suites: Sequence[str], branch: str | None) -> str:
-    """Why no case of these suites (none: of any) has a baseline; empty where one has.
+    """Why no case of the suites has a baseline; else empty.
+
+    Without suites: no case of any suite.
 
     Raises StoreError where the store can't be read, and BaselineError where the newest run with one can't.
     """

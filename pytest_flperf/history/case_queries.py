@@ -20,8 +20,8 @@ __all__ = ["CaseQueries"]
 _NODE_HEAD: Final = "substr(flperf_cases.nodeid, 1, 400)"
 _NODE_TAIL: Final = "substr(flperf_cases.nodeid, 401)"
 _NODE_CHARACTERS: Final = 400
-"""The head of a node id has an index, which databases know again only where it is written so; beside it no condition on
-the whole id, which SQLite would put into the head's, and then find no index."""
+"""The head of a node id is indexed, and databases use the index only for exactly this expression.  No condition on the
+whole id may be added: SQLite would merge it with the one on the head, and then use no index."""
 _BY_PERSON: Final = ("undecided", "regressed", "failed")
 _INFINITE: Final = 1e300
 _STATISTICS: Final = frozenset({"mean", "p50", "p90", "p95", "p99", "min", "max"})
@@ -33,7 +33,7 @@ _AT_ONCE: Final = 500
 
 
 class CaseQueries(Database):
-    """The part of the store that looks at one case over all runs."""
+    """Queries of one case over all runs of the store."""
 
     def measurements(
         self,
@@ -46,7 +46,7 @@ class CaseQueries(Database):
         began_before: str | None = None,
         but: str | None = None,
     ) -> Iterator[Measurement]:
-        """A case in earlier runs, newest first, read page by page as they are taken.
+        """Measurements of a case in earlier runs, newest first, read in pages.
 
         Args:
             nodeid: The case.
@@ -54,8 +54,8 @@ class CaseQueries(Database):
             conditions: Under which it was measured (see ``conditions.conditions_of``); None: under any.  Where a row
                 doesn't say, it counts.
             host: The machine whose case comes first, of a run that measured it on more than one.
-            before: The id of the run before which they began, itself left out; None, or not stored: any.
-            began_before: When they began at the latest, as stored times are written; itself left out.
+            before: The id of a run: only measurements that began before it; None, or a run that is not stored: any.
+            began_before: Only measurements that began before this time, written like stored times.
             but: The id of a run that is left out.
 
         """
@@ -67,7 +67,9 @@ class CaseQueries(Database):
             yield from map(_measurement, rows)
 
     def numbers(self, measurements: Sequence[Measurement], metric: str, statistic: str | None) -> list[float | None]:
-        """A number of measurements; None where it is infinite, because requests failed, or in no table.
+        """One number of each measurement; None where infinite or not stored.
+
+        A number is infinite where failed requests count as that.
 
         Args:
             measurements: Of this store.
@@ -103,7 +105,9 @@ class CaseQueries(Database):
         statistic: str | None = "p50",
         conditions: str | None = None,
     ) -> tuple[float, ...]:
-        """A number of a case in those earlier runs that say how much runs differ, newest first.
+        """One number of a case in its earlier noise runs, newest first.
+
+        Noise says how much runs of the same thing differ.
 
         Left out are cases that were cut short, missed a budget or regressed, and numbers that are infinite.
 
@@ -126,11 +130,13 @@ class CaseQueries(Database):
         return tuple(found[:limit])
 
     def newest_baseline(self, suites: Sequence[str], branch: str | None = None) -> str | None:
-        """The id of the newest run of one of these suites (none: of any) with a case that may be a baseline.
+        """The id of the newest run that may be a baseline.
+
+        At least one of its cases must be accepted, by itself or by a person.
 
         Args:
-            suites: Their refs.
-            branch: Only of runs of this branch.
+            suites: The refs of the suites, of which the run has at least one; none: any.
+            branch: Only runs of this branch.
 
         """
         of_run = select(CASES.c.run_key).where(CASES.c.run_key == RUNS.c.run_key, _may_be_baseline()).correlate(RUNS)
@@ -146,9 +152,10 @@ class CaseQueries(Database):
             return self._connection.execute(newest_first.limit(1)).scalar()
 
     def only_baselines(self, kept: Collection[int]) -> set[int]:
-        """The keys of other runs with the newest baseline of a case of which these runs have no baseline.
+        """The keys of other runs that hold a case's only baseline.
 
-        Of cases that these runs measured, on any branch and on the same one; within a transaction of the caller's.
+        That is, the newest baseline of a case that these runs measured, but without a measurement that may be one.
+        Looked for on any branch and on the same branch; within the caller's transaction.
         """
         wanted = (
             select(
@@ -179,7 +186,10 @@ class CaseQueries(Database):
     def _pages(
         self, fingerprint: str | None, before: str | None, began_before: str | None, but: str | None
     ) -> Iterator[list[int]]:
-        """The keys of runs, newest first: what is wanted is mostly among the newest, and a store may have thousands."""
+        """The keys of runs, newest first, in pages.
+
+        Callers mostly need the newest, and a store may have thousands.
+        """
         wanted = select(RUNS.c.run_key).order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
         if fingerprint is not None:
             wanted = wanted.where(RUNS.c.fingerprint == fingerprint)
@@ -232,7 +242,7 @@ class CaseQueries(Database):
 
 
 def _may_be_baseline() -> ColumnElement[bool]:
-    """As :attr:`Measurement.may_be_baseline`."""
+    """The condition of :attr:`Measurement.may_be_baseline` in SQL."""
     accepted = exists().where(ACCEPTED.c.run_id == RUNS.c.id).correlate(RUNS)
     return (CASES.c.standing == "accepted") | (CASES.c.standing.in_(_BY_PERSON) & accepted)
 

@@ -1,4 +1,4 @@
-"""CI systems: which branch, pull request or tag their builds are of."""
+"""CI systems: the branch, pull request or tag of a build."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CI_SYSTEMS", "VARIABLES", "Build", "BuildKind", "CiSystem"]
 BuildKind: TypeAlias = Literal["branch", "pull request", "tag", "event", "ref", "unknown"]
 
 _NOT_SET: Final = frozenset({"", "false"})
-"""Travis, Buildkite and AppVeyor say ``false`` for what a build is not of."""
+"""Travis, Buildkite and AppVeyor say ``false`` where a build has no pull request or tag."""
 _NO_REF: Final = frozenset({"", "HEAD", "detached"})
 """Jenkins and Buildkite say so where a commit and no branch is checked out."""
 _HEADS: Final = "refs/heads/"
@@ -21,12 +21,15 @@ _NUMBER: Final = re.compile(r"(?:https?://.+/(?:pull|pulls|pull-requests|merge_r
 _REQUEST: Final = re.compile(r"(?:refs/)?(?:pull|pull-requests|merge-requests)/(\d+)(?:/.*)?")
 """What GitHub, Bitbucket and GitLab call the refs of pull requests."""
 _NO_BRANCH: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[-/.]|[/.]\Z|\Arefs/")
-"""What no name of a branch is: forks (``owner:branch``), other refs and placeholders stand in variables so."""
+"""What no branch name matches: variables may also hold forks (``owner:branch``), other refs and placeholders."""
 
 
 @dataclass(frozen=True, slots=True)
 class CiSystem:
-    """The rule of one CI system.  Tuples name variables; where one is read, it is the first that is set."""
+    """CI system: how to read its environment variables.
+
+    Tuples name variables; the first that is set is read.
+    """
 
     name: str
     source: str
@@ -34,14 +37,14 @@ class CiSystem:
     marks: tuple[str, ...]
     """Any of these variables says that the system runs; ``NAME=VALUE`` where it must have a value."""
     branch: tuple[str, ...]
-    """Names or refs.  Of a pull request they are the source or the target, and never looked at."""
+    """Names or refs.  In a build of a pull request they hold its source or target, and are never read."""
     pull_request: tuple[str, ...] = ()
     """Any that is set says that a pull request is built."""
     tag: tuple[str, ...] = ()
     commit: tuple[str, ...] = ()
     event: tuple[str, ...] = ()
     events: frozenset[str] = frozenset()
-    """Events whose branch is what is built.  On others the branch is a pull request's base, or the default one."""
+    """Events that build the branch itself.  In others the branch is a pull request's base, or the default branch."""
     request_name: re.Pattern[str] = _REQUEST
     """What stands in place of a branch's name, or of a commit, for a pull request."""
     tag_name: re.Pattern[str] = re.compile(r"refs/tags/(.+)")
@@ -53,17 +56,17 @@ class CiSystem:
     """Together the name of the job; all, not the first."""
     url: str = ""
     other_ref: tuple[str, ...] = ()
-    """Set of whatever is built: where these are and no branch is, it is none."""
+    """Set for every build: where these are set and no branch is, no branch is built."""
 
     @property
     def variables(self) -> frozenset[str]:
-        """All that is looked at."""
+        """The names of all environment variables that are read."""
         marks = tuple(mark.partition("=")[0] for mark in self.marks)
         first = (marks, self.branch, self.pull_request, self.tag, self.commit, self.event, self.other_ref)
         return frozenset(name for name in (*chain(*first), *self.job, self.ref_type, self.url) if name)
 
     def runs_in(self, environment: Mapping[str, str]) -> bool:
-        """Whether the variables are those of a build of this system."""
+        """Whether the variables belong to a build of this system."""
         for mark in self.marks:
             name, _, value = mark.partition("=")
             if environment.get(name) and value in ("", environment[name]):
@@ -71,7 +74,10 @@ class CiSystem:
         return False
 
     def build(self, environment: Mapping[str, str]) -> Build:
-        """What the build is of: a pull request or a tag before all else, so that neither is ever a branch."""
+        """The build: of a pull request, tag, event or branch.
+
+        Pull requests and tags are looked for first, so that neither is ever taken for a branch.
+        """
         commit = _first(environment, self.commit)
         refs = [(name, environment[name]) for name in self.branch if environment.get(name, "") not in _NO_REF]
         number = self._request_number(environment, [ref for _, ref in refs])
@@ -90,7 +96,7 @@ class CiSystem:
         return Build("unknown", commit=commit) if other is None else Build("ref", other, commit)
 
     def _request_number(self, environment: Mapping[str, str], refs: list[str]) -> str | None:
-        """The number of the pull request; empty where it is one of unknown number, None where it is none."""
+        """The number of the pull request, empty where unknown; None without one."""
         commits = [environment[name] for name in self.commit if environment.get(name)]
         matches = [match for text in (*refs, *commits) if (match := self.request_name.fullmatch(text))]
         said = [environment[name] for name in self.pull_request if environment.get(name, "") not in _NOT_SET]
@@ -108,7 +114,7 @@ class CiSystem:
         return next(iter((*said, *matches)), None)
 
     def _branch_name(self, variable: str, ref: str) -> str | None:
-        """The branch that a variable names; None where what it holds names none."""
+        """The branch that a variable names; None where it names no branch."""
         name = ref
         if ref.startswith(_HEADS):
             name = ref.removeprefix(_HEADS)
@@ -120,7 +126,7 @@ class CiSystem:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a CI system builds."""
+    """A CI build: of a branch, pull request, tag or event."""
 
     kind: BuildKind
     name: str = ""
@@ -129,12 +135,12 @@ class Build:
 
     @property
     def branch(self) -> str | None:
-        """The branch whose run this is; None for everything else."""
+        """The branch of the build; None where no branch is built."""
         return self.name if self.kind == "branch" else None
 
     @property
     def label(self) -> str:
-        """``pull request 12``, ``tag v1``, ``event issue_comment``; empty for branches."""
+        """Label: ``pull request 12``, ``tag v1``, ``event issue_comment``; empty for branches."""
         return "" if self.kind in ("branch", "unknown") else f"{self.kind} {self.name}".strip()
 
 
@@ -146,10 +152,10 @@ _ACTIONS_EVENTS: Final = frozenset({"push", "schedule", "workflow_dispatch"})
 
 
 def _actions(name: str, source: str, *marks: str) -> CiSystem:
-    """GitHub Actions and those that took over its variables.
+    """GitHub Actions and the systems that took over its variables.
 
-    ``pull_request_target``, ``issue_comment`` and ``workflow_run`` have the ref of the base or the default branch, and
-    are there to work on a pull request.
+    ``pull_request_target``, ``issue_comment`` and ``workflow_run`` have the ref of the base or of the default branch,
+    although they work on a pull request.
     """
     return CiSystem(
         name, source, marks,
@@ -290,7 +296,7 @@ CI_SYSTEMS: Final = (
         job=("BUILD_TAG",), url="BUILD_URL",
     ),
 )  # fmt: skip
-"""In this order: those that set another one's variables as well stand before it."""
+"""In this order: a system that also sets the variables of another stands before it."""
 
 VARIABLES: Final = frozenset().union(*(each.variables for each in CI_SYSTEMS))
-"""All that is looked at here."""
+"""All environment variables that are read here."""

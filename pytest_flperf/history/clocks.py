@@ -1,4 +1,4 @@
-"""Clocks of machines: times as stored, and what is in the future."""
+"""Clocks: times as stored, and runs dated in the future."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FUTURE_SLACK: Final = timedelta(minutes=10)
 
 
 def moment_of(text: str | None) -> datetime | None:
-    """An ISO time in UTC; None for what is none."""
+    """Parse an ISO 8601 time, in UTC; None where invalid."""
     try:
         moment = datetime.fromisoformat(text or "")
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -21,11 +21,11 @@ def moment_of(text: str | None) -> datetime | None:
 
 
 def in_future(started_at: str | None) -> bool:
-    """Whether a run is dated later than clocks differ."""
+    """Whether a run is dated in the future, beyond ``FUTURE_SLACK``."""
     moment = moment_of(started_at)
     return moment is not None and moment > datetime.now(UTC) + FUTURE_SLACK
 
 
 def latest_start() -> str:
-    """When a run can have begun at the latest, as stored times are written."""
+    """Latest possible start of a run, written like stored times."""
     return (datetime.now(UTC) + FUTURE_SLACK).isoformat(timespec="milliseconds")

@@ -1,4 +1,7 @@
-"""Under what conditions a case was measured, as one short text: runs of the same case under others tell nothing."""
+"""Conditions of a measurement, as a digest.
+
+Runs of the same case under other conditions can't be compared with it.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from pytest_flperf.results.records import CaseResult
 __all__ = ["conditions_of"]
 
 _NOT_THE_LOAD: Final = ("iterations", "warmup", "duration_s")
-"""How long it was measured; that changes how sure its numbers are, and not what they are of."""
+"""How long it was measured: that changes how certain the numbers are, not what they describe."""
 _TARGET: Final = ("backend", "transport", "device", "execution_provider", "variant")
 _BYTES: Final = 8
 
 
 def conditions_of(case: CaseResult) -> str:
-    """A digest of the load, the prompts, what the requests asked for, what served them, and whether in turns."""
+    """Digest of load, settings, prompts, target, and whether measured in turns."""
     left_out = _NOT_THE_LOAD if case.search is None else (*_NOT_THE_LOAD, case.search.over)  # that is a result
     load = {} if case.load is None else {k: v for k, v in case.load.to_dict().items() if k not in left_out}
     target = {} if case.target is None else case.target.to_dict()

@@ -1,4 +1,7 @@
-"""A database of tables that are brought up to date: SQLite or PostgreSQL.  Importing this imports SQLAlchemy."""
+"""Database connection with migrations: SQLite or PostgreSQL.
+
+Importing this module imports SQLAlchemy.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,15 @@ from pytest_flperf.history.tables import SCHEMA
 __all__ = ["BUSY_S", "Database", "StoreError", "StoreUnusableError"]
 
 BUSY_S: Final = 5.0
-"""How long to wait for another writer, which takes 20 ms for a run."""
+"""How long to wait for another writer; writing a run takes 20 ms."""
 _CONNECT_S: Final = 5
 _LEAST_CONNECT_S: Final = 2
-"""Libpq takes no less."""
+"""Libpq accepts no shorter timeout."""
 _WRITERS_LOCK: Final = 0x666C70657266  # "flperf"
 _AGAIN_S: Final = 0.02
 _CONNECT_AGAIN_S: Final = 0.25
 _IDLE_S: Final = 10.0
-"""After so long without a word, a connection may have been cut on the way, and is tried before it is used."""
+"""A connection that was idle for so long may have been cut, and is tested before it is used."""
 _TELL_AFTER_S: Final = 1.0
 
 _BUSY_HINT: Final = ": another process has been writing to it for too long"
@@ -50,11 +53,14 @@ _HINTS: Final[Mapping[int | str, str]] = {
     "42501": ": its role has not the right",
     "3F000": ": its role sees no schema to make tables in",
 }
-"""What stands behind a database's words, by SQLite's result codes and PostgreSQL's SQLSTATEs."""
+"""Hints appended to a database's error message, by SQLite result code and PostgreSQL SQLSTATE."""
 
 
 class Database:
-    """An open database.  Every method raises StoreError; use as a context manager."""
+    """An open database, used as a context manager.
+
+    Every method raises StoreError.
+    """
 
     def __init__(
         self,
@@ -64,13 +70,13 @@ class Database:
         migrations: Sequence[Migration] = MIGRATIONS,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        """Connect, make what is missing, and bring older tables up to date.
+        """Connect, create missing tables, and migrate older ones.
 
         Args:
-            place: Where it is.
+            place: Where the database is.
             busy_s: How long to wait for another writer, and for a connection that was lost.
             migrations: The steps to the newest tables.
-            on_wait: Told once, in a line and from another thread, that something takes long.
+            on_wait: Called once, from another thread and with one line, where an operation takes long.
 
         """
         self._place = place
@@ -90,11 +96,11 @@ class Database:
 
     @property
     def shown(self) -> str:
-        """Where it is, for people, without user and password."""
+        """Location for people, without user and password."""
         return self._place.shown
 
     def close(self) -> None:
-        """End the connection; a second time does nothing."""
+        """Close the connection; a second call does nothing."""
         engine, self._engine = self._engine, None
         if engine is not None:
             with contextlib.suppress(SQLAlchemyError, OSError, AttributeError):
@@ -127,7 +133,10 @@ class Database:
             self._set_up_sqlite()
 
     def _connect_again(self) -> None:
-        """Where the connection was lost, or may have been: a new one, for which a restarted server gets its time."""
+        """Reconnect where the connection was lost, or may have been.
+
+        Retries for ``busy_s``, so that a restarted server has time to come up.
+        """
         lost = self._connection.invalidated
         if not lost and self._place.kind == "postgresql" and time.monotonic() - self._used_s > _IDLE_S:
             try:
@@ -150,10 +159,10 @@ class Database:
                 return
 
     def _set_up_sqlite(self) -> None:
-        """Readers and one writer beside each other; what was committed is there after a kill.
+        """Set SQLite to WAL mode: readers and one writer at a time.
 
-        ``synchronous=NORMAL`` waits for the disk when the log is moved into the file, not at each commit: a power
-        failure may take the last run, and never more.
+        What was committed survives a kill.  ``synchronous=NORMAL`` waits for the disk when the log is moved into the
+        file, not at each commit: a power failure may lose the last run, and never more.
         """
         mode = self._connection.exec_driver_sql("PRAGMA journal_mode").scalar()
         if mode != "wal" and not _read_only(self._place.path):
@@ -161,7 +170,10 @@ class Database:
         self._connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
 
     def _patiently(self, do: Callable[[], Any]) -> None:
-        """Try again while others are at it: SQLite doesn't wait for the lock that a change of its mode needs."""
+        """Retry while the database is busy.
+
+        SQLite doesn't wait for the lock that a change of its journal mode needs.
+        """
         until = time.monotonic() + self._busy_s
         while True:
             try:
@@ -175,7 +187,7 @@ class Database:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """A transaction, one at a time over all processes."""
+        """A write transaction, one at a time over all processes."""
         if self._place.kind == "sqlite":
             self._connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
@@ -223,7 +235,7 @@ class Database:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """What a database says becomes a StoreError for people; a connection that was lost is made anew before."""
+        """Translate database errors to StoreError; reconnect first where needed."""
         if self._inside:
             yield
             return
@@ -257,7 +269,7 @@ class Database:
         return connection is not None and connection.invalidated
 
     def _begin_to_wait(self) -> threading.Timer | None:
-        """What tells that something takes long, unless it is cancelled before."""
+        """A timer that reports a long wait, unless it is cancelled before."""
         if self._on_wait is None:
             return None
         waiting = threading.Timer(_TELL_AFTER_S, self._tell_waiting)
@@ -278,17 +290,20 @@ class Database:
 
 
 def _code(error: object) -> int | str:
-    """What kind of error a database's is, whatever its words are; 0 where it has no code."""
+    """Error code of the database, whatever its message; 0 without a code."""
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more exactly where
     return getattr(error, "sqlstate", None) or 0
 
 
 def _sqlite_url(path: Path) -> sqlalchemy.URL:
-    """The file; where nothing may be written beside it, so that it can be read all the same."""
+    """URL of a SQLite file; read-only where it can't be written.
+
+    A file in a folder without write access can be read all the same.
+    """
     if not _read_only(path):
         return sqlalchemy.URL.create("sqlite", database=str(path))
-    # Readers share a file beside the store, which can't be made; without one there is nobody to share it with.
+    # Readers share a file next to the store, which can't be created here.  Where it is missing, nothing else reads.
     shared = path.with_name(f"{path.name}-wal").exists()
     query = {"uri": "true", "mode": "ro", **({} if shared else {"immutable": "1"})}
     return sqlalchemy.URL.create("sqlite", database=path.absolute().as_uri(), query=query)

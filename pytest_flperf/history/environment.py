@@ -1,4 +1,7 @@
-"""What a run belongs to: a machine, a commit, a job of a CI system.  Read from files and variables."""
+"""Environment of a run: machine, git commit and CI job.
+
+Read from files and environment variables.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +43,13 @@ _LONGEST_LABEL: Final = 100
 _NO_BRACKETS: Final = str.maketrans("()", "[]")
 _GITHUB_ADDRESS: Final = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY")
 VARIABLES: Final = CI_VARIABLES.union(_GITHUB_ADDRESS)
-"""All that is looked at here."""
+"""All environment variables that are read here."""
 _LABEL: Final = re.compile(r"(?:\A| )\(((?:pull request|tag|event|ref)\b[^()]*)\)\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What git had checked out."""
+    """Git commit and branch that were checked out."""
 
     id: str | None = None
     branch: str | None = None
@@ -55,24 +58,24 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class CiJob:
-    """The job of a CI system that measured."""
+    """CI job that measured the run."""
 
     system: str
     """``github``, ``gitlab``, ``jenkins`` …"""
     id: str
     url: str | None = None
     label: str = ""
-    """What it builds, where that is no branch: ``pull request 12``, ``tag v1``."""
+    """What the job builds, where that is no branch: ``pull request 12``, ``tag v1``."""
 
     @property
     def text(self) -> str:
-        """Its id, and what it builds: ``77 (pull request 12)``."""
+        """Id and label: ``77 (pull request 12)``."""
         return f"{self.id} ({self.label})".strip() if self.label else self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands beside a run in the store."""
+    """Commit, CI job and folder that are stored with a run."""
 
     commit: Commit = Commit()
     job: CiJob | None = None
@@ -81,10 +84,12 @@ class Surroundings:
 
 
 def surroundings(here: Path, environment: Mapping[str, str], folder: Path | None) -> Surroundings:
-    """What can be found of a run that was started in a folder; what can't be is None, and nothing raises.
+    """Commit, CI job and folder of a run, as far as known.
 
-    In CI its variables say which branch is built, not git: for a pull request many systems check out a branch that is
-    called like the one it comes from, or goes to.  On a person's machine it is the branch that is checked out.
+    Unknown values are None, and nothing raises.
+
+    In CI the branch is taken from the CI variables, not from git: for a pull request many systems check out a branch
+    with the name of its source or target.  On a person's machine it is the branch that is checked out.
     """
     found = find_commit(here)
     build = find_build(environment)
@@ -93,9 +98,9 @@ def surroundings(here: Path, environment: Mapping[str, str], folder: Path | None
 
 
 def find_build(environment: Mapping[str, str]) -> Build | None:
-    """What the CI system builds whose variables are set; None outside of CI.
+    """The build of the current CI system; None outside of CI.
 
-    Where the variables of a second system are there as well, and one of both builds a pull request or a tag, so it is.
+    Where the variables of two systems are set, a pull request or a tag of either one wins.
     """
     builds = _builds(environment)
     first = [build for _, build in builds if build.kind in ("pull request", "tag")]
@@ -116,10 +121,11 @@ def _branch(found: Commit, build: Build | None) -> str | None:
 
 
 def fingerprint(host: HostInfo | None) -> str:
-    """The same for machines that are alike: 16 hexadecimal digits of a hash; empty where nothing is known of it.
+    """Fingerprint of a machine, the same for machines of one kind.
 
-    Of processor, logical cores, memory in whole GB, system without its kernel, architecture and accelerators; not of
-    the machine's name, and not of what changes with an update of the kernel.
+    16 hexadecimal digits of a hash; empty where nothing is known of the machine.  The hash is of processor, logical
+    cores, memory in whole GB, system without its kernel, architecture and accelerators; not of the machine's name,
+    and not of what changes with an update of the kernel.
     """
     if host is None:
         return ""
@@ -130,7 +136,7 @@ def fingerprint(host: HostInfo | None) -> str:
 
 
 def find_job(environment: Mapping[str, str]) -> CiJob | None:
-    """The job of the CI system whose variables are set."""
+    """The current CI job, from the CI variables; None outside of CI."""
     builds = _builds(environment)
     build = find_build(environment)
     if not builds or build is None:
@@ -146,13 +152,16 @@ def find_job(environment: Mapping[str, str]) -> CiJob | None:
 
 
 def label_of(ci_job: str | None) -> str | None:
-    """What a stored job built, where that was no branch; see ``CiJob.text``."""
+    """Label of a stored CI job; None for a branch (see ``CiJob.text``)."""
     found = _LABEL.search(ci_job or "")
     return None if found is None else found[1]
 
 
 def find_commit(here: Path) -> Commit:
-    """What is checked out where ``here`` lies: from git's files, and from git itself where they don't tell."""
+    """Commit and branch checked out at ``here``.
+
+    Read from git's files; git itself is run only where they don't say.
+    """
     try:
         git_dir = _git_dir(here)
         if git_dir is None:
@@ -173,7 +182,10 @@ def find_commit(here: Path) -> Commit:
 
 
 def _git_dir(here: Path) -> Path | None:
-    """The folder of git's files: ``.git`` or, of a worktree or submodule, where the file ``.git`` points."""
+    """The git folder: ``.git``, or where the file ``.git`` points.
+
+    Worktrees and submodules have such a file.
+    """
     for folder in (here, *here.parents):
         found = folder / ".git"
         if found.is_dir():

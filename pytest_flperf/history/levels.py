@@ -1,4 +1,4 @@
-"""Levels of a case's history: runs between which nothing is known to have changed."""
+"""Levels of a history: runs with no known change between them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["levels", "series"]
 
 
 def levels(noise: Sequence[Measurement]) -> list[list[int]]:
-    """The positions of measurements by level, in their order.
+    """The positions of measurements by level, in order.
 
-    A run that a person accepted begins a level, and so does one that improved on the current level.  Any other is of
-    the level of the run that it was compared with, as it was not found to differ from it: the runs of two branches,
-    one of which is faster, are two levels.  What was compared with no run, or with one that is not among them, is of
-    the level of the run before.
+    A run that a person accepted begins a level, and so does a run that improved on the current level.  Any other run
+    belongs to the level of the run that it was compared with, because it was not found to differ from it: the runs of
+    two branches, one of which is faster, form two levels.  A run that was compared with none, or with one that is not
+    in the list, belongs to the level of the run before.
 
     Args:
         noise: Newest first.
@@ -25,7 +25,7 @@ def levels(noise: Sequence[Measurement]) -> list[list[int]]:
     found: list[list[int]] = []
     level_of: dict[str, int] = {}
     faster_than: dict[str, int] = {}
-    """The level of those that improved on a run: with a pinned baseline each later run does."""
+    """The level of the runs that improved on a run: with a pinned baseline every later run does."""
     current = -1
     for position in reversed(range(len(noise))):
         each = noise[position]
@@ -44,13 +44,13 @@ def levels(noise: Sequence[Measurement]) -> list[list[int]]:
 
 
 def series(noise: Sequence[Measurement], numbers: Sequence[float | None]) -> list[float]:
-    """The numbers of measurements by level, with a NaN between two: no difference is to be taken across it.
+    """The numbers of measurements by level, with NaN between levels.
 
-    Numbers that are missing or infinite are left out.
+    No difference must be taken across a NaN.  Numbers that are missing or infinite are left out.
 
     Args:
         noise: Newest first.
-        numbers: One of each.
+        numbers: One for each measurement.
 
     """
     found: list[float] = []

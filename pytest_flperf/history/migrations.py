@@ -1,7 +1,7 @@
-"""How the tables of the store came to be as they are: numbered steps, each made in one transaction.
+"""Migrations of the store's tables: numbered steps, one transaction each.
 
-A step that has been released is never changed; a new one is added at the end, and ``tables`` changed with it.  Their
-SQL is what SQLite and PostgreSQL both take.
+A released step is never changed; a new one is added at the end, and ``tables`` is changed with it.  The SQL runs on
+both SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ Migration: TypeAlias = Callable[[Connection], None]
 
 
 def _first(connection: Connection) -> None:
-    """All tables."""
+    """Create all tables."""
     for statement in _FIRST:
         connection.exec_driver_sql(statement.replace("@BLOB", _blob(connection)).replace("@FLOAT", "DOUBLE PRECISION"))
 
 
 def _of_cases(connection: Connection) -> None:
-    """Runs by branch, and a case over all runs, are found without reading everything."""
+    """Add indexes for runs by branch and cases by suite."""
     connection.exec_driver_sql("CREATE INDEX flperf_runs_by_branch ON flperf_runs (git_branch, started_at)")
     connection.exec_driver_sql("CREATE INDEX flperf_cases_by_suite ON flperf_cases (suite, run_key)")
 
 
 def _of_values(connection: Connection) -> None:
-    """What comparisons need: values of single requests, baselines, and a case of many runs found at once.
+    """Add values of single requests, baselines, and an index of node ids.
 
-    The index has the head of a node id: PostgreSQL takes 2,704 bytes, a node id may have more.
+    Comparisons need them.  The index holds only the head of a node id: PostgreSQL takes 2,704 bytes, and a node id may
+    have more.
     """
     blob = _blob(connection)
     connection.exec_driver_sql(
@@ -51,15 +52,16 @@ def _of_values(connection: Connection) -> None:
 
 
 def _of_conditions(connection: Connection) -> None:
-    """Under what conditions a case was measured: what it says of other conditions is no history."""
+    """Add the conditions of a case: measurements under others are no history."""
     connection.exec_driver_sql("ALTER TABLE flperf_cases ADD COLUMN conditions TEXT")
 
 
 def _of_standings(connection: Connection) -> None:
-    """Which cases may be a baseline, and which runs a person accepted.
+    """Add standings of cases, and the runs that a person accepted.
 
-    A red run must not become a baseline because it is older than this step: standings come from the stored results, of
-    the newest runs.  Of older ones, and of what can't be read, a passed case is noise and no baseline.
+    A failed run must not become a baseline because it is older than this step: for the newest runs, standings are
+    computed from the stored results.  In older runs, and where results can't be read, a passed case is noise and no
+    baseline.
     """
     connection.exec_driver_sql("CREATE TABLE flperf_accepted (run_id TEXT PRIMARY KEY, accepted_at TEXT NOT NULL)")
     connection.exec_driver_sql("ALTER TABLE flperf_cases ADD COLUMN standing TEXT")
@@ -73,13 +75,16 @@ def _of_standings(connection: Connection) -> None:
 
 
 def _of_levels(connection: Connection) -> None:
-    """With which run a case was compared, and whether it improved: steps between levels are no noise."""
+    """Add the compared run and whether the case improved.
+
+    Steps between levels are no noise.
+    """
     connection.exec_driver_sql("ALTER TABLE flperf_cases ADD COLUMN compared_with TEXT")
     connection.exec_driver_sql("ALTER TABLE flperf_cases ADD COLUMN improved BOOLEAN")
 
 
 _READ_AGAIN: Final = 1_000
-"""Runs whose results are read for their cases' standings: it takes 2 to 3 ms for each."""
+"""How many runs' results are read for the standings of their cases; each takes 2 to 3 ms."""
 
 
 def _read_again(connection: Connection, run_key: int) -> None:

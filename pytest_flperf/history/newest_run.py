@@ -23,16 +23,19 @@ _TOLD: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class DatedRun:
-    """A run, and when it began."""
+    """A run and its start time."""
 
     id: str
     started_at: str | None
-    """ISO 8601; None: its id says so to the second, else its results."""
+    """ISO 8601; None: taken from the id, to the second, or else from the results."""
     folder: Path | None
 
 
 def folder_runs(folder: Path) -> list[DatedRun]:
-    """The runs in a folder, by id: with results, or killed before they could write any."""
+    """The runs in a folder, by id.
+
+    Those with results, and those that were killed before they could write any.
+    """
     try:
         found = {path.parent for name in (RESULTS, RUN_LOG) for path in folder.glob(f"*/{name}")}
     except OSError:
@@ -41,10 +44,10 @@ def folder_runs(folder: Path) -> list[DatedRun]:
 
 
 def newest_of(runs: Sequence[DatedRun], now: datetime) -> tuple[DatedRun, list[str]]:
-    """The run that began last, and what must be said of it.
+    """The run that began last, with remarks on the choice.
 
-    Runs that are dated in the future don't count, as long as there are others: the clock of a machine was wrong.
-    Runs of the same second are told apart by what their results say.
+    Runs dated in the future don't count while there are others: the clock of a machine was wrong.  Runs of the same
+    second are told apart by their results.
     """
     by_second = [(_second(run), run) for run in runs]
     present = [each for each in by_second if each[0] <= now + FUTURE_SLACK]
@@ -59,7 +62,7 @@ def newest_of(runs: Sequence[DatedRun], now: datetime) -> tuple[DatedRun, list[s
 
 
 def _second(run: DatedRun) -> datetime:
-    """When a run began, cut to the second."""
+    """Start time of a run, cut to the second."""
     if run.started_at is not None:
         moment = moment_of(run.started_at)
     elif (dated := _ID.match(run.id)) is not None:
@@ -70,7 +73,10 @@ def _second(run: DatedRun) -> datetime:
 
 
 def _exactly(run: DatedRun) -> tuple[datetime, bool, str]:
-    """When it began, whether its folder is called as it is (and is no copy of another), and its id."""
+    """Exact start time, whether the folder is the original, and the id.
+
+    A folder whose name is not the run's id is a copy.
+    """
     if run.started_at is not None:
         return moment_of(run.started_at) or _UNKNOWN, True, run.id
     started_at, run_id = _said(run)
@@ -78,7 +84,7 @@ def _exactly(run: DatedRun) -> tuple[datetime, bool, str]:
 
 
 def _said(run: DatedRun) -> tuple[str | None, str]:
-    """When a run began and what it is called, by its results."""
+    """Start time and id of a run, from its results."""
     try:
         found = read_run(run.folder / RESULTS) if run.folder is not None else None
     except RunError:

@@ -1,4 +1,7 @@
-"""Where runs are stored, read from what somebody wrote.  Nothing heavy is imported before a database is asked for."""
+"""Location of the store, parsed from text.
+
+Nothing heavy is imported before a database is needed.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +23,25 @@ _DRIVER: Final = "pip install 'pytest-flperf[postgres]'"
 
 
 class PlaceError(ValueError):
-    """No place to store runs: what was found and expected, without a password."""
+    """Invalid location of a store: found and expected, without a password."""
 
 
 class StoreError(Exception):
-    """What could not be done with the store, why, and what to do; no password in it."""
+    """Store error: what failed, why, what to do; holds no password."""
 
 
 class StoreUnusableError(StoreError):
-    """The store as a whole can't be used: it is locked, lost, full, damaged, or may not be written to."""
+    """Unusable store: locked, lost, full, damaged or not writable."""
 
     def __init__(self, text: str, *, lost: bool = False) -> None:
-        """``lost``: the connection to it was cut, and another one may do."""
+        """``lost``: the connection was cut, and a new one may work."""
         super().__init__(text)
         self.lost = lost
 
 
 @dataclass(frozen=True, slots=True)
 class StorePlace:
-    """A SQLite file or a PostgreSQL database."""
+    """Location of a store: a SQLite file or a PostgreSQL database."""
 
     kind: Literal["sqlite", "postgresql"]
     shown: str
@@ -50,10 +53,10 @@ class StorePlace:
     password: str | None = field(default=None, repr=False)
 
     def is_there(self) -> bool:
-        """Whether there is something to read: a file, or a database elsewhere.
+        """Whether there is a store to read: a file, or any database.
 
         Raises:
-            StoreError: What is there is no file, or may not be looked at.
+            StoreError: The path is no file, or may not be accessed.
 
         """
         if self.path is None:
@@ -70,21 +73,21 @@ class StorePlace:
         return True
 
     def masked(self, text: str) -> str:
-        """``text`` without the password and whatever looks like one."""
+        """``text`` without the password and anything that looks like one."""
         if self.password:
             text = text.replace(self.password, "***")
         return Redactor((self.password,)).text(text)
 
 
 def store_place(text: str, here: Path) -> StorePlace | None:
-    """The place that a text names; None for ``none``.
+    """Parse the location of a store; None for ``none``.
 
     Args:
         text: A file, ``sqlite:///FILE``, ``postgresql+psycopg://…`` or ``none``.
         here: The folder that files are relative to.
 
     Raises:
-        PlaceError: It names none, or the driver of its database is not installed.
+        PlaceError: The text names no location, or the driver of its database is not installed.
 
     """
     text = text.strip()

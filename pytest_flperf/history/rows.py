@@ -1,4 +1,4 @@
-"""A run as rows of the store's tables, and its whole results as bytes."""
+"""Database rows of a run, and its whole results as bytes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "as_time", "case_row
 
 Row: TypeAlias = dict[str, Any]
 CaseValues: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
-"""By node id and host: of each request metric the values of single requests, in the order in which they were sent."""
+"""By node id and host, for each request metric: the values of single requests, in the order in which they were sent."""
 VALUES_KEPT: Final = 2_000
-"""Of a case and metric at most, those of the requests that were sent first."""
+"""Most values kept for a case and metric: those of the requests that were sent first."""
 _COMPRESSED_FROM: Final = 2048
-"""Bytes; what is smaller hardly becomes so."""
+"""Bytes; smaller documents hardly shrink."""
 _LEVEL: Final = 3
-"""Of the compression: results of 20 cases become an eighth in a millisecond; higher levels gain little."""
+"""Compression level: results of 20 cases shrink to an eighth in a millisecond; higher levels gain little."""
 _LARGEST: Final = 1 << 30
 _LARGEST_VALUES: Final = 1 << 20
 _TEXT: Final = 4_000
 _INDEXED: Final = 400
-"""Characters of what has an index: PostgreSQL takes 2,704 bytes."""
+"""Characters of an indexed text: PostgreSQL takes 2,704 bytes."""
 _LARGEST_INTEGER: Final = 2**31 - 1
 
 
@@ -66,7 +66,7 @@ def run_row(run: Run, about: Surroundings) -> Row:
 
 
 def document_row(run: Run) -> Row:
-    """The whole results, compressed where that is worth it."""
+    """The row of the whole results, compressed where that is worth it."""
     content = json.dumps(run.to_dict(), separators=(",", ":"), allow_nan=False).encode("ascii")
     digest = hashlib.sha256(content).hexdigest()
     if len(content) < _COMPRESSED_FROM:
@@ -75,7 +75,7 @@ def document_row(run: Run) -> Row:
 
 
 def read_document(row: Mapping[Any, Any]) -> str:
-    """The JSON of a document's row; raises ValueError for what is none."""
+    """The JSON in a document's row; raises ValueError where damaged."""
     content = _content(row["content"], "results")
     if row["encoding"] == "zlib":
         reader = zlib.decompressobj()
@@ -135,7 +135,10 @@ def _case(case: CaseResult) -> Row:
 
 
 def metric_rows(run: Run) -> list[Row]:
-    """A row per case and metric; a percentile among failed requests that count as infinitely slow is infinite."""
+    """A row per case and metric.
+
+    A percentile that falls among failed requests is infinite where they count as infinitely slow.
+    """
     statistics = ("mean", "p50", "p90", "p95", "p99", "min", "max")
     return [
         {
@@ -164,7 +167,10 @@ def resource_rows(run: Run) -> list[Row]:
 
 
 def model_rows(run: Run) -> list[Row]:
-    """A row per model and where it was served, with what the first of its loads took."""
+    """A row per model and server, with figures of its first load.
+
+    The figures are load time and model memory.
+    """
     found: dict[tuple[Any, ...], Row] = {}
     for case in run.cases:
         target = case.target
@@ -180,7 +186,10 @@ def model_rows(run: Run) -> list[Row]:
 
 
 def value_rows(run: Run, values: CaseValues) -> list[Row]:
-    """A row per case and metric of which single values are known, with how many there were in all."""
+    """A row per case and metric with known values of single requests.
+
+    Each row also says how many values there were in all.
+    """
     return [
         {
             "case_no": number,
@@ -206,7 +215,7 @@ def _packed(values: Sequence[float]) -> bytes:
 
 
 def read_values(content: bytes) -> tuple[float, ...]:
-    """The values of a row; raises ValueError for what is none."""
+    """The values in a row; raises ValueError where damaged."""
     reader = zlib.decompressobj()
     try:
         whole = reader.decompress(_content(content, "values"), _LARGEST_VALUES)
@@ -229,7 +238,7 @@ def _content(value: Any, what: str) -> bytes:
 
 
 def _swapped(values: array[float]) -> array[float]:
-    """The same as little-endian, and back again."""
+    """Convert to little-endian, or back."""
     if sys.byteorder == "big":
         values.byteswap()
     return values
@@ -259,12 +268,12 @@ def _kind(note: str) -> tuple[str, str]:
 
 
 def as_stored(text: str) -> str:
-    """A node id or a host as it stands in the table."""
+    """A node id or a host as the table stores it."""
     return _text(text) or ""
 
 
 def _text(text: str | None, limit: int = _TEXT) -> str | None:
-    """What both databases take: no NUL, no lone surrogate, no page-long text."""
+    """A text that both databases accept: no NUL, no lone surrogate, bounded."""
     if text is None:
         return None
     return text[:limit].replace("\0", "�").encode("utf-8", "replace").decode()
@@ -279,7 +288,10 @@ def _count(value: int) -> int:
 
 
 def as_time(text: str) -> str:
-    """In UTC with milliseconds, so that texts sort as times do; what is no time stays as it is."""
+    """A time in UTC with milliseconds, so that texts sort like times.
+
+    A text that is no time stays as it is.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,7 @@
-"""In what two runs differ beside their numbers, so that nobody compares apples with pears unawares."""
+"""Differences between two runs other than their numbers.
+
+They tell a reader when two runs are not comparable.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,13 @@ _MB_PER_GB: Final = 1024
 
 
 def differences(a: Run, b: Run, case_a: CaseResult, case_b: CaseResult) -> tuple[str, ...]:
-    """What is not the same around one case in two runs, a short line each: ``device: CPU → GPU``.
+    """Differences of a case in two runs, one line each.
 
-    Of the machine (what its fingerprint is made of, and not its name), of what served the model, of the versions that
-    take part, and of what was asked.  Of prompts only that they are others: results hold no text of a suite.
+    Such as ``device: CPU → GPU``.
+
+    Compared are the machine (what its fingerprint is made of, not its name), the target that served the model, the
+    versions that take part, and the load, settings and parameters.  Of prompts only that they differ: results hold no
+    text of a suite.
 
     Args:
         a: The earlier run.
@@ -54,7 +60,10 @@ def differences(a: Run, b: Run, case_a: CaseResult, case_b: CaseResult) -> tuple
 
 
 def sides_differ(baseline: CaseResult, candidate: CaseResult) -> tuple[str, ...]:
-    """What is not the same of the two sides of a case in one run: what served them, where, and what was sent."""
+    """Differences between the two sides of a case in one run.
+
+    Compared are the targets that served them, their addresses, and what was sent.
+    """
     there, here = (None if side.target is None else side.target.base_url for side in (baseline, candidate))
     return (
         *_target(baseline.target, candidate.target),

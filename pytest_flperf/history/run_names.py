@@ -1,4 +1,4 @@
-"""Run names: which run a text means, in store, folder and files."""
+"""Run names: find the run that a text means."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _SHOWN: Final = 200
 _CANDIDATES: Final = 5
 _LONGEST: Final = 255
 _LOOKED_AT: Final = 200
-"""Stored runs, newest first, among which the nearest name is looked for."""
+"""How many stored runs are searched for the nearest name, newest first."""
 _DIGITS: Final = "0123456789"
 _DATE_DIGITS: Final = 8
-"""With which every id begins."""
+"""Every id begins with so many digits."""
 
 
 class RunNameError(Exception):
-    """A text that means no one run: what it is, what it could mean, what to do."""
+    """Ambiguous or invalid run name: what it could mean, what to do."""
 
 
 class MissingRunError(RunNameError):
@@ -60,10 +60,10 @@ class MissingRunError(RunNameError):
 
 @dataclass(frozen=True, slots=True)
 class RunRef:
-    """The one run that a text means, and where it is."""
+    """The run that a text means, and its location."""
 
     id: str
-    """As the store or its folder calls it; empty for a file, which says it itself."""
+    """The id in the store, or the name of its folder; empty for a file, which holds it."""
     source: RunSource
     stored: bool = False
     """Whether the store has it: then it is read from there."""
@@ -72,12 +72,12 @@ class RunRef:
     folder: Path | None = None
     """Its folder, where there is one: of a run that was killed without a results file."""
     more: str = ""
-    """What must be said of how it was found: the name of a baseline, or runs that are dated in the future."""
+    """A remark on how it was found: the name of a baseline, or runs dated in the future."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunNames:
-    """The places in which runs are looked for."""
+    """Lookup of runs by name, in store, folder and files."""
 
     store: Store | None
     """None: there is none."""
@@ -90,12 +90,12 @@ class RunNames:
         """The run that a text means.
 
         A path is that file or folder.  Any other word is the name of a baseline, the id of a run in the store or in
-        the folder of runs, or a folder beside us; where it is none of these, how exactly one id begins.  ``latest`` is
-        the run that began last, of store and folder together.
+        the folder of runs, or a folder in ``here``; where it is none of these, the beginning of exactly one id.
+        ``latest`` is the run that began last, of store and folder together.
 
         Args:
-            text: What somebody wrote.
-            killed: Whether a run without results will do: one that was killed.
+            text: The name, id or path as written.
+            killed: Whether to accept a run without results, which was killed.
 
         Raises:
             MissingRunError: There is no such run.
@@ -124,7 +124,10 @@ class RunNames:
         return found
 
     def read(self, ref: RunRef) -> Run:
-        """The run itself, from the store where that has it; raises RunError, StoreError and MissingRunError."""
+        """Read the run, from the store where it is stored.
+
+        Raises RunError, StoreError and MissingRunError.
+        """
         if not ref.stored:
             assert ref.path is not None
             return read_run(ref.path)
@@ -134,13 +137,16 @@ class RunNames:
         return run_of(text, self.where(ref))
 
     def where(self, ref: RunRef, run_id: str = "") -> str:
-        """For people: ``run 20261121T… in reports/history.db (baseline release)``."""
+        """Location for people: ``run 20261121T… in reports/history.db (baseline release)``."""
         place = self.store.shown if ref.stored and self.store is not None else ref.path or ref.folder
         run = f"run {ref.id or run_id}".rstrip()
         return f"{run} in {place}{ref.more}" if place is not None else f"{run}, which is gone{ref.more}"
 
     def why_no_name(self, name: str) -> str:
-        """Why a text can't be the name of a baseline, since it means something else; empty where it can."""
+        """Why a text can't name a baseline; empty where it can.
+
+        It can't where it already means something else.
+        """
         if name.lower() in (LATEST, LAST, "none") or is_path(name):
             return f"{_quoted(name)} means something else"
         if not name.strip(_DIGITS) or name[:_DATE_DIGITS].isdecimal():
@@ -154,7 +160,7 @@ class RunNames:
         return f"there is a baseline {_quoted(alike[0])}, which differs in case only" if alike else ""
 
     def is_stored(self, run_id: str) -> bool:
-        """Whether the store has that run."""
+        """Whether the store has this run."""
         return self.store is not None and self.store.stored(run_id) is not None
 
     def _latest(self) -> RunRef:
@@ -164,7 +170,7 @@ class RunNames:
         return self._ref(newest.id, "latest", f" ({'; '.join([LATEST, *told])})")
 
     def _dated(self) -> list[DatedRun]:
-        """All runs of the folder and the newest of the store, with when they began."""
+        """Runs of the folder, and newest of the store, with start times."""
         stored = self.store.runs(_LOOKED_AT) if self.store is not None else []
         if self.store is not None and stored and all(in_future(each.started_at) for each in stored):
             stored = self.store.runs()
@@ -195,7 +201,7 @@ class RunNames:
         if not text.isprintable() or not text.strip() or len(text) > _LONGEST:
             raise MissingRunError(f"found {_quoted(text)}, expected {_EXPECTED}")
         exact = self._exact(text)
-        # A whole id may be how others begin; a name that is neither an id nor the only thing to begin so is in doubt.
+        # A whole id may also be the beginning of others.  A name that is no id, and also begins an id, is ambiguous.
         beginning = [] if any(ref.source == "run" for ref in exact) else self._beginning(text)
         ids = list(dict.fromkeys([*map(self._id_of, exact), *beginning]))
         if not ids:
@@ -211,7 +217,7 @@ class RunNames:
         )
 
     def _exact(self, text: str) -> list[RunRef]:
-        """Each thing that is called exactly so."""
+        """Every run with exactly this name or id."""
         meant = []
         named = self.store.baseline(text) if self.store is not None else None
         if named is not None:
@@ -225,20 +231,23 @@ class RunNames:
         return meant
 
     def _beginning(self, text: str) -> list[str]:
-        """Ids that begin so, oldest first."""
+        """Ids with this beginning, oldest first."""
         stored = self.store.ids(text) if self.store is not None else []
         there = [run_id for run_id in _names(self.folder) if run_id.startswith(text)]
         return list(dict.fromkeys([*stored, *there]))
 
     def _ref(self, run_id: str, source: RunSource, more: str = "") -> RunRef:
-        """A run by its whole id; without a place where neither the store nor the folder has it."""
+        """A run by its whole id; without location where it is unknown.
+
+        It is unknown where neither the store nor the folder has it.
+        """
         stored = self.is_stored(run_id)
         folder = self.folder / run_id if run_id in _names(self.folder) else None
         path = folder / RESULTS if folder is not None and _is_file(folder / RESULTS) else None
         return RunRef(run_id, source, stored, path, folder, more)
 
     def _id_of(self, ref: RunRef) -> str:
-        """The id; a file is read for its own."""
+        """The id of a run; a file is read for its id."""
         try:
             return ref.id or self.read(ref).id
         except RunError:
@@ -259,18 +268,18 @@ class RunNames:
 
 
 def is_path(text: str) -> bool:
-    """Whether a text is written as a path, and can be nothing else."""
+    """Whether a text can only be a path."""
     separators = [each for each in (os.sep, os.altsep, "/", "\\") if each]
     return text.endswith(".json") or text in (".", "..") or text[:1] == "~" or any(each in text for each in separators)
 
 
 def is_relative(text: str) -> bool:
-    """Whether a text says a run relative to another: ``last`` and ``branch:NAME``."""
+    """Whether a text names a relative run: ``last`` or ``branch:NAME``."""
     return text == LAST or text.startswith(BRANCH)
 
 
 def can_be_id(text: str) -> bool:
-    """Whether a run of that id can be found by it again."""
+    """Whether a run with this id can be found again by it."""
     plain = text.isprintable() and text.strip() == text and 0 < len(text) <= _LONGEST
     return plain and text != LATEST and not is_relative(text) and not is_path(text)
 

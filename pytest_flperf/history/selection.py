@@ -12,9 +12,9 @@ from pytest_flperf.history.standing import Standing
 __all__ = ["LOOK_BACK", "NOISE_RUNS", "Measurement", "Selection", "select"]
 
 NOISE_RUNS: Final = 40
-"""Newest measurements that say how much runs differ."""
+"""How many of the newest measurements count as noise: they say how much runs differ."""
 LOOK_BACK: Final = 1_000
-"""Newest measurements of a case among which its baseline is looked for."""
+"""How many of the newest measurements of a case are searched for its baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,10 @@ class Measurement:
 
     @property
     def by_person(self) -> bool:
-        """Whether it is a baseline only because a person accepted its run: the first of a new level."""
+        """Whether it is a baseline only because a person accepted it.
+
+        It is then the first of a new level.
+        """
         return self.accepted and self.standing in ("undecided", "regressed", "failed")
 
     @property
@@ -48,27 +51,28 @@ class Measurement:
 
     @property
     def is_noise(self) -> bool:
-        """Whether it tells how much runs of the same thing differ."""
+        """Whether it counts as noise between runs of the same thing."""
         return self.may_be_baseline or self.standing == "undecided"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a case is compared with, and how much runs differ."""
+    """Selection: the baseline of a case, and the noise between runs."""
 
     baseline: Measurement | None
     noise: tuple[Measurement, ...]
     """Newest first."""
     passed_over: tuple[Measurement, ...]
-    """Newer than the baseline, of its branch, and none itself."""
+    """Measurements of the branch that are newer than the baseline and can't be one."""
     not_yet: tuple[Measurement, ...]
     """Dated in the future, and therefore left out."""
 
     @property
     def never_had_any(self) -> bool:
-        """Whether there was no baseline before: nothing was measured yet, or all that was failed by itself.
+        """Whether there was never a baseline before.
 
-        A measurement that regressed or was undecided was judged by a baseline, which must have been there.
+        Nothing was measured yet, or every measurement failed by itself.  A measurement that regressed or was undecided
+        was judged by a baseline, which must have existed.
         """
         failed = all(each.standing == "failed" for each in self.passed_over)
         return self.baseline is None and failed and not self.not_yet and len(self.passed_over) < LOOK_BACK
@@ -77,13 +81,13 @@ class Selection:
 def select(
     earlier: Iterable[Measurement], latest: str, branch: str | None = None, *, baseline: bool = True
 ) -> Selection:
-    """Select the newest measurement that may be a baseline, and those that are noise.
+    """Select the newest possible baseline, and the measurements that are noise.
 
-    A measurement that regressed or failed is neither, so that a run after it is judged as it was.
+    A measurement that regressed or failed is neither, so that later runs are judged by the same baseline.
 
     Args:
         earlier: Measurements of the case under the same conditions, newest first; no more is read than needed.
-        latest: What began later is left out: the clock of its machine was wrong.
+        latest: Measurements that began later are left out: the clock of their machine was wrong.
         branch: Only a run of this branch may be the baseline; None: of any.
         baseline: Whether one is looked for.
 

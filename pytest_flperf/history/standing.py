@@ -16,11 +16,11 @@ budget, or its test failed) and ``unmeasured`` (skipped, cut short, nothing answ
 
 _PASSED: Final = frozenset({"passed", "xpassed"})
 _NOTHING_TO_JUDGE_BY: Final = frozenset({"first", "not_in_baseline"})
-"""A gate that found none of these judged nothing: the case counts as one without a gate."""
+"""Reasons for which a gate judged nothing: the case counts as one without a gate."""
 
 
 def standing_of(case: CaseResult) -> Standing:
-    """The standing of a case by its own results.
+    """The standing of a case, by its own results.
 
     Accepted: measured to its end, its budgets met, and each rule of a gate, where it has any, ended ``unchanged`` or
     ``improved``.  Default rules are no gate.
@@ -44,7 +44,9 @@ def standing_of(case: CaseResult) -> Standing:
 
 
 def compared_with(case: CaseResult) -> tuple[str | None, bool]:
-    """The id of the stored run that its gate compared it with, and whether a rule called it improved.
+    """The stored run that the gate compared with, and whether it improved.
+
+    The run is given by its id.  The case improved where a rule says so.
 
     None where no gate compared it with a stored run.
     """
@@ -59,6 +61,6 @@ def _of_gate(against: Against) -> Iterator[Comparison]:
 
 
 def _only_undecided(case: CaseResult) -> bool:
-    """Whether it failed for nothing else than comparisons that could not be decided, or not be made."""
+    """Whether a case failed only by comparisons undecided or not made."""
     failing: list[Comparison] = [each for against in case.against for each in against.comparisons if each.fails]
     return case.outcome == "failed" and bool(failing) and all(each.verdict == "undecided" for each in failing)

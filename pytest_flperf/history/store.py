@@ -1,4 +1,7 @@
-"""The store of runs: SQLite or PostgreSQL, through one code.  Importing this imports SQLAlchemy."""
+"""Store of runs: SQLite or PostgreSQL, with the same code.
+
+Importing this module imports SQLAlchemy.
+"""
 
 from __future__ import annotations
 
@@ -53,14 +56,14 @@ _AT_ONCE: Final = 500
 """Parameters in one statement; SQLite's limit was 999 once."""
 
 COMPARABLE: Final = ("passed", "failed")
-"""Verdicts of runs that measured what they were to measure."""
+"""Statuses of runs that measured everything they should."""
 
 Added: TypeAlias = Literal["added", "replaced", "known"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """What the store knows of a run beside its results."""
+    """Stored run: everything the store knows of it except its results."""
 
     id: str
     started_at: str
@@ -81,7 +84,7 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True)
 class StoredBaseline:
-    """A run that somebody gave a name."""
+    """Stored baseline: a run with a name."""
 
     name: str
     run_id: str
@@ -91,28 +94,31 @@ class StoredBaseline:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What came of a pruning: ids of runs, oldest first."""
+    """Result of pruning: ids of runs, oldest first."""
 
     gone: list[str]
     held: list[str]
-    """Older ones that stayed: a baseline names them, or they are the baseline of a case."""
+    """Older runs that were kept: a baseline names them, or they are the baseline of a case."""
 
 
 class Store(CaseQueries, Acceptances):
-    """An open store.  Every method raises StoreError; use as a context manager."""
+    """An open store, used as a context manager.
+
+    Every method raises StoreError.
+    """
 
     # ---- writing
 
     def add(self, run: Run, about: Surroundings | None = None, values: CaseValues | None = None) -> Added:
-        """Store a run, whole or not at all; ``known``: it is there already, word for word.
+        """Store a run, whole or not at all.
 
-        A run that is there with other results (it was interrupted then, and recovered since) is replaced, and keeps
-        its commit, job and folder where the new one has none.  One that is known gets its values where it has none.
-        Where the connection is lost meanwhile, it is tried once more over another one.
+        ``known``: the same results are stored already; missing values are added.  A run that is stored with other
+        results (it was interrupted then, and recovered since) is replaced, and keeps its commit, job and folder where
+        the new one has none.  Where the connection is lost meanwhile, the call tries once more over a new one.
 
         Args:
             run: What was measured.
-            about: What it belongs to.
+            about: Its commit, CI job and folder.
             values: Of single requests, by node id and host.
 
         """
@@ -128,7 +134,7 @@ class Store(CaseQueries, Acceptances):
         return tried[0] if tried and again == "known" else again
 
     def _add(self, run: Run, about: Surroundings, values: CaseValues, tried: list[Added]) -> Added:
-        """``tried`` is given what comes of it before it is committed."""
+        """Add a run; ``tried`` gets the outcome before it is committed."""
         row, document = run_row(run, about), document_row(run)
         with self._told(), self._writing():
             found = self._row_of(row["id"])
@@ -173,9 +179,10 @@ class Store(CaseQueries, Acceptances):
             self._insert(VALUES, key, value_rows(run, values))
 
     def prune(self, keep: int) -> Pruned:
-        """Remove all but the newest runs, those that a baseline names, and those with a case's only baseline.
+        """Remove old runs, but keep baselines.
 
-        Else a gate would find nothing to compare with as soon as so many runs were red.
+        Kept are the newest runs, those that a baseline names, and those with a case's only baseline.  Otherwise a gate
+        would find nothing to compare with once so many runs have failed.
         """
         with self._told(), self._writing():
             newest = select(RUNS.c.run_key, RUNS.c.id).order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
@@ -188,7 +195,7 @@ class Store(CaseQueries, Acceptances):
             stays = {run_id for _, run_id in found} - {run_id for _, run_id in gone}
             self.forget_acceptances(but=stays)
         if gone and self._place.kind == "sqlite":
-            # gives the space back to the disk; while somebody else reads, it is kept for the runs to come
+            # returns the space to the disk; while another process reads, the space is kept for later runs
             with contextlib.suppress(DBAPIError):
                 self._connection.exec_driver_sql("VACUUM")
         held = [run_id for key, run_id in reversed(older) if run_id in named or key in needed]
@@ -203,7 +210,7 @@ class Store(CaseQueries, Acceptances):
     # ---- baselines
 
     def set_baseline(self, name: str, run_id: str) -> None:
-        """Give a stored run a name, in place of the run that had it."""
+        """Name a stored run; the run that had the name loses it."""
         row = {"name": name, "run_id": run_id, "set_at": datetime.now(UTC).isoformat(timespec="seconds")}
         with self._told(), self._writing():
             if self._row_of(run_id) is None:
@@ -212,18 +219,18 @@ class Store(CaseQueries, Acceptances):
             self._connection.execute(insert(BASELINES), row)
 
     def remove_baseline(self, name: str) -> bool:
-        """Take a name away, and leave the run; False where there is no such name."""
+        """Remove a name, not its run; False without such a name."""
         with self._told(), self._writing():
             return self._connection.execute(delete(BASELINES).where(BASELINES.c.name == name)).rowcount > 0
 
     def baselines(self) -> list[StoredBaseline]:
-        """All of them, by name."""
+        """All named baselines, sorted by name."""
         with self._told():
             rows = self._connection.execute(select(BASELINES).order_by(BASELINES.c.name)).mappings()
             return [_named(row) for row in rows]
 
     def baseline(self, name: str) -> StoredBaseline | None:
-        """The one of this name."""
+        """The baseline with this name; None without one."""
         with self._told():
             row = (
                 self._connection.execute(select(BASELINES).where(BASELINES.c.name == as_stored(name)))
@@ -252,7 +259,10 @@ class Store(CaseQueries, Acceptances):
             return [_stored(row) for row in self._connection.execute(wanted).mappings()]
 
     def ids(self, name: str) -> list[str]:
-        """The ids that a name means: itself, those that begin so, or the newest for ``latest``; oldest first."""
+        """The ids that a name can mean, oldest first.
+
+        The id itself, the ids that begin with it, or for ``latest`` the newest.
+        """
         name = as_stored(name)
         with self._told():
             if name == "latest":
@@ -264,13 +274,13 @@ class Store(CaseQueries, Acceptances):
             return [checked_text(run_id, "id") for run_id in self._connection.execute(found).scalars()]
 
     def stored(self, run_id: str) -> StoredRun | None:
-        """What is known of a run beside its results; None where it isn't there."""
+        """The row of a run; None where the run isn't stored."""
         with self._told():
             row = self._row_of(run_id)
             return None if row is None else _stored(row)
 
     def document(self, run_id: str) -> str | None:
-        """The whole results of a run, the JSON of ``results.json``; None where it isn't there."""
+        """The JSON of a run's ``results.json``; None where it isn't stored."""
         of_run = select(DOCUMENTS).join(RUNS, RUNS.c.run_key == DOCUMENTS.c.run_key).where(RUNS.c.id == run_id)
         with self._told():
             row = self._connection.execute(of_run).mappings().first()
@@ -284,13 +294,15 @@ class Store(CaseQueries, Acceptances):
     def newest(
         self, suites: Sequence[str], *, branch: str | None = None, but: str | None = None, latest: str | None = None
     ) -> str | None:
-        """The id of the newest run of exactly these suites that measured all it was to measure, whatever its verdict.
+        """The id of the newest complete run of exactly these suites.
+
+        A complete run measured everything it should, whatever its verdict.
 
         Args:
             suites: Their refs, in the run's order.
-            branch: Only one of this branch.
+            branch: Only a run of this branch.
             but: The id of a run that doesn't count.
-            latest: When it began at the latest, as stored times are written.
+            latest: Only a run that began at this time or before, written like stored times.
 
         """
         wanted = select(RUNS.c.id).where(RUNS.c.suites == json.dumps(list(suites)), RUNS.c.finished_at.is_not(None))
@@ -314,14 +326,15 @@ class Store(CaseQueries, Acceptances):
             return [checked_text(branch, "git_branch") for branch in found]
 
     def values(self, run_id: str, nodeid: str, host: str) -> dict[str, tuple[float, ...]]:
-        """Of a case's request metrics the values of single requests, those that were sent first, in that order.
+        """Values of a case's single requests, by metric, in sending order.
 
-        Empty where none are stored: the run was imported without its samples, or by an older version.
+        Those of the requests that were sent first.  Empty where none are stored: the run was imported without its
+        samples, or by an older version.
         """
         return self.all_values(run_id).get((as_stored(nodeid), as_stored(host)), {})
 
     def all_values(self, run_id: str) -> dict[tuple[str, str], dict[str, tuple[float, ...]]]:
-        """The values of all cases of a run, by node id and host."""
+        """Values of all cases of a run, by node id and host."""
         wanted = (
             select(CASES.c.nodeid, CASES.c.host, VALUES.c.name, VALUES.c.content)
             .join(RUNS, RUNS.c.run_key == CASES.c.run_key)

@@ -1,4 +1,4 @@
-"""Stored values checked: SQLite keeps whatever somebody put into a column."""
+"""Validation of stored values: SQLite accepts any type in a column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN: Final = 40
 
 
 def checked_run_row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """The values of a row of runs, suites and all; raises ValueError for what is damaged."""
+    """The checked values of a run's row; raises ValueError where damaged."""
     values: dict[str, Any] = {name: checked_text(row[name], name) for name in _TEXTS}
     values |= {name: None if row[name] is None else checked_text(row[name], name) for name in _OPTIONAL}
     values |= {name: _count(row[name], name) for name in _COUNTS}
@@ -23,21 +23,21 @@ def checked_run_row(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def checked_text(value: Any, column: str) -> str:
-    """A text out of the store, where SQLite keeps whatever somebody put there; raises ValueError for any other."""
+    """A text from the store; raises ValueError for any other type."""
     if not isinstance(value, str):
         raise ValueError(f"it is damaged: {column} is {type(value).__name__}, expected a text")  # noqa: TRY004
     return value
 
 
 def _count(value: Any, column: str) -> int:
-    """A count out of the store; raises ValueError for what is none."""
+    """A count from the store; raises ValueError for anything else."""
     if type(value) is not int or value < 0:
         raise ValueError(f"it is damaged: {column} is {str(value)[:_SHOWN]!r}, expected a whole number, 0 or more")
     return value
 
 
 def _texts(value: Any, column: str) -> tuple[str, ...]:
-    """A list of texts in JSON out of the store; raises ValueError for what is none."""
+    """A JSON list of texts from the store; raises ValueError where damaged."""
     try:
         found = json.loads(checked_text(value, column))
     except (ValueError, RecursionError) as error:

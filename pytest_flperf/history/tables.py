@@ -1,4 +1,7 @@
-"""The tables of the store as they are now; how they came to be so stands in ``migrations``."""
+"""Tables of the store in their current version.
+
+``migrations`` has the steps that lead to it.
+"""
 
 from __future__ import annotations
 
@@ -79,9 +82,9 @@ CASES = Table(
     Column("compared_with", Text),
     Column("improved", Boolean),
 )
-"""``conditions``: see ``conditions.conditions_of``; null in rows that an earlier version wrote and that could not be
-read again.  ``standing``: see ``standing.standing_of``.  ``compared_with``, ``improved``: see
-``standing.compared_with``; null in rows that an earlier version wrote."""
+"""``conditions``: see ``conditions.conditions_of``; null in rows of an earlier version whose results could not be read
+again.  ``standing``: see ``standing.standing_of``.  ``compared_with``, ``improved``: see ``standing.compared_with``;
+null in rows of an earlier version."""
 
 METRICS = Table(
     "flperf_metrics",
@@ -141,8 +144,8 @@ VALUES = Table(
     Column("n", Integer, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
-"""The metric's values of single requests, in the order in which they were sent: those of the first requests of the
-``n``, as float32 (little-endian), compressed (zlib)."""
+"""A metric's values of single requests, in the order in which they were sent: those of the first of the ``n`` requests,
+as float32 (little-endian), compressed (zlib)."""
 
 BASELINES = Table(
     "flperf_baselines",
@@ -162,4 +165,4 @@ ACCEPTED = Table(
 """Runs whose red and undecided cases a person accepted as a baseline."""
 
 OF_RUNS = (VALUES, LOGS, MODELS, RESOURCES, METRICS, CASES, DOCUMENTS, RUNS)
-"""All that a run has rows in, the run itself last."""
+"""All tables with rows of a run, the run's own table last."""

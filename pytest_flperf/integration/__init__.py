@@ -1,1 +1,1 @@
-"""Everything besides the plugin itself that knows pytest."""
+"""Pytest integration: all code that uses pytest, except the plugin module."""

@@ -1,4 +1,7 @@
-"""The files that people and CI services read, written at the end: HTML, Markdown, CSV, JSON and their kin."""
+"""Report files at the end of a run: HTML, Markdown, CSV, JSON.
+
+Also the code-quality report, the GitHub step summary and additions to pytest's JUnit file.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.results.atomic_write import append_file, write_file
 from pytest_flperf.results.records import Run
 from pytest_flperf.results.run_folder import RunFolder
@@ -21,12 +24,15 @@ __all__ = ["Publisher"]
 
 _STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 _STEP_SUMMARY_BYTES: Final = 1 << 20
-"""What GitHub takes from one step; of a longer summary it shows nothing."""
+"""GitHub's limit for one step; it shows nothing of a longer summary."""
 _SHORTEST_SUMMARY_BYTES: Final = 4_000
 
 
 class Publisher:
-    """Writes what was asked for.  Nothing raises: what is not written is a line in ``problems``."""
+    """Writer of report files; collects problems instead of raising.
+
+    Each file that is not written is a line in ``problems``.
+    """
 
     def __init__(self, options: FlperfOptions, here: Path) -> None:
         """``here`` is the folder that paths are relative to."""
@@ -37,7 +43,10 @@ class Publisher:
         self.problems: list[str] = []
 
     def warm_up(self) -> None:
-        """Import and compile ahead of time what the report needs: 50 ms that nobody waits for at the end."""
+        """Import and compile the report ahead of time.
+
+        This saves 50 ms at the end of the run.
+        """
         from pytest_flperf.report.html.pages import Pages
 
         pages = Pages()
@@ -45,7 +54,10 @@ class Publisher:
         self._pages = pages
 
     def follow(self, folder: RunFolder | None) -> None:
-        """Read the samples that have come since the last call, so that the end has little left to read."""
+        """Read samples added since the last call.
+
+        Little is then left to read at the end.
+        """
         from pytest_flperf.report.samples import SamplesReader
 
         if folder is not None:
@@ -53,11 +65,11 @@ class Publisher:
             self._samples.read()
 
     def first_values(self, run: Run, count: int) -> dict[tuple[str, str], dict[str, tuple[float, ...]]]:
-        """Of each case the values of the requests that were sent first, as far as they have been read."""
+        """Values of each case's first requests, as far as read."""
         return {} if self._samples is None else self._samples.first_values(run.cases, count)
 
     def publish(self, run: Run, folder: RunFolder | None) -> None:
-        """Write the report into the run's folder, and all that was asked for."""
+        """Write the report into the run's folder, and all requested files."""
         options = self._options
         report = folder.path / "report.html" if folder is not None else None
         if report is not None or options.html is not None:
@@ -81,7 +93,10 @@ class Publisher:
             self._add_step_summary(run, self._place(summary))
 
     def complete_junit(self, run: Run, path: str) -> None:
-        """Add the run's status and the cases' texts to the JUnit file that pytest has written by now."""
+        """Add run status and case texts to pytest's JUnit file.
+
+        Pytest must have written the file before.
+        """
         from pytest_flperf.report.junit import case_text, complete
 
         texts = {printable(case.nodeid): [case_text(case)] for case in run.cases}
@@ -161,7 +176,7 @@ def _json(run: Run) -> str:
 
 
 def json_text(value: Any) -> str:
-    """As ``results.json`` is written."""
+    """JSON text in the format of ``results.json``."""
     import json
 
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""Which backends there are for a session, and where its models live."""
+"""Backends of a session: known kinds and placement of models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["known_backends", "placing_of"]
 
 
 def known_backends(config: pytest.Config) -> Mapping[str, BackendType]:
-    """Ours, those of installed packages, and those of plugins and conftest files; raises UsageError."""
+    """Built-in, installed and hook-provided backends; raises UsageError.
+
+    Plugins and conftest files provide backends with the hook ``pytest_flperf_backends``.
+    """
     hook = getattr(config.hook, "pytest_flperf_backends", None)
     brought = [each for found in (hook() if hook is not None else ()) for each in found]
     try:
@@ -25,7 +28,7 @@ def known_backends(config: pytest.Config) -> Mapping[str, BackendType]:
 
 
 def placing_of(options: FlperfOptions, known: Mapping[str, BackendType], logs: Path | None = None) -> Placing:
-    """What says where models live, by the options of a run."""
+    """Placement of models, from the options of a run."""
     defaults = Defaults(
         backend=options.backend,
         base_url=options.base_url,

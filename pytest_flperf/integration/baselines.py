@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.baseline_gate import unpaired_lines
 from pytest_flperf.gates.counterparts import Counterpart, Query, missing_against
 from pytest_flperf.gates.rules import Rule, rules_for
-from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.history import place_of
 from pytest_flperf.integration.paired import comparisons_of, rules_of, with_rules_of
@@ -41,7 +41,7 @@ _BRIEFLY_S: Final = 0.2
 
 @dataclass(slots=True)
 class Baseline:
-    """What the cases of a session are compared with."""
+    """Baseline that the cases of a session are compared with."""
 
     asked: str
     found: FoundBaseline | None
@@ -54,7 +54,7 @@ class Baseline:
     required: bool
     sides: int
     comparisons: int = 0
-    """Between how many the run's error rate is shared, known at the first case."""
+    """Number of comparisons that share the run's error rate; known at the first case."""
 
     def judged(
         self,
@@ -64,14 +64,14 @@ class Baseline:
         recording: CaseRecording | None,
         items: Iterable[pytest.Item],
     ) -> CaseResult:
-        """The result with what came of the comparison.
+        """Add the comparison with the baseline to a result.
 
         Args:
-            result: Of a case.
-            case: What was asked.
+            result: Result of the case.
+            case: The case.
             this: Its run.
-            recording: Of its requests; None: only the summaries are known.
-            items: All of the session.
+            recording: Recording of its requests; None: only the summaries are known.
+            items: All items of the session.
 
         """
         if not self.comparisons:
@@ -84,7 +84,10 @@ class Baseline:
     def _against(
         self, result: CaseResult, this: Run, values: Mapping[str, Sequence[float]], rules: Sequence[Rule]
     ) -> Against:
-        """What came of the comparison; a baseline that can't be read costs nobody what was measured."""
+        """Compare a result with its baseline.
+
+        If the baseline can't be read, the measurement is kept all the same.
+        """
         from pytest_flperf.gates.baseline_gate import BaselineGate
         from pytest_flperf.history.baseline import BaselineError, branch_of
         from pytest_flperf.history.clocks import latest_start
@@ -107,7 +110,10 @@ class Baseline:
             return gate.against(result, this, other, values, rules, rates)
 
     def not_measured(self, result: CaseResult, case: Case | None, why: str) -> CaseResult:
-        """The result of a case that was skipped or cut short, with the comparisons that could not be made."""
+        """Mark the comparisons of an unmeasured case as missing.
+
+        For a case that was skipped or cut short.
+        """
         rules = self.rules if case is None else with_rules_of(case, self.rules)
         other = Counterpart(missing="candidate", why=why)
         return replace(
@@ -116,7 +122,7 @@ class Baseline:
         )
 
     def note_unpaired(self, record: RunRecord) -> None:
-        """Name the cases that only this run has, and those that only the runs have that it was compared with."""
+        """Note the cases that only one side of the comparison has."""
         if record.interrupted:
             return
         sides = (against for case in record.cases for against in case.against if against.kind == "run")
@@ -126,7 +132,7 @@ class Baseline:
                 record.note(line)
 
     def _runs(self, ids: Iterable[str | None]) -> list[Run]:
-        """Runs that cases of any worker were compared with, as far as they can be read again."""
+        """Runs that any worker compared cases with, if still readable."""
         from pytest_flperf.history.baseline import BaselineError
         from pytest_flperf.history.database import StoreError
 
@@ -141,27 +147,27 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Where earlier runs are."""
+    """Source of earlier runs: the store, else the report folder."""
 
     place: StorePlace | None
     folder: Path
     runs: dict[str, FoundBaseline] = field(default_factory=dict)
-    """Those of the store that were read."""
+    """Runs read from the store."""
     read: dict[str, Run | None] = field(default_factory=dict)
-    """Those of the folder."""
+    """Runs read from the folder."""
     troubles: list[str] = field(default_factory=list)
-    """Why the store could not be used: after the first wait for it, others are short."""
+    """Why the store could not be used; after the first failure, waits for it are short."""
 
     @property
     def stored(self) -> bool:
-        """Whether there is a store; raises StoreError where what is there is none."""
+        """Whether the store exists; raises StoreError if it is invalid."""
         return self.place is not None and self.place.is_there()
 
     @contextlib.contextmanager
     def opened(self, before: str | None = None) -> Iterator[tuple[CaseHistory | None, str]]:
-        """The history; None where it can't be read, and why.
+        """Open the history; yields it, or None and the reason.
 
-        ``before`` is when this run began, whose own folder may be among those of others.
+        ``before`` is the start of this run, whose own folder may lie among the earlier ones.
         """
         from pytest_flperf.history.case_history import FolderHistory, StoreHistory
         from pytest_flperf.history.place import StoreError
@@ -180,14 +186,14 @@ class _Source:
             yield StoreHistory(store, runs=self.runs), ""
 
     def failed(self, error: Exception) -> None:
-        """Remember that the store can't be used, if that is what an error says."""
+        """Remember an error that makes the store unusable."""
         from pytest_flperf.history.place import StoreUnusableError
 
         if isinstance(error, StoreUnusableError):
             self.troubles.append(str(error))
 
     def _open(self) -> Store | None:
-        """The store; None where there is none.  Raises StoreError."""
+        """Open the store, or return None; raises StoreError."""
         if self.place is None or not self.stored:
             return None
         from pytest_flperf.history.database import BUSY_S
@@ -204,7 +210,10 @@ def _values(result: CaseResult, rules: Sequence[Rule], recording: CaseRecording)
 
 
 def baseline_of(config: pytest.Config, options: FlperfOptions) -> Baseline | None:
-    """The baseline of a session, looked for once; None: none was asked for.  Raises UsageError."""
+    """Baseline of the session, or None; raises UsageError.
+
+    It is looked up once.  None: the options name no baseline.
+    """
     if options.baseline is None:
         return None
     if BASELINE not in config.stash:
@@ -242,7 +251,10 @@ def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Basel
 
 
 def _nothing(text: str, source: _Source, suites: Sequence[str]) -> str:
-    """Why no case can have a baseline; empty where one may.  Raises BaselineError."""
+    """Reason why no case can have a baseline; raises BaselineError.
+
+    Empty if one may have it.
+    """
     from pytest_flperf.history.baseline import BaselineError, branch_of
     from pytest_flperf.history.case_history import no_baseline
 
@@ -265,7 +277,7 @@ def _nothing(text: str, source: _Source, suites: Sequence[str]) -> str:
 
 
 def _found(text: str, source: _Source, here: Path) -> FoundBaseline:
-    """The run that was named; raises BaselineError."""
+    """Find the named run; raises BaselineError."""
     from pytest_flperf.history.baseline import BaselineError, MissingBaselineError, find_baseline
     from pytest_flperf.history.place import StoreError
     from pytest_flperf.report.samples import values_beside

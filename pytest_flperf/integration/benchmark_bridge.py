@@ -1,7 +1,9 @@
-"""The requests' end-to-end times as rounds of pytest-benchmark, for who asks that plugin for something.
+"""Bridge to pytest-benchmark: end-to-end times of requests as its rounds.
 
-There is no public call that takes measured values.  What works with its public face: a timer that replays them, given
-by its marker, and one round for each.
+It is active only if an option of that plugin requests something.
+
+pytest-benchmark has no public call that takes measured values.  Its public API does allow a timer that replays them,
+given by its marker, and one round for each value.
 """
 
 from __future__ import annotations
@@ -41,25 +43,28 @@ _ASKING: Final = (
     "benchmark_only",
     "benchmark_enable",
 )
-"""Its options that ask for something; without one its table would only say again what ours says."""
+"""Its options that request something; without one its table would only repeat ours."""
 _EXTRA: Final = ("ttft_ms", "tpot_ms", "tps", "e2e_ms")
 
 
 class ReplayTimer:
-    """A timer that says what was measured before: 0 and the first duration, 0 and the second, and so on."""
+    """Timer that replays measured durations.
+
+    It returns 0 and the first duration, 0 and the second, and so on.
+    """
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
 
     def load(self, durations_s: Sequence[float]) -> None:
-        """Replay these from now on."""
+        """Set the durations to replay."""
         self._times = deque(time for duration in durations_s for time in (0.0, duration))
 
     def __repr__(self) -> str:
         return "flperf's replay of what was measured"
 
     def __call__(self) -> float:
-        """The next time; 0 where none is left."""
+        """The next replayed time in seconds; 0 if none is left."""
         return self._times.popleft() if self._times else 0.0
 
 
@@ -67,21 +72,21 @@ _TIMER: Final = pytest.StashKey[ReplayTimer]()
 
 
 def is_asked(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark is there, was asked for something, and is not switched off."""
+    """Whether pytest-benchmark is installed, used and not switched off."""
     return bool(_asked_options(config)) and _off(config) is None and not _distributes(config)
 
 
 def _asked_options(config: pytest.Config) -> list[str]:
-    """Its options that ask for something, as they are typed."""
+    """Its options that request something, as typed."""
     if not config.pluginmanager.hasplugin(BENCHMARK):
         return []
     return [f"--{name.replace('_', '-')}" for name in _ASKING if config.getoption(name, default=None)]
 
 
 def _off(config: pytest.Config) -> str | None:
-    """What switches pytest-benchmark off; None where nothing does."""
+    """Option or plugin that switches pytest-benchmark off, or None."""
     if config.getoption("codspeed", default=False) or "CODSPEED_ENV" in os.environ:
-        return "pytest-codspeed"  # it takes the marker for its own, and refuses a timer
+        return "pytest-codspeed"  # it uses the same marker and refuses a timer
     if config.getoption("benchmark_disable", default=False) and not config.getoption("benchmark_enable", default=False):
         return "--benchmark-disable"
     if config.getoption("benchmark_skip", default=False) and not config.getoption("benchmark_only", default=False):
@@ -90,12 +95,18 @@ def _off(config: pytest.Config) -> str | None:
 
 
 def _distributes(config: pytest.Config) -> bool:
-    """Whether it switches itself off because of pytest-xdist: in all of its workers, and beside them."""
+    """Whether pytest-benchmark switches itself off because of pytest-xdist.
+
+    It does so in all workers and in their controller.
+    """
     return is_worker(config) or config.getoption("dist", default="no") != "no"
 
 
 def check_workers(config: pytest.Config) -> None:
-    """Refuse to measure for a file or a comparison of pytest-benchmark that there won't be; raises UsageError."""
+    """Refuse pytest-benchmark's options under pytest-xdist; raises UsageError.
+
+    pytest-benchmark would write no file and compare nothing.
+    """
     asked = _asked_options(config)
     if not asked or _off(config) is not None or is_worker(config) or config.getoption("collectonly"):
         return
@@ -107,7 +118,10 @@ def check_workers(config: pytest.Config) -> None:
 
 
 def switched_off_line(config: pytest.Config) -> str | None:
-    """That what pytest-benchmark was asked for will hold no case; None where it will, or nothing was."""
+    """Line that says that pytest-benchmark is switched off, or None.
+
+    None if it is active, or if none of its options requests something.
+    """
     asked, off = _asked_options(config), _off(config)
     if not asked or off is None:
         return None
@@ -115,20 +129,23 @@ def switched_off_line(config: pytest.Config) -> str | None:
 
 
 def must_be_an_argument(config: pytest.Config) -> bool:
-    """Whether it passes over tests that don't take its fixture as an argument."""
+    """Whether pytest-benchmark skips tests that don't take its fixture."""
     return is_asked(config) and bool(config.getoption("benchmark_only"))
 
 
 def mark(item: pytest.Item, group: str) -> None:
-    """Let an item's fixture replay."""
+    """Mark an item so that its fixture replays measured times."""
     timer = item.stash[_TIMER] = ReplayTimer()
     item.add_marker(pytest.mark.benchmark(timer=timer, group=harmless(group)))
 
 
 def tell(request: pytest.FixtureRequest, durations_s: Sequence[float], result: CaseResult) -> None:
-    """Give a case's end-to-end times, in seconds, to the fixture; what is none of pytest-benchmark's is left alone."""
+    """Replay a case's end-to-end times (seconds) in the benchmark fixture.
+
+    Another plugin's fixture of that name is left alone.
+    """
     timer = request.node.stash.get(_TIMER, None)
-    if timer is None or not durations_s:  # a fixture that is taken and not used warns: so it is not taken before
+    if timer is None or not durations_s:  # requesting the fixture without using it would warn
         return
     fixture = request.getfixturevalue(BENCHMARK)
     if not type(fixture).__module__.startswith("pytest_benchmark"):  # pytest-codspeed has a fixture of this name, too

@@ -1,4 +1,7 @@
-"""Budgets and rules of suites and of the command line, looked at before anything is measured."""
+"""Validation of budgets and rules, before anything is measured.
+
+Covers those of suites and of the command line.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ __all__ = ["check_budgets", "check_budgets_of_cases", "check_rules", "check_scop
 
 
 def check_budgets(suite: Suite) -> None:
-    """Refuse budgets that can't be read, and those that hold for no scenario: nobody would ever hear of them."""
+    """Refuse malformed budgets and those that match no scenario.
+
+    A budget without a scenario would never apply, and no one would notice.  Raises UsageError.
+    """
     names = [scenario.name for scenario in suite.scenarios]
     for index, scenario in enumerate(suite.scenarios):
         for text in scenario.budgets:
@@ -36,7 +42,10 @@ def check_budgets(suite: Suite) -> None:
 
 
 def check_rules(suites: Sequence[Suite], of_all: Sequence[Rule]) -> None:
-    """Refuse rules of comparisons that can't be read, and those that hold for no scenario."""
+    """Refuse malformed comparison rules and those that match no scenario.
+
+    Raises UsageError.
+    """
     every = [scenario.name for suite in suites for scenario in suite.scenarios]
     for rule in of_all:
         _check_rule(rule, every, "--flperf-fail-on")
@@ -61,10 +70,12 @@ def _check_rule(rule: Rule, names: Sequence[str], place: str) -> None:
 
 
 def check_budgets_of_cases(suite: Suite, cases: Sequence[Case]) -> None:
-    """Refuse budgets that no case could meet: of what a search finds, without one; of a model that is not there.
+    """Refuse budgets that no case can meet; raises UsageError.
 
-    A suite that names its models has budgets for these, or for those that are measured.  Where it names none, whoever
-    runs it chooses, and it may have budgets for others.
+    That is a budget on a search result for a case without that search, or a budget for an unknown model.
+
+    A suite that names its models may have budgets for these and for the measured ones.  Where it names none, the
+    command line chooses, and the suite may have budgets for any model.
     """
     for problem in _problems_of_cases(cases):
         raise pytest.UsageError(f"{suite.ref}: {problem}")
@@ -81,7 +92,7 @@ def check_budgets_of_cases(suite: Suite, cases: Sequence[Case]) -> None:
 
 def _problems_of_cases(cases: Sequence[Case]) -> Iterable[str]:
     parsed = cache(parse_budget)
-    seen = set()  # thousands of points of a matrix have the same
+    seen = set()  # thousands of points of a matrix share a key
     for case in cases:
         load = case.scenario.settings.load
         key = (case.scenario.name, case.model, case.scenario.budgets, load.kind, load.search_over)
@@ -93,7 +104,10 @@ def _problems_of_cases(cases: Sequence[Case]) -> Iterable[str]:
 
 
 def problem_of_case(case: Case, budgets: Iterable[Budget]) -> str:
-    """The first budget of what a search finds that the case's load can't have; empty where there is none."""
+    """First problem with a budget on a search result.
+
+    The case's load must search for that result.  Empty if there is no problem.
+    """
     scenario = case.scenario
     for budget in holding(scenario.name, budgets, case.model):
         problem = problem_of_search(scenario.settings.load, budget)
@@ -103,7 +117,10 @@ def problem_of_case(case: Case, budgets: Iterable[Budget]) -> str:
 
 
 def check_scopes(budgets: tuple[str, ...], suites: Sequence[Suite], models: Sequence[str]) -> None:
-    """Refuse budgets of the command line that hold for no scenario, or for no model that is measured."""
+    """Refuse command-line budgets that match no scenario or measured model.
+
+    Raises UsageError.
+    """
     names = [scenario.name for suite in suites for scenario in suite.scenarios]
     for budget in parse_budgets(budgets):
         _check_scenarios(budget, names, "--flperf-budget")
@@ -127,7 +144,10 @@ def _check_models(budget: Budget, models: Sequence[str], place: str) -> None:
 
 
 def _place_of(budget: str, scenario: int, path: Path, key: str = "budgets") -> tuple[str, bool]:
-    """File, line where it is known, and key path of a budget or rule in a suite; and whether it is a scenario's own."""
+    """Location of a budget or rule in a suite.
+
+    File, line if known, and key path; and whether it is a scenario's own.
+    """
     source = read_source(path)
     places: tuple[KeyPath, ...] = (("scenarios", scenario, key), (key,), ("defaults", key))
     for keys in places:

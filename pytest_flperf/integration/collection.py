@@ -1,4 +1,7 @@
-"""Which suites a run measures: found before pytest collects, loaded before it begins, collected as files."""
+"""Suite selection: suites are found, loaded and collected as files.
+
+They are found before pytest collects, and loaded before collection begins.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.default_model import DefaultModels, default_models_of
 from pytest_flperf.integration.header import header_line
@@ -84,7 +87,10 @@ def select_suites(
 
 
 def _suite_of_argument(argument: str, root: Path, here: Path, refs: dict[Path, str]) -> Path | None:
-    """The suite file that a positional argument names, now among ``refs``; None: it is somebody else's."""
+    """Suite file named by a positional argument, or None.
+
+    The suite is added to ``refs``.  None: the argument is for pytest or another plugin.
+    """
     name = argument.partition("::")[0]
     if not name.startswith(PACKAGED_PREFIX):
         path = here / name
@@ -96,7 +102,10 @@ def _suite_of_argument(argument: str, root: Path, here: Path, refs: dict[Path, s
 
 
 def _is_suite(path: Path, root: Path, here: Path) -> bool:
-    """Whether the file is one of ours: other plugins collect YAML and JSON files, too.  Raises SuiteError."""
+    """Whether a YAML or JSON file is a suite; raises SuiteError.
+
+    Other plugins collect such files, too.
+    """
     from pytest_flperf.suite.loader import load_suite
     from pytest_flperf.suite.parser import read_source
 
@@ -114,7 +123,7 @@ def _is_suite(path: Path, root: Path, here: Path) -> bool:
 
 
 def overrides_of(options: FlperfOptions) -> Overrides:
-    """The command line's wishes for every case; raises UsageError."""
+    """Command-line overrides for every case; raises UsageError."""
     from pytest_flperf.suite.matrix import Overrides
 
     load = dict(options.load)
@@ -139,7 +148,10 @@ def overrides_of(options: FlperfOptions) -> Overrides:
 
 
 def _trace(name: str | None) -> tuple[TracedRequest, ...]:
-    """The trace that the command line names, from the current folder; raises SuiteError."""
+    """Trace named on the command line; raises SuiteError.
+
+    A relative path starts at the current folder.
+    """
     if name is None:
         return ()
     from pytest_flperf.suite.prompts.traces import read_trace
@@ -148,16 +160,19 @@ def _trace(name: str | None) -> tuple[TracedRequest, ...]:
 
 
 _FORESEEN: Final = 4
-"""Lines of the header on what can't be decided."""
+"""Most header lines on comparisons that can't be decided."""
 
 
 class Selection:
-    """The suites of a run."""
+    """Suites selected for a run."""
 
     def __init__(
         self, refs: dict[Path, str], given: dict[str, SuiteArgument], named: list[SuiteArgument], *, alone: bool
     ) -> None:
-        """``given`` are positional arguments, ``named`` those of ``--flperf-suite``, and ``alone`` says: no path is."""
+        """Take the arguments that name suites.
+
+        ``given``: positional arguments.  ``named``: values of ``--flperf-suite``.  ``alone``: no path was given.
+        """
         self._refs = refs
         self._given = given
         self._suites = [*given.values(), *named]
@@ -170,7 +185,10 @@ class Selection:
         self._base_url: str | None = None
 
     def load(self, config: pytest.Config) -> None:
-        """Load and expand every suite; raises UsageError with all that is wrong with what was asked for."""
+        """Load and expand every suite; raises UsageError.
+
+        The options of the run are checked, too.
+        """
         from pytest_flperf.backends.resolver import PlacingError
         from pytest_flperf.integration.backends import known_backends, placing_of
         from pytest_flperf.integration.benchmark_bridge import check_workers
@@ -225,7 +243,10 @@ class Selection:
         check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()], self.models)
 
     def arrange(self, config: pytest.Config) -> None:
-        """Make the arguments of pytest such that the suites run beside what it collects without them."""
+        """Arrange pytest's arguments so that suites run in addition.
+
+        Pytest collects everything else as it would without them.
+        """
 
         def suite_of(argument: str) -> SuiteArgument | None:
             path = Path(os.path.abspath(config.invocation_params.dir / argument))  # noqa: PTH100 - keep links
@@ -234,12 +255,12 @@ class Selection:
         arrange(config, self._suites, suite_of)
 
     def collected(self, path: Path, unknown: Iterable[str]) -> None:
-        """Remember that pytest looked into a suite's file, and which parts are not in it."""
+        """Record a collected suite file and the parts it lacks."""
         self._collected.add(path)
         self._unknown += [f"{self._refs[path]}::{part}" for part in unknown]
 
     def check_collected(self) -> None:
-        """Refuse a run that would pass over a suite without a word; raises UsageError."""
+        """Refuse a run that would silently skip a suite; raises UsageError."""
         unknown = [f"not found: {printable(each, 200)}" for each in self._unknown]
         unknown += [
             f"{printable(ref, 200)} was not collected: a conftest.py or a plugin keeps pytest from its folder"
@@ -251,13 +272,13 @@ class Selection:
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
-        """What is measured, each once for each of its labels."""
+        """Measured targets, one per label."""
         found = {case.model: case.target for case in self.cases if case.target is not None}
         return tuple(found.values())
 
     @property
     def refs(self) -> tuple[str, ...]:
-        """What the suites are called in results."""
+        """Names of the suites in results."""
         return tuple(loaded.suite.ref for loaded in self.loaded.values())
 
     @property
@@ -266,17 +287,20 @@ class Selection:
         return tuple(case for loaded in self.loaded.values() for case in loaded.cases)
 
     def header(self) -> str:
-        """Suites, models and what must be known of them, in one line."""
+        """Header line: suites, number of cases, models and their location."""
         return header_line(self.refs, len(self.cases), self.models, self._base_url)
 
     def notes(self, config: pytest.Config) -> list[str]:
-        """What a person might take for granted and is not so, in a line each."""
+        """Notes on what users might wrongly assume, one line each."""
         from pytest_flperf.integration.benchmark_bridge import switched_off_line
 
         return [line for line in (self._left_out(config), switched_off_line(config)) if line is not None]
 
     def _left_out(self, config: pytest.Config) -> str | None:
-        """That the user's tests were left out, and how to have both; None: they were not."""
+        """Note that the user's tests were left out, or None.
+
+        It says how to run both.
+        """
         if not self._alone:
             return None
         at_root = config.invocation_params.dir == config.rootpath
@@ -287,7 +311,7 @@ class Selection:
         )
 
     def foreseen(self, config: pytest.Config) -> list[str]:
-        """What the comparisons of this run can't decide, a line each."""
+        """Comparisons that this run can't decide, one line each."""
         options = FlperfOptions.from_pytest_config(config)
         if options.against is None and options.baseline is None:
             return []
@@ -296,14 +320,14 @@ class Selection:
         return [f"flperf: {line}" for line in foreseen_lines(options, self.cases, _FORESEEN)]
 
     def suite_at(self, path: Path) -> LoadedSuite | None:
-        """The suite in a file; None for a file that was not asked for."""
+        """Suite in a file, or None if it is not selected."""
         return self.loaded.get(path) or self.loaded.get(Path(os.path.abspath(path)))  # noqa: PTH100 - keep links
 
 
 def targets_of(options: FlperfOptions, suite: Suite, default: DefaultModels) -> tuple[TargetSpec, ...]:
-    """What is measured: the command line's models and targets, else the suite's, else the default.
+    """Targets to measure: from the command line, suite or defaults.
 
-    A model of the command line that a target of the suite is called by, or has, is that target.
+    A command-line model that is the label or the model of a suite's target selects that target.  Raises UsageError.
     """
     from pytest_flperf.suite.targets import TargetSpec
 
@@ -330,14 +354,17 @@ def targets_of(options: FlperfOptions, suite: Suite, default: DefaultModels) -> 
 
 
 def check_asked(options: FlperfOptions) -> Overrides:
-    """Refuse whatever can be seen to be wrong without a suite; the wishes for every case.  Raises UsageError."""
+    """Validate options without a suite; returns the overrides.
+
+    Raises UsageError.
+    """
     overrides = overrides_of(options)
     check_options(options)
     return overrides
 
 
 def check_options(options: FlperfOptions) -> None:
-    """Refuse a URL that is none, a missing key, a malformed budget, a store that can't be; raises UsageError."""
+    """Validate URL, key, budgets and store; raises UsageError."""
     from pytest_flperf.backends.resolver import PlacingError
     from pytest_flperf.gates.budgets import BudgetError, parse_budgets
     from pytest_flperf.gates.run_budgets import parse_run_budgets

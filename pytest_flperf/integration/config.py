@@ -1,4 +1,7 @@
-"""What was asked for, read from pytest's configuration.  Not imported before a suite or the fixture is used."""
+"""Options of a run, from the command line and ini file.
+
+Imported only when a suite or the fixture is used.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_flperf.gates.run_budgets import is_run_budget
-from pytest_flperf.integration.durations import lock_timeout_s, max_time_s
-from pytest_flperf.integration.option_types import load_settings
+from pytest_flperf.integration.option_types import load_settings, lock_timeout_s, max_time_s
 from pytest_flperf.options import NULL, OPTIONS, Option
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ _MOST_ITERATIONS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class FlperfOptions:
-    """What was asked for: the command line, else the ini file.  None or empty: nothing."""
+    """Options of a run: command line, else ini file.
+
+    None or empty: not given.
+    """
 
     suites: tuple[str, ...]
     models: tuple[str, ...]
@@ -54,7 +59,7 @@ class FlperfOptions:
     max_tokens: int | None
     temperature: float | None
     left_out: frozenset[str]
-    """Settings of requests that are not sent."""
+    """Request settings that are not sent."""
     no_stream: bool
     budgets: tuple[str, ...]
     against: str | None
@@ -87,7 +92,7 @@ class FlperfOptions:
 
     @property
     def compares(self) -> bool:
-        """Whether anything was asked of comparisons."""
+        """Whether any comparison option is given."""
         return bool(
             self.against
             or self.baseline
@@ -164,7 +169,7 @@ class FlperfOptions:
 
 
 def _processes(given: int | None) -> int:
-    """How many load processes; raises UsageError."""
+    """Number of load processes; raises UsageError."""
     if given is not None and not 1 <= given <= _MOST_PROCESSES:
         raise pytest.UsageError(
             f"--flperf-load-processes: found {given}, expected a whole number from 1 to {_MOST_PROCESSES}"
@@ -173,7 +178,7 @@ def _processes(given: int | None) -> int:
 
 
 def _max_iterations(given: int | None) -> int | None:
-    """Most requests per side; raises UsageError."""
+    """Maximum requests per side; raises UsageError."""
     if given is not None and not _FEWEST_PAIRS <= given <= _MOST_ITERATIONS:
         raise pytest.UsageError(
             f"--flperf-max-iterations: found {given}, expected a whole number from {_FEWEST_PAIRS} to "
@@ -215,7 +220,7 @@ def _backend_options(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def _models(texts: Iterable[str]) -> tuple[str, ...]:
-    """The names, each once; raises UsageError for a text that holds none."""
+    """Model names without duplicates; raises UsageError for an empty text."""
     names: list[str] = []
     for text in texts:
         found = [name.strip() for name in text.split(",") if name.strip()]
@@ -232,7 +237,7 @@ def _unless_null(given: Any) -> Any:
 def _value(config: pytest.Config, option: Option) -> Any:
     given = config.getoption(option.dest)
     if isinstance(given, str) and not given.strip():
-        # most likely a variable that isn't set: to go on without the option would measure something else
+        # most likely an unset variable: without the option, something else would be measured
         raise pytest.UsageError(f"{option.flag}: found {given[:80]!r}, expected {option.metavar}")
     if given is None and option.ini is not None:
         try:

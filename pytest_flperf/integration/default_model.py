@@ -1,4 +1,4 @@
-"""The model that is measured where nobody names one: an embedded one, or the only one that a server lists."""
+"""Default model: an embedded one, or a server's only one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.integration.config import FlperfOptions
 
 if TYPE_CHECKING:
@@ -19,23 +19,23 @@ _LONGEST: Final = 1_500
 
 
 class DefaultModels:
-    """Asks a server once, whoever wants to know."""
+    """Default models of a session; queries a server only once."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Ask nobody yet."""
+        """Query no server yet."""
         self._config = config
         self._found: tuple[str, ...] = ()
         self._problem = ""
 
     def models(self, options: FlperfOptions, where: str = "") -> tuple[str, ...]:
-        """What is measured: the embedded models, or the only one of the server that the run names.
+        """Default models: the embedded ones, or the server's only one.
 
         Args:
-            options: What was asked for; it names no model.
-            where: Who else names none (`` and suite.yaml names none``), for the error.
+            options: Options of the run; they name no model.
+            where: What else names none (`` and suite.yaml names none``), for the error.
 
         Raises:
-            UsageError: The server lists none or several, or can't be asked.
+            UsageError: The server lists no model or more than one, or can't be queried.
 
         """
         if options.base_url is None and options.backend in (None, "foundry"):
@@ -76,7 +76,10 @@ class DefaultModels:
             self._problem = f"{_HOW}; the server lists none"
 
     def _listed(self, placing: Placing, options: FlperfOptions) -> tuple[str, ...] | None:
-        """The ids that a server lists which runs already; None where it would have to be started for that."""
+        """Model ids listed by a server that already runs.
+
+        None if it would have to be started first.
+        """
         from pytest_flperf.backends.discovery import discover_models
         from pytest_flperf.integration.progress import Progress
         from pytest_flperf.suite.targets import TargetSpec
@@ -95,7 +98,7 @@ DEFAULT_MODELS: Final = pytest.StashKey[DefaultModels]()
 
 
 def default_models_of(config: pytest.Config) -> DefaultModels:
-    """Those of the session, found at the first use."""
+    """Default models of the session, created at first use."""
     found = config.stash.get(DEFAULT_MODELS, None)
     if found is None:
         found = config.stash[DEFAULT_MODELS] = DefaultModels(config)

@@ -1,4 +1,4 @@
-"""How long cases will take: from the newest run that measured them, else from max_tokens."""
+"""Duration estimates of cases: from the newest run, else from max_tokens."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from pytest_flperf.suite.model import Case
 __all__ = ["estimated_seconds", "known_seconds"]
 
 _EMBEDDED_TPS: Final = 3_000.0
-"""Of the embedded models on two cores; the smaller one is three times as fast."""
+"""Tokens per second of the embedded models on two cores; the smaller one is three times as fast."""
 _TPS: Final = 30.0
-"""Of a real model of a few billion parameters on a laptop."""
+"""Tokens per second of a real model of a few billion parameters on a laptop."""
 _TOKENS: Final = 256
 _TTFT_S: Final = 0.5
 
 
 def known_seconds(report_dir: Path) -> dict[str, float]:
-    """Mean time per request, in seconds, by node id, from the newest run; empty without one."""
+    """Mean seconds per request by node id, from the newest run.
+
+    Empty without a run.
+    """
     try:
         record: Any = json.loads((report_dir / LATEST / "results.json").read_text(encoding="utf-8"))
         cases = record["cases"]
@@ -37,7 +40,10 @@ def known_seconds(report_dir: Path) -> dict[str, float]:
 
 
 def estimated_seconds(case: Case, known: Mapping[str, float]) -> tuple[float, bool]:
-    """Seconds that a case will take, and whether an earlier run says so."""
+    """Estimated seconds of a case, and whether they are known.
+
+    Known: from an earlier run, or from the duration or rate of the load.  Otherwise they are a guess.
+    """
     settings = case.scenario.settings
     load = settings.load
     if load.duration_s is not None and settings.iterations is None:

@@ -1,4 +1,4 @@
-"""Lines on what a run's comparisons can't decide, before it measures."""
+"""Feasibility of comparisons: what a run can't decide, before measuring."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.feasibility import Size, obstacle
 from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.gates.rules import Rule, is_gate, rules_for
-from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.paired import most_pairs, rules_of, with_rules_of
 from pytest_flperf.integration.playing import limits_of
@@ -23,13 +23,15 @@ __all__ = ["foreseen_lines"]
 def foreseen_lines(
     options: FlperfOptions, cases: Sequence[Case], most: int, runs: Callable[[Case], int] | None = None
 ) -> list[str]:
-    """A line for each number that a rule names and that this run can't decide, or only in part.
+    """One line per metric of a rule that this run can't decide.
+
+    Also for metrics that it can decide only in part.
 
     Args:
-        options: Of the session.
-        cases: All that were selected.
-        most: How many lines at most; one more says how many there are besides.
-        runs: Counts the stored runs of a case; None: nobody counts them now.
+        options: Options of the session.
+        cases: All selected cases.
+        most: Maximum number of lines; if there are more, the last one gives the number of the rest.
+        runs: Counts the stored runs of a case; None: they are not counted.
 
     """
     rules = rules_of(options)
@@ -67,7 +69,7 @@ def _sizes(case: Case, rules: Sequence[Rule], options: FlperfOptions, comparison
 
 
 def _prompts(case: Case, requests: int | None) -> int | None:
-    """How many different prompts so many requests have, where each is answered the same way again."""
+    """Distinct prompts of these requests; None unless answers are deterministic."""
     settings = case.scenario.settings
     if requests is None or not is_deterministic({name: getattr(settings, name) for name in DECODING}):
         return None
@@ -75,7 +77,7 @@ def _prompts(case: Case, requests: int | None) -> int | None:
 
 
 def _requests(case: Case, rules: Sequence[Rule], options: FlperfOptions) -> int | None:
-    """Most of a case that is compared with a stored run."""
+    """Maximum requests of a case compared with a stored run."""
     settings = case.scenario.settings
     if options.against is not None and settings.load.kind == "closed":
         return most_pairs(case, rules, options.max_iterations) * settings.concurrency

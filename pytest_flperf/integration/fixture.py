@@ -1,4 +1,4 @@
-"""The ``flperf`` fixture: measure from a test of one's own."""
+"""The ``flperf`` fixture: measurements from a user's own test."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ __all__ = ["Flperf", "Measurement"]
 
 
 class Measurement:
-    """What one ``flperf.run`` measured: ``result.ttft_ms.p95``, ``result.error_rate``, ``result.case``."""
+    """Result of one ``flperf.run``: ``result.ttft_ms.p95``, ``result.error_rate``, ``result.case``."""
 
     def __init__(self, case: CaseResult) -> None:
         self.case = case
         """Everything, as it goes into ``results.json``."""
 
     def __getattr__(self, name: str) -> Any:
-        """A metric: a distribution for one of requests, a number for one of the case, mean and max for a resource.
+        """A metric by name.
+
+        It is a distribution for a metric of requests, a number for one of the case, mean and maximum for a resource.
 
         Raises:
             AssertionError: Nothing was measured of this metric, so that no comparison can pass by omission.
@@ -74,7 +76,10 @@ class Measurement:
         return found
 
     def _why(self, name: str) -> str:
-        """Why a metric was not measured: where no request was, that of the case."""
+        """Reason why a metric was not measured.
+
+        If no request was measured, the case's message.
+        """
         return (not self.case.requests.total and self.case.message) or why_not_measured(self.case, name)
 
     @property
@@ -88,7 +93,10 @@ class Measurement:
 
 
 class Flperf:
-    """Measures; each call of :meth:`run` is a case of its own in table and results."""
+    """Value of the ``flperf`` fixture; each :meth:`run` measures one case.
+
+    Each case has its own row in the table and the results.
+    """
 
     def __init__(
         self, run: MeasuringRun, item: pytest.Item, model: str, suite: Suite, scenario: Scenario | None
@@ -104,7 +112,7 @@ class Flperf:
 
     @classmethod
     def from_request(cls, request: pytest.FixtureRequest) -> Flperf:
-        """Read the markers; fails the set-up where they, or the options, ask for what there isn't."""
+        """Create it from markers and options; fails set-up if invalid."""
         request.node.stash[MEASURES] = True
         try:
             return cls._marked(request)
@@ -123,14 +131,15 @@ class Flperf:
 
     @contextmanager
     def until_the_end(self) -> Iterator[Self]:
-        """The fixture while its test runs.
+        """Context of the fixture while its test runs.
 
-        What its threads still measure then is ended and kept, and fails it; so does a failure that only a thread met.
+        At the end, measurements still running in threads are cancelled and kept, and they fail the test.  A failure
+        that only a thread saw fails it, too.
         """
         with self._unheard.listening():
             yield self
             late = self._calls.end(self._run.turns.cancel_elsewhere)
-        if stopper_of(self._item.config).struck:  # pytest finalises it after its reports
+        if stopper_of(self._item.config).struck:  # pytest finalises the fixture after its reports
             return
         if late:
             self._run.turns.renew()
@@ -141,25 +150,27 @@ class Flperf:
 
     @property
     def model(self) -> str:
-        """The model that is measured unless ``run`` is told another."""
+        """Model to measure, unless ``run`` names another."""
         return self._model
 
     def run(
         self, prompt: str | None = None, *, model: str | None = None, check: bool = True, **settings: Any
     ) -> Measurement:
-        """Measure; where another thread measures, when that has ended.
+        """Measure one case.
+
+        If another thread measures, this waits until it has ended.
 
         Args:
-            prompt: What to ask; None: the prompt of the marker's scenario.
+            prompt: The prompt; None: the prompt of the marker's scenario.
             model: Another model than the marker's or the run's.
-            check: Fail the test at once where a budget is missed (``error_rate <= 0`` unless ``budgets`` says
-                otherwise); False leaves the judgement to the test, and the case passes where the test does.
-            settings: Whatever a scenario can have: ``iterations``, ``warmup``, ``concurrency``, ``max_tokens``,
+            check: Fail the test at once if a budget is missed (``error_rate <= 0`` unless ``budgets`` says
+                otherwise); False leaves the verdict to the test, and the case passes if the test does.
+            settings: Any setting of a scenario: ``iterations``, ``warmup``, ``concurrency``, ``max_tokens``,
                 ``temperature``, ``timeout_s``, ``system``, ``messages``, ``stream``, ``budgets``, ``extra`` …
 
         Raises:
-            pytest.fail.Exception: The model could not be made ready, a budget was missed, or a setting is none that a
-                scenario can have.
+            pytest.fail.Exception: The model could not be made ready, a budget was missed, or a scenario has no such
+                setting.
             pytest.skip.Exception: ``--flperf-max-time`` is over: nothing was measured, or not all of it.
 
         """
@@ -198,7 +209,7 @@ class Flperf:
     def _case_or_fault(
         self, nodeid: str, prompt: str | None, model: str, settings: dict[str, Any]
     ) -> tuple[Case | None, str]:
-        """The case, or in words what is wrong with what was asked for."""
+        """The case, or an error message for invalid arguments."""
         try:
             return self._case(nodeid, prompt, model, settings), ""
         except pytest.UsageError as error:
@@ -249,7 +260,10 @@ class Flperf:
 
 
 def _left_to_the_test(result: CaseResult) -> CaseResult:
-    """The result of a case whose budgets the test judges itself; one of which requests are missing stays failed."""
+    """Result of a case whose budgets the test judges itself.
+
+    A case with missing requests stays failed.
+    """
     if result.outcome != "failed" or not result.requests.ok or result.partial or result.given_up:
         return result
     note = f"left to the test (check=False): {result.message.partition(chr(10))[0]}"
@@ -259,7 +273,10 @@ def _left_to_the_test(result: CaseResult) -> CaseResult:
 def _template(
     config: pytest.Config, suite_name: str | None, scenario_name: str | None
 ) -> tuple[Suite, Scenario | None]:
-    """The suite and the scenario that a marker names; by default an empty suite and none."""
+    """Suite and scenario named by a marker.
+
+    Without names: an empty suite and no scenario.
+    """
     from pytest_flperf.suite.discovery import find_suite
     from pytest_flperf.suite.errors import SuiteError, suggestion
     from pytest_flperf.suite.loader import load_suite

@@ -1,12 +1,12 @@
-"""Words for a person: what runs, on what."""
+"""Header line of a session: suites, cases, models, server."""
 
 from __future__ import annotations
 
 import urllib.request
 from typing import Final
 
+from pytest_flperf._text import printable
 from pytest_flperf.foundry_host.embedded import find_embedded
-from pytest_flperf.gates.text import printable
 from pytest_flperf.wire.endpoint import Endpoint
 
 __all__ = ["header_line"]
@@ -16,7 +16,7 @@ _SHOWN_MODELS: Final = 6
 
 
 def header_line(refs: tuple[str, ...], cases: int, models: tuple[str, ...], base_url: str | None) -> str:
-    """What runs on what: suites, number of cases, models, and where these are."""
+    """Header line: suites, number of cases, models and their location."""
     suites = ", ".join(printable(ref, 60) for ref in refs)
     where = _model_words(models) if base_url is None else _server_words(models, base_url)
     return f"flperf: {suites}, {cases} cases on {where}"
@@ -32,7 +32,7 @@ def _server_words(models: tuple[str, ...], base_url: str) -> str:
 
 
 def _model_words(models: tuple[str, ...]) -> str:
-    """Names of models, and what must be known of the embedded ones."""
+    """Model names, with a note on the embedded ones."""
     shown = ", ".join(printable(model, 40) for model in models[:_SHOWN_MODELS])
     if len(models) > _SHOWN_MODELS:
         shown += f" and {len(models) - _SHOWN_MODELS} more"

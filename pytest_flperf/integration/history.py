@@ -1,4 +1,7 @@
-"""The store of runs, at the end of a session.  Nothing of a database is imported before that, or beside the start."""
+"""Run storage: a session stores its run at the end.
+
+Database modules are imported only then, or in the background while the runtime starts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.history.place import DEFAULT_FILE, PlaceError, StorePlace, store_place
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder, new_run_id
@@ -26,7 +29,10 @@ __all__ = ["Storing", "place_of", "store_password"]
 
 
 def place_of(options: FlperfOptions, here: Path) -> StorePlace | None:
-    """Where runs are stored; None: nowhere.  Raises UsageError for what is no place, or lacks its driver."""
+    """Location of the store, or None; raises UsageError.
+
+    The error reports an invalid location or a missing driver.  None: runs are not stored.
+    """
     if options.store is None:
         file = here / options.report_dir / DEFAULT_FILE
         return StorePlace("sqlite", str(file), file)
@@ -37,13 +43,19 @@ def place_of(options: FlperfOptions, here: Path) -> StorePlace | None:
 
 
 def store_password(options: FlperfOptions, here: Path) -> str | None:
-    """The password in the store's URL, which must be in nothing that is kept."""
+    """Password in the store's URL, or None.
+
+    It must be masked in everything that is kept.
+    """
     place = place_of(options, here)
     return None if place is None else place.password
 
 
 class Storing:
-    """Stores the run.  Nothing raises: that it is not stored is a line in ``problems``."""
+    """Writer to the run store; collects problems instead of raising.
+
+    A run that is not stored is a line in ``problems``.
+    """
 
     def __init__(self, options: FlperfOptions, here: Path) -> None:
         """``here`` is the folder that paths are relative to."""
@@ -53,7 +65,10 @@ class Storing:
         self.problems: list[str] = []
 
     def warm_up(self) -> None:
-        """Import ahead of time what stores: 0.15 s that nobody waits for at the end."""
+        """Import database modules ahead of time.
+
+        This saves 0.15 s at the end.
+        """
         if self._place is not None:
             import importlib
 
@@ -68,9 +83,10 @@ class Storing:
         redactor: Redactor,
         values: Callable[[Run, int], CaseValues],
     ) -> None:
-        """Store a run that has ended; one without a folder only where a store was asked for.
+        """Store a run that has ended.
 
-        ``values`` gives those of single requests, so many per case and metric.
+        A run without a folder is stored only if the options name a store.  ``values`` returns values of single
+        requests, at most the given number per case and metric.
         """
         if self._place is None or (folder is None and not self._asked):
             return
@@ -114,7 +130,7 @@ class Storing:
 
 
 def _told() -> dict[str, str]:
-    """The variables that say which commit and job a run belongs to."""
+    """Environment variables that name a run's commit and CI job."""
     from pytest_flperf.history.environment import VARIABLES
 
     return {name: value for name in VARIABLES if (value := os.environ.get(name))}

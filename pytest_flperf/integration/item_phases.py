@@ -1,4 +1,4 @@
-"""Worker's additions to pytest's report of an item: planned case and measurements."""
+"""Additions to pytest's report of an item: planned case, results."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ __all__ = ["is_ours", "tell"]
 
 _FIXTURES: Final = frozenset({"flperf", "flperf_case"})
 _SUITE: Final = "tests"
-"""What the suite of tests with the fixture is called in results."""
+"""Suite name, in results, of tests with the fixture."""
 
 
 def is_ours(item: pytest.Item) -> bool:
-    """Whether an item is of a suite, or a test that has our fixture."""
+    """Whether an item is from a suite or uses our fixture."""
     return MEASURES in item.stash or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def tell(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Let a report say which test of ours it is of, in exact builtins: xdist's channel takes nothing else."""
+    """Attach planned case and results to a report.
+
+    They are exact builtins, because xdist's channel takes nothing else.
+    """
     cases: list[dict[str, Any]] = item.stash.get(ITEM_RESULTS, [])
     item.stash[ITEM_RESULTS] = []
     of_suite = case_of(item) is not None
@@ -47,5 +50,5 @@ def _model_of(item: pytest.Item) -> str:
             return model
     try:
         return measuring_run(item.config).default_model
-    except pytest.UsageError:  # what is wrong fails the test
+    except pytest.UsageError:  # wrong options fail the test
         return UNKNOWN_MODEL

@@ -1,4 +1,4 @@
-"""Results of an item, until a report of pytest takes them along."""
+"""Results of an item, kept until pytest reports it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ __all__ = ["add_item_result"]
 
 
 def add_item_result(item: pytest.Item, result: CaseResult) -> None:
-    """Give a result to the item's report, as exact builtins: xdist's channel takes nothing else."""
+    """Attach a result to the item's report.
+
+    It is made of exact builtins, because xdist's channel takes nothing else.
+    """
     item.stash.setdefault(ITEM_RESULTS, []).append(result.to_dict())
     told, found = item.user_properties, properties(result)
-    if found[0] in told:  # another plugin runs the test again: what the try before measured is not this one's
+    if found[0] in told:  # another plugin reran the test: drop the results of its earlier attempt
         known = item.stash.get(TOLD_PROPERTIES, {}).get(result.nodeid, [])
         told[:] = [each for each in told if each not in known]
     item.stash.setdefault(TOLD_PROPERTIES, {})[result.nodeid] = found

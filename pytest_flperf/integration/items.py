@@ -1,4 +1,7 @@
-"""Cases as pytest items: one function per scenario, parametrised by model and point of the matrix."""
+"""Pytest items of cases: one function per scenario, parametrised.
+
+The parameters are the model and the point of the matrix.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,17 @@ __all__ = ["SuiteFile", "begin", "case_of", "ready_case"]
 
 
 class SuiteFile(pytest.Module):
-    """A suite file that pytest collects like a module of test functions."""
+    """Suite file that pytest collects like a test module."""
 
     loaded: LoadedSuite
     by_scenario: dict[str, list[Case]]
 
     @classmethod
     def of(cls, parent: pytest.Collector, path: Path, loaded: LoadedSuite) -> SuiteFile:
-        """Make the collector of a suite; its node id is the suite's ref, the same on every machine."""
+        """Create the collector of a suite.
+
+        Its node id is the suite's ref, the same on every machine.
+        """
         collector: SuiteFile = cls.from_parent(parent, path=path, nodeid=loaded.suite.ref)
         collector.loaded = loaded
         collector.by_scenario = {}
@@ -58,17 +64,17 @@ class SuiteFile(pytest.Module):
         return module
 
     def istestfunction(self, obj: object, name: str) -> bool:
-        """Our functions and nothing else, whatever the user's ``python_functions`` says."""
+        """Whether a function is ours, whatever ``python_functions`` says."""
         del obj
         return name in self.by_scenario
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        """The items, each with its case, markers and a location in the suite file."""
+        """Items, each with case, markers and location in the suite file."""
         functions = [item for item in super().collect() if isinstance(item, pytest.Function)]
         items, unknown = chosen(functions, self.loaded.parts)
         self.config.stash[SELECTION].collected(self.path, unknown)
         for item in items:
-            # by position, not by id: parametrised fixtures of the user's own, used by every test, make ids longer
+            # by position, not by id: the user's own parametrised fixtures make ids longer
             case = self.by_scenario[item.originalname][item.callspec.indices["flperf_model"]]
             item.stash[_CASE] = case
             item.add_marker(pytest.mark.flperf(model=case.model, scenario=case.scenario.name))
@@ -83,16 +89,16 @@ _CASE = pytest.StashKey[Case]()
 
 
 def _place(item: Any, path: Path) -> None:
-    item.reportinfo = lambda: (path, 0, item.name)  # a line, because pytest asserts one where a fixture skips
+    item.reportinfo = lambda: (path, 0, item.name)  # a line number, because pytest requires one when a fixture skips
 
 
 def case_of(item: pytest.Item) -> Case | None:
-    """The case of a suite's item; None for an item of any other kind."""
+    """Case of a suite's item; None for other items."""
     return item.stash.get(_CASE, None)
 
 
 def begin(session: pytest.Session) -> None:
-    """Start runtime and load process, if this process is going to run cases."""
+    """Start runtime and load process if this process runs cases."""
     config = session.config
     if config.getoption("collectonly") or config.getoption("setupplan") or is_controller(config):
         return
@@ -110,7 +116,7 @@ def _case_function(name: str, module: str) -> Callable[..., None]:
 
 def _benchmarked_function(name: str, module: str) -> Callable[..., None]:
     def measure(flperf_case: Callable[[], None], benchmark: Any) -> None:
-        del benchmark  # the case asks for it when it has something to tell
+        del benchmark  # the case requests it when it has results
         flperf_case()
 
     return _named(measure, name, module)
@@ -123,7 +129,10 @@ def _named(function: Callable[..., None], name: str, module: str) -> Callable[..
 
 
 def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
-    """Make the case's model ready (a failure is an error of set-up); the result measures and judges it."""
+    """Prepare a case's model; returns the function that measures it.
+
+    A failure here is an error of set-up.  The returned function also judges the case.
+    """
     run = measuring_run(request.config)
     case = case_of(request.node)
     assert case is not None
@@ -146,5 +155,5 @@ def _prepare(run: MeasuringRun, case: Case, item: pytest.Item) -> Any:
         return run.ready(case, item.nodeid)
     except (NotReadyError, NotPossibleError, OutOfTimeError) as error:
         result = run.not_ready(case, item.nodeid, error)
-    add_item_result(item, result)  # outside of the except, so that pytest shows no chain of exceptions
+    add_item_result(item, result)  # outside the except block, so that pytest shows no exception chain
     return raise_unless_passed(result)

@@ -1,4 +1,4 @@
-"""Options that list something and exit: suites, models, what would be run."""
+"""Listing options that print and exit: suites, models, dry run."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["answer_listing"]
 
 _FORESEEN: Final = 50
-"""Lines on what comparisons can't decide."""
+"""Most lines on comparisons that can't be decided."""
 
 
 def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
-    """Print what was asked for; the exit status.  Raises UsageError also where standard output is full or closed."""
+    """Print the listing; returns the exit status.
+
+    Raises UsageError, also if standard output is full or closed.
+    """
     check_asked(options)
     try:
         status = _answer(config, options)
@@ -84,7 +87,10 @@ def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
 
 
 def _say_all(lines: Sequence[str]) -> None:
-    """Print without pytest's writer, which is there only after every plugin has been configured."""
+    """Print without pytest's terminal writer.
+
+    The writer exists only after every plugin has been configured.
+    """
     for line in lines:
         say(line)
 
@@ -130,7 +136,10 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
 
 
 def _parameters_ahead(config: pytest.Config, options: FlperfOptions, cases: Sequence[Case]) -> str:
-    """What servers will not be sent as asked, as far as their kinds tell; nothing is started or asked for it."""
+    """Request parameters that servers will not receive as given.
+
+    As far as their kinds tell: no server is started or queried.
+    """
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.router import SeveralBackends
     from pytest_flperf.integration.backends import known_backends, placing_of
@@ -139,7 +148,7 @@ def _parameters_ahead(config: pytest.Config, options: FlperfOptions, cases: Sequ
 
     backends, placing = SeveralBackends(), placing_of(options, known_backends(config))
     for case in cases:
-        with contextlib.suppress(BackendError):  # a key that isn't there is no matter of this
+        with contextlib.suppress(BackendError):  # a missing key does not matter here
             backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
     try:
         return known_ahead(cases, backends.capabilities, backends.kind_of)

@@ -1,4 +1,4 @@
-"""The machine's lock as a pytest session takes it: with words for whoever waits, and an end to waiting."""
+"""Machine lock of a pytest session: waiting with messages and timeout."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pytest_flperf.gates.text import printable
-from pytest_flperf.integration.durations import duration_words
+from pytest_flperf._text import printable
+from pytest_flperf.integration.option_types import duration_words
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.measurement.machine_lock import Holder, MachineLock
 from pytest_flperf.measurement.runner import NotReadyError
@@ -20,20 +20,23 @@ _TODAY_S: Final = 12 * 3_600.0
 
 
 class MachineBusyError(NotReadyError):
-    """Another run measured on this machine for as long as this one would wait."""
+    """Another run held the machine for longer than this one waits."""
 
 
 class SessionLock:
-    """Holds the machine's lock from the first case to the end of the session.
+    """Machine lock held from the first case to the session's end.
 
-    Where other workers of the same run measure on this machine, too (tests with the fixture, ``-n 2``), each holds it
-    for one case at a time and they take turns: for the whole session each would wait for the end of the others.
+    If other workers of the same run measure on this machine (tests with the fixture, ``-n 2``), each holds the lock for
+    one case at a time and they take turns.  Held for the whole session, each would wait for the others to end.
     """
 
     def __init__(
         self, lock: MachineLock, timeout_s: float | None, say: Callable[[str], None], *, in_turns: bool = False
     ) -> None:
-        """``timeout_s``: how long to wait for another run; None: the lock isn't used.  ``say`` prints a line."""
+        """Create the lock without taking it.
+
+        ``timeout_s``: how long to wait for another run; None: the lock isn't used.  ``say`` prints a line.
+        """
         self._lock = lock
         self._timeout_s = timeout_s
         self._say = say
@@ -43,13 +46,16 @@ class SessionLock:
 
     @property
     def problem(self) -> str:
-        """In words for a case's notes why the lock could not be used; empty where it could."""
+        """Note on why the lock could not be used.
+
+        Empty if it could.
+        """
         if not self._lock.problem:
             return ""
         return f"no lock: another run may have measured beside this one ({printable(self._lock.problem, 300)})"
 
     def try_take(self) -> bool:
-        """Take the lock if it is free; whether this session may measure now."""
+        """Take the lock if free; returns whether this session may measure."""
         if self._timeout_s is None or self._nested or self._lock.try_take():
             return True
         holder = self._lock.holder()
@@ -60,7 +66,7 @@ class SessionLock:
         """Wait for the lock.
 
         Raises:
-            MachineBusyError: It was not to be had in time; from then on at once.
+            MachineBusyError: The wait timed out; later calls raise it at once.
             OutOfTimeError: The session's time is over.
 
         """
@@ -75,7 +81,7 @@ class SessionLock:
             holder = self._lock.holder()
             now = time.monotonic()
             if not (self._in_turns and holder is not None and self._lock.is_ours(holder)):
-                waited_s += now - last  # a turn of a fellow worker is no time that another run took
+                waited_s += now - last  # turns of our own workers don't count as waiting for another run
             last = now
             if limit.over:
                 raise OutOfTimeError
@@ -95,12 +101,12 @@ class SessionLock:
             self._say(f"waited {duration_words(time.monotonic() - begun)}, and measures now")
 
     def case_over(self) -> None:
-        """A case has ended: where workers take turns, it is the next one's."""
+        """Release the lock after a case if workers take turns."""
         if self._in_turns:
             self._lock.release()
 
     def release(self) -> None:
-        """Let go; safe to call twice."""
+        """Release the lock; safe to call twice."""
         self._lock.release()
 
     def _refusal(self, holder: Holder | None) -> str:
@@ -118,6 +124,6 @@ def _words(holder: Holder | None) -> str:
     form = "%H:%M:%S" if abs(time.time() - holder.since_s) < _TODAY_S else "%Y-%m-%d %H:%M:%S"
     try:
         since = time.strftime(form, time.localtime(holder.since_s))
-    except (ValueError, OverflowError, OSError):  # whatever stands in the file
+    except (ValueError, OverflowError, OSError):  # the file may hold anything
         since = "an unknown time"
     return f"pid {holder.pid} measures on this machine since {since} ({printable(holder.command, 120)})"

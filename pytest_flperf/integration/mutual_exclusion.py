@@ -1,4 +1,7 @@
-"""Mutual exclusion of measurements: one ``flperf.run`` at a time, in its own test."""
+"""Mutual exclusion of measurements: one ``flperf.run`` at a time.
+
+Each measures only while its own test runs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class TurnError(NotReadyError):
 
 
 _POOLS: Final = frozenset({"concurrent.futures.thread", "asyncio.threads", "anyio._backends._asyncio"})
-"""Modules whose threads keep what a call raised, until somebody asks for its result."""
+"""Modules whose threads keep an exception until its result is read."""
 
 
 class CallError(Exception):
@@ -30,27 +33,29 @@ class CallError(Exception):
 
 
 class Turns:
-    """Lets the threads of a session measure one after the other.
+    """Lock that lets one thread of a session measure at a time.
 
     Two at once would share a load process, and each would disturb what the other measures.
     """
 
     def __init__(self, bench: Callable[[], Bench | None]) -> None:
-        """``bench``: what measures, as soon as there is one."""
+        """``bench`` returns the measuring bench, or None if there is none yet."""
         self._bench = bench
         self._lock = threading.Lock()
         self._holder: tuple[threading.Thread, str] | None = None
 
     @contextmanager
     def mine(self, nodeid: str, go_on: Callable[[], None]) -> Iterator[str]:
-        """Wait until no other measurement is under way; a note on that, empty where there was none.
+        """Wait for other measurements, then hold the turn.
+
+        Yields a note on the wait; empty without one.
 
         Args:
             nodeid: What is going to be measured.
             go_on: Called while it waits; what it raises ends the waiting.
 
         Raises:
-            TurnError: This thread measures already.
+            TurnError: This thread is already measuring.
 
         """
         me, begun = threading.current_thread(), time.monotonic()
@@ -73,18 +78,24 @@ class Turns:
 
     @property
     def elsewhere(self) -> str:
-        """What another thread than the main one is measuring; empty where it is nothing."""
+        """Measurement under way outside the main thread; empty if none."""
         holder = self._holder
         return "" if holder is None or holder[0] is threading.main_thread() else holder[1]
 
     def cancel_elsewhere(self) -> None:
-        """Let what another thread measures come to its end now; a signal's handler may call this."""
+        """Cancel a measurement outside the main thread.
+
+        Signal handlers may call this.
+        """
         bench = self._bench()
         if self.elsewhere and bench is not None:
             bench.cancel()
 
     def end_elsewhere(self) -> str:
-        """Cancel what another thread measures, and give it the time to be kept; what has not ended by then."""
+        """Cancel a measurement outside the main thread and await its end.
+
+        Its results can then be kept.  Returns what has not ended in time; empty if nothing.
+        """
         give_up_at = time.monotonic() + _PATIENCE_S
         while self.elsewhere and time.monotonic() < give_up_at:
             self.cancel_elsewhere()
@@ -92,14 +103,17 @@ class Turns:
         return self.elsewhere
 
     def renew(self) -> None:
-        """Measure again after a cancel."""
+        """Allow measuring again after a cancel."""
         bench = self._bench()
         if bench is not None:
             bench.renew()
 
 
 class Calls:
-    """The calls of one test's ``flperf.run``: some may be under way in threads, none begins after the test."""
+    """Calls of one test's ``flperf.run``, also in threads.
+
+    No call begins after the test has ended.
+    """
 
     def __init__(self, nodeid: str) -> None:
         self._nodeid = nodeid
@@ -110,8 +124,8 @@ class Calls:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """A call; raises CallError where there may be none."""
-        if os.getpid() != self._pid:  # before any lock: a forked child may have got it locked
+        """Register a call; raises CallError if none may begin."""
+        if os.getpid() != self._pid:  # before taking a lock: a forked child may inherit it locked
             raise CallError("a forked child can't measure, because its results would be lost: call it in the test")
         with self._changed:
             self.go_on()
@@ -124,7 +138,7 @@ class Calls:
                 self._changed.notify_all()
 
     def go_on(self) -> None:
-        """Raise CallError where the test has ended."""
+        """Raise CallError if the test has ended."""
         if self._over:
             raise CallError(
                 f"the test {self._nodeid} has ended, and its fixture with it: nothing is measured; "
@@ -132,7 +146,10 @@ class Calls:
             )
 
     def end(self, while_waiting: Callable[[], None]) -> bool:
-        """Let no call begin any more, and wait for those under way; whether there were some."""
+        """Refuse new calls and wait for running ones.
+
+        Returns whether there were some.
+        """
         with self._changed:
             self._over = True
             late = self._others_under_way()
@@ -142,7 +159,7 @@ class Calls:
         return late
 
     def _others_under_way(self) -> bool:
-        me = threading.current_thread()  # whose call an interrupt has ended
+        me = threading.current_thread()  # an interrupt has ended this thread's call
         return any(each is not me and each.is_alive() for each in self._under_way)
 
     @property
@@ -152,7 +169,10 @@ class Calls:
 
 
 class UnheardFailures:
-    """Failures of ``flperf.run`` in a thread that no test sees: its test goes on, and would pass."""
+    """Failures of ``flperf.run`` in threads that no test sees.
+
+    Without this record such a test would go on and pass.
+    """
 
     def __init__(self) -> None:
         self._raised: list[BaseException] = []
@@ -160,12 +180,12 @@ class UnheardFailures:
 
     @property
     def first(self) -> str:
-        """What one of them said; empty where there is none."""
+        """Message of the first such failure; empty if there is none."""
         return self._ended_a_thread or next((str(error) for error in self._raised if _is_left_in_a_pool(error)), "")
 
     @contextmanager
     def of_run(self) -> Iterator[None]:
-        """A call of ``flperf.run``."""
+        """Record the exception of one ``flperf.run``."""
         try:
             yield
         except BaseException as error:
@@ -174,7 +194,10 @@ class UnheardFailures:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen to threads that end with an exception, beside whoever does."""
+        """Watch for threads that end with an exception.
+
+        The existing ``threading.excepthook`` is still called.
+        """
         former = threading.excepthook
 
         def hear(ended: threading.ExceptHookArgs) -> None:
@@ -191,6 +214,9 @@ class UnheardFailures:
 
 
 def _is_left_in_a_pool(error: BaseException) -> bool:
-    """Whether a pool of threads caught it and nobody asked for the result, which would have raised it again."""
+    """Whether a thread pool holds the error in an unread result.
+
+    Reading that result would have raised the error again.
+    """
     outermost = error.__traceback__
     return outermost is not None and outermost.tb_frame.f_globals.get("__name__") in _POOLS

@@ -1,4 +1,4 @@
-"""``--flperf-load``: a shape of load and its settings in one text."""
+"""Parsing of ``--flperf-load``: load shape and its settings."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_flperf.gates.text import shorten
+from pytest_flperf._text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["load_settings"]
+__all__ = ["duration_words", "load_settings", "lock_timeout_s", "max_time_s"]
+
 
 _NUMBER: Final = re.compile(r"[0-9.eE+-]+")
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def load_settings(text: str | None) -> Mapping[str, Any]:
-    """The settings in ``poisson,rate=8,duration_s=30`` by their keys in a suite; raises UsageError.
+    """Parse ``poisson,rate=8,duration_s=30`` into suite settings; raises UsageError.
 
-    Of ``rate=1,2,4`` all three, as a tuple: a sweep.  ``trace`` is a path.
+    ``rate=1,2,4`` gives a tuple of all three, a sweep.  ``trace`` is a path.
 
-    Whether a value is one that its key may have, and whether the shape has all it needs, is for the suite to check.
+    The suite checks whether a value is allowed and whether the shape has all it needs.
     """
     if text is None:
         return _NONE
@@ -58,7 +59,7 @@ def load_settings(text: str | None) -> Mapping[str, Any]:
 
 
 def _joined(words: list[str]) -> list[str]:
-    """The words, with what has no key of its own joined to the one before: ``rate=1``, ``2`` is ``rate=1,2``."""
+    """Join the values of a sweep: ``rate=1``, ``2`` becomes ``rate=1,2``."""
     found: list[str] = []
     for word in words:
         if len(found) > 1 and "=" not in word and _NUMBER.fullmatch(word):
@@ -75,3 +76,70 @@ def _number(key: str, text: str) -> float:
         return int(text) if LIMITS[key].whole else float(text)
     except ValueError:
         raise pytest.UsageError(f"--flperf-load: {key}: found {shorten(text)}, expected {LIMITS[key]}") from None
+
+
+_SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h|d|)\s*")
+_LONGEST_S: Final = 30 * 86_400.0
+_CHARACTERS: Final = 40
+_OFF: Final = "none"
+
+
+def max_time_s(text: str | None) -> float | None:
+    """``--flperf-max-time`` in seconds; raises UsageError.
+
+    None: no limit.
+    """
+    if text is None:
+        return None
+    seconds = _seconds(text)
+    if seconds is None or not 0 < seconds <= _LONGEST_S:
+        raise pytest.UsageError(
+            f"--flperf-max-time: found {shorten(text)}, expected a time of more than 0 and at most 30d, "
+            "such as 90, 90s, 15m or 1h30m"
+        )
+    return seconds
+
+
+def lock_timeout_s(text: str | None, default_s: float) -> float | None:
+    """``--flperf-lock-timeout`` in seconds; raises UsageError.
+
+    None: no lock at all.
+    """
+    if text is None:
+        return default_s
+    if text.strip().lower() == _OFF:
+        return None
+    seconds = _seconds(text)
+    if seconds is None or seconds > _LONGEST_S:
+        raise pytest.UsageError(
+            f"--flperf-lock-timeout: found {shorten(text)}, expected a time from 0 to 30d, such as 0, 90, 90s, 15m or "
+            f"1h30m, or {_OFF!r} to measure beside others"
+        )
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    """Seconds of ``90``, ``90s``, ``1.5h`` or ``1h30m``; None for anything else."""
+    text = text.strip().lower()
+    if not text or len(text) > _CHARACTERS:
+        return None
+    total, position, units = 0.0, 0, []
+    while position < len(text):
+        part = _PART.match(text, position)
+        if part is None:
+            return None
+        total += float(part[1]) * _SECONDS[part[2]]
+        units.append(_SECONDS[part[2]] if part[2] else 0.0)
+        position = part.end()
+    # A number without a unit must stand alone, and units go from large to small: 30m1h is a mistake.
+    if len(units) > 1 and (0.0 in units or units != sorted(set(units), reverse=True)):
+        return None
+    return total
+
+
+def duration_words(seconds: float) -> str:
+    """Duration in words: ``45 s``, ``12 min``, ``1.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.3g} h"

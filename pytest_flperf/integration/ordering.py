@@ -1,4 +1,7 @@
-"""The order of items: one load for each model, however the items were shuffled."""
+"""Order of items: each model is loaded once.
+
+This holds even if the items were shuffled.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ __all__ = ["group_by_model"]
 
 
 def group_by_model(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """The items with those of one model together, and each case once, however often its suite was collected.
+    """Group items by model and drop repeated cases.
+
+    A case stays once, however often its suite was collected.
 
     Cases of suites move up to the first one of their model.  Tests with the ``flperf`` fixture move within their module
-    or class, because its fixtures would be set up twice if it were torn apart.  Everything else stays where it is.
+    or class, because splitting these would set up their fixtures twice.  Everything else stays where it is.
     """
     once = _each_case_once(items)
     ordered = _pulled_together(once, lambda item: None if (case := case_of(item)) is None else case.model)
@@ -28,7 +33,10 @@ def group_by_model(items: Iterable[pytest.Item]) -> list[pytest.Item]:
 
 
 def _each_case_once(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """``--keep-duplicates`` is for tests: a case that ran twice would stand twice in all results, under one id."""
+    """Drop repeated cases, even with ``--keep-duplicates``.
+
+    That option is for tests.  A case that ran twice would appear twice in all results, under one id.
+    """
     cases: set[str] = set()
     kept = []
     for item in items:
@@ -40,7 +48,10 @@ def _each_case_once(items: Iterable[pytest.Item]) -> list[pytest.Item]:
 
 
 def _pulled_together(items: Iterable[pytest.Item], model_of: Callable[[pytest.Item], str | None]) -> list[pytest.Item]:
-    """Each item with a model right behind the last one of it, counted from the first; None stays in its place."""
+    """Move each item behind the previous item of its model.
+
+    The first item of a model stays in its place, and so does an item without a model (None).
+    """
     slots: list[list[pytest.Item]] = []
     of_model: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -56,7 +67,10 @@ def _pulled_together(items: Iterable[pytest.Item], model_of: Callable[[pytest.It
 
 
 def _marked_model(item: pytest.Item) -> str | None:
-    """The model that a test with the fixture names, empty for the run's own; None for every other item."""
+    """Model named by a test with the fixture.
+
+    Empty for the run's own model; None for every other item.
+    """
     if case_of(item) is not None or "flperf" not in getattr(item, "fixturenames", ()):
         return None
     named: Any = next((found for mark in item.iter_markers("flperf") if (found := mark.kwargs.get("model"))), "")

@@ -1,4 +1,7 @@
-"""Cases measured against another side, interleaved: what that is, when it is decided, and what comes of it."""
+"""Paired measurement: the other side, stopping rule, and result.
+
+Requests of both sides are interleaved.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +42,18 @@ __all__ = [
 ]
 
 DEFAULT_PAIRS: Final = 60
-"""After which a case that nobody could decide ends."""
+"""Pairs of turns after which an undecided case ends."""
 MEAN_PAIRS: Final = 100
-"""Likewise, where a rule names a mean: rare slow answers must have had their chance to come."""
+"""Likewise, if a rule names a mean: enough pairs to include rare slow answers."""
 _FLAG: Final = "--flperf-against"
 _FIXTURES: Final = frozenset({"flperf", "flperf_case"})
 
 
 def check_comparing(options: FlperfOptions) -> None:
-    """Refuse a malformed rule or other side, and options that nothing has a use for; raises UsageError."""
+    """Validate comparison options; raises UsageError.
+
+    Refuses a malformed rule or other side, and options without effect.
+    """
     rules_of(options)
     if options.against is not None:
         _spec(options.against)
@@ -70,7 +76,7 @@ def check_comparing(options: FlperfOptions) -> None:
 
 
 def requests_words(options: FlperfOptions, cases: Iterable[Case]) -> str:
-    """How many requests a case takes."""
+    """Number of requests per case, in words."""
     from pytest_flperf.stats.inference.schedule import FIRST_LOOK
 
     most = f"{options.max_iterations}"
@@ -81,12 +87,12 @@ def requests_words(options: FlperfOptions, cases: Iterable[Case]) -> str:
 
 
 def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) -> int:
-    """After how many pairs of turns a case ends that nothing has decided.
+    """Maximum pairs of turns for an undecided case.
 
     Args:
         case: The case.
-        rules: As written, those of its suite too.
-        max_iterations: Of the command line: most requests of each side.
+        rules: As written, including those of its suite.
+        max_iterations: Option of the command line: maximum requests of each side.
 
     """
     if max_iterations is not None:
@@ -96,7 +102,7 @@ def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) ->
 
 
 def rules_of(options: FlperfOptions) -> tuple[Rule, ...]:
-    """The rules of the command line; raises UsageError."""
+    """Rules of the command line; raises UsageError."""
     try:
         return parse_rules(options.fail_on, "--flperf-fail-on")
     except RuleError as error:
@@ -111,7 +117,10 @@ def _spec(text: str) -> AgainstSpec:
 
 
 def opposition_of(options: FlperfOptions) -> Opposition | Reference | None:
-    """What is measured interleaved with the cases of a run; None: nothing.  Raises UsageError."""
+    """Other side that cases are interleaved with; raises UsageError.
+
+    None: cases are measured alone.
+    """
     if options.against is None:
         return Reference() if options.reference else None
     sides = 1 + (options.baseline is not None)
@@ -119,17 +128,19 @@ def opposition_of(options: FlperfOptions) -> Opposition | Reference | None:
 
 
 def with_rules_of(case: Case, rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """The rules of a case's suite and scenario, with those of the command line."""
+    """Rules of a case: suite, scenario and command line."""
     return (*parse_rules(case.scenario.fail_on, "suite"), *rules) if case.scenario.fail_on else tuple(rules)
 
 
 def comparisons_of(items: Iterable[pytest.Item], rules: Sequence[Rule], sides: int) -> int:
-    """How many comparisons a session makes, between which its error rate is shared; at least 1.
+    """Number of comparisons in a session, at least 1.
+
+    The session's error rate is shared between them.
 
     Args:
-        items: All of the session, those of other workers too.
-        rules: Of the command line.
-        sides: With how many other sides each case is compared.
+        items: All items of the session, including those of other workers.
+        rules: Rules of the command line.
+        sides: Number of other sides that each case is compared with.
 
     """
     from pytest_flperf.integration.items import case_of
@@ -156,22 +167,22 @@ class Opposition:
     sides: int = 1
     """With how many other sides each case is compared."""
     comparisons: int = 0
-    """Between how many the run's error rate is shared: all rules on all cases of the session, known at the first."""
+    """Comparisons that share the run's error rate: all rules on all cases; known at the first case."""
 
     def of(self, case: Case) -> Case:
         """The other side of a case."""
         return opposite(case, self.spec)
 
     def targets(self, of: Iterable[TargetSpec]) -> tuple[TargetSpec, ...]:
-        """Where the other sides of these targets live."""
+        """Targets of the other sides."""
         return tuple(opposite_target(target, self.spec) for target in of)
 
     def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
-        """When a case is decided: when it has failed, or nothing is left to decide.
+        """Stopping rule of a case: failed, or nothing left to decide.
 
         Args:
-            prepared: The case as ready.
-            items: All of the session, those of other workers too.
+            prepared: The prepared case.
+            items: All items of the session, including those of other workers.
 
         """
         from pytest_flperf.gates.paired_results import compares_gaps
@@ -191,7 +202,7 @@ class Opposition:
         return Until(looks(most), decided, compares_gaps(record, planned.scenario), record)
 
     def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
-        """The result of a case with what came of its other side."""
+        """Add the other side and its comparison to a result."""
         from pytest_flperf.gates.paired_results import with_other_side
 
         return with_other_side(result, other, self._terms(case).to_record())
@@ -204,7 +215,7 @@ class Opposition:
 
 
 def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[Rule]) -> CaseResult:
-    """As much of a side's result as a decision needs."""
+    """Partial result of a side, enough for a decision."""
     (ok, total), timeouts = standings.counts(side), standings.timeouts(side)
     names = {rule.metric for rule in rules_for(planned.scenario, rules)}
     found = {name: distribution(standings.values(name, side)) for name in names}

@@ -1,4 +1,4 @@
-"""Planned cases: what is known of a case before it is measured."""
+"""Planned cases: metadata of a case before it is measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN_MODEL = "unknown"
 
 
 def planned_case(case: Case, nodeid: str) -> CaseResult:
-    """The result of a case of which nothing is measured."""
+    """Result of a case before anything is measured."""
     return CaseResult(
         nodeid=nodeid,
         suite=case.suite,
@@ -31,7 +31,10 @@ def planned_case(case: Case, nodeid: str) -> CaseResult:
 
 
 def planned_of_id(config: pytest.Config, nodeid: str) -> CaseResult | None:
-    """The case of a suite's item, by its node id; None where no suite of this run has it."""
+    """Planned case of a suite's item, by node id.
+
+    None if no suite of this run has it.
+    """
     selection = config.stash.get(SELECTION, None)
     ref, _, name = nodeid.partition("::")
     for loaded in selection.loaded.values() if selection is not None else ():

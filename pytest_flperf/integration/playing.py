@@ -1,4 +1,4 @@
-"""Cases played: in their turn, or those of several providers at the same time."""
+"""Execution of cases: in turn, or in parallel across providers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["begin_beside", "limits_of", "played"]
 
 
 def limits_of(budgets: Sequence[str], options: FlperfOptions) -> list[Budget]:
-    """The budgets of a case, parsed."""
+    """Parsed budgets of a case."""
     return [parse_budget(text, "--flperf-budget" if text in options.budgets else "") for text in budgets]
 
 
@@ -36,7 +36,10 @@ def played(
     on_partial: Callable[[CaseRun], None] | None = None,
     until: Until | None = None,
 ) -> CaseRun:
-    """Measure a case whose model is ready; of a search, one load after the other.  Arguments as of ``Bench.play``."""
+    """Measure a case whose model is ready.
+
+    A search measures one load after the other.  Arguments are those of ``Bench.play``.
+    """
     scenario = prepared.case.scenario
 
     def play(ready: Prepared, cut_off: Callable[[CaseRun], None] | None) -> CaseRun:
@@ -63,7 +66,10 @@ def begin_beside(
     make_sampler: Callable[[], Sampler],
     stop_at: float | None,
 ) -> SideBySide | None:
-    """Begin to measure what other machines compute, beside what this one does; None where there is nothing to gain.
+    """Start to measure targets of other providers in parallel.
+
+    What other machines compute is measured while this machine measures its own cases.  None if all targets are of one
+    provider, so that nothing is gained.
 
     Raises:
         BackendError: A target lacks something, such as its key.

@@ -1,4 +1,4 @@
-"""What is going on, while it goes on: live on a terminal, a line a minute elsewhere."""
+"""Progress of a session: live on a terminal, else every minute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.integration.xdist import is_worker
 
 __all__ = ["CaseProgress", "Progress"]
@@ -23,7 +23,7 @@ _SHORTEST: Final = 20
 
 
 class Progress:
-    """Says what a session is doing.  Only the main thread writes."""
+    """Progress display of a session; only the main thread writes."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
@@ -36,7 +36,7 @@ class Progress:
 
     @contextmanager
     def of(self, nodeid: str) -> Iterator[CaseProgress]:
-        """Report on one case; what was shown live is taken away at the end."""
+        """Report on one case; live text is removed at the end."""
         progress = CaseProgress(nodeid, self)
         try:
             yield progress
@@ -44,9 +44,9 @@ class Progress:
             progress.clear()
 
     def show(self, text: str, shown: int) -> int:
-        """Put ``text`` behind the cursor in place of the ``shown`` characters there; the new number of them.
+        """Show ``text`` in place of ``shown`` characters; returns its length.
 
-        Backspaces, because they need no knowledge of the terminal and leave pytest's own line as it was.
+        It uses backspaces, which work on any terminal and leave pytest's own line as it was.
         """
         if not self._live or self._writer is None or threading.current_thread() is not threading.main_thread():
             return 0
@@ -58,7 +58,7 @@ class Progress:
         return len(text)
 
     def take_away(self, shown: int) -> None:
-        """Remove what ``show`` put there."""
+        """Remove the text of ``show``."""
         if shown and self._live:
             self._write_live("\b" * shown + " " * shown + "\b" * shown)
 
@@ -68,12 +68,12 @@ class Progress:
             sys.stdout.flush()
 
     def beat(self, text: str) -> None:
-        """Print a line of its own, where nobody watches live."""
+        """Print a line if there is no live display."""
         if self._heartbeat:
             self.line(text)
 
     def line(self, text: str) -> None:
-        """Print a line that a person must see, also with ``-q``."""
+        """Print a line that a person must see, even with ``-q``."""
         if self._writer is None:
             return  # -p no:terminal
         shown = f"flperf: {printable(text, 400)}"
@@ -102,11 +102,11 @@ class CaseProgress:
         self._begun = self._shown_at = self._beaten_at = time.monotonic()
 
     def stage(self, what: str, percent: float | None) -> None:
-        """A download or a load goes on."""
+        """Report progress of a download or a model load."""
         self._say(what if percent is None else f"{what} {percent:.0f} %")
 
     def requests(self, done: int, total: int) -> None:
-        """Requests have ended."""
+        """Report the number of finished requests."""
         self._say(f"{self._name} {done}/{total} requests" if total else f"{self._name} {done} requests")
 
     def _say(self, text: str) -> None:
@@ -120,6 +120,6 @@ class CaseProgress:
             self._progress.beat(f"{named}, {(now - self._begun) / 60:.0f} min")
 
     def clear(self) -> None:
-        """Take the live text away."""
+        """Remove the live text."""
         self._progress.take_away(self._shown)
         self._shown = 0

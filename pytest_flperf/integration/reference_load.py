@@ -1,4 +1,7 @@
-"""A fixed load measured interleaved with every case, by which runs of different days can be compared."""
+"""Reference load: a fixed load, interleaved with every case.
+
+It makes runs of different days comparable.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ _TARGET: Final = TargetSpec("flperf-micro", "foundry", "reference load")
 _PROMPT: Final = "A fixed load, the same on every machine and in every run, tells how fast the machine is right now."
 _TOKENS: Final = 48
 _NO_END: Final = 100_000
-"""Pairs of a case that its duration ends."""
+"""Maximum pairs of a case that ends by its duration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What is measured beside every case of a run."""
+    """Reference load as the other side of every case."""
 
     def of(self, case: Case) -> Case | None:
-        """The load beside a case; None for one that can't be measured turn by turn."""
+        """Reference load for a case; None if it can't be interleaved."""
         from pytest_flperf.measurement.paired import why_not_interleaved
 
         if why_not_interleaved(case):
@@ -48,12 +51,12 @@ class Reference:
         return replace(case, scenario=scenario, model=_TARGET.label, target=_TARGET)
 
     def targets(self, of: Iterable[TargetSpec]) -> tuple[TargetSpec, ...]:
-        """Where it lives."""
+        """Target of the reference load."""
         del of
         return (_TARGET,)
 
     def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
-        """As many turns as the case has rounds of requests."""
+        """Stopping rule: as many turns as the case has request rounds."""
         del items
         from pytest_flperf.gates.paired_results import REFERENCE_TERMS
         from pytest_flperf.measurement.paired import Until
@@ -63,7 +66,7 @@ class Reference:
         return Until((pairs,), lambda _standings: True, terms=REFERENCE_TERMS)
 
     def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
-        """The result of a case with what was measured beside it, and its metrics relative to that."""
+        """Add the reference result and relative metrics to a result."""
         del case
         from pytest_flperf.gates.paired_results import REFERENCE_TERMS, with_other_side
 

@@ -1,4 +1,4 @@
-"""Reports of pytest as phases of our tests, added up."""
+"""Pytest's reports, collected as phases of our tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final, TypeAlias
 
 import pytest
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.run_status import reported_cases
-from pytest_flperf.gates.text import printable
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.reported import Phase, PhaseName, PhaseOutcome, ReportedTest
 
@@ -19,13 +19,16 @@ _REASON: Final = 300
 _CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
 _WORKER: Final = re.compile(r"\[gw[0-9]+\] ")
 _CRASH: Final = "???"
-"""What pytest-xdist writes in the place of a phase where a worker ended in the middle of a test."""
+"""Phase that pytest-xdist reports when a worker ended in the middle of a test."""
 _Key: TypeAlias = tuple[str, str]
 """Node id and host."""
 
 
 def phase_of(report: pytest.TestReport, masked: Callable[[str], str]) -> Phase:
-    """What a report says of its test; ``masked`` takes secrets out of its reason."""
+    """Phase of a test, from its report.
+
+    ``masked`` removes secrets from its reason.
+    """
     return Phase(_name(report), _outcome(report), printable(masked(reason_of(report)), _REASON))
 
 
@@ -48,7 +51,10 @@ def _outcome(report: pytest.TestReport) -> PhaseOutcome:
 
 
 def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Why a test or a file did not pass, in one line; empty where it passed."""
+    """One-line reason why a test or file did not pass.
+
+    Empty if it passed.
+    """
     expected = getattr(report, "wasxfail", None)
     if expected is not None:
         return _first_line(str(expected)).removeprefix("reason: ")
@@ -65,12 +71,12 @@ def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 
 def _first_line(text: str) -> str:
-    """The first line that says something; xdist begins a text with the name of its worker."""
+    """First line with content; skips xdist's line with the worker's name."""
     return next((line.strip() for line in text.splitlines() if line.strip() and not _WORKER.match(line)), "")
 
 
 class ReportedTests:
-    """The tests of a session that measure, in the order in which pytest reported them first."""
+    """Measuring tests of a session, in order of their first report."""
 
     def __init__(self) -> None:
         self._tests: dict[_Key, ReportedTest] = {}
@@ -78,7 +84,10 @@ class ReportedTests:
         self._loose: dict[_Key, CaseResult] = {}
 
     def hear(self, planned: CaseResult, phase: Phase, cases: Iterable[CaseResult] = (), *, of_suite: bool) -> bool:
-        """Take in a report; whether it is the last of its test, as far as can be known."""
+        """Add a report; returns whether it is the test's last.
+
+        As far as that can be known.
+        """
         key = (planned.nodeid, planned.host)
         test = self._tests.get(key) or ReportedTest(planned, of_suite)
         test = test.heard(phase, tuple(cases))
@@ -88,7 +97,10 @@ class ReportedTests:
         return test.attempts[-1].over
 
     def crashed(self, nodeid: str, phase: Phase) -> bool:
-        """Take in that a worker ended in the middle of a test; whether the test is known to measure."""
+        """Record that a worker crashed during a test.
+
+        Returns whether the test is known to measure.
+        """
         for (known, _), test in reversed(self._tests.items()):
             if known == nodeid:
                 self.hear(test.planned, phase, of_suite=test.of_suite)
@@ -96,7 +108,10 @@ class ReportedTests:
         return False
 
     def keep(self, case: CaseResult) -> None:
-        """Keep what was measured and came without a report: an interrupt, or a worker, ended it."""
+        """Keep a result that came without a report.
+
+        An interrupt, or the end of a worker, prevented the report.
+        """
         key = (_CALL_NUMBER.sub("", case.nodeid), case.host)
         test = self._tests.get(key)
         if test is not None and test.attempts[-1].phases[-1].name != "teardown":
@@ -113,22 +128,22 @@ class ReportedTests:
         return measured or (nodeid, host) in self._loose
 
     def cases_of(self, nodeid: str, host: str) -> tuple[CaseResult, ...]:
-        """The cases of a test, as judged by now."""
+        """Cases of a test, as judged so far."""
         return self._cases.get((nodeid, host), ())
 
     @property
     def cases(self) -> tuple[CaseResult, ...]:
-        """All cases, as judged by now."""
+        """All cases, as judged so far."""
         found = {(case.nodeid, case.host): case for cases in self._cases.values() for case in cases}
         return tuple({**found, **self._loose}.values())
 
     @property
     def unmeasured(self) -> int:
-        """How many tests with our fixture passed without a measurement."""
+        """Number of fixture tests that passed without a measurement."""
         return sum(test.attempts[-1].over and not self._cases[key] for key, test in self._tests.items())
 
     def left_out(self, nodeids: Iterable[str]) -> int:
-        """Of how many of these tests pytest has reported nothing."""
+        """Number of these tests that pytest has not reported."""
         known = {nodeid for nodeid, _ in (*self._tests, *self._loose)}
         return sum(nodeid not in known for nodeid in nodeids)
 

@@ -1,4 +1,4 @@
-"""The measuring of one pytest session: what is measured with, what has been measured, and where it is written."""
+"""Measuring run of one pytest session: prepare, measure, judge, record."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_flperf._text import printable
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.resolver import PlacingError, secrets_of
 from pytest_flperf.backends.router import SeveralBackends
 from pytest_flperf.gates.budgets import Budget
-from pytest_flperf.gates.text import printable
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.backends import known_backends, placing_of
 from pytest_flperf.integration.baselines import baseline_of
@@ -59,29 +59,29 @@ _INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _MESSAGE_CHARACTERS: Final = 8_000
 _LONGEST_NAME: Final = 100
 _ALWAYS: Final = ("psutil", "openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate")
-"""Imported beside the start of the runtime: what the first case needs, and then what the end of the run needs.
+"""Imported while the runtime starts: modules for the first case, then those for the end of the run.
 
-openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, by which the end would be longer.
+openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, which would delay the end.
 """
 _TO_COMPARE: Final = (
     "pytest_flperf.stats.inference.paired",
     "pytest_flperf.stats.inference.between_runs",
     "scipy.special",
 )
-"""… and what decides between two sides: 0.3 s, which nobody shall wait for between two requests."""
+"""Also imported then: modules that decide between two sides.  They take 0.3 s, too long between two requests."""
 
 
 def measuring_run(config: pytest.Config) -> MeasuringRun:
-    """The run of this session, begun at its first use."""
+    """Measuring run of this session, created at first use."""
     run = config.stash.get(RUN, None)
     if run is None:
-        register(config)  # a fixture that was asked for by name while a test runs was in no list before
+        register(config)  # a fixture that a running test requests by name was not seen at collection
         run = config.stash[RUN] = MeasuringRun(config)
     return run
 
 
 class MeasuringRun:
-    """One session's measuring."""
+    """Measuring run of one session: prepares, measures and judges cases."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -103,7 +103,7 @@ class MeasuringRun:
         self._stopper = stopper_of(config)
         self._stopper.install()
         self.turns = Turns(lambda: self._bench)
-        """Who measures now."""
+        """Which thread measures now."""
         self._stopper.on_signal = self.turns.cancel_elsewhere
         self._progress = Progress(config)
         self._opposition = opposition_of(self._options)
@@ -114,7 +114,7 @@ class MeasuringRun:
         secrets = secrets_of(self._options.api_key_env, targets, self._options.base_url)
         self._redactor = Redactor([*secrets, store_password(self._options, config.invocation_params.dir)])
         self.record = RunRecord(config, self._options, self._redactor)
-        """What has been measured, and where it is written."""
+        """Results so far, and the files that they go to."""
         self._baseline = baseline_of(config, self._options)
         if self._baseline is not None and self._baseline.nothing:
             self.record.note(self._baseline.nothing)
@@ -129,24 +129,30 @@ class MeasuringRun:
 
     @property
     def default_model(self) -> str:
-        """What a test of the user's measures where nobody says what; raises UsageError where that isn't known."""
+        """Model of tests that name none; raises UsageError.
+
+        The error means that no default model is known.
+        """
         named = tuple(target.label for target in self._options.targets)
         return (self._options.models or named or default_models_of(self._config).models(self._options))[0]
 
     def target(self, model: str) -> TargetSpec:
-        """Where a model that a test names lives: a target of the command line, else as the run says."""
+        """Target of a named model: the command line's, else the default."""
         named = [each for each in self._options.targets if model in (each.label, each.model)]
         return named[0] if named else TargetSpec(model)
 
     @property
     def options(self) -> FlperfOptions:
-        """What was asked for."""
+        """Options of the run."""
         return self._options
 
     # ---- measuring
 
     def prepare(self, cases: Sequence[Asked]) -> None:
-        """Start runtime and load process, and import while they start; while another run measures nothing is begun."""
+        """Start runtime and load process; import modules meanwhile.
+
+        Nothing is started while another run measures.
+        """
         if not self._lock.try_take():
             return
         with Interrupts():  # see _await_imports
@@ -169,10 +175,10 @@ class MeasuringRun:
             self.record.begin()
 
     def _await_imports(self) -> None:
-        """Let nothing interrupt this thread where it imports beside others.
+        """Wait for background imports, without interrupts.
 
-        Python can leave its import lock locked for ever when a Ctrl-C comes in the middle (seen with 3.12.1), and then
-        every thread that imports waits for every other.
+        Ctrl-C during an import can leave Python's import lock held for ever (seen with 3.12.1), and then all threads
+        that import wait for each other.
         """
         if self._importing is not None:
             with Interrupts():
@@ -186,7 +192,10 @@ class MeasuringRun:
             self.record.storing.warm_up()
 
     def ready(self, case: Case, nodeid: str) -> Prepared:
-        """Make a case's model ready; raises NotReadyError, NotPossibleError and OutOfTimeError."""
+        """Prepare a case's model.
+
+        Raises NotReadyError, NotPossibleError and OutOfTimeError.
+        """
         if self._limit.over:
             raise OutOfTimeError
         self._await_imports()
@@ -220,7 +229,10 @@ class MeasuringRun:
             raise
 
     def measure(self, prepared: Prepared, budgets: tuple[str, ...], item: pytest.Item) -> CaseResult:
-        """Measure and judge a case; what an exception cuts off is kept, and judged to be no pass."""
+        """Measure and judge a case.
+
+        If an exception cuts it off, its results are kept, and it does not pass.
+        """
         bench = self._working_bench()
         limits = limits_of(budgets, self._options)
         nodeid = prepared.recording.nodeid
@@ -254,7 +266,7 @@ class MeasuringRun:
         return result
 
     def _begin_beside(self) -> None:
-        """Begin to measure the targets of other providers, once."""
+        """Start to measure targets of other providers, once."""
         cases, self._asked = self._asked, ()
         if not cases:
             return
@@ -275,7 +287,10 @@ class MeasuringRun:
                 self.record.note("nothing is measured at the same time: all targets are of one provider")
 
     def _collect_unclaimed(self, runs: Sequence[tuple[Case, CaseRun, bool]]) -> None:
-        """Keep what was measured beside others and nobody asked for, because the session ended before."""
+        """Keep parallel results of cases whose tests did not run.
+
+        The session ended before these tests.
+        """
         for case, done, cut_off in runs:
             result = self._judge(done, case, limits_of(case.scenario.budgets, self._options))
             if cut_off:
@@ -285,7 +300,10 @@ class MeasuringRun:
     def not_ready(
         self, case: Case, nodeid: str, reason: NotReadyError | NotPossibleError | OutOfTimeError
     ) -> CaseResult:
-        """The result of a case of which nothing was measured: an error, or skipped: out of time, or not possible."""
+        """Result of an unmeasured case: error, or skipped.
+
+        Skipped if the time is over or the measurement is not possible.
+        """
         planned = planned_case(case, nodeid)
         if self._baseline is not None:
             planned = self._baseline.not_measured(planned, case, "the case was not measured")
@@ -300,7 +318,10 @@ class MeasuringRun:
         return self._standing.add(replace(planned, outcome="error", message=message))
 
     def go_on(self) -> None:
-        """Raise what ends the waiting for a turn: a signal, or OutOfTimeError."""
+        """End the wait for a turn if a signal came.
+
+        Also if the time is over; then it raises OutOfTimeError.
+        """
         self._stopper.check()
         if self._limit.over:
             raise OutOfTimeError
@@ -341,7 +362,10 @@ class MeasuringRun:
         return self._standing.add(result)
 
     def _cut_off(self, done: CaseRun, case: Case, item: pytest.Item) -> None:
-        """Keep what was measured: of an interrupt pytest makes no report, of other exceptions (a timeout) it does."""
+        """Keep the partial result of a case.
+
+        Pytest makes no report of an interrupt, but it does of other exceptions (a timeout).
+        """
         error = sys.exception()
         partial = done.result
         if done.other is not None and self._opposition is not None:
@@ -353,7 +377,7 @@ class MeasuringRun:
 
     def _working_bench(self) -> Bench:
         if self._bench is None:
-            # The interpreter's last collections go through all that openai and pydantic made: 0.2 to 0.3 s for nothing.
+            # The last garbage collections would visit all objects of openai and pydantic: 0.2 to 0.3 s for nothing.
             atexit.register(gc.freeze)
             recorder, processes = Recorder(self.record.folder, self._redactor), self._options.load_processes
             self._bench = Bench(self._backends, recorder, self._options.seed, self._new_sampler(), processes)
@@ -364,12 +388,12 @@ class MeasuringRun:
         return Sampler(folder.journal("resources.jsonl") if folder else None)
 
     def _place(self, case: Case) -> None:
-        """Say where the model of a case lives; raises BackendError where that can't be."""
+        """Register where a case's model lives; raises BackendError."""
         placing = placing_of(self._options, self._known_backends, self.record.logs)
         self._backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
 
     def collect(self, results: list[dict[str, Any]]) -> None:
-        """Take results in, in the process that writes them."""
+        """Record results, in the process that writes them."""
         self.record.collect(results)
 
     def finish(self, exit_code: int, faults: Sequence[str], to_measure: Sequence[str]) -> None:

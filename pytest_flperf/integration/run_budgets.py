@@ -1,4 +1,7 @@
-"""Budgets of the whole run as a test of its own, which pytest counts, prints and writes like any other."""
+"""Run budgets as a pytest test of their own.
+
+Pytest counts, prints and writes that test like any other.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ _LOCATION: Final = ("flperf", None, "run-budgets")
 
 
 def judging_run(session: pytest.Session) -> Generator[None, Any, Any]:
-    """Around pytest's loop over the items: judge the run when the last one is done, also where ``-x`` ended it.
+    """Judge the run when pytest's loop over the items ends.
+
+    Also if ``-x`` ended it.
 
     An interrupt is not judged: what it cut off might have met the budgets, or missed them.
     """
@@ -44,7 +49,10 @@ def _judge(session: pytest.Session) -> None:
 
 
 def _tell(session: pytest.Session, verdicts: tuple[BudgetVerdict, ...]) -> None:
-    """Emit the reports of a test that nobody ran: exit status, summary and JUnit follow from them."""
+    """Report the run's budgets as a test, which never ran.
+
+    Exit status, summary and JUnit follow from its reports.
+    """
     session.testscollected += 1  # or the progress goes beyond 100 %
     met = all(verdict.met for verdict in verdicts)
     text = harmless_lines(run_verdict_text(verdicts))

@@ -1,4 +1,4 @@
-"""What a session has measured, and where it is written: the folder, the log, the files at the end."""
+"""Results of a session and their files: folder, log, reports."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.run_status import RunEnd, is_judged, run_status
-from pytest_flperf.gates.text import printable
 from pytest_flperf.integration.artifacts import Publisher
 from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.history import Storing
@@ -34,14 +34,14 @@ __all__ = ["RunRecord"]
 
 _SAVE_EVERY_S: Final = 5.0
 _SAVING_SHARE: Final = 0.01
-"""Of the time, at most, goes into results that will be written again: they grow with every case."""
+"""Maximum share of time spent on intermediate results, which grow with every case."""
 
 
 class RunRecord:
     """The results of one session."""
 
     def __init__(self, config: pytest.Config, options: FlperfOptions, redactor: Redactor) -> None:
-        """Nothing is written yet."""
+        """Write nothing yet."""
         self._config = config
         self._options = options
         self._redactor = redactor
@@ -59,7 +59,7 @@ class RunRecord:
         self._save_after = 0.0
         self._finished = False
         self.gpus: tuple[str, ...] = ()
-        """As far as the driver has told their names."""
+        """Names, as far as the driver has told them."""
         self.interrupted = False
         """By a person or a signal, and not by pytest after a failure."""
         self.publisher = Publisher(options, config.invocation_params.dir)
@@ -67,13 +67,16 @@ class RunRecord:
 
     @property
     def folder(self) -> RunFolder | None:
-        """Where the files are, made at the first use; None where nothing can be written."""
+        """Folder of the run, created at first use.
+
+        None if nothing can be written.
+        """
         self._open_folder()
         return self._folder
 
     @property
     def logs(self) -> Path | None:
-        """Where logs of what is started go."""
+        """Folder for the logs of started processes."""
         folder = self.folder
         return folder.path / "logs" if folder else None
 
@@ -83,16 +86,16 @@ class RunRecord:
         return tuple(self._redactor.text(word) for word in ["pytest", *self._config.invocation_params.args])
 
     def note(self, text: str) -> None:
-        """Say something of the run as a whole."""
+        """Add a note on the run as a whole."""
         if text not in self._notes:
             self._notes.append(text)
 
     def begin(self) -> None:
-        """Leave what run this is, for who would have to recover it."""
+        """Begin the run log, which a recovery of the run needs."""
         self._log_begin()
 
     def collect(self, results: list[dict[str, Any]]) -> None:
-        """Keep what was measured and will have no report of pytest, in the process that writes it."""
+        """Keep results without a pytest report, in the writing process."""
         for record in results:
             case = bounded_case(CaseResult.from_dict(record))
             self._tests.keep(case)
@@ -100,7 +103,7 @@ class RunRecord:
         self._follow()
 
     def hear(self, report: pytest.TestReport, told: Mapping[str, Any]) -> None:
-        """Take in what pytest reports of a test of ours, and what it measured."""
+        """Take in pytest's report of our test, with its results."""
         planned = bounded_case(CaseResult.from_dict(told["planned"]))
         cases = [bounded_case(CaseResult.from_dict(record)) for record in told["cases"]]
         before = self._tests.cases_of(planned.nodeid, planned.host)
@@ -115,9 +118,9 @@ class RunRecord:
             self._follow()
 
     def lost_worker(self, report: pytest.TestReport, planned: CaseResult | None) -> bool:
-        """Take in that a worker of xdist ended in the middle of a test; whether the test is one of ours.
+        """Record a crashed xdist worker; returns whether its test is ours.
 
-        ``planned``: its case, where it is of a suite.
+        ``planned``: the planned case, if the test is from a suite.
         """
         phase = phase_of(report, self._redactor.text)
         if self._tests.crashed(report.nodeid, phase):
@@ -139,7 +142,10 @@ class RunRecord:
             self._save()
 
     def _call(self, name: str, **arguments: Any) -> None:
-        """Call a hook of ours; what an implementation raises costs nobody a measurement."""
+        """Call one of our hooks.
+
+        An exception of an implementation becomes a note, so that no measurement is lost.
+        """
         hook = getattr(self._config.hook, name, None)
         if hook is None:
             return  # nobody implements it
@@ -153,7 +159,10 @@ class RunRecord:
             self._notes.append(f"{name}: {type(error).__name__}: {printable(str(error), 300)}")
 
     def judge_run(self) -> tuple[BudgetVerdict, ...]:
-        """The verdicts of the run's own budgets; none where none were asked for, or nothing measured or failed."""
+        """Judge the run's own budgets; returns the verdicts.
+
+        Empty without such budgets, or if nothing was measured or failed.
+        """
         budgets = parse_run_budgets(self._options.run_budgets)
         cases = self._tests.cases
         if budgets and any(is_judged(case) or case.outcome in ("failed", "error") for case in cases):
@@ -162,13 +171,13 @@ class RunRecord:
         return self._verdicts
 
     def _add_unfinished(self) -> None:
-        """Take in what was measured and never collected.
+        """Add measured cases that were never collected.
 
-        A worker of xdist that was ended tells its controller nothing, and an interrupt may come between the end of a
+        A killed xdist worker tells its controller nothing, and an interrupt may come between the end of a
         case and pytest's report of it.
         """
         if is_controller(self._config) and self.interrupted:
-            self._open_folder()  # a worker may have made it that told of nothing yet
+            self._open_folder()  # a worker that has reported nothing may have made it
         if self._folder is None or not (is_controller(self._config) or self.interrupted):
             return
         from pytest_flperf.measurement.scoring_deadline import ScoringTime
@@ -182,7 +191,10 @@ class RunRecord:
                 self._tests.keep(case)
 
     def _log_begin(self) -> RunLog:
-        """The log, which says what run this is; only the process that writes the results writes it."""
+        """The run log, which begins with the description of the run.
+
+        Only the process that writes the results writes it.
+        """
         self._open_folder()
         if self._log is None:
             self._log = RunLog(None if is_worker(self._config) else self._folder)
@@ -196,9 +208,9 @@ class RunRecord:
         """Write the final results.
 
         Args:
-            exit_code: Pytest's.
-            faults: What pytest reported as an error of no test.
-            to_measure: The ids of the tests that were to be run, where they are known.
+            exit_code: Pytest's exit code.
+            faults: Errors that pytest reported and that belong to no test.
+            to_measure: Ids of the tests that were to be run, if they are known.
 
         """
         self._finished = True
@@ -227,7 +239,7 @@ class RunRecord:
             self._call("pytest_flperf_run_finished", run=run, folder=self._folder.path if self._folder else None)
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
-        """Print the table and where the files are."""
+        """Print the table and the paths of the files."""
         if self._ended_before_it_began:
             return
         from pytest_flperf.integration.terminal import print_summary
@@ -237,16 +249,19 @@ class RunRecord:
 
     @property
     def _ended_before_it_began(self) -> bool:
-        """Whether a person ended the session while it collected, or waited for another run."""
+        """Whether the session was interrupted before measuring.
+
+        That is, while it collected or waited for another run.
+        """
         return self.interrupted and self._folder is None and not self._tests.cases
 
     @property
     def cases(self) -> tuple[CaseResult, ...]:
-        """All that has been measured."""
+        """All measured cases."""
         return self._tests.cases
 
     def surroundings(self) -> Run:
-        """What is known of the run itself, without its cases."""
+        """Description of the run without its cases: host and versions."""
         host = replace(self._host, gpus=self.gpus or self._host.gpus)
         return Run("", self._started_at.isoformat(timespec="milliseconds"), host=host, versions=self._versions)
 

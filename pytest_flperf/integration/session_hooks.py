@@ -1,6 +1,7 @@
-"""Hooks of sessions that measure.  They are registered when a run is expected or a test uses our fixture.
+"""Pytest hooks of measuring sessions.
 
-In the plugin's own module they would cost every run of pytest: it looks at each hook of each plugin.
+They are registered when a run is expected or a test uses our fixture.  In the plugin's own module they would slow down
+every run of pytest, which looks at each hook of each plugin.
 """
 
 from __future__ import annotations
@@ -30,34 +31,41 @@ _FILES_AND_GATES: Final = frozenset(
 
 
 def expects_a_run(config: pytest.Config) -> bool:
-    """Whether somebody typed an option that only a run can answer: a file to write, or a gate.
+    """Whether an option on the command line needs a run.
 
-    In ``addopts`` such options are there for sessions without a measurement, too, and mean nothing for these.
+    Such an option writes a file or is a gate.  In ``addopts`` these options also reach sessions without a measurement,
+    and have no effect there.
     """
     typed = {str(argument).partition("=")[0] for argument in config.invocation_params.args}
     return not typed.isdisjoint(_FILES_AND_GATES)
 
 
 def register(config: pytest.Config) -> None:
-    """Register the hooks of this module; a second time does nothing."""
+    """Register the hooks of this module, once."""
     if not config.pluginmanager.has_plugin(_NAME):
         config.pluginmanager.register(_SessionHooks(config), _NAME)
         stopper_of(config)
 
 
 class _SessionHooks:
-    """The hooks; some of them have no argument that leads to the config."""
+    """Hooks of a measuring session.
+
+    Some hooks have no argument that leads to the config.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._interrupted = False
         self._faults: list[str] = []
-        """What pytest reported as an error of no test."""
+        """Errors that pytest reported and that belong to no test."""
 
     # ---- collecting
 
     def pytest_report_header(self) -> list[str]:
-        """What runs, only where suites do, and what must be known of it."""
+        """Header lines: suites, notes, and comparisons that can't be decided.
+
+        Only if suites run.
+        """
         selection = self._config.stash.get(SELECTION, None)
         if selection is None:
             return []
@@ -66,20 +74,26 @@ class _SessionHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
-        """Put the suites among the arguments: here, so that workers of xdist get these as they were typed."""
+        """Add the suites to pytest's arguments.
+
+        Done here, so that xdist workers get the arguments as typed.
+        """
         selection = self._config.stash.get(SELECTION, None)
         if selection is not None:
             selection.arrange(self._config)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_ignore_collect(self, collection_path: Path) -> Generator[None, bool | None, bool | None]:
-        """A suite that was asked for is collected also where pytest ignores its folder, and nothing else there is."""
+        """Collect selected suites even in ignored folders.
+
+        Nothing else in such a folder is collected.
+        """
         ignored = yield
         selection = self._config.stash.get(SELECTION, None)
         return ignored if selection is None else selection.folders.verdict(collection_path, ignored)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        """Collect the suite files that were asked for, and no others."""
+        """Collect the selected suite files, and no others."""
         selection = self._config.stash.get(SELECTION, None)
         loaded = None if selection is None else selection.suite_at(file_path)
         if loaded is None:
@@ -90,7 +104,10 @@ class _SessionHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
-        """Let ``--lf`` look into suites: it passes over files whose path no failed id begins with, as packaged ones."""
+        """Let ``--lf`` look into suites.
+
+        It skips a file unless a failed id begins with its path, and ids of packaged suites don't.
+        """
         plugins = self._config.pluginmanager
         passes_over = plugins.get_plugin("lfplugin-collskip")
         selection = self._config.stash.get(SELECTION, None)
@@ -101,15 +118,18 @@ class _SessionHooks:
         return report
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Remember files that can't be collected: nobody knows what would have been measured there."""
+        """Remember files that can't be collected.
+
+        It is unknown what they would have measured.
+        """
         if report.failed:
             from pytest_flperf.integration.reported_tests import reason_of
 
             self._faults.append(f"{report.nodeid or 'the session'} could not be collected: {reason_of(report)}")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Begin to start runtime and load process while pytest still reports what it collected."""
-        if session.testsfailed and not self._faults:  # without a suite these hooks come when pytest has collected
+        """Start runtime and load process while pytest reports its collection."""
+        if session.testsfailed and not self._faults:  # without a suite, these hooks are registered after collection
             found = "1 error" if session.testsfailed == 1 else f"{session.testsfailed} errors"
             self._faults.append(f"pytest reported {found} while it collected")
         if SELECTION in self._config.stash:
@@ -121,7 +141,7 @@ class _SessionHooks:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Judge the budgets of the run when its last test is done."""
+        """Judge the run's budgets after its last test."""
         if self._config.getoption("flperf_budget") is None and not self._config.getini("flperf_budget"):
             return (yield)
         from pytest_flperf.integration.run_budgets import judging_run
@@ -129,7 +149,7 @@ class _SessionHooks:
         return (yield from judging_run(session))
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Refuse a marker with arguments that nobody reads."""
+        """Refuse a marker with unknown arguments."""
         for marker in item.iter_markers("flperf"):
             faults = [repr(argument) for argument in marker.args]
             for key, value in marker.kwargs.items():
@@ -145,7 +165,10 @@ class _SessionHooks:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Let the report take the item's results along: that way they reach the controller of xdist, too."""
+        """Attach the item's results to its report.
+
+        That way they also reach xdist's controller.
+        """
         del call
         report = yield
         from pytest_flperf.integration.item_phases import is_ours, tell
@@ -156,7 +179,7 @@ class _SessionHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in what pytest reports of our tests, and what they measured."""
+        """Take in reports of our tests, with their results."""
         told: dict[str, Any] | None = getattr(report, "flperf", None)
         if told is not None:
             run = self._run()
@@ -166,7 +189,10 @@ class _SessionHooks:
             self._lost_worker(report)
 
     def _lost_worker(self, report: pytest.TestReport) -> None:
-        """A worker of xdist that ended in the middle of a test, perhaps of one of ours."""
+        """Record an xdist worker that ended in the middle of a test.
+
+        The test may be one of ours.
+        """
         from pytest_flperf.integration.planned_cases import planned_of_id
         from pytest_flperf.integration.reported_tests import reason_of
 
@@ -176,7 +202,10 @@ class _SessionHooks:
             self._faults.append(reason_of(report))
 
     def _run(self) -> MeasuringRun | None:
-        """The run of this session; None where its options are wrong, which fails the tests that measure."""
+        """Run of this session; None if its options are wrong.
+
+        Wrong options fail the tests that measure.
+        """
         from pytest_flperf.integration.run import measuring_run
 
         try:
@@ -185,14 +214,20 @@ class _SessionHooks:
             return None
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Tell an interrupt from a stop: ``--sw``, and ``-x`` under xdist, end in the same way and with status 2."""
+        """Tell an interrupt from a stop by pytest.
+
+        ``--sw``, and ``-x`` under xdist, end in the same way and with status 2.
+        """
         self._interrupted = type(excinfo.value) in (KeyboardInterrupt, Terminated, pytest.exit.Exception)
 
     # ---- the end
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None]:
-        """End our processes and write the results: after the fixtures have been finalised, before the summary."""
+        """End our processes and write the results.
+
+        This is after the fixtures have been finalised and before the summary.
+        """
         stopper = stopper_of(self._config)
         try:
             with stopper.finalising():
@@ -207,7 +242,10 @@ class _SessionHooks:
                 run.finish(int(exitstatus), self._faults, self._to_measure(session))
 
     def _to_measure(self, session: pytest.Session) -> list[str]:
-        """The ids of our tests that this process was to run; a worker of xdist does not know where it was stopped."""
+        """Node ids of our tests that this process should run.
+
+        Empty under xdist: a worker does not know where it was stopped.
+        """
         from pytest_flperf.integration.item_phases import is_ours
 
         if is_worker(self._config) or is_controller(self._config):
@@ -215,7 +253,10 @@ class _SessionHooks:
         return [item.nodeid for item in getattr(session, "items", ()) if is_ours(item)]
 
     def _run_to_write(self, exitstatus: int) -> MeasuringRun | None:
-        """The run, also where something was to be measured and nothing was: older files would be taken for its own."""
+        """Run whose results must be written, or None.
+
+        Also a run that measured nothing of what it should: older files would be taken for its results.
+        """
         known = self._config.stash.get(RUN, None)
         asks_only = self._config.getoption("collectonly") or self._config.getoption("setupplan")
         if known is not None or asks_only or is_worker(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
@@ -223,7 +264,10 @@ class _SessionHooks:
         return self._run() if SELECTION in self._config.stash or expects_a_run(self._config) else None
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the table, and what the header would have said where none was printed."""
+        """Print the table, and notes that no header has shown.
+
+        Pytest prints no header with ``-q`` and ``--no-header``.
+        """
         if self._config.getoption("no_summary", default=False):
             return
         run = self._config.stash.get(RUN, None)
@@ -236,7 +280,7 @@ class _SessionHooks:
                 terminalreporter.write_line(harmless(line))
 
     def pytest_unconfigure(self) -> None:
-        """Leave no process behind, whatever went wrong before."""
+        """End remaining processes, whatever went wrong before."""
         run = self._config.stash.get(RUN, None)
         if run is not None:
             run.close()

@@ -1,4 +1,4 @@
-"""Signals that end a session: SIGINT, SIGTERM, SIGHUP and SIGBREAK, in order."""
+"""Graceful end of a session on SIGINT, SIGTERM, SIGHUP and SIGBREAK."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ __all__ = ["STOPPER", "Stopper", "Terminated", "stopper_of"]
 
 _NAME: Final = "flperf-stopper"
 _SAME_WISH_S: Final = 1.0
-"""A signal that comes so soon after one that was raised says the same: Ctrl-C pressed twice, SIGTERM after SIGINT."""
+"""A signal this soon after a raised one is not raised: Ctrl-C pressed twice, SIGTERM after SIGINT."""
 _FINALISING_S: Final = 3.0
-"""So long fixtures may take to end before another signal breaks them off."""
+"""How long fixtures may take to end before another signal breaks them off."""
 _ENDING_S: Final = 15.0
-"""So long the results may take to be written before another signal ends pytest at once."""
+"""How long writing the results may take before another signal ends pytest at once."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or one of its kin came.
+    """SIGTERM, SIGHUP or SIGBREAK was received.
 
-    No ``Exception``, unlike what ``pytest.exit`` raises: it comes in the middle of whatever runs, and must not be eaten
-    by code that allows for its own errors.
+    Not an ``Exception``, unlike what ``pytest.exit`` raises: it can come in the middle of any code, and code that
+    catches its own errors must not swallow it.
     """
 
 
 class Stopper:
-    """Lets signals end a session in order, and no second one cut off what the first one has begun.
+    """Signal handler that ends a session in order.
 
-    The first is raised in the main thread.  It is remembered, too: where something swallows it all the same (a bare
-    ``except`` of a test, an object's ``__del__``), the next step of the session raises it again.  As soon as pytest
-    ends the session, signals are taken in and change nothing: results and table are on their way.
+    The first signal is raised in the main thread, and a second one does not cut off what the first has begun.  The
+    first is also remembered: if something swallows it (a bare ``except`` of a test, an object's ``__del__``), the next
+    step of the session raises it again.  Once pytest ends the session, signals change nothing: results and table are
+    being written.
 
-    Ctrl-C in a test that measures nothing, and with ``--pdb``, is as it is without us: it may be part of the test, and
-    belongs to the debugger.
+    Ctrl-C in a test that measures nothing, and with ``--pdb``, works as it does without us: it may be part of the test,
+    and belongs to the debugger.
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        # With --pdb pytest takes a KeyboardInterrupt for a reason to debug.
+        # With --pdb, pytest starts the debugger on a KeyboardInterrupt.
         self._exits = bool(config.getoption("usepdb", default=False))
         self._only_lists = bool(config.getoption("collectonly") or config.getoption("setupplan"))
         self._pid = os.getpid()
@@ -67,14 +68,17 @@ class Stopper:
         return self._struck is not None
 
     def check(self) -> None:
-        """Raise a signal that came and was swallowed."""
+        """Raise a received signal that was swallowed."""
         if self._struck is not None and not self._known:
             if threading.current_thread() is threading.main_thread():
                 self._raised_at = time.monotonic()
             raise self._exception(self._struck)
 
     def install(self) -> None:
-        """Take over the signals that would end pytest in their usual way; those that somebody handles stay theirs."""
+        """Install handlers for signals that have their default handler.
+
+        A signal with any other handler keeps it.
+        """
         if self._only_lists or self._former or threading.current_thread() is not threading.main_thread():
             return
         for number in STOP_SIGNALS:
@@ -85,7 +89,10 @@ class Stopper:
 
     @contextmanager
     def finalising(self) -> Iterator[None]:
-        """Fixtures end: another signal breaks them off, if they have had their time, and nothing after them."""
+        """Context of fixture teardown.
+
+        Another signal breaks off the fixtures, once their time is over, and nothing after them.
+        """
         self._raises_after_s = _FINALISING_S
         try:
             yield
@@ -97,7 +104,7 @@ class Stopper:
 
     def _strike(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if os.getpid() != self._pid:  # a child that a test forked off: what ends it is its own
+        if os.getpid() != self._pid:  # a child that a test forked: it keeps its own way to end
             signal.signal(number, self._former[number])
             signal.raise_signal(number)
             return
@@ -125,12 +132,12 @@ class Stopper:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self) -> None:
-        """Processes start from here on."""
+        """Install the handlers, because processes start from here on."""
         self.install()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """The end of the loop is the end of what a signal can cut short."""
+        """Raise no more signals after the end of the loop."""
         self.install()
         try:
             done = yield
@@ -141,10 +148,10 @@ class Stopper:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Know whose test runs."""
+        """Remember whether the running test is ours."""
         from pytest_flperf.integration.item_phases import is_ours
 
-        former, self._measures = self._measures, lambda: is_ours(item)  # it may ask for the fixture when it runs
+        former, self._measures = self._measures, lambda: is_ours(item)  # it may request the fixture while it runs
         try:
             return (yield)
         finally:
@@ -152,12 +159,15 @@ class Stopper:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
-        """A test is over: no other one begins where it has swallowed a signal."""
+        """Raise a signal that the finished test swallowed.
+
+        No other test begins then.
+        """
         self.check()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
-        """Pytest ends the session."""
+        """Record that pytest ends the session."""
         self._raises_after_s = None
         self._known = True
         if self._struck is None:
@@ -166,24 +176,24 @@ class Stopper:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None]:
-        """No signal is raised from here on, unless fixtures hang."""
+        """Raise no more signals, unless fixtures hang."""
         self._raises_after_s = None
         return (yield)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Give the signals back."""
+        """Restore the former signal handlers."""
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former.clear()
 
 
 STOPPER: Final[pytest.StashKey[Stopper]] = pytest.StashKey()
-"""On the config: what ends the session in order."""
+"""On the config: the stopper of the session."""
 
 
 def stopper_of(config: pytest.Config) -> Stopper:
-    """The stopper of this session, registered at its first use."""
+    """Stopper of this session, registered at first use."""
     stopper = config.stash.get(STOPPER, None)
     if stopper is None:
         stopper = config.stash[STOPPER] = Stopper(config)

@@ -1,4 +1,4 @@
-"""Counts of stored runs, case by case, before anything is measured."""
+"""Numbers of stored runs per case, before anything is measured."""
 
 from __future__ import annotations
 
@@ -18,23 +18,29 @@ _ENOUGH: Final = 20
 
 
 class StoredCounts:
-    """How many runs of a case on machines like this one are stored; without a store none are."""
+    """Counter of a case's stored runs on machines like this.
+
+    Without a store, each count is 0.
+    """
 
     def __init__(self, options: FlperfOptions, here: Path) -> None:
-        """Open nothing yet; raises UsageError for a place that is none."""
+        """Open nothing yet; raises UsageError for an invalid store."""
         self._place = place_of(options, here) if options.baseline is not None else None
         self._store: Store | None = None
         self._machine = ""
 
     def of(self, case: Case) -> int:
-        """Up to twenty, under whatever conditions they were measured."""
+        """Number of stored runs of a case, at most twenty.
+
+        They may have been measured under any conditions.
+        """
         if self._store is None:
             return 0
         from pytest_flperf.history.place import StoreError, StoreUnusableError
 
         try:
             return len(self._store.earlier(case.nodeid, self._machine, "e2e_ms", _ENOUGH))
-        except StoreUnusableError:  # said when it is needed; the next case would wait as long
+        except StoreUnusableError:  # reported when it is needed; the next case would wait as long
             self._store.close()
             self._store = None
         except StoreError:

@@ -1,8 +1,8 @@
-"""Command-line arguments with suites among them: what pytest collects.
+"""Suites among pytest's command-line arguments.
 
 A suite takes no test away and brings none along: pytest collects the tests that it would collect without the suite.
-Passed on as they are, arguments would not keep that: pytest 8.4 loses the tests of ``.`` where a file below it is an
-argument, too, and pytest 9 drops that file, which is then not found in a folder that ``norecursedirs`` passes over.
+Arguments passed on unchanged would break that: pytest 8.4 loses the tests of ``.`` if a file below it is an argument,
+too, and pytest 9 drops that file, which is then not found in a folder that ``norecursedirs`` excludes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["IgnoredFolders", "SuiteArgument", "arrange", "chosen", "parts_by_sui
 
 @dataclass(frozen=True, slots=True)
 class SuiteArgument:
-    """A suite as an argument names it: whole, or one part of it."""
+    """Suite named by an argument: whole, or one part of it."""
 
     path: Path
     part: str | None = None
@@ -31,13 +31,16 @@ class SuiteArgument:
 
 
 def typed_suites(config: pytest.Config, parser: pytest.Parser) -> bool:
-    """Whether ``--flperf-suite`` was typed, and does not stand only in ``addopts`` or ``PYTEST_ADDOPTS``."""
+    """Whether ``--flperf-suite`` is on the command line itself.
+
+    Only in ``addopts`` or ``PYTEST_ADDOPTS``, it does not count.
+    """
     typed = [os.fspath(argument) for argument in config.invocation_params.args]
     return bool(getattr(parser.parse_known_args(typed), "flperf_suite", None))
 
 
 def parts_by_suite(arguments: Iterable[SuiteArgument]) -> dict[Path, tuple[str, ...] | None]:
-    """The parts of each suite, in their order; None where it is named whole."""
+    """Parts of each suite, in order; None for a whole suite."""
     found: dict[Path, tuple[str, ...] | None] = {}
     for each in arguments:
         parts = found.get(each.path, ())
@@ -49,7 +52,9 @@ def parts_by_suite(arguments: Iterable[SuiteArgument]) -> dict[Path, tuple[str, 
 
 
 def arrange(config: pytest.Config, suites: Sequence[SuiteArgument], of: Callable[[str], SuiteArgument | None]) -> None:
-    """Let pytest collect each suite once, and from its folder where this is collected anyway.
+    """Let pytest collect each suite once.
+
+    If pytest collects the suite's folder anyway, it collects the suite from there.
 
     Args:
         config: Its arguments are changed.
@@ -60,7 +65,7 @@ def arrange(config: pytest.Config, suites: Sequence[SuiteArgument], of: Callable
     found = [(argument, of(argument)) for argument in config.args]
     folders = _whole_folders(config, [argument for argument, suite in found if suite is None])
     parts = parts_by_suite(suites)
-    kept: list[str] = []  # the user's own also twice, where they are twice
+    kept: list[str] = []  # the user's own arguments keep their duplicates
     for argument, suite in [*found, *((str(each), each) for each in suites)]:
         if suite is None:
             kept.append(argument)
@@ -72,9 +77,9 @@ def arrange(config: pytest.Config, suites: Sequence[SuiteArgument], of: Callable
 
 
 def _whole_folders(config: pytest.Config, arguments: Sequence[str]) -> set[Path]:
-    """The folders among the user's arguments that pytest collects.
+    """Folders among the user's arguments that pytest collects whole.
 
-    Not one with another argument in it: pytest 8.4 collects nothing of it but that.
+    A folder with another argument in it does not count: pytest 8.4 collects only that argument.
     """
     here, pyargs = config.invocation_params.dir, bool(config.getoption("pyargs"))
     paths = {_path(argument.partition("::")[0], here, pyargs=pyargs) for argument in arguments}
@@ -105,7 +110,10 @@ def _package(name: str) -> Path | None:
 
 
 def chosen(items: Sequence[pytest.Function], parts: tuple[str, ...] | None) -> tuple[list[pytest.Function], list[str]]:
-    """The items of a suite that its parts name, in the parts' order, and the parts that name none."""
+    """Items named by the parts, and parts that match none.
+
+    The items are in the order of the parts.
+    """
     if parts is None:
         return list(items), []
     found: dict[pytest.Function, None] = {}
@@ -119,7 +127,10 @@ def chosen(items: Sequence[pytest.Function], parts: tuple[str, ...] | None) -> t
 
 
 class IgnoredFolders:
-    """Folders that pytest ignores although a suite lies in them: they are opened for the suite alone."""
+    """Folders that pytest ignores although they hold a suite.
+
+    They are opened for the suite alone.
+    """
 
     def __init__(self, suites: Iterable[Path]) -> None:
         self._suites = frozenset(suites)
@@ -127,7 +138,10 @@ class IgnoredFolders:
         self._opened: set[Path] = set()
 
     def verdict(self, path: Path, ignored: bool | None) -> bool | None:
-        """Whether pytest shall ignore the path, which it would ignore or not without suites."""
+        """Whether pytest shall ignore the path.
+
+        ``ignored`` is its decision without suites.
+        """
         if not ignored and path.parent not in self._opened:
             return ignored
         if path in self._leading:

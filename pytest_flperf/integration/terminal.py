@@ -1,4 +1,4 @@
-"""The table at the end of a session."""
+"""Terminal summary at the end of a session."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pytest_flperf.results.records import Run
 __all__ = ["print_summary", "shown"]
 
 _PLAIN: Final = str.maketrans("▲▼→≠≤≥∞…–×", "^v>!<>#~-x")
-"""What stands in, one character wide, where a terminal's encoding lacks a sign."""
+"""One-character replacements for signs that a terminal's encoding lacks."""
 
 
 def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | None, problems: Sequence[str]) -> None:
-    """Print verdict, table, details and where the files are, as much as the verbosity asks for."""
+    """Print verdict, table, details and paths, according to the verbosity."""
     verbosity = reporter.config.get_verbosity()
     if verbosity >= 0:
         reporter.write_sep("=", f"flperf{_mark(run)}")
@@ -37,7 +37,7 @@ def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | No
 
 
 def shown(text: str) -> str:
-    """The text, with plainer signs where standard output can't show it."""
+    """The text, in plain characters if standard output can't encode it."""
     try:
         text.encode(getattr(sys.__stdout__, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -46,7 +46,7 @@ def shown(text: str) -> str:
 
 
 def _mark(run: Run) -> str:
-    """What must stand beside every verdict of a run that did not measure everything."""
+    """Mark of an incomplete run, shown with every verdict."""
     if run.status == "interrupted":
         return " (INTERRUPTED)"
     return " (PARTIAL)" if run.partial else ""

@@ -1,4 +1,4 @@
-"""``--flperf-max-time``: until when a session may measure."""
+"""Time limit of a session: ``--flperf-max-time``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.options import STARTED
 
@@ -16,15 +16,18 @@ __all__ = ["OutOfTimeError", "TimeLimit"]
 
 
 class OutOfTimeError(Exception):
-    """The time of ``--flperf-max-time`` is over: no case begins any more."""
+    """The time of ``--flperf-max-time`` is over; no further case begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLimit:
-    """Until when the session may measure; counted from its start, so that it bounds waiting and loading as well."""
+    """Time limit for measuring, counted from the session's start.
+
+    It thus includes waiting and loading.
+    """
 
     ends_at: float | None
-    """On the monotonic clock, in seconds; None: for ever."""
+    """On the monotonic clock, in seconds; None: no limit."""
     words: str
     """Why no more is measured."""
 

@@ -1,4 +1,4 @@
-"""Results of cases that did not go as planned: cut short, not begun, stopped."""
+"""Results of unfinished cases: cut short, not begun, stopped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_flperf._text import harmless_lines
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import harmless_lines, printable
 from pytest_flperf.gates.verdict import NOT_MEASURED, verdict_text
 from pytest_flperf.results.records import CaseResult
 
@@ -23,23 +22,24 @@ def raise_unless_passed(result: CaseResult) -> None:
 
 
 class Standing:
-    """What a session has measured so far: by it a case that the end of the time cuts short is judged."""
+    """Session results so far, used to judge unfinished cases."""
 
     def __init__(self) -> None:
         self._any = False
         self._not_passed: set[str] = set()
 
     def add(self, result: CaseResult) -> CaseResult:
-        """Take a result in, and give it back."""
+        """Add a result and return it."""
         self._any |= result.requests.ok > 0
         if result.outcome != "passed":
             self._not_passed.add(result.nodeid)
         return result
 
     def not_measured(self, planned: CaseResult, why: str) -> CaseResult:
-        """A case without a measured request: skipped, but an error where a skip would make a green run of nothing.
+        """Result of a case without measured requests: skipped or error.
 
-        That is so where nothing has been measured at all, and where the case is the rerun of one that failed.
+        It is an error if a skip would turn a run without results green: if nothing has been measured at all, or if the
+        case is the rerun of one that did not pass.
         """
         message = NOT_MEASURED + why
         if not self._any:
@@ -51,9 +51,9 @@ class Standing:
         return replace(planned, outcome="error", message=message, budgets=(), partial=True)
 
     def cut_short(self, judged: CaseResult, why: str) -> CaseResult:
-        """A case whose last requests were not sent.
+        """Result of a case whose last requests were not sent.
 
-        A budget that what was measured misses stays missed.  Budgets that are met so far are no pass: it is skipped.
+        A missed budget stays missed.  If every budget is met so far, the case does not pass: it is skipped.
         """
         if not judged.requests.total:
             return self.not_measured(judged, why)
@@ -65,7 +65,10 @@ class Standing:
 
 
 def stopped(partial: CaseResult, word: str, why: str) -> CaseResult:
-    """A case that an exception ended; without a reason it was an interrupt."""
+    """Result of a case that an exception ended.
+
+    Without a reason, it was an interrupt.
+    """
     message = f"{word} after {partial.sent_words}"
     if why:
         message += f": {printable(why.strip(), 300)}"

@@ -1,4 +1,4 @@
-"""The workers of pytest-xdist: never two on one machine, all in one run."""
+"""Workers of pytest-xdist: one per machine, all in one run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["is_controller", "is_worker", "neighbours", "refuse_neighbours", "run
 
 
 def refuse_neighbours(specs: Sequence[Any]) -> None:
-    """Refuse workers that would disturb each other's measurements; raises UsageError."""
+    """Refuse more than one worker per machine; raises UsageError.
+
+    They would disturb each other's measurements.
+    """
     if max(Counter(spec.via for spec in specs if spec.popen).values(), default=0) > 1:
         raise pytest.UsageError(
             f"--flperf-suite: found {len(specs)} workers of pytest-xdist, expected one on each machine, because two "
@@ -24,29 +27,38 @@ def refuse_neighbours(specs: Sequence[Any]) -> None:
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Whether this process is a worker of xdist: it measures, its controller writes the results."""
+    """Whether this process is an xdist worker.
+
+    A worker measures; its controller writes the results.
+    """
     return hasattr(config, "workerinput")
 
 
 def is_controller(config: pytest.Config) -> bool:
-    """Whether this process only sends items to workers of xdist and hears what came of them."""
+    """Whether this process is the controller of xdist workers.
+
+    It only sends items to the workers and receives their reports.
+    """
     return config.getoption("dist", default="no") != "no" and not is_worker(config)
 
 
 def run_token(config: pytest.Config) -> str | None:
-    """What all workers of a run have in common; None where there are none."""
+    """Token that all workers of a run share, or None."""
     token: str | None = vars(config).get("workerinput", {}).get("testrunuid")
     return token
 
 
 def neighbours(config: pytest.Config) -> int:
-    """How many other workers run beside this one: they are refused where suites run, but not beside a user's tests."""
+    """Number of other workers in this run.
+
+    They are refused for suites, but not for a user's own tests.
+    """
     count: int = vars(config).get("workerinput", {}).get("workercount", 1)
     return count - 1
 
 
 def run_begun(config: pytest.Config) -> tuple[datetime, str | None]:
-    """When the run began, and the end of its id where other processes share it."""
+    """Start time of the run, and the suffix of a shared id."""
     begun = vars(config).get("workerinput", {}).get("flperf_begun") or config.stash.get(BEGUN, None)
     if begun is None:
         return datetime.now(UTC), None

@@ -1,1 +1,1 @@
-"""Request plans and the load process that plays them."""
+"""Load generator: request plans and the load processes that run them."""

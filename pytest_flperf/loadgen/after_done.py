@@ -1,4 +1,4 @@
-"""Answers whose body stays open behind ``[DONE]``: when to look whether one has ended so."""
+"""Open bodies after ``[DONE]``: when to check that an answer ended."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ _FEW: Final = 24
 _BETWEEN_CHUNKS: Final = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")
 
 PERHAPS_DONE: Final = (Ending.COMPLETE, "[DONE] may have come")
-"""What a read returns in place of an ending: somebody has to look at what came.  Compared by identity."""
+"""What a read returns in place of an ending: the caller must check what came.  Compared by identity."""
 
 
 def may_be_done(data: bytes, parts: list[bytes]) -> bool:
-    """Whether a read may have brought the end of ``[DONE]``; it may also be text of an answer.
+    """Whether a read may have completed the ``[DONE]`` of a stream.
+
+    A true result is no proof: the bytes may also be text of the answer.
 
     Args:
-        data: What was read last; it stands in ``parts``, too.
-        parts: All that was read.
+        data: The last read; it is in ``parts``, too.
+        parts: All reads.
 
     """
     # Once for every token: a search of all bytes with "in" takes twice as long, 60 % of what the framing does.
@@ -44,19 +46,19 @@ def may_be_done(data: bytes, parts: list[bytes]) -> bool:
 
 
 class AfterDone:
-    """Which targets leave bodies open.
+    """Targets that keep the body open after ``[DONE]``.
 
-    A connection is used again where the body ends, so there is time for that; a target that has shown that it doesn't
-    end them costs none.
+    A connection can be reused only where the body ends, so there is time to wait for that; a target that has shown
+    that it doesn't end its bodies costs no waiting.
     """
 
     def __init__(self) -> None:
         self._open: dict[int, int] = {}
 
     def look_ns(self, target: int, now_ns: int) -> int:
-        """When to look whether the answer has ended with ``[DONE]``."""
+        """When to check whether the answer has ended with ``[DONE]``."""
         return now_ns if self._open.get(target, 0) >= _SURE else now_ns + _PATIENCE_NS
 
     def stayed_open(self, target: int) -> None:
-        """A body did not end behind ``[DONE]``."""
+        """Record that a body did not end after ``[DONE]``."""
         self._open[target] = self._open.get(target, 0) + 1

@@ -1,4 +1,4 @@
-"""Entries of a plan that have not begun yet."""
+"""Backlog: plan entries that have not started yet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ _Entry = tuple[Any, ...]
 
 
 class Backlog:
-    """The plan's own entries in their order, and before them those that an ended request has brought about."""
+    """Queue of pending entries; follow-ups come before the plan's own.
+
+    The plan's own entries keep their order.
+    """
 
     __slots__ = ("_later", "_numbers", "_queue", "taken")
 
     def __init__(self) -> None:
         self._queue: deque[_Entry] = deque()
-        self._later: list[tuple[int, int, _Entry]] = []  # from when on, a number that no two share, which
+        self._later: list[tuple[int, int, _Entry]] = []  # start time, unique number, entry
         self._numbers = itertools.count()
         self.taken = 0
         """How many entries have come so far."""
@@ -35,28 +38,28 @@ class Backlog:
         self.taken += len(self._queue) - before
 
     def add_later(self, entry: _Entry, from_ns: int) -> None:
-        """Add one that may not begin before a time (monotonic)."""
+        """Add an entry that may not start before a monotonic time."""
         heapq.heappush(self._later, (from_ns, next(self._numbers), entry))
         self.taken += 1
 
     def first(self, now_ns: int) -> _Entry | None:
-        """The entry that is to begin next; None where there is none, or none that may begin now."""
+        """Next entry to start; None where none may start now."""
         if self._later and self._later[0][0] <= now_ns:
             return self._later[0][2]
         return self._queue[0] if self._queue else None
 
     def take(self, entry: _Entry) -> None:
-        """What :meth:`first` gave begins."""
+        """Remove the entry that :meth:`first` returned: it starts."""
         if self._queue and self._queue[0] is entry:
             self._queue.popleft()
         else:
             heapq.heappop(self._later)
 
     def wake_ns(self, now_ns: int) -> int:
-        """When the next entry may begin that may not now; 0: never."""
+        """When the next delayed entry may start; 0: never."""
         return min((from_ns for from_ns, _, _ in self._later[:1] if from_ns > now_ns), default=0)
 
     def clear(self) -> None:
-        """Drop what has not begun."""
+        """Drop all entries that have not started."""
         self._queue.clear()
         self._later.clear()

@@ -1,4 +1,6 @@
-"""Frames between the measuring process and the load process: a length, then a marshalled tuple.
+"""Channel between measuring process and load process: marshalled frames.
+
+A frame is a length, then a marshalled tuple.
 
 marshal is the fastest codec at hand (a 20 kB exchange in 4 µs) and safe here: both ends are ours, run the same
 interpreter, and what a server sent travels inside as plain bytes.
@@ -24,13 +26,13 @@ class ChannelClosedError(ConnectionError):
 
 
 def buffer_generously(sock: socket.socket) -> None:
-    """Give the channel room, so that a slow reader doesn't hold up the load process."""
+    """Enlarge socket buffers, so that slow readers don't block the load process."""
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
 
 
 class FrameReader:
-    """Takes frames out of what a socket delivers."""
+    """Reads frames from a socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -39,7 +41,9 @@ class FrameReader:
         """How long the buffer must be to hold a frame."""
 
     def read(self) -> list[Any]:
-        """Receive once and return the frames that are complete; raises ChannelClosedError at the end.
+        """Receive once and return the complete frames.
+
+        Raises ChannelClosedError at the end.
 
         On a non-blocking socket without data the list is empty.
         """
@@ -77,7 +81,10 @@ class FrameReader:
 
 
 class FrameWriter:
-    """Sends frames; on a non-blocking socket it keeps what doesn't fit and says so."""
+    """Writes frames to a socket and buffers what doesn't fit.
+
+    A non-blocking socket may take less than a frame; ``waiting`` says so.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -85,17 +92,17 @@ class FrameWriter:
 
     @property
     def waiting(self) -> bool:
-        """Whether something could not be sent yet."""
+        """Whether bytes are still unsent."""
         return bool(self._waiting)
 
     def write(self, frame: tuple[Any, ...]) -> None:
-        """Send a frame, or as much of it as fits; raises ChannelClosedError."""
+        """Send a frame, as far as it fits; raises ChannelClosedError."""
         body = marshal.dumps(frame)
         self._waiting.append(memoryview(_LENGTH.pack(len(body)) + body))
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits, as far as it fits; raises ChannelClosedError."""
+        """Send buffered bytes, as far as they fit; raises ChannelClosedError."""
         while self._waiting:
             first = self._waiting[0]
             try:

@@ -1,4 +1,4 @@
-"""Client limits: what this machine ran out of, and errors in words."""
+"""Client limits: exhausted resources of this machine, and error texts."""
 
 from __future__ import annotations
 
@@ -37,12 +37,15 @@ _WORDS: Final = {
 
 
 def is_shortage(error: OSError) -> bool:
-    """Whether an error says that this machine has no more of something, and nothing about the server."""
+    """Whether an error means that this machine ran out of a resource.
+
+    Such an error says nothing about the server.
+    """
     return error.errno in _WORDS and not isinstance(error, ssl.SSLError)  # whose numbers are OpenSSL's
 
 
 def has_source_address(family: int, address: Any) -> bool:
-    """Whether this machine has an address from which it can reach that one.
+    """Whether this machine has a source address for a destination.
 
     Without one (IPv6 is switched off) connecting fails with the same error as without a free port.
     """
@@ -55,13 +58,16 @@ def has_source_address(family: int, address: Any) -> bool:
 
 
 def client_limit(error: OSError, what: str = "") -> Ended:
-    """How a request ends for which this machine has nothing left; ``what`` was being done."""
+    """Ending of a request that hit a limit of this machine.
+
+    ``what`` was being done.
+    """
     words = _WORDS.get(error.errno or 0, _DESCRIPTORS)
     return Ending.CLIENT_LIMIT, f"{what}{error_words(error)}: this machine has {words}"
 
 
 def error_words(error: OSError) -> str:
-    """A system's error in words, with its name."""
+    """Text of an OS error, with its symbolic name."""
     if isinstance(error, ssl.SSLError):  # its number is one of OpenSSL's
         parts = (error.reason or str(error), getattr(error, "verify_message", ""))
         return ": ".join(str(part).replace("_", " ").lower() for part in parts if part)

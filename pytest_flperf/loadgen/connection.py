@@ -1,4 +1,4 @@
-"""One connection and the request on it: connecting, sending, and stamping what arrives."""
+"""HTTP connection: connecting, sending and stamping what arrives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_flperf.wire.exchange import READ_BYTES, Ending
 from pytest_flperf.wire.framing import Framing
 
 if TYPE_CHECKING:
-    from pytest_flperf.loadgen.plan import Target
+    from pytest_flperf.loadgen.plan import Destination
     from pytest_flperf.wire.progress import TextProgress
 
 __all__ = ["Connection", "Ended", "Job", "too_large"]
@@ -32,7 +32,7 @@ _READ_COST_BYTES: Final = 256
 _MIB: Final = 1 << 20
 # A server with Nagle's algorithm holds its first token until the head is acknowledged.  On a connection that carries
 # one request right after the other, Linux delays that by 40 ms: TTFT of Foundry Local was 44 ms in place of 4 ms.
-# Only a closed loop does this to a server (a pause or a new connection ends it): it is our artefact, not its latency.
+# Only a closed loop does this to a server (a pause or a new connection ends it): an artefact, not its latency.
 _QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _RESET_ON_CLOSE: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 _CLOSED_DOOR_NS: Final = 50_000_000
@@ -41,7 +41,7 @@ _IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 
 
 class Job:
-    """A request under way: what is known of it until it becomes a frame for the measuring process."""
+    """Request in flight, until it becomes a frame for the measuring process."""
 
     __slots__ = (
         "connect_ns", "due_ns", "end_offset_ns", "ended", "entry", "finished_ns", "framing", "index", "left_out_bytes",
@@ -64,31 +64,31 @@ class Job:
         self.framing = Framing()
         self.progress: TextProgress | None = None  # from the first look at its deadlines on
         self.size = 0
-        """Bytes of the answer, of each read as many as keeping it takes."""
+        """Bytes that the answer takes in memory: at least ``_READ_COST_BYTES`` for each read."""
         self.most_bytes = most_bytes
         self.left_out_bytes = 0
         self.ended: Ended = (Ending.CANCELLED, "")
         self.finished_ns = self.end_offset_ns = 0
 
     def met_a_closed_door(self, ended: Ended) -> bool:
-        """Whether the server closed the idle connection in the moment at which the request was sent on it.
+        """Whether the server closed the idle connection as the request was sent.
 
-        Servers may close one after any answer without having said so (llama.cpp's router does), and a client sends on
-        another one then (RFC 9112, section 9.3.1).  An answer that breaks off, or a server that thinks before it hangs
-        up, is another matter.
+        Servers may close a connection after any answer without notice (llama.cpp's router does), and a client then
+        sends on another one (RFC 9112, section 9.3.1).  An answer that breaks off, or a server that thinks before it
+        hangs up, is another matter.
         """
         if ended[0] is not Ending.CONNECTION_LOST or self.parts or self.connect_ns is not None:
             return False
         return monotonic_ns() - self.started_ns < _CLOSED_DOOR_NS
 
     def end(self, ended: Ended) -> None:
-        """The request has ended, now."""
+        """Mark the request as ended now."""
         self.ended = ended
         self.finished_ns = monotonic_ns()
         self.end_offset_ns = realtime_minus_monotonic_ns()
 
     def kept_reads(self) -> int:
-        """How many reads are told of: of an answer that is too large the first ones."""
+        """Number of reads to report; of an oversized answer only the first."""
         if self.ended[0] is not Ending.ANSWER_TOO_LARGE:
             return len(self.parts)
         size = 0
@@ -99,12 +99,12 @@ class Job:
         return len(self.parts)
 
     def leave_out(self, count: int) -> None:
-        """Forget that many reads at the end."""
+        """Drop that many reads from the end."""
         self.left_out_bytes += sum(map(len, self.parts[-count:]))
         del self.parts[-count:], self.read_ns[-count:], self.stamps[-count:]
 
     def facts(self) -> tuple[Any, ...]:
-        """What the measuring process makes an Exchange of, beside the reads."""
+        """Fields of an Exchange, without the reads."""
         ending, detail = self.ended
         return (
             self.index, self.phase, self.target, self.stream, self.slot, self.due_ns, self.connect_ns,
@@ -113,25 +113,31 @@ class Job:
         )  # fmt: skip
 
     def reads(self, start: int, end: int) -> tuple[bytes, list[int], list[int], bytes]:
-        """Stamps as the kernel gave them, times, sizes and bytes of some reads; conversion is left to the receiver."""
+        """Kernel stamps, times, sizes and bytes of some reads.
+
+        Stamps are as the kernel gave them; the receiver converts them.
+        """
         parts = self.parts[start:end]
         stamps = b"".join(self.stamps[start:end])
         return stamps, self.read_ns[start:end], [len(part) for part in parts], b"".join(parts)
 
 
 class Connection:
-    """A socket of our own.  Methods that end the request return ``(ending, detail)``, the others None."""
+    """Socket with one request at a time.
+
+    Methods that end the request return ``(ending, detail)``, the others None.
+    """
 
     __slots__ = (
         "_addresses", "_handshaking", "_tls", "connect_ns", "connect_started_ns", "connecting", "deadline_ns", "fd",
         "job", "problem", "read", "sock", "target", "timer_ns", "wants_write",
     )  # fmt: skip
 
-    def __init__(self, target: int, spec: Target, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, target: int, spec: Destination, tls: ssl.SSLContext | None) -> None:
         self.target = target
         self.job: Job | None = None
         self.deadline_ns = 0
-        """When somebody has to look at this connection; 0: never."""
+        """When to check the deadlines of this connection; 0: never."""
         self.timer_ns = 0
         """When its earliest timer fires; 0: none is set."""
         self.connecting = True
@@ -150,7 +156,7 @@ class Connection:
         self.fd = -1
 
     def open(self) -> Ended | None:
-        """Begin to connect to the next address; returns why that failed at once."""
+        """Start connecting to the next address; returns why that failed at once."""
         ended: Ended = (Ending.CONNECT_REFUSED, "no address is left to try")
         while self._addresses:
             family, address = self._addresses.pop(0)
@@ -171,7 +177,10 @@ class Connection:
         return ended
 
     def connected(self) -> bool:
-        """Take an event while connecting: whether it is through, or has failed and there is a ``problem``."""
+        """Handle an event while connecting: whether it is connected or failed.
+
+        After a failure there is a ``problem``.
+        """
         self.problem = None
         if not self._handshaking:
             code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -213,14 +222,14 @@ class Connection:
         return True
 
     def begin(self, job: Job) -> None:
-        """Put a request on this open connection."""
+        """Start a request on this open connection."""
         self.job = job
         job.connect_ns, self.connect_ns = self.connect_ns, None
         job.offset_ns = realtime_minus_monotonic_ns()
         job.started_ns = monotonic_ns()
 
     def send(self) -> Ended | None:
-        """Hand bytes to the kernel, as many as fit.  ``job.out`` is empty when all are sent."""
+        """Send as many bytes as fit; ``job.out`` empty means all sent."""
         job = self.job
         assert job is not None
         while job.out:
@@ -234,13 +243,16 @@ class Connection:
                 return ended if ended[0] is Ending.CLIENT_LIMIT else self._answer_before(job, ended[1])
             job.out = job.out[count:]
             if count == _SEND_BYTES:
-                return None  # the others' turn: an event says when to go on
+                return None  # let the other connections send: an event says when to go on
         if _QUICK_ACK is not None:
             self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         return None
 
     def _answer_before(self, job: Job, problem: str) -> Ended:
-        """The server hung up on a request that was not all sent: mostly it has said why (413, 400, 401 …)."""
+        """Read an early answer after the server hung up during sending.
+
+        Mostly it has said why (413, 400, 401 …).
+        """
         size = -1
         while size < job.size:
             size = job.size
@@ -308,7 +320,7 @@ class Connection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow on this connection."""
+        """Whether the connection can carry another request."""
         job = self.job
         if job is None or job.out or job.framing.head is None or job.framing.surplus or not job.framing.ended:
             return False
@@ -328,7 +340,7 @@ class Connection:
         return False
 
     def close(self, *, abort: bool) -> None:
-        """Close for good; ``abort`` resets the connection, so that the server notices at once."""
+        """Close for good; ``abort`` resets, so that the server notices at once."""
         self.job, self.deadline_ns = None, 0
         self.read = _nothing  # a bound method in an attribute is a cycle, and nothing collects cycles here
         with contextlib.suppress(OSError):
@@ -338,7 +350,7 @@ class Connection:
 
 
 def too_large(most_bytes: int) -> Ended:
-    """How a request ends whose answer is longer than that."""
+    """Ending of a request whose answer exceeds the size limit."""
     return Ending.ANSWER_TOO_LARGE, f"the answer is longer than {most_bytes / _MIB:.4g} MiB (max_answer_mb)"
 
 
@@ -362,7 +374,7 @@ def _not_connected(code: int, family: int | None = None, address: Any = None) ->
 
 
 def _failed(error: OSError, otherwise: Ending, what: str = "") -> Ended:
-    """Whose fault an error is: this machine's, or what it is ``otherwise``."""
+    """Ending of a failed call: client limit, or what it is ``otherwise``."""
     if is_shortage(error):
         return client_limit(error, what)
     return otherwise, what + error_words(error)

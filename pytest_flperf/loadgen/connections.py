@@ -1,4 +1,4 @@
-"""Connections of the load process: open ones, and those that are idle."""
+"""Connection pool of the load process: open and idle connections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from pytest_flperf.loadgen.client_limits import client_limit
 from pytest_flperf.loadgen.connection import Connection, Ended
-from pytest_flperf.loadgen.plan import Target
+from pytest_flperf.loadgen.plan import Destination
 from pytest_flperf.loadgen.poller import Poller
 from pytest_flperf.wire.tls import TlsOptions
 
@@ -16,7 +16,7 @@ __all__ = ["Connections"]
 
 
 class Connections:
-    """Opens, keeps and closes connections, and lets the poller watch those that are open."""
+    """Opens, keeps and closes connections; the poller watches the open ones."""
 
     __slots__ = ("_contexts", "_idle", "_poller", "open")
 
@@ -27,18 +27,18 @@ class Connections:
         self._idle: dict[int, list[Connection]] = {}
         self._contexts: dict[TlsOptions, ssl.SSLContext] = {}
 
-    def prepare(self, specs: Iterable[Target]) -> None:
-        """Make what TLS needs, which takes milliseconds, before the first request."""
+    def prepare(self, specs: Iterable[Destination]) -> None:
+        """Set up TLS contexts (milliseconds each) before the first request."""
         for spec in specs:
             if spec.tls_name and spec.tls not in self._contexts:
                 self._contexts[spec.tls] = spec.tls.context()
 
-    def new(self, target: int, spec: Target) -> Connection:
-        """One that is not open yet."""
+    def new(self, target: int, spec: Destination) -> Connection:
+        """Create a connection that is not open yet."""
         return Connection(target, spec, self._contexts[spec.tls] if spec.tls_name else None)
 
     def add(self, connection: Connection) -> Ended | None:
-        """It has a socket now, which tells when it can be written to; returns why that can't be watched for."""
+        """Watch a connection's socket for writing; returns why that failed."""
         try:
             self._poller.watch(connection.fd, write=True)
         except OSError as error:  # the system has no room for another watched socket
@@ -48,15 +48,15 @@ class Connections:
         return None
 
     def keep(self, connection: Connection) -> None:
-        """It has nothing to do."""
+        """Return a connection to the idle ones."""
         self._idle.setdefault(connection.target, []).append(connection)
 
     def idle(self, target: int) -> list[Connection]:
-        """Those of a target that have nothing to do."""
+        """Idle connections of a target."""
         return self._idle.setdefault(target, [])
 
     def take(self, target: int) -> Connection | None:
-        """An idle one that can be used; those that can't are closed."""
+        """Take a usable idle connection; unusable ones are closed."""
         idle = self.idle(target)
         while idle:
             connection = idle.pop()
@@ -66,14 +66,14 @@ class Connections:
         return None
 
     def drop(self, connection: Connection) -> None:
-        """Close one that may be idle."""
+        """Close a connection that may be idle."""
         idle = self._idle.get(connection.target, [])
         if connection in idle:
             idle.remove(connection)
         self.forget(connection)
 
     def forget(self, connection: Connection, *, abort: bool = False) -> None:
-        """Close one that is not idle."""
+        """Close a connection that is not idle."""
         if self.open.pop(connection.fd, None) is not None:
             with contextlib.suppress(OSError, KeyError, ValueError):  # ssl closes a socket that it fails to wrap
                 self._poller.forget(connection.fd)

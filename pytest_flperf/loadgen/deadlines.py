@@ -1,4 +1,4 @@
-"""Which deadline a request has missed, and when to look at it again."""
+"""Request deadlines: which one was missed, when to look again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["look_at", "missed_or_due"]
 
 
 def missed_or_due(limits: Deadlines, job: Job, now: int, until_ns: int) -> Ended | int | None:
-    """A time to look has come: how the request ends, or when to look again (0: never).
+    """Ending of a request past its deadline, or the next look.
 
-    None: what has come of the answer could not all be looked at until then; go on with the same call.
+    The next look is a time in ns; 0: never.  None: the new part of the answer could not all be read within the time
+    allowed; repeat the same call.
     """
     elapsed = now - job.started_ns
     if limits.total_ns and elapsed >= limits.total_ns:
@@ -43,7 +44,10 @@ def missed_or_due(limits: Deadlines, job: Job, now: int, until_ns: int) -> Ended
 
 
 def look_at(limits: Deadlines, job: Job, now: int, token_ns: int | None = None) -> int:
-    """When the first limit can be missed (0: never); ``token_ns``: arrival of the last token so far."""
+    """When the first deadline can be missed; 0: never.
+
+    ``token_ns``: arrival of the last token so far.
+    """
     from_start = [limits.total_ns]
     if job.framing.head is None:
         from_start.append(limits.headers_ns)

@@ -1,4 +1,4 @@
-"""Pool of a closed loop's entries, shared by load processes."""
+"""Entry pool of a closed loop, shared by load processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["EntryPool"]
 
 
 class EntryPool:
-    """The entries that nobody has taken yet, and how many requests are on their way through all processes.
+    """Entries not taken yet, and the requests in flight in all processes.
 
     A process with more streams, or with quicker answers, takes more of them; so all streams are busy to the end.
     """
@@ -23,10 +23,12 @@ class EntryPool:
         self._lock = lock
         self._under_way = 0
         self.left = total
-        """How many nobody has taken."""
+        """Number of entries not taken yet."""
 
     def take(self, held: int, streams: int) -> Entry | None:
-        """The next one, for a process that holds so many and has so many streams; None where it gets no more now.
+        """Take the next entry; None where this process gets no more now.
+
+        The process says how many entries it holds and how many streams it has.
 
         Ahead of its streams it gets its share of what is left, so that none waits in one process while another idles.
         """
@@ -42,11 +44,11 @@ class EntryPool:
             return entry
 
     def began(self) -> None:
-        """An ended request has brought about another one."""
+        """Count a follow-up request, which an ended one caused."""
         with self._lock:
             self._under_way += 1
 
     def ended(self) -> None:
-        """A request has ended."""
+        """Count an ended request."""
         with self._lock:
             self._under_way -= 1

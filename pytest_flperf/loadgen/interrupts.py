@@ -1,4 +1,7 @@
-"""Signals held back while a plan is played, so that no finished request is lost between two statements."""
+"""Signals deferred while a plan runs, so that no result is lost.
+
+A signal between two statements could otherwise lose a finished request.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ _PATIENCE_S: Final = 5.0
 
 
 class Interrupts:
-    """Holds back the signals that end a program; on leaving, the first is handed to the handler that was there before.
+    """Context manager that defers SIGINT, SIGTERM and the like.
+
+    On leaving, the first signal goes to the handler that was there before.
 
     More of them are held back as well, because impatient people press Ctrl-C twice and CI systems send SIGTERM after
     SIGINT; one that comes seconds after the first is not.  Outside the main thread, where Python can't set handlers,

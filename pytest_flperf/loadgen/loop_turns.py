@@ -1,4 +1,4 @@
-"""Durations of the turns of the load process's loop."""
+"""Loop turn durations of the load process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ LAST_BUCKET: Final = 16_383
 
 @dataclass(frozen=True, slots=True)
 class LoopTurns:
-    """How long the loop was busy before it looked at its sockets again, while a plan was played."""
+    """Histogram of turn durations of the load process's loop.
+
+    A turn is how long the loop was busy before it looked at its sockets again, while a plan ran.
+    """
 
     counts: Mapping[int, int] = field(default_factory=dict)
     """Turns by bucket."""
@@ -25,21 +28,24 @@ class LoopTurns:
 
     @classmethod
     def of(cls, buckets: Iterable[int], longest_ns: int) -> LoopTurns:
-        """From the count of each bucket, in order."""
+        """Build from the count of each bucket, in order."""
         return cls({bucket: count for bucket, count in enumerate(buckets) if count}, longest_ns)
 
     def __add__(self, other: LoopTurns) -> LoopTurns:
-        """Those of two processes, or of two plans."""
+        """Sum of two processes' or two plans' histograms."""
         return LoopTurns(Counter(self.counts) + Counter(other.counts), max(self.longest_ns, other.longest_ns))
 
     def values_ns(self) -> Iterable[tuple[float, int]]:
-        """The middle of each bucket and how many turns lie there, ascending."""
+        """Middle and count of each bucket, ascending."""
         for bucket, count in sorted(self.counts.items()):
             middle = (bucket + 0.5) * (1 << TURN_SHIFT) if bucket < LAST_BUCKET else self.longest_ns
             yield min(middle, self.longest_ns), count
 
     def quantile_ns(self, p: float) -> float:
-        """The turn that a share ``p`` of all is no longer than, true to half a microsecond; of at least one."""
+        """Quantile ``p`` of the turn durations, exact to half a microsecond.
+
+        There must be at least one turn.
+        """
         rank = p * sum(self.counts.values())
         seen = 0
         for value, count in self.values_ns():

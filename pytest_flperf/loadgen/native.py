@@ -1,7 +1,8 @@
-"""Plans played without HTTP: each request is handed to the server's own process, which stamps the answer.
+"""Native client: runs plans without HTTP, through the server's own process.
 
-What comes out are exchanges like those of the load process.  Their bytes are the answer's chunks, written down as an
-OpenAI-compatible server would send them; the stamps were taken where the chunks were made.
+Each request goes to the server's process, which stamps the answer.  The results are exchanges like those of the load
+process: their bytes are the answer's chunks, written as an OpenAI-compatible server would send them; the stamps were
+taken where the chunks were made.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from pytest_flperf.backends.base import BackendError
-from pytest_flperf.backends.native import NativeAnswer, NativeChat
+from pytest_flperf.backends.base import BackendError, NativeAnswer, NativeChat
 from pytest_flperf.loadgen.connection import too_large
 from pytest_flperf.loadgen.pacing import Pacing
-from pytest_flperf.loadgen.plan import KEPT_BYTES, Entry, Plan, PlanStats
+from pytest_flperf.loadgen.plan import KEPT_BYTES, Entry, PlanStats, RequestPlan
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 
 __all__ = ["NativeClient"]
@@ -33,7 +33,7 @@ _NS_PER_S: Final = 1_000_000_000
 
 
 class NativeClient:
-    """Plays plans on a model that answers without HTTP, a thread for each stream."""
+    """Runs plans on a model without HTTP, one thread per stream."""
 
     def __init__(self, chat: NativeChat) -> None:
         self._chat = chat
@@ -41,27 +41,33 @@ class NativeClient:
 
     def play(
         self,
-        plan: Plan,
+        plan: RequestPlan,
         on_exchange: Callable[[Exchange], None],
         on_tick: Callable[[], None] | None = None,
         *,
         stop_at: float | None = None,
     ) -> PlanStats:
-        """As :meth:`~pytest_flperf.loadgen.worker_client.LoadSession.play`; an interrupt leaves requests behind."""
+        """Run a plan, as a load process does.
+
+        As :meth:`~pytest_flperf.loadgen.worker_client.LoadSession.play`; an interrupt leaves requests behind.
+        """
         return _Playing(self._chat, plan, self._cancelled).play(on_exchange, on_tick, stop_at)
 
     def cancel(self) -> None:
-        """Begin no further request; those under way come to their end, or to that of the server's process."""
+        """Start no further request.
+
+        Those in flight end by themselves, or with the server's process.
+        """
         self._cancelled.set()
 
     def stop(self) -> None:
-        """Nothing was started."""
+        """Do nothing: no process was started."""
 
 
 class _Playing:
-    """One plan under way."""
+    """One running plan."""
 
-    def __init__(self, chat: NativeChat, plan: Plan, cancelled: threading.Event) -> None:
+    def __init__(self, chat: NativeChat, plan: RequestPlan, cancelled: threading.Event) -> None:
         self._chat = chat
         self._cancelled = cancelled
         self._plan = plan
@@ -97,7 +103,7 @@ class _Playing:
         return PlanStats(started_ns, time.monotonic_ns(), 0, 0, self._finished, self._gave_up, self._stopped)
 
     def _begin_what_may(self, stop_at: float | None) -> bool:
-        """Begin every request that may begin now; whether there are more."""
+        """Start every request that may start now; returns whether there are more."""
         while True:
             now_ns = time.monotonic_ns()
             entry = self._first(now_ns)
@@ -117,7 +123,7 @@ class _Playing:
         return self._stopped or self._gave_up or self._pacing.over(now_ns)
 
     def _first(self, now_ns: int) -> Entry | None:
-        """What is to begin next: first what an ended request has brought about, once its pause is over."""
+        """Next entry to start; follow-ups first, once their pause is over."""
         if self._later and self._later[0][0] <= now_ns:
             return self._later[0][2]
         if self._next is None:
@@ -149,7 +155,7 @@ class _Playing:
             heapq.heappush(self._later, (now_ns + following.wait_ns, next(self._numbers), following))
 
     def _ask(self, entry: Entry, slot: int, began_ns: int) -> None:
-        """Ask one request; in a thread of its own."""
+        """Send one request; runs in its own thread."""
         at_ns = began_ns if entry.due_ns is None else self._pacing.started_ns + entry.due_ns
         steady = entry.phase is not Phase.MEASURED or self._pacing.steady(at_ns)
         due_ns = None if entry.due_ns is None else at_ns

@@ -1,4 +1,4 @@
-"""Queue of ended requests on their way to the measuring process."""
+"""Outbox: queue of ended requests for the measuring process."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from pytest_flperf.loadgen.connection import Job
 
 __all__ = ["Outbox"]
 
-# Streams that began together end together: what is to be told of them is told bit by bit, while the next requests are
-# on their way, and the measuring process doesn't wake up to hundreds of answers when the server has most to do.
+# Streams that start together end together: their reports are sent bit by bit, while the next requests are in flight, so
+# that the measuring process doesn't wake up to hundreds of answers when the server is busiest.
 _TELL_NS: Final = 1_000_000
 _TELL_SHARE: Final = 64
 _PART_BYTES: Final = 131_072
 _PART_READS: Final = 512
-"""Of one frame: an answer of ten minutes in one piece would hold up the loop for milliseconds."""
+"""Reads in one frame: an answer of ten minutes in one frame would hold up the loop for milliseconds."""
 _LEFT_OUT_READS: Final = 256
-"""Of an answer that is too large, at a time: giving their memory back takes as long as a frame."""
+"""Reads of an oversized answer to drop at a time: freeing their memory takes as long as a frame."""
 
 
 class Outbox:
-    """Tells of requests that have ended, a share of them every millisecond, each in frames of a bounded size."""
+    """Reports ended requests in shares, one share every millisecond.
+
+    Each share goes out in frames of a bounded size.
+    """
 
     __slots__ = ("_kept", "_next", "_released", "_say", "_told_ns", "jobs")
 
@@ -31,14 +34,14 @@ class Outbox:
         """``say`` sends a frame."""
         self._say = say
         self.jobs: deque[Job] = deque()
-        """Those that were not told; the loop looks whether there are any."""
+        """Requests not reported yet; the loop checks whether there are any."""
         self._released = 0
-        self._next = 0  # of the first one's reads, the first that was not told
-        self._kept = -1  # how many of them are told; negative: not known yet
+        self._next = 0  # the first read of the first request that was not reported
+        self._kept = -1  # how many of its reads are reported; negative: not known yet
         self._told_ns = 0
 
     def clear(self) -> None:
-        """A new plan begins."""
+        """Reset for a new plan."""
         self.jobs.clear()
         self._released = self._next = 0
         self._kept = -1
@@ -53,18 +56,18 @@ class Outbox:
         return 0 if self._released else _TELL_NS
 
     def add(self, job: Job) -> None:
-        """A request has ended."""
+        """Queue an ended request."""
         self.jobs.append(job)
 
     def release(self, now_ns: int, *, all_of_them: bool) -> None:
-        """The next share, where its time has come."""
+        """Release the next share when it is due."""
         if now_ns - self._told_ns >= _TELL_NS:
             self._told_ns = now_ns
             share = len(self.jobs) if all_of_them else 1 + len(self.jobs) // _TELL_SHARE
             self._released = max(self._released, share)
 
     def send(self, until_ns: int) -> None:
-        """Send of what was released as much as the time allows, and at least a frame."""
+        """Send the released share within a time budget, at least one frame."""
         while self._released:
             self._send_frame()
             if monotonic_ns() >= until_ns:

@@ -1,4 +1,7 @@
-"""When the next request of a plan may begin: free streams, pauses, due times and the end."""
+"""Pacing: when the next request of a plan may start.
+
+That depends on free streams, pauses, due times and the plan's end.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,23 @@ import time
 from typing import Final
 
 from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
-from pytest_flperf.loadgen.plan import Schedule
+from pytest_flperf.loadgen.plan import LoadSchedule
 
 __all__ = ["Pacing", "rest_until"]
 
 _NEVER: Final = 0
-# epoll takes whole milliseconds and rounds up: what is due sooner is waited for in short rests, in which arrivals wait
-# to be read; the kernel has stamped them.
+# epoll takes whole milliseconds and rounds up: a shorter wait is made of short sleeps.  What arrives meanwhile is read
+# later; the kernel has stamped it.
 _NEAR_S: Final = 0.0012
 _EPOLL_STEP_S: Final = 0.001
 _REST_S: Final = 0.0003 if KERNEL_STAMPS_POSSIBLE else 0.00005
 
 
 def rest_until(left_s: float) -> float:
-    """How long to wait for events when something is due in ``left_s``; rests where epoll is too coarse for it."""
+    """How long to wait for events when something is due in ``left_s``.
+
+    Sleeps instead where the milliseconds of epoll are too coarse for it.
+    """
     if left_s > _NEAR_S:
         return left_s - _EPOLL_STEP_S
     if left_s > 0:
@@ -29,19 +35,22 @@ def rest_until(left_s: float) -> float:
 
 
 class Pacing:
-    """The streams of one plan.  All times are monotonic ns; 0 stands for never."""
+    """Streams of one plan and their timing.
+
+    All times are monotonic ns; 0 stands for never.
+    """
 
     __slots__ = ("_due_ns", "_free", "_resting", "_schedule", "started_ns")
 
-    def __init__(self, schedule: Schedule, streams: int) -> None:
+    def __init__(self, schedule: LoadSchedule, streams: int) -> None:
         self._schedule = schedule
         self._free = list(range(streams - 1, -1, -1))
-        self._resting: list[tuple[int, int]] = []  # from when on a stream is free again, and which
+        self._resting: list[tuple[int, int]] = []  # time from which a stream is free again, and its number
         self._due_ns = _NEVER
         self.started_ns = 0
 
     def begin(self, now_ns: int) -> None:
-        """The plan begins: from now its times count."""
+        """Start the plan: its times count from now."""
         self.started_ns = now_ns
         stagger_ns = self._schedule.stagger_ns
         if stagger_ns:
@@ -50,7 +59,7 @@ class Pacing:
             self._free.clear()
 
     def release(self, slot: int, now_ns: int) -> None:
-        """The request of a stream has ended."""
+        """Free the stream of an ended request."""
         think_ns = self._schedule.think_ns
         if think_ns:
             heapq.heappush(self._resting, (now_ns + think_ns, slot))
@@ -58,7 +67,7 @@ class Pacing:
             self._free.append(slot)
 
     def slot_for(self, due_ns: int | None, now_ns: int) -> int | None:
-        """A stream for the next entry, if it may begin now.
+        """Free stream for the next entry, if it may start now.
 
         Args:
             due_ns: When the entry is due, from the start of the plan; None: when a stream is free.
@@ -74,9 +83,10 @@ class Pacing:
         return self._free.pop()
 
     def wake_ns(self, *, waiting: bool) -> int:
-        """When to ask for a stream again although no request has ended; ``waiting``: whether the last one got none.
+        """When to try for a stream again although no request ended.
 
-        Whoever waits for nothing but answers must not be woken for streams: that would be for ever.
+        ``waiting``: whether the last one got none.  A caller that waits only for answers must not be woken for
+        streams: it would be woken for ever.
         """
         waits: list[int] = []
         if waiting:
@@ -90,7 +100,10 @@ class Pacing:
         return bool(self._end_ns) and now_ns >= self._end_ns
 
     def steady(self, now_ns: int) -> bool:
-        """Whether a request that begins (or is due) then lies between ramp-up and cool-down."""
+        """Whether a start or due time lies in the steady window.
+
+        That is the time between ramp-up and cool-down.
+        """
         since_ns, schedule = now_ns - self.started_ns, self._schedule
         return since_ns >= schedule.steady_from_ns and not 0 < schedule.steady_until_ns <= since_ns
 

@@ -1,4 +1,4 @@
-"""What the load process is asked to play."""
+"""Request plans: targets, deadlines, entries and schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from pytest_flperf.loadgen.loop_turns import LoopTurns
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.tls import TlsOptions
 
-__all__ = ["ANSWER_BYTES", "KEPT_BYTES", "OPEN_END", "Deadlines", "Entry", "Plan", "PlanStats", "Schedule", "Target"]
+__all__ = [
+    "ANSWER_BYTES",
+    "KEPT_BYTES",
+    "OPEN_END",
+    "Deadlines",
+    "Destination",
+    "Entry",
+    "LoadSchedule",
+    "PlanStats",
+    "RequestPlan",
+]
 
 
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
@@ -19,12 +29,12 @@ ANSWER_BYTES: Final = 64 << 20
 KEPT_BYTES: Final = 2 << 20
 """Of an answer that is too large: enough to see what it was, and when its first tokens came."""
 OPEN_END: Final = 1 << 40
-"""Requests of a plan that something else ends than their number: more than there can be."""
+"""Total of a plan that does not end by its number of requests: more than there can be."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A server to connect to."""
+class Destination:
+    """Server to connect to."""
 
     addresses: tuple[tuple[int, Any], ...]
     """``(family, socket address)``, tried in order."""
@@ -36,7 +46,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Deadlines of each request in ns; 0: none.  ``connect`` counts from its begin, the rest from the first byte."""
+    """Deadlines of each request, in ns; 0: none.
+
+    ``connect`` counts from the start of connecting, the rest from the first byte.
+    """
 
     connect_ns: int
     headers_ns: int
@@ -59,12 +72,15 @@ class Entry:
     due_ns: int | None = None
     """When it is due, from the start of the plan; None: as soon as a stream is free (closed loop)."""
     wait_ns: int = 0
-    """Of one that another has brought about: pause before it may begin."""
+    """Pause before a follow-up request may start."""
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """When the requests of a plan begin.  Times in ns from its start; 0: no such thing."""
+class LoadSchedule:
+    """Schedule of a plan: when its requests start.
+
+    Times in ns from the plan's start; 0: no such thing.
+    """
 
     open_ahead: int = 0
     """Connections to open before the first request, and one more whenever none is idle; 0: one for each stream, which
@@ -72,9 +88,9 @@ class Schedule:
     think_ns: int = 0
     """Pause of a stream between the end of a request and the next one."""
     stagger_ns: int = 0
-    """Over which time the streams begin, one after the other."""
+    """Time over which the streams start, one after the other."""
     duration_ns: int = 0
-    """After which no request begins; those under way may end."""
+    """No request starts after this time; those in flight may end."""
     steady_from_ns: int = 0
     """Measured requests that begin (or are due) earlier are of the phase ``outside``."""
     steady_until_ns: int = 0
@@ -82,14 +98,14 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Requests over ``concurrency`` streams.
+class RequestPlan:
+    """Plan: requests over ``concurrency`` streams.
 
     Closed loop: each stream sends when its last request has ended.  Open loop (entries with ``due_ns``): a request is
     sent when it is due on any stream that is free, or as soon as one is.
     """
 
-    targets: tuple[Target, ...]
+    targets: tuple[Destination, ...]
     deadlines: Deadlines
     concurrency: int
     total: int
@@ -102,12 +118,12 @@ class Plan:
     A server that dies in the middle then costs about that many timeouts and not one for each request that is left.
     Any whole answer begins the count anew, an error page too: a server that refuses is quick and says why.
     """
-    schedule: Schedule = Schedule()
+    schedule: LoadSchedule = LoadSchedule()
     longest_pause_ns: int = 0
-    """Longest time in which nobody sends anything although all is well."""
+    """Longest time without a request although all is well."""
     follow: Callable[[Exchange], Entry | None] | None = None
-    """Asked of every request that has ended which one it brings about, beside the ``total``: a retry, the next turn of
-    a chat.  Called while others are measured, so quick; the entry's ``due_ns`` has no meaning."""
+    """Returns the follow-up of each ended request, not counted in ``total``: a retry, or the next turn of a chat.
+    Called while other requests are measured, so it must be quick; the entry's ``due_ns`` has no meaning."""
     answer_bytes: int = ANSWER_BYTES
     """Longest answer of a request, head included; a longer one ends there as ``answer_too_large``."""
     reasoning_tags: bool = True
@@ -119,7 +135,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PlanStats:
-    """What the load process says of a plan that it played."""
+    """Statistics of a finished plan from the load process."""
 
     started_ns: int
     finished_ns: int

@@ -1,4 +1,7 @@
-"""Readiness of sockets.  epoll where there is one: the selectors module adds about 1 µs to every event."""
+"""Socket poller: epoll where available, selectors elsewhere.
+
+The selectors module adds about 1 µs to every event.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ class Poller(Protocol):
     """The bit of an event that says writable; any other bit means: read."""
 
     def watch(self, fd: int, *, write: bool) -> None:
-        """Begin to watch for reading, and for writing if wanted."""
+        """Watch a socket for reading, and for writing on request."""
 
     def change(self, fd: int, *, write: bool) -> None:
-        """Change what is watched for."""
+        """Change the watched events of a socket."""
 
     def forget(self, fd: int) -> None:
         """Stop watching; must come before the socket is closed."""
 
     def wait(self, timeout_s: float) -> list[tuple[int, int]]:
-        """``(file number, event bits)`` of what is ready; empty after ``timeout_s``."""
+        """``(file number, event bits)`` of ready sockets; empty after ``timeout_s``."""
 
     def close(self) -> None:
-        """Give the poller's own file number back."""
+        """Close the poller's own file descriptor."""
 
 
 if sys.platform == "linux":
@@ -59,7 +62,10 @@ if sys.platform == "linux":
 
 
 class _Selector:
-    """For systems without epoll (select on Windows: about 500 sockets; kqueue on macOS)."""
+    """Poller for systems without epoll.
+
+    select on Windows: about 500 sockets; kqueue on macOS.
+    """
 
     read_flag = selectors.EVENT_READ
     write_flag = selectors.EVENT_WRITE
@@ -84,7 +90,7 @@ class _Selector:
 
 
 def new_poller() -> Poller:
-    """The best poller of this system."""
+    """Create the best poller of this system."""
     if sys.platform == "linux":
         return _Epoll()
     return _Selector()

@@ -1,4 +1,4 @@
-"""Entries of a plan on their way to the load process, and requests on their way back."""
+"""Queues between both processes: plan entries out, ended requests back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pytest_flperf.clock import kernel_stamps_ns
 from pytest_flperf.loadgen.entry_pool import EntryPool
-from pytest_flperf.loadgen.plan import Entry, Plan
+from pytest_flperf.loadgen.plan import Entry, RequestPlan
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 
 __all__ = ["Incoming", "Supply", "longest_silence_s"]
@@ -19,16 +19,19 @@ _WINDOW: Final = 256
 _WINDOW_BYTES: Final = 32 << 20
 _AHEAD_NS: Final = 1_000_000_000
 _POOL_AHEAD_NS: Final = 100_000_000
-"""What ends within this time is taken ahead: an end is told, and the next entries come, some ms later."""
+"""Entries for requests that end within this time are taken ahead: the next ones arrive some ms after an end."""
 _POOL_LEAST: Final = 32
 _SILENCE_MARGIN_S: Final = 10.0
 
 
 class Supply:
-    """Gives out a plan's entries ahead of the load process, but no more of them than it can hold with ease."""
+    """Hands a plan's entries to the load process, a window ahead.
 
-    def __init__(self, plan: Plan, pool: EntryPool | None = None) -> None:
-        """``pool``: where the entries come from in the place of the plan's own."""
+    It never hands over more than the load process can hold with ease.
+    """
+
+    def __init__(self, plan: RequestPlan, pool: EntryPool | None = None) -> None:
+        """``pool``: source of the entries instead of the plan."""
         self._entries = iter(plan.entries)
         self._pool = pool
         self._left = plan.total if pool is None else 0
@@ -37,31 +40,34 @@ class Supply:
         self._window = plan.window or max(_WINDOW, 2 * plan.concurrency)
         self._strict = bool(plan.window)
         self._least = plan.concurrency + 1
-        self._under_way: dict[tuple[int, int], int] = {}  # of an entry, the length of its request
+        self._under_way: dict[tuple[int, int], int] = {}  # length of each entry's request
         self._bytes = 0
         self._next: Entry | None = None
         self._begun_ns = time.monotonic_ns()
 
     @property
     def over(self) -> bool:
-        """Whether every entry was given out and has ended."""
+        """Whether every entry was handed over and has ended."""
         return not self._left and not self._under_way and (self._pool is None or not self._pool.left)
 
     def ended(self, exchange: Exchange) -> None:
-        """A request has ended."""
+        """Count an ended request."""
         self._bytes -= self._under_way.pop((exchange.target, exchange.index), 0)
         self._ended += 1
         if self._pool is not None:
             self._pool.ended()
 
     def follows(self, entry: Entry) -> None:
-        """An ended request has brought about another one."""
+        """Count a follow-up request, which an ended one caused."""
         self._count(entry)
         if self._pool is not None:
             self._pool.began()
 
     def more(self) -> list[Entry]:
-        """The entries to hand over now; raises ValueError if the plan has fewer than it said."""
+        """Entries to hand over now.
+
+        Raises ValueError if the plan has fewer entries than its total.
+        """
         if self._pool is not None:
             return self._from_pool(self._pool)
         entries: list[Entry] = []
@@ -76,7 +82,10 @@ class Supply:
         return entries
 
     def _from_pool(self, pool: EntryPool) -> list[Entry]:
-        """As many as the streams need until the next ones come, and no more: others take from the pool as well."""
+        """Entries from the shared pool, enough until the next refill.
+
+        No more than that: the other processes take from the same pool.
+        """
         entries: list[Entry] = []
         room = self._window
         if not self._strict:
@@ -102,7 +111,10 @@ class Supply:
         return len(self._under_way) < self._window
 
     def _hurry(self) -> bool:
-        """Whether the next entry is due soon, whatever else is under way.  The plan began later than this clock."""
+        """Whether the next entry is due soon.
+
+        Then it goes out whatever else is in flight.  The plan started later than this clock.
+        """
         if not self._left:
             return False
         due_ns = self._peek().due_ns
@@ -116,8 +128,11 @@ class Supply:
         return self._next
 
 
-def longest_silence_s(plan: Plan) -> float:
-    """After how long without a word the load process must be stuck: every request has its end by then."""
+def longest_silence_s(plan: RequestPlan) -> float:
+    """Longest silence of a healthy load process, in seconds.
+
+    Every request has ended by then, so a load process that is silent for longer must be stuck.
+    """
     limits = plan.deadlines
     if not (limits.total_ns and limits.connect_ns):
         return math.inf
@@ -126,15 +141,18 @@ def longest_silence_s(plan: Plan) -> float:
 
 
 class Incoming:
-    """Puts exchanges together that the load process tells in parts."""
+    """Rebuilds exchanges from the load process's frames."""
 
     def __init__(self, reasoning_tags: bool) -> None:
-        """``reasoning_tags``: as of the plan."""
+        """``reasoning_tags``: the plan's setting."""
         self._reasoning_tags = reasoning_tags
         self._parts: list[tuple[bytes, list[int], list[int], bytes]] = []
 
     def take(self, frame: tuple[Any, ...]) -> Exchange | None:
-        """A frame ``part``, or ``exchange``, which is the last one's and whole with those before."""
+        """Take a frame; returns an exchange once it is complete.
+
+        A ``part`` frame holds some reads; an ``exchange`` frame holds the last reads and completes the exchange.
+        """
         if frame[0] == "part":
             self._parts.append(frame[1:])
             return None
@@ -151,7 +169,10 @@ def _joined(
 
 
 def _exchange_of(values: tuple[Any, ...], *, reasoning_tags: bool) -> Exchange:
-    """An Exchange from what was told: kernel stamps become monotonic here, off the measured path."""
+    """Build an Exchange from the load process's values.
+
+    Kernel stamps become monotonic here, off the measured path.
+    """
     (
         index, phase, target, stream, slot, due_ns, connect_ns, started_ns, sent_ns, finished_ns, offset_ns,
         end_offset_ns, ending, detail, left_out_bytes, stamps, read_ns, sizes, raw,

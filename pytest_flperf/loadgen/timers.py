@@ -1,4 +1,4 @@
-"""Deadlines of connections: few timers for many of them."""
+"""Timer queue for connection deadlines: few timers, many connections."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["Timers"]
 
 
 class Timers:
-    """Says which connections have to be looked at."""
+    """Timer queue: which connections are due for a deadline check."""
 
     def __init__(self, connections: Mapping[int, Connection]) -> None:
-        """``connections``: those that are open, by file number; the owner adds and removes."""
+        """``connections``: open ones by file number; the owner adds and removes."""
         self.heap: list[tuple[int, int, Connection]] = []
-        """When, a number that no two share, which; the loop reads the first."""
+        """Time, unique number, connection; the loop reads the first."""
         self._connections = connections
         self._numbers = itertools.count()
 
     def set(self, when_ns: int, connection: Connection) -> None:
-        """Look at the connection at that time and not before; 0: never."""
+        """Check the connection at that time, not earlier; 0: never."""
         connection.deadline_ns = when_ns
         # A timer that fires too early is moved on: so there are few of them, however many requests there are.
         if not when_ns or 0 < connection.timer_ns <= when_ns:
@@ -37,7 +37,7 @@ class Timers:
             heapq.heapify(self.heap)
 
     def fire(self, now_ns: int) -> Iterator[Connection]:
-        """The connections whose time has come."""
+        """Connections whose timer has expired."""
         while self.heap and self.heap[0][0] <= now_ns:
             when_ns, _number, connection = heapq.heappop(self.heap)
             if connection.timer_ns != when_ns:

@@ -1,4 +1,4 @@
-"""The load process's loop: plays a plan over sockets of its own and stamps what arrives."""
+"""Load process main loop: runs plans and stamps what arrives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_flperf.loadgen.deadlines import look_at, missed_or_due
 from pytest_flperf.loadgen.loop_turns import LAST_BUCKET, TURN_SHIFT, LoopTurns
 from pytest_flperf.loadgen.outbox import Outbox
 from pytest_flperf.loadgen.pacing import Pacing, rest_until
-from pytest_flperf.loadgen.plan import Deadlines, Schedule, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, LoadSchedule
 from pytest_flperf.loadgen.poller import MOST_EVENTS, new_poller
 from pytest_flperf.loadgen.timers import Timers
 from pytest_flperf.wire.exchange import Ending, Phase
@@ -29,16 +29,16 @@ _IDLE_WAIT_S: Final = 3_600.0
 # Waking for every token costs more than the token.  64 streams of 200 tokens/s on two cores shared with the server:
 # 19 µs of processor time per token without rests and 12 µs with them, the server's 20 and 16 µs, the true TTFT p99 of
 # 256 streams 60 to 80 ms and 50 ms.  Stamps are the kernel's and stay true where a rest is shorter than the gaps
-# within one stream; so nobody rests where the clock is our own or where few streams may be fast ones.
+# within one stream; so there are no rests with user stamps, or where few streams may be fast ones.
 _REST_S: Final = 0.0003
 _REST_STREAMS: Final = 16
 _DENSE_NS: Final = 600_000
 _BUDGET_NS: Final = 250_000
-"""Most time of a turn for each: deadlines to look at, requests to begin, requests to tell of."""
+"""Most time of a turn for each: checking deadlines, starting requests, reporting requests."""
 
 
 class Player:
-    """Plays one plan after the other until the channel closes.
+    """Runs one plan after the other until the channel closes.
 
     Frames in: ``("plan", targets, deadlines, answer_bytes, concurrency, total, schedule, hold)``,
     ``("entries", [entry, …])``, ``("go", begins_ns)`` for a plan on hold, ``("follow", entry, wait_ns)``,
@@ -63,20 +63,20 @@ class Player:
         self._forget_plan()
 
     def _forget_plan(self) -> None:
-        self._targets: tuple[Target, ...] = ()
+        self._targets: tuple[Destination, ...] = ()
         self._deadlines = Deadlines(0, 0, 0, 0, 0)
         self._answer_bytes = 0
         self._backlog = Backlog()
         self._waiting: dict[int, tuple[tuple[Any, ...], int]] = {}  # fd of a connecting socket: its entry and slot
         self._streams = 0
-        self._pacing = Pacing(Schedule(), 0)
-        self._wake_ns = 0  # when a request may begin although none has ended
+        self._pacing = Pacing(LoadSchedule(), 0)
+        self._wake_ns = 0  # when a request may start although none has ended
         self._left = 0
         self._finished = 0
         self._reads = 0
         self._opening = 0
         self._outbox.clear()
-        self._due: deque[Connection] = deque()  # whose deadlines are to be looked at
+        self._due: deque[Connection] = deque()  # connections whose deadlines are due for a check
         self._turns = [0] * (LAST_BUCKET + 1)
         self._longest_turn_ns = 0
         self._over = True
@@ -87,7 +87,7 @@ class Player:
         self._started_ns = self._cpu_started_ns = 0
 
     def run(self) -> None:
-        """Serve plans; ends by ChannelClosedError when the measuring process is gone."""
+        """Serve plans; raises ChannelClosedError when the measuring process is gone."""
         wait, connections, timers = self._poller.wait, self._connections.open, self._timers.heap
         untold = self._outbox.jobs
         readable = self._poller.read_flag
@@ -151,7 +151,7 @@ class Player:
             self._connect_event(connection)
         elif connection.job is not None:
             self._exchange_event(connection, connection.job, flags)
-        elif not connection.usable():  # an idle one that the server has closed, or that speaks unasked
+        elif not connection.usable():  # an idle one that the server has closed, or that sends without a request
             self._connections.drop(connection)
 
     # ---- frames from the measuring process
@@ -184,7 +184,7 @@ class Player:
         schedule: tuple[Any, ...] = (),
         hold: bool = False,
     ) -> None:
-        specs = tuple(Target(tuple(addresses), name, TlsOptions(*tls)) for addresses, name, *tls in targets)
+        specs = tuple(Destination(tuple(addresses), name, TlsOptions(*tls)) for addresses, name, *tls in targets)
         if specs != self._targets:
             self._connections.drop_all()
             self._closing.clear()
@@ -198,7 +198,7 @@ class Player:
         self._left = total
         self._rests = KERNEL_STAMPS_POSSIBLE and concurrency >= _REST_STREAMS and not any(s.tls_name for s in specs)
         self._streams = concurrency
-        paced = Schedule(*schedule)
+        paced = LoadSchedule(*schedule)
         self._pacing = Pacing(paced, concurrency)
         self._connections.prepare(specs)
         # Connecting is no part of a latency: open what is missing before the first request.  What is too much is
@@ -223,7 +223,7 @@ class Player:
             self._start_what_can()
 
     def _take_stop(self) -> None:
-        """Send nothing more; what is under way may end."""
+        """Start no further request; those in flight may end."""
         if self._over:
             return  # it crossed the "done" of its plan on the way
         active = sum(connection.job is not None for connection in self._connections.open.values())
@@ -261,7 +261,7 @@ class Player:
             self._say("ready")
 
     def _take_go(self, begins_ns: int) -> None:
-        """All that play parts of the plan are ready: it begins then."""
+        """Start the plan: all processes that run parts of it are ready."""
         if not self._playing and not self._over:
             self._begin(begins_ns)
 
@@ -292,7 +292,7 @@ class Player:
         self._starting = False
 
     def _wake(self) -> None:
-        """A request is due, a stream has rested, or the plan's time is over."""
+        """Handle what has become due: a request, a stream, the plan's end."""
         self._wake_ns = 0
         if not self._playing:
             return
@@ -343,7 +343,7 @@ class Player:
     def _open_next(
         self, connection: Connection, work: tuple[tuple[Any, ...], int] | None, before: Ended | None = None
     ) -> None:
-        """``before``: why the last address of the same server didn't do."""
+        """Try the next address; ``before``: why the last one failed."""
         ended = connection.open() or self._connections.add(connection)
         if ended is not None:
             self._connect_failed(connection, work, before or ended)
@@ -429,15 +429,15 @@ class Player:
         self._finished += 1
         self._reads += len(job.parts)
         self._pacing.release(job.slot, job.finished_ns)
-        # The next request first: what this one leaves behind can wait, the closed loop can't.
+        # The next request first: the closed loop can't wait, cleaning up after this one can.
         self._start_what_can()
         self._end_if_over()
 
     def _tell(self, now: int) -> None:
-        """Hand over what has ended: a share of it, or all where nothing is gained by waiting."""
+        """Report ended requests: a share, or all where waiting gains nothing."""
         if self._writer.waiting:
             return  # the channel is full
-        starving = not self._backlog and self._backlog.taken < self._left  # the next entries come when these are told
+        starving = not self._backlog and self._backlog.taken < self._left  # more entries come when these are reported
         self._outbox.release(now, all_of_them=starving)
         if self._outbox.released:
             self._outbox.send(time.monotonic_ns() + _BUDGET_NS)
@@ -445,7 +445,10 @@ class Player:
     # ---- deadlines
 
     def _look(self, now: int) -> None:
-        """See to the deadlines of one connection, or to a part of what has come on it since the last look."""
+        """Check the deadlines of one connection.
+
+        Where much has arrived since the last check, it reads a part of that and goes on in the next turn.
+        """
         connection = self._due[0]
         job, is_due = connection.job, 0 < connection.deadline_ns <= now
         ended: Ended | int | None = 0

@@ -1,4 +1,4 @@
-"""The measuring process's handle on the load process."""
+"""Load process client: starts and controls the load process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_flperf.loadgen.client_limits import client_limit, error_words, is_sh
 from pytest_flperf.loadgen.entry_pool import EntryPool
 from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.loadgen.loop_turns import LoopTurns
-from pytest_flperf.loadgen.plan import OPEN_END, Entry, Plan, PlanStats
+from pytest_flperf.loadgen.plan import OPEN_END, Entry, PlanStats, RequestPlan
 from pytest_flperf.loadgen.poller import new_poller
 from pytest_flperf.loadgen.queue import Incoming, Supply, longest_silence_s
 from pytest_flperf.wire.exchange import Ending, Exchange
@@ -44,23 +44,23 @@ _LAST_WORDS_LINES: Final = 6
 
 
 class LoadProcessError(RuntimeError):
-    """The load process can't be started, has ended or stopped answering while a plan was played."""
+    """The load process failed to start, ended early or stopped responding."""
 
 
 class Pending(Protocol):
-    """Says whether a plan must end at once."""
+    """Protocol: whether a plan must end at once."""
 
     @property
     def pending(self) -> bool:
-        """Whether something came that ends it."""
+        """Whether a reason to end the plan has come."""
         ...
 
 
 class LoadSession:
-    """A load process, started at once and used for one plan after the other."""
+    """Load process, started at once and reused for every plan."""
 
     def __init__(self) -> None:
-        """Raises LoadProcessError where it can't be started."""
+        """Start the load process; raises LoadProcessError where that fails."""
         try:
             with contextlib.ExitStack() as opened:
                 self._sock, theirs = socket.socketpair()
@@ -84,7 +84,7 @@ class LoadSession:
 
     @property
     def pid(self) -> int:
-        """The load process's id."""
+        """Process id of the load process."""
         return self._process.pid
 
     @property
@@ -94,25 +94,27 @@ class LoadSession:
 
     def play(
         self,
-        plan: Plan,
+        plan: RequestPlan,
         on_exchange: Callable[[Exchange], None],
         on_tick: Callable[[], None] | None = None,
         *,
         stop_at: float | None = None,
     ) -> PlanStats:
-        """Play a plan; every request that ends is handed to ``on_exchange`` a few ms later.
+        """Run a plan; ended requests go to ``on_exchange``.
 
-        ``on_tick`` is called about ten times a second.  SIGINT and SIGTERM end the plan: what is under way is
+        Each is handed over a few ms after its end.
+
+        ``on_tick`` is called about ten times a second.  SIGINT and SIGTERM end the plan: requests in flight are
         cancelled and handed over as well, then the signal takes its usual course.  From ``stop_at`` on (monotonic, in
-        seconds) no request is sent, and those under way may end.  Raises LoadProcessError.
-        A plan that is left by any exception ends the load process with it.
+        seconds) no request is sent, and those in flight may end.  Raises LoadProcessError.
+        Any exception that ends a plan ends the load process, too.
         """
         with Interrupts() as interrupts:
             return self.play_beside(plan, on_exchange, on_tick, interrupts, stop_at=stop_at)
 
     def play_beside(
         self,
-        plan: Plan,
+        plan: RequestPlan,
         on_exchange: Callable[[Exchange], None],
         on_tick: Callable[[], None] | None,
         interrupts: Pending,
@@ -121,16 +123,16 @@ class LoadSession:
         gate: Callable[[], int] | None = None,
         pool: EntryPool | None = None,
     ) -> PlanStats:
-        """Like :meth:`play`, for whoever plays parts of a plan in several load processes at once.
+        """Run one part of a plan that other load processes share.
 
         Args:
-            plan: This one's part.
+            plan: The part of this load process.
             on_exchange: As in :meth:`play`.
             on_tick: As in :meth:`play`.
             interrupts: Says when to end; held back by the caller.
             stop_at: As in :meth:`play`.
             gate: Called when all connections stand; returns when the plan begins (monotonic, ns).  None: at once.
-            pool: Where the entries come from, in the place of the plan's own.
+            pool: Source of the entries instead of the plan.
 
         """
         try:
@@ -192,7 +194,7 @@ class LoadSession:
         self._send_entries(first)
 
     def _frames(self) -> list[Any]:
-        """What the load process has said; waits for a tick at most."""
+        """Frames from the load process; waits for one tick at most."""
         events = self._poller.wait(_TICK_S)
         if any(flags & self._poller.write_flag for _fd, flags in events):
             self._writer.flush()
@@ -227,7 +229,7 @@ class LoadSession:
         self._poller.change(self._sock.fileno(), write=self._writer.waiting)
 
     def _last_words(self) -> str:
-        """The end of what the load process wrote to its standard error, which is nothing unless it broke."""
+        """Last lines of the load process's standard error; empty unless it crashed."""
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - _LAST_WORDS_BYTES))
         lines = self._log.read().decode("utf-8", "replace").splitlines()
@@ -240,7 +242,10 @@ class LoadSession:
         return None
 
     def cancel(self) -> None:
-        """End the plan under way, from another thread, as an interrupt does in the main one; for good."""
+        """Cancel the running plan from another thread.
+
+        It ends as an interrupt ends it in the main thread.  This can't be undone.
+        """
         self._cancelled = True
 
     def stop(self) -> None:
@@ -266,9 +271,9 @@ class LoadSession:
 
 
 class _Playing:
-    """What is known of a plan under way."""
+    """State of a running plan."""
 
-    def __init__(self, plan: Plan, pool: EntryPool | None) -> None:
+    def __init__(self, plan: RequestPlan, pool: EntryPool | None) -> None:
         self.plan = plan
         self.counted = plan.follow is None and pool is None
         """Whether it is known how many requests the load process will send."""
@@ -280,14 +285,14 @@ class _Playing:
         self._longest_silence_s = longest_silence_s(plan)
 
     def heard(self, frames: list[Any], waited_s: float) -> None:
-        """Frames have come, or none; raises LoadProcessError after too long a silence."""
-        # No pause of the whole machine is held against it.
+        """Record new frames; raises LoadProcessError after too long a silence."""
+        # A pause of the whole machine doesn't count as silence.
         self._silent_s = 0.0 if frames else self._silent_s + min(waited_s, 2 * _TICK_S)
         if self._silent_s > self._longest_silence_s:
             raise LoadProcessError(f"the load process said nothing for {self._silent_s:.1f} s; it was ended")
 
     def ended(self, exchange: Exchange) -> Entry | None:
-        """A request has ended; the one that it brings about."""
+        """Count an ended request; returns the follow-up that it causes."""
         self._supply.ended(exchange)
         self._finished += 1
         self._in_a_row = 0 if exchange.ending is Ending.COMPLETE else self._in_a_row + 1
@@ -296,7 +301,7 @@ class _Playing:
         if self.plan.follow is None:
             return None
         if not self._goes_on:
-            self._cut_off = True  # nobody knows what it would have brought about
+            self._cut_off = True  # its follow-up is unknown
             return None
         following = self.plan.follow(exchange)
         if following is not None:
@@ -304,7 +309,10 @@ class _Playing:
         return following
 
     def word(self, now: float, stop_at: float | None, interrupted: bool) -> str:
-        """What the load process must be told now: cancel, stop or nothing; raises LoadProcessError if it is deaf."""
+        """Next command for the load process: cancel, stop or nothing.
+
+        Raises LoadProcessError if it doesn't respond.
+        """
         hopeless = 0 < self.plan.give_up_after <= self._in_a_row and not self._all_ended
         if self._patience is None and (interrupted or hopeless):
             self._gave_up = hopeless and not interrupted
@@ -321,11 +329,11 @@ class _Playing:
         return ""
 
     def more(self) -> list[Entry]:
-        """The entries to hand over now."""
+        """Entries to hand over now."""
         return self._supply.more() if self._goes_on else []
 
     def stats(self, frame: tuple[Any, ...]) -> PlanStats:
-        """What the load process says of the plan."""
+        """Statistics of the plan, from the load process's last frame."""
         started_ns, finished_ns, cpu_ns, reads, ended, counts, longest_ns = frame[1:]
         short = ended < self.plan.total if self.counted else self._cut_off or not self._all_ended
         turns = LoopTurns(dict(counts), longest_ns)

@@ -1,4 +1,7 @@
-"""One plan over several load processes: with one beginning, one clock and one end."""
+"""Load process group: one plan over multiple load processes.
+
+The processes share one start, one clock and one end.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Final, Protocol
 from pytest_flperf.loadgen.entry_pool import EntryPool
 from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.loadgen.loop_turns import LoopTurns
-from pytest_flperf.loadgen.plan import Entry, Plan, PlanStats
+from pytest_flperf.loadgen.plan import Entry, PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.exchange import Exchange
 
@@ -26,30 +29,36 @@ _HEAD_START_NS: Final = 5_000_000
 
 
 class Plays(Protocol):
-    """What plays plans: a load process, or several."""
+    """Protocol of a load client: one process or a group."""
 
     def play(
         self,
-        plan: Plan,
+        plan: RequestPlan,
         on_exchange: Callable[[Exchange], None],
         on_tick: Callable[[], None] | None = None,
         *,
         stop_at: float | None = None,
     ) -> PlanStats:
-        """As :meth:`LoadSession.play`."""
+        """Run a plan, as :meth:`LoadSession.play`."""
         ...
 
     def cancel(self) -> None:
-        """End the plan under way, from another thread; what has ended by then is handed over.  For good."""
+        """Cancel the running plan from another thread, for good.
+
+        What has ended by then is handed over.
+        """
         ...
 
     def stop(self) -> None:
-        """End what was started."""
+        """Stop all started processes."""
         ...
 
 
 class LoadGroup:
-    """Several load processes, used like one.  The monotonic clock is the same for all processes of a machine."""
+    """Group of load processes, used like a single one.
+
+    The monotonic clock is the same for all processes of a machine.
+    """
 
     def __init__(self, processes: int) -> None:
         with contextlib.ExitStack() as started:  # the others end where one of them can't be started
@@ -58,20 +67,21 @@ class LoadGroup:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The ids of the load processes."""
+        """Process ids of the load processes."""
         return tuple(session.pid for session in self._sessions)
 
     def play(
         self,
-        plan: Plan,
+        plan: RequestPlan,
         on_exchange: Callable[[Exchange], None],
         on_tick: Callable[[], None] | None = None,
         *,
         stop_at: float | None = None,
     ) -> PlanStats:
-        """As :meth:`LoadSession.play`: every request goes to one process.
+        """Run a plan, each request in one of the processes.
 
-        In a closed loop to one that has a stream free for it, in an open loop by its place in the plan.
+        As :meth:`LoadSession.play`.  In a closed loop a request goes to a process with a free stream, in an open loop
+        by its place in the plan.
         """
         lock = threading.Lock()
         parts, pool = parts_of(plan, len(self._sessions), lock)
@@ -99,23 +109,23 @@ class LoadGroup:
             return shared.merged()
 
     def cancel(self) -> None:
-        """End the plan under way."""
+        """Cancel the running plan."""
         for session in self._sessions:
             session.cancel()
 
     def stop(self) -> None:
-        """End the load processes; safe to call twice."""
+        """Stop the load processes; safe to call twice."""
         for session in self._sessions:
             session.stop()
 
 
 def new_client(processes: int) -> Plays:
-    """Load processes that play together."""
+    """Create a load client with that many processes."""
     return LoadSession() if processes == 1 else LoadGroup(processes)
 
 
 class _Shared:
-    """What the threads that play the parts of one plan have in common."""
+    """Shared state of the threads that run one plan's parts."""
 
     def __init__(self, interrupts: Interrupts, parts: int, pool: EntryPool | None) -> None:
         self._interrupts = interrupts
@@ -128,25 +138,25 @@ class _Shared:
 
     @property
     def pending(self) -> bool:
-        """Whether all have to end: an interrupt came, or one of them has failed."""
+        """Whether all must end: an interrupt came, or one has failed."""
         return self._interrupts.pending or self._failed.is_set()
 
     def run(
-        self, session: LoadSession, part: Plan, on_exchange: Callable[[Exchange], None], stop_at: float | None
+        self, session: LoadSession, part: RequestPlan, on_exchange: Callable[[Exchange], None], stop_at: float | None
     ) -> None:
-        """Play one part; nothing raises."""
+        """Run one part; errors are kept for :meth:`merged`."""
         try:
             stats = session.play_beside(
                 part, on_exchange, None, self, stop_at=stop_at, gate=self._gate, pool=self._pool
             )
             self._stats.append(stats)
-        except BaseException as error:  # noqa: BLE001 - raised again by merged(), in the thread that asked
+        except BaseException as error:  # noqa: BLE001 - raised again by merged(), in the calling thread
             self._errors.append(error)
             self._failed.set()
             self._barrier.abort()
 
     def merged(self) -> PlanStats:
-        """The numbers of all parts together; raises what ended a part."""
+        """Statistics of all parts; raises the error that ended a part."""
         if self._errors:
             raise self._errors[0]
         stats = self._stats
@@ -172,10 +182,12 @@ class _Shared:
         self._begins_ns = time.monotonic_ns() + _HEAD_START_NS
 
 
-def parts_of(plan: Plan, processes: int, lock: threading.Lock) -> tuple[list[Plan], EntryPool | None]:
-    """The plan in as many parts as it has streams for, and the pool that they take their entries from.
+def parts_of(plan: RequestPlan, processes: int, lock: threading.Lock) -> tuple[list[RequestPlan], EntryPool | None]:
+    """Split a plan into one part per process, with their pool.
 
-    The entries of an open loop are dealt out in turn instead, and there is no pool: they are due whoever is free.
+    There are at most as many parts as streams.
+
+    In an open loop the entries are dealt out in turn and there is no pool: they are due whichever process is free.
 
     Args:
         plan: The whole.
@@ -208,7 +220,7 @@ def parts_of(plan: Plan, processes: int, lock: threading.Lock) -> tuple[list[Pla
 
 
 class _Dealer:
-    """Deals entries out in turn, to whoever asks first."""
+    """Deals entries out to the parts in turn."""
 
     def __init__(self, entries: Iterator[Entry], count: int, lock: threading.Lock) -> None:
         self._entries = entries
@@ -217,7 +229,7 @@ class _Dealer:
         self._turns = itertools.cycle(self._dealt)
 
     def hand(self, number: int) -> Iterator[Entry]:
-        """The entries of one part."""
+        """Entries of one part."""
         mine = self._dealt[number]
         while True:
             with self._lock:
@@ -245,7 +257,7 @@ def _locked(follow: Callable[[Exchange], Entry | None], lock: threading.Lock) ->
 def _keeper(
     on_exchange: Callable[[Exchange], None], lock: threading.Lock, first_slot: int
 ) -> Callable[[Exchange], None]:
-    """Keeps one exchange at a time, its stream numbered among those of all processes."""
+    """Serialize ``on_exchange``, with stream numbers unique over all processes."""
 
     def keep(exchange: Exchange) -> None:
         with lock:

@@ -1,4 +1,7 @@
-"""Main of the load process, started by :class:`pytest_flperf.loadgen.worker_client.LoadSession`."""
+"""Main function of the load process.
+
+:class:`pytest_flperf.loadgen.worker_client.LoadSession` starts it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def _allow_many_sockets() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Play plans until the measuring process is gone.  The argument is the number of the channel's socket.
+    """Run plans until the measuring process is gone.
+
+    The argument is the number of the channel's socket.
 
     (On Windows the socket comes over standard input.)
     """

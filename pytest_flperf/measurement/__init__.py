@@ -1,1 +1,1 @@
-"""What to measure next.  So far: a fixed number of requests in a closed loop."""
+"""Measurement: prepare models, plan requests, play them, record, sum up."""

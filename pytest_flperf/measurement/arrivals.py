@@ -1,4 +1,7 @@
-"""When the requests of an open loop are due: precomputed, absolute, and the same for the same seed."""
+"""Arrival times of open loops: precomputed, reproducible by seed.
+
+Due times are absolute; the same seed gives the same times.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ _NS_PER_S: Final = 1_000_000_000
 
 
 def arrival_seed(run_seed: str, case: Case) -> str:
-    """The seed of a case's due times: of the run's, the scenario and the point of the matrix alone.
+    """Seed of a case's due times.
+
+    It is made of the run's seed, the scenario and the point of the matrix alone.
 
     Neither the model nor where the suite lies changes when requests are due: what is compared gets the same load.
     """
@@ -25,7 +30,9 @@ def arrival_seed(run_seed: str, case: Case) -> str:
 
 
 def due_times_ns(load: LoadShape, count: int | None, seed: str) -> Iterator[int]:
-    """Due times of an open loop in ns from its start, none before the one it follows.
+    """Due times of an open loop, in ns from its start.
+
+    None is before the one it follows.
 
     Args:
         load: An open shape with what it needs.
@@ -40,7 +47,10 @@ def due_times_ns(load: LoadShape, count: int | None, seed: str) -> Iterator[int]
 
 
 def traced_times_ns(load: LoadShape, count: int | None, due_s: Iterable[float]) -> Iterator[int]:
-    """Due times of a trace in ns, as many and as long as asked for: arguments as of :func:`due_times_ns`."""
+    """Due times of a trace, in ns.
+
+    Count and duration limit them; the arguments are those of :func:`due_times_ns`.
+    """
     end_s = math.inf if load.duration_s is None else load.duration_s
     for at_s in itertools.takewhile(lambda at_s: at_s < end_s, itertools.islice(due_s, count)):
         yield round(at_s * _NS_PER_S)
@@ -56,7 +66,7 @@ def _due_s(load: LoadShape, rng: random.Random) -> Iterator[float]:
 
 
 def _positions(load: LoadShape, rng: random.Random) -> Iterator[float]:
-    """Where requests stand on a line on which one comes per unit in the mean."""
+    """Positions of requests on a line with one per unit on average."""
     if load.kind == "constant":
         yield from map(float, itertools.count())
     elif load.kind == "burst":
@@ -72,7 +82,9 @@ def _positions(load: LoadShape, rng: random.Random) -> Iterator[float]:
 
 
 def _risen(due_s: float, ramp_up_s: float) -> float:
-    """The time at which a rate that rises from 0 over ``ramp_up_s`` has sent as much as a full one by ``due_s``.
+    """Due time under a ramp-up, from that at the full rate.
+
+    By then, a rate that rises from 0 over ``ramp_up_s`` has sent as much as the full rate has by ``due_s``.
 
     While it rises t²/(2·ramp_up_s) has been sent by t, afterwards t − ramp_up_s/2.
     """
@@ -82,7 +94,10 @@ def _risen(due_s: float, ramp_up_s: float) -> float:
 
 
 def _ramp(rate: float, rate_to: float, duration_s: float) -> Iterator[float]:
-    """Due times under a rate that changes evenly: rate·t + (rate_to − rate)·t²/(2·duration_s) have been sent by t."""
+    """Due times under a rate that changes linearly.
+
+    By time t, rate·t + (rate_to − rate)·t²/(2·duration_s) requests have been sent.
+    """
     slope = (rate_to - rate) / duration_s
     total = (rate + rate_to) / 2 * duration_s
     for number in itertools.count():

@@ -1,4 +1,7 @@
-"""What this client, on this machine, adds to the times of a server at a load: measured against the reference server."""
+"""Calibration: the client's measurement error, against the reference server.
+
+It tells what this client, on this machine, adds to the times of a server at a load.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, Entry, LoadSchedule, PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadProcessError
 from pytest_flperf.loadgen.worker_group import Plays, new_client
 from pytest_flperf.measurement.calibration_loads import Probe, closed_probe
-from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer
-from pytest_flperf.reference_server import Schedule as Answers
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.reference_server.log import LogEntry, echoed_id
 from pytest_flperf.reference_server.server import ReferenceServerError
 from pytest_flperf.results.calibration import Calibration
@@ -43,11 +45,14 @@ SHORT_TOKENS: Final = 32
 
 
 class CalibrationError(RuntimeError):
-    """The reference server or the load process failed: nothing is known of the client."""
+    """The reference server or the load process failed during calibration.
+
+    Nothing is known of the client.
+    """
 
 
 def calibrate_once(probe: Probe) -> Calibration:
-    """As :func:`calibrate`, with load processes of its own."""
+    """Calibrate like :func:`calibrate`, with load processes of its own."""
     client = new_client(probe.load.processes)
     try:
         return calibrate(client, probe)
@@ -67,7 +72,7 @@ def calibrate(client: Plays, probe: Probe, *, tokens: int = TOKENS) -> Calibrati
         CalibrationError: It can't be done here; the text says why.
 
     """
-    answers = Answers(ttft_ms=50, itl_ms=5, tokens=tokens)
+    answers = Schedule(ttft_ms=50, itl_ms=5, tokens=tokens)
     try:
         with ReferenceServer(ReferenceConfig(schedule=answers)) as server:
             _play(client, server, closed_probe(min(_WARM_UP, probe.streams), 1, short=True), _WARM_UP)
@@ -91,14 +96,14 @@ def _play(client: Plays, server: ReferenceServer, probe: Probe, count: int) -> t
         for index, at_ns in enumerate(due_ns or itertools.repeat(None, count)):
             yield Entry(index, Phase.MEASURED, 0, stream=True, request=request, due_ns=at_ns)
 
-    schedule = Schedule(
+    schedule = LoadSchedule(
         open_ahead=max(_OPEN_AHEAD, load.burst_size or 0) if due_ns else 0,
         think_ns=think_ns,
         duration_ns=round((load.duration_s or 0.0) * _NS_PER_S) if not due_ns else 0,
     )
     exchanges: list[Exchange] = []
-    plan = Plan(
-        (Target(resolve(endpoint)),),
+    plan = RequestPlan(
+        (Destination(resolve(endpoint)),),
         _DEADLINES,
         probe.streams,
         count,
@@ -110,7 +115,10 @@ def _play(client: Plays, server: ReferenceServer, probe: Probe, count: int) -> t
 
 
 def _compared(exchanges: Sequence[Exchange], log: dict[str, LogEntry]) -> Calibration:
-    """What was said and what was true, without the load and what it cost."""
+    """Compare the client's times with the reference server's own.
+
+    The load and its processor time are not filled in.
+    """
     says_ttft: list[float] = []
     true_ttft: list[float] = []
     says_gap: list[float] = []
@@ -150,7 +158,10 @@ def _compared(exchanges: Sequence[Exchange], log: dict[str, LogEntry]) -> Calibr
 
 
 def _said(sample: Sample) -> tuple[float, float]:
-    """TTFT from when the request was sent, and the mean gap, in ms, as this client stamps them."""
+    """TTFT and mean gap in ms, as this client stamps them.
+
+    TTFT counts from when the request was sent.
+    """
     assert sample.first_token_ns is not None
     assert sample.last_token_ns is not None
     assert sample.sent_ns is not None

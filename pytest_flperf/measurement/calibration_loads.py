@@ -1,4 +1,7 @@
-"""Loads to calibrate a client at: the shape of a case, bounded in time, with the busiest seconds of what changes."""
+"""Calibration loads: the shape of a case, bounded in time.
+
+Where the load changes, its busiest seconds are played.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ _ANSWER_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What to send, and when."""
+    """Calibration load: its shape and its due times."""
 
     load: Load
     """``iterations`` is how many requests there are, ``duration_s`` after which none is sent."""
@@ -41,17 +44,17 @@ class Probe:
 
     @property
     def streams(self) -> int:
-        """Most requests at a time."""
+        """Most requests in flight at a time."""
         return self.load.max_in_flight if self.load.max_in_flight is not None else self.load.concurrency
 
     @property
     def peak(self) -> float:
-        """Streams of a closed loop, or the most requests that are due within a second."""
+        """Streams of a closed loop, or most requests due within a second."""
         return float(len(_busiest(self.due_ns, 1.0))) if self.due_ns else float(self.load.concurrency)
 
 
 def probe_of(case: Case, processes: int, *, short: bool) -> Probe:
-    """The load of a case as it is played; of a search the highest."""
+    """Calibration load of a case; for a search, its highest load."""
     shape = case.scenario.settings.load
     if shape.kind == "search":
         case = at_load(case, shape.search_over, shape.search_to or 1.0)
@@ -62,7 +65,10 @@ def probe_of(case: Case, processes: int, *, short: bool) -> Probe:
 
 
 def closed_probe(streams: int, processes: int, *, short: bool, think_time_s: float = 0.0) -> Probe:
-    """A closed loop: some rounds of all streams, with think time at least two or a minute of them."""
+    """Closed loop: some rounds of all streams.
+
+    With think time, it leaves room for two rounds, up to a minute.
+    """
     rounds, fewest = (_SHORT_ROUNDS, _FEWEST_CLOSED_SHORT) if short else (_ROUNDS, _FEWEST_CLOSED)
     seconds = max(_SHORT_S if short else _SECONDS, min(2 * (think_time_s + _ANSWER_S), _LONGEST_S))
     load = Load(
@@ -77,12 +83,15 @@ def closed_probe(streams: int, processes: int, *, short: bool, think_time_s: flo
 
 
 def poisson_probe(rate: float, processes: int, *, short: bool) -> Probe:
-    """Independent arrivals."""
+    """Open loop with independent (Poisson) arrivals."""
     return _open_probe(LoadShape("poisson", rate=rate), None, processes, short=short)
 
 
 def _own_times(case: Case) -> list[int] | None:
-    """All due times of a case whose rate changes; None where any of its seconds is like another."""
+    """All due times of a case whose rate changes; else None.
+
+    In all other cases, any second is like another.
+    """
     settings, source = case.scenario.settings, case.scenario.source
     if settings.load.kind == "trace" and source is not None:
         return list(traced_times_ns(settings.load, settings.iterations, (each.due_s for each in source.trace)))
@@ -118,7 +127,7 @@ def _open_probe(shape: LoadShape, own_ns: list[int] | None, processes: int, *, s
 
 
 def _busiest(due_ns: Sequence[int], seconds: float) -> tuple[int, ...]:
-    """The due times in the window that holds most of them, from its first one on."""
+    """Due times in the busiest window, counted from its first one."""
     span_ns = math.ceil(seconds * _NS_PER_S)
     best = begin = end = 0
     for first, at_ns in enumerate(due_ns):

@@ -1,4 +1,6 @@
-"""The highest load that still meets the budgets, and the one from which more load gives no more throughput.
+"""Capacity search: the highest load that meets the budgets.
+
+It also finds the saturation: the load from which more load gives no more throughput.
 
 The load doubles until a budget is missed or the highest that was asked for is reached; then the gap between the last
 load that met them and the first that didn't is halved until it is small.  It takes for granted that a higher load is
@@ -32,7 +34,7 @@ _SATURATED: Final = 0.95
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """Between which loads to look."""
+    """Range of loads that a search covers."""
 
     over: str
     """``concurrency`` or ``rate``."""
@@ -40,7 +42,10 @@ class SearchPlan:
     highest: float
 
     def between(self, met: float, missed: float) -> float | None:
-        """The next load to try between one that met the budgets and one that didn't; None: they are close enough."""
+        """Next load to try; None where the two are close enough.
+
+        It lies between one that met the budgets and one that missed them.
+        """
         if self.over == "concurrency":
             middle = (int(met) + int(missed)) // 2
             return float(middle) if missed / met > _CLOSE_ENOUGH and met < middle < missed else None
@@ -48,14 +53,14 @@ class SearchPlan:
 
 
 def search_plan(load: LoadShape) -> SearchPlan:
-    """What a scenario's load says of its search."""
+    """Search range of a scenario's load."""
     assert load.search_to is not None
     return SearchPlan(load.search_over, load.search_from, load.search_to)
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a search looks for: the highest load that keeps these limits."""
+    """Goal of a search: the highest load within these limits."""
 
     missed: Missed
     conditions: tuple[str, ...] = ()
@@ -63,7 +68,9 @@ class Goal:
 
 
 def search(plan: SearchPlan, play: Callable[[float], CaseRun | None], goals: Sequence[Goal]) -> CaseRun:
-    """Look for the highest load of each goal; the run at that of the first one, or at the lowest of all.
+    """Search the highest load of each goal.
+
+    Returns the run at the first goal's highest load or, where no load met it, at the lowest load of all.
 
     Args:
         plan: Where to look.
@@ -92,7 +99,10 @@ def search(plan: SearchPlan, play: Callable[[float], CaseRun | None], goals: Seq
 
 
 def _look(plan: SearchPlan, play: Callable[[float], CaseRun | None], goal: Goal) -> tuple[Search, CaseRun | None]:
-    """What a search finds, and the run that its figures are of: the best, or the one that ended it."""
+    """Search for one goal; what it finds, and its run.
+
+    The figures are those of the best run, else of the run that ended the search.
+    """
     steps: list[SearchStep] = []
     best: CaseRun | None = None
     met, bad = 0.0, math.inf
@@ -150,7 +160,10 @@ def _found(plan: SearchPlan, steps: list[SearchStep], met: float, conditions: tu
 
 
 def _saturation(steps: list[SearchStep]) -> float | None:
-    """The lowest load with 95 % of the highest throughput, where a higher one was tried and gave no more."""
+    """The lowest load with 95 % of the highest throughput.
+
+    None unless a higher load was tried and gave no more.
+    """
     throughput = {step.load: step.tps_total or step.request_rate or 0.0 for step in steps}
     most = max(throughput.values(), default=0.0)
     enough = sorted(load for load, each in throughput.items() if most and each >= _SATURATED * most)
@@ -158,7 +171,7 @@ def _saturation(steps: list[SearchStep]) -> float | None:
 
 
 def searched(plan: SearchPlan, played: Mapping[float, CaseRun], goals: Sequence[Goal]) -> CaseRun:
-    """What a search has found that ended early, as :func:`search`.
+    """Result of a search that ended early, as of :func:`search`.
 
     Args:
         plan: Where it looked.
@@ -181,7 +194,9 @@ def play_search(
     goals: Sequence[Goal],
     on_partial: OnPartial | None = None,
 ) -> CaseRun:
-    """Search with a case whose model is ready; each load has its own place in the journal.
+    """Search the capacity of a case whose model is ready.
+
+    Each load has its own place in the journal.
 
     Args:
         bench: Plays the case.

@@ -1,4 +1,4 @@
-"""A case whose model is ready, and a case that was measured."""
+"""Prepared cases and measured cases, as plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What plays a bench's plans: its load processes, or a model that answers inside its server's process."""
+"""Clients of a bench: its load processes, or an in-process model.
+
+They play its plans.  A model inside its server's process answers without HTTP.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from pytest_flperf.loadgen.loop_turns import LoopTurns
-from pytest_flperf.loadgen.plan import Plan, PlanStats
+from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_group import Plays, new_client
 from pytest_flperf.wire.exchange import Exchange
 
@@ -14,10 +17,13 @@ __all__ = ["Clients"]
 
 
 class Clients:
-    """Load processes, started at the first use and again where a plan was left by an exception."""
+    """Load processes, started at the first use.
+
+    New ones are started where an exception has ended a plan.
+    """
 
     def __init__(self, processes: int) -> None:
-        """``processes``: that the streams of a case are spread over."""
+        """``processes``: number of load processes that share a case's streams."""
         self._processes = processes
         self._session: Plays | None = None
         self._playing: Plays | None = None
@@ -27,25 +33,29 @@ class Clients:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nothing may be played any more."""
+        """Whether plans are cancelled, until :meth:`renew`."""
         return self._cancelled
 
     def load(self) -> Plays:
-        """The load processes."""
+        """The load processes, started where there are none."""
         if self._session is None:
             self._session = new_client(self._processes)
         return self._session
 
     def play(
         self,
-        plan: Plan,
+        plan: RequestPlan,
         on_exchange: Callable[[Exchange], None],
         on_tick: Callable[[], None] | None = None,
         *,
         stop_at: float | None = None,
         native: Plays | None = None,
     ) -> PlanStats | None:
-        """Play a plan, on *native* where it is given; None where nothing was to be played or may be."""
+        """Play a plan; None where there was nothing to do.
+
+        *native* plays it where that is given, else the load processes do.  Nothing is done for an empty plan, after a
+        :meth:`cancel`, or from ``stop_at`` on.
+        """
         if self._cancelled or plan.total == 0 or (stop_at is not None and time.monotonic() >= stop_at):
             return None
         try:
@@ -58,7 +68,10 @@ class Clients:
         return stats
 
     def cancel(self) -> None:
-        """End the plan under way, from another thread, and play no other one until :meth:`renew`."""
+        """Cancel the plan under way, from another thread.
+
+        No other plan is played until :meth:`renew`.
+        """
         self._cancelled = True
         for client in {id(each): each for each in (self._playing, self._session) if each is not None}.values():
             client.cancel()
@@ -70,7 +83,7 @@ class Clients:
             self._cancelled = False
 
     def stop(self) -> None:
-        """End what was started; safe to call twice."""
+        """Stop the load processes; safe to call twice."""
         if self._session is not None:
             self._session.stop()
             self._session = None

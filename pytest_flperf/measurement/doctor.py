@@ -1,4 +1,7 @@
-"""Can a backend be measured?  Step by step: it answers, it lists, one real token comes, and what stamps it."""
+"""Doctor: check step by step whether a backend can be measured.
+
+The runtime answers, it lists its models, one real token comes, and the clock that stamps it is known.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _ASKED: Final = {"name": "doctor", "prompt": "Say hello.", "max_tokens": 8, "ite
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was tried."""
+    """One check of a backend, and its outcome."""
 
     name: str
     """``runtime``, ``models`` or ``one token``."""
@@ -38,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of one kind of backend on this machine."""
+    """Findings about one kind of backend on this machine."""
 
     backend: str
     steps: tuple[Step, ...]
@@ -59,12 +62,14 @@ class Finding:
 
     @property
     def problem(self) -> str:
-        """The first step that went wrong, or wasn't tried, in words; empty where all is well."""
+        """The first failed or skipped step, in words; else empty."""
         return next((step.words for step in self.steps if not step.ok), "")
 
 
 def examine(place: Place, model: str | None, on_step: OnStep) -> Finding:
-    """Try a backend, up to the first thing that fails; what was started for it is ended.
+    """Check a backend, up to the first failure.
+
+    What was started for it is ended.
 
     Args:
         place: The kind and how it is reached.
@@ -118,7 +123,7 @@ def _examined(place: Place, backend: Backend, bench: Bench, model: str | None, o
 
 
 def _with_token(found: Finding, model: str, bench: Bench, on_progress: OnProgress) -> Finding:
-    """See a token, and what stamps it, as a run would."""
+    """Request tokens as a run would, and see which clock stamps them."""
     suite = Suite("doctor", "doctor", Path(), "", "", (scenario_of(_ASKED),), (model,))
     (case,) = expand(suite, [model])
     try:

@@ -1,4 +1,7 @@
-"""The first answer of a model: waited for while its server loads, and looked for where the API may be."""
+"""First answer of a model: waiting for it, finding the API.
+
+The answer is waited for while the server loads; the API is looked for at other paths where it may be.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ _STREAMING: Final = frozenset({"stream", "streaming", "Streaming"})
 
 
 def is_elsewhere(sample: Sample | None) -> bool:
-    """Whether the API is likely to be at another path: nothing there, a redirect, or a page."""
+    """Whether the API is likely to be at another path.
+
+    The signs: nothing there, a redirect, or a page.
+    """
     status = sample.status if sample is not None else None
     if sample is None or status is None or sample.ok or sample.outcome is Outcome.MODEL_NOT_FOUND:
         return False
@@ -32,11 +38,11 @@ def is_elsewhere(sample: Sample | None) -> bool:
 
 
 def awaited(ask: Callable[[], tuple[Sample, Exchange]], patience: Patience) -> Sample:
-    """Ask, and ask again while the server says that it isn't ready yet; the last answer.
+    """Repeat a request while the server isn't ready; the last answer.
 
     Args:
         ask: Plays one request.
-        patience: How long it is waited for, in all; knows afterwards what is to be said of that.
+        patience: How long to wait in all; afterwards it knows what to report of the wait.
 
     """
     while True:
@@ -49,7 +55,9 @@ def awaited(ask: Callable[[], tuple[Sample, Exchange]], patience: Patience) -> S
 
 
 def until_over(on_progress: OnProgress, is_cancelled: Callable[[], bool], stop_at: float | None) -> OnProgress:
-    """What is told of progress, and ends a wait where nothing may be measured any more.
+    """Progress callback that ends a wait once the run is over.
+
+    The wait ends with a BackendError where the run was stopped, or where its time is over.
 
     Args:
         on_progress: Told of everything.

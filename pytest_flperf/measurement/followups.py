@@ -1,4 +1,4 @@
-"""What an ended request brings about: another try of it, or the next turn of its chat."""
+"""Followed-up requests: retries and chat turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from pytest_flperf.loadgen.plan import Entry
 from pytest_flperf.results.records import WARNING
 from pytest_flperf.suite.model import Message
-from pytest_flperf.suite.prompts.generator import Ask, Asker
+from pytest_flperf.suite.prompts.generator import Ask, PromptGenerator
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 from pytest_flperf.wire.retry_after import asked_to_wait_s
@@ -25,10 +25,12 @@ _OK: Final = (b"HTTP/1.1 2", b"HTTP/1.0 2")
 
 
 class Retries:
-    """Tries requests again that failed in a way that may pass."""
+    """Retries of requests that failed in a transient way."""
 
     def __init__(self, most: int, backoff_ns: int, longest_ns: int) -> None:
-        """Try again ``most`` times at most, the first time after ``backoff_ns``, then after twice as long each time.
+        """Retry up to ``most`` times, with exponential backoff.
+
+        The first retry comes after ``backoff_ns``, each later one after twice as long.
 
         A server that asks for a longer pause (``Retry-After``) gets it, up to ``longest_ns``; one that asks for more
         is not asked again.
@@ -43,12 +45,12 @@ class Retries:
 
     @property
     def longest_pause_ns(self) -> int:
-        """The longest before a try."""
+        """Longest pause before a retry."""
         return max(self._backoff_ns << max(self._most - 1, 0), self._longest_ns)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What servers asked for with ``Retry-After``, and what came of it."""
+        """Notes on ``Retry-After``: pauses kept, retries left out."""
         waits, refused = self._waits_s, self._too_long_s
         notes = []
         if waits.count:
@@ -72,7 +74,10 @@ class Retries:
         return map(self.watch, entries)
 
     def after(self, exchange: Exchange) -> Entry | None:
-        """The next try of a request; None where it is well, was tried often enough, or can't be helped."""
+        """The next retry of a request; None where there is none.
+
+        There is none where the request is well, was tried often enough, or can't be helped.
+        """
         entry = self._entries.get(exchange.index)
         if entry is None or exchange.phase not in _SENT_ON_PURPOSE:
             return None
@@ -86,7 +91,10 @@ class Retries:
         return None
 
     def _pause_ns(self, exchange: Exchange, backoff_ns: int) -> int | None:
-        """How long to wait before the next try; None where the server asks for longer than anybody waits."""
+        """Pause before the next retry; None where it is too long.
+
+        It is too long where the server asks for more than ``longest_ns``.
+        """
         asked_s = asked_to_wait_s(exchange)
         if asked_s is None or asked_s * _NS_PER_S <= backoff_ns:
             return backoff_ns
@@ -106,7 +114,7 @@ class _Waits:
         self._longest = 0.0
 
     def add(self, wait_s: float) -> None:
-        """One more."""
+        """Add a wait."""
         self.count += 1
         self._shortest, self._longest = min(self._shortest, wait_s), max(self._longest, wait_s)
 
@@ -119,10 +127,15 @@ class _Waits:
 
 
 class Sessions:
-    """Chats that keep their history: each turn holds what was asked and answered before it."""
+    """Chats that keep their history over their turns.
 
-    def __init__(self, asker: Asker, entry: Callable[[int, Ask], Entry], first_number: int, most: int | None) -> None:
-        """Nothing is asked yet.
+    Each turn holds all earlier messages and answers of its session.
+    """
+
+    def __init__(
+        self, asker: PromptGenerator, entry: Callable[[int, Ask], Entry], first_number: int, most: int | None
+    ) -> None:
+        """Begin with no session under way.
 
         Args:
             asker: Says what sessions are about.
@@ -141,7 +154,7 @@ class Sessions:
 
     @property
     def count(self) -> int | None:
-        """How many sessions there will be; None: no end."""
+        """Number of sessions; None where there is no end."""
         if self._most is None:
             return None
         requests = session = 0
@@ -162,7 +175,10 @@ class Sessions:
             session += 1
 
     def after(self, exchange: Exchange) -> Entry | None:
-        """The next turn; None where the session is over, or can't go on because this one failed."""
+        """The next turn of a session; None where it is over.
+
+        It is over, too, where this turn failed.
+        """
         chat = self._under_way.pop(exchange.index, None)
         if chat is None or not chat.left:
             return None

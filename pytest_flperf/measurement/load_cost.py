@@ -1,4 +1,4 @@
-"""What making a model ready takes of time and memory."""
+"""Load cost: time and memory of making a model ready."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ __all__ = ["LoadCost", "ensure_with_cost"]
 
 @dataclass(frozen=True, slots=True)
 class LoadCost:
-    """Memory of the processes that serve a model, in units of 2²⁰ bytes; None where it can't be known."""
+    """Memory of a model's serving processes, in units of 2²⁰ bytes.
+
+    None where it can't be known.
+    """
 
     rss_before_mb: float | None = None
     rss_after_mb: float | None = None
 
     @property
     def model_rss_mb(self) -> float | None:
-        """What the load added."""
+        """Memory that the load added."""
         if self.rss_before_mb is None or self.rss_after_mb is None:
             return None
         return self.rss_after_mb - self.rss_before_mb
 
 
 def ensure_with_cost(backend: Backend, model: str, on_progress: OnProgress) -> tuple[Served, LoadCost]:
-    """Make a model ready, and see what its load adds to the memory of who serves it.
+    """Make a model ready, and measure the memory its load adds.
 
     Backends announce a load (``loading NAME``) right before it; that is when memory is looked at first.
 

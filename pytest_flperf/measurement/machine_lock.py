@@ -1,12 +1,14 @@
-"""One run at a time measures on a machine: a lock file, let go of by the system when its holder dies.
+"""Machine lock: only one run measures on a machine.
+
+It is a lock file; the OS releases the lock when the process exits.
 
 One file for all users of the machine where that is possible (``/tmp`` on Linux and macOS, ``%ProgramData%`` on
 Windows), because it is the processor and the GPU that are shared and not the account; else one for each user.
 Containers with a ``/tmp`` of their own see each other's runs where ``FLPERF_LOCK_DIR`` names a folder that they share.
 
 Our own code and not filelock: since 4.2.12 that refuses a file of another account in ``/tmp``, which is what is needed
-here, and versions before it (3.24 to 3.29 were read) remove the file with each release.  Nothing is safeguarded here
-but measurements: whoever deletes the file or keeps it locked spoils or delays them, and gets at nothing.
+here, and versions before it (3.24 to 3.29 were read) remove the file with each release.  The lock protects
+measurements only: deleting the file or keeping it locked spoils or delays them, and gives access to nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ _FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK"
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds the lock, by its own account: any user of the machine may have written this."""
+    """Holder of the lock, by its own account.
+
+    Any user of the machine may have written this.
+    """
 
     pid: int
     since_s: float
@@ -55,10 +60,10 @@ class MachineLock:
     """The lock of this machine; one object for each process that measures."""
 
     def __init__(self, command: str, token: str | None = None) -> None:
-        """Nothing is opened yet.
+        """Open nothing yet.
 
         Args:
-            command: What others are told who wait; without secrets.
+            command: Shown to runs that wait; without secrets.
             token: Tells runs apart; None: another one for each object.
 
         """
@@ -73,11 +78,14 @@ class MachineLock:
 
     @property
     def held(self) -> bool:
-        """Whether this object holds it."""
+        """Whether this object holds the lock."""
         return self._fd is not None
 
     def try_take(self) -> bool:
-        """Take the lock if it is free; also true where it can't be used at all, and then ``problem`` says why."""
+        """Take the lock if it is free.
+
+        Also true where the lock can't be used at all; ``problem`` then says why.
+        """
         if self._fd is not None:
             return True
         problems = []
@@ -97,7 +105,7 @@ class MachineLock:
         return True
 
     def holder(self) -> Holder | None:
-        """Who holds it; None where nobody does or it can't be known."""
+        """Holder of the lock; None where it is free or unknown."""
         if self._path is None:
             return None
         try:
@@ -116,11 +124,14 @@ class MachineLock:
         return holder.token == self._token
 
     def is_outer(self, holder: Holder) -> bool:
-        """Whether this run was started from within the holder's, which waits for it."""
+        """Whether this run was started from within the holder's run.
+
+        The holder waits for it then.
+        """
         return holder.token == os.environ.get(_TOKEN)
 
     def release(self) -> None:
-        """Let go; safe to call twice."""
+        """Release the lock; safe to call twice."""
         fd, self._fd = self._fd, None
         if fd is None:
             return
@@ -155,7 +166,10 @@ class MachineLock:
 
 
 def _may_be_written(fd: int) -> bool:
-    """Whether a file is empty or holds an account of a holder; what else lies there is somebody's, and stays."""
+    """Whether a file is empty or holds a holder's record.
+
+    Anything else in it belongs to somebody, and stays.
+    """
     try:
         os.lseek(fd, 0, os.SEEK_SET)
         begin = os.read(fd, len(_RECORD_BEGIN))
@@ -165,7 +179,7 @@ def _may_be_written(fd: int) -> bool:
 
 
 def _folders() -> tuple[Path, ...]:
-    """Where the file may lie: the first that can be used counts."""
+    """Folders for the lock file; the first usable one counts."""
     told = os.environ.get(LOCK_DIR)
     if told:
         return (Path(told),)
@@ -178,7 +192,10 @@ def _folders() -> tuple[Path, ...]:
 
 
 def _take(path: Path) -> int | None:
-    """The locked file's descriptor; None where somebody else holds it.  Raises OSError where it can't be locked."""
+    """Descriptor of the locked file; None where another process holds it.
+
+    Raises OSError where it can't be locked.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = _open(path)
     try:
@@ -195,7 +212,7 @@ def _take(path: Path) -> int | None:
 
 
 def _open(path: Path) -> int:
-    """Open the lock file, or make it, so that every user can write it."""
+    """Open or create the lock file, writable for every user."""
     for _ in range(_TRIES):
         try:
             # Without O_CREAT: with it Linux refuses files of others in a folder like /tmp.
@@ -229,7 +246,10 @@ def _open_there(path: Path) -> int:
 
 
 def _not_ours(path: Path, opened: os.stat_result) -> str:
-    """Why a file in the place of the lock can't be it; what its holder writes would be in another file as well."""
+    """Why a file can't be the lock file; empty where it can.
+
+    Through a link, the holder's record would be written into another file.
+    """
     if not stat.S_ISREG(opened.st_mode):
         return "not an ordinary file; remove it"
     if opened.st_nlink > 1:
@@ -273,7 +293,10 @@ else:
 
 
 def _holder(record: Any) -> Holder | None:
-    """The record, if it is one; whatever else another user has put there is none."""
+    """The record as a holder; None where it is none.
+
+    Another user may have written anything there.
+    """
     try:
         found = Holder(
             int(record["pid"]),

@@ -1,4 +1,4 @@
-"""The models that cases need: loaded, seen to answer, looked at again, let go."""
+"""Models of a run: loaded, verified, checked again, unloaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from pytest_flperf.backends.base import Backend, BackendError, OnProgress, Served
 from pytest_flperf.backends.readiness import Patience
 from pytest_flperf.loadgen.native import NativeClient
-from pytest_flperf.loadgen.plan import Plan
+from pytest_flperf.loadgen.plan import RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadProcessError
 from pytest_flperf.loadgen.worker_group import Plays
 from pytest_flperf.measurement.case_run import Prepared
@@ -119,7 +119,10 @@ class Models:
         return prepared
 
     def has_gone(self, model: str, on_progress: OnProgress) -> bool:
-        """Whether a model that was ready had to be loaded again; raises NotReadyError."""
+        """Whether a model that was ready had to be loaded again.
+
+        Raises NotReadyError where it can't be loaded.
+        """
         try:
             served = self.backend.ensure(model, on_progress)
         except BackendError as error:
@@ -127,11 +130,14 @@ class Models:
         return served.generation != self._ready[model].generation
 
     def left_busy(self, model: str) -> None:
-        """The case that was played on a model has abandoned requests: servers go on with those for a while."""
+        """Note that a case left abandoned requests on a model.
+
+        Servers go on with those for a while.
+        """
         self._left_busy.add(model)
 
     def release(self, model: str) -> str:
-        """Unload a model, if it is loaded; why that couldn't be done, empty where it was."""
+        """Unload a model, if loaded; why it failed, else empty."""
         self._released.add(model)
         self._loaded = tuple(each for each in self._loaded if each != model)
         try:
@@ -141,7 +147,10 @@ class Models:
         return ""
 
     def look_after_backend(self, model: str) -> tuple[str, ...]:
-        """After lost requests: what the backend says; a process that is gone is started anew by the next case."""
+        """Backend problems after lost requests, as lines for the notes.
+
+        A process that is gone is started anew by the next case.
+        """
         problem = self.backend.health()
         if not problem:
             return ()
@@ -194,12 +203,12 @@ class Models:
         if not self._calibrations.before(case, self._clients.load, on_progress):
             self._clients.stop()
 
-    def _one(self, plan: Plan, recording: CaseRecording) -> Sample:
+    def _one(self, plan: RequestPlan, recording: CaseRecording) -> Sample:
         """Play a plan of one request."""
         return self._one_as_seen(plan, recording)[0]
 
-    def _one_as_seen(self, plan: Plan, recording: CaseRecording) -> tuple[Sample, Exchange]:
-        """Play a plan of one request; its answer decoded, and as the wire saw it."""
+    def _one_as_seen(self, plan: RequestPlan, recording: CaseRecording) -> tuple[Sample, Exchange]:
+        """Play a plan of one request; its sample and its exchange."""
         mine = CaseRecording("", None, None, RunLog(None), self._recorder.redactor)
         seen: list[Exchange] = []
 
@@ -215,7 +224,9 @@ class Models:
     def _see_again(
         self, plans: CasePlans, served: Served, recording: CaseRecording, on_progress: OnProgress
     ) -> tuple[CasePlans, tuple[str, ...]]:
-        """With parameters that it has not answered yet, after a while, or after abandoned requests.
+        """Verify a model again, where that is needed.
+
+        It is needed for parameters that the model has not answered yet, after a release, and after abandoned requests.
 
         Servers work on those for seconds, and a case would pay for it.
         """
@@ -232,7 +243,10 @@ class Models:
         return plans, notes
 
     def _where_found(self, served: Served) -> Served:
-        """With the endpoint at which the server's API was found, where that isn't the one of its URL."""
+        """The served model with the endpoint where its API was found.
+
+        The endpoint changes only where the API isn't at its URL.
+        """
         found = self._moved.get(served.endpoint)
         if found is None:
             return served
@@ -248,7 +262,10 @@ class Models:
         recording: CaseRecording,
         on_progress: OnProgress,
     ) -> tuple[Served, CasePlans, Sample]:
-        """See a token at the endpoint as given, else where its API may be; raises NoAnswerError."""
+        """Verify at the given endpoint, else where the API may be.
+
+        Raises NoAnswerError.
+        """
         try:
             return served, *self._verify(plans, phase, served, recording, on_progress)
         except NoAnswerError as error:
@@ -276,7 +293,7 @@ class Models:
         limit_s = 0.0 if model in self._waited_in_vain else served.load_timeout_s
         patience = Patience(model, limit_s, on_progress)
 
-        def one(plan: Plan) -> Sample:
+        def one(plan: RequestPlan) -> Sample:
             return awaited(lambda: self._one_as_seen(plan, recording), patience)
 
         try:

@@ -1,7 +1,9 @@
-"""Two sides measured interleaved: turn by turn, in random balanced order, until somebody has decided between them.
+"""Paired measurement: two sides in turn, in random balanced order.
 
-What the machine does meanwhile hits both sides alike; and because chance says who begins a pair, whatever order and
-drift do to it is as likely to speak for one side as for the other.
+Turns go on until the comparison is decided.
+
+What the machine does meanwhile hits both sides alike.  Chance decides which side begins a pair, so order and drift
+favour either side equally often.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pytest_flperf.loadgen.plan import Plan, PlanStats
+from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
 from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader
 from pytest_flperf.measurement.request_plans import CasePlans
 from pytest_flperf.results.records import CaseResult
@@ -51,13 +53,13 @@ _AT_ONCE: Final = 8
 """Pairs in one plan: between plans it is seen whether a side has died."""
 _HOPELESS: Final = 3
 
-PlayTurns: TypeAlias = Callable[[int, Plan, Callable[[Exchange], None]], PlanStats | None]
+PlayTurns: TypeAlias = Callable[[int, RequestPlan, Callable[[Exchange], None]], PlanStats | None]
 """Plays a plan on a side's client; None: there was no time left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """What has been measured of both sides when it is looked at."""
+    """Measurements of both sides at one look."""
 
     turns: tuple[Both, ...] = ()
     look: int = 0
@@ -66,7 +68,10 @@ class Standings:
     """How many there can be."""
 
     def pairs(self, metric: str) -> tuple[Pair, ...]:
-        """A metric's values on both sides of every pair, in order; none where a side has none."""
+        """Values of a metric on both sides, pair by pair.
+
+        They are in order; a side without values has none.
+        """
         from pytest_flperf.stats.inference.paired import Pair
 
         def pair(both: Both) -> Pair:
@@ -81,7 +86,10 @@ class Standings:
         return tuple(map(pair, self.turns))
 
     def rate(self, metric: str, side: int) -> float | None:
-        """A side's rate so far: all that was done over all the time that it took."""
+        """A side's rate so far.
+
+        It is the sum of all amounts over the sum of all times.
+        """
         turns = [pair.side(side) for pair in self.turns]
         amounts, span_s = [turn.amount(metric) for turn in turns], self.span_s(side)
         known = [amount for amount in amounts if amount is not None]
@@ -92,16 +100,16 @@ class Standings:
         return [value for pair in self.turns for value in pair.side(side).of(metric)]
 
     def counts(self, side: int) -> tuple[int, int]:
-        """How many of a side's requests ended ok, of how many."""
+        """Requests of a side: ended ok, and in all."""
         turns = [pair.side(side) for pair in self.turns]
         return sum(len(turn.values) for turn in turns), sum(turn.total for turn in turns)
 
     def timeouts(self, side: int) -> int:
-        """How many of a side's requests ran into a time limit."""
+        """Number of a side's requests that ran into a time limit."""
         return sum(answer.timed_out for pair in self.turns for answer in pair.side(side).answers)
 
     def not_scored(self, side: int) -> Mapping[str, int]:
-        """How many of a side's answers have no score, by reason."""
+        """Number of a side's answers without a score, by reason."""
         answers = (answer for pair in self.turns for answer in pair.side(side).answers)
         return Counter(answer.not_scored for answer in answers if answer.not_scored)
 
@@ -112,7 +120,7 @@ class Standings:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """When the two sides have been measured enough."""
+    """Stopping rule of a paired measurement."""
 
     looks: tuple[int, ...]
     """After how many pairs to ask; the last one ends it for good."""
@@ -126,7 +134,7 @@ class Until:
 
 @dataclass(frozen=True, slots=True)
 class TurnPlan:
-    """How the turns of two sides are planned."""
+    """Plan of the turns of two sides: looks, order, streams."""
 
     looks: tuple[int, ...]
     """As of :class:`Until`."""
@@ -138,7 +146,7 @@ class TurnPlan:
 
 @dataclass(frozen=True, slots=True)
 class OtherSide:
-    """What came of the side that a case was compared with."""
+    """Result of the side that a case was compared with."""
 
     result: CaseResult
     standings: Standings
@@ -147,7 +155,7 @@ class OtherSide:
 
 
 def why_not_interleaved(case: Case) -> str:
-    """Why a case can't be measured turn by turn; empty where it can."""
+    """Why a case can't be measured in turns; else empty."""
     load = case.scenario.settings.load
     if load.kind == "closed":
         return ""
@@ -160,7 +168,7 @@ def read_standings(
     readers: tuple[TurnReader, TurnReader],
     ended: tuple[int, int] | None = None,
 ) -> Standings:
-    """What has been measured of both sides as of the last look, from their requests.
+    """Measurements of both sides at the last look, from their requests.
 
     Where there is one look only, it is taken whenever a case ends: of all pairs that were measured to their end.
 
@@ -195,7 +203,10 @@ def read_standings(
 
 
 def with_not_scored(result: CaseResult, standings: Standings, side: int) -> CaseResult:
-    """A side's result; an answer that was not scored in its turn is missing in the pairs."""
+    """A side's result with its answers that were not scored.
+
+    An answer that was not scored in its turn is missing in the pairs.
+    """
     return replace(result, not_scored=result.not_scored or standings.not_scored(side))
 
 
@@ -218,7 +229,10 @@ class _Side:
         self.lost_in_a_row = 0 if exchange.ending.value == "complete" else self.lost_in_a_row + 1
 
     def turn(self, pair: int) -> Turn:
-        """Of a plan that is over: decoding would take the processor from the server."""
+        """Turn of a pair, decoded after its plan is over.
+
+        Decoding it earlier would take the processor from the server.
+        """
         return self.reader.turn(self.exchanges.pop(pair, []))
 
 
@@ -264,7 +278,10 @@ class Interleaving:
         self._standings = Standings()
 
     def standings(self, exchanges: Callable[[int], Iterable[Exchange]]) -> Standings:
-        """As of the last look; of an interrupted case by its measured requests, which ``exchanges`` gives by side."""
+        """Measurements of both sides at the last look.
+
+        For an interrupted case, they come from its measured requests, which ``exchanges`` gives by side.
+        """
         if self._ended:
             return self._standings
         plan = TurnPlan(self._looks, self.order_seed, self._streams)
@@ -277,7 +294,9 @@ class Interleaving:
         keep: tuple[Callable[[Exchange], None], Callable[[Exchange], None]],
         until: Until,
     ) -> tuple[str, bool]:
-        """Measure until it is decided; why it ended before, and whether the time was over.
+        """Measure in turns until the comparison is decided.
+
+        Returns why it ended before that, and whether the time was over.
 
         Args:
             play: Plays a plan.
@@ -327,7 +346,7 @@ class Interleaving:
             return f"stopped after {len(self._turns)} pairs: {whose} last {lost} had no complete answer", False
         return "", stopped
 
-    def _plan(self, turns: Sequence[tuple[int, int]]) -> Plan:
+    def _plan(self, turns: Sequence[tuple[int, int]]) -> RequestPlan:
         ours, theirs = self._plans
         return ours.of_turns(theirs, turns)
 
@@ -336,7 +355,10 @@ class Interleaving:
         self._sides[exchange.target].add(exchange.index // self._streams[exchange.target], exchange)
 
     def _whole(self, first: int, orders: Sequence[bool]) -> Iterator[Both]:
-        """The pairs that were played to their end: all, but where the time was over."""
+        """Pairs that were measured to their end.
+
+        All of them are, unless the time was over.
+        """
         for number, candidate_first in enumerate(orders):
             ours, theirs = (side.turn(first + number) for side in self._sides)
             if not (ours.total and theirs.total):
@@ -349,7 +371,10 @@ def _number(seed: str) -> int:
 
 
 def until_s(case: Case, stop_at: float | None) -> float | None:
-    """When no further turn begins: a case's own duration ends it, too."""
+    """Time from which no further turn begins (monotonic, in seconds).
+
+    A case's own duration ends it, too.
+    """
     duration_s = case.scenario.settings.load.duration_s
     if duration_s is None:
         return stop_at

@@ -31,7 +31,7 @@ Values: TypeAlias = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one request, answered or not."""
+    """Outcome of one request, answered or not."""
 
     index: int
     """Among the requests of its side; both sides ask the same at the same index."""
@@ -47,7 +47,7 @@ class Answer:
     """A digest of the answer, where the same request would be answered alike; else empty."""
 
     def of(self, metric: str) -> float | None:
-        """The number behind a share or a score."""
+        """Value of a share or a score; None for other metrics."""
         found = {"error_rate": float(not self.ok), "timeout_rate": float(self.timed_out), "quality": self.score}
         return found.get(metric)
 
@@ -72,7 +72,10 @@ class Turn:
     """How many kept every latency budget; None: there is none."""
 
     def of(self, metric: str) -> tuple[float, ...]:
-        """The values of a metric: of each request, or of the turn as a whole; the score of a failed request is 0."""
+        """Values of a metric: of each request, or of the turn.
+
+        A rate has one value, that of the turn as a whole.  A failed request scores 0.
+        """
         if metric in RATES:
             amount = self.amount(metric)
             return (amount / self.span_s,) if amount is not None and self.span_s > 0 and self.total else ()
@@ -84,13 +87,13 @@ class Turn:
         return tuple(value for value in found if value is not None)
 
     def amount(self, rate: str) -> int | None:
-        """What a rate is so many of per second; None where that isn't known."""
+        """Amount behind a rate; None where it isn't known."""
         return {"tps_total": self.tokens, "request_rate": len(self.values), "goodput": self.good}[rate]
 
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """A pair that was played to its end."""
+    """Both turns of a pair that was measured to its end."""
 
     candidate: Turn
     baseline: Turn
@@ -101,7 +104,10 @@ class Both:
         return self.baseline if number == BASELINE else self.candidate
 
     def matched(self, metric: str) -> tuple[MatchedRequest, ...]:
-        """The requests of both turns that asked the same, side by side; none of a metric that is no share or score."""
+        """Matched requests of both turns, for a share or a score.
+
+        Requests with the same index have the same prompt.  Other metrics have none.
+        """
         theirs = {each.index: each for each in self.baseline.answers}
         found = []
         for mine in self.candidate.answers:
@@ -116,7 +122,7 @@ class Both:
 
 
 class TurnAsks(Protocol):
-    """What the requests of one side ask."""
+    """Prompts of one side's requests."""
 
     @property
     def deterministic(self) -> bool:
@@ -130,7 +136,7 @@ class TurnReader:
     """Reads the turns of one side out of its exchanges."""
 
     def __init__(self, asks: TurnAsks, good: IsGood | None, scorer: AnswerScorer | None = None) -> None:
-        """Take in what its requests ask and what scores their answers."""
+        """Take in the side's prompts and the scorer of its answers."""
         self._asks = asks
         self._good = good
         self._scorer = scorer
@@ -138,7 +144,7 @@ class TurnReader:
         """Whether the gaps between arrivals are kept."""
 
     def turn(self, exchanges: Sequence[Exchange]) -> Turn:
-        """What came of these requests."""
+        """The turn that these requests make."""
         decoded = (decode(each) for each in sorted(exchanges, key=lambda each: each.index))
         samples = [each for each in decoded if each.outcome is not Outcome.CANCELLED]
         spans = [(each.started_ns, each.finished_ns) for each in exchanges]

@@ -1,4 +1,7 @@
-"""Cases of several providers measured at the same time: for each a thread and a bench, one case after the other."""
+"""Parallel targets: providers measured at the same time.
+
+Each has a thread and a bench, and its cases are measured one after the other.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,9 @@ Play: TypeAlias = Callable[[Bench, Prepared], CaseRun]
 
 
 def provider_of(place: Place) -> str:
-    """Who computes: :data:`THIS_MACHINE`, or where requests go.
+    """Provider of a place: :data:`THIS_MACHINE`, or where requests go.
 
-    What one machine computes at the same time disturbs itself, so that its models are one provider, however many
-    servers they live in.
+    Models on one machine disturb each other, so they are one provider, however many servers they live in.
     """
     url = place.config.base_url
     remote = url is not None and not Endpoint.parse(url).loopback
@@ -50,7 +52,7 @@ class Asked:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What came of a case, as far as it has come."""
+    """Progress and outcome of one case."""
 
     ready: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
@@ -63,10 +65,10 @@ class _Outcome:
 
 
 class SideBySide:
-    """Measures in the background; whoever wants a case waits for it."""
+    """Measures cases in background threads; callers wait for theirs."""
 
     def __init__(self, groups: Mapping[str, Sequence[Asked]], make: Callable[[], Bench], play: Play) -> None:
-        """Begin.
+        """Start a bench and a thread for each provider.
 
         Args:
             groups: The cases of each provider, in their order.
@@ -88,7 +90,10 @@ class SideBySide:
             thread.start()
 
     def __contains__(self, nodeid: str) -> bool:
-        """Whether a case is measured here and nobody has had it yet: a rerun is measured anew."""
+        """Whether a case is measured here and not claimed yet.
+
+        A rerun is measured anew.
+        """
         return nodeid in self._outcomes and not self._outcomes[nodeid].claimed
 
     def ready(self, nodeid: str, on_wait: Callable[[], None]) -> Prepared:
@@ -112,7 +117,10 @@ class SideBySide:
         return outcome.run
 
     def close(self) -> list[tuple[Case, CaseRun, bool]]:
-        """End it; what had been measured and nobody asked for, and whether it was cut off by this."""
+        """Stop all threads; the cases measured but never claimed.
+
+        Each comes with whether this cut it off.
+        """
         self._stopping = True
         for bench in self._benches.values():
             bench.cancel()

@@ -1,4 +1,7 @@
-"""What a case asks for, fitted to what its server takes: everything that is left out or changed is said."""
+"""Request parameters: fitted to what a server takes.
+
+Everything that is left out or changed is reported.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ _NEUTRAL: Final[Mapping[str, float]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a server wants its requests, as far as it was found to refuse what others take."""
+    """Dialect: how a server wants its requests.
+
+    It holds what this server was found to refuse although others take it.
+    """
 
     max_tokens_key: str | None = None
     """The name that it has for the longest answer; None: nothing was found out."""
@@ -47,7 +53,7 @@ class Dialect:
     """Parameters that it does not take as we send them where a suite says nothing of them."""
 
     def corrected(self, known: Capabilities) -> Capabilities:
-        """What is known of servers of its kind, with the name that this one was found to want."""
+        """Capabilities of its kind, with this server's name for ``max_tokens``."""
         if self.max_tokens_key is None or known.parameters is None:
             return known
         return replace(known, parameters=known.parameters - {*MAX_TOKENS_KEYS} | {self.max_tokens_key})
@@ -70,7 +76,7 @@ class Fitted:
 
 
 def our_defaults(case: Case, of_backend: Mapping[str, Any]) -> frozenset[str]:
-    """Parameters that stand in a case's requests although nobody asked for them.
+    """Parameters in a case's requests that only our defaults set.
 
     Args:
         case: What is asked.
@@ -86,9 +92,9 @@ def our_defaults(case: Case, of_backend: Mapping[str, Any]) -> frozenset[str]:
 
 
 def limits_answers(case: Case, known: Capabilities, left_out: frozenset[str]) -> bool:
-    """Whether requests of their own lengths may say how long an answer may be.
+    """Whether each request may have its own answer limit.
 
-    A suite that takes ``max_tokens`` out of its requests takes it out of all of them, but where a scenario has
+    A suite that takes ``max_tokens`` out of its requests takes it out of all of them, except where a scenario has
     ``output_tokens``, or the limit by another name.
 
     Args:
@@ -110,7 +116,9 @@ def limits_answers(case: Case, known: Capabilities, left_out: frozenset[str]) ->
 def spoken(
     body: Mapping[str, Any], extra: Mapping[str, Any], dialect: Dialect, ours: frozenset[str]
 ) -> tuple[dict[str, Any], dict[str, Any], tuple[Adjustment, ...]]:
-    """Put a request as a server was found to want it; what was changed in it is said.
+    """Put a request into a server's dialect.
+
+    Also returns what was changed in it.
 
     Args:
         body: Of the request.
@@ -131,13 +139,16 @@ def spoken(
 
 
 def limit_key(*parts: Mapping[str, Any]) -> str | None:
-    """The name under which a request has its longest answer; None where it has none, or both are set."""
+    """Name of a request's answer limit.
+
+    None where it has none, or where both names are set.
+    """
     found = [key for part in parts for key in MAX_TOKENS_KEYS if key in part]
     return found[0] if len(found) == 1 else None
 
 
 def _renamed(parts: tuple[dict[str, Any], ...], wanted: str, who_refuses: str) -> list[Adjustment]:
-    """Give the longest answer that name, where it has the other."""
+    """Rename the answer limit, where it has the other name."""
     key = limit_key(*parts)
     if key is None or key == wanted:
         return []
@@ -151,8 +162,8 @@ def fitted(
 ) -> Fitted:
     """Fit a request to a server.
 
-    What a server is known not to take would be refused by one and silently dropped by another: it is left out, and
-    said.  Values beyond what it takes are brought to the nearest one that it does.
+    Parameters that a server is known not to take are left out and reported: one server would refuse them, another
+    would drop them silently.  Values out of its range are moved to the nearest one in it.
 
     Args:
         body: Of the request.
@@ -214,7 +225,7 @@ def _clamped(key: str, value: Any, bounds: tuple[float, float] | None, adjustmen
 
 
 def known_ahead(cases: Iterable[Case], known: Callable[[str], Capabilities], backend_of: Callable[[str], str]) -> str:
-    """In one line what will not be sent as asked, as far as that is known before any model is ready.
+    """Parameter changes known before any model is ready, in one line.
 
     Args:
         cases: What is going to be measured.
@@ -231,14 +242,17 @@ def known_ahead(cases: Iterable[Case], known: Callable[[str], Capabilities], bac
 
 
 def silent_cut(body: Mapping[str, Any], extra: Mapping[str, Any], known: Capabilities) -> str:
-    """In words that answers may be cut although nobody asked for it; empty where they aren't."""
+    """Warning that the server cuts answers by its own default.
+
+    Empty where it doesn't, or where a limit is sent.
+    """
     if known.default_max_tokens is None or {*MAX_TOKENS_KEYS} & {*body, *extra}:
         return ""
     return f"max_tokens is not sent: the server cuts answers at {known.default_max_tokens:,} tokens of its own accord"
 
 
 def adjustment_words(adjustments: tuple[Adjustment, ...]) -> str:
-    """In one line what was changed; empty where nothing was."""
+    """Changed parameters in one line; empty where nothing was changed."""
     changed = [f"{each.parameter} {each.asked} → {each.sent} ({each.reason})" for each in adjustments if each.sent]
     left = [f"{each.parameter} ({each.reason})" for each in adjustments if each.sent is None]
     words = [f"left out: {', '.join(left)}"] * bool(left) + [f"changed: {', '.join(changed)}"] * bool(changed)

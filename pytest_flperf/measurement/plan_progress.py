@@ -1,17 +1,17 @@
-"""How far a plan has got, and why it ended early."""
+"""Plan progress: requests counted, and why a plan ended early."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_flperf.loadgen.plan import OPEN_END, Plan, PlanStats
+from pytest_flperf.loadgen.plan import OPEN_END, PlanStats, RequestPlan
 from pytest_flperf.wire.exchange import Exchange, Phase
 
 __all__ = ["Counter", "gave_up"]
 
 
 class Counter:
-    """Counts measured requests for whoever watches, and those that the transport lost."""
+    """Counts measured requests, and those that the transport lost."""
 
     def __init__(self, on_request: Callable[[int, int], None] | None) -> None:
         self.total = 0
@@ -20,7 +20,7 @@ class Counter:
         self.lost = 0
 
     def wrap(self, keep: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
-        """Count what is kept."""
+        """Wrap a callback, to count the exchanges that it gets."""
 
         def count(exchange: Exchange) -> None:
             keep(exchange)
@@ -30,12 +30,12 @@ class Counter:
         return count
 
     def tick(self) -> None:
-        """Tell."""
+        """Report the counts."""
         if self._on_request is not None:
             self._on_request(self._done, self.total)
 
 
-def gave_up(plan: Plan, stats: PlanStats) -> str:
+def gave_up(plan: RequestPlan, stats: PlanStats) -> str:
     """Why requests of a plan were left out; empty where none were."""
     if not stats.gave_up:
         return ""

@@ -1,4 +1,7 @@
-"""A case before its first request: what is known of it, and what its requests will ask for."""
+"""Planned cases: their results before the first request.
+
+They hold what is known of a case, and what its requests will ask for.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def planned_result(
     notes: Iterable[str] = (),
     processes: int = 1,
 ) -> CaseResult:
-    """What is known of a case before its first request.
+    """Result of a case before its first request.
 
     Args:
         case: What is going to be played.
@@ -64,7 +67,7 @@ def planned_result(
 
 
 def load_of(settings: Settings, processes: int) -> Load:
-    """The shape of the load, played by so many load processes."""
+    """Load of a case, with the number of load processes."""
     load = settings.load
     return Load(
         shape=load.kind,
@@ -86,7 +89,7 @@ def load_of(settings: Settings, processes: int) -> Load:
 
 
 def _asked_for(case: Case) -> Mapping[str, Any]:
-    """What the requests asked the server for, and what answers shall be, without what is not set."""
+    """Settings of a case's requests and answers, without unset ones."""
     settings = case.scenario.settings
     asked: dict[str, Any] = {
         "max_tokens": settings.max_tokens,
@@ -115,14 +118,14 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
 
 
 def _stream_options(settings: Settings) -> Any:
-    """The options of streams where they are not those that are sent without a word."""
+    """Stream options, where they differ from the defaults; else None."""
     if not settings.stream or settings.stream_options == Settings().stream_options:
         return None
     return json.loads(settings.stream_options) if settings.stream_options is not None else "not sent"
 
 
 def _asked_of(source: PromptSource | None) -> dict[str, Any]:
-    """What prompts were made of, in few words."""
+    """Prompt source of a case, in few words."""
     if source is None:
         return {}
     return {

@@ -1,4 +1,7 @@
-"""What must be known before a case is measured: whether the model can play it, how the server counts, what we add."""
+"""Preflight: checks and calibration before a case is measured.
+
+Whether the model can play the case, how the server counts tokens, and what the client adds.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Final
 
 from pytest_flperf.backends.base import BackendError, OnProgress, Served
 from pytest_flperf.backends.model_lists import is_another
-from pytest_flperf.loadgen.plan import Plan
+from pytest_flperf.loadgen.plan import RequestPlan
 from pytest_flperf.loadgen.worker_group import Plays
 from pytest_flperf.measurement.calibration_loads import Probe, probe_of
 from pytest_flperf.measurement.load_cost import LoadCost
@@ -42,15 +45,21 @@ _MOST_WORDS: Final = 1_000
 
 
 class NotReadyError(Exception):
-    """The model of a case could not be made ready, or answered no token.  Nothing was measured."""
+    """The model could not be made ready, or answered no token.
+
+    Nothing was measured.
+    """
 
 
 class NotPossibleError(Exception):
-    """A case that this model can't play, whatever is done: it is left out with this reason."""
+    """The model can't play this case, whatever is done.
+
+    The case is left out with this reason.
+    """
 
 
 def refuse_too_long(case: Case, served: Served) -> None:
-    """Raise NotPossibleError for a context that the model hasn't."""
+    """Raise NotPossibleError for a context longer than the model's."""
     settings = case.scenario.settings
     context, answer = settings.context_tokens or 0, settings.max_tokens or 0
     if context and served.context_length is not None and context + answer > served.context_length:
@@ -61,11 +70,11 @@ def refuse_too_long(case: Case, served: Served) -> None:
 
 
 def refuse_another(sample: Sample, served: Served) -> None:
-    """Raise BackendError where a server answers with another model than it was asked for.
+    """Raise BackendError where another model has answered.
 
-    A name that is echoed otherwise is a warning, because many servers have several for one model, and some lists lack
-    what is served; but where the one echoed is in the list, and not the one asked for by another name, another model
-    has answered.
+    Another name in the answer is only a warning, because many servers have several names for one model, and some lists
+    lack what is served.  But where the echoed name is in the list, and is no other name of the requested model, another
+    model has answered.
     """
     echo = sample.model_echoed
     if served.listed is None or not echo or not is_another(echo, served.model_id, served.others):
@@ -77,8 +86,10 @@ def refuse_another(sample: Sample, served: Served) -> None:
     )
 
 
-def learn_lengths(plans: CasePlans, one: Callable[[Plan], Sample]) -> None:
-    """Ask the server how it counts tokens, where prompts have a length and nothing else counts.
+def learn_lengths(plans: CasePlans, one: Callable[[RequestPlan], Sample]) -> None:
+    """Learn how the server counts tokens, where prompts have lengths.
+
+    It is needed only where nothing else counts them.
 
     Args:
         plans: Of the case; they learn it.
@@ -113,7 +124,7 @@ def learn_lengths(plans: CasePlans, one: Callable[[Plan], Sample]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """What was seen of a model when it answered first after its load."""
+    """Measurements from a model's first answer after its load."""
 
     generation: int
     """Number of the load."""
@@ -130,7 +141,7 @@ def planned_on(
     notes: tuple[str, ...],
     processes: int,
 ) -> CaseResult:
-    """What is known of a case whose model is ready, before its first request."""
+    """Planned result of a case whose model is ready."""
     target = Target(
         backend=served.backend,
         base_url=served.endpoint.shown,
@@ -162,7 +173,7 @@ def planned_on(
 
 
 class Calibrations:
-    """What our client says at the loads of a run, each looked at once."""
+    """Calibrations of the client at a run's loads, each once."""
 
     def __init__(self, processes: int) -> None:
         """``processes``: load processes of the client."""
@@ -171,7 +182,11 @@ class Calibrations:
         self._found: dict[Probe, Calibration | str] = {}
 
     def before(self, case: Case, client: Callable[[], Plays], on_progress: OnProgress) -> bool:
-        """Before a load at which a client may say too much: see what ours says.  Whether the client still plays."""
+        """Calibrate the client before a load that needs it.
+
+        A load needs it where the client may report longer times than the server took.  Returns whether the client still
+        plays.
+        """
         probe = probe_of(case, self._processes, short=True)
         if probe.peak <= _CALIBRATED_FROM or not case.scenario.settings.stream:
             return True
@@ -190,14 +205,17 @@ class Calibrations:
         return True
 
     def of(self, case: Case) -> tuple[Calibration | None, tuple[str, ...]]:
-        """The figures at a case's load; without them, why."""
+        """Calibration at a case's load; without one, why."""
         probe = self._probes.get(case.nodeid)
         found = self._found.get(probe) if probe is not None else None
         return (None, (found,)) if isinstance(found, str) else (found, ())
 
 
 def ttft_ms_of(sample: Sample) -> float | None:
-    """Time to the first token; None where there was none, or where a clock was set meanwhile."""
+    """Time to the first token in ms; None where unknown.
+
+    It is unknown where no token came, or where a clock was set meanwhile.
+    """
     if sample.first_token_ns is None or sample.sent_ns is None or sample.clock_step:
         return None
     return (sample.first_token_ns - sample.sent_ns) / 1e6

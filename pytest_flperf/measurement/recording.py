@@ -1,4 +1,7 @@
-"""Keeps what the wire saw: on disk as requests finish, and at hand until it is decoded."""
+"""Recording of exchanges: on disk as requests finish, then decoded.
+
+Until they are decoded, they are kept in memory as well.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ class Recorder:
     def __init__(
         self, folder: RunFolder | None, redactor: Redactor, *, in_memory_bytes: int = _IN_MEMORY_BYTES
     ) -> None:
-        """``in_memory_bytes``: answers of one case that are kept at hand; what is more is read from the journal."""
+        """``in_memory_bytes``: limit of one case's answers kept in memory.
+
+        Answers beyond it are read from the journal.
+        """
         self._in_memory_bytes = in_memory_bytes
         self._journal: Journal | None = folder.journal("journal.jsonl") if folder else None
         self._samples: Journal | None = folder.journal("samples.jsonl") if folder else None
@@ -48,7 +54,7 @@ class Recorder:
         self.redactor = redactor
 
     def preparing(self, planned: CaseResult) -> None:
-        """Leave that the model of a case is about to be made ready."""
+        """Record that a case's model is about to be made ready."""
         self._log.preparing(planned)
 
     def case(self, nodeid: str) -> CaseRecording:
@@ -104,7 +110,9 @@ class CaseRecording:
         server: Mapping[str, Any] | None = None,
         expect: Mapping[str, Any] | None = None,
     ) -> None:
-        """Leave what a recovery must know of the case, in case nobody finishes it.
+        """Record what a recovery must know of the case.
+
+        It is used where the case is never finished.
 
         Args:
             planned: What is known before its first request.
@@ -135,7 +143,7 @@ class CaseRecording:
         )
 
     def expected(self, expect: Mapping[str, Any] | None) -> Expected:
-        """What answers shall be, as it may be kept."""
+        """Expected answers, with secrets masked."""
         masked = self._redactor.value(expect)
         return Expected(masked, is_masked=masked != expect)
 
@@ -145,7 +153,7 @@ class CaseRecording:
         plan_notes: Callable[[], tuple[str, ...]] = tuple,
         prompt_of: Callable[[int], str] | None = None,
     ) -> None:
-        """Let the journal say with each request what can't be made out of it later.
+        """Add to each journal entry what can't be derived later.
 
         Args:
             plan_notes: What the plans say by now.
@@ -156,7 +164,10 @@ class CaseRecording:
         self._noted = plan_notes()
 
     def played(self, planned: CaseResult, played: PlayedCase) -> None:
-        """Leave what is known after the last request and stands in no other file."""
+        """Record what is known after the last request.
+
+        Only what stands in no other file.
+        """
         self._log.played(planned, self.nodeid, played)
 
     def add(self, exchange: Exchange) -> None:
@@ -185,7 +196,10 @@ class CaseRecording:
         return record
 
     def samples(self) -> Iterator[Sample]:
-        """Decode everything, once, outside the measured part; each sample goes to ``samples.jsonl`` as well."""
+        """Decode all exchanges once, outside the measured part.
+
+        Each sample goes to ``samples.jsonl`` as well.
+        """
         for exchange in self._exchanges():
             sample = self._masked(decode(exchange))
             if self._samples is not None:
@@ -197,9 +211,11 @@ class CaseRecording:
         return (exchange for exchange in self._exchanges() if exchange.phase is Phase.MEASURED)
 
     def e2e_s(self) -> list[float]:
-        """End-to-end times in seconds of the measured requests that ended ok, in the order in which they ended.
+        """End-to-end times of the measured requests that ended ok.
 
-        They are decoded once more: results hold distributions, and hardly anybody asks for single values.
+        They are in seconds, in the order in which the requests ended.
+
+        They are decoded once more: results hold distributions, and single values are rarely needed.
         """
         found = []
         for exchange in self.measured():
@@ -209,7 +225,9 @@ class CaseRecording:
         return found
 
     def values(self, names: Collection[str], count: int) -> dict[str, tuple[float, ...]]:
-        """Values of the measured requests that ended ok and were sent first, in that order, by metric.
+        """Values of the measured requests that ended ok, by metric.
+
+        Only of those that were sent first, ``count`` a metric, in that order.
 
         They are decoded once more, as for :meth:`e2e_s`.
         """
@@ -246,7 +264,10 @@ class CaseRecording:
             return
 
     def _masked(self, sample: Sample) -> Sample:
-        """The journal's bytes are masked as they came; what was split over several chunks shows only here."""
+        """The sample with secrets masked.
+
+        The journal's bytes are masked as they came; a secret that was split over several chunks shows only here.
+        """
         sample = replace(
             sample,
             output_text=self._redactor.exact(sample.output_text),
@@ -271,7 +292,7 @@ def _read(record: dict[str, Any] | None) -> Exchange | None:
 
 
 def _fitting(exchange: Exchange) -> Exchange:
-    """The exchange, its answer cut where a line of the journal could not hold it."""
+    """The exchange, its answer cut to fit a journal line."""
     size = len(exchange.read_bytes) * _READ_CHARACTERS
     if size + len(exchange.raw) * _LONGEST_ESCAPE <= _LINE_ROOM or size + json_characters(exchange.raw) <= _LINE_ROOM:
         return exchange

@@ -1,4 +1,4 @@
-"""From a case to the plans that are played for it: the verifying token, the warm-up, the measured requests."""
+"""Request plans: verifying request, warm-up, measured requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError, Capabilities, Served
-from pytest_flperf.loadgen.plan import OPEN_END, Deadlines, Entry, Plan, Schedule, Target
+from pytest_flperf.loadgen.plan import OPEN_END, Deadlines, Destination, Entry, LoadSchedule, RequestPlan
 from pytest_flperf.measurement.arrivals import arrival_seed, due_times_ns, traced_times_ns
 from pytest_flperf.measurement.followups import Retries, Sessions
 from pytest_flperf.measurement.parameters import (
@@ -25,7 +25,7 @@ from pytest_flperf.measurement.parameters import (
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
 from pytest_flperf.suite.model import Case, Message, Timeouts
-from pytest_flperf.suite.prompts.generator import Ask, Asker
+from pytest_flperf.suite.prompts.generator import Ask, PromptGenerator
 from pytest_flperf.suite.prompts.request_body import MAX_TOKENS, extra_body, request_body
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
@@ -34,7 +34,7 @@ from pytest_flperf.wire.tls import TlsOptions, tls_problem
 
 __all__ = ["CasePlans", "deadlines", "target_of"]
 
-_PLAIN: Final = Schedule()
+_PLAIN: Final = LoadSchedule()
 _NOT_KNOWN: Final = Capabilities()
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
 
@@ -52,7 +52,10 @@ _HALF: Final = 0.5
 
 
 def deadlines(timeouts: Timeouts) -> Deadlines:
-    """Seconds as a person writes them to ns, None to 0 (no deadline)."""
+    """Deadlines in ns, from timeouts in seconds.
+
+    None becomes 0 (no deadline).
+    """
 
     def ns(seconds: float | None) -> int:
         return 0 if seconds is None else max(_ns(seconds), 1)
@@ -70,21 +73,24 @@ def _ns(seconds: float) -> int:
     return round(seconds * _NS_PER_S)
 
 
-def target_of(endpoint: Endpoint, tls: TlsOptions = _TRUSTING_THE_SYSTEM) -> Target:
-    """Where to connect to; raises BackendError for a host without an address, and for certificates of no use."""
+def target_of(endpoint: Endpoint, tls: TlsOptions = _TRUSTING_THE_SYSTEM) -> Destination:
+    """Target of an endpoint, with its resolved addresses.
+
+    Raises BackendError for a host without an address, and for certificates that can't be used.
+    """
     try:
         addresses = resolve(endpoint)
     except EndpointError as error:
         raise BackendError(f"{endpoint.base_url}: {error}") from error
     if not endpoint.tls:
-        return Target(addresses)
+        return Destination(addresses)
     # Nobody would read the load process's complaint, which has the same files.
     tls = tls.at_home()
     try:
         tls.context()
     except (OSError, ValueError) as error:
         raise BackendError(f"{endpoint.base_url}: {tls_problem(tls, error)}") from error
-    return Target(addresses, endpoint.host, tls)
+    return Destination(addresses, endpoint.host, tls)
 
 
 class CasePlans:
@@ -95,12 +101,15 @@ class CasePlans:
         case: Case,
         served: Served,
         factory: RequestFactory,
-        target: Target,
+        target: Destination,
         seed: str,
         known: Capabilities = _NOT_KNOWN,
         dialect: Dialect = AS_USUAL,
     ) -> None:
-        """Fit the case's request to what is ``known`` of its server, and to what was found out (``dialect``)."""
+        """Fit the case's request to its server.
+
+        ``known`` is what is known of its kind, ``dialect`` what was found out about it.
+        """
         self._case = case
         self._served = served
         self._factory = factory
@@ -131,15 +140,18 @@ class CasePlans:
         self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra, key)
         self._sessions: Sessions | None = None
         self._retries: Retries | None = None
-        self.asker = Asker(case, seed)
+        self.asker = PromptGenerator(case, seed)
         """What requests ask."""
 
     def at(self, case: Case) -> CasePlans:
-        """The plans of another case on the same model, which counts tokens as this one has learnt."""
+        """Plans of another case on the same model.
+
+        They count tokens as these plans have learnt.
+        """
         return self._again(case, self.dialect)
 
     def spoken_as(self, dialect: Dialect) -> CasePlans:
-        """The plans of this case for a server that wants its requests so."""
+        """Plans of this case in another dialect."""
         return self._again(self._case, dialect)
 
     def _again(self, case: Case, dialect: Dialect) -> CasePlans:
@@ -149,11 +161,16 @@ class CasePlans:
 
     @property
     def sent(self) -> Mapping[str, Any]:
-        """The JSON of a request; messages, and lengths that a data set has, differ from one request to the next."""
+        """JSON of a request.
+
+        Messages, and lengths that a data set has, differ from one request to the next.
+        """
         return self._template.document
 
-    def verify(self, phase: Phase, *, as_asked: bool = False) -> Plan:
-        """One request of the case's kind, the proof that the model answers such.
+    def verify(self, phase: Phase, *, as_asked: bool = False) -> RequestPlan:
+        """Plan of one verifying request of the case's kind.
+
+        Its answer proves that the model answers such requests.
 
         Args:
             phase: Why it is sent.
@@ -164,15 +181,20 @@ class CasePlans:
             return self._plan([self._entry(phase, 0, self.asker.sample(_VERIFY_NUMBER))], 1, 1)
         return self._plan([self._entry(phase, 0, Ask((Message("user", "Say hello."),), _VERIFY_TOKENS))], 1, 1)
 
-    def warmup(self, *, other_side: bool = False) -> Plan:
-        """The requests before the measured ones; ``other_side``: of what is played beside a case like this one."""
+    def warmup(self, *, other_side: bool = False) -> RequestPlan:
+        """Plan of the warm-up requests.
+
+        ``other_side``: for the side that is measured in turn with a case like this one.
+        """
         total = self._settings.warmup_requests
         first_number = _OTHER_SIDES if other_side else 0
         entries = self._entries(Phase.WARMUP, itertools.repeat(None, total), first_number, -total)
         return self._plan(entries, self._settings.concurrency, total)
 
-    def calibrating(self, words: int, *, as_asked: bool = False) -> Plan:
-        """One request with so many pieces of filler, to learn how many tokens the server counts.
+    def calibrating(self, words: int, *, as_asked: bool = False) -> RequestPlan:
+        """Plan of one request, to learn how the server counts tokens.
+
+        Its prompt has ``words`` pieces of filler.
 
         Its answer is one token long, or as long as the case's own answers (``as_asked``).
         """
@@ -181,17 +203,20 @@ class CasePlans:
 
     @property
     def streams(self) -> int:
-        """Of a closed loop."""
+        """Streams of a closed loop."""
         return self._settings.concurrency
 
     @property
     def expect(self) -> Mapping[str, Any] | None:
-        """What answers shall be."""
+        """Expectation that the answers are scored by."""
         return self._case.scenario.expect
 
     @property
     def deterministic(self) -> bool:
-        """Whether a server answers the same request alike each time, as far as it depends on what is asked."""
+        """Whether the server answers the same request alike each time.
+
+        As far as that depends on the request.
+        """
         left = {name: getattr(self._settings, name) for name in DECODING if name not in self.refused}
         return is_deterministic(left)
 
@@ -201,17 +226,26 @@ class CasePlans:
         return self.dialect.refuses & self.ours
 
     def prompt_id(self, index: int) -> str:
-        """Names the prompt of a measured request, without the prefix that keeps it out of a cache."""
+        """Prompt id of a measured request.
+
+        It leaves out the prefix that keeps the prompt out of a cache.
+        """
         return self.asker.prompt_id(index)
 
     @property
     def prompt_of(self) -> Callable[[int], str] | None:
-        """Names the prompt of a measured request, without the prefix that keeps it out of a cache; None for chats."""
+        """Function that names a measured request's prompt; None for chats.
+
+        The name leaves out the prefix that keeps the prompt out of a cache.
+        """
         return None if self._settings.load.kind == "session" else self.asker.prompt_id
 
     @property
     def journal_prompt_of(self) -> Callable[[int], str] | None:
-        """Names the prompt of a measured request that has ended; None where scores by prompt don't need it."""
+        """Function that names an ended request's prompt, for the journal.
+
+        None where scores by prompt don't need it.
+        """
         return self.asker.sent_prompt_id if self.expect and self.prompt_of is not None else None
 
     @property
@@ -220,14 +254,19 @@ class CasePlans:
         return self._settings.prompt_cache == "avoid"
 
     def shares_cache_with(self, other: CasePlans) -> bool:
-        """Whether both are answered by one loaded model, which may know from the one what the other asks again."""
+        """Whether both plans may hit the same prompt cache.
+
+        They may where one loaded model answers both: it may remember from one what the other sends again.
+        """
         ours, theirs = self._served, other._served
         if (ours.backend, ours.model_id) != (theirs.backend, theirs.model_id):
             return False
         return self._target == other._target or ours.native is not None or theirs.native is not None
 
-    def of_turns(self, other: CasePlans, turns: Sequence[tuple[int, int]]) -> Plan:
-        """Requests of this case and of the other side of a comparison, a turn after the other.
+    def of_turns(self, other: CasePlans, turns: Sequence[tuple[int, int]]) -> RequestPlan:
+        """Plan of turns: requests of this case and the other side.
+
+        One turn follows the other.
 
         Args:
             other: The plans of the other side.
@@ -243,11 +282,13 @@ class CasePlans:
         made = (sides[side]._turn_entry(index, side, shared_cache=shared) for side, index in entries)
         think_ns = _ns(self._settings.load.think_time_s)
         streams = max(sides[side].streams for _, side in turns)
-        plan = self._plan(made, streams, len(entries), Schedule(think_ns=think_ns), think_ns)
+        plan = self._plan(made, streams, len(entries), LoadSchedule(think_ns=think_ns), think_ns)
         return replace(plan, targets=(self._target, other._target))
 
     def _turn_entry(self, index: int, side: int, *, shared_cache: bool) -> Entry:
-        """A request of a turn: byte for byte what the other side is asked, unless that would come out of its cache.
+        """Request of a turn, byte for byte the same on both sides.
+
+        They differ only where the request would come out of the cache that the other side filled.
 
         Then prefixes of as many tokens tell the two apart, and chance says which side has which.
         """
@@ -257,24 +298,24 @@ class CasePlans:
         return replace(self._entry(Phase.MEASURED, index, self.asker.ask(index, number)), target=side)
 
     def _swapped(self, index: int) -> bool:
-        """By the toss of a coin that both sides see alike."""
+        """Coin toss for the prefixes, the same for both sides."""
         return random.Random(f"{self._seed}/{self._case.nodeid}/{index}/prefix").random() < _HALF  # noqa: S311
 
     @property
     def adjustments(self) -> tuple[Adjustment, ...]:
-        """Parameters that are not sent as they were asked for."""
+        """Parameters that are changed or left out."""
         return self._adjustments
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of how the plans went."""
+        """Notes for a person on how the plans went."""
         broken = self._sessions.broken if self._sessions is not None else 0
         ended = f"{broken} session{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
         waits = self._retries.notes if self._retries is not None else ()
         return tuple(filter(None, (self._cut, ended, *waits, *self.asker.notes)))
 
-    def measured(self) -> Plan:
-        """The requests that count, with those of ramp-up and cool-down around them, and further tries of them."""
+    def measured(self) -> RequestPlan:
+        """Plan of the measured requests, with ramp-up, cool-down and retries."""
         kind = self._settings.load.kind
         if kind == "search":
             raise ValueError(
@@ -301,8 +342,8 @@ class CasePlans:
             longest_pause_ns=max(plan.longest_pause_ns, retries.longest_pause_ns),
         )
 
-    def _chats(self) -> Plan:
-        """A closed loop of sessions; as many at a time as there are streams."""
+    def _chats(self) -> RequestPlan:
+        """Closed loop of sessions, as many at a time as streams."""
         settings = self._settings
 
         def entry(index: int, ask: Ask) -> Entry:
@@ -319,10 +360,10 @@ class CasePlans:
             window=settings.concurrency,
         )
 
-    def _closed(self) -> Plan:
+    def _closed(self) -> RequestPlan:
         settings, load = self._settings, self._settings.load
         total = settings.iterations or OPEN_END
-        schedule = Schedule(
+        schedule = LoadSchedule(
             think_ns=_ns(load.think_time_s),
             stagger_ns=_ns(load.ramp_up_s),
             duration_ns=_ns(load.duration_s or 0.0),
@@ -332,7 +373,7 @@ class CasePlans:
         entries = self._entries(Phase.MEASURED, itertools.repeat(None, total), settings.warmup_requests, 0)
         return self._plan(entries, settings.concurrency, total, schedule, max(schedule.think_ns, schedule.stagger_ns))
 
-    def _open(self) -> Plan:
+    def _open(self) -> RequestPlan:
         settings, load = self._settings, self._settings.load
         seed = arrival_seed(self._seed, self._case)
 
@@ -347,7 +388,7 @@ class CasePlans:
             total += 1
             longest_ns, last_ns = max(longest_ns, at_ns - last_ns), at_ns
         end_ns = _ns(load.duration_s) if load.duration_s is not None else last_ns + 1
-        schedule = Schedule(
+        schedule = LoadSchedule(
             open_ahead=max(_OPEN_AHEAD, load.burst_size or 0),
             steady_from_ns=_ns(load.ramp_up_s),
             steady_until_ns=end_ns - _ns(load.cool_down_s) if load.cool_down_s else 0,
@@ -360,11 +401,11 @@ class CasePlans:
         entries: Iterator[Entry] | list[Entry],
         concurrency: int,
         total: int,
-        schedule: Schedule = _PLAIN,
+        schedule: LoadSchedule = _PLAIN,
         longest_pause_ns: int = 0,
-    ) -> Plan:
+    ) -> RequestPlan:
         lost = min(concurrency, _MOST_TO_GIVE_UP) if schedule.open_ahead else concurrency
-        return Plan(
+        return RequestPlan(
             targets=(self._target,),
             deadlines=self._deadlines,
             concurrency=concurrency,
@@ -378,7 +419,7 @@ class CasePlans:
         )
 
     def _entries(self, phase: Phase, due_ns: Iterable[int | None], offset: int, first: int) -> Iterator[Entry]:
-        """A request for each due time; None: as soon as a stream is free.
+        """A request for each due time; None: when a stream is free.
 
         Args:
             phase: Why they are sent.

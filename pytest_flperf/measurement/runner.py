@@ -1,4 +1,6 @@
-"""Measures cases one after the other: makes the model ready, plays the plans, sums up.
+"""Bench: measures cases one after the other.
+
+It makes the model ready, plays the plans and sums up.
 
 A notebook can use it without pytest::
 
@@ -18,7 +20,7 @@ from typing import Self
 from pytest_flperf.backends.base import Backend, OnProgress
 from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.loadgen.loop_turns import LoopTurns
-from pytest_flperf.loadgen.plan import OPEN_END, Plan, PlanStats
+from pytest_flperf.loadgen.plan import OPEN_END, PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadProcessError
 from pytest_flperf.measurement.case_run import CaseRun, Prepared
 from pytest_flperf.measurement.clients import Clients
@@ -68,7 +70,7 @@ def _ignore_progress(what: str, percent: float | None) -> None:
 
 
 class Bench:
-    """One backend, one load process, one model at a time."""
+    """Bench: one backend, one load process, one model at a time."""
 
     def __init__(
         self,
@@ -100,11 +102,17 @@ class Bench:
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """Names of this machine's NVIDIA GPUs, as far as the driver has told them by now."""
+        """Names of this machine's NVIDIA GPUs.
+
+        As far as the driver has reported them by now.
+        """
         return self._sampler.gpu_names
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Start what takes time: the backend's processes and the load process; returns at once."""
+        """Start the backend's and the load processes; returns at once.
+
+        Both take time to start.
+        """
         self._models.backend.prepare(models)
         with contextlib.suppress(LoadProcessError):  # said when a case is made ready
             self._clients.load()
@@ -119,7 +127,9 @@ class Bench:
         nodeid: str | None = None,
         stop_at: float | None = None,
     ) -> Prepared:
-        """Make the model of a case ready: find, download, load, and see one token of it.
+        """Make the model of a case ready.
+
+        It is found, downloaded and loaded, and must answer one token.
 
         Args:
             case: What will be measured.
@@ -156,7 +166,9 @@ class Bench:
         good: IsGood | None = None,
         until: Until | None = None,
     ) -> CaseRun:
-        """Warm up and measure a case whose model is ready, interleaved with its other side where it has one.
+        """Warm up and measure a case whose model is ready.
+
+        A case with another side is measured interleaved with it.
 
         Args:
             prepared: From :meth:`ready`.
@@ -206,7 +218,10 @@ class Bench:
         return done
 
     def _play_case(self, prepared: Prepared, counter: Counter, watch: Watch, stop_at: float | None) -> tuple[str, bool]:
-        """Warm up and measure; why fewer requests were measured than planned, and whether the time was over."""
+        """Warm up and measure a case.
+
+        Returns why fewer requests were measured than planned, and whether the time was over.
+        """
         recording, plans, native = prepared.recording, prepared.plans, prepared.native
         try:
             self._clients.play(plans.warmup(), recording.add, stop_at=stop_at, native=native)
@@ -226,7 +241,7 @@ class Bench:
         return (gave_up(measured, stats), stats.stopped) if stats is not None else ("", True)
 
     def _turns_of(self, prepared: Prepared, good: IsGood | None) -> Interleaving | None:
-        """The turns of a case that has another side, not played yet."""
+        """The turns of a case that has another side, not started yet."""
         other = prepared.beside
         if other is None:
             return None
@@ -240,7 +255,7 @@ class Bench:
         )
 
     def _scorer(self, prepared: Prepared) -> AnswerScorer | None:
-        """What scores the answers of a side, until its time is over."""
+        """Scorer of a side's answers, until its time is over."""
         return self._scoring.of(prepared.plans.expect, self._scoring_time)
 
     def _play_turns(
@@ -258,7 +273,7 @@ class Bench:
         sides = (prepared, other)
         ends_at = until_s(prepared.case, stop_at)
 
-        def play(side: int, plan: Plan, keep: Callable[[Exchange], None]) -> PlanStats | None:
+        def play(side: int, plan: RequestPlan, keep: Callable[[Exchange], None]) -> PlanStats | None:
             return self._clients.play(plan, keep, counter.tick, stop_at=ends_at, native=sides[side].native)
 
         keep = (counter.wrap(prepared.recording.add), counter.wrap(other.recording.add))
@@ -285,7 +300,10 @@ class Bench:
         watch: Watch,
         good: IsGood | None,
     ) -> CaseRun:
-        """What came of a case, and of its other side as of the last look, each with its rates by its own time."""
+        """Sum up a case, and its other side.
+
+        The other side counts as of the last look; each side has its rates by its own time.
+        """
         beside, loop = prepared.beside, with_turns(ClockQuality(), self._clients.turns)
 
         def summed(side: Prepared, notes: tuple[str, ...], resources: Callable[[], CaseResources] | None) -> CaseResult:
@@ -305,7 +323,10 @@ class Bench:
         return CaseRun(with_not_scored(result, standings, CANDIDATE), other=other)
 
     def prepared_at(self, prepared: Prepared, case: Case, load: SearchLoad) -> Prepared:
-        """A case that is ready, played at a load of its search; its requests are filed under its node id and that."""
+        """A prepared case at one load of its search.
+
+        Its requests are filed under its node id and that load.
+        """
         where = step_label(load.over, load.load)
         recording = self._recorder.case(f"{prepared.recording.nodeid} {where}")
         planned = replace(prepared.planned, load=load_of(case.scenario.settings, self._processes))
@@ -314,15 +335,18 @@ class Bench:
         )
 
     def run(self, case: Case) -> CaseRun:
-        """Make ready and play in one; raises NotReadyError."""
+        """Make a case ready and measure it; raises NotReadyError."""
         return self.play(self.ready(case))
 
     def release(self, model: str) -> str:
-        """Unload a model, if it is loaded; why that couldn't be done, empty where it was."""
+        """Unload a model, if loaded; why it failed, else empty."""
         return self._models.release(model)
 
     def cancel(self) -> None:
-        """End the case under way, from another thread: it is summed up with what there is."""
+        """Cancel the case under way, from another thread.
+
+        It is summed up with what there is.
+        """
         self._scoring_time.hurry()
         self._clients.cancel()
 
@@ -349,7 +373,10 @@ class Bench:
 
 
 def _in_turns(prepared: Prepared) -> Prepared:
-    """A side that is played turn by turn: what ramp-up and cool-down would leave out is measured as well."""
+    """A side for measuring in turns: no ramp-up, no cool-down.
+
+    What they would leave out is measured as well.
+    """
     load = prepared.planned.load
     plain = None if load is None else replace(load, ramp_up_s=None, cool_down_s=None)
     return replace(prepared, planned=replace(prepared.planned, load=plain))
@@ -361,7 +388,7 @@ def _unread(prepared: Prepared) -> str:
 
 
 def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving | None, until: Until | None) -> None:
-    """Leave what a recovery must know of a case before its first request."""
+    """Record what a recovery must know, before the first request."""
     beside, side = prepared.beside, None
     if beside is not None and turns is not None and until is not None:
         filed = beside.recording.nodeid
@@ -384,7 +411,7 @@ def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving
 
 
 def _left_of(done: CaseRun, notes: tuple[str, ...]) -> PlayedCase:
-    """What a recovery must know of a case after its last request."""
+    """Record of a measured case, for a recovery."""
     result, standings = done.result, done.other.standings if done.other is not None else None
     return PlayedCase(
         trouble=done.trouble,

@@ -17,26 +17,32 @@ _INTERRUPTED: Final = "the run was interrupted"
 
 
 class ScoringTime:
-    """Says why no more answers of a case are scored; empty: go on."""
+    """Tells why scoring of a case ends; empty: go on."""
 
     def __init__(self, stop_at: float | None) -> None:
-        """``stop_at``: until when the run may take (monotonic, in seconds); None: for ever."""
+        """``stop_at``: when the run ends (monotonic, in seconds); None: never."""
         self._ends_at = math.inf if stop_at is None else stop_at + _GRACE_S
         self._why = _OVER
         self._interrupts: Pending | None = None
 
     def begin(self, interrupts: Pending) -> None:
-        """Everything is measured: from now on an interrupt ends the scoring, and it has a little time in any case."""
+        """Begin the scoring: everything is measured.
+
+        From now on an interrupt ends the scoring, and it has a little time in any case.
+        """
         self._interrupts = interrupts
         self._ends_at = max(self._ends_at, time.monotonic() + _GRACE_S)
 
     def hurry(self) -> None:
-        """The case was interrupted while it was measured: a little time is left."""
+        """Shorten the scoring: the case was interrupted while it was measured.
+
+        A little time is left.
+        """
         self._why = _INTERRUPTED
         self._ends_at = min(self._ends_at, time.monotonic() + _GRACE_S)
 
     def __call__(self) -> str:
-        """Why; it stays so."""
+        """Why scoring ends; the reason stays."""
         if self._interrupts is not None and self._interrupts.pending:
             return _INTERRUPTED
         return self._why if time.monotonic() >= self._ends_at else ""

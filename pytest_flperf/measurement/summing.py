@@ -22,7 +22,7 @@ _NS_PER_S: Final = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a case beside its requests."""
+    """Evidence on a case, apart from its requests."""
 
     planned: CaseResult
     """What was known before the first request."""
@@ -66,7 +66,10 @@ def result_of(samples: Iterable[Sample], evidence: Evidence) -> CaseResult:
 
 
 class TurnTime:
-    """Time in which a side had requests under way: of each turn from its first beginning to its last end."""
+    """Time in which a side had requests under way.
+
+    Each turn counts from its first beginning to its last end.
+    """
 
     def __init__(self, streams: int) -> None:
         """``streams``: requests in a turn."""
@@ -74,7 +77,7 @@ class TurnTime:
         self._turns: dict[int, tuple[int, int]] = {}
 
     def watch(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        """The samples, looked at on their way."""
+        """Pass the samples on, and take their times."""
         for sample in samples:
             if sample.phase is Phase.MEASURED:
                 turn = sample.index // self._streams
@@ -84,12 +87,15 @@ class TurnTime:
 
     @property
     def span_s(self) -> float:
-        """Of all turns."""
+        """Total time of all turns, in seconds."""
         return sum(end - begin for begin, end in self._turns.values()) / _NS_PER_S
 
 
 def on_own_time(result: CaseResult, span_s: float) -> CaseResult:
-    """A side's result with its rates by the time in which it had requests under way, and not the other's too."""
+    """A side's result with rates by its own time.
+
+    Its own time is that in which it had requests under way, without the other side's.
+    """
     if not result.wall_s or not span_s:
         return result
     factor = result.wall_s / span_s

@@ -1,4 +1,7 @@
-"""Verifying requests: each target answers one of every parameter set before anything is measured."""
+"""Verifying requests: one per parameter set, before measuring.
+
+Each target must answer one request of every parameter set before anything is measured.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from pytest_flperf.backends.base import BackendError, Served
-from pytest_flperf.loadgen.plan import Plan
+from pytest_flperf.loadgen.plan import RequestPlan
 from pytest_flperf.measurement.parameters import AS_USUAL, Dialect, limit_key
 from pytest_flperf.measurement.request_plans import CasePlans
 from pytest_flperf.suite.setting_limits import MAX_TOKENS_KEYS
@@ -44,19 +47,19 @@ _MAY_BE_OF_ITS_FORM: Final = frozenset({400, 422, 500, 501})
 
 
 class NoAnswerError(BackendError):
-    """A model gave no text when asked for some."""
+    """A model gave no text in answer to a request."""
 
     def __init__(
         self, text: str, *, of_case: bool, worked: bool, timed_out: bool, sample: Sample | None = None
     ) -> None:
-        """Keep what follows for other cases.
+        """Keep what the failure means for other cases.
 
         Args:
             text: For a person; lines after the first are of the backend's log.
             of_case: Whether only requests with these parameters are known to fail.
             worked: Whether something may have made the model work: its first answer after a load is over.
             timed_out: Whether the server may still be at it.
-            sample: The last answer; None where nobody was asked.
+            sample: The last answer; None where no request was sent.
 
         """
         super().__init__(text)
@@ -66,13 +69,16 @@ class NoAnswerError(BackendError):
         self.timed_out = timed_out
 
     def add(self, words: str) -> None:
-        """Say more in the first line."""
+        """Add words to the first line."""
         text, newline, log = str(self).partition("\n")
         self.args = (text + words + newline + log,)
 
 
 class Verifier:
-    """Sees that models answer requests of the cases' kinds, and keeps how each wants them."""
+    """Verifies models with requests of the cases' kinds.
+
+    It keeps the dialect in which each server wants them.
+    """
 
     def __init__(self) -> None:
         self._dialects: dict[tuple[str, bytes], Dialect] = {}
@@ -80,7 +86,7 @@ class Verifier:
         self._failed: dict[tuple[str, str, bytes], list[str]] = {}
 
     def spoken(self, plans: CasePlans, served: Served) -> CasePlans:
-        """The plans of a case as the model's server takes them, as far as that was found out.
+        """Plans of a case in its server's dialect, as far as known.
 
         What was found out holds for the same parameters only: a server may refuse one because of another, and what one
         case is sent must not depend on which were measured before it.
@@ -89,7 +95,7 @@ class Verifier:
         return plans if dialect == plans.dialect else plans.spoken_as(dialect)
 
     def knows(self, served: Served, plans: CasePlans) -> bool:
-        """Whether the model has answered a request with these parameters since it was loaded."""
+        """Whether the model has answered these parameters since its load."""
         generation, sets = self._answered.get(served.model, (served.generation, set()))
         return generation == served.generation and _sent_set(plans) in sets
 
@@ -98,10 +104,12 @@ class Verifier:
         plans: CasePlans,
         served: Served,
         phase: Phase,
-        one: Callable[[Plan], Sample],
+        one: Callable[[RequestPlan], Sample],
         log: Callable[[], str],
     ) -> tuple[CasePlans, Sample]:
-        """See an answer; the plans as the server takes them, and what came.
+        """Verify that the model answers the case's kind of request.
+
+        Returns the plans as the server takes them, and the answer.
 
         First a short request with the case's parameters.  What a server refuses is sent under its other name, or left
         out where nobody asked for it.  Where that gives no text, the case's own request is tried: hidden reasoning
@@ -153,7 +161,10 @@ class Verifier:
 
 
 def _parameter_set(plans: CasePlans) -> bytes:
-    """A digest of what requests say as usual, beside their messages and the length of the answer, and who wants it."""
+    """Digest of a case's parameters, before fitting them to a server.
+
+    Messages and the length of the answer are left out; which parameters only our defaults set is in it.
+    """
     values = {key: value for key, value in plans.asked.items() if key not in MAX_TOKENS_KEYS}
     limits = sorted({*MAX_TOKENS_KEYS} & plans.asked.keys())
     ours = sorted(plans.ours & values.keys())
@@ -162,12 +173,18 @@ def _parameter_set(plans: CasePlans) -> bytes:
 
 
 def _sent_set(plans: CasePlans) -> tuple[bytes, str | None]:
-    """The set, and whether the length of an answer is sent: where only ours is refused, another's was not tried."""
+    """The parameter set, and the name of the limit sent.
+
+    Where only our limit is refused, one that a suite sets was not tried.
+    """
     return _parameter_set(plans), limit_key(plans.sent)
 
 
 def _otherwise(plans: CasePlans, sample: Sample, *, as_asked: bool) -> Dialect | None:
-    """Another way to send the request that a server has refused; None: there is none, or it hasn't."""
+    """Another dialect for a refused request; None: there is none.
+
+    None, too, where the server hasn't refused it.
+    """
     text = words_of_refusal(sample)
     if not text:
         return None
@@ -189,7 +206,9 @@ def _otherwise(plans: CasePlans, sample: Sample, *, as_asked: bool) -> Dialect |
 
 
 def _other_name_may_do(plans: CasePlans, sample: Sample, text: str, limit: str, other: str, *, as_asked: bool) -> bool:
-    """Whether a server that hasn't said so in known words may want the longest answer by its other name.
+    """Whether the other name of the answer limit may help.
+
+    For a server that hasn't said so in known words.
 
     Where it speaks of the value, the case's own comes first; and what is only too large or too small by one name is so
     by the other.
@@ -211,12 +230,15 @@ def _own_request_may_do(plans: CasePlans, sample: Sample) -> bool:
 
 
 def _asked_for(plans: CasePlans) -> frozenset[str]:
-    """Parameters of a request that are there because somebody asked for them."""
+    """Parameters of a request that our defaults didn't set."""
     return frozenset(plans.sent.keys() - _NO_PARAMETERS - plans.ours)
 
 
 def _has_worked(sample: Sample) -> bool:
-    """Whether the request may have reached the model: nothing that a server refuses does."""
+    """Whether the request may have reached the model.
+
+    Nothing that a server refuses does.
+    """
     return sample.status is None or not 400 <= sample.status < 500
 
 
@@ -233,7 +255,10 @@ def _error(failures: Sequence[_Failure], served: Served, log: str) -> NoAnswerEr
 
 
 def _problem(failures: Sequence[_Failure], served: Served, log: str) -> str:
-    """What came of the tries: of that which somebody can do something about, else of the first and the last."""
+    """Error text of the failed tries.
+
+    It tells of the try that somebody can do something about, else of the first and the last.
+    """
     words = f"{served.model_id} at {served.endpoint.base_url} gave no token when asked for one before measuring: "
     for plans, sample in failures:
         advice = _advice(plans, sample)
@@ -255,7 +280,7 @@ def _outcome_words(sample: Sample, *, short: bool) -> str:
 
 
 def _advice(plans: CasePlans, sample: Sample) -> str:
-    """What a suite can say so that the server answers; empty where nobody knows."""
+    """Advice on what a suite can change; empty where there is none."""
     if sample.outcome is Outcome.LENGTH_ZERO:
         return "Where a model thinks in tokens that it doesn't show, a higher max_tokens leaves it some to answer with"
     if sample.status in _WHO_ARE_YOU:
@@ -279,7 +304,10 @@ def _advice(plans: CasePlans, sample: Sample) -> str:
 
 
 def _what_is_ours(plans: CasePlans, sample: Sample) -> str:
-    """What a suite could take out where a server doesn't say what is wrong; empty where that is not the reason."""
+    """Our defaults that a suite could take out of a request.
+
+    For a server that doesn't say what is wrong; empty where they are not the reason.
+    """
     added = sorted(plans.ours & plans.sent.keys())
     if not added or sample.status not in _MAY_BE_OF_ITS_FORM:
         return ""

@@ -1,4 +1,7 @@
-"""The reference server: OpenAI-compatible, streams on a known schedule, plays faults, logs the truth."""
+"""Reference server: OpenAI-compatible, with known timing, faults and a log.
+
+It streams on a known schedule, injects faults and logs the truth.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m pytest_flperf.reference_server``."""
+"""Command ``python -m pytest_flperf.reference_server``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytest_flperf.reference_server.command import add_arguments, run
 
 
 def main() -> int:
-    """Serve."""
+    """Run the server."""
     parser = argparse.ArgumentParser(
         prog="python -m pytest_flperf.reference_server", description="Serve on a known schedule"
     )

@@ -1,4 +1,6 @@
-"""Range checks for frozen option dataclasses, and building them from JSON objects.
+"""Range checks for option dataclasses, and loading from JSON.
+
+The dataclasses are frozen; they are built from JSON objects.
 
 A field says what it takes: in its metadata ``low`` and ``high`` of numbers and ``longest`` of texts, by its annotation
 the words of a Literal.  A refusal names the key, what was expected and what was found.
@@ -21,26 +23,26 @@ _LONGEST_SHOWN = 60
 
 
 class OptionError(ValueError):
-    """An option that can't be; the message is one line, fit to be shown."""
+    """Invalid option; the message is one line, ready to show."""
 
 
 def amount(default: float | None, low: float, high: float) -> Any:
-    """A field that takes a number from ``low`` to ``high``."""
+    """Number field from ``low`` to ``high``."""
     return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
 def count(default: int | None, low: int, high: int) -> Any:
-    """A field that takes a whole number from ``low`` to ``high``."""
+    """Integer field from ``low`` to ``high``."""
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "whole": True})
 
 
 def label(default: str | None, longest: int) -> Any:
-    """A field that takes a text of at most ``longest`` characters."""
+    """Text field of at most ``longest`` characters."""
     return dataclasses.field(default=default, metadata={"longest": longest})
 
 
 def check(options: DataclassInstance, where: str) -> None:
-    """Refuse values out of range with :class:`OptionError`."""
+    """Check all ranges; raises :class:`OptionError`."""
     for name, rule in _rules(type(options)).items():
         value = getattr(options, name)
         expected = _expected(value, rule)
@@ -57,14 +59,14 @@ class _Rule:
 
 @functools.cache
 def _rules(kind: type[DataclassInstance]) -> dict[str, _Rule]:
-    """What the fields of a class take."""
+    """Rules of the fields of a class."""
     hints = get_type_hints(kind)
     words = {name: get_args(hint) if get_origin(hint) is Literal else () for name, hint in hints.items()}
     return {field.name: _Rule(field.default, words[field.name], field.metadata) for field in dataclasses.fields(kind)}
 
 
 def _expected(value: object, rule: _Rule) -> str | None:
-    """What is expected in place of a value; None: the value will do."""
+    """Expected value where a value is invalid; None: it is valid."""
     limits = rule.limits
     if value is None and rule.default is None:
         return None
@@ -103,7 +105,10 @@ Options = TypeVar("Options", bound="DataclassInstance")
 
 
 def overridden(base: Options, given: object, where: str) -> Options:
-    """``base`` with the keys of a JSON object put over it; an unknown key is refused with the nearest right one."""
+    """Copy of ``base`` with the keys of a JSON object.
+
+    An unknown key is refused with the nearest right one.
+    """
     if not isinstance(given, Mapping):
         raise OptionError(f"{where}: expected an object, found {_shown(given)}")
     known = [field.name for field in dataclasses.fields(base) if field.init]

@@ -1,4 +1,4 @@
-"""``flperf serve-reference`` and ``python -m pytest_flperf.reference_server``."""
+"""Command line: ``flperf serve-reference`` and ``python -m pytest_flperf.reference_server``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SCHEDULE_WORDS: Final = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give ``parser`` the options of the reference server."""
+    """Add the reference server's options to ``parser``."""
     parser.add_argument("--host", metavar="ADDRESS", help="Loopback address to listen on: 127.0.0.1 or ::1")
     parser.add_argument("--port", metavar="N", help="Port to listen on (default: 0, the system chooses)")
     parser.add_argument("--config", metavar="FILE", help="JSON file with settings; options given beside it come first")
@@ -72,10 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted; returns the exit code: 4 for settings that can't be, 1 where it can't listen.
+    """Serve until interrupted; returns the exit code.
+
+    4 for invalid settings, 1 where it can't listen.
 
     Raises:
-        OSError: Standard output can't be written: nobody would know where it listens.
+        OSError: Standard output can't be written, so that the address would stay unknown.
 
     """
     lines = _input_lines() if args.json else iter(())
@@ -87,12 +89,12 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         return _failed(f"can't serve: {_words(error)}", 1)
     _raise_descriptor_limit()
-    # a terminal's Ctrl-C reaches the child as well, whose parent is to decide
+    # a terminal's Ctrl-C reaches the child as well, but its parent decides
     signal.signal(signal.SIGINT, signal.SIG_IGN if args.json else _stopper(loop))
     signal.signal(signal.SIGTERM, _stopper(loop))
     try:
         _tell_where(args, config, loop)
-    except OSError as error:  # a full disk, or nobody reads any more
+    except OSError as error:  # a full disk, or the reader is gone
         loop.stop()
         raise OSError(f"can't say where it listens: {_words(error)}") from error
     if args.json:
@@ -179,7 +181,10 @@ def _number(text: str, option: str) -> float:
 
 
 def _input_lines() -> Iterator[str]:
-    """Lines of standard input, read without its buffer: a thread that waits in it would block the interpreter's end."""
+    """Read lines of standard input without its buffer.
+
+    A thread that waits in the buffer would block the interpreter's end.
+    """
     held = b""
     while True:
         try:
@@ -195,7 +200,7 @@ def _input_lines() -> Iterator[str]:
 
 
 def _obey(loop: ServerLoop, lines: Iterator[str]) -> None:
-    """Carry commands out until standard input ends, then stop the loop."""
+    """Run commands until standard input ends, then stop the loop."""
     try:
         for line in lines:
             try:
@@ -237,7 +242,10 @@ def _failed(message: str, code: int) -> int:
 
 
 def _raise_descriptor_limit() -> None:
-    """As many open sockets as the system allows: the usual limit is near a thousand streams."""
+    """Raise the open-file limit to the maximum.
+
+    The usual limit is near a thousand streams.
+    """
     if sys.platform == "win32":
         return
     import resource

@@ -1,4 +1,4 @@
-"""One client's connection, and the answer that is being played on it."""
+"""Client connection, and the answer sent on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from pytest_flperf.clock import ANCILLARY_BYTES, kernel_stamp_ns, realtime_minus_monotonic_ns
 from pytest_flperf.reference_server.http1 import RequestParser
 from pytest_flperf.reference_server.log import LogEntry
-from pytest_flperf.reference_server.plan import Ending, Plan
+from pytest_flperf.reference_server.plan import AnswerPlan, Ending
 from pytest_flperf.reference_server.routes import Chat
 
 __all__ = ["WOULD_BLOCK", "Answer", "Arrival", "Connection"]
@@ -28,7 +28,10 @@ T = TypeVar("T")
 
 
 class Arrival:
-    """When bytes came: ``arrived_ns`` (the kernel's stamp where there is one) and when they were read."""
+    """Arrival and read time of received bytes.
+
+    ``arrived_ns`` is the kernel's stamp where there is one.
+    """
 
     __slots__ = ("arrived_ns", "clock", "read_ns")
 
@@ -39,7 +42,7 @@ class Arrival:
 
 
 class Connection:
-    """A client's socket."""
+    """Client socket."""
 
     __slots__ = (
         "answer",
@@ -66,7 +69,10 @@ class Connection:
         self.draining_until_ns = 0
 
     def receive(self) -> bytes | None:
-        """What has come (empty: the client has closed), stamped in ``last``; None: nothing for now."""
+        """Received bytes; empty: closed by the client; None: nothing yet.
+
+        Their arrival is stamped in ``last``.
+        """
         stamp_ns = None
         try:
             if self.stamped and sys.platform == "linux":
@@ -86,15 +92,18 @@ class Connection:
         return data
 
     def shut(self, *, tidily: bool) -> None:
-        """Send FIN; over TLS, ``tidily`` says goodbye first, as a cut connection does not."""
+        """Send FIN; over TLS, ``tidily`` sends close_notify first.
+
+        A cut connection sends no close_notify.
+        """
         if tidily and isinstance(self.sock, ssl.SSLSocket):
-            with contextlib.suppress(OSError, ValueError):  # it wants the client's goodbye, which is not waited for
+            with contextlib.suppress(OSError, ValueError):  # the client's close_notify is not waited for
                 self.sock.unwrap()
         with contextlib.suppress(OSError):  # the client was faster
             self.sock.shutdown(socket.SHUT_WR)
 
     def close(self, *, reset: bool = False) -> None:
-        """Close, with RST if asked."""
+        """Close the socket, with RST if requested."""
         try:
             if reset:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
@@ -105,7 +114,7 @@ class Connection:
 
 
 class Answer:
-    """A plan being played."""
+    """Answer in progress: a plan and its position."""
 
     __slots__ = (
         "alive",
@@ -130,7 +139,7 @@ class Answer:
         "unlogged",
     )
 
-    def __init__(self, connection: Connection, plan: Plan, chat: Chat | None) -> None:
+    def __init__(self, connection: Connection, plan: AnswerPlan, chat: Chat | None) -> None:
         self.connection = connection
         self.connection_number = connection.number
         self.plan = plan
@@ -154,7 +163,7 @@ class Answer:
         self.ended_ns = 0
 
     def repeat(self) -> None:
-        """Back to the start of the loop."""
+        """Return to the start of the loop."""
         self.step = self.plan.loop_from
         self.base_ns += self.plan.loop_ns
         if self.sent is not self.logged:
@@ -164,7 +173,7 @@ class Answer:
             self.sent = []
 
     def release(self, ended: str, ended_ns: int) -> None:
-        """It is over: keep only what the log needs."""
+        """Mark as over: keep only what the log needs."""
         self.alive = False
         self.ended, self.ended_ns = ended, ended_ns
         self.pieces = []
@@ -172,7 +181,7 @@ class Answer:
         del self.connection, self.send
 
     def entry(self) -> LogEntry:
-        """What the log says of it; for a chat only."""
+        """Log entry; for a chat only."""
         chat, plan = self.chat, self.plan
         if chat is None:
             raise TypeError("only chats are logged")

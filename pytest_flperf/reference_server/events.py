@@ -1,4 +1,7 @@
-"""The parts of an answer before HTTP frames them: server-sent events and when each is due."""
+"""Server-sent events of an answer, and their due times.
+
+These are the parts of an answer before HTTP frames them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _MOST_COMMENTS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a request asks for, as far as its answer's bytes depend on it."""
+    """Request parameters that determine the answer's bytes."""
 
     model: str
     """As echoed."""
@@ -36,7 +39,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A part of an answer."""
+    """Part of an answer."""
 
     kind: str
     """role, reasoning, text, finish, usage, done, comment, error, garbage."""
@@ -53,7 +56,7 @@ def _dump(value: Any, *, text: bool = False) -> str:
 
 
 def _usage_json(schedule: Schedule, reasoning: int, completion: int) -> str:
-    """The usage object as JSON with marks in it."""
+    """Usage object as JSON, with marks in it."""
     if schedule.usage == "zeros":
         return _dump({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0})
     return (
@@ -64,7 +67,7 @@ def _usage_json(schedule: Schedule, reasoning: int, completion: int) -> str:
 
 
 class _Writer:
-    """Writes one answer's events."""
+    """Writes the events of one answer."""
 
     def __init__(self, schedule: Schedule, ask: Ask, *, endless: bool) -> None:
         self.schedule = schedule
@@ -83,7 +86,7 @@ class _Writer:
         )
 
     def pieces(self) -> list[tuple[str, str, int]]:
-        """The chunks with text: (kind, text, tokens)."""
+        """Text chunks: (kind, text, tokens)."""
         out: list[tuple[str, str, int]] = []
         for kind, tokens in (("reasoning", self.reasoning), ("text", self.answer)):
             step = self.schedule.tokens_per_chunk
@@ -107,14 +110,14 @@ class _Writer:
         return str(number).zfill(chars - 1)[1 - chars :] + " "
 
     def chunk(self, choices: str, usage: str = "", timings: str = "") -> str:
-        """A chunk's JSON."""
+        """JSON of a chunk."""
         if not usage and self.schedule.usage_null_elsewhere and self.usage:
             usage = "null"
         tail = (f',"usage":{usage}' if usage else "") + (f',"timings":{timings}' if timings else "")
         return f"{self.head}{choices}{tail}}}"
 
     def event(self, data: str) -> bytes:
-        """A server-sent event."""
+        """Server-sent event."""
         end = self.line_end
         name = f"event: message{end}" if self.schedule.event_lines else ""
         if self.schedule.multi_line:
@@ -124,11 +127,11 @@ class _Writer:
         return f"{name}data: {data}{end}{end}".encode()
 
     def delta(self, delta: str, finish_reason: str | None = None) -> str:
-        """A choices list with one delta."""
+        """Choices list with one delta."""
         return f'[{{"index":0,"delta":{delta},"finish_reason":{_dump(finish_reason)}}}]'
 
     def timings(self, due_ns: int) -> str:
-        """llama.cpp's own figures."""
+        """Timings object as llama.cpp sends it."""
         total = self.reasoning + self.answer
         factor, ttft_ms = self.schedule.timings_factor, self.schedule.ttft_ms
         prompt_ms, predicted_ms = round(factor * ttft_ms, 3), round(factor * (due_ns / _MS - ttft_ms), 3)
@@ -139,7 +142,7 @@ class _Writer:
 
 
 def _dues(schedule: Schedule, pieces: list[tuple[str, str, int]]) -> list[int]:
-    """When each chunk with text is due."""
+    """Due time of each text chunk."""
     dues: list[int] = []
     tokens = pause_ns = 0
     ttft_ns, itl_ns = round(schedule.ttft_ms * _MS), round(schedule.itl_ms * _MS)
@@ -173,7 +176,7 @@ def _role(writer: _Writer, due_ns: int) -> Event:
 
 
 def _tail(writer: _Writer, last_due_ns: int) -> list[Event]:
-    """The finish chunk, usage and ``[DONE]``, in one send."""
+    """Finish chunk, usage and ``[DONE]``, in one send."""
     schedule = writer.schedule
     tail_ms = schedule.itl_ms if schedule.tail_ms is None else schedule.tail_ms
     due_ns = last_due_ns + round(tail_ms * _MS)
@@ -205,7 +208,10 @@ def _comments(schedule: Schedule, line_end: str, until_ns: int) -> list[Event]:
 
 
 def _faulty(writer: _Writer, fault: Fault, content: list[Event], tail: list[Event]) -> tuple[list[Event], list[Event]]:
-    """Content and tail as a fault leaves them.  What ends a connection, or never ends, is the plan's work."""
+    """Content and tail, changed by a fault.
+
+    Faults that end a connection, or that never end, are the plan's work.
+    """
     kept, tokens = 0, 0
     while kept < len(content) and tokens + content[kept].tokens <= fault.after_tokens:
         tokens += content[kept].tokens
@@ -233,7 +239,7 @@ def _faulty(writer: _Writer, fault: Fault, content: list[Event], tail: list[Even
                 late[0] = replace(late[0], joins=False)
             return [*content[:kept], *late], [replace(event, due_ns=event.due_ns + extra_ns) for event in tail]
         case FaultKind.STALL | FaultKind.CUT:
-            # one event more than was asked for: the plan stops before it, or inside it
+            # one extra event: the plan stops before it, or inside it
             after = content[kept : kept + 1] or tail[:1]
             return [*content[:kept], *(replace(event, joins=False) for event in after)], []
         case _:
@@ -253,7 +259,10 @@ def _garbage(writer: _Writer, fault: Fault) -> bytes:
 
 
 def stream_events(schedule: Schedule, ask: Ask, fault: Fault | None) -> tuple[list[Event], list[Event], list[Event]]:
-    """A streamed answer: (role and content, tail, comments), each in order of time."""
+    """Streamed answer: (role and content, tail, comments).
+
+    Each is in order of time.
+    """
     endless = fault is not None and fault.kind is FaultKind.NEVER_ENDS
     writer = _Writer(schedule, ask, endless=endless)
     content = _content(writer)
@@ -273,7 +282,7 @@ def stream_events(schedule: Schedule, ask: Ask, fault: Fault | None) -> tuple[li
 
 
 def body_text(schedule: Schedule, ask: Ask, fault: Fault | None) -> tuple[str, int, int]:
-    """An answer that doesn't stream: (JSON with marks, when it is due in ns, tokens)."""
+    """Non-streamed answer: (JSON with marks, due time in ns, tokens)."""
     writer = _Writer(schedule, ask, endless=False)
     pieces = writer.pieces()
     dues = _dues(schedule, pieces)

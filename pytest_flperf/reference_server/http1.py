@@ -1,4 +1,4 @@
-"""Taking HTTP requests apart as their bytes come in.  Everything a client sends is hostile."""
+"""Incremental HTTP/1.x request parser for hostile input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DECIMAL: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class BadRequestError(Exception):
-    """What was sent can't be answered but with this status; the connection can't be used any longer."""
+    """Malformed request: it gets this status, then the connection is unusable."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class BadRequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, whole."""
+    """Complete HTTP request."""
 
     method: str
     target: str
@@ -41,18 +41,18 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The target without its query."""
+        """Target without its query."""
         return self.target.partition("?")[0]
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the connection is to be kept after the answer."""
+        """Whether the connection stays open after the answer."""
         wish = self.headers.get("connection", "").lower()
         return "keep-alive" in wish if self.version == "1.0" else "close" not in wish
 
 
 class RequestParser:
-    """Bytes in, requests out; however the bytes are cut."""
+    """Incremental parser: bytes in, requests out, however the bytes are split."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -63,24 +63,27 @@ class RequestParser:
         self._chunk_left = 0
         self._state = "head"
         self.continues = False
-        """The client waits for ``100 Continue``; whoever sends it sets this to False."""
+        """The client waits for ``100 Continue``; the sender of that line resets this to False."""
 
     @property
     def started(self) -> bool:
-        """Whether a part of a request has come."""
+        """Whether a part of a request has arrived."""
         return bool(self._buffer) or self._head is not None
 
     @property
     def held_bytes(self) -> int:
-        """Bytes taken in and not yet handed out."""
+        """Buffered bytes, not yet returned in a request."""
         return len(self._buffer) + len(self._body)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes in."""
+        """Add received bytes."""
         self._buffer += data
 
     def next_request(self) -> Request | None:
-        """The next whole request, or None until more bytes come.  :class:`BadRequestError` ends it all."""
+        """Next complete request, or None until more bytes arrive.
+
+        After :class:`BadRequestError` the parser can't be used any longer.
+        """
         if self._head is None:
             self._head = self._parse_head()
             if self._head is None:
@@ -179,7 +182,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
 
 
 def _body_length(headers: Mapping[str, str]) -> int | None:
-    """The body's length; None: it comes in chunks."""
+    """Length of the body; None: it is chunked."""
     encoding = headers.get("transfer-encoding")
     length = headers.get("content-length")
     if encoding is not None:

@@ -1,4 +1,4 @@
-"""The listening socket: bound to loopback, opened and closed on command."""
+"""Listening socket on loopback, opened and closed on command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BACKLOG: Final = 4096
 
 
 class Listener:
-    """A port that listens, or is only reserved, so that connecting to it is refused."""
+    """Port that listens, or is reserved so that it refuses connections."""
 
     def __init__(
         self, config: ReferenceConfig, selector: selectors.BaseSelector, on_ready: Callable[[int], None]
@@ -47,7 +47,10 @@ class Listener:
         self._sock = self._bound(self.port)
 
     def accept(self) -> tuple[socket.socket, bool] | None:
-        """The next connection, if one waits: its socket, and whether the kernel stamps what it receives."""
+        """Next waiting connection: its socket, and whether the kernel stamps.
+
+        The stamps are those of the bytes that it receives.
+        """
         while True:
             try:
                 sock, _ = self._sock.accept()
@@ -68,7 +71,7 @@ class Listener:
                 sock.close()
 
     def resume(self) -> None:
-        """Try again after the descriptors ran out."""
+        """Accept again after the descriptors ran out."""
         if self._paused:
             self._paused = False
             self._watch()

@@ -1,4 +1,4 @@
-"""The truth about each request: when it arrived, and when each part of its answer was sent."""
+"""Request log: true arrival and send times of each request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _MOST_ENTRIES: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One chat request.  Every ``_ns`` is CLOCK_MONOTONIC; the columns have one value for each send."""
+    """Log entry of one chat request.
+
+    Every ``_ns`` is CLOCK_MONOTONIC; the columns have one value for each send.
+    """
 
     id: str
     """``ref-<number>``, as echoed in ``id`` of every chunk."""
@@ -32,7 +35,7 @@ class LogEntry:
     prompt_hash: str
     """Of that message: the first 16 hexadecimal digits of SHA-256 (UTF-8)."""
     model: str
-    """As asked for."""
+    """Model name in the request."""
     stream: bool
     status: int
     """0: no response."""
@@ -64,33 +67,39 @@ class LogEntry:
 
     @property
     def first_text_ns(self) -> int | None:
-        """When the first chunk with text was sent."""
+        """Send time of the first text chunk."""
         return next((sent for sent, chunks in zip(self.sent_ns, self.chunks, strict=True) if chunks), None)
 
     @property
     def text_ns(self) -> tuple[int, ...]:
-        """When each chunk with text was sent; those that shared a send share the stamp."""
+        """Send time of each text chunk.
+
+        Chunks that shared a send share the stamp.
+        """
         return tuple(sent for sent, n in zip(self.sent_ns, self.chunks, strict=True) for _ in range(n))
 
     @property
     def ttft_ms(self) -> float | None:
-        """From the arrival of the request to the sending of the first chunk with text."""
+        """True TTFT in ms: request arrival to first text chunk sent."""
         first = self.first_text_ns
         return None if first is None else (first - self.last_byte_ns) / 1e6
 
     @property
     def mean_gap_ms(self) -> float | None:
-        """The mean time between chunks with text."""
+        """Mean time between text chunks, in ms."""
         stamps = self.text_ns
         return (stamps[-1] - stamps[0]) / (len(stamps) - 1) / 1e6 if len(stamps) > 1 else None
 
     def to_json(self) -> dict[str, Any]:
-        """As :meth:`from_json` takes it."""
+        """JSON object, as :meth:`from_json` takes it."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> LogEntry:
-        """An entry as ``GET /flperf/log`` and the log file hold it; unknown keys are ignored."""
+        """Parse an entry of ``GET /flperf/log`` or the log file.
+
+        Unknown keys are ignored.
+        """
         known: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             if field.name in given:
@@ -100,26 +109,29 @@ class LogEntry:
 
 
 def echoed_id(answer: bytes) -> str:
-    """The ``id`` that a streamed answer's chunks echo: its :attr:`LogEntry.id`; empty where there is none."""
+    """Chunk ``id`` of a streamed answer; empty where there is none.
+
+    It is the entry's :attr:`LogEntry.id`.
+    """
     start = answer.find(b'"id":"') + 6
     return answer[start : answer.find(b'"', start)].decode("latin-1") if start > 5 else ""
 
 
 class Finished(Protocol):
-    """A request that is over, with all that its entry needs."""
+    """Finished request, with all data for its log entry."""
 
     def entry(self) -> LogEntry:
-        """Write its entry."""
+        """Build the log entry."""
 
 
 class RequestLog:
-    """Finished requests, the oldest forgotten when there are very many.
+    """Log of finished requests; drops the oldest at a size limit.
 
-    Their entries are written when somebody asks: while an answer ends, the other answers' sends would have to wait.
+    Entries are built when they are read: while an answer ends, that would delay the sends of the other answers.
     """
 
     def __init__(self, path: str | None = None) -> None:
-        """``path``: a file that finished requests are appended to, whenever :meth:`flush` is called."""
+        """``path``: log file, to which :meth:`flush` appends finished requests."""
         self._finished: deque[Finished] = deque(maxlen=_MOST_ENTRIES)
         self._unwritten: list[Finished] = []
         self._file: IO[str] | None = None
@@ -127,7 +139,7 @@ class RequestLog:
             self._file = Path(path).open("a", encoding="utf-8", newline="\n")  # noqa: SIM115 (closed by close)
 
     def add(self, finished: Finished) -> None:
-        """Take a finished request in."""
+        """Add a finished request."""
         self._finished.append(finished)
         if self._file is not None:
             self._unwritten.append(finished)
@@ -139,11 +151,11 @@ class RequestLog:
         return sorted((each.entry() for each in (*self._finished, *still_open)), key=lambda entry: entry.number)
 
     def clear(self) -> None:
-        """Forget everything; what the file is to get, it gets."""
+        """Forget all entries; unwritten ones still go into the file."""
         self._finished.clear()
 
     def flush(self) -> None:
-        """Append to the file what it lacks."""
+        """Append new entries to the file."""
         unwritten, self._unwritten = self._unwritten, []
         if self._file is not None and unwritten:
             self._file.writelines(
@@ -152,7 +164,7 @@ class RequestLog:
             self._file.flush()
 
     def close(self) -> None:
-        """Append what the file lacks, and close it."""
+        """Append new entries to the file, and close it."""
         if self._file is not None:
             with self._file:
                 self.flush()

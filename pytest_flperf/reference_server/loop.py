@@ -1,4 +1,4 @@
-"""The server's one thread: accepts, reads, and plays every answer's sends when they are due."""
+"""Server loop: one thread that accepts, reads and sends on schedule."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_flperf.reference_server.listening import Listener
 from pytest_flperf.reference_server.log import LogEntry, RequestLog
 from pytest_flperf.reference_server.mailbox import Mailbox, Poller
 from pytest_flperf.reference_server.options import Fault, FaultKind, ReferenceConfig
-from pytest_flperf.reference_server.plan import Ending, Plan, error_plan
+from pytest_flperf.reference_server.plan import AnswerPlan, Ending, error_plan
 from pytest_flperf.reference_server.routes import Chat, Router
 
 __all__ = ["ServerLoop"]
@@ -36,13 +36,16 @@ _MOST_TROUBLES: Final = 20
 
 
 class ServerLoop:
-    """Serves until :meth:`stop`.  Only ``stop`` and ``call`` may be used from other threads."""
+    """Server loop, runs until :meth:`stop`.
+
+    Only ``stop`` and ``call`` may be used from other threads.
+    """
 
     def __init__(self, config: ReferenceConfig, *, owns_process: bool = False, ends_with_parent: bool = False) -> None:
         """Bind and listen.
 
         ``owns_process``: collect garbage only when nothing is being sent.  ``ends_with_parent``: stop when the parent
-        process is another one, which it is when ours has died.
+        process changes, which it does when the original one has died.
         """
         self._config = config
         self._owns_process = owns_process
@@ -76,18 +79,18 @@ class ServerLoop:
     # Other threads
 
     def stop(self) -> None:
-        """End :meth:`run` soon."""
+        """Stop :meth:`run` soon."""
         self._running = False
         self._mailbox.wake()
 
     def call(self, function: Callable[[], Any], timeout_s: float = 30.0) -> Any:
-        """What ``function`` returns when the loop's thread calls it, between two sends."""
+        """Call ``function`` in the loop's thread, between sends; returns its result."""
         return self._mailbox.call(function, timeout_s)
 
     # What can be called
 
     def entries(self) -> list[LogEntry]:
-        """The log: finished requests and those still open."""
+        """Log entries of finished and open requests."""
         answers = [connection.answer for connection in self._connections if connection.answer is not None]
         return self._log.entries(answer for answer in answers if answer.chat is not None)
 
@@ -96,7 +99,7 @@ class ServerLoop:
         self._log.clear()
 
     def refuse(self) -> None:
-        """Close the listener, keep the port: connecting is refused from now on."""
+        """Close the listener but keep the port: refuses new connections."""
         self._listener.refuse()
 
     def accept(self) -> None:
@@ -105,11 +108,17 @@ class ServerLoop:
         self._listener.listen()
 
     def cpu_s(self) -> float:
-        """Processor time used: of the process, or of the loop's thread where others share the process."""
+        """Processor time of the process, in seconds.
+
+        Of the loop's thread, where other threads share the process.
+        """
         return time.process_time() if self._owns_process else time.thread_time()
 
     def reconfigure(self, config: ReferenceConfig) -> None:
-        """Serve requests from now on with another schedule, fault, models; address, log file and TLS stay."""
+        """Change schedule, fault and models for new requests.
+
+        Address, log file and TLS stay.
+        """
         self._router.config = config
 
     # The loop
@@ -144,7 +153,7 @@ class ServerLoop:
         return self._poller.wait(_TICK_S)
 
     def _fire(self) -> None:
-        """Play the sends that are due, not too many in a turn."""
+        """Send what is due, a limited number per turn."""
         heap, now_ns, replace = self._heap, time.monotonic_ns, heapq.heapreplace
         for _ in range(_SENDS_A_TURN):
             if not heap:
@@ -188,7 +197,7 @@ class ServerLoop:
         self._watch(answer.connection, _READ | _WRITE)
 
     def _played(self, answer: Answer) -> None:
-        """All sends of a plan have been sent."""
+        """Finish a plan whose sends are all done."""
         connection, ending = answer.connection, answer.plan.ending
         if ending is Ending.HANG:
             return
@@ -229,7 +238,7 @@ class ServerLoop:
         connection.watched = events
 
     def on_ready(self, connection: Connection, events: int) -> None:
-        """The selector has found a connection readable or writable."""
+        """Handle a readable or writable connection."""
         if connection not in self._connections:
             return
         if connection.handshaking and not self._shake_hands(connection):
@@ -316,7 +325,7 @@ class ServerLoop:
             with contextlib.suppress(OSError):
                 connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _begin(self, connection: Connection, what: Plan | Chat) -> None:
+    def _begin(self, connection: Connection, what: AnswerPlan | Chat) -> None:
         chat, plan = (what, what.plan) if isinstance(what, Chat) else (None, what)
         answer = connection.answer = Answer(connection, plan, chat)
         if answer.steps:
@@ -380,7 +389,7 @@ class ServerLoop:
 
 
 class _Handler:
-    """What the selector calls for a connection."""
+    """Callback of the selector for a connection."""
 
     __slots__ = ("connection", "loop")
 

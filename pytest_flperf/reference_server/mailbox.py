@@ -1,4 +1,7 @@
-"""How other threads reach the loop's thread, and how it waits for them, for sockets and for the next send."""
+"""Mailbox: calls from other threads into the loop's thread.
+
+And how the loop waits for such calls, for sockets and for the next send.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _SELECT_LIMIT: Final = 1024  # FD_SETSIZE
 
 
 class Poller:
-    """Waits on a selector, as exactly as the system can."""
+    """Selector with the most precise timeout of the system."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
@@ -27,7 +30,7 @@ class Poller:
         self._descriptor: Final = descriptor if selectable else None
 
     def wait(self, timeout_s: float) -> Iterable[tuple[selectors.SelectorKey, int]]:
-        """What is ready, as soon as something is, or after ``timeout_s``."""
+        """Ready sockets, as soon as there are any, or after ``timeout_s``."""
         if self._descriptor is None or timeout_s <= 0:
             return self._selector.select(timeout_s)
         # epoll counts in milliseconds, select in microseconds; one descriptor, the epoll's own, is cheap to select on
@@ -37,7 +40,7 @@ class Poller:
 
 
 class _Call:
-    """A function that waits to be called."""
+    """Pending function call."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.done = threading.Event()
@@ -52,7 +55,7 @@ class _Call:
 
 
 class Mailbox:
-    """Functions that other threads want the loop's thread to call."""
+    """Queue of function calls for the loop's thread."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._calls: deque[_Call] = deque()
@@ -62,12 +65,15 @@ class Mailbox:
         selector.register(self._outlet, selectors.EVENT_READ, self._on_ready)
 
     def wake(self) -> None:
-        """Let the loop's thread look up from its waiting."""
+        """Wake the loop's thread."""
         with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
             self._inlet.send(b"x")
 
     def call(self, function: Callable[[], Any], timeout_s: float) -> Any:
-        """What ``function`` returns when the loop's thread calls it; TimeoutError where it doesn't."""
+        """Call ``function`` in the loop's thread; returns its result.
+
+        Raises TimeoutError where the loop doesn't respond.
+        """
         waiting = _Call(function)
         self._calls.append(waiting)
         self.wake()
@@ -81,7 +87,7 @@ class Mailbox:
         self.make_calls()
 
     def make_calls(self) -> None:
-        """Call what waits."""
+        """Run the pending calls."""
         while self._calls:
             self._calls.popleft().make()
 

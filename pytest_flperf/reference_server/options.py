@@ -1,4 +1,4 @@
-"""What the reference server is told to do: schedules, faults, and the server's own settings."""
+"""Settings of the reference server: schedules, faults, server options."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ FAULT_MODEL_PREFIX: Final = "reference-fault-"
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When an answer's parts are sent, counted from the kernel's arrival of the request's last byte."""
+    """Send schedule of an answer.
+
+    Times count from the kernel's arrival of the request's last byte.
+    """
 
     ttft_ms: float = amount(50.0, 0, _HOUR_MS)
     """From the arrival of the request to the first chunk with text."""
@@ -50,7 +53,7 @@ class Schedule:
     """Chunks with text that go out in one send, when the first of them is due."""
     chars_per_token: int = count(4, 1, 10_000)
     text: str = label("", 1 << 20)
-    """What is answered, over and over; empty: numbered tokens."""
+    """Text of the answer, repeated as needed; empty: numbered tokens."""
     wrong_share: float = amount(0.0, 0, 1)
     """The chance that ``wrong_text`` is answered instead."""
     wrong_text: str = label("wrong ", 1 << 20)
@@ -72,7 +75,7 @@ class Schedule:
     reasoning_field: ReasoningField = "reasoning_content"
     """``think``: inside ``<think>`` in the content."""
     usage: Usage = "extra_chunk"
-    """Where ``usage`` stands when the request asked for it: an extra chunk with ``choices: []``, the finish chunk, an
+    """Where ``usage`` stands when the request requires it: an extra chunk with ``choices: []``, the finish chunk, an
     extra chunk with an empty delta, nowhere, or an extra chunk of zeros."""
     usage_null_elsewhere: bool = False
     """Every other chunk carries ``usage: null``."""
@@ -87,7 +90,7 @@ class Schedule:
     done_marker: bool = True
     """``data: [DONE]`` ends the stream."""
     model_echo: str | None = label(None, 10_000)
-    """The model named in the answer; None: the one that was asked for."""
+    """The model named in the answer; None: the requested one."""
     framing: Framing = "chunked"
     """Of streams: chunked, ``Content-Length``, or HTTP/1.0 ended by closing the connection."""
     body_framing: Framing = "length"
@@ -111,7 +114,7 @@ class Schedule:
 
 
 class FaultKind(StrEnum):
-    """How an answer goes wrong."""
+    """Kinds of faults in an answer."""
 
     REFUSE = "refuse"
     """The server's own: nothing listens, or, with ``reset``, every connection is reset as soon as it is accepted.
@@ -141,7 +144,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault; each kind reads only the fields that mean something to it."""
+    """Fault to inject; each kind reads only its own fields."""
 
     kind: FaultKind
     after_tokens: int = count(3, 0, 1_000_000)
@@ -180,12 +183,12 @@ class Fault:
         check(self, "fault")
 
     def meets(self, number: int) -> bool:
-        """Whether the server's ``number``-th request (from 1) meets this fault."""
+        """Whether the server's ``number``-th request (from 1) gets this fault."""
         return number % self.every == 0 and (self.first is None or number <= self.first)
 
     @classmethod
     def from_json(cls, given: object) -> Fault:
-        """A fault from its kind's name, or from an object with ``kind`` and other fields."""
+        """Parse a fault: a kind's name, or an object with ``kind``."""
         if isinstance(given, str):
             return preset_fault(given)
         if isinstance(given, Mapping) and isinstance(given.get("kind"), str):
@@ -215,12 +218,15 @@ _PRESETS: Final[Mapping[str, Fault]] = {
 
 
 def preset_names() -> tuple[str, ...]:
-    """The faults that a model's name can ask for, after ``reference-fault-``; ``http-<status>`` is understood too."""
+    """Fault names for models called ``reference-fault-<name>``.
+
+    ``http-<status>`` is understood too.
+    """
     return tuple(_PRESETS)
 
 
 def preset_fault(name: str) -> Fault:
-    """The fault of that name, dashes or underscores."""
+    """Fault by preset name, with dashes or underscores."""
     dashed = name.replace("_", "-")
     if dashed in _PRESETS:
         return _PRESETS[dashed]
@@ -231,7 +237,7 @@ def preset_fault(name: str) -> Fault:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceConfig:
-    """A reference server's settings."""
+    """Settings of a reference server."""
 
     schedule: Schedule = Schedule()
     """Of requests that don't say otherwise."""
@@ -258,12 +264,12 @@ class ReferenceConfig:
             raise OptionError("config.models: expected at least one name")
 
     def to_json(self) -> dict[str, Any]:
-        """As :meth:`from_json` takes it."""
+        """JSON object, as :meth:`from_json` takes it."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, given: object) -> ReferenceConfig:
-        """Settings from a JSON object; absent keys have their defaults."""
+        """Parse settings from a JSON object; absent keys get defaults."""
         if not isinstance(given, Mapping):
             raise OptionError("config: expected an object")
         fields: dict[str, Any] = dict(given)

@@ -1,4 +1,4 @@
-"""An answer's bytes, built once, cut into the sends that play it and when each of them is due."""
+"""Answer plans: bytes built once, split into sends with due times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_flperf.reference_server.events import (
 )
 from pytest_flperf.reference_server.options import Fault, FaultKind, Framing, Schedule
 
-__all__ = ["Ending", "Plan", "PlanTooLargeError", "chat_plan", "error_plan", "jittered", "json_plan"]
+__all__ = ["AnswerPlan", "Ending", "PlanTooLargeError", "chat_plan", "error_plan", "jittered", "json_plan"]
 
 _MS: Final = 1_000_000
 _MOST_DRIPS: Final = 1_000_000
@@ -32,11 +32,11 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class PlanTooLargeError(ValueError):
-    """The answer would be too long to be built."""
+    """The answer would be too large to build."""
 
 
 class Ending(Enum):
-    """What follows an answer's last send."""
+    """Action after an answer's last send."""
 
     KEEP = "the connection serves the next request"
     CLOSE = "FIN"
@@ -46,8 +46,11 @@ class Ending(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is sent, and when.  The tuples have one entry for each send."""
+class AnswerPlan:
+    """Answer plan: bytes and due time of each send.
+
+    The tuples have one entry for each send.
+    """
 
     status: int
     """0: no response at all."""
@@ -71,7 +74,7 @@ class Plan:
     """Where a LOOP begins again, and how much later its sends are due each time."""
 
     def bytes_for(self, number: int, prompt_tokens: int) -> bytes:
-        """The bytes of one request's answer."""
+        """Answer bytes for one request."""
         blob = (b"%08d" % (number % 10**8)).join(self.parts)
         if self.counted:
             blob = blob.replace(_PROMPT, b"%10d" % prompt_tokens)
@@ -87,8 +90,8 @@ class _Send:
     chunks: int
 
 
-def jittered(plan: Plan, schedule: Schedule, number: int) -> tuple[int, ...]:
-    """The plan's due times with the jitter of the server's ``number``-th request."""
+def jittered(plan: AnswerPlan, schedule: Schedule, number: int) -> tuple[int, ...]:
+    """Due times with the jitter of the server's ``number``-th request."""
     if not schedule.jitter_ms:
         return plan.due_ns
     rng = random.Random(f"{schedule.seed}:{number}")  # noqa: S311
@@ -116,13 +119,13 @@ def _head(status: int, framing: Framing, length: int, content_type: str, *, clos
     return ("\r\n".join(lines) + extra + "\r\n\r\n").encode("latin-1")
 
 
-def _built(status: int, sends: list[_Send], ending: Ending, tokens: int = 0) -> Plan:
+def _built(status: int, sends: list[_Send], ending: Ending, tokens: int = 0) -> AnswerPlan:
     cuts, start = [], 0
     blob = b"".join(send.data for send in sends)
     for send in sends:
         cuts.append(slice(start, start + len(send.data)))
         start += len(send.data)
-    return Plan(
+    return AnswerPlan(
         status=status,
         parts=tuple(blob.split(_ID)),
         counted=_PROMPT in blob,
@@ -135,8 +138,10 @@ def _built(status: int, sends: list[_Send], ending: Ending, tokens: int = 0) -> 
     )
 
 
-def json_plan(status: int, text: str, *, close: bool = False, kind: str = "application/json", extra: str = "") -> Plan:
-    """A whole answer, at once."""
+def json_plan(
+    status: int, text: str, *, close: bool = False, kind: str = "application/json", extra: str = ""
+) -> AnswerPlan:
+    """Plan of a JSON answer, sent at once."""
     body = text.encode("utf-8", "replace")
     bodiless = status in (204, 304)
     head = _head(status, "length", len(body), kind, close=close, extra=extra)
@@ -144,8 +149,8 @@ def json_plan(status: int, text: str, *, close: bool = False, kind: str = "appli
     return _built(status, [_Send("head+body", data, 0, 0)], Ending.CLOSE if close else Ending.KEEP)
 
 
-def error_plan(fault: Fault, *, close: bool = False) -> Plan:
-    """The answer of an ``http_error``."""
+def error_plan(fault: Fault, *, close: bool = False) -> AnswerPlan:
+    """Plan of an ``http_error`` answer."""
     extra = f"\r\nRetry-After: {fault.retry_after_s}" if fault.retry_after_s is not None else ""
     kind = "application/json"
     match fault.body:
@@ -204,8 +209,11 @@ def _dripped(sends: list[_Send], fault: Fault) -> list[_Send]:
     return out
 
 
-def chat_plan(schedule: Schedule, ask: Ask, fault: Fault | None, *, old_http: bool, close: bool) -> Plan:
-    """The answer to a chat completion; ``old_http``: the request was HTTP/1.0, ``close``: it wants no keep-alive."""
+def chat_plan(schedule: Schedule, ask: Ask, fault: Fault | None, *, old_http: bool, close: bool) -> AnswerPlan:
+    """Plan of a chat completion.
+
+    ``old_http``: the request was HTTP/1.0, ``close``: it wants no keep-alive.
+    """
     kind = None if fault is None else fault.kind
     if fault is not None:
         if kind is FaultKind.REFUSE:
@@ -224,8 +232,11 @@ def chat_plan(schedule: Schedule, ask: Ask, fault: Fault | None, *, old_http: bo
     return _hung(plan, fault)
 
 
-def _hung(plan: Plan, fault: Fault) -> Plan:
-    """The plan, silent before its head or before its first text: for good, or for ``hang_ms``."""
+def _hung(plan: AnswerPlan, fault: Fault) -> AnswerPlan:
+    """Plan with a silence before its head or its first text.
+
+    The silence lasts for good, or for ``hang_ms``.
+    """
     if fault.kind is FaultKind.HANG_BEFORE_HEADERS:
         start = 0
     else:
@@ -238,8 +249,8 @@ def _hung(plan: Plan, fault: Fault) -> Plan:
     return replace(plan, due_ns=due_ns)
 
 
-def _part(plan: Plan, sends: int, ending: Ending) -> Plan:
-    """The plan's first sends; the bytes behind them are never sent."""
+def _part(plan: AnswerPlan, sends: int, ending: Ending) -> AnswerPlan:
+    """First sends of a plan; the bytes behind them are never sent."""
     return replace(
         plan,
         cuts=plan.cuts[:sends],
@@ -254,7 +265,7 @@ def _half(send: _Send) -> _Send:
     return _Send("cut", send.data[: max(1, len(send.data) // 2)], send.due_ns, 0)
 
 
-def _stream_plan(schedule: Schedule, ask: Ask, fault: Fault | None, framing: Framing, *, close: bool) -> Plan:
+def _stream_plan(schedule: Schedule, ask: Ask, fault: Fault | None, framing: Framing, *, close: bool) -> AnswerPlan:
     content, tail, comments = stream_events(schedule, ask, fault)
     kind = None if fault is None else fault.kind
     events = [*content, *tail]
@@ -294,7 +305,7 @@ def _stream_plan(schedule: Schedule, ask: Ask, fault: Fault | None, framing: Fra
 
 
 def _append_end(sends: list[_Send], end: _Send) -> None:
-    """The last chunk goes out with the tail, or, where there is none, on its own."""
+    """Append the last chunk to the tail, or as its own send."""
     if sends and not sends[-1].chunks and sends[-1].kinds != "role":
         last = sends[-1]
         sends[-1] = _Send(f"{last.kinds}+{end.kinds}", last.data + end.data, last.due_ns, last.chunks)
@@ -313,7 +324,7 @@ def _with_head(schedule: Schedule, sends: list[_Send], head: bytes, fault: Fault
     return [_Send("head", head, 0, 0), *sends]
 
 
-def _looped(plan: Plan, schedule: Schedule) -> Plan:
+def _looped(plan: AnswerPlan, schedule: Schedule) -> AnswerPlan:
     first = next(n for n, chunks in enumerate(plan.chunks) if chunks)
     itl_ns = round(schedule.itl_ms * _MS)
     return replace(
@@ -325,7 +336,7 @@ def _looped(plan: Plan, schedule: Schedule) -> Plan:
     )
 
 
-def _body_plan(schedule: Schedule, ask: Ask, fault: Fault | None, framing: Framing, *, close: bool) -> Plan:
+def _body_plan(schedule: Schedule, ask: Ask, fault: Fault | None, framing: Framing, *, close: bool) -> AnswerPlan:
     text, due_ns, tokens = body_text(schedule, ask, fault)
     kind = None if fault is None else fault.kind
     if fault is not None and kind is FaultKind.GARBAGE:

@@ -1,4 +1,4 @@
-"""From a request to the plan that answers it."""
+"""Request routing: from a request to its answer plan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ from pytest_flperf.reference_server.options import (
     preset_fault,
     preset_names,
 )
-from pytest_flperf.reference_server.plan import Plan, PlanTooLargeError, chat_plan, error_plan, jittered, json_plan
+from pytest_flperf.reference_server.plan import (
+    AnswerPlan,
+    PlanTooLargeError,
+    chat_plan,
+    error_plan,
+    jittered,
+    json_plan,
+)
 
 __all__ = ["OVERRIDE_KEY", "Chat", "Router"]
 
@@ -41,10 +48,10 @@ _CHAT_ROUTE: Final = "/v1/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A chat request, understood: what is answered, and what the log says of it."""
+    """Parsed chat request: its answer plan and log fields."""
 
     number: int
-    plan: Plan
+    plan: AnswerPlan
     due_ns: tuple[int, ...]
     prompt_tokens: int
     prompt_head: str
@@ -63,7 +70,10 @@ class _RefusedError(Exception):
 
 @dataclass(slots=True)
 class _Understood:
-    """What is known of a chat request; an early refusal leaves the rest as it is here."""
+    """Parsed part of a chat request.
+
+    An early refusal leaves the rest at these defaults.
+    """
 
     prompt: str = ""
     prompt_tokens: int = 0
@@ -72,7 +82,7 @@ class _Understood:
 
 
 class Router:
-    """Answers requests; holds the plans that were built."""
+    """Answers requests, and caches built plans."""
 
     def __init__(
         self, config: ReferenceConfig, entries: Callable[[], list[LogEntry]], clear: Callable[[], None]
@@ -81,10 +91,10 @@ class Router:
         self._entries = entries
         self._clear = clear
         self._number = 0
-        self._plans: OrderedDict[object, Plan] = OrderedDict()
+        self._plans: OrderedDict[object, AnswerPlan] = OrderedDict()
 
-    def answer(self, request: Request) -> Plan | Chat:
-        """The answer to any request; a chat is told apart because it is logged."""
+    def answer(self, request: Request) -> AnswerPlan | Chat:
+        """Answer a request; chats are separate because they are logged."""
         path, close = request.path, not request.keep_alive
         allowed: tuple[str, ...]
         if path == _CHAT_ROUTE:
@@ -160,7 +170,10 @@ class Router:
     def _wishes(
         self, body: dict[str, Any], model: str, schedule: Schedule, fault: Fault | None
     ) -> tuple[Schedule, Fault | None]:
-        """The schedule and fault of a request: the server's, the model's, its own, the latter first."""
+        """Schedule and fault of a request.
+
+        Its own come first, then the model's, then the server's.
+        """
         try:
             if model.startswith(FAULT_MODEL_PREFIX):
                 fault = preset_fault(model.removeprefix(FAULT_MODEL_PREFIX))
@@ -186,7 +199,7 @@ class Router:
         except (OptionError, TypeError, ValueError) as error:
             raise _RefusedError(400, f"{OVERRIDE_KEY}: {error}") from None
 
-    def _plan(self, schedule: Schedule, ask: Ask, fault: Fault | None, *, old_http: bool, close: bool) -> Plan:
+    def _plan(self, schedule: Schedule, ask: Ask, fault: Fault | None, *, old_http: bool, close: bool) -> AnswerPlan:
         key = (schedule, ask, fault, old_http, close)
         plan = self._plans.get(key)
         if plan is None:
@@ -202,7 +215,7 @@ class Router:
 
 
 def _right_or_wrong(schedule: Schedule, number: int, prompt: str) -> Schedule:
-    """The schedule with the text that this request is answered with."""
+    """Schedule with this request's text, right or wrong."""
     if not schedule.wrong_share:
         return schedule
     whose = _UNIQUE_PREFIX.sub("", prompt, count=1) if schedule.wrong_by == "prompt" else str(number)
@@ -211,7 +224,7 @@ def _right_or_wrong(schedule: Schedule, number: int, prompt: str) -> Schedule:
 
 
 def log_json(entries: list[LogEntry]) -> str:
-    """What ``GET /flperf/log`` answers."""
+    """Body of ``GET /flperf/log``."""
     return json.dumps(
         {
             "server": {"now_ns": time.monotonic_ns(), "cpu_ns": time.process_time_ns(), "platform": sys.platform},
@@ -222,7 +235,7 @@ def log_json(entries: list[LogEntry]) -> str:
 
 
 def _prompt_hash(prompt: str) -> str:
-    """What the log calls ``prompt_hash``."""
+    """Hash of the prompt, ``prompt_hash`` in the log."""
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The reference server as a library: in a child process, or in a thread."""
+"""Reference server for tests, in a child process or a thread."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _MOST_SHOWN_BYTES: Final = 4000
 
 
 class ReferenceServerError(RuntimeError):
-    """The server did not start, or is no more."""
+    """The server did not start, or has ended."""
 
 
 class ReferenceServer:
-    """An OpenAI-compatible server that streams on a known schedule and logs the truth.
+    """OpenAI-compatible server with a known schedule and a true log.
 
-    By default it runs in a child process, so that what it does costs the caller's interpreter nothing; the child ends
-    with its parent, whatever ends that.  ``in_thread`` runs it in a thread of this process, for tests of functions.
+    By default it runs in a child process, so that it costs the caller's interpreter nothing; the child ends with its
+    parent, however the parent ends.  ``in_thread`` runs it in a thread of this process, for tests of functions.
     """
 
     def __init__(self, config: ReferenceConfig | None = None, *, in_thread: bool = False) -> None:
@@ -51,61 +51,67 @@ class ReferenceServer:
         self.stop()
 
     def start(self) -> Self:
-        """Start serving; returns when connections are accepted."""
+        """Start the server; returns when it accepts connections."""
         if self._runner is None:
             self._runner = _Thread(self._config) if self._in_thread else _Child(self._config)
         return self
 
     def stop(self) -> None:
-        """End it and every connection; stopping twice is no fault."""
+        """Stop the server and close every connection; safe to call twice."""
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.stop()
 
     @property
     def config(self) -> ReferenceConfig:
-        """The settings that new requests meet."""
+        """Settings for new requests."""
         return self._config
 
     @property
     def host(self) -> str:
-        """The address, without brackets."""
+        """IP address, without brackets."""
         return self._config.host
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """Port number."""
         return self._running().port
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``, without a path."""
+        """Root URL ``http://127.0.0.1:PORT``, without a path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self._config.cert_file else 'http'}://{host}:{self.port}"
 
     @property
     def base_url(self) -> str:
-        """``http://127.0.0.1:PORT/v1``, as the openai client takes it."""
+        """Base URL ``http://127.0.0.1:PORT/v1`` for the openai client."""
         return f"{self.url}/v1"
 
     @property
     def pid(self) -> int:
-        """The process that serves."""
+        """Process id of the server."""
         return self._running().pid
 
     @property
     def log(self) -> tuple[LogEntry, ...]:
-        """Every chat request so far, those still open included, in order of arrival."""
+        """Log entries of all chat requests, in order of arrival.
+
+        Requests that are still open are included.
+        """
         return tuple(LogEntry.from_json(entry) for entry in self._running().command("log"))
 
     @property
     def cpu_s(self) -> float:
-        """Processor time that the server's process (or thread) has used, in seconds."""
+        """Processor time of the server's process (or thread), in seconds."""
         return float(self._running().command("status")["cpu_s"])
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """Tracebacks of the server's own faults, the newest last; empty as long as all is well."""
+        """Tracebacks of the server's own errors, the newest last.
+
+        Empty as long as all is well.
+        """
         return tuple(self._running().command("status")["troubles"])
 
     def clear_log(self) -> None:
@@ -113,7 +119,7 @@ class ReferenceServer:
         self._running().command("clear")
 
     def refuse(self) -> None:
-        """From now on nothing listens on the port; it stays reserved, open connections go on."""
+        """Stop listening; the port stays reserved, open connections continue."""
         self._running().command("refuse")
 
     def accept(self) -> None:
@@ -121,7 +127,10 @@ class ReferenceServer:
         self._running().command("accept")
 
     def reconfigure(self, config: ReferenceConfig) -> None:
-        """Serve new requests by other schedules, faults and models; address, log file and TLS stay as they are."""
+        """Change schedules, faults and models for new requests.
+
+        Address, log file and TLS stay as they are.
+        """
         self._running().command("config " + json.dumps(config.to_json()))
         self._config = config
 
@@ -132,7 +141,10 @@ class ReferenceServer:
 
 
 def carry_out(loop: ServerLoop, line: str) -> Any:
-    """Carry out a command of the control channel, in the loop's thread; returns what JSON can hold."""
+    """Run a command of the control channel in the loop's thread.
+
+    Returns what JSON can hold.
+    """
     word, _, rest = line.partition(" ")
     match word:
         case "log":
@@ -154,7 +166,7 @@ def carry_out(loop: ServerLoop, line: str) -> Any:
 
 
 class _Thread:
-    """The loop in a thread of this process."""
+    """Server loop in a thread of this process."""
 
     def __init__(self, config: ReferenceConfig) -> None:
         self._loop = ServerLoop(config)
@@ -174,12 +186,15 @@ class _Thread:
 
 
 class _Child:
-    """The loop in a process of its own, commanded by lines over its standard streams."""
+    """Server loop in a child process.
+
+    It is controlled by lines over its standard streams.
+    """
 
     def __init__(self, config: ReferenceConfig) -> None:
         self._lock = threading.Lock()
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        # a file and no pipe: nobody has to read it while the child lives
+        # a file and no pipe: it needs no reader while the child lives
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in paths if path))
@@ -234,7 +249,10 @@ class _Child:
         self._lines.put("")
 
     def _greeting(self) -> dict[str, Any]:
-        """Where it listens; what starts Python may print before that (``sitecustomize``, a ``.pth`` file)."""
+        """Read the address line from the child's output.
+
+        What starts Python may print before that (``sitecustomize``, a ``.pth`` file).
+        """
         while True:
             with contextlib.suppress(json.JSONDecodeError):
                 said = self._answer(_START_S)

@@ -1,1 +1,1 @@
-"""What people read: HTML, charts, Markdown, CSV, the table of the terminal.  From records only."""
+"""Reports: HTML, charts, Markdown, CSV and terminal tables, from records only."""

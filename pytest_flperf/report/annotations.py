@@ -1,6 +1,7 @@
-"""Annotations of GitHub Actions: lines on standard output by which a failed case stands on the page of the job.
+"""GitHub Actions annotations: failed cases on the page of a job.
 
-``::error title=…::…``, with what the runner would read escaped as its documentation and its toolkit do.
+They are lines on standard output, ``::error title=…::…``.  Characters that the runner would interpret are escaped as in
+its documentation and its toolkit.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.report.sentences import case_name, reasons, value_of, without_verdict
 from pytest_flperf.report.severity import failed_cases, missed_budgets
 from pytest_flperf.report.terminal.comparisons import reasons_of, rows_of
@@ -19,14 +20,17 @@ from pytest_flperf.results.records import CaseResult, Run
 __all__ = ["annotation_lines"]
 
 _MOST: Final = 10
-"""GitHub shows ten errors and ten warnings of a step; where there are more, the tenth says how many."""
+"""GitHub shows ten errors and ten warnings of a step; where there are more, the tenth counts them."""
 _TITLE: Final = 120
 _MESSAGE_LINES: Final = 8
 _LINE: Final = 400
 
 
 def annotation_lines(run: Run) -> list[str]:
-    """At most ten errors, the worst first, and warnings for what has no verdict; each one line."""
+    """Annotation lines of a run: errors, worst first, then warnings.
+
+    At most ten errors; a warning where nothing was measured, or a comparison is undecided.
+    """
     errors: list[tuple[str, Sequence[str]]] = [
         ("flperf: budget of the run", [f"missed {each.expression} ({value_of(each)})"]) for each in missed_budgets(run)
     ]

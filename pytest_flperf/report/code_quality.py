@@ -1,4 +1,7 @@
-"""What failed, as GitLab's Code Quality reads it: merge requests list what the target branch did not have."""
+"""GitLab Code Quality report: failures as findings of a merge request.
+
+Merge requests list the findings that the target branch did not have.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.format import comparisons_of, headline
 from pytest_flperf.gates.rules import DEFAULT_SCOPE
-from pytest_flperf.gates.text import printable
 from pytest_flperf.report.sentences import case_name, value_of
 from pytest_flperf.report.severity import excess, failed_cases, missed_budgets
 from pytest_flperf.report.verdict_words import heading, sentence
@@ -24,7 +27,10 @@ _DESCRIPTION: Final = 500
 
 
 def code_quality(run: Run) -> str:
-    """A JSON list, the worst first: what failed, what could not be decided or measured; ``[]`` where all is well."""
+    """Code Quality report of a run as a JSON list, worst first.
+
+    Lists failures, and what could not be decided or measured; ``[]`` without any.
+    """
     run = bounded_run(run)
     issues = [
         _issue("flperf", "run", f"budget {each.expression}", f"the run missed {each.expression} ({value_of(each)})")
@@ -53,7 +59,7 @@ def _failures(case: CaseResult) -> Iterator[dict[str, Any]]:
         if each.fails:
             found += 1
             yield _issue(path, case.nodeid, f"comparison {each.rule}", f"{name}: {headline(each)}")
-    # A budget that is missed beside an error does not say all.
+    # With an error, a missed budget does not say everything.
     if not found or case.outcome == "error":
         yield _issue(path, case.nodeid, "case", case.message.partition("\n")[0] or case.outcome)
 
@@ -66,7 +72,7 @@ def _undecided(case: CaseResult) -> Iterator[dict[str, Any]]:
 
 
 def _issue(path: str, nodeid: str, check: str, text: str, severity: str = "major") -> dict[str, Any]:
-    # Of what is compared and not of its numbers: the same finding is the same issue in every run.
+    # A hash of the check and not of its numbers: the same finding is the same issue in every run.
     fingerprint = hashlib.sha256(f"{nodeid}\0{check}".encode("utf-8", "backslashreplace")).hexdigest()[:32]
     return {
         "description": printable(text, _DESCRIPTION),

@@ -1,4 +1,4 @@
-"""Runs as CSV: a row per case, raw values, units in the names of the columns."""
+"""CSV of runs: a row per case, raw values, units in headings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.results.metrics import REQUEST_METRICS, RESOURCE_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Run
 
@@ -41,7 +41,7 @@ COLUMNS: Final = (
     "download_s",
     "model_rss_mb",
 )
-"""Always all of them, in this order; new ones are added at the end.
+"""All columns, always in this order; new ones are added at the end.
 
 ``parameters`` is JSON, ``message`` the verdict's first line, ``error_rate`` a fraction; ``tps`` and its kin are tokens
 per second.  ``ttft_ms.p95`` and so on are named as in budgets; empty means not measured.  ``unsure`` names the
@@ -51,20 +51,21 @@ run, and the case, ended before everything was measured.
 
 
 TEXT_COLUMNS: Final = frozenset(_KEY) - {"rate_per_s", "concurrency", "stream"} | {"unsure", "transport"}
-"""Those that hold texts."""
+"""Columns that hold texts."""
 SWITCH_COLUMNS: Final = frozenset({"stream", "run_partial", "partial"})
-"""Those that hold true or false."""
+"""Columns that hold true or false."""
 COUNT_COLUMNS: Final = frozenset(
     {"concurrency", "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps",
      "stalls", "reruns", *(f"{metric}.n" for metric in REQUEST_METRICS)}
 )  # fmt: skip
-"""Those that hold whole numbers; all others are numbers."""
+"""Columns that hold whole numbers; all others hold numbers."""
 
 
 def csv_text(runs: Iterable[Run]) -> str:
-    """A head and a row per case (RFC 4180), in the order of the runs.
+    """CSV text (RFC 4180): a header and a row per case.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers never do.
+    Rows are in the order of the runs.  A text that a spreadsheet would take for a formula gets an apostrophe in front;
+    numbers never do.
     """
     out = io.StringIO()
     writer = csv.writer(out)
@@ -75,7 +76,7 @@ def csv_text(runs: Iterable[Run]) -> str:
 
 
 def case_values(run: Run, case: CaseResult) -> list[str | bool | int | float | None]:
-    """A case's row as it was measured, a value for each of :data:`COLUMNS`; None: not measured."""
+    """Values of a case, one for each of :data:`COLUMNS`; None: not measured."""
     return [
         *_key(run, case),
         *_numbers(case),

@@ -1,4 +1,4 @@
-"""Numbers of a result as short texts: three significant digits, with a mark where they can't be trusted."""
+"""Number formatting: three significant digits, a mark on doubtful percentiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.gates.verdict import NOT_MEASURED
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
@@ -31,12 +31,15 @@ __all__ = [
 ]
 
 MARK: Final = "*"
-"""Stands behind a percentile from fewer requests than it needs."""
+"""Follows a percentile from fewer requests than it needs."""
 NOTHING: Final = "–"
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, in a form that lines up: ``2.19``, ``71.3``, ``494``, ``12843``; ``–`` for None."""
+    """A number with three significant digits; ``–`` for None.
+
+    In a form that lines up: ``2.19``, ``71.3``, ``494``, ``12843``.
+    """
     if value is None or math.isnan(value):
         return NOTHING
     if math.isinf(value):
@@ -60,18 +63,18 @@ def statistic_of(found: Distribution | None, name: str) -> str:
 
 
 def statistic(case: CaseResult, metric: str, name: str) -> str:
-    """The statistic of a case's metric with its mark; ``–`` where nothing was measured."""
+    """A statistic of a case's metric, marked; ``–`` where not measured."""
     return statistic_of(case.metrics.get(metric), name)
 
 
 def interval(found: Distribution | None, name: str) -> str:
-    """The 95 % interval of a statistic, such as ``3.6 to 6.93``; empty where there is none."""
+    """95 % interval of a statistic: ``3.6 to 6.93``; empty without one."""
     bounds = found.interval(name) if found is not None else None
     return f"{number(bounds[0])} to {number(bounds[1])}" if bounds else ""
 
 
 def errors(case: CaseResult) -> str:
-    """Failed of all measured requests: ``0``, ``3/11``, ``not ready``, ``not run``."""
+    """Failed requests of a case: ``0``, ``3/11``, ``not ready``, ``not run``."""
     if not case.requests.total and (case.outcome == "skipped" or NOT_MEASURED in case.message):
         return "not run"
     if not case.requests.total and case.outcome in ("error", "xfailed"):
@@ -82,12 +85,15 @@ def errors(case: CaseResult) -> str:
 
 
 def point(parameters: Mapping[str, Any]) -> str:
-    """The point of the matrix in words: ``concurrency=4 seed=1``; empty without a matrix."""
+    """Matrix point in words: ``concurrency=4 seed=1``; empty without a matrix."""
     return " ".join(f"{key}={value}" for key, value in parameters.items())
 
 
 def calibration_words(found: Calibration) -> str:
-    """What the client adds at a load: ``client at 64 streams: says TTFT p99 +0.010 ms, takes 12.4 µs a token``."""
+    """Calibration in words: the error and cost of the client.
+
+    Such as ``client at 64 streams: says TTFT p99 +0.010 ms, takes 12.4 µs a token``.
+    """
     return (
         f"client at {calibrated_words(found.load)}: says TTFT p99 {found.ttft_p99_error_ms:+.3f} ms, takes "
         f"{number(found.cpu_us_per_token)} µs a token"
@@ -95,7 +101,7 @@ def calibration_words(found: Calibration) -> str:
 
 
 def calibrated_words(load: Load) -> str:
-    """The load of a calibration: ``64 streams``, ``burst 8 requests/s, 4 at once``."""
+    """Load of a calibration: ``64 streams``, ``burst 8 requests/s, 4 at once``."""
     if load.shape != "closed":
         return load_words(replace(load, duration_s=None, processes=1))
     think = f", {load.think_time_s:g} s think time" if load.think_time_s else ""
@@ -103,7 +109,10 @@ def calibrated_words(load: Load) -> str:
 
 
 def capacity_words(search: Search) -> str:
-    """What a search found: ``highest load that meets the budgets: 12 streams; saturated at 8``."""
+    """Result of a search in words.
+
+    Such as ``highest load that meets the budgets: 12 streams; saturated at 8``.
+    """
     limits = printable(" and ".join(search.conditions), 200)
     if search.highest is None:
         lowest = f"{search.steps[0].load:.4g} {search.unit}" if search.steps else "one"
@@ -114,7 +123,7 @@ def capacity_words(search: Search) -> str:
 
 
 def load_words(load: Load) -> str:
-    """How requests were sent: ``concurrency 4``, ``poisson 8 requests/s for 30 s``."""
+    """Load in words: ``concurrency 4``, ``poisson 8 requests/s for 30 s``."""
     words = [f"concurrency {load.concurrency}"]
     if load.rate is not None:
         to = "" if load.rate_to is None else f" to {load.rate_to:g}"
@@ -131,5 +140,5 @@ def load_words(load: Load) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 case``, ``2 cases``."""
+    """A count with its noun: ``1 case``, ``2 cases``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,4 +1,7 @@
-"""What JUnit files say of a case: properties for readers that know them (Jenkins), a text for the others (GitLab)."""
+"""JUnit XML: properties and text of each case.
+
+Properties are for tools that read them (Jenkins), the text is for the others (GitLab).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pytest_flperf._text import harmless_lines
+from pytest_flperf._text import harmless_lines, printable
 from pytest_flperf.gates.format import change, interval, limit, probability, raw, sides, word
-from pytest_flperf.gates.text import printable
 from pytest_flperf.report.terminal.summary import case_lines
 from pytest_flperf.results.atomic_write import write_file
 from pytest_flperf.results.bounds import bounded_case
@@ -19,7 +21,7 @@ from pytest_flperf.results.records import CaseResult
 __all__ = ["NODEID_PROPERTY", "STATUS_PROPERTY", "case_text", "complete", "properties"]
 
 NODEID_PROPERTY: Final = "flperf.nodeid"
-"""The property by which the test of a case is found again."""
+"""The property that identifies the test of a case."""
 STATUS_PROPERTY: Final = "flperf.status"
 """The property of the test suite that has the run's status."""
 _STATISTICS: Final = ("n", "mean", "p50", "p90", "p95", "p99", "max")
@@ -34,7 +36,10 @@ _LARGEST_FILE: Final = 256 << 20
 
 
 def properties(case: CaseResult) -> list[tuple[str, str]]:
-    """Names and values, all text: what was measured where, every number, budget and comparison."""
+    """JUnit properties of a case, as names and values.
+
+    All are text: what was measured where, every number, budget and comparison.
+    """
     case = bounded_case(case)
     target, load = case.target, case.load
     found: list[tuple[str, object]] = [
@@ -70,7 +75,7 @@ def properties(case: CaseResult) -> list[tuple[str, str]]:
 
 
 def _compared(against: Against) -> list[tuple[str, object]]:
-    """What it was compared with, a property per comparison, and what else is different."""
+    """Properties of the baseline, its differences, and each comparison."""
     found: list[tuple[str, object]] = [
         ("against", against.label),
         ("against.kind", against.kind),
@@ -91,21 +96,21 @@ def _compared(against: Against) -> list[tuple[str, object]]:
 
 
 def case_text(case: CaseResult) -> str:
-    """The same for people, as ``-vv`` prints it."""
+    """Text of a case for people, as ``-vv`` prints it."""
     text = harmless_lines("\n".join(case_lines(bounded_case(case))))
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}\n… the rest is left out for its length"
 
 
 def complete(path: Path, texts: Mapping[str, Sequence[str]], status: str) -> str:
-    """Put the run's status into a JUnit file that pytest has written, and the cases' texts as their ``system-out``.
+    """Add status and texts to a JUnit file that pytest wrote.
 
-    pytest writes what passed tests say only with ``junit_logging`` set, for all tests at once, and keeps the hand on
-    its file until the session has ended.
+    The run's status becomes a property, the text of a case its ``system-out``.  pytest writes the output of passed
+    tests only with ``junit_logging`` set, for all tests at once, and writes its file only when the session has ended.
 
     Args:
         path: The file; replaced whole, or left as it is.
-        texts: By the value of the property :data:`NODEID_PROPERTY`.
-        status: Of the run, for a property of the test suite.
+        texts: Texts of cases, by the value of the property :data:`NODEID_PROPERTY`.
+        status: The run's status, for a property of the test suite.
 
     Returns:
         Why nothing was added; empty where all is well.

@@ -1,4 +1,7 @@
-"""A run as Markdown, for the summary of a CI job or a comment: verdict, table, comparisons, failures."""
+"""Markdown report of a run, for a CI job summary or comment.
+
+It has the verdict, the table of cases, comparisons and failures.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.format import name
-from pytest_flperf.gates.text import printable
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.sentences import case_name, clock_words, doubts, run_budgets, without_verdict
@@ -39,15 +42,16 @@ _HARMLESS: Final = frozenset("-.,;%()/=+?\"'")
 
 
 def words(text: str, limit: int = 300) -> str:
-    """A text of somebody else's in one line: what Markdown or HTML would read is written as an entity.
+    """Escape a foreign text for Markdown and HTML, in one line.
 
-    Not to stand first in a line.  Nobody is notified (``@name``) and nothing is linked (``#1``, addresses).
+    Characters with a meaning become entities, so that no user is notified (``@name``) and nothing is linked (``#1``,
+    addresses).  The result must not stand first in a line.
     """
     return _ACTIVE.sub(_entity, printable(text, limit))
 
 
 def code(text: str, limit: int = 300) -> str:
-    """The same as code, where ``@name`` and ``#1`` mean nothing to anybody."""
+    """Escape a foreign text as code, where ``@name`` and ``#1`` mean nothing."""
     return f"<code>{words(text, limit)}</code>"
 
 
@@ -57,12 +61,15 @@ def _entity(found: re.Match[str]) -> str:
         return char
     if len(char) > 1:
         return f"{char[:-1]}&#46;"
-    # The empty comment keeps what reads the page's text from seeing a name or an address.
+    # The empty comment keeps programs that read the page's text from seeing a name or an address.
     return f"&#{ord(char)};" + ("<!-- -->" if char in "@#:" else "")
 
 
 def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
-    """The run in at most so many bytes of UTF-8; what is left out is said."""
+    """Markdown of a run, in at most ``longest_bytes`` of UTF-8.
+
+    It says what was left out.
+    """
     run = bounded_run(run)
     head = [
         f"## {_TONES[tone(run)]} flperf: {words(heading(run))}",
@@ -133,7 +140,7 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
 
 
 def _compared(cases: Sequence[CaseResult]) -> list[str]:
-    """What came of the comparisons: the sum, a row each, and what is different besides."""
+    """The section of comparisons: summary, table and other differences."""
     found = sums(cases)
     if not found:
         return []

@@ -1,4 +1,7 @@
-"""Runs as Parquet: the columns of the CSV with their types.  pyarrow is imported when it is asked for."""
+"""Parquet export of runs: the CSV columns with types.
+
+pyarrow is imported only when it is needed.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,10 @@ def can_write_parquet() -> bool:
 
 
 def parquet(runs: Iterable[Run]) -> bytes:
-    """A row per case, in the order of the runs; what was not measured is null.
+    """Parquet file of runs: a row per case, null where not measured.
 
-    Texts are those of the results, not the CSV's, which are made safe for spreadsheets.
+    Rows are in the order of the runs.  Texts are those of the results, not those of the CSV, which are made safe for
+    spreadsheets.
     """
     import pyarrow
     import pyarrow.parquet

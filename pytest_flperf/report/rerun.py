@@ -1,4 +1,4 @@
-"""Commands: that of a run, and the one that runs a case again."""
+"""Commands: of a run, and to rerun a single case."""
 
 from __future__ import annotations
 
@@ -38,19 +38,22 @@ NOT_REPEATED: Final = frozenset(
         "--flperf-dry-run",
     }
 )
-"""Options of ours that say which cases run, or where files go that one case would overwrite, or what may hold a
-masked password."""
+"""Options of ours that are left out: they select cases, name files that one case would overwrite, or may hold a masked
+password."""
 _KEPT_OF_PYTEST: Final = frozenset({"-c", "-o", "-p", "--rootdir", "--override-ini", "--config-file"})
 _CALL_NUMBER: Final = re.compile(r" #[0-9]+\Z")
 
 
 def command_line(run: Run) -> str:
-    """The run's command, quoted for the shell of that machine; empty where it isn't known."""
+    """The run's command, quoted for its machine's shell; empty where unknown."""
     return _quoted(run.command, run)
 
 
 def rerun_command(run: Run, case: CaseResult) -> str:
-    """``pytest 'flperf:default::short-chat[m]' --flperf-iterations=3``, quoted for the shell of that machine."""
+    """The command that reruns a case, quoted for its machine's shell.
+
+    Such as ``pytest 'flperf:default::short-chat[m]' --flperf-iterations=3``.
+    """
     return _quoted(["pytest", _CALL_NUMBER.sub("", case.nodeid), *_kept(run.command[1:])], run)
 
 

@@ -1,4 +1,4 @@
-"""What single requests measured, read from ``samples.jsonl`` for the distributions of a report."""
+"""Samples reader: values of single requests from ``samples.jsonl``, for reports."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CaseSamples:
-    """The measured requests of one case that ended ok."""
+    """Samples of one case: its measured requests that ended ok."""
 
     values: Mapping[str, tuple[float, ...]]
     """By metric, in ascending order; late reads and clock steps are left out, as in the statistics."""
@@ -65,12 +65,12 @@ class _Case:
         self.complete = True
 
     def summary(self) -> CaseSamples:
-        """What was taken in so far."""
+        """The samples that were read so far."""
         values = {name: tuple(sorted(found)) for name, found in self.values.items() if found}
         return CaseSamples(values, self.answer, self.complete)
 
     def first(self, count: int) -> dict[str, tuple[float, ...]]:
-        """The values of the requests that were sent first, in that order."""
+        """The values of the first ``count`` requests, in sending order."""
         found: dict[str, tuple[float, ...]] = {}
         sorted_ns: array[int] = array("q")
         order: list[int] = []
@@ -84,19 +84,19 @@ class _Case:
 
 
 class SamplesReader:
-    """Reads the lines of a samples file, those that came since the last call of :meth:`read`.
+    """Samples reader: each :meth:`read` takes in the new lines.
 
-    Nothing raises: without a file, or with one of another kind, there are no samples.
+    Never raises: without a file, or with one of another kind, there are no samples.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read nothing yet."""
+        """Set up the reader; nothing is read yet."""
         self._path = path
         self._offset = 0
         self._cases: dict[str, _Case] = {}
 
     def read(self) -> None:
-        """Take in what was written since the last call."""
+        """Read the lines that were written since the last call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -104,21 +104,24 @@ class SamplesReader:
                     if line.endswith(b"\n"):
                         self._add(line)
                     elif len(line) < _LONGEST_LINE:
-                        break  # somebody is writing it, or was
+                        break  # another process is writing it, or was
                     self._offset += len(line)
         except OSError:
             return
 
     def of(self, cases: Iterable[CaseResult]) -> dict[str, CaseSamples]:
-        """What was read of these cases, by node id; lines don't name the machine, so cases of several have none."""
+        """Samples of these cases, by node id.
+
+        Lines don't name the machine, so a case that ran on more than one has none.
+        """
         return {case.nodeid: read.summary() for case, read in self._read_of(cases)}
 
     def first_values(
         self, cases: Iterable[CaseResult], count: int
     ) -> dict[tuple[str, str], dict[str, tuple[float, ...]]]:
-        """Values of these cases by node id and host, of the requests that were sent first, in that order.
+        """Values of the first requests of these cases, in sending order.
 
-        The first among the 10,000 that ended first, which are all that are read.
+        By node id and host.  Only the 10,000 requests that ended first are read; these are the first sent among them.
         """
         found = {(case.nodeid, case.host): read.first(count) for case, read in self._read_of(cases)}
         return {key: values for key, values in found.items() if values}
@@ -154,16 +157,20 @@ class SamplesReader:
 
 
 def values_beside(path: Path, run: Run) -> CaseValues:
-    """Values of single requests from the samples beside a results file; none where there are no samples."""
+    """Values of single requests from samples next to a results file.
+
+    Empty where there are no samples.
+    """
     samples = SamplesReader(path.with_name("samples.jsonl"))
     samples.read()
     return samples.first_values(run.cases, VALUES_KEPT)
 
 
 def _without(key: bytes, line: bytes) -> bytes:
-    """The line with the array of ``key`` emptied: the stamps of chunks are nine tenths of it, and aren't needed.
+    """The line with the array of ``key`` emptied.
 
-    A quote within a string is written with a backslash, so that no text can look like the key.
+    The stamps of chunks are nine tenths of a line, and aren't needed.  A quote within a string is written with a
+    backslash, so that no text can look like the key.
     """
     start = line.find(b'"' + key + b'":[')
     if start < 0:

@@ -1,4 +1,4 @@
-"""What must be said beside the numbers: the verdict, its reasons, the doubts, the clock."""
+"""Report sentences: reasons, doubts, budgets, clock and times in words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from pytest_flperf._text import amount
 from pytest_flperf.foundry_host.embedded import find_embedded
-from pytest_flperf.gates.text import amount
 from pytest_flperf.report.figures import MARK, counted, number, point
 from pytest_flperf.report.severity import failed_cases, missed_budgets
 from pytest_flperf.results.absent import absent_lines
@@ -34,18 +34,18 @@ _SHOWN: Final = frozenset({"ttft_ms", "tpot_ms", "tps", "e2e_ms"})
 
 
 def models_of(cases: Iterable[CaseResult]) -> tuple[str, ...]:
-    """Models, as asked for, in the order in which they were measured."""
+    """Models, as requested, in the order in which they were measured."""
     return tuple(dict.fromkeys(case.model for case in cases))
 
 
 def case_name(case: CaseResult, *, host: bool = False) -> str:
-    """Scenario, point of the matrix and model in words, and the host where there are several."""
+    """Name of a case: scenario, matrix point, model, and optionally host."""
     where = f" ({case.host})" if host else ""
     return f"{case.scenario} {point(case.parameters)}".strip() + f" on {case.model}{where}"
 
 
 def reasons(run: Run) -> tuple[str, ...]:
-    """Why the run did not pass, the worst first; empty where it passed."""
+    """Why the run did not pass, worst first; empty where it passed."""
     lines = [f"the run missed {each.expression} ({value_of(each)})" for each in missed_budgets(run)]
     lines += run.faults
     lines += failures(run.cases)
@@ -68,7 +68,10 @@ def failures(cases: Iterable[CaseResult]) -> list[str]:
 
 
 def without_verdict(cases: Iterable[CaseResult]) -> list[str]:
-    """Why cases have no verdict of their own: skipped or expected to fail; a line for each reason."""
+    """Why cases have no verdict, a line for each reason.
+
+    They were skipped or expected to fail.
+    """
     found: dict[str, list[CaseResult]] = {}
     for case in cases:
         if case.outcome in ("skipped", "xfailed"):
@@ -82,21 +85,21 @@ def without_verdict(cases: Iterable[CaseResult]) -> list[str]:
 
 
 def run_budgets(run: Run) -> tuple[str, ...]:
-    """The budgets of the whole run, a line each; empty where none were judged."""
+    """Budgets of the whole run, a line each; empty without any."""
     return tuple(
         f"{each.expression}: {'met' if each.met else 'MISSED'} ({value_of(each)}, n {each.n})" for each in run.budgets
     )
 
 
 def value_of(verdict: BudgetVerdict) -> str:
-    """What a budget of a run found, with its unit, or why there is nothing."""
+    """Value of a budget with its unit, or why it is missing."""
     return (
         verdict.reason if verdict.value is None else amount(verdict.value, unit_of(verdict.metric, verdict.statistic))
     )
 
 
 def doubts(run: Run) -> tuple[str, ...]:
-    """What a reader must know before trusting the numbers."""
+    """Doubts: facts to know before trusting the numbers."""
     cases = run.cases
     lines = []
     embedded = [model for model in models_of(cases) if _is_embedded(model, cases)]
@@ -133,7 +136,7 @@ def doubts(run: Run) -> tuple[str, ...]:
 
 
 def _otherwise(cases: Sequence[CaseResult]) -> list[str]:
-    """What servers were not sent as it was asked for, and which models were loaded more than once."""
+    """Parameters not sent as requested, and models loaded more than once."""
     by_words: dict[str, dict[str, None]] = {}
     for case in cases:
         for each in case.adjusted:
@@ -152,7 +155,7 @@ def _is_embedded(model: str, cases: Sequence[CaseResult]) -> bool:
 
 
 def clock_words(clock: ClockQuality) -> str:
-    """Which clock stamped, the lag of the client and the turns of its loop in ms."""
+    """Clock in words: source of stamps, client lag and loop, ms."""
     if clock.source is None:
         return "nothing was received"
     words = {
@@ -171,7 +174,7 @@ def _figures(of: LagMs | LoopMs) -> str:
 
 
 def when(text: str | None) -> str:
-    """``2026-11-21 04:17:53 UTC`` of an ISO time; what is none stays as it is."""
+    """An ISO time as ``2026-11-21 04:17:53 UTC``; any other text stays unchanged."""
     if text is None:
         return "not finished"
     try:
@@ -182,7 +185,7 @@ def when(text: str | None) -> str:
 
 
 def duration(run: Run) -> str:
-    """How long the run took; empty where it can't be known."""
+    """Duration of the run; empty where unknown."""
     try:
         seconds = (
             datetime.fromisoformat(run.finished_at or "") - datetime.fromisoformat(run.started_at)

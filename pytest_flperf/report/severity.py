@@ -1,4 +1,4 @@
-"""Failures of a run in order of severity, the worst first."""
+"""Severity: failures of a run, worst first."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from pytest_flperf.results.records import BudgetVerdict, CaseResult, Run
 __all__ = ["excess", "failed_cases", "missed_budgets"]
 
 _LEAST_FRACTION = 0.01
-"""The unit in which a share exceeds a limit of 0."""
+"""The unit for how far a fraction exceeds a limit of 0."""
 
 
 def failed_cases(cases: Iterable[CaseResult]) -> list[CaseResult]:
-    """Cases that failed: errors, regressions, tests that failed by themselves, then budgets by how far they missed."""
+    """Failed cases, worst first.
+
+    In this order: errors, regressions, tests that failed by themselves, then budgets by how far they were missed.
+    """
     return sorted((case for case in cases if case.outcome in ("failed", "error")), key=_rank)
 
 
 def missed_budgets(run: Run) -> list[BudgetVerdict]:
-    """The run's own budgets that were missed, the one missed by most first."""
+    """Missed budgets of the whole run, worst first."""
     return sorted((each for each in run.budgets if not each.met), key=excess, reverse=True)
 
 
 def excess(verdict: BudgetVerdict) -> float:
-    """How far a missed budget was missed, as a share of its limit; infinite where nothing was measured."""
+    """Excess over a missed budget, as a share of its limit.
+
+    Infinite where nothing was measured.
+    """
     value, limit = verdict.value, verdict.limit
     if value is None or not math.isfinite(value):
         return math.inf

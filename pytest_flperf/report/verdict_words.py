@@ -1,4 +1,4 @@
-"""Verdict of a run in words, the same on every surface."""
+"""Verdict of a run in words, the same in every report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _Tone: TypeAlias = Literal["good", "doubt", "bad"]
 
 
 def status_word(status: RunStatus | str) -> str:
-    """The status as people write it: ``not measured``."""
+    """Status in words: ``not measured``."""
     return status.replace("_", " ")
 
 
 def heading(run: Run) -> str:
-    """The verdict in a word or two: ``PASSED``, ``NOT MEASURED``, ``FAILED (PARTIAL)``."""
+    """Heading of the verdict: ``PASSED``, ``NOT MEASURED``, ``FAILED (PARTIAL)``."""
     marks = " (PARTIAL)" if run.partial and run.status != "interrupted" else ""
     marks += " (ONLY EXPECTED FAILURES)" if _only_expected(run) else ""
     return f"{status_word(run.status).upper()}{marks}"
@@ -39,7 +39,10 @@ def verdict_of(run: Run) -> str:
 
 
 def tone(run: Run) -> _Tone:
-    """How the verdict is to look; good only where every word of it is: a gate that compared nothing is not green."""
+    """Tone of the verdict; good only where every part of it is.
+
+    A gate that compared nothing is not green.
+    """
     if run.status == "passed":
         return "doubt" if run.partial or _only_expected(run) or not_made(run.cases) else "good"
     if run.status == "not_measured":
@@ -49,7 +52,7 @@ def tone(run: Run) -> _Tone:
 
 
 def outcome_words(run: Run) -> str:
-    """How many cases ended how: ``20 passed, 2 failed``; ``no case was run``."""
+    """Counts of outcomes: ``20 passed, 2 failed``; ``no case was run``."""
     counts = Counter(case.outcome for case in run.cases)
     words = [f"{counts[word]} {word}" for word in _OUTCOMES if counts[word]]
     words = [f"{word}s" if word.endswith(" error") and word != "1 error" else word for word in words]
@@ -84,7 +87,7 @@ def sentence(run: Run) -> str:
 
 
 def _judged(run: Run) -> str:
-    """Which budgets a run that passed has met, and in how many of its cases."""
+    """Budgets that a passed run met, and in how many cases."""
     met = [case for case in run.cases if _met_all(case)]
     left = sum(case.outcome in ("passed", "xpassed") for case in run.cases) - len(met)
     if not met:

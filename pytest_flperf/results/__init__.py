@@ -1,1 +1,4 @@
-"""Records of what a run measured, and the files that keep them.  Imports nothing of the package but the clock."""
+"""Results of a run: records, and the files that keep them.
+
+Imports nothing of the package but the clock.
+"""

@@ -1,4 +1,4 @@
-"""What was not measured in a run, and why, in a line per reason."""
+"""Absent metrics: what was not measured in a run, and why."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _MOST: Final = 20
 
 
 def absent_lines(cases: Iterable[CaseResult]) -> tuple[str, ...]:
-    """``not measured: gpu_util_pct, gpu_mem_mb: no NVIDIA driver on this machine``, each reason once.
+    """Absent metrics with their reason, each reason once.
 
-    Metrics that some case has are named all the same where another one lacks them.
+    Such as ``not measured: gpu_util_pct, gpu_mem_mb: no NVIDIA driver on this machine``.  A metric that one case has is
+    named all the same where another case lacks it.
     """
     by_reason: dict[str, set[str]] = {}
     for case in cases:

@@ -1,4 +1,4 @@
-"""HTTP answers put together: chunks without their frames, texts of events."""
+"""HTTP responses reassembled: bodies without chunk framing, texts of events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _CHUNKED: Final = re.compile(rb"\ntransfer-encoding[ \t]{0,64}:[^\r\n]{0,256}chunked", re.IGNORECASE)
 _SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,15}")
 _LONGEST_PLAIN_FRAME: Final = 18
-# What servers put a model's words in, piece by piece.
+# Fields in which servers stream a model's text, piece by piece.
 _FIELDS: Final = ("content", "text", "reasoning_content", "reasoning", "thinking", "refusal", "arguments", "name")
 _TEXTS: Final = tuple(
     (b'"%s"' % name, re.compile(rb'"%s"[ \t]{0,4}:[ \t]{0,4}"([^"\\]*(?:\\.[^"\\]*)*)"' % name))
@@ -24,7 +24,10 @@ _TEXTS: Final = tuple(
 
 
 def head_end(raw: bytes) -> int:
-    """Where the body of an answer begins, interim heads (1xx) passed over; 0 where no head ends."""
+    """Offset at which the body begins; 0 where no head ends.
+
+    Interim heads (1xx) are skipped.
+    """
     end = 0
     while (found := _HEAD_END.search(raw, end, _HEAD_LIMIT)) is not None:
         interim = raw[end + 9 : end + 10] == b"1" and raw[end + 9 : end + 12] != b"101"
@@ -35,7 +38,7 @@ def head_end(raw: bytes) -> int:
 
 
 def unframed(raw: View) -> tuple[View, View]:
-    """The head with whatever frames the body, and the body without the frames of its chunks."""
+    """Split a response into head with chunk framing, and plain body."""
     text = raw.text
     begin, size = head_end(text), len(text)
     if not begin or not _CHUNKED.search(text, 0, begin):
@@ -62,7 +65,7 @@ def unframed(raw: View) -> tuple[View, View]:
 
 
 def texts_of_events(body: View) -> Iterator[View]:
-    """What the pieces of a streamed text say together, for each field that holds text."""
+    """The joined pieces of a streamed text, for each text field."""
     for field, pattern in _TEXTS:
         if field in body.text:
             spans = [found.span(1) for found in pattern.finditer(body.text)]

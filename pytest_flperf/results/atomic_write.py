@@ -1,4 +1,4 @@
-"""Files at a place of the user's choice, written whole or not at all."""
+"""Atomic writes: a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ __all__ = ["append_file", "write_file"]
 
 
 def write_file(path: Path, content: bytes) -> str:
-    """Write a file, its folders included; why it is not written, or an empty text.  Nothing raises.
+    """Write a file and its folders; the error, or an empty text.
 
-    A temporary file beside it and ``os.replace``, without fsync: it can be made again.  What a link points to is
-    replaced, not the link; what is there and no plain file (a pipe, ``/dev/stdout``) is written to.
+    Never raises.  Writes a temporary file next to it and calls ``os.replace``, without fsync: the file can be made
+    again.  Replaces the target of a link, not the link; an existing path that is no plain file (a pipe,
+    ``/dev/stdout``) is written to.
     """
     try:
         target = Path(os.path.realpath(path))
@@ -31,7 +32,10 @@ def write_file(path: Path, content: bytes) -> str:
 
 
 def append_file(path: Path, content: bytes) -> str:
-    """Add to a file, making it where it is missing; why nothing was added, or an empty text.  Nothing raises."""
+    """Append to a file; the error, or an empty text.
+
+    Creates the file where it is missing.  Never raises.
+    """
     try:
         with path.open("ab") as file:
             file.write(content)

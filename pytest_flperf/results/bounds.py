@@ -1,7 +1,7 @@
-"""Bounds of results: long texts and lists cut, what is left out said.
+"""Bounds of results: cut long texts and lists, and say so.
 
-Suites, models, servers and branches may be called anything, and a server may word every error anew.  Whatever is kept
-of a run or shown of it passes through here, and is the same object where nothing had to be cut.
+Suites, models, servers and branches may have any name, and a server may word every error differently.  Everything that
+is kept or shown of a run passes through here, and stays the same object where nothing had to be cut.
 """
 
 from __future__ import annotations
@@ -44,16 +44,17 @@ _LISTS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """Longest lists and mappings, by the name of their field; :data:`_ITEMS` for all others."""
 _WHOLE: Final = frozenset({"nodeid", "cases", "prompt_scores", "by_outcome"})
-"""What is a key of other things, has one small entry for each prompt, or a bound by its nature."""
+"""Never cut: used as a key elsewhere, small for each prompt, or bounded by nature."""
 _SETTINGS: Final = 50_000
 """Characters of all settings of a case together."""
 _PLAIN: Final = (int, float, bool, type(None))
 
 
 def bounded_text(text: str, limit: int = _TEXT) -> str:
-    """The text in at most ``limit`` characters; of a longer one its beginning, and how much of which is left out.
+    """The text in at most ``limit`` characters.
 
-    Two long texts that differ anywhere are still two.
+    A longer text is cut to its beginning, followed by its length and digest: two long texts that differ anywhere still
+    differ.
     """
     if len(text) <= limit:
         return text
@@ -63,19 +64,22 @@ def bounded_text(text: str, limit: int = _TEXT) -> str:
 
 
 def first_lines(lines: Sequence[str], most: int, what: str) -> list[str]:
-    """The first ``most`` lines, and one that says how many more of ``what`` there are."""
+    """The first ``most`` lines, and one that counts the rest."""
     return [*lines[:most], f"… and {len(lines) - most:,} more {what}"] if len(lines) > most else list(lines)
 
 
 def bounded_case(case: CaseResult) -> CaseResult:
-    """The case with texts and lists within their bounds; a note says what was left out of lists."""
+    """The case with texts and lists cut to their bounds.
+
+    A note says what was left out of lists.
+    """
     cutter = _Cutter()
     found = cutter.record(case)
     return replace(found, notes=(*found.notes, cutter.words)) if cutter.words else found
 
 
 def bounded_run(run: Run) -> Run:
-    """The run with texts and lists within their bounds, its cases included."""
+    """The run, cases included, with texts and lists cut to bounds."""
     cutter = _Cutter()
     found = cutter.record(run)
     cases = tuple(map(bounded_case, run.cases))
@@ -90,7 +94,7 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 class _Cutter:
-    """Cuts what is too long, and counts what is left out."""
+    """Cuts long texts and lists, and counts what is left out."""
 
     def __init__(self) -> None:
         self._left_out: dict[str, int] = {}
@@ -98,14 +102,14 @@ class _Cutter:
 
     @property
     def words(self) -> str:
-        """What was left out of lists; empty where nothing was."""
+        """The note on what was left out of lists; empty without any."""
         if not self._left_out:
             return ""
         parts = ", ".join(f"{count:,} of {name}" for name, count in self._left_out.items())
         return f"left out here, for their number: {parts}"
 
     def record(self, record: _Record) -> _Record:
-        """A record of ours; the same where nothing is cut."""
+        """The record with its values cut; the same object where nothing is."""
         changed = {}
         for name in _names(cast(Any, type(record))):
             value = getattr(record, name)
@@ -151,9 +155,12 @@ class _Cutter:
         return min(most, len(value))
 
     def _settings(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a scenario expects, or passes through to the server, may be a document of its own."""
+        """Settings cut to a common bound.
+
+        What a scenario expects, or passes through to the server, may be a whole document.
+        """
         found = dict(self._value(value, "settings"))
-        for key, item in value.items():  # what lost a part is told apart by the digest of its text
+        for key, item in value.items():  # a cut value is replaced by its text, whose digest tells it apart
             if key in found and found[key] is not item and not isinstance(item, str):
                 found[key] = bounded_text(repr(item))
         kept = {}
@@ -166,5 +173,5 @@ class _Cutter:
 
 
 def _worst_first(items: Sequence[Any]) -> Sequence[Any]:
-    """Verdicts that fail a case before the others; else the order as it is."""
+    """Failing verdicts first; otherwise in the same order."""
     return sorted(items, key=lambda item: (not getattr(item, "fails", False), getattr(item, "met", False) is True))

@@ -1,4 +1,4 @@
-"""What a client says and what is true, at one load on one machine."""
+"""Calibration of the client: measured against true times, at one load."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ __all__ = ["Calibration"]
 
 @dataclass(frozen=True, slots=True)
 class Calibration(Record):
-    """Our client against the reference server, whose true times are known.  Errors: what it says − what is true."""
+    """Calibration of the client against the reference server.
+
+    The true times of the reference server are known.  Errors: measured − true.
+    """
 
     load: Load
-    """What was played: of a ramp or a trace its busiest seconds, ``rate`` being their mean."""
+    """The load that was sent: for a ramp or a trace its busiest seconds, with their mean as ``rate``."""
     requests: int
     ttft_p50_ms: float
     """True, from the arrival of the request at the server to the send of the first token."""
     ttft_p99_ms: float
     ttft_p50_error_ms: float
-    """Holds the way through loopback twice (15 to 60 µs)."""
+    """Includes the way through loopback twice (15 to 60 µs)."""
     ttft_p99_error_ms: float
     gap_p99_error_ms: float
     """Of the mean gap per request."""

@@ -1,4 +1,4 @@
-"""What came of comparing a case with another side: a stored run, or what was measured interleaved with it."""
+"""Comparison of a case with a stored run, or an interleaved measurement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DEFAULT_SCOPE", "IMPLIED_SCOPE", "Against", "Comparison", "Missing",
 
 
 def _open_interval(value: Any) -> Interval:
-    """The two ends; null is an upper end that is infinite."""
+    """The two ends of an interval; a null upper end is infinite."""
     low, high = value
     return interval_of((low, math.inf if high is None else high))
 
@@ -29,14 +29,14 @@ be a baseline; ``not_in_baseline``: the run that was named has no such case, or 
 ``unreadable``: the baseline can't be read; ``candidate``: the case itself was not measured to its end.
 """
 DEFAULT_SCOPE: Final = "default"
-"""Of rules that stand in where none was written; they fail nothing."""
+"""Scope of the rules that apply where none was written; they fail nothing."""
 IMPLIED_SCOPE: Final = "implied"
-"""Of the rule on the error rate that stands beside every written one."""
+"""Scope of the rule on the error rate that comes with every written rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Record):
-    """One rule, such as ``ttft_ms.p50 > +10%``, and what came of it."""
+    """One rule, such as ``ttft_ms.p50 > +10%``, and its verdict."""
 
     rule: str
     """As written, white space joined."""
@@ -45,7 +45,7 @@ class Comparison(Record):
     """None for a metric that is one number for the case."""
     verdict: Word
     fails: bool = False
-    """Whether it fails the case: it regressed, or is undecided where that fails, and a gate asked for it."""
+    """Whether it fails the case: a gate has the rule, and it regressed, or is undecided where that fails."""
     reason: str = ""
     """Why it is undecided, or why it regressed: it rose from 0, or whatever the latencies say."""
     baseline: float | None = None
@@ -65,11 +65,11 @@ class Comparison(Record):
     p_value: float | None = None
     """Of the test behind ``regressed``, before any correction."""
     comparisons: int = 1
-    """Between how many the run's error rate is shared."""
+    """Number of comparisons that share the run's error rate."""
     n_baseline: int = 0
     n_candidate: int = 0
     pairs: int | None = None
-    """Of turns that were measured interleaved; None where the sides were measured one after the other."""
+    """Pairs of turns that were measured interleaved; None where the sides were measured one after the other."""
     method: str = ""
     raw_change_pct: float | None = None
     """Of a change that is judged relative to a reference load: the change as measured."""
@@ -85,13 +85,16 @@ class Comparison(Record):
 
 @dataclass(frozen=True, slots=True)
 class ReferenceLoad(Record):
-    """A fixed load that was measured interleaved with a case, so that runs of different days can be compared."""
+    """Reference load: a fixed load measured interleaved with a case.
+
+    It makes runs of different days comparable.
+    """
 
     target: Target | None = None
     requests: Requests = field(default_factory=Requests)
     metrics: Mapping[str, Distribution] = field(default_factory=dict)
     pairs: int = 0
-    """Of turns: one of the case, one of this load."""
+    """Pairs of turns: one of the case, one of this load."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "target": Target.from_dict,
@@ -107,12 +110,12 @@ class Against(Record):
     kind: Literal["pairs", "run"]
     """``pairs``: measured interleaved with the case; ``run``: a stored run."""
     label: str
-    """What a person calls it: what was asked for, with the run's id where it is one."""
+    """Name for people: the baseline as written, with the run's id where it is a run."""
     run_id: str | None = None
     started_at: str | None = None
     """Of a stored run; ISO 8601, UTC."""
     differs: tuple[str, ...] = ()
-    """What else than the measured numbers is different, a line each: ``device: CPU → GPU``."""
+    """Differences other than the measured numbers, a line each: ``device: CPU → GPU``."""
     target: Target | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What its requests asked for."""

@@ -1,4 +1,4 @@
-"""Contradictions in results: counts, orders and dates that can't be."""
+"""Contradictions in results: impossible counts, orders and dates."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ __all__ = ["EARLIEST_MS", "contradictions", "contradictions_of_case"]
 _ORDER: Final = ("min", "p5", "p50", "p90", "p95", "p99", "max")
 _PERCENTILES: Final = frozenset({"p5", "p50", "p90", "p95", "p99"})
 _ROUNDING: Final = 1e-9
-"""Relative: sums of floats."""
+"""Relative tolerance, for sums of floats."""
 EARLIEST_MS: Final = -1.0
-"""Of latencies, not reached: kernel stamps are converted between clocks, and steps of a millisecond are left out."""
+"""Lower bound of latencies, exclusive: kernel stamps are converted between clocks, and requests with clock steps of a
+millisecond are left out."""
 _COLDEST_C: Final = -273.15
 _MANY_TO_A_REQUEST: Final = frozenset({"itl_ms"})
 _NOT_COUNTED: Final = "cancelled"
@@ -31,7 +32,10 @@ _FIRST_YEAR: Final = 1970
 
 
 def contradictions(run: Run) -> Iterator[Fault]:
-    """What contradicts something else in a run whose values are of the right types; paths begin at the run."""
+    """Contradictions in a run; their paths begin at the run.
+
+    Its values must be of the right types.
+    """
     if run.started_at or run.status != "interrupted":  # a run that was recovered without its log has no start
         yield from _date(run.started_at, ("started_at",))
     if run.finished_at is not None:
@@ -49,7 +53,7 @@ def contradictions(run: Run) -> Iterator[Fault]:
 
 
 def contradictions_of_case(case: CaseResult, path: Path) -> Iterator[Fault]:
-    """The same of one case, whose place is given."""
+    """Contradictions in one case, whose path is given."""
     yield from _requests(case.requests, (*path, "requests"))
     yield from _error_rate(case.error_rate, case.requests, (*path, "error_rate"))
     yield from _metrics(case.metrics, case.requests, (*path, "metrics"))
@@ -155,7 +159,10 @@ def _resource(name: str, used: ResourceUse, path: Path) -> Iterator[Fault]:
 
 
 def _possible(name: str, value: float, path: Path) -> Iterator[Fault]:
-    """Whether a metric can have a value, by its unit; of one of a later version little is known."""
+    """A fault where a metric can't have the value, by its unit.
+
+    Little is known of a metric of a later version.
+    """
     metric = METRICS.get(name)
     unit = metric.unit if metric is not None else "ms" if name.endswith("_ms") else ""
     if unit == "ms":
@@ -203,5 +210,5 @@ def _date(text: str, path: Path) -> Iterator[Fault]:
 
 
 def _at_most(low: float, high: float) -> bool:
-    """Whether ``low <= high``, but for rounding."""
+    """Whether ``low <= high``, apart from rounding."""
     return low <= high or math.isclose(low, high, rel_tol=_ROUNDING, abs_tol=_ROUNDING)

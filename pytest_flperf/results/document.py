@@ -1,4 +1,4 @@
-"""JSON documents read strictly: finite numbers, valid texts, each key once."""
+"""Strict JSON: finite numbers, valid texts, each key once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Path: TypeAlias = tuple[str | int, ...]
 """Keys and indices from the top of a document to a value in it."""
 
 _DEEPEST: Final = 100
-"""Levels; what we write has at most 64 below a setting."""
+"""Levels; our own documents have at most 64 below a setting."""
 _SHOWN: Final = 60
 _KEY: Final = 40
 _FAULTS_SHOWN: Final = 3
@@ -31,23 +31,23 @@ _OTHER_FORMS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A value that can't be: where it is, what it is, what it should be."""
+    """Fault: an invalid value, with path, found and expected."""
 
     path: Path
     found: str
     expected: str
 
     def __str__(self) -> str:
-        """``cases[3].metrics.ttft_ms.p50: found "much", expected a number``."""
+        """Text: ``cases[3].metrics.ttft_ms.p50: found "much", expected a number``."""
         where = f"{place(self.path)}: " if self.path else ""
         return f"{where}found {self.found}, expected {self.expected}"
 
 
 class DocumentError(ValueError):
-    """No document of ours; the first faults of it in words."""
+    """Invalid document; the message names its first faults."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        """Name the first three faults, and how many there are besides."""
+        """Name the first three faults, and count the rest."""
         self.faults = tuple(faults)
         more = len(faults) - _FAULTS_SHOWN
         words = "; ".join(map(str, faults[:_FAULTS_SHOWN]))
@@ -55,13 +55,13 @@ class DocumentError(ValueError):
 
 
 class _Repeating(dict[str, Any]):
-    """An object in which a key stands twice."""
+    """A JSON object with a duplicate key."""
 
     key = ""
 
 
 def decoded(content: bytes) -> str:
-    """The text of a file in UTF-8; raises DocumentError for what is none."""
+    """Decode a file as UTF-8; raises DocumentError where it isn't."""
     for head, what in _OTHER_FORMS:
         if content.startswith(head):
             raise DocumentError([Fault((), what, "JSON in UTF-8")])
@@ -75,7 +75,7 @@ def decoded(content: bytes) -> str:
 
 
 def parsed(text: str) -> Any:
-    """The value of a text of JSON; raises DocumentError for what is none."""
+    """Parse JSON; raises DocumentError where invalid."""
     try:
         value = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
@@ -89,7 +89,10 @@ def parsed(text: str) -> Any:
 
 
 def faults_of(value: Any) -> list[Fault]:
-    """What stands nowhere in a document of ours, whatever it is about: no finite number, no text, a key twice."""
+    """Faults of any JSON value: non-finite numbers, invalid texts, duplicate keys.
+
+    Values that are nested too deeply are faults, too.
+    """
     return list(_faults(value, ()))
 
 
@@ -107,7 +110,7 @@ def place(path: Path) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value in one short line of ASCII, as JSON writes it."""
+    """A value as one short line of ASCII JSON."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list | tuple):

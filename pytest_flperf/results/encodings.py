@@ -1,4 +1,4 @@
-"""Encodings undone level by level: JSON, percent, HTML, base64, hex."""
+"""Decoding level by level: JSON, percent, HTML, base64, hex."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from typing import Final, NamedTuple, TypeAlias
 __all__ = ["View", "levels", "packed", "parts_of"]
 
 _LEVELS: Final = 10
-"""Encodings inside encodings; a text that has more (backslashes by the thousand) is looked at that often."""
+"""Most levels of nested encodings that are undone; a text may have more (thousands of backslashes)."""
 _REPLACED: Final = 0xFFFD
 _DEPTH: Final = 5
-"""Of encodings that are undone in each order in which they may have been done."""
+"""Most levels of encodings that are undone in every possible order."""
 _WORK_BYTES: Final = 1 << 21
-"""To look at for that."""
-# JSON, JavaScript, C, Python, Markdown; of a surrogate pair both halves.
+"""Most bytes to search for that."""
+# JSON, JavaScript, C, Python, Markdown; both halves of a surrogate pair.
 _AFTER_BACKSLASH: Final = (
     rb"(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|u\{[0-9a-fA-F]{1,6}\}"
     rb"|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|[0-3][0-7]{2}|[rn](?:data: ?|[ \t]{0,16})|[^\r\n])"
 )
 _BACKSLASH: Final = rb"\\" + _AFTER_BACKSLASH
-# Not of what begins another escape: the backslash may be one of the text's own.
+# Not before another escape: the backslash may be part of the text itself.
 _BACKSLASH_OF_ALL: Final = rb"\\(?!%[0-9a-fA-F]{2}|&#?[0-9A-Za-z]{1,31};)" + _AFTER_BACKSLASH
 # URLs, and JavaScript's escape().
 _PERCENT: Final = rb"%(?:[0-9a-fA-F]{2}|u[dD][89abAB][0-9a-fA-F]{2}%u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})"
 _ENTITY: Final = rb"&(?:#[0-9]{1,10}|#[xX][0-9a-fA-F]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});?"
 _EACH: Final = tuple(map(re.compile, (_BACKSLASH, _PERCENT, _ENTITY)))
 _MARKS: Final = (b"\\", b"%", b"&")
-# A line that was folded: of a header, of base64, of an event's data.  What begins with one character is found quickest.
+# A folded line: of a header, of base64, of an event's data.  A pattern that begins with one character is fastest.
 _FOLD: Final = re.compile(rb"\n(?:data: ?|[ \t]{0,16})")
 _FOLD_OR_RETURN: Final = re.compile(rb"\r|\n(?:data: ?|[ \t]{0,16})")
-# Where no secret has a brace and a quote, none goes on in another event of a stream: thousands of line ends less.
+# Where no secret has a brace and a quote, none continues in another event of a stream: thousands of line ends less.
 _FOLD_IN_STREAM: Final = re.compile(rb"\n(?!\n?data: \{\x22)(?:data: ?|[ \t]{0,16})")
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _BETWEEN: Final = b"\x00"
@@ -48,24 +48,30 @@ _Plain: TypeAlias = Callable[[re.Match[bytes]], bytes]
 
 
 class _Stretch(NamedTuple):
-    """A part of a view and where it comes from; of equal lengths: byte by byte."""
+    """A part of a view and its origin.
+
+    With equal lengths, they correspond byte by byte.
+    """
 
     at: int
     start: int
     end: int
     copies: Sequence[int] = (0,)
-    """How far from there the same bytes stand: 0 for the place itself."""
+    """Distances at which the same bytes occur again: 0 for the place itself."""
 
 
 class View:
-    """A text made of another one, and the way back from a place in it."""
+    """View: a text derived from another, with positions mapped back."""
 
     __slots__ = ("_ats", "_made_of", "_parent", "_stretches", "text")
 
     def __init__(
         self, text: bytes, parent: View | None = None, made_of: Callable[[], Iterable[_Stretch]] | None = None
     ) -> None:
-        """``made_of``: the stretches of the parent, in the order of the text; called only when a place is looked up."""
+        """``made_of`` gives the stretches of the parent, in text order.
+
+        It is called only when a position is looked up.
+        """
         self.text = text
         self._parent = parent
         self._made_of = made_of
@@ -73,7 +79,7 @@ class View:
         self._ats: list[int] = []
 
     def origin(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Where the bytes from ``start`` to ``end`` stand in the text that everything was made of."""
+        """Positions of the bytes ``start`` to ``end`` in the original text."""
         if self._parent is None:
             return [(start, end)]
         found: list[tuple[int, int]] = []
@@ -98,7 +104,7 @@ class View:
 
 
 def parts_of(view: View, parts: Iterable[tuple[int, int]]) -> View:
-    """Parts of a text, put together."""
+    """A view of joined parts of a text."""
     kept = [part for part in parts if part[0] < part[1]]
     text = view.text
 
@@ -112,11 +118,11 @@ def parts_of(view: View, parts: Iterable[tuple[int, int]]) -> View:
 
 
 def levels(view: View, *, objects: bool = True) -> Iterator[View]:
-    """The text, and what is left when one level of folds and escapes after the other is taken from it.
+    """The text, and the text after each level of decoding.
 
-    All kinds of escapes at once; and, where there are kinds, one at a time in each order as well, since what looks like
-    an escape may be the text's own.  The last is that of all kinds to the end.
-    ``objects``: whether the line that goes on with what was folded may begin as a JSON object does.
+    Each level undoes folds and all kinds of escapes at once.  Where there are several kinds, they are also undone one
+    at a time in every order, because what looks like an escape may be part of the text.  The last view has all kinds
+    undone to the end.  ``objects``: whether a folded line may continue with the beginning of a JSON object.
     """
     at_once, kinds = [view], 0
     for _ in range(_LEVELS):
@@ -139,7 +145,7 @@ def _add(views: list[View], view: View) -> None:
 
 
 def _kinds_in(text: bytes) -> int:
-    """A bit for each kind of escapes in the text."""
+    """A bit for each kind of escape in the text."""
     return sum(
         1 << number
         for number, (mark, pattern) in enumerate(zip(_MARKS, _EACH, strict=True))
@@ -203,7 +209,7 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 @functools.lru_cache(4_096)
 def _plain(escape: bytes) -> bytes:
-    """What an escape stands for; nothing for the end of a line, which folds."""
+    """The bytes that an escape stands for; empty for a line end."""
     kind = escape[:1]
     if kind == b"%":
         return _after_backslash(escape[1:]) if escape[1:2] == b"u" else bytes((int(escape[1:], 16),))
@@ -233,9 +239,9 @@ def _utf8(code: int) -> bytes:
 
 
 def packed(view: View, least: int) -> View | None:
-    """All that may be base64, hex or numbers of ``least`` bytes or more, unpacked; None where there is nothing such.
+    """Decode base64, hex and numbers of ``least`` bytes or more; or None.
 
-    Where a text begins within a run nobody knows: each of the four places of base64 and two of hex are tried.
+    Where a text begins within a run is unknown: each of the four offsets of base64 and the two of hex are tried.
     """
     runs: dict[tuple[_Unpack, bytes], list[int]] = {}
     for pattern, unpack in _kinds_of_runs(view.text, least):
@@ -259,7 +265,7 @@ def packed(view: View, least: int) -> View | None:
 
 
 class _Piece(NamedTuple):
-    """What a run holds from an offset on, and how many bytes of it stand in how many characters."""
+    """Decoded content of a run, and its ratio of bytes to characters."""
 
     offset: int
     content: bytes
@@ -295,7 +301,10 @@ _Unpack: TypeAlias = Callable[[bytes], Iterator[_Piece]]
 
 
 def _kinds_of_runs(text: bytes, least: int) -> Iterator[tuple[re.Pattern[bytes], _Unpack]]:
-    """The patterns that may find something: translating and searching is ten times as quick as an expression."""
+    """The patterns that may match.
+
+    Translating and searching is ten times as fast as a regular expression.
+    """
     letters, numbers = _patterns_of_runs(least)
     if b"\1" * -(-least * 4 // 3) in text.translate(_LETTERS):
         yield from letters

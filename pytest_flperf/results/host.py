@@ -1,4 +1,7 @@
-"""The machine and the versions that stand beside every number.  Cheap: files and libraries, no child on Linux."""
+"""Host and versions: the machine and software behind the numbers.
+
+Cheap: reads files and libraries, and starts no child process on Linux.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,10 @@ _READ_MOST: Final = 1 << 16
 
 
 def host_info(gpus: Iterable[str] = ()) -> HostInfo:
-    """Describe this machine; what can't be found is empty, and nothing raises.
+    """Describe this machine; unknown values are empty; never raises.
 
     Args:
-        gpus: Names of accelerators, from whoever can ask for them; none: what ``/proc`` knows of NVIDIA's.
+        gpus: Names of accelerators, where the caller knows them; none: those of NVIDIA in ``/proc``.
 
     """
     logical, physical, ram_bytes = _sizes()
@@ -57,7 +60,7 @@ def host_info(gpus: Iterable[str] = ()) -> HostInfo:
 
 
 def versions(distributions: Iterable[str] = DISTRIBUTIONS) -> dict[str, str]:
-    """Versions of Python and of those distributions that are installed; only names given are looked up."""
+    """Versions of Python and of the installed ones of these distributions."""
     found = {"python": platform.python_version()}
     for name in distributions:
         try:
@@ -113,7 +116,10 @@ def _cpu_name() -> str:
 
 
 def _linux_cpu_name(cpuinfo: str) -> str:
-    """The processor's name in ``/proc/cpuinfo``: ``model name`` (x86), ``Model`` (boards), ``cpu`` (POWER)."""
+    """The processor's name in ``/proc/cpuinfo``.
+
+    The key is ``model name`` (x86), ``Model`` (boards) or ``cpu`` (POWER).
+    """
     fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         key, colon, value = line.partition(":")

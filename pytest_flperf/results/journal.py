@@ -1,4 +1,4 @@
-"""An append-only file of JSON lines that survives the death of its writer at any moment."""
+"""Journal: append-only JSON lines that survive a kill at any moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 
 
 def journal_line(record: Mapping[str, Any]) -> bytes:
-    """A record as one line of ASCII JSON with its line end; what JSON can't hold is made plain first."""
+    """A record as one line of ASCII JSON, with its line end.
+
+    Values that JSON can't hold are made plain first.
+    """
     try:
         text = json.dumps(record, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
@@ -34,17 +37,18 @@ def journal_line(record: Mapping[str, Any]) -> bytes:
 
 
 def json_characters(raw: bytes) -> int:
-    """How many characters bytes take in a line, written as Latin-1 text."""
+    """Characters that bytes take in a line, as Latin-1 in JSON."""
     short = sum(raw.count(byte) for byte in _SHORT_ESCAPES)
     long = len(raw.translate(None, _PRINTABLE + _SHORT_ESCAPES))
     return len(raw) + short + 5 * long
 
 
 class Journal:
-    """Writes one line per record with one system call, unbuffered: what was appended is there after a kill.
+    """Journal writer: one unbuffered system call per line.
 
-    Nothing raises after opening: a problem (full disk, a file that was deleted, moved or truncated meanwhile) is told
-    once to ``on_problem``; lines that could not be written are counted in ``dropped``, and the next append tries again.
+    A line that was appended survives a kill.  Nothing raises after opening: a problem (full disk, a file that was
+    deleted, moved or truncated meanwhile) is reported once to ``on_problem``; lines that could not be written are
+    counted in ``dropped``, and the next append tries again.
     Use as a context manager, or call ``close``.
     """
 
@@ -55,16 +59,16 @@ class Journal:
         on_problem: Callable[[str], None] | None = None,
         size_limit: int = _SIZE_LIMIT,
     ) -> None:
-        """Open or make the file; raises OSError where that can't be done.
+        """Open or create the file; raises OSError where that fails.
 
         Args:
-            path: The file; lines are added to what is there.
-            on_problem: Told in one line, once, when lines get lost.
+            path: The file; lines are appended to it.
+            on_problem: Called once, with one line, when lines get lost.
             size_limit: Bytes at which the file stops growing.
 
         """
         self.path = path
-        self._place = path.absolute()  # wherever the process goes meanwhile
+        self._place = path.absolute()  # the process may change its working directory
         self.dropped = 0
         """Lines that could not be written."""
         self._on_problem = on_problem
@@ -77,11 +81,11 @@ class Journal:
         self._torn = self._size > 0 and not _ends_with_newline(path)
 
     def append(self, record: Mapping[str, Any]) -> bool:
-        """Add a record; False where it could not be written."""
+        """Append a record; False where it could not be written."""
         return self.append_line(journal_line(record))
 
     def append_line(self, line: bytes) -> bool:
-        """Add a line that is JSON already and ends with a line end; False where it could not be written."""
+        """Append a line of JSON with line end; False where it failed."""
         if self._fd < 0:
             return self._lost("it is closed")
         self._look()
@@ -96,16 +100,16 @@ class Journal:
         except OSError as error:
             return self._lost(error.strerror or str(error))
         self._size += written
-        # A short write leaves half a line behind (a full disk): the next one must not be glued to it.
+        # A short write (full disk) leaves half a line behind: the next line must not be appended to it.
         self._torn = written < len(line)
         return self._lost("the disk took only a part of a line") if self._torn else True
 
     def records(self, start: int = 0) -> JournalReader:
-        """Reader of what was written, also where the file has been deleted or moved since."""
+        """Reader of the journal, even if the file was deleted or moved."""
         return JournalReader(self.path, start=start, fd=self._fd if self._fd >= 0 and self._readable else None)
 
     def _look(self) -> None:
-        """Notice what was done to the file since the last line."""
+        """Detect changes of the file since the last line."""
         if not self._regular:
             return
         try:
@@ -123,14 +127,17 @@ class Journal:
             self._lost("it was deleted or moved while it was written", lines=0)
 
     def sync(self) -> None:
-        """Ask the system to put the lines on the disk itself (against power loss; a kill needs none of it)."""
+        """Flush the lines to disk with fsync.
+
+        This protects against power loss; a kill loses nothing anyway.
+        """
         try:
             os.fsync(self._fd)
         except OSError as error:
             self._lost(error.strerror or str(error), lines=0)
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file; a second call does nothing."""
         if self._fd >= 0:
             self._look()
             fd, self._fd = self._fd, -1
@@ -156,10 +163,10 @@ class Journal:
 
 
 class JournalReader:
-    """Iterates over the records of a journal and skips what is no JSON object on a line of its own.
+    """Journal reader: iterates over records and skips invalid lines.
 
-    After (or during) iteration ``bad_lines`` says how many lines were skipped and ``torn`` whether the file ends
-    within one.  Iterating raises OSError where the file can't be read.
+    A valid line holds one JSON object.  After (or during) iteration ``bad_lines`` says how many lines were skipped and
+    ``torn`` whether the file ends within a line.  Iterating raises OSError where the file can't be read.
     """
 
     def __init__(
@@ -171,13 +178,13 @@ class JournalReader:
         end: int | None = None,
         fd: int | None = None,
     ) -> None:
-        """Read nothing yet.
+        """Set up the reader; nothing is read yet.
 
         Args:
             path: The file.
-            line_limit: Longest line; longer ones are passed over.
+            line_limit: Longest line; longer ones are skipped.
             start: The byte to begin at, which must be the first of a line.
-            end: Lines from this byte on are left.
+            end: Lines from this byte on are not read.
             fd: A descriptor of the open file, where its name may lead to another one; it stays open.
 
         """
@@ -190,7 +197,7 @@ class JournalReader:
         self._fd = fd
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Records in the order in which they were written."""
+        """The records in the order in which they were written."""
         self.bad_lines, self.torn = 0, False
         with self._open() as file:
             file.seek(self._start)
@@ -213,7 +220,10 @@ class JournalReader:
 
 
 class _OpenFile(io.RawIOBase):
-    """Reads a file by a descriptor and leaves the descriptor's own place alone: others write by it meanwhile."""
+    """Reads a file by descriptor without moving its offset.
+
+    Other code writes through the descriptor meanwhile.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -242,7 +252,7 @@ class _OpenFile(io.RawIOBase):
 
 
 def _record_of(line: bytes) -> dict[str, Any] | None:
-    # A torn line that is JSON by chance, such as a shorter number, can't be: an object ends with its brace.
+    # A torn line can't be taken for a whole one: an object ends with its brace.
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -251,7 +261,7 @@ def _record_of(line: bytes) -> dict[str, Any] | None:
 
 
 def _open_to_append(path: Path) -> tuple[int, bool]:
-    """A descriptor, and whether it can be read from as well."""
+    """A file descriptor, and whether it is also readable."""
     flags = os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     if sys.platform == "win32":  # where nobody can delete or move a file that is open
         return os.open(path, os.O_WRONLY | flags, 0o666), False

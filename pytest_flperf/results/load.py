@@ -1,4 +1,4 @@
-"""How the requests of a case, or of a calibration, were sent."""
+"""Load: how the requests of a case or calibration were sent."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ __all__ = ["Load"]
 
 @dataclass(frozen=True, slots=True)
 class Load(Record):
-    """How the requests were sent.  What a shape has no use for is null."""
+    """Load: how the requests were sent.
+
+    Fields that a shape doesn't use are None.
+    """
 
     shape: str = "closed"
     concurrency: int = 1
-    """Streams of a closed loop; of an open one those of its warm-up."""
+    """Streams of a closed loop; in an open loop, those of its warm-up."""
     iterations: int | None = None
-    """Measured requests in all, as planned; null where only the duration ended them."""
+    """Measured requests in all, as planned; None where only the duration ends the load."""
     warmup: int | None = None
     stream: bool = True
     rate: float | None = None
-    """Requests per second as planned; of a ramp at its begin."""
+    """Requests per second as planned; in a ramp, at its begin."""
     rate_to: float | None = None
     burstiness: float | None = None
     burst_size: int | None = None

@@ -1,4 +1,4 @@
-"""Every metric of the product: name, unit, title, which way is better, and its definition word for word."""
+"""Metrics: name, unit, title, direction and exact definition of each."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ __all__ = [
 Better = Literal["lower", "higher", "neither"]
 
 STATISTICS: Final = ("n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max")
-"""What a distribution says of a metric, in the order of the results file."""
+"""Statistics of a distribution, in the order of the results file."""
 
 COMPUTED_STATISTICS: Final = ("cv",)
-"""What follows from these: the coefficient of variation, stdev / mean.  In budgets, and in no file."""
+"""Statistics computed from these: the coefficient of variation, stdev / mean.  In budgets, and in no file."""
 
 RATE_STATISTICS: Final = ("upper95",)
-"""What a budget can ask of ``error_rate`` and ``timeout_rate`` beside the rate itself: the one-sided upper 95 %
-confidence bound (Clopper and Pearson), which few requests can't keep low."""
+"""Statistics of ``error_rate`` and ``timeout_rate`` that a budget can limit, in addition to the rate itself: the
+one-sided upper 95 % confidence bound (Clopper and Pearson), which is never low with few requests."""
 
 RESOURCE_STATISTICS: Final = ("n", "mean", "min", "max")
-"""What is said of a resource."""
+"""Statistics of a resource."""
 
 REQUESTS_NEEDED: Final[Mapping[str, int]] = MappingProxyType({"p5": 130, "p50": 11, "p90": 64, "p95": 130, "p99": 662})
 """Fewest requests that a percentile needs to be trusted: the bounds that MLPerf uses (p5 like p95, its mirror)."""
@@ -46,7 +46,7 @@ REQUESTS_NEEDED: Final[Mapping[str, int]] = MappingProxyType({"p5": 130, "p50": 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric."""
+    """One metric, with its unit and definition."""
 
     name: str
     unit: str
@@ -64,7 +64,7 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """The title with its unit, for a table's head: ``TTFT ms``."""
+        """Column heading: the title with its unit, such as ``TTFT ms``."""
         return self.title if self.unit in {"count", "tokens", "fraction"} else f"{self.title} {self.unit}"
 
 
@@ -328,7 +328,7 @@ RUN_METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
         )
     }
 )
-"""What a budget of the whole run can limit."""
+"""Metrics that a budget of the whole run can limit."""
 
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _ALL})
 """All metrics by name, in the order in which they are shown."""
@@ -341,7 +341,10 @@ CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "cas
 
 
 def unit_of(name: str, statistic: str | None = None) -> str:
-    """The unit of a metric of cases or runs, or of one of its statistics; empty for a name of a later version."""
+    """The unit of a metric or of one of its statistics.
+
+    Metrics are those of cases and runs; empty for a name of a later version.
+    """
     if statistic in _UNITLESS:
         return _UNITLESS[statistic]
     metric = METRICS.get(name) or RUN_METRICS.get(name)
@@ -349,7 +352,10 @@ def unit_of(name: str, statistic: str | None = None) -> str:
 
 
 def statistics_of(metric: Metric) -> tuple[str, ...]:
-    """What a budget can limit of a metric; empty for one number without any."""
+    """Statistics of a metric that a budget can limit.
+
+    Empty for a metric that is one number without statistics.
+    """
     if metric.per == "request":
         return (*STATISTICS, *COMPUTED_STATISTICS)
     if metric.per == "resource":

@@ -1,4 +1,4 @@
-"""Results files read, every value checked."""
+"""Results reader: reads results files and checks every value."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _WHAT_TO_DO: Final = "take a copy that nobody edited ('flperf export RUN -o FILE
 
 
 class RunError(Exception):
-    """A run that is not there or can't be read: what was looked for, where, and what to do."""
+    """Unreadable run: what was looked for, where, what to do."""
 
 
 def run_ids(report_dir: Path, file: str = RESULTS) -> list[str]:
-    """The ids of the runs in a folder that have this file, oldest first."""
+    """The ids of a folder's runs that have this file, oldest first."""
     try:
         return sorted(path.parent.name for path in report_dir.glob(f"*/{file}") if path.parent.name != LATEST)
     except OSError:
@@ -33,7 +33,10 @@ def run_ids(report_dir: Path, file: str = RESULTS) -> list[str]:
 
 
 def read_run(path: Path) -> Run:
-    """The run in a results file; raises RunError where it can't be read or holds what no run can have written."""
+    """Read a run from a results file; raises RunError where invalid.
+
+    Also where the file can't be read.
+    """
     try:
         if not path.is_file():
             raise RunError(f"{path} can't be read: {'it is no file' if path.exists() else 'there is no such file'}")
@@ -48,7 +51,10 @@ def read_run(path: Path) -> Run:
 
 
 def run_of(text: str, where: str) -> Run:
-    """The run in a text of JSON, every value checked; raises RunError, which says where it is from."""
+    """Read a run from JSON text; raises RunError where invalid.
+
+    The error names ``where`` the text is from.
+    """
     with _told(where):
         return checked_run(parsed(text))
 

@@ -1,4 +1,4 @@
-"""What all records have in common: to exact builtins and back."""
+"""Base class of records: to exact builtins and back."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _T = TypeVar("_T")
 
 
 def many(read: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:
-    """A reader of a list of what ``read`` reads."""
+    """A reader of a list, whose items ``read`` reads."""
     return lambda values: tuple(read(value) for value in values)
 
 
 def interval_of(value: Any) -> Interval:
-    """The two ends of an interval."""
+    """Read an interval: its two ends."""
     low, high = value
     return (float(low), float(high))
 
@@ -30,21 +30,21 @@ def interval_of(value: Any) -> Interval:
 class Record:
     """Base of all records: to exact builtins and back.
 
-    ValueError is what a reader of a foreign file catches, hence no TypeError anywhere.
+    Reading raises ValueError and never TypeError, because readers of foreign files catch ValueError.
     """
 
     _readers: ClassVar[Mapping[str, Reader]] = {}
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as exact builtins, keys in the order of the results file."""
+        """The record as exact builtins, keys in results-file order."""
         return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """The record that ``to_dict`` gave; unknown keys are ignored, null stands for a field's default.
+        """Read the output of ``to_dict``.
 
-        Raises ValueError where ``record`` is no mapping, lacks a field that has no default, or holds a nested
-        record of the wrong kind.
+        Unknown keys are ignored; null stands for a field's default.  Raises ValueError where ``record`` is no mapping,
+        lacks a field that has no default, or holds a nested record of the wrong kind.
         """
         return cls._read(record)
 

@@ -1,7 +1,7 @@
-"""What a run measured: the records behind ``results.json``, version 1.
+"""Results of runs and cases: the records behind ``results.json``, version 1.
 
-Records grow by addition only.  ``to_dict`` gives exact builtins (JSON and execnet take nothing else; NaN and
-infinities become None), ``from_dict`` ignores keys that it doesn't know and raises ValueError for what is no record.
+Records grow by addition only.  ``to_dict`` gives exact builtins (JSON and execnet accept nothing else; NaN and
+infinities become None), ``from_dict`` ignores unknown keys and raises ValueError where the input is no record.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped", "xfaile
 """pytest's words; ``xfailed`` is also a miss that the test caught (``pytest.raises``)."""
 RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error", "not_measured"]
 WARNING: Final = "warning: "
-"""Begins a note that must not be overlooked."""
+"""Prefix of a note that must not be overlooked."""
 PARAMETERS: Final = f"{WARNING}parameters: "
-"""Begins the note that says what was not sent as asked."""
+"""Prefix of the note on parameters that were not sent as requested."""
 Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -71,14 +71,14 @@ def load_schema() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class BudgetVerdict(Record):
-    """One budget and what came of it."""
+    """One budget and its verdict."""
 
     expression: str
     """As written."""
     limit: float
     """In the metric's own unit (a fraction for ``error_rate``)."""
     value: float | None
-    """What was measured, same unit; None where nothing was, which is never met."""
+    """The measured value, in the same unit; None where nothing was measured, which never meets the budget."""
     n: int
     """Values behind it."""
     met: bool
@@ -90,11 +90,11 @@ class BudgetVerdict(Record):
     reason: str = ""
     """Why nothing was measured, or why it is infinite, where that is known."""
     infinite: bool = False
-    """Whether the value is infinite, because failed requests count as that; in JSON it is null."""
+    """Whether the value is infinite because failed requests count as that; in JSON it is null."""
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """As of any record, with an infinite value where it was one."""
+        """Read the record; with ``infinite`` the value is infinite."""
         if isinstance(record, Mapping) and record.get("infinite"):
             record = {**record, "value": math.inf}
         return cls._read(record)
@@ -102,19 +102,19 @@ class BudgetVerdict(Record):
 
 @dataclass(frozen=True, slots=True)
 class CaseResult(Record):
-    """All that one case measured, and its verdict."""
+    """Result of one case: everything it measured, and its verdict."""
 
     nodeid: str
     suite: str
     scenario: str
     model: str
-    """As asked for."""
+    """As requested."""
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
     """The point of the matrix, in suite order."""
     host: str = ""
     """Name of the machine; with the node id it is the key of the case."""
     outcome: CaseOutcome = "failed"
-    """``failed`` until somebody judged: a case is never a pass by omission."""
+    """``failed`` until it is judged: a case never passes by omission."""
     message: str = "not judged"
     """Why it is not ``passed``; empty where it is."""
     target: Target | None = None
@@ -124,18 +124,18 @@ class CaseResult(Record):
     cold_ttft_ms: float | None = None
     """TTFT of the very first request after a load."""
     download_s: float | None = None
-    """Time that the model's files took to come; None where they were there."""
+    """Time to download the model's files; None where they were there."""
     rss_before_load_mb: float | None = None
     """Resident memory of the server's processes right before the load, in units of 2²⁰ bytes; None without a load."""
     rss_after_load_mb: float | None = None
     model_rss_mb: float | None = None
-    """What the load added."""
+    """Resident memory that the load added."""
     reloaded: bool = False
-    """Whether the model had been ready and was gone (evicted, idle for too long, its process ended): loaded again."""
+    """Whether the model was loaded again: it had been ready and was gone (evicted, idle too long, process ended)."""
     adjusted: tuple[Adjustment, ...] = ()
-    """Parameters that were not sent as they were asked for, because the server doesn't take them so."""
+    """Parameters that were not sent as requested, because the server doesn't accept them that way."""
     serialised: bool | None = None
-    """Whether requests that overlapped were answered one after the other; None where none overlapped."""
+    """Whether overlapping requests were answered one after the other; None where none overlapped."""
     requests: Requests = field(default_factory=Requests)
     error_rate: float | None = None
     """Fraction; None without a measured request."""
@@ -145,32 +145,32 @@ class CaseResult(Record):
     goodput: float | None = None
     """Requests per second that kept every latency budget of the case; None where it has none."""
     offered_rate: float | None = None
-    """Of an open loop: measured requests that were due per second; None in a closed loop."""
+    """In an open loop, measured requests due per second; None in a closed loop."""
     sent_rate: float | None = None
-    """… and that were sent per second."""
+    """In an open loop, measured requests sent per second."""
     steady_window_s: Interval | None = None
-    """Of which all rates are, from the first request of the plan; None without ramp-up and cool-down."""
+    """The window of all rates, counted from the first request of the plan; None without ramp-up and cool-down."""
     tps_total: float | None = None
     """Output tokens that arrived in the measured part or the steady window, per second."""
     finish_reasons: Mapping[str, int] = field(default_factory=dict)
     tokens_source: str | None = None
-    """Of output tokens: ``usage``, ``timings``, ``chunks`` …, or ``mixed``."""
+    """Source of the output tokens: ``usage``, ``timings``, ``chunks`` …, or ``mixed``."""
     prompt_tokens_source: str | None = None
-    """Of prompt tokens, in the same words."""
+    """Source of the prompt tokens, in the same words."""
     tokens_per_chunk: float | None = None
     coalesced_pct: float | None = None
     stalls: int | None = None
-    """None where no stream could show one."""
+    """None where no stream could show a stall."""
     metrics: Mapping[str, Distribution] = field(default_factory=dict)
-    """By name; a metric without one value is absent."""
+    """By name; a metric without any value is absent."""
     prompt_scores: tuple[PromptScore, ...] = ()
     """Quality by prompt, where the scenario expects something of answers and tells its prompts apart."""
     not_scored: Mapping[str, int] = field(default_factory=dict)
-    """Answers without a score, by reason; they are in no number of quality, and no budget or gate on it is met."""
+    """Answers without a score, by reason; they are in no quality number, and no budget or gate on quality is met."""
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
-    """By name; what could not be measured is absent."""
+    """By name; resources that could not be measured are absent."""
     resources_absent: Mapping[str, str] = field(default_factory=dict)
-    """Why, by name, for the others."""
+    """Reasons for the absent resources, by name."""
     budgets: tuple[BudgetVerdict, ...] = ()
     clock: ClockQuality = field(default_factory=ClockQuality)
     failures: tuple[Failure, ...] = ()
@@ -179,28 +179,29 @@ class CaseResult(Record):
     expected_output_length: str | None = None
     tags: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the requests asked for: max_tokens, temperature …"""
+    """Settings of the requests: max_tokens, temperature …"""
     prompts_digest: str = ""
-    """Changes with the texts that the scenario asks; empty in results of older versions."""
+    """Digest of the scenario's prompts; empty in results of older versions."""
     notes: tuple[str, ...] = ()
     """Lines for a person; those that begin with :data:`WARNING` are always shown."""
     calibration: Calibration | None = None
-    """What this client adds at that load on this machine; None with few streams, where it adds next to nothing."""
+    """What this client adds to the times at this load on this machine; None with few streams, where it adds almost
+    nothing."""
     search: Search | None = None
-    """What a search for the highest load found; then all else here is of that load (of the lowest, where none met the
-    budgets)."""
+    """The search for the highest load; with a search, all other fields are of the load that it found (of the lowest,
+    where none met the budgets)."""
     searches: tuple[Search, ...] = ()
-    """Further ones, under conditions of single budgets; they shared the loads that were tried."""
+    """Further searches, under conditions of single budgets; they shared the loads that were tried."""
     reference: ReferenceLoad | None = None
-    """The fixed load that was measured beside it, by which the metrics that end in ``_ratio`` are made."""
+    """The fixed load that was measured interleaved; metrics that end in ``_ratio`` are relative to it."""
     against: tuple[Against, ...] = ()
-    """What it was compared with, and what came of that."""
+    """The sides that it was compared with, and the verdicts."""
     partial: bool = False
     """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
     given_up: bool = False
     """Whether requests were left out because those before them, or the load process, failed."""
     reruns: int = 0
-    """How often another plugin ran it again; the notes say what came of the earlier tries."""
+    """How often another plugin reran it; the notes say how the earlier attempts ended."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "parameters": dict,
@@ -234,12 +235,12 @@ class CaseResult(Record):
 
     @property
     def max_concurrency(self) -> float | None:
-        """Streams of the highest load that met the budgets; None where nobody looked for it."""
+        """Highest load that met the budgets, in streams; None without search."""
         return self._highest("concurrency")
 
     @property
     def max_rate(self) -> float | None:
-        """Requests per second of the highest load that met the budgets; None where nobody looked for it."""
+        """Highest load that met the budgets, in requests/s; None without search."""
         return self._highest("rate")
 
     def _highest(self, over: str) -> float | None:
@@ -249,7 +250,7 @@ class CaseResult(Record):
 
     @property
     def not_scored_words(self) -> str:
-        """How many answers have no score, and why, for most of them; empty where all have one."""
+        """Answers without a score, and the main reason; empty without any."""
         if not self.not_scored:
             return ""
         reason, count = max(self.not_scored.items(), key=lambda each: each[1])
@@ -259,9 +260,9 @@ class CaseResult(Record):
 
     @property
     def sent_words(self) -> str:
-        """How many requests of how many there were: ``3 of 11 requests``; in turns nobody knows of how many.
+        """Requests sent of those planned: ``3 of 11 requests``.
 
-        Of a search those of all its loads.
+        Measured in turns, the planned number is unknown.  A search counts the requests of all its loads.
         """
         if self.search is not None:
             steps = {step.load: step.requests for each in (self.search, *self.searches) for step in each.steps}
@@ -275,7 +276,7 @@ class CaseResult(Record):
 
 @dataclass(frozen=True, slots=True)
 class HostInfo(Record):
-    """The machine that measured."""
+    """Host: the machine that measured."""
 
     name: str
     os: str
@@ -313,9 +314,9 @@ class Run(Record):
     notes: tuple[str, ...] = ()
     """Lines for a person: what could not be written, what was left out …"""
     faults: tuple[str, ...] = ()
-    """Errors of pytest that are of no case: a file that can't be collected, a worker that was lost."""
+    """Errors of pytest that belong to no case: a file that can't be collected, a worker that was lost."""
     budgets: tuple[BudgetVerdict, ...] = ()
-    """Of the whole run; none where none were asked for, or where it was interrupted or only skipped: no judgement."""
+    """Budgets of the whole run; empty where none were set, or without a verdict: interrupted, or only skipped."""
     partial: bool = False
     """Whether an interrupt or ``--flperf-max-time`` ended it before everything was measured."""
     cases: tuple[CaseResult, ...] = ()
@@ -339,7 +340,10 @@ class Run(Record):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of ``to_dict``; raises ValueError for a file that is no ``flperf.results/1``."""
+        """Read the output of ``to_dict``.
+
+        Raises ValueError for a file that is no ``flperf.results/1``.
+        """
         found = record.get("schema") if isinstance(record, Mapping) else type(record).__name__
         if found != SCHEMA:
             raise ValueError(f"expected a results file of schema {SCHEMA!r}, found {found!r}")

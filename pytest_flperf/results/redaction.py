@@ -1,4 +1,4 @@
-"""Takes secrets out of what is kept and shown."""
+"""Redaction of secrets in everything that is kept or shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ __all__ = ["MASK", "SHORTEST_SECRET", "Redactor", "environment_secrets", "masked
 MASK: Final = "***"
 _SLACK: Final = 1 << 16
 _ROUNDS: Final = 8
-"""Masks put what stood around a secret side by side: it is looked at again.  What never ends goes as a whole."""
+"""A mask can join the texts around a secret to a new one, so the search is repeated.  Where it never ends, the whole
+text is masked."""
 _KEY_VARIABLES: Final = re.compile(
     r"(?:^|_)(?:(?:API|ACCESS|SECRET|PRIVATE|MASTER|AUTH)_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)\Z", re.IGNORECASE
 )
@@ -32,11 +33,11 @@ _PLAIN_PARAMETERS: Final = re.compile(
 )
 """Names whose values say what was measured."""
 _PLAIN_VALUE: Final = re.compile(r"(?!.*[A-Za-z0-9]{20})[A-Za-z0-9_.:/ -]{1,64}")
-"""What such a value looks like: words and numbers, none of them as long as a key."""
+"""The form of such a value: words and numbers, none of them as long as a key."""
 _TINY_VALUE: Final = re.compile(
     r"[A-Za-z]|[0-9]{1,3}|true|false|yes|no|on|off|stream|beta|preview|debug", re.IGNORECASE
 )
-"""What nobody has as a key, whatever its name."""
+"""Values that are never a key, whatever their name."""
 _KEY_LIKE: Final = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])(?![A-Za-z]:\\)[^\s/]\S{11,}")
 
 # Every repetition is bounded or over a class that what follows is not in, so that matching time stays linear.
@@ -64,7 +65,7 @@ _SHAPES: Final = (
         ),
         rf"\g<keep>{MASK}",
     ),
-    # keys that tell by their beginning: OpenAI, Anthropic, Hugging Face, GitHub, GitLab, Slack, Google, AWS, Groq, xAI,
+    # keys known by their prefix: OpenAI, Anthropic, Hugging Face, GitHub, GitLab, Slack, Google, AWS, Groq, xAI,
     # NVIDIA, Perplexity, Replicate
     (
         re.compile(
@@ -79,14 +80,17 @@ _SHAPES: Final = (
 
 
 class Redactor:
-    """Masks the secrets it was given and what looks like one.
+    """Redactor: masks given secrets, and texts that look like one.
 
-    A secret is found as it is and in every encoding of :mod:`encodings`, one inside the other as well: escapes of JSON,
-    URLs and HTML, base64 and hex, alone or behind a user's name.
+    A secret is found as it is and in every encoding of :mod:`encodings`, nested ones included: escapes of JSON, URLs
+    and HTML, base64 and hex, alone or after a user name.
     """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
-        """Take exact secrets (API keys); None and what is shorter than eight characters are passed over."""
+        """Take exact secrets, such as API keys.
+
+        None and texts shorter than eight characters are ignored.
+        """
         bare = {secret.strip() for secret in secrets if secret is not None and len(secret.strip()) >= SHORTEST_SECRET}
         self._search = SecretSearch(sorted(bare))
 
@@ -96,7 +100,10 @@ class Redactor:
         return WIDEST * self._search.longest
 
     def text(self, text: str, limit: int | None = None) -> str:
-        """``text`` without secrets, cut to ``limit`` characters; the work is bounded by the limit, too."""
+        """``text`` without secrets, cut to ``limit`` characters.
+
+        The limit also bounds the work.
+        """
         slack = _SLACK + self.reach
         too_long = limit is not None and len(text) > limit + slack
         cut = self.exact(text[: limit + slack] if limit is not None else text)
@@ -104,13 +111,16 @@ class Redactor:
             cut = shape.sub(replacement, cut)
         if limit is None:
             return self._without_half(cut)
-        # Where the cut went through a secret, its first part stands at the very end: masks may have moved it forward.
+        # If the cut split a secret, its first part is near the end: masks may have moved it forward.
         if too_long:
             cut = cut[: max(0, len(cut) - self.reach - 512)]
         return cut[:limit]
 
     def _without_half(self, text: str) -> str:
-        """What somebody cut may end in the first part of a secret."""
+        """The text with half a secret at its end masked.
+
+        A text that was cut may end in the first part of a secret.
+        """
         content = text.encode("utf-8", "surrogatepass")
         half = self._search.half_at_end(content)
         if half is None:
@@ -118,7 +128,10 @@ class Redactor:
         return _characters(content[: half[0]]) + MASK + _characters(content[half[1] :])
 
     def exact(self, text: str) -> str:
-        """``text`` without the exact secrets, and otherwise as it is: what a model wrote is no place to guess."""
+        """``text`` without the exact secrets, and otherwise unchanged.
+
+        In a model's output nothing is masked by its looks.
+        """
         if not self._search:
             return text
         content, found = text.encode("utf-8", "surrogatepass"), False
@@ -131,15 +144,18 @@ class Redactor:
         return MASK
 
     def data(self, content: bytes) -> bytes:
-        """``content`` with the exact secrets overwritten by as many ``*``: offsets and lengths stay true."""
+        """``content`` with the exact secrets overwritten by ``*``.
+
+        Offsets and lengths stay the same.
+        """
         return self._starred(content, self._search.spans)
 
     def answer(self, raw: bytes, *, is_cut: bool = False) -> bytes:
-        """As :meth:`data` for an HTTP answer as it came, where a secret may be in parts.
+        """:meth:`data` for a raw HTTP response, where secrets may be split.
 
-        Found as well is what chunks, lines of an event's data, or the pieces of a streamed text take apart.
-        What only looks like a key is overwritten in the head, and in the body of what is no 200: what a model wrote is
-        no place to guess.
+        Secrets are also found where chunks, lines of an event's data, or the pieces of a streamed text split them.
+        Texts that only look like a key are overwritten in the head, and in the body of any response but a 200: in a
+        model's output nothing is masked by its looks.
 
         Args:
             raw: The answer.
@@ -179,7 +195,7 @@ class Redactor:
         return b"*" * len(content)
 
     def value(self, value: Any) -> Any:
-        """A nested structure of builtins with every text in it (keys, too) redacted."""
+        """A nested structure of builtins with every text and key redacted."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, bytes):
@@ -220,9 +236,10 @@ def _starred(found: re.Match[str]) -> str:
 
 
 def environment_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Values of variables that hold keys by their names (``…_API_KEY``, ``…_TOKEN`` …) and look like keys.
+    """Secrets in environment variables, by their names and values.
 
-    A value of letters alone (``disabled``), a short one, or a path is none: masking it would maim ordinary text.
+    The name says that it holds a key (``…_API_KEY``, ``…_TOKEN`` …), and the value looks like one.  A value of letters
+    alone (``disabled``), a short one, or a path is none: masking it would damage ordinary text.
     """
     return tuple(
         value.strip()
@@ -232,7 +249,7 @@ def environment_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def url_secrets(url: str | None) -> tuple[str, ...]:
-    """Values in a URL's query that let somebody in (``?key=…``), as they stand there and as they are meant."""
+    """Secrets in a URL's query (``?key=…``), as written and decoded."""
     query = (url or "").partition("?")[2].partition("#")[0]
     found: dict[str, None] = {}
     for name, _, value in _parameters(query):
@@ -249,14 +266,20 @@ def masked_query(query: str) -> str:
 
 
 def _parameters(query: str) -> Iterator[tuple[str, str, str]]:
-    """Name, equals sign and value of each; what has no sign is a value: a key may stand alone."""
+    """Name, equals sign and value of each parameter.
+
+    A part without an equals sign is a value: a key may stand alone.
+    """
     for part in query.split("&"):
         name, sign, value = part.partition("=")
         yield (name, sign, value) if sign else ("", "", part)
 
 
 def _is_key(name: str, value: str) -> bool:
-    """Whether a parameter may hold a key: all do but those that are known to be plain, by their names and values."""
+    """Whether a parameter may hold a key.
+
+    All may, except those that are known to be plain by their names and values.
+    """
     name, value = unquote(name), unquote_plus(value).strip()
     if not value:
         return False

@@ -1,4 +1,4 @@
-"""Reported tests: what pytest said of each, attempt by attempt."""
+"""Reported tests: pytest's reports of each test, attempt by attempt."""
 
 from __future__ import annotations
 
@@ -19,37 +19,40 @@ class Phase:
 
     name: PhaseName
     outcome: PhaseOutcome
-    """A failure that is run again is ``failed``, too."""
+    """A failure that is rerun is ``failed``, too."""
     reason: str = ""
     """In one line, without secrets and control characters; empty where it passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A test from its set-up to its teardown, as far as it came."""
+    """One attempt of a test, from setup to teardown or crash."""
 
     phases: tuple[Phase, ...] = ()
     cases: tuple[CaseResult, ...] = ()
-    """What it measured, each judged by its own budgets."""
+    """The measured cases, each judged by its own budgets."""
 
     @property
     def over(self) -> bool:
-        """Whether pytest will report nothing more of it."""
+        """Whether the attempt ended: pytest reports nothing more of it."""
         return any(phase.name in ("teardown", "crash") for phase in self.phases)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedTest:
-    """An item of a suite, or a test with our fixture."""
+    """Reported test: a suite's item, or a test with our fixture."""
 
     planned: CaseResult
-    """What is known of it without a measurement."""
+    """The case without measurements, as planned."""
     of_suite: bool
     attempts: tuple[Attempt, ...] = ()
-    """More than one where another plugin ran it again."""
+    """More than one where another plugin reran it."""
 
     def heard(self, phase: Phase, cases: tuple[CaseResult, ...] = ()) -> ReportedTest:
-        """The test with one report more; a set-up after another phase begins an attempt, and so does a second crash."""
+        """The test with one more report.
+
+        A setup after another phase begins a new attempt, and so does a second crash.
+        """
         attempts = self.attempts or (Attempt(),)
         last = attempts[-1]
         if last.phases and (phase.name == "setup" or (phase.name == "crash" and last.over)):
@@ -58,7 +61,10 @@ class ReportedTest:
         return replace(self, attempts=(*attempts[:-1], done))
 
     def measured(self, case: CaseResult) -> ReportedTest:
-        """The test with a case that came without a report, unless the attempt has it already."""
+        """The test with a case that came without a report.
+
+        Where the attempt has the case already, nothing changes.
+        """
         attempts = self.attempts or (Attempt(),)
         last = attempts[-1]
         return replace(self, attempts=(*attempts[:-1], replace(last, cases=_merged((case,), last.cases))))

@@ -1,4 +1,4 @@
-"""The folder of a run: ``reports/<run id>/``, with ``reports/latest`` pointing to the newest."""
+"""Run folder: ``reports/<run id>/``, with ``reports/latest`` pointing to the newest."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _RESERVED: Final = frozenset({"con", "prn", "aux", "nul"})
 
 
 def new_run_id(started_at: datetime, suites: Sequence[str], token: str | None = None) -> str:
-    """A sortable id that is a plain file name everywhere: ``20261121T101500Z-default-3f9a``.
+    """A new run id, sortable and file-name safe: ``20261121T101500Z-default-3f9a``.
 
     Args:
         started_at: An aware time; naive is taken as UTC.
         suites: Suite names; several become ``first-and-2-more``, none ``run``.
-        token: How it ends; None: at random.
+        token: The end of the id; None: random.
 
     """
     when = started_at.replace(tzinfo=UTC) if started_at.tzinfo is None else started_at.astimezone(UTC)
@@ -45,14 +45,14 @@ def _slug(name: str) -> str:
 
 
 class RunFolder:
-    """Where one run's files go.
+    """Folder for the files of one run.
 
-    Once made, nothing raises: what can't be written is one line in ``problems`` (and told to ``on_problem``), one
-    for each file, and the run goes on.
+    Once created, nothing raises: a file that can't be written adds one line to ``problems`` (also given to
+    ``on_problem``), and the run goes on.
     """
 
     def __init__(self, path: Path, *, on_problem: Callable[[str], None] | None = None) -> None:
-        """Use a folder that is there (see ``create`` for a new one)."""
+        """Use an existing folder (see ``create`` for a new one)."""
         self.path = path
         self.id = path.name
         self.problems: list[str] = []
@@ -69,17 +69,17 @@ class RunFolder:
         token: str | None = None,
         on_problem: Callable[[str], None] | None = None,
     ) -> Self:
-        """Make ``base/<run id>/``, parents included.
+        """Create ``base/<run id>/``, parents included.
 
         Args:
             base: Where runs lie.
             started_at: When the run began.
             suites: Names of its suites.
-            token: End of the run's id where several processes share the folder; whoever comes first makes it.
-            on_problem: Told in one line what can't be written.
+            token: End of the run's id where several processes share the folder; the first one creates it.
+            on_problem: Called with one line on each file that can't be written.
 
         Raises:
-            OSError: Where that can't be done (read-only, no folder, a file in the way, full).
+            OSError: The folder can't be created (read-only, no folder, a file in the way, full).
 
         """
         base.mkdir(parents=True, exist_ok=True)
@@ -99,9 +99,12 @@ class RunFolder:
         raise AssertionError  # the last attempt returned or raised
 
     def write_json(self, name: str, value: Any) -> bool:
-        """Write ``value`` as JSON, whole or not at all; what JSON can't hold is made plain. False: not written."""
-        # 1 ms for results of 22 cases, where json.dumps with an indent, which is Python's slow one, takes 9; and they
-        # are written after a case, when the next one waits.
+        """Write JSON, whole or not at all; False: not written.
+
+        Values that JSON can't hold are made plain.
+        """
+        # Takes 1 ms for results of 22 cases; json.dumps with an indent, which is pure Python, takes 9.  Results are
+        # written after each case, while the next one waits.
         from pydantic_core import to_json
 
         try:
@@ -111,11 +114,14 @@ class RunFolder:
         return self.write_bytes(name, content + b"\n")
 
     def write_text(self, name: str, text: str) -> bool:
-        """Write a text as UTF-8, whole or not at all; False: not written."""
+        """Write UTF-8 text, whole or not at all; False: not written."""
         return self.write_bytes(name, text.encode("utf-8", "backslashreplace"))
 
     def write_bytes(self, name: str, content: bytes) -> bool:
-        """Write a file, whole or not at all: a temporary file beside it, fsync, ``os.replace``. False: not written."""
+        """Write a file, whole or not at all; False: not written.
+
+        Writes a temporary file next to it, then calls fsync and ``os.replace``.
+        """
         temporary = self.path / f".{name}.{secrets.token_hex(4)}.tmp"
         try:
             with temporary.open("xb") as file:
@@ -129,7 +135,7 @@ class RunFolder:
         return True
 
     def journal(self, name: str) -> Journal | None:
-        """Open an append-only file of JSON lines; None where that can't be done."""
+        """Open a journal in the folder; None where that fails."""
         try:
             return Journal(self.path / name, on_problem=self._tell)
         except OSError as error:
@@ -137,10 +143,11 @@ class RunFolder:
             return None
 
     def update_latest(self) -> bool:
-        """Point ``latest`` beside the folder to it; False where that can't be done.
+        """Point ``latest`` to this folder; False where that fails.
 
-        A relative symbolic link, replaced in one step.  On Windows, where links need a right that few have, a
-        junction (no right needed, not replaced in one step); else the text file ``latest.txt`` with the run's id.
+        ``latest`` is a relative symbolic link, replaced in one step.  On Windows, where links need a right that few
+        users have, it is a junction (no right needed, not replaced in one step); failing that, the text file
+        ``latest.txt`` with the run's id.
         """
         latest = self.path.parent / LATEST
         if not _is_link(latest) and os.path.lexists(latest):
@@ -194,7 +201,7 @@ class RunFolder:
 
 
 def _is_link(path: Path) -> bool:
-    """Whether it is a symbolic link, dangling ones included, or a junction."""
+    """Whether a path is a symbolic link, maybe dangling, or a junction."""
     if path.is_symlink():
         return True
     if sys.platform != "win32":

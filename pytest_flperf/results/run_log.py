@@ -1,9 +1,9 @@
-"""``run.jsonl``: what must be known beside the journal to make results of a run that nobody could finish.
+"""Run log ``run.jsonl``: recovers the results of a killed run.
 
-Kinds of lines: ``run`` when it begins and where more is known of it, ``preparing`` for each case before its model is
-made ready, ``begun`` before the first request of a case (of a search: of each load), ``played`` after its last one,
-``result`` for each case that was judged.  They are appended as things happen, so that a kill at any moment loses none
-that was there.
+It holds what the journal of requests doesn't say.  Kinds of lines: ``run`` at the start and when more is known of the
+run, ``preparing`` for each case before its model is made ready, ``begun`` before the first request of a case (in a
+search: of each load), ``played`` after its last one, ``result`` for each case that was judged.  Lines are appended as
+things happen, so that a kill at any moment loses none that was written.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Key: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class SearchLoad:
-    """One load of a search, and between which loads it looks."""
+    """One load of a search, and the range of the search."""
 
     over: str
     """``concurrency`` or ``rate``."""
@@ -53,12 +53,12 @@ class SearchLoad:
     load: float
 
     def to_record(self) -> dict[str, Any]:
-        """As it is logged."""
+        """The record as logged."""
         return {"over": self.over, "lowest": self.lowest, "highest": self.highest, "load": self.load}
 
     @classmethod
     def from_record(cls, record: Any) -> SearchLoad:
-        """The inverse; raises KeyError, TypeError or ValueError."""
+        """Read a logged record; raises KeyError, TypeError or ValueError."""
         loads = [float(record[name]) for name in ("lowest", "highest", "load")]
         if record["over"] not in _OVER or not all(math.isfinite(load) and load > 0 for load in loads):
             raise ValueError("no load of a search")
@@ -67,16 +67,19 @@ class SearchLoad:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What answers shall be, whole: results hold it cut."""
+    """Expected answers in full, which results hold cut."""
 
     value: Mapping[str, Any] | None
     """As a suite has it; None: anything."""
     is_masked: bool = False
-    """Whether it held what looks like a key, which is not kept: nothing can be scored by the rest."""
+    """Whether a text that looks like a key was masked: the rest can't be used for scoring."""
 
     @classmethod
     def from_record(cls, record: Any) -> Expected | None:
-        """The inverse of ``asdict``; None: a log of a version before.  Raises KeyError or ValueError for no such."""
+        """Read the output of ``asdict``; None: a log of an older version.
+
+        Raises KeyError or ValueError for any other record.
+        """
         if record is None:
             return None
         value = record["value"]
@@ -87,23 +90,23 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class BegunSide:
-    """The other side of a case that is measured turn by turn, and how the turns were planned."""
+    """The other side of a case measured in turns, with its plan."""
 
     case: CaseResult
-    """What is known of it before its first request."""
+    """The case as known before its first request."""
     filed: str
-    """Under which name its requests are in the journal."""
+    """The name of its requests in the journal."""
     looks: tuple[int, ...]
-    """After how many pairs they are looked at."""
+    """Numbers of pairs after which the comparison is evaluated."""
     order_seed: int
-    """Says which side begins each pair."""
+    """Determines which side begins each pair."""
     shared_cache: bool = False
     terms: Mapping[str, Any] = field(default_factory=dict)
-    """By what the sides are compared."""
+    """The terms by which the sides are compared."""
     expected: Expected | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """As it is logged."""
+        """The record as logged."""
         return {
             "begun": self.case.to_dict(),
             "filed": self.filed,
@@ -116,7 +119,7 @@ class BegunSide:
 
     @classmethod
     def from_record(cls, record: Any) -> BegunSide:
-        """The inverse; raises KeyError, TypeError or ValueError."""
+        """Read a logged record; raises KeyError, TypeError or ValueError."""
         looks, seed, terms = tuple(record["looks"]), record["order_seed"], record["terms"]
         if not (0 < len(looks) <= _MOST_LOOKS and all(map(_is_count, (*looks, seed))) and isinstance(terms, dict)):
             raise ValueError("no plan of turns")
@@ -129,24 +132,24 @@ class BegunSide:
 
 @dataclass(frozen=True, slots=True)
 class PlayedCase:
-    """What is known of a case after its last request, and stands in no other file."""
+    """A case after its last request, as far as only logged here."""
 
     trouble: str = ""
     """Why fewer requests were measured than planned; empty where all were."""
     out_of_time: bool = False
     notes: tuple[str, ...] = ()
-    """Those of what was known before, and what its plans and its server said."""
+    """Notes known before the case, and those of its plans and its server."""
     loop_ms: LoopMs | None = None
     loop_histogram: Mapping[str, int] = field(default_factory=dict)
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
     resources_absent: Mapping[str, str] = field(default_factory=dict)
     look: int = 0
-    """The how many-th look at its turns was the last one; 0: it was measured alone, or there was none."""
+    """Number of the last evaluation of its turns; 0: it was measured alone, or never evaluated."""
     pairs: int = 0
-    """Of turns, as of that look."""
+    """Pairs of turns at that evaluation."""
 
     def to_record(self) -> dict[str, Any]:
-        """As it is logged."""
+        """The record as logged."""
         return {
             "trouble": self.trouble,
             "out_of_time": self.out_of_time,
@@ -161,7 +164,7 @@ class PlayedCase:
 
     @classmethod
     def from_record(cls, record: Any) -> PlayedCase:
-        """The inverse; raises KeyError, TypeError, AttributeError or ValueError."""
+        """Read a record; raises KeyError, TypeError, AttributeError or ValueError."""
         look, pairs, loop_ms = record["look"], record["pairs"], record["loop_ms"]
         if not (_is_count(look) and _is_count(pairs)):
             raise ValueError("no number of turns")
@@ -180,31 +183,31 @@ class PlayedCase:
 
 @dataclass(frozen=True, slots=True)
 class BegunCase:
-    """A case as it was when it began; of a search, one of its loads."""
+    """A case as it began; in a search, one of its loads."""
 
     case: CaseResult
     budgets: tuple[str, ...]
     journal_start: int
     filed: str = ""
-    """Under which name its requests are in the journal."""
+    """The name of its requests in the journal."""
     at_ns: int = 0
     """When it began, on the clock of its requests."""
     plan_notes: tuple[str, ...] = ()
-    """What its plans said before the first request; the journal says what they said later."""
+    """Notes of its plans before the first request; the journal holds later ones."""
     prompts: bool = False
     """Whether the journal names the prompts of its requests."""
     load: SearchLoad | None = None
     beside: BegunSide | None = None
     played: PlayedCase | None = None
-    """None: requests were under way."""
+    """None: requests were still running."""
     earlier: tuple[BegunCase, ...] = ()
     """The loads of its search before this one."""
     server: Mapping[str, Any] = field(default_factory=dict)
-    """The processes that served it, plain; empty: a log of a version before."""
+    """The processes that served it, as builtins; empty: a log of an older version."""
     expected: Expected | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """As it is logged; what is known later has lines of its own."""
+        """The record as logged; later facts have lines of their own."""
         record: dict[str, Any] = {
             "begun": self.case.to_dict(),
             "budgets": list(self.budgets),
@@ -222,29 +225,35 @@ class BegunCase:
 
 
 class RunLog:
-    """Writes the lines; without a folder, or where it can't be written, it writes none and nothing raises."""
+    """Run log writer; never raises.
+
+    Without a folder, or where it isn't writable, nothing is written.
+    """
 
     def __init__(self, folder: RunFolder | None) -> None:
         self._journal: Journal | None = folder.journal(RUN_LOG) if folder is not None else None
 
     def run(self, run: Run) -> None:
-        """A run begins, or more is known of it; its cases are left out."""
+        """Log the run, without its cases, at start and later changes."""
         self._append({"run": replace(run, cases=()).to_dict()})
 
     def preparing(self, case: CaseResult) -> None:
-        """The model of a case is about to be made ready."""
+        """Log that a case's model is about to be made ready."""
         self._append({"preparing": case.to_dict()})
 
     def begun(self, begun: BegunCase) -> None:
-        """A case begins, or a load of a search."""
+        """Log that a case begins, or a load of a search."""
         self._append(begun.to_record())
 
     def played(self, case: CaseResult, filed: str, played: PlayedCase) -> None:
-        """The last request of a case has ended; of a search, of one of its loads."""
+        """Log the end of a case, or of a search's load.
+
+        Its last request has ended.
+        """
         self._append({"played": played.to_record(), "nodeid": case.nodeid, "host": case.host, "filed": filed})
 
     def result(self, case: CaseResult) -> None:
-        """A case was judged."""
+        """Log the result of a case that was judged."""
         self._append({"result": case.to_dict()})
 
     def close(self) -> None:
@@ -259,12 +268,12 @@ class RunLog:
 
 @dataclass(frozen=True, slots=True)
 class LoggedRun:
-    """A run log, read."""
+    """Contents of a run log."""
 
     run: Run | None = None
-    """Without cases; None where the log doesn't say."""
+    """The run without its cases; None where the log has none."""
     begun: Mapping[Key, BegunCase] = field(default_factory=dict)
-    """Cases that began and were not judged since."""
+    """Cases that began and were not judged yet."""
     results: Mapping[Key, CaseResult] = field(default_factory=dict)
     preparing: Mapping[Key, CaseResult] = field(default_factory=dict)
     """Cases whose model was being made ready."""
@@ -272,7 +281,7 @@ class LoggedRun:
 
 @dataclass(slots=True)
 class _Reading:
-    """A log, as far as it has been read."""
+    """State of a run log while it is read."""
 
     run: Run | None = None
     begun: dict[Key, BegunCase] = field(default_factory=dict)
@@ -280,7 +289,10 @@ class _Reading:
     preparing: dict[Key, CaseResult] = field(default_factory=dict)
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """A line of it; raises KeyError, TypeError, AttributeError or ValueError where it is none."""
+        """Apply one line of the log.
+
+        Raises KeyError, TypeError, AttributeError or ValueError where the line is invalid.
+        """
         if "run" in record:
             self.run = checked_run(record["run"])
         elif "preparing" in record:
@@ -316,7 +328,10 @@ def _first_load(begun: BegunCase) -> SearchLoad | None:
 
 
 def read_run_log(path: Path) -> LoggedRun:
-    """Read a log; what is none of its lines is passed over.  Raises OSError where the file can't be read."""
+    """Read a run log; invalid lines are skipped.
+
+    Raises OSError where the file can't be read.
+    """
     found = _Reading()
     for record in JournalReader(path):
         try:
@@ -328,13 +343,13 @@ def read_run_log(path: Path) -> LoggedRun:
 
 
 def _begun_case(record: Mapping[str, Any]) -> BegunCase:
-    """A line of a case that began; versions before wrote less of it."""
+    """Read a line of a case that began; older versions wrote less."""
     case = checked_case(record["begun"])
     start, at_ns, load, beside = (record.get(name) for name in ("journal_start", "at_ns", "load", "beside"))
     return BegunCase(
         case,
         budgets=tuple(map(str, record.get("budgets") or ())),
-        # of what is no byte of a file, its first: lines of other cases are passed over
+        # where the offset is invalid, start at the first byte: lines of other cases are skipped
         journal_start=start if type(start) is int and 0 <= start < _LARGEST_FILE else 0,
         filed=str(record.get("filed") or case.nodeid),
         at_ns=at_ns if type(at_ns) is int else 0,

@@ -1,4 +1,4 @@
-"""Search for secrets in whatever encoding a server wrote them."""
+"""Search for secrets in any encoding that a server may use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["SHORTEST_SECRET", "WIDEST", "SecretSearch", "Span"]
 
 Span = tuple[int, int]
 SHORTEST_SECRET: Final = 8
-"""What is shorter is a placeholder (``none``, ``EMPTY``): masking it would maim ordinary text."""
+"""Shorter values are placeholders (``none``, ``EMPTY``): masking them would damage ordinary text."""
 _LEAST_HALF: Final = 6
-"""Characters of a secret that are worth masking at a cut, and where the rest of it looks like escapes."""
+"""Least characters of a secret to mask at a cut, or where the rest of it looks like escapes."""
 _PACKED_DEPTH: Final = 3
-"""Base64 or hex inside base64 or hex."""
+"""Most levels of base64 or hex inside each other."""
 _WINDOW: Final = 1 << 20
 _OVERLAP: Final = 1 << 14
 WIDEST: Final = 24
-"""Characters that one of a secret takes in the widest encoding."""
+"""Characters that one character of a secret takes in the widest encoding."""
 _SPACES: Final = re.compile(rb"[ \t]+")
 _HALF_ESCAPE: Final = re.compile(
     rb"(?:\\{1,64}(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?|[0-3][0-7]?)?|%(?:25){0,8}[0-9a-fA-F]?"
@@ -30,10 +30,13 @@ _TAIL: Final = "… \r\n".encode()
 
 
 class SecretSearch:
-    """Finds secrets as they are and in every encoding that :mod:`encodings` undoes, also one inside the other."""
+    """Secret search: finds secrets as they are and encoded.
+
+    Covers every encoding that :mod:`encodings` undoes, nested ones included.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        """``secrets``: each long enough to be one."""
+        """``secrets``: each of at least ``SHORTEST_SECRET`` characters."""
         forms = {form for secret in secrets for form in _forms(secret)}
         # The longest first: a secret may be the beginning of another.
         ordered = sorted(forms, key=lambda form: (-len(form), form))
@@ -49,11 +52,14 @@ class SecretSearch:
 
     @property
     def longest(self) -> int:
-        """Bytes of the longest secret."""
+        """Length of the longest secret, in bytes."""
         return self._longest
 
     def spans(self, view: View) -> list[Span]:
-        """Where secrets stand in the text that the view was made of: ascending, none touching another."""
+        """Spans of secrets in the original text: ascending, not touching.
+
+        The original is the text from which the view was derived.
+        """
         if not self._forms:
             return []
         found: list[Span] = []
@@ -64,7 +70,7 @@ class SecretSearch:
         return _merged(found)
 
     def half_at_end(self, content: bytes) -> Span | None:
-        """Where a secret begins of which somebody cut the rest off."""
+        """Span of a secret's beginning at the end of cut content."""
         if not self._forms:
             return None
         end = len(content.rstrip(_TAIL))
@@ -80,7 +86,10 @@ class SecretSearch:
         return None
 
     def _windows(self, view: View) -> Iterator[View]:
-        """The text in pieces: what is made of it takes some times its memory."""
+        """The text in overlapping windows.
+
+        Decoding a text takes several times its memory.
+        """
         size = len(view.text)
         if size <= _WINDOW + _OVERLAP:
             yield view
@@ -108,7 +117,7 @@ class SecretSearch:
 
 
 def _forms(secret: str) -> Iterator[bytes]:
-    """A secret's bytes, and what is left of them when it looks escaped itself."""
+    """A secret's bytes, also unescaped where they look escaped."""
     encoded = [secret.encode("utf-8", "surrogatepass")]
     if not secret.isascii():
         encoded.append(secret.encode("latin-1", "replace") if max(secret) <= "\xff" else encoded[0])
@@ -121,12 +130,15 @@ def _forms(secret: str) -> Iterator[bytes]:
 
 
 def _with_any_space(form: bytes) -> re.Pattern[bytes]:
-    """A form writes a space as a plus sign, a fold takes it away."""
+    """A pattern of the form in which spaces vary.
+
+    An HTML form writes a space as a plus sign, and folding removes it.
+    """
     return re.compile(rb"[ \t+]{0,16}".join(re.escape(word) for word in _SPACES.split(form)))
 
 
 def _common(text: bytes, form: bytes) -> int:
-    """How many bytes of the form's beginning stand at the text's end."""
+    """Bytes of the form's beginning that end the text."""
     at = text.find(form[:_LEAST_HALF], max(0, len(text) - len(form) + 1))
     while at >= 0:
         if form.startswith(text[at:]):

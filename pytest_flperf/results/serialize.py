@@ -1,4 +1,4 @@
-"""Anything to exact builtins: what JSON and execnet take, and nothing else."""
+"""Serialization to exact builtins: the types that JSON and execnet accept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _DEEPEST: Final = 64
 
 
 def plain_text(text: str) -> str:
-    r"""``text`` as an exact ``str`` that UTF-8 can hold: a lone surrogate becomes its escape (``\udc80``)."""
+    r"""``text`` as an exact ``str`` that UTF-8 can hold.
+
+    A lone surrogate becomes its escape (``\udc80``).
+    """
     exact = str.__str__(text)
     try:
         exact.encode()
@@ -24,9 +27,10 @@ def plain_text(text: str) -> str:
 
 
 def plain(value: Any, _depth: int = 0) -> Any:  # noqa: PLR0911 - one return for each kind
-    """Exact builtins for ``value``: no enum, Path, tuple or numpy scalar; NaN and infinities become None.
+    """``value`` as exact builtins: no enum, Path, tuple or numpy scalar.
 
-    What is none of these becomes its ``str``.  Never raises for depth: below 64 levels it says ``…``.
+    NaN and infinities become None.  Any other type becomes its ``str``.  Never raises for depth: below 64 levels it
+    gives ``…``.
     """
     if value is None or value is True or value is False:
         return value

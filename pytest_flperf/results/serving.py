@@ -1,4 +1,4 @@
-"""What served a case, what was changed of its requests, and what making the model ready took."""
+"""Target that served a case, and adjusted request parameters."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Adjustment", "Target"]
 
 @dataclass(frozen=True, slots=True)
 class Target(Record):
-    """What answered the requests."""
+    """Target: the server and model that answered the requests."""
 
     backend: str
     base_url: str | None = None
-    """As requests were sent to, without a password."""
+    """The address of the requests, without a password."""
     model_id: str | None = None
     variant: str | None = None
     device: str | None = None
@@ -30,7 +30,7 @@ class Target(Record):
 
 @dataclass(frozen=True, slots=True)
 class Adjustment(Record):
-    """A parameter that was not sent as it was asked for."""
+    """Adjustment: a parameter that was changed or left out."""
 
     parameter: str
     asked: str

@@ -22,13 +22,13 @@ __all__ = ["LARGEST", "checked_case", "checked_run"]
 LARGEST: Final = 1e15
 """Nothing measured comes near it: milliseconds of 30,000 years."""
 _LARGEST_WRITTEN: Final = 1e100
-"""Of numbers that a person wrote, such as a seed or a limit."""
+"""Bound of numbers that a person wrote, such as a seed or a limit."""
 _ENDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Where a number must lie, both ends included."""
+    """Valid range of a number, both ends included."""
 
     low: float = 0.0
     high: float = LARGEST
@@ -46,7 +46,7 @@ _SHARE: Final = _Range(0, 1)
 _CHANGE: Final = _Range(-1e200, 1e200)
 """A ratio of two numbers has no bound of its own."""
 _RANGES: Final[Mapping[type[Record], Mapping[str, _Range]]] = {
-    # of which a metric may be negative, its name says (see contradictions)
+    # whether a metric may be negative depends on its name (see contradictions)
     Distribution: dict.fromkeys(
         ("mean", "min", "p5", "p50", "p90", "p95", "p99", "max", "p50_ci95", "p95_ci95"), _SIGNED
     ),
@@ -64,7 +64,7 @@ _RANGES: Final[Mapping[type[Record], Mapping[str, _Range]]] = {
     LagMs: dict.fromkeys(("p50", "p99", "max"), _Range(-1)),  # two clocks are compared
     Calibration: dict.fromkeys(("ttft_p50_error_ms", "ttft_p99_error_ms", "gap_p99_error_ms"), _SIGNED),
 }
-"""Of numbers that aren't simply 0 or more."""
+"""Ranges of numbers that aren't simply 0 or more."""
 _OPEN_ENDED: Final[Mapping[type[Record], frozenset[str]]] = {
     Comparison: frozenset({"change_ci95_pct", "raw_change_ci95_pct"})
 }
@@ -73,7 +73,10 @@ _PERCENTILES: Final = ("p5", "p50", "p90", "p95", "p99")
 
 
 def checked_run(document: Any) -> Run:
-    """The run in a document; raises DocumentError, which names each value that no run can have written."""
+    """Validate a document and read its run; raises DocumentError.
+
+    The error holds a fault for each value that no run can have written.
+    """
     if not isinstance(document, dict):
         raise DocumentError([Fault((), shown(document), "an object with 'schema', 'run' and 'cases'")])
     if document.get("schema") != SCHEMA:
@@ -91,7 +94,7 @@ def checked_run(document: Any) -> Run:
 
 
 def checked_case(record: Any) -> CaseResult:
-    """The case in a record; raises DocumentError."""
+    """Validate a record and read its case; raises DocumentError."""
     faults = faults_of(record) or list(_record(CaseResult, record, ()))
     if not faults:
         found = CaseResult.from_dict(record)
@@ -102,7 +105,10 @@ def checked_case(record: Any) -> CaseResult:
 
 
 def _in_document(fault: Fault) -> Fault:
-    """With its path from the top, where the cases stand beside the run."""
+    """The fault with its path from the top of the document.
+
+    There, ``cases`` and ``run`` are next to each other.
+    """
     top = () if fault.path[:1] == ("cases",) else ("run",)
     return Fault((*top, *fault.path), fault.found, fault.expected)
 
@@ -114,7 +120,10 @@ def _fields(kind: Any) -> tuple[tuple[Field[Any], Any], ...]:
 
 
 def _record(kind: type[Record], value: Any, path: Path) -> Iterator[Fault]:
-    """What of a record isn't of the type that its class says; keys of later versions are left alone."""
+    """Faults of a record, by the types of its class.
+
+    Keys of later versions are ignored.
+    """
     if not isinstance(value, dict):
         yield Fault(path, shown(value), "an object")
         return
@@ -132,7 +141,10 @@ def _record(kind: type[Record], value: Any, path: Path) -> Iterator[Fault]:
 
 
 def _may_be_absent(kind: type[Record], each: Field[Any], hint: Any, value: Mapping[str, Any]) -> bool:
-    """Whether null, or no such key, is a value of the field: null stands for a default, and for an infinite one."""
+    """Whether a field may be null or missing.
+
+    Null stands for a default, and for an infinite percentile.
+    """
     if each.default is not MISSING or each.default_factory is not MISSING:
         return True
     if kind is Distribution and each.name in _PERCENTILES and value.get("as_inf"):
@@ -141,7 +153,7 @@ def _may_be_absent(kind: type[Record], each: Field[Any], hint: Any, value: Mappi
 
 
 def _value(hint: Any, value: Any, path: Path, within: _Range) -> Iterator[Fault]:
-    """What of a value isn't of a type, or lies beyond its range."""
+    """Faults of a value, by its type and range."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         kinds = [each for each in arguments if each is not type(None)]
@@ -193,7 +205,10 @@ def _number(hint: Any, value: Any, path: Path, within: _Range) -> Iterator[Fault
 
 
 def _any(value: Any, path: Path) -> Iterator[Fault]:
-    """Of what a person wrote (settings, parameters): any JSON whose numbers are written by people."""
+    """Faults of values that a person wrote (settings, parameters).
+
+    Any JSON is valid whose numbers a person can have written.
+    """
     if type(value) in (int, float) and not _WRITTEN.low <= value <= _WRITTEN.high:
         yield Fault(path, shown(value), f"a number up to {_LARGEST_WRITTEN:g}")
     elif isinstance(value, dict | list):
@@ -202,7 +217,7 @@ def _any(value: Any, path: Path) -> Iterator[Fault]:
 
 
 def _words(hint: Any) -> str:
-    """A type for people."""
+    """A type in words for people."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return " or ".join("null" if each is type(None) else _words(each) for each in arguments)

@@ -1,1 +1,1 @@
-"""The life of a run without pytest: recovery."""
+"""Recovery of killed runs, without pytest."""

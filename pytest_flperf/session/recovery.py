@@ -1,4 +1,4 @@
-"""Results of a run that was killed, from what it left on disk."""
+"""Recovery of a killed run's results from its files."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ _RECOVERED: Final = "recovered from the journal: the run was ended before it cou
 
 
 class RecoveryError(Exception):
-    """The folder holds no run that results could be made of."""
+    """The folder holds no run that can be recovered."""
 
 
 def recover(folder: Path) -> Run:
-    """The run in a folder: results that were judged as they are, and what the journal holds of the cases after them.
+    """Recover the run in a folder.
+
+    Judged results stay as they are; the journal gives the cases after them.
 
     Samples that were never decoded are added to ``samples.jsonl``.  A run that ended by itself comes back unchanged.
 
@@ -67,12 +69,14 @@ def recover(folder: Path) -> Run:
 
 
 def unfinished_cases(folder: Path, logged: LoggedRun | None = None, *, stop: Stop = go_on) -> list[CaseResult]:
-    """Cases that began and were never judged, summed up from the journal; none where nothing can be read.
+    """Unfinished cases, summarised from the journal.
+
+    These cases began and were never judged.  Empty if nothing can be read.
 
     Args:
-        folder: Of the run.
-        logged: Its log; None: it is read.
-        stop: Why no more answers are scored; empty: go on.
+        folder: The run's folder.
+        logged: The run's log; None: it is read.
+        stop: Returns why no more answers are scored; empty: go on.
 
     """
     try:
@@ -103,7 +107,7 @@ def _not_begun(planned: CaseResult) -> CaseResult:
 
 
 def _written(folder: Path) -> Run | None:
-    """What ``results.json`` says; None where it is not there, or can't be read."""
+    """Run in ``results.json``; None if it is missing or unreadable."""
     try:
         return read_run(folder / RESULTS)
     except RunError:

@@ -1,4 +1,4 @@
-"""Stored evidence of an unfinished case: its journal, resources and log, summed up."""
+"""Recovery of an unfinished case: journal, resources and log, summarised."""
 
 from __future__ import annotations
 
@@ -48,17 +48,19 @@ _ScorerOf: TypeAlias = Callable[[BegunCase | BegunSide], AnswerScorer | None]
 
 
 def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> CaseResult:
-    """What was measured of a case, as its run would have said it of the same requests; not judged.
+    """Result of an unfinished case, from its files; not judged.
+
+    It equals what the run would have reported for the same requests.
 
     Samples that were never decoded are added to ``samples.jsonl``.
 
     Args:
-        folder: Of the run.
-        begun: What its log says of the case.
-        stop: Why no more answers are scored; empty: go on.
+        folder: The run's folder.
+        begun: The case in the run's log.
+        stop: Returns why no more answers are scored; empty: go on.
 
     Raises:
-        OSError: A file is there and can't be read.
+        OSError: A file exists and can't be read.
         ValueError: The log is damaged; also KeyError and TypeError.
 
     """
@@ -70,7 +72,7 @@ def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> CaseResult:
 
 
 def _run(folder: Path, begun: BegunCase, scorer_of: _ScorerOf) -> CaseRun:
-    """What came of a case; of a search, of all its loads."""
+    """Run of a case, or of all loads of its search."""
     budgets = tuple(map(parse_budget, begun.budgets))
     if begun.load is None:
         return _played(folder, begun, budgets, scorer_of)
@@ -87,7 +89,10 @@ def _run(folder: Path, begun: BegunCase, scorer_of: _ScorerOf) -> CaseRun:
 def _played(
     folder: Path, begun: BegunCase, budgets: tuple[Budget, ...], scorer_of: _ScorerOf, end: int | None = None
 ) -> CaseRun:
-    """What came of a case, or of a load of its search; ``end``: the byte of the journal where its requests end."""
+    """Run of a case, or of one load of its search.
+
+    ``end`` is the byte of the journal where its requests end.
+    """
     planned, log, side = begun.case, begun.played, begun.beside
     good = request_limits(planned.scenario, budgets, planned.model)
     requests = _Requests(folder, begun.filed, begun.journal_start, end, begun.plan_notes, prompts=begun.prompts)
@@ -114,7 +119,7 @@ def _played(
 def _other_side(
     folder: Path, begun: BegunCase, side: BegunSide, ours: _Requests, known: Evidence, scorer_of: _ScorerOf
 ) -> OtherSide:
-    """What came of the side that a case was measured with."""
+    """Result of the other side that a case was measured with."""
     good, log = known.good, begun.played
     theirs = _Requests(folder, side.filed, begun.journal_start, None, (), prompts=begun.prompts)
     of_theirs = replace(
@@ -140,7 +145,10 @@ def _other_side(
 
 
 def _scorer(scoring: Scoring, of: BegunCase | BegunSide, stop: Stop) -> AnswerScorer | None:
-    """What scores answers as the run did; of a log of a version before, by what the results have of it."""
+    """Scorer of answers, as the run used it.
+
+    A log of an earlier version lacks the expected answer; then the case's settings give it.
+    """
     if of.expected is None:
         return scoring.of(of.case.settings.get("expect"), stop)
     return scoring.of(of.expected.value, stop, refused=_MASKED if of.expected.is_masked else "")
@@ -152,7 +160,7 @@ def _reader(case: CaseResult, requests: _Requests, good: IsGood | None, scorer: 
 
 @dataclass(frozen=True, slots=True)
 class _Asks:
-    """What the requests of a side asked, as far as turns are read by it."""
+    """Request properties needed to read turns."""
 
     deterministic: bool
     prompt_id: Callable[[int], str]
@@ -163,7 +171,7 @@ def _streams(case: CaseResult) -> int:
 
 
 def _resources(folder: Path, begun: BegunCase) -> CaseResources:
-    """As the run said it, or from the readings since the case began."""
+    """Resource use: as logged, else from readings since the case began."""
     found = _used(folder, begun)
     return with_unattributed(found, ServerProcesses.from_record(begun.server)) if begun.server else found
 
@@ -178,7 +186,7 @@ def _used(folder: Path, begun: BegunCase) -> CaseResources:
                 at_ns = line.get("at_ns")
                 if line.get("nodeid") == begun.filed and type(at_ns) is int and at_ns >= begun.at_ns:
                     yield line
-        except FileNotFoundError:  # nobody looked at the machine
+        except FileNotFoundError:  # the machine was not sampled
             return
 
     return stored_resources(lines())
@@ -186,33 +194,33 @@ def _used(folder: Path, begun: BegunCase) -> CaseResources:
 
 @dataclass(slots=True)
 class _Requests:
-    """The requests of one side in the journal, which can be read again and again."""
+    """Requests of one side in the journal, readable more than once."""
 
     folder: Path
     filed: str
     start: int
     end: int | None
     plan_notes: tuple[str, ...]
-    """What the plans said by the last request that was read."""
+    """Notes of the plans, up to the last request that was read."""
     prompts: bool
     """Whether the journal names prompts."""
     _prompts: dict[int, str] = field(default_factory=dict)
 
     @property
     def prompt_of(self) -> Callable[[int], str] | None:
-        """Names the prompts of requests that were read; None where nothing does."""
+        """Lookup of prompts by request index, or None without prompts."""
         return self.prompt_id if self.prompts else None
 
     def prompt_id(self, index: int) -> str:
-        """The prompt of a request that was read."""
+        """Prompt of a request that was read."""
         return self._prompts.get(index, "")
 
     def samples(self) -> Iterator[Sample]:
-        """All of them, decoded; those that ``samples.jsonl`` lacks are added."""
+        """Decode all requests, and add missing ones to ``samples.jsonl``."""
         return _written_too(self.folder / _SAMPLES, self.filed, map(decode, self._exchanges()))
 
     def measured(self) -> Iterator[Exchange]:
-        """Those that count."""
+        """Requests of the measured phase."""
         return (exchange for exchange in self._exchanges() if exchange.phase is Phase.MEASURED)
 
     def _exchanges(self) -> Iterator[Exchange]:
@@ -237,7 +245,10 @@ class _Requests:
 
 
 def _written_too(path: Path, nodeid: str, samples: Iterable[Sample]) -> Iterator[Sample]:
-    """The samples; those that the file lacks are added.  Where it can't be written, they are in the journal still."""
+    """Yield the samples, and add missing ones to the file.
+
+    If the file can't be written, the journal still holds them.
+    """
     try:
         there = _there(path, nodeid)
         journal = Journal(path)
@@ -252,7 +263,7 @@ def _written_too(path: Path, nodeid: str, samples: Iterable[Sample]) -> Iterator
 
 
 def _there(path: Path, nodeid: str) -> dict[str, set[int]]:
-    """When the requests of a case whose samples are in the file were started, by phase."""
+    """Start times of the case's samples in the file, by phase."""
     there: dict[str, set[int]] = {}
     if path.exists():
         for record in JournalReader(path):

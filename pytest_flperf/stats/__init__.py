@@ -1,1 +1,4 @@
-"""Arithmetic from samples to the numbers of a case, in plain Python; numpy and scipy only where sides are compared."""
+"""Statistics: from samples to results, and comparisons of two sides.
+
+Plain Python; numpy and scipy only where sides are compared.
+"""

@@ -1,4 +1,4 @@
-"""The other side of a comparison: what the command line says of it, and the case that follows from a case."""
+"""The other side of a comparison: parsing, and its cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_flperf.suite.targets import TargetSpec, mapping_of
 __all__ = ["SAME", "AgainstSpec", "opposite", "opposite_target", "parse_against"]
 
 SAME: Final = "same"
-"""Compares a case with itself: what comes of that is noise."""
+"""Compares a case with itself, which measures noise."""
 _PARAMETERS: Final = (*REQUEST_KEYS, "extra")
 """Settings of a request in which the two sides may differ; how requests are sent is the same for both."""
 _TYPED: Final = frozenset({*_PARAMETERS, "options"} - {"reasoning_effort", "stop", "prompt_cache", "max_tokens_key"})
@@ -28,7 +28,7 @@ _ELSEWHERE: Final = frozenset({"backend", "base_url"})
 
 @dataclass(frozen=True, slots=True)
 class AgainstSpec:
-    """What is different on the other side."""
+    """Differences of the other side."""
 
     text: str
     """As written."""
@@ -39,7 +39,7 @@ class AgainstSpec:
 
 
 def parse_against(text: str, where: str) -> AgainstSpec:
-    """Read what the command line says of the other side.
+    """Parse the other side from the command line.
 
     Args:
         text: ``same``, the name of a model, or KEY=VALUE with commas between: keys of a target (``model``,
@@ -47,7 +47,7 @@ def parse_against(text: str, where: str) -> AgainstSpec:
         where: Begins the text of an error.
 
     Raises:
-        SuiteError: It is none of these.
+        SuiteError: The text is none of these.
 
     """
     text = text.strip()
@@ -71,7 +71,7 @@ def parse_against(text: str, where: str) -> AgainstSpec:
 
 
 def _or_null(key: str, value: Any) -> Any:
-    """The value, with ``null`` as in a suite where the setting may be null."""
+    """The value, or None for ``null`` where the setting allows it."""
     return None if value == "null" and key in NULLABLE else value
 
 
@@ -86,7 +86,10 @@ def _target_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def opposite(case: Case, spec: AgainstSpec) -> Case:
-    """The case that is played on the other side: with the same prompts, and the same number of streams."""
+    """The case on the other side.
+
+    It has the same prompts, and the same number of streams.
+    """
     scenario = replace(
         case.scenario,
         settings=with_values(case.scenario.settings, spec.settings),
@@ -100,10 +103,13 @@ def opposite(case: Case, spec: AgainstSpec) -> Case:
 
 
 def opposite_target(former: TargetSpec, spec: AgainstSpec) -> TargetSpec:
-    """Where the other side of a target lives, under a label of its own; the same target where nothing differs."""
+    """The target of the other side, under a label of its own.
+
+    The same target where nothing differs.
+    """
     base, changes = former, dict(spec.target)
     if _ELSEWHERE & changes.keys():
-        base = TargetSpec(base.model)  # what is said of one server says nothing of another
+        base = TargetSpec(base.model)  # one server's settings don't apply to another
     elif "options" in changes:
         changes["options"] = {**base.options, **changes["options"]}
     target = replace(base, name="", **changes)

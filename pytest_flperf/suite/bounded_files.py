@@ -1,4 +1,4 @@
-"""Files that a suite names, read whole and never beyond a bound."""
+"""Bounded files: read whole, up to a size limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["decoded", "display_path", "read_bytes"]
 
 
 def display_path(path: Path) -> str:
-    """Return *path* for messages: from the current folder where it lies below it."""
+    """Return *path* for messages, from the current folder if below it."""
     try:
         return harmless(str(path.relative_to(Path.cwd())))
     except (ValueError, OSError):
@@ -20,11 +20,11 @@ def display_path(path: Path) -> str:
 
 
 def read_bytes(path: Path, what: str, most: int) -> bytes:
-    """Return what the regular file *path* holds.
+    """Return the content of the regular file *path*.
 
     Args:
         path: the file.
-        what: what it should be, for messages: ``"data set"``.
+        what: its kind, for messages: ``"data set"``.
         most: its largest size, in bytes.
 
     Raises:
@@ -36,7 +36,7 @@ def read_bytes(path: Path, what: str, most: int) -> bytes:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise SuiteError(f"{where}: found a folder, expected a {what}")
-        if not stat.S_ISREG(status.st_mode):  # a pipe would keep us waiting, a device never end
+        if not stat.S_ISREG(status.st_mode):  # a pipe may block, a device may never end
             raise SuiteError(f"{where}: found a device or pipe, expected a {what}")
         with path.open("rb") as file:
             raw = file.read(most + 1) if status.st_size <= most else b""
@@ -55,7 +55,7 @@ def decoded(raw: bytes, where: str, what: str) -> str:
     """Return *raw* as text, without a byte order mark.
 
     Raises:
-        SuiteError: it is no UTF-8, or holds NUL bytes; the text begins with *where* and the line.
+        SuiteError: it is no UTF-8, or contains NUL bytes; the text begins with *where* and the line.
 
     """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -1,4 +1,4 @@
-"""Which suite file a name or a path means, and what its node ids begin with."""
+"""Suite discovery: suite files by name or path, and their refs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pytest_flperf.suite.errors import SuiteError, printable, shown, suggestion
 __all__ = ["PACKAGED_PREFIX", "SUITE_ENDINGS", "SuiteListing", "find_suite", "list_suites", "packaged_folder"]
 
 PACKAGED_PREFIX: Final = "flperf:"
-"""What the refs of packaged suites begin with; ``flperf:NAME`` is also a name that means the packaged suite only."""
+"""Prefix of the refs of packaged suites; the name ``flperf:NAME`` means the packaged suite only."""
 SUITE_ENDINGS: Final = (".yaml", ".yml", ".json", ".toml")
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteListing:
-    """One suite that can be asked for."""
+    """One suite that can be selected by name."""
 
     name: str
-    """What to ask for: the file's name without its ending, or the ref where another suite has that name."""
+    """Its name: the file's without its ending, or the ref where another suite has that name."""
     ref: str
     path: Path
     description: str
@@ -31,21 +31,24 @@ class SuiteListing:
 
 
 def packaged_folder() -> Path:
-    """Return the folder of the suites that ship: in the package, or beside it in a checkout."""
+    """Return the folder of the packaged suites.
+
+    It is in the package, or next to it in a checkout.
+    """
     package = Path(__file__).resolve().parents[1]
     inside = package / "suites"
     return inside if inside.is_dir() else package.parent / "suites"
 
 
 def find_suite(name_or_path: str, rootdir: Path, invocation_dir: Path | None = None) -> tuple[Path, str]:
-    """Return the file that *name_or_path* means, and its ref (the stem of its node ids).
+    """Return the file and ref (stem of node ids) of a suite.
 
-    A name (no slash, none of a suite's endings) is looked for in ``suites/`` of *rootdir*, then among the packaged
-    suites, each with any of the endings; ``flperf:NAME`` among the packaged ones only.  All else is a path, absolute or
-    from the invocation folder, then from *rootdir*, then from the ``suites/`` folders.
+    A name (no slash, none of a suite's endings) is searched in ``suites/`` of *rootdir*, then among the packaged
+    suites, each with any of the endings; ``flperf:NAME`` among the packaged ones only.  Anything else is a path:
+    absolute, or from the invocation folder, then from *rootdir*, then from the ``suites/`` folders.
 
-    The ref is ``flperf:NAME`` for a packaged file however it was asked for, else the path from *rootdir* with forward
-    slashes.  Outside *rootdir* it goes through ``..``: the same wherever the two folders lie together; on another
+    The ref is ``flperf:NAME`` for a packaged file, by name or by path, else the path from *rootdir* with forward
+    slashes.  Outside *rootdir* it goes through ``..``, so it stays the same if both folders move together; on another
     Windows drive it is absolute.
 
     Args:
@@ -54,7 +57,7 @@ def find_suite(name_or_path: str, rootdir: Path, invocation_dir: Path | None = N
         invocation_dir: where pytest was called; the current folder by default.
 
     Raises:
-        SuiteError: there is none (the nearest names are shown), there are several, or it is a folder.
+        SuiteError: there is none (the nearest names are shown), there is more than one, or it is a folder.
 
     """
     packaged = packaged_folder()
@@ -82,10 +85,12 @@ def find_suite(name_or_path: str, rootdir: Path, invocation_dir: Path | None = N
 
 
 def list_suites(rootdir: Path) -> tuple[SuiteListing, ...]:
-    """Return every suite that has a name: those in ``suites/`` of *rootdir*, then the packaged ones, sorted by name.
+    """Return every suite that has a name, sorted by name.
+
+    The suites in ``suites/`` of *rootdir* come first, then the packaged ones.
 
     A suite that can't be loaded is listed with its error.  A packaged suite that shares its name with one of rootdir's
-    is listed by its ref, and can be asked for by it.
+    is listed and selected by its ref.
     """
     packaged = packaged_folder()
     listings: list[SuiteListing] = []
@@ -121,7 +126,7 @@ def _exists(path: Path) -> bool:
 
 
 def _suite_files(folder: Path) -> list[Path]:
-    """Return the suite files of *folder*, sorted; none where it can't be read."""
+    """Return the suite files of *folder*, sorted; none if unreadable."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names are compared, not paths
     except OSError:

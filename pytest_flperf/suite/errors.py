@@ -1,4 +1,4 @@
-"""The one error of this room, and the words it is made of."""
+"""Suite errors: :class:`SuiteError`, and formatting for its messages."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ _SHOWN_CHARACTERS: Final = 80
 
 
 class SuiteError(Exception):
-    """A suite, or what was asked of it, that can't be used.
+    """A suite or a setting that can't be used.
 
     Its text is complete: file, line or key path, what was found, what was expected; one line per problem.
     """
 
 
 def printable(text: str) -> str:
-    """Return *text* with lone surrogates written as escapes, so that any terminal and file takes it."""
+    """Return *text* with lone surrogates escaped.
+
+    Any terminal and file takes it then.
+    """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shown(value: object) -> str:
-    """Return *value* for an error message: its repr, of bounded length and depth whatever it is."""
+    """Return *value* for an error message: its repr, bounded.
+
+    Length and depth are bounded, whatever the value is.
+    """
     short = reprlib.Repr()
     short.maxlevel, short.maxdict, short.maxlist, short.maxtuple = 2, 3, 3, 3
     short.maxstring = short.maxother = _SHOWN_CHARACTERS
@@ -57,15 +63,18 @@ def key_path(parts: Sequence[str | int]) -> str:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
-    """Return at most *count* of the *known* names that look like *name*, best first."""
-    # difflib takes quadratic time, and nobody misspells a name into 100 kB
+    """Return at most *count* known names like *name*, best first."""
+    # difflib takes quadratic time, and no misspelt name has 100 kB
     by_folded = {candidate.casefold(): candidate for candidate in known}
     matches = difflib.get_close_matches(name[:100].casefold(), by_folded, n=count, cutoff=0.5)
     return tuple(by_folded[match] for match in matches)
 
 
 def suggestion(name: str, known: Iterable[str], count: int = 1) -> str:
-    """Return ``did you mean 'x'?``, or the known names where none is near, or ``""`` where none is known."""
+    """Return ``did you mean 'x'?``, else the known names.
+
+    ``""`` where no name is known.
+    """
     names = sorted(known)
     close = nearest(name, names, count)
     if close:

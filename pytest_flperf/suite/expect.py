@@ -1,7 +1,7 @@
-"""Scores of answers by what the suite expects, 0 to 1.
+"""Expectations: scores of answers from 0 to 1.
 
-Expectations come from suites and answers from models, and neither is trusted: references to elsewhere are not followed,
-and what may take long or much memory runs in a process that can be ended, see :mod:`pytest_flperf.suite.scoring`.
+Expectations come from suites and answers from models, and neither is trusted: external references are not followed, and
+work that may take long or much memory runs in a process that can be ended, see :mod:`pytest_flperf.suite.scoring`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["EXPECTATIONS", "PLAIN", "problem_of", "score_by"]
 
 EXPECTATIONS: Final = ("contains", "regex", "equals", "json", "json_schema")
 PLAIN: Final = frozenset({"contains", "equals"})
-"""Those that only look for texts, in time that is linear in their length and the answer's."""
+"""Expectations that only search for texts, in time linear in their length and the answer's."""
 _PROBE: Final = "{}"
 _SHOWN: Final = 200
 _JSON_TEXT: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -26,10 +26,10 @@ _Score: TypeAlias = Callable[[str], float]
 
 
 def score_by(expected: Mapping[str, Any]) -> Callable[[str], float]:
-    """What scores answers by one expectation, such as ``{"contains": ["Paris"]}``.
+    """A scorer for one expectation, such as ``{"contains": ["Paris"]}``.
 
-    Of several texts that an answer shall contain, the score is the share that it does.  Raises ValueError for no
-    expectation, and whatever a pattern or a schema that is none makes of it; what it returns raises where an answer
+    If an answer shall contain more than one text, the score is the share that it does.  Raises ValueError for an
+    unknown expectation, and the library's error for an invalid pattern or schema.  The scorer raises where an answer
     can't be scored.
     """
     ((kind, value),) = expected.items()
@@ -46,7 +46,10 @@ def score_by(expected: Mapping[str, Any]) -> Callable[[str], float]:
 
 
 def problem_of(expected: Mapping[str, Any]) -> str:
-    """What is wrong with a pattern or a schema, in words that follow ``which``; empty where nothing is."""
+    """Problem of a pattern or schema; empty if none.
+
+    The words follow ``which``.
+    """
     try:
         return _problem_of_pattern(expected["regex"]) if "regex" in expected else _problem_of_schema(expected)
     except RecursionError:
@@ -122,7 +125,10 @@ _NONE: Final = object()
 
 
 def _document(text: str) -> Any:
-    """What JSON says; :data:`_NONE` for what is no JSON; raises RecursionError where it is nested too deep to tell."""
+    """Parsed JSON, or :data:`_NONE` for text that is not JSON.
+
+    Raises RecursionError where it is nested too deep to tell.
+    """
     try:
         return _DECODE(text)
     except ValueError:
@@ -134,7 +140,7 @@ def _document(text: str) -> Any:
 
 
 def _is_balanced(text: str) -> bool:
-    """Whether every bracket outside of texts has its other half."""
+    """Whether all brackets outside of strings are balanced."""
     opened: list[str] = []
     for character in _JSON_TEXT.sub("", text):
         if character in "[{":
@@ -149,4 +155,4 @@ def _refuse(constant: str) -> Any:
 
 
 _DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode
-"""Made once: json.loads makes a decoder for every text."""
+"""Created once: json.loads creates a decoder for every text."""

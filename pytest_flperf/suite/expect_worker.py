@@ -1,4 +1,4 @@
-"""What the scoring process does: scores answers, checks expectations."""
+"""Worker of the scoring process: scores answers, checks expectations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ CHECK: Final = ""
 
 
 def prepare(task: str) -> Work:
-    """What scores answers by an expectation; raises what makes that impossible."""
+    """Return the work of one task; raises what makes it impossible.
+
+    It scores answers by an expectation, or checks expectations (:data:`CHECK`).
+    """
     if task == CHECK:
         return lambda item: problem_of(json.loads(item))
     return score_by(json.loads(task))

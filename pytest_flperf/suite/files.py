@@ -1,4 +1,7 @@
-"""Files that a suite names: each is read once, and only from where a suite may reach."""
+"""Suite files: reads each referenced file once, within the suite's folder.
+
+The tokenizer alone may be anywhere.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ __all__ = ["SuiteFiles"]
 
 
 class SuiteFiles:
-    """The files of one suite.  Every method raises SuiteError for one that can't be used."""
+    """The files that one suite refers to, cached.
+
+    Every method raises SuiteError for a file that can't be used.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,11 +31,14 @@ class SuiteFiles:
         self._tokenizers: dict[Path, LocalTokenizer] = {}
 
     def prompt(self, name: str) -> str:
-        """Return the prompt in the file *name*, with single line feeds as line ends and none at the end."""
+        """Return the prompt in the file *name*, with LF line ends.
+
+        There is no line end at the end.
+        """
         if name in self._texts:
             return self._texts[name]
         path = self._within(name)
-        # the same text on every machine, whatever git made of the line ends
+        # the same text on every machine, even if git changed the line ends
         text = read_text(path, "prompt").replace("\r\n", "\n").rstrip("\n")
         if not text.strip():
             raise SuiteError(f"found {shown(name)}, which is empty, expected a prompt")
@@ -57,7 +66,10 @@ class SuiteFiles:
         return self._traces[path]
 
     def tokenizer(self, name: str) -> LocalTokenizer:
-        """Return the tokenizer *name*, which may lie anywhere: nothing that it holds is sent."""
+        """Return the tokenizer *name*.
+
+        It may be anywhere, since its content is not sent.
+        """
         try:
             path = (self._folder / Path(name).expanduser()).resolve()
         except (OSError, RuntimeError, ValueError):
@@ -67,9 +79,10 @@ class SuiteFiles:
         return self._tokenizers[path]
 
     def _within(self, name: str) -> Path:
-        """Return the path of a file whose text may be sent: in the suite's folder or below, links followed.
+        """Return the path of a file that may be sent.
 
-        A suite may come from anywhere, and what it names goes to a server.
+        It must be in the suite's folder or below, links resolved.  A suite may come from anywhere, and its files go to
+        a server.
         """
         try:
             folder = self._folder.resolve()

@@ -1,4 +1,4 @@
-"""Which settings a shape of load needs, and which it has no use for."""
+"""Load shapes: required settings, checks and expected request counts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "search": ("search_to",),
     }
 )
-"""Settings without which a shape says nothing."""
+"""Settings that a shape requires."""
 _OF_SHAPES: Final = ("rate", "rate_to", "burstiness", "burst_size", "search_to")
 _ROUNDS: Final = 3
-"""Requests per stream that a step of a search has at least: with fewer, the first ones would decide."""
+"""Fewest requests per stream in a step of a search: with fewer, the first ones would decide."""
 _MOST: Final = int(LIMITS["iterations"].high)
 
 
 def shape_problem(scenario: Scenario) -> str:
-    """What is wrong with the load of a scenario, in words that begin with the key; empty where nothing is."""
+    """Problem of a scenario's load; empty if none.
+
+    The words begin with the key.
+    """
     settings, load = scenario.settings, scenario.settings.load
     problem = _problem_of_source(scenario)
     if problem:
@@ -60,7 +63,7 @@ def shape_problem(scenario: Scenario) -> str:
 
 
 def _problem_of_source(scenario: Scenario) -> str:
-    """What is wrong between the load and where prompts come from."""
+    """Problem between the load and the prompt source."""
     source, kind = scenario.source, scenario.settings.load.kind
     trace = source is not None and bool(source.trace)
     if (kind == "trace") != trace:
@@ -113,12 +116,12 @@ def _problem_of_times(settings: Settings) -> str:
 
 
 def expected_prompts(scenario: Scenario, requests: int) -> int:
-    """How many different prompts so many requests ask, at most; unique prefixes don't count."""
+    """Most different prompts of a number of requests, without unique prefixes."""
     source = scenario.source
     if source is None:
         return min(requests, 1)
     if source.template is not None or source.turns:
-        return requests  # made anew for each
+        return requests  # a new one for each
     if source.rows:
         return min(requests, len(source.rows))
     lengths = source.input_tokens
@@ -128,7 +131,10 @@ def expected_prompts(scenario: Scenario, requests: int) -> int:
 
 
 def expected_requests(scenario: Scenario) -> int | None:
-    """About how many measured requests will be sent; None where a closed loop goes on for a time."""
+    """Expected number of measured requests, or None.
+
+    An estimate; None where a closed loop runs for a time.
+    """
     settings, load = scenario.settings, scenario.settings.load
     if load.kind == "trace" and scenario.source is not None:
         end_s = math.inf if load.duration_s is None else load.duration_s
@@ -144,7 +150,10 @@ def expected_requests(scenario: Scenario) -> int | None:
 
 
 def at_load(case: Case, over: str, value: float) -> Case:
-    """The case as it is played at one load of a search: a closed loop, or independent arrivals."""
+    """The case at one load of a search.
+
+    A closed loop, or Poisson arrivals.
+    """
     settings, shape = case.scenario.settings, case.scenario.settings.load
     plain = replace(shape, search_to=None)
     if over == "concurrency":

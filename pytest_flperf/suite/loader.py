@@ -1,4 +1,4 @@
-"""A suite file, read and validated: a :class:`Suite`, or one error that says everything that is wrong with it."""
+"""Suite loader: reads and validates a suite, or reports all problems."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pytest_flperf.suite.targets import TargetSpec, distinct
 __all__ = ["load_suite", "scenario_of", "target_of"]
 
 _PLACE_OF_A_PROMPT: Final = "-"
-"""Stands in the messages where each request has another text."""
+"""Placeholder in the messages where each request has its own text."""
 _MAX_PROBLEMS: Final = 10
 """Problems shown at once."""
 
@@ -41,10 +41,10 @@ _MAX_PROBLEMS: Final = 10
 def load_suite(path: Path, ref: str) -> Suite:
     """Read the suite file *path* (YAML, JSON or TOML by its ending).
 
-    Values that stand nowhere come from a scenario, else from the suite's defaults, else from
+    Values come from a scenario, else from the suite's defaults, else from
     :class:`~pytest_flperf.suite.model.Settings`; ``extra`` is merged key by key, all else is replaced as a whole.
-    The suite's own budgets come in front of a scenario's.  Names and descriptions with lone surrogates get them as
-    escapes; text that would be sent to a server is refused with them.
+    The suite's own budgets come in front of a scenario's.  Lone surrogates in names and descriptions are escaped; in
+    text that would be sent to a server they are refused.
 
     Args:
         path: the file.
@@ -89,11 +89,13 @@ def load_suite(path: Path, ref: str) -> Suite:
 
 
 def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scenario:
-    """Return the scenario that *values*, in a suite's keys, describe: the form of a test's own ``flperf.run``.
+    """Build a scenario from *values*, in a suite's keys.
+
+    This is what a test's own ``flperf.run`` uses.
 
     Args:
         values: keys and values as in a suite file.
-        base: the scenario to start from; without one, *values* must say what to ask.
+        base: the scenario to start from; without one, *values* must have a prompt.
 
     Raises:
         SuiteError: a value is wrong or a key unknown.
@@ -130,7 +132,10 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
 
 
 def target_of(values: Mapping[str, Any], where: str) -> TargetSpec:
-    """Return the target that *values*, in a suite's keys, describe; raises SuiteError beginning with *where*."""
+    """Build a target from *values*, in a suite's keys.
+
+    Raises SuiteError beginning with *where*.
+    """
     try:
         return _target(TargetForm.model_validate(dict(values)))
     except ValidationError as error:
@@ -143,7 +148,7 @@ def target_of(values: Mapping[str, Any], where: str) -> TargetSpec:
 
 
 def _target(form: TargetForm) -> TargetSpec:
-    """The target of a form: what isn't written stays as the dataclass has it."""
+    """The target of a form; missing fields keep the dataclass's defaults."""
     given = {key: value for key, value in _given(form).items() if key != "tls" and value is not None}
     tls = {} if form.tls is None else _given(form.tls)
     return TargetSpec(**given, **tls)
@@ -159,13 +164,13 @@ def _targets(form: SuiteForm, problems: _Problems) -> tuple[TargetSpec, ...]:
 
 @dataclass(slots=True)
 class _Problems:
-    """What is wrong with one file, in the order of the file's keys."""
+    """Problems of one file, in the order of the file's keys."""
 
     where: str
     source: Source
     texts: list[str] = field(default_factory=list)
     untold: int = 0
-    """How many more there are that nobody described."""
+    """Number of further problems, not described."""
 
     def add(self, path: KeyPath, text: str) -> None:
         line = self.source.line_of(path) if len(self.texts) < _MAX_PROBLEMS else None
@@ -178,7 +183,10 @@ class _Problems:
         return SuiteError("\n".join(self.texts[:_MAX_PROBLEMS] + tail))
 
     def error_of_a_test(self) -> SuiteError:
-        """Of settings that a test gives, which know no file and no other scenario."""
+        """Return the error for settings of a test.
+
+        These know no file and no other scenario.
+        """
         return SuiteError(str(self.error()).replace("scenarios[0].", "").replace("settings: ", ""))
 
 
@@ -200,7 +208,10 @@ def _validated(data: object, problems: _Problems) -> SuiteForm | None:
 
 
 def _as_written(path: KeyPath, data: object) -> KeyPath:
-    """Return *path* without the index of a value that stands alone where a list may stand."""
+    """Return *path* without the index of a single value.
+
+    Single values are allowed in place of a list.
+    """
     found: list[str | int] = []
     for part in path:
         if isinstance(part, int) and not isinstance(data, list):
@@ -214,7 +225,7 @@ def _as_written(path: KeyPath, data: object) -> KeyPath:
 
 
 def _described(kind: str, path: KeyPath, found: object, message: str) -> str:
-    """Return one problem of pydantic's in the words of this package."""
+    """Return one problem of pydantic in the words of this package."""
     if kind.startswith("flperf_"):
         return message
     if kind == "extra_forbidden":
@@ -227,7 +238,10 @@ def _described(kind: str, path: KeyPath, found: object, message: str) -> str:
 
 
 def _check_names(data: object, problems: _Problems) -> None:
-    """Note scenarios of the same name.  On the raw data, so that it is told together with what else is wrong."""
+    """Note scenarios with the same name.
+
+    Checked on the raw data, so that it is reported together with other problems.
+    """
     scenarios = data.get("scenarios") if isinstance(data, dict) else None
     first: dict[str, int] = {}
     for index, scenario in enumerate(scenarios if isinstance(scenarios, list) else ()):
@@ -238,7 +252,10 @@ def _check_names(data: object, problems: _Problems) -> None:
 
 
 def _printable_names(data: object) -> object:
-    """Return *data* with lone surrogates in names, descriptions and tags as escapes: these are shown, not sent."""
+    """Return *data* with lone surrogates escaped in names, descriptions and tags.
+
+    These are shown, not sent.
+    """
 
     def clean(mapping: dict[str, Any]) -> dict[str, Any]:
         changed: dict[str, Any] = {
@@ -262,7 +279,7 @@ def _clean_text(value: object) -> object:
 
 
 def _default_values(form: SuiteForm) -> dict[str, Any]:
-    """Return what the suite's defaults set, in either form, with our keys."""
+    """Return the suite's defaults, from either form, with our keys."""
     if form.default_config is not None:
         values = _given(form.default_config)
         if "timeout" in values:
@@ -274,12 +291,12 @@ def _default_values(form: SuiteForm) -> dict[str, Any]:
 
 
 def _given(form: BaseModel) -> dict[str, Any]:
-    """Return the fields that stand in the file, in the order of the schema."""
+    """Return the fields that are set in the file, in schema order."""
     return {name: getattr(form, name) for name in type(form).model_fields if name in form.model_fields_set}
 
 
 def _with_length(values: dict[str, Any]) -> dict[str, Any]:
-    """Return *values* with ``max_tokens`` where only the expected length of the answer stands."""
+    """Return *values* with ``max_tokens`` from the expected length, if needed."""
     length = values.get("expected_output_length")
     return values if length is None or "max_tokens" in values else {**values, "max_tokens": OUTPUT_LENGTHS[length]}
 
@@ -326,12 +343,15 @@ def _scenario(
 
 
 def _place(form: ScenarioForm, index: int, key: str) -> KeyPath:
-    """Return where a key stands that may stand in the suite's defaults, too."""
+    """Return the path of a key, in its scenario or the defaults."""
     return ("scenarios", index, key) if key in form.model_fields_set else ("defaults", key)
 
 
 def _first_of_sweeps(values: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, tuple[Any, ...]], ...]]:
-    """Return *values* with one value where there may be several, and those that have several, with all."""
+    """Return *values* with one value per key, and the sweeps.
+
+    A sweep is a key with all of its values, where it has more than one.
+    """
     listed = {key: tuple(values[key]) for key in SWEEP_KEYS if isinstance(values.get(key), list)}
     sweep = tuple((key, each) for key, each in listed.items() if len(each) > 1)
     return {**values, **{key: each[0] for key, each in listed.items()}}, sweep
@@ -342,7 +362,7 @@ def _expectation(form: ExpectForm | None) -> dict[str, Any] | None:
 
 
 def _check_expectations(scenarios: Iterable[Scenario], problems: _Problems) -> None:
-    """Note patterns and schemas that are none, or can't be checked within limits."""
+    """Note patterns and schemas that are invalid, or unbounded to check."""
     found = [
         (index, name, value)
         for index, scenario in enumerate(scenarios)
@@ -359,7 +379,10 @@ def _check_expectations(scenarios: Iterable[Scenario], problems: _Problems) -> N
 
 
 def _matrix(data: Any, form: SuiteForm) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-    """Return the matrix with its keys in the order of the file, which pydantic doesn't keep."""
+    """Return the matrix with its keys in file order.
+
+    Pydantic doesn't keep that order.
+    """
     if form.matrix is None:
         return ()
     return tuple((key, tuple(getattr(form.matrix, key))) for key in data["matrix"])

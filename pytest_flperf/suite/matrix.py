@@ -1,4 +1,4 @@
-"""A suite multiplied: scenarios × models × points of the matrix, with the command line's wishes applied."""
+"""Matrix expansion: scenarios × models × points, with command-line overrides."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line says about every case.  None: nothing.
+    """Overrides of every case from the command line; None: not given.
 
     Raises:
         SuiteError: a value that no suite could have either; the text names the option.
@@ -50,7 +50,7 @@ class Overrides:
     load: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the load, by their keys in a suite; a tuple of values is a sweep over them."""
     trace: tuple[TracedRequest, ...] = ()
-    """For ``load: trace``, in place of a scenario's own; a request that says nothing asks what the scenario asks."""
+    """For ``load: trace``, in place of a scenario's own; a request without a prompt sends the scenario's."""
     timeout_s: float | None = None
     """Deadline of a whole request, in seconds."""
     max_answer_mb: float | None = None
@@ -69,7 +69,7 @@ class Overrides:
             check_setting(key, value, _OPTIONS.get(key, f"--flperf-load: {key}"))
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that are given with one value, by their keys in a suite."""
+        """Return the settings with one value, by their suite keys."""
         values = {
             item.name: getattr(self, item.name)
             for item in fields(self)
@@ -79,24 +79,29 @@ class Overrides:
         return given | {key: value for key, value in self.load.items() if not isinstance(value, tuple)}
 
     def sweep(self) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
-        """Return the settings that are given with several values, each a case of its own."""
+        """Return the settings with a list of values.
+
+        Each value is a case of its own.
+        """
         return tuple((key, value) for key, value in self.load.items() if isinstance(value, tuple))
 
 
 def expand(suite: Suite, models: Iterable[str | TargetSpec], overrides: Overrides | None = None) -> tuple[Case, ...]:
-    """Return the cases of *suite*: model outermost (each loads once), then scenario, then point of the matrix.
+    """Return the cases of *suite*: model, then scenario, then matrix point.
+
+    The model is outermost, so that each loads once.
 
     For settings the command line wins over the matrix, and the matrix over scenario and defaults.  A matrix key that
     the command line sets is dropped: its values would all make the same case.
 
     Args:
         suite: as loaded.
-        models: what to measure, as asked for, or targets; each once, in this order.  None at all: the suite's own.
-        overrides: the command line's wishes.
+        models: models or targets to measure; each once, in this order.  None at all: the suite's own.
+        overrides: of the command line.
 
     Raises:
-        SuiteError: The load of a case lacks something, or has what its shape has no use for; or two targets that
-            differ are called the same.
+        SuiteError: The load of a case lacks a setting, or has one that its shape does not use; or two different
+            targets have the same label.
 
     """
     wishes = overrides or Overrides()
@@ -140,18 +145,18 @@ def expand(suite: Suite, models: Iterable[str | TargetSpec], overrides: Override
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """A scenario at one point of what varies."""
+    """A scenario at one point of the matrix."""
 
     scenario: int
     """Its number in the suite."""
     index: int
-    """Of the point among the scenario's."""
+    """Index of the point among the scenario's."""
     values: tuple[tuple[str, Scalar], ...]
     played: Scenario
 
 
 def joined(*varied: tuple[tuple[str, tuple[Scalar, ...]], ...]) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
-    """Return all that varies: a suite's matrix, then a scenario's sweeps, then the command line's.
+    """Return the joined matrix: suite matrix, scenario sweeps, command-line sweeps.
 
     The matrix wins over a scenario's sweep of the same key, and the command line over both.
     """
@@ -173,7 +178,7 @@ def _points(matrix: tuple[tuple[str, tuple[Scalar, ...]], ...]) -> Iterable[tupl
 def _played(
     scenario: Scenario, point: tuple[tuple[str, Scalar], ...], wishes: Overrides, forced: Mapping[str, Any]
 ) -> Scenario:
-    """Return *scenario* with everything applied that says how it is played at *point*."""
+    """Return *scenario* with all settings of *point* applied."""
     settings = with_values(with_values(scenario.settings, dict(point)), forced)
     given = scenario.given | {key for key, _ in point} | forced.keys()
     if settings.load.kind == "trace" and "iterations" not in given:
@@ -193,14 +198,20 @@ def _played(
 
 
 def _without_early_head(settings: Settings, given: frozenset[str]) -> Settings:
-    """Return *settings* without our own deadline for the head where it comes after the whole answer was made."""
+    """Return *settings* without our head deadline, if answers don't stream.
+
+    The head then comes only after the whole answer was made.
+    """
     if settings.stream or "headers_timeout_s" in given:
         return settings
     return replace(settings, timeouts=replace(settings.timeouts, headers_s=None))
 
 
 def _as_patient_as_asked(settings: Settings, given: frozenset[str]) -> Settings:
-    """Return *settings* whose own early deadlines don't end what a longer total than ours was asked for."""
+    """Return *settings* with early deadlines raised to a longer total.
+
+    Only our own early deadlines change, and only for a total longer than ours.
+    """
     ours, asked = Timeouts(), settings.timeouts
     if "timeout_s" not in given or asked.total_s <= ours.total_s:
         return settings
@@ -216,7 +227,7 @@ def _parameters_ids(
     matrix: tuple[tuple[str, tuple[Scalar, ...]], ...],
     points: tuple[tuple[tuple[str, Scalar], ...], ...],
 ) -> dict[tuple[str, int], str]:
-    """Return ``model-key=value…`` for each model and index of a point, no two alike."""
+    """Return a unique ``model-key=value…`` for each model and point index."""
     model_ids = unique_slugs(models, ascii_only=True)
     value_ids = {(key, repr(value)): text for key, values in matrix for value, text in _value_ids(values)}
     wanted: dict[str, str] = {}
@@ -229,6 +240,6 @@ def _parameters_ids(
 
 
 def _value_ids(values: tuple[Scalar, ...]) -> Iterable[tuple[Scalar, str]]:
-    """Return each value with its writing in an id: texts as slugs, the rest as in JSON."""
+    """Return each value with its id: texts as slugs, others as JSON."""
     texts = unique_slugs((value for value in values if isinstance(value, str)), ascii_only=True)
     return [(value, texts[value] if isinstance(value, str) else json.dumps(value)) for value in values]

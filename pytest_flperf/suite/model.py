@@ -1,4 +1,4 @@
-"""What a person wrote, validated: suites, scenarios, and the cases they multiply into."""
+"""Suite model: validated suites, scenarios, and the cases they expand to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Deadlines of one request, in seconds.  None: no deadline of its own, only the total."""
+    """Deadlines of one request, in seconds.
+
+    None: no deadline of its own, only the total.
+    """
 
     connect_s: float = 5.0
     headers_s: float | None = 60.0
@@ -39,15 +42,18 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class LoadShape:
-    """When requests are sent.  What a shape has no use for is None or 0."""
+    """Load shape: when requests are sent.
+
+    A field that a shape does not use is None or 0.
+    """
 
     kind: str = "closed"
-    """``closed``: each stream sends when its last request has ended.  Open loops send when a request is due, whatever
-    became of the others: ``constant``, ``poisson``, ``gamma``, ``burst``, ``ramp``, ``trace``.  ``session``: a closed
+    """``closed``: each stream sends when its last request has ended.  Open loops send when a request is due, without
+    waiting for others: ``constant``, ``poisson``, ``gamma``, ``burst``, ``ramp``, ``trace``.  ``session``: a closed
     loop of chats that keep their history.  ``search``: one closed loop or Poisson process after the other, for the
     highest load that meets the budgets."""
     rate: float | None = None
-    """Requests per second; of a ramp at its begin."""
+    """Requests per second; of a ramp at its start."""
     rate_to: float | None = None
     """… and at its end."""
     burstiness: float | None = None
@@ -55,7 +61,7 @@ class LoadShape:
     burst_size: int | None = None
     """Requests that are due at the same time."""
     max_in_flight: int = 1_000
-    """Most requests of an open loop under way at the same time: what is due beyond that waits, and says so."""
+    """Most requests of an open loop in flight: what is due beyond that waits, and is reported."""
     think_time_s: float = 0.0
     """Pause of a closed loop's stream between the end of a request and the next one."""
     search_over: str = "concurrency"
@@ -65,11 +71,11 @@ class LoadShape:
     search_to: float | None = None
     """Highest load to try."""
     duration_s: float | None = None
-    """After which no request is sent; None: ended by the count alone."""
+    """Time after which no request is sent; None: ended by the count alone."""
     ramp_up_s: float = 0.0
-    """Beginning that is in no statistic: streams begin one after the other, rates rise from 0."""
+    """Time at the start that is in no statistic: streams start one after the other, rates rise from 0."""
     cool_down_s: float = 0.0
-    """End that is in no statistic."""
+    """Time at the end that is in no statistic."""
 
     @property
     def is_open(self) -> bool:
@@ -79,10 +85,13 @@ class LoadShape:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a scenario is played.  Every field can stand in a suite's defaults, a scenario or the matrix."""
+    """Settings of a scenario: requests, load, timeouts and sampling parameters.
+
+    Every field can stand in a suite's defaults, a scenario or the matrix.
+    """
 
     iterations: int | None = 5
-    """Measured requests in all, over all streams; None: as many as the duration has room for."""
+    """Measured requests in all, over all streams; None: as many as fit into the duration."""
     warmup: int | None = None
     """Requests before them; None: one per stream, four at most."""
     concurrency: int = 1
@@ -94,9 +103,9 @@ class Settings:
     reasoning_tags: bool = True
     """Whether tags like ``<think>`` in an answer hold reasoning."""
     retries: int = 0
-    """Further tries of a request that failed in a way that may pass (:attr:`Sample.transient`)."""
+    """Retries of a request with a transient failure (:attr:`Sample.transient`)."""
     retry_backoff_s: float = 0.5
-    """Pause before the first of them; before each further one twice as long."""
+    """Pause before the first retry; doubled before each further one."""
     failures: str = "apart"
     """``apart``: failed requests are in no latency statistic; ``as_inf``: percentiles count them as infinitely slow."""
     max_tokens: int | None = 150
@@ -104,7 +113,7 @@ class Settings:
     """Name of ``max_tokens`` in the request: ``max_tokens`` or ``max_completion_tokens``; None: the one that the
     server takes."""
     temperature: float | None = 0.0
-    """Greedy unless asked otherwise: repeats do the same work, and servers' own defaults differ (0.7, 0.8, 1)."""
+    """Greedy by default: repeats do the same work, and servers' own defaults differ (0.7, 0.8, 1)."""
     top_p: float | None = None
     top_k: int | None = None
     presence_penalty: float | None = None
@@ -117,7 +126,7 @@ class Settings:
     stream_options: str | None = '{"include_usage":true}'
     """As JSON; sent with requests that stream."""
     context_tokens: int | None = None
-    """Length to which prompts are filled up; None or 0: they stay as they are."""
+    """Length in tokens to which prompts are padded; None or 0: they stay as they are."""
     prompt_cache: str = "avoid"
     """``avoid``: a short unique prefix before each prompt; ``reuse``: the prompt as it is."""
     extra: Mapping[str, Any] | None = None
@@ -125,7 +134,7 @@ class Settings:
 
     @property
     def warmup_requests(self) -> int:
-        """How many requests warm a case up."""
+        """Number of warm-up requests of a case."""
         return min(self.concurrency, 4) if self.warmup is None else self.warmup
 
 
@@ -140,17 +149,17 @@ class Scenario:
     tags: tuple[str, ...] = ()
     expected_output_length: str | None = None
     expect: Mapping[str, Any] | None = None
-    """What an answer shall be: one of ``contains``, ``regex``, ``equals``, ``json``, ``json_schema``."""
+    """Expected answer: one of ``contains``, ``regex``, ``equals``, ``json``, ``json_schema``."""
     budgets: tuple[str, ...] = ()
-    """As written; the suite's own are joined in front, parsing is the gates' work."""
+    """As written, the suite's own first; the gates parse them."""
     fail_on: tuple[str, ...] = ()
-    """Rules of comparisons, likewise."""
+    """Comparison rules, likewise."""
     source: PromptSource | None = None
     """Where prompts come from, if not from the messages as they are."""
     sweep: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     """Settings with several values, each a case of its own, as in a suite's matrix."""
     given: frozenset[str] = frozenset()
-    """Keys of the settings that the suite itself sets, for this scenario or for all; the rest are our defaults."""
+    """Keys of the settings that the suite itself sets, for this scenario or for all; the others have our defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +174,11 @@ class Suite:
     version: str
     scenarios: tuple[Scenario, ...]
     models: tuple[str, ...]
-    """Models that the suite asks for; empty: the run's choice."""
+    """Models that the suite names; empty: the run's choice."""
     matrix: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     """Setting names and their values; every combination is a case of its own."""
     targets: tuple[TargetSpec, ...] = ()
-    """Models and where they live, in place of ``models``."""
+    """Models with their backends, in place of ``models``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +190,7 @@ class Case:
     scenario: Scenario
     """With the point's settings and the command line's overrides applied."""
     model: str
-    """What it is called: as asked for (an alias or an id), or the label of a target."""
+    """Its name: the requested alias or id, or the label of a target."""
     parameters: tuple[tuple[str, Scalar], ...]
     """The matrix point, in suite order."""
     scenario_id: str
@@ -189,9 +198,9 @@ class Case:
     parameters_id: str
     """``model-key=value…`` made fit for the brackets of a node id."""
     target: TargetSpec | None = None
-    """Where the model lives; None: as the run says."""
+    """The model's backend and address; None: the run's."""
 
     @property
     def nodeid(self) -> str:
-        """``flperf:default::short-chat[flperf-nano-temperature=0.5]``."""
+        """The node id: ``flperf:default::short-chat[flperf-nano-temperature=0.5]``."""
         return f"{self.suite_ref}::{self.scenario_id}[{self.parameters_id}]"

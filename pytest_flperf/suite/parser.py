@@ -1,6 +1,7 @@
-"""From a file to plain data: reading, decoding and parsing of hostile text, with the lines of keys where known.
+"""Suite parser: YAML, JSON and TOML files to plain data.
 
-Nothing here knows what a suite is; all that goes wrong is a :class:`SuiteError`.
+It reads, decodes and parses hostile text, and tells the lines of keys where known.  It knows nothing of suites; every
+failure is a :class:`SuiteError`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ _NO_BRACKETS: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*')
 _DOTTED_KEY: Final = re.compile(
     rf"""(?<![\w-])(?>(?>[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MAX_DEPTH}}}""", re.ASCII
 )
-"""So many parts with dots between as no key of a suite has."""
+"""More dotted parts than any key of a suite has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The data of a suite file, and where its keys stand."""
+    """The data of a suite file, and the lines of its keys."""
 
     data: Any
     line_of: Callable[[KeyPath], int | None]
@@ -44,7 +45,7 @@ class Source:
 
 
 def read_text(path: Path, what: str = "suite") -> str:
-    """Return the text of the regular file *path*, without a byte order mark.
+    """Return the text of the regular file *path*, without byte order mark.
 
     Raises:
         SuiteError: it is missing, no regular file, unreadable, larger than 10 MB, binary or not UTF-8.
@@ -54,7 +55,9 @@ def read_text(path: Path, what: str = "suite") -> str:
 
 
 def read_source(path: Path) -> Source:
-    """Read and parse the suite file *path*; its ending says which of YAML, JSON and TOML it is.
+    """Read and parse the suite file *path*, by its ending.
+
+    The ending is one of YAML, JSON and TOML.
 
     Raises:
         SuiteError: it can't be read or parsed; with file and, where known, line.
@@ -64,10 +67,10 @@ def read_source(path: Path) -> Source:
 
 
 def parse(text: str, suffix: str, where: str) -> Source:
-    """Parse *text* as the file ending *suffix* says.
+    """Parse *text* in the format of the file ending *suffix*.
 
     Raises:
-        SuiteError: it can't be; *where* is the file's name in the message.
+        SuiteError: the text can't be parsed; *where* is the file's name in the message.
 
     """
     parsers: dict[str, Callable[[str, str], Source]] = {
@@ -91,7 +94,7 @@ def parse(text: str, suffix: str, where: str) -> Source:
 
 
 def _check_shape(data: object, where: str) -> None:
-    """Bound depth and number of values, and refuse keys that are no text."""
+    """Bound depth and number of values, and refuse keys other than text."""
     count = 0
     level: list[object] = [data]
     for _ in range(_MAX_DEPTH + 1):
@@ -184,13 +187,19 @@ def _parse_yaml(text: str, where: str) -> Source:
 
 
 def _open_brackets(text: str) -> int:
-    """How many brackets are open at the end of a piece of YAML; what is quoted and comments are left out."""
+    """Return the number of brackets open at the end of YAML text.
+
+    Quoted text and comments are left out.
+    """
     bare = _NO_BRACKETS.sub("", text)
     return sum(map(bare.count, "[{")) - sum(map(bare.count, "]}"))
 
 
 def _check_yaml_events(text: str, where: str, loader_type: Any) -> None:
-    """Bound the depth and the number of values with aliases written out, and refuse aliases within themselves."""
+    """Bound the depth and the number of values, aliases written out.
+
+    Aliases within themselves are refused.
+    """
     sizes: dict[str, int] = {}  # of each anchor, with the aliases within
     open_nodes: list[tuple[str | None, int]] = []
     total = 0
@@ -238,7 +247,10 @@ def _refuse_repeated_keys(root: yaml.Node, where: str) -> None:
 
 
 def _yaml_line(root: yaml.Node, path: KeyPath) -> int | None:
-    """Return the line of the key or item at *path*, or of the nearest that there is above it."""
+    """Return the line of the key or item at *path*.
+
+    If it is missing, that of its nearest parent.
+    """
     node, line = root, root.start_mark.line + 1
     for part in path:
         if isinstance(node, yaml.MappingNode):

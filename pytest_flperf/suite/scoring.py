@@ -1,4 +1,4 @@
-"""Scoring of answers within limits on time and memory."""
+"""Scoring of answers, with limits on time and memory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pytest_flperf.suite.expect_worker import CHECK
 __all__ = ["SCORING_LIMITS", "AnswerScorer", "NoResult", "Score", "Scoring", "Stop", "go_on", "problems_of"]
 
 SCORING_LIMITS: Final = Limits(time_s=2.0, memory_mb=512)
-"""Of each answer."""
+"""Limits for each answer."""
 _MOST_ENDS: Final = 10
-"""Answers of a case that may each take all of their time; then the rest is left out."""
+"""Answers of a case that may reach the limits; the rest is then not scored."""
 _PLAIN_CHARACTERS: Final = 1 << 20
-"""Compared within a millisecond; more is left to the process, too."""
+"""Text that is compared within a millisecond; longer text goes to the process, too."""
 _MOST_AT_ONCE: Final = 512
 _CHARACTERS_AT_ONCE: Final = 1 << 20
 _REASONS: Final = 5
@@ -34,21 +34,26 @@ Score: TypeAlias = float | NoResult
 
 
 def go_on() -> str:
-    """Nothing stops it."""
+    """A stop function that never stops."""
     return ""
 
 
 def problems_of(expectations: Iterable[Mapping[str, Any]]) -> Sequence[str]:
-    """What is wrong with each pattern or schema, in words that follow ``which``; empty where nothing is.
+    """Problem of each pattern or schema; empty if none.
 
-    After one that takes more than there is to have the rest is not checked, and has no problem here.
+    The words follow ``which``.
+
+    After one that exceeds the limits the rest is not checked, and has no problem here.
     """
     return _problems(tuple(map(_as_json, expectations)))
 
 
 @functools.lru_cache(16)
 def _problems(expectations: tuple[str, ...]) -> Sequence[str]:
-    """Of expectations as JSON; kept, as a test may run with the same ones again and again."""
+    """Problems of expectations as JSON, cached.
+
+    A test may run with the same ones again and again.
+    """
     with BoundedProcess(_MODULE, SCORING_LIMITS) as process:
         found = process.run(CHECK, expectations, lambda: _NOT_CHECKED if process.ended else "")
     return tuple(map(_problem, found))
@@ -64,14 +69,16 @@ def _problem(found: Result) -> str:
 
 
 class Scoring:
-    """The process that scores answers, started when the first one needs it."""
+    """The process that scores answers, started on first use."""
 
     def __init__(self, limits: Limits = SCORING_LIMITS) -> None:
         """Start nothing yet."""
         self._process = BoundedProcess(_MODULE, limits)
 
     def of(self, expected: Mapping[str, Any] | None, stop: Stop = go_on, *, refused: str = "") -> AnswerScorer | None:
-        """What scores the answers of one case; None where nothing that this version knows is expected of them.
+        """The scorer of one case's answers, or None.
+
+        None where the case has no expectation that this version knows.
 
         ``refused``: why none of them can be scored; empty: they can.
         """
@@ -96,7 +103,10 @@ class AnswerScorer:
     """Scores the answers of one case by one expectation."""
 
     def __init__(self, process: BoundedProcess, expected: Mapping[str, Any], stop: Stop, refused: str = "") -> None:
-        """``stop``: why no more answers shall be scored; empty: go on.  ``refused``: as of :meth:`Scoring.of`."""
+        """Score nothing yet.
+
+        ``stop``: why no more answers shall be scored; empty: go on. ``refused``: as of :meth:`Scoring.of`.
+        """
         ((kind, value),) = expected.items()
         self._process = process
         self._task = _as_json(expected)
@@ -127,7 +137,7 @@ class AnswerScorer:
         return found
 
     def _process_scores(self, answers: Sequence[str]) -> list[Score]:
-        process, ended_before = self._process, self._process.ended - self._ended  # others use the process as well
+        process, ended_before = self._process, self._process.ended - self._ended  # shared with other scorers
 
         def why_stopped() -> str:
             ended = process.ended - ended_before
@@ -141,7 +151,7 @@ class AnswerScorer:
 
 
 def _portions(answers: Sequence[str]) -> Iterable[Sequence[str]]:
-    """The answers, so many at a time that a message of them is small."""
+    """The answers in portions, so that each message is small."""
     begin = size = 0
     for end, answer in enumerate(answers):
         if end > begin and (end - begin >= _MOST_AT_ONCE or size + len(answer) > _CHARACTERS_AT_ONCE):
@@ -153,5 +163,8 @@ def _portions(answers: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 def _as_json(expected: Mapping[str, Any]) -> str:
-    """An expectation as text; YAML's dates are what an answer in JSON has for them."""
+    """An expectation as JSON text, with YAML's dates as strings.
+
+    An answer in JSON has dates as strings, too.
+    """
     return json.dumps(expected, default=str)

@@ -1,4 +1,4 @@
-"""What a setting may be: one table for suite files, the matrix, the command line and Python callers."""
+"""Setting limits: allowed values for suites, matrix, options and Python callers."""
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ class Range:
     whole: bool = True
 
     def accepts(self, value: object) -> bool:
-        """Tell whether *value* is such a number; true and false are not, NaN and infinity are not."""
+        """Tell whether *value* is a number in the range.
+
+        True and false are not, and NaN and infinity are not.
+        """
         if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
             return False
-        # an integer is finite, and too large a one can't be asked
+        # an integer is finite, and math.isfinite fails on too large a one
         return (isinstance(value, int) or math.isfinite(value)) and self.low <= value <= self.high
 
     def __str__(self) -> str:
@@ -118,19 +121,19 @@ NULLABLE: Final = frozenset(
         "seed",
     }
 )
-"""Settings that may be null: not sent, no deadline of its own, not there, or (warm-up) worked out."""
+"""Settings that may be null: not sent, no deadline of its own, absent, or (warm-up) computed."""
 
 LOADS: Final = ("closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace", "search")
 """Shapes of load."""
 
 OUTPUT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({"short": 50, "medium": 150, "long": 400})
-"""``expected_output_length`` and the ``max_tokens`` it stands for where there is none."""
+"""``max_tokens`` by ``expected_output_length``, where a suite sets no ``max_tokens``."""
 
 MAX_TOKENS_KEYS: Final = ("max_tokens", "max_completion_tokens")
-"""Names that servers have for the longest answer of a chat completion."""
+"""Servers' names for the token limit of a chat completion."""
 
 REASONING_EFFORTS: Final = ("none", "minimal", "low", "medium", "high")
-"""How hard a reasoning model shall think."""
+"""Reasoning efforts of a model."""
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -215,16 +218,18 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def expected(key: str) -> str:
-    """Return what the key *key* of a suite may hold, in words."""
+    """Return the allowed values of a suite's key, in words."""
     words = str(LIMITS[key]) if key in LIMITS else _WORDS.get(key, "something else")
     return f"{words}, or null" if key in NULLABLE else words
 
 
 def check_setting(key: str, value: object, where: str) -> None:
-    """Check one setting that did not come from a suite file (those are checked as a whole).
+    """Check one setting that did not come from a suite file.
+
+    Suite files are checked as a whole.
 
     Raises:
-        SuiteError: *value* is not what *key* may be; the text begins with *where*.
+        SuiteError: *key* can't have this *value*; the text begins with *where*.
 
     """
     if value is None and key in NULLABLE:

@@ -1,4 +1,4 @@
-"""From flat keys, as suites and command lines have them, to :class:`Settings`."""
+"""Conversion of flat keys, as in suites and options, to :class:`Settings`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ REQUEST_KEYS: Final = (
     "context_tokens",
     "prompt_cache",
 )
-"""Settings of what a request asks, beside ``extra``; the others say how and when requests are sent."""
+"""Settings of a request's body, besides ``extra``; the others say how and when requests are sent."""
 
 MATRIX_KEYS: Final = (
     "iterations",
@@ -73,21 +73,23 @@ MATRIX_KEYS: Final = (
     "failures",
     *REQUEST_KEYS,
 )
-"""Settings with one plain value: these can stand in a matrix."""
+"""Settings with one plain value, which are allowed in a matrix."""
 
 SWEEP_KEYS: Final = ("concurrency", "rate", "context_tokens")
-"""Settings that may have a list of values wherever they stand: each value is a case of its own."""
+"""Settings that may have a list of values anywhere: each value is a case of its own."""
 
 SETTING_KEYS: Final = (*MATRIX_KEYS, "extra")
 """Every setting."""
 
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """Return *settings* with *values* (flat keys, already checked; other keys are ignored) put over them.
+    """Return *settings* updated with *values*.
 
-    ``extra`` is merged key by key; everything else is replaced.  One ``stop`` text stands for a list of one, and
+    Keys are flat and already checked; unknown keys are ignored.
+
+    ``extra`` is merged key by key; everything else is replaced.  One ``stop`` text is a list of one, and
     ``stream_options`` may be a mapping or its JSON.
-    A duration takes the place of a count, and a count that of a duration, unless *values* has both.
+    A duration replaces a count, and a count replaces a duration, unless *values* has both.
     """
     changes: dict[str, Any] = {}
     timeouts: dict[str, Any] = {}

@@ -1,4 +1,7 @@
-"""Names made fit for node ids: short, printable, the same on every machine and in every order."""
+"""Slugs: names made fit for node ids.
+
+They are short, printable, and the same on every machine and in every order.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _KEPT: Final = frozenset("._-+=,@")
 _MAX: Final = 80
 _DIGITS: Final = 8
 _PYTESTS_OWN: Final = re.compile(r"pytest(?:mark|_.*)|__.*__|(?:setup_|setUp|teardown_|tearDown)(?i:module|function)")
-"""Names that pytest looks for, or looks past, in a module of tests."""
+"""Names that pytest looks for, or ignores, in a test module."""
 
 
 def slug(name: str) -> str:
@@ -23,24 +26,28 @@ def slug(name: str) -> str:
 
     Letters, digits and their marks of any script stay, and ``._-+=,@``; format characters (joiners, bidirectional
     controls) go; every run of anything else becomes one ``-``.  At most 80 characters; a longer name is cut and gets
-    eight digits of its hash, a name of which nothing is left is ``x-`` and the hash.  So does a name that means
-    something to pytest (``setup_module``).
+    eight digits of its hash, and so does a name that means something to pytest (``setup_module``).  A name of which
+    nothing is left becomes ``x-`` and the hash.
     """
     text = _bounded(_letters(unicodedata.normalize("NFC", name)), name)
     return _with_hash(text, name, _DIGITS) if _PYTESTS_OWN.fullmatch(text) else text
 
 
 def ascii_slug(name: str) -> str:
-    """Return *name* for the brackets of a node id, where pytest would escape what is not ASCII.
+    """Return *name* for the brackets of a node id, ASCII only.
 
-    As :func:`slug`, but accents go, other letters become ``-``, and a name that was not ASCII carries its hash.
+    Pytest would escape other characters there.
+
+    As :func:`slug`, but accents are removed, other letters become ``-``, and a name that was not ASCII gets its hash.
     """
     decomposed = name if name.isascii() else unicodedata.normalize("NFKD", name)
     return _bounded(_letters(decomposed, ascii_only=True), name, hashed=not name.isascii())
 
 
 def unique_slugs(names: Iterable[str], *, ascii_only: bool = False) -> dict[str, str]:
-    """Return the slug of each of the *names*, no two alike even where case is ignored (``-k``, file systems).
+    """Return unique slugs of the *names*, even where case is ignored.
+
+    As with ``-k`` and in file systems.
 
     All names that would share a slug get their hash, so that none depends on the order of the names.
     """
@@ -49,13 +56,16 @@ def unique_slugs(names: Iterable[str], *, ascii_only: bool = False) -> dict[str,
 
 
 def without_clashes(slugs: Mapping[str, str]) -> dict[str, str]:
-    """Return *slugs* (by full name) with a hash of the name on those that are alike but for case."""
+    """Return *slugs*, with a hash on those that clash.
+
+    They are by full name, and clash if they are equal with case ignored.  The hash is of the name.
+    """
     unique = dict(slugs)
     digits = _DIGITS
     while clashing := _clashing(unique):
         for name in clashing:
             unique[name] = _with_hash(slugs[name], name, digits)
-        digits *= 2  # two hashes that agree: an accident of one in 2**32, or somebody's work
+        digits *= 2  # two equal hashes: a chance of one in 2**32, or an attack
     return unique
 
 
@@ -67,7 +77,7 @@ def _clashing(slugs: dict[str, str]) -> list[str]:
 
 
 def _letters(name: str, *, ascii_only: bool = False) -> Iterator[str]:
-    """Yield the characters of the slug: kept ones, and one ``-`` for each run of others."""
+    """Yield the characters of the slug, ``-`` for each other run."""
     gap = False
     marks_stay = False
     for character in name:

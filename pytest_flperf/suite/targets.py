@@ -1,4 +1,4 @@
-"""Where models live: what a suite's ``targets`` or the command line say of it."""
+"""Targets: models with their backends, from suites or the command line."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ _TYPED: Final = frozenset({"options"})
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """A model and where it lives.  None or empty: as the run says, else the backend's own choice."""
+    """A target: a model, its backend and address.
+
+    None or empty: the run's choice, else the backend's own.
+    """
 
     model: str
     """As its backend knows it."""
     backend: str = ""
     """Name of a kind; empty: the run's (``--flperf-backend``)."""
     name: str = ""
-    """What it is called in node ids, tables and results; empty: made of the two above."""
+    """Its name in node ids, tables and results; empty: made of the two above."""
     base_url: str | None = None
     api_key_env: str | None = None
-    """Environment variable that holds the key; the key itself stands nowhere."""
+    """Environment variable that holds the key; the key itself is not stored."""
     headers: Mapping[str, str] = field(default_factory=dict)
     headers_env: Mapping[str, str] = field(default_factory=dict)
-    """Headers whose values stand in environment variables of these names."""
+    """Headers whose values are in environment variables of these names."""
     ca_file: str | None = None
     verify: bool = True
     client_cert: str | None = None
@@ -38,16 +41,22 @@ class TargetSpec:
     model_cache: str | None = None
     catalog_url: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What only its kind of backend knows."""
+    """Options of its kind of backend."""
 
     @property
     def label(self) -> str:
-        """What it is called: its name, else ``backend:model``, or the model alone where the run says which backend."""
+        """Its name, else ``backend:model``, or the model alone.
+
+        The model alone where the run sets the backend.
+        """
         return self.name or (f"{self.backend}:{self.model}" if self.backend else self.model)
 
 
 def distinct(targets: Iterable[TargetSpec], where: str) -> tuple[TargetSpec, ...]:
-    """The targets, each once; raises SuiteError where two that differ are called the same."""
+    """The targets without duplicates.
+
+    Raises SuiteError where two different targets have the same label.
+    """
     found: dict[str, TargetSpec] = {}
     for target in targets:
         if found.setdefault(target.label, target) != target:
@@ -58,13 +67,13 @@ def distinct(targets: Iterable[TargetSpec], where: str) -> tuple[TargetSpec, ...
 
 
 def parse_target(text: str, where: str) -> TargetSpec:
-    r"""A target of the command line: ``backend=ollama,model=qwen2.5:0.5b,options.pull=true``.
+    r"""Parse a target: ``backend=ollama,model=qwen2.5:0.5b,options.pull=true``.
 
     Keys are those of a suite's targets, with a dot before those of a mapping.  Values are texts, numbers, true and
     false; a comma in a value is written as ``\,``.
 
     Raises:
-        SuiteError: It is none; the text begins with *where*.
+        SuiteError: The text is no target; the message begins with *where*.
 
     """
     from pytest_flperf.suite.loader import target_of
@@ -73,7 +82,7 @@ def parse_target(text: str, where: str) -> TargetSpec:
 
 
 def mapping_of(text: str, where: str, typed: Collection[str] = _TYPED) -> dict[str, Any]:
-    """What ``key=value,outer.inner=value`` says.
+    """Parse ``key=value,outer.inner=value`` into a mapping.
 
     Args:
         text: As written.
@@ -81,7 +90,7 @@ def mapping_of(text: str, where: str, typed: Collection[str] = _TYPED) -> dict[s
         typed: Outer keys whose values may be numbers, true or false; all others are texts, whatever they look like.
 
     Raises:
-        SuiteError: It says nothing.
+        SuiteError: A part is no ``KEY=VALUE``, or a key is there twice.
 
     """
     values: dict[str, Any] = {}
@@ -100,7 +109,10 @@ def mapping_of(text: str, where: str, typed: Collection[str] = _TYPED) -> dict[s
 
 
 def backend_options(texts: Iterable[str], where: str) -> dict[str, dict[str, Any]]:
-    """Options of kinds of backends, ``llamacpp.models_dir=models``, by kind and key; raises SuiteError."""
+    """Options by kind of backend and key, from ``llamacpp.models_dir=models``.
+
+    Raises SuiteError for any other form.
+    """
     found: dict[str, dict[str, Any]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -132,7 +144,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _scalar(text: str) -> str | int | float | bool:
-    """A value of the command line: a number, true or false where it looks like one, else the text."""
+    """A command-line value as number or boolean, else as text."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

@@ -1,1 +1,1 @@
-"""What a case costs the machine: processors, memory and NVIDIA GPUs, sampled while it is played."""
+"""Resource telemetry: CPU, memory and NVIDIA GPUs, sampled during a case."""

@@ -1,4 +1,4 @@
-"""Processor load that neither the server nor this run accounts for."""
+"""Unattributed CPU load: neither the server's nor this run's."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pytest_flperf.telemetry.sums import CaseResources
 __all__ = ["unattributed", "with_unattributed"]
 
 _LEAST_PCT: Final = 20.0
-"""Of a core: less is what any machine does beside."""
+"""Percent of a core: any machine uses that much in the background."""
 _LEAST_SHARE: Final = 0.25
 
 
 def with_unattributed(found: CaseResources, server: ServerProcesses) -> CaseResources:
-    """What a case took, with the notes of :func:`unattributed`."""
+    """Add the notes of :func:`unattributed` to a case's resources."""
     return replace(found, notes=unattributed(server, found.use))
 
 
 def unattributed(server: ServerProcesses, use: Mapping[str, ResourceUse]) -> tuple[str, ...]:
-    """What a person should know of load that is neither the server's nor this run's; nothing where it is little.
+    """Notes on CPU load from unknown processes; empty where it is little.
 
     A worker that the listening process did not start, a container behind a proxy and other users' processes can't be
     told from what has nothing to do with the server.
 
     Args:
-        server: What was taken for the server.
-        use: Of the case.
+        server: The processes that were taken for the server.
+        use: Resource use of the case.
 
     """
     found = [f"{server.hidden}; server_cpu_pct and server_rss_mb lack them"] if server.hidden else []

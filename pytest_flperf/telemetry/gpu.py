@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML, the driver's own library."""
+"""NVIDIA GPU readings through NVML, the driver's own library."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ _NO_GPU: Final = "no NVIDIA GPU on this machine"
 
 
 class GpuSource:
-    """Reads ``gpu_util_pct``, ``gpu_mem_mb``, ``gpu_power_w`` and ``gpu_temp_c``, of the whole machine.
+    """GPU utilization, memory, power and temperature of the whole machine.
+
+    The metrics are ``gpu_util_pct``, ``gpu_mem_mb``, ``gpu_power_w`` and ``gpu_temp_c``.
 
     A figure that one of several GPUs doesn't give is absent for all: a sum over some of them would be taken for the
     sum over all.
@@ -53,7 +55,7 @@ class GpuSource:
         self._refused: dict[str, str] = {}
 
     def open(self) -> Mapping[str, str]:
-        """Load the driver's library and find the GPUs; why none can be read, or nothing."""
+        """Load NVML and find the GPUs; returns why none can be read."""
         if not _library_there():
             return dict.fromkeys(self.metrics, _REASONS["NVML_ERROR_LIBRARY_NOT_FOUND"])
         try:
@@ -76,7 +78,7 @@ class GpuSource:
         return {}
 
     def read(self, server: ServerProcesses) -> Reading:
-        """Ask every GPU for everything that it has not refused for good."""
+        """Read all GPUs, without queries that they refused for good."""
         del server
         at_ns = time.monotonic_ns()
         absent = dict(self._refused)
@@ -94,14 +96,17 @@ class GpuSource:
         return Reading(at_ns, values, absent, details)
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Shut NVML down."""
         if self._nvml is not None:
             with contextlib.suppress(self._nvml.NVMLError):
                 self._nvml.nvmlShutdown()
             self._nvml = None
 
     def _questions(self) -> dict[str, Callable[[Any], float]]:
-        """What is asked of each GPU; not what one of a single GPU refused: it would refuse it again."""
+        """Queries for each GPU.
+
+        Without what the only GPU of a machine has refused: it would refuse it again.
+        """
         asked = {
             "gpu_util_pct": self._util_pct,
             "gpu_mem_mb": self._mem_mb,
@@ -124,7 +129,10 @@ class GpuSource:
             return "NVIDIA GPU"
 
     def _util_pct(self, gpu: Any) -> float:
-        """Share of the driver's last sampling period (1/6 to 1 s) in which the GPU worked at all."""
+        """GPU utilization over the driver's last sampling period.
+
+        The share of that period (1/6 to 1 s) in which the GPU worked at all.
+        """
         return float(self._nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)
 
     def _mem_mb(self, gpu: Any) -> float:
@@ -150,7 +158,10 @@ class GpuSource:
 
 
 def _library_there() -> bool:
-    """Whether it is worth 30 ms to import pynvml; most machines have no such driver."""
+    """Whether an NVIDIA driver seems installed.
+
+    Importing pynvml takes 30 ms, and most machines have no such driver.
+    """
     if sys.platform == "win32" or "pynvml" in sys.modules:
         return True  # there it looks in several places; and where it is loaded already, it can be asked
     import ctypes

@@ -1,4 +1,4 @@
-"""Processors and memory: of the machine, and of the processes that serve the model."""
+"""Host readings: CPU and memory of machine and server processes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _TICKS_NS: Final = 50_000_000
 """Over less, a clock of 10 ms ticks shows noise."""
 _FINE_NS: Final = 1_000_000
 _OTHERS_NS: Final = 250_000_000
-"""Over less, what is left when ticks are subtracted from ticks is noise."""
+"""Over less, a difference of tick counts is noise."""
 _NS_PER_S: Final = 1_000_000_000
 _PCT: Final = 100
 _ENDED: Final = "the server's process has ended"
 
 
 class HostSource:
-    """Reads ``cpu_pct``, ``ram_pct``, ``server_cpu_pct``, ``server_rss_mb`` and ``other_cpu_pct``.
+    """CPU and memory of the machine, the server and other processes.
+
+    The metrics are ``cpu_pct``, ``ram_pct``, ``server_cpu_pct``, ``server_rss_mb`` and ``other_cpu_pct``.
 
     A look took 0.5 to 0.8 ms where the runtime host with its threads is the server (two cores of an AMD EPYC): at ten
     a second, 0.8 % of one core.
@@ -37,12 +39,15 @@ class HostSource:
         self._follow(ServerProcesses())
 
     def open(self) -> Mapping[str, str]:
-        """Import psutil, and take the first reading of the machine's processor time: a rate needs two."""
+        """Import psutil and take the first CPU reading.
+
+        A rate needs two readings.
+        """
         self._machine_cpu()
         return {}
 
     def read(self, server: ServerProcesses) -> Reading:
-        """Look at the machine and at the server's processes."""
+        """Read the machine and the server's processes."""
         import psutil
 
         if server != self._server:
@@ -57,7 +62,7 @@ class HostSource:
         return Reading(at_ns, values, absent)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
     def _follow(self, server: ServerProcesses) -> None:
         self._server = server
@@ -67,7 +72,7 @@ class HostSource:
         self._others_meter = Meter(_OTHERS_NS)
 
     def _machine_cpu(self) -> tuple[float | None, int]:
-        """The share of all processors that was used, and the processor time that processes have used since boot."""
+        """CPU share of the machine, and processor time used since boot."""
         import psutil
 
         times = psutil.cpu_times()._asdict()
@@ -75,11 +80,14 @@ class HostSource:
         whole = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)
         busy = whole - times["idle"] - times.get("iowait", 0.0)
         share = self._machine.share(time.monotonic_ns(), busy, whole)
-        used_ns = round((busy - times.get("steal", 0.0)) * _NS_PER_S)  # what is stolen no process here has used
+        used_ns = round((busy - times.get("steal", 0.0)) * _NS_PER_S)  # no process here has used stolen time
         return (None if share is None else min(share * _PCT, float(_PCT))), used_ns
 
     def _read_server(self, values: dict[str, float]) -> tuple[dict[str, str], int | None]:
-        """Add the server's figures to ``values``; the reason for each that is missing, and its processor time."""
+        """Add the server's figures; returns missing ones and its processor time.
+
+        The figures go into ``values``; each missing one has its reason.
+        """
         if not self._server.pids:
             return dict.fromkeys(SERVER_METRICS, self._server.absent or "the backend names no process"), 0
         if self._tree.ended:
@@ -95,7 +103,10 @@ class HostSource:
         return (dict.fromkeys(SERVER_METRICS, use.absent) if use.absent else {}), use.cpu_ns
 
     def _read_others(self, used_ns: int, server_ns: int | None, values: dict[str, float]) -> dict[str, str]:
-        """Add what neither the server nor we used to ``values``; the reason where it is missing."""
+        """Add the CPU load of other processes; returns why it is missing.
+
+        The figure goes into ``values``: what neither the server nor this run used.
+        """
         ours = self._ours.read()
         if server_ns is None or ours.cpu_ns is None:
             return {OTHERS: ours.absent or "what the server used is not known"}

@@ -1,4 +1,4 @@
-"""Memory before and after something, and whether there is enough of it."""
+"""Memory before and after loading a model, and memory shortage."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _ON_TOP: Final = 1.1
 
 @dataclass(frozen=True, slots=True)
 class MemoryBefore:
-    """The resident memory of every process at one moment, in bytes."""
+    """Resident memory of every process at one moment, in bytes."""
 
     rss_bytes: Mapping[int, int]
 
     @classmethod
     def now(cls) -> MemoryBefore:
-        """Look at all processes that may be looked at."""
+        """Read all processes that may be read."""
         import psutil
 
         found = {}
@@ -34,9 +34,9 @@ class MemoryBefore:
         return cls(found)
 
     def before_and_after_mb(self, pids: Iterable[int]) -> tuple[float, float] | None:
-        """What these processes and all that they started had then (nothing, where they weren't there) and have now.
+        """Memory of these processes with all descendants, then and now.
 
-        None where none of them may be looked at.
+        0 for the time before, where they did not run yet.  None where none of them may be read.
         """
         import psutil
 
@@ -52,7 +52,7 @@ class MemoryBefore:
 
 
 def available_mb() -> float:
-    """Memory that can be had without swapping, in units of 2²⁰ bytes."""
+    """Memory available without swapping, in units of 2²⁰ bytes."""
     import psutil
 
     available: int = psutil.virtual_memory().available
@@ -60,7 +60,9 @@ def available_mb() -> float:
 
 
 def shortage(size_mb: float | None) -> str:
-    """In words that a model will hardly fit into this machine's memory; empty where it does, or nobody knows its size.
+    """Warning that a model will hardly fit into memory.
+
+    Empty where it fits, or where the machine's memory is unknown.
 
     Args:
         size_mb: Of its files.

@@ -1,4 +1,4 @@
-"""Who serves an address: the processes that listen on a port of this machine."""
+"""Port owners: processes that listen on a local port."""
 
 from __future__ import annotations
 
@@ -38,17 +38,23 @@ _FORWARDERS: Final = frozenset(
 _LISTEN: Final = b"0A"
 """The state of such a socket in Linux's tables."""
 _ACTIVATORS: Final = frozenset({"systemd", "launchd", "inetd", "xinetd"})
-"""Programs that hold a socket for a server that they start: they start everything else as well."""
+"""Programs that hold a socket for a server that they start (socket activation); they start everything else as well."""
 
 
 class ListenerFinder:
-    """Finds the owners of a port, and remembers them as long as they run and no other socket joins them."""
+    """Finds and caches the processes that own a port.
+
+    A result is kept as long as they run and no other socket joins them.
+    """
 
     def __init__(self) -> None:
         self._found: dict[tuple[tuple[str, ...], int], _Found] = {}
 
     def find(self, addresses: Iterable[str], port: int) -> ServerProcesses:
-        """The processes that listen on ``port`` at one of the IP ``addresses``; see :func:`listeners`."""
+        """Processes that listen on ``port`` at one of the ``addresses``.
+
+        The addresses are IP addresses; see :func:`listeners`.
+        """
         import psutil
 
         key = (tuple(addresses), port)
@@ -56,19 +62,19 @@ class ListenerFinder:
         if known is not None and known.sockets == sockets and all(each.is_running() for each in known.processes):
             return known.server
         found = listeners(*key)
-        if not found.pids and not found.elsewhere:  # a server that its socket waits for may have begun by the next case
+        if not found.pids and not found.elsewhere:  # a socket-activated server may have started by the next case
             self._found.pop(key, None)
             return found
         try:
             self._found[key] = _Found(found, tuple(map(psutil.Process, found.pids)), sockets)
-        except psutil.NoSuchProcess:  # it has just ended: the next case looks again
+        except psutil.NoSuchProcess:  # it has just ended: the next case tries again
             self._found.pop(key, None)
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Who served a port when it was looked at."""
+    """Cached owners of a port."""
 
     server: ServerProcesses
     processes: tuple[psutil.Process, ...]
@@ -76,7 +82,10 @@ class _Found:
 
 
 def _listening(port: int) -> frozenset[bytes]:
-    """The inodes of the sockets that listen on a port; none where the system doesn't list them so."""
+    """Inodes of the sockets that listen on a port.
+
+    Empty where the system doesn't list them by inode.
+    """
     found = []
     for family in ("tcp", "tcp6"):
         with contextlib.suppress(OSError), open(f"/proc/net/{family}", "rb") as table:  # noqa: PTH123 - no such path elsewhere
@@ -86,7 +95,9 @@ def _listening(port: int) -> frozenset[bytes]:
 
 
 def listeners(addresses: Iterable[str], port: int) -> ServerProcesses:
-    """The processes that listen on ``port`` at one of the IP ``addresses``, or why they can't be told; never raises.
+    """Processes that listen on ``port``, or why they are unknown.
+
+    They listen at one of the IP ``addresses``.  Never raises.
 
     All that hold a listening socket: the workers of a server that forks, and the sockets of a group that shares a port.
     Reads the open files of all processes that may be seen, on Linux twice: 25 ms with 80 processes, 60 with 500.
@@ -145,7 +156,7 @@ def _descriptors(pid: int) -> list[str]:
 
 
 def _link(pid: int, fd: str) -> str:
-    """``socket:[12345]``; empty for what is no socket."""
+    """Link target of a socket, ``socket:[12345]``; empty for other files."""
     try:
         found = os.readlink(f"/proc/{pid}/fd/{fd}")  # noqa: PTH115 - as above
     except OSError:
@@ -172,7 +183,7 @@ def _judged(owners: list[int], port: int, *, hidden: bool) -> ServerProcesses:
 
 
 def _names(pids: Iterable[int]) -> dict[int, str]:
-    """What processes are called; without those that have ended."""
+    """Names of processes; those that have ended are left out."""
     import psutil
 
     names = {}
@@ -183,7 +194,7 @@ def _names(pids: Iterable[int]) -> dict[int, str]:
 
 
 def _connections() -> Iterator[tuple[int | None, Any]]:
-    """All TCP sockets with the process that has them; None where that may not be seen."""
+    """All TCP sockets with their processes; None where that is not permitted."""
     import psutil
 
     try:
@@ -200,7 +211,7 @@ def _connections() -> Iterator[tuple[int | None, Any]]:
 
 
 def _plain(address: str) -> str:
-    """An address without its zone, and an IPv4 address that was mapped into IPv6 as itself."""
+    """Normalized address: no zone, IPv4-mapped IPv6 as IPv4."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

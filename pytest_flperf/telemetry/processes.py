@@ -1,4 +1,4 @@
-"""The processor time and the memory of a tree of processes."""
+"""Process tree: processor time and memory of processes with their descendants."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FINE_CLOCK: Final = sys.platform == "linux"
 
 @dataclass(frozen=True, slots=True)
 class TreeUse:
-    """What a tree of processes used."""
+    """Processor time and memory of a process tree."""
 
     cpu_ns: int | None
     """Processor time of all of them since the tree was first looked at; None where it may not be read."""
@@ -36,10 +36,10 @@ class TreeUse:
 
 
 class _Member:
-    """A process and how far its processor time has been counted."""
+    """Process of the tree, with its processor time counted so far."""
 
     def __init__(self, process: psutil.Process, *, counted: bool) -> None:
-        """``counted``: what it used so far was before our time."""
+        """``counted``: earlier processor time belongs to the time before the tree."""
         self.process = process
         self._clock = _clock_of(process.pid)
         self._seen_ns = self._cpu_ns() if counted else 0
@@ -66,15 +66,15 @@ def _this_process() -> tuple[int, ...]:
 
 
 class ProcessTree:
-    """Some processes with all that they start, whatever comes and goes.
+    """Process tree: given processes and all their descendants, as they change.
 
-    A process of which a number is taken is the one that was found, not another that got its id later.  What a process
-    uses in the last moments before it ends (one interval at most) is lost; what a child used before it was found is
+    A process id stands for the process that was found, not for a later one that got the same id.  What a process uses
+    in the last moments before it ends (one interval at most) is lost; what a child used before it was found is
     counted when it is found.
     """
 
     def __init__(self, pids: Iterable[int], apart: Callable[[], Collection[int]] = _this_process) -> None:
-        """Find nobody yet.
+        """Set up the tree; processes are found at the first read.
 
         Args:
             pids: The roots; of several that descend from each other each process counts once.
@@ -93,11 +93,11 @@ class ProcessTree:
 
     @property
     def pids(self) -> Collection[int]:
-        """Who belongs to it, as of the last look."""
+        """Process ids of the tree, as of the last read."""
         return self._members.keys()
 
     def read(self) -> TreeUse:
-        """Look at all of them.
+        """Read processor time and memory of all processes.
 
         Took 0.05 ms per process; looking for the children 0.01 ms per thread of the tree on Linux, and elsewhere as
         long as listing all processes of the machine (two cores of an AMD EPYC).
@@ -117,7 +117,7 @@ class ProcessTree:
         return TreeUse(self._cpu_ns, rss_bytes)
 
     def _count(self) -> int:
-        """Add up processor time and memory; forgets who has ended."""
+        """Sum processor time and memory; drops ended processes."""
         import psutil
 
         rss_bytes = 0
@@ -135,7 +135,7 @@ class ProcessTree:
         return rss_bytes
 
     def _scan(self) -> None:
-        """Find out who belongs to the tree now, unless that was done just before."""
+        """Find the tree's members, unless that was done just before."""
         import psutil
 
         began_ns = time.monotonic_ns()
@@ -144,12 +144,12 @@ class ProcessTree:
         for pid, member in list(self._members.items()):
             if not member.process.is_running():
                 del self._members[pid]
-        # Later on from the members: a root that is none any more has ended, and another process may have got its id;
-        # and who has outlived its parent is no descendant of a root any more.
+        # Later scans start from the members: a root that has ended may have passed its id to another process, and a
+        # process that has outlived its parent is no descendant of a root any more.
         for pid in with_descendants(self._members if self._looked else self._roots, self._apart()):
             if pid not in self._members:
                 try:
-                    # Whoever is new was born since the last scan: all that it used was in our time.
+                    # A new process was born since the last scan: all that it used counts.
                     self._members[pid] = _Member(psutil.Process(pid), counted=not self._looked)
                 except psutil.NoSuchProcess:
                     continue
@@ -158,7 +158,9 @@ class ProcessTree:
 
 
 def _clock_of(pid: int) -> int | None:
-    """The id of a process's processor-time clock, as clock_getcpuclockid(3) makes it; None where there is none.
+    """Id of a process's CPU clock; None where there is none.
+
+    Made as clock_getcpuclockid(3) makes it.
 
     In ns where /proc has ticks of 10 ms, 0.8 µs where psutil takes 24, and open for every process.
     """
@@ -173,7 +175,10 @@ def _clock_of(pid: int) -> int | None:
 
 
 def with_descendants(roots: Iterable[int], apart: Collection[int] | None = None) -> list[int]:
-    """These processes and all that descend from them, without those ``apart`` and theirs; None: without this one."""
+    """These processes and all descendants, without those ``apart`` and theirs.
+
+    ``apart`` None: without this process.
+    """
     apart = frozenset(_this_process() if apart is None else apart)
     found: dict[int, None] = {}
     waiting = [pid for pid in roots if pid not in apart]
@@ -191,7 +196,9 @@ def with_descendants(roots: Iterable[int], apart: Collection[int] | None = None)
 
 
 def _children_on_linux(pid: int) -> list[int] | None:
-    """The children of all threads of a process; None where the kernel doesn't list them.
+    """Children of a process; None where the kernel doesn't list them.
+
+    Those of all its threads.
 
     Asking psutil reads the status of every process of the machine: 1.8 ms with 80 of them, 10 and more with 500.
     """
@@ -211,7 +218,7 @@ def _children_on_linux(pid: int) -> list[int] | None:
 
 
 def _descendants(pid: int, apart: Collection[int]) -> list[int]:
-    """All that descend from a process as psutil finds them, without those ``apart`` and theirs."""
+    """Descendants of a process by psutil, without those ``apart`` and theirs."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""One look at a part of the machine, and what takes such looks."""
+"""Telemetry readings, and the protocol of their sources."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ HOST_METRICS: Final = tuple(name for name in RESOURCE_METRICS if name not in GPU
 
 @dataclass(frozen=True, slots=True)
 class ServerProcesses:
-    """The processes that serve a model; those that they started belong to them and need no naming."""
+    """Processes that serve a model.
+
+    Their descendants belong to them and need no naming.
+    """
 
     pids: tuple[int, ...] = ()
     absent: str = ""
     """Why there are none, in words for a person; empty where there are some."""
     elsewhere: bool = False
-    """Whether they run on another machine: what this one's processors do says nothing of them."""
+    """Whether they run on another machine: readings of this machine say nothing about them."""
     hidden: str = ""
-    """Who else serves, and may not be seen, in words for a person; empty: nobody that is known."""
+    """Other servers that may not be read, in words for a person; empty: none known."""
     beside: tuple[int, ...] = ()
-    """Processes that serve what is measured in turn with it: their load is this run's and not the server's."""
+    """Servers of the cases that alternate with it: their load is this run's and not the server's."""
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Of this machine."""
 
     def to_record(self) -> dict[str, Any]:
-        """As it is logged."""
+        """Record for the log."""
         record: dict[str, Any] = asdict(self)
         return record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ServerProcesses:
-        """The inverse; raises KeyError, TypeError or ValueError."""
+        """Parse a record; raises KeyError, TypeError or ValueError."""
         return cls(
             pids=tuple(map(int, record["pids"])),
             absent=str(record["absent"]),
@@ -54,7 +57,10 @@ class ServerProcesses:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read at one moment.  A metric is in ``values``, or in ``absent`` with the reason, or in neither."""
+    """Reading: metric values of one moment.
+
+    A metric is in ``values``, or in ``absent`` with the reason, or in neither.
+    """
 
     at_ns: int
     """CLOCK_MONOTONIC, the clock of every request."""
@@ -65,25 +71,32 @@ class Reading:
 
 
 class Source(Protocol):
-    """A part of the machine that can be looked at.  All three methods are called by one thread."""
+    """Protocol of a telemetry source.
+
+    All three methods are called by one thread.
+    """
 
     metrics: tuple[str, ...]
 
     def open(self) -> Mapping[str, str]:
-        """Get ready to read: why metrics can't be read, by name; all of them: it is never asked again.
+        """Prepare to read; returns why metrics can't be read, by name.
+
+        Where that names all metrics, the source is never read.
 
         May take as long as it wants, and may raise: then the error is the reason.
         """
 
     def read(self, server: ServerProcesses) -> Reading:
-        """Look once; may raise, too."""
+        """Take one reading; may raise, too."""
 
     def close(self) -> None:
-        """Let go of what ``open`` took."""
+        """Release what ``open`` took."""
 
 
 class Meter:
-    """Turns a running total into its share of the time since an earlier reading.
+    """Rate meter: a running total as share of elapsed time.
+
+    The share is taken over the time since an earlier reading.
 
     A clock of ticks (10 ms on Linux, 15.6 on Windows) says nothing about a span of few ticks, so the earlier reading
     is the newest one that is at least ``shortest_ns`` old.
@@ -94,7 +107,10 @@ class Meter:
         self._readings: deque[tuple[int, float, float]] = deque()
 
     def share(self, at_ns: int, used: float, whole: float) -> float | None:
-        """What ``used`` grew by as a share of what ``whole`` did; None where no reading is old enough."""
+        """Growth of ``used`` as a share of the growth of ``whole``.
+
+        None where no reading is old enough.
+        """
         while len(self._readings) > 1 and at_ns - self._readings[1][0] >= self._shortest_ns:
             self._readings.popleft()
         share = None

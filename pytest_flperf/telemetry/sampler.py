@@ -1,4 +1,4 @@
-"""Looks at the machine while cases are played, from threads of this process.
+"""Telemetry sampler: reads the machine during cases, in background threads.
 
 Threads and not a process of their own: a look takes well under a millisecond and gives other threads way in between.
 With the main thread idle, as it nearly is while the load process measures, looks were 0.1 ms late (p99 4 ms); with a
@@ -31,9 +31,11 @@ _Write: TypeAlias = Callable[[Track, Source, str, Reading | None], None]
 
 
 class Sampler:
-    """One thread for each source, so that a slow driver of a GPU doesn't hold up the rest.
+    """Background sampler with one thread for each source.
 
-    They rest where no case is watched.  Starting to watch a case and ending it costs a few wake-ups and never more
+    So a slow GPU driver doesn't hold up the other sources.
+
+    They sleep while no case is watched.  Starting to watch a case and ending it costs a few wake-ups and never more
     than 2 ms.  Nothing that a source does or a disk refuses stops a measurement.
     """
 
@@ -60,21 +62,27 @@ class Sampler:
 
     @property
     def gpu_names(self) -> tuple[str, ...]:
-        """The NVIDIA GPUs that were found; none before :meth:`start` has had its time."""
+        """Names of the NVIDIA GPUs; empty until :meth:`start` has found them."""
         return tuple(name for source in self._sources if isinstance(source, GpuSource) for name in source.names)
 
     def start(self) -> None:
-        """Start the threads, which import what they need; returns at once, and a second time does nothing."""
+        """Start the threads; returns at once, and later calls do nothing.
+
+        The threads import what they need.
+        """
         if not self._workers and not self._closed:
             self._workers = [_Worker(source, self._interval_s, self._write) for source in self._sources]
 
     def watch(self, nodeid: str, server: ServerProcesses) -> Watch:
-        """Begin to look at a case's requests that do not count yet; the case before is over by then."""
+        """Start watching a case at its warm-up.
+
+        The case before is over by then.
+        """
         self.start()
         return Watch([worker.follow(nodeid, server) for worker in self._workers])
 
     def close(self) -> None:
-        """End the threads and close the file; safe to call twice."""
+        """Stop the threads and close the file; safe to call twice."""
         self._closed = True
         for worker in self._workers:
             worker.stop()
@@ -108,7 +116,7 @@ class Sampler:
 
 
 class _Worker:
-    """The thread that looks at one source."""
+    """Thread of one source."""
 
     def __init__(self, source: Source, interval_s: float, write: _Write) -> None:
         self._source = source
@@ -123,7 +131,7 @@ class _Worker:
         self._thread.start()
 
     def follow(self, nodeid: str, server: ServerProcesses) -> Track:
-        """Look for this case from now on, and for no other."""
+        """Read for this case from now on, and for no other."""
         track = Track(nodeid, server, self._source.metrics, self._changed, self._never)
         with self._changed:
             track.over = self._stopped
@@ -134,7 +142,7 @@ class _Worker:
         return track
 
     def stop(self) -> None:
-        """End the thread soon."""
+        """Ask the thread to stop."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -179,7 +187,7 @@ class _Worker:
             due_ns = (due_ns if in_step else now_ns) + self._interval_ns
 
     def _next(self, due_ns: int) -> Track | None:
-        """Wait until there is something to look at; None: the end."""
+        """Wait for the next reading to take; None: the end."""
         with self._changed:
             while not self._stopped:
                 track = self._track

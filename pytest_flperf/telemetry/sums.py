@@ -1,4 +1,7 @@
-"""Readings of a case summed up, as they come or from ``resources.jsonl``."""
+"""Resource use of a case, summed up from its readings.
+
+The readings come live or from ``resources.jsonl``.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,18 @@ _METRICS_OF: Final[Mapping[str, tuple[str, ...]]] = {"host": (*HOST_METRICS, *SE
 
 @dataclass(frozen=True, slots=True)
 class CaseResources:
-    """What a case took of the machine."""
+    """Resource use of a case."""
 
     use: Mapping[str, ResourceUse] = field(default_factory=dict)
     """By metric; what could not be measured is not among them."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Why, by metric, for the others."""
     notes: tuple[str, ...] = ()
-    """Lines for a person: how much of the machine's load is of processes that nobody knows."""
+    """Lines for a person: how much of the machine's load comes from unknown processes."""
 
 
 class Sums:
-    """The readings of one source."""
+    """Aggregated readings of one source."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._sums = {metric: _Sum() for metric in metrics}
@@ -46,11 +49,11 @@ class Sums:
 
     @property
     def metrics(self) -> frozenset[str]:
-        """What the source reads."""
+        """Metrics of the source."""
         return frozenset(self._sums)
 
     def add(self, at_ns: int, values: Mapping[str, float], *, counts: bool) -> None:
-        """Take a reading; one that doesn't count is the base of what follows."""
+        """Add a reading; an uncounted one is the base of the next."""
         if counts and self.before_ns is not None:
             self._counted = True
             for metric, value in values.items():
@@ -58,7 +61,7 @@ class Sums:
         self.before_ns = at_ns
 
     def result(self, never: Mapping[str, str] | None = None) -> CaseResources:
-        """What the readings sum up to; ``never``: why metrics can't ever be read."""
+        """Resource use so far; ``never``: why metrics can't ever be read."""
         use = {metric: each.use() for metric, each in self._sums.items() if each.n}
         known = {**self.reasons, **(never or {})}
         fallback = _TOO_SHORT if self._counted else _NOT_YET
@@ -66,7 +69,7 @@ class Sums:
 
 
 def joined(found: Iterable[CaseResources]) -> CaseResources:
-    """What several sources read, in the order of the results file."""
+    """Merge the resources of all sources, in results-file order."""
     every = tuple(found)
     use = {name: value for each in every for name, value in each.use.items()}
     absent = {name: reason for each in every for name, reason in each.absent.items()}
@@ -77,7 +80,7 @@ def joined(found: Iterable[CaseResources]) -> CaseResources:
 
 
 def stored_resources(lines: Iterable[Mapping[str, Any]]) -> CaseResources:
-    """What the lines of a case in ``resources.jsonl`` sum up to."""
+    """Resource use from a case's lines in ``resources.jsonl``."""
     sums = {name: Sums(metrics) for name, metrics in _METRICS_OF.items()}
     for line in lines:
         name = line.get("source", "host" if line.keys().isdisjoint(GPU_METRICS) else "gpu")  # older versions don't say
@@ -98,7 +101,7 @@ def _is_number(value: Any) -> bool:
 
 @dataclass(slots=True)
 class _Sum:
-    """Readings of one metric, each weighing as much as the time that it stands for."""
+    """Time-weighted mean and extremes of one metric."""
 
     n: int = 0
     low: float = 0.0

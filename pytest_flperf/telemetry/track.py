@@ -1,4 +1,4 @@
-"""One case as the sampler sees it: which readings count, and what they sum up to."""
+"""Sampling of one case: which readings count, and their sums."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pytest_flperf.wire.exchange import Phase
 __all__ = ["CaseResources", "Mark", "Track", "Watch"]
 
 _AT_ONCE_S: Final = 0.001
-"""How long the measuring waits for a reading that was asked for; it takes about half of it."""
+"""How long the measuring thread waits for a requested reading; it takes about half of it."""
 _LATE_S: Final = 0.25
 """How long a result waits for the last reading of a slow source."""
 _FOR_EVER_NS: Final = 1 << 62
 
 
 class Mark(Enum):
-    """A moment at which a reading is taken out of turn."""
+    """Moment at which an extra reading is taken."""
 
     MEASURED = "measured"
     """The first request that counts is about to be sent: the reading is the base of what follows, and not counted."""
@@ -33,7 +33,10 @@ class Mark(Enum):
 
 
 class Track:
-    """A case as one source sees it.  The measuring thread sets marks, the source's thread adds readings."""
+    """Sampling of a case by one source.
+
+    The measuring thread sets marks, the source's thread adds readings.
+    """
 
     def __init__(
         self,
@@ -43,13 +46,13 @@ class Track:
         changed: threading.Condition,
         never: Mapping[str, str],
     ) -> None:
-        """Begin with the warm-up.
+        """Start with the warm-up.
 
         Args:
             nodeid: The case.
             server: What serves it.
             metrics: What the source reads.
-            changed: Of the source's thread; told of every mark and every reading.
+            changed: Condition of the source's thread; notified of every mark and every reading.
             never: Reasons for what the source can't ever read, as its thread finds them out.
 
         """
@@ -68,7 +71,7 @@ class Track:
 
     @property
     def marked(self) -> bool:
-        """Whether a reading is asked for."""
+        """Whether an extra reading is due."""
         return bool(self._marks)
 
     @property
@@ -77,12 +80,15 @@ class Track:
         return self._sums.before_ns is None
 
     def next_mark(self) -> Mark | None:
-        """The mark that the next reading is for."""
+        """Mark that the next reading is for."""
         with self._changed:
             return self._marks.popleft() if self._marks else None
 
     def add(self, reading: Reading, phase: str, mark: Mark | None) -> str:
-        """Take a reading that was begun in ``phase`` and for ``mark``; the phase of the time that it stands for."""
+        """Add a reading; returns the phase of the time that it covers.
+
+        The reading was begun in ``phase`` and for ``mark``.
+        """
         with self._changed:
             if phase == Phase.MEASURED.value and not self._steady(reading.at_ns):
                 phase = Phase.OUTSIDE.value
@@ -97,26 +103,29 @@ class Track:
             return phase
 
     def steady(self, from_ns: int, until_ns: int) -> None:
-        """Of what is measured count only what lies between these moments."""
+        """Count only readings of the measured phase between these moments."""
         with self._changed:
             self._steady_ns = (from_ns, until_ns)
 
     def _steady(self, at_ns: int) -> bool:
-        """Whether a reading stands for time of the steady window alone."""
+        """Whether a reading covers nothing but time of the steady window."""
         before_ns = self._sums.before_ns
         if self._steady_ns is None or before_ns is None:
             return True
         return self._steady_ns[0] <= before_ns and at_ns <= self._steady_ns[1]
 
     def mark(self, mark: Mark) -> None:
-        """Ask for a reading at once; returns at once."""
+        """Request an extra reading; returns at once."""
         with self._changed:
             self._marks.append(mark)
             self._asked += 1
             self._changed.notify_all()
 
     def wait(self, until: float) -> None:
-        """Wait until all marks are answered, never beyond ``until`` of the monotonic clock."""
+        """Wait until all marks have readings, at most until ``until``.
+
+        ``until`` is a time of the monotonic clock.
+        """
         with self._changed:
             while self._answered < self._asked and not self.over:
                 left_s = until - time.monotonic()
@@ -125,13 +134,13 @@ class Track:
                 self._changed.wait(left_s)
 
     def abandon(self) -> None:
-        """Want no more reading."""
+        """Stop taking readings."""
         with self._changed:
             self.over = True
             self._changed.notify_all()
 
     def news(self) -> Mapping[str, str]:
-        """Why metrics were not read, where that has changed since it was last told."""
+        """Reasons for missing metrics, where they changed since the last call."""
         with self._changed:
             known = {**self._sums.reasons, **self._never}
         if known == self._told:
@@ -140,7 +149,7 @@ class Track:
         return known
 
     def result(self) -> CaseResources:
-        """What the readings sum up to."""
+        """Resource use of the case."""
         with self._changed:
             return self._sums.result(self._never)
 
@@ -149,7 +158,10 @@ class Track:
 
 
 class Watch:
-    """The watching of one case.  Its methods are called by the thread that measures, in their order."""
+    """Watching of one case by all sources.
+
+    Its methods are called in their order by the thread that measures.
+    """
 
     def __init__(self, tracks: Sequence[Track]) -> None:
         """``tracks``: one for each source, the quickest source first."""
@@ -157,7 +169,9 @@ class Watch:
         self._done = False
 
     def measured(self, steady_from_ns: int = 0, steady_until_ns: int = 0) -> None:
-        """From now on requests count; takes about half a millisecond, 1 ms at most.
+        """Start counting: the measured phase begins.
+
+        Takes about half a millisecond, 1 ms at most.
 
         Args:
             steady_from_ns: How long the ramp-up takes.
@@ -171,13 +185,19 @@ class Watch:
         self._mark(Mark.MEASURED)
 
     def done(self) -> None:
-        """No more request; takes about half a millisecond, 1 ms at most.  A second time does nothing."""
+        """Stop counting: the last request has ended.
+
+        Takes about half a millisecond, 1 ms at most.  A second call does nothing.
+        """
         if not self._done:
             self._done = True
             self._mark(Mark.DONE)
 
     def result(self) -> CaseResources:
-        """What the case took; waits up to a quarter of a second for the last reading of a slow source."""
+        """Resource use of the case.
+
+        Waits up to a quarter of a second for the last reading of a slow source.
+        """
         self.done()
         until = time.monotonic() + _LATE_S
         for track in self._tracks:

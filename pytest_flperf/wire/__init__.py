@@ -1,1 +1,1 @@
-"""Transport with arrival stamps, SSE decoding, classification of outcomes."""
+"""HTTP wire layer: arrival stamps, SSE decoding, outcome classification."""

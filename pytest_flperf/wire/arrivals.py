@@ -1,4 +1,4 @@
-"""When the bytes of an answer arrived, and which of its chunks came together."""
+"""Byte arrival times of an answer, and chunks that share reads."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ _BURST: Final = 4
 
 
 class Arrivals:
-    """When each byte of the raw answer and of its payload arrived."""
+    """Arrival time of each byte of the raw answer and its payload."""
 
     def __init__(self, exchange: Exchange, body: Body | None) -> None:
         self._stamps = exchange.read_arrival_ns
         self._ends = list(accumulate(exchange.read_bytes))
         self._begins, self._places = body.segments if body else Segments((), ())
-        # Where the last byte asked for was: they are asked for in order, thousands of them, and stepping on is quicker
-        # than searching anew.
+        # Position of the last lookup: there are thousands of them in ascending order, and stepping on is quicker than
+        # searching anew.
         self._segment = self._read = 0
 
     @property
     def part(self) -> int:
-        """In which part of the body the payload's byte asked for last stood: of a chunked one, in which HTTP chunk."""
+        """Number of the body part that holds the last looked-up payload byte.
+
+        In a chunked body a part is an HTTP chunk.
+        """
         return self._segment
 
     def of_raw(self, offset: int) -> int | None:
@@ -40,7 +43,7 @@ class Arrivals:
         return self._stamps[read] if read < len(self._stamps) else None
 
     def of_payload(self, offset: int) -> int | None:
-        """Arrival of the payload's byte ``offset``, which is none before the one asked for last."""
+        """Arrival of the payload's byte ``offset``; offsets must not decrease."""
         begins, segment = self._begins, self._segment
         if not begins:
             return None
@@ -57,7 +60,9 @@ class Arrivals:
 
 
 def sharing(chunk_ns: tuple[int, ...], together: int) -> tuple[int, float, float]:
-    """How many chunks shared a read, the first read's surplus, and the share of the chunks that came with the first.
+    """Coalescing of chunks into reads.
+
+    How many chunks shared a read, the first read's surplus, and the share of the chunks that came with the first.
 
     Reads are told apart by their one arrival.
 
@@ -77,7 +82,10 @@ def sharing(chunk_ns: tuple[int, ...], together: int) -> tuple[int, float, float
 
 
 def first_read_window_ns(exchange: Exchange, first_ns: int) -> int | None:
-    """How long before its stamp the first token's read can have begun to fill: since a read left the socket empty."""
+    """Longest fill time of the first token's read, in ns.
+
+    From the last read that left the socket empty to the stamp of the first token's read.
+    """
     read = exchange.read_arrival_ns.index(first_ns)
     if read == 0:
         return None if exchange.sent_ns is None else first_ns - exchange.sent_ns

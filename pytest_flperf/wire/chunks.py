@@ -1,4 +1,7 @@
-"""What the JSON of an answer says: text, tool calls, reason, usage.  Forgiving in form, strict in what it counts."""
+"""Answer JSON: text, tool calls, finish reason and usage.
+
+Forgiving in form, strict in what it counts.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _TEXT_LIMIT: Final = 4 << 20
 """Characters of text that are looked at, of the answer and of its reasoning each."""
 _CALLS_LIMIT: Final = 262_144
 _LOOKED_AT: Final = 64
-"""Chunks whose fields are looked through for text that nobody knows."""
+"""Chunks that are searched for unknown fields with text."""
 _NAME_LIMIT: Final = 512
 _MOST_FIELDS: Final = 4
 _LONGEST_FIELD: Final = 64
@@ -36,7 +39,7 @@ _MOST_CHOICES: Final = 1 << 32
 
 
 def load_json(data: bytes) -> Any:
-    """Parse JSON from a server; raises ValueError for whatever is wrong with it."""
+    """Parse JSON from a server; raises ValueError for any defect."""
     try:
         return from_json(data)
     except ValueError:
@@ -49,7 +52,7 @@ def load_json(data: bytes) -> Any:
 
 @dataclass(slots=True)
 class Answer:
-    """What has been read of an answer so far."""
+    """State of an answer while its chunks are read."""
 
     output: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -72,7 +75,7 @@ class Answer:
     """Fields with text that are none that is known; what they hold was not counted."""
     _choice: str = ""
     _told: Any = None
-    """The number that it was told by last."""
+    """The number of the choice, as the server last sent it."""
     _left: set[str] = field(default_factory=set)
     """Indexes that choices had before."""
     _from_deltas: bool = False
@@ -82,7 +85,10 @@ class Answer:
     _model_sent: str | None = None
 
     def take(self, document: Any) -> int:
-        """Take a chunk or a whole answer; what text it held, as bits: 0, or some of the constants above."""
+        """Read a chunk or a whole answer; returns its kinds of text.
+
+        The kinds are bits: 0, or some of the constants above.
+        """
         if not isinstance(document, dict):
             self.fail(find_error(document))
             return 0
@@ -113,7 +119,7 @@ class Answer:
         return held
 
     def _end(self, choices: Any, document: dict[str, Any]) -> None:
-        """Keep what a server said beside a reason that is a failure."""
+        """Keep the words that accompany a failure as finish reason."""
         if self.finish.is_failure and not self.finish.words and isinstance(choices, list):
             choice = choices[0] if choices and isinstance(choices[0], dict) else {}
             self.finish.words = words_beside(choice, document)
@@ -147,14 +153,19 @@ class Answer:
         return held
 
     def fail(self, error: ServerError | None) -> None:
-        """Note an error; the first is kept: what follows it mostly follows from it."""
+        """Record an error; the first is kept.
+
+        What follows the first error mostly follows from it.
+        """
         if error is None or error.certain or (self.finish.is_whole and announces_error(error.words)):
             self.error = self.error or error
         else:
             self.doubt = self.doubt or error
 
     def _goes_on(self, index: str) -> bool:
-        """Whether a choice goes on with the one that is read: texts of several would be mixed up.
+        """Whether a choice continues the one that is read.
+
+        Texts of different choices would be mixed up.
 
         Some servers count up what is one answer's (the blocks of its content, its chunks), so another number alone
         makes no other choice; one that is back, or that begins when the answer has ended, does.
@@ -226,12 +237,12 @@ class Answer:
 
 
 def _is_alone(part: dict[str, Any]) -> bool:
-    """Whether a delta holds nothing but its ``content``."""
+    """Whether a delta holds only ``content``."""
     return len(part) == 1 or not any(part[name] for name in part if name not in _BESIDE)
 
 
 def _says_no_more(choice: dict[str, Any]) -> bool:
-    """Whether a choice holds nothing of interest beside its delta and its reason."""
+    """Whether a choice holds only its delta and its finish reason."""
     return _RARE.isdisjoint(choice) or not any(choice.get(name) for name in _RARE)
 
 

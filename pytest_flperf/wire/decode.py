@@ -1,4 +1,7 @@
-"""From the raw bytes of an exchange to a sample.  Pure, outside the measured part, and it never raises."""
+"""Decoding: from an exchange's raw bytes to a sample.
+
+Pure, outside the measured part, and it never raises.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ _BEHIND: Final = 8
 
 @dataclass(slots=True)
 class _Reading:
-    """What reading an answer has found so far."""
+    """State of reading an answer."""
 
     answer: Answer = field(default_factory=Answer)
     chunk_ns: list[int] = field(default_factory=list)
@@ -68,7 +71,10 @@ class _Reading:
 
 
 def decode(exchange: Exchange) -> Sample:
-    """Read an exchange.  Whatever the server sent, a sample with exactly one outcome comes out."""
+    """Decode an exchange into a sample with exactly one outcome.
+
+    Whatever the server sent.
+    """
     head, problem = _head_of(exchange.raw)
     body = unframe(exchange.raw, head) if head else None
     arrivals = Arrivals(exchange, body)
@@ -139,7 +145,10 @@ def _read_events(events: Events, exchange: Exchange, reading: _Reading, arrivals
 
 
 def _read_usage(events: Iterable[Event], reading: _Reading) -> None:
-    """Behind the end of an answer: nothing belongs to it but counts, which some servers send late."""
+    """Read late usage counts after the end of an answer.
+
+    Nothing else belongs to an answer there; some servers send the counts late.
+    """
     for event in islice(events, _BEHIND):
         if b'"usage"' in event.data:
             with contextlib.suppress(ValueError):
@@ -186,7 +195,7 @@ def _read_event(event: Event, reading: _Reading, arrivals: Arrivals) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """The text of an answer and what it tells."""
+    """Text of an answer, with its token counts."""
 
     output: str
     reasoning: str
@@ -224,7 +233,10 @@ def _said(reading: _Reading, *, tags: bool) -> _Said:
 
 
 def _words(text: str) -> int:
-    """Words of a text, which has at least as many tokens: between blanks, or four characters of scripts without."""
+    """Word count of a text: a lower bound of its tokens.
+
+    Words stand between blanks; in scripts without blanks, four characters count as one.
+    """
     return len(text.split()) + (0 if text.isascii() else len(_DENSE.findall(text)) // 4)
 
 

@@ -1,4 +1,4 @@
-"""Where a server is: a base URL taken apart, and the address that really answers."""
+"""Endpoints: parsing of a base URL, and address resolution."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ _IN_A_QUERY: Final = "!$&'()*+,;=:@/?-._~%[]"
 
 
 class EndpointError(ValueError):
-    """A base URL that is none, or a host that has no address."""
+    """Invalid base URL, or a host without an address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-compatible server: requests go to ``base_url`` + ``/chat/completions``, with the ``query``."""
+    """Endpoint of an OpenAI-compatible server.
+
+    Requests go to ``base_url`` + ``/chat/completions``, with the ``query``.
+    """
 
     base_url: str
     """Exactly as given, but for the query, and for a ``/chat/completions`` at its end."""
@@ -45,7 +48,7 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
-        """Take a base URL apart; raises EndpointError with what is wrong with it."""
+        """Parse a base URL; raises EndpointError with what is wrong."""
         url = url.strip()
         if "@" in url:
             # first of all, so that no message below can show a password
@@ -83,16 +86,25 @@ class Endpoint:
 
     @property
     def shown(self) -> str:
-        """For results and people: with its query, in which whatever may be a key is masked."""
+        """URL for results and people, with possible keys masked.
+
+        The query is included; whatever in it may be a key is masked.
+        """
         return f"{self.base_url}?{masked_query(self.query)}" if self.query else self.base_url
 
     def with_query(self, path: str) -> str:
-        """A path of the server as a request names it: the query behind that which the path may have."""
+        """Request target of a path, with the endpoint's query appended.
+
+        It follows the query that the path may already have.
+        """
         return f"{path}{'&' if '?' in path else '?'}{self.query}" if self.query else path
 
     @property
     def alternatives(self) -> tuple[Endpoint, ...]:
-        """Where the API may be where there is none at the URL as given: the nearest first."""
+        """Other base URLs to try, the nearest first.
+
+        The API may be there if there is none at the URL as given.
+        """
         version = _VERSION.search(self.base_url)
         if version is not None:
             found = [self.base_url[: version.start()] + version[0].lower(), self.base_url[: version.start()]]
@@ -105,7 +117,7 @@ class Endpoint:
         return tuple(replace(self, base_url=each) for each in found if each != self.base_url)
 
     def is_version_of(self, other: Endpoint) -> bool:
-        """Whether it is the other with a version behind it."""
+        """Whether it is the other endpoint plus a version path."""
         version = _VERSION.search(self.base_url)
         return version is not None and self.base_url[: version.start()] == other.base_url
 
@@ -125,7 +137,7 @@ def _without_keys(text: str) -> str:
 
 
 def _without(url: str, path: str) -> str:
-    """The URL without that path at its end, however it is spelled."""
+    """URL without that path at its end, however it is spelled."""
     return url[: -len(path)] if url.lower().endswith(path) else url
 
 
@@ -138,7 +150,10 @@ def _is_host(host: str, *, bracketed: bool) -> bool:
 
 
 def resolve(endpoint: Endpoint) -> tuple[tuple[int, Any], ...]:
-    """The addresses of an endpoint as ``(family, socket address)``, in the system's order; raises EndpointError."""
+    """Resolve an endpoint to ``(family, socket address)`` pairs.
+
+    In the system's order; raises EndpointError.
+    """
     try:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

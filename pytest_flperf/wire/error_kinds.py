@@ -1,4 +1,7 @@
-"""What an error of a server is about: the context, a rate, the model; by its codes and its words."""
+"""Error classification: context exceeded, rate limited or model not found.
+
+By the error's codes and its words.
+"""
 
 from __future__ import annotations
 
@@ -172,7 +175,9 @@ _PART_OF_MODEL: Final = re.compile(
 
 
 def kind_of(error: ServerError, status: int | None = None) -> Outcome | None:
-    """``context_exceeded``, ``rate_limited`` or ``model_not_found``; None for an error about anything else.
+    """Classify an error; None for other kinds of errors.
+
+    The kinds are ``context_exceeded``, ``rate_limited`` and ``model_not_found``.
 
     Args:
         error: What the server said.
@@ -199,7 +204,7 @@ def kind_of(error: ServerError, status: int | None = None) -> Outcome | None:
 
 
 def _is_about_model(words: str) -> bool:
-    """Whether a model was asked for that the server doesn't have.
+    """Whether the server doesn't have the requested model.
 
     Not: a model that is not loaded yet, is overloaded, or doesn't take a parameter; nor a part of one.
     """
@@ -209,14 +214,20 @@ def _is_about_model(words: str) -> bool:
 
 
 def _is_named(behind: str) -> bool:
-    """Whether what was not found is a model, by what stands behind the word, and is not only on its way."""
+    """Whether the missing thing is a model, by the words behind it.
+
+    A model that is only being loaded is not missing.
+    """
     clause = _CLAUSE.match(behind)
     things = (_OTHER_THINGS.fullmatch(word) for word in (clause[0].split() if clause else [])[:2])
     return not any(things) and _FOR_NOW.match(behind) is None
 
 
 def _is_denied(words: str, found: re.Match[str]) -> bool:
-    """Whether a sentence says of a model, and of nothing else, that it is not there."""
+    """Whether a sentence says of a model that it does not exist.
+
+    And says that of nothing else.
+    """
     behind, verb = found["behind"] or "", (found["verb"] or "").lower()
     if _FOR_NOW.match(behind) is not None or _PART_OF_MODEL.search(words[max(found.start() - 60, 0) : found.start()]):
         return False

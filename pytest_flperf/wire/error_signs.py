@@ -1,4 +1,4 @@
-"""Signs of an error in a document: keys, codes, states, and sentences that tell of trouble.
+"""Error detection in JSON documents: keys, codes, states and sentences.
 
 Keys are compared in lower case without ``_`` and ``-``: errorMessage, error_message and ErrorMessage are one.  Words
 are compared with letters and digits only: NO_ERROR is "no error".
@@ -94,19 +94,25 @@ _TROUBLE: Final = re.compile(
 
 
 def is_error_name(name: str) -> bool:
-    """Whether an event of this name is an error, as ``error``, ``response.failed``, ``throttlingException``."""
+    """Whether an event name means an error.
+
+    Such as ``error``, ``response.failed`` or ``throttlingException``.
+    """
     return len(name) <= 100 and _EVENT.match(name) is not None and _NO_EVENT.search(name) is None
 
 
 def announces_error(text: str) -> bool:
-    """Whether text where JSON was expected speaks of an error in its first words or its last."""
+    """Whether non-JSON text mentions an error at its start or end.
+
+    In its first words or its last, where JSON was expected.
+    """
     if text.lstrip().startswith(("{", "[{", '["')):  # broken JSON, of an answer that may well be about errors
         return _BROKEN.match(text) is not None
     return _ANNOUNCED.search(text[:200]) is not None or _ANNOUNCED.search(text[-200:]) is not None
 
 
 def fields_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a document by their keys as they are compared."""
+    """Values of a document by their normalized keys."""
     return {_plain_key(name): value for name, value in islice(document.items(), _ITEMS)}
 
 
@@ -115,7 +121,10 @@ def _plain_key(name: str) -> str:
 
 
 def tells_of_error(fields: Mapping[str, Any]) -> bool | None:
-    """Whether a document without a choice is an error: True, False where its sentence alone says so, None for no."""
+    """Whether a document without a choice is an error.
+
+    True; False where only its sentence says so; None for no error.
+    """
     if _is_error(fields):
         return True
     if _means_well(fields):
@@ -126,19 +135,22 @@ def tells_of_error(fields: Mapping[str, Any]) -> bool | None:
 
 
 def tells_of_error_beside_choice(fields: Mapping[str, Any]) -> bool:
-    """Whether a document with a choice is an error, by what stands beside the choice."""
+    """Whether a document with a choice is an error.
+
+    What stands beside the choice decides.
+    """
     if fields.get("object") == "error":
         return True
     return any(_says_error(name, fields[name]) for name in _BESIDE_CHOICES if name in fields)
 
 
 def is_error_key(name: str) -> bool:
-    """Whether a key, as it is compared, is one that an error stands under."""
+    """Whether a normalized key is one that holds errors."""
     return _ERROR_KEY.match(name) is not None
 
 
 def _is_error(fields: Mapping[str, Any], depth: int = 0) -> bool:
-    """Whether a key says that it is an error, at the top or in what wraps it."""
+    """Whether any key marks an error, also in a wrapper."""
     kinds = (kind for name in _KINDS if isinstance(kind := fields.get(name), str))
     if any(is_error_name(kind) or _word(kind) in _FAILED for kind in kinds):
         return True
@@ -150,7 +162,7 @@ def _is_error(fields: Mapping[str, Any], depth: int = 0) -> bool:
 
 
 def _wrapped(fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The fields of what a document without a choice holds in a wrapper."""
+    """Fields of a wrapper in a document without a choice."""
     for name in WRAPPERS:
         value = fields.get(name)
         if isinstance(value, dict) and not value.get("choices"):
@@ -171,7 +183,10 @@ def _means_well(fields: Mapping[str, Any]) -> bool:
 
 
 def _is_bad_message(fields: Mapping[str, Any], depth: int = 0) -> bool:
-    """Whether a sentence stands beside a code that means trouble, at the top or in what wraps it."""
+    """Whether a sentence comes with a code that means trouble.
+
+    At the top, or in a wrapper.
+    """
     if _means_well(fields):
         return False
     if sentence := _sentence(fields, SENTENCES):
@@ -184,7 +199,7 @@ def _is_bad_message(fields: Mapping[str, Any], depth: int = 0) -> bool:
 
 
 def _tells_of_trouble(fields: Mapping[str, Any]) -> bool:
-    """Whether a sentence tells of trouble itself."""
+    """Whether a sentence tells of trouble by its words."""
     message = _sentence(fields, SENTENCES)
     named = " ".join(
         kind[:100].replace("_", " ") for name in ("type", "status") if isinstance(kind := fields.get(name), str)
@@ -197,7 +212,7 @@ def _sentence(fields: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _says_error(name: str, value: Any) -> bool:
-    """Whether a key tells of an error by its name, and its value is one."""
+    """Whether a key has an error's name and a value that counts."""
     if name == "baseresp":  # MiniMax: in every chunk, with 0
         return isinstance(value, dict) and _is_bad_code(value.get("status_code"), "statuscode")
     if not is_error_key(name):
@@ -224,7 +239,10 @@ def _word(text: str) -> str:
 
 
 def says(value: Any, depth: int = 0) -> bool:
-    """Whether the value of a key ``error`` is one: many servers send it in every chunk, with nothing in it."""
+    """Whether the value of an ``error`` key is an error.
+
+    Many servers send the key in every chunk, with nothing in it.
+    """
     if value is None or value is False:
         return False
     if isinstance(value, str):

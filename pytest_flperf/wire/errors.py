@@ -1,4 +1,4 @@
-"""Error objects of servers in any dress: found in a document, and put into words.
+"""Error objects of servers: finding them, and extracting their text.
 
 A healthy chunk is never one: what counts stands at the top of a document or of a choice, never deeper (Azure's filter
 results have a key ``error``, and so may the arguments of a tool call).
@@ -54,7 +54,7 @@ _FACTS: Final = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class ServerError:
-    """What a server said of an error."""
+    """Error reported by a server."""
 
     words: str
     """Its own words: messages first, then types and codes; 2,000 characters at most, and hostile."""
@@ -65,7 +65,7 @@ class ServerError:
 
 
 def find_error(document: Any) -> ServerError | None:
-    """The error that a document of a 2xx answer holds; None for a healthy one."""
+    """Find the error in a 2xx document; None for a healthy one."""
     if isinstance(document, Mapping):
         return _in_document(document)
     if isinstance(document, list):  # Gemini wraps an error in a list
@@ -77,9 +77,9 @@ def find_error(document: Any) -> ServerError | None:
 
 
 def read_error(value: Any, beside: Mapping[str, Any] | None = None) -> ServerError:
-    """The words of what is known to be an error, whatever it looks like.
+    """Read the text and codes of a known error, in any form.
 
-    ``beside`` is the document in which it stood: what an error lacks, a server may have said there.
+    ``beside`` is the document in which it stood: a server may have put there what the error lacks.
     """
     messages: list[str] = []
     codes: list[str] = []
@@ -95,7 +95,10 @@ def read_error(value: Any, beside: Mapping[str, Any] | None = None) -> ServerErr
 
 
 def words_beside(choice: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    """What a server said beside a finish reason of a failure, in the choice and in the document around it."""
+    """Server's words about a failure's finish reason.
+
+    They may stand in the choice and in the document around it.
+    """
     messages: list[str] = []
     told = {name: item for name, item in choice.items() if name != "message" or isinstance(item, str)}
     for part in (told, {name: item for name, item in document.items() if name != "choices"}):
@@ -104,13 +107,16 @@ def words_beside(choice: Mapping[str, Any], document: Mapping[str, Any]) -> str:
 
 
 def error_of_text(text: str) -> ServerError:
-    """An error that came as text."""
+    """Build an error from plain text."""
     words = " ".join(clip(text, 2 * _WORDS_LIMIT).split())
     return ServerError(clip(words, _WORDS_LIMIT) or "an error without words", frozenset())
 
 
 def clip(text: str, limit: int) -> str:
-    """``text`` with its middle left out where it is longer than ``limit`` characters, cut where no key can be."""
+    """Shorten text by cutting out its middle, never inside a key.
+
+    Only text longer than ``limit`` characters is cut.
+    """
     if len(text) <= limit:
         return text
     head, tail = text[: limit * 6 // 10 - 3], text[len(text) - limit * 4 // 10 :]
@@ -137,7 +143,7 @@ def _in_document(document: Mapping[str, Any]) -> ServerError | None:
 
 
 def _collect(value: Any, messages: list[str], codes: list[str], depth: int) -> None:
-    """Gather messages and codes, outermost first."""
+    """Collect messages and codes, outermost first."""
     if depth > _DEPTH or len(messages) >= _PIECES or value is None or value is True or value is False:
         return
     if isinstance(value, dict):
@@ -159,7 +165,10 @@ def _collect(value: Any, messages: list[str], codes: list[str], depth: int) -> N
 
 
 def _told(value: dict[str, Any]) -> list[Any]:
-    """What has messages in it: by the keys that are known, then by those that tell by their names."""
+    """Values that hold messages, by their keys.
+
+    Known keys come first, then those that tell by their names.
+    """
     fields = fields_of(value)
     # A status in words is a code.
     known = [
@@ -171,7 +180,10 @@ def _told(value: dict[str, Any]) -> list[Any]:
 
 
 def _other_words(value: Any) -> list[str]:
-    """The words of an error without a message: of a key that often has some, or else all that it is."""
+    """Text of an error without a message.
+
+    Of a key that often has some, or else all that the error holds.
+    """
     if not isinstance(value, dict):
         return []
     fields = fields_of(value)
@@ -184,7 +196,7 @@ def _other_words(value: Any) -> list[str]:
 
 
 def _is_bare(value: Any) -> bool:
-    """Whether an error says no more than that there is one."""
+    """Whether an error says only that there is one."""
     return all(item is True or not says(item) for item in (value.values() if isinstance(value, dict) else (value,)))
 
 
@@ -198,7 +210,7 @@ def _is_code(value: Any) -> bool:
 
 
 def _place(value: Any) -> str:
-    """Which setting FastAPI speaks of: ``body.top_k``."""
+    """Name of the setting in a FastAPI error: ``body.top_k``."""
     if not isinstance(value, list):
         return ""
     return ".".join(str(part)[:60] for part in value[:8] if isinstance(part, str | int))

@@ -1,4 +1,4 @@
-"""What the wire saw of one request: stamps and raw bytes, nothing decoded."""
+"""Exchanges: stamps and raw bytes of one request, not decoded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_BYTES: Final = 1 << 40
 
 
 class Phase(StrEnum):
-    """Why a request was sent.  Only ``measured`` requests enter a statistic."""
+    """Phase of a request; only ``measured`` requests enter a statistic."""
 
     VERIFY = "verify"
     COLD = "cold"
@@ -34,11 +34,14 @@ class Phase(StrEnum):
     CALIBRATE = "calibrate"
     """To learn how many tokens the server counts for a text."""
     RETRY = "retry"
-    """A further try of one that failed."""
+    """Retry of a failed request."""
 
 
 class Ending(StrEnum):
-    """How the transport ended.  The outcome of the request follows when the bytes are decoded."""
+    """How the transport of a request ended.
+
+    The outcome of the request follows when the bytes are decoded.
+    """
 
     COMPLETE = "complete"
     CONNECT_REFUSED = "connect_refused"
@@ -57,7 +60,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and the raw answer.
+    """One request with its raw answer.
 
     All ``_ns`` are CLOCK_MONOTONIC.  The three ``read_…`` tuples have one entry per read of the socket, in order.
     """
@@ -72,7 +75,7 @@ class Exchange:
     slot: int
     """The stream (closed loop: the virtual user) that sent it."""
     due_ns: int | None
-    """When an open loop wanted it sent; None in a closed loop."""
+    """Due time in an open loop; None in a closed loop."""
     connect_ns: int | None
     """Time that opening its connection took; None where an open one was used again."""
     started_ns: int
@@ -102,9 +105,9 @@ class Exchange:
     """Whether tags like ``<think>`` in the answer's text hold reasoning."""
 
     def cut(self, keep_bytes: int, reason: str) -> Self:
-        """The exchange with no more of its answer than that, and of the reads those that brought it.
+        """Copy with the answer cut to a number of bytes.
 
-        ``reason`` is the detail where there is none so far.
+        Only the reads that brought these bytes are kept.  ``reason`` becomes the detail where there is none so far.
         """
         reads = next((n for n, end in enumerate(accumulate(self.read_bytes), 1) if end >= keep_bytes), None)
         return replace(
@@ -118,7 +121,7 @@ class Exchange:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """The journal's line: exact builtins; bytes as Latin-1, which is lossless and readable."""
+        """Journal record: builtins only; bytes as Latin-1, lossless and readable."""
         record: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         record["phase"] = self.phase.value
         record["ending"] = self.ending.value
@@ -131,7 +134,7 @@ class Exchange:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
-        """The inverse of :meth:`to_record`; raises KeyError, TypeError or ValueError for anything else."""
+        """Parse a journal record; raises KeyError, TypeError or ValueError."""
         values = {name: record[name] for name in cls.__slots__ if name not in _OPTIONAL}
         values["left_out_bytes"] = record.get("left_out_bytes", 0)  # earlier versions left none out
         values["reasoning_tags"] = record.get("reasoning_tags", True) is not False

@@ -1,4 +1,4 @@
-"""Finish reasons: which words say that an answer is whole."""
+"""Finish reasons: which words mean that an answer is complete."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ ELSEWHERE: Final = frozenset({"stop_reason", "finish_details", "finishReason", "
 
 @dataclass(slots=True)
 class Finish:
-    """What an answer said of its end so far."""
+    """Finish reason of an answer, as far as it is known."""
 
     reason: str | None = None
     """Word for word, 64 characters at most; None where it said nothing."""
@@ -70,7 +70,7 @@ class Finish:
     """It stood in another field than ``finish_reason``."""
 
     def say(self, value: Any) -> None:
-        """Take the ``finish_reason`` of a chunk.
+        """Record the ``finish_reason`` of a chunk.
 
         A later one counts, but a word for "not yet" never undoes a reason, and ``stop`` undoes no failure.
         """
@@ -84,7 +84,7 @@ class Finish:
             self.followed = False
 
     def say_elsewhere(self, value: Any) -> None:
-        """Take what may be a reason, from another field.
+        """Record a possible finish reason from another field.
 
         It counts where no ``finish_reason`` was said, and if it is a known word: vLLM's ``stop_reason``, which stands
         beside a good reason, is a number or a stop sequence.
@@ -99,32 +99,32 @@ class Finish:
             self.followed = False
 
     def text_came(self) -> None:
-        """Note answer text, before the reason that its own chunk gives."""
+        """Record answer text, before its own chunk's reason."""
         self.followed = not self.is_open
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing was said that means an end: no reason, or a word for "not yet"."""
+        """Whether no end was announced: no reason, or "not yet"."""
         return self.reason is None or _plain(self.reason) in _NOT_YET
 
     @property
     def is_whole(self) -> bool:
-        """Whether the last word was that the answer is whole."""
+        """Whether the last reason means that the answer is complete."""
         return self.reason is not None and _plain(self.reason) in (_WHOLE | _CONTEXT_FULL) and not self.followed
 
     @property
     def is_failure(self) -> bool:
-        """Whether the reason is known, and is that it failed."""
+        """Whether the reason is known to be a failure."""
         return self.reason is not None and _plain(self.reason) in _FAILED
 
     @property
     def is_context_full(self) -> bool:
-        """Whether it ended because the context did."""
+        """Whether the answer ended because the context was full."""
         return self.reason is not None and _plain(self.reason) in _CONTEXT_FULL
 
 
 def reason_of(value: Any) -> tuple[str | None, str]:
-    """The word of a ``finish_reason`` in any form, and what was said beside it.
+    """Word of a ``finish_reason`` in any form, with its explanation.
 
     SGLang's is an object with a ``type``, others are numbers or lists of one.
     """

@@ -1,4 +1,4 @@
-"""Headers that a person asks for: what can be one, and how they join those that are sent anyway."""
+"""Custom HTTP headers: validation, and merging with the default ones."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ __all__ = ["check_headers", "check_key", "joined"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
 _OURS: Final = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer"})
-"""They say how a request is framed, which whoever sends it decides."""
+"""They frame the request, so only the sender may set them."""
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Raise ValueError for a name or value that no header can hold; the text never shows a value."""
+    """Raise ValueError for an invalid header name or value.
+
+    The text never shows a value.
+    """
     for name, value in headers.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             # A whole line may have been given as the name, with the secret in it: nothing behind the colon is shown.
@@ -31,13 +34,16 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 def check_key(api_key: str | None) -> None:
-    """Raise ValueError for a key that no header can hold; the text never shows it."""
+    """Raise ValueError for an API key that no header can hold.
+
+    The text never shows the key.
+    """
     if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
         raise ValueError("the API key holds a character that no header can hold (a line end, a space around it …)")
 
 
 def joined(defaults: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
-    """Both; one of ``headers`` replaces the default of the same name, however that is capitalised."""
+    """Merge headers; one of ``headers`` replaces its default, ignoring case."""
     asked = {name.lower() for name in headers}
     return {name: value for name, value in defaults.items() if name.lower() not in asked} | dict(headers)
 

@@ -1,4 +1,4 @@
-"""Which word of the list a request ended with, and the evidence for it."""
+"""Outcome classification: how a request ended, with evidence."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ AFTER_ERROR: Final = frozenset(
 
 
 def body_excerpt(payload: bytes) -> str:
-    """What shows a body in 2 kB: of a longer one its first 0.6 and its last 1.4 kB, where its last words are.
+    """Excerpt of a body in at most 2 kB.
+
+    Of a longer body the first 0.6 and the last 1.4 kB: its last words are at the end.
 
     Text that any file can hold, without anything that looks like a key.
     """
@@ -73,7 +75,10 @@ def body_excerpt(payload: bytes) -> str:
 
 
 def transport_outcome(exchange: Exchange) -> Outcome | None:
-    """The outcome where the transport alone decides it; None where the answer has to be read."""
+    """Outcome decided by the transport alone.
+
+    None where the answer has to be read.
+    """
     decided = _BY_ENDING.get(exchange.ending)
     if decided is None and exchange.left_out_bytes:
         return Outcome.ANSWER_TOO_LARGE  # it may have come whole, but what is left of it can't show that
@@ -81,7 +86,7 @@ def transport_outcome(exchange: Exchange) -> Outcome | None:
 
 
 def http_outcome(head: Head, payload: bytes) -> tuple[Outcome, str]:
-    """The outcome of an answer with a status that is no success, and what it said."""
+    """Outcome and error of an answer without a success status."""
     error = error_of_body(payload)
     status = head.status
     words = clip(error.words, 500)
@@ -96,12 +101,12 @@ def http_outcome(head: Head, payload: bytes) -> tuple[Outcome, str]:
 
 
 def error_outcome(error: ServerError, *, status: int | None, hint: str = "") -> tuple[Outcome, str]:
-    """The outcome of an error inside an answer whose status is a success."""
+    """Outcome of an error inside an answer with a success status."""
     return kind_of(error) or Outcome.ERROR_IN_STREAM, f"error inside a {status} answer: {error.words}{hint}"
 
 
 def foreign_outcome(raw: bytes, problem: str) -> tuple[Outcome, str]:
-    """The outcome of bytes that have no head of an HTTP/1.x answer."""
+    """Outcome of bytes without an HTTP/1.x response head."""
     named = foreign_bytes(raw)
     return Outcome.MALFORMED_STREAM, f"{named} ({problem})" if named else problem
 
@@ -109,7 +114,7 @@ def foreign_outcome(raw: bytes, problem: str) -> tuple[Outcome, str]:
 def stream_outcome(
     exchange: Exchange, head: Head, body: Body, answer: Answer, malformed: str, stray: bytes, *, done: bool
 ) -> tuple[Outcome, str]:
-    """The outcome of an answer with a 2xx status that was read, and why."""
+    """Outcome of a decoded 2xx answer, and the reason."""
     error = answer.error or _stray_error(stray) or (None if answer.finish.is_whole else answer.doubt)
     if error is not None:
         return error_outcome(error, status=head.status)
@@ -134,7 +139,10 @@ def evidence_of(head: Head | None, payload: bytes, detail: str) -> Evidence:
 
 
 def _stray_error(stray: bytes) -> ServerError | None:
-    """The error that lines without a field hold: of a proxy (``proxy error: …``), or of older llama.cpp."""
+    """Error in lines that are no SSE fields.
+
+    Of a proxy (``proxy error: …``), or of older llama.cpp.
+    """
     text = stray.decode("utf-8", "replace")
     return error_of_text(text) if stray and announces_error(text) else None
 
@@ -176,7 +184,10 @@ def _unfinished(head: Head, body: Body, answer: Answer, stray: bytes, *, done: b
 
 
 def _foreign(head: Head, payload: bytes, found: str) -> tuple[Outcome, str]:
-    """The outcome of a body without a choice in it; an error that it tells of is the server's own word."""
+    """Outcome of a body without a choice.
+
+    An error that it tells of is the server's own word.
+    """
     named = foreign_answer(head, payload)
     error = error_in_body(payload)
     if error is not None:

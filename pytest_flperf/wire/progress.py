@@ -1,4 +1,4 @@
-"""Progress of an answer that still streams: when its last text came."""
+"""Progress of a streaming answer: when its last text came."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["TextProgress"]
 
 _LINE_LIMIT: Final = 8_192
 _LARGEST_EVENT: Final = 65_536
-"""Bytes of an event to decode; a larger one counts as text, since decoding it would hold everybody up."""
+"""Bytes of an event to decode; a larger one counts as text, since decoding it would hold up the other streams."""
 _PIECE: Final = 4_096
 """Bytes to look at from one look at the clock to the next."""
 _DONE_BYTES: Final = 24
@@ -23,9 +23,10 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class TextProgress:
-    """Looks at every read of an answer once, a little at a time.
+    """Finds the latest text of an answer, in small steps.
 
-    The load process has other streams to serve: what is new since the last look may be half a minute's answer.
+    It reads everything once.  The load process has other streams to serve: what is new since the last look may be
+    half a minute's answer.
     """
 
     __slots__ = (
@@ -50,7 +51,10 @@ class TextProgress:
         self._events: list[tuple[bytes | None, int]] = []  # not decoded yet; None: too large for that
 
     def look(self, parts: Sequence[bytes], until_ns: int) -> bool:
-        """Go on until all reads so far are known, or until that time; whether they are."""
+        """Read on until all is read or time is up.
+
+        Returns whether all reads so far are known.
+        """
         while self._part < len(parts):
             part = parts[self._part]
             if self._offset < len(part):

@@ -1,4 +1,4 @@
-"""Reasoning that a model writes into its answer, in tags: ``<think>…</think>`` and its relatives.
+"""Reasoning tags in answers: ``<think>…</think>`` and similar.
 
 Servers without a parser for the model's reasoning pass it on inside ``content``.  The tag at the beginning may be
 missing: many chat templates end the prompt with it.
@@ -34,7 +34,7 @@ _MOST: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class TaggedText:
-    """A text taken apart."""
+    """Text split into reasoning and answer."""
 
     answer: str
     reasoning: str
@@ -43,7 +43,7 @@ class TaggedText:
 
 
 def split_reasoning(text: str) -> TaggedText | None:
-    """Take reasoning in tags out of a text; None where there is none.
+    """Split tagged reasoning from a text; None where there is none.
 
     Tags are no part of either, nor are blanks right behind the end of reasoning.  An answer may speak of tags: in
     quotes or in code they are none, and one that is never closed is none but at the beginning of the text, where it
@@ -68,7 +68,10 @@ def split_reasoning(text: str) -> TaggedText | None:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int, int, int]]:
-    """Each stretch of reasoning: where its tag begins, where its text does, where that ends, and where its tag does."""
+    """Spans of reasoning, with and without their tags.
+
+    Each: where its tag begins, where its text does, where that ends, and where its tag does.
+    """
     position = 0
     begin, lone = _found(_BEGIN, text, 0), _found(_END, text, 0)
     if lone is not None and (begin is None or lone.start() < begin.start()):
@@ -89,7 +92,10 @@ def _spans(text: str) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _end_of(text: str, position: int) -> re.Match[str] | None:
-    """The end of reasoning that begins there: the first one, or a later one for each tag that was opened inside."""
+    """End tag of the reasoning that begins there.
+
+    The first one, or a later one for each tag that was opened inside.
+    """
     end = _END.search(text, position)
     for _ in range(_MOST):
         if end is None or _BEGIN.search(text, position, end.start()) is None:
@@ -102,7 +108,7 @@ def _end_of(text: str, position: int) -> re.Match[str] | None:
 
 
 def _found(tag: re.Pattern[str], text: str, position: int) -> re.Match[str] | None:
-    """The first tag that is one: neither quoted nor in a block of code."""
+    """First real tag: neither quoted nor in a block of code."""
     for _ in range(_MOST):
         found = tag.search(text, position)
         if found is None:

@@ -1,4 +1,4 @@
-"""Which parameters of a request a server says it does not take."""
+"""Refused parameters: which request parameters a server rejects."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ _HOLDS_A_PLACE: Final = r"[\"'](?:loc|location|path)[\"']\s*:\s*[\[(][^\])}{:]{0
 
 
 def words_of_refusal(sample: Sample) -> str:
-    """What a server said where it may have refused a parameter; empty where it hasn't.
+    """Server's words where it may have refused a parameter; else empty.
 
-    A status is no guide to who is to blame, so that all count but those that are known to mean something else.
+    The status doesn't tell who is to blame, so all count except those that are known to mean something else.
     """
     if sample.evidence is None or sample.outcome in _OTHER_TROUBLE:
         return ""
@@ -97,7 +97,7 @@ def words_of_refusal(sample: Sample) -> str:
 
 
 def _plain(evidence: Evidence) -> str:
-    """Its text in one line, with quotes as they were before they were written as JSON."""
+    """Error text in one line, with quotes unescaped."""
     text = (evidence.body_head or evidence.detail)[:_MOST]
     text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     text = re.sub(r"\\[nrt]", " ", text).replace("\\", "")
@@ -105,12 +105,15 @@ def _plain(evidence: Evidence) -> str:
 
 
 def names(text: str, name: str) -> bool:
-    """Whether a text has the name of a parameter as a whole word, in snake or in camel case."""
+    """Whether a text names a parameter as a whole word.
+
+    In snake or in camel case.
+    """
     return re.search(_word(name), text) is not None
 
 
 def refused(text: str, sent: Collection[str], limits: Collection[str] = ()) -> frozenset[str]:
-    """Which parameters are those that a server refuses.
+    """Parameters that a server refuses.
 
     A name counts as the subject of the refusal only: what else the server knows, or would have in its place, is named
     in the same sentence.  What is said of a list of names is said of each.
@@ -135,7 +138,9 @@ def refused(text: str, sent: Collection[str], limits: Collection[str] = ()) -> f
 
 
 def is_of_value(text: str, name: str) -> bool:
-    """Whether what is said of a parameter is said of its value: a number is right behind it, or how large it may be.
+    """Whether the refusal is about a parameter's value.
+
+    Then a number is right behind it, or how large it may be.
 
     A number behind a name in quotes and a colon is a value of a list of parameters, and says nothing.
     """
@@ -147,7 +152,7 @@ def is_of_value(text: str, name: str) -> bool:
 
 
 def may_be_bounded(text: str, name: str) -> bool:
-    """Whether it is said of a parameter how large or how small it may be."""
+    """Whether a text says how large or small a parameter may be."""
     for found in re.finditer(_word(name), text):
         before = text[max(found.start() - _NEAR, 0) : found.start()]
         behind = text[found.end() : found.end() + 2 * _NEAR]
@@ -157,17 +162,20 @@ def may_be_bounded(text: str, name: str) -> bool:
 
 
 def only_streams(text: str) -> bool:
-    """Whether a server says that it gives no whole answers, only streamed ones."""
+    """Whether a server says that it only gives streamed answers."""
     return _ONLY_STREAMS.search(text) is not None
 
 
 def _is_held(text: str, name: str, said: re.Pattern[str]) -> bool:
-    """Whether an error object names the parameter in a place of its own."""
+    """Whether an error object names the parameter in its own member."""
     return re.search(f"(?:{_HOLDS_A_NAME}|{_HOLDS_A_PLACE}){_word(name)}", text) is not None and bool(said.search(text))
 
 
 def _groups(text: str, every: frozenset[str]) -> Iterator[tuple[int, int, frozenset[str]]]:
-    """Where names stand: those of a list together, each with what it is called."""
+    """Positions of names, those of one list together.
+
+    Each has what it is called.
+    """
     spelled = {spelling: name for name in every for spelling in (name, _camel(name))}
     start, end, group = 0, 0, set[str]()
     for found in re.finditer(f"[\"'`]?({'|'.join(map(_word, sorted(every)))})[\"'`]?", text):
@@ -183,7 +191,10 @@ def _groups(text: str, every: frozenset[str]) -> Iterator[tuple[int, int, frozen
 
 
 def _is_subject(text: str, start: int, end: int, ends: re.Pattern[str], said: re.Pattern[str]) -> bool:
-    """Whether the words around a list of names, up to the next name or the end of the sentence, refuse it."""
+    """Whether the words around a list of names refuse it.
+
+    The words up to the next name or the end of the sentence.
+    """
     listed = _LISTED_BEFORE.search(text[max(start - _LONGEST_JOINT, 0) : start])
     start -= len(listed[0]) if listed is not None else 0
     listed = _LISTED_BEHIND.match(text, end)
@@ -204,5 +215,8 @@ def _camel(name: str) -> str:
 
 
 def _word(name: str) -> str:
-    """A pattern for a parameter's name, in snake or in camel case; letters of other scripts may touch it."""
+    """Pattern for a parameter name, in snake or camel case.
+
+    Letters of other scripts may touch it.
+    """
     return rf"(?<![A-Za-z0-9_])(?:{re.escape(name)}|{re.escape(_camel(name))})(?![A-Za-z0-9_])"

@@ -1,4 +1,4 @@
-"""Requests as the openai client builds them, captured as the bytes that it would send.
+"""Request bytes, captured from the openai client.
 
 The client's own stream iteration costs 86 µs a chunk and stamps late; its way of building a request is what
 applications use.  So it builds into a transport that keeps the request, and the load process sends the bytes.
@@ -25,7 +25,10 @@ _HEAD_END: Final = b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class RequestTemplate:
-    """A captured request whose messages can be replaced without asking the client again."""
+    """Captured request with replaceable messages.
+
+    Replacing them doesn't involve the client again.
+    """
 
     head: bytes = field(repr=False)
     """Request line and headers but ``Content-Length``, which stands last; may hold a key, so never shown."""
@@ -34,7 +37,9 @@ class RequestTemplate:
     """Name of the longest answer in the request."""
 
     def render(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None = None) -> bytes:
-        """The request with other messages: byte for byte what the client would build (a test compares them).
+        """Request bytes with other messages.
+
+        Byte for byte what the client would build (a test compares them).
 
         ``max_tokens``: another longest answer; None: the request's own.
         """
@@ -44,12 +49,15 @@ class RequestTemplate:
 
 
 class RequestFactory:
-    """Builds requests for one endpoint.  Creating the first one imports openai (0.3 to 0.6 s)."""
+    """Builds requests for one endpoint.
+
+    Creating the first one imports openai (0.3 to 0.6 s).
+    """
 
     def __init__(
         self, endpoint: Endpoint, api_key: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Take what every request carries.
+        """Set what every request carries.
 
         Args:
             endpoint: Where requests go.
@@ -71,7 +79,7 @@ class RequestFactory:
         captured = self._captured
 
         class Capture(httpx.BaseTransport):  # type: ignore[misc, name-defined]
-            """Keeps the request in place of sending it."""
+            """Transport that keeps the request instead of sending it."""
 
             def handle_request(self, request: Any) -> Any:
                 captured.append(request)
@@ -89,7 +97,7 @@ class RequestFactory:
         self._headers = {} if api_key else dict.fromkeys(account, openai.Omit())
 
     def build(self, arguments: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
-        """The bytes of one request.  ``extra`` goes into its JSON as it is."""
+        """Bytes of one request; ``extra`` goes into its JSON unchanged."""
         request = self._capture(arguments, extra)
         head = _head(request, self._asked, self._endpoint)
         return head + b"Content-Length: %d" % len(request.content) + _HEAD_END + bytes(request.content)
@@ -100,7 +108,10 @@ class RequestFactory:
         extra: Mapping[str, Any] | None = None,
         max_tokens_key: str = "max_tokens",
     ) -> RequestTemplate:
-        """Capture a request once; its messages are replaced for each further one (20 µs in place of 600)."""
+        """Capture a request once, for further ones with other messages.
+
+        Each further one takes 20 µs instead of 600.
+        """
         request = self._capture(arguments, extra)
         document = json.loads(request.content)
         if _dump(document) != request.content:
@@ -121,7 +132,7 @@ def _dump(document: Any) -> bytes:
 
 
 def _sound(value: Any) -> Any:
-    """The value with lone surrogates replaced, which UTF-8 can't hold."""
+    """Value with lone surrogates replaced, which UTF-8 can't hold."""
     if isinstance(value, str):
         return value if value.isascii() else repair_text(value)
     if isinstance(value, Mapping):

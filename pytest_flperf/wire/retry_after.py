@@ -1,4 +1,7 @@
-"""``Retry-After``: how long a server wants to be left alone (RFC 9110, section 10.2.3)."""
+"""``Retry-After`` header: how long to wait before retrying.
+
+RFC 9110, section 10.2.3.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ _LONGEST: Final = 100
 
 
 def asked_to_wait_s(exchange: Exchange) -> float | None:
-    """What :func:`retry_after_s` says of an answer as the wire saw it; None also where it has no whole head."""
+    """Wait time of an exchange's ``Retry-After``, in seconds.
+
+    As :func:`retry_after_s`; None also where the answer has no whole head.
+    """
     try:
         head = parse_head(exchange.raw)
     except MalformedAnswerError:
@@ -28,7 +34,9 @@ def asked_to_wait_s(exchange: Exchange) -> float | None:
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that an answer asks to wait, 0 or more; None where it asks for nothing that could be understood.
+    """Wait time from response headers, in seconds, 0 or more.
+
+    None where they ask for nothing that could be understood.
 
     Seconds, whole or not; a date, counted from the answer's own ``Date`` where it has one, because the clocks of two
     machines differ; and ``retry-after-ms``, which OpenAI and Azure send.  A date that has passed is 0.

@@ -1,4 +1,4 @@
-"""One request decoded: what it said, how it ended, when its text arrived."""
+"""Samples: one decoded request with text, outcome and arrival times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["TIMEOUTS", "TRANSIENT", "Evidence", "Outcome", "Sample"]
 
 
 class Outcome(StrEnum):
-    """How a request ended: one word for each."""
+    """Outcome of a request, one word for each."""
 
     OK = "ok"
     LENGTH_ZERO = "length_zero"
@@ -55,7 +55,7 @@ TRANSIENT: Final = TIMEOUTS | {Outcome.CONNECT_REFUSED, Outcome.RATE_LIMITED, Ou
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What shows why a request was not ``ok``."""
+    """Evidence why a request was not ``ok``."""
 
     status: int | None
     """HTTP status; None where no response head came."""
@@ -67,7 +67,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One decoded request.  All ``_ns`` are CLOCK_MONOTONIC; None where that point was never reached."""
+    """One decoded request.
+
+    All ``_ns`` are CLOCK_MONOTONIC; None where that point was never reached.
+    """
 
     index: int
     phase: Phase
@@ -136,16 +139,16 @@ class Sample:
 
     @property
     def ok(self) -> bool:
-        """Whether the answer came whole."""
+        """Whether the answer is complete."""
         return self.outcome is Outcome.OK
 
     @property
     def transient(self) -> bool:
-        """Whether trying again could help."""
+        """Whether a retry could help."""
         return self.outcome in TRANSIENT or self.status in (502, 503, 504)
 
     def to_record(self) -> dict[str, Any]:
-        """A line of ``samples.jsonl``: exact builtins."""
+        """Record for ``samples.jsonl``: builtins only."""
         record: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         record["phase"] = self.phase.value
         record["outcome"] = self.outcome.value

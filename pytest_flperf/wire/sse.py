@@ -1,4 +1,7 @@
-"""Server-sent events, as the WHATWG HTML standard (section 9.2) parses them, with the place where each one ended."""
+"""Server-sent events, with the position of each one's end.
+
+As the WHATWG HTML standard (section 9.2) parses them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _WINDOW: Final = 65_536
 
 
 class Event(NamedTuple):
-    """The data of one event.
+    """Data of one server-sent event.
 
     A tuple, because there is one for every chunk and a frozen dataclass costs three times as much.
     """
@@ -32,15 +35,18 @@ class Event(NamedTuple):
 
 
 def is_end(data: bytes) -> bool:
-    """Whether the data of an event says that the answer is over: ``[DONE]``, and how else servers write it."""
+    """Whether event data marks the end of the answer.
+
+    ``[DONE]``, and how else servers write it.
+    """
     return data.strip().lower() in _ENDS
 
 
 class Events:
-    """Iterates over the events of a payload, once.
+    """Iterator over the events of a payload, usable once.
 
-    Comments and fields other than ``data`` and ``event`` are passed over; nothing raises.  What is at hand at a time is
-    a window of the payload and not all of its lines: a line may be as short as its end.
+    Comments and fields other than ``data`` and ``event`` are skipped; nothing raises.  It holds a window of the
+    payload and not all of its lines: there may be as many lines as bytes.
     """
 
     def __init__(self, payload: bytes) -> None:
@@ -52,11 +58,14 @@ class Events:
 
     @property
     def stray(self) -> bytes:
-        """Lines so far that are no field of the standard (servers put error texts there), 2 kB at most."""
+        """Lines so far that are no SSE field, at most 2 kB.
+
+        Servers put error texts there.
+        """
         return b"\n".join(self._stray)[:_STRAY_LIMIT]
 
     def __iter__(self) -> Iterator[Event]:
-        """Each event whose blank line came."""
+        """Yield each event that a blank line completed."""
         stray = self._stray
         data: list[bytes] = []
         data_end = 0
@@ -90,7 +99,10 @@ class Events:
         self.unfinished = Event(b"\n".join(data), data_end, name) if data or name else None
 
     def _lines(self) -> Iterator[tuple[bytes, int]]:
-        """Every line with the offset of its end; what comes after the last end is the rest."""
+        """Lines with the offset of their end.
+
+        What comes after the last line end is the rest.
+        """
         payload = self._payload
         start = len(_BOM) if payload.startswith(_BOM) else 0
         if b"\r" in payload:

@@ -1,4 +1,7 @@
-"""Text with halves of surrogate pairs, as a server sends it that splits one over two chunks."""
+"""Surrogate repair: text whose surrogate pairs were split or broken.
+
+A server sends such halves when it splits a pair over two chunks.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ __all__ = ["repair_text"]
 
 
 def repair_text(text: str) -> str:
-    """Join surrogate pairs that were split over chunks and replace lone halves: no file could hold them."""
+    """Join split surrogate pairs and replace lone halves.
+
+    No file could hold lone halves.
+    """
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,4 +1,4 @@
-"""Text of a delta or a message, wherever a server puts it."""
+"""Text of a delta or message, wherever a server puts it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Texts(NamedTuple):
 
 
 def texts_of(part: Mapping[str, Any]) -> Texts:
-    """Text of a delta or message; tool calls apart.
+    """Text of a delta or message, without tool calls.
 
     ``content`` is a string or a list of parts, in which reasoning may stand as well (``thinking``, nested or not).
     """
@@ -61,14 +61,17 @@ def texts_of(part: Mapping[str, Any]) -> Texts:
 
 
 def tools_of(part: Mapping[str, Any]) -> list[Any]:
-    """Tool calls that stand among the parts of ``content``, as Anthropic's models write them."""
+    """Tool calls among the parts of ``content``.
+
+    As Anthropic's models write them.
+    """
     content = part.get("content")
     parts = content if isinstance(content, list) else []
     return [each for each in parts if isinstance(each, dict) and each.get("type") == "tool_use"]
 
 
 def _reasoning_of(part: Mapping[str, Any]) -> str:
-    """Reasoning in a field of its own, under any of its names."""
+    """Reasoning text from its own field, under any known name."""
     for name in _REASONING:
         value = part.get(name)
         if value and (text := value if type(value) is str else _joined(value, _REASONING_KEYS, _DEEPEST)):
@@ -77,7 +80,7 @@ def _reasoning_of(part: Mapping[str, Any]) -> str:
 
 
 def unknown_text(part: Mapping[str, Any]) -> str | None:
-    """The name of a field that holds text and is none that is known; None where there is none."""
+    """Name of an unknown field that holds text; None without one."""
     for name, value in part.items():
         if name in _READ or name in _NO_TEXT or not value:
             continue
@@ -87,7 +90,7 @@ def unknown_text(part: Mapping[str, Any]) -> str | None:
 
 
 def _is_thought(extra: Any) -> bool:
-    """Whether Gemini's compatible API says that the content is a thought."""
+    """Whether Gemini's compatible API marks the content as a thought."""
     google = extra.get("google") if isinstance(extra, dict) else None
     return isinstance(google, dict) and google.get("thought") is True
 
@@ -108,7 +111,10 @@ def _split(value: Any) -> tuple[str, str]:
 
 
 def _joined(value: Any, keys: tuple[str, ...], depth: int) -> str:
-    """Text of a value: a string, the first of ``keys`` that holds some, a list of such."""
+    """Text of a value: a string, an object or a list.
+
+    Of an object, the first of ``keys`` that holds some.
+    """
     if isinstance(value, str):
         return value
     if depth == 0:

@@ -1,4 +1,4 @@
-"""How a server that speaks TLS is trusted."""
+"""TLS options: trusted certificates and client certificates."""
 
 from __future__ import annotations
 
@@ -11,22 +11,28 @@ __all__ = ["TlsOptions", "tls_problem"]
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """Whom to trust, and who we are.  The default: the system's authorities, and nobody."""
+    """TLS options: trusted authorities and client certificate.
+
+    The default: the system's authorities, and no client certificate.
+    """
 
     ca_file: str | None = None
     """Certificates (PEM) to trust in place of the system's."""
     verify: bool = True
-    """False: whoever answers is trusted; said in the results."""
+    """False: any certificate is trusted; the results say so."""
     client_cert: str | None = None
     """Our own certificate with its key, in one PEM file."""
 
     def at_home(self) -> TlsOptions:
-        """With whole paths, for a process that may stand in another folder."""
+        """Copy with absolute paths, for a process in another folder."""
         ca_file, client_cert = (path and str(Path(path).absolute()) for path in (self.ca_file, self.client_cert))
         return replace(self, ca_file=ca_file, client_cert=client_cert)
 
     def context(self) -> ssl.SSLContext:
-        """What connections are made with; raises OSError or ssl.SSLError for files that can't be used."""
+        """Build the SSL context.
+
+        Raises OSError or ssl.SSLError for files that can't be used.
+        """
         context = ssl.create_default_context(cafile=self.ca_file)
         if not self.verify:
             context.check_hostname = False
@@ -37,7 +43,10 @@ class TlsOptions:
 
 
 def tls_problem(options: TlsOptions, error: Exception) -> str:
-    """What is wrong with the files of ``options``, for a person, after :meth:`TlsOptions.context` has failed."""
+    """Explain why the files of ``options`` can't be used.
+
+    For a person, after :meth:`TlsOptions.context` has failed.
+    """
     wanted = {"ca_file": options.ca_file, "client_cert": options.client_cert}
     named = ", ".join(f"{name} {path}" for name, path in wanted.items() if path is not None)
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -45,5 +54,8 @@ def tls_problem(options: TlsOptions, error: Exception) -> str:
 
 
 def _no_password() -> str:
-    """Without this, OpenSSL asks for the password on the terminal and waits."""
+    """Refuse a password prompt.
+
+    Without this, OpenSSL asks for the password on the terminal and waits.
+    """
     raise ssl.SSLError("its key is encrypted, expected one without a password")

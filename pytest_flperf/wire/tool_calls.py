@@ -1,4 +1,4 @@
-"""Tool calls of an answer, put together from the pieces in which they stream."""
+"""Tool calls of an answer, assembled from their streamed pieces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ARGUMENTS: Final = ("arguments", "input", "parameters")
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call that a model asks for."""
+    """Tool call of a model."""
 
     index: int
     id: str
@@ -35,7 +35,10 @@ class _Pieces:
 
 
 class ToolCalls:
-    """Collects calls: ``tool_calls`` by their index (or id, or in order), and the legacy ``function_call``."""
+    """Collects streamed tool calls and the legacy ``function_call``.
+
+    ``tool_calls`` are told apart by their index (or id, or in order).
+    """
 
     __slots__ = ("_calls", "_index_now", "_room")
 
@@ -47,7 +50,7 @@ class ToolCalls:
         self._room = room
 
     def take(self, calls: Any, legacy: Any) -> str:
-        """Take the pieces of a chunk; the text that they hold, names and arguments."""
+        """Add the pieces of a chunk; returns their names and arguments."""
         found = []
         if isinstance(calls, dict):
             calls = [calls]
@@ -60,7 +63,7 @@ class ToolCalls:
         return "".join(found)
 
     def result(self) -> tuple[ToolCall, ...]:
-        """The calls, by index."""
+        """Tool calls, by index."""
         return tuple(
             ToolCall(index, repair_text(each.id), repair_text(each.name), repair_text("".join(each.arguments)))
             for index, each in sorted(self._calls.items())
@@ -83,7 +86,7 @@ class ToolCalls:
         return name + text
 
     def _pieces(self, call: dict[str, Any], name: str) -> _Pieces | None:
-        """The call that a piece belongs to; None beyond the most that are kept."""
+        """Call that a piece belongs to; None beyond the kept maximum."""
         index, call_id = call.get("index"), call.get("id")
         if type(index) is not int or not 0 <= index < 1 << 31:
             index = self._index_of(call_id, name)
@@ -98,7 +101,10 @@ class ToolCalls:
         return known
 
     def _index_of(self, call_id: Any, name: str) -> int:
-        """Of a piece without an index: the call with its id, a new one where it names one, else the last."""
+        """Index for a piece without one.
+
+        That of the call with its id, a new one where the piece names a function, else the last.
+        """
         if isinstance(call_id, str) and call_id:
             for index, each in self._calls.items():
                 if each.id == call_id[:_LONGEST_NAME]:
@@ -108,7 +114,10 @@ class ToolCalls:
 
 
 def _is_another(known: _Pieces, call_id: Any, name: str) -> bool:
-    """Whether a piece begins a call of its own: some servers give all calls the same index."""
+    """Whether a piece begins a new call.
+
+    Some servers give all calls the same index.
+    """
     if not name or not known.name:
         return False
     differs = isinstance(call_id, str) and bool(call_id and known.id) and call_id[:_LONGEST_NAME] != known.id
@@ -116,7 +125,7 @@ def _is_another(known: _Pieces, call_id: Any, name: str) -> bool:
 
 
 def _dumped(arguments: Any) -> str:
-    """Arguments that a server sends as an object in place of its JSON."""
+    """JSON of arguments that a server sends as an object."""
     if not isinstance(arguments, dict | list):
         return ""
     try:

@@ -1,4 +1,7 @@
-"""Bodies that are no answer of an OpenAI-compatible API: named for what they are, with what to do."""
+"""Unexpected bodies: what a non-API answer is, and what to do.
+
+Such as login pages, proxies and other protocols in place of an OpenAI-compatible API.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ _LOGIN: Final = re.compile(
 _LOGIN_HOST: Final = re.compile(
     r"(?:[^/]*\.)?(?:log-?in|sign-?in|sso|o?auth2?|saml|idp|identity|accounts?)\.[^/]+", re.IGNORECASE
 )
-"""Hosts that do nothing else; another host's name may have such a word in it."""
+"""Hosts that only serve logins; other host names may contain such a word."""
 _HOST: Final = re.compile(r"(?:https?:)?//([^/]*)", re.IGNORECASE)
 _BASE_URL: Final = "expected the base URL of an OpenAI-compatible API, which mostly ends in /v1"
 _SIGN_IN: Final = "give a key (--flperf-api-key-env) or its headers, or a URL that needs no login"
@@ -66,7 +69,7 @@ _BY_OBJECT: Final = {
 
 
 def foreign_answer(head: Head, payload: bytes) -> str:
-    """What a 2xx body is in which no choice was found, in words; empty where there is nothing to say."""
+    """Describe a 2xx body without a choice; empty if unknown."""
     kind = head.headers.get("content-type", "").lower()
     start = payload[:_LOOKED_AT].lstrip(_SPACE)
     if not start:
@@ -81,7 +84,7 @@ def foreign_answer(head: Head, payload: bytes) -> str:
 
 
 def foreign_bytes(raw: bytes) -> str:
-    """What speaks another protocol than HTTP/1.x, by its first bytes; empty where they tell nothing."""
+    """Name a non-HTTP protocol by its first bytes; empty if unknown."""
     if raw[:1] in (b"\x15", b"\x16") and raw[1:2] == b"\x03":
         return "the server speaks TLS: use https:// in the URL"
     if raw[3:5] == b"\x04\x00" and raw[5:9] == bytes(4):
@@ -92,7 +95,10 @@ def foreign_bytes(raw: bytes) -> str:
 
 
 def redirect_words(head: Head) -> str:
-    """Where a 3xx leads, and what to do about it; never what stands behind ``?``, where tokens are."""
+    """Explain a 3xx redirect and how to fix it.
+
+    Never shows what stands behind ``?``, where tokens are.
+    """
     place = re.split(r"[?#]", head.headers.get("location", ""), maxsplit=1)[0][:_WORDS]
     if not place:
         return "redirects are not followed"
@@ -102,14 +108,20 @@ def redirect_words(head: Head) -> str:
 
 
 def leads_to_login(place: str) -> bool:
-    """Whether a URL, or a path, is one where somebody logs in: by its path, or by a host for nothing else."""
+    """Whether a URL or a path leads to a login.
+
+    By its path, or by a host that does nothing else.
+    """
     host = _HOST.match(place)
     path = place[host.end() :] if host is not None else place
     return _LOGIN.search(path) is not None or (host is not None and _LOGIN_HOST.fullmatch(host[1]) is not None)
 
 
 def error_of_body(payload: bytes) -> ServerError:
-    """What a body says that is known to be an error: JSON, events, a page or plain text."""
+    """Read the error text from an error body.
+
+    JSON, events, a page or plain text.
+    """
     start = payload[:_LOOKED_AT].lstrip(_SPACE)
     if start.startswith((b"data:", b"event:", b"id:", b":")):
         found = _of_events(payload[:_LONGEST_LINE])
@@ -130,7 +142,10 @@ def error_of_body(payload: bytes) -> ServerError:
 
 
 def error_in_body(payload: bytes) -> ServerError | None:
-    """The error in a 2xx body that is neither a document nor events: in its last line of JSON, or in plain text."""
+    """Error in a 2xx body that is no document and no events.
+
+    In its last line of JSON, or in plain text.
+    """
     start = payload[:_LOOKED_AT].lstrip(_SPACE)
     if start.startswith(b"{"):
         last = payload.rstrip()[-_LONGEST_LINE:].rpartition(b"\n")[2]
@@ -164,13 +179,13 @@ def _of_events(payload: bytes) -> ServerError | None:
 
 
 def title_of(page: str) -> str:
-    """The title of an HTML page, as it is written there; empty where it has none."""
+    """Title of an HTML page, unchanged; empty where there is none."""
     found = _TITLE.search(page)
     return found[1] if found is not None else ""
 
 
 def speaks_of_login(text: str) -> bool:
-    """Whether a page, or its title, is one where somebody logs in."""
+    """Whether a page, or its title, is a login page."""
     return _LOGIN.search(text) is not None
 
 
@@ -186,7 +201,7 @@ def _page(start: bytes) -> str:
 
 
 def _page_text(start: bytes) -> str:
-    """A page's title, or else its text."""
+    """Title of a page, or else its text."""
     page = start.decode("utf-8", "replace")
     text = title_of(page) or _TAG.sub(" ", _HIDDEN.sub(" ", page))
     return clip(" ".join(html.unescape(text).split()), _WORDS)

@@ -1,4 +1,6 @@
-"""Token counts of an answer: merged from all that a server says of them, and what they say of the text that was seen.
+"""Token counts of an answer, merged from all usage data.
+
+And what the counts say of the text that was seen.
 
 Servers put ``usage`` into the first chunk, the last, all of them or inside ``choices[0]``, in parts, as floats, as
 strings, or as zeros where they have no number.  Each field takes the best value that was said of it.
@@ -38,7 +40,10 @@ _OLLAMA_MS: Final = {
 
 
 def count_of(value: Any) -> int | None:
-    """A number of tokens: a whole number, also written as 30.0 or "30" (JSON of protobuf); None for anything else."""
+    """Parse a token count; None for anything else.
+
+    A whole number, also written as 30.0 or "30" (JSON of protobuf).
+    """
     kind = type(value)
     if kind is str and _DIGITS.fullmatch(value) is not None:
         value, kind = float(value), float
@@ -51,7 +56,7 @@ def count_of(value: Any) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """What is known of an answer's tokens; None where nothing is."""
+    """Token counts of an answer; None where unknown."""
 
     output_tokens: int | None
     prompt_tokens: int | None
@@ -67,7 +72,7 @@ class TokenCounts:
 
 
 class Usage:
-    """What the ``usage`` objects and the ``timings`` of one answer have said so far."""
+    """Usage data of one answer: ``usage`` objects and ``timings``."""
 
     __slots__ = ("_cached", "_output", "_prompt", "_reasoning", "_total", "_unseen", "timings")
 
@@ -82,7 +87,7 @@ class Usage:
         """The server's own numbers: llama.cpp's ``timings``, or Ollama's durations by the same names."""
 
     def take(self, usage: Any) -> None:
-        """Take a ``usage`` object.
+        """Merge a ``usage`` object.
 
         Counts grow while an answer does, so the largest is the last word on it; zeros stand for numbers that a server
         doesn't have.
@@ -100,7 +105,7 @@ class Usage:
         self._unseen = max(self._unseen, sum(_detail(usage, _OUTPUT_DETAILS, (name,)) or 0 for name in _UNSEEN))
 
     def take_timings(self, timings: Any) -> None:
-        """Take llama.cpp's ``timings``."""
+        """Merge llama.cpp's ``timings``."""
         if isinstance(timings, dict):
             numbers = {
                 repair_text(str(name)[:64]): float(value)
@@ -110,7 +115,7 @@ class Usage:
             self.timings = numbers or None
 
     def counts(self, *, chunks: int, words: int, answer_text: bool, reasoning_bytes: int) -> TokenCounts:
-        """What all of it comes to.
+        """Compute the final token counts.
 
         Args:
             chunks: With text of any kind.
@@ -135,7 +140,10 @@ class Usage:
         return TokenCounts(output, prompt, self._cached_tokens(), reasoning, source, prompt_source, visible)
 
     def _told(self, chunks: int) -> tuple[int | None, str | None]:
-        """Output tokens as they were told, and by what; beside text, zero is no count."""
+        """Output tokens as reported, with their source.
+
+        Where there is text, zero is no count.
+        """
         timings = self.timings or {}
         if self._output or (self._output is not None and not chunks):
             return self._output, "usage"
@@ -144,7 +152,10 @@ class Usage:
         return (chunks, "chunks") if chunks else (None, None)
 
     def _left_out(self, told: int, reasoning: int | None, *, answer_text: bool, as_text: bool) -> int:
-        """Reasoning tokens that ``completion_tokens`` doesn't count, by ``total_tokens`` or because they are more."""
+        """Reasoning tokens that ``completion_tokens`` doesn't include.
+
+        Known by ``total_tokens``, or because they are more.
+        """
         if self._total is not None and self._prompt is not None:
             beyond = self._total - self._prompt - told
             agrees = as_text if reasoning is None else beyond >= reasoning if as_text else beyond == reasoning
@@ -155,7 +166,10 @@ class Usage:
         return 0
 
     def _hidden(self, reasoning: int | None, reasoning_bytes: int) -> int | None:
-        """Output tokens that were counted and not sent; None where a part of the reasoning was (a summary)."""
+        """Output tokens that were counted but not sent.
+
+        None where a part of the reasoning was sent (a summary).
+        """
         if not reasoning:
             return self._unseen
         if not reasoning_bytes:
@@ -176,7 +190,10 @@ class Usage:
 
 
 def _largest(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    """The largest count of several names: gateways fill those that they don't know with zeros."""
+    """Largest count under a list of names.
+
+    Gateways fill names that they don't know with zeros.
+    """
     return max((count for name in names if (count := count_of(usage.get(name))) is not None), default=None)
 
 
@@ -193,7 +210,7 @@ def _larger(one: int | None, other: int | None) -> int | None:
 
 
 def timings_of(document: Mapping[str, Any]) -> dict[str, float]:
-    """Ollama's durations and counts, as llama.cpp would say them."""
+    """Ollama's durations and counts, in llama.cpp's form."""
     told = {name: value / _NS_PER_MS for name, key in _OLLAMA_MS.items() if (value := _duration(document.get(key)))}
     output, prompt = _ollama_count(document, "eval_count"), _ollama_count(document, "prompt_eval_count")
     if output is not None:

@@ -151,7 +151,7 @@ def test_trust_is_not_shared_between_targets(certificate: tuple[str, str]) -> No
     """One load process, two plans: what the first one trusts, the second one doesn't."""
     from dataclasses import replace
 
-    from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan
+    from pytest_flperf.loadgen.plan import Deadlines, Entry, RequestPlan
     from pytest_flperf.loadgen.worker_client import LoadSession
     from pytest_flperf.measurement.request_plans import target_of
     from pytest_flperf.wire.exchange import Ending, Exchange, Phase
@@ -164,7 +164,7 @@ def test_trust_is_not_shared_between_targets(certificate: tuple[str, str]) -> No
         for tls in (TlsOptions(ca_file=cert), TlsOptions(verify=False), TlsOptions()):
             seen: list[Exchange] = []
             entries = (Entry(0, Phase.VERIFY, 0, stream=False, request=request),)
-            plan = Plan((target_of(endpoint, tls),), Deadlines(0, 0, 0, 0, 5_000_000_000), 1, 1, entries)
+            plan = RequestPlan((target_of(endpoint, tls),), Deadlines(0, 0, 0, 0, 5_000_000_000), 1, 1, entries)
             session.play(replace(plan), seen.append)
             endings.append(seen[0].ending)
     assert endings == [Ending.COMPLETE, Ending.COMPLETE, Ending.CONNECT_REFUSED]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_flperf._text import amount, printable
 from pytest_flperf.gates.budgets import parse_budgets
-from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.gates.verdict import case_outcome, judge, verdict_text
 from pytest_flperf.results.records import CaseResult, Distribution, Failure, Requests
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.integration.durations import duration_words, lock_timeout_s, max_time_s
+from pytest_flperf.integration.option_types import duration_words, lock_timeout_s, max_time_s
 
 
 @pytest.mark.parametrize(

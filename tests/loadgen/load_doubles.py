@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, Entry, PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.wire.decode import decode
@@ -56,7 +56,7 @@ class RawServer:
         self._threads: list[threading.Thread] = []
         self._socks: list[socket.socket] = []
         self.connections = 0
-        self.target = Target(((int(family), self._listener.getsockname()),), tls_name)
+        self.target = Destination(((int(family), self._listener.getsockname()),), tls_name)
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -151,10 +151,10 @@ def reference_request(*, stream: bool = True, **wishes: Any) -> bytes:
     )
 
 
-def target_of(server: ReferenceServer) -> Target:
+def target_of(server: ReferenceServer) -> Destination:
     """The reference server as a target."""
     endpoint = Endpoint.parse(server.base_url)
-    return Target(resolve(endpoint), endpoint.host if endpoint.tls else None)
+    return Destination(resolve(endpoint), endpoint.host if endpoint.tls else None)
 
 
 def deadlines(
@@ -171,26 +171,26 @@ def deadlines(
 
 def plan_of(
     requests: Sequence[bytes],
-    *targets: Target,
+    *targets: Destination,
     concurrency: int = 1,
     limits: Deadlines | None = None,
     stream: bool = True,
     give_up_after: int = 0,
-) -> Plan:
+) -> RequestPlan:
     """A plan that sends these requests; with several targets, to each in turn."""
     entries = tuple(
         Entry(number, Phase.MEASURED, number % len(targets), stream, data) for number, data in enumerate(requests)
     )
-    return Plan(targets, limits or deadlines(), concurrency, len(entries), entries, give_up_after)
+    return RequestPlan(targets, limits or deadlines(), concurrency, len(entries), entries, give_up_after)
 
 
-def played(session: LoadSession, plan: Plan) -> tuple[list[Exchange], PlanStats]:
+def played(session: LoadSession, plan: RequestPlan) -> tuple[list[Exchange], PlanStats]:
     """Play a plan; the exchanges in order of their index."""
     exchanges: list[Exchange] = []
     stats = session.play(plan, exchanges.append)
     return sorted(exchanges, key=lambda exchange: exchange.index), stats
 
 
-def samples(session: LoadSession, plan: Plan) -> list[Sample]:
+def samples(session: LoadSession, plan: RequestPlan) -> list[Sample]:
     """Play a plan and decode what came."""
     return [decode(exchange) for exchange in played(session, plan)[0]]

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from load_doubles import ANSWER, HEAD, RawServer, chunk, plan_of, played, read_request, request, token
 
-from pytest_flperf.loadgen.plan import Plan
+from pytest_flperf.loadgen.plan import RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange
@@ -72,7 +72,7 @@ LARGE_FRAMES: dict[str, Send] = {
 }
 
 
-def only(session: LoadSession, plan: Plan) -> tuple[Exchange, Sample]:
+def only(session: LoadSession, plan: RequestPlan) -> tuple[Exchange, Sample]:
     """The only exchange of a plan, and its sample."""
     exchanges, _ = played(session, plan)
     (exchange,) = exchanges

@@ -18,7 +18,7 @@ from load_doubles import ANSWER, RawServer, answering, deadlines, plan_of, playe
 import pytest_flperf.loadgen.worker
 from pytest_flperf.loadgen.channel import ChannelClosedError, FrameReader, FrameWriter
 from pytest_flperf.loadgen.interrupts import Interrupts
-from pytest_flperf.loadgen.plan import Entry, Plan, Target
+from pytest_flperf.loadgen.plan import Destination, Entry, RequestPlan
 from pytest_flperf.loadgen.poller import Poller, _Selector, new_poller
 from pytest_flperf.loadgen.worker import Player
 from pytest_flperf.loadgen.worker_client import LoadSession
@@ -54,7 +54,7 @@ def frames_of(reader: FrameReader) -> list[tuple[object, ...]]:
     return frames
 
 
-def ask(writer: FrameWriter, target: Target, count: int) -> None:
+def ask(writer: FrameWriter, target: Destination, count: int) -> None:
     """Have a plan played."""
     writer.write(("plan", [(list(target.addresses), None)], (0, 0, 0, 0, 0), 1 << 20, 2, count))
     writer.write(("entries", [(number, "measured", 0, True, request(), None) for number in range(count)]))
@@ -103,7 +103,7 @@ def test_cancelling_before_the_first_request() -> None:
         time.sleep(0.1)
         writer.write(("cancel",))
         assert frames_of(reader)[-1][5] == 0
-        ask(writer, Target(()), 3)
+        ask(writer, Destination(()), 3)
         frames = frames_of(reader)
         assert [frame[-7] for frame in frames[:-1]] == ["connect_refused"] * 3
 
@@ -213,5 +213,5 @@ def test_interrupts_are_left_alone_outside_the_main_thread() -> None:
 def test_an_entry_is_never_shown_with_its_key() -> None:
     """The bytes of a request hold the key: they are in no repr of an entry or plan."""
     entry = Entry(0, Phase.MEASURED, 0, True, b"Authorization: Bearer hunter2")
-    plan = Plan((Target(()),), deadlines(), 1, 1, (entry,))
+    plan = RequestPlan((Destination(()),), deadlines(), 1, 1, (entry,))
     assert "hunter2" not in repr(plan)

@@ -17,7 +17,7 @@ from load_doubles import HEAD, RawServer, plan_of, played, read_request, request
 
 from pytest_flperf.loadgen.client_limits import client_limit, is_shortage
 from pytest_flperf.loadgen.connection import Connection
-from pytest_flperf.loadgen.plan import Target
+from pytest_flperf.loadgen.plan import Destination
 from pytest_flperf.loadgen.worker_client import LoadProcessError, LoadSession
 from pytest_flperf.wire.exchange import Ending
 
@@ -54,7 +54,7 @@ def test_no_port_and_no_address_fail_alike(monkeypatch: pytest.MonkeyPatch, *, h
 
     monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
     monkeypatch.setattr(socket.socket, "connect", connect)
-    ended = Connection(0, Target(((int(socket.AF_INET), ("127.0.0.1", 9)),)), None).open()
+    ended = Connection(0, Destination(((int(socket.AF_INET), ("127.0.0.1", 9)),)), None).open()
     assert ended is not None
     assert ended[0] is ending
     assert "EADDRNOTAVAIL" in ended[1]

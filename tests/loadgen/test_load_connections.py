@@ -24,7 +24,7 @@ from load_doubles import (
     token,
 )
 
-from pytest_flperf.loadgen.plan import Target
+from pytest_flperf.loadgen.plan import Destination
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.sample import Outcome, Sample
 
@@ -41,7 +41,7 @@ def test_nobody_listens(session: LoadSession) -> None:
     """Refused at once, for every request, with the system's words."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        target = Target(((int(socket.AF_INET), nobody.getsockname()),))
+        target = Destination(((int(socket.AF_INET), nobody.getsockname()),))
         decoded = samples(session, plan_of([request()] * 50, target, concurrency=4))
     assert [sample.outcome for sample in decoded] == [Outcome.CONNECT_REFUSED] * 50
     assert decoded[0].evidence is not None
@@ -71,7 +71,7 @@ def test_a_full_backlog(session: LoadSession) -> None:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
         time.sleep(0.05)
-        target = Target(((int(socket.AF_INET), full.getsockname()),))
+        target = Destination(((int(socket.AF_INET), full.getsockname()),))
         decoded = samples(session, plan_of([request()] * 2, target, limits=deadlines(connect=SHORT)))
     for sample in decoded:
         assert (sample.outcome, sample.sent_ns) == (Outcome.CONNECT_TIMEOUT, None)

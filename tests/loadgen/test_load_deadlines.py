@@ -30,7 +30,7 @@ from load_doubles import (
     token,
 )
 
-from pytest_flperf.loadgen.plan import Deadlines, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.wire.decode import decode
@@ -220,7 +220,7 @@ def test_giving_up_on_a_server_that_never_answers(session: LoadSession) -> None:
     """After so many failures in a row the rest of a plan is not tried."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        hopeless = Target(((int(socket.AF_INET), nobody.getsockname()),))
+        hopeless = Destination(((int(socket.AF_INET), nobody.getsockname()),))
         exchanges, stats = played(session, plan_of([request()] * 5_000, hopeless, concurrency=2, give_up_after=10))
     assert stats.gave_up
     assert 10 <= stats.finished == len(exchanges) < 5_000

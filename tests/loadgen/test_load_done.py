@@ -13,7 +13,7 @@ from load_doubles import HEAD, RawServer, S, chunk, deadlines, plan_of, read_req
 
 from pytest_flperf.loadgen.after_done import PERHAPS_DONE, AfterDone, may_be_done
 from pytest_flperf.loadgen.connection import Connection, Job
-from pytest_flperf.loadgen.plan import Target
+from pytest_flperf.loadgen.plan import Destination
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.exchange import Ending
 from pytest_flperf.wire.framing import parse_head
@@ -119,7 +119,7 @@ class Decrypted:
 def test_what_tls_has_decrypted_is_read_behind_done() -> None:
     """Else the body's end would be missed, and the connection given up."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    connection = Connection(0, Target(((int(socket.AF_INET), ("127.0.0.1", 1)),), "localhost"), tls)
+    connection = Connection(0, Destination(((int(socket.AF_INET), ("127.0.0.1", 1)),), "localhost"), tls)
     connection.sock = Decrypted(HEAD + TEXT + chunk(DONE), b"0\r\n\r\n")
     connection.job = Job((0, "measured", 0, True, b"", None), 0, 0, 1 << 20)
     assert connection.read() == (Ending.COMPLETE, "")

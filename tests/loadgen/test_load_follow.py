@@ -20,7 +20,7 @@ from load_doubles import MS, deadlines, plan_of, played, reference_request, requ
 
 from pytest_flperf.loadgen.backlog import Backlog
 from pytest_flperf.loadgen.entry_pool import EntryPool
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, Entry, LoadSchedule, PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadProcessError, LoadSession
 from pytest_flperf.loadgen.worker_group import LoadGroup, parts_of
 from pytest_flperf.measurement.followups import Retries
@@ -29,7 +29,7 @@ from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 from pytest_flperf.wire.sample import Outcome
 
-NOBODY = Target(((int(socket.AF_INET), ("127.0.0.1", 9)),))
+NOBODY = Destination(((int(socket.AF_INET), ("127.0.0.1", 9)),))
 
 
 def entries_of(count: int, wish: bytes | None = None) -> tuple[Entry, ...]:
@@ -86,13 +86,13 @@ def test_what_follows_ends_with_the_time(session: LoadSession, reference: Refere
     timed = replace(
         plan_of([request()] * 2, target_of(reference), concurrency=2),
         follow=endless,
-        schedule=Schedule(duration_ns=200 * MS),
+        schedule=LoadSchedule(duration_ns=200 * MS),
     )
     exchanges, stats = played(session, timed)
     assert all_ok(exchanges)
     assert all(each.started_ns - stats.started_ns <= 200 * MS for each in exchanges)
     found: list[Exchange] = []
-    untimed = replace(timed, schedule=Schedule())
+    untimed = replace(timed, schedule=LoadSchedule())
     stats = session.play(untimed, found.append, stop_at=time.monotonic() + 1.0)
     assert all_ok(found)
     assert stats.stopped
@@ -101,7 +101,7 @@ def test_what_follows_ends_with_the_time(session: LoadSession, reference: Refere
 
 def test_a_follower_that_goes_wrong_is_given_up(session: LoadSession) -> None:
     """Requests in a row without an answer end a plan although each brings about another."""
-    nobody = Plan((NOBODY,), deadlines(), 1, 1, entries_of(1), give_up_after=3, follow=chain(99))
+    nobody = RequestPlan((NOBODY,), deadlines(), 1, 1, entries_of(1), give_up_after=3, follow=chain(99))
     exchanges, stats = played(session, nobody)
     assert stats.gave_up
     assert 3 <= len(exchanges) < 99
@@ -109,15 +109,17 @@ def test_a_follower_that_goes_wrong_is_given_up(session: LoadSession) -> None:
     assert {each.ending for each in exchanges} <= {Ending.CONNECT_REFUSED, Ending.CANCELLED}
 
 
-@pytest.mark.parametrize("schedule", [Schedule(open_ahead=4), Schedule(think_ns=5_000 * MS)], ids=["open", "think"])
+@pytest.mark.parametrize(
+    "schedule", [LoadSchedule(open_ahead=4), LoadSchedule(think_ns=5_000 * MS)], ids=["open", "think"]
+)
 def test_whoever_waits_for_answers_only_does_not_spin(
-    session: LoadSession, reference: ReferenceServer, schedule: Schedule
+    session: LoadSession, reference: ReferenceServer, schedule: LoadSchedule
 ) -> None:
     """After the last request was sent, the load process sleeps until its answer comes."""
     slow = reference_request(ttft_ms=800, itl_ms=0, tokens=1)
     dues = (0, MS) if schedule.open_ahead else (None, None)
     fast = Entry(0, Phase.MEASURED, 0, True, request(), dues[0])
-    plan = Plan(
+    plan = RequestPlan(
         (target_of(reference),), deadlines(), 2, 2, (fast, Entry(1, Phase.MEASURED, 0, True, slow, dues[1])),
         schedule=schedule,
     )  # fmt: skip
@@ -169,7 +171,7 @@ def test_parts_make_the_whole(total: int, concurrency: int, processes: int, seed
     """No entry of an open loop is lost or doubled, whoever asks first; streams and windows add up."""
     rng = random.Random(seed)
     entries = [replace(each, due_ns=each.index) for each in entries_of(total)]
-    plan = Plan((), Deadlines(0, 0, 0, 0, 0), concurrency, total, entries, window=concurrency)
+    plan = RequestPlan((), Deadlines(0, 0, 0, 0, 0), concurrency, total, entries, window=concurrency)
     parts, pool = parts_of(plan, processes, threading.Lock())
     assert pool is None
     assert len(parts) == min(total, concurrency, processes)
@@ -218,7 +220,7 @@ def group() -> Iterator[LoadGroup]:
     group.stop()
 
 
-def play_group(group: LoadGroup, plan: Plan) -> tuple[list[Exchange], PlanStats]:
+def play_group(group: LoadGroup, plan: RequestPlan) -> tuple[list[Exchange], PlanStats]:
     """Play a plan over all of them."""
     exchanges: list[Exchange] = []
     stats = group.play(plan, exchanges.append)
@@ -274,8 +276,8 @@ def test_an_open_loop_over_several_processes(group: LoadGroup, reference: Refere
     """Due times count from one beginning: the plan's times, whoever sends."""
     due_ns = [n * 5 * MS for n in range(30)]
     entries = tuple(replace(each, due_ns=due) for each, due in zip(entries_of(30), due_ns, strict=True))
-    schedule = Schedule(open_ahead=2, steady_from_ns=50 * MS)
-    plan = Plan((target_of(reference),), deadlines(), 30, 30, entries, schedule=schedule)
+    schedule = LoadSchedule(open_ahead=2, steady_from_ns=50 * MS)
+    plan = RequestPlan((target_of(reference),), deadlines(), 30, 30, entries, schedule=schedule)
     exchanges, stats = play_group(group, plan)
     assert all_ok(exchanges)
     assert [(each.due_ns or 0) - stats.started_ns for each in exchanges] == due_ns
@@ -306,7 +308,7 @@ def test_a_process_that_dies_ends_the_plan(reference: ReferenceServer) -> None:
     """The others are told to end, what they measured is handed over, and the error says what happened."""
     group = LoadGroup(2)
     slow = reference_request(ttft_ms=60_000, itl_ms=0, tokens=1)
-    plan = Plan((target_of(reference),), deadlines(), 2, 2, entries_of(2, slow))
+    plan = RequestPlan((target_of(reference),), deadlines(), 2, 2, entries_of(2, slow))
     reference.clear_log()
 
     def kill() -> None:

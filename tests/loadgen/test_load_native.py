@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.backends.base import BackendError
-from pytest_flperf.backends.native import NativeAnswer
+from pytest_flperf.backends.base import BackendError, NativeAnswer
 from pytest_flperf.loadgen.native import NativeClient
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, PlanStats, Schedule, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, Entry, LoadSchedule, PlanStats, RequestPlan
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.sample import Outcome, Sample
@@ -63,13 +62,13 @@ def entry(index: int, due_ns: int | None = None) -> Entry:
     return Entry(index, Phase.MEASURED, 0, stream=True, request=request, due_ns=due_ns)
 
 
-def plan(entries: list[Entry], concurrency: int = 1, **more: Any) -> Plan:
+def plan(entries: list[Entry], concurrency: int = 1, **more: Any) -> RequestPlan:
     """Nine seconds for each request."""
     deadlines = Deadlines(_NS_PER_S, _NS_PER_S, _NS_PER_S, _NS_PER_S, 9 * _NS_PER_S)
-    return Plan((Target(()),), deadlines, concurrency, len(entries), entries, **more)
+    return RequestPlan((Destination(()),), deadlines, concurrency, len(entries), entries, **more)
 
 
-def played(model: Model, asked: Plan) -> tuple[PlanStats, list[Sample], list[Exchange]]:
+def played(model: Model, asked: RequestPlan) -> tuple[PlanStats, list[Sample], list[Exchange]]:
     """What comes of it, decoded."""
     exchanges: list[Exchange] = []
     stats = NativeClient(model).play(asked, exchanges.append)
@@ -119,7 +118,7 @@ def test_due_times() -> None:
 
 def test_a_duration_and_its_ramp_up() -> None:
     """After the duration nothing begins; what begins in the ramp-up is outside."""
-    schedule = Schedule(duration_ns=300 * _MS, steady_from_ns=100 * _MS)
+    schedule = LoadSchedule(duration_ns=300 * _MS, steady_from_ns=100 * _MS)
     stats, samples, _ = played(Model(takes_s=0.02), plan([entry(n) for n in range(10_000)], schedule=schedule))
     assert stats.finished < 10_000
     assert {sample.phase for sample in samples} == {Phase.OUTSIDE, Phase.MEASURED}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.loadgen.pacing import Pacing
-from pytest_flperf.loadgen.plan import Schedule
+from pytest_flperf.loadgen.plan import LoadSchedule
 
 START = 5_000
 STEPS = st.lists(st.tuples(st.sampled_from(["ask", "end", "wait"]), st.integers(0, 50)), max_size=80)
@@ -15,7 +15,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["ask", "end", "wait"]), st.integers(
 
 def begun(streams: int, **schedule: int) -> Pacing:
     """A plan that began at ``START``."""
-    pacing = Pacing(Schedule(**schedule), streams)
+    pacing = Pacing(LoadSchedule(**schedule), streams)
     pacing.begin(START)
     return pacing
 

@@ -27,7 +27,7 @@ from load_doubles import (
     token,
 )
 
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan, Target
+from pytest_flperf.loadgen.plan import Deadlines, Destination, Entry, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import LogEntry, ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.wire.decode import decode
@@ -137,7 +137,7 @@ def test_ipv6_and_the_next_address(session: LoadSession) -> None:
         nobody.bind(("127.0.0.1", 0))
         refusing = (int(socket.AF_INET), nobody.getsockname())
         impossible = (12_345, ("127.0.0.1", 1))
-        both = Target((impossible, refusing, *server.target.addresses))
+        both = Destination((impossible, refusing, *server.target.addresses))
         for target in (server.target, both):
             assert [sample.outcome for sample in samples(session, plan_of([request()] * 2, target))] == [Outcome.OK] * 2
 
@@ -168,7 +168,7 @@ def test_tls(certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> N
             assert {(sample.clock_source, sample.lag_ns) for sample in decoded} == {("user", ())}
             assert all((sample.first_token_ns or 0) - (sample.sent_ns or 0) > 19 * MS for sample in decoded)
             assert len({entry.connection for entry in server.log}) == 16
-            wrong = Target(target_of(server).addresses, "another.example")
+            wrong = Destination(target_of(server).addresses, "another.example")
             decoded = samples(session, plan_of([request()], wrong))
             assert decoded[0].outcome is Outcome.CONNECT_REFUSED
 
@@ -186,7 +186,7 @@ def test_connecting_is_stamped_apart(certificate: tuple[str, str], monkeypatch: 
             answering(ANSWER)(wrapped, 0)
 
     with RawServer(slow) as server, LoadSession() as session:
-        target = Target(server.target.addresses, "127.0.0.1")
+        target = Destination(server.target.addresses, "127.0.0.1")
         first, second = samples(session, plan_of([request()] * 2, target))
         assert first.connect_ns is not None
         assert first.connect_ns > 1_490 * MS
@@ -295,7 +295,7 @@ def test_the_window_of_entries_is_bounded_by_their_bytes(session: LoadSession) -
         ended += 1
 
     with RawServer(answering(ANSWER)) as server:
-        plan = Plan((server.target,), Deadlines(0, 0, 0, 0, 0), 2, 40, entries())
+        plan = RequestPlan((server.target,), Deadlines(0, 0, 0, 0, 0), 2, 40, entries())
         assert session.play(plan, count).finished == 40
     assert (built, ended) == (40, 40)
     assert most <= 12
@@ -313,7 +313,7 @@ def test_a_long_plan_is_taken_entry_by_entry(session: LoadSession) -> None:
     seen: list[int] = []
     ahead: list[int] = []
     with RawServer(answering(ANSWER)) as server:
-        plan = Plan((server.target,), Deadlines(0, 0, 0, 0, 0), 4, 1_500, entries())
+        plan = RequestPlan((server.target,), Deadlines(0, 0, 0, 0, 0), 4, 1_500, entries())
 
         def take(exchange: object) -> None:
             seen.append(getattr(exchange, "index", -1))

@@ -29,7 +29,7 @@ from load_doubles import (
     token,
 )
 
-from pytest_flperf.loadgen.plan import Deadlines, Entry, Plan
+from pytest_flperf.loadgen.plan import Deadlines, Entry, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadProcessError, LoadSession
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
@@ -80,7 +80,7 @@ def test_an_exception_in_the_middle_ends_the_load_process() -> None:
 def test_too_few_entries_are_an_error_and_no_hang() -> None:
     """A plan that has fewer entries than it says is refused in words."""
     with RawServer(answering(ANSWER)) as server, LoadSession() as session:
-        plan = Plan((server.target,), deadlines(), 1, 3, (Entry(0, Phase.MEASURED, 0, True, request()),))
+        plan = RequestPlan((server.target,), deadlines(), 1, 3, (Entry(0, Phase.MEASURED, 0, True, request()),))
         with pytest.raises(ValueError, match="2 short of its total"):
             session.play(plan, lambda _exchange: None)
 
@@ -271,7 +271,7 @@ def test_a_load_process_that_breaks_has_last_words() -> None:
     with LoadSession() as session:
         session._send("nonsense")
         with pytest.raises(LoadProcessError, match=r"its last words: .*_take_nonsense"):
-            session.play(Plan((), Deadlines(0, 0, 0, 0, 0), 1, 0, ()), lambda _exchange: None)
+            session.play(RequestPlan((), Deadlines(0, 0, 0, 0, 0), 1, 0, ()), lambda _exchange: None)
 
 
 def test_last_words_are_short_and_printable() -> None:
@@ -281,7 +281,7 @@ def test_last_words_are_short_and_printable() -> None:
         session._log.flush()
         psutil.Process(session.pid).kill()
         with pytest.raises(LoadProcessError) as caught:
-            session.play(Plan((), Deadlines(0, 0, 0, 0, 0), 1, 0, ()), lambda _exchange: None)
+            session.play(RequestPlan((), Deadlines(0, 0, 0, 0, 0), 1, 0, ()), lambda _exchange: None)
     message = str(caught.value)
     assert "the reason" in message
     assert "early" not in message

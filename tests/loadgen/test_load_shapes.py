@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from load_doubles import MS, deadlines, plan_of, played, reference_request, request, target_of
 
-from pytest_flperf.loadgen.plan import Entry, Plan, Schedule
+from pytest_flperf.loadgen.plan import Entry, LoadSchedule, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.reference_server import ReferenceServer
 from pytest_flperf.wire.decode import decode
@@ -27,11 +27,11 @@ def quickest(times_ns: Iterable[int]) -> int:
     return found[len(found) // 4]
 
 
-def open_plan(server: ReferenceServer, due_ns: list[int], streams: int = 50, wish: bytes | None = None) -> Plan:
+def open_plan(server: ReferenceServer, due_ns: list[int], streams: int = 50, wish: bytes | None = None) -> RequestPlan:
     """Requests at these times."""
     entries = tuple(Entry(number, Phase.MEASURED, 0, True, wish or request(), due) for number, due in enumerate(due_ns))
-    schedule = Schedule(open_ahead=2)
-    return Plan((target_of(server),), deadlines(), streams, len(entries), entries, schedule=schedule)
+    schedule = LoadSchedule(open_ahead=2)
+    return RequestPlan((target_of(server),), deadlines(), streams, len(entries), entries, schedule=schedule)
 
 
 def ok(exchanges: list[Exchange]) -> bool:
@@ -85,7 +85,7 @@ def test_more_requests_than_the_window(session: LoadSession, reference: Referenc
 def test_think_time(session: LoadSession, reference: ReferenceServer) -> None:
     """A stream rests between the end of a request and the next one."""
     plan = plan_of([request()] * 8, target_of(reference), concurrency=2)
-    exchanges, _ = played(session, replace(plan, schedule=Schedule(think_ns=40 * MS)))
+    exchanges, _ = played(session, replace(plan, schedule=LoadSchedule(think_ns=40 * MS)))
     assert ok(exchanges)
     rests: list[int] = []
     for slot in (0, 1):
@@ -100,8 +100,8 @@ def test_think_time(session: LoadSession, reference: ReferenceServer) -> None:
 def test_a_duration_ends_a_closed_loop(session: LoadSession, reference: ReferenceServer) -> None:
     """Nothing begins after it, what is under way ends, and that is no stopping and no giving up."""
     endless = (Entry(number, Phase.MEASURED, 0, True, request()) for number in itertools.count())
-    schedule = Schedule(duration_ns=1_000 * MS)
-    plan = Plan((target_of(reference),), deadlines(), 3, 1 << 40, endless, schedule=schedule)
+    schedule = LoadSchedule(duration_ns=1_000 * MS)
+    plan = RequestPlan((target_of(reference),), deadlines(), 3, 1 << 40, endless, schedule=schedule)
     begun = time.monotonic()
     exchanges, stats = played(session, plan)
     assert time.monotonic() - begun < 60
@@ -116,14 +116,14 @@ def test_a_duration_ends_a_closed_loop(session: LoadSession, reference: Referenc
 @pytest.mark.parametrize("is_open", [False, True])
 def test_ramp_up_and_cool_down_are_outside(session: LoadSession, reference: ReferenceServer, is_open: bool) -> None:
     """The phase says which requests began, or were due, in the steady window."""
-    window = Schedule(duration_ns=300 * MS, steady_from_ns=100 * MS, steady_until_ns=200 * MS)
+    window = LoadSchedule(duration_ns=300 * MS, steady_from_ns=100 * MS, steady_until_ns=200 * MS)
     if is_open:
         due_ns = [n * 10 * MS for n in range(30)]
         plan = open_plan(reference, due_ns)
         plan = replace(plan, schedule=replace(window, open_ahead=2, duration_ns=0))
     else:
         endless = (Entry(number, Phase.MEASURED, 0, True, request()) for number in itertools.count())
-        plan = Plan((target_of(reference),), deadlines(), 1, 1 << 40, endless, schedule=window)
+        plan = RequestPlan((target_of(reference),), deadlines(), 1, 1 << 40, endless, schedule=window)
     exchanges, stats = played(session, plan)
     assert ok(exchanges)
     for exchange in exchanges:

@@ -24,7 +24,7 @@ from strict_server import (
 
 from pytest_flperf.backends.base import BackendError, OnProgress, Served
 from pytest_flperf.backends.openai import OpenAiBackend
-from pytest_flperf.loadgen.plan import Plan, Target
+from pytest_flperf.loadgen.plan import Destination, RequestPlan
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.request_plans import CasePlans
 from pytest_flperf.measurement.runner import Bench, NotReadyError
@@ -417,10 +417,10 @@ def test_any_server(refuses: set[str], style: str, by_extra: bool, explicit: boo
     keys: dict[str, Any] = {"temperature": 1, "max_tokens": 9} if explicit else {}
     case = case_of(**keys, extra={"min_p": 0.1} if by_extra else {})
     served = Served("mine", "m", "m", ENDPOINT, request_defaults={"cache_prompt": False})
-    plans = CasePlans(case, served, factory(), Target(()), "seed")
+    plans = CasePlans(case, served, factory(), Destination(()), "seed")
     bodies: list[dict[str, Any]] = []
 
-    def one(plan: Plan) -> Sample:
+    def one(plan: RequestPlan) -> Sample:
         (entry,) = plan.entries
         bodies.append(json.loads(entry.request.partition(b"\r\n\r\n")[2]))
         words = refusal(bodies[-1], refuses, style)

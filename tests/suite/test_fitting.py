@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case, Message, Scenario, Settings
 from pytest_flperf.suite.prompts.fitting import Fitting
-from pytest_flperf.suite.prompts.generator import Asker
+from pytest_flperf.suite.prompts.generator import PromptGenerator
 from pytest_flperf.suite.prompts.lengths import Lengths
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
 from pytest_flperf.suite.prompts.synthetic import LocalTokenizer
@@ -64,14 +64,14 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> LocalTokenizer:
     return LocalTokenizer(path)
 
 
-def asker(source: PromptSource, seed: str = "a", system: str = "", **settings: object) -> Asker:
+def asker(source: PromptSource, seed: str = "a", system: str = "", **settings: object) -> PromptGenerator:
     """Of a case with these prompts."""
     messages = (*([Message("system", system)] if system else []), Message("user", "What was that?"))
     scenario = Scenario("long", "long", messages, replace(Settings(), **settings), source=source)  # type: ignore[arg-type]
-    return Asker(Case("s", "flperf:s", scenario, "m", (), "long", "m"), seed)
+    return PromptGenerator(Case("s", "flperf:s", scenario, "m", (), "long", "m"), seed)
 
 
-def lengths(of: Asker, tokenizer: LocalTokenizer, count: int) -> list[int]:
+def lengths(of: PromptGenerator, tokenizer: LocalTokenizer, count: int) -> list[int]:
     """Tokens of so many prompts."""
     return [sum(tokenizer.count(each.content) for each in of.ask(index, index).messages) for index in range(count)]
 

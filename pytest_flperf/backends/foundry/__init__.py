@@ -1,1 +1,1 @@
-"""Foundry Local: the embedded runtime, or a service that runs."""
+"""Foundry Local backends: embedded runtime hosts, or a running service."""

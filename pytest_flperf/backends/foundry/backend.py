@@ -1,4 +1,7 @@
-"""Foundry Local through runtime hosts of our own: embedded models offline, folders, the public catalog."""
+"""Foundry Local backend: embedded models, model folders, the public catalog.
+
+Runs the runtime in hosts of our own; embedded models work offline.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from pytest_flperf.backends.base import (
     BackendError,
     Capabilities,
     ListedModel,
+    NativeChat,
     OnProgress,
     Served,
+    said_of_memory,
 )
 from pytest_flperf.backends.foundry.hosts import Hosts, Key, checked, mode_of
-from pytest_flperf.backends.memory import said_of_memory
-from pytest_flperf.backends.native import NativeChat
 from pytest_flperf.foundry_host.client import Mode, ModelInfo, RuntimeHost
 from pytest_flperf.foundry_host.embedded import find_embedded
 from pytest_flperf.foundry_host.errors import HostDied, HostHung, ModelNotFound, RuntimeHostError
@@ -67,12 +70,18 @@ _RANGES: Final = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 
 
 class FoundryBackend:
-    """Starts hosts of the runtime, finds, downloads and loads models in them, and ends them."""
+    """Foundry Local backend: starts runtime hosts and loads models in them.
+
+    It also finds and downloads models, and ends the hosts.
+    """
 
     name = "foundry"
 
     def __init__(self, config: BackendConfig) -> None:
-        """Start nothing yet; raises BackendError for a device, isolation or transport that there isn't."""
+        """Check the configuration; starts nothing.
+
+        Raises BackendError for an unknown device, isolation or transport.
+        """
         self._config = checked(config)
         self._hosts = Hosts(config)
         self._served: dict[str, tuple[RuntimeHost, Served]] = {}
@@ -80,11 +89,11 @@ class FoundryBackend:
         self._loads = 0
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Start the hosts that these models need and don't wait for them."""
+        """Start the hosts for these models without waiting."""
         self._hosts.begin(models)
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """The embedded models, the folders that are ready, then the public catalog's."""
+        """List embedded models, ready folders, then the public catalog."""
         here = [served for served in self.ready() if mode_of(served.model) is Mode.FOLDER]
         folders = tuple(
             ListedModel(
@@ -103,9 +112,9 @@ class FoundryBackend:
         return self.discover_in(Mode.EMBEDDED) + folders + self.discover_in(Mode.PUBLIC)
 
     def discover_in(self, mode: Mode) -> tuple[ListedModel, ...]:
-        """The models of one catalog; raises BackendError where the runtime can't be had.
+        """List one catalog; raises BackendError if the runtime is unavailable.
 
-        Execution providers, which may be large, are got only for a device that was asked for by name.
+        Execution providers may be large, so they are downloaded only for a device that is set by name.
         """
         try:
             with self._hosts.borrowed(mode) as host:
@@ -117,11 +126,14 @@ class FoundryBackend:
         return tuple(listed(model, mode) for model in models)
 
     def ready(self) -> tuple[Served, ...]:
-        """What has been made ready and not been let go of since."""
+        """Models that were made ready and not released since."""
         return tuple(served for _, served in self._served.values())
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
-        """Find, download and load; load again what the runtime let go of or lost with its process."""
+        """Find, download and load a model; reload it if gone.
+
+        The runtime may evict a model, or lose it with its process.
+        """
         key = self._hosts.key(model)
         try:
             return self._ensure(model, key, on_progress)
@@ -164,14 +176,14 @@ class FoundryBackend:
             reloaded=ready is not None,
             notes=notes + said,
         )
-        # The note belongs to the case that met it, not to those after it.
+        # The note belongs to the case that saw the reload, not to later ones.
         self._served[model] = (host, replace(served, reloaded=False, download_s=None, notes=()))
         return served
 
     def _find(
         self, host: RuntimeHost, mode: Mode, model: str, on_progress: OnProgress
     ) -> tuple[ModelInfo, tuple[str, ...]]:
-        """The variant that a name means, and what is to be said of the execution providers."""
+        """The variant that a name means, with notes on execution providers."""
         device = self._config.device
         if mode is Mode.EMBEDDED:
             return host.resolve(model, device), ()
@@ -219,7 +231,7 @@ class FoundryBackend:
         return FoundryChat(host, model_id)
 
     def about(self) -> About:
-        """The version of the SDK, and where a host serves."""
+        """SDK version, and the address of a host."""
         mode = next((mode for (mode, _), _ in self._hosts.all()), Mode.EMBEDDED)
         try:
             with self._hosts.borrowed(mode) as host:
@@ -228,14 +240,14 @@ class FoundryBackend:
             raise BackendError(str(error)) from error
 
     def endpoint(self, model: str) -> Endpoint:
-        """Of the host that serves the model."""
+        """Endpoint of the host that serves the model."""
         _, served = self._served.get(model, (None, None))
         if served is None:
             raise BackendError(f"{model}: not ready, ensure() it first")
         return served.endpoint
 
     def capabilities(self, model: str) -> Capabilities:
-        """What the web service of 2.2 was seen to take."""
+        """Capabilities of the runtime's web service, as tested with 2.2."""
         embedded = find_embedded(model) is not None
         return Capabilities(
             parameters=_TAKEN - _OF_TOOLS if embedded else _TAKEN,
@@ -246,7 +258,10 @@ class FoundryBackend:
         )
 
     def health(self) -> str:
-        """Whether the hosts live and answer; one that doesn't is ended, and started anew when it is next needed."""
+        """Check that the hosts live and answer.
+
+        A host that doesn't is ended, and started again when it is next needed.
+        """
         for key, host in self._hosts.all():
             try:
                 host.status(_HEALTH_S)
@@ -258,7 +273,10 @@ class FoundryBackend:
         return ""
 
     def processes(self, model: str) -> ServerProcesses:
-        """The host that serves the model; others, where there are any, have no part in it."""
+        """Process of the host that serves the model.
+
+        Other hosts don't count.
+        """
         host, _ = self._served.get(model, (None, None))
         if host is None or not host.alive:
             return ServerProcesses((), "no runtime host serves the model")
@@ -281,13 +299,13 @@ class FoundryBackend:
                 host.unload(served.model_id)
 
     def close(self) -> None:
-        """End the hosts."""
+        """End all hosts."""
         self._hosts.close()
         self._served.clear()
 
 
 def listed(model: ModelInfo, mode: Mode) -> ListedModel:
-    """A variant as every backend lists its models."""
+    """Convert a catalog variant to a ``ListedModel``."""
     return ListedModel(
         alias=model.alias,
         model_id=model.id,
@@ -302,4 +320,4 @@ def listed(model: ModelInfo, mode: Mode) -> ListedModel:
 
 
 def _silently(what: str, percent: float | None) -> None:
-    """For where nobody waits for news."""
+    """Ignore progress."""

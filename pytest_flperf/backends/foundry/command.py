@@ -1,4 +1,4 @@
-"""Where a Foundry Local service is, as the ``foundry`` command says it."""
+"""Foundry Local service address, from the ``foundry`` command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_flperf.wire.endpoint import Endpoint, EndpointError
 __all__ = ["service_url", "url_in"]
 
 _COMMANDS: Final = (("server", "status", "-o", "json"), ("service", "status"))
-"""From 0.10 on, and before.  Neither starts a service."""
+"""Commands since 0.10, and before.  Neither starts a service."""
 _PATIENCE_S: Final = 10.0
 _MOST: Final = 1 << 16
 _URL: Final = re.compile(r"https?://[^\s\"'<>\\,;()]{1,300}")
@@ -26,10 +26,10 @@ _HOW: Final = (
 
 
 def service_url() -> str:
-    """The address of the running service.
+    """Address of the running service.
 
     Raises:
-        BackendError: There is no such command, or it names no address of this machine.
+        BackendError: The command is missing, or prints no address of this machine.
 
     """
     command = shutil.which("foundry")
@@ -48,7 +48,10 @@ def service_url() -> str:
 
 
 def url_in(text: str) -> str | None:
-    """The first URL of this machine in what the command printed, without the path of its status page."""
+    """First local URL in the command's output, without its path.
+
+    The path is that of the status page.
+    """
     for match in _URL.finditer(text):
         url = re.sub(r"(/openai)?(/status)?[/.!]*$", "", match[0])
         for everywhere, here in _EVERYWHERE.items():

@@ -1,4 +1,4 @@
-"""Which runtime host serves which model: one for all of a kind, or one for each model."""
+"""Runtime hosts of a Foundry backend: shared, or one per model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_flperf.foundry_host.reports import Providers
 __all__ = ["Hosts", "Key", "checked", "mode_of"]
 
 Key: TypeAlias = tuple[Mode, str]
-"""Kind of models, and the one model that the host is for; empty where it is for all."""
+"""Kind of models, and the one model of the host; empty if it serves all."""
 _CHOICES: Final = {
     "device": ("auto", "cpu", "gpu", "npu"),
     "isolation": ("shared", "process"),
@@ -27,7 +27,7 @@ _CHOICES: Final = {
 
 
 def mode_of(model: str) -> Mode:
-    """Which kind of host serves a model: an embedded one before a folder, a folder before the catalog."""
+    """Kind of host for a model: embedded, then folder, then catalog."""
     if find_embedded(model) is not None:
         return Mode.EMBEDDED
     from pytest_flperf.foundry_host.folders import folder_of
@@ -36,7 +36,7 @@ def mode_of(model: str) -> Mode:
 
 
 def checked(config: BackendConfig) -> BackendConfig:
-    """The configuration, if it can be; raises BackendError."""
+    """Validate the configuration; raises BackendError."""
     for name, allowed in _CHOICES.items():
         found = getattr(config, name)
         if found not in allowed:
@@ -45,10 +45,10 @@ def checked(config: BackendConfig) -> BackendConfig:
 
 
 class Hosts:
-    """The hosts of a backend, each started when it is first needed.
+    """Runtime hosts of a backend, each started on first use.
 
-    Those for embedded models, for folders and for the public catalog are never the same: the first two need no catalog
-    and so no four seconds of waiting without internet.
+    Embedded models, folders and the public catalog have separate hosts: the first two need no catalog, and so avoid
+    four seconds of waiting without internet.
     """
 
     def __init__(self, config: BackendConfig) -> None:
@@ -59,22 +59,28 @@ class Hosts:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def key(self, model: str) -> Key:
-        """Which host is a model's."""
+        """Key of the host that serves a model."""
         return mode_of(model), model if self._config.isolation == "process" else ""
 
     def all(self) -> tuple[tuple[Key, RuntimeHost], ...]:
-        """The hosts that have been started and not been ended since."""
+        """Hosts that were started and not ended since."""
         return tuple(self._hosts.items())
 
     def begin(self, models: tuple[str, ...]) -> None:
-        """Start what these models need and don't wait for it; of hosts for one model each only the first."""
+        """Start the hosts for these models without waiting.
+
+        With one host per model, only the first is started.
+        """
         keys = list(dict.fromkeys(map(self.key, models)))
         for key in keys[:1] if self._config.isolation == "process" else keys:
             with contextlib.suppress(RuntimeHostError, OSError):
-                self._host(key)  # what is wrong is said when the model is asked for
+                self._host(key)  # errors are raised when the model is requested
 
     def live(self, key: Key) -> RuntimeHost:
-        """A host that is ready and answers; one that died or hangs is replaced, once."""
+        """A host that is ready and answers.
+
+        One that died or hangs is replaced, once.
+        """
         host = self._host(key)
         try:
             host.wait_ready()
@@ -90,7 +96,10 @@ class Hosts:
 
     @contextlib.contextmanager
     def borrowed(self, mode: Mode) -> Iterator[RuntimeHost]:
-        """A host of a kind, whichever model it is for; one that is started for it alone ends with it."""
+        """Any host of a kind, for temporary use.
+
+        A host that is started for this alone ends afterwards.
+        """
         key = next((key for key in self._hosts if key[0] is mode), (mode, ""))
         started = key not in self._hosts and self._config.isolation == "process"
         try:
@@ -100,14 +109,17 @@ class Hosts:
                 self.end(key)
 
     def providers(self, host: RuntimeHost, on_progress: OnProgress) -> Providers:
-        """The execution providers that are registered in a host, once: models are listed after that."""
+        """Execution providers registered in a host, once per host.
+
+        Models are listed after that.
+        """
         if host not in self._providers:
             tell = functools.partial(_tell, on_progress)
             self._providers[host] = host.register_providers(tell)
         return self._providers[host]
 
     def bury(self, key: Key) -> None:
-        """Forget a host that has ended, so that the next case starts another."""
+        """Forget an ended host, so that the next case starts another."""
         host = self._hosts.get(key)
         if host is not None and not host.alive:
             self.end(key)
@@ -120,7 +132,7 @@ class Hosts:
             (host.stop if gently else host.kill)()
 
     def close(self) -> None:
-        """End all of them, and remove what was temporary."""
+        """End all hosts, and remove temporary files."""
         for key in tuple(self._hosts):
             self.end(key, gently=True)
         temporary, self._temporary = self._temporary, None

@@ -1,4 +1,4 @@
-"""Foundry Local's models for a person: what there is, what is downloaded, download more, remove some."""
+"""Foundry Local model management: list, download and remove models."""
 
 from __future__ import annotations
 
@@ -19,32 +19,35 @@ __all__ = ["CancelledError", "Downloaded", "FoundryModels"]
 
 
 class CancelledError(BackendError):
-    """A download was given up by wish; what has come so far is kept."""
+    """Download cancelled by the user; partial files are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A model whose files are there now."""
+    """A model whose files are downloaded."""
 
     model: ListedModel
     download_s: float | None
-    """Time that it took; None where they were there before."""
+    """Download time in seconds; None: the files were there already."""
 
 
 class FoundryModels:
-    """The public catalog and its cache, as a context manager: a host of the runtime is started when it is needed.
+    """Public catalog and model cache, as a context manager.
 
-    Of the configuration ``device``, ``catalog_url``, ``model_cache_dir`` and ``logs_dir`` count.  Every method may
-    raise BackendError.
+    A runtime host is started when it is needed.  Of the configuration, ``device``, ``catalog_url``, ``model_cache_dir``
+    and ``logs_dir`` are used.  Every method may raise BackendError.
     """
 
     def __init__(self, config: BackendConfig) -> None:
-        """Start nothing yet; raises BackendError for a device that there isn't."""
+        """Start nothing yet; raises BackendError for an unknown device."""
         self._config = checked(config)
         self._hosts = Hosts(config)
 
     def list(self) -> tuple[ListedModel, ...]:
-        """The embedded models, then the catalog's variants for this machine, and for the device if one is asked for."""
+        """List embedded models, then the catalog's variants for this machine.
+
+        If the configuration names a device, only models for it.
+        """
         backend = FoundryBackend(self._config)
         try:
             found = backend.discover()
@@ -54,11 +57,13 @@ class FoundryModels:
         return tuple(each for each in found if device == "auto" or each.device.casefold() == device)
 
     def download(self, model: str, on_progress: OnProgress, cancel: threading.Event | None = None) -> Downloaded:
-        """Download the files of the variant that a run would choose; at once where they are there.
+        """Download the files of the variant that a run would choose.
+
+        Returns at once if they are there.
 
         Raises:
-            CancelledError: ``cancel`` was set.  The next download goes on from there.
-            BackendError: There is no such model, or its files can't be had.
+            CancelledError: ``cancel`` was set.  The next download resumes from there.
+            BackendError: There is no such model, or its files can't be downloaded.
 
         """
         _must_be_of_the_catalog(model, "downloaded")
@@ -78,7 +83,7 @@ class FoundryModels:
             raise BackendError(f"{clean(model)}: {error}") from error
 
     def remove(self, model: str) -> ListedModel:
-        """Remove a downloaded model's files; says which variant it was.
+        """Remove a downloaded model's files; returns the variant.
 
         Raises:
             BackendError: It is embedded or a folder, there is no such model, it isn't downloaded, or more than one of
@@ -103,7 +108,7 @@ class FoundryModels:
             raise BackendError(f"{clean(model)}: {error}") from error
 
     def close(self) -> None:
-        """End what was started; never raises."""
+        """Stop what was started; never raises."""
         self._hosts.close()
 
     def __enter__(self) -> Self:
@@ -113,7 +118,7 @@ class FoundryModels:
         self.close()
 
     def _cached(self, models: Sequence[ModelInfo], asked: str, found: ModelInfo) -> Sequence[ModelInfo]:
-        """What is downloaded of what was asked for: all variants of an alias, else the one."""
+        """Downloaded variants of an alias, or the one named variant."""
         if asked.casefold() != found.alias.casefold():
             return [found] if found.cached else []
         device = self._config.device

@@ -1,4 +1,7 @@
-"""A model that answers inside the runtime's host, without HTTP: the same JSON in and out as over HTTP."""
+"""Native Foundry chat: answers inside the runtime's host, without HTTP.
+
+Requests and answers are the same JSON as over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_flperf.backends.base import BackendError
-from pytest_flperf.backends.native import NativeAnswer
+from pytest_flperf.backends.base import BackendError, NativeAnswer
 from pytest_flperf.foundry_host.client import Answered, RuntimeHost
 from pytest_flperf.foundry_host.errors import RuntimeHostError
 from pytest_flperf.foundry_host.logs import clean
@@ -20,7 +22,7 @@ _NS_PER_S: Final = 1_000_000_000
 
 
 class FoundryChat:
-    """A loaded model of a host."""
+    """Native chat with a loaded model of a host."""
 
     def __init__(self, host: RuntimeHost, model_id: str) -> None:
         """``host`` must have ``model_id`` loaded."""
@@ -28,10 +30,10 @@ class FoundryChat:
         self._model_id = model_id
 
     def chat(self, body: Mapping[str, Any], deadline_s: float) -> NativeAnswer:
-        """Answer a request; after ``deadline_s`` it is cancelled, and what has come is returned with an error.
+        """Answer a request; cancels it after ``deadline_s``.
 
-        Safe from several threads at a time.  ``model`` in the body is overridden.  A stream ends with the counts of
-        tokens whether they were asked for or not: they cost nothing here.
+        A cancelled answer has the chunks so far, and an error.  Thread-safe.  ``model`` in the body is overridden.  A
+        stream always ends with token counts: they cost nothing here.
         """
         try:
             answered = self._host.chat(self._model_id, json.dumps({**body, "model": self._model_id}), deadline_s)
@@ -45,7 +47,10 @@ class FoundryChat:
 
 
 def _chunks(answered: Answered) -> tuple[tuple[int, Mapping[str, Any]], ...]:
-    """The chunks as the web service sends them: its stream has one more, with the counts."""
+    """Chunks as the web service sends them, plus one with usage.
+
+    Only a stream has that last chunk.
+    """
     read = [(stamp, _read(text)) for stamp, text in zip(answered.stamps_ns, answered.chunks, strict=True)]
     found = [(stamp, chunk) for stamp, chunk in read if chunk is not None]
     usage = _read(answered.usage) if answered.usage else None

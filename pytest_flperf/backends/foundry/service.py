@@ -1,4 +1,4 @@
-"""A Foundry Local service that runs already, of either generation.
+"""Foundry Local service backend: attaches to a service of either generation.
 
 The newer one is the web service of the 2.x runtime and of the command line from 0.10 on: ``/status``,
 ``/models/loaded``, ``/models/load/{name}``, ``/models/unload/{name}``.  There a name is an *alias*, and which variant
@@ -27,12 +27,12 @@ __all__ = ["FoundryServiceBackend"]
 _REACH_S: Final = 5.0
 _CATALOG_S: Final = 30.0
 _KEPT_S: Final = 3600
-"""Time to live that the older service is asked for: as long as a pause may be, and no leak for good."""
+"""Time to live of a load on the older service, in seconds: long enough for a pause, and no permanent leak."""
 _DEVICES: Final = ("auto", "cpu", "gpu", "npu")
 
 
 class FoundryServiceBackend(LoadingBackend):
-    """Attaches to the service; starts and ends nothing."""
+    """Foundry Local service backend: starts and stops nothing."""
 
     name = "foundry-service"
     advice = (
@@ -41,7 +41,10 @@ class FoundryServiceBackend(LoadingBackend):
     )
 
     def __init__(self, config: BackendConfig, find: Callable[[], str] = service_url) -> None:
-        """Look for nothing yet; ``find`` asks the ``foundry`` command where no base_url was given."""
+        """Read the configuration; doesn't look for the service yet.
+
+        Without a base_url, ``find`` runs the ``foundry`` command.
+        """
         load_timeout_s = seconds(self.name, config.options, "load_timeout_s", LOAD_TIMEOUT_S)
         super().__init__(load_timeout_s, keep_loaded=config.keep_loaded)
         if config.device not in _DEVICES:
@@ -55,21 +58,21 @@ class FoundryServiceBackend(LoadingBackend):
             self._attachment = self._attach(config.base_url)
 
     def about(self) -> About:
-        """The generation; the service tells no version."""
+        """Generation of the service; it reports no version."""
         api = self._connected()
         return About(f"Foundry Local service ({api.words})", "", self._server().endpoint.base_url)
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """What it lists, with ids; aliases where it tells them."""
+        """List the service's models with ids, and aliases where known."""
         with self._asking():
             return self._connected().models()
 
     def capabilities(self, model: str) -> Capabilities:
-        """Not known yet which parameters it takes."""
+        """Capabilities: accepted parameters are still unknown."""
         del model
         return Capabilities()
 
-    # ---- what the base asks
+    # ---- hooks of the base class
 
     def _server(self) -> Attachment:
         if self._attachment is None:
@@ -81,7 +84,10 @@ class FoundryServiceBackend(LoadingBackend):
         return Attachment(self.name, self._config, api_of(root), root)
 
     def _connected(self) -> _Newer | _Older:
-        """The service's interface; asks where it is again after it was found gone, for its port changes."""
+        """Interface of the service.
+
+        Once the service was gone, its address is looked up again: its port changes.
+        """
         if self._api is not None:
             return self._api
         server = self._server()
@@ -111,7 +117,7 @@ class FoundryServiceBackend(LoadingBackend):
         except ControlError as error:
             if error.status is not None or self._config.base_url is not None:
                 raise
-        self._api = self._attachment = None  # it may be back at another port
+        self._api = self._attachment = None  # it may come back on another port
         return model_id in self._connected().loaded(patience_s)
 
     def _load(self, found: Found) -> Loaded:
@@ -149,7 +155,10 @@ class _Newer:
         )
 
     def find(self, model: str) -> Found:
-        """By id, id without version, or alias.  An alias is the service's own secret: loading tells."""
+        """Find by id, id without version, or alias.
+
+        Which variant an alias means is known only after the load.
+        """
         ids, loaded = self._ids(), self.loaded()
         known = _by_id(model, ids)
         if known in loaded:
@@ -157,7 +166,10 @@ class _Newer:
         return Found(model, known or model, loaded=False)
 
     def load(self, found: Found, patience_s: float) -> Loaded:
-        """Under the name as it was given, else under the id with and without its version."""
+        """Load by the given name, else by id.
+
+        The id is tried with and without its version.
+        """
         before = self.loaded()
         names = dict.fromkeys((found.name, found.model_id, _without_version(found.model_id)))
         for name in names:
@@ -221,7 +233,7 @@ class _Older:
         return _names(self._control.get("openai/loadedmodels", patience_s))
 
     def models(self) -> tuple[ListedModel, ...]:
-        """The catalog, and what is on this machine without being in it."""
+        """The catalog, and local models that are not in it."""
         cached, loaded = _names(self._control.get("openai/models")), self.loaded()
         found = [_from_catalog(each, cached, loaded) for each in self._catalog()]
         known = {each.model_id for each in found}
@@ -232,7 +244,10 @@ class _Older:
         return tuple(each for each in found if each.model_id)
 
     def find(self, model: str) -> Found:
-        """By id, id without version, or alias; of an alias' variants the first that is on this machine."""
+        """Find by id, id without version, or alias.
+
+        Of an alias's variants, the first on this machine.
+        """
         models = self.models()
         known = _by_id(model, [each.model_id for each in models])
         fitting = [each for each in models if each.model_id == known] or [
@@ -273,7 +288,7 @@ class _Older:
 
     def _catalog(self) -> list[Mapping[str, Any]]:
         answer = self._control.get("foundry/list", _CATALOG_S)
-        if isinstance(answer, Mapping):  # so its documentation has it; its SDK reads a bare list
+        if isinstance(answer, Mapping):  # as documented; its SDK reads a bare list
             answer = answer.get("models")
         if not isinstance(answer, list):
             raise BackendError("GET foundry/list answered something that is no list of models")
@@ -281,7 +296,7 @@ class _Older:
 
 
 def _generation(control: Control, device: str) -> _Newer | _Older:
-    """Which interface the service has, by its own paths."""
+    """Interface of the service, detected by its own paths."""
     tried = []
     for path, api in (("models/loaded", _Newer(control, device)), ("openai/loadedmodels", _Older(control, device))):
         try:
@@ -327,7 +342,10 @@ def _names(answer: Any) -> tuple[str, ...]:
 
 
 def _by_id(model: str, ids: tuple[str, ...] | list[str]) -> str:
-    """The listed id that a name means: as it is, or the newest version of it; empty where none is meant."""
+    """The listed id that a name means; empty if there is none.
+
+    Either the name itself, or its newest version.
+    """
     if model in ids:
         return model
     versions = [each for each in ids if _without_version(each).casefold() == model.casefold()]
@@ -335,19 +353,25 @@ def _by_id(model: str, ids: tuple[str, ...] | list[str]) -> str:
 
 
 def _only(names: list[str], name: str) -> str:
-    """The one that is there, or the only one that begins so; empty where nobody can tell."""
+    """The only listed name, else the only one starting with ``name``.
+
+    Empty if that is ambiguous.
+    """
     some = names if len(names) == 1 else [each for each in names if each.startswith(name)]
     return some[0] if len(some) == 1 else ""
 
 
 def _device_in(model_id: str) -> str:
-    """The device that ends a variant's name (``phi-4-mini-instruct-generic-gpu:5``); empty where none does."""
+    """Device at the end of a variant's name; empty if missing.
+
+    ``phi-4-mini-instruct-generic-gpu:5``: ``gpu``.
+    """
     ending = _without_version(model_id).rpartition("-")[2].lower()
     return ending if ending in _DEVICES[1:] else ""
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two ids are of one model: lists leave versions out."""
+    """Whether two ids are of one model; lists leave versions out."""
     if one == other:
         return True
     return _without_version(one) == _without_version(other) and (":" in one) != (":" in other)

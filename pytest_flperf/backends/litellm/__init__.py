@@ -1,1 +1,1 @@
-"""LiteLLM: its proxy, started or running."""
+"""LiteLLM backend: a proxy of our own, or a running one."""

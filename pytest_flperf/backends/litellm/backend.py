@@ -1,7 +1,9 @@
-"""Any provider that LiteLLM knows, by ``provider/model``: through LiteLLM's own proxy, on loopback or one that runs.
+"""LiteLLM backend: any ``provider/model``, through LiteLLM's proxy.
 
-Requests are HTTP to an OpenAI-compatible endpoint as for every other server, and LiteLLM is never imported here: its
-import takes seconds, and its work would be done in the process that measures.
+The proxy is our own on loopback, or one that runs already.
+
+Requests are HTTP to an OpenAI-compatible endpoint, as for every other server.  LiteLLM is never imported here: the
+import takes seconds, and its work would be done in the measuring process.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ _THROUGH: Final = (
 _STARTED_ANEW: Final = "LiteLLM's proxy had ended: it was started anew"
 _ELSEWHERE: Final = "the provider's server runs the model; LiteLLM's proxy only passes requests on"
 _HANDLED_BY_LITELLM: Final = frozenset({"stream_options"})
-"""Taken for every provider, whatever the list says: LiteLLM makes the usage of a stream itself."""
+"""Accepted for every provider, whatever the list says: LiteLLM computes the usage of a stream itself."""
 _PASSED_ON: Final = frozenset(
     {
         "top_k",
@@ -52,12 +54,12 @@ _PASSED_ON: Final = frozenset(
         "thinking",
     }
 )
-"""Not OpenAI's, so in no list: LiteLLM passes them on as they are, and the provider answers for itself."""
+"""Not OpenAI parameters, so in no list: LiteLLM passes them on, and the provider accepts or refuses them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What the proxy says of a model."""
+    """The proxy's information on a model."""
 
     parameters: frozenset[str] | None
     context_length: int | None
@@ -66,7 +68,7 @@ class _Group:
 
 @dataclass(slots=True)
 class _Place:
-    """A proxy, ours or somebody's, with what it said of its models."""
+    """A proxy, ours or not, with its reported models."""
 
     endpoint: Endpoint
     control: Control
@@ -78,17 +80,20 @@ class _Place:
 
 
 class LiteLlmBackend:
-    """Starts proxies for the models that are asked for, or asks the one at ``base_url``."""
+    """LiteLLM backend: starts proxies, or attaches to one at ``base_url``."""
 
     name = "litellm"
 
     def __init__(self, config: BackendConfig) -> None:
-        """Start nothing yet; raises BackendError for options that can't be."""
+        """Check the options; starts nothing.
+
+        Raises BackendError for invalid options.
+        """
         self._config = config
         self._options = LiteLlmOptions.from_config(config)
         self._proxies: list[_Place] = []
         self._places: dict[str, _Place] = {}
-        """The proxy of each model that was asked for; of ours only."""
+        """The proxy of each requested model; proxies of our own only."""
         self._ready: dict[str, Served] = {}
         self._started = 0
         self._theirs: _Place | None = None
@@ -97,27 +102,36 @@ class LiteLlmBackend:
             self._theirs = _Place(server.endpoint, server.control, config.api_key, notes=server.notes)
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Start one proxy for all of them and don't wait for it."""
+        """Start one proxy for all these models without waiting."""
         missing = [model for model in models if "/" in model and model not in self._places]
         if self._theirs is None and missing:
-            with contextlib.suppress(BackendError):  # what is wrong is said when the model is asked for
+            with contextlib.suppress(BackendError):  # errors are raised when the model is requested
                 self._start(missing)
 
     def about(self) -> About:
-        """LiteLLM, and where its proxy listens; one of our own is started for it."""
+        """LiteLLM's version and the address of its proxy.
+
+        A proxy of our own is started for this.
+        """
         place = self._first_place()
         place.control.get("health/liveliness")
         version = "" if place.proxy is None else place.proxy.version()
         return About("LiteLLM proxy", version, place.endpoint.base_url)
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """The models of the proxy; of one of our own those of the option ``models`` and those asked for so far."""
+        """List the models of the proxy.
+
+        For a proxy of our own: those of the option ``models``, and those requested so far.
+        """
         first = self._first_place()
         places = [first, *(place for place in self._proxies if place is not first)]
         return tuple(listed for place in places for listed in self._listed(place))
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
-        """Have a proxy that takes the model; that the provider has it, and takes the key, only a request tells."""
+        """Start or find a proxy that accepts the model.
+
+        Only a request shows whether the provider has the model and accepts the key.
+        """
         if self._theirs is None:
             provider_of(model)
         ready = self._ready.get(model)
@@ -149,13 +163,13 @@ class LiteLlmBackend:
         return served
 
     def endpoint(self, model: str) -> Endpoint:
-        """Of the proxy that takes the model."""
+        """Endpoint of the proxy that serves the model."""
         if model not in self._ready:
             raise BackendError(f"{clean(model)}: not ready, ensure() it first")
         return self._ready[model].endpoint
 
     def capabilities(self, model: str) -> Capabilities:
-        """The parameters that the provider takes, as LiteLLM knows them; unknown until a proxy answers."""
+        """Provider's parameters as LiteLLM knows them; unknown before a proxy answers."""
         place = self._place(model)
         if place is None or (place.proxy is not None and not place.proxy.answers()):
             return Capabilities(usage=True)
@@ -169,7 +183,7 @@ class LiteLlmBackend:
         return Capabilities(parameters=taken, usage=True, tools="tools" in group.parameters)
 
     def health(self) -> str:
-        """Whether the proxies live and answer; nothing is known of the providers behind them."""
+        """Check that the proxies answer; the providers behind are not checked."""
         for place in self._proxies if self._theirs is None else [self._theirs]:
             try:
                 place.control.get("health/liveliness", _HEALTH_S)
@@ -179,16 +193,19 @@ class LiteLlmBackend:
         return ""
 
     def processes(self, model: str) -> ServerProcesses:
-        """None of this machine, as far as can be told."""
+        """No processes on this machine, as far as known."""
         del model
         return ServerProcesses((), _ELSEWHERE)
 
     def release(self, model: str) -> None:
-        """Nothing was loaded; a proxy of ours stays for its other models until ``close``."""
+        """Nothing to unload; a proxy of ours stays until ``close``.
+
+        It may serve other models.
+        """
         self._ready.pop(model, None)
 
     def close(self) -> None:
-        """End the proxies that were started."""
+        """Stop the proxies that were started."""
         for place in self._proxies:
             if place.proxy is not None:
                 place.proxy.end()
@@ -203,7 +220,7 @@ class LiteLlmBackend:
         return self._wait(self._theirs or next(iter(self._proxies), None) or self._start([]))
 
     def _wait(self, place: _Place) -> _Place:
-        """Until it answers; another one in its place where somebody has had its port."""
+        """Wait until the proxy answers; replace it if its port was taken."""
         if place.proxy is None:
             return place
         try:
@@ -215,7 +232,10 @@ class LiteLlmBackend:
         return place
 
     def _start(self, models: list[str]) -> _Place:
-        """A proxy of ours for these models, and for those of the options that no other has."""
+        """Start a proxy for these models.
+
+        It also serves the models of the options that no other proxy has.
+        """
         wanted = [model for model in dict.fromkeys([*models, *self._options.models]) if model not in self._places]
         self._options.check_key([*self._places, *wanted])
         proxy = LiteLlmProxy(self._options, tuple(wanted), self._config.logs_dir)
@@ -227,7 +247,7 @@ class LiteLlmBackend:
         return place
 
     def _forget(self, gone: _Place | None) -> list[str]:
-        """Bury a proxy that has ended; the models that it had."""
+        """Remove an ended proxy; returns the models that it had."""
         if gone is None or gone.proxy is None:
             return []
         gone.proxy.end()
@@ -267,7 +287,10 @@ class LiteLlmBackend:
             raise BackendError(f"{where} answered something that is no list of models: {clean(str(answer))}") from error
 
     def _group(self, place: _Place, model: str) -> _Group | None:
-        """What the proxy says of a model; None where it doesn't (a key that may not ask, an older version)."""
+        """The proxy's information on a model; None if it gives none.
+
+        The key may lack permission, or the version may be older.
+        """
         if place.groups is None:
             try:
                 place.groups = _groups(place.control.get("model_group/info", _INFO_S))

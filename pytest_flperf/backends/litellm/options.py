@@ -1,4 +1,4 @@
-"""What the litellm backend is told: validated before anything starts, and free of keys."""
+"""LiteLLM options: validated before anything starts, and free of keys."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pytest_flperf.wire.tls import TlsOptions
 __all__ = ["FROM_ENVIRONMENT", "LiteLlmOptions", "computes_here", "provider_of", "variables_in"]
 
 FROM_ENVIRONMENT: Final = "os.environ/"
-"""How LiteLLM's configuration names a variable of the environment in place of a value."""
+"""Prefix that marks the name of an environment variable in LiteLLM's configuration."""
 _OF_THIS_MACHINE: Final = frozenset(
     {"docker_model_runner", "lemonade", "llamafile", "lm_studio", "ollama", "ollama_chat"}
 )
-"""Providers of LiteLLM that are asked on loopback where no URL is given."""
+"""LiteLLM providers that are on loopback unless a URL is given."""
 _OURS: Final = ("server", "models", "params", "start_s")
 _LONGEST_START_S: Final = 600.0
 _SERVER: Final = "litellm"
@@ -34,7 +34,7 @@ _KEY_NAMES: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LiteLlmOptions:
-    """How proxies of our own are run."""
+    """Options of the LiteLLM proxies that we start."""
 
     server: str = _SERVER
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -43,11 +43,14 @@ class LiteLlmOptions:
     """Parameters of LiteLLM for every model."""
     start_s: float = _START_S
     api_key: str | None = field(default=None, repr=False)
-    """The key of the one provider that is asked; None: from the variables that LiteLLM reads for each."""
+    """The key of the one provider in use; None: LiteLLM reads each provider's own variable."""
 
     @classmethod
     def from_config(cls, config: BackendConfig) -> LiteLlmOptions:
-        """Validate; raises BackendError with what was found and what was expected."""
+        """Validate a configuration; raises BackendError.
+
+        The message says what was found and what was expected.
+        """
         given = {name: value for name, value in config.options.items() if name in _OURS and value is not None}
         if config.base_url is not None:
             if given:
@@ -80,15 +83,18 @@ class LiteLlmOptions:
         return options
 
     def of_model(self, model: str) -> dict[str, Any]:
-        """The parameters of LiteLLM for a model: its own before those for all."""
+        """LiteLLM parameters of a model: its own override the common ones."""
         return {**self.params, **self.models.get(model, {})}
 
     def takes_the_key(self, model: str) -> bool:
-        """Whether ``api_key`` is for this model: it is unless the options name one."""
+        """Whether ``api_key`` is for this model.
+
+        It is, unless the options name a key.
+        """
         return self.api_key is not None and "api_key" not in self.of_model(model)
 
     def check_key(self, models: Iterable[str]) -> None:
-        """Refuse to hand one provider's key to another."""
+        """Refuse to send one provider's key to another."""
         providers = sorted({provider_of(model) for model in models if self.takes_the_key(model)})
         if len(providers) > 1:
             raise BackendError(
@@ -99,13 +105,16 @@ class LiteLlmOptions:
 
 
 def variables_in(options: Any) -> frozenset[str]:
-    """The variables of the environment that options name as ``os.environ/NAME``, however deep."""
+    """Environment variables that options name as ``os.environ/NAME``, at any depth."""
     named = (value for _, value in _texts(options, "") if value.startswith(FROM_ENVIRONMENT))
     return frozenset(value.removeprefix(FROM_ENVIRONMENT) for value in named)
 
 
 def provider_of(model: str) -> str:
-    """``openai`` of ``openai/gpt-4o``; raises BackendError for what has no provider."""
+    """Provider of a model: ``openai`` of ``openai/gpt-4o``.
+
+    Raises BackendError for a name without a provider.
+    """
     provider, _, name = model.partition("/")
     if not (provider and name and model.isprintable() and model == model.strip() and "*" not in model):
         raise BackendError(
@@ -116,7 +125,10 @@ def provider_of(model: str) -> str:
 
 
 def computes_here(model: str, options: Mapping[str, Any]) -> bool:
-    """Whether a model's provider is a server of this machine: by its URL, else by where its kind is usually found."""
+    """Whether a model's provider is a server on this machine.
+
+    Decided by its URL, else by the usual address of its kind.
+    """
     try:
         of_model = _mapping("models", options.get("models", {})).get(model, {})
         given = {**_mapping("params", options.get("params", {})), **_mapping("models", of_model)}
@@ -124,7 +136,7 @@ def computes_here(model: str, options: Mapping[str, Any]) -> bool:
         if url is None:
             return model.partition("/")[0] in _OF_THIS_MACHINE
         return Endpoint.parse(str(url)).loopback
-    except (BackendError, EndpointError):  # said where the backend is made
+    except (BackendError, EndpointError):  # raised where the backend is created
         return False
 
 
@@ -161,7 +173,7 @@ def _seconds(value: Any) -> float:
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Every text in nested options with the way to it."""
+    """Every string in nested options, with its path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
@@ -173,7 +185,7 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _check_key(path: str, value: str) -> None:
-    """Refuse a key as text, without showing it, and a variable that isn't set."""
+    """Refuse a literal key, without showing it, and an unset variable."""
     where = f"litellm: option {clean(path)}"
     if value.startswith(FROM_ENVIRONMENT):
         variable = value.removeprefix(FROM_ENVIRONMENT)

@@ -1,4 +1,4 @@
-"""One LiteLLM proxy of our own: its configuration, its process, and an environment without surprises."""
+"""LiteLLM proxy process: configuration, start, and a clean environment."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _LOOK_S: Final = 2.0
 _VERSION_S: Final = 10.0
 _NEWS_S: Final = 1.0
 _GRACE_S: Final = 1.0
-"""It has nothing to lose: what it does for others it does as well without a farewell."""
+"""Short: the proxy has no state that it must save."""
 _KEY_VARIABLE: Final = "FLPERF_PROVIDER_KEY"
 _ADVICE: Final = (
     "install LiteLLM's proxy (pip install 'pytest-flperf[litellm]'), or name its command with the option server"
 )
 _NOT_OURS: Final = (
-    # databases, caches and configurations of a proxy that somebody runs for a company
+    # databases, caches and configuration of a company's proxy
     "DATABASE_",
     "DIRECT_URL",
     "REDIS_",
@@ -43,7 +43,7 @@ _NOT_OURS: Final = (
     "LITELLM_MASTER_KEY",
     "LITELLM_SALT_KEY",
     "LITELLM_LOG",
-    # options of the command that also have a variable
+    # command-line options that can also be set by a variable
     "NUM_WORKERS",
     "DEBUG",
     "DETAILED_DEBUG",
@@ -56,10 +56,13 @@ _NOT_OURS: Final = (
 
 
 class LiteLlmProxy:
-    """Runs ``litellm --config …`` for some models; only who knows its key can use it."""
+    """LiteLLM proxy for some models, protected by a key.
+
+    Runs ``litellm --config …``.
+    """
 
     def __init__(self, options: LiteLlmOptions, models: tuple[str, ...], logs_dir: Path | None) -> None:
-        """Start it and don't wait; raises BackendError where there is no such command."""
+        """Start the proxy without waiting; raises BackendError without the command."""
         self._command = find_command(options.server, _ADVICE)
         self.master_key = f"sk-{secrets.token_hex(32)}"
         port = free_port()
@@ -96,26 +99,35 @@ class LiteLlmProxy:
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Whether the process runs."""
         return self._process.alive
 
     def has_ended(self) -> bool:
-        """As the opposite of ``alive``, with a moment for the news to come: for when it didn't answer."""
+        """Whether the process has ended, or does within a moment.
+
+        For a proxy that didn't answer: its end is reported a moment later.
+        """
         return self._process.wait_end(_NEWS_S)
 
     def answers(self) -> bool:
-        """Whether it answers now."""
+        """Whether the proxy answers now."""
         try:
             return self.alive and self._control.raw("GET", "/health/liveliness")[0] == 200
         except BackendError:
             return False
 
     def wait_ready(self) -> None:
-        """Until it answers; raises BackendError where it doesn't, and PortTakenError as ServerProcess does."""
+        """Wait until the proxy answers; raises BackendError if it doesn't.
+
+        Raises PortTakenError as ServerProcess does.
+        """
         self._process.wait_ready(self.answers)
 
     def version(self) -> str:
-        """Of the package; empty where its Python can't be found beside the command."""
+        """Version of the LiteLLM package; empty if unknown.
+
+        Read with the Python in the command's folder.
+        """
         # -I: nothing of the current folder; the import of LiteLLM itself would take seconds.
         ask = "import importlib.metadata as m; print(m.version('litellm'))"
         try:
@@ -132,16 +144,19 @@ class LiteLlmProxy:
         return done.stdout.strip()[:40]
 
     def obituary(self) -> str:
-        """How it ended, with its last words."""
+        """How the proxy ended, with the last lines of its log."""
         return self._process.obituary()
 
     def complaint(self, model: str) -> str:
-        """What its log says of a model that it would not take, as the rest of a sentence; empty if nothing."""
+        """Log line on a refused model; empty if there is none.
+
+        Worded as the rest of a sentence.
+        """
         said = [line for line in tail(self._process.log_path, 400) if model in line and "Error" in line]
         return f"; its log says: {said[-1]}" if said else ""
 
     def end(self) -> None:
-        """End it; may be called again."""
+        """Stop the proxy; may be called again."""
         self._process.end()
         self._temporary.cleanup()
 
@@ -158,25 +173,28 @@ def _entries(options: LiteLlmOptions, models: tuple[str, ...]) -> list[dict[str,
 def _configuration(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "model_list": entries,
-        # What a provider doesn't take is an error and not silently left out; a request is one request.
+        # Unsupported parameters are errors, not silently dropped; no retries: one request is one request.
         "litellm_settings": {"drop_params": False, "num_retries": 0, "telemetry": False},
-        # After some errors a model would rest for seconds, and answer 429 in the provider's place.
+        # With cooldowns, LiteLLM answers 429 itself for seconds after some errors.
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
     }
 
 
 def _environment(surroundings: Mapping[str, str], master_key: str, api_key: str | None) -> dict[str, str]:
-    """The proxy's environment: keys of providers as they are; no database, no telemetry, no download at the start."""
+    """Environment of the proxy: provider keys, no database, no telemetry.
+
+    It also prevents a download at the start.
+    """
     kept = {name: value for name, value in surroundings.items() if not name.startswith(_NOT_OURS)}
     kept |= {
         "LITELLM_MASTER_KEY": master_key,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_MODE": "PRODUCTION",  # without a .env of the folder
+        "LITELLM_MODE": "PRODUCTION",  # ignores a .env in the folder
         "NO_COLOR": "1",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    for name in ("PYTHONPATH", "PYTHONHOME"):  # of our Python, which may be another than its
+    for name in ("PYTHONPATH", "PYTHONHOME"):  # meant for our Python; the proxy may use another
         kept.pop(name, None)
     if api_key:
         kept[_KEY_VARIABLE] = api_key
@@ -184,7 +202,7 @@ def _environment(surroundings: Mapping[str, str], master_key: str, api_key: str 
 
 
 def _python_of(command: str) -> str:
-    """The interpreter beside the command, where installers put both."""
+    """Python interpreter in the command's folder, where installers put both."""
     folder = Path(command).resolve().parent
     for name in ("python.exe", "python3", "python"):
         if (folder / name).is_file():

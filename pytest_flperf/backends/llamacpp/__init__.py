@@ -1,1 +1,1 @@
-"""llama.cpp: llama-server, started or running."""
+"""llama.cpp backend: a llama-server of our own, or a running one."""

@@ -1,4 +1,4 @@
-"""What a llama-server tells of itself and of its models, and the requests that load and unload them."""
+"""llama-server admin API: models, properties, health, loading and unloading."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _LOADING: Final = frozenset({"loading", "downloading", "downloaded"})
 
 
 class NotReadyError(BackendError):
-    """A server, or a model of it, that did not become ready: the server's log says why."""
+    """A llama-server or its model did not become ready.
+
+    The server's log says why.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +44,26 @@ class LlamaModel:
     name: str
     aliases: tuple[str, ...] = ()
     state: str = "loaded"
-    """``unloaded``, ``loading``, ``loaded``, ``sleeping``, ``downloading``, ``downloaded``, or what newer ones say."""
+    """``unloaded``, ``loading``, ``loaded``, ``sleeping``, ``downloading``, ``downloaded``, or a newer state."""
     failed: bool = False
     exit_code: int | None = None
     port: int | None = None
-    """Of the router's child that serves it, a new one for each load; None where nothing is loaded."""
+    """Port of the router's child that serves it, new for each load; None: not loaded."""
     path: str = ""
-    """Of its file, on the server's machine; empty where it isn't told."""
+    """Path of its file on the server's machine; empty if unknown."""
     size_bytes: int | None = None
-    """Of its tensors; told of a loaded one."""
+    """Size of its tensors; known once it is loaded."""
 
     @property
     def ready(self) -> bool:
-        """Whether requests are answered."""
+        """Whether the model answers requests."""
         return self.state in ("loaded", "sleeping")
 
     def is_called(self, asked: str) -> bool:
-        """Whether a person may mean it: its id, an alias, its file's name, with or without ``.gguf``."""
+        """Whether a user's name means this model.
+
+        It may be its id, an alias, or its file's name, with or without ``.gguf``.
+        """
         files = {PurePosixPath(self.path).name, PureWindowsPath(self.path).name} if self.path else set()
         known = {self.name, *self.aliases, *files}
         return asked in known or asked.removesuffix(".gguf") in {each.removesuffix(".gguf") for each in known}
@@ -67,12 +73,15 @@ class LlamaControl:
     """Control requests to one llama-server, router or not."""
 
     def __init__(self, endpoint: Endpoint, config: BackendConfig) -> None:
-        """``endpoint``: of the OpenAI-compatible API, with or without its ``/v1``."""
+        """Prepare control requests; ``endpoint`` may end in ``/v1`` or not."""
         self._root = urlsplit(endpoint.base_url).path.rstrip("/").removesuffix("/v1")
         self._control = Control(endpoint, api_key=config.api_key, headers=config.headers, tls=config.tls)
 
     def props(self, model: str = "") -> Mapping[str, Any]:
-        """``GET /props``, of a router's child where ``model`` is given; never loads it."""
+        """``GET /props``, of a router's child if ``model`` is given.
+
+        Never loads the model.
+        """
         query = f"?model={quote(model, safe='')}&autoload=false" if model else ""
         try:
             answer = self._control.get(f"{self._root}/props{query}", _PROPS_S)
@@ -85,22 +94,22 @@ class LlamaControl:
         return answer
 
     def models(self) -> tuple[LlamaModel, ...]:
-        """``GET /models``: all that a router has, or the one that is served."""
+        """``GET /models``: all models of a router, or the served one."""
         answer = self._control.get(f"{self._root}/models")
         entries = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(entries, list):
             raise ControlError(f"GET {self._root}/models answered no list of models: {_shown(answer)}", 200)
         found = (_model_of(entry) for entry in entries if isinstance(entry, dict))
-        # A name with control characters is somebody's joke.
+        # Skip names with control characters.
         return tuple(model for model in found if model.name and model.name.isprintable())
 
     def health(self) -> tuple[int, str]:
-        """Status of ``GET /health``, 200 if all is well, with the server's words."""
+        """``GET /health``: status (200: healthy) and the server's message."""
         status, text = self._control.raw("GET", f"{self._root}/health", patience_s=_HEALTH_S)
         return status, _words(text)
 
     def busy(self, model: str = "") -> tuple[int, int] | None:
-        """Requests in work and requests that wait, as ``/metrics`` has them; None where it has not."""
+        """Running and waiting requests from ``/metrics``; None if not available."""
         query = f"?model={quote(model, safe='')}&autoload=false" if model else ""
         try:
             status, text = self._control.raw("GET", f"{self._root}/metrics{query}", patience_s=_HEALTH_S)
@@ -110,12 +119,13 @@ class LlamaControl:
         return (found["processing"], found["deferred"]) if status == 200 and len(found) == 2 else None
 
     def ask_to_load(self, model: str, patience_s: float) -> int:
-        """Status of ``POST /models/load``: 200 is a promise only, 400 that it is running, 500 that there is no room.
+        """``POST /models/load``: returns the status.
 
-        A router lets go of another model first, for which the answer waits.
+        200: accepted, not loaded yet.  400: it is running.  500: there is no room.  A router may unload another model
+        first, and answers after that.
 
         Raises:
-            ControlError: There was another answer.
+            ControlError: Any other answer.
 
         """
         status, text = self._control.raw("POST", f"{self._root}/models/load", {"model": model}, patience_s)
@@ -124,22 +134,25 @@ class LlamaControl:
         raise ControlError(f"POST {self._root}/models/load answered {status}: {_words(text)}", status, text)
 
     def unload(self, model: str) -> None:
-        """Ask a router to let go of a model; it does so soon after."""
+        """Tell a router to unload a model; it follows soon after."""
         self._control.post(f"{self._root}/models/unload", {"model": model})
 
     def wake(self, model: str, patience_s: float) -> None:
-        """Have a sleeping model load its weights again: what asks for its tokenizer waits for them."""
+        """Reload the weights of a sleeping model.
+
+        A request that needs its tokenizer waits for them.
+        """
         self._control.post(f"{self._root}/tokenize?autoload=false", {"model": model, "content": ""}, patience_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What came of :func:`load`."""
+    """Result of :func:`load`."""
 
     model: LlamaModel
     props: Mapping[str, Any]
     load_s: float | None
-    """Seconds from the router's promise until the model was ready; None where we asked for nothing."""
+    """Seconds from the accepted load until the model was ready; None: we requested no load."""
 
 
 def load(
@@ -148,16 +161,16 @@ def load(
     patience_s: float,
     on_progress: OnProgress,
 ) -> Loaded:
-    """Wait until a router's model is ready; asks for it where it isn't there.
+    """Load a router's model if needed, and wait until ready.
 
     Args:
         control: The router.
-        find: Looks the model up; may raise.
-        patience_s: Deadline.
-        on_progress: Told of each thing that is waited for.
+        find: Looks up the model; may raise.
+        patience_s: Deadline in seconds.
+        on_progress: Called with each step of the wait.
 
     Raises:
-        NotReadyError: It failed, went away again and again, or did not come in time.
+        NotReadyError: The load failed, the model was unloaded again and again, or the deadline passed.
 
     """
     give_up = time.monotonic() + patience_s
@@ -209,18 +222,18 @@ def wait_healthy(
     load_s: float,
     on_loading: Callable[[], None],
 ) -> None:
-    """Wait until a server answers that all is well.
+    """Wait until a server reports that it is healthy.
 
     Args:
         control: The server.
-        check: Raises where waiting has become pointless: its process has ended.
-        start_s: Deadline of the first answer; 0: who doesn't answer at once isn't there.
-        load_s: Deadline of the model, which a server with one model loads while it answers 503.
-        on_loading: Called once when that is what it does.
+        check: Raises if waiting is pointless, because the process has ended.
+        start_s: Deadline of the first answer; 0: the server must answer at once.
+        load_s: Deadline of the load, during which a server with one model answers 503.
+        on_loading: Called once if the server is loading.
 
     Raises:
-        NotReadyError: Not in time.
-        BackendError: What ``check`` raises; or nobody answered.
+        NotReadyError: A deadline passed.
+        BackendError: Raised by ``check``; or there was no answer.
 
     """
     began = time.monotonic()
@@ -232,7 +245,7 @@ def wait_healthy(
             if start_s == 0:
                 raise
             status, words = 0, str(error)
-        check()  # also after a 200: on the port of a server that has ended there may be another
+        check()  # also after a 200: another server may have the port of one that has ended
         if status == 200:
             return
         if status == 503 and not loading:
@@ -248,7 +261,7 @@ def wait_healthy(
 
 
 def some_names(models: Sequence[LlamaModel], asked: str) -> str:
-    """The names that are most like what was asked, then others, for a message."""
+    """Model names for a message, those most like the requested first."""
     names = [model.name for model in models]
     near = difflib.get_close_matches(asked, names, _NAMES_SHOWN, 0.4)
     shown = list(dict.fromkeys([*near, *names]))[:_NAMES_SHOWN]
@@ -257,7 +270,10 @@ def some_names(models: Sequence[LlamaModel], asked: str) -> str:
 
 
 def _props_of(control: LlamaControl, model: str) -> Mapping[str, Any] | None:
-    """Of a child that answers; None where the router believes in one that is dead, which it will soon notice."""
+    """Properties of a router's child; None if the child is dead.
+
+    The router will soon notice that.
+    """
     try:
         return control.props(model)
     except ControlError as error:
@@ -280,7 +296,7 @@ def _model_of(entry: Mapping[str, Any]) -> LlamaModel:
         state=state,
         failed=status.get("failed") is True,
         exit_code=exit_code if isinstance(exit_code, int) else None,
-        # What has been unloaded is still listed with the port that it had.
+        # An unloaded model is still listed with its old port.
         port=None if state == "unloaded" else _port_of(_after("--port", args)),
         path=_after("--model", args),
         size_bytes=_count(meta.get("size")) if isinstance(meta, dict) else None,
@@ -300,7 +316,7 @@ def _count(value: Any) -> int | None:
 
 
 def _words(text: str) -> str:
-    """The message of an error, whatever it is wrapped in."""
+    """Message of an error, however it is wrapped."""
     try:
         error = json.loads(text)["error"]
         return clean(str(error["message"] if isinstance(error, dict) else error))

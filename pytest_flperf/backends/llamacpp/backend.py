@@ -1,4 +1,7 @@
-"""llama.cpp: a llama-server that runs, or one of our own; with one model, or a router that loads and unloads many."""
+"""llama.cpp backend: a running llama-server, or one of our own.
+
+A server has one model, or is a router that loads and unloads many.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from pytest_flperf.backends.base import (
     ListedModel,
     OnProgress,
     Served,
+    said_of_memory,
 )
 from pytest_flperf.backends.llamacpp.admin_api import LlamaModel, load, some_names
 from pytest_flperf.backends.llamacpp.models import (
@@ -35,7 +39,6 @@ from pytest_flperf.backends.llamacpp.models import (
 from pytest_flperf.backends.llamacpp.options import LlamaOptions
 from pytest_flperf.backends.llamacpp.pool import Site, Sites
 from pytest_flperf.backends.llamacpp.server import find_binary, version_of
-from pytest_flperf.backends.memory import said_of_memory
 from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
@@ -44,7 +47,7 @@ __all__ = ["LlamaCppBackend"]
 
 _RUNTIME: Final = "llama.cpp"
 _UNLOAD_S: Final = 15.0
-"""A router gives a model that works 10 s to end."""
+"""A router gives a busy model 10 s to end."""
 _UNLOAD_PAUSE_S: Final = 0.02
 _LET_GO: Final = "llama-server had let go of the model, for another one or for somebody else: it was loaded again"
 _BACK: Final = "llama-server had let go of the model, and somebody else's request has loaded it again"
@@ -57,19 +60,22 @@ class _Ready:
     served: Served
     site: Site
     port: int | None
-    """Of the router's child: another one is another load."""
+    """Port of the router's child: a new port means a new load."""
     ours: bool
-    """Whether we asked a router for the load."""
+    """Whether we requested the load from a router."""
     tools: bool | None
 
 
 class LlamaCppBackend:
-    """Attaches to ``base_url``; without one, a router of our own, and a server for each model named by its file."""
+    """llama.cpp backend: attaches to ``base_url``, or starts its own servers.
+
+    Without ``base_url``: one router, and a server for each model that is named by its file.
+    """
 
     name = "llamacpp"
 
     def __init__(self, config: BackendConfig) -> None:
-        """Check the configuration; starts and asks nothing."""
+        """Check the configuration; starts nothing and sends nothing."""
         self._config = config
         self._options = LlamaOptions.of(config)
         self._sites = Sites(config, self._options)
@@ -78,14 +84,14 @@ class LlamaCppBackend:
         self._loads = 0
 
     def prepare(self, models: tuple[str, ...]) -> None:
-        """Start the router, if one of these models needs it, and don't wait for it."""
+        """Start the router if these models need it, without waiting."""
         self._asked.update(dict.fromkeys(models))
         if self._sites.attached is None and any(not self._is_alone(model) for model in models):
-            with contextlib.suppress(BackendError, OSError):  # what is wrong is said when the model is asked for
+            with contextlib.suppress(BackendError, OSError):  # errors are raised when the model is requested
                 self._sites.main()
 
     def about(self) -> About:
-        """The build that runs; of one that has yet to be started, what the program says of itself."""
+        """Build of the running server, or of the program to start."""
         site = self._sites.attached or self._sites.own_router
         if site is None or not site.lives:
             return About(_RUNTIME, version_of(find_binary(self._options.server)))
@@ -94,7 +100,7 @@ class LlamaCppBackend:
             return About(_RUNTIME, clean(str(site.control.props().get("build_info", "")), 80), site.endpoint.base_url)
 
     def discover(self) -> tuple[ListedModel, ...]:
-        """What the server lists, and the files that have been asked for."""
+        """List the server's models, and the files requested so far."""
         files = {model: file_of(model) for model in self._asked if self._is_alone(model)}
         found = [listed_file(model, path) for model, path in files.items() if path is not None]
         if found and self._options.models_dir is None:
@@ -106,7 +112,10 @@ class LlamaCppBackend:
         return tuple(found)
 
     def ensure(self, model: str, on_progress: OnProgress) -> Served:
-        """Start what isn't there, load what isn't loaded; notice what was, and is gone."""
+        """Start the server and load the model, as far as needed.
+
+        Notices a model that was ready and is gone.
+        """
         self._asked[model] = None
         if self._is_alone(model):
             return self._ensure_alone(model, on_progress)
@@ -118,7 +127,10 @@ class LlamaCppBackend:
             return self._ensure_served(model, site, on_progress)
 
     def _is_alone(self, model: str) -> bool:
-        """Whether a model gets a server of its own: it is named by its file, and no folder may have it."""
+        """Whether a model gets a server of its own.
+
+        It must be named by its file; with ``models_dir``, the file must also exist, or the router may have it.
+        """
         if self._sites.attached is not None or not is_file_name(model):
             return False
         return self._options.models_dir is None or file_of(model) is not None
@@ -143,7 +155,7 @@ class LlamaCppBackend:
             return self._keep(model, site, _only_model(site), site.control.props(), load_s=load_s, notes=notes)
 
     def _ensure_served(self, model: str, site: Site, on_progress: OnProgress) -> Served:
-        """The one model of a server that was there before us."""
+        """The one model of a server that was running before."""
         found, props = _only_model(site), site.control.props()
         if not replace(found, path=str(props.get("model_path", ""))).is_called(model):
             raise BackendError(
@@ -206,30 +218,34 @@ class LlamaCppBackend:
             generation=self._loads,
             reloaded=model in self._ready,
             notes=notes,
-            # A server that has seen a prompt before answers as if reading it took no time.
+            # With a cached prompt, reading it would seem to take no time.
             request_defaults={"cache_prompt": False},
         )
-        # The note belongs to the case that met it, not to those after it.
+        # The note belongs to the case that saw the reload, not to later ones.
         kept = replace(served, reloaded=False, notes=())
         self._ready[model] = _Ready(kept, site, found.port, ours, tools_of(props))
         return served
 
     def endpoint(self, model: str) -> Endpoint:
-        """Of the server that has the model."""
+        """Endpoint of the server that has the model."""
         if model not in self._ready:
             raise BackendError(f"{clean(model)}: not ready, ensure() it first")
         return self._ready[model].served.endpoint
 
     def capabilities(self, model: str) -> Capabilities:
-        """What the server's documentation lists; tools as the model's chat template has them, once it is ready."""
+        """Documented parameters; tools as the model's chat template supports them.
+
+        Tools are known once the model is ready.
+        """
         ready = self._ready.get(model)
         limits = {"top_p": (0.0, 1.0), "min_p": (0.0, 1.0)}
         return Capabilities(PARAMETERS, limits, usage=True, tools=None if ready is None else ready.tools)
 
     def health(self) -> str:
-        """Whether the servers live, answer, and are done with their requests, where ``/metrics`` tells.
+        """Check that the servers live, answer, and have no open requests.
 
-        One of ours that hangs is ended, and started anew when it is next needed.
+        Open requests are known where ``/metrics`` is available.  A hung server of ours is ended, and started again when
+        it is next needed.
         """
         for site in self._sites.all():
             if site.server is not None and not site.server.alive:
@@ -247,14 +263,17 @@ class LlamaCppBackend:
         return ""
 
     def processes(self, model: str) -> ServerProcesses:
-        """The router's child that has the model; else the server, whose children belong to it."""
+        """Process of the model's router child, else of the server.
+
+        Children of a server belong to it.
+        """
         ready = self._ready.get(model)
         if ready is None:
             return ServerProcesses((), "the model is not ready")
         return self._sites.owner_of_child(ready.site, ready.port)
 
     def release(self, model: str) -> None:
-        """Unload what we had a router load; end the server of a file."""
+        """Unload what we loaded in a router; end a file's server."""
         ready = self._ready.pop(model, None)
         self._sites.end_alone(model)
         if ready is not None and ready.ours and ready.site.lives:
@@ -262,7 +281,7 @@ class LlamaCppBackend:
                 _unload(ready)
 
     def close(self) -> None:
-        """Unload what we had somebody's router load, and end the servers of our own."""
+        """Unload what we loaded elsewhere, and end our own servers."""
         if self._sites.attached is not None and not self._config.keep_loaded:
             for model in tuple(self._ready):
                 self.release(model)
@@ -270,7 +289,7 @@ class LlamaCppBackend:
         self._sites.close()
 
     def _wake(self, site: Site, model: LlamaModel, on_progress: OnProgress) -> float:
-        """Seconds that it took."""
+        """Wake a sleeping model; returns the seconds it took."""
         on_progress(f"waking {model.name}", None)
         began = time.monotonic()
         site.control.wake(model.name, self._options.load_s)
@@ -295,7 +314,7 @@ def _find(site: Site, asked: str) -> LlamaModel:
 
 
 def _unload(ready: _Ready) -> None:
-    """What we had loaded; what has been loaded since by others is theirs."""
+    """Unload a model that we loaded, unless others reloaded it since."""
 
     def there() -> bool:
         found = _find(ready.site, ready.served.model_id)
@@ -310,7 +329,7 @@ def _unload(ready: _Ready) -> None:
 
 
 def _busy_notes(site: Site, model: str = "") -> tuple[str, ...]:
-    """That somebody else is served, by a server that others may use."""
+    """Note that a shared server is busy with others' requests."""
     busy = None if site.ours else site.control.busy(model)
     if busy is None or not any(busy):
         return ()

@@ -1,4 +1,4 @@
-"""Models of llama.cpp: what requests for them may hold, their files, and how they are listed."""
+"""llama.cpp models: request parameters, files, and list entries."""
 
 from __future__ import annotations
 
@@ -36,33 +36,39 @@ _PARAMETERS: Final = """
     continue_final_message lora
 """
 PARAMETERS: Final = frozenset(_PARAMETERS.split())
-"""Those of ``POST /v1/chat/completions`` in the server's documentation and in its schema; it ignores all others."""
+"""Parameters of ``POST /v1/chat/completions`` in the server's documentation and schema; others are ignored."""
 _SHARD: Final = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
 
 
 def is_file_name(model: str) -> bool:
-    """Whether a person means a file, there or not."""
+    """Whether a name means a file, existing or not."""
     return model.lower().endswith(".gguf")
 
 
 def file_of(model: str) -> Path | None:
-    """The model's file, where it is named by it and there."""
+    """The model's file, if the name is that of an existing file."""
     if not is_file_name(model):
         return None
     try:
         path = Path(model).expanduser().absolute()
         return path if path.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or ~somebody unknown
+    except (OSError, ValueError, RuntimeError):  # not a possible file name, or an unknown ~user
         return None
 
 
 def alias_of(path: Path) -> str:
-    """The file's name without ``.gguf``; a comma would make two names of it."""
+    """Alias of a file: its name without ``.gguf``.
+
+    Commas are replaced, for they separate aliases.
+    """
     return path.stem.replace(",", "-")
 
 
 def listed(model: LlamaModel, *, ours: bool) -> ListedModel:
-    """A model of a server's list; ``ours``: the server runs on this machine, so that its files can be looked at."""
+    """List entry for a model of a server's list.
+
+    ``ours``: the server runs on this machine, so that its files can be read.
+    """
     return ListedModel(
         alias=model.aliases[0] if model.aliases else model.name,
         model_id=model.name,
@@ -74,38 +80,44 @@ def listed(model: LlamaModel, *, ours: bool) -> ListedModel:
 
 
 def listed_file(model: str, path: Path) -> ListedModel:
-    """A file that has been asked for."""
+    """List entry for a requested file."""
     return ListedModel(alias=model, model_id=alias_of(path), source="folder", size_mb=_file_mb(path), cached=True)
 
 
 def context_of(props: Mapping[str, Any]) -> int | None:
-    """In tokens, for one request."""
+    """Context length of one request, in tokens."""
     settings = props.get("default_generation_settings")
     context = settings.get("n_ctx") if isinstance(settings, dict) else None
     return context if isinstance(context, int) and context > 0 else None
 
 
 def quantization_of(props: Mapping[str, Any]) -> str | None:
-    """Of the model's weights, such as ``Q4_K - Medium``; older builds don't say."""
+    """Quantization of the weights, such as ``Q4_K - Medium``.
+
+    Older builds don't report it.
+    """
     found = props.get("model_ftype")
     return clean(found, 60) or None if isinstance(found, str) else None
 
 
 def tools_of(props: Mapping[str, Any]) -> bool | None:
-    """Whether the model's chat template knows of tools; None where the server doesn't say."""
+    """Whether the model's chat template supports tools; None if unknown."""
     caps = props.get("chat_template_caps")
     tools = caps.get("supports_tools") if isinstance(caps, dict) else None
     return tools if isinstance(tools, bool) else None
 
 
 def size_mb_of(model: LlamaModel, path: str, *, ours: bool) -> int | None:
-    """Of the file, where it is on this machine; else of the model's tensors, if the server says."""
+    """Size of the model's file, else of its tensors.
+
+    The file counts where it is on this machine, the tensors where the server reports them.
+    """
     size_mb = _file_mb(Path(path)) if ours and path else None
     return size_mb if size_mb is not None or model.size_bytes is None else _mb(model.size_bytes)
 
 
 def _file_mb(path: Path) -> int | None:
-    """Of a file, or of all parts of one that has been split."""
+    """Size of a file, or of all parts of a split one."""
     parts = _SHARD.search(path.name)
     files = [path]
     if parts:

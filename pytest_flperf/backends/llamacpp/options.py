@@ -1,4 +1,4 @@
-"""What a configuration says about llama.cpp: its own options, checked."""
+"""llama.cpp options, read from the configuration and validated."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class LlamaOptions:
-    """How to start llama-server, and how long to wait."""
+    """Start options and timeouts of llama-server."""
 
     server: str = "llama-server"
     models_dir: Path | None = None
@@ -62,7 +62,7 @@ class LlamaOptions:
 
     @classmethod
     def of(cls, config: BackendConfig) -> LlamaOptions:
-        """Those of a configuration; raises BackendError for what can't be."""
+        """Options of a configuration; raises BackendError for invalid values."""
         given = {name: value for name, value in config.options.items() if value is not None}
         unknown = sorted(given.keys() - {each.name for each in fields(cls)})
         if unknown:
@@ -86,7 +86,7 @@ class LlamaOptions:
         return cls(**{name: _read(name, value, readers[name]) for name, value in given.items()})
 
     def arguments(self) -> list[str]:
-        """What every server of ours is given."""
+        """Arguments for every server that we start."""
         context = [] if self.context is None else ["--ctx-size", str(self.context)]
         return ["--metrics", *context, *self.args]
 
@@ -124,7 +124,7 @@ def _seconds(value: Any) -> float:
 
 
 def _words(text: str) -> list[str]:
-    """As a shell would cut it."""
+    """Split a text as a shell would."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -142,7 +142,7 @@ def _arguments(value: Any) -> tuple[str, ...]:
             raise ValueError("words and numbers in it")
         name = str(each).partition("=")[0]
         if name in _SAID_OTHERWISE:
-            # not with what was found: there may be a key in it
+            # without the value: it may contain a key
             raise BackendError(f"llamacpp: option args: leave {name} out of it, {_SAID_OTHERWISE[name]}")
         found.append(str(each))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""The llama-servers of a backend: the one it attaches to, or those that it starts and ends."""
+"""llama-server pool: the attached server, or those we start."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 __all__ = ["Site", "Sites"]
 
 _NEWS_S: Final = 1.0
-"""From the end of a server's sockets to the news of its own."""
+"""Longest delay between the end of a server's sockets and the report of its exit."""
 
 
 @dataclass(slots=True)
 class Site:
-    """A server, ours or not."""
+    """A llama-server, started by us or attached."""
 
     control: LlamaControl
     endpoint: Endpoint
     server: LlamaServer | None = None
-    """None: it was there before us."""
+    """None: it was running before."""
     healthy: bool = False
-    """Whether one of ours has come up."""
+    """Whether a server of ours has become healthy."""
     router: bool = False
 
     @property
@@ -44,15 +44,18 @@ class Site:
 
     @property
     def lives(self) -> bool:
-        """Whether it runs, as far as we know."""
+        """Whether the server runs, as far as known."""
         return self.server is None or self.server.alive
 
 
 class Sites:
-    """Starts servers when they are needed, replaces those that ended, ends all in the end."""
+    """llama-servers of a backend: started on demand, replaced after exits.
+
+    All of ours are ended by :meth:`close`.
+    """
 
     def __init__(self, config: BackendConfig, options: LlamaOptions) -> None:
-        """Start and ask nothing; raises EndpointError for a URL that is none."""
+        """Start nothing and send nothing; raises EndpointError for invalid URLs."""
         self._config = config
         self._options = options
         self.attached: Site | None = None
@@ -66,12 +69,12 @@ class Sites:
         self._has_devices: bool | None = None
 
     def all(self) -> tuple[Site, ...]:
-        """Those there are, dead ones among them."""
+        """All servers, dead ones included."""
         found = (self.attached, self.own_router, *self._alone.values())
         return tuple(site for site in found if site is not None)
 
     def main(self) -> Site:
-        """The one to attach to; else our own router, started where there is none."""
+        """The attached server, or our own router, started if needed."""
         if self.attached is not None:
             return self.attached
         site = self.own_router
@@ -89,33 +92,36 @@ class Sites:
         return site if site is not None and site.lives else None
 
     def start_alone(self, model: str, path: Path) -> Site:
-        """A new server for a file, in place of the one that it had."""
+        """Start a new server for a file, replacing its old one."""
         self.end_alone(model)
         alias = alias_of(path)
         site = self._alone[model] = self._start(alias, ["--model", str(path), "--alias", alias])
         return site
 
     def end_alone(self, model: str) -> None:
-        """End the server of a file; nothing where there is none."""
+        """End the server of a file, if there is one."""
         site = self._alone.pop(model, None)
         if site is not None and site.server is not None:
             site.server.end()
 
     def drop(self, site: Site) -> None:
-        """End one of ours; who needs it next starts another."""
+        """End a server of ours; the next use starts another."""
         for model in [model for model, each in self._alone.items() if each is site]:
             self.end_alone(model)
         if self.own_router is site:
             self._forget_router()
 
     def close(self) -> None:
-        """End all that are ours."""
+        """End all servers of ours."""
         for model in tuple(self._alone):
             self.end_alone(model)
         self._forget_router()
 
     def wait(self, site: Site, on_loading: Callable[[], None] = lambda: None) -> None:
-        """Until a server answers that all is well; ``on_loading`` is called where it loads its model before that."""
+        """Wait until a server is healthy.
+
+        ``on_loading`` is called if it loads its model before that.
+        """
         if site.healthy:
             return
         try:
@@ -128,7 +134,7 @@ class Sites:
             site.control = LlamaControl(other.endpoint, self._config)
             self._wait_once(site, on_loading)
         site.router = site.control.props().get("role") == "router"
-        # One that is not ours may be started anew, as another kind, at any time.
+        # A server that is not ours may be restarted, as another kind, at any time.
         site.healthy = site.ours
 
     def _wait_once(self, site: Site, on_loading: Callable[[], None]) -> None:
@@ -145,7 +151,10 @@ class Sites:
 
     @contextlib.contextmanager
     def explained(self, site: Site, model: str = "") -> Iterator[None]:
-        """Errors with what a person needs to know of the model's server; one of ours that never came up is ended."""
+        """Add the server's state and log to errors.
+
+        A server of ours that never became healthy is ended.
+        """
         try:
             yield
         except BackendError as error:
@@ -164,7 +173,10 @@ class Sites:
             raise BackendError(text) from None
 
     def lament(self, site: Site, problem: str) -> str:
-        """What to say of one that doesn't answer; one of ours that hangs is ended."""
+        """Message for a server that doesn't answer; ends a hung one.
+
+        Only a server of ours is ended.
+        """
         if site.server is None:
             return problem
         if site.server.has_ended(_NEWS_S):
@@ -174,7 +186,10 @@ class Sites:
         return f"{problem}; it was ended{words}"
 
     def device_of(self, site: Site) -> str | None:
-        """Where one of ours computes, as far as it says: nothing is said where a GPU could be used."""
+        """Device of a server of ours; None if unknown.
+
+        Where a GPU could be in use and the log doesn't say, the device is unknown.
+        """
         if site.server is None:
             return None
         found = site.server.offloaded
@@ -186,7 +201,7 @@ class Sites:
         return found
 
     def owner(self, site: Site) -> ServerProcesses:
-        """Its process; children belong to it."""
+        """Process of a server; its children belong to it."""
         if site.server is not None:
             if not site.server.alive:
                 return ServerProcesses((), "llama-server has ended")
@@ -198,7 +213,7 @@ class Sites:
         return self._listeners.find(addresses, site.endpoint.port)
 
     def owner_of_child(self, site: Site, port: int | None) -> ServerProcesses:
-        """The router's child on a port, where it can be seen; else the router."""
+        """Process of the router's child on a port, else the router."""
         router = self.owner(site)
         if not router.pids or port is None:
             return router

@@ -1,4 +1,4 @@
-"""A llama-server of our own: how it is started, told apart from a dead one, and ended."""
+"""llama-server process: start, liveness, log and end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["LlamaServer", "find_binary", "has_devices", "version_of"]
 
 _HOST: Final = "127.0.0.1"
 _GRACE_S: Final = 5.0
-"""Time for a server to end by itself; one that answers somebody takes no longer, a router unloads its models."""
+"""Time for a server to end by itself: a busy one takes no longer, and a router unloads its models."""
 _VERSION_S: Final = 20.0
 _OFFLOADED: Final = re.compile(r"offloaded (\d{1,5})/(\d{1,5}) layers to GPU")
 _READ_BYTES: Final = 1 << 20
@@ -32,16 +32,16 @@ _HOW: Final = (
 
 
 class LlamaServer:
-    """One process on a free port of loopback, and its log."""
+    """llama-server process on a free port of loopback, with its log."""
 
     def __init__(self, binary: Path, arguments: Sequence[str], name: str, logs_dir: Path | None) -> None:
-        """Start it; returns at once, and may raise BackendError.
+        """Start the process without waiting; may raise BackendError.
 
         Args:
             binary: The program.
-            arguments: Of it, without host and port.
-            name: Of its log.
-            logs_dir: Where that goes; None: into a temporary folder that goes with it.
+            arguments: Its arguments, without host and port.
+            name: Name of its log.
+            logs_dir: Folder of the log; None: a temporary folder, removed with the server.
 
         """
         port = free_port()
@@ -53,7 +53,7 @@ class LlamaServer:
                 name="llama-server",
                 arguments=(str(binary), *arguments, "--host", _HOST, "--port", str(port)),
                 environment=environment,
-                folder=Path(),  # paths among its arguments are seen from here
+                folder=Path(),  # relative paths in its arguments start here
                 logs_dir=logs_dir,
                 log_name=f"llama-server-{name[:60]}",
                 grace_s=_GRACE_S,
@@ -62,7 +62,7 @@ class LlamaServer:
         )
 
     def wait_started(self) -> int:
-        """Its process id, as soon as there is one; raises BackendError where it could not be started."""
+        """Wait for the process id; raises BackendError if the start failed."""
         pid = self._process.pid
         if pid is None:
             late = "llama-server could not be started: its keeper does not answer"
@@ -71,15 +71,21 @@ class LlamaServer:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, as far as has been told."""
+        """Whether the process runs, as far as known."""
         return self._process.alive
 
     def has_ended(self, patience_s: float) -> bool:
-        """Whether it has ended, or does so soon: that is told a moment after its sockets do."""
+        """Whether the process has ended, or does within ``patience_s``.
+
+        Its end is reported a moment after its sockets close.
+        """
         return self._process.wait_end(patience_s)
 
     def once_more(self) -> LlamaServer | None:
-        """Another one on another port, where it ended because its port had been taken since it was found free."""
+        """Start another server if this one's port was taken; else None.
+
+        A free port may be taken before the server binds to it.
+        """
         if not self._process.port_was_taken:
             return None
         self.end()
@@ -87,7 +93,10 @@ class LlamaServer:
 
     @property
     def offloaded(self) -> str | None:
-        """How many of the model's layers a GPU has, if the log says so: newer builds do with ``--verbosity 4`` only."""
+        """Layers on the GPU, from the log; None if not logged.
+
+        Newer builds log them with ``--verbosity 4`` only.
+        """
         with contextlib.suppress(OSError), self._process.log_path.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _READ_BYTES))
             found = _OFFLOADED.findall(log.read(_READ_BYTES).decode("utf-8", "replace"))
@@ -96,20 +105,23 @@ class LlamaServer:
         return None
 
     def last_words(self) -> str:
-        """The last lines of its log, as the rest of a sentence."""
+        """Last lines of the log, as the rest of a sentence."""
         return self._process.last_words()
 
     def obituary(self) -> str:
-        """How it ended, with the last lines of its log."""
+        """How the server ended, with the last lines of its log."""
         return self._process.obituary()
 
     def end(self) -> None:
-        """End it with its children; may be called again."""
+        """End the server and its children; may be called again."""
         self._process.end()
 
 
 def find_binary(named: str) -> Path:
-    """The program by its path, or by its name on PATH; raises BackendError with what to do."""
+    """Find the program by path, or by name on PATH.
+
+    Raises BackendError with what to do.
+    """
     path = Path(os.path.expanduser(named))  # noqa: PTH111 - which leaves ~somebody unknown as it is
     if path.parent != Path() or path.is_absolute():
         if not path.is_file():
@@ -122,7 +134,7 @@ def find_binary(named: str) -> Path:
 
 
 def version_of(binary: Path) -> str:
-    """What ``llama-server --version`` says; raises BackendError where it says nothing."""
+    """Version from ``llama-server --version``; raises BackendError if there is none."""
     text = _said_by(binary, "--version")
     for line in text.splitlines():
         if line.startswith("version:"):
@@ -131,7 +143,7 @@ def version_of(binary: Path) -> str:
 
 
 def has_devices(binary: Path) -> bool | None:
-    """Whether ``llama-server --list-devices`` lists any beside the processor; None where it can't be told."""
+    """Whether ``llama-server --list-devices`` lists non-CPU devices; None if unknown."""
     try:
         lines = _said_by(binary, "--list-devices").splitlines()
     except BackendError:
@@ -158,6 +170,9 @@ def _said_by(binary: Path, argument: str) -> str:
 
 
 def _surroundings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The server's environment: what it does is said by its command line alone, so that two runs are alike."""
+    """Environment of the server, without llama-server's own variables.
+
+    The command line alone configures it, so that two runs are alike.
+    """
     theirs = [name for name in environment if name.startswith("LLAMA_ARG_") or name == "LLAMA_API_KEY"]
     return {name: value for name, value in environment.items() if name not in theirs}

@@ -1,4 +1,4 @@
-"""Axes of a chart: where a value lies, and round numbers to mark."""
+"""Chart axes: scales, and ticks at round numbers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ _LOG_FROM: Final = 20.0
 _DECADES_WITH_ALL_TICKS: Final = 2
 _LARGEST: Final = 1e15
 _SMALLEST: Final = 1e-9
-"""What is smaller is shown as zero."""
+"""Smaller values are shown as zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A scale from ``low`` to ``high`` over ``start`` to ``start + length`` in units of the drawing."""
+    """Axis: maps ``low`` to ``high`` onto the drawing.
+
+    In units of the drawing, it goes from ``start`` to ``start + length``.
+    """
 
     low: float
     high: float
@@ -29,7 +32,7 @@ class Axis:
     ticks: tuple[float, ...] = ()
 
     def at(self, value: float) -> float:
-        """The place of a value; what lies outside is at the nearer end."""
+        """The position of a value; values outside are at the nearer end."""
         value = min(max(value, self.low), self.high)
         if self.log:
             share = math.log(value / self.low) / math.log(self.high / self.low)
@@ -41,13 +44,13 @@ class Axis:
 def axis_of(
     values: Iterable[float], start: float, length: float, *, ticks: int = 4, zero: bool = False, log: bool | None = None
 ) -> Axis:
-    """An axis on which all values have room; raises nothing, whatever they are.
+    """An axis with room for all values; never raises.
 
     Args:
-        values: What is to be shown.
+        values: The values to show.
         start: Where the axis begins in the drawing.
         length: Its length there.
-        ticks: About how many marks a linear axis gets.
+        ticks: Approximate number of ticks of a linear axis.
         zero: Begin at zero, as bars must.
         log: None: logarithmic where the values are far apart.
 
@@ -71,7 +74,10 @@ def axis_of(
 
 
 def change_axis(values: Iterable[float], start: float, length: float, *, most: float, ticks: int = 6) -> Axis:
-    """A linear axis for changes, of both signs, with zero on it; what is beyond ±``most`` is drawn at its end."""
+    """A linear axis for changes of both signs, with zero.
+
+    Changes beyond ±``most`` are drawn at its end.
+    """
     known = [min(max(value, -most), most) for value in values if math.isfinite(value)]
     low, high = min([0.0, *known]), max([0.0, *known])
     if high - low < _SMALLEST:
@@ -93,11 +99,11 @@ def _log_axis(smallest: float, largest: float, start: float, length: float) -> A
 
 
 def _step(rough: float) -> float:
-    """The smallest of 1, 2, 5 × 10ⁿ that is not below ``rough``."""
+    """The smallest of 1, 2, 5 × 10ⁿ, not below ``rough``."""
     power: float = 10.0 ** math.floor(math.log10(max(rough, 1e-12)))
     return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough * (1 - 1e-9))
 
 
 def tick_text(value: float) -> str:
-    """A mark's number without needless digits: ``0.05``, ``20``, ``1500``."""
+    """Label of a tick, without needless digits: ``0.05``, ``20``, ``1500``."""
     return f"{value:.10g}" if abs(value) < 1e6 else f"{value:.3g}"

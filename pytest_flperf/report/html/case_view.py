@@ -1,10 +1,10 @@
-"""The sections of single cases: what they measured, their budgets, their distributions, their failures."""
+"""HTML sections of single cases: measurements, budgets, distributions, failures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.gates.text import amount, printable
+from pytest_flperf._text import amount, printable
 from pytest_flperf.report.figures import (
     NOTHING,
     calibration_words,
@@ -47,14 +47,14 @@ _TITLES: Final = {
 
 
 def tone_of(case: CaseResult) -> Tone:
-    """How an outcome is to look."""
+    """Tone of a case, by its outcome."""
     if case.outcome in ("passed", "xpassed"):
         return "good"
     return "doubt" if case.outcome in ("skipped", "xfailed") else "bad"
 
 
 def failed_case(run: Run, case: CaseResult, anchor: str, *, host: bool) -> FailedCase:
-    """All that shows why a case did not pass."""
+    """A failed case: its message, evidence, and command to rerun it."""
     lines = case.message.splitlines()
     shown = tuple(first_lines(lines, _LINES, "lines"))
     return FailedCase(
@@ -70,7 +70,7 @@ def failed_case(run: Run, case: CaseResult, anchor: str, *, host: bool) -> Faile
 def case_section(
     run: Run, case: CaseResult, samples: CaseSamples | None, anchor: str, *, host: bool, open_: bool
 ) -> CaseSection:
-    """All about a case."""
+    """The section of a case: facts, tables, charts and notes."""
     tables = [
         *(_search(each, played=each is case.search) for each in _searches(case)),
         *against_tables(case),
@@ -96,7 +96,10 @@ def case_section(
 
 
 def _why(case: CaseResult) -> tuple[str, ...]:
-    """Why a case that did not fail has no verdict of its own: failures are told apart, at length."""
+    """Why a case was skipped or expected to fail.
+
+    Failures are described elsewhere, in detail.
+    """
     return (
         tuple(first_lines(case.message.splitlines(), _LINES, "lines")) if case.outcome in ("skipped", "xfailed") else ()
     )
@@ -190,7 +193,10 @@ def _row(name: str, found: Distribution) -> list[str]:
 
 
 def _metric_words(name: str) -> str:
-    """What a row is called: the name that budgets use, and the title with the unit where that says more."""
+    """Name of a row: the metric's name in budgets, title and unit.
+
+    The title is left out where it says no more than the name.
+    """
     metric = METRICS.get(name)
     if metric is None or name == metric.title.replace(" ", "_"):
         return name
@@ -219,7 +225,7 @@ def _budgets(case: CaseResult) -> Table | None:
 
 
 def _not_measured(verdict: BudgetVerdict) -> str:
-    """Empty where there is a value."""
+    """Why a budget has no value; empty where it has one."""
     if verdict.value is not None:
         return ""
     return f"not measured: {printable(verdict.reason)}" if verdict.reason else "not measured"
@@ -317,7 +323,7 @@ def _requests(case: CaseResult) -> str:
 
 
 def _amount(value: float | None, unit: str) -> str | None:
-    """With three significant digits and the unit, a percentage for a fraction."""
+    """A value with its unit, three significant digits; fractions as percentages."""
     if value is None:
         return None
     return f"{number(100 * value)} %" if unit == "fraction" else f"{number(value)} {unit}"

@@ -1,7 +1,7 @@
-"""Charts as inline SVG: no script, no style that must be there, a title and a description for who can't see them.
+"""Charts as inline SVG: no scripts, readable without styles, accessible.
 
-Colours are attributes, so that a chart is readable where a page's style is refused; the page's style refines them.
-All text goes through ``_text``.
+Each has a title and a description for screen readers.  Colours are attributes, so that a chart is readable where a
+page's style is blocked; the page's style refines them.  All text goes through ``_text``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.report.figures import number
 from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
 from pytest_flperf.report.terminal.tables import cut
@@ -32,18 +32,18 @@ _LABEL_CELLS: Final = 26
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A value of a series, such as a model's."""
+    """A bar: one value of a series, such as a model's."""
 
     label: str
     series: int
     value: float | None
     note: str = ""
-    """Stands where there is no value."""
+    """Shown in place of a missing value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Where the values of a case lie."""
+    """A strip: the range and distribution of a case's values."""
 
     label: str
     series: int
@@ -54,7 +54,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that belong together, such as a scenario's."""
+    """A group of rows, such as a scenario's."""
 
     label: str
     rows: tuple[Bar | Strip, ...]
@@ -67,10 +67,13 @@ def _text(text: str) -> Markup:
 
 
 def drawing(key: str, width: float, height: float, title: str, desc: str, parts: Sequence[str]) -> Markup:
-    """An SVG of these parts, each made by a function of this module or of numbers alone; ``key`` begins its ids."""
+    """An SVG image of these parts, with title and description.
+
+    Each part must come from a function of this module, or hold numbers alone.  ``key`` is the prefix of its ids.
+    """
     from markupsafe import Markup
 
-    # The parts hold numbers of ours, and texts that went through _text.
+    # The parts hold only numbers, and texts that went through _text.
     return Markup(  # noqa: S704
         f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img" '
         f'aria-labelledby="{key}-t {key}-d" font-size="12" fill="currentColor">'
@@ -79,12 +82,12 @@ def drawing(key: str, width: float, height: float, title: str, desc: str, parts:
 
 
 def label(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
-    """A text, made harmless; ``more`` are attributes."""
+    """An escaped text; ``more`` are attributes."""
     return f'<text x="{x:.6g}" y="{y:.6g}" text-anchor="{anchor}"{more}>{_text(text)}</text>'
 
 
 def row_name(y: float, text: str, more: str = "", cells: int = _LABEL_CELLS) -> str:
-    """A row's name at the left, shortened; the whole name shows where the pointer rests."""
+    """A row's name at the left, shortened; a tooltip has it whole."""
     short = cut(printable(text, 200), cells)
     whole = "" if short == text else f"<title>{_text(text)}</title>"
     return f'<text x="0" y="{y:.6g}"{more}>{_text(short)}{whole}</text>'
@@ -99,7 +102,7 @@ _FAINT: Final = 'stroke="currentColor" stroke-opacity=".22"'
 
 
 def _grid(axis: Axis, top: float, bottom: float, heading: str) -> list[str]:
-    """Lines for the marks of a horizontal axis, their numbers, and what the axis shows."""
+    """Grid lines, tick labels and heading of a horizontal axis."""
     parts = []
     for tick in axis.ticks:
         x = axis.at(tick)
@@ -117,7 +120,7 @@ def _colour(series: int) -> str:
 
 
 def _rows(groups: Sequence[Group]) -> tuple[list[tuple[float, Bar | Strip]], list[str], float]:
-    """Rows with the height of their middle, the names at the left, and the height of all."""
+    """Rows with their vertical position, their names, and the total height."""
     single = all(len(group.rows) == 1 for group in groups)
     placed: list[tuple[float, Bar | Strip]] = []
     names: list[str] = []
@@ -135,12 +138,12 @@ def _rows(groups: Sequence[Group]) -> tuple[list[tuple[float, Bar | Strip]], lis
 
 
 def bars(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
-    """A bar for each value, from zero, with its number.
+    """Bar chart: a bar for each value, from zero, with its number.
 
     Args:
-        key: Begins the ids within the drawing; each drawing of a page needs its own.
-        title: What is shown.
-        unit: Of the values.
+        key: Prefix of the ids within the drawing; each drawing of a page needs its own.
+        title: Title of the chart.
+        unit: Unit of the values.
         groups: Rows of :class:`Bar`.
 
     """
@@ -164,10 +167,11 @@ def bars(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
 
 
 def strips(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
-    """A row per case: a line from the smallest to the largest value, a bar from p5 to p95, a mark at the median.
+    """Strip chart: a row per case with range, p5 to p95, median.
 
-    Single values are dots, at most 60 per row (evenly by rank, the ends included).  Arguments as of :func:`bars`, rows
-    of :class:`Strip`.
+    A line goes from the smallest to the largest value, a bar from p5 to p95, and a mark is at the median.  Single
+    values are dots, at most 60 per row (evenly by rank, the ends included).  Arguments are those of :func:`bars`, with
+    rows of :class:`Strip`.
     """
     placed, parts, bottom = _rows(groups)
     ends = [
@@ -205,16 +209,17 @@ def _strip(axis: Axis, y: float, row: Strip) -> list[str]:
 
 
 def _spread(values: Sequence[float], most: int) -> Sequence[float]:
-    """At most so many of ascending values, evenly by rank, the ends included."""
+    """At most ``most`` of ascending values, evenly by rank, ends included."""
     if len(values) <= most:
         return values
     return [values[round(place * (len(values) - 1) / (most - 1))] for place in range(most)]
 
 
 def ecdf(key: str, title: str, unit: str, found: Distribution, values: Sequence[float] = ()) -> Markup:
-    """Which share of the requests took up to how long: a step per request, at most 120 of them.
+    """ECDF: the share of requests up to each value.
 
-    Without single values a dashed line through the percentiles of the summary.  Arguments as of :func:`bars`.
+    A step per request, at most 120 of them; without single values, a dashed line through the percentiles of the
+    summary.  Arguments are those of :func:`bars`.
     """
     left, top, width, height = 38.0, 10.0, 250.0, 110.0
     bottom = top + height

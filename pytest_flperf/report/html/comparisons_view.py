@@ -1,4 +1,4 @@
-"""Comparisons on the page of a run: the table of all of them, the chart, and those of a single case."""
+"""Comparisons in the HTML report: table, chart, and tables per case."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _TONES: Final[dict[str, Tone]] = {"red": "bad", "yellow": "doubt", "green": "goo
 
 
 def compared_section(cases: Sequence[CaseResult], anchors: dict[int, str]) -> ComparedSection | None:
-    """All comparisons of a run; None where nothing was compared.
+    """The section of a run's comparisons; None where nothing was compared.
 
     Args:
-        cases: Of the run.
-        anchors: Of the sections of cases, by the index of the case.
+        cases: The cases of the run.
+        anchors: The anchors of the sections of cases, by the index of the case.
 
     """
     if not any(case.against for case in cases):
@@ -68,7 +68,7 @@ def compared_section(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Co
 
 
 def tone_of(comparison: Comparison) -> Tone:
-    """How a comparison is to look: bad only where it fails."""
+    """Tone of a comparison: bad only where it fails."""
     if comparison.fails:
         return "bad"
     found: dict[str, Tone] = {"regressed": "doubt", "improved": "good", "undecided": "doubt"}
@@ -127,7 +127,7 @@ def _chart(rows: Sequence[Compared]) -> tuple[Markup | None, str]:
 
 
 def against_tables(case: CaseResult) -> tuple[Table, ...]:
-    """A table for each of the sides that a case was compared with."""
+    """A table for each side that a case was compared with."""
     return tuple(_against(against) for against in case.against)
 
 

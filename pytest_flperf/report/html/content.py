@@ -1,4 +1,4 @@
-"""What a page holds: plain records that the templates write out, one text per cell."""
+"""Page contents: plain records that the templates render."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tone: TypeAlias = Literal["", "good", "bad", "doubt"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a table."""
+    """A table cell: a text, with tone and link."""
 
     text: str
     tone: Tone = ""
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; every row has as many cells as the head has columns."""
+    """A table; every row has a cell for each column."""
 
     caption: str
     head: tuple[str, ...]
@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A term and what it is."""
+    """A fact: a term and its text."""
 
     term: str
     text: str
@@ -50,10 +50,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class FailedCase:
-    """A case that did not pass, with all that shows why."""
+    """A failed case: its message, evidence, and command to rerun it."""
 
     anchor: str
-    """Of its section, empty where it has none."""
+    """The anchor of its section; empty without one."""
     heading: str
     outcome: str
     lines: tuple[str, ...]
@@ -64,7 +64,7 @@ class FailedCase:
 
 @dataclass(frozen=True, slots=True)
 class CaseSection:
-    """All about one case."""
+    """The section of one case: facts, tables, charts and notes."""
 
     anchor: str
     heading: str
@@ -84,7 +84,7 @@ class CaseSection:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What came of the comparisons of a run."""
+    """The section of a run's comparisons."""
 
     sums: tuple[tuple[str, Tone], ...]
     table: Table
@@ -95,7 +95,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The report of a run."""
+    """The page of a run: its whole report."""
 
     title: str
     heading: str

@@ -1,4 +1,4 @@
-"""A chart of comparisons: the estimated change and its 95 % interval, beside zero and the limit."""
+"""Interval chart of comparisons: changes with 95 % intervals and limits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LABELS: Final = 250
 _WORDS: Final = 150
 _ROW: Final = 20
 _MOST_PCT: Final = 100.0
-"""What is beyond is drawn as an arrow at the edge, with the number beside."""
+"""Larger changes are drawn as an arrow at the edge, with the number next to it."""
 _COLOURS: Final = {"bad": "#b3161f", "good": "#0a6b3d", "doubt": "#8a5200", "": "#5b6470"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row: by how much a number changed."""
+    """A row of the chart: the change of one number."""
 
     label: str
     change_pct: float
@@ -38,13 +38,14 @@ class Change:
 
 
 def intervals(key: str, title: str, rows: Sequence[Change]) -> Markup:
-    """A row per comparison: a dot at the change, a line over its interval, an upright mark at the limit.
+    """Interval chart: a row per comparison, with change, interval and limit.
 
-    A change or an end beyond ±100 % is an arrow at the edge.
+    A dot is at the change, a line over its interval, an upright mark at the limit.  A change or an end beyond ±100 % is
+    an arrow at the edge.
 
     Args:
-        key: Begins the ids within the drawing; each drawing of a page needs its own.
-        title: What is shown.
+        key: Prefix of the ids within the drawing; each drawing of a page needs its own.
+        title: Title of the chart.
         rows: In the order in which they are shown.
 
     """
@@ -69,7 +70,7 @@ def _tick(value: float) -> str:
 
 
 def _arrow(x: float, y: float, way: int) -> str:
-    """A head that points to what lies beyond the edge: 1 to the right, -1 to the left."""
+    """An arrow head at the edge: 1 right, -1 left."""
     return f'<path d="M{x - 7 * way:.6g} {y - 5:.6g}L{x:.6g} {y:.6g}L{x - 7 * way:.6g} {y + 5:.6g}Z"/>'
 
 

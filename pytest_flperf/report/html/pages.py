@@ -1,4 +1,4 @@
-"""Pages as HTML: one file each that holds all it needs and fetches nothing."""
+"""HTML pages: self-contained files that fetch nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.report.html.run_view import run_page
 from pytest_flperf.report.html.runs_view import runs_page
 from pytest_flperf.report.samples import CaseSamples
@@ -27,14 +27,17 @@ _LONGEST_LINES: Final = 60
 
 
 class Pages:
-    """Writes pages; imports and compiles when first used, which :meth:`warm_up` can do ahead of time."""
+    """HTML pages of runs, rendered from templates.
+
+    Imports and compiles when first used; :meth:`warm_up` can do that ahead of time.
+    """
 
     def warm_up(self) -> None:
-        """Do what takes time and needs no results."""
+        """Load and compile the template ahead of time."""
         assert self._run_template
 
     def run(self, run: Run, samples: Mapping[str, CaseSamples]) -> str:
-        """The report of a run.
+        """Render the report of a run.
 
         Args:
             run: What was measured.
@@ -44,7 +47,7 @@ class Pages:
         return self._run_template.render(page=run_page(bounded_run(run), samples))
 
     def runs(self, runs: Sequence[Run]) -> str:
-        """Several runs side by side, as many as there are."""
+        """Render any number of runs side by side."""
         return self._environment.get_template("runs.html.jinja").render(
             page=runs_page([bounded_run(run) for run in runs])
         )
@@ -71,7 +74,10 @@ class Pages:
 
 
 def _harmless(value: Any) -> Any:
-    """What every expression of a template passes through before it is escaped: bounded, no control characters."""
+    """Bound an expression of a template and remove control characters.
+
+    Every expression passes through here before it is escaped.
+    """
     if type(value) is str and len(value) <= _LONGEST and value.isprintable():  # most are, and quickly told
         return value
     if hasattr(value, "__html__"):
@@ -80,7 +86,7 @@ def _harmless(value: Any) -> Any:
 
 
 def _kept(text: str) -> Markup:
-    """A long text with its lines kept, each harmless: for ``<pre>``."""
+    """A long text for ``<pre>``: lines kept, bounded and escaped."""
     from markupsafe import Markup, escape
 
     lines = text[:_LONGEST_KEPT].splitlines()

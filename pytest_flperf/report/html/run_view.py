@@ -1,4 +1,4 @@
-"""The page of a run: from its record, and its samples where they are at hand, to what the template writes."""
+"""HTML report of a run: page contents from its record and samples."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ COMPARED: Final[tuple[tuple[str, Callable[[CaseResult], str]], ...]] = (
     ("Throughput of the case, tokens/s", lambda case: number(case.tps_total)),
     ("Failed requests", errors),
 )
-"""What is compared between models and between runs: caption and cell."""
+"""Tables that compare models, and runs: caption and cell."""
 
 
 def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
-    """What the report of a run says.
+    """The page contents of a run's report.
 
     Args:
         run: What was measured.
@@ -106,7 +106,7 @@ def _left_out(count: int, shown: int, what: str) -> str:
 
 
 def _detailed(cases: Sequence[CaseResult]) -> list[int]:
-    """Which cases get a section: all of them, or those that did not pass first."""
+    """Indices of the cases with a section, failed ones preferred."""
     order = sorted(range(len(cases)), key=lambda index: cases[index].outcome not in ("failed", "error"))
     return sorted(order[:_SECTIONS])
 
@@ -180,7 +180,7 @@ def _groups(cases: Sequence[CaseResult]) -> _Groups:
 
 
 def _comparison(cases: Sequence[CaseResult], groups: _Groups) -> tuple[Table, ...]:
-    """A table per metric, rows of scenarios and columns of models; none for a single model."""
+    """A table per metric: scenarios × models; none for a single model."""
     models = models_of(cases)
     if len(models) < 2:
         return ()
@@ -230,7 +230,7 @@ def _strip(name: str, case: CaseResult, series: int, samples: Mapping[str, CaseS
 
 
 def _first_rows(groups: _Groups) -> Iterable[tuple[str, dict[str, CaseResult]]]:
-    """Groups until there are as many rows as a chart can show."""
+    """The first groups, up to the rows that a chart can show."""
     rows = 0
     for label, by_model in groups.items():
         rows += len(by_model)
@@ -269,7 +269,7 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[Cell, ...], ...]:
 
 
 def _targets(cases: Sequence[CaseResult]) -> Table | None:
-    """What answered, once for each model and server."""
+    """A table of targets, one row for each model and server."""
     found: dict[tuple[str, Target], CaseResult] = {}
     for case in cases:
         if case.target is not None:

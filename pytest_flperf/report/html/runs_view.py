@@ -1,4 +1,4 @@
-"""Several runs side by side: numbers in a row per case, without a judgement on what differs."""
+"""HTML page of runs side by side, without a statistical verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["RunsPage", "runs_page"]
 
 @dataclass(frozen=True, slots=True)
 class RunsPage:
-    """Several runs side by side."""
+    """The page contents of runs side by side."""
 
     title: str
     sentence: str
@@ -28,7 +28,7 @@ class RunsPage:
 
 
 def runs_page(runs: Sequence[Run]) -> RunsPage:
-    """What a page on several runs says; cases are matched by node id and host."""
+    """Build the page; cases are matched by node id and host."""
     letters = _letters(len(runs))
     by_run = [{(case.nodeid, case.host): case for case in run.cases} for run in runs]
     keys = list(dict.fromkeys(key for cases in by_run for key in cases))
@@ -55,7 +55,7 @@ def _letters(count: int) -> list[str]:
 
 
 def _labels(cases: Sequence[CaseResult], *, host: bool) -> list[str]:
-    """Names of cases; the node id beside those that share one."""
+    """Names of cases, with the node id where names repeat."""
     names = [case_name(case, host=host) for case in cases]
     counts = Counter(names)
     return [name if counts[name] == 1 else f"{name}: {case.nodeid}" for name, case in zip(names, cases, strict=True)]

@@ -1,1 +1,1 @@
-"""Tables and lines for a terminal."""
+"""Terminal reports: tables and lines."""

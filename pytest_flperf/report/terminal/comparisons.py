@@ -1,4 +1,4 @@
-"""What came of the comparisons of a run, for a terminal: a row each, what is different besides, and one line in sum."""
+"""Comparisons in the terminal: a table, other differences, a summary line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.format import arrow, change, counted_words, interval, limit, measured, name, word
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE
-from pytest_flperf.gates.text import printable
 from pytest_flperf.report.figures import NOTHING, number, point
 from pytest_flperf.report.terminal.tables import Colour, Column, Line, fitted, wrapped
 from pytest_flperf.results.comparison import Against, Comparison
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _MOST_ROWS: Final = 40
-"""From how many on rows without a change are left out, but for ``-v``."""
+"""With more rows than this, unchanged ones are left out, except with ``-v``."""
 _MOST_LINES: Final = 8
 _LINE: Final = 300
 DIFFERS: Final = "≠"
@@ -43,7 +43,7 @@ NOTHING_GATES: Final = "nothing fails on it: give --flperf-fail-on"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A comparison and where it was made."""
+    """A comparison, with its case and baseline."""
 
     case: CaseResult
     against: Against
@@ -51,17 +51,17 @@ class Compared:
 
     @property
     def scenario(self) -> str:
-        """With the point of the matrix."""
+        """The scenario with its matrix point."""
         return f"{self.case.scenario} {point(self.case.parameters)}".strip()
 
     @property
     def verdict(self) -> str:
-        """The word, marked where more than the numbers is different."""
+        """The verdict, marked where more than the numbers differs."""
         return word(self.comparison) + f" {DIFFERS}" * bool(self.against.differs)
 
 
 def rows_of(cases: Iterable[CaseResult]) -> list[Compared]:
-    """The comparisons of a run, without the error rates that nobody asked about and that did not change."""
+    """The comparisons of a run, without unchanged default error rates."""
     return [
         Compared(case, against, each)
         for case in cases
@@ -76,7 +76,7 @@ def _goes_without_saying(each: Comparison) -> bool:
 
 
 def compared_lines(cases: Sequence[CaseResult], width: int, verbosity: int) -> list[Line]:
-    """A table, what is different besides, reasons, and one line in sum; nothing where nothing was compared."""
+    """Table, differences, reasons and summary; empty where nothing was compared."""
     rows = rows_of(cases)
     if not any(case.against for case in cases):
         return []
@@ -101,7 +101,7 @@ def _changed(comparison: Comparison) -> bool:
 
 
 def tone(comparison: Comparison) -> Colour:
-    """How a comparison is to look: red only where it fails."""
+    """Colour of a comparison: red only where it fails."""
     if comparison.fails:
         return "red"
     found: dict[str, Colour] = {"regressed": "yellow", "improved": "green", "undecided": "yellow"}
@@ -131,24 +131,27 @@ def _columns(rows: Sequence[Compared]) -> list[Column[Compared]]:
 
 
 def relative(rows: Iterable[Compared]) -> bool:
-    """Whether changes of some are relative to a reference load."""
+    """Whether some changes are relative to a reference load."""
     return any(row.comparison.raw_change_pct is not None for row in rows)
 
 
 def figure_heads(*, of_reference: bool) -> list[str]:
-    """What stands over :func:`figures`."""
+    """Column headings of :func:`figures`."""
     return ["baseline → candidate", "change", "95 % interval, %", *["as measured"] * of_reference, "limit"]
 
 
 def figures(row: Compared, *, of_reference: bool) -> list[str]:
-    """A row's numbers for a page, with the change as measured where some changes are relative."""
+    """Numbers of a row, for a page.
+
+    Where some changes are relative, with the change as measured.
+    """
     each = row.comparison
     moved = f"{arrow(each)} {change(each)}".strip()
     return [numbers(row), moved, interval(each), *[measured(each)] * of_reference, limit(each)]
 
 
 def numbers(row: Compared) -> str:
-    """The number of both sides, in the unit that the metric's name says: ``50.1 → 56.3``."""
+    """The numbers of both sides, in the metric's unit: ``50.1 → 56.3``."""
     each = row.comparison
     return f"{_number(each, each.baseline)} → {_number(each, each.candidate)}"
 
@@ -164,20 +167,23 @@ def _change(comparison: Comparison) -> str:
 
 
 def _differences(cases: Iterable[CaseResult]) -> list[str]:
-    """What else than the numbers is different, once each, and of how many cases that is so."""
+    """Differences other than the numbers, each with its number of cases."""
     found = Counter(line for case in cases for against in case.against for line in against.differs)
     return _counted(found, "case")
 
 
 def notes_of(cases: Sequence[CaseResult]) -> list[str]:
-    """What a page says beside the table: what changes are relative to, what else is different, reasons."""
+    """Notes on the table of a page: reference load, differences, reasons."""
     rows = rows_of(cases)
     said = [_RELATIVE] if relative(rows) else []
     return [*said, *(f"{DIFFERS} {text}" for text in _differences(cases)), *reasons_of(rows)]
 
 
 def reasons_of(rows: Iterable[Compared]) -> list[str]:
-    """Why comparisons are undecided, or regressed whatever the latencies say, and where; once each."""
+    """Reasons for verdicts, each once and with its place.
+
+    They say why a comparison is undecided, or regressed whatever the latencies say.
+    """
     places: dict[str, dict[str, None]] = {}
     found: Counter[str] = Counter()
     for row in rows:
@@ -210,7 +216,7 @@ def gated(cases: Iterable[CaseResult]) -> bool:
 
 
 def not_made(cases: Iterable[CaseResult]) -> int:
-    """How many comparisons of gates had nothing to compare with."""
+    """Number of gate comparisons that had nothing to compare with."""
     return sum(
         each.scope != DEFAULT_SCOPE
         for case in cases
@@ -221,7 +227,10 @@ def not_made(cases: Iterable[CaseResult]) -> int:
 
 
 def sums(cases: Sequence[CaseResult]) -> list[tuple[str, Colour]]:
-    """``compared with LABEL: 2 regressed, 1 improved …`` for each of the other sides, and its colour."""
+    """Summary line and colour for each baseline.
+
+    Such as ``compared with LABEL: 2 regressed, 1 improved …``.
+    """
     labels: dict[str, list[Comparison]] = {}
     for case in cases:
         for against in case.against:

@@ -1,4 +1,4 @@
-"""Suites and models as tables for a terminal."""
+"""Terminal listings: tables of suites, models and calibrations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
-from pytest_flperf._text import harmless_lines
+from pytest_flperf._text import harmless_lines, printable
 from pytest_flperf.backends.base import ListedModel
-from pytest_flperf.gates.text import printable
 from pytest_flperf.report.figures import calibrated_words, number
 from pytest_flperf.report.terminal import tables
 from pytest_flperf.report.terminal.tables import cut, render, width_of
@@ -25,7 +24,7 @@ NO_CATALOG: Final = "Foundry Local's public catalog lists nothing: without inter
 
 
 def suites_table(listings: Sequence[SuiteListing]) -> list[str]:
-    """Name, scenarios and description; a suite that can't be loaded shows why."""
+    """Table of suites; a suite that can't be loaded shows why."""
     rows = [
         (each.name, str(each.scenarios) if each.error is None else "–", _first_line(each.error or each.description))
         for each in listings
@@ -34,7 +33,7 @@ def suites_table(listings: Sequence[SuiteListing]) -> list[str]:
 
 
 def models_table(models: Sequence[ListedModel], masked: Callable[[str], str]) -> list[str]:
-    """What a backend lists; ``masked`` takes secrets out of a server's names."""
+    """Table of a backend's models; ``masked`` redacts a server's names."""
     head = ("model", "id", "from", "size MB", "device", "context", "state")
     rows = [
         (
@@ -52,7 +51,7 @@ def models_table(models: Sequence[ListedModel], masked: Callable[[str], str]) ->
 
 
 def calibrations_table(found: Sequence[Calibration]) -> list[str]:
-    """What the client says and what is true, a row per load."""
+    """Table of calibrations: the client's error, a row per load."""
     head = ("load", "n", "p50", "error", "p99", "error", "gap error", "µs/token", "late")
     rows = [
         (
@@ -86,9 +85,10 @@ def _state(model: ListedModel) -> str:
 
 
 def fitted_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int, *, whole: bool = False) -> list[str]:
-    """A table whose first ``names`` columns stand left; where it is too wide the first column gives way.
+    """A table fitted to the terminal's width by shortening its first column.
 
-    ``whole``: it doesn't, because what it holds is to be copied: lines are longer than the terminal is wide.
+    The first ``names`` columns are aligned left.  With ``whole`` nothing is shortened, because the first column is to
+    be copied: lines may be longer than the terminal is wide.
     """
     width = shutil.get_terminal_size().columns
     left = [column < names for column in range(len(head))]
@@ -104,15 +104,17 @@ def fitted_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int,
 
 
 def wrapped(text: str) -> list[str]:
-    """A sentence over several lines of the terminal's width."""
+    """A sentence wrapped at the terminal's width."""
     return tables.wrapped(text, max(shutil.get_terminal_size().columns, _NARROWEST))
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Write a line to standard output or another stream, what its encoding can't hold and what commands as escapes.
+    """Write a line to standard output or another stream.
+
+    Characters that its encoding can't hold, and those that control a terminal, are written as escapes.
 
     Raises:
-        OSError: Standard output is closed, full or broken.  What can't be written to another stream is left out.
+        OSError: Standard output is closed, full or broken.  Errors of another stream are ignored.
 
     """
     to = stream or sys.stdout

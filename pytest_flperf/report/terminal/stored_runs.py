@@ -1,4 +1,4 @@
-"""The stored runs as a table for a terminal."""
+"""Terminal table of stored runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 from pytest_flperf.history.clocks import FUTURE_SLACK
 from pytest_flperf.history.environment import label_of
 from pytest_flperf.report.terminal.tables import cut, render, width_of
@@ -21,7 +21,7 @@ __all__ = ["history_table"]
 _HEAD: Final = ("run", "age", "suite", "verdict", "passed", "host", "branch", "commit")
 _LEFT: Final = (True, False, True, True, False, True, True, True)
 _SHORTEST_ID: Final = 16
-"""``20261121T101500Z``, which is the time; more where runs began in the same second."""
+"""``20261121T101500Z``, which is the time; longer where runs began in the same second."""
 _GIVE_WAY: Final = ("suite", "branch")
 _NARROWEST: Final = 6
 _FINGERPRINT: Final = 6
@@ -29,11 +29,13 @@ _COMMIT: Final = 7
 
 
 def history_table(runs: Sequence[StoredRun], now: datetime, width: int) -> list[str]:
-    """A row per run; where it is too wide, ids are cut to what only one begins with, then names of suites and branches.
+    """Table of stored runs, a row each, fitted to the width.
+
+    Where it is too wide, ids are cut to their unique beginning first, then the names of suites and branches.
 
     Args:
-        runs: In the order in which they are to be shown.
-        now: What the age is counted to.
+        runs: The runs, in the order of the rows.
+        now: The time at which ages are computed.
         width: Columns of the terminal.
 
     """
@@ -70,7 +72,7 @@ def _row(run: StoredRun, now: datetime) -> list[str]:
 
 
 def _short_ids(ids: Sequence[str]) -> list[str]:
-    """Of each id as much as none of the others begins with."""
+    """The shortest unique beginning of each id."""
     short = []
     ordered = sorted(ids)
     beside: dict[str, list[str]] = {}
@@ -84,12 +86,12 @@ def _short_ids(ids: Sequence[str]) -> list[str]:
 
 
 def _common(first: str, second: str) -> int:
-    """How many characters both begin with."""
+    """Length of the common beginning."""
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def _age(started_at: str, now: datetime) -> str:
-    """``12 min``, ``3 h``, ``5 d``: as long ago as that."""
+    """Age of a run: ``12 min``, ``3 h``, ``5 d``."""
     try:
         moment = datetime.fromisoformat(started_at)
         age = now - (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))

@@ -1,4 +1,7 @@
-"""A run in the terminal: one table by default, verdicts only with -q, rows and percentiles with -v and -vv."""
+"""Terminal summary of a run, by verbosity.
+
+One table by default, the verdict only with -q, a block per case with -v, all percentiles with -vv.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from pytest_flperf._text import amount, printable
 from pytest_flperf.gates.format import against_lines
-from pytest_flperf.gates.text import amount, printable
 from pytest_flperf.report.figures import (
     MARK,
     NOTHING,
@@ -64,7 +67,7 @@ _RESOURCE_COLUMNS: Final = (
     ("GPU\n%", "gpu_util_pct", "mean", 10),
     ("GPU\nmax MB", "gpu_mem_mb", "max", 11),
 )
-"""Heading, metric, statistic, and how early the column goes."""
+"""Heading, metric, statistic, and how early the column is dropped."""
 
 
 def _columns(cases: Sequence[CaseResult]) -> tuple[Column[CaseResult], ...]:
@@ -106,22 +109,25 @@ def _scenario(case: CaseResult) -> str:
 
 
 def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
-    """The table, head first, in ``width`` characters: columns go in order of importance, names are shortened."""
+    """The table of cases, headings first, fitted to ``width`` characters.
+
+    Columns are dropped in order of importance, and names are shortened.
+    """
     return fitted(cases, _columns(cases), width)
 
 
 def summary_lines(
     run: Run, width: int, verbosity: int, problems: Sequence[str] = (), failures: Sequence[str] = ()
 ) -> list[Line]:
-    """Table, details, problems and verdict, as much as the verbosity asks for.
+    """Summary of a run: table, details, problems and verdict, by verbosity.
 
     Args:
         run: What was measured.
         width: Columns of the terminal.
-        verbosity: -1: the verdict only, and the sum of the comparisons where a gate asked for them; 1: a block per
-            case; 2: all percentiles.
-        problems: Lines on what went wrong beside the measuring.
-        failures: Why cases failed, where pytest doesn't say it next to this.
+        verbosity: -1: the verdict only, and with a gate the summary of the comparisons; 1: a block per case; 2: all
+        percentiles.
+        problems: Lines on errors outside of the measurement.
+        failures: Why cases failed, where pytest's own output doesn't say it.
 
     """
     run = bounded_run(run)
@@ -190,7 +196,7 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
 
 
 def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
-    """Why cases have few requests or none, where that made no failure."""
+    """Why cases have few or no requests, where they didn't fail."""
     skipped = [case for case in cases if case.partial and case.outcome == "skipped"]
     begun = [case for case in skipped if case.requests.total]
     not_run = Counter(case.message for case in skipped if not case.requests.total)
@@ -205,13 +211,13 @@ def _no_verdicts(cases: Sequence[CaseResult]) -> list[str]:
 
 
 def _warnings(cases: Sequence[CaseResult]) -> list[str]:
-    """What must not be overlooked, once for each model and kind."""
+    """Warnings, once for each model and kind."""
     found: dict[tuple[str, str], list[str]] = {}
     lines = _otherwise(cases)
     for case in cases:
         for note in case.notes:
             if note.startswith(WARNING) and not note.startswith(PARAMETERS):
-                # The same but for its numbers: one line says it, and how often.
+                # Notes that differ only in numbers become one line, with their count.
                 kind = re.sub(r"\d+(\.\d+)?", "#", note)
                 found.setdefault((case.model, kind), []).append(
                     f"{printable(case.scenario, WIDEST_NAME)}: {note.removeprefix(WARNING)}"
@@ -224,7 +230,7 @@ def _warnings(cases: Sequence[CaseResult]) -> list[str]:
 
 
 def _otherwise(cases: Sequence[CaseResult]) -> list[str]:
-    """One line for all parameters that were not sent as asked."""
+    """One line for all parameters that were not sent as requested."""
     words: dict[str, dict[str, None]] = {}
     for case in cases:
         for each in case.adjusted:
@@ -237,13 +243,19 @@ def _otherwise(cases: Sequence[CaseResult]) -> list[str]:
 
 
 def loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:
-    """Model, seconds that its load took, and TTFT in ms of the first request after it, for what was loaded."""
+    """Loaded models, with load time in s and cold TTFT in ms.
+
+    The cold TTFT is of the first request after the load.
+    """
     found = {case.model: (case.model, case.load_s, case.cold_ttft_ms) for case in reversed(cases) if case.load_s}
     return [(model, load_s, cold) for model, load_s, cold in reversed(found.values()) if load_s is not None]
 
 
 def case_lines(case: CaseResult) -> list[str]:
-    """All that is known of a case, for a file that is read as plain text: ``-vv``, and what and where it measured."""
+    """All details of a case, as plain text.
+
+    The lines of ``-vv``, with target, host and clock.
+    """
     target, host = case.target, printable(case.host, 100) or "unknown"
     where = "unknown" if target is None else printable(", ".join(map(str, filter(None, _target_words(target)))))
     lines = [line.text for line in _details(case, percentiles=True)][1:]

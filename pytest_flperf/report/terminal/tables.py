@@ -1,4 +1,4 @@
-"""Plain tables for a terminal: as narrow as their cells, cut by cells of the terminal and not by characters."""
+"""Plain tables for a terminal, measured in cells, not in characters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
-from pytest_flperf.gates.text import printable
+from pytest_flperf._text import printable
 
 __all__ = ["WIDEST_NAME", "Colour", "Column", "Line", "cut", "fitted", "render", "width_of", "wrapped"]
 
@@ -16,13 +16,13 @@ Colour: TypeAlias = Literal["", "red", "green", "yellow"]
 WIDEST_NAME: Final = 40
 _NARROWEST_NAME: Final = 12
 _BEFORE_NAMES: Final = 8
-"""Columns that go even before a name is shortened."""
+"""Columns with this number or a higher one are dropped before any name is shortened."""
 _HEAD_LINES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line and how it is to be written."""
+    """A line of output, with its colour and weight."""
 
     text: str
     colour: Colour = ""
@@ -31,20 +31,24 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
-    """A column: its heading, what it shows, and how early it goes where the terminal is narrow.
+    """A table column: its heading, its cells, and when it is dropped.
 
-    0: never; -1: only where names are as short as can be.
+    ``goes``: on a narrow terminal the highest number is dropped first; 0: never; -1: only when names are as short as
+    possible.
     """
 
     heading: str
     cell: Callable[[Row], str]
     goes: int = 0
     name: bool = False
-    """Whether it holds a name, which is on the left and may be shortened."""
+    """Whether it holds a name, which is aligned left and may be shortened."""
 
 
 def fitted(rows: Sequence[Row], columns: Sequence[Column[Row]], width: int) -> list[str]:
-    """A table's lines, head first, in ``width`` cells: columns go in order of importance, names are shortened."""
+    """Lines of a table, headings first, fitted to ``width`` cells.
+
+    Columns are dropped in order of importance, and names are shortened.
+    """
     columns = list(columns)
     longest = WIDEST_NAME
     while True:
@@ -79,19 +83,22 @@ def _rendered(rows: Sequence[Row], columns: Sequence[Column[Row]], longest: int)
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A sentence over several lines, the later ones indented."""
+    """A sentence wrapped at ``width``, later lines indented."""
     return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def width_of(text: str) -> int:
-    """Cells of a terminal that a printable text takes: two for most of East Asia's characters, none for accents."""
+    """Width of a printable text in terminal cells.
+
+    Most East Asian characters take two, accents none.
+    """
     from wcwidth import wcswidth
 
     return int(wcswidth(text))
 
 
 def cut(text: str, longest: int) -> str:
-    """The text in ``longest`` cells at most, with ``…`` where something was left out."""
+    """The text in at most ``longest`` cells, with ``…`` where cut."""
     if width_of(text) <= longest:
         return text
     while text and width_of(text) > longest - 1:
@@ -100,7 +107,10 @@ def cut(text: str, longest: int) -> str:
 
 
 def render(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
-    """The lines of a table: headings (of one line or two), a rule, rows; ``left`` says which columns stand left."""
+    """Lines of a table: headings, a rule, rows.
+
+    Headings have one line or two; ``left`` says which columns are aligned left.
+    """
     from tabulate import tabulate
 
     heads = [("\n" + heading).rsplit("\n", 2)[-2:] for heading in headings]

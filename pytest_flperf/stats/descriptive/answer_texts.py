@@ -1,4 +1,4 @@
-"""What is odd in the texts of a case's answers: reasoning in tags, unknown fields, counts that don't fit."""
+"""Notes on answer texts: reasoning tags, unknown fields, doubtful counts."""
 
 from __future__ import annotations
 

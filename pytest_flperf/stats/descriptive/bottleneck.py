@@ -1,4 +1,4 @@
-"""Whether the client, and not the server, is what a case has measured."""
+"""Client bottleneck: whether the client limited what was measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ _LAG_MS: Final = 20.0
 
 
 def bottleneck(requests: Requests, clock: ClockQuality, processes: int = 1) -> tuple[str, ...]:
-    """A warning with figures where reads lag behind arrivals or first tokens were read too late; else nothing.
+    """Warning where the client read answers too late; else nothing.
+
+    It has figures where reads lag behind arrivals, or where first tokens were read too late.
 
     Args:
         requests: How they ended.

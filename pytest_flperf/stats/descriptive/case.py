@@ -1,4 +1,4 @@
-"""From the samples of a case to its result."""
+"""Case results: all statistics of a case, from its samples."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ _OK, _CANCELLED = Outcome.OK, Outcome.CANCELLED
 
 
 def stalls(gaps_ns: Sequence[int]) -> int:
-    """How many gaps of one stream are over 5 × its median gap and over 50 ms."""
+    """Number of stalls among the gaps of one stream.
+
+    A stall is over 5 × the stream's median gap and over 50 ms.
+    """
     if not gaps_ns or max(gaps_ns) <= _STALL_FLOOR_NS:
         return 0
     limit = max(STALL_TIMES_MEDIAN * median(gaps_ns), _STALL_FLOOR_NS)
@@ -125,7 +128,10 @@ def summarise(
 
 
 class _Tally:
-    """Counts of one case, fed a few samples at a time, so that the samples themselves need not stay in memory."""
+    """Counts of one case, fed a few samples at a time.
+
+    So the samples themselves need not stay in memory.
+    """
 
     def __init__(
         self,
@@ -231,7 +237,7 @@ class _Tally:
             self.late_reads += 1
 
     def _take_rows(self) -> None:
-        """Rows into columns: many at once, that is half the work."""
+        """Turn rows into columns, many at once: half the work."""
         if not self.rows:
             return
         columns = zip(*(row.values() for row in self.rows), strict=True)
@@ -240,7 +246,10 @@ class _Tally:
         self.rows.clear()
 
     def take_scores(self) -> None:
-        """Score the answers that came since: many at once, as each message to the scoring process takes its time."""
+        """Score the answers that came since, all at once.
+
+        Each message to the scoring process takes its time.
+        """
         if self.scorer is None or not self.to_score:
             return
         scores = iter(self.scorer.scores([answer for _, answer in self.to_score if answer is not None]))
@@ -286,7 +295,7 @@ class _Tally:
         )
 
     def metrics(self, failed: int) -> dict[str, Distribution]:
-        """By name; ``failed``: requests that count as infinitely slow."""
+        """Distributions by name; ``failed``: requests that count as infinitely slow."""
         found: dict[str, Distribution] = {}
         for name in REQUEST_METRICS:
             if name == "itl_ms":
@@ -327,5 +336,8 @@ def _agreed(names: set[str | None]) -> str | None:
 
 
 def _is_echo(echo: str, model_id: str) -> bool:
-    """Whether a name is the one that was asked for, but for what was masked in the answer: a star a character."""
+    """Whether the echoed model name is the requested one.
+
+    A masked character of the answer (``*``) matches any.
+    """
     return len(echo) == len(model_id) and all(one in (other, "*") for one, other in zip(echo, model_id, strict=True))

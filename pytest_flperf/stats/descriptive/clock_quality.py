@@ -1,4 +1,7 @@
-"""How well the clock was read: per case from all reads, per run by merging cases."""
+"""Clock quality: source and lag, by case and by run.
+
+By case from all reads, by run from merged cases.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ _NS_PER_MS = 1e6
 
 
 def merge_sources(sources: Iterable[str | None]) -> str | None:
-    """``kernel`` or ``user`` where all agree, ``mixed`` where they don't, None where there is none."""
+    """Common clock source: ``kernel``, ``user`` or ``mixed``.
+
+    ``mixed`` where they don't agree, None where there is none.
+    """
     known = {source for source in sources if source is not None}
     return known.pop() if len(known) == 1 else ("mixed" if known else None)
 
@@ -45,7 +51,10 @@ def clock_quality(sources: Iterable[str | None], lags_ns: Iterable[float]) -> Cl
 
 
 def with_turns(clock: ClockQuality, turns: LoopTurns) -> ClockQuality:
-    """The clock of a case whose requests were sent while the load process's loop made these turns."""
+    """Clock of a case, with the turns of the client's loop.
+
+    The load process's loop made these turns while the case's requests were sent.
+    """
     if not turns.counts:
         return clock
     counts: Counter[int] = Counter()
@@ -100,7 +109,10 @@ def _bucket_of(value_ns: float) -> int:
 
 
 def _histogram(runs: Iterable[Sequence[float]]) -> dict[str, int]:
-    """Counts by round(16 × log2(ns)) of runs of ascending values; what is under 1 ns counts as 1 ns."""
+    """Counts by round(16 × log2(ns)), of runs of ascending values.
+
+    What is under 1 ns counts as 1 ns.
+    """
     counts: Counter[int] = Counter()
     for ordered in runs:
         start = 0

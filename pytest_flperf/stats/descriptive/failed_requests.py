@@ -22,14 +22,19 @@ ZERO: Final = ("tps", "gen_tps")
 
 
 def with_zeros(values: Column, failed: int) -> Distribution | None:
-    """The distribution of ``values`` and as many zeros; None where nothing was measured."""
+    """Distribution of values, with a zero for each failed request.
+
+    None where nothing was measured.
+    """
     if not len(values):
         return None
     return distribution(Column(chain(values, repeat(0.0, failed))) if failed else values)
 
 
 def with_failures(values: Iterable[float], failed: int) -> Distribution | None:
-    """The distribution of ``values`` with as many infinite ones behind them; None where nothing was measured.
+    """Distribution of values, with an infinite one for each failed request.
+
+    None where nothing was measured.
 
     Percentiles and their intervals are of all; mean, standard deviation, smallest and largest of the finite ones.
     """
@@ -74,7 +79,10 @@ class _Beyond:
 
 
 def _quantile(ordered: Ordered, p: float) -> float:
-    """As :func:`quantile`; between a finite value and an infinite one it is infinite."""
+    """Quantile; infinite between a finite value and an infinite one.
+
+    Else as :func:`quantile`.
+    """
     place = (len(ordered) - 1) * p
     below = math.floor(place)
     if math.isfinite(ordered[min(below + 1, len(ordered) - 1)]):

@@ -34,7 +34,10 @@ class Failures:
         self._bodies.setdefault(key, evidence.body_head[:_TEXT_KEPT] if evidence else "")
 
     def top(self, limit: int = KINDS_SHOWN) -> tuple[Failure, ...]:
-        """The most frequent kinds, most frequent first; each outcome is shown once before any is shown twice."""
+        """The most frequent kinds of failure, most frequent first.
+
+        Each outcome is shown once before any is shown twice.
+        """
         by_count = sorted(self._counts.items(), key=lambda item: -item[1])
         seen: set[str] = set()
         first: list[tuple[_Kind, int]] = []

@@ -15,21 +15,29 @@ _NEVER: Final = -1
 
 
 class OfferedLoad:
-    """When measured requests were due, and when those that could be sent were."""
+    """Due times and sent times of measured requests.
+
+    Those that could not be sent have a due time only.
+    """
 
     def __init__(self) -> None:
         self._due_ns: array[int] = array("q")
         self._sent_ns: array[int] = array("q")
 
     def add(self, sample: Sample) -> None:
-        """Take in a measured request; one without a due time is of a closed loop and counts for nothing here."""
+        """Take in a measured request.
+
+        One without a due time is of a closed loop and counts for nothing here.
+        """
         if sample.due_ns is not None:
             self._due_ns.append(sample.due_ns)
             self._sent_ns.append(_NEVER if sample.sent_ns is None else sample.sent_ns)
 
     @property
     def offered_rate(self) -> float | None:
-        """Requests per second that were due: those before the last due time, over the time until then.
+        """Requests per second that were due.
+
+        Counted are those before the last due time, over the time until then.
 
         Several may be due at once.  One that could not be sent was due all the same.
         """
@@ -39,7 +47,10 @@ class OfferedLoad:
 
     @property
     def sent_rate(self) -> float | None:
-        """Requests per second that were sent: those due before the last one that was, over the time until it was."""
+        """Requests per second that were sent.
+
+        Counted are those due before the last one that was sent, over the time until it was.
+        """
         last_ns = max((due for due, _ in self._sent()), default=0)
         before = 0
         first_sent_ns = last_sent_ns = None

@@ -1,4 +1,4 @@
-"""Whether a server answers requests side by side, or one after the other."""
+"""Overlap: whether a server answers in parallel or one by one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class Overlap:
         return len(self._answers) >= _LOOKED_AT
 
     def add(self, samples: Iterable[Sample]) -> None:
-        """Take in measured requests that ended ok; those whose text came at once tell nothing."""
+        """Take in measured requests that ended ok.
+
+        Those whose text came at once tell nothing.
+        """
         for sample in samples:
             sent, first, last = sample.sent_ns, sample.first_token_ns, sample.last_token_ns
             counts = sample.ok and sample.phase is Phase.MEASURED
@@ -37,11 +40,13 @@ class Overlap:
 
     @property
     def serialised(self) -> bool | None:
-        """Whether answers to requests that overlapped came one after the other; None where too few overlapped.
+        """Whether overlapping requests were answered one after the other.
 
-        Of two answers that follow each other, the second was asked for before the first had ended: they overlap.  They
-        are in turn where its first text came after the other's last.  Nine of ten in turn is serialised: a server
-        that queues hands over for a moment now and then.
+        None where too few overlapped.
+
+        Two successive answers overlap where the second was requested before the first had ended.  They are in turn
+        where the second's first text came after the first's last.  Nine of ten in turn is serialised: a server that
+        queues hands over for a moment now and then.
         """
         overlapping = [(one, other) for one, other in pairwise(sorted(self._answers)) if other[2] < one[1]]
         if len(overlapping) < _FEWEST_PAIRS:

@@ -28,7 +28,10 @@ class PromptScores:
     """Scores of the measured requests of a case."""
 
     def __init__(self, prompt_of: Callable[[int], str] | None) -> None:
-        """``prompt_of`` names the prompt of a request by its index; None: nobody knows, and nothing is collected."""
+        """``prompt_of``: names the prompt of a request by its index.
+
+        None: the prompts are not known, and nothing is collected.
+        """
         self._prompt_of = prompt_of
         self._prompts: dict[str, _Prompt] = {}
 
@@ -45,7 +48,7 @@ class PromptScores:
         found.answer = digest
 
     def result(self) -> tuple[PromptScore, ...]:
-        """By prompt, in the order in which they were first asked."""
+        """Scores by prompt, in the order of their first requests."""
         if len(self._prompts) > PROMPTS_KEPT:
             return ()
         return tuple(

@@ -1,4 +1,4 @@
-"""Many values of one kind, of which single order statistics are asked."""
+"""Order statistics of many values, without one sorted list."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Column:
         self.extend(values)
 
     def append(self, value: float) -> None:
-        """Add one."""
+        """Add one value."""
         self.extend((value,))
 
     def extend(self, values: Iterable[float]) -> None:
-        """Add several."""
+        """Add values."""
         self._loose.extend(values)
         if len(self._loose) >= _RUN:
             self._sort()
@@ -54,14 +54,20 @@ class Column:
         return sum(map(len, self.runs()))
 
     def __getitem__(self, k: int) -> float:
-        """The k-th smallest, from 0; from the end where it is negative, as in a sorted list."""
+        """The k-th smallest value, from 0.
+
+        A negative k counts from the end, as in a sorted list.
+        """
         n = len(self)
         if not -n <= k < n:
             raise IndexError(k)
         return self._pick(k % n)
 
     def _pick(self, k: int) -> float:
-        """Halve the range of values in which it must be until few are left in it."""
+        """Find the k-th smallest by halving the range of values.
+
+        The halving ends when few values are left in the range.
+        """
         runs = self._runs
         low, high = min(run[0] for run in runs), max(run[-1] for run in runs)
         # In each run, what is in question is from first to before last: the rest is below low, or above high.

@@ -16,7 +16,9 @@ _OF_OPEN_LOOPS: Final = frozenset({"ttft_sent_ms", "e2e_sent_ms"})
 
 
 def lacks_by_nature(sample: Sample, metric: str) -> bool:
-    """Whether a request that ended ok has no such metric, however well it is measured.
+    """Whether a request that ended ok lacks a metric by nature.
+
+    It has none, however well it is measured.
 
     A used connection has no time to connect, a single token no time per token, an answer that was not streamed no first
     token, a closed loop no due times, and a server that doesn't tell its own times has none.
@@ -38,7 +40,9 @@ def lacks_by_nature(sample: Sample, metric: str) -> bool:
 
 
 def worst_of(sample: Sample, metric: str) -> float | None:
-    """How long it took at most, or how fast it was at least, where a time could not be told; None: nobody knows.
+    """Upper bound of a time, or lower bound of a speed.
+
+    For a request whose time could not be told; None where there is no bound either.
 
     - Late read: the first token came when it was read, at the latest.
     - ``clock_step``: all of the answer had come when the load process was done with it, by its own clock.
@@ -66,7 +70,7 @@ def worst_of(sample: Sample, metric: str) -> float | None:
 
 
 def _worst_of_tokens(sample: Sample, metric: str, first_ms: float | None, last_ms: float | None) -> float | None:
-    """The same of what is per token, or so many tokens per second."""
+    """The same for time per token and tokens per second."""
     if metric == "prompt_tps":
         return _per_second(sample.prompt_tokens, first_ms)
     if metric == "tps":

@@ -1,4 +1,7 @@
-"""The metrics of one request, word for word as ``measuring.md`` defines them; what is not known is None."""
+"""Metrics of one request, as ``measuring.md`` defines them.
+
+They follow the definitions word for word; what is not known is None.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,15 @@ _NS_PER_S = 1e9
 
 
 def ttft_ms(sample: Sample) -> float | None:
-    """first_token − sent, late read or not; None for a request that didn't stream or never got so far."""
+    """TTFT in ms: first_token − sent, late read or not.
+
+    None for a request that didn't stream or never got so far.
+    """
     return _span(sample.sent_ns, sample.first_token_ns) if sample.stream else None
 
 
 def tpot_ms(sample: Sample) -> float | None:
-    """(last_token − first_token) / (visible_tokens − 1).
+    """TPOT in ms: (last_token − first_token) / (visible_tokens − 1).
 
     None without streaming, for fewer than 2 visible tokens, where it isn't known how many there were, and where half
     of the text or more came at once: tokens and time must be of the same tokens.
@@ -33,7 +39,7 @@ def tpot_ms(sample: Sample) -> float | None:
 
 
 def _ms_per_token(sample: Sample, tokens: int | None) -> float | None:
-    """The time between the first token and the last, for each of so many tokens after the first."""
+    """Time per token after the first, in ms."""
     if not sample.stream or tokens is None or tokens < 2:
         return None
     span = _span(sample.first_token_ns, sample.last_token_ns)
@@ -61,7 +67,9 @@ def is_late_read(sample: Sample) -> bool:
 
 
 def arrival_gaps_ns(sample: Sample) -> list[int]:
-    """Gaps between successive content arrivals, ns: n distinct arrivals give n − 1 gaps.
+    """Gaps between successive content arrivals, in ns.
+
+    n distinct arrivals give n − 1 gaps.
 
     Chunks that shared a read share one arrival, so there is no gap between them, not a gap of zero; nor are there gaps
     in what came out of a buffer.
@@ -74,7 +82,9 @@ def arrival_gaps_ns(sample: Sample) -> list[int]:
 
 
 def request_metrics(sample: Sample) -> dict[str, float | None]:
-    """Every per-request metric but ``itl_ms`` (which is pooled) by name; None where it isn't known.
+    """Metrics of one request by name; None where not known.
+
+    All per-request metrics but ``itl_ms``, which is pooled.
 
     The caller decides which requests count: a failed request is in no latency statistic.
 
@@ -141,7 +151,10 @@ def _rate(count: float | None, span_ms: float | None) -> float | None:
 
 
 def _server_metrics(timings: Mapping[str, float]) -> dict[str, float | None]:
-    """What the server says of itself; its clock for the answer starts with the first token, as ours does."""
+    """The server's own timings as metrics.
+
+    Its clock for the answer starts with the first token, as ours does.
+    """
     prompt_ms, answer_ms = timings.get("prompt_ms", 0.0), timings.get("predicted_ms", 0.0)
     tokens = timings.get("predicted_n", 0.0)
     return {

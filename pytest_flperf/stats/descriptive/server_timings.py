@@ -1,4 +1,7 @@
-"""Our times beside those that the server says of itself: two clocks that should agree."""
+"""Server timings: the server's own times against ours.
+
+The two clocks should agree.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _TTFT_FLOOR_MS: Final = 5.0
 
 
 def cross_check(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
-    """Lines for a person where the medians of our times and of the server's own disagree beyond 5 %.
+    """Notes where our medians and the server's differ by over 5 %.
 
     Nothing is said of fewer than :data:`REQUESTS_NEEDED` requests, nor of TPOTs within 0.05 ms of each other.  Where
     our TTFT is the longer one, that is no disagreement of clocks, and a line of its own from 5 ms on.

@@ -19,7 +19,7 @@ _MEASURED, _OUTSIDE, _RETRY = Phase.MEASURED, Phase.OUTSIDE, Phase.RETRY
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """What arrived from one moment to another."""
+    """Tokens and requests that arrived in a window."""
 
     from_ns: int
     until_ns: int
@@ -36,16 +36,16 @@ class Arrived:
 
     @property
     def span_s(self) -> float:
-        """How long it was."""
+        """Length of the window, in seconds."""
         return (self.until_ns - self.from_ns) / _NS_PER_S
 
     def rate(self, amount: float | None) -> float | None:
-        """So many per second."""
+        """Amount per second; None where it isn't known."""
         return amount / self.span_s if amount is not None and self.until_ns > self.from_ns else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of it, where there were answers."""
+        """Notes for a person, where there were answers."""
         if self.tokens is None:
             return ("output tokens of some answers are unknown: no total throughput",)
         if self.requests or not self.steady:
@@ -54,7 +54,10 @@ class Arrived:
 
     @property
     def window_s(self) -> tuple[float, float] | None:
-        """From when to when, from the begin of the plan; None without ramp-up and cool-down."""
+        """Begin and end in seconds, from the begin of the plan.
+
+        None without ramp-up and cool-down.
+        """
         if not self.steady:
             return None
         return (self.from_ns - self.plan_start_ns) / _NS_PER_S, (self.until_ns - self.plan_start_ns) / _NS_PER_S
@@ -74,7 +77,7 @@ class _Answer(NamedTuple):
     good: bool
 
     def share(self, from_ns: int, until_ns: int) -> float:
-        """Which part of its text arrived from one moment to another, both included."""
+        """Share of its text that arrived in a window, ends included."""
         if self.stamps:
             return sum(from_ns <= stamp <= until_ns for stamp in self.stamps) / len(self.stamps)
         span_ns = self.ended_ns - self.started_ns
@@ -87,7 +90,9 @@ class _Answer(NamedTuple):
 
 
 class SteadyRates:
-    """Finds the steady window and counts what arrived in it, fed one request at a time in any order.
+    """Rates in the steady window.
+
+    It finds the window and counts what arrived in it, fed one request at a time in any order.
 
     Without ramp-up and cool-down the window is from the start of the first measured request to the end of the last.
     Of the others it is the time between them; where requests ended earlier than planned, it ends with the last one.
@@ -111,7 +116,10 @@ class SteadyRates:
         self._over_ns = 0  # of all
 
     def add(self, sample: Sample, *, good: bool = False) -> None:
-        """Take in a request of any phase; ``good``: whether it kept every limit."""
+        """Take in a request of any phase.
+
+        ``good``: whether it kept every limit.
+        """
         phase = sample.phase
         if phase is not _MEASURED and phase is not _OUTSIDE and phase is not _RETRY:
             return
@@ -173,7 +181,10 @@ class SteadyRates:
             self._last_end_ns = max(self._last_end_ns, ended_ns)
 
     def _window(self, start_ns: int) -> tuple[int, int]:
-        """From when to when requests were measured: as planned, corrected by the phases of the requests."""
+        """Begin and end of the measured window.
+
+        As planned, corrected by the phases of the requests.
+        """
         assert self._first_start_ns is not None
         load = self._load
         first_ns, last_ns = self._first_ns, self._last_ns
@@ -191,7 +202,10 @@ class SteadyRates:
         return from_ns, until_ns
 
     def _settle(self) -> None:
-        """Count what lies in the window for certain: measured requests that ended before another one began."""
+        """Count what lies in the window for certain.
+
+        That is measured requests that ended before another one began.
+        """
         kept = []
         for answer in self._kept:
             if (

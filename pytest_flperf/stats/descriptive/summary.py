@@ -1,4 +1,4 @@
-"""What a list of values says: moments, percentiles, and how far two percentiles can be trusted."""
+"""Summary of values: moments, percentiles, confidence intervals."""
 
 from __future__ import annotations
 
@@ -78,13 +78,18 @@ def distribution(
 
 
 def _squares(run: Sequence[float], mean: float) -> Iterator[float]:
-    """Of the distances from the mean; without a loop of Python's, since there may be millions."""
+    """Squared distances from the mean.
+
+    Without a loop of Python's, since there may be millions.
+    """
     away = list(map(sub, run, repeat(mean)))
     return map(mul, away, away)
 
 
 def quantile(ordered: Ordered, p: float) -> float:
-    """The quantile ``p`` (0 to 1) of values in ascending order, linear between order statistics.
+    """Quantile ``p`` (0 to 1) of values in ascending order.
+
+    It is linear between order statistics.
 
     Definition 7 of Hyndman and Fan (1996), "Sample quantiles in statistical packages", The American Statistician
     50(4); the default of numpy, whose rounding it follows.  Raises IndexError for no values.
@@ -98,7 +103,9 @@ def quantile(ordered: Ordered, p: float) -> float:
 
 
 def quantile_interval(ordered: Ordered, p: float, confidence: float = 0.95) -> Interval | None:
-    """A distribution-free confidence interval of quantile ``p``: two order statistics of ascending values.
+    """Distribution-free confidence interval of quantile ``p``.
+
+    Its limits are two order statistics of ascending values.
 
     With B binomial (n, p), the l-th and the u-th smallest enclose the quantile with probability P(l ≤ B ≤ u − 1) at
     least, whatever the distribution (Conover, "Practical Nonparametric Statistics", 3rd ed. 1999, section 3.2;
@@ -138,7 +145,9 @@ def quantile_interval(ordered: Ordered, p: float, confidence: float = 0.95) -> I
 
 
 def _binomial(n: int, p: float) -> tuple[int, list[float]]:
-    """The binomial distribution around its mode: the first count, and the chance of it and of each next one.
+    """Binomial probabilities around the mode.
+
+    Returns the first count, and the chance of it and of each next one.
 
     By the ratio of neighbours, outwards from the mode until a chance no longer matters in a float, then normalised:
     no factorial, no loss, and about 17 standard deviations of steps for n in the millions.

@@ -1,4 +1,6 @@
-"""Two runs that were measured one after the other: is the newer one worse.
+"""Comparison of two separate runs, with the variance between runs.
+
+The runs were measured one after the other: is the newer one worse?
 
 Between two runs the machine itself changes (other neighbours, another temperature, another layout in memory), by
 several percent on machines that CI rents, and no number of requests within a run shows by how much.  A decision
@@ -40,7 +42,7 @@ _OTHERS: Final[dict[str, Callable[[Floats], Floats]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a results file without samples tells of one side."""
+    """One side's statistic, from a results file without samples."""
 
     value: float
     low: float
@@ -60,7 +62,9 @@ def judge_runs(
     requests_needed: int,
     history: Sequence[float] = (),
 ) -> Finding:
-    """What two runs say, one of which was stored.  One look only.
+    """Judge a run against a stored one, from their samples.
+
+    One look only.
 
     The variance of the logarithm of the ratio is that within each run, by a circular block bootstrap, plus twice that
     between runs; its degrees of freedom are Satterthwaite's, and never more than what runs differ by is known with.
@@ -102,7 +106,9 @@ def judge_summaries(
     history: Sequence[float] = (),
     is_mean: bool = False,
 ) -> Finding:
-    """What two results files say that hold a statistic, its 95 % interval and n, but no samples.
+    """Judge a run against a stored one, from their summaries.
+
+    Their results hold a statistic, its 95 % interval and n, but no samples.
 
     As :func:`judge_runs`, with the variance within a run from the interval's width, which knows nothing of requests
     that depend on each other: with a history, that lies in the variance between runs.
@@ -146,13 +152,15 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class _Noise:
-    """By how much runs differ."""
+    """Variance between runs, and the history behind it."""
 
     between: BetweenRuns
     history: Sequence[float]
 
     def in_units(self, level: float) -> BetweenRuns:
-        """Likewise in the metric's unit: of earlier runs' values, where a side has no logarithm.
+        """Variance between runs in the metric's unit.
+
+        From earlier runs' values, where a side has no logarithm.
 
         Args:
             level: About what the values are, for the guess.
@@ -251,7 +259,10 @@ def _relative(side: _Side) -> float:
 
 
 def _by_difference(baseline: _Side, candidate: _Side, threshold: Threshold, noise: _Noise) -> Evidence:
-    """Whether the floor is exceeded; of a rule without one, where a side is 0, the share of the baseline."""
+    """Evidence by the difference of both sides.
+
+    Whether the floor is exceeded; for a rule without one, where a side is 0, the share of the baseline.
+    """
     positive = baseline.value > 0 and candidate.value > 0
     between = noise.between
     apart = between.sd_log * sqrt(baseline.value**2 + candidate.value**2)
@@ -276,7 +287,10 @@ def _by_difference(baseline: _Side, candidate: _Side, threshold: Threshold, nois
 
 
 def _tails(excess: float, error: float, freedom: float, third: float = 0.0) -> Tails:
-    """By Student's t, and freed from skewness (Hall 1992), the larger; without any error at all, what is seen is so."""
+    """P-values by Student's t, and corrected for skewness; the larger.
+
+    The correction is Hall's (1992).  Without any error at all, what is seen is so.
+    """
     if not error:
         return (float(excess <= 0), float(excess >= 0))
     t, skewness = min(max(excess / error, -_FAR), _FAR), third / error / error / error
@@ -289,11 +303,13 @@ def _tails(excess: float, error: float, freedom: float, third: float = 0.0) -> T
 
 
 def _combined(within: Sequence[tuple[float, float]], between: float, runs: int) -> tuple[float, float]:
-    """Standard error and degrees of freedom of a sum of parts (Satterthwaite 1946, Biometrics Bulletin 2).
+    """Standard error and degrees of freedom of a sum of parts.
 
-    Never more degrees of freedom than those of what runs differ by.  Where the noise within the runs is much larger,
-    Satterthwaite's formula has nearly its many: but what a wide noise within a run does from one run to the next
-    (a machine with two speeds, say) is known from other runs only.
+    After Satterthwaite (1946, Biometrics Bulletin 2).
+
+    The degrees of freedom are never more than those of the variance between runs.  Where the noise within the runs is
+    much larger, Satterthwaite's formula gives nearly as many as that noise has; but how a wide noise within a run
+    changes from one run to the next (a machine with two speeds, say) is known from other runs only.
 
     Args:
         within: Standard error and degrees of freedom within each run.

@@ -13,7 +13,9 @@ _STEPS = 14
 
 
 def centre_of(tails: Callable[[float], Tails], low: float, high: float) -> float:
-    """The change for which both tails weigh the same, as a share (for signed ranks: after Hodges and Lehmann 1963).
+    """Estimate: the change for which both tails weigh the same.
+
+    It is a share; for signed ranks, it is that of Hodges and Lehmann (1963).
 
     Args:
         tails: P-values of "the ratio is this": that it is greater, that it is less.
@@ -33,7 +35,9 @@ def centre_of(tails: Callable[[float], Tails], low: float, high: float) -> float
 def interval_of(
     tails: Callable[[float], Tails], change: float, low: float, high: float, level: float
 ) -> tuple[float, float] | None:
-    """All changes that neither tail rejects, as shares; None where the data are too few to reject any.
+    """Interval: all changes that neither tail rejects, as shares.
+
+    None where the data are too few to reject any.
 
     An end that nothing can be rejected beyond is open: −1 (nothing is left), or infinite.
 
@@ -56,7 +60,10 @@ def interval_of(
 
 
 def _crossing(is_below: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
-    """Between which two ratios it stops to hold, by halving on the scale of logarithms."""
+    """Two ratios between which a condition stops to hold.
+
+    Found by halving on the scale of logarithms.
+    """
     left, right = log(low), log(max(high, low))
     for _ in range(_STEPS):
         middle = (left + right) / 2

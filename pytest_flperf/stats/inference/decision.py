@@ -1,4 +1,4 @@
-"""From p-values to a word, the same way for every method."""
+"""Decisions: from p-values to a verdict, the same for every method."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ Tails: TypeAlias = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """P-values of the three claims, and how likely the first one is."""
+    """P-values of three claims: worse, within the limit, better.
+
+    ``probability`` is how likely the first one is.
+    """
 
     worse: float
     """Worse by more than allowed."""
@@ -40,7 +43,7 @@ class Evidence:
     probability: float
 
     def with_floor(self, other: Evidence) -> Evidence:
-        """A rule of two limits that must both be exceeded.
+        """Evidence on a rule with two limits, both to be exceeded.
 
         Both must be shown to be exceeded, each at the full level (an intersection–union test: Berger 1982,
         Technometrics 24); that either is not exceeded may be shown by the one or the other, at half the level each.
@@ -54,7 +57,9 @@ class Evidence:
 
 
 def of_change(at_worse: Tails, at_better: Tails | None, threshold: Threshold) -> Evidence:
-    """Evidence on one limit from the p-values at the limit for the worse and at that for the better.
+    """Evidence on one limit, from p-values at its two ends.
+
+    One end is the limit for the worse, the other that for the better.
 
     The probability is the share of the confidence distribution beyond the limit: one minus the mid-p-value.
 
@@ -77,12 +82,15 @@ def of_change(at_worse: Tails, at_better: Tails | None, threshold: Threshold) ->
 
 
 def of_floor(threshold: Threshold) -> tuple[float, float]:
-    """Differences candidate − baseline at the floor: for the worse, for the better."""
+    """Differences at the floor: for the worse, for the better.
+
+    They are candidate − baseline.
+    """
     return (threshold.floor, -threshold.floor) if threshold.higher_is_worse else (-threshold.floor, threshold.floor)
 
 
 def decide(evidence: Evidence, rates: ErrorRates, spent: float = 1.0) -> Word:
-    """The word.
+    """The verdict that the evidence allows.
 
     Args:
         evidence: P-values, uncorrected.
@@ -101,7 +109,10 @@ def decide(evidence: Evidence, rates: ErrorRates, spent: float = 1.0) -> Word:
 
 
 def beyond(baseline: float, candidate: float, threshold: Threshold) -> tuple[bool, bool]:
-    """Whether a number is worse than another by more than is allowed, and whether it is better by as much."""
+    """Whether a number is worse, or better, by more than allowed.
+
+    Returns both; better counts from the same limits as worse.
+    """
     sign = 1 if threshold.higher_is_worse else -1
     rise = sign * (candidate - baseline)
     share, floor = threshold.share * abs(baseline), threshold.floor
@@ -109,7 +120,7 @@ def beyond(baseline: float, candidate: float, threshold: Threshold) -> tuple[boo
 
 
 def way_of(threshold: Threshold) -> str:
-    """What a rule looks for: ``a rise of more than 10 %``."""
+    """Rule in words: ``a rise of more than 10 %``."""
     way = "rise" if threshold.higher_is_worse else "fall"
     if threshold.share:
         return f"a {way} of more than {100 * threshold.share:.3g} %"
@@ -117,14 +128,19 @@ def way_of(threshold: Threshold) -> str:
 
 
 def points_of(threshold: Threshold) -> str:
-    """What a rule on a share or a score looks for: ``a fall of more than 2 points``."""
+    """Rule in points, in words: ``a fall of more than 2 points``.
+
+    For a share or a score.
+    """
     way = "rise" if threshold.higher_is_worse else "fall"
     points = f"{100 * threshold.floor:.3g}"
     return f"a {way} of more than {points} point{'s' * (points != '1')}" if threshold.floor else f"any {way}"
 
 
 def shared_rate(change: str, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
-    """Why a change that the interval shows is not called one; empty where the interval doesn't.
+    """Why a likely change is not called one; else empty.
+
+    A change is likely where the interval shows it.
 
     Args:
         change: What is looked for, in words.
@@ -146,7 +162,10 @@ def shared_rate(change: str, p_value: float, rates: ErrorRates, spent: float, ad
 
 
 def side_of_interval(interval: tuple[float, float], threshold: Threshold) -> str:
-    """Whether an interval of points ``shows`` or ``excludes`` more than is allowed; empty: it leaves that open."""
+    """Whether an interval ``shows`` or ``excludes`` more than is allowed.
+
+    The interval is one of points; empty: it leaves that open.
+    """
     sign = 1 if threshold.higher_is_worse else -1
     least, most = sorted(sign * end for end in interval)
     if least > threshold.floor:

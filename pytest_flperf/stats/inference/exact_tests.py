@@ -21,7 +21,10 @@ _STEPS: Final = 50
 
 
 def highest(chance: Callable[[Floats], Floats], most: float) -> float:
-    """The highest of a smooth chance over a parameter from 0 to ``most``: on a grid, then ever finer round its top."""
+    """Maximum of a smooth probability over a nuisance parameter.
+
+    The parameter goes from 0 to ``most``: on a grid, then ever finer round the top.
+    """
     least = min(_LEAST, most)
     grid = np.concatenate([[0.0], np.geomspace(least, most, _GRID), np.linspace(least, most, _GRID)]) if most else [0.0]
     at = np.unique(grid)
@@ -36,7 +39,10 @@ def highest(chance: Callable[[Floats], Floats], most: float) -> float:
 
 
 def crossing(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Where it stops to hold, by halving; it holds at ``low``."""
+    """Point where a condition stops to hold, by halving.
+
+    It holds at ``low``.
+    """
     if holds(high):
         return high
     for _ in range(_STEPS):
@@ -46,5 +52,8 @@ def crossing(holds: Callable[[float], bool], low: float, high: float) -> float:
 
 
 def doubled_normal(root: float) -> Tails:
-    """Twice the tails of a signed root by the normal law: exact ones are larger, by half and more."""
+    """Twice the normal tails of a signed root.
+
+    The exact tails are larger than the normal ones, by half and more.
+    """
     return min(1.0, 2 * float(ndtr(-root))), min(1.0, 2 * float(ndtr(root)))

@@ -19,7 +19,9 @@ _HALF: Final = ORDER_BLOCK // 2
 
 
 def extreme_tails(candidate: list[Floats], baseline: list[Floats], statistic: Extreme, candidate_first: Bools) -> Tails:
-    """P-values of "swapping the labels of a pair changes nothing", for the difference of the extremes.
+    """P-values of a permutation test for the difference of extremes.
+
+    The null hypothesis: "swapping the labels of a pair changes nothing".
 
     The candidate's maximum is that much above the baseline's where every turn with a larger value than the baseline's
     maximum has the candidate's label.  How many of the orders that might have been drawn do that is counted, block by
@@ -43,7 +45,10 @@ def extreme_tails(candidate: list[Floats], baseline: list[Floats], statistic: Ex
 
 
 def _tails(high: Floats, low: Floats, high_first: Bools) -> Tails:
-    """P-values of the side with the greater maximum: of a lead as large or larger, of one as large or smaller."""
+    """P-values of the side with the greater maximum.
+
+    Of a lead as large or larger, and of one as large or smaller.
+    """
     limit = low.max(initial=-np.inf)
     first, second = np.where(high_first, high, low), np.where(high_first, low, high)
     if high.max(initial=-np.inf) > limit:
@@ -54,7 +59,10 @@ def _tails(high: Floats, low: Floats, high_first: Bools) -> Tails:
 
 
 def _chance(first: Bools, second: Bools) -> float:
-    """That one side is first in these pairs and second in those, by :func:`~.schedule.draw_orders`."""
+    """Probability of such orders under :func:`~.schedule.draw_orders`.
+
+    One side is first in these pairs and second in those.
+    """
     if (first & second).any():
         return 0.0
     chance = 1.0

@@ -1,4 +1,4 @@
-"""How high a rate of failures may be, given those that were seen."""
+"""Upper bounds of failure rates, given the failures that were seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ _HOPELESS: Final = 1e-9
 
 
 def upper_bound(failed: int, total: int, confidence: float = 0.95) -> float:
-    """The one-sided upper confidence bound of a rate, exact: the highest at which so few would fail now and then.
+    """Exact one-sided upper confidence bound of a failure rate.
+
+    It is the highest rate at which so few would fail now and then.
 
     The rate at which ``failed`` of ``total`` or fewer fail with the probability 1 - confidence (Clopper and Pearson,
     "The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26(4), 1934).  Of
@@ -31,7 +33,10 @@ def upper_bound(failed: int, total: int, confidence: float = 0.95) -> float:
 
 
 def requests_needed(limit: float, confidence: float = 0.95) -> int | None:
-    """How many requests, none of which fails, prove a rate of at most ``limit``; None for more than any run has."""
+    """Requests without a failure that prove a rate of ``limit``.
+
+    The rate is then at most that; None for more requests than any run has.
+    """
     if limit < _HOPELESS:
         return None
     if limit >= confidence:

@@ -1,4 +1,7 @@
-"""What is asked of a comparison, and what it answers.  No arithmetic: cheap to import."""
+"""Findings: thresholds, error rates and results of comparisons.
+
+No arithmetic: cheap to import.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ SCORES: Final = "t test of two runs' scores"
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What a rule allows: worse by more than the share and by more than the floor is a regression."""
+    """Threshold of a rule: the share and the floor it allows.
+
+    Worse by more than the share and by more than the floor is a regression.
+    """
 
     share: float
     """0.10 for 10 %; 0.0: any change.  Below 1 where less is worse."""
@@ -79,13 +85,16 @@ class ErrorRates:
             raise ValueError(f"error rates lie between 0 and 1, of one comparison or more: {self}")
 
     def alarm_level(self, spent: float = 1.0) -> float:
-        """The p-value that one comparison needs at a look which may spend this part of the rate."""
+        """Significance level of one comparison at one look.
+
+        It is the p-value needed at a look that may spend this part of the rate.
+        """
         return self.false_alarm / self.comparisons * spent
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The answer to one comparison."""
+    """Finding: verdict and numbers of one comparison."""
 
     word: Word
     baseline: float | None

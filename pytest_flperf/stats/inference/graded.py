@@ -25,13 +25,15 @@ _AT_ONCE: Final = 2_000_000
 
 
 class BootstrapT:
-    """Tests and intervals of a mean of differences, one per prompt or pair.
+    """Studentised bootstrap of a mean of differences.
+
+    It gives tests and intervals; there is one difference per prompt or pair.
 
     Of the mean over its own standard error, in samples drawn from the sample (Hall 1988, Annals of Statistics 16).
     """
 
     def __init__(self, differences: Floats, level: float) -> None:
-        """Draw.
+        """Draw the bootstrap samples.
 
         Args:
             differences: Two at least, candidate − baseline.
@@ -46,7 +48,7 @@ class BootstrapT:
         self._drawn = _studentised(differences, draws)
 
     def tails(self, difference: float) -> Tails:
-        """P-values of "the mean is this": that it is more, that it is less."""
+        """P-values of "the mean is this": for more, for less."""
         if not self._error:
             gap = self.mean - difference
             return (float(gap <= _ROUNDING), float(gap >= -_ROUNDING))
@@ -59,7 +61,7 @@ class BootstrapT:
     def interval(self, level: float) -> tuple[float, float]:
         """Limits of the mean, each wrong as often as ``level``.
 
-        Where all differences are alike, they lie as far away as a rare one could lie that none of these shows.
+        Where all differences are alike, the limits allow for a rare different one that is not among these.
         """
         if not self._error:
             hidden = 1 - level ** (1 / self._count)
@@ -71,7 +73,7 @@ class BootstrapT:
 
 
 def _studentised(differences: Floats, draws: int) -> Floats:
-    """The studentised means of so many samples of the sample, in ascending order."""
+    """Studentised means of bootstrap samples, in ascending order."""
     n, centre = len(differences), differences.mean()
     chance = np.random.default_rng(_SEED)
     found = []

@@ -1,4 +1,4 @@
-"""Many comparisons whose p-values are all known."""
+"""Holm correction of several p-values."""
 
 from __future__ import annotations
 

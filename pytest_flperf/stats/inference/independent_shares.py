@@ -23,22 +23,22 @@ _STEPS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many."""
+    """Share as a count of a total."""
 
     count: int
     total: int
 
     @property
     def rate(self) -> float:
-        """As a share; of nothing 0."""
+        """Count over total; 0 where the total is 0."""
         return self.count / self.total if self.total else 0.0
 
 
 def independent_tails(baseline: Share, candidate: Share, difference: float) -> Tails:
-    """P-values of "candidate − baseline is this": that it is more, that it is less.
+    """P-values of "candidate − baseline is this": for more, for less.
 
     Unconditional and exact: the highest chance, whatever the baseline's share, of data as extreme as these, ordered by
-    the signed root of the likelihood ratio.  Of many requests its normal law stands in, doubled to be safe.
+    the signed root of the likelihood ratio.  For many requests its normal law stands in, doubled to be safe.
     """
     totals = baseline.total, candidate.total
     if not all(totals):
@@ -50,7 +50,10 @@ def independent_tails(baseline: Share, candidate: Share, difference: float) -> T
 
 
 def independent_interval(baseline: Share, candidate: Share, level: float) -> tuple[float, float]:
-    """Limits of candidate − baseline by Wilson scores of both (Newcombe 1998, Statistics in Medicine 17, method 10)."""
+    """Newcombe's interval of candidate − baseline.
+
+    It combines the Wilson scores of both (Newcombe 1998, Statistics in Medicine 17, method 10).
+    """
     z = float(ndtri(1 - level))
     (low_b, high_b), (low_c, high_c) = _wilson(baseline, z), _wilson(candidate, z)
     gap = candidate.rate - baseline.rate
@@ -84,7 +87,10 @@ def _more(baseline: Share, candidate: Share, difference: float) -> float:
 
 
 def _least(counts: Floats, totals: tuple[int, int], difference: float, seen: float) -> Floats:
-    """For each count of the baseline, from which count of the candidate on the data are as extreme as what was seen."""
+    """Candidate's counts from which on the data are as extreme.
+
+    One for each count of the baseline; as extreme as what was seen.
+    """
     low, high = np.zeros(len(counts)), np.full(len(counts), totals[1] + 1.0)
     while (low < high).any():
         middle = np.floor((low + high) / 2)
@@ -96,7 +102,10 @@ def _least(counts: Floats, totals: tuple[int, int], difference: float, seen: flo
 
 
 def _root(baseline: Floats, candidate: Floats, totals: tuple[int, int], difference: float) -> Floats:
-    """The signed root of the likelihood ratio: how far the data lie beyond the difference."""
+    """Signed root of the likelihood ratio.
+
+    It tells how far the data lie beyond the difference.
+    """
     n, m = totals
     low = np.full(len(baseline), max(0.0, -difference))
     high = np.full(len(baseline), min(1.0, 1.0 - difference))

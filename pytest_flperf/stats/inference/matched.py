@@ -38,7 +38,9 @@ _FINEST_SCORE: Final = 100
 
 
 def judge_matched(pairs: Sequence[Pair], threshold: Threshold, rates: ErrorRates, *, look: int, looks: int) -> Finding:
-    """What the matched requests of all pairs say of the mean of their scores: of a share, where all are 0 or 1.
+    """Judge the matched requests of all pairs, at one look.
+
+    It judges the mean of their scores; where all scores are 0 or 1, that is a share.
 
     Any change is tested by the law of the orders as drawn, in which whole turns are swapped.  A change of more points
     than allowed is tested at that limit, and must be a change at all by the law of the orders, too.
@@ -71,7 +73,9 @@ def judge_matched(pairs: Sequence[Pair], threshold: Threshold, rates: ErrorRates
 
 
 def judge_prompts(requests: Sequence[MatchedRequest], threshold: Threshold, rates: ErrorRates) -> Finding:
-    """What two runs say whose prompts are the same, each prompt once: no order was drawn, so signs are (one look only).
+    """Judge two runs with the same prompts, each prompt once.
+
+    No order was drawn, so signs are.  One look only.
 
     Args:
         requests: A prompt each.
@@ -103,7 +107,7 @@ class _Decision:
 
     @property
     def level(self) -> float:
-        """Of one side of the interval that is valid under the looks."""
+        """Level of one side of the interval, valid under the looks."""
         return _CONFIDENCE_LEFT * self.spent / 2
 
 
@@ -124,12 +128,15 @@ class _Method(Protocol):
     def interval(self, level: float) -> tuple[float, float]: ...
 
     def hidden(self, points: float) -> float:
-        """The chance that a loss of this size, all of it in rare prompts, shows in none of these."""
+        """Probability that a loss of this size stays unseen.
+
+        All of it lies in rare prompts then, and shows in none of these.
+        """
         ...
 
     @property
     def counted(self) -> tuple[int, str]:
-        """How many independent pieces of evidence these are, and what they are called."""
+        """Number of independent pieces of evidence, and their name."""
         ...
 
 
@@ -160,7 +167,7 @@ class _Share:
 
 
 class _Graded:
-    """Scores between."""
+    """Scores between 0 and 1."""
 
     name = GRADED
 
@@ -172,7 +179,10 @@ class _Graded:
         self.change = self._bootstrap.mean
 
     def tails(self, difference: float) -> Tails:
-        """Both the bootstrap's and the law's: where few differ the bootstrap alone errs too often."""
+        """P-values of the bootstrap and of the law; the larger.
+
+        Where few differ, the bootstrap alone errs too often.
+        """
         (more, less), (more_by_law, less_by_law) = self._bootstrap.tails(difference), self._law(difference)
         return max(more, more_by_law), max(less, less_by_law)
 
@@ -233,13 +243,19 @@ def _evidence(method: _Method, any_change: Tails, threshold: Threshold) -> Evide
 
 
 def _law_of_orders(net: Floats, candidate_first: Bools) -> Tails:
-    """P-values of "swapping the labels of a pair of turns changes nothing", by the sum of their differences."""
+    """P-values of swapped labels, by the sum of the differences.
+
+    The null hypothesis: "swapping the labels of a pair of turns changes nothing".
+    """
     scores = _whole(net)
     return Law(scores, (net > 0) == candidate_first).tails(int(scores[net > 0].sum()))
 
 
 def _law_of_signs(net: Floats) -> Tails:
-    """P-values of "each difference could as well have the other sign", by their sum; of shares the binomial law."""
+    """P-values of random signs, by the sum of the differences.
+
+    The null hypothesis: "each difference could as well have the other sign".  For shares it is the binomial law.
+    """
     scores = _whole(net)
     chance = np.ones(1)
     for score in scores[scores > 0].tolist():
@@ -252,7 +268,10 @@ def _law_of_signs(net: Floats) -> Tails:
 
 
 def _whole(net: Floats) -> NDArray[np.int64]:
-    """The sizes of differences as whole numbers, small enough for the table of a law."""
+    """Sizes of differences as whole numbers.
+
+    They are small enough for the table of a law.
+    """
     sizes = np.abs(net)
     if np.array_equal(np.rint(sizes), sizes):
         return sizes.astype(np.int64)

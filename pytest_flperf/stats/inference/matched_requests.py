@@ -14,7 +14,10 @@ DECODING: Final = ("temperature", "top_k", "seed", "extra")
 
 @dataclass(frozen=True, slots=True)
 class MatchedRequest:
-    """One request of each side, of the same prompt in the same pair of turns."""
+    """Matched requests: one of each side, with the same prompt.
+
+    Both are in the same pair of turns.
+    """
 
     candidate: float
     """The score of the answer, 0 to 1; of failures 1 where the request failed."""
@@ -31,7 +34,9 @@ class MatchedRequest:
 
 
 def counted_once(turns: Sequence[Sequence[MatchedRequest]]) -> tuple[tuple[MatchedRequest, ...], ...]:
-    """The requests that are evidence, turn by turn: a prompt whose repeats are all alike counts once.
+    """Requests that count as evidence, turn by turn.
+
+    A prompt whose repeats are all alike counts once.
 
     Greedy decoding gives the same answer again, so sixty repeats of it tell no more than one.  Where the answers to a
     prompt differ, each of its requests counts.  Swapping the labels of a pair of turns doesn't change what is left, so
@@ -60,7 +65,9 @@ def _repeatable(turns: Iterable[Iterable[MatchedRequest]]) -> Iterable[MatchedRe
 
 
 def is_deterministic(settings: Mapping[str, Any]) -> bool:
-    """Whether a server answers the same request alike each time: greedy decoding, or a seed.
+    """Whether a server answers the same request alike each time.
+
+    It does with greedy decoding, or with a seed.
 
     Args:
         settings: What the requests ask for, as in :attr:`CaseResult.settings`.

@@ -26,7 +26,7 @@ _LEAST: Final = 1e-300
 
 @dataclass(frozen=True, slots=True)
 class MatchedCounts:
-    """How many pairs, and how many of them differ which way."""
+    """Counts of pairs, and of those that differ each way."""
 
     pairs: int
     more: int
@@ -49,11 +49,11 @@ class MatchedCounts:
 
 
 def exact_tails(counts: MatchedCounts, difference: float) -> Tails:
-    """P-values of "the shares differ by this": that it is more, that it is less.
+    """P-values of "the shares differ by this": for more, for less.
 
     Unconditional and exact: the highest chance, whatever share of pairs differs, of data as extreme as these, ordered
     by the signed root of the likelihood ratio (a score order needs 13 % more pairs to exclude a fall when none differ).
-    Pairs are taken to be independent.  Of many the normal law of the signed root stands in, doubled to be safe.
+    Pairs are taken to be independent.  For many, the normal law of the signed root stands in, doubled to be safe.
     """
     if not counts.pairs:
         return 1.0, 1.0
@@ -64,7 +64,10 @@ def exact_tails(counts: MatchedCounts, difference: float) -> Tails:
 
 
 def score_interval(counts: MatchedCounts, level: float) -> tuple[float, float]:
-    """Limits of the difference by Tango's score (1998, Statistics in Medicine 17), each wrong as often as ``level``."""
+    """Tango's score interval of the difference of shares.
+
+    Tango 1998, Statistics in Medicine 17.  Each limit is wrong as often as ``level``.
+    """
     reach = float(ndtri(1 - level))
 
     def upper(of: MatchedCounts) -> float:
@@ -97,7 +100,10 @@ def _more(counts: MatchedCounts, difference: float) -> float:
 def _least_more(
     less: np.ndarray[tuple[int, ...], np.dtype[np.int64]], n: int, difference: float, seen: float
 ) -> Floats:
-    """For each number of pairs with less, from how many with more on the data are as extreme as what was seen."""
+    """Counts of ``more`` from which on the data are as extreme.
+
+    One for each number of pairs with less; as extreme as what was seen.
+    """
     low, high = np.zeros(len(less)), (n - less + 1).astype(np.float64)
     while (low < high).any():
         middle = np.floor((low + high) / 2)
@@ -109,7 +115,10 @@ def _least_more(
 
 
 def _root(more: Floats, less: Floats, n: int, difference: float) -> Floats:
-    """The signed root of the likelihood ratio: how far the data lie beyond the difference."""
+    """Signed root of the likelihood ratio.
+
+    It tells how far the data lie beyond the difference.
+    """
     if difference < 0:
         return -_root(less, more, n, -difference)
     rare = _rare(more, less, n, difference)
@@ -121,7 +130,10 @@ def _root(more: Floats, less: Floats, n: int, difference: float) -> Floats:
 
 
 def _rare(more: Floats, less: Floats, n: int, difference: float) -> Floats:
-    """The likeliest chance of a pair with less, where the shares differ by this much (not negative)."""
+    """Likeliest chance of a pair with less.
+
+    The shares differ by this much (not negative).
+    """
     linear = -more - less + (2 * n - more + less) * difference
     constant = -less * difference * (1 - difference)
     root = np.sqrt(np.maximum(linear**2 - 8 * n * constant, 0.0))

@@ -24,7 +24,10 @@ _BEYOND_NORMAL: Final = 3.18
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Each turn's sum of values, and what it is divided by: a side's mean is the one total over the other."""
+    """Sums of values and weights, turn by turn.
+
+    A side's mean is the one total over the other.
+    """
 
     candidate: Floats
     """NaN for a lost pair, on both sides."""
@@ -34,7 +37,9 @@ class Sums:
     baseline_weight: Floats
 
     def differences(self, ratio: float = 1.0, difference: float = 0.0) -> Floats:
-        """By how much each pair speaks for a candidate's mean of more than ``ratio`` × the baseline's + ``difference``.
+        """Differences pair by pair, under a supposed change of the mean.
+
+        By how much each pair speaks for a candidate's mean of more than ``ratio`` × the baseline's + ``difference``.
 
         Where all turns weigh the same that is candidate − ratio × baseline − difference.  Else a turn that weighs more
         brings more of the common mean, which is taken out.
@@ -67,12 +72,15 @@ def mean_tails(differences: Floats, candidate_first: Bools, *, exact: bool = Tru
 
 
 def flip_tails(differences: Floats, candidate_first: Bools, *, exact: bool = True) -> Tails:
-    """The first of the two tests alone."""
+    """P-values of the sign flips alone, without Hall's test."""
     return _flips(_slots(differences, candidate_first, ~np.isnan(differences)), candidate_first, exact=exact)
 
 
 def _slots(differences: Floats, candidate_first: Bools, there: Bools) -> Floats:
-    """First − second without what the slot adds; 0 for a lost pair, which is the same under every order."""
+    """First − second, without what the slot adds.
+
+    0 for a lost pair, which is the same under every order.
+    """
     slots = np.zeros(len(differences))
     slots[there] = without_slot(np.where(candidate_first, differences, -differences)[there])
     return slots
@@ -90,7 +98,9 @@ def _flips(slots: Floats, candidate_first: Bools, *, exact: bool) -> Tails:
 
 
 def normal_flip_tails(slots: Floats, candidate_first: Bools) -> tuple[Floats, Floats]:
-    """P-values of the sign flips by the normal law with the exact variance, a comparison in each row.
+    """P-values of the sign flips by the normal law.
+
+    With the exact variance, a comparison in each row.
 
     Args:
         slots: Differences first − second.
@@ -104,7 +114,9 @@ def normal_flip_tails(slots: Floats, candidate_first: Bools) -> tuple[Floats, Fl
 
 
 def skew_tails(differences: Floats) -> tuple[Floats, Floats]:
-    """P-values of a mean of zero by Student's ratio, freed from skewness by Hall's cubic transformation.
+    """P-values of a mean of zero, corrected for skewness.
+
+    By Student's ratio, freed from skewness by Hall's cubic transformation.
 
     With rare slow answers on one side few of them have come, and the mean and its error both are too small: Student's
     test then says "less" too often (Hall 1992, Journal of the Royal Statistical Society B 54, 221–228).

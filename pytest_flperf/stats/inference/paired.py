@@ -1,4 +1,6 @@
-"""Two sides that were measured in turn, pair by pair, in random order: is the candidate worse.
+"""Paired comparison: two sides measured in turn, in random order.
+
+The sides were measured pair by pair: is the candidate worse?
 
 What is assumed, and where the method comes from, is in ``docs/decisions.md``.
 """
@@ -28,7 +30,7 @@ _ADVICE: Final = "fewer rules or more requests"
 def judge_pairs(
     pairs: Sequence[Pair], statistic: str, threshold: Threshold, rates: ErrorRates, *, look: int, looks: int
 ) -> Finding:
-    """What the pairs so far say.
+    """Judge the pairs that were measured so far.
 
     Args:
         pairs: All since the first, in the order in which they were measured.
@@ -112,7 +114,9 @@ def _evidence(sides: Sides, threshold: Threshold, difference: float) -> Evidence
 
 
 def _of_mean(evidence: Evidence, spent: float, requests: tuple[int, int], too_early: str) -> Evidence:
-    """Evidence on a mean: nothing is said for the candidate before rare slow answers had their chance to come.
+    """Evidence on a mean, which can't favour the candidate early.
+
+    Rare slow answers must have had their chance to come first.
 
     ``unchanged`` is said at one look only, which may then spend the whole rate of false passes.
     """
@@ -140,7 +144,9 @@ def _too_early(requests: tuple[int, int], look: int, looks: int) -> str:
 def _as_medians(
     word: Word, evidence: Evidence, baseline: float, candidate: float, threshold: Threshold, level: float
 ) -> tuple[Word, str]:
-    """The word, unless the medians say otherwise: ranks tell how a typical pair changed.
+    """The verdict, checked against the medians.
+
+    Ranks tell how a typical pair changed.
 
     Where noise has two humps, the change of a typical pair need not be that of the median.
     """

@@ -1,4 +1,6 @@
-"""What the drawing of the orders within pairs, and nothing else, makes of a sum of scores.
+"""Permutation law: sums of scores over all orders drawn.
+
+It follows from the drawing of the orders within pairs, and from nothing else.
 
 A test that follows from how the order was drawn (Fisher 1935, The Design of Experiments, chapter II; Rosenberger and
 Lachin 2016, Randomization in Clinical Trials, chapter 6) needs no assumption about the machine: neither that its noise
@@ -23,20 +25,25 @@ _HALF: Final = ORDER_BLOCK // 2
 
 
 def is_drawn(candidate_first: Bools) -> bool:
-    """Whether these orders can come from ``schedule.draw_orders``: no block holds more than ten of either."""
+    """Whether these orders can come from ``schedule.draw_orders``.
+
+    They can where no block holds more than ten of either.
+    """
     blocks = [candidate_first[at : at + ORDER_BLOCK] for at in range(0, len(candidate_first), ORDER_BLOCK)]
     return all(block.sum() <= _HALF and (~block).sum() <= _HALF for block in blocks)
 
 
 class Law:
-    """The exact distribution, over all orders that might have been drawn, of a sum of scores.
+    """Exact permutation distribution of a sum of scores.
+
+    It is taken over all orders that might have been drawn.
 
     The score of a pair is in the sum where its difference, candidate − baseline, comes out positive.  A swap of labels
     changes that for each pair whose score isn't zero.
     """
 
     def __init__(self, scores: NDArray[np.int64], first_is_more: Bools) -> None:
-        """Count them, pair by pair.
+        """Count the orders, pair by pair.
 
         Args:
             scores: Not negative, the same under every order; zero for a pair that says nothing or was lost.
@@ -73,7 +80,9 @@ class Law:
 
 
 def normal_tails(scores: Floats, first_is_more: Bools, seen: Floats | float) -> tuple[Floats, Floats]:
-    """The same two tails, one row per comparison, by the normal law with the exact mean and variance.
+    """Both tails by the normal law, one row per comparison.
+
+    With the exact mean and variance.
 
     For many pairs (the law is a sum over independent blocks), and to tell quickly which of many rows deserve counting.
     Ranks have lighter tails than the normal law: what it gives is larger than the truth where that is small.
@@ -87,7 +96,9 @@ def normal_tails(scores: Floats, first_is_more: Bools, seen: Floats | float) -> 
 
 
 def flip_variance(slots: Floats) -> Floats:
-    """The variance, over all orders that might have been drawn, of the sum of differences candidate − baseline.
+    """Variance of the sum of differences, over all orders.
+
+    The differences are candidate − baseline, the orders all that might have been drawn.
 
     Args:
         slots: Differences first − second, a comparison in each row.

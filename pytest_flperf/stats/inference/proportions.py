@@ -22,7 +22,7 @@ _ADVICE = "fewer rules or more requests"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many failed, of how many."""
+    """Failed requests and all requests of one side."""
 
     failed: int
     total: int
@@ -33,7 +33,7 @@ class Counts:
 
     @property
     def rate(self) -> float | None:
-        """None without requests."""
+        """Failure rate; None without requests."""
         return self.failed / self.total if self.total else None
 
 
@@ -72,7 +72,7 @@ def judge_counts(
 
 
 def without_a_test(baseline: Counts, candidate: Counts) -> Finding | None:
-    """What is said whatever a test would say; None: a test shall say.
+    """Verdicts that need no test; None: a test decides.
 
     It fails closed where the candidate has no requests or not one that ended well though the baseline has one, and
     where failures rose from zero.  Without requests of the baseline nothing is known.
@@ -102,7 +102,10 @@ def _evidence(baseline: Counts, candidate: Counts, threshold: Threshold) -> Evid
 
 
 def fisher(baseline: Counts, candidate: Counts) -> Tails:
-    """P-values of "both fail equally often": that the candidate fails more, that it fails less (Fisher 1935)."""
+    """P-values of Fisher's exact test: more failures, fewer failures.
+
+    Of "both fail equally often": that the candidate fails more, that it fails less (Fisher 1935).
+    """
     failed, total = baseline.failed + candidate.failed, baseline.total + candidate.total
     possible = np.arange(max(0, failed - baseline.total), min(failed, candidate.total) + 1)
     logs = (
@@ -118,7 +121,10 @@ def fisher(baseline: Counts, candidate: Counts) -> Tails:
 
 
 def clopper_pearson(counts: Counts, tail: float = _TAIL) -> tuple[float, float]:
-    """Exact limits of a rate, each of which is wrong at most as often as ``tail`` (Clopper and Pearson 1934)."""
+    """Exact confidence limits of a rate (Clopper and Pearson 1934).
+
+    Each is wrong at most as often as ``tail``.
+    """
     failed, ok = counts.failed, counts.total - counts.failed
     return (
         float(betaincinv(failed, ok + 1, tail)) if failed else 0.0,

@@ -42,7 +42,9 @@ _UNKNOWN: Final = (
 
 
 def judge_quality(baseline: CaseResult, candidate: CaseResult, threshold: Threshold, rates: ErrorRates) -> Finding:
-    """Whether the mean quality of a case differs between two runs; failed requests score 0.
+    """Judge whether the mean quality differs between two runs.
+
+    Failed requests score 0.
 
     Prompt by prompt where both runs asked the same ones, each once or many of them; else by all requests of both.  How
     good an answer is doesn't depend on how fast the machine was, so nothing is added for what differs between runs.
@@ -112,12 +114,12 @@ class _Side:
 
     @property
     def share(self) -> Share | None:
-        """Where all scores are 0 or 1: how many are 1."""
+        """Scores as a share; None unless all are 0 or 1."""
         return Share(round(self.mean * self.n), self.n) if self.binary else None
 
 
 def _mean(case: CaseResult) -> float | None:
-    """Of all requests, those that failed scoring 0."""
+    """Mean score of all requests; those that failed score 0."""
     found = case.metrics.get("quality")
     if found is None or not case.requests.total:
         return None
@@ -125,7 +127,7 @@ def _mean(case: CaseResult) -> float | None:
 
 
 def _variance(case: CaseResult) -> float:
-    """Of the scores of all requests."""
+    """Variance of the scores of all requests."""
     found, total, mean = case.metrics.get("quality"), case.requests.total, _mean(case)
     if found is None or mean is None or total < _FEWEST:
         return 0.0
@@ -135,7 +137,10 @@ def _variance(case: CaseResult) -> float:
 
 
 def _is_binary(case: CaseResult) -> bool:
-    """Whether all scores are 0 or 1: no others of that mean vary as much."""
+    """Whether all scores are 0 or 1.
+
+    No other scores of that mean vary as much.
+    """
     mean, total = _mean(case), case.requests.total
     if mean is None or total < _FEWEST:
         return False
@@ -162,7 +167,10 @@ def _independent(baseline: _Side, candidate: _Side, threshold: Threshold, rates:
 
 
 def _welch(baseline: _Side, candidate: _Side, difference: float) -> Tails:
-    """P-values of "the means differ by this" (Welch 1947): that it is more, that it is less."""
+    """P-values of Welch's test: for more, for less.
+
+    Of "the means differ by this" (Welch 1947).
+    """
     gap, (error, freedom) = candidate.mean - baseline.mean - difference, _error(baseline, candidate)
     if not error:
         return float(gap <= 0), float(gap >= 0)

@@ -25,7 +25,10 @@ _MOST_STEPS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class BetweenRuns:
-    """How much the statistic differs between runs of the same thing on the same machine."""
+    """How much a statistic differs between runs of the same thing.
+
+    All runs are on the same machine.
+    """
 
     sd_log: float
     """Standard deviation of its logarithm: 0.05 is about 5 %."""
@@ -51,9 +54,11 @@ class _Variance:
 
 
 def between_runs(history: Sequence[float], prior: BetweenRuns = UNKNOWN_MACHINE) -> BetweenRuns:
-    """How much runs differ, by those that were stored, drawn towards the guess while they are few.
+    """Estimate the variance between runs, from stored runs.
 
-    By the differences of neighbours where these are small beside the spread of all (von Neumann 1941, Annals of
+    While these are few, it is drawn towards the guess.
+
+    It uses the differences of neighbours where these are small beside the spread of all (von Neumann 1941, Annals of
     Mathematical Statistics 12): then the spread holds a creep or a step, which is no noise.  Differences count up to
     two standard deviations (Huber 1964, Annals of Mathematical Statistics 35, proposal 2), so that steps hardly do.
     Else by the spread, which knows more.  This variance and that of the guess are averaged by their degrees of freedom
@@ -84,24 +89,33 @@ def _levels(history: Sequence[float]) -> list[Floats]:
 
 
 def _spread(levels: Sequence[Floats]) -> _Variance:
-    """Of runs about the mean of their level.  All count in full: some machines are slow now and then."""
+    """Variance of runs about the mean of their level.
+
+    All count in full: some machines are slow now and then.
+    """
     freedom = sum(len(level) - 1 for level in levels)
     squares = sum(float(((level - level.mean()) ** 2).sum()) for level in levels)
     return _Variance(squares / freedom if freedom else 0.0, freedom)
 
 
 def _steps(levels: Sequence[Floats]) -> Floats:
-    """Half the squares of the differences of neighbours: their mean is a variance, too."""
+    """Half the squared differences of neighbours.
+
+    Their mean is a variance, too.
+    """
     return np.concatenate([np.diff(level) ** 2 / 2 for level in levels]) if levels else np.zeros(0)
 
 
 def _least_ratio(runs: float) -> float:
-    """The ratio of both variances that so many runs without any change fall below in one of forty histories."""
+    """Least ratio of both variances, without any change.
+
+    So many runs fall below it in one of forty histories.
+    """
     return 1 - _ONE_OF_FORTY * sqrt(max(runs - 2, 0.0) / max(runs**2 - 1, 1.0))
 
 
 def _clipped_mean(squares: Floats) -> float:
-    """The mean of squares, none of which counts for more than so many times the mean itself."""
+    """Mean of squares, each clipped to a multiple of that mean."""
     mean = float(squares.mean()) if len(squares) else 0.0
     for _ in range(_MOST_STEPS):
         before, mean = mean, float(np.minimum(squares, _CLIPPED**2 * mean).mean()) / _CLIPPED_SHARE if mean else 0.0

@@ -1,4 +1,7 @@
-"""Smallest samples: how much data a decision takes at least.  No numpy."""
+"""Smallest samples: how much data a decision takes at least.
+
+No numpy.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ LEAST_EVIDENCE: Final = 6
 
 
 def fewest_to_exclude(points: float, level: float) -> int | None:
-    """How many pairs without any difference exclude a change of so many points; None: no number does.
+    """Pairs without a difference that exclude a change of ``points``.
+
+    None: no number does.
 
     Where the change is all there is, n pairs show none of it with the chance (1 − points)ⁿ.
 
@@ -29,7 +34,9 @@ def fewest_to_exclude(points: float, level: float) -> int | None:
 
 
 def fewest_losses(pairs: int, points: float, level: float) -> int | None:
-    """How many of so many pairs must be worse, and none better, to show a change of more points; None: all don't.
+    """Worse pairs needed to show a change of more points.
+
+    Of so many pairs, and none better; None: not even all of them show it.
 
     By chance alone k pairs come out alike in 2⁻ᵏ; a change of just so many points gives k of n by the binomial law.
     """

@@ -1,4 +1,7 @@
-"""The plan of a comparison by pairs: the orders, when it is looked at, and what each look may spend.  No numpy."""
+"""Schedule of paired comparisons: orders, looks, error spending.
+
+No numpy.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ _WEIGHTS: Final = {"first": 1.0, "second": 7.0, "between": 2.0, "last": 7.0}
 
 
 def draw_orders(pairs: int, seed: int) -> tuple[bool, ...]:
-    """For each pair, whether the candidate comes first: permuted blocks of 20, the last one cut off.
+    """Draw which side comes first in each pair, in permuted blocks.
+
+    True where the candidate comes first.  Blocks have 20 pairs; the last one is cut off.
 
     The tests of pairs hold for this law and no other.
     """
@@ -35,7 +40,7 @@ def draw_orders(pairs: int, seed: int) -> tuple[bool, ...]:
 
 
 def looks(max_pairs: int, first: int = FIRST_LOOK) -> tuple[int, ...]:
-    """After how many pairs the data are looked at.
+    """Looks: numbers of pairs after which the data are judged.
 
     The first, then (from the usual 12) 20, then growing by √2; the last is always ``max_pairs``: 12, 20, 28, 40, 60.
 
@@ -55,7 +60,9 @@ def looks(max_pairs: int, first: int = FIRST_LOOK) -> tuple[int, ...]:
 
 
 def spent_at(look: int, looks: int) -> float:
-    """The part of an error rate that this look may spend; the parts of all looks make 1.
+    """Part of an error rate that this look may spend.
+
+    The parts of all looks make 1.
 
     The chance to be wrong at any look is at most the sum of the chances at each (Bonferroni), however the looks depend
     on each other, so any fixed parts are valid.  These favour the second look (20 pairs) and the last, where most

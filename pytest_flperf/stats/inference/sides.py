@@ -1,4 +1,4 @@
-"""Both sides of pairs, and the p-values of any change between them."""
+"""Sides of pairs: their values, and p-values of any change."""
 
 from __future__ import annotations
 
@@ -47,10 +47,13 @@ class Pair:
 
 
 class Sides:
-    """The values of both sides, and the p-values of any change between them."""
+    """Values of both sides, and p-values of any change between them."""
 
     def __init__(self, pairs: Sequence[Pair], statistic: str) -> None:
-        """Leave out what says nothing; raises ValueError for an unknown statistic or orders that nobody drew."""
+        """Take in the pairs, without those that say nothing.
+
+        Raises ValueError for an unknown statistic, or for orders that were not drawn.
+        """
         if statistic not in _STATISTICS:
             raise ValueError(f"no statistic of pairs: {statistic!r}")
         self.statistic = statistic
@@ -74,7 +77,7 @@ class Sides:
 
     @property
     def method(self) -> str:
-        """Of the test."""
+        """Name of the test."""
         return {"p50": RANKS, "mean": MEANS}.get(self.statistic, SWAPS)
 
     @property
@@ -102,11 +105,17 @@ class Sides:
         return extreme_tails(changed, self.baseline, "max" if self.statistic == "max" else "min", self.order)
 
     def at_ratio(self, ratio: float) -> Tails:
-        """For an interval: the normal law does, but for few pairs."""
+        """P-values for an interval; exact only for few pairs.
+
+        The normal law does for more.
+        """
         return self.at(ratio, exact=len(self.order) <= _EXACT_INTERVAL_UP_TO)
 
     def roughly(self, ratio: float) -> Tails:
-        """For an estimate: the change for which both tails weigh the same.  Of a mean that is the ratio of the two."""
+        """Approximate p-values for an estimate.
+
+        The estimate is the change for which both tails weigh the same.  Of a mean that is the ratio of the two.
+        """
         if self.statistic == "mean":
             return flip_tails(self._sums.differences(ratio), self.order, exact=False)
         return self.at(ratio, exact=False)
@@ -143,7 +152,10 @@ def _sums(candidate: list[Floats], baseline: list[Floats], pairs: Sequence[Pair]
 
 
 def _squares(side: list[Floats]) -> list[Floats]:
-    """Squared distances from the side's own median: a shift of all values is no change of their spread."""
+    """Squared distances from the side's own median.
+
+    A shift of all values is no change of their spread.
+    """
     centre = np.median(np.concatenate(side)) if any(map(len, side)) else 0.0
     return [(turn - centre) ** 2 for turn in side]
 
@@ -164,7 +176,7 @@ def _ratio(amounts: Floats, weights: Floats) -> float | None:
 
 
 def _statistic(turns: list[Floats], statistic: str) -> float | None:
-    """Of all requests of one side."""
+    """The statistic of all requests of one side."""
     values = np.concatenate([_finite(()), *turns])
     if not len(values):
         return None

@@ -1,4 +1,6 @@
-"""The two tests of pairs that follow from the order alone: signed ranks, and requests beyond a percentile.
+"""Rank tests of pairs: signed ranks, and exceedances of a percentile.
+
+Both follow from the order alone.
 
 numpy alone: ``import scipy.stats`` takes over a second, and its ``wilcoxon`` knows only orders by a fair coin.
 """
@@ -20,7 +22,9 @@ EXACT_UP_TO: Final = 100
 
 
 def signed_rank(y: Floats, candidate_first: Bools, *, exact: bool = True) -> Tails:
-    """P-values of "swapping the labels of a pair changes only the sign of its ``y``".
+    """P-values of Wilcoxon's signed-rank test, under the drawn orders.
+
+    The null hypothesis: "swapping the labels of a pair changes only the sign of its ``y``".
 
     Wilcoxon's statistic, the sum of the ranks of the positive differences, with the exact law of the orders.  What the
     slot adds is taken out before.  Pairs of equal size share their mean rank, a zero has none: both are the same under
@@ -45,7 +49,10 @@ def signed_rank(y: Floats, candidate_first: Bools, *, exact: bool = True) -> Tai
 
 
 def tails_of(scores: NDArray[np.int64], first_is_more: Bools, candidate_first: Bools, *, exact: bool = True) -> Tails:
-    """P-values of a sum of scores over the pairs in which the candidate has more."""
+    """P-values of a sum of scores, under the drawn orders.
+
+    The sum is over the pairs in which the candidate has more.
+    """
     seen = int(scores[first_is_more == candidate_first].sum())
     if exact and len(scores) <= EXACT_UP_TO:
         return Law(scores, first_is_more).tails(seen)
@@ -54,7 +61,10 @@ def tails_of(scores: NDArray[np.int64], first_is_more: Bools, candidate_first: B
 
 
 def normal_signed_rank(y: Floats, candidate_first: Bools) -> tuple[Floats, Floats]:
-    """The test of :func:`signed_rank` for many comparisons at once, a row each: by the normal law, no ties."""
+    """Signed-rank tests of many comparisons, by the normal law.
+
+    The test of :func:`signed_rank`, a comparison in each row, without ties.
+    """
     slots = without_slot(np.where(candidate_first, y, -y))
     scores = ranks(np.abs(slots))
     first_is_more = slots > 0
@@ -62,7 +72,7 @@ def normal_signed_rank(y: Floats, candidate_first: Bools) -> tuple[Floats, Float
 
 
 def ranks(values: Floats) -> Floats:
-    """1 for the least of each row."""
+    """Ranks within each row, 1 for the least."""
     ranked = np.empty(values.shape)
     order = np.argsort(values, axis=-1)
     np.put_along_axis(ranked, order, np.arange(1.0, values.shape[-1] + 1), axis=-1)
@@ -70,7 +80,9 @@ def ranks(values: Floats) -> Floats:
 
 
 def exceedances(candidate: list[Floats], baseline: list[Floats], share: float, candidate_first: Bools) -> Tails:
-    """P-values of "swapping the labels of a pair changes nothing", made for a percentile of all requests.
+    """P-values of an exceedance test for a percentile.
+
+    The null hypothesis: "swapping the labels of a pair changes nothing".  The percentile is that of all requests.
 
     Each pair's score is by how many requests more one side has above the percentile of both sides together (that limit
     is the same under every order; a request that is equal to it, as counts often are, is half above); the sum over the
@@ -92,7 +104,10 @@ def exceedances(candidate: list[Floats], baseline: list[Floats], share: float, c
 
 
 def _twice_above(turns: list[Floats], limit: np.floating[Any]) -> NDArray[np.int64]:
-    """Of each turn, twice as many as are above the limit; those that are equal to it count half."""
+    """Twice the number of requests above the limit, by turn.
+
+    Those that are equal to it count half.
+    """
     values, turn = np.concatenate(turns), np.repeat(np.arange(len(turns)), [len(each) for each in turns])
     above = (values > limit).astype(np.int64) + (values >= limit)
     found = np.zeros(len(turns), dtype=np.int64)

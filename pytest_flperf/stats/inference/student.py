@@ -1,4 +1,4 @@
-"""Student's t distribution, and how far the next value may lie from those that are known."""
+"""Student's t distribution: quantiles and prediction bounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ __all__ = ["prediction_bound", "t_quantile"]
 
 
 def prediction_bound(values: Sequence[float], confidence: float = 0.99) -> float:
-    """The one-sided upper bound that the next value of a normal sample stays below with this probability.
+    """One-sided upper prediction bound of a normal sample.
+
+    The next value stays below it with this probability.
 
     mean + t(confidence, n - 1) × stdev × √(1 + 1/n) (Hahn and Meeker, "Statistical Intervals", 1991, section 4.8).
     Raises ValueError for fewer than two values.
@@ -23,7 +25,10 @@ def prediction_bound(values: Sequence[float], confidence: float = 0.99) -> float
 
 
 def t_quantile(p: float, freedom: int) -> float:
-    """The quantile of Student's t distribution, for 0.5 ≤ p < 1 and whole degrees of freedom from 1 on."""
+    """Quantile of Student's t distribution.
+
+    For 0.5 ≤ p < 1 and whole degrees of freedom from 1 on.
+    """
     if not 0.5 <= p < 1 or freedom < 1:
         raise ValueError(f"found p {p} and {freedom} degrees of freedom, expected 0.5 ≤ p < 1 and one at least")
     from scipy.special import stdtrit  # late: a run that suggests nothing has no use for it

@@ -1,6 +1,6 @@
-"""Prompts from a file: JSON Lines, JSON, CSV, TSV or plain text, in the forms that data sets come in.
+"""Data sets: prompts from JSON Lines, JSON, CSV, TSV or text.
 
-Nothing is left out in silence: a row that can't be asked is an error that names its line.
+No row is left out silently: a row that is no prompt is an error with its line.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ __all__ = ["ENDINGS", "MAX_DATASET_BYTES", "MAX_ROWS", "Row", "read_dataset"]
 MAX_DATASET_BYTES: Final = 200_000_000
 """Largest data set, in bytes."""
 MAX_ROWS: Final = 1_000_000
-"""Most rows of one."""
+"""Most rows of a data set."""
 ENDINGS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
-"""Endings of the files that are known; they say the form."""
+"""Supported file endings, each with its format."""
 
 _SHOWN_PROBLEMS: Final = 10
 _MAX_PROBLEMS: Final = 10_000
-"""After which a file is read no further."""
+"""Most problems, after which reading stops."""
 _MAX_NAMES: Final = 20
 _MAX_NAME_LENGTH: Final = 40
-"""Columns of which the nearest is looked for: a file can have a million, each as long as the file."""
+"""Bounds of the columns that hints are taken from: a file can have a million, or one as long as the file."""
 _WHAT: Final = "data set"
 
 
 def read_dataset(path: Path, column: str | None = None) -> tuple[Row, ...]:
-    """Read the prompts in the file *path*; its ending says its form.
+    """Read the prompts in the file *path*, by its ending.
 
     A row is a text, or an object with ``prompt``, ``messages`` (role, content), ``conversations`` or ``conversation``
     (from, value), or else the one text among ``question``, ``instruction``, ``text`` and ``input``.
@@ -44,10 +44,10 @@ def read_dataset(path: Path, column: str | None = None) -> tuple[Row, ...]:
     Args:
         path: JSON Lines (``.jsonl``, ``.ndjson``), a list in JSON (``.json``), a table with a header line (``.csv``,
             ``.tsv``), or a prompt per line (``.txt``).  Empty lines are left out.
-        column: which column holds the prompt or the messages; None looks for the names above.
+        column: name of the column with the prompt or the messages; None: the names above.
 
     Raises:
-        SuiteError: the file can't be read, has no rows or too many, or a row can't be asked; a line for each of the
+        SuiteError: the file can't be read, has no rows or too many, or a row is no prompt; a line for each of the
             first ten problems.
 
     """
@@ -67,19 +67,22 @@ def read_dataset(path: Path, column: str | None = None) -> tuple[Row, ...]:
 
 
 class _Rows:
-    """Rows of one file, and what is wrong with it."""
+    """Rows of one file, and its problems."""
 
     def __init__(self, where: str, column: str | None) -> None:
         self.where = where
         self.column = column
         self._rows: list[Row] = []
         self._problems: list[tuple[str, str, str]] = []
-        """Place, words and hint of the first."""
+        """Place, words and hint of the first problems."""
         self._problem_count = 0
         self._all_the_same = True
 
     def add(self, value: object, place: str) -> None:
-        """Add a row; *place*: what follows the file's name in a message about it."""
+        """Add a row found at *place*.
+
+        The place follows the file's name in messages.
+        """
         try:
             self._rows.append(row_of(value, self.column))
         except NoColumnError as error:
@@ -91,7 +94,7 @@ class _Rows:
             raise SuiteError(f"{self.where}: found more than {MAX_ROWS:,} rows, expected a smaller {_WHAT}")
 
     def refuse(self, place: str, words: str, hint: str = "") -> None:
-        """Note a row that is none."""
+        """Note an invalid row."""
         self._problem_count += 1
         if len(self._problems) < _SHOWN_PROBLEMS:
             self._problems.append((place, words, hint))
@@ -100,7 +103,7 @@ class _Rows:
             raise self._error("or more")
 
     def all(self) -> tuple[Row, ...]:
-        """Return the rows, or raise what is wrong with them."""
+        """Return the rows, or raise the problems."""
         if self._problems:
             raise self._error()
         if not self._rows:
@@ -118,7 +121,10 @@ class _Rows:
 
 
 def _like(column: str | None, row: object) -> str:
-    """Return ``; did you mean 'x'?`` for a column that *row*, or a header line, has not."""
+    """Return ``; did you mean 'x'?`` for a missing column.
+
+    The names are those of *row*, or of a header line.
+    """
     names = ["prompt"] if isinstance(row, str) else islice(row, _MAX_NAMES) if isinstance(row, (dict, list)) else []
     known = [name for name in names if isinstance(name, str) and name.isprintable() and len(name) < _MAX_NAME_LENGTH]
     words = suggestion(column or "", known)
@@ -126,7 +132,10 @@ def _like(column: str | None, row: object) -> str:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not empty, with their numbers; what ends a line is what JSON Lines says."""
+    """Yield the lines that are not empty, with their numbers.
+
+    Lines end as in JSON Lines.
+    """
     for number, line in enumerate(text.split("\n"), 1):
         if line and not line.isspace():
             yield number, line
@@ -166,7 +175,10 @@ def _add_json(rows: _Rows, text: str) -> None:
 
 
 def _add_sendable(rows: _Rows, value: object, place: str, *, escapes: bool) -> None:
-    """Add a row unless it has half a surrogate pair, which only an escape in JSON can be."""
+    """Add a row unless it has half a surrogate pair.
+
+    Only an escape in JSON can be one.
+    """
     if escapes and not _is_sendable(value):
         rows.refuse(place, f"found {shown(value)} with half a surrogate pair, which can't be sent, expected text")
     else:
@@ -178,7 +190,7 @@ def _is_sendable(value: object) -> bool:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         return False
-    except RecursionError:  # so deep that only loading it went well: what it is, the row's reader says
+    except RecursionError:  # deep enough that only loading worked: the row's reader reports it
         return True
     return True
 

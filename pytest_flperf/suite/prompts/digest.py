@@ -1,4 +1,4 @@
-"""A few digits that change with what a scenario asks, so that runs of different texts are told apart."""
+"""Prompt digest: tells runs with different prompts apart."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pytest_flperf.suite.model import Scenario
 __all__ = ["prompts_digest"]
 
 _ROWS = 1_000
-"""Of a data set or a trace that are looked at: making a digest takes milliseconds then, however long they are."""
+"""Rows of a data set or a trace in a digest, which then takes milliseconds for any length."""
 
 
 def prompts_digest(scenario: Scenario) -> str:
-    """Twelve hexadecimal digits of a hash of all that prompts are made of, and of what answers shall be.
+    """Hash of a scenario's prompts and expectations, twelve hexadecimal digits.
 
-    Settings are no part of it: results have them in full.  Of long data sets and traces the first 1,000 rows count, and
-    how many there are.
+    Settings are no part of it: results have them in full.  Of long data sets and traces it covers the first 1,000 rows
+    and the number of rows.
     """
     digest = hashlib.blake2b(digest_size=6)
     for part in _parts(scenario):

@@ -1,7 +1,7 @@
-"""Filler: text without meaning that looks like prose, code or JSON, the same for the same seed.
+"""Filler: meaningless text like prose, code or JSON, reproducible by seed.
 
-A piece is what stands between two white spaces, whatever the kind, so that the length in tokens grows evenly with the
-number of pieces.
+A piece is the text between two white spaces, for every kind, so that the length in tokens grows evenly with the number
+of pieces.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ _OPERATORS: Final = ("+", "-", "*", "//", "%")
 
 
 def filler_words(count: int, rng: random.Random, filler: str = "prose") -> str:
-    """Return *count* pieces of filler, 0 for none: ``len(text.split())`` is *count*.
+    """Return *count* pieces of filler: ``len(text.split())`` is *count*.
+
+    None, an empty text, for 0.
 
     Args:
         count: number of pieces.
-        rng: where chance comes from; the same state gives the same text.
-        filler: ``prose`` (sentences and paragraphs), ``code`` (lines that look like Python, and may end within one) or
+        rng: source of randomness; the same state gives the same text.
+        filler: ``prose`` (sentences and paragraphs), ``code`` (lines that look like Python; the last may be cut) or
             ``json`` (one object, complete).
 
     Raises:
@@ -115,7 +117,7 @@ def _json(count: int, rng: random.Random) -> str:
             lines.append(f"{name}:{rng.randrange(1000)}")
             break
         chance = rng.random()
-        # never one piece for the last line but one, which needs two
+        # never leave one piece for the last line, which needs two
         pieces = 2 if chance < 0.7 or left in (2, 4) else 3
         if pieces == 3:
             value = f'"{rng.choice(_WORDS)} {rng.choice(_WORDS)}"'

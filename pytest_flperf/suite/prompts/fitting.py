@@ -1,4 +1,4 @@
-"""Prompt length: exact in tokens, whatever the unique prefix is cut into."""
+"""Prompt fitting: exact length in tokens, with any unique prefix."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["SAMPLE_KEY", "Fitting", "Messages"]
 
 Messages = tuple[Message, ...]
 SAMPLE_KEY: Final = "123456789"
-"""A key like those of requests, by which texts are fitted that many of them share."""
+"""Sample of a request's key, used to fit the texts that many requests share."""
 _TRIES: Final = 12
 _TRIES_PER_KEY: Final = 4
 _PROBES: Final = 3
-"""Keys by which it is seen whether one changes the count around it alone."""
+"""Keys that test whether a key changes the token count only around itself."""
 _AROUND: Final = 160
-"""Characters on either side of a key that it may be cut into tokens with."""
+"""Characters on either side of a key that may share tokens with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """Filler, and by how many tokens the prompt made of it is too long with the sample key."""
+    """Filler, and its surplus of tokens with the sample key."""
 
     filler: str
     surplus: int
@@ -34,10 +34,10 @@ class _Text:
 
 
 class Fitting:
-    """Makes prompts of one length out of the same messages, each with a key of its own.
+    """Fits prompts to one length, each with a key of its own.
 
-    Keys have nine digits, but not the same number of tokens.  One text does for all keys that are cut alike, so a
-    prompt costs the counting of a few words around its key, and a text of its own only where the tokenizer looks
+    Keys have nine digits, but not the same number of tokens.  All keys with the same number share one text, so a prompt
+    costs only the counting of a few words around its key.  It needs a text of its own only where the tokenizer looks
     further than that.
     """
 
@@ -56,7 +56,7 @@ class Fitting:
             made: The messages with a filler in them, without the key.
             whole: The messages with their key, as they are sent.
             count: Tokens of a text.
-            filler: Text of so many tokens; another one for each number.
+            filler: Text of a number of tokens; the second argument varies it.
 
         """
         self._length = length
@@ -64,20 +64,23 @@ class Fitting:
         self._whole = whole
         self._count = count
         self._filler = filler
-        self._texts: dict[int, _Text] = {}  # by how many tokens more than the sample key others may take
+        self._texts: dict[int, _Text] = {}  # by the tokens that a key takes beyond the sample key's
         self._is_local: bool | None = None
 
     @property
     def characters(self) -> int:
-        """Of all texts that are kept."""
+        """Characters of all texts that are kept."""
         return sum(len(text.filler) for text in self._texts.values())
 
     def shared(self) -> Messages:
-        """What is the same for every key, to tell prompts apart by."""
+        """The messages without a key, which identify the prompt."""
         return self._made(self._text(0).filler)
 
     def fitted(self, key: str) -> tuple[Messages, int]:
-        """The messages for a key, and by how many tokens they are too long: 0, unless nothing fits."""
+        """The messages for a key, and their surplus of tokens.
+
+        The surplus is 0, unless nothing fits.
+        """
         best, least = self._text(0).filler, self._surplus(self._text(0), key)
         if not best or not least:
             return self._made(best), least
@@ -97,16 +100,16 @@ class Fitting:
         return self._made(best), least
 
     def _text(self, more: int) -> _Text:
-        """The text for keys that take so many tokens more than the sample."""
+        """The text for keys of so many more tokens than the sample."""
         if more not in self._texts:
             filler, surplus = self._fit(self._length - more, SAMPLE_KEY)
             self._texts[more] = _Text(filler, surplus - more, self._around(filler, SAMPLE_KEY))
         return self._texts[more]
 
     def _fit(self, length: int, key: str) -> tuple[str, int]:
-        """Filler with which a prompt has that many tokens, and by how many it is too long.
+        """Filler for a prompt of that many tokens, and its surplus.
 
-        The nearest where none does, and no filler where it is longer without any.
+        The nearest one where none fits, and none where the prompt is too long without any.
         """
         best, least = "", self._tokens("", key) - length
         wanted = -least
@@ -115,7 +118,7 @@ class Fitting:
                 break
             try:
                 text = self._filler(wanted, number)
-            except SuiteError:  # there is no text of so few tokens: the nearest one is told of
+            except SuiteError:  # there is no text of so few tokens: the nearest one is reported
                 if not best and not self._texts:
                     raise
                 break
@@ -126,7 +129,7 @@ class Fitting:
         return best, least
 
     def _surplus(self, text: _Text, key: str) -> int:
-        """By how many tokens a prompt is too long with this key."""
+        """Surplus of tokens of a prompt with this key."""
         if self._is_local is None:
             chance = random.Random(self._length)  # noqa: S311 - no secret
             probes = [f"{chance.randrange(10 ** len(SAMPLE_KEY)):0{len(SAMPLE_KEY)}d}" for _ in range(_PROBES)]
@@ -136,7 +139,7 @@ class Fitting:
         return self._near(text, key) if self._is_local else self._tokens(text.filler, key) - self._length
 
     def _near(self, text: _Text, key: str) -> int:
-        """The same, where what a key adds can be counted around it."""
+        """The surplus, from counting the text around the key alone."""
         return text.surplus + self._around(text.filler, key) - text.around
 
     def _around(self, filler: str, key: str) -> int:

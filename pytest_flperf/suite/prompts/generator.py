@@ -1,4 +1,4 @@
-"""What each request of a case asks: prompts from wherever they come, the same for the same seed."""
+"""Prompt generator: prompts of each request, reproducible by seed."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from pytest_flperf.suite.prompts.request_body import keyed, unique_key
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
 from pytest_flperf.suite.prompts.synthetic import TokensPerWord
 
-__all__ = ["Ask", "Asker"]
+__all__ = ["Ask", "PromptGenerator"]
 
 _ID_BYTES: Final = 6
 _NO_SOURCE: Final = PromptSource()
 _SAMPLE_WORDS: Final = 64
 _MOST_TURNS: Final = 1_000
 _MOST_KEPT: Final = 32_000_000
-"""Characters of filler that are kept for requests of the same length."""
+"""Characters of filler kept for requests of the same length."""
 _MOST_PADDINGS: Final = 64
 _MOST_FITTINGS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What one request asks."""
+    """The prompt of one request."""
 
     messages: tuple[Message, ...]
     max_tokens: int | None = None
-    """None: as the settings say."""
+    """None: that of the settings."""
 
 
-class Asker:
-    """Makes the requests of one case."""
+class PromptGenerator:
+    """Generator of the prompts of one case."""
 
     def __init__(self, case: Case, seed: str) -> None:
-        """``seed``: the same text gives the same prompts."""
+        """Prepare the prompts; the same ``seed`` gives the same prompts."""
         self._case = case
         self._settings = case.scenario.settings
         self._source = case.scenario.source or _NO_SOURCE
@@ -54,35 +54,38 @@ class Asker:
         self._padding: dict[tuple[Message, ...], str] = {}
         self._prompt_ids: dict[int, str] = {}  # of requests under way, of a case whose answers are scored
         self._fittings: dict[tuple[object, int], Fitting] = {}
-        self._not_fitting: Counter[int] = Counter()  # prompts, by how many tokens they are too long
+        self._not_fitting: Counter[int] = Counter()  # prompts, by their surplus of tokens
 
     # ---- lengths
 
     @property
     def needs_usage(self) -> bool:
-        """Whether the server has to tell how it counts before anything can be asked."""
+        """Whether the server's token counts are needed before the first prompt."""
         source = self._source
         lengths = source.input_tokens or source.shared_prefix_tokens or self._settings.context_tokens
         traced = any(each.input_tokens for each in source.trace)
         return bool(lengths or traced) and source.tokenizer is None
 
     def calibrating(self, words: int) -> Ask:
-        """A request with so many pieces of filler beside what is asked anyway, to learn how the server counts."""
+        """A calibration request with *words* pieces of filler.
+
+        The filler comes with the usual messages, to learn how the server counts.
+        """
         text = filler_words(words, random.Random(f"{self._seed}/calibration"), self._source.filler)  # noqa: S311
         messages = self._with_user_text(text) if self._by_length else self._padded(self._plain(0), text)
         return Ask(self._keyed(messages, SAMPLE_KEY), 1)
 
     def learn(self, usage: TokensPerWord) -> None:
-        """Take in how the server counts."""
+        """Set how the server counts tokens."""
         self._usage = usage
 
-    def learn_from(self, other: Asker) -> None:
-        """Take in what another has learnt of the same server."""
+    def learn_from(self, other: PromptGenerator) -> None:
+        """Copy what another one has learnt of the same server."""
         self._usage = other._usage
 
     @property
     def longest_words(self) -> int:
-        """About how many pieces of filler the longest prompt will need: what to calibrate with."""
+        """Approximate filler pieces of the longest prompt, for calibration."""
         source = self._source
         lengths = [self._settings.context_tokens or 0, source.shared_prefix_tokens]
         lengths += [source.input_tokens.high] if source.input_tokens else []
@@ -92,11 +95,11 @@ class Asker:
     # ---- requests
 
     def ask(self, index: int, number: int) -> Ask:
-        """What a request asks.
+        """The prompt of one request.
 
         Args:
-            index: Its place among the measured ones, by which rows of data sets and traces go; negative in a warm-up.
-            number: Its number in the case, by which its unique prefix goes.
+            index: Its place among the measured ones, which selects rows of data sets and traces; negative in a warm-up.
+            number: Its number in the case, which selects its unique prefix.
 
         """
         key = unique_key(self._key_seed, self._case.nodeid, number)
@@ -106,7 +109,10 @@ class Asker:
         return Ask(self._sent(messages, key), max_tokens)
 
     def sample(self, number: int) -> Ask:
-        """A request like those of the case that is none of them; of some length while lengths can't be kept yet."""
+        """A typical request that is not one of the case's.
+
+        Its length is arbitrary while lengths can't be kept yet.
+        """
         if self.needs_usage and self._usage is None:
             return replace(self.calibrating(_SAMPLE_WORDS), max_tokens=None)
         if self._settings.load.kind == "session":
@@ -115,7 +121,7 @@ class Asker:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the lengths of prompts."""
+        """Notes for people on the lengths of prompts."""
         if not self._not_fitting:
             return ()
         low, high = min(self._not_fitting), max(self._not_fitting)
@@ -124,7 +130,10 @@ class Asker:
         return (f"{count} prompts differ from the requested length by {off} tokens: no filler text fits",)
 
     def _asked(self, index: int, key: str | None = None) -> tuple[tuple[Message, ...], int | None]:
-        """The messages without any prefix, and how long the answer may be; no key: what is the same for every key."""
+        """The messages without any prefix, and the answer's maximum length.
+
+        Without a key: the part that is the same for every key.
+        """
         source = self._source
         rng = self._random(index)
         traced = source.trace[index % len(source.trace)] if source.trace else None
@@ -139,12 +148,18 @@ class Asker:
         return messages, max_tokens
 
     def prompt_id(self, index: int) -> str:
-        """The same for requests that ask the same, in any run, but for their unique prefixes."""
+        """Id of a request's prompt, the same in every run.
+
+        Requests with the same prompt share it; unique prefixes don't count.
+        """
         messages, _ = self._asked(index)
         return _prompt_id(messages)
 
     def sent_prompt_id(self, index: int) -> str:
-        """As :meth:`prompt_id`, of a request that has ended: mostly known since it was made, and then forgotten."""
+        """As :meth:`prompt_id`, for a request that has ended.
+
+        It is mostly known since the request was made, and then forgotten.
+        """
         return self._prompt_ids.pop(index, "") or self.prompt_id(index)
 
     def conversation(self, session: int) -> tuple[str, ...]:
@@ -185,7 +200,7 @@ class Asker:
         return source.rows[self._row_number(index)].max_tokens if source.rows else None
 
     def _plain(self, index: int) -> tuple[Message, ...]:
-        """The messages as template, data set or suite have them."""
+        """The messages from the template, the data set or the suite."""
         source, messages = self._source, self._case.scenario.messages
         row = source.rows[self._row_number(index)] if source.rows else None
         if source.template is not None:
@@ -203,7 +218,7 @@ class Asker:
         return (*system, *row.messages)
 
     def _with_user_text(self, text: str) -> tuple[Message, ...]:
-        """The scenario's messages with another text as the last one."""
+        """The scenario's messages, with *text* as the last one."""
         *before, last = self._case.scenario.messages
         return (*before, replace(last, content=text))
 
@@ -223,7 +238,7 @@ class Asker:
         return keyed(messages, key, self._settings.prompt_cache)
 
     def _prefixed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The messages behind the text that all requests of the case share."""
+        """The messages behind the prefix that all requests share."""
         length = self._source.shared_prefix_tokens
         if not length:
             return messages
@@ -234,7 +249,10 @@ class Asker:
         return self._prefixed(self._keyed(messages, key))
 
     def _synthetic(self, length: int, key: str | None) -> tuple[Message, ...]:
-        """Messages of that many tokens: exactly so many with a tokenizer, else about so many as the server counts."""
+        """Messages of that many tokens.
+
+        Exactly so many with a tokenizer, else about so many as the server counts.
+        """
         if self._source.tokenizer is not None:
             return self._fitted("prompt", length, self._with_user_text, key)
         text = self._texts.get(("prompt", length))
@@ -246,7 +264,10 @@ class Asker:
         return self._with_user_text(text)
 
     def _padded_to(self, messages: tuple[Message, ...], context: int, key: str | None) -> tuple[Message, ...]:
-        """These messages with filler that makes them as long as wanted; without any where they are longer."""
+        """The messages, padded with filler to *context* tokens.
+
+        Without any where they are longer.
+        """
         if self._source.tokenizer is not None:
             return self._fitted(messages, context, lambda text: self._padded(messages, text), key)
         if messages not in self._padding:
@@ -254,7 +275,7 @@ class Asker:
             left = context - self._usage.overhead
             words = self._usage.words_for(context) if left > 0 else 0
             text = filler_words(words, self._filler_random(context), self._source.filler) if words else ""
-            if len(self._padding) >= _MOST_PADDINGS:  # data sets have many prompts, and a padding can be long
+            if len(self._padding) >= _MOST_PADDINGS:  # data sets have many prompts, and paddings can be long
                 self._padding.clear()
             self._padding[messages] = text
         return self._padded(messages, self._padding[messages])
@@ -262,7 +283,10 @@ class Asker:
     def _fitted(
         self, use: object, length: int, made: Callable[[str], tuple[Message, ...]], key: str | None
     ) -> tuple[Message, ...]:
-        """Messages that have that many tokens in all with their key; a shared prefix comes on top of them."""
+        """Messages of that many tokens in all, with their key.
+
+        A shared prefix comes on top of them.
+        """
         tokenizer = self._source.tokenizer
         assert tokenizer is not None
         fitting = self._fittings.get((use, length))
@@ -284,7 +308,10 @@ class Asker:
         return messages
 
     def _make_room(self) -> None:
-        """Forget fitted texts where they are too many; looked at now and then, as it takes a while."""
+        """Forget fitted texts where there are too many.
+
+        Checked only now and then, as it takes a while.
+        """
         count = len(self._fittings)
         if count and count % _MOST_PADDINGS == 0:
             characters = sum(each.characters for each in self._fittings.values())
@@ -311,7 +338,10 @@ class Asker:
         return self._remember(("prefix", length), text)
 
     def _remember(self, key: tuple[str, int], text: str) -> str:
-        """Keep a text, for which a tokenizer takes milliseconds; of many lengths not all of them."""
+        """Keep a text, for which a tokenizer takes milliseconds.
+
+        Of many lengths not all are kept.
+        """
         if self._kept + len(text) > _MOST_KEPT:
             self._texts.clear()
             self._kept = 0

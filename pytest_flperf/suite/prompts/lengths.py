@@ -33,19 +33,19 @@ class Lengths:
     kind: str
     """``fixed``, ``uniform`` or ``normal``."""
     low: int
-    """Shortest, included; of a fixed length the length."""
+    """Shortest length, included; the length itself if fixed."""
     high: int
-    """Longest, included; of a fixed length the length."""
+    """Longest length, included; the length itself if fixed."""
     mean: float | None = None
-    """Of a normal distribution before its ends are cut off, as is…"""
+    """Mean of a normal distribution, before truncation."""
     stdev: float | None = None
-    """… its standard deviation."""
+    """Its standard deviation, before truncation."""
 
     def draw(self, rng: random.Random) -> int:
-        """Return a length from low to high.
+        """Draw a length from low to high.
 
-        A normal distribution is cut off at its bounds as if what lies beyond had been drawn again: nothing piles up at
-        the bounds.  Each draw takes one number from *rng*, whatever comes out, a fixed length none.
+        A normal distribution is truncated, as if values beyond the bounds were drawn again: nothing piles up at the
+        bounds.  Each draw takes exactly one number from *rng*, a fixed length none.
         """
         if self.kind == "fixed":
             return self.low
@@ -56,7 +56,7 @@ class Lengths:
             return self._bounded(self.mean)
         normal = NormalDist(self.mean, self.stdev)
         below, above = normal.cdf(self.low - 0.5), normal.cdf(self.high + 0.5)
-        # the inverse is of numbers between 0 and 1, both left out
+        # the inverse takes numbers between 0 and 1, both excluded
         share = min(max(below + share * (above - below), sys.float_info.min), 1 - sys.float_info.epsilon)
         return self._bounded(normal.inv_cdf(share))
 
@@ -65,7 +65,7 @@ class Lengths:
 
     @property
     def words(self) -> str:
-        """Return ``512``, ``100–200`` or ``normal 512 ± 64``."""
+        """The lengths in words: ``512``, ``100–200`` or ``normal 512 ± 64``."""
         if self.kind == "fixed":
             return str(self.low)
         if self.mean is None or self.stdev is None:
@@ -74,12 +74,12 @@ class Lengths:
 
 
 def lengths_of(value: object, key: str) -> Lengths:
-    """Return the lengths that *value* says.
+    """Parse the lengths that *value* describes.
 
     Args:
         value: a whole number, ``{"uniform": [low, high]}`` or ``{"normal": {"mean": …, "stdev": …}}``, the latter with
-            ``min`` and ``max`` where its ends are cut off elsewhere than at the bounds of all lengths.
-        key: the key at which it stands, for messages.
+            ``min`` and ``max`` where it is truncated within the bounds of all lengths.
+        key: its key, for messages.
 
     Raises:
         SuiteError: it is something else, or out of bounds.

@@ -1,4 +1,4 @@
-"""What a case asks, as the JSON of a chat-completions request."""
+"""Request body: a case as JSON of a chat-completions request."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PARAMETERS: Final = (
 )
 _KEYS: Final = 10**9
 _STEP: Final = 618_033_989
-"""Coprime to 10**9 and near its golden section: keys that follow each other differ in their first digits."""
+"""Coprime to 10**9 and near its golden section: successive keys differ in their first digits."""
 
 
 def unique_key(run_seed: str, case_id: str, index: int) -> str:
-    """Return nine digits that tell request *index* of a case from every other of the case, and from other runs' too.
+    """Return nine digits, unique for each request of a case.
 
-    Digits, and always as many, because tokenizers cut them alike: one by one, or in threes.  Letters would make
-    prompts of different length in tokens.
+    Other runs have other keys.  A key is always nine digits, because tokenizers cut digits alike: one by one, or in
+    threes.  Letters would make prompts of different length in tokens.
 
     Args:
         run_seed: anything that differs from run to run.
@@ -43,9 +43,9 @@ def unique_key(run_seed: str, case_id: str, index: int) -> str:
 
 
 def keyed(messages: tuple[Message, ...], key: str, prompt_cache: str) -> tuple[Message, ...]:
-    """Return *messages* with ``[key] `` before the first, unless the scenario wants the server's prompt cache.
+    """Return *messages* with ``[key] `` in front, to avoid the prompt cache.
 
-    At the very start of the conversation, since caches match prefixes.
+    It is at the very start of the conversation, since caches match prefixes.
 
     Args:
         messages: one or more.
@@ -60,12 +60,12 @@ def keyed(messages: tuple[Message, ...], key: str, prompt_cache: str) -> tuple[M
 
 
 def request_body(case: Case, model_id: str) -> dict[str, Any]:
-    """Return the arguments of a chat-completions request as the suite has it, without :func:`extra_body`.
+    """Return the arguments of a chat-completions request, without :func:`extra_body`.
 
-    What is None in the settings is not sent.
+    Settings that are None are not sent.
 
     Args:
-        case: what to ask.
+        case: with its settings and messages.
         model_id: the model's name at the server.
 
     """
@@ -88,13 +88,16 @@ def request_body(case: Case, model_id: str) -> dict[str, Any]:
 
 
 def _limited_otherwise(case: Case) -> bool:
-    """Whether ``extra`` has the answer's limit under its newer name, and the suite itself none: not both are sent."""
+    """Whether ``extra`` alone limits the answer, under the newer name.
+
+    The suite itself then sets no limit; not both are sent.
+    """
     return MAX_TOKENS not in case.scenario.given and MAX_COMPLETION_TOKENS in (case.scenario.settings.extra or {})
 
 
 def extra_body(case: Case) -> dict[str, Any]:
-    """Return what goes into the JSON beside the client's own arguments (openai's ``extra_body``)."""
+    """Return the JSON besides the client's own arguments (openai's ``extra_body``)."""
     settings = case.scenario.settings
-    # no argument of the openai client: it goes where servers beyond OpenAI's look for it
+    # not an argument of the openai client; other servers read it from the body
     top_k = {} if settings.top_k is None else {"top_k": settings.top_k}
     return {**top_k, **(settings.extra or {})}

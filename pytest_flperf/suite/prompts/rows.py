@@ -1,4 +1,4 @@
-"""One row of a data set, whatever its form: what is asked, and its plain columns."""
+"""Rows of data sets: the prompt, and the plain columns."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pytest_flperf.suite.setting_limits import LIMITS
 __all__ = ["NoColumnError", "Row", "row_of"]
 
 _FORMS: Final = ("prompt", "messages", "conversations", "conversation")
-"""Columns that are what is asked wherever they stand, the first that there is."""
+"""Columns that hold the prompt; the first of them counts."""
 _OTHER_NAMES: Final = ("question", "instruction", "text", "input")
-"""Columns that may be: taken where just one of them has a text."""
+"""Columns that may hold the prompt: used where exactly one of them has a text."""
 _LENGTHS: Final = ("max_tokens", "output_tokens", "output_length")
 _ROLES: Final[Mapping[str, str]] = MappingProxyType(
     {"user": "user", "human": "user", "system": "system", "developer": "developer"}
     | dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "answer")
     | dict.fromkeys(("tool", "function", "function_call", "function_response", "observation"), "answer")
 )
-"""Roles in OpenAI's and in ShareGPT's words.  What is no question and no instruction is an answer: it isn't sent."""
+"""Roles in OpenAI's and in ShareGPT's words.  Those of answers (and of tools) aren't sent."""
 
 
 class NoColumnError(SuiteError):
-    """A row has not the column that was named."""
+    """A row lacks the named column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Row:
     """One row of a data set."""
 
     messages: tuple[Message, ...]
-    """What is asked: the conversation's system message where there is one, and the user's first message.  What an
-    assistant says before it is left out, since many chat templates refuse that."""
+    """The prompt: the conversation's system message if any, and the user's first message.  An assistant's messages
+    before it are left out, since many chat templates refuse them."""
     turns: tuple[str, ...]
     """The user's messages of the whole conversation, in order; one for a plain prompt."""
     max_tokens: int | None
@@ -46,15 +46,15 @@ class Row:
 
 
 def row_of(value: object, column: str | None = None) -> Row:
-    """Return the row that *value* is.
+    """Parse a row from *value*.
 
     Args:
         value: a text, or the mapping of a row's columns.
-        column: which column holds the prompt or the messages; None looks for the usual names.
+        column: name of the column with the prompt or the messages; None: the usual names.
 
     Raises:
-        NoColumnError: it has not the column.
-        SuiteError: it is no row that can be asked; the text doesn't say where.
+        NoColumnError: it lacks the column.
+        SuiteError: it is no valid row; the text doesn't say where.
 
     """
     if isinstance(value, str):
@@ -100,7 +100,7 @@ def _text(value: object, column: str) -> str:
 
 
 def _conversation(items: list[object], column: str) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-    """Return what stands before the user's first message and is an instruction, and the user's messages."""
+    """Return the instructions before the user's first message, and the user's messages."""
     instructions: list[Message] = []
     turns: list[str] = []
     for index, item in enumerate(items):
@@ -130,7 +130,10 @@ def _conversation(items: list[object], column: str) -> tuple[tuple[Message, ...]
 
 
 def _max_tokens(columns: Mapping[str, object]) -> int | None:
-    """Return the length of the answer; tables write it as text, and as 128.0 where a cell of the column is empty."""
+    """Return the maximum length of the answer, if any.
+
+    Tables write it as text, and as 128.0 where a cell of the column is empty.
+    """
     name = next((name for name in _LENGTHS if name in columns), None)
     written = columns[name] if name else None
     if name is None or written is None or written == "":

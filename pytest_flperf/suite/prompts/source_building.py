@@ -1,4 +1,4 @@
-"""From what a scenario says of its prompts to a :class:`PromptSource`, files read and templates tried."""
+"""Prompt sources of scenarios: files read, templates rendered on trial."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ _KEYS: Final = (
     "output_tokens", "shared_prefix_tokens", "tokenizer", "context_tokens", "filler",
 )  # fmt: skip
 _TRIED_ROWS: Final = 1_000
-"""Rows for which a template is rendered before anything is measured."""
+"""Rows for which a template is rendered on trial, before any measurement."""
 
 
 def source_of(
     form: ScenarioForm, values: Mapping[str, Any], files: SuiteFiles, add: Callable[[str, str], None]
 ) -> PromptSource | None:
-    """Return where the prompts of a scenario come from; None where they stand in the suite as they are.
+    """Build the prompt source of a scenario, or None.
+
+    None where the prompts are in the suite as they are.
 
     Args:
         form: the scenario.
         values: its settings, those of the suite's defaults included.
         files: the suite's.
-        add: told the key and the words of each problem.
+        add: called with the key and the words of each problem.
 
     """
     own = {key for key in form.model_fields_set if getattr(form, key) not in (None, "")}
@@ -83,7 +85,7 @@ def _refuse_without(own: set[str], add: Callable[[str, str], None]) -> None:
 
 
 def _check_trace(form: ScenarioForm, trace: tuple[TracedRequest, ...], add: Callable[[str, str], None]) -> None:
-    """A trace that doesn't say what to ask needs a scenario that does."""
+    """Check that a trace, or else its scenario, has prompts."""
     if any(key in form.model_fields_set for key in ("prompt", "prompt_file", "messages", "template", "dataset")):
         return
     if form.input_tokens is not None:

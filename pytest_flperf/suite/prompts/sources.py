@@ -1,4 +1,4 @@
-"""Where the prompts of a scenario come from, if not from the suite as they are."""
+"""Prompt sources: data sets, templates, traces, synthetic text, chat turns."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Variable: TypeAlias = "Scalar | tuple[Scalar, ...]"
 
 @dataclass(frozen=True, slots=True)
 class TracedRequest:
-    """One request of a trace.  What the trace doesn't say is None."""
+    """One request of a trace; unknown fields are None."""
 
     due_s: float
-    """From the begin of the trace."""
+    """Seconds from the start of the trace."""
     messages: tuple[Message, ...] | None = None
     input_tokens: int | None = None
     max_tokens: int | None = None
@@ -31,33 +31,33 @@ class TracedRequest:
 
 @dataclass(frozen=True, slots=True)
 class PromptSource:
-    """What prompts are made of.  What a scenario doesn't use is empty, None or 0."""
+    """Prompt source of a scenario; unused fields are empty, None or 0."""
 
     rows: tuple[Row, ...] = ()
-    """Of a data set."""
+    """Rows of a data set."""
     shuffled: bool = False
-    """Whether they come in an order that the seed decides."""
+    """Whether the seed shuffles them."""
     template: PromptTemplate | None = None
     variables: Mapping[str, Variable] = field(default_factory=dict)
-    """For the template; of several values the seed decides which one a request has."""
+    """For the template; of a list of values the seed chooses one for each request."""
     input_tokens: Lengths | None = None
     """Length of synthetic prompts."""
     output_tokens: Lengths | None = None
     """``max_tokens`` of each request."""
     tokenizer: LocalTokenizer | None = None
-    """What lengths are counted with; without one, by the server's own ``usage``."""
+    """Counts lengths; without one, the server's own ``usage`` does."""
     filler: str = "prose"
     shared_prefix_tokens: int = 0
-    """Length of a text that stands, always the same, at the begin of all prompts of a case."""
+    """Length of the common text at the start of all prompts of a case."""
     trace: tuple[TracedRequest, ...] = ()
     turns: tuple[str, ...] = ()
     """The user's messages of a session."""
     own_lengths: bool = True
-    """Whether lengths of answers in data sets and traces count; not where the command line sets one."""
+    """Whether answer lengths in data sets and traces apply; not where the command line sets one."""
 
     @property
     def has_lengths(self) -> bool:
-        """Whether it says of any request how long the answer may be."""
+        """Whether it limits the answer length of any request."""
         if not self.own_lengths:
             return False
         if self.output_tokens is not None or any(row.max_tokens for row in self.rows):

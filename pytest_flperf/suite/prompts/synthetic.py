@@ -1,4 +1,7 @@
-"""Filler text of a length in tokens: exact with the model's own tokenizer, or near it by what a server counted."""
+"""Synthetic text: filler of a given length in tokens.
+
+The length is exact with the model's own tokenizer, and approximate from a server's token counts.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,11 @@ MAX_TOKENIZER_BYTES: Final = 100_000_000
 
 _WHAT: Final = "tokenizer.json"
 _SAMPLE_WORDS: Final = 200
-"""Filler that is counted to learn how long a word is."""
+"""Filler words that are counted to learn the tokens per word."""
 _FRESH_TRIES: Final = 4
 _MENDINGS: Final = 12
 _WINDOW: Final = 120
-"""Characters before the end that matter for how what is added there is cut into tokens."""
+"""Characters before the end that affect how added text is cut into tokens."""
 _MANY: Final = 24
 """Missing tokens beyond which more filler is added, not single words."""
 _ENDINGS: Final = (
@@ -48,15 +51,15 @@ _ENDINGS: Final = (
     "1",
     " A",
 )
-"""What is added at the end, one token each with most tokenizers; never white space, which chat templates cut off."""
+"""Endings to add, one token each with most tokenizers; never white space, which chat templates cut off."""
 _LEAST_PER_WORD: Final = 0.2
 _MOST_PER_WORD: Final = 100.0
 
 
 class LocalTokenizer:
-    """The tokenizer in a tokenizer.json, through the package ``tokenizers``.
+    """Tokenizer from a tokenizer.json, through the package ``tokenizers``.
 
-    What it holds isn't executed, but its rules are followed: a file that is made to be slow is slow.
+    Its content isn't executed, but its rules are followed: a file that is made to be slow is slow.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +82,7 @@ class LocalTokenizer:
             ) from None
         try:
             self._tokenizer: Tokenizer = Tokenizer.from_str(text)
-            # both are for training, and would cut or stretch what is counted
+            # both are for training, and would cut or pad the counted text
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
         except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exception
@@ -87,7 +90,7 @@ class LocalTokenizer:
         self._per_word: dict[str, float] = {}
 
     def count(self, text: str) -> int:
-        """Return how many tokens *text* is, without special ones.
+        """Return the number of tokens of *text*, without special ones.
 
         Raises:
             SuiteError: the tokenizer fails on it.
@@ -99,13 +102,13 @@ class LocalTokenizer:
         """Return filler of exactly *tokens* tokens, as :meth:`count` counts.
 
         It neither begins nor ends with white space, so a chat template that cuts that off changes nothing.  The count
-        is of this text alone: where other text is put right before or after it, the tokens at the seam may join or
-        part, which is one more or less as a rule; count the whole where that matters.
+        is of this text alone: next to other text, tokens at the seam may merge or split, which usually makes one more
+        or less; count the whole where that matters.
 
         Args:
             tokens: from 1.
-            rng: where chance comes from; the same state gives the same text.
-            filler: one of :data:`FILLERS`.  What is cut to a length ends where it is cut: JSON has no end.
+            rng: source of randomness; the same state gives the same text.
+            filler: one of :data:`FILLERS`.  Text is cut at its length, so JSON is not closed.
 
         Raises:
             SuiteError: no such text was found, or the tokenizer fails.
@@ -127,20 +130,26 @@ class LocalTokenizer:
             raise self._trouble(error, "a tokenizer that fails, expected one that can be used") from None
 
     def _trouble(self, error: BaseException, found: str) -> SuiteError:
-        """Return the error to raise; what is not the tokenizer's, such as Ctrl-C, is raised as it is."""
+        """Return the error to raise for a failing tokenizer.
+
+        Other errors, such as Ctrl-C, are raised as they are.
+        """
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise error
         return SuiteError(f"{self._where}: found {found}: {printable(str(error))[:200]}")
 
     def _words_for(self, tokens: int, filler: str) -> int:
-        """Return how many pieces of filler are that many tokens or a few more."""
+        """Return the filler words for that many tokens or slightly more."""
         if filler not in self._per_word:
             counted = self.count(filler_words(_SAMPLE_WORDS, random.Random(0), filler))  # noqa: S311
             self._per_word[filler] = max(counted, 1) / _SAMPLE_WORDS
         return math.ceil(tokens / self._per_word[filler] * 1.03) + 4
 
     def _cut(self, tokens: int, rng: random.Random, filler: str) -> str:
-        """Return filler of that many tokens or a few less, cut between two pieces."""
+        """Return filler of that many tokens or a few less.
+
+        It is cut between two pieces.
+        """
         text = filler_words(self._words_for(tokens, filler), rng, filler)
         encoding = self._encode(text)
         if len(encoding) <= tokens:
@@ -152,7 +161,10 @@ class LocalTokenizer:
         return text[:end].rstrip()
 
     def _mended(self, text: str, tokens: int, rng: random.Random, filler: str) -> str | None:
-        """Return *text*, a little longer or shorter, so that it has that many tokens; None where that can't be done."""
+        """Return *text*, adjusted to exactly that many tokens.
+
+        None where that can't be done.
+        """
         for _ in range(_MENDINGS):
             missing = tokens - self.count(text)
             if missing == 0 and text:
@@ -169,7 +181,10 @@ class LocalTokenizer:
         return None
 
     def _ending(self, text: str, missing: int) -> str | None:
-        """Return what makes *text* longer by that many tokens or, where nothing does, by less; None: nothing does."""
+        """Return an ending of that many tokens, or of fewer.
+
+        None where nothing makes *text* longer.
+        """
         window = text[-_WINDOW:]
         window = window[window.find(" ") + 1 :] if len(text) > _WINDOW else window
         counted = self.count(window)
@@ -197,23 +212,26 @@ def _without_last(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TokensPerWord:
-    """What a server's own usage taught: ``prompt_tokens`` = overhead + pieces of filler × per_word."""
+    """Tokens per word, learnt from a server's own usage.
+
+    ``prompt_tokens`` = overhead + pieces of filler × per_word.
+    """
 
     overhead: float
-    """Tokens of a request without any filler: the chat template's, and of what else is asked."""
+    """Tokens of a request without any filler: the chat template's, and those of other text."""
     per_word: float
 
     @classmethod
     def from_counts(cls, short: tuple[int, int], long: tuple[int, int]) -> TokensPerWord:
-        """Return what two requests tell.
+        """Fit the model to the token counts of two requests.
 
         Args:
             short: pieces of filler, and prompt tokens that the server counted.
-            long: the same of a request that is longer by far.
+            long: the same of a much longer request.
 
         Raises:
-            ValueError: no tokenizer counts like this: the longer isn't longer, or a word is less than a fifth of a
-                token or more than a hundred.
+            ValueError: no tokenizer counts like this: the longer request has no more tokens, or a word is less than a
+                fifth of a token or more than a hundred.
 
         """
         (words, tokens), (more_words, more_tokens) = short, long
@@ -233,5 +251,8 @@ class TokensPerWord:
         return cls(overhead, per_word)
 
     def words_for(self, tokens: int) -> int:
-        """Return how many pieces of filler make a prompt of *tokens* tokens, overhead included; 1 at least."""
+        """Return the filler pieces for a prompt of *tokens* tokens.
+
+        The overhead is included; at least 1.
+        """
         return max(round((tokens - self.overhead) / self.per_word), 1)

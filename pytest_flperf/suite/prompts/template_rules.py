@@ -1,4 +1,4 @@
-"""What a template may say: an allow-list of what it is made of, checked before any of it runs.
+"""Template rules: an allow-list of syntax, checked before rendering.
 
 Imports jinja2, so import it late.
 """
@@ -62,10 +62,10 @@ _WORDS: Final[Mapping[type[nodes.Node], str]] = MappingProxyType(
 
 
 def checked_variables(template: nodes.Template) -> frozenset[str]:
-    """Check *template* and return the names that it refers to and doesn't define.
+    """Check *template*, and return its undefined names.
 
     Raises:
-        SuiteError: it says what no template may; the first such thing with its line.
+        SuiteError: it has forbidden syntax; the first with its line.
 
     """
     check = _Check()
@@ -90,7 +90,10 @@ class _Check:
         }
 
     def visit(self, node: nodes.Node, defined: frozenset[str], depth: int, loops: int) -> None:
-        """Check *node* and all below it; *defined*: names that loops around it define."""
+        """Check *node* and all nodes below it.
+
+        *defined*: names that the loops around it define.
+        """
         kind = type(node)
         if kind not in _ALLOWED:
             _refuse(node, _described(node), "texts, variables, filters, if and for")
@@ -174,7 +177,7 @@ class _Check:
 
 
 def _is_loop(node: nodes.Node, defined: frozenset[str]) -> bool:
-    """Tell whether *node* is what a loop says of itself, not data of that name."""
+    """Tell whether *node* is Jinja's ``loop``, not data of that name."""
     return isinstance(node, nodes.Name) and node.name == "loop" and "loop" in defined
 
 
@@ -204,7 +207,10 @@ def _check_arguments(node: nodes.Filter | nodes.Test, function: Callable[..., ob
 
 
 def bounded(template: nodes.Template) -> nodes.Template:
-    """Return the checked *template* with what can grow replaced by filters that count: it is changed."""
+    """Return *template* with its growing parts replaced by counting filters.
+
+    The template was checked before, and is changed in place.
+    """
     _Bounds().visit(template)
     return template
 
@@ -228,7 +234,10 @@ class _Bounds(NodeTransformer):
         return node
 
     def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Node:  # noqa: N802
-        """Without ``else`` it is nothing, not the lack of a value, of which Jinja would complain here."""
+        """Add an empty ``else`` where there is none.
+
+        Jinja would complain of a missing value here.
+        """
         self.generic_visit(node)
         if node.expr2 is None:
             node.expr2 = nodes.Const("", lineno=node.lineno, environment=node.environment)

@@ -1,4 +1,4 @@
-"""Where templates run: on plain data alone, with filters whose work and results are bounded.
+"""Template sandbox: plain data alone, filters with bounded work and results.
 
 Imports jinja2, so import it late.
 """
@@ -35,39 +35,42 @@ __all__ = [
 ]
 
 MAX_CHARACTERS: Final = 1_000_000
-"""Longest text, of a result and of all on the way to it."""
+"""Longest text, final or intermediate."""
 MAX_NUMBER: Final = 10**15
-"""Largest number that operators take and give: below it floats are exact."""
+"""Largest operand and result of operators: below it floats are exact."""
 LOOP_ATTRIBUTES: Final = frozenset(
     {"index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0", "previtem", "nextitem"}
 )
 BUDGET: Final = "_budget"
-"""The budget's name in a template's context; no template can say a name that begins with an underscore."""
-# Names of filters that only we put into templates: none could be written.
+"""The budget's name in a template's context; templates can't use names that begin with an underscore."""
+# Names of filters that only we insert into templates: the space makes them impossible to write.
 CONCAT, LOOP, SLICE, WEIGH = " concat", " loop", " slice", " weigh"
 
 _MAX_STEPS: Final = 500_000
 _MAX_WORK: Final = 10_000_000
 _VALUE_WORK: Final = 20
-"""Characters in the time of which a value of a list is looked at."""
+"""Cost of looking at a value of a list, in characters."""
 _MAX_VALUES: Final = 1_000_000
 
 
 class Budget:
-    """What one rendering may still do.  The figures are such that all of it takes less than a second or so."""
+    """Work budget of one rendering.
+
+    All of it takes less than about a second.
+    """
 
     def __init__(self) -> None:
         self._steps = _MAX_STEPS
         self._work = _MAX_WORK
 
     def step(self, count: int) -> None:
-        """Take *count* evaluated pieces of the template from the budget."""
+        """Charge *count* evaluated pieces of the template."""
         self._steps -= count
         if self._steps < 0:
             raise SuiteError(f"found loops of more than {_MAX_STEPS:,} steps in all, expected less")
 
     def work(self, value: object) -> None:
-        """Take what it costs to look at all of *value*."""
+        """Charge the cost of looking at all of *value*."""
         self._work -= len(value) + _VALUE_WORK if isinstance(value, str) else self._size(value)
         if self._work < 0:
             raise SuiteError(
@@ -89,10 +92,10 @@ class Budget:
 
 
 def check_data(value: object) -> None:
-    """Refuse what isn't plain data.
+    """Refuse anything other than plain data.
 
     Raises:
-        SuiteError: it is something else, or has a million values, as lists within themselves have.
+        SuiteError: it is something else, or has over a million values, as lists that contain themselves have.
 
     """
     todo = [value]
@@ -124,7 +127,7 @@ def _kind(value: object) -> str:
 
 
 def _known(value: object) -> None:
-    """Raise what is wrong with an undefined value."""
+    """Raise the error of an undefined value."""
     if isinstance(value, Undefined):
         str(value)
 
@@ -268,10 +271,10 @@ FILTERS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType(
         "wordcount": lambda value: len(_text(value).split()),
     }
 )
-"""What a template may say after ``|``: each makes no more of its input than a few times as much."""
+"""Filters, after ``|``: the result of each is at most a few times as long as its input."""
 _OURS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType({CONCAT: _concat, SLICE: _slice, WEIGH: _same})
 _LIGHT: Final = frozenset({"d", "default", "count", "length", "first", "last"})
-"""Filters that don't look at all of what they get."""
+"""Filters that don't look at all of their input."""
 
 TESTS: Final[Mapping[str, Callable[[object], bool]]] = MappingProxyType(
     {
@@ -291,11 +294,11 @@ TESTS: Final[Mapping[str, Callable[[object], bool]]] = MappingProxyType(
         "undefined": lambda value: isinstance(value, Undefined),
     }
 )
-"""What a template may say after ``is``."""
+"""Tests, after ``is``."""
 
 
 def _bounded(name: str, function: Callable[..., object]) -> Callable[..., object]:
-    """Return a filter that takes its work from the budget of the rendering."""
+    """Return a filter that charges its work to the budget."""
 
     @pass_context
     def call(context: Context, value: object, *args: object, **named: object) -> object:
@@ -312,7 +315,7 @@ def _bounded(name: str, function: Callable[..., object]) -> Callable[..., object
 
 @pass_context
 def _loop(context: Context, value: object, cost: int) -> Sequence[object]:
-    """Return what a loop goes over, after taking all its rounds from the budget."""
+    """Return the items of a loop, and charge all rounds."""
     items = _items(value)
     budget: Budget = context.parent[BUDGET]
     budget.step(len(items) * cost)
@@ -320,7 +323,7 @@ def _loop(context: Context, value: object, cost: int) -> Sequence[object]:
 
 
 class _Unknown(StrictUndefined):
-    """A value that isn't there; using it raises."""
+    """An undefined value; using it raises."""
 
     __slots__ = ()
 
@@ -335,13 +338,13 @@ class _Unknown(StrictUndefined):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """An environment in which templates see the items of plain data and nothing of Python."""
+    """Jinja environment for plain data, without access to Python attributes."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     intercepted_unops = frozenset({"+", "-"})
 
     def __init__(self) -> None:
-        """Lines with nothing but a tag leave nothing behind, as in chat templates."""
+        """Set up as in chat templates: tag lines leave no line."""
         super().__init__(
             undefined=_Unknown, finalize=_text, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
         )
@@ -351,7 +354,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.tests = dict(TESTS)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return an item of a mapping, or what a loop says of itself; never an attribute of Python's."""
+        """Return a mapping's item or a loop attribute.
+
+        Never an attribute of Python's.
+        """
         if isinstance(obj, LoopContext) and attribute in LOOP_ATTRIBUTES:
             return getattr(obj, attribute)
         return self.getitem(obj, attribute)
@@ -372,11 +378,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=argument)
 
     def call(self, *_args: Any, **_named: Any) -> Any:
-        """Refuse: no template that gets here has a call."""
+        """Refuse a call; the checks let none through."""
         raise SuiteError("found a call, expected none")
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Return what an operator makes of two numbers, or ``+`` of two texts."""
+        """Apply an operator to two numbers, or ``+`` to two texts."""
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             budget: Budget = context.parent[BUDGET]
             budget.work(left)
@@ -389,6 +395,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return _number(result)
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
-        """Return a number with its sign."""
+        """Apply a sign to a number."""
         del context
         return self.unop_table[operator](_number(arg))

@@ -1,7 +1,7 @@
-"""Prompts as templates in Jinja's language: variables, filters, conditions and loops, and nothing that could do harm.
+"""Prompt templates in Jinja's language, sandboxed.
 
-A suite may come from anywhere.  What a template is made of is checked when it is made, what it does is counted while it
-renders, and all that it sees is plain data.
+They have variables, filters, conditions and loops, and nothing harmful.  A suite may come from anywhere: the syntax of
+a template is checked when it is created, its work is counted while it renders, and it sees plain data alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["PromptTemplate"]
 
 _MAX_TEMPLATE: Final = 1_000_000
 _MAX_TOKENS: Final = 5_000
-"""Words and marks within the tags of a template."""
+"""Most words and marks within the tags of a template."""
 _MAX_NAMES: Final = 20
 _MAX_NAME_LENGTH: Final = 40
 _TEMPLATE_FILE: Final = "<template>"
@@ -31,10 +31,12 @@ class PromptTemplate:
     """A template, checked and compiled."""
 
     def __init__(self, text: str) -> None:
-        """Check and compile *text*; lines with nothing but a tag leave nothing behind.
+        """Check and compile *text*.
+
+        Lines with nothing but a tag leave no empty line.
 
         Raises:
-            SuiteError: it is no template, or says what a template may not, with the line; or it is too long.
+            SuiteError: it is no template, or has forbidden syntax, with the line; or it is too long.
 
         """
         self.text: Final = text
@@ -42,18 +44,18 @@ class PromptTemplate:
 
     @property
     def variables(self) -> frozenset[str]:
-        """Names that it refers to and doesn't define."""
+        """Names that the template uses and doesn't define."""
         return self._variables
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Return the text.
+        """Render the template.
 
         Args:
             values: texts, numbers, true, false, None (written as nothing), and lists and mappings of them.
 
         Raises:
-            SuiteError: a variable or an item isn't there, a value isn't what a filter or an operator takes, the text
-                has more than 1,000,000 characters or half a surrogate pair, or making it takes too much work.
+            SuiteError: a variable or an item is missing, a value doesn't fit a filter or an operator, the text has more
+                than 1,000,000 characters or half a surrogate pair, or rendering takes too much work.
 
         """
         from jinja2.exceptions import UndefinedError
@@ -98,7 +100,7 @@ class PromptTemplate:
         return text
 
     def _place(self, trace: TracebackType | None) -> str:
-        """Return ``line 3 of the template:`` for an error that was raised there."""
+        """Return ``line 3 of the template:`` for an error raised there."""
         line = None
         while trace is not None:
             if trace.tb_frame.f_code.co_filename == _TEMPLATE_FILE:

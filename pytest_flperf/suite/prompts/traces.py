@@ -1,4 +1,4 @@
-"""A trace: when requests came to a real server, what they asked, and how long they were."""
+"""Traces: arrival times, prompts and lengths of real requests."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _FORM: Final = '{"due_s": 0.5, "prompt": "…", "max_tokens": 64}'
 
 
 def read_trace(path: Path) -> tuple[TracedRequest, ...]:
-    """Read a trace: one JSON object a line, in the order of their times.
+    """Read a trace: one JSON object per line, ordered by time.
 
-    ``due_s`` in seconds or ``timestamp`` in milliseconds (as in Mooncake's traces), from whatever time: the first
+    ``due_s`` in seconds or ``timestamp`` in milliseconds (as in Mooncake's traces), from any origin: the first
     request is due at 0.  Optional: ``prompt`` or ``messages``; ``input_length`` (or ``input_tokens``) for a synthetic
     prompt of that length; ``output_length`` (or ``output_tokens``, ``max_tokens``).  Other keys are ignored.
 
@@ -66,7 +66,10 @@ def read_trace(path: Path) -> tuple[TracedRequest, ...]:
 
 
 def _request(line: str, after_s: float) -> TracedRequest:
-    """One line; ``due_s`` as written, and not before ``after_s``.  Raises SuiteError without the place."""
+    """Parse one line, with ``due_s`` as written.
+
+    ``due_s`` can't be before ``after_s``.  Raises SuiteError without the place.
+    """
     try:
         value: Any = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

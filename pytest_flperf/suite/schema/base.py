@@ -1,4 +1,4 @@
-"""What all forms of a suite file have in common, and the forms of its targets."""
+"""Base of the suite schema, and the schema of targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Form", "TargetForm", "TlsForm"]
 
 
 class Form(BaseModel):
-    """Nothing but what is written here, and nothing turned into something else."""
+    """A strict model: no extra keys, no conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

@@ -1,4 +1,7 @@
-"""How budgets stand in a suite: one, a list, or a mapping with overrides for single models; as texts for the gates."""
+"""Budgets in a suite: one, a list, or overrides per model.
+
+They become texts for the gates.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,13 @@ _Found: TypeAlias = tuple[KeyPath, str]
 
 
 class BudgetFormError(ValueError):
-    """What stands where a budget may stand: what was found and expected, and where, below the budgets."""
+    """A value that is no budget.
+
+    It has what was found and expected, and the path below ``budgets``.
+    """
 
     def __init__(self, path: KeyPath, found: object, expected: str) -> None:
-        """Say what was found at *path*."""
+        """Describe what was found at *path*."""
         super().__init__(expected)
         self.path = path
         self.found = found
@@ -25,16 +31,19 @@ class BudgetFormError(ValueError):
 
 
 def for_model(model: str, budget: str) -> str:
-    """Return the text of a budget that holds for one model (or a pattern) alone: ``scenario@model: metric <= 1``."""
+    """Return a budget limited to one model or pattern.
+
+    The text is ``scenario@model: metric <= 1``.
+    """
     scenarios, colon, rest = budget.rpartition(":")
     return f"{scenarios.strip()}@{model}: {rest.strip()}" if colon else f"@{model}: {budget.strip()}"
 
 
 def budget_texts(value: object) -> list[_Found]:
-    """Return every budget of what a suite has as ``budgets``, as text, and where it stands below that key.
+    """Return the texts of all budgets, with their paths below ``budgets``.
 
     Raises:
-        BudgetFormError: it is no budget, no list of them, and no mapping with ``default`` and ``models``.
+        BudgetFormError: *value* is no budget, no list of them, and no mapping with ``default`` and ``models``.
 
     """
     if not isinstance(value, dict):

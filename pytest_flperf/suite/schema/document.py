@@ -1,7 +1,7 @@
-"""The form of a suite file: one pydantic schema for JSON, YAML and TOML, and its JSON Schema for editors.
+"""Suite document: pydantic schema of suite files, JSON Schema for editors.
 
-Pydantic's models are here (the types of their fields in ``setting_types``) and nowhere else in the package: import this
-module only when a suite is loaded.
+One schema for JSON, YAML and TOML.  Pydantic's models are here (the types of their fields in ``types``) and nowhere
+else in the package: import this module only when a suite is loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_sche
 
 PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages", "template", "dataset", "input_tokens", "turns", "trace")
 _TOGETHER: Final = (["template", "dataset"], ["template", "dataset", "trace"])
-"""What may stand side by side; a trace may stand beside whatever else asks."""
+"""Keys that go together; a trace goes with any other prompt."""
 _ASKED_BY: Final = [{"required": [key]} for key in PROMPT_KEYS if key not in {"template", "dataset", "trace"}]
 _MADE_OF: Final[dict[str, Any]] = {"anyOf": [{"required": ["template"]}, {"required": ["dataset"]}]}
 _ONE_PROMPT: Final[list[Any]] = [
@@ -374,7 +374,10 @@ class SuiteForm(Form):
 
 
 def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
-    """Return the keys that the mapping at *path* of a suite may have; ``()`` where any may."""
+    """Return the allowed keys of the mapping at *path*.
+
+    ``()`` where any key is allowed.
+    """
     forms: dict[tuple[str, ...], type[Form]] = {
         (): SuiteForm,
         ("defaults",): DefaultsForm,
@@ -393,8 +396,7 @@ def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a suite file (draft 2020-12), for editors.
 
-    What a schema can't say is checked by the loader alone: names that differ, prompt files that exist, values of the
-    matrix that differ.
+    Some checks only the loader can do: unique names, existing prompt files, different values in the matrix.
     """
     schema = SuiteForm.model_json_schema(by_alias=True)
     _tidy(schema)
@@ -402,7 +404,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def _tidy(schema: Any) -> None:
-    """Remove titles, which an editor would show in place of the keys, and defaults that say nothing."""
+    """Remove titles and empty defaults.
+
+    An editor would show titles in place of the keys.
+    """
     if isinstance(schema, dict):
         if isinstance(schema.get("title"), str):
             del schema["title"]
@@ -416,7 +421,7 @@ def _tidy(schema: Any) -> None:
 
 
 def expectation(path: tuple[str | int, ...]) -> str:
-    """Return what may stand at *path* of a suite, in words."""
+    """Return the allowed value at *path* of a suite, in words."""
     names = [part for part in path if isinstance(part, str)]
     key = names[-1] if names else ""
     in_list = bool(path) and isinstance(path[-1], int)

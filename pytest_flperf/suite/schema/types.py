@@ -1,4 +1,4 @@
-"""What each key of a suite may hold, as types for pydantic."""
+"""Types of the suite schema: allowed values of each key."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ OWN_KEYS: Final = frozenset(
         "stop",
     }
 )
-"""Keys of a request that have a setting of their own (or are ours to fill in) and can't stand in ``extra``."""
+"""Keys of a request with a setting of their own (or that we fill in), not allowed in ``extra``."""
 
 
 def listed(value: object) -> object:
-    """Return a text alone as a list of one."""
+    """Return a single text as a list of one."""
     return [value] if isinstance(value, str) else value
 
 
 def budgets(value: object) -> object:
-    """Return budgets in any of their forms as a list of texts, or refuse them."""
+    """Return budgets of any form as a list of texts.
+
+    Refuses anything else.
+    """
     if not isinstance(value, dict):
         return listed(value)
     try:
@@ -52,7 +55,7 @@ def budgets(value: object) -> object:
 
 
 def number_listed(value: object) -> object:
-    """Return a value alone as a list of one; null stays."""
+    """Return a single value as a list of one; null stays."""
     return value if value is None or isinstance(value, list) else [value]
 
 
@@ -64,7 +67,7 @@ def version_text(value: object) -> object:
 
 
 def refuse_repeated(values: list[Any]) -> list[Any]:
-    """Refuse a list in which a value stands twice."""
+    """Refuse a list with repeated values."""
     seen: set[Any] = set()
     for value in values:
         if value in seen:
@@ -74,7 +77,10 @@ def refuse_repeated(values: list[Any]) -> list[Any]:
 
 
 def json_only(value: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what can't go into a request's JSON.  The depth is bounded by the loader."""
+    """Refuse values that don't fit into a request's JSON.
+
+    The depth is bounded by the loader.
+    """
     todo: list[tuple[tuple[str | int, ...], object]] = [((), value)]
     while todo:
         path, item = todo.pop()
@@ -92,7 +98,10 @@ def json_only(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def json_text(value: dict[str, Any]) -> str:
-    """Return a mapping as JSON, a plain value that a matrix can hold; refuse what JSON can't."""
+    """Return a mapping as JSON text, which a matrix can hold.
+
+    Refuses what JSON can't hold.
+    """
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -111,14 +120,17 @@ def number(key: str) -> Any:
 
 
 def one_or_list(key: str) -> WithJsonSchema:
-    """Return the JSON Schema of a number or a list of different ones."""
+    """Return the JSON Schema of a number or a list of numbers.
+
+    The numbers of a list differ.
+    """
     limits = LIMITS[key]
     one = {"type": "integer" if limits.whole else "number", "minimum": limits.low, "maximum": limits.high}
     return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]})
 
 
 def length(value: object) -> Lengths:
-    """Return the lengths that a value says, or refuse it."""
+    """Return the lengths that *value* describes, or refuse it."""
     try:
         return lengths_of(value, "-")
     except SuiteError as error:
@@ -190,7 +202,7 @@ StopText = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
 Stops = Annotated[list[StopText], Field(min_length=1, max_length=32), BeforeValidator(listed), TEXTS]
 
 ONE_OR_MORE: Final = (Field(min_length=1), BeforeValidator(number_listed), AfterValidator(refuse_repeated))
-"""What makes a list that a value alone can stand for."""
+"""Validators of a list that may be a single value instead."""
 Iterations = Annotated[int, number("iterations")]
 Warmup = Annotated[int, number("warmup")]
 Concurrency = Annotated[int, number("concurrency")]
