@@ -194,9 +194,9 @@ def test_import_brings_values(tmp_path: Path) -> None:
             found.append(store.all_values(newest))
     assert found[0] == found[1]
     (values,) = found[0].values()
-    assert set(values) == {"ttft_ms", "tpot_ms", "e2e_ms"}
+    assert values.keys() - {"tpot_ms"} == {"ttft_ms", "e2e_ms"}, "both tokens may come in one read, without a TPOT"
     assert all(len(each) == 1 for each in values.values())
-    assert min(*values["ttft_ms"], *values["e2e_ms"]) > 0, "both tokens may come in one read, at 0 ms per token"
+    assert min(*values["ttft_ms"], *values["e2e_ms"]) > 0
 
 
 @pytest.mark.usefixtures("runs")
@@ -224,25 +224,25 @@ def test_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     assert _json("prune", "--keep=1")["removed"] == [second]
 
 
-@pytest.mark.usefixtures("runs")
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("set", "last", "latest"), "NAME: 'last' means something else; expected a name that means nothing else"),
-        (("set", "branch:main", "latest"), "NAME: found 'branch:main', expected"),
-        (("set", "a/b", "latest"), "NAME: found 'a/b', expected"),
-        (("set", "x" * 65, "latest"), "expected up to 64 letters"),
-        (("set", "release", "nosuch"), "no run 'nosuch': expected a run's id"),
-        (("remove", "relaese"), "no baseline 'relaese': nearest: release"),
-    ],
+NO_BASELINES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("set", "last", "latest"), "NAME: 'last' means something else; expected a name that means nothing else"),
+    (("set", "branch:main", "latest"), "NAME: found 'branch:main', expected"),
+    (("set", "a/b", "latest"), "NAME: found 'a/b', expected"),
+    (("set", "x" * 65, "latest"), "expected up to 64 letters"),
+    (("set", "release", "nosuch"), "no run 'nosuch': expected a run's id"),
+    (("remove", "relaese"), "no baseline 'relaese': nearest: release"),
 )
-def test_baselines_that_are_none(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+
+
+@pytest.mark.usefixtures("runs")
+def test_baselines_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     """What was found and expected, exit 4."""
     _json("baseline", "set", "release", "latest")
-    with pytest.raises(SystemExit) as ending:
-        cli.main(["baseline", *words])
-    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
-    assert said in capsys.readouterr().err
+    for words, said in NO_BASELINES:
+        with pytest.raises(SystemExit) as ending:
+            cli.main(["baseline", *words])
+        assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+        assert said in capsys.readouterr().err
     assert [each["name"] for each in _json("baseline", "list")] == ["release"]
 
 

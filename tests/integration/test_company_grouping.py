@@ -26,14 +26,13 @@ def _loads(done: Done) -> int:
 
 
 @pytest.mark.parametrize("workers", [(), ("-n1",)])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_loads_under_randomly(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, seed: int, workers: tuple[str, ...]) -> None:
+def test_loads_under_randomly(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]) -> None:
     """pytest-randomly shuffles the cases of a model, and each model is loaded once."""
     invite(monkeypatch, "randomly")
     tiny.suite(*FOUR)
-    done = tiny.run("--flperf-suite=tiny.json", MODELS, f"--randomly-seed={seed}", *workers)
+    done = tiny.run("--flperf-suite=tiny.json", MODELS, "--randomly-seed=1", *workers)
     assert done.ret == 0, done.text
-    assert f"Using --randomly-seed={seed}" in done.text
+    assert "Using --randomly-seed=1" in done.text
     assert len(done.cases) == 8
     assert _loads(done) == 2
 

@@ -189,7 +189,7 @@ def test_on_the_real_runtime(tmp_path: Path) -> None:
             assert run.end() == 0
 
     limit_s = enough_s(once)
-    write_suite(tmp_path, {**ENDLESS, "max_tokens": 40}, {"name": "after"})
+    write_suite(tmp_path, {**ENDLESS, "max_tokens": 40, "think_time_s": 0.1}, {"name": "after"})
     with PytestRun(tmp_path, "--flperf-model=flperf-nano,flperf-micro", f"--flperf-max-time={limit_s}s") as run:
         assert run.end() == 0
         cold = {record["nodeid"] for record in run.records("journal.jsonl") if record["phase"] == "cold"}

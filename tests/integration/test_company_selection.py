@@ -76,20 +76,20 @@ def test_the_audit_sees_what_a_run_starts(tiny: Tiny, monkeypatch: pytest.Monkey
     assert {"subprocess.Popen", "socket.connect"} <= {event for event, _ in seen["events"]}
 
 
-@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(
     ("options", "names"),
     [
         (("-k", "a or d"), ["a", "d"]),
+        (("-k", "a or d", "-n1"), ["a", "d"]),
         (("-k", "slow"), ["a"]),
         (("-k", "tiny and (a[ref or d[ref)"), ["a", "d"]),
         (("--deselect", "tiny.json::b", "--deselect", "tiny.json::c[reference]"), ["a", "d"]),
     ],
 )
-def test_selecting(tiny: Tiny, workers: tuple[str, ...], options: tuple[str, ...], names: list[str]) -> None:
+def test_selecting(tiny: Tiny, options: tuple[str, ...], names: list[str]) -> None:
     """``-k`` and ``--deselect`` measure what they select and nothing else."""
     tiny.suite(*FOUR)
-    done = tiny.run(*workers, "--flperf-suite=tiny.json", *tiny.at, *options)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *options)
     assert done.ret == 0, done.text
     assert _names(done) == names
 
@@ -108,18 +108,17 @@ def test_marker(tiny: Tiny, mark: str, suite: bool, mine: bool) -> None:
     assert ("flperf: NOT MEASURED" in done.text) == (not suite)
 
 
-@pytest.mark.parametrize("workers", WORKERS)
-def test_last_failed_and_failed_first(tiny: Tiny, workers: tuple[str, ...]) -> None:
+def test_last_failed_and_failed_first(tiny: Tiny) -> None:
     """``--lf`` measures what failed; ``--ff`` all, what failed at first."""
     tiny.suite(*FOUR)
     suite = ("--flperf-suite=tiny.json", *tiny.at)
-    assert _names(tiny.run(*workers, *suite)) == ["a", "b", "c", "d"]
-    assert _names(tiny.run(*workers, *suite, "--lf")) == ["b", "c"]
-    assert _names(tiny.run(*workers, *suite, "--ff")) == ["b", "c", "a", "d"]
+    assert _names(tiny.run(*suite)) == ["a", "b", "c", "d"]
+    assert _names(tiny.run(*suite, "--lf")) == ["b", "c"]
+    assert _names(tiny.run(*suite, "--ff")) == ["b", "c", "a", "d"]
     tiny.suite(*({"name": name} for name in "abcd"))
-    fixed = tiny.run(*workers, *suite, "--lf")
+    fixed = tiny.run(*suite, "--lf")
     assert (fixed.ret, _names(fixed)) == (0, ["b", "c"])
-    assert len(tiny.run(*workers, *suite, "--lf").cases) == 4, "nothing failed last: all of them"
+    assert len(tiny.run(*suite, "--lf").cases) == 4, "nothing failed last: all of them"
 
 
 def test_new_first(tiny: Tiny) -> None:
@@ -147,8 +146,10 @@ def test_stepwise(tiny: Tiny) -> None:
     assert _names(tiny.measure("--sw")) == ["c", "d"]
 
 
-@pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize(("option", "failed"), [("-x", 1), ("--exitfirst", 1), ("--maxfail=1", 1), ("--maxfail=2", 2)])
+@pytest.mark.parametrize(
+    ("option", "failed", "workers"),
+    [("-x", 1, ()), ("--exitfirst", 1, ()), ("--maxfail=1", 1, ()), ("--maxfail=2", 2, ()), ("-x", 1, ("-n1",))],
+)
 def test_stopping(tiny: Tiny, workers: tuple[str, ...], option: str, failed: int) -> None:
     """``-x`` and ``--maxfail`` end the run after so many failures; what was measured is in the results."""
     tiny.suite(*FOUR, {"name": "e"}, {"name": "f"}, {"name": "g"})
@@ -164,17 +165,16 @@ def test_stopping(tiny: Tiny, workers: tuple[str, ...], option: str, failed: int
     assert done.results["run"]["status"] == "failed"
 
 
-@pytest.mark.parametrize("workers", WORKERS)
-def test_a_printed_id_runs_again(tiny: Tiny, workers: tuple[str, ...]) -> None:
+def test_a_printed_id_runs_again(tiny: Tiny) -> None:
     """Each id that a run prints is an argument that runs that case alone."""
     tiny.suite(*FOUR, matrix={"max_tokens": [2, 3]})
-    first = tiny.run(*workers, "--flperf-suite=tiny.json", *tiny.at, "-rA")
+    first = tiny.run("--flperf-suite=tiny.json", *tiny.at, "-rA")
     printed = [line.split(" ")[1] for line in first.lines if line.startswith(("PASSED ", "FAILED "))]
     assert len(printed) == 8
     for each in printed[:2]:
-        again = tiny.run(*workers, each, *tiny.at)
+        again = tiny.run(each, *tiny.at)
         assert [case["nodeid"] for case in again.cases] == [each]
-    both = tiny.run(*workers, *printed[:2], *tiny.at)
+    both = tiny.run(*printed[:2], *tiny.at)
     assert {case["nodeid"] for case in both.cases} == set(printed[:2])
 
 
@@ -190,10 +190,10 @@ def test_addopts_of_the_environment(tiny: Tiny, monkeypatch: pytest.MonkeyPatch,
     assert done.case["requests"]["ok"] == 3
 
 
-@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(
     "options",
     [
+        ("-n1",),
         ("-p", "no:cacheprovider"),
         ("-p", "no:terminal"),
         ("--strict-markers",),
@@ -201,15 +201,15 @@ def test_addopts_of_the_environment(tiny: Tiny, monkeypatch: pytest.MonkeyPatch,
         ("--strict-markers", "--strict-config", "-W", "error", "-p", "no:cacheprovider"),
     ],
 )
-def test_options_that_change_pytest(tiny: Tiny, workers: tuple[str, ...], options: tuple[str, ...]) -> None:
+def test_options_that_change_pytest(tiny: Tiny, options: tuple[str, ...]) -> None:
     """Verdict and results are the same under each of them."""
     tiny.suite(FOUR[0], FOUR[1])
-    done = tiny.run(*workers, "--flperf-suite=tiny.json", *tiny.at, *options)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *options)
     assert done.ret == pytest.ExitCode.TESTS_FAILED, done.text
     assert [case["outcome"] for case in done.cases] == ["passed", "failed"]
     assert "rror: " not in done.text.replace("UsageError", "")
     if "no:terminal" in options:
-        assert "flperf" not in done.text.partition("Captured")[0].replace("running: ", "") or workers
+        assert "flperf" not in done.text.partition("Captured")[0].replace("running: ", "")
     else:
         assert "flperf: FAILED: 1 passed, 1 failed" in done.lines
 

@@ -14,7 +14,7 @@ from company import enough_s
 from junitparser import JUnitXml, Properties, TestCase
 from tiny_runs import Tiny
 
-WAYS = pytest.mark.parametrize("way", [(), ("-n0",), ("-n1",)], ids=["plain", "n0", "n1"])
+WAYS = pytest.mark.parametrize("way", [(), ("-n1",)], ids=["plain", "n1"])
 FAMILIES = pytest.mark.parametrize("family", ["xunit1", "xunit2", "legacy"])
 
 

@@ -22,7 +22,7 @@ from pytest_flperf.session.recovery import RecoveryError, recover
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"), pytest.mark.slow]
 
 SCENARIOS = [{"name": name, "iterations": 60, "max_tokens": 8} for name in ("one", "two", "three")]
-MOMENTS = range(int(os.environ.get("FLPERF_TEST_MOMENTS", "10")))
+MOMENTS = range(int(os.environ.get("FLPERF_TEST_MOMENTS", "3")))
 """Each is a run of its own; before a release a few hundred are worth their time."""
 LATEST_S = 2.0
 """Moments are drawn from the time in which a run loads, measures and ends; before it there is no plugin of ours."""

@@ -123,7 +123,7 @@ def check_quiet(text: str) -> None:
 @pytest.mark.parametrize(
     ("command", "ending"),
     [(command, ">/dev/full") for command in COMMANDS]
-    + [(command, ending) for command in COMMANDS[:8:2] for ending in (">&-", "<&- >&-", "| (exec <&-; true)")],
+    + [(command, ending) for command in COMMANDS[:1] for ending in (">&-", "<&- >&-", "| (exec <&-; true)")],
 )
 def test_standard_output(done: Path, tiny: Tiny, command: tuple[str, ...], ending: str) -> None:
     """Every command says in a sentence that it could not print, and does not end with 0."""

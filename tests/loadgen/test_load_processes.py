@@ -101,11 +101,11 @@ PARENT = """
     import sys, time
     sys.path[:0] = sys.argv[2:]
     from load_doubles import plan_of, request
-    from pytest_flperf.loadgen.plan import Target
+    from pytest_flperf.loadgen.plan import Destination
     from pytest_flperf.loadgen.worker_client import LoadSession
     session = LoadSession()
     print(session.pid, flush=True)
-    target = Target(((2, ("127.0.0.1", int(sys.argv[1]))),))
+    target = Destination(((2, ("127.0.0.1", int(sys.argv[1]))),))
     done = []
     try:
         session.play(plan_of([request()] * 100_000, target, concurrency=4), done.append)
@@ -224,9 +224,9 @@ def test_no_file_number_is_left() -> None:
         sys.path[:0] = sys.argv[2:]
         resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
         from load_doubles import plan_of, played, request
-        from pytest_flperf.loadgen.plan import Target
+        from pytest_flperf.loadgen.plan import Destination
         from pytest_flperf.loadgen.worker_client import LoadSession
-        target = Target(((2, ("127.0.0.1", int(sys.argv[1]))),))
+        target = Destination(((2, ("127.0.0.1", int(sys.argv[1]))),))
         with LoadSession() as session:
             exchanges, _ = played(session, plan_of([request()] * 80, target, concurrency=40))
             again, _ = played(session, plan_of([request()] * 10, target, concurrency=2))
