@@ -198,7 +198,8 @@ def _targets(texts: Iterable[str]) -> tuple[TargetSpec, ...]:
     if not texts:
         return ()
     from pytest_flperf.suite.errors import SuiteError
-    from pytest_flperf.suite.targets import distinct, parse_target
+    from pytest_flperf.suite.loader import parse_target
+    from pytest_flperf.suite.targets import distinct
 
     try:
         return distinct((parse_target(text, "--flperf-target") for text in texts), "--flperf-target")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_flperf.results.records import CaseResult
-from pytest_flperf.suite.model import Case, Message, Settings
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Case, Settings
 from pytest_flperf.suite.targets import TargetSpec
 
 if TYPE_CHECKING:

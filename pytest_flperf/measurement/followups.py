@@ -10,8 +10,8 @@ from typing import Final
 
 from pytest_flperf.loadgen.plan import Entry
 from pytest_flperf.results.records import WARNING
-from pytest_flperf.suite.model import Message
-from pytest_flperf.suite.prompts.generator import Ask, PromptGenerator
+from pytest_flperf.suite.generator import Ask, PromptGenerator
+from pytest_flperf.suite.messages import Message
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 from pytest_flperf.wire.retry_after import asked_to_wait_s

@@ -15,7 +15,7 @@ from pytest_flperf.backends.base import Capabilities
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Case
-from pytest_flperf.suite.prompts.request_body import MAX_COMPLETION_TOKENS, MAX_TOKENS, extra_body, request_body
+from pytest_flperf.suite.request_body import MAX_COMPLETION_TOKENS, MAX_TOKENS, extra_body, request_body
 from pytest_flperf.suite.setting_limits import MAX_TOKENS_KEYS
 
 __all__ = [

@@ -14,8 +14,8 @@ from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.serving import Target
+from pytest_flperf.suite.digest import prompts_digest
 from pytest_flperf.suite.model import Case, Settings
-from pytest_flperf.suite.prompts.digest import prompts_digest
 from pytest_flperf.suite.prompts.sources import PromptSource
 
 __all__ = ["load_of", "planned_result"]

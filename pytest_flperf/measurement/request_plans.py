@@ -24,9 +24,10 @@ from pytest_flperf.measurement.parameters import (
 )
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
-from pytest_flperf.suite.model import Case, Message, Timeouts
-from pytest_flperf.suite.prompts.generator import Ask, PromptGenerator
-from pytest_flperf.suite.prompts.request_body import MAX_TOKENS, extra_body, request_body
+from pytest_flperf.suite.generator import Ask, PromptGenerator
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Case, Timeouts
+from pytest_flperf.suite.request_body import MAX_TOKENS, extra_body, request_body
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.report.figures import counted
-from pytest_flperf.report.terminal.comparisons import not_made
+from pytest_flperf.results.comparison import DEFAULT_SCOPE
 from pytest_flperf.results.records import CaseResult, Run, RunStatus
 
-__all__ = ["heading", "outcome_words", "sentence", "status_word", "tone", "verdict_of"]
+__all__ = ["heading", "not_made", "outcome_words", "sentence", "status_word", "tone", "verdict_of"]
 
 _OUTCOMES: Final = ("passed", "failed", "error", "xfailed", "xpassed", "skipped")
 _DEFAULT: Final = "default"
 _Tone: TypeAlias = Literal["good", "doubt", "bad"]
+
+
+def not_made(cases: Iterable[CaseResult]) -> int:
+    """Number of gate comparisons that had nothing to compare with."""
+    return sum(
+        each.scope != DEFAULT_SCOPE
+        for case in cases
+        for against in case.against
+        if against.missing
+        for each in against.comparisons
+    )
 
 
 def status_word(status: RunStatus | str) -> str:

@@ -14,9 +14,9 @@ from pytest_flperf.suite.bounded_files import display_path
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
 from pytest_flperf.suite.files import SuiteFiles
 from pytest_flperf.suite.matrix import joined
-from pytest_flperf.suite.model import Message, Scenario, Settings, Suite
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Scenario, Settings, Suite
 from pytest_flperf.suite.parser import KeyPath, Source, read_source
-from pytest_flperf.suite.prompts.source_building import source_of
 from pytest_flperf.suite.schema.base import TargetForm
 from pytest_flperf.suite.schema.document import (
     PROMPT_KEYS,
@@ -28,9 +28,10 @@ from pytest_flperf.suite.schema.document import (
 )
 from pytest_flperf.suite.setting_limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
-from pytest_flperf.suite.targets import TargetSpec, distinct
+from pytest_flperf.suite.source_building import source_of
+from pytest_flperf.suite.targets import TargetSpec, distinct, mapping_of
 
-__all__ = ["load_suite", "scenario_of", "target_of"]
+__all__ = ["load_suite", "parse_target", "scenario_of", "target_of"]
 
 _PLACE_OF_A_PROMPT: Final = "-"
 """Placeholder in the messages where each request has its own text."""
@@ -129,6 +130,19 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         fail_on=scenario.fail_on if "fail_on" in own else base.fail_on,
         given=base.given | scenario.given,
     )
+
+
+def parse_target(text: str, where: str) -> TargetSpec:
+    r"""Parse a target: ``backend=ollama,model=qwen2.5:0.5b,options.pull=true``.
+
+    Keys are those of a suite's targets, with a dot before those of a mapping.  Values are texts, numbers, true and
+    false; a comma in a value is written as ``\,``.
+
+    Raises:
+        SuiteError: The text is no target; the message begins with *where*.
+
+    """
+    return target_of(mapping_of(text, where), where)
 
 
 def target_of(values: Mapping[str, Any], where: str) -> TargetSpec:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, shown
 from pytest_flperf.suite.load_shapes import shape_problem
-from pytest_flperf.suite.model import Case, Scalar, Scenario, Settings, Suite, Timeouts
+from pytest_flperf.suite.messages import Scalar
+from pytest_flperf.suite.model import Case, Scenario, Settings, Suite, Timeouts
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
 from pytest_flperf.suite.setting_limits import MAX_CASES, check_setting
 from pytest_flperf.suite.settings import with_values

@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
+
+from pytest_flperf.suite.messages import Message, Scalar
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.prompts.sources import PromptSource
     from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["Case", "LoadShape", "Message", "Scalar", "Scenario", "Settings", "Suite", "Timeouts"]
-
-Scalar: TypeAlias = str | int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a chat."""
-
-    role: str
-    content: str
+__all__ = ["Case", "LoadShape", "Scenario", "Settings", "Suite", "Timeouts"]
 
 
 @dataclass(frozen=True, slots=True)

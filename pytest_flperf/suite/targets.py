@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, printable, shown
 
-__all__ = ["TargetSpec", "backend_options", "distinct", "mapping_of", "parse_target"]
+__all__ = ["TargetSpec", "backend_options", "distinct", "mapping_of"]
 
 _TYPED: Final = frozenset({"options"})
 
@@ -64,21 +64,6 @@ def distinct(targets: Iterable[TargetSpec], where: str) -> tuple[TargetSpec, ...
                 f"{where}: found two targets called {shown(target.label)}, expected a name for each: name: …"
             )
     return tuple(found.values())
-
-
-def parse_target(text: str, where: str) -> TargetSpec:
-    r"""Parse a target: ``backend=ollama,model=qwen2.5:0.5b,options.pull=true``.
-
-    Keys are those of a suite's targets, with a dot before those of a mapping.  Values are texts, numbers, true and
-    false; a comma in a value is written as ``\,``.
-
-    Raises:
-        SuiteError: The text is no target; the message begins with *where*.
-
-    """
-    from pytest_flperf.suite.loader import target_of
-
-    return target_of(mapping_of(text, where), where)
 
 
 def mapping_of(text: str, where: str, typed: Collection[str] = _TYPED) -> dict[str, Any]:

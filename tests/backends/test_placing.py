@@ -14,7 +14,8 @@ from pytest_flperf.backends.base import BackendConfig, BackendError
 from pytest_flperf.backends.registry import BUILT_IN, installed, registry
 from pytest_flperf.backends.resolver import Defaults, Placing, PlacingError, secrets_of
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.targets import TargetSpec, backend_options, distinct, parse_target
+from pytest_flperf.suite.loader import parse_target
+from pytest_flperf.suite.targets import TargetSpec, backend_options, distinct
 
 URL = "http://127.0.0.1:8080/v1"
 KEY = "planted-0123456789abcdef"

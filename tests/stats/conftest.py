@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.suite.model import Case, Message, Scenario, Settings
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Case, Scenario, Settings
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Evidence, Outcome, Sample
 

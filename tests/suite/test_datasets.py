@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pytest_flperf.suite.bounded_files import read_bytes
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.model import Message
+from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.prompts import datasets
 from pytest_flperf.suite.prompts.datasets import Row, read_dataset
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from pytest_flperf.suite.digest import prompts_digest
 from pytest_flperf.suite.loader import scenario_of
-from pytest_flperf.suite.prompts.digest import prompts_digest
 
 BASE: dict[str, Any] = {"name": "one", "prompt": "Hello"}
 

@@ -13,9 +13,10 @@ from test_synthetic import byte_level, characters, llama_like, trained_bpe, unig
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.model import Case, Message, Scenario, Settings
+from pytest_flperf.suite.generator import PromptGenerator
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Case, Scenario, Settings
 from pytest_flperf.suite.prompts.fitting import Fitting
-from pytest_flperf.suite.prompts.generator import PromptGenerator
 from pytest_flperf.suite.prompts.lengths import Lengths
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
 from pytest_flperf.suite.prompts.synthetic import LocalTokenizer

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.loader import load_suite, scenario_of
 from pytest_flperf.suite.matrix import Overrides, expand
-from pytest_flperf.suite.model import LoadShape, Message, Scalar, Scenario, Settings, Suite, Timeouts
+from pytest_flperf.suite.messages import Message, Scalar
+from pytest_flperf.suite.model import LoadShape, Scenario, Settings, Suite, Timeouts
 from pytest_flperf.suite.setting_limits import check_setting
 from pytest_flperf.suite.settings import MATRIX_KEYS
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pytest_flperf.suite.errors import SuiteError, key_path, nearest, shown
 from pytest_flperf.suite.loader import load_suite
 from pytest_flperf.suite.matrix import expand
-from pytest_flperf.suite.model import Message, Settings, Suite, Timeouts
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Settings, Suite, Timeouts
 from pytest_flperf.suite.schema.document import SuiteForm
 from pytest_flperf.suite.setting_limits import MAX_SUITE_BYTES
 

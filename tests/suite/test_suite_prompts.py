@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.suite.matrix import expand
-from pytest_flperf.suite.model import Case, Message, Scenario, Settings, Suite
-from pytest_flperf.suite.prompts.request_body import extra_body, keyed, request_body, unique_key
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Case, Scenario, Settings, Suite
+from pytest_flperf.suite.request_body import extra_body, keyed, request_body, unique_key
 
 
 def make_case(*messages: Message, **settings: Any) -> Case:

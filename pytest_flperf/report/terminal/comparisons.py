@@ -23,7 +23,6 @@ __all__ = [
     "figure_heads",
     "figures",
     "gated",
-    "not_made",
     "notes_of",
     "reasons_of",
     "relative",
@@ -211,17 +210,6 @@ def gated(cases: Iterable[CaseResult]) -> bool:
         each.fails or each.scope != DEFAULT_SCOPE
         for case in cases
         for against in case.against
-        for each in against.comparisons
-    )
-
-
-def not_made(cases: Iterable[CaseResult]) -> int:
-    """Number of gate comparisons that had nothing to compare with."""
-    return sum(
-        each.scope != DEFAULT_SCOPE
-        for case in cases
-        for against in case.against
-        if against.missing
         for each in against.comparisons
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.model import Message
+from pytest_flperf.suite.messages import Message
 
 __all__ = ["SAMPLE_KEY", "Fitting", "Messages"]
 

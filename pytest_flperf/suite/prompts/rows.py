@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf.suite.errors import SuiteError, shown
-from pytest_flperf.suite.model import Message, Scalar
+from pytest_flperf.suite.messages import Message, Scalar
 from pytest_flperf.suite.setting_limits import LIMITS
 
 __all__ = ["NoColumnError", "Row", "row_of"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from pytest_flperf.suite.model import Message, Scalar
+    from pytest_flperf.suite.messages import Message, Scalar
     from pytest_flperf.suite.prompts.lengths import Lengths
     from pytest_flperf.suite.prompts.rows import Row
     from pytest_flperf.suite.prompts.synthetic import LocalTokenizer

@@ -7,7 +7,8 @@ import json
 from dataclasses import replace
 from typing import Any, Final
 
-from pytest_flperf.suite.model import Case, Message
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Case
 
 __all__ = ["MAX_COMPLETION_TOKENS", "MAX_TOKENS", "extra_body", "keyed", "request_body", "unique_key"]
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
-from pytest_flperf.suite.model import Case, Message
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.prompts.filler import filler_words
 from pytest_flperf.suite.prompts.fitting import SAMPLE_KEY, Fitting
-from pytest_flperf.suite.prompts.request_body import keyed, unique_key
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
 from pytest_flperf.suite.prompts.synthetic import TokensPerWord
+from pytest_flperf.suite.request_body import keyed, unique_key
 
 __all__ = ["Ask", "PromptGenerator"]
 
