@@ -13,20 +13,15 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_flperf.integration.baselines import Baseline
-    from pytest_flperf.integration.collection import Selection
-    from pytest_flperf.integration.run import MeasuringRun
-
 __all__ = [
-    "BASELINE",
     "BEGUN",
     "ITEM_RESULTS",
     "MEASURES",
     "NULL",
     "OPTIONS",
-    "RUN",
-    "SELECTION",
     "STARTED",
+    "SUITE_NAMES",
+    "SUITE_REFS",
     "TOLD_PROPERTIES",
     "FlperfWarning",
     "Option",
@@ -35,12 +30,10 @@ __all__ = [
 
 _IniType: TypeAlias = Literal["string", "args", "linelist", "bool", "int", "float"]
 
-SELECTION: Final[pytest.StashKey[Selection]] = pytest.StashKey()
-"""On the config: the suites that were asked for, as soon as they are found."""
-RUN: Final[pytest.StashKey[MeasuringRun]] = pytest.StashKey()
-"""On the config: what is measured with and what has been measured, from the first use on."""
-BASELINE: Final[pytest.StashKey[Baseline]] = pytest.StashKey()
-"""On the config: the stored run that was asked for to compare with, as soon as it is found."""
+SUITE_REFS: Final[pytest.StashKey[tuple[str, ...]]] = pytest.StashKey()
+"""On the config: with what the node ids of the selected suites begin; there as soon as a suite is selected."""
+SUITE_NAMES: Final[pytest.StashKey[tuple[str, ...]]] = pytest.StashKey()
+"""On the config: the names of the selected suites, once they are loaded."""
 ITEM_RESULTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
 """On an item: its case results as plain dicts, until a report takes them along."""
 MEASURES: Final[pytest.StashKey[bool]] = pytest.StashKey()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_flperf.options import BEGUN, OPTIONS, SELECTION, STARTED, add_options
+from pytest_flperf.options import BEGUN, OPTIONS, STARTED, SUITE_REFS, add_options
 
 if TYPE_CHECKING:
     # pytest looks at every name of a plugin: those that only annotations need stay out of its sight
@@ -93,11 +93,11 @@ def _harmless_refusals() -> Iterator[None]:
 
 
 def _configure(config: pytest.Config) -> None:
-    selection = config.stash.get(SELECTION, None)
-    if selection is not None:
+    if SUITE_REFS in config.stash:
+        from pytest_flperf.integration.collection import SELECTION
         from pytest_flperf.integration.session_hooks import register
 
-        selection.load(config)
+        config.stash[SELECTION].load(config)
         register(config)
     elif config.getoption("flperf_suite"):
         raise pytest.UsageError("--flperf-suite came too late: load the plugin with -p pytest_flperf.plugin")
@@ -119,7 +119,7 @@ def _configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """One worker where suites run: two on one machine would disturb each other."""
-    return 1 if SELECTION in config.stash else None
+    return 1 if SUITE_REFS in config.stash else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -128,7 +128,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
     from pytest_flperf.integration.session_hooks import register
 
     register(config)
-    if SELECTION in config.stash:
+    if SUITE_REFS in config.stash:
         from pytest_flperf.integration.xdist import refuse_neighbours
 
         refuse_neighbours(specs)
@@ -150,11 +150,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """One load for each model, in whatever order other plugins have put the items; no suite is passed over."""
-    selection = config.stash.get(SELECTION, None)
-    if selection is not None and not session.testsfailed:  # what failed to be collected is an error already
+    suites = SUITE_REFS in config.stash
+    if suites and not session.testsfailed:  # what failed to be collected is an error already
+        from pytest_flperf.integration.collection import SELECTION
+
         with _harmless_refusals():
-            selection.check_collected()
-    if selection is not None or any(map(_measures, items)):
+            config.stash[SELECTION].check_collected()
+    if suites or any(map(_measures, items)):
         from pytest_flperf.integration.ordering import group_by_model
         from pytest_flperf.integration.session_hooks import register
 
@@ -169,7 +171,7 @@ def _measures(item: pytest.Item) -> bool:
 @pytest.fixture(scope="session")
 def flperf_model(request: pytest.FixtureRequest) -> Iterator[str]:
     """The model of a suite's case; unloaded when the last of its cases is done."""
-    from pytest_flperf.integration.run import measuring_run
+    from pytest_flperf.integration.current_run import measuring_run
 
     model: str = request.param
     yield model
@@ -189,7 +191,9 @@ def flperf_case(request: pytest.FixtureRequest, flperf_model: str) -> Callable[[
 def flperf(request: pytest.FixtureRequest) -> Iterator[Flperf]:
     """Measure from a test of one's own: ``result = flperf.run(prompt="…", iterations=10)``."""
     from pytest_flperf.integration.fixture import Flperf
+    from pytest_flperf.integration.session_hooks import register
 
+    register(request.config)  # a fixture that a running test requests by name was not seen at collection
     with Flperf.from_request(request).until_the_end() as flperf:
         yield flperf
 

@@ -17,7 +17,7 @@ from pytest_flperf.gates.rules import Rule, rules_for
 from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.history import place_of
 from pytest_flperf.integration.paired import comparisons_of, rules_of, with_rules_of
-from pytest_flperf.options import BASELINE, SELECTION
+from pytest_flperf.options import SUITE_REFS
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.stats.inference.findings import ErrorRates
 
@@ -209,6 +209,10 @@ def _values(result: CaseResult, rules: Sequence[Rule], recording: CaseRecording)
     return recording.values(names, VALUES_KEPT)
 
 
+BASELINE: Final[pytest.StashKey[Baseline]] = pytest.StashKey()
+"""On the config: the stored run to compare with, as soon as it is found."""
+
+
 def baseline_of(config: pytest.Config, options: FlperfOptions) -> Baseline | None:
     """Baseline of the session, or None; raises UsageError.
 
@@ -226,12 +230,12 @@ def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Basel
     from pytest_flperf.history.place import StoreError
 
     here = config.invocation_params.dir
-    selection = config.stash.get(SELECTION, None)
+    suite_refs: tuple[str, ...] = config.stash.get(SUITE_REFS, ())
     source = _Source(place_of(options, here), here / options.report_dir)
     found, nothing = None, ""
     try:
         if text == _LAST or text.startswith(_BRANCH):
-            nothing = _nothing(text, source, selection.refs if selection else ())
+            nothing = _nothing(text, source, suite_refs)
             if nothing and options.require_baseline:
                 raise MissingBaselineError(nothing)
         else:

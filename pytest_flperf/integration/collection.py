@@ -25,7 +25,7 @@ from pytest_flperf.integration.suite_args import (
     parts_by_suite,
     typed_suites,
 )
-from pytest_flperf.options import SELECTION
+from pytest_flperf.options import SUITE_NAMES, SUITE_REFS
 from pytest_flperf.suite.discovery import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 from pytest_flperf.suite.errors import SuiteError
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = [
+    "SELECTION",
     "LoadedSuite",
     "Selection",
     "check_asked",
@@ -84,6 +85,7 @@ def select_suites(
     if alone:  # in front, because an option at the end may take what follows it for its value
         args[:0] = [str(path) for path in refs]
     config.stash[SELECTION] = Selection(refs, given, named, alone=alone)
+    config.stash[SUITE_REFS] = tuple(refs.values())
 
 
 def _suite_of_argument(argument: str, root: Path, here: Path, refs: dict[Path, str]) -> Path | None:
@@ -161,6 +163,8 @@ def _trace(name: str | None) -> tuple[TracedRequest, ...]:
 
 _FORESEEN: Final = 4
 """Most header lines on comparisons that can't be decided."""
+SELECTION: Final[pytest.StashKey[Selection]] = pytest.StashKey()
+"""On the config: the selected suites, as soon as they are found."""
 
 
 class Selection:
@@ -241,6 +245,7 @@ class Selection:
         self.models = tuple(dict.fromkeys(case.model for case in self.cases))
         check_rules([loaded.suite for loaded in self.loaded.values()], of_all)
         check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()], self.models)
+        config.stash[SUITE_NAMES] = tuple(loaded.suite.name for loaded in self.loaded.values())
 
     def arrange(self, config: pytest.Config) -> None:
         """Arrange pytest's arguments so that suites run in addition.
@@ -277,18 +282,13 @@ class Selection:
         return tuple(found.values())
 
     @property
-    def refs(self) -> tuple[str, ...]:
-        """Names of the suites in results."""
-        return tuple(loaded.suite.ref for loaded in self.loaded.values())
-
-    @property
     def cases(self) -> tuple[Case, ...]:
         """All cases of all suites."""
         return tuple(case for loaded in self.loaded.values() for case in loaded.cases)
 
     def header(self) -> str:
         """Header line: suites, number of cases, models and their location."""
-        return header_line(self.refs, len(self.cases), self.models, self._base_url)
+        return header_line(tuple(self._refs.values()), len(self.cases), self.models, self._base_url)
 
     def notes(self, config: pytest.Config) -> list[str]:
         """Notes on what users might wrongly assume, one line each."""

@@ -13,15 +13,16 @@ import pytest
 
 from pytest_flperf._text import harmless, harmless_lines
 from pytest_flperf.gates.not_measured import why_not_measured
-from pytest_flperf.integration.collection import overrides_of
+from pytest_flperf.integration.collection import SELECTION, overrides_of
 from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.integration.item_results import add_item_result
+from pytest_flperf.integration.current_run import measuring_run
+from pytest_flperf.integration.item_state import add_item_result
 from pytest_flperf.integration.mutual_exclusion import CallError, Calls, UnheardFailures
-from pytest_flperf.integration.run import MeasuringRun, measuring_run
+from pytest_flperf.integration.run import MeasuringRun
 from pytest_flperf.integration.signals import stopper_of
 from pytest_flperf.integration.time_limit import OutOfTimeError
 from pytest_flperf.integration.unfinished import raise_unless_passed, stopped
-from pytest_flperf.options import MEASURES, SELECTION
+from pytest_flperf.options import MEASURES
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
 

@@ -7,22 +7,16 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_flperf.integration.items import case_of
+from pytest_flperf.integration.current_run import measuring_run
+from pytest_flperf.integration.item_state import case_of
 from pytest_flperf.integration.planned_cases import UNKNOWN_MODEL, planned_case
-from pytest_flperf.integration.run import measuring_run
-from pytest_flperf.options import ITEM_RESULTS, MEASURES
+from pytest_flperf.options import ITEM_RESULTS
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["is_ours", "tell"]
+__all__ = ["tell"]
 
-_FIXTURES: Final = frozenset({"flperf", "flperf_case"})
 _SUITE: Final = "tests"
 """Suite name, in results, of tests with the fixture."""
-
-
-def is_ours(item: pytest.Item) -> bool:
-    """Whether an item is from a suite or uses our fixture."""
-    return MEASURES in item.stash or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def tell(item: pytest.Item, report: pytest.TestReport) -> None:

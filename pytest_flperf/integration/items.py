@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from pytest_flperf.integration.benchmark_bridge import is_asked, mark, must_be_an_argument, tell
-from pytest_flperf.integration.collection import LoadedSuite
-from pytest_flperf.integration.item_results import add_item_result
-from pytest_flperf.integration.run import MeasuringRun, measuring_run
+from pytest_flperf.integration.collection import SELECTION, LoadedSuite
+from pytest_flperf.integration.current_run import measuring_run
+from pytest_flperf.integration.item_state import CASE, add_item_result, case_of
+from pytest_flperf.integration.run import MeasuringRun
 from pytest_flperf.integration.suite_args import chosen
 from pytest_flperf.integration.time_limit import OutOfTimeError
 from pytest_flperf.integration.unfinished import raise_unless_passed
 from pytest_flperf.integration.xdist import is_controller
 from pytest_flperf.measurement.parallel_targets import Asked
-from pytest_flperf.options import SELECTION
 from pytest_flperf.suite.model import Case
 
-__all__ = ["SuiteFile", "begin", "case_of", "ready_case"]
+__all__ = ["SuiteFile", "begin", "ready_case"]
 
 
 class SuiteFile(pytest.Module):
@@ -76,7 +76,7 @@ class SuiteFile(pytest.Module):
         for item in items:
             # by position, not by id: the user's own parametrised fixtures make ids longer
             case = self.by_scenario[item.originalname][item.callspec.indices["flperf_model"]]
-            item.stash[_CASE] = case
+            item.stash[CASE] = case
             item.add_marker(pytest.mark.flperf(model=case.model, scenario=case.scenario.name))
             item.extra_keyword_matches.update(case.scenario.tags)
             if is_asked(self.config):
@@ -85,16 +85,8 @@ class SuiteFile(pytest.Module):
             yield item
 
 
-_CASE = pytest.StashKey[Case]()
-
-
 def _place(item: Any, path: Path) -> None:
     item.reportinfo = lambda: (path, 0, item.name)  # a line number, because pytest requires one when a fixture skips
-
-
-def case_of(item: pytest.Item) -> Case | None:
-    """Case of a suite's item; None for other items."""
-    return item.stash.get(_CASE, None)
 
 
 def begin(session: pytest.Session) -> None:

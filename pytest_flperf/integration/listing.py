@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_flperf.commands.streams import drained
-from pytest_flperf.integration.collection import check_asked
-from pytest_flperf.options import SELECTION
+from pytest_flperf.integration.collection import SELECTION, check_asked
 from pytest_flperf.report.terminal.listings import NO_CATALOG, fitted_table, models_table, say, suites_table
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.suite.discovery import list_suites

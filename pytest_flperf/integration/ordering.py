@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.integration.items import case_of
+from pytest_flperf.integration.item_state import case_of
 
 __all__ = ["group_by_model"]
 

@@ -143,7 +143,7 @@ def comparisons_of(items: Iterable[pytest.Item], rules: Sequence[Rule], sides: i
         sides: Number of other sides that each case is compared with.
 
     """
-    from pytest_flperf.integration.items import case_of
+    from pytest_flperf.integration.item_state import case_of
 
     count = 0
     for item in filter(_measures, items):

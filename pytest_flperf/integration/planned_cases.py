@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from pytest_flperf.options import SELECTION
+from pytest_flperf.integration.collection import SELECTION
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.model import Case
 

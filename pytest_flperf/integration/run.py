@@ -22,11 +22,11 @@ from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.integration.backends import known_backends, placing_of
 from pytest_flperf.integration.baselines import baseline_of
-from pytest_flperf.integration.collection import check_options
+from pytest_flperf.integration.collection import SELECTION, check_options
 from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.default_model import default_models_of
 from pytest_flperf.integration.history import store_password
-from pytest_flperf.integration.item_results import add_item_result
+from pytest_flperf.integration.item_state import add_item_result
 from pytest_flperf.integration.machine_lock import MachineBusyError, SessionLock
 from pytest_flperf.integration.mutual_exclusion import TurnError, Turns
 from pytest_flperf.integration.paired import opposition_of
@@ -34,7 +34,6 @@ from pytest_flperf.integration.planned_cases import planned_case
 from pytest_flperf.integration.playing import begin_beside, limits_of, played
 from pytest_flperf.integration.progress import Progress
 from pytest_flperf.integration.run_record import RunRecord
-from pytest_flperf.integration.session_hooks import register
 from pytest_flperf.integration.signals import stopper_of
 from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.integration.unfinished import NOT_MEASURED, Standing, stopped
@@ -45,7 +44,7 @@ from pytest_flperf.measurement.parallel_targets import Asked, SideBySide
 from pytest_flperf.measurement.parameters import known_ahead
 from pytest_flperf.measurement.recording import CaseRecording, Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
-from pytest_flperf.options import RUN, SELECTION
+from pytest_flperf.options import SUITE_REFS
 from pytest_flperf.results.bounds import bounded_text
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
@@ -53,7 +52,7 @@ from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
 
-__all__ = ["MeasuringRun", "measuring_run"]
+__all__ = ["MeasuringRun"]
 
 _INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _MESSAGE_CHARACTERS: Final = 8_000
@@ -69,15 +68,6 @@ _TO_COMPARE: Final = (
     "scipy.special",
 )
 """Also imported then: modules that decide between two sides.  They take 0.3 s, too long between two requests."""
-
-
-def measuring_run(config: pytest.Config) -> MeasuringRun:
-    """Measuring run of this session, created at first use."""
-    run = config.stash.get(RUN, None)
-    if run is None:
-        register(config)  # a fixture that a running test requests by name was not seen at collection
-        run = config.stash[RUN] = MeasuringRun(config)
-    return run
 
 
 class MeasuringRun:
@@ -124,7 +114,7 @@ class MeasuringRun:
             MachineLock(" ".join(self.record.command), run_token(config)),
             self._options.lock_timeout_s,
             self._progress.line,
-            in_turns=neighbours(config) > 0 and SELECTION not in config.stash,
+            in_turns=neighbours(config) > 0 and SUITE_REFS not in config.stash,
         )
 
     @property

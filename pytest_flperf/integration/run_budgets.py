@@ -12,8 +12,8 @@ import pytest
 
 from pytest_flperf._text import harmless_lines
 from pytest_flperf.gates.run_budgets import run_verdict_text
+from pytest_flperf.integration.current_run import RUN
 from pytest_flperf.integration.xdist import is_worker
-from pytest_flperf.options import RUN
 from pytest_flperf.results.records import BudgetVerdict
 
 __all__ = ["RUN_NODEID", "judging_run"]

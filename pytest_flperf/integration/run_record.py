@@ -20,7 +20,7 @@ from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.integration.history import Storing
 from pytest_flperf.integration.reported_tests import ReportedTests, phase_of
 from pytest_flperf.integration.xdist import is_controller, is_worker, run_begun
-from pytest_flperf.options import SELECTION, STARTED
+from pytest_flperf.options import STARTED, SUITE_NAMES, SUITE_REFS
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_case, bounded_run
 from pytest_flperf.results.host import host_info, versions
@@ -267,14 +267,13 @@ class RunRecord:
 
     def _run(self) -> Run:
         cases = self._tests.cases
-        selection = self._config.stash.get(SELECTION, None)
         finished_at = datetime.now(UTC) if self._finished else None
         run = Run(
             id=self._folder.id if self._folder else "not-written",
             started_at=self._started_at.isoformat(timespec="milliseconds"),
             finished_at=finished_at.isoformat(timespec="milliseconds") if finished_at else None,
             status=self._status,
-            suites=selection.refs if selection else (),
+            suites=self._config.stash.get(SUITE_REFS, ()),
             command=self.command,
             host=replace(self._host, gpus=self.gpus or self._host.gpus),
             versions=self._versions,
@@ -309,8 +308,7 @@ class RunRecord:
         self._folder_tried = True
         base = Path(self._options.report_dir)
         base = base if base.is_absolute() else self._config.invocation_params.dir / base
-        selection = self._config.stash.get(SELECTION, None)
-        names = [loaded.suite.name for loaded in selection.loaded.values()] if selection else ["tests"]
+        names = self._config.stash.get(SUITE_NAMES, ("tests",))
         try:
             self._folder = RunFolder.create(base, self._started_at, names, token=self._token)
         except OSError as error:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_flperf._text import harmless
+from pytest_flperf.integration.current_run import RUN, measuring_run
 from pytest_flperf.integration.signals import Terminated, stopper_of
 from pytest_flperf.integration.xdist import is_controller, is_worker
-from pytest_flperf.options import RUN, SELECTION
+from pytest_flperf.options import SUITE_REFS
 
 if TYPE_CHECKING:
+    from pytest_flperf.integration.collection import Selection
     from pytest_flperf.integration.run import MeasuringRun
 
 __all__ = ["expects_a_run", "register"]
@@ -59,6 +61,14 @@ class _SessionHooks:
         self._faults: list[str] = []
         """Errors that pytest reported and that belong to no test."""
 
+    @property
+    def _selection(self) -> Selection | None:
+        if SUITE_REFS not in self._config.stash:
+            return None
+        from pytest_flperf.integration.collection import SELECTION  # late: every session with xdist has these hooks
+
+        return self._config.stash[SELECTION]
+
     # ---- collecting
 
     def pytest_report_header(self) -> list[str]:
@@ -66,7 +76,7 @@ class _SessionHooks:
 
         Only if suites run.
         """
-        selection = self._config.stash.get(SELECTION, None)
+        selection = self._selection
         if selection is None:
             return []
         lines = [selection.header(), *selection.notes(self._config), *selection.foreseen(self._config)]
@@ -78,7 +88,7 @@ class _SessionHooks:
 
         Done here, so that xdist workers get the arguments as typed.
         """
-        selection = self._config.stash.get(SELECTION, None)
+        selection = self._selection
         if selection is not None:
             selection.arrange(self._config)
 
@@ -89,12 +99,12 @@ class _SessionHooks:
         Nothing else in such a folder is collected.
         """
         ignored = yield
-        selection = self._config.stash.get(SELECTION, None)
+        selection = self._selection
         return ignored if selection is None else selection.folders.verdict(collection_path, ignored)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect the selected suite files, and no others."""
-        selection = self._config.stash.get(SELECTION, None)
+        selection = self._selection
         loaded = None if selection is None else selection.suite_at(file_path)
         if loaded is None:
             return None
@@ -110,7 +120,7 @@ class _SessionHooks:
         """
         plugins = self._config.pluginmanager
         passes_over = plugins.get_plugin("lfplugin-collskip")
-        selection = self._config.stash.get(SELECTION, None)
+        selection = self._selection
         if passes_over is None or selection is None or selection.suite_at(collector.path) is None:
             return None
         collect = plugins.subset_hook_caller("pytest_make_collect_report", [passes_over, self])
@@ -132,7 +142,7 @@ class _SessionHooks:
         if session.testsfailed and not self._faults:  # without a suite, these hooks are registered after collection
             found = "1 error" if session.testsfailed == 1 else f"{session.testsfailed} errors"
             self._faults.append(f"pytest reported {found} while it collected")
-        if SELECTION in self._config.stash:
+        if SUITE_REFS in self._config.stash:
             from pytest_flperf.integration.items import begin
 
             begin(session)
@@ -171,7 +181,8 @@ class _SessionHooks:
         """
         del call
         report = yield
-        from pytest_flperf.integration.item_phases import is_ours, tell
+        from pytest_flperf.integration.item_phases import tell
+        from pytest_flperf.integration.item_state import is_ours
 
         if is_ours(item) and not self._config.getoption("setupplan"):
             tell(item, report)
@@ -206,8 +217,6 @@ class _SessionHooks:
 
         Wrong options fail the tests that measure.
         """
-        from pytest_flperf.integration.run import measuring_run
-
         try:
             return measuring_run(self._config)
         except pytest.UsageError:
@@ -246,7 +255,7 @@ class _SessionHooks:
 
         Empty under xdist: a worker does not know where it was stopped.
         """
-        from pytest_flperf.integration.item_phases import is_ours
+        from pytest_flperf.integration.item_state import is_ours
 
         if is_worker(self._config) or is_controller(self._config):
             return []
@@ -261,7 +270,7 @@ class _SessionHooks:
         asks_only = self._config.getoption("collectonly") or self._config.getoption("setupplan")
         if known is not None or asks_only or is_worker(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return known
-        return self._run() if SELECTION in self._config.stash or expects_a_run(self._config) else None
+        return self._run() if SUITE_REFS in self._config.stash or expects_a_run(self._config) else None
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table, and notes that no header has shown.
@@ -273,7 +282,7 @@ class _SessionHooks:
         run = self._config.stash.get(RUN, None)
         if run is not None:
             run.record.summarise(terminalreporter)
-        selection = self._config.stash.get(SELECTION, None)
+        selection = self._selection
         without_header = self._config.getoption("verbose") < 0 or self._config.getoption("no_header")
         if selection is not None and without_header and not self._config.getoption("collectonly"):
             for line in selection.notes(self._config):

@@ -149,7 +149,7 @@ class Stopper:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Remember whether the running test is ours."""
-        from pytest_flperf.integration.item_phases import is_ours
+        from pytest_flperf.integration.item_state import is_ours
 
         former, self._measures = self._measures, lambda: is_ours(item)  # it may request the fixture while it runs
         try:

@@ -1,14 +1,33 @@
-"""Results of an item, kept until pytest reports it."""
+"""State of an item: its case, and its results until pytest reports them."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import pytest
 
-from pytest_flperf.options import ITEM_RESULTS, TOLD_PROPERTIES
+from pytest_flperf.options import ITEM_RESULTS, MEASURES, TOLD_PROPERTIES
 from pytest_flperf.report.junit import properties
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["add_item_result"]
+if TYPE_CHECKING:
+    from pytest_flperf.suite.model import Case
+
+__all__ = ["CASE", "add_item_result", "case_of", "is_ours"]
+
+CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
+"""On an item of a suite: its case."""
+_FIXTURES: Final = frozenset({"flperf", "flperf_case"})
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """Case of a suite's item; None for other items."""
+    return item.stash.get(CASE, None)
+
+
+def is_ours(item: pytest.Item) -> bool:
+    """Whether an item is from a suite or uses our fixture."""
+    return MEASURES in item.stash or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def add_item_result(item: pytest.Item, result: CaseResult) -> None:
