@@ -89,6 +89,12 @@ class TestRouter:
         with pytest.raises(BackendError, match=r"alpha: not ready within 0\.3 s \(option load_s\): it is still lo"):
             attach(llama, load_s=0.3).ensure("alpha", ignore)
 
+    def test_a_deadline_that_passes_while_a_load_is_requested(self, llama: ReplayedLlama) -> None:
+        """On a slow machine: the error says what became of the load, not what was before it."""
+        llama.stuck = True
+        with pytest.raises(BackendError, match=r"it is still loading"):
+            attach(llama, load_s=0.001).ensure("alpha", ignore)
+
     def test_no_room(self, llama: ReplayedLlama) -> None:
         """Other models that work are not given up: that is said, not taken for an error of this one."""
         llama.load("beta")

@@ -196,6 +196,8 @@ def load(
             full = status == 500
             if status == 200:
                 asked, asked_at, pause_s = asked + 1, time.monotonic(), _FIRST_LOOK_S
+                time.sleep(pause_s)
+                continue  # the next look shows what became of the load, also where the deadline passed meanwhile
         if time.monotonic() >= give_up:
             late = f"{model.name}: not ready within {patience_s:g} s (option load_s)"
             raise NotReadyError(f"{late}: {_why_late(model, full=full)}")
