@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import random
 import signal
@@ -58,17 +57,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Hand the seed to a worker of pytest-xdist."""
     node.workerinput["hypothesis_seed"] = getattr(node.config.option, "hypothesis_seed", None)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector what all of these tests are made of.
-
-    Each run of pytest that a test makes in this process collects several times when it ends, and would look through
-    every test that this one has collected.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _seed_line(config: pytest.Config) -> str | None:

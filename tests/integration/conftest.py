@@ -5,6 +5,7 @@ What runs import late is imported here once: pytester forgets modules that a run
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -43,6 +44,11 @@ import pytest_flperf.suite.files
 import pytest_flperf.suite.loader
 import pytest_flperf.suite.prompts.templates
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
+
+with contextlib.suppress(ImportError):  # its compiled half keeps the errors of the first import for good
+    import psycopg
+
+    assert psycopg
 
 assert jinja2
 assert np

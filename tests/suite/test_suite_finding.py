@@ -151,8 +151,8 @@ def test_default_suite_is_what_the_readme_says() -> None:
 def test_finding_imports_nothing_heavy() -> None:
     """Looking for a suite costs no pydantic and no yaml; only loading one does."""
     code = (
-        "import sys, pathlib; from pytest_flperf.suite import discovery, matrix; "
-        "from pytest_flperf.suite.prompts import request_body; discovery.find_suite('default', pathlib.Path('.')); "
+        "import sys, pathlib; from pytest_flperf.suite import discovery, matrix, request_body; "
+        "discovery.find_suite('default', pathlib.Path('.')); "
         "print(sorted({'pydantic', 'yaml', 'pytest'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
