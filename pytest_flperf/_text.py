@@ -1,4 +1,4 @@
-r"""Escaping of foreign text for terminals and CI logs.
+r"""Text for people: foreign text escaped, numbers with their unit.
 
 A CI system reads what a job prints: ``::error::…`` at the start of a line and ``##[…]`` anywhere are commands to
 GitHub, ``##vso[…]`` is one to Azure Pipelines, ``##teamcity[…]`` to TeamCity, ``section_start:…`` to GitLab.  The
@@ -13,7 +13,6 @@ import re
 from typing import Final
 
 __all__ = ["amount", "harmless", "harmless_json", "harmless_lines", "printable", "shorten"]
-
 
 _ANYWHERE: Final = re.compile(r"##(?=\w*\[)|section_(?=(?:start|end):)", re.IGNORECASE)
 _AT_START: Final = re.compile(r"(\s*)(?:(:)(?=:[^\W\d])|(%)(?=%))")

@@ -30,7 +30,6 @@ __all__ = [
     "said_of_memory",
 ]
 
-
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
 OnProgress: TypeAlias = Callable[[str, float | None], None]
 """Called with the current step (``downloading NAME``) and percent, 0 to 100; None: unknown.

@@ -1,0 +1,1 @@
+"""Stored runs: the store, baselines, histories of cases."""

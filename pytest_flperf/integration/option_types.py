@@ -1,4 +1,4 @@
-"""Parsing of ``--flperf-load``: load shape and its settings."""
+"""Option types: load shapes and durations, parsed from the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["duration_words", "load_settings", "lock_timeout_s", "max_time_s"]
-
 
 _NUMBER: Final = re.compile(r"[0-9.eE+-]+")
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})

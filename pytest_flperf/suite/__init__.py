@@ -1,0 +1,1 @@
+"""Suites: reading, validation, and expansion into cases."""

@@ -87,7 +87,7 @@ def test_killed_host(make_config: MakeConfig) -> None:
 @posix
 def test_hanging_host(make_config: MakeConfig) -> None:
     """A host that gives no sign of life is HostHung within the deadline, and is ended."""
-    with RuntimeHost.start(make_config()) as host:
+    with RuntimeHost.start(make_config(silence_s=600)) as host:
         os.kill(host.pid, signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(HostHung, match="no sign of life"):

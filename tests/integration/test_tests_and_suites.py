@@ -61,6 +61,8 @@ def test_with_and_without(project: Tiny, user: tuple[str, ...]) -> None:
     without, none = collected(project, *user)
     assert without
     assert not none
+    for suite in SUITES:
+        assert collected(project, *user, f"--flperf-suite={suite}") == (without, [f"{suite}::one[flperf-nano]"]), suite
     every = [f"--flperf-suite={suite}" for suite in SUITES]
     expected = sorted(f"{suite}::one[flperf-nano]" for suite in SUITES)
     assert collected(project, *every, *user, "tests/in.json") == (without, expected)
