@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from few_plugins import WITHOUT_COMPANY
 
 # `pytest --flperf-suite=…` in a checkout reads this file, too, and has not installed what only the tests need.
 with contextlib.suppress(ImportError):
@@ -29,11 +30,6 @@ with contextlib.suppress(ImportError):
 for number, action in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
     if number is not None and signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, action)
-COMPANY = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
-ONLY_SLOW = ("hypothesispytest", "anyio")
-"""Plugins that no test here asks for: half of what an empty run of pytest takes."""
-WITHOUT_COMPANY = " ".join(f"-p no:{name}" for name in (*COMPANY, *ONLY_SLOW))
-"""Options for the runs that tests make: plugins that people have are there for the tests that ask for them."""
 WITHOUT_STORE = "-o flperf_store=none"
 """... and so is the store of runs: what it imports would take longer than most of these runs.  An ini key and not the
 option, which would be an error where a run is without flperf."""

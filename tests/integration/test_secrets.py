@@ -171,7 +171,8 @@ def leaks(folder: Path, text: str, key: str) -> list[str]:
     contents = {name: path.read_text(encoding="utf-8", errors="replace") for name, path in files.items()}
     wanted = list(forms(key))
     for name, content in {**contents, "(screen)": text}.items():
-        pieces = [form for form in wanted if any(form in each for each in readings(content))]
+        read = list(dict.fromkeys(readings(content)))
+        pieces = [form for form in wanted if any(form in each for each in read)]
         if pieces:
             found.append(f"{name}: {pieces[0]}")
     return found

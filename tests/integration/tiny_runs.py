@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from few_plugins import run_in_process
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _COUNTS = re.compile(r" in \d+\.\d+s(?: \(\S+\))?(?: =+)?$")
@@ -98,7 +99,7 @@ class Tiny:
 
     def run(self, *arguments: str) -> Done:
         """Run pytest in this process; a traceback of ours is a failure whatever the test wants."""
-        return self._done(self.pytester.runpytest_inprocess(*arguments))
+        return self._done(run_in_process(self.pytester, *arguments))
 
     def run_apart(self, *arguments: str) -> Done:
         """Run pytest as a process of its own."""

@@ -1,0 +1,41 @@
+"""The plugins of the runs that tests make: few, because half of what an empty run takes is finding and loading them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import pytest
+
+COMPANY = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
+ONLY_SLOW = ("hypothesispytest", "anyio")
+"""Plugins that no test here asks for."""
+WITHOUT_COMPANY = " ".join(f"-p no:{name}" for name in (*COMPANY, *ONLY_SLOW))
+"""Options for the runs that tests make: plugins that people have are there for the tests that ask for them."""
+_LOADED = {
+    "xdist": "xdist.plugin",
+    "benchmark": "pytest_benchmark.plugin",
+    "timeout": "pytest_timeout",
+    "flperf": "pytest_flperf.plugin",
+}
+
+
+class _Few:
+    """Registers what a run without company has, under the names of their entry points."""
+
+    def pytest_addoption(self, pluginmanager: pytest.PytestPluginManager) -> None:
+        for name, module in _LOADED.items():
+            pluginmanager.register(importlib.import_module(module), name)
+
+
+def run_in_process(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """Run pytest in this process, with plugins that are not searched among all that is installed.
+
+    Workers of pytest-xdist search for themselves, and so does a run with company.
+    """
+    with_company = WITHOUT_COMPANY not in os.environ.get("PYTEST_ADDOPTS", "")
+    if with_company or any(each.startswith(("-n", "-p", "--numprocesses")) for each in arguments):
+        return pytester.runpytest_inprocess(*arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        return pytester.runpytest_inprocess(*arguments, plugins=[_Few()])
