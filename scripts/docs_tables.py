@@ -1,41 +1,29 @@
-"""A hook of MkDocs: puts tables from the code, and sections of the README, where a page asks for them."""
+"""Renew the tables of the documentation that come from the code: options and metrics.
+
+``python scripts/docs_tables.py`` writes them between ``<!-- table: NAME -->`` and ``<!-- end of table -->``.  The tests
+fail where a committed table is not the code's.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pytest_flperf.options import OPTIONS
 from pytest_flperf.results.metrics import METRICS, RUN_METRICS, Metric
 
-_PLACE = re.compile(r"<!-- (table|readme): (.+?) -->")
-_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)]+)\)")
-_README = Path(__file__).parents[1] / "README.md"
+DOCS = Path(__file__).parents[1] / "docs"
+_PLACE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill a page in; raises KeyError for a table or a section that there isn't."""
-    return _PLACE.sub(lambda found: (table if found[1] == "table" else section)(found[2]), markdown)
-
-
-def section(name: str) -> str:
-    """The text of a section of the README, without its heading; its links are those of a page in ``docs``."""
-    found = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", _README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    if found is None:
-        raise KeyError(name)
-    return _LINK.sub(_link_of_page, found[1].strip())
-
-
-def _link_of_page(link: re.Match[str]) -> str:
-    """A link of the README on a page: to another page, else its text, since the site has nothing else."""
-    text, target = link.groups()
-    return f"[{text}]({target.removeprefix('docs/')})" if target.startswith("docs/") else text
+def renewed(page: str) -> str:
+    """Return a page with its tables as the code has them; raises KeyError for a table that there isn't."""
+    return _PLACE.sub(lambda place: f"{place[1]}\n{table(place[2])}\n\n{place[3]}", page)
 
 
 def table(name: str) -> str:
-    """A table in Markdown: ``options``, or metrics by what they are measured per."""
+    """Return a table in Markdown: ``options``, or the metrics that are measured per *name*."""
     if name == "options":
         return _options()
     metrics = [*METRICS.values(), *RUN_METRICS.values()]
@@ -51,7 +39,7 @@ def _options() -> str:
         value = f"={option.metavar}" if option.metavar else ""
         twin = f"`{option.dest}`" if option.ini else ""
         rows.append((f"`{option.flag}{value}`", twin, _cell(option.text.replace("%%", "%"))))
-    return _table(("option", "ini twin", "meaning"), rows)
+    return _table(("option", "ini key", "meaning"), rows)
 
 
 def _metrics(metrics: Iterable[Metric]) -> str:
@@ -66,3 +54,17 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def main() -> None:
+    """Renew every page."""
+    for path in sorted(DOCS.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        new = renewed(text)
+        if new != text:
+            path.write_text(new, encoding="utf-8")
+            print(f"renewed {path.name}")
+
+
+if __name__ == "__main__":
+    main()

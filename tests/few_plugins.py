@@ -12,6 +12,7 @@ ONLY_SLOW = ("hypothesispytest", "anyio")
 """Plugins that no test here asks for."""
 WITHOUT_COMPANY = " ".join(f"-p no:{name}" for name in (*COMPANY, *ONLY_SLOW))
 """Options for the runs that tests make: plugins that people have are there for the tests that ask for them."""
+_NO_SEARCH = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _LOADED = {
     "xdist": "xdist.plugin",
     "benchmark": "pytest_benchmark.plugin",
@@ -27,6 +28,10 @@ class _Few:
         for name, module in _LOADED.items():
             pluginmanager.register(importlib.import_module(module), name)
 
+    def pytest_configure(self) -> None:
+        """What the run starts searches again."""
+        os.environ.pop(_NO_SEARCH, None)
+
 
 def run_in_process(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run pytest in this process, with plugins that are not searched among all that is installed.
@@ -34,8 +39,9 @@ def run_in_process(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResu
     Workers of pytest-xdist search for themselves, and so does a run with company.
     """
     with_company = WITHOUT_COMPANY not in os.environ.get("PYTEST_ADDOPTS", "")
-    if with_company or any(each.startswith(("-n", "-p", "--numprocesses")) for each in arguments):
+    special = any(each.startswith(("-n", "-p", "--numprocesses")) for each in arguments) or _NO_SEARCH in os.environ
+    if with_company or special:
         return pytester.runpytest_inprocess(*arguments)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        patch.setenv(_NO_SEARCH, "1")
         return pytester.runpytest_inprocess(*arguments, plugins=[_Few()])

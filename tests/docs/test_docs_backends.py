@@ -17,7 +17,6 @@ from pytest_flperf.suite.loader import load_suite
 from pytest_flperf.suite.schema.document import TargetForm
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
-README = Path(__file__).parents[2] / "README.md"
 PLUGIN, CONTRACT = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
@@ -80,12 +79,9 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [PAGE, README], ids=lambda page: page.name)
-def test_every_kind_is_in_the_table(page: Path) -> None:
+def test_every_kind_is_in_the_table() -> None:
     """With the word for it where whole servers are untested."""
-    (table,) = re.findall(
-        r"^\| kind (?:of backend )?\| what \|.*?\n\n", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
-    )
+    (table,) = re.findall(r"^\| kind \| what \|.*?\n\n", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     rows = dict(re.findall(r"^\| `([a-z-]+)` \|(.*)$", table, re.MULTILINE))
     assert rows.keys() == BUILT_IN.keys()
     untested = {name for name, row in rows.items() if "**untested**" in row}
@@ -105,10 +101,9 @@ def test_every_option_and_key_is_there() -> None:
 
 
 def test_its_suites_are_suites(tmp_path: Path) -> None:
-    """All of the page, and that of the README which has targets."""
-    readme = [text for text in blocks(README.read_text(encoding="utf-8"), "yaml") if "targets:" in text]
-    found = [*blocks(PAGE.read_text(encoding="utf-8"), "yaml"), *readme]
-    assert len(found) == 5
+    """All of the page."""
+    found = blocks(PAGE.read_text(encoding="utf-8"), "yaml")
+    assert len(found) == 4
     for text in found:
         path = tmp_path / "example.yaml"
         path.write_text(text, encoding="utf-8")

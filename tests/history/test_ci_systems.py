@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_flperf.history.ci_systems import CI_SYSTEMS, CiSystem
@@ -211,6 +211,7 @@ _TEXTS = st.text(max_size=40) | st.sampled_from(["main", "refs/heads/main", "ori
 
 
 @pytest.mark.parametrize("system", CI_SYSTEMS, ids=lambda each: each.name)
+@settings(max_examples=30)  # of each of 17 systems
 @given(data=st.data())
 def test_no_pull_request_is_a_branch(system: CiSystem, data: st.DataObject) -> None:
     """Whatever stands in all other variables, one that says pull request or tag is enough."""

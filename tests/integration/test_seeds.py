@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-_CONFTEST = (Path(__file__).parents[1] / "conftest.py").read_text(encoding="utf-8")
+_TESTS = Path(__file__).parents[1]
 _OTHERS = (
     "flperf",
     "cacheprovider",
@@ -31,7 +31,8 @@ def test_random(numbers):
 @pytest.fixture
 def random_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with our conftest, in which pytest runs without options of ours."""
-    pytester.makeconftest(_CONFTEST)
+    for name in ("conftest.py", "few_plugins.py"):
+        (pytester.path / name).write_text((_TESTS / name).read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in _OTHERS))
     return pytester
 

@@ -177,7 +177,10 @@ def test_an_interrupt_while_a_thread_measures(tiny: Tiny, waiting: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
 def test_a_forked_child(tiny: Tiny) -> None:
-    """It would lose what it measures, and disturb its parent's load process."""
+    """It would lose what it measures, and disturb its parent's load process.
+
+    A process of its own: a child of the tests' process would inherit locks that other threads hold.
+    """
     tiny.pytester.makepyfile(
         test_mine=f"""
         import os
@@ -199,7 +202,7 @@ def test_a_forked_child(tiny: Tiny) -> None:
             {RUN}
         """
     )
-    done = tiny.run(*tiny.at)
+    done = tiny.run_apart(*tiny.at)
     assert done.ret == 0, done.text
     assert [case["requests"]["ok"] for case in done.cases] == [3, 3]
 
@@ -296,6 +299,6 @@ def test_a_forked_child_ends_by_a_signal(tiny: Tiny) -> None:
             {RUN}
         """
     )
-    done = tiny.run(*tiny.at)
+    done = tiny.run_apart(*tiny.at)
     assert done.ret == 0, done.text
     assert "Terminated" not in done.text

@@ -69,7 +69,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "notes": {"notes": tuple(f"warning: {number} {SOME}" for number in MANY)},
     "parameters": {"parameters": {f"{number} {SOME}": SOME for number in MANY}},
-    "metrics": {"metrics": {f"m{number}_ms": case().metrics["ttft_ms"] for number in MANY}},
+    "metrics": {"metrics": dict.fromkeys((f"m{number}_ms" for number in MANY), case().metrics["ttft_ms"])},
     "adjusted": {"adjusted": tuple(Adjustment(f"p{number}", SOME, None, SOME) for number in MANY)},
     "absent": {"resources_absent": {f"r{number}": f"{number} {SOME}" for number in MANY}},
     "message": {"outcome": "failed", "message": "\n".join(f"line {number}" for number in MANY)},
