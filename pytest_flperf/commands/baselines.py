@@ -25,19 +25,21 @@ def add_baseline(commands: Commands) -> None:
     """Add the ``baseline`` command with its subcommands."""
     parser = commands.add_parser(
         "baseline",
-        help="Name runs that others are compared with, and accept changes",
+        help="Name runs to compare with, and accept changes",
         description="Names for stored runs: 'flperf baseline set release RUN' makes RUN the baseline 'release', which "
         "stays when others are pruned. 'flperf baseline accept RUN' accepts a change: later runs are compared with RUN "
         "although it regressed, missed a budget or was undecided.",
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     adding = actions.add_parser("set", help="Give a run a name", description="Gives a stored run a name.")
-    adding.add_argument("name", metavar="NAME", help="Letters, digits, '.', '_' and '-'; one that is there is moved")
+    adding.add_argument(
+        "name", metavar="NAME", help="Letters, digits, '.', '_' and '-'; a name in use moves to this run"
+    )
     adding.add_argument("of", metavar="RUN", help=f"{RUN_HELP}; it must be in the store")
     listing = actions.add_parser(
         "list", help="List names and accepted runs", description="Lists baselines, their runs, and the accepted runs."
     )
-    removing = actions.add_parser("remove", help="Take a name away", description="Takes a name away; the run stays.")
+    removing = actions.add_parser("remove", help="Remove a name", description="Removes a name; the run stays.")
     removing.add_argument("name", metavar="NAME", help="One of 'flperf baseline list'")
     accepting = actions.add_parser(
         "accept",
@@ -47,7 +49,7 @@ def add_baseline(commands: Commands) -> None:
     accepting.add_argument("of", metavar="RUN", help=f"{RUN_HELP}; it must be in the store")
     taking_back = actions.add_parser(
         "unaccept",
-        help="Take an acceptance back",
+        help="Withdraw an acceptance",
         description="Takes an acceptance back: RUN's own results say again what may be a baseline.",
     )
     taking_back.add_argument("of", metavar="RUN", help="One of 'flperf baseline list'")

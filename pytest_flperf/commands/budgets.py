@@ -40,7 +40,7 @@ def add_budgets(commands: Commands) -> None:
     add_places(parser)
     parser.add_argument(
         "--margin", metavar="FACTOR", type=float,
-        help="Room beyond the 95 %% interval, such as 1.3, in place of what the runs say; default for one or two: 1.5",
+        help="Room beyond the 95 %% interval, such as 1.3, instead of what the runs say; default for one or two: 1.5",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=("suite", "option"), default="suite",

@@ -43,12 +43,12 @@ def add_compare(commands: Commands) -> None:
         help="What counts as worse, such as 'ttft_ms.p50 > +10%%' (repeatable); default: 'ttft_ms.p50 > +5%%' and "
         "'tpot_ms.p50 > +5%%', which fail nothing",
     )  # fmt: skip
-    parser.add_argument("--fail-undecided", action="store_true", help="Exit with 1 for what can't be decided, too")
+    parser.add_argument("--fail-undecided", action="store_true", help="Exit with 1 for an undecided comparison as well")
     parser.add_argument(
-        "--require-baseline", action="store_true", help="Exit with 1 for a case of B that A lacks, or did not measure"
+        "--require-baseline", action="store_true", help="Exit with 1 for a case of B that A lacks or did not measure"
     )
-    parser.add_argument("--markdown", metavar="FILE", help="Write the comparison as Markdown to this file, too")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="All rows, also of many; a block per case")
+    parser.add_argument("--markdown", metavar="FILE", help="Write the comparison as Markdown to this file as well")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="Print all rows, and a block per case")
     add_places(parser)
     add_json(parser, "the comparison")
     parser.set_defaults(run=_compare, usage=parser)

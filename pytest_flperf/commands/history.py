@@ -34,10 +34,10 @@ def add_history(commands: Commands) -> None:
         description="The runs in the store, newest first. 'flperf show RUN' prints one.",
     )
     parser.add_argument(
-        "--limit", metavar="N", type=_count, default=_LIMIT, help=f"So many at most (0: all); default: {_LIMIT}"
+        "--limit", metavar="N", type=_count, default=_LIMIT, help=f"List at most this many (0: all); default: {_LIMIT}"
     )
-    parser.add_argument("--suite", metavar="NAME", help="Only runs with cases of this suite")
-    parser.add_argument("--branch", metavar="NAME", help="Only runs of this branch")
+    parser.add_argument("--suite", metavar="NAME", help="List only runs with cases of this suite")
+    parser.add_argument("--branch", metavar="NAME", help="List only runs of this branch")
     add_places(parser)
     add_json(parser, "the runs")
     parser.set_defaults(run=_history, usage=parser)
@@ -51,11 +51,11 @@ def add_prune(commands: Commands) -> None:
         description="Removes the oldest runs from the store, and their folders with --files.  Runs that have a "
         "name stay, and those that hold the only baseline of a case.",
     )
-    parser.add_argument("--keep", metavar="N", type=_count, required=True, help="So many of the newest stay")
+    parser.add_argument("--keep", metavar="N", type=_count, required=True, help="Keep this many of the newest runs")
     parser.add_argument(
         "--files",
         action="store_true",
-        help="Remove the folders of the runs that go, too, those in --report-dir",
+        help="Remove the folders of these runs from --report-dir as well",
     )
     add_places(parser)
     add_json(parser, "what was removed")

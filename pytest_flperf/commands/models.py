@@ -34,7 +34,7 @@ def add_models(commands: Commands) -> None:
     parser.add_argument("action", nargs="?", default="list", choices=tuple(_ACTIONS), help="What to do; default: list")
     parser.add_argument("model", metavar="MODEL", nargs="?", help="Alias or id of the model to download or to remove")
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "gpu", "npu"), default="auto", help="Of which variants; default: any"
+        "--device", choices=("auto", "cpu", "gpu", "npu"), default="auto", help="Device of the variant; default: any"
     )
     add_place(parser)
     add_json(parser, "them")
@@ -43,16 +43,20 @@ def add_models(commands: Commands) -> None:
 
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Add the options that select a backend."""
-    parser.add_argument("--backend", metavar="KIND", help="Kind of server; default: foundry, with a URL openai")
+    parser.add_argument("--backend", metavar="KIND", help="Kind of server; default: foundry, or openai with a URL")
     parser.add_argument("--base-url", metavar="URL", help="Ask the server at this URL")
-    parser.add_argument("--api-key-env", metavar="NAME", help="Environment variable that holds the key for --base-url")
+    parser.add_argument(
+        "--api-key-env", metavar="NAME", help="Read the key for --base-url from this environment variable"
+    )
     parser.add_argument(
         "--backend-option", metavar="KIND.KEY=VALUE", action="append", default=[],
-        help="What only one kind of backend knows (repeatable)",
+        help="Set an option of one kind of backend (repeatable)",
     )  # fmt: skip
-    parser.add_argument("--catalog-url", metavar="URL", help="Model catalog in place of Foundry Local's public one")
     parser.add_argument(
-        "--model-cache", metavar="DIR", help="Folder of downloaded models; default: Foundry Local's own"
+        "--catalog-url", metavar="URL", help="Use this model catalog instead of Foundry Local's public one"
+    )
+    parser.add_argument(
+        "--model-cache", metavar="DIR", help="Keep downloaded models in this folder; default: Foundry Local's own"
     )
 
 

@@ -33,7 +33,11 @@ def add_show(commands: Commands) -> None:
     )  # fmt: skip
     add_places(parser)
     parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="A block per case; twice: all percentiles with intervals"
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="Print a block per case; twice: all percentiles with intervals",
     )
     add_json(parser, "the run as in results.json")
     parser.set_defaults(run=_show, usage=parser)
@@ -53,7 +57,7 @@ def add_report(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", metavar="FILE",
-        help="File to write; its ending says what: .html, .md or .csv; default: report.html in the run's folder, "
+        help="File to write, as its ending says: .html, .md or .csv; default: report.html in the run's folder, "
         "flperf-runs.html in the current one for several",
     )  # fmt: skip
     parser.add_argument(

@@ -13,11 +13,11 @@ def add_suites(commands: Commands) -> None:
     """Add the ``suites`` command."""
     parser = commands.add_parser(
         "suites",
-        help="List the suites that can be asked for",
+        help="List the available suites",
         description="Suites for --flperf-suite: those of your project and those that ship with flperf.",
     )
     parser.add_argument(
-        "--rootdir", metavar="DIR", default=".", help="Folder whose suites/ is looked in; default: the current one"
+        "--rootdir", metavar="DIR", default=".", help="Look in the suites/ of this folder; default: the current one"
     )
     add_json(parser, "them")
     parser.set_defaults(run=_suites)
@@ -28,8 +28,8 @@ def add_schema(commands: Commands) -> None:
     parser = commands.add_parser(
         "schema", help="Print a JSON Schema", description="JSON Schemas, for editors and for readers of results."
     )
-    parser.add_argument("which", choices=("suite", "results"), help="Of suite files, or of results.json")
-    parser.add_argument("--json", action="store_true", help="Print JSON, which it does anyway")
+    parser.add_argument("which", choices=("suite", "results"), help="Schema of suite files, or of results.json")
+    parser.add_argument("--json", action="store_true", help="Print JSON, as it always does")
     parser.set_defaults(run=_print_schema)
 
 

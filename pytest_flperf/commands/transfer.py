@@ -28,7 +28,7 @@ def add_export(commands: Commands) -> None:
         "Parquet.",
     )
     parser.add_argument("name", metavar="RUN", help=RUN_HELP)
-    parser.add_argument("--format", choices=("csv", "json", "parquet"), help="What to write; default: json")
+    parser.add_argument("--format", choices=("csv", "json", "parquet"), help="Format to write; default: json")
     parser.add_argument("-o", "--output", metavar="FILE", help="File to write; default: standard output")
     add_places(parser)
     add_json(parser, "which file was written, with -o; without it the run itself,")
