@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from few_plugins import WITHOUT_COMPANY
+from few_plugins import WITHOUT_OTHER_PLUGINS
 
 # `pytest --flperf-suite=…` in a checkout reads this file, too, and has not installed what only the tests need.
 with contextlib.suppress(ImportError):
@@ -38,7 +38,7 @@ OLD_CALLS = ("error::DeprecationWarning", "error::PendingDeprecationWarning")
 for long fails there as it does here (``filterwarnings`` in pyproject.toml)."""
 OF_THIS_SHELL = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONDEVMODE")
 """Variables that change how a Python writes and ends: the processes that tests start get none, as a user's."""
-DEFAULTS = " ".join([WITHOUT_COMPANY, WITHOUT_STORE, *(f"-W {each}" for each in OLD_CALLS)])
+DEFAULTS = " ".join([WITHOUT_OTHER_PLUGINS, WITHOUT_STORE, *(f"-W {each}" for each in OLD_CALLS)])
 
 
 @pytest.hookimpl(tryfirst=True)

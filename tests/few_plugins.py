@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-COMPANY = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
+OTHER_PLUGINS = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
 ONLY_SLOW = ("hypothesispytest", "anyio")
 """Plugins that no test here asks for."""
-WITHOUT_COMPANY = " ".join(f"-p no:{name}" for name in (*COMPANY, *ONLY_SLOW))
+WITHOUT_OTHER_PLUGINS = " ".join(f"-p no:{name}" for name in (*OTHER_PLUGINS, *ONLY_SLOW))
 """Options for the runs that tests make: plugins that people have are there for the tests that ask for them."""
 _NO_SEARCH = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _LOADED = {
@@ -22,7 +22,7 @@ _LOADED = {
 
 
 class _Few:
-    """Registers what a run without company has, under the names of their entry points."""
+    """Registers what a run without other plugins has, under the names of their entry points."""
 
     def pytest_addoption(self, pluginmanager: pytest.PytestPluginManager) -> None:
         for name, module in _LOADED.items():
@@ -36,11 +36,11 @@ class _Few:
 def run_in_process(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run pytest in this process, with plugins that are not searched among all that is installed.
 
-    Workers of pytest-xdist search for themselves, and so does a run with company.
+    Workers of pytest-xdist search for themselves, and so does a run with other plugins.
     """
-    with_company = WITHOUT_COMPANY not in os.environ.get("PYTEST_ADDOPTS", "")
+    with_others = WITHOUT_OTHER_PLUGINS not in os.environ.get("PYTEST_ADDOPTS", "")
     special = any(each.startswith(("-n", "-p", "--numprocesses")) for each in arguments) or _NO_SEARCH in os.environ
-    if with_company or special:
+    if with_others or special:
         return pytester.runpytest_inprocess(*arguments)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_NO_SEARCH, "1")

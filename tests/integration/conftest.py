@@ -64,7 +64,7 @@ assert yaml
 assert pytest_flperf
 
 
-_COVERED_TO_THE_LAST_PROCESS = frozenset({"test_items", "test_robust_kills", "test_workers", "test_fixture_reference"})
+_COVERED_TO_THE_LAST_PROCESS = frozenset({"test_items", "test_faults_kills", "test_workers", "test_fixture_reference"})
 _COVERED = pytest.StashKey[set[str]]()
 """Names of the test functions of which one set of parameters was measured for coverage."""
 

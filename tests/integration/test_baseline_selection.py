@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from company import enough_s
+from plugin_compat import enough_s
 from tiny_runs import Tiny
 
 from pytest_flperf import cli

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from robust_doubles import HEAD, RawServer, answer, read_request
+from fault_doubles import HEAD, RawServer, answer, read_request
 from tiny_runs import RecordingServer, Tiny
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import xmlschema
-from company import enough_s
 from junitparser import JUnitXml, Properties, TestCase
+from plugin_compat import enough_s
 from tiny_runs import Tiny
 
 WAYS = pytest.mark.parametrize("way", [(), ("-n1",)], ids=["plain", "n1"])

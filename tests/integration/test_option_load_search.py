@@ -9,8 +9,8 @@ import time
 
 import jsonschema
 import pytest
-from company import enough_s
-from robust_doubles import RawServer, answer, read_request
+from fault_doubles import RawServer, answer, read_request
+from plugin_compat import enough_s
 from tiny_runs import Done, Tiny
 
 from pytest_flperf.measurement import preflight as preparing

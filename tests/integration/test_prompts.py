@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robust_doubles import RawServer, answer, read_request
+from fault_doubles import RawServer, answer, read_request
 from tiny_runs import Done, RecordingServer, Tiny
 
 KEY = re.compile(r"\[[0-9]{9}\] ")

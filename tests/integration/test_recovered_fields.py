@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_doubles import RawServer, answer, read_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from robust_doubles import RawServer, answer, read_request
 
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.gates.budgets import parse_budgets

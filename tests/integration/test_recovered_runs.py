@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
-from company import invite
-from robust_doubles import PytestRun, until, write_suite
+from fault_doubles import PytestRun, until, write_suite
+from plugin_compat import invite
 from tiny_runs import Tiny
 
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule

@@ -7,7 +7,7 @@ import socket
 
 import jsonschema
 import pytest
-from robust_doubles import RawServer, answer, read_request
+from fault_doubles import RawServer, answer, read_request
 from tiny_runs import Done, Tiny
 
 from pytest_flperf.results.records import load_schema

@@ -12,8 +12,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from company import enough_s
-from robust_doubles import PytestRun, until, write_suite
+from fault_doubles import PytestRun, until, write_suite
+from plugin_compat import enough_s
 from tiny_runs import Tiny
 
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule

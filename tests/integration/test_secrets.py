@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from robust_doubles import HEAD, RawServer
+from fault_doubles import HEAD, RawServer
 from tiny_runs import Tiny
 
 from pytest_flperf.backends.resolver import secrets_of

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from robust_doubles import HEAD, RawServer, read_request
+from fault_doubles import HEAD, RawServer, read_request
 from tiny_runs import Tiny
 
 PAUSE_S = 0.02

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robust_doubles import PytestRun, until, write_suite
+from fault_doubles import PytestRun, until, write_suite
 from server_doubles import Answer, Asked, Double, streamed
 from tiny_runs import Tiny
 

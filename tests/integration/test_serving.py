@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from robust_doubles import HEAD, RawServer, read_request
+from fault_doubles import HEAD, RawServer, read_request
 from tiny_runs import Done, RecordingServer, Tiny
 
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule

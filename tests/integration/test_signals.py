@@ -9,7 +9,7 @@ from itertools import cycle, product
 from pathlib import Path
 
 import pytest
-from robust_doubles import PytestRun, write_suite
+from fault_doubles import PytestRun, write_suite
 from tiny_runs import Tiny
 
 from pytest_flperf.integration.signals import Terminated

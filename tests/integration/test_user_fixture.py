@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from robust_doubles import RawServer, answer, read_request
+from fault_doubles import RawServer, answer, read_request
 from tiny_runs import RecordingServer, Tiny
 
 RUN = "flperf.run(prompt='Hi', iterations=2, warmup=0, max_tokens=2"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jsonschema
 import pytest
 import sqlalchemy
-from company import WORKERS, invite
+from plugin_compat import WORKERS, invite
 from tiny_runs import Done, Tiny
 
 from pytest_flperf import cli

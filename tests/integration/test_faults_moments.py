@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from robust_doubles import HOST, LOAD, PytestRun, until, write_suite
+from fault_doubles import HOST, LOAD, PytestRun, until, write_suite
 
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import Run

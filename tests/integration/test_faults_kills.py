@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from robust_doubles import HOST, LOAD, PytestRun, until, write_suite
+from fault_doubles import HOST, LOAD, PytestRun, until, write_suite
 
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer
 from pytest_flperf.session.recovery import recover

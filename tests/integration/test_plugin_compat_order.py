@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from company import WORKERS, invite
+from plugin_compat import WORKERS, invite
 from tiny_runs import Done, Tiny
 
 MODELS = "--flperf-model=flperf-nano,flperf-micro"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from robust_doubles import PytestRun, write_suite
+from fault_doubles import PytestRun, write_suite
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 NANO = "--flperf-model=flperf-nano"

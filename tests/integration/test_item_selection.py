@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from company import WORKERS, invite
+from plugin_compat import WORKERS, invite
 from tiny_runs import Done, RecordingServer, Tiny
 
 MISSED = {"budgets": ["ttft_ms.max <= 0.001"]}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from company import WORKERS, OtherRun, enough_s, invite
-from robust_doubles import PytestRun, write_suite
+from fault_doubles import PytestRun, write_suite
+from plugin_compat import WORKERS, OtherRun, enough_s, invite
 from tiny_runs import RecordingServer, Tiny
 
 from pytest_flperf.results.records import load_schema

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from robust_doubles import PytestRun, RawServer, answer, read_request, write_suite
+from fault_doubles import PytestRun, RawServer, answer, read_request, write_suite
 
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 

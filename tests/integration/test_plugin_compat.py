@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from company import WORKERS, enough_s, invite
+from plugin_compat import WORKERS, enough_s, invite
 from tiny_runs import RecordingServer, Tiny
 
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer
@@ -258,7 +258,7 @@ def test_html(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, .
     assert [case["outcome"] for case in done.cases] == ["passed", "failed"]
 
 
-# ---- pytest-randomly and pytest-random-order: test_company_grouping.py
+# ---- pytest-randomly and pytest-random-order: test_plugin_compat_order.py
 
 
 def test_reseeding_changes_no_prompt(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

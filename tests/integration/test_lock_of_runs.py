@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from company import WORKERS, OtherRun
-from robust_doubles import PytestRun, until, write_suite
+from fault_doubles import PytestRun, until, write_suite
+from plugin_compat import WORKERS, OtherRun
 from tiny_runs import RecordingServer, Tiny
 
 from pytest_flperf.integration import machine_lock as locking
