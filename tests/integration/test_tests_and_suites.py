@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from few_plugins import WITHOUT_OTHER_PLUGINS
 from tiny_runs import Done, Tiny
 
 NANO = "--flperf-model=flperf-nano"
@@ -190,14 +191,14 @@ def test_a_suite_that_nobody_typed(project: Tiny, monkeypatch: pytest.MonkeyPatc
     assert not none
     project.pytester.makeini(ini)
     for name, value in variables.items():
-        monkeypatch.setenv(name, f"{value} -p no:randomly")
+        monkeypatch.setenv(name, f"{value} {WITHOUT_OTHER_PLUGINS}")
     tests, cases = collected(project)
     assert tests == without
     assert cases
     done = project.run("--co", NANO)
     assert LEFT_OUT not in done.text
     for user in (("tests",), ("test_0.py::test_good",)):
-        monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+        monkeypatch.setenv("PYTEST_ADDOPTS", WITHOUT_OTHER_PLUGINS)
         project.pytester.makeini(ini.replace(f"--flperf-suite={suite}", ""))
         without, _ = collected(project, *user)
         project.pytester.makeini(ini)
