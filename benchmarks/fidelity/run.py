@@ -32,7 +32,7 @@ from pytest_flperf.wire.endpoint import Endpoint, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "reference"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "reference_server"))
 import bare_reader  # the tests' own
 
 TOKENS = 64
