@@ -36,7 +36,7 @@ class _Few:
 def run_in_process(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run pytest in this process, with plugins that are not searched among all that is installed.
 
-    Workers of pytest-xdist search for themselves, and so does a run with other plugins.
+    Workers of pytest-xdist search for themselves.  So do runs with other plugins, and those that name some (``-p``).
     """
     with_others = WITHOUT_OTHER_PLUGINS not in os.environ.get("PYTEST_ADDOPTS", "")
     special = any(each.startswith(("-n", "-p", "--numprocesses")) for each in arguments) or _NO_SEARCH in os.environ

@@ -50,7 +50,7 @@ def add_baseline(commands: Commands) -> None:
     taking_back = actions.add_parser(
         "unaccept",
         help="Withdraw an acceptance",
-        description="Takes an acceptance back: RUN's own results say again what may be a baseline.",
+        description="Withdraws an acceptance: RUN's own results say again what may be a baseline.",
     )
     taking_back.add_argument("of", metavar="RUN", help="One of 'flperf baseline list'")
     for each, run, what in (

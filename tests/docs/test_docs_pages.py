@@ -90,8 +90,9 @@ def test_tables_are_whole() -> None:
     namespace: dict[str, Any] = {"__name__": "docs_tables", "__file__": str(script)}
     exec(script.read_text(encoding="utf-8"), namespace)  # noqa: S102 - our own script
     renewed = namespace["renewed"]
-    pages = {name: page(name) for name in ("options.md", "metrics.md", "budgets.md")}
+    pages = {path.name: page(path.name) for path in DOCS.glob("*.md")}
     assert {name: renewed(text) for name, text in pages.items()} == pages
+    assert all(text.count("<!-- table:") == text.count("<!-- end of table -->") for text in pages.values())
     assert all(f"| `{option.flag}" in pages["options.md"] for option in OPTIONS)
     metrics = pages["metrics.md"] + pages["budgets.md"]
     for name, metric in {**METRICS, **RUN_METRICS}.items():

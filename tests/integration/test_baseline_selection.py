@@ -14,7 +14,6 @@ from plugin_compat import enough_s
 from tiny_runs import Tiny
 
 from pytest_flperf import cli
-from pytest_flperf.history import environment as surroundings
 from pytest_flperf.history import store
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.stats.inference import between_runs as runs
@@ -22,17 +21,10 @@ from pytest_flperf.stats.inference import between_runs as runs
 assert store  # here once: pytester forgets modules that a run in this process imported
 assert runs
 
-pytestmark = pytest.mark.usefixtures("stored")
+pytestmark = pytest.mark.usefixtures("stored", "no_ci")
 
 _GATE = ("--flperf-baseline=last", "--flperf-fail-on=ttft_ms.p50 > +10%")
 _UNDECIDED = "--flperf-fail-undecided"
-
-
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the CI that runs these tests says is not theirs."""
-    for name in surroundings.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 def _server(ttft_ms: float) -> ReferenceServer:

@@ -59,7 +59,7 @@ def _run(tiny: Tiny, url: str, job: dict[str, str]) -> int:
     return done.ret
 
 
-@pytest.mark.usefixtures("stored")
+@pytest.mark.usefixtures("stored", "no_ci")
 def test_baseline_red_rerun_mended(tiny: Tiny, good: str, slow: str) -> None:
     """Five runs on main, a slow pull request twice, the same mended, and main again: red, red, green, green."""
     tiny.suite({"iterations": 24})

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.history import environment as surroundings
 from pytest_flperf.history import store
 from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.store import Store
@@ -22,16 +21,9 @@ from pytest_flperf.stats.inference import between_runs as runs
 assert store  # here once: pytester forgets modules that a run in this process imported
 assert runs
 
-pytestmark = pytest.mark.usefixtures("stored")
+pytestmark = pytest.mark.usefixtures("stored", "no_ci")
 
 _GATE = "--flperf-fail-on=ttft_ms.p50 > +10%"
-
-
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the CI that runs these tests says is not theirs."""
-    for name in surroundings.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 def _server(ttft_ms: float) -> ReferenceServer:

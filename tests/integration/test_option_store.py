@@ -14,20 +14,12 @@ import pytest
 from tiny_runs import Tiny
 
 from pytest_flperf.cli import main
-from pytest_flperf.history import environment as surroundings
 from pytest_flperf.history import store
 from pytest_flperf.history.place import StorePlace
 
 assert store  # here once: pytester forgets modules that a run in this process imported
 
-pytestmark = pytest.mark.usefixtures("stored")
-
-
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the CI that runs these tests says is not theirs."""
-    for name in surroundings.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("stored", "no_ci")
 
 
 def stored(path: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ import jsonschema
 import pytest
 from tiny_runs import Done, Tiny
 
-from pytest_flperf.history import environment as surroundings
 from pytest_flperf.history import store
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
@@ -20,16 +19,10 @@ from pytest_flperf.stats.inference import quality as two_runs_quality
 assert store  # here once: pytester forgets modules that a run in this process imported
 assert two_runs_quality
 
-pytestmark = pytest.mark.usefixtures("stored")
+pytestmark = pytest.mark.usefixtures("stored", "no_ci")
 
 GATE = "--flperf-fail-on=quality.mean < -2%"
 SCENARIO = {"max_tokens": 2, "iterations": 60, "expect": {"contains": "yes"}}
-
-
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in surroundings.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 class Runs:
