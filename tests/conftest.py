@@ -6,9 +6,10 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ OLD_CALLS = ("error::DeprecationWarning", "error::PendingDeprecationWarning")
 for long fails there as it does here (``filterwarnings`` in pyproject.toml)."""
 OF_THIS_SHELL = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONDEVMODE")
 """Variables that change how a Python writes and ends: the processes that tests start get none, as a user's."""
+_COVERED = pytest.StashKey[set[str]]()
+"""Names of the test functions of which one set of parameters was measured for coverage."""
 DEFAULTS = " ".join([WITHOUT_OTHER_PLUGINS, WITHOUT_STORE, *(f"-W {each}" for each in OLD_CALLS)])
 
 
@@ -70,6 +73,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     line = _seed_line(config)
     if line is not None and (config.get_verbosity() < 0 or terminalreporter.stats.keys() & {"failed", "error"}):
         terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure coverage with one set of a test's parameters: the others mostly take the same paths."""
+    covered = item.config.stash.setdefault(_COVERED, set())
+    function = item.nodeid.partition("[")[0]
+    coverage = sys.modules.get("coverage")
+    measuring = coverage.Coverage.current() if coverage is not None and function in covered else None
+    covered.add(function)
+    if measuring is None:
+        return (yield)
+    measuring.stop()
+    try:
+        return (yield)
+    finally:
+        measuring.start()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,7 +30,6 @@ _TARGET: Final = (
 _LOAD: Final = tuple(name for name in Load.__slots__ if name not in ("warmup",))
 _RUNTIMES: Final = ("foundry_local_core", "foundry_local_sdk", "onnxruntime", "onnxruntime_genai_core")
 """Versions that serve a model within our own processes, by their keys in the results."""
-_CLIENTS: Final = ("pytest_flperf", "openai")
 _MB_PER_GB: Final = 1024
 
 
@@ -94,7 +93,7 @@ def _target(a: Target | None, b: Target | None) -> Iterator[str]:
 
 def _versions(a: Mapping[str, str], b: Mapping[str, str], target: Target | None) -> Iterator[str]:
     serving = _RUNTIMES if target is None or target.backend.startswith("foundry") else ()
-    for name in (*serving, *_CLIENTS):
+    for name in (*serving, "pytest_flperf"):
         if name in a or name in b:
             yield from _line(name.replace("_", "-"), a.get(name), b.get(name))
 

@@ -57,10 +57,10 @@ __all__ = ["MeasuringRun"]
 _INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _MESSAGE_CHARACTERS: Final = 8_000
 _LONGEST_NAME: Final = 100
-_ALWAYS: Final = ("psutil", "openai", "pytest_flperf.integration.terminal", "wcwidth", "tabulate")
+_ALWAYS: Final = ("psutil", "pytest_flperf.integration.terminal", "wcwidth", "tabulate")
 """Imported while the runtime starts: modules for the first case, then those for the end of the run.
 
-openai takes 0.3 to 0.6 s; the table's modules (wcwidth above all) 50 to 90 ms, which would delay the end.
+The table's modules (wcwidth above all) take 50 to 90 ms, which would delay the end.
 """
 _TO_COMPARE: Final = (
     "pytest_flperf.stats.inference.paired",
@@ -367,7 +367,7 @@ class MeasuringRun:
 
     def _working_bench(self) -> Bench:
         if self._bench is None:
-            # The last garbage collections would visit all objects of openai and pydantic: 0.2 to 0.3 s for nothing.
+            # The last garbage collections would visit all objects of pytest and pydantic, for nothing.
             atexit.register(gc.freeze)
             recorder, processes = Recorder(self.record.folder, self._redactor), self._options.load_processes
             self._bench = Bench(self._backends, recorder, self._options.seed, self._new_sampler(), processes)

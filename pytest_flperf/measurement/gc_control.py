@@ -20,7 +20,7 @@ class Collector:
 
     Nearly all of them are modules, which are never garbage.
 
-    One pass through what pytest and openai have made takes 35 ms of a processor that the server may share with us, at
+    One pass through what pytest and pydantic have made takes 35 ms of a processor that the server may share with us, at
     any moment; what a case leaves behind takes 1 ms.
     """
 

@@ -67,7 +67,7 @@ class Fitted:
     """The request as it will be sent."""
 
     body: Mapping[str, Any]
-    """Arguments of the openai client."""
+    """Parameters of OpenAI's API."""
     extra: Mapping[str, Any]
     """What goes into the JSON beside them."""
     longest_answer: int | None = None

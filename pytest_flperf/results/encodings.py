@@ -29,8 +29,10 @@ _AFTER_BACKSLASH: Final = (
 _BACKSLASH: Final = rb"\\" + _AFTER_BACKSLASH
 # Not before another escape: the backslash may be part of the text itself.
 _BACKSLASH_OF_ALL: Final = rb"\\(?!%[0-9a-fA-F]{2}|&#?[0-9A-Za-z]{1,31};)" + _AFTER_BACKSLASH
-# URLs, and JavaScript's escape().
-_PERCENT: Final = rb"%(?:[0-9a-fA-F]{2}|u[dD][89abAB][0-9a-fA-F]{2}%u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})"
+# URLs, and JavaScript's escape().  An HTML form writes the blanks of a folded line as plus signs.
+_PERCENT: Final = (
+    rb"%(?:0[aA]\+{0,16}|[0-9a-fA-F]{2}|u[dD][89abAB][0-9a-fA-F]{2}%u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})"
+)
 _ENTITY: Final = rb"&(?:#[0-9]{1,10}|#[xX][0-9a-fA-F]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});?"
 _EACH: Final = tuple(map(re.compile, (_BACKSLASH, _PERCENT, _ENTITY)))
 _MARKS: Final = (b"\\", b"%", b"&")
@@ -212,7 +214,7 @@ def _plain(escape: bytes) -> bytes:
     """The bytes that an escape stands for; empty for a line end."""
     kind = escape[:1]
     if kind == b"%":
-        return _after_backslash(escape[1:]) if escape[1:2] == b"u" else bytes((int(escape[1:], 16),))
+        return _after_backslash(escape[1:]) if escape[1:2] == b"u" else bytes((int(escape[1:3], 16),))
     if kind == b"&":
         return html.unescape(escape.decode("ascii")).encode("utf-8", "surrogatepass")
     return _after_backslash(escape[1:])

@@ -22,7 +22,6 @@ __all__ = ["DISTRIBUTIONS", "host_info", "versions"]
 DISTRIBUTIONS: Final = (
     "pytest_flperf",
     "pytest",
-    "openai",
     "foundry_local_sdk",
     "foundry_local_core",
     "onnxruntime",

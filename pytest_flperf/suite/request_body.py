@@ -97,8 +97,8 @@ def _limited_otherwise(case: Case) -> bool:
 
 
 def extra_body(case: Case) -> dict[str, Any]:
-    """Return the JSON besides the client's own arguments (openai's ``extra_body``)."""
+    """Return the JSON besides the API's own parameters (openai's ``extra_body``)."""
     settings = case.scenario.settings
-    # not an argument of the openai client; other servers read it from the body
+    # no parameter of OpenAI's API; other servers read it from the body
     top_k = {} if settings.top_k is None else {"top_k": settings.top_k}
     return {**top_k, **(settings.extra or {})}

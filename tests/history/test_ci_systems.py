@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 
 from pytest_flperf.history.ci_systems import CI_SYSTEMS, CiSystem
 from pytest_flperf.history.environment import VARIABLES, CiJob, find_build, find_job, label_of, surroundings
@@ -211,7 +212,7 @@ _TEXTS = st.text(max_size=40) | st.sampled_from(["main", "refs/heads/main", "ori
 
 
 @pytest.mark.parametrize("system", CI_SYSTEMS, ids=lambda each: each.name)
-@settings(max_examples=30)  # of each of 17 systems
+@settings(max_examples=examples(30))  # of each of 17 systems
 @given(data=st.data())
 def test_no_pull_request_is_a_branch(system: CiSystem, data: st.DataObject) -> None:
     """Whatever stands in all other variables, one that says pull request or tag is enough."""

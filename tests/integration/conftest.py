@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import jinja2
 import numpy as np
-import openai.lib.streaming.chat
-import openai.pagination
-import openai.resources.chat.completions
 import psutil
 import pydantic
 import pynvml
@@ -54,7 +50,6 @@ with contextlib.suppress(ImportError):  # its compiled half keeps the errors of 
 
 assert jinja2
 assert np
-assert openai
 assert psutil
 assert pydantic
 assert pynvml
@@ -66,8 +61,6 @@ assert pytest_flperf
 
 
 _COVERED_TO_THE_LAST_PROCESS = frozenset({"test_items", "test_faults_kills", "test_workers", "test_fixture_reference"})
-_COVERED = pytest.StashKey[set[str]]()
-"""Names of the test functions of which one set of parameters was measured for coverage."""
 
 
 @pytest.fixture(autouse=True)
@@ -76,23 +69,6 @@ def _coverage_of_few_processes(request: pytest.FixtureRequest, monkeypatch: pyte
     if request.node.path.stem not in _COVERED_TO_THE_LAST_PROCESS:
         for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
             monkeypatch.delenv(name, raising=False)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure coverage with one set of a test's parameters: the others mostly take the same paths."""
-    covered = item.config.stash.setdefault(_COVERED, set())
-    function = item.nodeid.partition("[")[0]
-    coverage = sys.modules.get("coverage")
-    measuring = coverage.Coverage.current() if coverage is not None and function in covered else None
-    covered.add(function)
-    if measuring is None:
-        return (yield)
-    measuring.stop()
-    try:
-        return (yield)
-    finally:
-        measuring.start()
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import pytest
 from fault_doubles import RawServer, answer, read_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.gates.budgets import parse_budgets
@@ -241,7 +242,7 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 NASTY = (None, True, "x", -5, 0, 10**300, 10**400, 1.5, float("nan"), [], {}, [1], {"a": 1}, {"a": [1, 2]}, "\ud800")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_damaged_logs(left: Path, data: st.DataObject) -> None:
     """Whatever stands in a field of any line, recovering raises nothing, and what comes back can be read again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 from tiny_runs import Tiny
 from wcwidth import wcswidth
 
@@ -21,7 +22,7 @@ def _case(model: str, scenario: str) -> CaseResult:
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5), st.integers(40, 200))
 def test_fits(names: list[tuple[str, str]], width: int) -> None:
     """No line is wider than the terminal, whatever the names are."""

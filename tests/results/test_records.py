@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED, RESOURCE_STATISTICS, STATISTICS
@@ -138,7 +139,7 @@ def assert_exact(value: Any) -> None:
         assert_exact(item)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(RUNS)
 def test_a_run_survives_json(run: Run) -> None:
     """Written and read again it is the same run, in exact builtins, and valid against the schema."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 
 from pytest_flperf.results.redaction import Redactor
 
@@ -122,11 +123,12 @@ def payload_of(answer: bytes) -> bytes:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(KEYS, CHAINS)
 @example("abcd+efgh/ij=", ["json of .NET", "html, hex", "percent"])
 @example("abcd+efgh/ij=", ["percent", "percent", "percent"])
 @example("abcd+efgh/ij=", ["base64", "base64", "hex"])
+@example("0000000:::::::::::::::::", ["a form", "base64 of mails", "a form"])
 def test_no_encoding_hides_a_key(key: str, chain: list[str]) -> None:
     """In text, in bytes and in what a model said: one encoding or one inside the other."""
     redactor, form = Redactor([key]), encoded(key, chain)
@@ -138,7 +140,7 @@ def test_no_encoding_hides_a_key(key: str, chain: list[str]) -> None:
     assert len(masked) == len(text.encode())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(KEYS, CHAINS, st.lists(st.integers(1, 9), max_size=30), st.sampled_from([200, 401]))
 def test_no_chunks_hide_a_key(key: str, chain: list[str], sizes: list[int], status: int) -> None:
     """Wherever the chunks of an answer cut it; the answer's form stays as it was."""
@@ -149,7 +151,7 @@ def test_no_chunks_hide_a_key(key: str, chain: list[str], sizes: list[int], stat
     assert len(payload_of(masked)) == len(payload)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(KEYS, CHAINS, st.lists(st.integers(1, 9), min_size=1, max_size=30))
 def test_no_pieces_of_a_text_hide_a_key(key: str, chain: list[str], sizes: list[int]) -> None:
     """Over events of a streamed text, and over lines of one event's data."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search, SearchStep
@@ -139,7 +140,9 @@ def runs(draw: st.DrawFn) -> Run:
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(runs())
 def test_what_runs_write_is_read(run: Run) -> None:
     """Every run that can be measured is read as it was, infinite percentiles and open intervals included."""

@@ -11,6 +11,7 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 
 from pytest_flperf.stats.inference import permutation as orders_module
 from pytest_flperf.stats.inference.permutation import Bools, Floats, Law, is_drawn, normal_tails
@@ -39,7 +40,7 @@ def all_orders(pairs: int) -> list[Bools]:
         lambda scores: st.tuples(st.just(scores), st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
     )
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_the_law_is_that_of_all_orders(drawn: tuple[list[int], list[bool]]) -> None:
     """The distribution that is worked out pair by pair is the one that is found by trying all."""
     scores, first_is_more = np.array(drawn[0]), np.array(drawn[1])

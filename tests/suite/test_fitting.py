@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 from test_synthetic import byte_level, characters, llama_like, trained_bpe, unigram, word_level
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -96,7 +97,7 @@ def test_every_prompt_has_that_many_tokens(tokenizer: LocalTokenizer, length: in
     assert made.notes == ()
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(SEEDS, st.integers(30, 400), st.sampled_from(["prose", "code", "json"]), st.sampled_from(["", "Be brief."]))
 def test_any_seed_length_and_filler(uneven: LocalTokenizer, seed: str, length: int, filler: str, system: str) -> None:
     """Behind a system message as well, which has the key then."""

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 
 from pytest_flperf.suite.errors import SuiteError, key_path, nearest, shown
 from pytest_flperf.suite.loader import load_suite
@@ -535,14 +536,14 @@ suite_like = st.dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150), deadline=None)
 @given(raw=st.binary(max_size=200) | st.text().map(str.encode), ending=st.sampled_from(["yaml", "json", "toml"]))
 def test_any_bytes_load_or_are_a_suite_error(tmp_path: Path, raw: bytes, ending: str) -> None:
     """Whatever is in the file: a suite, or a SuiteError that names the file."""
     assert f"any.{ending}" in outcome(tmp_path, raw, f"any.{ending}")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200), deadline=None)
 @given(data=suite_like, ending=st.sampled_from(["yaml", "json"]))
 def test_any_structure_loads_or_is_a_suite_error(tmp_path: Path, data: dict[str, Any], ending: str) -> None:
     """Whatever stands under the keys of a suite: a suite, or a SuiteError of at most eleven lines."""
@@ -550,7 +551,7 @@ def test_any_structure_loads_or_is_a_suite_error(tmp_path: Path, data: dict[str,
     assert len(outcome(tmp_path, text, f"any.{ending}").split("\n")) <= 11
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(100), deadline=None)
 @given(text=st.text("[]{}:,-&*!|>?%@`'\"#<= \n\tab1~", max_size=60))
 def test_any_yaml_loads_or_is_a_suite_error(tmp_path: Path, text: str) -> None:
     """Whatever YAML's own characters are put together."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from pytest_flperf.suite.errors import SuiteError
@@ -168,7 +169,7 @@ def test_exact_lengths(paths: dict[str, Path], tokenizers: dict[str, LocalTokeni
         assert text.strip() == text != ""
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.integers(1, 3_000), st.integers(), st.sampled_from(FILLERS), st.sampled_from(sorted(MAKERS)))
 def test_any_length(tokenizers: dict[str, LocalTokenizer], tokens: int, seed: int, filler: str, name: str) -> None:
     """Any length comes out exact, and again for the same seed."""

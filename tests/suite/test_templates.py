@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tests import examples
 
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.prompts.templates import PromptTemplate
@@ -351,7 +352,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.lists(pieces, max_size=12).map("".join), data, data)
 def test_any_template_renders_or_is_refused(text: str, one: Any, other: Any) -> None:
     """Whatever a template says and whatever the data, there is a text that can be sent, or one error."""

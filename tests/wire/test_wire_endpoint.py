@@ -97,7 +97,7 @@ def test_any_text_is_an_endpoint_or_an_endpoint_error(url: str) -> None:
     )
 )
 def test_what_is_accepted_can_be_asked(url: str) -> None:
-    """The openai client builds a request for every URL that parse lets through."""
+    """A request is built for every URL that parse lets through."""
     try:
         endpoint = Endpoint.parse(url)
     except EndpointError:
