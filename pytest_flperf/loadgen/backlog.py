@@ -57,7 +57,7 @@ class Backlog:
 
     def wake_ns(self, now_ns: int) -> int:
         """When the next delayed entry may start; 0: never."""
-        return min((from_ns for from_ns, _, _ in self._later[:1] if from_ns > now_ns), default=0)
+        return self._later[0][0] if self._later and self._later[0][0] > now_ns else 0
 
     def clear(self) -> None:
         """Drop all entries that have not started."""

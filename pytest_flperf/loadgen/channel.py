@@ -19,6 +19,8 @@ __all__ = ["ChannelClosedError", "FrameReader", "FrameWriter", "buffer_generousl
 _LENGTH: Final = struct.Struct("!I")
 _READ_BYTES: Final = 1 << 18
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
+_JOINED_BYTES: Final = 1 << 16
+"""Most bytes of frames that are sent in one call."""
 
 
 class ChannelClosedError(ConnectionError):
@@ -97,14 +99,18 @@ class FrameWriter:
 
     def write(self, frame: tuple[Any, ...]) -> None:
         """Send a frame, as far as it fits; raises ChannelClosedError."""
+        self.add(frame)
+        self.flush()
+
+    def add(self, frame: tuple[Any, ...]) -> None:
+        """Buffer a frame until the next ``flush``."""
         body = marshal.dumps(frame)
         self._waiting.append(memoryview(_LENGTH.pack(len(body)) + body))
-        self.flush()
 
     def flush(self) -> None:
         """Send buffered bytes, as far as they fit; raises ChannelClosedError."""
         while self._waiting:
-            first = self._waiting[0]
+            first = self._first()
             try:
                 count = self._sock.send(first)
             except (BlockingIOError, InterruptedError):
@@ -115,3 +121,16 @@ class FrameWriter:
                 self._waiting.popleft()
             else:
                 self._waiting[0] = first[count:]
+
+    def _first(self) -> memoryview:
+        """What to send next: one frame, or several small ones, which a call each would cost more than joining them."""
+        waiting = self._waiting
+        if len(waiting) == 1 or len(waiting[0]) >= _JOINED_BYTES:
+            return waiting[0]
+        frames: list[memoryview] = []
+        size = 0
+        while waiting and (not frames or size + len(waiting[0]) <= _JOINED_BYTES):
+            frames.append(waiting.popleft())
+            size += len(frames[-1])
+        waiting.appendleft(memoryview(b"".join(frames)))
+        return waiting[0]

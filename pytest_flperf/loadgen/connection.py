@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_flperf.clock import ANCILLARY_BYTES, NO_STAMP, enable_kernel_stamps, realtime_minus_monotonic_ns
+from pytest_flperf.clock import ANCILLARY_BYTES, NO_STAMP, RecentOffset, enable_kernel_stamps
 from pytest_flperf.loadgen.after_done import PERHAPS_DONE, may_be_done
 from pytest_flperf.loadgen.client_limits import Ended, client_limit, error_words, has_source_address, is_shortage
 from pytest_flperf.loadgen.plan import KEPT_BYTES
@@ -81,11 +81,11 @@ class Job:
             return False
         return monotonic_ns() - self.started_ns < _CLOSED_DOOR_NS
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: Ended, offset: RecentOffset) -> None:
         """Mark the request as ended now."""
         self.ended = ended
-        self.finished_ns = monotonic_ns()
-        self.end_offset_ns = realtime_minus_monotonic_ns()
+        self.finished_ns = now = monotonic_ns()
+        self.end_offset_ns = offset.at(now)
 
     def kept_reads(self) -> int:
         """Number of reads to report; of an oversized answer only the first."""
@@ -221,11 +221,11 @@ class Connection:
         self.connect_ns = monotonic_ns() - self.connect_started_ns
         return True
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: Job, offset: RecentOffset) -> None:
         """Start a request on this open connection."""
         self.job = job
         job.connect_ns, self.connect_ns = self.connect_ns, None
-        job.offset_ns = realtime_minus_monotonic_ns()
+        job.offset_ns = offset.at(monotonic_ns())
         job.started_ns = monotonic_ns()
 
     def send(self) -> Ended | None:

@@ -48,16 +48,22 @@ def look_at(limits: Deadlines, job: Job, now: int, token_ns: int | None = None) 
 
     ``token_ns``: arrival of the last token so far.
     """
-    from_start = [limits.total_ns]
+    first = limits.total_ns
     if job.framing.head is None:
-        from_start.append(limits.headers_ns)
+        first = _sooner(first, limits.headers_ns)
     if job.stream and token_ns is None:
-        from_start.append(limits.first_token_ns)
-    due = [job.started_ns + limit for limit in from_start if limit]
+        first = _sooner(first, limits.first_token_ns)
+    if first:
+        first += job.started_ns
     if job.stream and limits.stall_ns:
         # Without a token yet: one may come any moment now, and the next be due as long after it.
-        due.append((now if token_ns is None else token_ns) + limits.stall_ns)
-    return min(due, default=0)
+        first = _sooner(first, (now if token_ns is None else token_ns) + limits.stall_ns)
+    return first
+
+
+def _sooner(a_ns: int, b_ns: int) -> int:
+    """Return the smaller one of two times; 0 is never."""
+    return a_ns if not b_ns or 0 < a_ns < b_ns else b_ns
 
 
 def _seconds(limit_ns: int) -> str:

@@ -88,12 +88,12 @@ class Pacing:
         ``waiting``: whether the last one got none.  A caller that waits only for answers must not be woken for
         streams: it would be woken for ever.
         """
-        waits: list[int] = []
+        wake_ns = self._end_ns
         if waiting:
-            waits += [self._resting[0][0]] if self._resting and not self._free else []
-            waits += [self._due_ns] if self._free and self._due_ns else []
-        end_ns = self._end_ns
-        return min([*waits, end_ns] if end_ns else waits, default=_NEVER)
+            next_ns = self._due_ns if self._free else self._resting[0][0] if self._resting else _NEVER
+            if next_ns and (not wake_ns or next_ns < wake_ns):
+                wake_ns = next_ns
+        return wake_ns
 
     def over(self, now_ns: int) -> bool:
         """Whether the plan's duration is over."""

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import Any, Final
 
-from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE
+from pytest_flperf.clock import KERNEL_STAMPS_POSSIBLE, RecentOffset
 from pytest_flperf.loadgen.after_done import PERHAPS_DONE, AfterDone
 from pytest_flperf.loadgen.backlog import Backlog
 from pytest_flperf.loadgen.channel import FrameReader, FrameWriter
@@ -57,7 +57,8 @@ class Player:
         self._channel_writes = False
         self._connections = Connections(self._poller)
         self._timers = Timers(self._connections.open)
-        self._outbox = Outbox(self._say)
+        self._outbox = Outbox(lambda *frame: writer.add(frame))
+        self._offset = RecentOffset()
         self._closing: set[int] = set()  # targets that close connections without having said so
         self._after_done = AfterDone()
         self._forget_plan()
@@ -170,7 +171,11 @@ class Player:
             self._poller.change(self._channel_fd, write=self._channel_writes)
 
     def _say(self, *frame: Any) -> None:
-        self._writer.write(frame)
+        self._writer.add(frame)
+        self._flush()
+
+    def _flush(self) -> None:
+        self._writer.flush()
         if self._writer.waiting:
             self._watch_channel()
 
@@ -287,8 +292,8 @@ class Player:
             if now >= until_ns:  # hundreds of streams may begin at once: first see what has come for others
                 self._wake_ns, self._starting = now, False
                 return
-        wakes = [at for at in (pacing.wake_ns(waiting=entry is not None), backlog.wake_ns(now)) if at]
-        self._wake_ns = min(wakes, default=0)
+        wake_ns, later_ns = pacing.wake_ns(waiting=entry is not None), backlog.wake_ns(now)
+        self._wake_ns = later_ns if later_ns and (not wake_ns or later_ns < wake_ns) else wake_ns
         self._starting = False
 
     def _wake(self) -> None:
@@ -384,7 +389,7 @@ class Player:
 
     def _send_on(self, connection: Connection, entry: tuple[Any, ...], slot: int) -> None:
         job = self._job(entry, slot, 0)
-        connection.begin(job)
+        connection.begin(job, self._offset)
         ended = connection.send()
         if ended is not None:
             self._finish(connection, job, ended)
@@ -424,7 +429,7 @@ class Player:
         self._report(job, ended)
 
     def _report(self, job: Job, ended: Ended) -> None:
-        job.end(ended)
+        job.end(ended, self._offset)
         self._outbox.add(job)
         self._finished += 1
         self._reads += len(job.parts)
@@ -441,6 +446,7 @@ class Player:
         self._outbox.release(now, all_of_them=starving)
         if self._outbox.released:
             self._outbox.send(time.monotonic_ns() + _BUDGET_NS)
+            self._flush()
 
     # ---- deadlines
 

@@ -6,10 +6,11 @@ recorded answer apart afterwards.  Both read RFC 9112; neither raises on anythin
 
 from __future__ import annotations
 
+import functools
 import re
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 __all__ = ["Body", "Framing", "Head", "MalformedAnswerError", "Segments", "chunk_length", "parse_head", "unframe"]
@@ -17,6 +18,7 @@ __all__ = ["Body", "Framing", "Head", "MalformedAnswerError", "Segments", "chunk
 HEAD_LIMIT: Final = 65_536
 """Bytes of a response head, interim (1xx) heads included, and of the trailers after the last chunk."""
 _LINE_LIMIT: Final = 8_192
+_HEADS: Final = 16
 _STATUS_LINE: Final = re.compile(rb"HTTP/(1)\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?\r?\Z")
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,15}\Z")
 _BEGIN: Final = b"HTTP/"
@@ -47,10 +49,18 @@ class Head:
 
     status: int
     minor_version: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     """By lower-case name; of a repeated header the last one."""
     size: int
     """Bytes from the start of the raw answer to the first byte of the body, interim (1xx) heads included."""
+    chunked: bool = field(init=False)
+    """Whether the body is chunked."""
+
+    def __post_init__(self) -> None:
+        """Look at the transfer codings once, for all answers that have these bytes as their head."""
+        codings = self.headers.get("transfer-encoding", "").lower()
+        chunked = codings.rpartition(",")[2].strip() == "chunked" and self.status not in (204, 304)
+        object.__setattr__(self, "chunked", chunked)
 
     @property
     def successful(self) -> bool:
@@ -60,16 +70,13 @@ class Head:
     @property
     def keep_alive(self) -> bool:
         """Whether the connection can carry another request."""
-        tokens = {token.strip() for token in self.headers.get("connection", "").lower().split(",")}
+        connection = self.headers.get("connection")
+        if connection is None:
+            return self.minor_version != 0
+        tokens = {token.strip() for token in connection.lower().split(",")}
         if self.minor_version == 0:
             return "keep-alive" in tokens
         return "close" not in tokens
-
-    @property
-    def chunked(self) -> bool:
-        """Whether the body is chunked."""
-        codings = self.headers.get("transfer-encoding", "").lower()
-        return codings.rpartition(",")[2].strip() == "chunked" and self.status not in (204, 304)
 
     @property
     def content_length(self) -> int | None:
@@ -111,7 +118,16 @@ def _head_between(raw: bytes | bytearray, start: int, end: re.Match[bytes]) -> H
 
     Another head follows an interim one.
     """
-    lines = bytes(raw[start : end.start()]).split(b"\n")
+    return _parsed(bytes(raw[start : end.start()]), end.end())
+
+
+@functools.lru_cache(_HEADS)
+def _parsed(text: bytes, size: int) -> Head | None:
+    """Parse the text of one head, whose body begins at ``size``.
+
+    The heads of a server are the same ones for a second, until their date changes; reading one takes 10 µs.
+    """
+    lines = text.split(b"\n")
     match = _STATUS_LINE.match(lines[0])
     if match is None:
         raise MalformedAnswerError(f"not an HTTP/1.x answer: it begins with {lines[0][:60]!r}")
@@ -123,7 +139,7 @@ def _head_between(raw: bytes | bytearray, start: int, end: re.Match[bytes]) -> H
         name, colon, value = line.partition(b":")
         if colon:
             headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
-    return Head(status, int(match[2]), headers, end.end())
+    return Head(status, int(match[2]), headers, size)
 
 
 def _refuse_early(raw: bytes | bytearray, start: int) -> None:
@@ -173,13 +189,19 @@ class Framing:
 
         An invalid answer has a ``problem``.
         """
+        begin = 0
         if self._at_chunk:
-            # Nearly always a read is one whole chunk; recognised at once, it costs 0.3 µs instead of 1.
-            line_end = data.find(b"\n")
-            if _SPAN_BY_LINE.get(data[:line_end]) == len(data) - line_end:
-                return False
+            # Nearly always a read is one whole chunk, or a few; recognised at once, each costs 0.3 µs instead of 1.
+            size = len(data)
+            while (line_end := data.find(b"\n", begin)) >= 0:
+                span = _SPAN_BY_LINE.get(data[begin:line_end])
+                if span is None or line_end + span > size:
+                    break
+                begin = line_end + span
+                if begin == size:
+                    return False
         if self.chunked:
-            return self._feed_chunked(data)
+            return self._feed_chunked(data, begin)
         if self.head is None:
             return self._feed_head(data)
         if self._remaining is None:
@@ -209,7 +231,7 @@ class Framing:
         if head.chunked:
             self.chunked = True
             self._remaining = 0
-            return self._feed_chunked(body) if body else False
+            return self._feed_chunked(body, 0) if body else False
         return self._feed_length(len(body)) if self._remaining is not None else False
 
     def _next_head(self, before: int) -> Head | None:
@@ -237,9 +259,8 @@ class Framing:
         self.ended = self._remaining <= 0
         return self.ended
 
-    def _feed_chunked(self, data: bytes) -> bool:
+    def _feed_chunked(self, data: bytes, position: int) -> bool:
         self._at_chunk = False
-        position = 0
         size = len(data)
         remaining = self._remaining or 0
         while True:
@@ -275,7 +296,8 @@ class Framing:
                 self.ended = True
                 self.surplus = position < size
                 return True
-            length = chunk_length(line)
+            span = _SPAN_BY_LINE.get(line)
+            length = chunk_length(line) if span is None else span - 3
             if length is None:
                 self.problem = _no_length(line)
                 return True

@@ -72,7 +72,7 @@ def test_the_audit_sees_what_a_run_starts(tiny: Tiny, monkeypatch: pytest.Monkey
     tiny.suite()
     done, seen = _audited(tiny, monkeypatch, "--flperf-suite=tiny.json", "--flperf-model=flperf-nano")
     assert done.ret == 0, done.text
-    assert "openai" in seen["loaded"]
+    assert "psutil" in seen["loaded"]
     assert {"subprocess.Popen", "socket.connect"} <= {event for event, _ in seen["events"]}
 
 

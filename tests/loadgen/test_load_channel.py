@@ -109,11 +109,14 @@ def test_cancelling_before_the_first_request() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=40), st.lists(st.integers(), max_size=3)), max_size=6),
-    st.integers(1, 30),
+    frames=st.lists(
+        st.tuples(st.text(max_size=5), st.binary(max_size=40), st.lists(st.integers(), max_size=3)), max_size=6
+    ),
+    step=st.integers(1, 30),
+    together=st.booleans(),
 )
-def test_frames_survive_any_splitting(frames: list[tuple[object, ...]], step: int) -> None:
-    """However the channel cuts them, the same frames come out in order."""
+def test_frames_survive_any_splitting(frames: list[tuple[object, ...]], step: int, *, together: bool) -> None:
+    """However the channel cuts them, the same frames come out in order, sent one by one or together."""
 
     class Pieces:
         """A socket that keeps what is sent and gives it back in pieces."""
@@ -134,13 +137,32 @@ def test_frames_survive_any_splitting(frames: list[tuple[object, ...]], step: in
     pieces = Pieces()
     writer, reader = FrameWriter(pieces), FrameReader(pieces)  # type: ignore[arg-type]
     for frame in frames:
-        writer.write(frame)
+        (writer.add if together else writer.write)(frame)
+    writer.flush()
     assert not writer.waiting
     taken: list[object] = []
     while pieces.data:
         taken += reader.read()
     assert taken == frames
     assert reader.read() == []
+
+
+def test_small_frames_are_sent_together_and_large_ones_alone() -> None:
+    """A call for each small frame would cost more than the frame."""
+    sizes: list[int] = []
+
+    class Socket:
+        """A socket that takes everything."""
+
+        def send(self, data: memoryview) -> int:
+            sizes.append(len(data))
+            return len(data)
+
+    writer = FrameWriter(Socket())  # type: ignore[arg-type]
+    for size in (10, 10, 200_000, 10, 60_000, 60_000):
+        writer.add((bytes(size),))
+    writer.flush()
+    assert [size // 10_000 for size in sizes] == [0, 20, 6, 6]
 
 
 @posix

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from load_doubles import S, plan_of, played, reference_request, request, target_of
 
+from pytest_flperf.clock import RecentOffset
 from pytest_flperf.loadgen.connection import Job
 from pytest_flperf.loadgen.loop_turns import LAST_BUCKET, LoopTurns
 from pytest_flperf.loadgen.outbox import Outbox
@@ -28,7 +29,7 @@ def ended(reads: int, size: int, index: int = 0) -> Job:
         job.parts.append(bytes([number % 256]) * size)
         job.read_ns.append(number)
         job.stamps.append(bytes(48))
-    job.end((Ending.COMPLETE, ""))
+    job.end((Ending.COMPLETE, ""), RecentOffset())
     return job
 
 
