@@ -65,11 +65,11 @@ def _may_be_a_case(argument: str) -> bool:
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer the options that list something and exit."""
     if any(config.getoption(name) for name in ("flperf_list_suites", "flperf_list_models", "flperf_dry_run")):
-        from pytest_flperf.integration.config import FlperfOptions
+        from pytest_flperf.integration.config import options_of
         from pytest_flperf.integration.listing import answer_listing
 
         with _harmless_refusals():
-            return answer_listing(config, FlperfOptions.from_pytest_config(config))
+            return answer_listing(config, options_of(config))
     return None
 
 
@@ -85,11 +85,13 @@ def _harmless_refusals() -> Iterator[None]:
     """Pytest prints what a refusal quotes of suites and files as it is."""
     try:
         yield
-    except pytest.UsageError as error:
+    except (ValueError, pytest.UsageError) as error:
         from pytest_flperf._text import harmless_lines
+        from pytest_flperf.session.errors import OptionsError
 
-        error.args = tuple(harmless_lines(str(each)) for each in error.args)
-        raise
+        if not isinstance(error, OptionsError | pytest.UsageError):
+            raise
+        raise pytest.UsageError(*(harmless_lines(str(each)) for each in error.args)) from error
 
 
 def _configure(config: pytest.Config) -> None:
@@ -102,14 +104,14 @@ def _configure(config: pytest.Config) -> None:
     elif config.getoption("flperf_suite"):
         raise pytest.UsageError("--flperf-suite came too late: load the plugin with -p pytest_flperf.plugin")
     elif any(config.getoption(option.dest) is not None for option in OPTIONS):
-        from pytest_flperf.integration.collection import check_asked
-        from pytest_flperf.integration.config import FlperfOptions
+        from pytest_flperf.integration.config import options_of
         from pytest_flperf.integration.session_hooks import expects_a_run, register
+        from pytest_flperf.session.planning import check_asked
 
-        options = FlperfOptions.from_pytest_config(config)
+        options = options_of(config)
         check_asked(options)
         if options.baseline is not None:
-            from pytest_flperf.integration.baselines import baseline_of
+            from pytest_flperf.integration.current_run import baseline_of
 
             baseline_of(config, options)
         if expects_a_run(config):

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO, Final, Self, TypeAlias
 
-import pytest_flperf
 from pytest_flperf._text import harmless
 from pytest_flperf.bounded.frames import read_frame, skip_to_mark, write_frame
 from pytest_flperf.bounded.job import KillOnClose
@@ -256,7 +255,7 @@ def _talk(
 def _spawn(module: str, limits: Limits, log: IO[bytes]) -> subprocess.Popen[bytes]:
     # Its path is the interpreter's own (-P: without the current folder) and, at the end, this package's: a file
     # called json.py in a project under test must not become the child's json.
-    package_path = str(Path(pytest_flperf.__file__).parents[1])
+    package_path = str(Path(__file__).parents[2])
     arguments = [package_path, module, str(limits.time_s), str(limits.memory_mb), str(os.getpid())]
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _MAIN, *arguments],

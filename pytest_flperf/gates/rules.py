@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_flperf._text import shorten
+from pytest_flperf.errors import FlperfError
 from pytest_flperf.gates.budget_grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric
@@ -56,7 +57,7 @@ _FORM: Final = "[scenario:]metric[.statistic] > +10%, such as ttft_ms.p50 > +10%
 _FALLS_AT_MOST: Final = 1.0
 
 
-class RuleError(ValueError):
+class RuleError(FlperfError, ValueError):
     """A rule that can't be parsed.
 
     The message says what was found, where, what was expected, and the nearest known word.

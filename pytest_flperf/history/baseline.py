@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from pytest_flperf.errors import FlperfError
 from pytest_flperf.history.clocks import in_future, latest_start
 from pytest_flperf.history.run_names import BRANCH as _BRANCH
 from pytest_flperf.history.run_names import LAST as _LAST
@@ -30,7 +31,7 @@ _LOOKED_AT: Final = 200
 """How many runs of a folder are searched for the last one, newest first."""
 
 
-class BaselineError(Exception):
+class BaselineError(FlperfError):
     """Unusable baseline: what was found, what was expected, what to do."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from pytest_flperf.errors import FlperfError
 from pytest_flperf.results.redaction import Redactor
 
 __all__ = ["DEFAULT_FILE", "NO_STORE", "PlaceError", "StoreError", "StorePlace", "StoreUnusableError", "store_place"]
@@ -22,11 +23,11 @@ _EXPECTED: Final = "a file, sqlite:///FILE, postgresql+psycopg://USER@HOST/DATAB
 _DRIVER: Final = "pip install 'pytest-flperf[postgres]'"
 
 
-class PlaceError(ValueError):
+class PlaceError(FlperfError, ValueError):
     """Invalid location of a store: found and expected, without a password."""
 
 
-class StoreError(Exception):
+class StoreError(FlperfError):
     """Store error: what failed, why, what to do; holds no password."""
 
 

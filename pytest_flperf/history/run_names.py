@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from pytest_flperf.errors import FlperfError
 from pytest_flperf.history.clocks import in_future
 from pytest_flperf.history.newest_run import DatedRun, folder_runs, newest_of
 from pytest_flperf.results.reader import RESULTS, RunError, read_run, run_of
@@ -50,7 +51,7 @@ _DATE_DIGITS: Final = 8
 """Every id begins with so many digits."""
 
 
-class RunNameError(Exception):
+class RunNameError(FlperfError):
     """Ambiguous or invalid run name: what it could mean, what to do."""
 
 

@@ -6,6 +6,7 @@ They are found before pytest collects, and loaded before collection begins.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_flperf._text import printable
-from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.integration.default_model import DefaultModels, default_models_of
+from pytest_flperf.integration.backends import known_backends
+from pytest_flperf.integration.config import options_of
+from pytest_flperf.integration.current_run import TARGETS, baseline_of, default_models_of
 from pytest_flperf.integration.header import header_line
-from pytest_flperf.integration.history import place_of
 from pytest_flperf.integration.suite_args import (
     IgnoredFolders,
     SuiteArgument,
@@ -26,34 +27,29 @@ from pytest_flperf.integration.suite_args import (
     typed_suites,
 )
 from pytest_flperf.options import SUITE_NAMES, SUITE_REFS
+from pytest_flperf.results.records import CaseResult
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.planned_cases import UNKNOWN_MODEL, planned_case
+from pytest_flperf.session.planning import SuitePlan, models_in, plan_suites, targets_in
 from pytest_flperf.suite.discovery import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 from pytest_flperf.suite.errors import SuiteError
 
 if TYPE_CHECKING:
-    from pytest_flperf.gates.rules import Rule
-    from pytest_flperf.suite.matrix import Overrides
-    from pytest_flperf.suite.model import Case, Suite
-    from pytest_flperf.suite.prompts.sources import TracedRequest
+    from pytest_flperf.suite.model import Case
     from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = [
     "SELECTION",
     "LoadedSuite",
     "Selection",
-    "check_asked",
-    "check_options",
-    "overrides_of",
     "select_suites",
-    "targets_of",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedSuite:
-    """A suite and its cases for this run."""
+class LoadedSuite(SuitePlan):
+    """A suite and its cases for this run, as far as they were asked for."""
 
-    suite: Suite
-    cases: tuple[Case, ...]
     parts: tuple[str, ...] | None = None
     """Scenarios and names of cases that are to run, as arguments name them; None: all."""
 
@@ -76,7 +72,7 @@ def select_suites(
                 given[argument] = SuiteArgument(path, argument.partition("::")[2] if "::" in argument else None)
         found = [find_suite(name, root, here) for name in names]
     except SuiteError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise OptionsError(str(error)) from error
     named = [SuiteArgument(path) for path, _ in found if path not in refs]  # an argument may name a single case of it
     refs.update({path: ref for path, ref in found if path not in refs})
     if not refs:
@@ -124,43 +120,6 @@ def _is_suite(path: Path, root: Path, here: Path) -> bool:
     return True
 
 
-def overrides_of(options: FlperfOptions) -> Overrides:
-    """Command-line overrides for every case; raises UsageError."""
-    from pytest_flperf.suite.matrix import Overrides
-
-    load = dict(options.load)
-    trace = load.pop("trace", None)
-    try:
-        return Overrides(
-            iterations=options.iterations,
-            warmup=options.warmup,
-            concurrency=options.concurrency,
-            load=load,
-            trace=_trace(trace),
-            timeout_s=options.timeout_s,
-            max_answer_mb=options.max_answer_mb,
-            max_tokens=options.max_tokens,
-            temperature=options.temperature,
-            left_out=options.left_out,
-            stream=False if options.no_stream else None,
-            budgets=options.case_budgets,
-        )
-    except SuiteError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def _trace(name: str | None) -> tuple[TracedRequest, ...]:
-    """Trace named on the command line; raises SuiteError.
-
-    A relative path starts at the current folder.
-    """
-    if name is None:
-        return ()
-    from pytest_flperf.suite.prompts.traces import read_trace
-
-    return read_trace(Path(name).expanduser())
-
-
 _FORESEEN: Final = 4
 """Most header lines on comparisons that can't be decided."""
 SELECTION: Final[pytest.StashKey[Selection]] = pytest.StashKey()
@@ -189,63 +148,36 @@ class Selection:
         self._base_url: str | None = None
 
     def load(self, config: pytest.Config) -> None:
-        """Load and expand every suite; raises UsageError.
+        """Load and expand every suite; raises OptionsError.
 
         The options of the run are checked, too.
         """
-        from pytest_flperf.backends.resolver import PlacingError
-        from pytest_flperf.integration.backends import known_backends, placing_of
         from pytest_flperf.integration.benchmark_bridge import check_workers
-        from pytest_flperf.integration.budget_checks import (
-            check_budgets,
-            check_budgets_of_cases,
-            check_rules,
-            check_scopes,
-        )
-        from pytest_flperf.suite.bounded_files import display_path
-        from pytest_flperf.suite.loader import load_suite
-        from pytest_flperf.suite.matrix import expand
 
-        options = FlperfOptions.from_pytest_config(config)
-        overrides = check_asked(options)
+        options = options_of(config)
         check_workers(config)
-        of_all: tuple[Rule, ...] = ()
-        if options.fail_on:
-            from pytest_flperf.integration.paired import rules_of
-
-            of_all = rules_of(options)
-        placing = placing_of(options, known_backends(config))
-        self._base_url = options.base_url
+        plans = plan_suites(self._refs, options, known_backends(config), default_models_of(config))
+        baseline_of(config, options)
         parts = parts_by_suite(self._suites)
-        for path, ref in self._refs.items():
-            try:
-                suite = load_suite(path, ref)
-                check_budgets(suite)
-                targets = targets_of(options, suite, default_models_of(config))
-                placing.check(suite.targets, str(display_path(path)))
-                placing.check(targets)
-                cases = expand(suite, targets, overrides)
-                check_budgets_of_cases(suite, cases)
-                self.loaded[path] = LoadedSuite(suite, cases, parts[path])
-            except (SuiteError, PlacingError) as error:
-                raise pytest.UsageError(str(error)) from error
-        try:
-            if options.against is not None:
-                from pytest_flperf.integration.paired import opposition_of
+        self.loaded = {path: LoadedSuite(plan.suite, plan.cases, parts[path]) for path, plan in plans.items()}
+        self.models = models_in(plans.values())
+        self._base_url = options.base_url
+        config.stash[TARGETS] = self.targets
+        config.stash[SUITE_NAMES] = tuple(plan.suite.name for plan in plans.values())
 
-                opposition = opposition_of(options)
-                placing.check(opposition.targets(self.targets) if opposition is not None else ())
-            placing.check_used(self.targets)
-        except PlacingError as error:
-            raise pytest.UsageError(str(error)) from error
-        if options.baseline is not None:
-            from pytest_flperf.integration.baselines import baseline_of
+    def planned(self, nodeid: str) -> CaseResult | None:
+        """Planned case of a suite's item, by node id.
 
-            baseline_of(config, options)
-        self.models = tuple(dict.fromkeys(case.model for case in self.cases))
-        check_rules([loaded.suite for loaded in self.loaded.values()], of_all)
-        check_scopes(options.case_budgets, [loaded.suite for loaded in self.loaded.values()], self.models)
-        config.stash[SUITE_NAMES] = tuple(loaded.suite.name for loaded in self.loaded.values())
+        None if no suite of this run has it.
+        """
+        ref, _, name = nodeid.partition("::")
+        for loaded in self.loaded.values():
+            if loaded.suite.ref == ref:
+                for case in loaded.cases:
+                    if case.nodeid == nodeid:
+                        return planned_case(case, nodeid)
+                return CaseResult(nodeid, loaded.suite.name, name, UNKNOWN_MODEL, host=platform.node())
+        return None
 
     def arrange(self, config: pytest.Config) -> None:
         """Arrange pytest's arguments so that suites run in addition.
@@ -278,8 +210,7 @@ class Selection:
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
         """Measured targets, one per label."""
-        found = {case.model: case.target for case in self.cases if case.target is not None}
-        return tuple(found.values())
+        return targets_in(self.loaded.values())
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -312,75 +243,13 @@ class Selection:
 
     def foreseen(self, config: pytest.Config) -> list[str]:
         """Comparisons that this run can't decide, one line each."""
-        options = FlperfOptions.from_pytest_config(config)
+        options = options_of(config)
         if options.against is None and options.baseline is None:
             return []
-        from pytest_flperf.integration.feasibility import foreseen_lines
+        from pytest_flperf.session.feasibility import foreseen_lines
 
         return [f"flperf: {line}" for line in foreseen_lines(options, self.cases, _FORESEEN)]
 
     def suite_at(self, path: Path) -> LoadedSuite | None:
         """Suite in a file, or None if it is not selected."""
         return self.loaded.get(path) or self.loaded.get(Path(os.path.abspath(path)))  # noqa: PTH100 - keep links
-
-
-def targets_of(options: FlperfOptions, suite: Suite, default: DefaultModels) -> tuple[TargetSpec, ...]:
-    """Targets to measure: from the command line, suite or defaults.
-
-    A command-line model that is the label or the model of a suite's target selects that target.  Raises UsageError.
-    """
-    from pytest_flperf.suite.targets import TargetSpec
-
-    asked: list[TargetSpec] = []
-    for model in options.models:
-        named = [each for each in suite.targets if model in (each.label, each.model)]
-        asked += named or [TargetSpec(model)]
-    asked += options.targets
-    if asked:
-        return tuple(asked)
-    if suite.targets and options.backend is not None:
-        there = tuple(each for each in suite.targets if each.backend in ("", options.backend))
-        if not there:
-            kinds = ", ".join(dict.fromkeys(each.backend for each in suite.targets))
-            raise pytest.UsageError(
-                f"--flperf-backend: found {options.backend!r}, but {suite.ref} has its targets elsewhere ({kinds}); "
-                "name what to measure with --flperf-model"
-            )
-        return there
-    if suite.targets:
-        return suite.targets
-    models = suite.models or default.models(options, f" and {printable(suite.ref, 200)} names none")
-    return tuple(TargetSpec(model) for model in models)
-
-
-def check_asked(options: FlperfOptions) -> Overrides:
-    """Validate options without a suite; returns the overrides.
-
-    Raises UsageError.
-    """
-    overrides = overrides_of(options)
-    check_options(options)
-    return overrides
-
-
-def check_options(options: FlperfOptions) -> None:
-    """Validate URL, key, budgets and store; raises UsageError."""
-    from pytest_flperf.backends.resolver import PlacingError
-    from pytest_flperf.gates.budgets import BudgetError, parse_budgets
-    from pytest_flperf.gates.run_budgets import parse_run_budgets
-    from pytest_flperf.integration.backends import placing_of
-
-    if options.compares:
-        from pytest_flperf.integration.paired import check_comparing
-
-        check_comparing(options)
-    try:
-        placing_of(options, {}).check_defaults()
-    except PlacingError as error:
-        raise pytest.UsageError(str(error)) from error
-    try:
-        parse_budgets(options.case_budgets, "--flperf-budget")
-        parse_run_budgets(options.run_budgets)
-    except BudgetError as error:
-        raise pytest.UsageError(f"--flperf-budget: {error}") from error
-    place_of(options, Path())

@@ -1,25 +1,144 @@
-"""Current run: the measuring run of a session, created at first use."""
+"""Current run: what a session knows of its run, at first use."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-if TYPE_CHECKING:
-    from pytest_flperf.integration.run import MeasuringRun
+from pytest_flperf._text import printable
+from pytest_flperf.integration.backends import known_backends
+from pytest_flperf.integration.config import options_of
+from pytest_flperf.integration.item_state import case_of, takes_fixture
+from pytest_flperf.integration.progress import TerminalProgress
+from pytest_flperf.integration.signals import stopper_of
+from pytest_flperf.integration.xdist import is_controller, is_worker, neighbours, run_begun, run_token
+from pytest_flperf.options import STARTED, SUITE_NAMES, SUITE_REFS
+from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.session.default_model import DefaultModels
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.planned_cases import PlannedTest
 
-__all__ = ["RUN", "measuring_run"]
+if TYPE_CHECKING:
+    from pytest_flperf.session.baselines import Baseline
+    from pytest_flperf.session.context import RunContext, Stopper
+    from pytest_flperf.session.options import RunOptions
+    from pytest_flperf.session.progress import Progress
+    from pytest_flperf.session.run import MeasuringRun
+    from pytest_flperf.suite.targets import TargetSpec
+
+__all__ = ["RUN", "TARGETS", "baseline_of", "default_models_of", "measuring_run", "tests_that_measure"]
 
 RUN: Final[pytest.StashKey[MeasuringRun]] = pytest.StashKey()
 """On the config: the measuring run, from its first use on."""
+TARGETS: Final[pytest.StashKey[tuple[TargetSpec, ...]]] = pytest.StashKey()
+"""On the config: targets of the suites, as soon as these are loaded."""
+_BASELINE: Final[pytest.StashKey[Baseline | None]] = pytest.StashKey()
+_DEFAULT_MODELS: Final[pytest.StashKey[DefaultModels]] = pytest.StashKey()
 
 
 def measuring_run(config: pytest.Config) -> MeasuringRun:
-    """Measuring run of this session, created at first use."""
+    """Measuring run of this session, created at first use; raises UsageError."""
     run = config.stash.get(RUN, None)
     if run is None:
-        from pytest_flperf.integration.run import MeasuringRun  # late: it imports all that measures
+        from pytest_flperf.session.run import MeasuringRun  # late: it imports all that measures
 
-        run = config.stash[RUN] = MeasuringRun(config)
+        try:
+            options = options_of(config)
+            listener, models = _Listener(config), default_models_of(config)
+            run = MeasuringRun(_context_of(config, options), listener, baseline_of(config, options), models)
+        except OptionsError as error:
+            raise pytest.UsageError(str(error)) from error
+        config.stash[RUN] = run
     return run
+
+
+def baseline_of(config: pytest.Config, options: RunOptions) -> Baseline | None:
+    """Baseline of the session, or None; raises OptionsError.
+
+    It is looked up once.  None: the options name no baseline.
+    """
+    if options.baseline is None:
+        return None
+    if _BASELINE not in config.stash:
+        from pytest_flperf.session.baselines import find_baseline_of
+
+        suites = config.stash.get(SUITE_REFS, ())
+        config.stash[_BASELINE] = find_baseline_of(options, config.invocation_params.dir, suites)
+    return config.stash[_BASELINE]
+
+
+def default_models_of(config: pytest.Config) -> DefaultModels:
+    """Default models of the session, created at first use; raises OptionsError."""
+    found = config.stash.get(_DEFAULT_MODELS, None)
+    if found is None:
+        found = config.stash[_DEFAULT_MODELS] = DefaultModels(known_backends(config), TerminalProgress(config))
+    return found
+
+
+def tests_that_measure(session: pytest.Session) -> Iterator[PlannedTest]:
+    """Tests of a session that measure, including those of other workers."""
+    return (PlannedTest(item.name, case_of(item)) for item in session.items if takes_fixture(item))
+
+
+def _context_of(config: pytest.Config, options: RunOptions) -> RunContext:
+    from pytest_flperf.session.context import RunContext
+
+    suites = config.stash.get(SUITE_REFS, ())
+    started_at, token = run_begun(config)
+    beside = neighbours(config)
+    return RunContext(
+        options=options,
+        here=config.invocation_params.dir,
+        command=("pytest", *config.invocation_params.args),
+        backends=known_backends(config),
+        started_at=started_at,
+        begun_s=config.stash.get(STARTED, time.monotonic()),
+        suites=suites,
+        names=config.stash.get(SUITE_NAMES, ("tests",)),
+        targets=config.stash.get(TARGETS, ()),
+        token=token,
+        lock_token=run_token(config),
+        neighbours=beside,
+        takes_turns=beside > 0 and not suites,
+        writes=not is_worker(config),
+        gathers=is_controller(config),
+        junit=config.getoption("xmlpath", default=None),
+        interrupts=(KeyboardInterrupt, SystemExit, pytest.exit.Exception),
+    )
+
+
+class _Listener:
+    """Listener that calls our hooks, and shows progress on pytest's terminal."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.progress: Progress = TerminalProgress(config)
+        self.stopper: Stopper = stopper_of(config)
+
+    def case_measured(self, result: CaseResult, *, ending: bool) -> str:
+        return self._call("pytest_flperf_case_measured", ending=ending, result=result)
+
+    def run_finished(self, run: Run, folder: Path | None) -> str:
+        return self._call("pytest_flperf_run_finished", ending=True, run=run, folder=folder)
+
+    def _call(self, name: str, *, ending: bool, **arguments: Any) -> str:
+        """Call one of our hooks.
+
+        An exception of an implementation becomes a note, so that no measurement is lost.
+        """
+        hook = getattr(self._config.hook, name, None)
+        if hook is None:
+            return ""  # nobody implements it
+        try:
+            hook(config=self._config, **arguments)
+        except pytest.exit.Exception:
+            if ending:  # the session ends already, and its table is still to come
+                return ""
+            raise
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - somebody else's code
+            return f"{name}: {type(error).__name__}: {printable(str(error), 300)}"
+        return ""

@@ -6,74 +6,98 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import pytest
 
 from pytest_flperf._text import harmless, harmless_lines
 from pytest_flperf.gates.not_measured import why_not_measured
-from pytest_flperf.integration.collection import SELECTION, overrides_of
-from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.integration.current_run import measuring_run
-from pytest_flperf.integration.item_state import add_item_result
-from pytest_flperf.integration.mutual_exclusion import CallError, Calls, UnheardFailures
-from pytest_flperf.integration.run import MeasuringRun
+from pytest_flperf.integration.collection import SELECTION
+from pytest_flperf.integration.current_run import measuring_run, tests_that_measure
+from pytest_flperf.integration.item_state import add_item_result, raise_unless_passed
 from pytest_flperf.integration.signals import stopper_of
-from pytest_flperf.integration.time_limit import OutOfTimeError
-from pytest_flperf.integration.unfinished import raise_unless_passed, stopped
 from pytest_flperf.options import MEASURES
+from pytest_flperf.results.metric_access import CaseMetric, MetricAccess, NotMeasuredError
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.mutual_exclusion import CallError, Calls, UnheardFailures
+from pytest_flperf.session.planning import overrides_of
+from pytest_flperf.session.run import MeasuringRun
+from pytest_flperf.session.time_limit import OutOfTimeError
+from pytest_flperf.session.unfinished import stopped
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case, Scenario, Suite
+    from pytest_flperf.suite.scenario_settings import ScenarioSettings
 
 __all__ = ["Flperf", "Measurement"]
 
 
-class Measurement:
-    """Result of one ``flperf.run``: ``result.ttft_ms.p95``, ``result.error_rate``, ``result.case``."""
+class Measurement(MetricAccess):
+    """Result of one ``flperf.run``: ``result.ttft_ms.p95``, ``result.error_rate``, ``result.case``.
+
+    A metric of requests is a distribution, one of the case a number, a resource its mean and extremes.  Reading a
+    metric of requests or a resource without a value raises NotMeasuredError, which fails the test.
+    """
+
+    error_rate = CaseMetric()
+    timeout_rate = CaseMetric()
+    timeouts = CaseMetric()
+    recovered = CaseMetric()
+    request_rate = CaseMetric()
+    goodput = CaseMetric()
+    offered_rate = CaseMetric()
+    sent_rate = CaseMetric()
+    max_concurrency = CaseMetric()
+    max_rate = CaseMetric()
+    tps_total = CaseMetric()
+    wall_s = CaseMetric()
+    load_s = CaseMetric()
+    cold_ttft_ms = CaseMetric()
+    download_s = CaseMetric()
+    model_rss_mb = CaseMetric()
+    late_reads = CaseMetric()
+    clock_steps = CaseMetric()
+    stalls = CaseMetric()
+    coalesced_pct = CaseMetric()
+    tokens_per_chunk = CaseMetric()
 
     def __init__(self, case: CaseResult) -> None:
         self.case = case
         """Everything, as it goes into ``results.json``."""
 
-    def __getattr__(self, name: str) -> Any:
-        """A metric by name.
+    if not TYPE_CHECKING:  # type checkers know the metrics, and report any other name
 
-        It is a distribution for a metric of requests, a number for one of the case, mean and maximum for a resource.
+        def __getattr__(self, name: str) -> Any:
+            """Refuse an unknown metric, with the nearest known one."""
+            import difflib
 
-        Raises:
-            AssertionError: Nothing was measured of this metric, so that no comparison can pass by omission.
-            AttributeError: There is no such metric.
+            near = difflib.get_close_matches(name, [*REQUEST_METRICS, *CASE_METRICS, *RESOURCE_METRICS], n=1)
+            raise AttributeError(f"no metric {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
-        """
-        if name in REQUEST_METRICS:
-            return self._distribution(name)
-        if name in RESOURCE_METRICS:
-            return self._resource(name)
-        if name in CASE_METRICS and hasattr(self.case, name):
-            return getattr(self.case, name)
-        if name in CASE_METRICS and hasattr(self.case.requests, name):
-            return getattr(self.case.requests, name)
-        import difflib
-
-        near = difflib.get_close_matches(name, [*REQUEST_METRICS, *CASE_METRICS, *RESOURCE_METRICS], n=1)
-        raise AttributeError(f"no metric {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-
-    def _distribution(self, name: str) -> Distribution:
-        found = self.case.metrics.get(name)
+    def distribution(self, name: str) -> Distribution:
+        """Distribution of a metric of requests; raises NotMeasuredError with the reason."""
         if name == "quality" and self.case.not_scored:
-            raise AssertionError(self.case.not_scored_words)
+            raise NotMeasuredError(self.case.not_scored_words)
+        found = self.case.metrics.get(name)
         if found is None:
-            raise AssertionError(f"no value of {name} was measured: {self._why(name)}")
+            raise NotMeasuredError(f"no value of {name} was measured: {self._why(name)}")
         return found
 
-    def _resource(self, name: str) -> ResourceUse:
+    def resource(self, name: str) -> ResourceUse:
+        """Use of a resource; raises NotMeasuredError with the reason."""
         found = self.case.resources.get(name)
         if found is None:
-            raise AssertionError(f"{name} was not measured: {self._why(name)}")
+            raise NotMeasuredError(f"{name} was not measured: {self._why(name)}")
+        return found
+
+    def number(self, name: str) -> float | None:
+        """Metric of the case; None where it was not measured."""
+        of = self.case if hasattr(self.case, name) else self.case.requests
+        found: float | None = getattr(of, name)
         return found
 
     def _why(self, name: str) -> str:
@@ -117,7 +141,7 @@ class Flperf:
         request.node.stash[MEASURES] = True
         try:
             return cls._marked(request)
-        except pytest.UsageError as error:
+        except (OptionsError, pytest.UsageError) as error:
             fault = str(error)
         pytest.fail(harmless_lines(fault), pytrace=False)
 
@@ -155,7 +179,12 @@ class Flperf:
         return self._model
 
     def run(
-        self, prompt: str | None = None, *, model: str | None = None, check: bool = True, **settings: Any
+        self,
+        prompt: str | None = None,
+        *,
+        model: str | None = None,
+        check: bool = True,
+        **settings: Unpack[ScenarioSettings],
     ) -> Measurement:
         """Measure one case.
 
@@ -177,7 +206,7 @@ class Flperf:
         """
         try:
             with self._calls.one(), self._unheard.of_run():
-                return self._measured(prompt, model, settings, check=check)
+                return self._measured(prompt, model, dict(settings), check=check)
         except CallError as error:
             fault = f"flperf.run: {error}"
         pytest.fail(harmless_lines(fault), pytrace=False)
@@ -192,7 +221,8 @@ class Flperf:
             pytest.fail(harmless_lines(fault), pytrace=False)
         try:
             with self._run.turns.mine(nodeid, self._go_on) as note:
-                result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, self._item)
+                tests, keep = tests_that_measure(self._item.session), partial(add_item_result, self._item)
+                result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, tests, keep)
             result = replace(result, notes=(*result.notes, note)) if note else result
             if self._calls.over:
                 result = stopped(result, "stopped", "its test had ended before")
@@ -213,32 +243,31 @@ class Flperf:
         """The case, or an error message for invalid arguments."""
         try:
             return self._case(nodeid, prompt, model, settings), ""
-        except pytest.UsageError as error:
+        except OptionsError as error:
             return None, str(error)
 
     def _case(self, nodeid: str, prompt: str | None, model: str, settings: dict[str, Any]) -> Case:
         from pytest_flperf.gates.budgets import parse_budgets
-        from pytest_flperf.integration.budget_checks import problem_of_case
+        from pytest_flperf.session.budget_checks import problem_of_case
         from pytest_flperf.suite.errors import SuiteError
         from pytest_flperf.suite.matrix import expand
 
         if not isinstance(model, str) or not model:
-            raise pytest.UsageError(f"flperf.run: model: found {model!r}, expected the name of a model")
+            raise OptionsError(f"flperf.run: model: found {model!r}, expected the name of a model")
         scenario = self._written(prompt, settings)
         suite = replace(self._suite, ref=nodeid, scenarios=(scenario,), models=(), matrix=())
-        options = FlperfOptions.from_pytest_config(self._item.config)
         try:
-            cases = expand(suite, [self._run.target(model)], overrides_of(options))
+            cases = expand(suite, [self._run.target(model)], overrides_of(self._run.options))
         except SuiteError as error:
-            raise pytest.UsageError(f"flperf.run: {error}") from error
+            raise OptionsError(f"flperf.run: {error}") from error
         if len(cases) > 1:
             varied = " and ".join(key for key, _ in cases[0].parameters)
-            raise pytest.UsageError(
+            raise OptionsError(
                 f"flperf.run: found several values of {varied}, expected one: parametrise the test over them"
             )
         problem = problem_of_case(cases[0], parse_budgets(cases[0].scenario.budgets))
         if problem:
-            raise pytest.UsageError(f"flperf.run: {problem}")
+            raise OptionsError(f"flperf.run: {problem}")
         return cases[0]
 
     def _written(self, prompt: str | None, settings: dict[str, Any]) -> Scenario:
@@ -250,13 +279,13 @@ class Flperf:
 
         asked = settings if prompt is None else {"prompt": prompt, **settings}
         if self._scenario is None and not asked.keys() & set(PROMPT_KEYS):
-            raise pytest.UsageError("flperf.run: nothing to ask; give prompt=… or mark the test with a scenario")
+            raise OptionsError("flperf.run: nothing to ask; give prompt=… or mark the test with a scenario")
         try:
             scenario = scenario_of({"name": self._item.name, **asked}, self._scenario)
             parse_budgets(scenario.budgets)
             parse_rules(scenario.fail_on)
         except (SuiteError, BudgetError, RuleError) as error:
-            raise pytest.UsageError(f"flperf.run: {error}") from error
+            raise OptionsError(f"flperf.run: {error}") from error
         return scenario
 
 
@@ -292,11 +321,11 @@ def _template(
         else:
             suite = load_suite(*find_suite(suite_name or "default", config.rootpath, config.invocation_params.dir))
     except SuiteError as error:
-        raise pytest.UsageError(f"@pytest.mark.flperf: {error}") from error
+        raise OptionsError(f"@pytest.mark.flperf: {error}") from error
     if scenario_name is None:
         return suite, None
     for scenario in suite.scenarios:
         if scenario.name == scenario_name:
             return suite, scenario
     hint = suggestion(scenario_name, [scenario.name for scenario in suite.scenarios])
-    raise pytest.UsageError(f"@pytest.mark.flperf: {suite.ref} has no scenario {scenario_name[:80]!r}; {hint}")
+    raise OptionsError(f"@pytest.mark.flperf: {suite.ref} has no scenario {scenario_name[:80]!r}; {hint}")

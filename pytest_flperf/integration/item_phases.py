@@ -9,9 +9,10 @@ import pytest
 
 from pytest_flperf.integration.current_run import measuring_run
 from pytest_flperf.integration.item_state import case_of
-from pytest_flperf.integration.planned_cases import UNKNOWN_MODEL, planned_case
 from pytest_flperf.options import ITEM_RESULTS
 from pytest_flperf.results.records import CaseResult
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.planned_cases import UNKNOWN_MODEL, planned_case
 
 __all__ = ["tell"]
 
@@ -44,5 +45,5 @@ def _model_of(item: pytest.Item) -> str:
             return model
     try:
         return measuring_run(item.config).default_model
-    except pytest.UsageError:  # wrong options fail the test
+    except (OptionsError, pytest.UsageError):  # wrong options fail the test
         return UNKNOWN_MODEL

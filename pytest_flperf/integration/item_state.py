@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_flperf._text import harmless_lines
 from pytest_flperf.options import ITEM_RESULTS, MEASURES, TOLD_PROPERTIES
 from pytest_flperf.report.junit import properties
 from pytest_flperf.results.records import CaseResult
@@ -13,7 +14,7 @@ from pytest_flperf.results.records import CaseResult
 if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case
 
-__all__ = ["CASE", "add_item_result", "case_of", "is_ours"]
+__all__ = ["CASE", "add_item_result", "case_of", "is_ours", "raise_unless_passed", "takes_fixture"]
 
 CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
 """On an item of a suite: its case."""
@@ -27,7 +28,12 @@ def case_of(item: pytest.Item) -> Case | None:
 
 def is_ours(item: pytest.Item) -> bool:
     """Whether an item is from a suite or uses our fixture."""
-    return MEASURES in item.stash or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    return MEASURES in item.stash or takes_fixture(item)
+
+
+def takes_fixture(item: pytest.Item) -> bool:
+    """Whether an item names a fixture of ours that measures."""
+    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def add_item_result(item: pytest.Item, result: CaseResult) -> None:
@@ -42,3 +48,11 @@ def add_item_result(item: pytest.Item, result: CaseResult) -> None:
         told[:] = [each for each in told if each not in known]
     item.stash.setdefault(TOLD_PROPERTIES, {})[result.nodeid] = found
     told.extend(found)
+
+
+def raise_unless_passed(result: CaseResult) -> None:
+    """Fail or skip the test whose case did not pass."""
+    if result.outcome == "skipped":
+        pytest.skip(harmless_lines(result.message))
+    if result.outcome != "passed":
+        pytest.fail(harmless_lines(result.message), pytrace=False)

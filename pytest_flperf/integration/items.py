@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,13 @@ import pytest
 
 from pytest_flperf.integration.benchmark_bridge import is_asked, mark, must_be_an_argument, tell
 from pytest_flperf.integration.collection import SELECTION, LoadedSuite
-from pytest_flperf.integration.current_run import measuring_run
-from pytest_flperf.integration.item_state import CASE, add_item_result, case_of
-from pytest_flperf.integration.run import MeasuringRun
+from pytest_flperf.integration.current_run import measuring_run, tests_that_measure
+from pytest_flperf.integration.item_state import CASE, add_item_result, case_of, raise_unless_passed
 from pytest_flperf.integration.suite_args import chosen
-from pytest_flperf.integration.time_limit import OutOfTimeError
-from pytest_flperf.integration.unfinished import raise_unless_passed
 from pytest_flperf.integration.xdist import is_controller
 from pytest_flperf.measurement.parallel_targets import Asked
+from pytest_flperf.session.run import MeasuringRun
+from pytest_flperf.session.time_limit import OutOfTimeError
 from pytest_flperf.suite.model import Case
 
 __all__ = ["SuiteFile", "begin", "ready_case"]
@@ -131,7 +131,8 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
     prepared = _prepare(run, case, request.node)
 
     def measure() -> None:
-        result = run.measure(prepared, case.scenario.budgets, request.node)
+        tests, keep = tests_that_measure(request.session), partial(add_item_result, request.node)
+        result = run.measure(prepared, case.scenario.budgets, tests, keep)
         add_item_result(request.node, result)
         if is_asked(request.config):
             tell(request, prepared.recording.e2e_s(), result)

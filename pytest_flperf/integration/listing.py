@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_flperf.commands.streams import drained
-from pytest_flperf.integration.collection import SELECTION, check_asked
+from pytest_flperf.integration.collection import SELECTION
 from pytest_flperf.report.terminal.listings import NO_CATALOG, fitted_table, models_table, say, suites_table
 from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.planning import check_asked
 from pytest_flperf.suite.discovery import list_suites
 from pytest_flperf.suite.load_shapes import expected_requests
 
 if TYPE_CHECKING:
-    from pytest_flperf.integration.config import FlperfOptions
+    from pytest_flperf.session.options import RunOptions
     from pytest_flperf.suite.model import Case
 
 __all__ = ["answer_listing"]
@@ -28,10 +30,10 @@ _FORESEEN: Final = 50
 """Most lines on comparisons that can't be decided."""
 
 
-def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
+def answer_listing(config: pytest.Config, options: RunOptions) -> int:
     """Print the listing; returns the exit status.
 
-    Raises UsageError, also if standard output is full or closed.
+    Raises OptionsError, also if standard output is full or closed.
     """
     check_asked(options)
     try:
@@ -43,11 +45,11 @@ def answer_listing(config: pytest.Config, options: FlperfOptions) -> int:
     problem = drained(sys.stdout) if sys.stdout is not None else ""
     lost = lost or (f"standard output can't be written: {problem}" if problem else "")
     if lost:
-        raise pytest.UsageError(lost)
+        raise OptionsError(lost)
     return status
 
 
-def _answer(config: pytest.Config, options: FlperfOptions) -> int:
+def _answer(config: pytest.Config, options: RunOptions) -> int:
     if options.list_suites:
         return _print_suites(config)
     if options.list_models:
@@ -60,11 +62,12 @@ def _print_suites(config: pytest.Config) -> int:
     return pytest.ExitCode.OK
 
 
-def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
+def _print_models(config: pytest.Config, options: RunOptions) -> int:
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.discovery import discover_models
     from pytest_flperf.backends.resolver import PlacingError, secrets_of
-    from pytest_flperf.integration.backends import known_backends, placing_of
+    from pytest_flperf.integration.backends import known_backends
+    from pytest_flperf.session.placing import placing_of
     from pytest_flperf.suite.targets import TargetSpec
 
     masked = Redactor(secrets_of(options.api_key_env, (), options.base_url)).text
@@ -75,7 +78,7 @@ def _print_models(config: pytest.Config, options: FlperfOptions) -> int:
         place = placing.place(anywhere)
         models = discover_models(place.kind, place.config)
     except PlacingError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise OptionsError(str(error)) from error
     except BackendError as error:
         say(f"ERROR: {masked(str(error))}", sys.stderr)
         return pytest.ExitCode.TESTS_FAILED
@@ -94,12 +97,12 @@ def _say_all(lines: Sequence[str]) -> None:
         say(line)
 
 
-def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
+def _print_plan(config: pytest.Config, options: RunOptions) -> int:
     selection = config.stash.get(SELECTION, None)
     if selection is None:
-        raise pytest.UsageError("--flperf-dry-run needs a suite: add --flperf-suite=NAME (--flperf-list-suites)")
+        raise OptionsError("--flperf-dry-run needs a suite: add --flperf-suite=NAME (--flperf-list-suites)")
     selection.load(config)
-    from pytest_flperf.integration.duration_estimate import estimated_seconds, known_seconds
+    from pytest_flperf.session.duration_estimate import estimated_seconds, known_seconds
 
     known = known_seconds(Path(config.invocation_params.dir) / options.report_dir)
     rows = []
@@ -116,12 +119,12 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
     more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
     say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
     if options.against is not None:
-        from pytest_flperf.integration.paired import requests_words
+        from pytest_flperf.session.paired import requests_words
 
         say(f"--flperf-against: {requests_words(options, selection.cases)} in place of these, until a case is decided")
     if options.against is not None or options.baseline is not None:
-        from pytest_flperf.integration.feasibility import foreseen_lines
-        from pytest_flperf.integration.stored_counts import StoredCounts
+        from pytest_flperf.session.feasibility import foreseen_lines
+        from pytest_flperf.session.stored_counts import StoredCounts
 
         with StoredCounts(options, config.invocation_params.dir) as stored:
             counts = stored.of if options.baseline is not None else None
@@ -134,15 +137,16 @@ def _print_plan(config: pytest.Config, options: FlperfOptions) -> int:
     return pytest.ExitCode.OK
 
 
-def _parameters_ahead(config: pytest.Config, options: FlperfOptions, cases: Sequence[Case]) -> str:
+def _parameters_ahead(config: pytest.Config, options: RunOptions, cases: Sequence[Case]) -> str:
     """Request parameters that servers will not receive as given.
 
     As far as their kinds tell: no server is started or queried.
     """
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.router import SeveralBackends
-    from pytest_flperf.integration.backends import known_backends, placing_of
+    from pytest_flperf.integration.backends import known_backends
     from pytest_flperf.measurement.parameters import known_ahead
+    from pytest_flperf.session.placing import placing_of
     from pytest_flperf.suite.targets import TargetSpec
 
     backends, placing = SeveralBackends(), placing_of(options, known_backends(config))

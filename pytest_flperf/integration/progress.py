@@ -14,7 +14,7 @@ import pytest
 from pytest_flperf._text import printable
 from pytest_flperf.integration.xdist import is_worker
 
-__all__ = ["CaseProgress", "Progress"]
+__all__ = ["TerminalProgress"]
 
 _HEARTBEAT_S: Final = 60.0
 _LIVE_EVERY_S: Final = 0.2
@@ -22,7 +22,7 @@ _ROOM_FOR_PERCENT: Final = 9
 _SHORTEST: Final = 20
 
 
-class Progress:
+class TerminalProgress:
     """Progress display of a session; only the main thread writes."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -35,9 +35,9 @@ class Progress:
         self._heartbeat = self._writer is not None and not quiet and not self._live
 
     @contextmanager
-    def of(self, nodeid: str) -> Iterator[CaseProgress]:
+    def of(self, nodeid: str) -> Iterator[_CaseProgress]:
         """Report on one case; live text is removed at the end."""
-        progress = CaseProgress(nodeid, self)
+        progress = _CaseProgress(nodeid, self)
         try:
             yield progress
         finally:
@@ -92,10 +92,10 @@ class Progress:
         return self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext()
 
 
-class CaseProgress:
+class _CaseProgress:
     """Progress of one case."""
 
-    def __init__(self, nodeid: str, progress: Progress) -> None:
+    def __init__(self, nodeid: str, progress: TerminalProgress) -> None:
         self._name = nodeid.rpartition("::")[2]
         self._progress = progress
         self._shown = 0

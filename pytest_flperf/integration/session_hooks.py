@@ -20,7 +20,7 @@ from pytest_flperf.options import SUITE_REFS
 
 if TYPE_CHECKING:
     from pytest_flperf.integration.collection import Selection
-    from pytest_flperf.integration.run import MeasuringRun
+    from pytest_flperf.session.run import MeasuringRun
 
 __all__ = ["expects_a_run", "register"]
 
@@ -133,7 +133,7 @@ class _SessionHooks:
         It is unknown what they would have measured.
         """
         if report.failed:
-            from pytest_flperf.integration.reported_tests import reason_of
+            from pytest_flperf.integration.report_phases import reason_of
 
             self._faults.append(f"{report.nodeid or 'the session'} could not be collected: {reason_of(report)}")
 
@@ -191,11 +191,13 @@ class _SessionHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in reports of our tests, with their results."""
+        from pytest_flperf.integration.report_phases import phase_of
+
         told: dict[str, Any] | None = getattr(report, "flperf", None)
         if told is not None:
             run = self._run()
             if run is not None:
-                run.record.hear(report, told)
+                run.record.hear(phase_of(report, run.record.masked), told)
         elif report.when not in ("setup", "call", "teardown"):
             self._lost_worker(report)
 
@@ -204,12 +206,12 @@ class _SessionHooks:
 
         The test may be one of ours.
         """
-        from pytest_flperf.integration.planned_cases import planned_of_id
-        from pytest_flperf.integration.reported_tests import reason_of
+        from pytest_flperf.integration.report_phases import phase_of, reason_of
 
-        planned = planned_of_id(self._config, report.nodeid)
+        selection = self._selection
+        planned = selection.planned(report.nodeid) if selection is not None else None
         run = self._config.stash.get(RUN, None) if planned is None else self._run()
-        if run is None or not run.record.lost_worker(report, planned):
+        if run is None or not run.record.lost_worker(report.nodeid, phase_of(report, run.record.masked), planned):
             self._faults.append(reason_of(report))
 
     def _run(self) -> MeasuringRun | None:
@@ -281,7 +283,9 @@ class _SessionHooks:
             return
         run = self._config.stash.get(RUN, None)
         if run is not None:
-            run.record.summarise(terminalreporter)
+            from pytest_flperf.integration.terminal import summarise
+
+            summarise(run.record, terminalreporter)
         selection = self._selection
         without_header = self._config.getoption("verbose") < 0 or self._config.getoption("no_header")
         if selection is not None and without_header and not self._config.getoption("collectonly"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,15 +13,20 @@ from pytest_flperf._text import harmless
 from pytest_flperf.report.annotations import annotation_lines
 from pytest_flperf.report.terminal.summary import summary_lines
 from pytest_flperf.results.records import Run
+from pytest_flperf.session.run_record import RunRecord
 
-__all__ = ["print_summary", "shown"]
+__all__ = ["shown", "summarise"]
 
 _PLAIN: Final = str.maketrans("▲▼→≠≤≥∞…–×", "^v>!<>#~-x")
 """One-character replacements for signs that a terminal's encoding lacks."""
 
 
-def print_summary(reporter: pytest.TerminalReporter, run: Run, folder: Path | None, problems: Sequence[str]) -> None:
+def summarise(record: RunRecord, reporter: pytest.TerminalReporter) -> None:
     """Print verdict, table, details and paths, according to the verbosity."""
+    if record.ended_before_it_began:
+        return
+    run, problems = record.run(), record.said
+    folder = record.folder.path if record.folder is not None else None
     verbosity = reporter.config.get_verbosity()
     if verbosity >= 0:
         reporter.write_sep("=", f"flperf{_mark(run)}")

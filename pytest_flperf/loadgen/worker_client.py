@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Protocol, Self
 
-import pytest_flperf
 from pytest_flperf._text import harmless
 from pytest_flperf.loadgen.channel import ChannelClosedError, FrameReader, FrameWriter, buffer_generously
 from pytest_flperf.loadgen.client_limits import client_limit, error_words, is_shortage
@@ -357,7 +356,7 @@ def _frame_of(entry: Entry) -> tuple[Any, ...]:
 def _spawn(theirs: socket.socket, log: IO[bytes]) -> subprocess.Popen[bytes]:
     # Its path is the interpreter's own (-P: without the current folder) and, at the end, this package's: a file
     # called json.py in a project under test must not become the load process's json.
-    package_path = str(Path(pytest_flperf.__file__).parents[1])
+    package_path = str(Path(__file__).parents[2])
     command = [sys.executable, "-P", "-c", _MAIN, package_path]
     if sys.platform == "win32":
         process = subprocess.Popen(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from pytest_flperf.errors import FlperfError
 from pytest_flperf.results.document import DocumentError, decoded, parsed
 from pytest_flperf.results.records import Run
 from pytest_flperf.results.run_folder import LATEST
@@ -20,7 +21,7 @@ _LARGEST_MB: Final = 256
 _WHAT_TO_DO: Final = "take a copy that nobody edited ('flperf export RUN -o FILE' writes one), or measure again"
 
 
-class RunError(Exception):
+class RunError(FlperfError):
     """Unreadable run: what was looked for, where, what to do."""
 
 

@@ -27,6 +27,7 @@ from pytest_flperf.results.measured import (
     Requests,
     ResourceUse,
 )
+from pytest_flperf.results.metric_access import MetricAccess, NotMeasuredError
 from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
 from pytest_flperf.results.serialize import plain
 from pytest_flperf.results.serving import Adjustment, Target
@@ -101,8 +102,11 @@ class BudgetVerdict(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class CaseResult(Record):
-    """Result of one case: everything it measured, and its verdict."""
+class CaseResult(MetricAccess, Record):
+    """Result of one case: everything it measured, and its verdict.
+
+    Each metric of requests and each resource is an attribute, too: ``case.ttft_ms.p50``.
+    """
 
     nodeid: str
     suite: str
@@ -247,6 +251,22 @@ class CaseResult(Record):
         if self.search is None or self.search.over != over or self.search.conditions:
             return None
         return self.search.highest or 0.0
+
+    def distribution(self, name: str) -> Distribution:
+        """Distribution of a metric of requests; raises NotMeasuredError without one."""
+        found = self.metrics.get(name)
+        if name == "quality" and self.not_scored:
+            raise NotMeasuredError(self.not_scored_words)
+        if found is None:
+            raise NotMeasuredError(f"no value of {name} was measured")
+        return found
+
+    def resource(self, name: str) -> ResourceUse:
+        """Use of a resource; raises NotMeasuredError without one."""
+        found = self.resources.get(name)
+        if found is None:
+            raise NotMeasuredError(f"{name} was not measured")
+        return found
 
     @property
     def not_scored_words(self) -> str:

@@ -1,1 +1,1 @@
-"""Recovery of killed runs, without pytest."""
+"""Life of a run, without pytest: plan, measure, judge, record, recover."""

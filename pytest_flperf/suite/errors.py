@@ -7,12 +7,14 @@ import reprlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from pytest_flperf.errors import FlperfError
+
 __all__ = ["SuiteError", "key_path", "nearest", "printable", "shown", "suggestion"]
 
 _SHOWN_CHARACTERS: Final = 80
 
 
-class SuiteError(Exception):
+class SuiteError(FlperfError):
     """A suite or a setting that can't be used.
 
     Its text is complete: file, line or key path, what was found, what was expected; one line per problem.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_flperf.backend_contract import BackendContract
 from pytest_flperf.backends.base import Backend, BackendConfig, ListedModel
-from pytest_flperf.backends.contract import BackendContract
 from pytest_flperf.backends.foundry.backend import FoundryBackend
 from pytest_flperf.foundry_host.catalog import CatalogServer
 from pytest_flperf.foundry_host.embedded import embedded_models

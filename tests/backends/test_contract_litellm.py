@@ -9,8 +9,8 @@ from typing import ClassVar
 import litellm_doubles
 import pytest
 
+from pytest_flperf.backend_contract import BackendContract, _ignore
 from pytest_flperf.backends.base import Backend, BackendConfig
-from pytest_flperf.backends.contract import BackendContract, _ignore
 from pytest_flperf.backends.litellm.backend import LiteLlmBackend
 
 pytestmark = [

@@ -12,8 +12,8 @@ import pytest
 from llama_doubles import ReplayedLlama
 from tiny_gguf import write_tiny_gguf
 
+from pytest_flperf.backend_contract import BackendContract
 from pytest_flperf.backends.base import Backend, BackendConfig
-from pytest_flperf.backends.contract import BackendContract
 from pytest_flperf.backends.llamacpp.backend import LlamaCppBackend
 from pytest_flperf.backends.registry import BUILT_IN
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from ollama_double import OllamaDouble
 
+from pytest_flperf.backend_contract import BackendContract
 from pytest_flperf.backends.base import Backend, BackendConfig
-from pytest_flperf.backends.contract import BackendContract
 from pytest_flperf.backends.ollama import OllamaBackend
 
 

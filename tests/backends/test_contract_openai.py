@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_flperf.backend_contract import BackendContract
 from pytest_flperf.backends.base import Backend
-from pytest_flperf.backends.contract import BackendContract
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.reference_server import ReferenceServer
 

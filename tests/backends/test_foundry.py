@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+from pytest_flperf.backend_contract import answer_of
 from pytest_flperf.backends.admin_api import Control
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
-from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.foundry import backend as foundry
 from pytest_flperf.backends.foundry.backend import FoundryBackend
 from pytest_flperf.foundry_host.catalog import CatalogEntry, CatalogServer

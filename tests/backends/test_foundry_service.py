@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from server_doubles import Answer, Asked, Double, free_port, streamed
 
+from pytest_flperf.backend_contract import BackendContract, answer_of
 from pytest_flperf.backends.base import Backend, BackendConfig, BackendError
-from pytest_flperf.backends.contract import BackendContract, answer_of
 from pytest_flperf.backends.foundry.command import service_url, url_in
 from pytest_flperf.backends.foundry.service import FoundryServiceBackend
 from pytest_flperf.foundry_host.catalog import CatalogEntry, CatalogServer

@@ -15,8 +15,8 @@ import litellm_doubles
 import psutil
 import pytest
 
+from pytest_flperf.backend_contract import answer_of
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
-from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.litellm.backend import LiteLlmBackend
 from pytest_flperf.backends.registry import BUILT_IN
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from llama_doubles import BUILD, ReplayedLlama
 
+from pytest_flperf.backend_contract import answer_of
 from pytest_flperf.backends.base import BackendConfig, BackendError, ListedModel
-from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.llamacpp import admin_api as llama_control
 from pytest_flperf.backends.llamacpp.backend import LlamaCppBackend
 from pytest_flperf.backends.llamacpp.options import OPTIONS

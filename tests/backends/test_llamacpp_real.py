@@ -21,8 +21,8 @@ from llama_doubles import ANSWERS
 from record_llama import record
 from tiny_gguf import write_tiny_gguf
 
+from pytest_flperf.backend_contract import answer_of
 from pytest_flperf.backends.base import BackendConfig, BackendError, Served
-from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.llamacpp import server as llama_server
 from pytest_flperf.backends.llamacpp.backend import LlamaCppBackend
 from pytest_flperf.backends.server_process import free_port

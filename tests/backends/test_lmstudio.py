@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from server_doubles import Answer, Asked, Double, free_port, streamed
 
+from pytest_flperf.backend_contract import BackendContract, answer_of
 from pytest_flperf.backends.base import Backend, BackendConfig, BackendError
-from pytest_flperf.backends.contract import BackendContract, answer_of
 from pytest_flperf.backends.lmstudio import LmStudioBackend
 
 KEYS = ("google/gemma-3-1b", "qwen/qwen3-4b")

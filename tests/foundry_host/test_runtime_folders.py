@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from runtime_doubles import MakeConfig
 
+from pytest_flperf.backend_contract import answer_of
 from pytest_flperf.backends.base import BackendConfig, BackendError
-from pytest_flperf.backends.contract import answer_of
 from pytest_flperf.backends.foundry.backend import FoundryBackend
 from pytest_flperf.foundry_host.client import Mode, RuntimeHost
 from pytest_flperf.foundry_host.embedded import embedded_models

@@ -23,7 +23,6 @@ import yaml
 
 import pytest_flperf.backends.foundry.backend
 import pytest_flperf.backends.openai
-import pytest_flperf.integration.budget_checks
 import pytest_flperf.integration.fixture
 import pytest_flperf.integration.item_phases
 import pytest_flperf.integration.items
@@ -35,6 +34,7 @@ import pytest_flperf.report.csv
 import pytest_flperf.report.html.pages
 import pytest_flperf.report.markdown
 import pytest_flperf.report.samples
+import pytest_flperf.session.budget_checks
 import pytest_flperf.session.stored_case
 import pytest_flperf.stats.inference.paired
 import pytest_flperf.suite.files

@@ -24,7 +24,7 @@ HEAVY = [
     "tabulate",
     "wcwidth",
     "httpx",
-    "pytest_flperf.integration.run",
+    "pytest_flperf.session.run",
     "pytest_flperf.integration.config",
     "pytest_flperf.suite",
 ]

@@ -26,7 +26,6 @@ from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.gates.budgets import parse_budgets
 from pytest_flperf.gates.paired_results import REFERENCE_TERMS, PairTerms, with_other_side
 from pytest_flperf.gates.rules import parse_rules
-from pytest_flperf.integration.playing import played
 from pytest_flperf.measurement.paired import Until
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun
@@ -35,6 +34,7 @@ from pytest_flperf.results.reader import run_of
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.session.playing import played
 from pytest_flperf.session.recovery import recover
 from pytest_flperf.suite.loader import scenario_of
 from pytest_flperf.suite.matrix import expand

@@ -73,7 +73,7 @@ WINDOWS = {
         raising_before(bench.Bench, "ready", {signals})
     """,
     "the judgement": """
-        from pytest_flperf.integration.run import MeasuringRun
+        from pytest_flperf.session.run import MeasuringRun
         raising_before(MeasuringRun, "_judge", {signals})
     """,
 }
@@ -88,11 +88,11 @@ LATER = {
             strike({signals})
     """,
     "the results are written": """
-        from pytest_flperf.integration.run_record import RunRecord
+        from pytest_flperf.session.run_record import RunRecord
         raising_before(RunRecord, "finish", {signals})
     """,
     "the page is written": """
-        from pytest_flperf.integration.artifacts import Publisher
+        from pytest_flperf.session.artifacts import Publisher
         raising_before(Publisher, "publish", {signals})
     """,
     "the table is printed": """
@@ -100,7 +100,7 @@ LATER = {
         raising_before(terminal, "summary_lines", {signals})
     """,
     "processes end": """
-        from pytest_flperf.integration.run import MeasuringRun
+        from pytest_flperf.session.run import MeasuringRun
         raising_before(MeasuringRun, "close", {signals})
     """,
 }

@@ -65,7 +65,7 @@ def test_inside_another(tiny: Tiny) -> None:
     """A measurement that begins in the middle of another one would wait for itself: an error says so."""
     tiny.pytester.makepyfile(
         test_mine=f"""
-        from pytest_flperf.integration.run import MeasuringRun
+        from pytest_flperf.session.run import MeasuringRun
         def test_me(flperf, monkeypatch):
             real = MeasuringRun.ready
             def nested(self, case, nodeid):

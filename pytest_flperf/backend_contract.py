@@ -2,7 +2,7 @@
 
 Write a class whose name begins with ``Test`` and say how a backend is made and which model it has::
 
-    from pytest_flperf.backends.contract import BackendContract
+    from pytest_flperf.testing import BackendContract
 
     class TestMine(BackendContract):
         model = "tiny"

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
-from pytest_flperf._text import harmless_lines, printable
+from pytest_flperf._text import printable
 from pytest_flperf.gates.verdict import NOT_MEASURED, verdict_text
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["NOT_MEASURED", "Standing", "raise_unless_passed", "stopped"]
-
-
-def raise_unless_passed(result: CaseResult) -> None:
-    """Fail or skip the test whose case did not pass."""
-    if result.outcome == "skipped":
-        pytest.skip(harmless_lines(result.message))
-    if result.outcome != "passed":
-        pytest.fail(harmless_lines(result.message), pytrace=False)
+__all__ = ["NOT_MEASURED", "Standing", "stopped"]
 
 
 class Standing:
-    """Session results so far, used to judge unfinished cases."""
+    """Results of a run so far, used to judge unfinished cases."""
 
     def __init__(self) -> None:
         self._any = False

@@ -10,9 +10,9 @@ from pytest_flperf._text import printable
 from pytest_flperf.gates.feasibility import Size, obstacle
 from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.gates.rules import Rule, is_gate, rules_for
-from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.integration.paired import most_pairs, rules_of, with_rules_of
-from pytest_flperf.integration.playing import limits_of
+from pytest_flperf.session.options import RunOptions
+from pytest_flperf.session.paired import most_pairs, rules_of, with_rules_of
+from pytest_flperf.session.playing import limits_of
 from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
 from pytest_flperf.suite.load_shapes import expected_prompts, expected_requests
 from pytest_flperf.suite.model import Case
@@ -21,7 +21,7 @@ __all__ = ["foreseen_lines"]
 
 
 def foreseen_lines(
-    options: FlperfOptions, cases: Sequence[Case], most: int, runs: Callable[[Case], int] | None = None
+    options: RunOptions, cases: Sequence[Case], most: int, runs: Callable[[Case], int] | None = None
 ) -> list[str]:
     """One line per metric of a rule that this run can't decide.
 
@@ -56,7 +56,7 @@ def foreseen_lines(
     return lines
 
 
-def _sizes(case: Case, rules: Sequence[Rule], options: FlperfOptions, comparisons: int) -> Iterator[tuple[Size, str]]:
+def _sizes(case: Case, rules: Sequence[Rule], options: RunOptions, comparisons: int) -> Iterator[tuple[Size, str]]:
     scenario, settings = case.scenario, case.scenario.settings
     has_goal = request_limits(scenario.name, limits_of(scenario.budgets, options), case.model) is not None
     open_loop = settings.load.is_open
@@ -76,7 +76,7 @@ def _prompts(case: Case, requests: int | None) -> int | None:
     return expected_prompts(case.scenario, requests)
 
 
-def _requests(case: Case, rules: Sequence[Rule], options: FlperfOptions) -> int | None:
+def _requests(case: Case, rules: Sequence[Rule], options: RunOptions) -> int | None:
     """Maximum requests of a case compared with a stored run."""
     settings = case.scenario.settings
     if options.against is not None and settings.load.kind == "closed":

@@ -6,9 +6,8 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
-
 from pytest_flperf._text import shorten
+from pytest_flperf.session.errors import OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +19,7 @@ _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def load_settings(text: str | None) -> Mapping[str, Any]:
-    """Parse ``poisson,rate=8,duration_s=30`` into suite settings; raises UsageError.
+    """Parse ``poisson,rate=8,duration_s=30`` into suite settings; raises OptionsError.
 
     ``rate=1,2,4`` gives a tuple of all three, a sweep.  ``trace`` is a path.
 
@@ -33,13 +32,13 @@ def load_settings(text: str | None) -> Mapping[str, Any]:
 
     words = _joined([word.strip() for word in text.split(",")])
     if words[0] not in LOADS:
-        raise pytest.UsageError(f"--flperf-load: found {shorten(words[0])}, expected {expected('load')}")
+        raise OptionsError(f"--flperf-load: found {shorten(words[0])}, expected {expected('load')}")
     found: dict[str, Any] = {"load": words[0]}
     for word in words[1:]:
         key, _, value = (part.strip() for part in word.partition("="))
         known = [*LOAD_KEYS, "concurrency", "trace"]
         if key not in known or key in found:
-            raise pytest.UsageError(
+            raise OptionsError(
                 f"--flperf-load: found {shorten(word)}, expected one of "
                 f"{', '.join(each for each in known if each not in found)}, with '=' and a number"
             )
@@ -48,7 +47,7 @@ def load_settings(text: str | None) -> Mapping[str, Any]:
             continue
         numbers = tuple(_number(key, each) for each in value.split(","))
         if len(numbers) > 1 and (key not in SWEEP_KEYS or len(set(numbers)) < len(numbers)):
-            raise pytest.UsageError(
+            raise OptionsError(
                 f"--flperf-load: {key}: found {shorten(value)}, expected one number"
                 + ("" if key not in SWEEP_KEYS else ", or several different ones")
                 + f"; several can have {' and '.join(SWEEP_KEYS)}"
@@ -74,7 +73,7 @@ def _number(key: str, text: str) -> float:
     try:
         return int(text) if LIMITS[key].whole else float(text)
     except ValueError:
-        raise pytest.UsageError(f"--flperf-load: {key}: found {shorten(text)}, expected {LIMITS[key]}") from None
+        raise OptionsError(f"--flperf-load: {key}: found {shorten(text)}, expected {LIMITS[key]}") from None
 
 
 _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -85,7 +84,7 @@ _OFF: Final = "none"
 
 
 def max_time_s(text: str | None) -> float | None:
-    """``--flperf-max-time`` in seconds; raises UsageError.
+    """``--flperf-max-time`` in seconds; raises OptionsError.
 
     None: no limit.
     """
@@ -93,7 +92,7 @@ def max_time_s(text: str | None) -> float | None:
         return None
     seconds = _seconds(text)
     if seconds is None or not 0 < seconds <= _LONGEST_S:
-        raise pytest.UsageError(
+        raise OptionsError(
             f"--flperf-max-time: found {shorten(text)}, expected a time of more than 0 and at most 30d, "
             "such as 90, 90s, 15m or 1h30m"
         )
@@ -101,7 +100,7 @@ def max_time_s(text: str | None) -> float | None:
 
 
 def lock_timeout_s(text: str | None, default_s: float) -> float | None:
-    """``--flperf-lock-timeout`` in seconds; raises UsageError.
+    """``--flperf-lock-timeout`` in seconds; raises OptionsError.
 
     None: no lock at all.
     """
@@ -111,7 +110,7 @@ def lock_timeout_s(text: str | None, default_s: float) -> float | None:
         return None
     seconds = _seconds(text)
     if seconds is None or seconds > _LONGEST_S:
-        raise pytest.UsageError(
+        raise OptionsError(
             f"--flperf-lock-timeout: found {shorten(text)}, expected a time from 0 to 30d, such as 0, 90, 90s, 15m or "
             f"1h30m, or {_OFF!r} to measure beside others"
         )

@@ -10,11 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pytest_flperf.gates.budgets import Budget, BudgetError, holding, parse_budget, parse_budgets
 from pytest_flperf.gates.capacity import problem_of_search
 from pytest_flperf.gates.rules import Rule, RuleError, parse_rule
+from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.suite.bounded_files import display_path
 from pytest_flperf.suite.errors import key_path, shown, suggestion
 from pytest_flperf.suite.model import Case, Suite
@@ -27,7 +26,7 @@ __all__ = ["check_budgets", "check_budgets_of_cases", "check_rules", "check_scop
 def check_budgets(suite: Suite) -> None:
     """Refuse malformed budgets and those that match no scenario.
 
-    A budget without a scenario would never apply, and no one would notice.  Raises UsageError.
+    A budget without a scenario would never apply, and no one would notice.  Raises OptionsError.
     """
     names = [scenario.name for scenario in suite.scenarios]
     for index, scenario in enumerate(suite.scenarios):
@@ -35,7 +34,7 @@ def check_budgets(suite: Suite) -> None:
             try:
                 budget = parse_budget(text)
             except BudgetError as error:
-                raise pytest.UsageError(f"{_place_of(text, index, suite.path)[0]}: {error}") from error
+                raise OptionsError(f"{_place_of(text, index, suite.path)[0]}: {error}") from error
             if not budget.holds_for(scenario.name):
                 place, of_scenario = _place_of(text, index, suite.path)
                 _check_scenarios(budget, [scenario.name] if of_scenario else names, place)
@@ -44,7 +43,7 @@ def check_budgets(suite: Suite) -> None:
 def check_rules(suites: Sequence[Suite], of_all: Sequence[Rule]) -> None:
     """Refuse malformed comparison rules and those that match no scenario.
 
-    Raises UsageError.
+    Raises OptionsError.
     """
     every = [scenario.name for suite in suites for scenario in suite.scenarios]
     for rule in of_all:
@@ -57,20 +56,20 @@ def check_rules(suites: Sequence[Suite], of_all: Sequence[Rule]) -> None:
                 try:
                     rule = parse_rule(text)
                 except RuleError as error:
-                    raise pytest.UsageError(f"{place}: {error}") from error
+                    raise OptionsError(f"{place}: {error}") from error
                 _check_rule(rule, [scenario.name] if of_scenario else names, place)
 
 
 def _check_rule(rule: Rule, names: Sequence[str], place: str) -> None:
     if not any(map(rule.holds_for, names)):
-        raise pytest.UsageError(
+        raise OptionsError(
             f"{place}: rule {shown(rule.expression)}: found {shown(rule.scenarios)} before the colon, expected the "
             f"name of a scenario or a pattern of names; {suggestion(rule.scenarios or '', names)}"
         )
 
 
 def check_budgets_of_cases(suite: Suite, cases: Sequence[Case]) -> None:
-    """Refuse budgets that no case can meet; raises UsageError.
+    """Refuse budgets that no case can meet; raises OptionsError.
 
     That is a budget on a search result for a case without that search, or a budget for an unknown model.
 
@@ -78,7 +77,7 @@ def check_budgets_of_cases(suite: Suite, cases: Sequence[Case]) -> None:
     command line chooses, and the suite may have budgets for any model.
     """
     for problem in _problems_of_cases(cases):
-        raise pytest.UsageError(f"{suite.ref}: {problem}")
+        raise OptionsError(f"{suite.ref}: {problem}")
     known = [*suite.models, *(target.label for target in suite.targets)]
     if not known:
         return
@@ -119,7 +118,7 @@ def problem_of_case(case: Case, budgets: Iterable[Budget]) -> str:
 def check_scopes(budgets: tuple[str, ...], suites: Sequence[Suite], models: Sequence[str]) -> None:
     """Refuse command-line budgets that match no scenario or measured model.
 
-    Raises UsageError.
+    Raises OptionsError.
     """
     names = [scenario.name for suite in suites for scenario in suite.scenarios]
     for budget in parse_budgets(budgets):
@@ -129,7 +128,7 @@ def check_scopes(budgets: tuple[str, ...], suites: Sequence[Suite], models: Sequ
 
 def _check_scenarios(budget: Budget, names: Sequence[str], place: str) -> None:
     if not any(map(budget.holds_for, names)):
-        raise pytest.UsageError(
+        raise OptionsError(
             f"{place}: budget {shown(budget.expression)}: found {shown(budget.scenarios)} before the colon, expected "
             f"the name of a scenario or a pattern of names; {suggestion(budget.scenarios or '', names)}"
         )
@@ -137,7 +136,7 @@ def _check_scenarios(budget: Budget, names: Sequence[str], place: str) -> None:
 
 def _check_models(budget: Budget, models: Sequence[str], place: str) -> None:
     if not any(map(budget.holds_for_model, models)):
-        raise pytest.UsageError(
+        raise OptionsError(
             f"{place}: budget {shown(budget.expression)}: found {shown(budget.models)} behind the @, expected the name "
             f"of a model or a pattern of names; {suggestion(budget.models or '', models)}"
         )

@@ -1,4 +1,4 @@
-"""Baselines of a session's cases: one named run, or one per case."""
+"""Baselines of a run's cases: one named run, or one per case."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import pytest
-
 from pytest_flperf._text import printable
 from pytest_flperf.gates.baseline_gate import unpaired_lines
 from pytest_flperf.gates.counterparts import Counterpart, Query, missing_against
 from pytest_flperf.gates.rules import Rule, rules_for
-from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.integration.history import place_of
-from pytest_flperf.integration.paired import comparisons_of, rules_of, with_rules_of
-from pytest_flperf.options import SUITE_REFS
 from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.history import place_of
+from pytest_flperf.session.options import RunOptions
+from pytest_flperf.session.paired import comparisons_of, rules_of, with_rules_of
 from pytest_flperf.stats.inference.findings import ErrorRates
 
 if TYPE_CHECKING:
@@ -26,12 +24,13 @@ if TYPE_CHECKING:
     from pytest_flperf.history.case_history import CaseHistory
     from pytest_flperf.history.place import StorePlace
     from pytest_flperf.history.store import Store
-    from pytest_flperf.integration.run_record import RunRecord
     from pytest_flperf.measurement.recording import CaseRecording
     from pytest_flperf.results.comparison import Against
+    from pytest_flperf.session.planned_cases import PlannedTest
+    from pytest_flperf.session.run_record import RunRecord
     from pytest_flperf.suite.model import Case
 
-__all__ = ["Baseline", "baseline_of"]
+__all__ = ["Baseline", "find_baseline_of"]
 
 _FLAG: Final = "--flperf-baseline"
 _BRANCH: Final = "branch:"
@@ -41,7 +40,7 @@ _BRIEFLY_S: Final = 0.2
 
 @dataclass(slots=True)
 class Baseline:
-    """Baseline that the cases of a session are compared with."""
+    """Baseline that the cases of a run are compared with."""
 
     asked: str
     found: FoundBaseline | None
@@ -62,7 +61,7 @@ class Baseline:
         case: Case,
         this: Run,
         recording: CaseRecording | None,
-        items: Iterable[pytest.Item],
+        tests: Iterable[PlannedTest],
     ) -> CaseResult:
         """Add the comparison with the baseline to a result.
 
@@ -71,11 +70,11 @@ class Baseline:
             case: The case.
             this: Its run.
             recording: Recording of its requests; None: only the summaries are known.
-            items: All items of the session.
+            tests: All tests of the run that measure.
 
         """
         if not self.comparisons:
-            self.comparisons = comparisons_of(items, self.rules, self.sides)
+            self.comparisons = comparisons_of(tests, self.rules, self.sides)
         rules = with_rules_of(case, self.rules)
         values = {} if recording is None or result.search is not None else _values(result, rules, recording)
         against = self._against(result, this, values, rules)
@@ -209,39 +208,35 @@ def _values(result: CaseResult, rules: Sequence[Rule], recording: CaseRecording)
     return recording.values(names, VALUES_KEPT)
 
 
-BASELINE: Final[pytest.StashKey[Baseline]] = pytest.StashKey()
-"""On the config: the stored run to compare with, as soon as it is found."""
+def find_baseline_of(options: RunOptions, here: Path, suites: Sequence[str]) -> Baseline | None:
+    """Find what a run's cases are compared with; raises OptionsError.
 
+    Args:
+        options: Options of the run.
+        here: Folder that paths start from.
+        suites: References of the run's suites.
 
-def baseline_of(config: pytest.Config, options: FlperfOptions) -> Baseline | None:
-    """Baseline of the session, or None; raises UsageError.
+    Returns:
+        None: the options name no baseline.
 
-    It is looked up once.  None: the options name no baseline.
     """
     if options.baseline is None:
         return None
-    if BASELINE not in config.stash:
-        config.stash[BASELINE] = _baseline(config, options, options.baseline)
-    return config.stash[BASELINE]
-
-
-def _baseline(config: pytest.Config, options: FlperfOptions, text: str) -> Baseline:
     from pytest_flperf.history.baseline import BaselineError, MissingBaselineError
     from pytest_flperf.history.place import StoreError
 
-    here = config.invocation_params.dir
-    suite_refs: tuple[str, ...] = config.stash.get(SUITE_REFS, ())
+    text = options.baseline
     source = _Source(place_of(options, here), here / options.report_dir)
     found, nothing = None, ""
     try:
         if text == _LAST or text.startswith(_BRANCH):
-            nothing = _nothing(text, source, suite_refs)
+            nothing = _nothing(text, source, suites)
             if nothing and options.require_baseline:
                 raise MissingBaselineError(nothing)
         else:
             found = _found(text, source, here)
     except (BaselineError, StoreError) as error:
-        raise pytest.UsageError(f"{_FLAG}: {printable(str(error), 900)}") from error
+        raise OptionsError(f"{_FLAG}: {printable(str(error), 900)}") from error
     return Baseline(
         asked=text,
         found=found,

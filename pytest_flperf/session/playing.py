@@ -9,19 +9,19 @@ from pytest_flperf.backends.router import SeveralBackends
 from pytest_flperf.gates.budgets import Budget, parse_budget
 from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.gates.goodput import request_limits
-from pytest_flperf.integration.config import FlperfOptions
 from pytest_flperf.measurement.capacity_search import play_search
 from pytest_flperf.measurement.paired import Until
 from pytest_flperf.measurement.parallel_targets import THIS_MACHINE, Asked, SideBySide, provider_of
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, Prepared
+from pytest_flperf.session.options import RunOptions
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
 
 __all__ = ["begin_beside", "limits_of", "played"]
 
 
-def limits_of(budgets: Sequence[str], options: FlperfOptions) -> list[Budget]:
+def limits_of(budgets: Sequence[str], options: RunOptions) -> list[Budget]:
     """Parsed budgets of a case."""
     return [parse_budget(text, "--flperf-budget" if text in options.budgets else "") for text in budgets]
 
@@ -61,7 +61,7 @@ def played(
 def begin_beside(
     cases: Sequence[Asked],
     placing: Placing,
-    options: FlperfOptions,
+    options: RunOptions,
     make_recorder: Callable[[], Recorder],
     make_sampler: Callable[[], Sampler],
     stop_at: float | None,

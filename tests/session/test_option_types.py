@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.integration.option_types import duration_words, lock_timeout_s, max_time_s
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.option_types import duration_words, lock_timeout_s, max_time_s
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,9 @@ def test_nothing_said() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_time_or_refused(text: str) -> None:
-    """Nothing but UsageError comes of what is no time."""
+    """Nothing but OptionsError comes of what is no time."""
     seconds: float | None = 1.0
-    with contextlib.suppress(pytest.UsageError):
+    with contextlib.suppress(OptionsError):
         seconds = max_time_s(text)
     assert seconds is not None
     assert 0 < seconds <= 30 * 86400

@@ -1,4 +1,4 @@
-"""Machine lock of a pytest session: waiting with messages and timeout."""
+"""Machine lock of a run: waiting with messages and timeout."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from pytest_flperf._text import printable
-from pytest_flperf.integration.option_types import duration_words
-from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.measurement.machine_lock import Holder, MachineLock
 from pytest_flperf.measurement.runner import NotReadyError
+from pytest_flperf.session.option_types import duration_words
+from pytest_flperf.session.time_limit import OutOfTimeError, TimeLimit
 
 __all__ = ["MachineBusyError", "SessionLock"]
 
@@ -24,7 +24,7 @@ class MachineBusyError(NotReadyError):
 
 
 class SessionLock:
-    """Machine lock held from the first case to the session's end.
+    """Machine lock held from the first case to the run's end.
 
     If other workers of the same run measure on this machine (tests with the fixture, ``-n 2``), each holds the lock for
     one case at a time and they take turns.  Held for the whole session, each would wait for the others to end.

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import pytest
-
 from pytest_flperf._text import printable
-from pytest_flperf.integration.config import FlperfOptions
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.options import RunOptions
 
 if TYPE_CHECKING:
-    from pytest_flperf.backends.resolver import Placing
+    from collections.abc import Mapping
 
-__all__ = ["DEFAULT_MODELS", "DefaultModels", "default_models_of"]
+    from pytest_flperf.backends.registry import BackendType
+    from pytest_flperf.backends.resolver import Placing
+    from pytest_flperf.session.progress import Progress
+
+__all__ = ["DefaultModels"]
 
 _HOW: Final = "add --flperf-model=NAME"
 _LONGEST: Final = 1_500
 
 
 class DefaultModels:
-    """Default models of a session; queries a server only once."""
+    """Default models of a run; queries a server only once."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        """Query no server yet."""
-        self._config = config
+    def __init__(self, known: Mapping[str, BackendType], progress: Progress) -> None:
+        """Query no server yet.
+
+        ``known``: kinds of backends by name.
+        """
+        self._known = known
+        self._progress = progress
         self._found: tuple[str, ...] = ()
         self._problem = ""
 
-    def models(self, options: FlperfOptions, where: str = "") -> tuple[str, ...]:
+    def models(self, options: RunOptions, where: str = "") -> tuple[str, ...]:
         """Default models: the embedded ones, or the server's only one.
 
         Args:
@@ -46,19 +53,19 @@ class DefaultModels:
             self._ask(options)
         if self._problem:
             flag = "--flperf-base-url" if options.base_url is not None else "--flperf-backend"
-            raise pytest.UsageError(f"{flag} needs a model{where}: {self._problem}")
+            raise OptionsError(f"{flag} needs a model{where}: {self._problem}")
         return self._found
 
-    def _ask(self, options: FlperfOptions) -> None:
+    def _ask(self, options: RunOptions) -> None:
         from pytest_flperf.backends.base import BackendError
         from pytest_flperf.backends.model_lists import some_names
         from pytest_flperf.backends.resolver import PlacingError, secrets_of
-        from pytest_flperf.integration.backends import known_backends, placing_of
         from pytest_flperf.results.redaction import Redactor
+        from pytest_flperf.session.placing import placing_of
 
         masked = Redactor(secrets_of(options.api_key_env, (), options.base_url)).text
         try:
-            listed = self._listed(placing_of(options, known_backends(self._config)), options)
+            listed = self._listed(placing_of(options, self._known), options)
         except (BackendError, PlacingError) as error:
             said = printable(masked(str(error)), _LONGEST)
             self._problem = f"{_HOW}; the server could not be asked what it has: {said}"
@@ -75,13 +82,12 @@ class DefaultModels:
         else:
             self._problem = f"{_HOW}; the server lists none"
 
-    def _listed(self, placing: Placing, options: FlperfOptions) -> tuple[str, ...] | None:
+    def _listed(self, placing: Placing, options: RunOptions) -> tuple[str, ...] | None:
         """Model ids listed by a server that already runs.
 
         None if it would have to be started first.
         """
         from pytest_flperf.backends.discovery import discover_models
-        from pytest_flperf.integration.progress import Progress
         from pytest_flperf.suite.targets import TargetSpec
 
         anywhere = TargetSpec("any")
@@ -89,17 +95,6 @@ class DefaultModels:
         place = placing.place(anywhere)
         if options.base_url is None and place.kind.programs:
             return None
-        with Progress(self._config).of("") as progress:
+        with self._progress.of("") as progress:
             models = discover_models(place.kind, place.config, progress.stage)
         return tuple(each.model_id for each in models)
-
-
-DEFAULT_MODELS: Final = pytest.StashKey[DefaultModels]()
-
-
-def default_models_of(config: pytest.Config) -> DefaultModels:
-    """Default models of the session, created at first use."""
-    found = config.stash.get(DEFAULT_MODELS, None)
-    if found is None:
-        found = config.stash[DEFAULT_MODELS] = DefaultModels(config)
-    return found

@@ -13,23 +13,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pytest_flperf._text import printable
 from pytest_flperf.history.place import DEFAULT_FILE, PlaceError, StorePlace, store_place
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder, new_run_id
+from pytest_flperf.session.errors import OptionsError
 
 if TYPE_CHECKING:
     from pytest_flperf.history.rows import CaseValues
-    from pytest_flperf.integration.config import FlperfOptions
     from pytest_flperf.results.records import Run
+    from pytest_flperf.session.options import RunOptions
 
 __all__ = ["Storing", "place_of", "store_password"]
 
 
-def place_of(options: FlperfOptions, here: Path) -> StorePlace | None:
-    """Location of the store, or None; raises UsageError.
+def place_of(options: RunOptions, here: Path) -> StorePlace | None:
+    """Location of the store, or None; raises OptionsError.
 
     The error reports an invalid location or a missing driver.  None: runs are not stored.
     """
@@ -39,10 +38,10 @@ def place_of(options: FlperfOptions, here: Path) -> StorePlace | None:
     try:
         return store_place(options.store, here)
     except PlaceError as error:
-        raise pytest.UsageError(f"--flperf-store: {error}") from error
+        raise OptionsError(f"--flperf-store: {error}") from error
 
 
-def store_password(options: FlperfOptions, here: Path) -> str | None:
+def store_password(options: RunOptions, here: Path) -> str | None:
     """Password in the store's URL, or None.
 
     It must be masked in everything that is kept.
@@ -57,7 +56,7 @@ class Storing:
     A run that is not stored is a line in ``problems``.
     """
 
-    def __init__(self, options: FlperfOptions, here: Path) -> None:
+    def __init__(self, options: RunOptions, here: Path) -> None:
         """``here`` is the folder that paths are relative to."""
         self._asked = options.store is not None
         self._here = here

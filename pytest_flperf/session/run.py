@@ -1,4 +1,4 @@
-"""Measuring run of one pytest session: prepare, measure, judge, record."""
+"""Measuring run: prepare, measure, judge and record cases."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import gc
 import importlib
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
-
-import pytest
 
 from pytest_flperf._text import printable
 from pytest_flperf.backends.base import BackendError
@@ -20,44 +18,40 @@ from pytest_flperf.backends.resolver import PlacingError, secrets_of
 from pytest_flperf.backends.router import SeveralBackends
 from pytest_flperf.gates.budgets import Budget
 from pytest_flperf.gates.verdict import judge, verdict_text
-from pytest_flperf.integration.backends import known_backends, placing_of
-from pytest_flperf.integration.baselines import baseline_of
-from pytest_flperf.integration.collection import SELECTION, check_options
-from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.integration.default_model import default_models_of
-from pytest_flperf.integration.history import store_password
-from pytest_flperf.integration.item_state import add_item_result
-from pytest_flperf.integration.machine_lock import MachineBusyError, SessionLock
-from pytest_flperf.integration.mutual_exclusion import TurnError, Turns
-from pytest_flperf.integration.paired import opposition_of
-from pytest_flperf.integration.planned_cases import planned_case
-from pytest_flperf.integration.playing import begin_beside, limits_of, played
-from pytest_flperf.integration.progress import Progress
-from pytest_flperf.integration.run_record import RunRecord
-from pytest_flperf.integration.signals import stopper_of
-from pytest_flperf.integration.time_limit import OutOfTimeError, TimeLimit
-from pytest_flperf.integration.unfinished import NOT_MEASURED, Standing, stopped
-from pytest_flperf.integration.xdist import is_worker, neighbours, run_token
 from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.measurement.machine_lock import MachineLock
 from pytest_flperf.measurement.parallel_targets import Asked, SideBySide
 from pytest_flperf.measurement.parameters import known_ahead
 from pytest_flperf.measurement.recording import CaseRecording, Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
-from pytest_flperf.options import SUITE_REFS
 from pytest_flperf.results.bounds import bounded_text
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.session.baselines import Baseline
+from pytest_flperf.session.context import Listener, RunContext
+from pytest_flperf.session.default_model import DefaultModels
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.history import store_password
+from pytest_flperf.session.machine_lock import MachineBusyError, SessionLock
+from pytest_flperf.session.mutual_exclusion import TurnError, Turns
+from pytest_flperf.session.options import RunOptions
+from pytest_flperf.session.paired import opposition_of
+from pytest_flperf.session.placing import placing_of
+from pytest_flperf.session.planned_cases import PlannedTest, planned_case
+from pytest_flperf.session.planning import check_options
+from pytest_flperf.session.playing import begin_beside, limits_of, played
+from pytest_flperf.session.run_record import RunRecord
+from pytest_flperf.session.time_limit import OutOfTimeError, TimeLimit
+from pytest_flperf.session.unfinished import NOT_MEASURED, Standing, stopped
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
 
 __all__ = ["MeasuringRun"]
 
-_INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _MESSAGE_CHARACTERS: Final = 8_000
 _LONGEST_NAME: Final = 100
-_ALWAYS: Final = ("psutil", "pytest_flperf.integration.terminal", "wcwidth", "tabulate")
+_ALWAYS: Final = ("psutil", "pytest_flperf.report.terminal.summary", "wcwidth", "tabulate")
 """Imported while the runtime starts: modules for the first case, then those for the end of the run.
 
 The table's modules (wcwidth above all) take 50 to 90 ms, which would delay the end.
@@ -71,60 +65,63 @@ _TO_COMPARE: Final = (
 
 
 class MeasuringRun:
-    """Measuring run of one session: prepares, measures and judges cases."""
+    """Measuring run: prepares, measures, judges and records cases."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._options = FlperfOptions.from_pytest_config(config)
+    def __init__(
+        self, context: RunContext, listener: Listener, baseline: Baseline | None, default_models: DefaultModels
+    ) -> None:
+        """Check the options, and start nothing yet; raises OptionsError."""
+        self._context = context
+        self._options = context.options
         check_options(self._options)
-        self._known_backends = known_backends(config)
+        self._known_backends = context.backends
         try:
             placing = placing_of(self._options, self._known_backends)
             placing.check_run()
             placing.check(self._options.targets)
         except PlacingError as error:
-            raise pytest.UsageError(str(error)) from error
+            raise OptionsError(str(error)) from error
         self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)
         self._bench: Bench | None = None
         self._asked: Sequence[Asked] = ()  # until those of other providers have begun
         self._beside: SideBySide | None = None
         self._importing: threading.Thread | None = None
         self._finished = False
-        self._stopper = stopper_of(config)
+        self._stopper = listener.stopper
         self._stopper.install()
         self.turns = Turns(lambda: self._bench)
         """Which thread measures now."""
         self._stopper.on_signal = self.turns.cancel_elsewhere
-        self._progress = Progress(config)
+        self._progress = listener.progress
         self._opposition = opposition_of(self._options)
-        selection = config.stash.get(SELECTION, None)
-        targets = (*self._options.targets, *(selection.targets if selection else ()))
+        targets = (*self._options.targets, *context.targets)
         if self._opposition is not None:
             targets = (*targets, *self._opposition.targets(targets))
         secrets = secrets_of(self._options.api_key_env, targets, self._options.base_url)
-        self._redactor = Redactor([*secrets, store_password(self._options, config.invocation_params.dir)])
-        self.record = RunRecord(config, self._options, self._redactor)
+        self._redactor = Redactor([*secrets, store_password(self._options, context.here)])
+        self.record = RunRecord(context, listener, self._redactor)
         """Results so far, and the files that they go to."""
-        self._baseline = baseline_of(config, self._options)
+        self._default_models = default_models
+        self._baseline = baseline
         if self._baseline is not None and self._baseline.nothing:
             self.record.note(self._baseline.nothing)
-        self._limit = TimeLimit.from_pytest_config(config, self._options)
+        self._limit = TimeLimit.of(self._options, context.begun_s)
         self._standing = Standing()
         self._lock = SessionLock(
-            MachineLock(" ".join(self.record.command), run_token(config)),
+            MachineLock(" ".join(self.record.command), context.lock_token),
             self._options.lock_timeout_s,
             self._progress.line,
-            in_turns=neighbours(config) > 0 and SUITE_REFS not in config.stash,
+            in_turns=context.takes_turns,
         )
 
     @property
     def default_model(self) -> str:
-        """Model of tests that name none; raises UsageError.
+        """Model of tests that name none; raises OptionsError.
 
         The error means that no default model is known.
         """
         named = tuple(target.label for target in self._options.targets)
-        return (self._options.models or named or default_models_of(self._config).models(self._options))[0]
+        return (self._options.models or named or self._default_models.models(self._options))[0]
 
     def target(self, model: str) -> TargetSpec:
         """Target of a named model: the command line's, else the default."""
@@ -132,7 +129,7 @@ class MeasuringRun:
         return named[0] if named else TargetSpec(model)
 
     @property
-    def options(self) -> FlperfOptions:
+    def options(self) -> RunOptions:
         """Options of the run."""
         return self._options
 
@@ -177,7 +174,7 @@ class MeasuringRun:
 
     def _import_ahead(self) -> None:
         _import_ahead((*_ALWAYS, *_TO_COMPARE) if self._opposition or self._baseline else _ALWAYS)
-        if not is_worker(self._config):
+        if self._context.writes:
             self.record.publisher.warm_up()
             self.record.storing.warm_up()
 
@@ -212,16 +209,29 @@ class MeasuringRun:
         except BaseException as error:
             with Interrupts():
                 self._lock.case_over()
-                if self._bench is not None and isinstance(error, _INTERRUPTS):
+                if self._bench is not None and isinstance(error, self._context.interrupts):
                     planned = planned_case(case, nodeid)
                     message = "INTERRUPTED while its model was made ready"
                     self.collect([replace(planned, outcome="error", message=message, partial=True).to_dict()])
             raise
 
-    def measure(self, prepared: Prepared, budgets: tuple[str, ...], item: pytest.Item) -> CaseResult:
+    def measure(
+        self,
+        prepared: Prepared,
+        budgets: tuple[str, ...],
+        tests: Iterable[PlannedTest],
+        keep: Callable[[CaseResult], None],
+    ) -> CaseResult:
         """Measure and judge a case.
 
         If an exception cuts it off, its results are kept, and it does not pass.
+
+        Args:
+            prepared: The prepared case.
+            budgets: Its budgets, as written.
+            tests: All tests of the run that measure; they share its error rate.
+            keep: Takes the result of a case that an exception cut off, unless it is an interrupt.
+
         """
         bench = self._working_bench()
         limits = limits_of(budgets, self._options)
@@ -238,8 +248,8 @@ class MeasuringRun:
                         limits,
                         self._limit.ends_at,
                         on_request=progress.requests,
-                        on_partial=lambda partial: self._cut_off(partial, prepared.case, item),
-                        until=opposition.until(prepared, item.session.items) if opposition is not None else None,
+                        on_partial=lambda partial: self._cut_off(partial, prepared.case, keep),
+                        until=opposition.until(prepared, tests) if opposition is not None else None,
                     )
         finally:
             self._lock.case_over()
@@ -247,9 +257,9 @@ class MeasuringRun:
         result = done.result
         try:
             with Interrupts():  # an interrupt in the middle of it would leave nothing of the case
-                result = self._judge(done, prepared.case, limits, prepared.recording, item.session.items)
+                result = self._judge(done, prepared.case, limits, prepared.recording, tests)
             self._stopper.check()
-        except _INTERRUPTS:
+        except self._context.interrupts:
             with Interrupts():
                 self.collect([stopped(result, "INTERRUPTED", "").to_dict()])
             raise
@@ -328,7 +338,7 @@ class MeasuringRun:
         case: Case,
         budgets: Sequence[Budget],
         recording: CaseRecording | None = None,
-        items: Iterable[pytest.Item] = (),
+        tests: Iterable[PlannedTest] = (),
     ) -> CaseResult:
         result = done.result
         if done.other is not None:
@@ -337,9 +347,9 @@ class MeasuringRun:
         if self._baseline is not None and done.out_of_time:
             result = self._baseline.not_measured(result, case, f"it was cut short: {self._limit.words}")
         elif self._baseline is not None:
-            result = self._baseline.judged(result, case, self.record.surroundings(), recording, items)
+            result = self._baseline.judged(result, case, self.record.surroundings(), recording, tests)
         result = judge(result, budgets)
-        others = neighbours(self._config)
+        others = self._context.neighbours
         if others:
             result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))
         if done.trouble:
@@ -351,7 +361,7 @@ class MeasuringRun:
             result = replace(result, notes=(*result.notes, self._lock.problem))
         return self._standing.add(result)
 
-    def _cut_off(self, done: CaseRun, case: Case, item: pytest.Item) -> None:
+    def _cut_off(self, done: CaseRun, case: Case, keep: Callable[[CaseResult], None]) -> None:
         """Keep the partial result of a case.
 
         Pytest makes no report of an interrupt, but it does of other exceptions (a timeout).
@@ -360,10 +370,10 @@ class MeasuringRun:
         partial = done.result
         if done.other is not None and self._opposition is not None:
             partial = self._opposition.judged(partial, done.other, case)
-        if isinstance(error, _INTERRUPTS):
+        if isinstance(error, self._context.interrupts):
             self.collect([stopped(partial, "INTERRUPTED", "").to_dict()])
         else:
-            add_item_result(item, self._standing.add(stopped(partial, "stopped", self._redactor.text(str(error)))))
+            keep(self._standing.add(stopped(partial, "stopped", self._redactor.text(str(error)))))
 
     def _working_bench(self) -> Bench:
         if self._bench is None:

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import pytest
-
 from pytest_flperf.results.records import CaseResult
+from pytest_flperf.session.planned_cases import PlannedTest
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Case, Settings
 from pytest_flperf.suite.targets import TargetSpec
@@ -56,9 +55,9 @@ class Reference:
         del of
         return (_TARGET,)
 
-    def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
+    def until(self, prepared: Prepared, tests: Iterable[PlannedTest]) -> Until:
         """Stopping rule: as many turns as the case has request rounds."""
-        del items
+        del tests
         from pytest_flperf.gates.paired_results import REFERENCE_TERMS
         from pytest_flperf.measurement.paired import Until
 

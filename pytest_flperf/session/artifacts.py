@@ -16,9 +16,9 @@ from pytest_flperf.results.records import Run
 from pytest_flperf.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from pytest_flperf.integration.config import FlperfOptions
     from pytest_flperf.report.html.pages import Pages
     from pytest_flperf.report.samples import SamplesReader
+    from pytest_flperf.session.options import RunOptions
 
 __all__ = ["Publisher"]
 
@@ -34,7 +34,7 @@ class Publisher:
     Each file that is not written is a line in ``problems``.
     """
 
-    def __init__(self, options: FlperfOptions, here: Path) -> None:
+    def __init__(self, options: RunOptions, here: Path) -> None:
         """``here`` is the folder that paths are relative to."""
         self._options = options
         self._here = here

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import pytest
-
 from pytest_flperf.gates.comparison import settled
 from pytest_flperf.gates.rules import Rule, RuleError, is_mean, parse_rules, rules_for
-from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.integration.reference_load import Reference
 from pytest_flperf.results.records import CaseResult, Requests
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.options import RunOptions
+from pytest_flperf.session.planned_cases import PlannedTest
+from pytest_flperf.session.reference_load import Reference
 from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.suite.against import AgainstSpec, opposite, opposite_target, parse_against
 from pytest_flperf.suite.errors import SuiteError
@@ -46,11 +46,10 @@ DEFAULT_PAIRS: Final = 60
 MEAN_PAIRS: Final = 100
 """Likewise, if a rule names a mean: enough pairs to include rare slow answers."""
 _FLAG: Final = "--flperf-against"
-_FIXTURES: Final = frozenset({"flperf", "flperf_case"})
 
 
-def check_comparing(options: FlperfOptions) -> None:
-    """Validate comparison options; raises UsageError.
+def check_comparing(options: RunOptions) -> None:
+    """Validate comparison options; raises OptionsError.
 
     Refuses a malformed rule or other side, and options without effect.
     """
@@ -58,13 +57,13 @@ def check_comparing(options: FlperfOptions) -> None:
     if options.against is not None:
         _spec(options.against)
         if options.parallel_targets:
-            raise pytest.UsageError(f"{_FLAG} measures turn by turn; it can't go with --flperf-parallel-targets")
+            raise OptionsError(f"{_FLAG} measures turn by turn; it can't go with --flperf-parallel-targets")
     if options.reference:
         other = _FLAG if options.against else "--flperf-parallel-targets" if options.parallel_targets else ""
         if other:
-            raise pytest.UsageError(f"--flperf-reference measures turn by turn; it can't go with {other}")
+            raise OptionsError(f"--flperf-reference measures turn by turn; it can't go with {other}")
     if options.require_baseline and options.baseline is None:
-        raise pytest.UsageError("--flperf-require-baseline: no baseline was asked for; add --flperf-baseline=RUN")
+        raise OptionsError("--flperf-require-baseline: no baseline was asked for; add --flperf-baseline=RUN")
     for flag, given, use in (
         ("--flperf-fail-on", options.fail_on, options.against or options.baseline),
         ("--flperf-fail-undecided", options.fail_undecided, options.against or options.baseline),
@@ -72,10 +71,10 @@ def check_comparing(options: FlperfOptions) -> None:
     ):
         if given and not use:
             what = "--flperf-against=WHAT" + " or --flperf-baseline=RUN" * (flag != "--flperf-max-iterations")
-            raise pytest.UsageError(f"{flag}: there is nothing to compare with; add {what}")
+            raise OptionsError(f"{flag}: there is nothing to compare with; add {what}")
 
 
-def requests_words(options: FlperfOptions, cases: Iterable[Case]) -> str:
+def requests_words(options: RunOptions, cases: Iterable[Case]) -> str:
     """Number of requests per case, in words."""
     from pytest_flperf.stats.inference.schedule import FIRST_LOOK
 
@@ -101,23 +100,23 @@ def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) ->
     return MEAN_PAIRS if means else DEFAULT_PAIRS
 
 
-def rules_of(options: FlperfOptions) -> tuple[Rule, ...]:
-    """Rules of the command line; raises UsageError."""
+def rules_of(options: RunOptions) -> tuple[Rule, ...]:
+    """Rules of the command line; raises OptionsError."""
     try:
         return parse_rules(options.fail_on, "--flperf-fail-on")
     except RuleError as error:
-        raise pytest.UsageError(f"--flperf-fail-on: {error}") from error
+        raise OptionsError(f"--flperf-fail-on: {error}") from error
 
 
 def _spec(text: str) -> AgainstSpec:
     try:
         return parse_against(text, _FLAG)
     except SuiteError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise OptionsError(str(error)) from error
 
 
-def opposition_of(options: FlperfOptions) -> Opposition | Reference | None:
-    """Other side that cases are interleaved with; raises UsageError.
+def opposition_of(options: RunOptions) -> Opposition | Reference | None:
+    """Other side that cases are interleaved with; raises OptionsError.
 
     None: cases are measured alone.
     """
@@ -132,24 +131,21 @@ def with_rules_of(case: Case, rules: Sequence[Rule]) -> tuple[Rule, ...]:
     return (*parse_rules(case.scenario.fail_on, "suite"), *rules) if case.scenario.fail_on else tuple(rules)
 
 
-def comparisons_of(items: Iterable[pytest.Item], rules: Sequence[Rule], sides: int) -> int:
-    """Number of comparisons in a session, at least 1.
+def comparisons_of(tests: Iterable[PlannedTest], rules: Sequence[Rule], sides: int) -> int:
+    """Number of comparisons in a run, at least 1.
 
-    The session's error rate is shared between them.
+    The run's error rate is shared between them.
 
     Args:
-        items: All items of the session, including those of other workers.
+        tests: All tests that measure, including those of other workers.
         rules: Rules of the command line.
         sides: Number of other sides that each case is compared with.
 
     """
-    from pytest_flperf.integration.item_state import case_of
-
     count = 0
-    for item in filter(_measures, items):
-        case = case_of(item)
+    for name, case in tests:
         if case is None:
-            count += len(rules_for(item.name, rules))
+            count += len(rules_for(name, rules))
         else:
             count += len(rules_for(case.scenario.name, with_rules_of(case, rules)))
     return max(count * sides, 1)
@@ -177,12 +173,12 @@ class Opposition:
         """Targets of the other sides."""
         return tuple(opposite_target(target, self.spec) for target in of)
 
-    def until(self, prepared: Prepared, items: Iterable[pytest.Item]) -> Until:
+    def until(self, prepared: Prepared, tests: Iterable[PlannedTest]) -> Until:
         """Stopping rule of a case: failed, or nothing left to decide.
 
         Args:
             prepared: The prepared case.
-            items: All items of the session, including those of other workers.
+            tests: All tests that measure, including those of other workers.
 
         """
         from pytest_flperf.gates.paired_results import compares_gaps
@@ -191,7 +187,7 @@ class Opposition:
 
         case, planned = prepared.case, prepared.planned
         if not self.comparisons:
-            self.comparisons = comparisons_of(items, self.rules, self.sides)
+            self.comparisons = comparisons_of(tests, self.rules, self.sides)
         terms = self._terms(case)
 
         def decided(standings: Standings) -> bool:
@@ -229,7 +225,3 @@ def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[
         metrics={name: each for name, each in found.items() if each is not None},
         not_scored=standings.not_scored(side),
     )
-
-
-def _measures(item: pytest.Item) -> bool:
-    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

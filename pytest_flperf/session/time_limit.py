@@ -1,4 +1,4 @@
-"""Time limit of a session: ``--flperf-max-time``."""
+"""Time limit of a run: ``--flperf-max-time``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-import pytest
-
 from pytest_flperf._text import printable
-from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.options import STARTED
+from pytest_flperf.session.options import RunOptions
 
 __all__ = ["OutOfTimeError", "TimeLimit"]
 
@@ -21,7 +18,7 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TimeLimit:
-    """Time limit for measuring, counted from the session's start.
+    """Time limit for measuring, counted from the run's start.
 
     It thus includes waiting and loading.
     """
@@ -32,13 +29,11 @@ class TimeLimit:
     """Why no more is measured."""
 
     @classmethod
-    def from_pytest_config(cls, config: pytest.Config, options: FlperfOptions) -> Self:
-        """Read the option."""
+    def of(cls, options: RunOptions, begun_s: float) -> Self:
+        """Time limit of a run that began at this monotonic time."""
         if options.max_time is None or options.max_time_s is None:
             return cls(None, "")
-        started = config.stash.get(STARTED, None)
-        started = time.monotonic() if started is None else started
-        return cls(started + options.max_time_s, f"--flperf-max-time={printable(options.max_time, 40)} is over")
+        return cls(begun_s + options.max_time_s, f"--flperf-max-time={printable(options.max_time, 40)} is over")
 
     @property
     def over(self) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from pytest_flperf.integration.config import FlperfOptions
-from pytest_flperf.integration.history import place_of
+from pytest_flperf.session.history import place_of
+from pytest_flperf.session.options import RunOptions
 from pytest_flperf.suite.model import Case
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class StoredCounts:
     Without a store, each count is 0.
     """
 
-    def __init__(self, options: FlperfOptions, here: Path) -> None:
-        """Open nothing yet; raises UsageError for an invalid store."""
+    def __init__(self, options: RunOptions, here: Path) -> None:
+        """Open nothing yet; raises OptionsError for an invalid store."""
         self._place = place_of(options, here) if options.baseline is not None else None
         self._store: Store | None = None
         self._machine = ""

@@ -1,0 +1,232 @@
+"""Measuring a suite from a script or a notebook, without pytest."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_flperf.backends.registry import installed, registry
+from pytest_flperf.measurement.parallel_targets import Asked
+from pytest_flperf.measurement.runner import NotPossibleError, NotReadyError
+from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.session.baselines import find_baseline_of
+from pytest_flperf.session.context import RunContext
+from pytest_flperf.session.default_model import DefaultModels
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.options import options_from
+from pytest_flperf.session.planned_cases import PlannedTest
+from pytest_flperf.session.planning import plan_suites, targets_in
+from pytest_flperf.session.progress import Progress, SilentProgress
+from pytest_flperf.session.run import MeasuringRun
+from pytest_flperf.session.time_limit import OutOfTimeError
+from pytest_flperf.suite.discovery import find_suite
+from pytest_flperf.suite.errors import SuiteError
+from pytest_flperf.suite.model import Case, Suite
+
+__all__ = ["load_suite", "measure"]
+
+_PASSED: Final = 0
+_FAILED: Final = 1
+_INTERRUPTED: Final = 2
+_ONE_AT_A_TIME: Final = threading.RLock()
+"""Threads of a script take turns: the machine's lock is one of processes, and two runs would disturb each other."""
+
+
+def load_suite(suite: str | PathLike[str]) -> Suite:
+    """Load a suite.
+
+    Args:
+        suite: Name of a suite (of the folder ``suites`` or of the package), or path of its file.
+
+    Raises:
+        FlperfError: There is no such suite, or it is wrong.
+
+    """
+    from pytest_flperf.suite.loader import load_suite as load
+
+    here = Path.cwd()
+    return load(*find_suite(str(suite), here, here))
+
+
+def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the name that it has for pytest
+    suite: str | PathLike[str] | Suite,
+    *,
+    model: str | Sequence[str] = (),
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    backend: str | None = None,
+    target: Sequence[str] = (),
+    iterations: int | None = None,
+    warmup: int | None = None,
+    concurrency: int | None = None,
+    load: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    timeout_s: float | None = None,
+    seed: str | None = None,
+    budget: Sequence[str] = (),
+    against: str | None = None,
+    baseline: str | None = None,
+    fail_on: Sequence[str] = (),
+    reference: bool = False,
+    max_time: str | None = None,
+    lock_timeout: str | None = None,
+    report_dir: str | PathLike[str] = "reports",
+    store: str | None = None,
+    on_case: Callable[[CaseResult], None] | None = None,
+) -> Run:
+    """Measure and judge the cases of a suite, as ``pytest --flperf-suite`` does.
+
+    Requests go to disk as they finish, the page and ``results.json`` are written, the run is stored, and another run
+    on this machine is waited for; runs in several threads take turns.  Arguments mean what the options of pytest mean
+    that have their names (``max_time``: ``--flperf-max-time``).
+
+    Args:
+        suite: Name or path of a suite, or a loaded one.
+        model: Model or models to measure; none: those of the suite, else the default.
+        base_url: OpenAI-compatible server to measure.
+        api_key_env: Environment variable that holds the server's key.
+        backend: Kind of server.
+        target: Servers to measure, as with ``--flperf-target``.
+        iterations: Measured requests of each case.
+        warmup: Requests before them.
+        concurrency: Streams at a time.
+        load: Shape of the load, such as ``poisson,rate=8,duration_s=30``.
+        max_tokens: Longest answer in tokens.
+        temperature: Temperature of the sampling.
+        timeout_s: Longest time of a request in seconds.
+        seed: Seed of prompts and due times.
+        budget: Budgets of each case and of the run, such as ``ttft_ms.p95 <= 200ms``.
+        against: Other side that every case is interleaved with.
+        baseline: Stored run that every case is compared with.
+        fail_on: Rules of these comparisons, such as ``ttft_ms.p50 > +10%``.
+        reference: Whether to interleave the reference load.
+        max_time: Time after which no case begins, such as ``15m``.
+        lock_timeout: How long to wait for another run on this machine.
+        report_dir: Folder of the runs.
+        store: Store of runs; ``none``: the run is not stored.
+        on_case: Called with the result of each case.
+
+    Returns:
+        The run: ``status``, and ``cases`` with their metrics, budgets and comparisons.  A missed budget, a failed
+        request or a model that can't be loaded is no exception but an outcome.
+
+    Raises:
+        FlperfError: An argument or the suite is wrong; nothing was measured.
+        KeyboardInterrupt: As usual; what was measured is in the folder of the run.
+
+    """
+    models = [model] if isinstance(model, str) else list(model)
+    options = options_from({
+        "model": models, "base_url": base_url, "api_key_env": api_key_env, "backend": backend, "target": list(target),
+        "iterations": iterations, "warmup": warmup, "concurrency": concurrency, "load": load,
+        "max_tokens": max_tokens, "temperature": temperature, "timeout": timeout_s, "seed": seed,
+        "budget": list(budget), "against": against, "baseline": baseline, "fail_on": list(fail_on),
+        "reference": reference, "max_time": max_time, "lock_timeout": lock_timeout, "report_dir": str(report_dir),
+        "store": store,
+    })  # fmt: skip
+    here = Path.cwd()
+    path, ref = _place_of(suite, here)
+    known, listener = registry(installed()), _Listener(on_case)
+    default = DefaultModels(known, listener.progress)
+    plans = plan_suites({path: ref}, options, known, default)
+    context = RunContext(
+        options=options,
+        here=here,
+        command=tuple(sys.argv),
+        backends=known,
+        started_at=datetime.now(UTC),
+        begun_s=time.monotonic(),
+        suites=(ref,),
+        names=tuple(plan.suite.name for plan in plans.values()),
+        targets=targets_in(plans.values()),
+    )
+    baseline_run = find_baseline_of(options, here, (ref,))
+    with _ONE_AT_A_TIME:
+        run = MeasuringRun(context, listener, baseline_run, default)
+        return _measured(run, _by_model(case for plan in plans.values() for case in plan.cases))
+
+
+def _place_of(suite: str | PathLike[str] | Suite, here: Path) -> tuple[Path, str]:
+    if isinstance(suite, Suite):
+        return suite.path, suite.ref
+    try:
+        return find_suite(str(suite), here, here)
+    except SuiteError as error:
+        raise OptionsError(str(error)) from error
+
+
+def _by_model(cases: Iterable[Case]) -> list[Case]:
+    """Cases of one model together, so that each model is loaded once."""
+    of_model: dict[str, list[Case]] = {}
+    for case in cases:
+        of_model.setdefault(case.model, []).append(case)
+    return [case for group in of_model.values() for case in group]
+
+
+def _measured(run: MeasuringRun, cases: Sequence[Case]) -> Run:
+    """Measure case by case; the run is written whatever ends it."""
+    exit_code = _INTERRUPTED
+    try:
+        run.prepare([Asked(case.nodeid, case) for case in cases])
+        for number, case in enumerate(cases):
+            run.record.collect([_case_measured(run, case, cases).to_dict()])
+            if number + 1 == len(cases) or cases[number + 1].model != case.model:
+                run.release(case.model)
+        verdicts = run.record.judge_run()
+        bad = any(case.outcome in ("failed", "error") for case in run.record.cases)
+        exit_code = _FAILED if bad or not all(verdict.met for verdict in verdicts) else _PASSED
+    except BaseException:
+        run.record.interrupted = True
+        raise
+    finally:
+        run.finish(exit_code, (), [case.nodeid for case in cases])
+    return run.record.run()
+
+
+def _case_measured(run: MeasuringRun, case: Case, cases: Sequence[Case]) -> CaseResult:
+    tests = [PlannedTest(each.scenario.name, each) for each in cases]
+
+    def keep(cut_off: CaseResult) -> None:
+        run.record.collect([cut_off.to_dict()])
+
+    try:
+        return run.measure(run.ready(case, case.nodeid), case.scenario.budgets, tests, keep)
+    except (NotReadyError, NotPossibleError, OutOfTimeError) as error:
+        return run.not_ready(case, case.nodeid, error)
+
+
+class _Listener:
+    """Listener of a script: quiet, and without signals of its own."""
+
+    def __init__(self, on_case: Callable[[CaseResult], None] | None) -> None:
+        self.progress: Progress = SilentProgress()
+        self.stopper: Any = _NoSignals()
+        self._on_case = on_case
+
+    def case_measured(self, result: CaseResult, *, ending: bool) -> str:
+        if self._on_case is not None and not ending:
+            self._on_case(result)
+        return ""
+
+    def run_finished(self, run: Run, folder: Path | None) -> str:
+        del run, folder
+        return ""
+
+
+class _NoSignals:
+    """Stopper that leaves signals to the script."""
+
+    on_signal: Callable[[], None] | None = None
+
+    def install(self) -> None:
+        """Install nothing."""
+
+    def check(self) -> None:
+        """Know of no signal."""

@@ -1,0 +1,195 @@
+"""Planning of a run: checked options, targets, and the cases of a suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_flperf._text import printable
+from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.history import place_of
+from pytest_flperf.suite.errors import SuiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_flperf.backends.registry import BackendType
+    from pytest_flperf.session.default_model import DefaultModels
+    from pytest_flperf.session.options import RunOptions
+    from pytest_flperf.suite.matrix import Overrides
+    from pytest_flperf.suite.model import Case, Suite
+    from pytest_flperf.suite.prompts.sources import TracedRequest
+    from pytest_flperf.suite.targets import TargetSpec
+
+__all__ = ["SuitePlan", "check_asked", "check_options", "models_in", "overrides_of", "plan_suites", "targets_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class SuitePlan:
+    """A suite and its cases for this run."""
+
+    suite: Suite
+    cases: tuple[Case, ...]
+
+
+def plan_suites(
+    refs: Mapping[Path, str], options: RunOptions, known: Mapping[str, BackendType], default: DefaultModels
+) -> dict[Path, SuitePlan]:
+    """Load and expand suites, and check them with the options; raises OptionsError.
+
+    Args:
+        refs: References of the suites, by file.
+        options: Options of the run.
+        known: Kinds of backends by name.
+        default: Models of suites that name none.
+
+    """
+    from pytest_flperf.backends.resolver import PlacingError
+    from pytest_flperf.session.budget_checks import (
+        check_budgets,
+        check_budgets_of_cases,
+        check_rules,
+        check_scopes,
+    )
+    from pytest_flperf.session.paired import opposition_of, rules_of
+    from pytest_flperf.session.placing import placing_of
+    from pytest_flperf.suite.bounded_files import display_path
+    from pytest_flperf.suite.loader import load_suite
+    from pytest_flperf.suite.matrix import expand
+
+    overrides = check_asked(options)
+    of_all = rules_of(options)
+    placing = placing_of(options, known)
+    plans: dict[Path, SuitePlan] = {}
+    try:
+        for path, ref in refs.items():
+            suite = load_suite(path, ref)
+            check_budgets(suite)
+            targets = targets_of(options, suite, default)
+            placing.check(suite.targets, str(display_path(path)))
+            placing.check(targets)
+            cases = expand(suite, targets, overrides)
+            check_budgets_of_cases(suite, cases)
+            plans[path] = SuitePlan(suite, cases)
+        measured = targets_in(plans.values())
+        if options.against is not None:
+            opposition = opposition_of(options)
+            placing.check(opposition.targets(measured) if opposition is not None else ())
+        placing.check_used(measured)
+    except (SuiteError, PlacingError) as error:
+        raise OptionsError(str(error)) from error
+    suites = [plan.suite for plan in plans.values()]
+    check_rules(suites, of_all)
+    check_scopes(options.case_budgets, suites, models_in(plans.values()))
+    return plans
+
+
+def targets_in(plans: Iterable[SuitePlan]) -> tuple[TargetSpec, ...]:
+    """Measured targets, one per label."""
+    found = {case.model: case.target for plan in plans for case in plan.cases if case.target is not None}
+    return tuple(found.values())
+
+
+def models_in(plans: Iterable[SuitePlan]) -> tuple[str, ...]:
+    """Measured models, in the order of the cases."""
+    return tuple(dict.fromkeys(case.model for plan in plans for case in plan.cases))
+
+
+def overrides_of(options: RunOptions) -> Overrides:
+    """Command-line overrides for every case; raises OptionsError."""
+    from pytest_flperf.suite.matrix import Overrides
+
+    load = dict(options.load)
+    trace = load.pop("trace", None)
+    try:
+        return Overrides(
+            iterations=options.iterations,
+            warmup=options.warmup,
+            concurrency=options.concurrency,
+            load=load,
+            trace=_trace(trace),
+            timeout_s=options.timeout_s,
+            max_answer_mb=options.max_answer_mb,
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            left_out=options.left_out,
+            stream=False if options.no_stream else None,
+            budgets=options.case_budgets,
+        )
+    except SuiteError as error:
+        raise OptionsError(str(error)) from error
+
+
+def _trace(name: str | None) -> tuple[TracedRequest, ...]:
+    """Trace named on the command line; raises SuiteError.
+
+    A relative path starts at the current folder.
+    """
+    if name is None:
+        return ()
+    from pytest_flperf.suite.prompts.traces import read_trace
+
+    return read_trace(Path(name).expanduser())
+
+
+def targets_of(options: RunOptions, suite: Suite, default: DefaultModels) -> tuple[TargetSpec, ...]:
+    """Targets to measure: from the command line, suite or defaults.
+
+    A command-line model that is the label or the model of a suite's target selects that target.  Raises OptionsError.
+    """
+    from pytest_flperf.suite.targets import TargetSpec
+
+    asked: list[TargetSpec] = []
+    for model in options.models:
+        named = [each for each in suite.targets if model in (each.label, each.model)]
+        asked += named or [TargetSpec(model)]
+    asked += options.targets
+    if asked:
+        return tuple(asked)
+    if suite.targets and options.backend is not None:
+        there = tuple(each for each in suite.targets if each.backend in ("", options.backend))
+        if not there:
+            kinds = ", ".join(dict.fromkeys(each.backend for each in suite.targets))
+            raise OptionsError(
+                f"--flperf-backend: found {options.backend!r}, but {suite.ref} has its targets elsewhere ({kinds}); "
+                "name what to measure with --flperf-model"
+            )
+        return there
+    if suite.targets:
+        return suite.targets
+    models = suite.models or default.models(options, f" and {printable(suite.ref, 200)} names none")
+    return tuple(TargetSpec(model) for model in models)
+
+
+def check_asked(options: RunOptions) -> Overrides:
+    """Validate options without a suite; returns the overrides.
+
+    Raises OptionsError.
+    """
+    overrides = overrides_of(options)
+    check_options(options)
+    return overrides
+
+
+def check_options(options: RunOptions) -> None:
+    """Validate URL, key, budgets and store; raises OptionsError."""
+    from pytest_flperf.backends.resolver import PlacingError
+    from pytest_flperf.gates.budgets import BudgetError, parse_budgets
+    from pytest_flperf.gates.run_budgets import parse_run_budgets
+    from pytest_flperf.session.placing import placing_of
+
+    if options.compares:
+        from pytest_flperf.session.paired import check_comparing
+
+        check_comparing(options)
+    try:
+        placing_of(options, {}).check_defaults()
+    except PlacingError as error:
+        raise OptionsError(str(error)) from error
+    try:
+        parse_budgets(options.case_budgets, "--flperf-budget")
+        parse_run_budgets(options.run_budgets)
+    except BudgetError as error:
+        raise OptionsError(f"--flperf-budget: {error}") from error
+    place_of(options, Path())
