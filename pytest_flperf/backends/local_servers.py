@@ -12,7 +12,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ _WELL_KNOWN: Final = (
 _CONNECT_S: Final = 0.5
 _ASK_S: Final = 2.0
 _ALL_S: Final = 8.0
+_NOTHING: Final = "nothing listens there"
 """Limit for everything together: the command, connections and probes run in parallel."""
 _MOST_MODELS: Final = 500
 _OWNERS: Final = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang"}
@@ -63,16 +64,18 @@ class FoundServer:
     """Why its models can't be listed; empty where they are."""
 
 
-def find_servers(known: Mapping[str, BackendType]) -> tuple[FoundServer, ...]:
+def find_servers(known: Mapping[str, BackendType], ports: Iterable[int] = ()) -> tuple[FoundServer, ...]:
     """Probe the usual addresses in parallel.
 
     Takes eight seconds at most, and much less if nothing answers.
 
     Args:
         known: Kinds of backends by name; their ``local_urls`` are probed, too.
+        ports: Ports of this machine to probe besides; one on which nothing listens is found with that problem.
 
     """
-    roots = _usual(known)
+    asked = tuple(f"http://127.0.0.1:{port}" for port in dict.fromkeys(ports))
+    roots = tuple(dict.fromkeys((*asked, *_usual(known))))
     answers: queue.SimpleQueue[tuple[int, FoundServer | None]] = queue.SimpleQueue()
 
     def ask(place: int, look: Callable[[], FoundServer | None]) -> None:
@@ -82,7 +85,11 @@ def find_servers(known: Mapping[str, BackendType]) -> tuple[FoundServer, ...]:
             server = FoundServer("", "", f"{roots[place]}/v1", problem=clean(str(error) or type(error).__name__))
         answers.put((place, server))
 
-    looks = [functools.partial(_server_at, root, known) for root in roots]
+    def look_at(root: str) -> FoundServer | None:
+        found = _server_at(root, known)
+        return FoundServer("", "", f"{root}/v1", problem=_NOTHING) if found is None and root in asked else found
+
+    looks = [functools.partial(look_at, root) for root in roots]
     for place, look in enumerate((*looks, functools.partial(_foundry, known))):
         # Daemon threads: a stuck one delays neither us nor the end of the program.
         threading.Thread(target=ask, args=(place, look), name=f"flperf-find-{place}", daemon=True).start()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.commands.common import Commands, Parsed, add_json, print_json
+from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.local_servers import FoundServer
@@ -16,6 +16,7 @@ __all__ = ["add_discover"]
 
 _NONE: Final = "no server answers at the usual addresses of this machine; flperf doctor says what could be started"
 _SHOWN: Final = 20
+_LAST_PORT: Final = 65_535
 _LONGEST: Final = 4_000
 
 
@@ -27,6 +28,10 @@ def add_discover(commands: Commands) -> None:
         description="Asks the usual loopback addresses of llama.cpp, Ollama, LM Studio, Foundry Local, vLLM, LiteLLM "
         "and others what they are and which models they have.  Nothing is loaded by that.",
     )
+    parser.add_argument(
+        "--port", metavar="N", type=int, action="append", default=[],
+        help="Ask this port as well (repeatable); exits with 1 where nothing listens there",
+    )  # fmt: skip
     add_json(parser, "them")
     parser.set_defaults(run=_run, usage=parser)
 
@@ -37,13 +42,17 @@ def _run(parsed: Parsed) -> int:
     from pytest_flperf.report.terminal.listings import say
     from pytest_flperf.results.redaction import Redactor, environment_secrets
 
-    found = find_servers(registry(installed()))
+    for port in parsed.port:
+        if not 1 <= port <= _LAST_PORT:
+            refuse(parsed, f"--port: found {port}, expected a port from 1 to {_LAST_PORT}")
+    found = find_servers(registry(installed()), parsed.port)
+    missing = any(each.problem and each.url == f"http://127.0.0.1:{port}/v1" for each in found for port in parsed.port)
     masked = Redactor(environment_secrets(os.environ))
     if parsed.json:
-        return print_json(masked.value([asdict(each) for each in found]))
+        return print_json(masked.value([asdict(each) for each in found])) or missing * FAILED
     for line in _lines(found):
         say(masked.text(line))
-    return 0
+    return missing * FAILED
 
 
 def _lines(found: Sequence[FoundServer]) -> list[str]:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf._text import shorten
-from pytest_flperf.results.metrics import METRICS, Metric, statistics_of, unit_of
+from pytest_flperf.results.metrics import METRICS, OTHER_NAMES, Metric, statistics_of, unit_of
 
 __all__ = [
     "COMPARE",
@@ -241,6 +241,15 @@ def nearest_metric(found: str, known: Iterable[str]) -> str:
 
     It goes behind ``unknown metric …`` in a message.
     """
-    names, word = tuple(known), found.lower()[:80]
+    names, word = tuple(known), found.lower()[:80].replace("-", "_").replace("/", "_")
+    other = next((OTHER_NAMES[each] for each in (word, *_without_unit(word)) if each in OTHER_NAMES), None)
+    if other in names:
+        return f"; did you mean {other}?"
     close = [name for name in names if word and name.startswith(word)] or difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {close[0]}?" if close else f"; metrics are {', '.join(names)}"
+
+
+def _without_unit(name: str) -> tuple[str, ...]:
+    return tuple(
+        name.removesuffix(unit) for unit in ("_ms", "_s", "_sec", "_seconds", "_mb", "_pct") if name.endswith(unit)
+    )

@@ -73,10 +73,10 @@ class Measurement(MetricAccess):
 
         def __getattr__(self, name: str) -> Any:
             """Refuse an unknown metric, with the nearest known one."""
-            import difflib
+            from pytest_flperf.gates.budget_grammar import nearest_metric
 
-            near = difflib.get_close_matches(name, [*REQUEST_METRICS, *CASE_METRICS, *RESOURCE_METRICS], n=1)
-            raise AttributeError(f"no metric {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            hint = nearest_metric(name, [*REQUEST_METRICS, *CASE_METRICS, *RESOURCE_METRICS])
+            raise AttributeError(f"no metric {name!r}{hint}")
 
     def distribution(self, name: str) -> Distribution:
         """Distribution of a metric of requests; raises NotMeasuredError with the reason."""

@@ -11,6 +11,7 @@ __all__ = [
     "CASE_METRICS",
     "COMPUTED_STATISTICS",
     "METRICS",
+    "OTHER_NAMES",
     "RATE_STATISTICS",
     "RATIOS",
     "REQUESTS_NEEDED",
@@ -101,7 +102,13 @@ _ALL: Final = (
         "is noted, not refused: some servers cut text every three characters",
     ),
     _request("gen_tps", "tokens/s", "gen", "higher", "1000 / tpot_ms"),
-    _request("tps", "tokens/s", "per stream", "higher", "output_tokens / (last_token − sent)"),
+    _request(
+        "tps",
+        "tokens/s",
+        "per stream",
+        "higher",
+        "output_tokens / (last_token − sent): the time to the first token is in it, unlike in gen_tps",
+    ),
     _request(
         "prompt_tps",
         "tokens/s",
@@ -335,6 +342,27 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for
 
 RATIOS: Final[Mapping[str, str]] = MappingProxyType({f"{name}_ms": f"{name}_ratio" for name in ("ttft", "tpot", "e2e")})
 """Metrics of requests, and the metric that is the same relative to a reference load (``--flperf-reference``)."""
+
+OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "accuracy": "quality", "cpu": "server_cpu_pct", "cpu_usage": "server_cpu_pct", "decode_tps": "gen_tps",
+        "duration": "e2e_ms", "e2e": "e2e_ms", "e2e_latency": "e2e_ms", "end_to_end_latency": "e2e_ms",
+        "errors": "error_rate", "failure_rate": "error_rate", "failures": "error_rate",
+        "first_token_latency": "ttft_ms", "first_token_ms": "ttft_ms", "generation_speed": "gen_tps",
+        "generation_tps": "gen_tps", "gpu": "gpu_util_pct", "gpu_memory": "gpu_mem_mb", "input_tokens": "prompt_tokens",
+        "inter_token_latency": "itl_ms", "latency": "e2e_ms", "latency_ms": "e2e_ms", "load_time": "load_s",
+        "memory": "server_rss_mb", "memory_mb": "server_rss_mb", "model_load_time": "load_s",
+        "output_throughput": "tps_total", "output_tokens_per_second": "tps", "power": "gpu_power_w",
+        "prefill_tps": "prompt_tps", "qps": "request_rate", "ram": "server_rss_mb", "request_latency": "e2e_ms",
+        "request_throughput": "request_rate", "requests_per_second": "request_rate", "response_time": "e2e_ms",
+        "rps": "request_rate", "rss": "server_rss_mb", "score": "quality", "speed": "tps",
+        "throughput": "tps_total", "time_per_output_token": "tpot_ms",
+        "time_to_first_token": "ttft_ms", "tok_per_s": "tps", "tok_s": "tps", "tokens_per_s": "tps",
+        "tokens_per_second": "tps", "tokens_s": "tps", "total_time": "e2e_ms", "total_tps": "tps_total",
+        "toks": "tps", "vram": "gpu_mem_mb",
+    }
+)  # fmt: skip
+"""Metrics by the names that other tools and people use, for hints."""
 
 REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "request")
 CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")

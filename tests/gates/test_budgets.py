@@ -18,7 +18,7 @@ from pytest_flperf.gates.budgets import (
     parse_budgets,
 )
 from pytest_flperf.results.capacity import Search, SearchStep
-from pytest_flperf.results.metrics import CASE_METRICS, METRICS, REQUEST_METRICS, STATISTICS
+from pytest_flperf.results.metrics import CASE_METRICS, METRICS, OTHER_NAMES, REQUEST_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Distribution, Requests, ResourceUse
 
 TTFT = Distribution(20, 100.0, 5.0, 90, 91, 100, 110, 112.5, 115, 120)
@@ -84,6 +84,10 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         ("ttft_ms.p95", "no comparison", 12),
         ("ttft.p95 <= 5", "unknown metric 'ttft'; did you mean ttft_ms?", 1),
         ("x: tftt_ms.p95 <= 5", "did you mean ttft_ms?", 4),
+        ("tokens_per_second.p50 >= 20", "did you mean tps?", 1),
+        ("time-to-first-token.p95 <= 300", "did you mean ttft_ms?", 1),
+        ("inter_token_latency_ms.p50 <= 30", "did you mean itl_ms?", 1),
+        ("Throughput >= 100", "did you mean tps_total?", 1),
         ("zzz.p95 <= 5", "metrics are ttft_ms", 1),
         ("ttft_ms.p59 <= 5", "unknown statistic 'p59'", 9),
         ("ttft_ms.median <= 5", "did you mean p50?", 9),
@@ -375,3 +379,9 @@ def test_conditions() -> None:
     absent = budget.judge(replace(case, searches=()))
     assert (absent.value, absent.met) == (None, False)
     assert parse_budget("max_rate >= 1").judge(case).reason.endswith("load: search, search_over: rate")
+
+
+def test_names_of_other_tools_lead_to_metrics() -> None:
+    """Each hint is a metric, and none hides a metric's own name."""
+    assert set(OTHER_NAMES.values()) <= METRICS.keys()
+    assert not OTHER_NAMES.keys() & METRICS.keys()

@@ -110,6 +110,22 @@ def test_many_models(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         assert len(server_found["models"]) == 33
 
 
+def test_a_port_of_ones_own(reference: ReferenceServer, nobody: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A server at no usual address is found by its port; a port without one is said, and is a failure."""
+    port, empty = (url.removesuffix("/v1").rpartition(":")[2] for url in (reference.base_url, nobody))
+    assert cli.main(["discover", f"--port={port}", "--json"]) == 0
+    (server,) = json.loads(capsys.readouterr().out)
+    assert (server["kind"], server["url"], server["problem"]) == ("openai", reference.base_url, "")
+    assert cli.main(["discover", f"--port={port}", f"--port={empty}"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{nobody}/v1: nothing listens there" in words(lines)
+    assert reference.base_url in words(lines)
+    with pytest.raises(SystemExit) as refused:
+        cli.main(["discover", "--port=70000"])
+    assert refused.value.code == 4
+    assert "found 70000, expected a port from 1 to 65535" in capsys.readouterr().err
+
+
 @posix
 def test_a_service_that_is_only_said_to_be_up(tmp_path: Path, nobody: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The ``foundry`` command names an address that accepts no connection: told, and what to do."""
