@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_flperf.session.run import MeasuringRun
     from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["RUN", "TARGETS", "baseline_of", "default_models_of", "measuring_run", "tests_that_measure"]
+__all__ = ["RUN", "TARGETS", "MeasuringTests", "baseline_of", "default_models_of", "measuring_run"]
 
 RUN: Final[pytest.StashKey[MeasuringRun]] = pytest.StashKey()
 """On the config: the measuring run, from its first use on."""
@@ -79,9 +79,15 @@ def default_models_of(config: pytest.Config) -> DefaultModels:
     return found
 
 
-def tests_that_measure(session: pytest.Session) -> Iterator[PlannedTest]:
-    """Tests of a session that measure, including those of other workers."""
-    return (PlannedTest(item.name, case_of(item)) for item in session.items if takes_fixture(item))
+class MeasuringTests:
+    """Tests of a session that measure, including those of other workers; counted each time they are asked for."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def __iter__(self) -> Iterator[PlannedTest]:
+        """One by one, in the session's order."""
+        return (PlannedTest(item.name, case_of(item)) for item in self._session.items if takes_fixture(item))
 
 
 def _context_of(config: pytest.Config, options: RunOptions) -> RunContext:

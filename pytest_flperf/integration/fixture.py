@@ -15,7 +15,7 @@ import pytest
 from pytest_flperf._text import harmless, harmless_lines
 from pytest_flperf.gates.not_measured import why_not_measured
 from pytest_flperf.integration.collection import SELECTION
-from pytest_flperf.integration.current_run import measuring_run, tests_that_measure
+from pytest_flperf.integration.current_run import MeasuringTests, measuring_run
 from pytest_flperf.integration.item_state import add_item_result, raise_unless_passed
 from pytest_flperf.integration.signals import stopper_of
 from pytest_flperf.options import MEASURES
@@ -221,7 +221,7 @@ class Flperf:
             pytest.fail(harmless_lines(fault), pytrace=False)
         try:
             with self._run.turns.mine(nodeid, self._go_on) as note:
-                tests, keep = tests_that_measure(self._item.session), partial(add_item_result, self._item)
+                tests, keep = MeasuringTests(self._item.session), partial(add_item_result, self._item)
                 result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, tests, keep)
             result = replace(result, notes=(*result.notes, note)) if note else result
             if self._calls.over:

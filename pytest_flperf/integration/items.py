@@ -15,7 +15,7 @@ import pytest
 
 from pytest_flperf.integration.benchmark_bridge import is_asked, mark, must_be_an_argument, tell
 from pytest_flperf.integration.collection import SELECTION, LoadedSuite
-from pytest_flperf.integration.current_run import measuring_run, tests_that_measure
+from pytest_flperf.integration.current_run import MeasuringTests, measuring_run
 from pytest_flperf.integration.item_state import CASE, add_item_result, case_of, raise_unless_passed
 from pytest_flperf.integration.suite_args import chosen
 from pytest_flperf.integration.xdist import is_controller
@@ -131,7 +131,7 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
     prepared = _prepare(run, case, request.node)
 
     def measure() -> None:
-        tests, keep = tests_that_measure(request.session), partial(add_item_result, request.node)
+        tests, keep = MeasuringTests(request.session), partial(add_item_result, request.node)
         result = run.measure(prepared, case.scenario.budgets, tests, keep)
         add_item_result(request.node, result)
         if is_asked(request.config):

@@ -229,7 +229,7 @@ class MeasuringRun:
         Args:
             prepared: The prepared case.
             budgets: Its budgets, as written.
-            tests: All tests of the run that measure; they share its error rate.
+            tests: All tests of the run that measure; they share its error rate.  Iterated several times.
             keep: Takes the result of a case that an exception cut off, unless it is an interrupt.
 
         """

@@ -16,8 +16,8 @@ from fault_doubles import PytestRun, until, write_suite
 from plugin_compat import WORKERS, OtherRun
 from tiny_runs import RecordingServer, Tiny
 
-from pytest_flperf.integration import machine_lock as locking
 from pytest_flperf.measurement.machine_lock import LOCK_NAME
+from pytest_flperf.session import machine_lock as locking
 
 NANO = "--flperf-model=flperf-nano"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -13,10 +13,10 @@ from tiny_runs import Tiny
 from pytest_flperf.backends.base import BackendConfig
 from pytest_flperf.backends.registry import BUILT_IN
 from pytest_flperf.backends.router import Place
-from pytest_flperf.integration import playing
 from pytest_flperf.measurement.parallel_targets import THIS_MACHINE, SideBySide, provider_of
 from pytest_flperf.measurement.runner import CaseRun
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.session import playing
 
 _SLOW = Schedule(ttft_ms=300, itl_ms=1, tokens=2)
 
