@@ -10,7 +10,7 @@ from typing import Any, Final
 from pytest_flperf._text import printable
 from pytest_flperf.gates.verdict import NOT_MEASURED
 from pytest_flperf.results.calibration import Calibration
-from pytest_flperf.results.capacity import Search
+from pytest_flperf.results.capacity import Search, SearchStep
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import CaseResult, Distribution
 
@@ -28,11 +28,13 @@ __all__ = [
     "point",
     "statistic",
     "statistic_of",
+    "tried_words",
 ]
 
 MARK: Final = "*"
 """Follows a percentile from fewer requests than it needs."""
 NOTHING: Final = "–"
+_STEPS: Final = 30
 
 
 def number(value: float | None) -> str:
@@ -120,6 +122,22 @@ def capacity_words(search: Search) -> str:
     more = "" if search.bounded else " (the highest that was tried)"
     full = "" if search.saturation is None else f"; saturated at {search.saturation:.4g}"
     return f"highest load that meets {limits or 'the budgets'}: {search.highest:.4g} {search.unit}{more}{full}"
+
+
+def tried_words(search: Search) -> str:
+    """Loads that a search tried, in its order, and what came of each.
+
+    Such as ``tried 1 met, 2 met, 4 missed (ttft_ms.p95 <= 50)``; empty without any.
+    """
+    steps = [f"{step.load:.4g} {_came_of(step)}" for step in search.steps[:_STEPS]]
+    more = len(search.steps) - _STEPS
+    return f"tried {', '.join([*steps, f'and {more} more'] if more > 0 else steps)}" if steps else ""
+
+
+def _came_of(step: SearchStep) -> str:
+    if step.met:
+        return "met"
+    return f"missed ({printable(step.missed, 80)})" if step.missed else "missed"
 
 
 def load_words(load: Load) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ __all__ = ["load_suite", "parse_target", "scenario_of", "target_of"]
 _PLACE_OF_A_PROMPT: Final = "-"
 """Placeholder in the messages where each request has its own text."""
 _MAX_PROBLEMS: Final = 10
+_FILLED: Final = re.compile(r"\{\{-?\s*[A-Za-z_][^{}]{0,200}\}\}|\{%")
+"""What a template would fill in."""
 """Problems shown at once."""
 
 
@@ -376,7 +379,16 @@ def _expectation(form: ExpectForm | None) -> dict[str, Any] | None:
 
 
 def _check_expectations(scenarios: Iterable[Scenario], problems: _Problems) -> None:
-    """Note patterns and schemas that are invalid, or unbounded to check."""
+    """Note patterns and schemas that are invalid, or unbounded to check, and templates in what is expected."""
+    for index, scenario in enumerate(scenarios):
+        for name, value in (scenario.expect or {}).items() if scenario.source is not None else ():
+            for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ():
+                if isinstance(text, str) and _FILLED.search(text):
+                    problems.add(
+                        ("scenarios", index, "expect", name),
+                        f"found {shown(text)}, which would be compared as it is written, because only prompts are "
+                        "filled in; expected the text itself, in a scenario for each answer",
+                    )
     found = [
         (index, name, value)
         for index, scenario in enumerate(scenarios)

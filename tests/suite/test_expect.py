@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.bounded.limits import Limits
+from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.expect import problem_of, score_by
+from pytest_flperf.suite.loader import load_suite
 from pytest_flperf.suite.scoring import AnswerScorer, NoResult, Scoring, problems_of
 
 OBJECT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "pattern": "^[A-Z]"}}}
@@ -182,3 +185,17 @@ def test_many_texts_in_a_long_answer() -> None:
         one = scorer(scoring, {"contains": [f"z{number}" for number in range(5_000)]})
         (found,) = one.scores(["zzy" * 2_000_000])
     assert found == NoResult("took longer than 0.1 s")
+
+
+@pytest.mark.parametrize("expected", [{"equals": "{{ capital }}"}, {"contains": ["in", "{{city|upper}}"]}])
+def test_what_is_expected_is_no_template(tmp_path: Path, expected: dict[str, Any]) -> None:
+    """It would be compared as it is written, and never fit; beside a plain prompt it is a text like any other."""
+    asks = {"template": "What is the capital of {{ country }}?", "variables": {"country": ["France", "Spain"]}}
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps({"scenarios": [{"name": "a", **asks, "expect": expected}]}), encoding="utf-8")
+    with pytest.raises(SuiteError, match="compared as it is written, because only prompts are filled in") as caught:
+        load_suite(path, "s.json")
+    assert "scenarios[0].expect" in str(caught.value)
+    plain = {"name": "a", "prompt": "Write a template", "expect": expected}
+    path.write_text(json.dumps({"scenarios": [plain]}), encoding="utf-8")
+    assert load_suite(path, "s.json").scenarios[0].expect is not None

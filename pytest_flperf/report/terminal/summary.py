@@ -23,6 +23,7 @@ from pytest_flperf.report.figures import (
     point,
     statistic,
     statistic_of,
+    tried_words,
 )
 from pytest_flperf.report.sentences import without_verdict
 from pytest_flperf.report.terminal.comparisons import compared_lines, gated, sums
@@ -187,7 +188,10 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
     lines += dict.fromkeys(calibration_words(case.calibration) for case in cases if case.calibration is not None)
     for case in cases:
         searches = (case.search, *case.searches) if case.search is not None else ()
-        lines += [f"{printable(_scenario(case), WIDEST_NAME)}: {capacity_words(search)}" for search in searches]
+        for search in searches:
+            lines.append(f"{printable(_scenario(case), WIDEST_NAME)}: {capacity_words(search)}")
+            if tried := tried_words(search):
+                lines.append(f"  {tried}")
     for model, load_s, cold in loads(cases):
         words = f", first token after it {number(cold)} ms" if cold is not None else ""
         took = amount(load_s, "s") if load_s >= 1 else amount(1000 * load_s, "ms")

@@ -9,7 +9,7 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from pytest_flperf._text import printable
 
-__all__ = ["WIDEST_NAME", "Colour", "Column", "Line", "cut", "fitted", "render", "width_of", "wrapped"]
+__all__ = ["WIDEST_NAME", "Colour", "Column", "Line", "cut", "cut_names", "fitted", "render", "width_of", "wrapped"]
 
 Row = TypeVar("Row")
 Colour: TypeAlias = Literal["", "red", "green", "yellow"]
@@ -72,14 +72,13 @@ def fitted(rows: Sequence[Row], columns: Sequence[Column[Row]], width: int) -> l
 
 
 def _rendered(rows: Sequence[Row], columns: Sequence[Column[Row]], longest: int) -> list[str]:
-    cells = [
-        [
-            cut(printable(column.cell(row), 4 * longest), longest) if column.name else column.cell(row)
-            for column in columns
-        ]
-        for row in rows
-    ]
-    return render([column.heading for column in columns], cells, [column.name for column in columns])
+    cells = []
+    for column in columns:
+        texts = [column.cell(row) for row in rows]
+        cells.append(cut_names([printable(text, 4 * longest) for text in texts], longest) if column.name else texts)
+    return render(
+        [column.heading for column in columns], list(zip(*cells, strict=True)), [column.name for column in columns]
+    )
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -104,6 +103,24 @@ def cut(text: str, longest: int) -> str:
     while text and width_of(text) > longest - 1:
         text = text[:-1]
     return text + "…"
+
+
+def cut_names(names: Sequence[str], longest: int) -> list[str]:
+    """Names in at most ``longest`` cells each.
+
+    They are cut at the end, or inside where different names would then read the same.
+    """
+    cuts = [cut(name, longest) for name in names]
+    return cuts if len(set(cuts)) == len(set(names)) else [_cut_inside(name, longest) for name in names]
+
+
+def _cut_inside(name: str, longest: int) -> str:
+    if width_of(name) <= longest:
+        return name
+    end = name
+    while width_of(end) > longest // 2:
+        end = end[1:]
+    return cut(name, longest - width_of(end)) + end
 
 
 def render(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
