@@ -84,6 +84,8 @@ def checked_run(document: Any) -> Run:
     run, cases = document.get("run"), document.get("cases", [])
     if not isinstance(run, dict):
         raise DocumentError([Fault(("run",), shown(run), "an object")])
+    if not isinstance(cases, list):
+        raise DocumentError([Fault(("cases",), shown(cases), "a list")])
     faults = faults_of(document) or [_in_document(each) for each in _record(Run, {**run, "cases": cases}, ())]
     if not faults:
         found = Run.from_dict(document)

@@ -262,6 +262,9 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("run.id", None, "run.id: found null, expected a text"),
     ("run.host", [], "run.host: found a list, expected an object"),
     ("run", None, "run: found null, expected an object"),
+    ("cases", None, "cases: found null, expected a list"),
+    ("cases", {}, "cases: found an object, expected a list"),
+    ("cases", "all", 'cases: found "all", expected a list'),
 ]  # fmt: skip
 
 
