@@ -125,13 +125,11 @@ def _check_scopes(parsed: Parsed, rules: Sequence[Rule], run: Run) -> None:
 
     Such a rule would never apply, and no one would notice.
     """
-    names = dict.fromkeys(case.scenario for case in run.cases)
-    for rule in rules:
-        if names and not any(map(rule.holds_for, names)):
-            shown = ", ".join(list(names)[:5])
-            refuse(
-                parsed, f"--fail-on: rule {rule.expression[:120]!r} holds for no scenario of the run, such as {shown}"
-            )
+    from pytest_flperf.gates.rules import without_scenario
+
+    problem = without_scenario(rules, (case.scenario for case in run.cases))
+    if problem:
+        refuse(parsed, f"--fail-on: {problem}")
 
 
 @contextlib.contextmanager

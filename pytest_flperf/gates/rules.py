@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_flperf._text import shorten
+from pytest_flperf._text import printable, shorten
 from pytest_flperf.errors import FlperfError
 from pytest_flperf.gates.budget_grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
@@ -35,6 +35,7 @@ __all__ = [
     "parse_rule",
     "parse_rules",
     "rules_for",
+    "without_scenario",
 ]
 
 COUNTED: Final = frozenset({"error_rate", "timeout_rate"})
@@ -53,6 +54,7 @@ _BETWEEN: Final = re.compile(r"\s*[+-][^+:<>=]*\sand\s*", re.DOTALL)
 """Text between an operator and its repetition."""
 _DIGITS: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _LONGEST: Final = 1000
+_NAMES: Final = 5
 _FORM: Final = "[scenario:]metric[.statistic] > +10%, such as ttft_ms.p50 > +10% or gen_tps.p50 < -10%"
 _FALLS_AT_MOST: Final = 1.0
 
@@ -93,6 +95,19 @@ class Rule:
     def holds_for(self, scenario: str) -> bool:
         """Whether it applies to this scenario; names are case-sensitive."""
         return self.scenarios is None or self.scenarios == scenario or fnmatch.fnmatchcase(scenario, self.scenarios)
+
+
+def without_scenario(rules: Iterable[Rule], scenarios: Iterable[str]) -> str:
+    """Say which rule holds for no scenario of a run: it would never apply.
+
+    Empty where each holds for one, and for a run without cases.
+    """
+    names = list(dict.fromkeys(scenarios))
+    for rule in rules:
+        if names and not any(map(rule.holds_for, names)):
+            shown = printable(", ".join(names[:_NAMES]), 300)
+            return f"rule {shorten(rule.expression, 120)} holds for no scenario of the run, such as {shown}"
+    return ""
 
 
 def parse_rules(texts: Iterable[str], scope: str = "") -> tuple[Rule, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_flperf._text import printable
 from pytest_flperf.gates.baseline_gate import NOT_COMPARED, BaselineGate, compared_run
 from pytest_flperf.gates.counterparts import Query
-from pytest_flperf.gates.rules import parse_rules
+from pytest_flperf.gates.rules import parse_rules, without_scenario
 from pytest_flperf.history.baseline import BaselineError, FoundBaseline, find_baseline
 from pytest_flperf.history.clocks import latest_start
 from pytest_flperf.history.place import DEFAULT_FILE, StoreError, StorePlace, store_place
@@ -21,6 +21,7 @@ from pytest_flperf.report.samples import values_beside
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.reader import RESULTS
 from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.session.errors import OptionsError
 
 if TYPE_CHECKING:
     from pytest_flperf.history.store import Store
@@ -85,7 +86,9 @@ def load_runs(
     """
     with _opened(report_dir, store) as stored:
         if stored is None:
-            raise StoreError(f"there is no store of runs: found none at {store or Path(report_dir) / DEFAULT_FILE}")
+            place = _place(report_dir, store)
+            where = "runs are stored nowhere with store='none'" if place is None else f"found none at {place.shown}"
+            raise StoreError(f"there is no store of runs: {where}")
         names = RunNames(stored, Path(report_dir))
         return tuple(names.read(names.find(each.id)) for each in stored.runs(last))
 
@@ -94,7 +97,7 @@ def compare(
     run: Run | str | PathLike[str],
     baseline: Run | str | PathLike[str],
     *,
-    fail_on: Sequence[str] = (),
+    fail_on: str | Iterable[str] = (),
     fail_undecided: bool = False,
     require_baseline: bool = False,
     report_dir: str | PathLike[str] = "reports",
@@ -115,10 +118,13 @@ def compare(
         FlperfError: A run can't be read, a rule is wrong, or not one case can be compared.
 
     """
-    rules = parse_rules(fail_on, "fail_on")
+    rules = parse_rules([fail_on] if isinstance(fail_on, str) else list(fail_on), "fail_on")
     folder = Path(report_dir)
     with _opened(report_dir, store) as stored:
         candidate, other = (_side(each, stored, folder) for each in (run, baseline))
+        problem = without_scenario(rules, (case.scenario for case in candidate.run.cases))
+        if problem:
+            raise OptionsError(f"fail_on: {problem}")
         gate = BaselineGate(other.run.id, other, None, Query(latest_start()), fail_undecided, require_baseline)
         compared = compared_run(gate, candidate, rules)
     notes = compared.run.notes[: len(compared.run.notes) - len(candidate.run.notes)]
@@ -135,11 +141,14 @@ def _side(side: Run | str | PathLike[str], store: Store | None, folder: Path) ->
     return FoundBaseline(side, "run", where, values=values_beside(folder / side.id / RESULTS, side))
 
 
+def _place(report_dir: str | PathLike[str], store: str | None) -> StorePlace | None:
+    file = Path(report_dir) / DEFAULT_FILE
+    return StorePlace("sqlite", str(file), file) if store is None else store_place(store, Path.cwd())
+
+
 def _opened(report_dir: str | PathLike[str], store: str | None) -> contextlib.AbstractContextManager[Store | None]:
     """Open the store where there is one; raises StoreError and PlaceError."""
-    folder = Path(report_dir)
-    file = folder / DEFAULT_FILE
-    place = StorePlace("sqlite", str(file), file) if store is None else store_place(store, Path.cwd())
+    place = _place(report_dir, store)
     if place is None or not place.is_there():
         return contextlib.nullcontext()
     from pytest_flperf.history.store import Store

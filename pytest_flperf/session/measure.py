@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_flperf._text import printable
 from pytest_flperf.backends.registry import installed, registry
 from pytest_flperf.measurement.parallel_targets import Asked
 from pytest_flperf.measurement.runner import NotPossibleError, NotReadyError
@@ -57,11 +59,11 @@ def load_suite(suite: str | PathLike[str]) -> Suite:
 def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the name that it has for pytest
     suite: str | PathLike[str] | Suite,
     *,
-    model: str | Sequence[str] = (),
+    model: str | Iterable[str] = (),
     base_url: str | None = None,
     api_key_env: str | None = None,
     backend: str | None = None,
-    target: Sequence[str] = (),
+    target: str | Iterable[str] = (),
     iterations: int | None = None,
     warmup: int | None = None,
     concurrency: int | None = None,
@@ -69,14 +71,14 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     max_tokens: int | None = None,
     temperature: float | None = None,
     timeout_s: float | None = None,
-    seed: str | None = None,
-    budget: Sequence[str] = (),
+    seed: str | int | None = None,
+    budget: str | Iterable[str] = (),
     against: str | None = None,
     baseline: str | None = None,
-    fail_on: Sequence[str] = (),
+    fail_on: str | Iterable[str] = (),
     reference: bool = False,
-    max_time: str | None = None,
-    lock_timeout: str | None = None,
+    max_time: float | str | None = None,
+    lock_timeout: float | str | None = None,
     report_dir: str | PathLike[str] = "reports",
     store: str | None = None,
     on_case: Callable[[CaseResult], None] | None = None,
@@ -107,8 +109,8 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
         baseline: Stored run that every case is compared with.
         fail_on: Rules of these comparisons, such as ``ttft_ms.p50 > +10%``.
         reference: Whether to interleave the reference load.
-        max_time: Time after which no case begins, such as ``15m``.
-        lock_timeout: How long to wait for another run on this machine.
+        max_time: Time after which no case begins: seconds, or a text such as ``15m``.
+        lock_timeout: How long to wait for another run on this machine, likewise; ``none``: measure beside it.
         report_dir: Folder of the runs.
         store: Store of runs; ``none``: the run is not stored.
         on_case: Called with the result of each case.
@@ -122,14 +124,15 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
         KeyboardInterrupt: As usual; what was measured is in the folder of the run.
 
     """
-    models = [model] if isinstance(model, str) else list(model)
     options = options_from({
-        "model": models, "base_url": base_url, "api_key_env": api_key_env, "backend": backend, "target": list(target),
-        "iterations": iterations, "warmup": warmup, "concurrency": concurrency, "load": load,
-        "max_tokens": max_tokens, "temperature": temperature, "timeout": timeout_s, "seed": seed,
-        "budget": list(budget), "against": against, "baseline": baseline, "fail_on": list(fail_on),
-        "reference": reference, "max_time": max_time, "lock_timeout": lock_timeout, "report_dir": str(report_dir),
-        "store": store,
+        "model": _texts("model", model), "base_url": _text("base_url", base_url),
+        "api_key_env": _text("api_key_env", api_key_env), "backend": _text("backend", backend),
+        "target": _texts("target", target), "iterations": iterations, "warmup": warmup, "concurrency": concurrency,
+        "load": _text("load", load), "max_tokens": max_tokens, "temperature": temperature, "timeout": timeout_s,
+        "seed": None if seed is None else str(seed), "budget": _texts("budget", budget),
+        "against": _text("against", against), "baseline": _text("baseline", baseline),
+        "fail_on": _texts("fail_on", fail_on), "reference": reference, "max_time": _time(max_time),
+        "lock_timeout": _time(lock_timeout), "report_dir": str(report_dir), "store": _text("store", store),
     })  # fmt: skip
     here = Path.cwd()
     path, ref = _place_of(suite, here)
@@ -151,6 +154,23 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     with _ONE_AT_A_TIME:
         run = MeasuringRun(context, listener, baseline_run, default)
         return _measured(run, _by_model(case for plan in plans.values() for case in plan.cases))
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    # An empty text is most likely an unset variable: without the argument, something else would be measured.
+    raise OptionsError(f"{name}: found {printable(repr(value), 60)}, expected a text")
+
+
+def _texts(name: str, value: object) -> list[str]:
+    values = value if isinstance(value, Iterable) and not isinstance(value, str | bytes) else [value]
+    return [text for each in values if (text := _text(name, each)) is not None]
+
+
+def _time(value: float | str | None) -> str | None:
+    """A number is one of seconds, as it is on the command line."""
+    return None if value is None else str(value)
 
 
 def _place_of(suite: str | PathLike[str] | Suite, here: Path) -> tuple[Path, str]:
@@ -187,7 +207,11 @@ def _measured(run: MeasuringRun, cases: Sequence[Case]) -> Run:
         raise
     finally:
         run.finish(exit_code, (), [case.nodeid for case in cases])
-    return run.record.run()
+    done = run.record.run()
+    for problem in run.record.said:
+        if problem not in done.notes:  # a file that could not be written, a store that is locked
+            warnings.warn(problem, stacklevel=3)
+    return done
 
 
 def _case_measured(run: MeasuringRun, case: Case, cases: Sequence[Case]) -> CaseResult:

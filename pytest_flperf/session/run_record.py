@@ -52,7 +52,7 @@ class RunRecord:
         self._status: RunStatus = "interrupted"
         self._faults: tuple[str, ...] = ()
         self._save_after = 0.0
-        self._finished = False
+        self._finished_at: datetime | None = None
         self.gpus: tuple[str, ...] = ()
         """Names, as far as the driver has told them."""
         self.interrupted = False
@@ -140,7 +140,7 @@ class RunRecord:
             self._save()
 
     def _tell_listener(self, case: CaseResult) -> None:
-        self._keep_note(self._listener.case_measured(case, ending=self._finished))
+        self._keep_note(self._listener.case_measured(case, ending=self._finished_at is not None))
 
     def _keep_note(self, text: str) -> None:
         if text:
@@ -201,14 +201,14 @@ class RunRecord:
             to_measure: Ids of the tests that were to be run, if they are known.
 
         """
-        self._finished = True
+        self._finished_at = datetime.now(UTC)
         self._add_unfinished()
         if self._log is not None:
             self._log.close()
         self._faults = tuple(printable(self.masked(fault)) for fault in faults)
         left = self._tests.left_out(to_measure)
         if left:
-            self.note(f"{left} of {len(to_measure)} tests were not run: pytest stopped before them")
+            self.note(f"{left} of {len(to_measure)} tests were not run: the run stopped before them")
         end = RunEnd(exit_code, self.interrupted, self._faults, left)
         self._status = run_status(self._tests.cases, self._verdicts, end)
         if self._tests.unmeasured:
@@ -252,7 +252,7 @@ class RunRecord:
     def run(self) -> Run:
         """The run as it stands."""
         cases = self._tests.cases
-        finished_at = datetime.now(UTC) if self._finished else None
+        finished_at = self._finished_at
         run = Run(
             id=self._folder.id if self._folder else "not-written",
             started_at=self._context.started_at.isoformat(timespec="milliseconds"),

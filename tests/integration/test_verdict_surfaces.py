@@ -276,7 +276,7 @@ def test_stopped_after_a_failure(tiny: Tiny) -> None:
     done = tiny.measure("-x")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert done.results["run"]["status"] == "failed"
-    assert "flperf: 2 of 3 tests were not run: pytest stopped before them" in done.lines
+    assert "flperf: 2 of 3 tests were not run: the run stopped before them" in done.lines
 
 
 @pytest.mark.parametrize("workers", WORKERS)

@@ -64,7 +64,7 @@ def test_a_run_is_written_and_stored(here: Path, server: ReferenceServer) -> Non
     assert {"results.json", "report.html", "journal.jsonl", "samples.jsonl", "run.jsonl"} <= files
     assert load_run() == load_run(run.id) == load_run(folder) == load_run(folder / "results.json")
     assert [each.id for each in load_runs()] == [run.id]
-    assert load_run().cases == run.cases
+    assert load_run() == run, "what is returned is what was written"
 
 
 def test_a_loaded_suite_and_two_models(here: Path, server: ReferenceServer) -> None:
@@ -143,8 +143,15 @@ def test_a_server_that_fails(here: Path) -> None:
         ("s.json", {"baseline": "nosuch"}, "no run"),
         ("s.json", {"fail_on": ["ttft_ms.p50 > +10%"]}, "nothing to compare with"),
         ("s.json", {"store": "mysql://x"}, "expected a file"),
-        ("s.json", {"model": " "}, "expected the name of a model"),
+        ("s.json", {"model": " "}, "model: found ' ', expected a text"),
+        ("s.json", {"model": ","}, "expected the name of a model"),
         ("s.json", {"iterations": 0}, "iterations"),
+        ("s.json", {"temperature": "hot"}, "expected a number from 0 to 2"),
+        ("s.json", {"base_url": 8080}, "base_url: found 8080, expected a text"),
+        ("s.json", {"budget": [3]}, "budget: found 3, expected a text"),
+        ("s.json", {"base_url": ""}, "base_url: found '', expected a text"),
+        ("s.json", {"fail_on": [" "]}, "fail_on: found ' ', expected a text"),
+        ("s.json", {"max_time": -3}, "expected a time"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_measured(
@@ -172,6 +179,14 @@ def test_an_interrupt_leaves_a_readable_run(here: Path, server: ReferenceServer)
     assert (run.status, run.partial) == ("interrupted", True)
     assert [case.scenario for case in run.cases] == ["one"]
     assert measure("s.json", **at(server)).status == "passed"
+
+
+def test_what_could_not_be_written_is_a_warning(here: Path, server: ReferenceServer) -> None:
+    """The run is returned and written all the same."""
+    (here / "store").write_text("this is no database, and never was" * 100, encoding="utf-8")
+    with pytest.warns(UserWarning, match="the run is not in the store"):
+        run = measure("s.json", **at(server), budget="error_rate <= 0", store="store")
+    assert (run.status, load_run().id) == ("passed", run.id)
 
 
 def test_a_fault_of_the_script_loses_nothing(here: Path, server: ReferenceServer) -> None:
@@ -228,7 +243,18 @@ def test_compared_with_a_run(here: Path, server: ReferenceServer) -> None:
     third = measure("s.json", **at(server), baseline=first.id, fail_on=["error_rate > +0%"])
     assert {side.run_id for case in third.cases for side in case.against} == {first.id}
     with pytest.raises(FlperfError, match="unknown metric"):
-        compare(second, first, fail_on=["speed > +1%"])
+        compare(second, first, fail_on="speed > +1%")
+    with pytest.raises(FlperfError, match="holds for no scenario of the run, such as one, two"):
+        compare(second, first, fail_on="three: ttft_ms.p50 > +1%")
+
+
+def test_a_password_of_the_store_is_not_shown(here: Path) -> None:
+    """Whatever is wrong with the store."""
+    del here
+    for call in (load_runs, load_run):
+        with pytest.raises(FlperfError) as caught:
+            call(store="postgresql+psycopg://me:s3cret-word@127.0.0.1:1/nowhere")
+        assert "s3cret-word" not in str(caught.value)
 
 
 def test_public_names() -> None:
