@@ -13,8 +13,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
-from pytest_flperf.results.record import Record
 from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.serialize import Record
 
 __all__ = ["bounded_case", "bounded_run", "bounded_text", "first_lines"]
 

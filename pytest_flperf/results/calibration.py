@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.record import Reader, Record
+from pytest_flperf.results.serialize import Reader, Record
 
 __all__ = ["Calibration"]
 

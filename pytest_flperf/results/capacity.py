@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_flperf.results.record import Reader, Record, many
+from pytest_flperf.results.serialize import Reader, Record, many
 
 __all__ = ["Search", "SearchStep", "step_label"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from pytest_flperf.results.measured import Distribution, Requests
-from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
+from pytest_flperf.results.serialize import Interval, Reader, Record, interval_of, many
 from pytest_flperf.results.serving import Target
 
 __all__ = ["DEFAULT_SCOPE", "IMPLIED_SCOPE", "Against", "Comparison", "Missing", "ReferenceLoad", "Word"]

@@ -11,8 +11,8 @@ from pytest_flperf.results.comparison import Against
 from pytest_flperf.results.document import Fault, Path, shown
 from pytest_flperf.results.measured import ClockQuality, Distribution, Requests, ResourceUse
 from pytest_flperf.results.metrics import METRICS
-from pytest_flperf.results.record import Interval
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Run
+from pytest_flperf.results.serialize import Interval
 
 __all__ = ["EARLIEST_MS", "contradictions", "contradictions_of_case"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Self
 
-from pytest_flperf.results.record import Interval, Reader, Record, interval_of
+from pytest_flperf.results.serialize import Interval, Reader, Record, interval_of
 
 __all__ = [
     "ClockQuality",

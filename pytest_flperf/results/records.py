@@ -28,8 +28,7 @@ from pytest_flperf.results.measured import (
     ResourceUse,
 )
 from pytest_flperf.results.metric_access import MetricAccess, NotMeasuredError
-from pytest_flperf.results.record import Interval, Reader, Record, interval_of, many
-from pytest_flperf.results.serialize import plain
+from pytest_flperf.results.serialize import Interval, Reader, Record, interval_of, many, plain
 from pytest_flperf.results.serving import Adjustment, Target
 
 __all__ = [

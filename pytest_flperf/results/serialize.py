@@ -1,16 +1,19 @@
-"""Serialization to exact builtins: the types that JSON and execnet accept."""
+"""Serialization of records: to exact builtins, which JSON and execnet accept, and back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
-__all__ = ["plain", "plain_text"]
+__all__ = ["Interval", "Reader", "Record", "interval_of", "many", "plain", "plain_text"]
 
 _DEEPEST: Final = 64
+Interval: TypeAlias = tuple[float, float]
+Reader: TypeAlias = Callable[[Any], Any]
+_T = TypeVar("_T")
 
 
 def plain_text(text: str) -> str:
@@ -58,3 +61,57 @@ def plain(value: Any, _depth: int = 0) -> Any:  # noqa: PLR0911 - one return for
     if callable(item) and not getattr(value, "shape", (1,)):
         return plain(item(), _depth + 1)
     return plain_text(str(value))
+
+
+def many(read: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:
+    """A reader of a list, whose items ``read`` reads."""
+    return lambda values: tuple(read(value) for value in values)
+
+
+def interval_of(value: Any) -> Interval:
+    """Read an interval: its two ends."""
+    low, high = value
+    return (float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Base of all records: to exact builtins and back.
+
+    Reading raises ValueError and never TypeError, because readers of foreign files catch ValueError.
+    """
+
+    _readers: ClassVar[Mapping[str, Reader]] = {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as exact builtins, keys in results-file order."""
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Read the output of ``to_dict``.
+
+        Unknown keys are ignored; null stands for a field's default.  Raises ValueError where ``record`` is no mapping,
+        lacks a field that has no default, or holds a nested record of the wrong kind.
+        """
+        return cls._read(record)
+
+    @classmethod
+    def _read(cls, record: Mapping[str, Any]) -> Self:
+        if not isinstance(record, Mapping):
+            raise ValueError(f"{cls.__name__}: expected an object, found {type(record).__name__}")  # noqa: TRY004
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            name, value = each.name, record.get(each.name)
+            optional = each.default is not MISSING or each.default_factory is not MISSING
+            if value is None and optional:
+                continue
+            if name not in record:
+                raise ValueError(f"{cls.__name__}: {name!r} is missing")
+            if value is not None and name in cls._readers:
+                try:
+                    value = cls._readers[name](value)
+                except (TypeError, KeyError, AttributeError) as error:
+                    raise ValueError(f"{cls.__name__}: {name!r} is not what it should be: {error}") from error
+            values[name] = value
+        return cls(**values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_flperf.results.record import Record
+from pytest_flperf.results.serialize import Record
 
 __all__ = ["Adjustment", "Target"]
 

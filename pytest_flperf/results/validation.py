@@ -14,8 +14,8 @@ from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.contradictions import contradictions, contradictions_of_case
 from pytest_flperf.results.document import DocumentError, Fault, Path, faults_of, shown
 from pytest_flperf.results.measured import Distribution, Failure, LagMs, ResourceUse
-from pytest_flperf.results.record import Interval, Record
 from pytest_flperf.results.records import SCHEMA, BudgetVerdict, CaseResult, Run
+from pytest_flperf.results.serialize import Interval, Record
 
 __all__ = ["LARGEST", "checked_case", "checked_run"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.report.html.axes import Axis, change_axis, tick_text
 from pytest_flperf.report.html.charts import drawing, label, line, row_name
-from pytest_flperf.results.record import Interval
+from pytest_flperf.results.serialize import Interval
 
 if TYPE_CHECKING:
     from markupsafe import Markup
