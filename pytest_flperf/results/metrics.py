@@ -107,7 +107,7 @@ _ALL: Final = (
         "tokens/s",
         "per stream",
         "higher",
-        "output_tokens / (last_token − sent): the time to the first token is in it, unlike in gen_tps",
+        "output_tokens / (last_token − sent)",
     ),
     _request(
         "prompt_tps",
