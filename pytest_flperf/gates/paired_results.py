@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
+from pytest_flperf._text import printable
 from pytest_flperf.gates.comparison import compare_pairs
 from pytest_flperf.gates.rules import Rule, parse_rule, rules_for
 from pytest_flperf.history.run_differences import sides_differ
@@ -18,7 +19,7 @@ from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.stats.inference.findings import ErrorRates
 
-__all__ = ["REFERENCE_TERMS", "PairTerms", "compares_gaps", "with_other_side"]
+__all__ = ["REFERENCE_TERMS", "PairTerms", "compares_gaps", "differences_of", "with_other_side"]
 
 REFERENCE_TERMS: Final[Mapping[str, Any]] = {"kind": "reference"}
 """Terms of a reference load, which decides nothing."""
@@ -106,7 +107,7 @@ def _with_pairs(result: CaseResult, other: OtherSide, terms: PairTerms) -> CaseR
         label=terms.label,
         target=theirs.target,
         settings=theirs.settings,
-        differs=sides_differ(theirs, result),
+        differs=differences_of(theirs, result, terms.label),
         requests=theirs.requests,
         error_rate=theirs.error_rate,
         metrics=theirs.metrics,
@@ -115,6 +116,17 @@ def _with_pairs(result: CaseResult, other: OtherSide, terms: PairTerms) -> CaseR
         comparisons=terms.compared(result, theirs, standings),
     )
     return replace(result, against=(*result.against, against))
+
+
+def differences_of(theirs: CaseResult, result: CaseResult, label: str) -> tuple[str, ...]:
+    """Differences of the two sides, one line each.
+
+    Options of a backend stand in the label alone: each side has a server of its own then, whose port says nothing.
+    """
+    lines = sides_differ(theirs, result)
+    if "options." not in label or "base_url=" in label:
+        return lines
+    return (f"baseline: {printable(label, 200)}", *(line for line in lines if not line.startswith("base_url: ")))
 
 
 def _with_reference(result: CaseResult, other: OtherSide) -> CaseResult:
