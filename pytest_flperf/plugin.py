@@ -82,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @contextmanager
 def _harmless_refusals() -> Iterator[None]:
-    """Pytest prints what a refusal quotes of suites and files as it is."""
+    """Make a refusal pytest's own, and harmless: pytest prints what it quotes of suites and files as it is."""
     try:
         yield
     except (ValueError, pytest.UsageError) as error:

@@ -65,11 +65,10 @@ def tell(parsed: Parsed, line: str) -> None:
 
 def store_of(parsed: Parsed) -> StorePlace:
     """Location of the store; exits if it is invalid."""
-    from pytest_flperf.history.place import DEFAULT_FILE, PlaceError, StorePlace, store_place
+    from pytest_flperf.history.place import PlaceError, store_in, store_place
 
     if parsed.store is None:
-        file = Path(parsed.report_dir) / DEFAULT_FILE
-        return StorePlace("sqlite", str(file), file)
+        return store_in(Path(parsed.report_dir))
     try:
         place = store_place(parsed.store, Path())
     except PlaceError as error:

@@ -13,7 +13,16 @@ from typing import Final, Literal
 from pytest_flperf.errors import FlperfError
 from pytest_flperf.results.redaction import Redactor
 
-__all__ = ["DEFAULT_FILE", "NO_STORE", "PlaceError", "StoreError", "StorePlace", "StoreUnusableError", "store_place"]
+__all__ = [
+    "DEFAULT_FILE",
+    "NO_STORE",
+    "PlaceError",
+    "StoreError",
+    "StorePlace",
+    "StoreUnusableError",
+    "store_in",
+    "store_place",
+]
 
 DEFAULT_FILE: Final = "history.db"
 """In the folder of the runs."""
@@ -78,6 +87,12 @@ class StorePlace:
         if self.password:
             text = text.replace(self.password, "***")
         return Redactor((self.password,)).text(text)
+
+
+def store_in(folder: Path) -> StorePlace:
+    """Location of the store in a folder of runs, where none is named."""
+    file = folder / DEFAULT_FILE
+    return StorePlace("sqlite", str(file), file)
 
 
 def store_place(text: str, here: Path) -> StorePlace | None:

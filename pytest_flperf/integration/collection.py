@@ -156,7 +156,8 @@ class Selection:
 
         options = options_of(config)
         check_workers(config)
-        plans = plan_suites(self._refs, options, known_backends(config), default_models_of(config))
+        known = known_backends(config)
+        plans = plan_suites(self._refs, options, known, default_models_of(config, known))
         baseline_of(config, options)
         parts = parts_by_suite(self._suites)
         self.loaded = {path: LoadedSuite(plan.suite, plan.cases, parts[path]) for path, plan in plans.items()}

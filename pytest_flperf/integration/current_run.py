@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.planned_cases import PlannedTest
 
 if TYPE_CHECKING:
+    from pytest_flperf.backends.registry import BackendType
     from pytest_flperf.session.baselines import Baseline
     from pytest_flperf.session.context import RunContext, Stopper
     from pytest_flperf.session.options import RunOptions
@@ -48,8 +49,9 @@ def measuring_run(config: pytest.Config) -> MeasuringRun:
 
         try:
             options = options_of(config)
-            listener, models = _Listener(config), default_models_of(config)
-            run = MeasuringRun(_context_of(config, options), listener, baseline_of(config, options), models)
+            context = _context_of(config, options)
+            models = default_models_of(config, context.backends)
+            run = MeasuringRun(context, _Listener(config), baseline_of(config, options), models)
         except OptionsError as error:
             raise pytest.UsageError(str(error)) from error
         config.stash[RUN] = run
@@ -71,11 +73,14 @@ def baseline_of(config: pytest.Config, options: RunOptions) -> Baseline | None:
     return config.stash[_BASELINE]
 
 
-def default_models_of(config: pytest.Config) -> DefaultModels:
-    """Default models of the session, created at first use; raises OptionsError."""
+def default_models_of(config: pytest.Config, known: Mapping[str, BackendType]) -> DefaultModels:
+    """Default models of the session, created at first use.
+
+    ``known``: kinds of backends by name.
+    """
     found = config.stash.get(_DEFAULT_MODELS, None)
     if found is None:
-        found = config.stash[_DEFAULT_MODELS] = DefaultModels(known_backends(config), TerminalProgress(config))
+        found = config.stash[_DEFAULT_MODELS] = DefaultModels(known, TerminalProgress(config))
     return found
 
 

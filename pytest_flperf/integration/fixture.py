@@ -80,19 +80,15 @@ class Measurement(MetricAccess):
 
     def distribution(self, name: str) -> Distribution:
         """Distribution of a metric of requests; raises NotMeasuredError with the reason."""
-        if name == "quality" and self.case.not_scored:
-            raise NotMeasuredError(self.case.not_scored_words)
-        found = self.case.metrics.get(name)
-        if found is None:
-            raise NotMeasuredError(f"no value of {name} was measured: {self._why(name)}")
-        return found
+        if name in self.case.metrics or (name == "quality" and self.case.not_scored):
+            return self.case.distribution(name)
+        raise NotMeasuredError(f"no value of {name} was measured: {self._why(name)}")
 
     def resource(self, name: str) -> ResourceUse:
         """Use of a resource; raises NotMeasuredError with the reason."""
-        found = self.case.resources.get(name)
-        if found is None:
-            raise NotMeasuredError(f"{name} was not measured: {self._why(name)}")
-        return found
+        if name in self.case.resources:
+            return self.case.resource(name)
+        raise NotMeasuredError(f"{name} was not measured: {self._why(name)}")
 
     def number(self, name: str) -> float | None:
         """Metric of the case; None where it was not measured."""

@@ -5,13 +5,14 @@ This holds even if the items were shuffled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
 import pytest
 
 from pytest_flperf.integration.item_state import case_of
+from pytest_flperf.session.planning import pulled_together
 
 __all__ = ["group_by_model"]
 
@@ -25,10 +26,10 @@ def group_by_model(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     or class, because splitting these would set up their fixtures twice.  Everything else stays where it is.
     """
     once = _each_case_once(items)
-    ordered = _pulled_together(once, lambda item: None if (case := case_of(item)) is None else case.model)
+    ordered = pulled_together(once, lambda item: None if (case := case_of(item)) is None else case.model)
     grouped: list[pytest.Item] = []
     for _, block in groupby(ordered, key=lambda item: id(item.parent)):
-        grouped += _pulled_together(block, _marked_model)
+        grouped += pulled_together(block, _marked_model)
     return grouped
 
 
@@ -45,25 +46,6 @@ def _each_case_once(items: Iterable[pytest.Item]) -> list[pytest.Item]:
         if case_of(item) is not None:
             cases.add(item.nodeid)
     return kept
-
-
-def _pulled_together(items: Iterable[pytest.Item], model_of: Callable[[pytest.Item], str | None]) -> list[pytest.Item]:
-    """Move each item behind the previous item of its model.
-
-    The first item of a model stays in its place, and so does an item without a model (None).
-    """
-    slots: list[list[pytest.Item]] = []
-    of_model: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        model = model_of(item)
-        if model is None:
-            slots.append([item])
-        elif model in of_model:
-            of_model[model].append(item)
-        else:
-            of_model[model] = [item]
-            slots.append(of_model[model])
-    return [item for slot in slots for item in slot]
 
 
 def _marked_model(item: pytest.Item) -> str | None:

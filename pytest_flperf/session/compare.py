@@ -15,7 +15,7 @@ from pytest_flperf.gates.counterparts import Query
 from pytest_flperf.gates.rules import parse_rules, without_scenario
 from pytest_flperf.history.baseline import BaselineError, FoundBaseline, find_baseline
 from pytest_flperf.history.clocks import latest_start
-from pytest_flperf.history.place import DEFAULT_FILE, StoreError, StorePlace, store_place
+from pytest_flperf.history.place import StoreError, StorePlace, store_in, store_place
 from pytest_flperf.history.run_names import RunNames
 from pytest_flperf.report.samples import values_beside
 from pytest_flperf.results.comparison import Comparison
@@ -142,8 +142,7 @@ def _side(side: Run | str | PathLike[str], store: Store | None, folder: Path) ->
 
 
 def _place(report_dir: str | PathLike[str], store: str | None) -> StorePlace | None:
-    file = Path(report_dir) / DEFAULT_FILE
-    return StorePlace("sqlite", str(file), file) if store is None else store_place(store, Path.cwd())
+    return store_in(Path(report_dir)) if store is None else store_place(store, Path.cwd())
 
 
 def _opened(report_dir: str | PathLike[str], store: str | None) -> contextlib.AbstractContextManager[Store | None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_flperf._text import printable
-from pytest_flperf.history.place import DEFAULT_FILE, PlaceError, StorePlace, store_place
+from pytest_flperf.history.place import PlaceError, StorePlace, store_in, store_place
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder, new_run_id
 from pytest_flperf.session.errors import OptionsError
@@ -33,8 +33,7 @@ def place_of(options: RunOptions, here: Path) -> StorePlace | None:
     The error reports an invalid location or a missing driver.  None: runs are not stored.
     """
     if options.store is None:
-        file = here / options.report_dir / DEFAULT_FILE
-        return StorePlace("sqlite", str(file), file)
+        return store_in(here / options.report_dir)
     try:
         return store_place(options.store, here)
     except PlaceError as error:

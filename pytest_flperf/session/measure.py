@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.backends.registry import installed, registry
@@ -18,12 +18,12 @@ from pytest_flperf.measurement.parallel_targets import Asked
 from pytest_flperf.measurement.runner import NotPossibleError, NotReadyError
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.session.baselines import find_baseline_of
-from pytest_flperf.session.context import RunContext
+from pytest_flperf.session.context import RunContext, Stopper
 from pytest_flperf.session.default_model import DefaultModels
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.options import options_from
 from pytest_flperf.session.planned_cases import PlannedTest
-from pytest_flperf.session.planning import plan_suites, targets_in
+from pytest_flperf.session.planning import plan_suites, pulled_together, targets_in
 from pytest_flperf.session.progress import Progress, SilentProgress
 from pytest_flperf.session.run import MeasuringRun
 from pytest_flperf.session.time_limit import OutOfTimeError
@@ -33,9 +33,9 @@ from pytest_flperf.suite.model import Case, Suite
 
 __all__ = ["load_suite", "measure"]
 
-_PASSED: Final = 0
-_FAILED: Final = 1
+_COMPLETE: Final = 0
 _INTERRUPTED: Final = 2
+"""Exit codes of pytest; whether a complete run passed follows from its cases and budgets."""
 _ONE_AT_A_TIME: Final = threading.RLock()
 """Threads of a script take turns: the machine's lock is one of processes, and two runs would disturb each other."""
 
@@ -153,7 +153,8 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     baseline_run = find_baseline_of(options, here, (ref,))
     with _ONE_AT_A_TIME:
         run = MeasuringRun(context, listener, baseline_run, default)
-        return _measured(run, _by_model(case for plan in plans.values() for case in plan.cases))
+        cases = (case for plan in plans.values() for case in plan.cases)
+        return _measured(run, pulled_together(cases, lambda case: case.model))
 
 
 def _text(name: str, value: object) -> str | None:
@@ -182,14 +183,6 @@ def _place_of(suite: str | PathLike[str] | Suite, here: Path) -> tuple[Path, str
         raise OptionsError(str(error)) from error
 
 
-def _by_model(cases: Iterable[Case]) -> list[Case]:
-    """Cases of one model together, so that each model is loaded once."""
-    of_model: dict[str, list[Case]] = {}
-    for case in cases:
-        of_model.setdefault(case.model, []).append(case)
-    return [case for group in of_model.values() for case in group]
-
-
 def _measured(run: MeasuringRun, cases: Sequence[Case]) -> Run:
     """Measure case by case; the run is written whatever ends it."""
     exit_code = _INTERRUPTED
@@ -199,9 +192,8 @@ def _measured(run: MeasuringRun, cases: Sequence[Case]) -> Run:
             run.record.collect([_case_measured(run, case, cases).to_dict()])
             if number + 1 == len(cases) or cases[number + 1].model != case.model:
                 run.release(case.model)
-        verdicts = run.record.judge_run()
-        bad = any(case.outcome in ("failed", "error") for case in run.record.cases)
-        exit_code = _FAILED if bad or not all(verdict.met for verdict in verdicts) else _PASSED
+        run.record.judge_run()
+        exit_code = _COMPLETE
     except BaseException:
         run.record.interrupted = True
         raise
@@ -231,7 +223,7 @@ class _Listener:
 
     def __init__(self, on_case: Callable[[CaseResult], None] | None) -> None:
         self.progress: Progress = SilentProgress()
-        self.stopper: Any = _NoSignals()
+        self.stopper: Stopper = _NoSignals()
         self._on_case = on_case
 
     def case_measured(self, result: CaseResult, *, ending: bool) -> str:

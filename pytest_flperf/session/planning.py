@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_flperf._text import printable
 from pytest_flperf.session.errors import OptionsError
@@ -12,9 +12,10 @@ from pytest_flperf.session.history import place_of
 from pytest_flperf.suite.errors import SuiteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_flperf.backends.registry import BackendType
+    from pytest_flperf.gates.rules import Rule
     from pytest_flperf.session.default_model import DefaultModels
     from pytest_flperf.session.options import RunOptions
     from pytest_flperf.suite.matrix import Overrides
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from pytest_flperf.suite.prompts.sources import TracedRequest
     from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["SuitePlan", "check_asked", "check_options", "models_in", "overrides_of", "plan_suites", "targets_in"]
+__all__ = [
+    "SuitePlan",
+    "check_asked",
+    "check_options",
+    "models_in",
+    "overrides_of",
+    "plan_suites",
+    "pulled_together",
+    "targets_in",
+]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +64,17 @@ def plan_suites(
         check_rules,
         check_scopes,
     )
-    from pytest_flperf.session.paired import opposition_of, rules_of
     from pytest_flperf.session.placing import placing_of
     from pytest_flperf.suite.bounded_files import display_path
     from pytest_flperf.suite.loader import load_suite
     from pytest_flperf.suite.matrix import expand
 
     overrides = check_asked(options)
-    of_all = rules_of(options)
+    of_all: tuple[Rule, ...] = ()
+    if options.fail_on:
+        from pytest_flperf.session.paired import rules_of
+
+        of_all = rules_of(options)
     placing = placing_of(options, known)
     plans: dict[Path, SuitePlan] = {}
     try:
@@ -74,6 +89,8 @@ def plan_suites(
             plans[path] = SuitePlan(suite, cases)
         measured = targets_in(plans.values())
         if options.against is not None:
+            from pytest_flperf.session.paired import opposition_of
+
             opposition = opposition_of(options)
             placing.check(opposition.targets(measured) if opposition is not None else ())
         placing.check_used(measured)
@@ -94,6 +111,25 @@ def targets_in(plans: Iterable[SuitePlan]) -> tuple[TargetSpec, ...]:
 def models_in(plans: Iterable[SuitePlan]) -> tuple[str, ...]:
     """Measured models, in the order of the cases."""
     return tuple(dict.fromkeys(case.model for plan in plans for case in plan.cases))
+
+
+def pulled_together(items: Iterable[_T], model_of: Callable[[_T], str | None]) -> list[_T]:
+    """Move each item behind the previous item of its model, so that each model is loaded once.
+
+    The first item of a model stays in its place, and so does an item without a model (None).
+    """
+    slots: list[list[_T]] = []
+    of_model: dict[str, list[_T]] = {}
+    for item in items:
+        model = model_of(item)
+        if model is None:
+            slots.append([item])
+        elif model in of_model:
+            of_model[model].append(item)
+        else:
+            of_model[model] = [item]
+            slots.append(of_model[model])
+    return [item for slot in slots for item in slot]
 
 
 def overrides_of(options: RunOptions) -> Overrides:

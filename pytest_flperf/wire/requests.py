@@ -1,7 +1,7 @@
 """Request bytes, as the openai client builds them.
 
 The same path, headers and JSON (a test compares them); only the headers that name the client are our own.  The client
-itself is not used: importing it takes longer than anything else at the start of a run, 0.6 to 1.4 s of processor time.
+itself is not used: importing it took 0.7 of the 2.9 s of processor time of a run of one request.
 """
 
 from __future__ import annotations
