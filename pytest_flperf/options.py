@@ -18,6 +18,7 @@ __all__ = [
     "ITEM_RESULTS",
     "MEASURES",
     "NULL",
+    "ONLY_COLLECTS",
     "OPTIONS",
     "STARTED",
     "SUITE_NAMES",
@@ -34,6 +35,8 @@ SUITE_REFS: Final[pytest.StashKey[tuple[str, ...]]] = pytest.StashKey()
 """On the config: with what the node ids of the selected suites begin; there as soon as a suite is selected."""
 SUITE_NAMES: Final[pytest.StashKey[tuple[str, ...]]] = pytest.StashKey()
 """On the config: the names of the selected suites, once they are loaded."""
+ONLY_COLLECTS: Final[pytest.StashKey[bool]] = pytest.StashKey()
+"""On the config: this session collects for the ``--flperf-dry-run`` of another."""
 ITEM_RESULTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
 """On an item: its case results as plain dicts, until a report takes them along."""
 MEASURES: Final[pytest.StashKey[bool]] = pytest.StashKey()

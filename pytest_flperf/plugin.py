@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_flperf.options import BEGUN, OPTIONS, STARTED, SUITE_REFS, add_options
+from pytest_flperf.options import BEGUN, ONLY_COLLECTS, OPTIONS, STARTED, SUITE_REFS, add_options
 
 if TYPE_CHECKING:
     # pytest looks at every name of a plugin: those that only annotations need stay out of its sight
@@ -64,7 +64,8 @@ def _may_be_a_case(argument: str) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer the options that list something and exit."""
-    if any(config.getoption(name) for name in ("flperf_list_suites", "flperf_list_models", "flperf_dry_run")):
+    listing = any(config.getoption(name) for name in ("flperf_list_suites", "flperf_list_models", "flperf_dry_run"))
+    if listing and ONLY_COLLECTS not in config.stash:
         from pytest_flperf.integration.config import options_of
         from pytest_flperf.integration.listing import answer_listing
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,20 @@ OLD_CALLS = ("error::DeprecationWarning", "error::PendingDeprecationWarning")
 for long fails there as it does here (``filterwarnings`` in pyproject.toml)."""
 OF_THIS_SHELL = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONDEVMODE")
 """Variables that change how a Python writes and ends: the processes that tests start get none, as a user's."""
-_COVERED = pytest.StashKey[set[str]]()
-"""Names of the test functions of which one set of parameters was measured for coverage."""
+_COVERED = pytest.StashKey[dict[str, None]]()
+"""Test functions of which one set of parameters was measured for coverage."""
+_ABOUT_PROCESSES = (
+    "loadgen",
+    "foundry_host",
+    "bounded",
+    "test_items",
+    "test_faults_kills",
+    "test_workers",
+    "test_fixture_reference",
+)
+"""Folders and files whose tests are about other processes: all of these are measured for coverage."""
+_PROCESSES_OF_A_FILE = 2
+"""So many tests of any other file have their processes measured; a Python that is starts in twice the time."""
 DEFAULTS = " ".join([WITHOUT_OTHER_PLUGINS, WITHOUT_STORE, *(f"-W {each}" for each in OLD_CALLS)])
 
 
@@ -78,18 +90,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure coverage with one set of a test's parameters: the others mostly take the same paths."""
-    covered = item.config.stash.setdefault(_COVERED, set())
-    function = item.nodeid.partition("[")[0]
     coverage = sys.modules.get("coverage")
-    measuring = coverage.Coverage.current() if coverage is not None and function in covered else None
-    covered.add(function)
+    measuring = coverage.Coverage.current() if coverage is not None else None
     if measuring is None:
         return (yield)
-    measuring.stop()
-    try:
+    covered = item.config.stash.setdefault(_COVERED, {})
+    function = item.nodeid.partition("[")[0]
+    first = function not in covered
+    covered[function] = None
+    with contextlib.ExitStack() as stack:
+        if not first:
+            measuring.stop()
+            stack.callback(measuring.start)
+        if not (first and _are_processes_covered(item.path, covered)):
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+                patch.delenv(name, raising=False)
         return (yield)
-    finally:
-        measuring.start()
+
+
+def _are_processes_covered(path: Path, covered: Iterable[str]) -> bool:
+    if path.stem in _ABOUT_PROCESSES or path.parent.name in _ABOUT_PROCESSES:
+        return True
+    file = f"{path.parent.name}/{path.name}::"
+    return path.parent.name != "integration" and sum(file in each for each in covered) <= _PROCESSES_OF_A_FILE
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,9 @@ import pytest
 
 from pytest_flperf.commands.streams import drained
 from pytest_flperf.integration.collection import SELECTION
+from pytest_flperf.integration.config import options_of
+from pytest_flperf.integration.item_state import case_of
+from pytest_flperf.options import ONLY_COLLECTS
 from pytest_flperf.report.terminal.listings import NO_CATALOG, fitted_table, models_table, say, suites_table
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.session.errors import OptionsError
@@ -54,7 +58,7 @@ def _answer(config: pytest.Config, options: RunOptions) -> int:
         return _print_suites(config)
     if options.list_models:
         return _print_models(config, options)
-    return _print_plan(config, options)
+    return _print_plan(config)
 
 
 def _print_suites(config: pytest.Config) -> int:
@@ -97,44 +101,94 @@ def _say_all(lines: Sequence[str]) -> None:
         say(line)
 
 
-def _print_plan(config: pytest.Config, options: RunOptions) -> int:
-    selection = config.stash.get(SELECTION, None)
-    if selection is None:
+class _Collected:
+    """Plugin that keeps what a run has collected and selected."""
+
+    cases: tuple[Case, ...] = ()
+    other_tests: int = 0
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_load_initial_conftests(self, early_config: pytest.Config) -> None:
+        """Say that this session answers no option that lists."""
+        early_config.stash[ONLY_COLLECTS] = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Keep a JUnit file of an earlier run: this one measures nothing."""
+        self.config = config
+        if hasattr(config.option, "xmlpath"):
+            config.option.xmlpath = None
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Keep the cases, in the order of the run."""
+        cases = [case_of(item) for item in session.items]
+        self.cases = tuple(case for case in cases if case is not None)
+        self.other_tests = len(cases) - len(self.cases)
+
+
+def _collected(config: pytest.Config) -> tuple[_Collected, int]:
+    """Collect as ``--collect-only`` does, so that ``-k``, ``-m``, ``--deselect`` and plugins select; the exit status.
+
+    Pytest's own words are printed only if it fails.
+    """
+    collected, said = _Collected(config), io.StringIO()
+    given = config.invocation_params
+    with contextlib.redirect_stdout(said):
+        status = pytest.main(["--collect-only", *given.args], plugins=[*(given.plugins or ()), collected])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        sys.stdout.write(said.getvalue())
+    return collected, status
+
+
+def _print_plan(config: pytest.Config) -> int:
+    if SELECTION not in config.stash:
         raise OptionsError("--flperf-dry-run needs a suite: add --flperf-suite=NAME (--flperf-list-suites)")
-    selection.load(config)
+    collected, status = _collected(config)
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return status
+    _say_plan(collected, options_of(collected.config))
+    return status
+
+
+def _say_plan(collected: _Collected, options: RunOptions) -> None:
+    config, cases = collected.config, collected.cases
     from pytest_flperf.session.duration_estimate import estimated_seconds, known_seconds
 
     known = known_seconds(Path(config.invocation_params.dir) / options.report_dir)
     rows = []
     total = 0.0
     guessed = False
-    for case in selection.cases:
+    for case in cases:
         seconds, from_run = estimated_seconds(case, known)
         guessed |= not from_run
         total += seconds
         rows.append((case.nodeid, *_requests(case), _duration(seconds) + ("" if from_run else " ?")))
     _say_all(fitted_table(("case", "requests", "warm-up", "streams", "time"), rows, names=1, whole=True))
-    scenarios = [case.scenario for case in selection.cases]
+    scenarios = [case.scenario for case in cases]
     requests = sum((expected_requests(each) or 0) + each.settings.warmup_requests for each in scenarios)
     more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
     say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
     if options.against is not None:
         from pytest_flperf.session.paired import requests_words
 
-        say(f"--flperf-against: {requests_words(options, selection.cases)} in place of these, until a case is decided")
+        say(f"--flperf-against: {requests_words(options, cases)} in place of these, until a case is decided")
     if options.against is not None or options.baseline is not None:
         from pytest_flperf.session.feasibility import foreseen_lines
         from pytest_flperf.session.stored_counts import StoredCounts
 
         with StoredCounts(options, config.invocation_params.dir) as stored:
             counts = stored.of if options.baseline is not None else None
-            _say_all(foreseen_lines(options, selection.cases, _FORESEEN, counts))
-    ahead = _parameters_ahead(config, options, selection.cases)
+            _say_all(foreseen_lines(options, cases, _FORESEEN, counts))
+    ahead = _parameters_ahead(config, options, cases)
     if ahead:
         say(f"parameters: {ahead}")
     if guessed:
         say("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
-    return pytest.ExitCode.OK
+    if collected.other_tests:
+        others = "1 test" if collected.other_tests == 1 else f"{collected.other_tests} tests"
+        say(f"{others} of yours would run as well, and what they measure is not estimated")
 
 
 def _parameters_ahead(config: pytest.Config, options: RunOptions, cases: Sequence[Case]) -> str:

@@ -60,17 +60,6 @@ assert yaml
 assert pytest_flperf
 
 
-_COVERED_TO_THE_LAST_PROCESS = frozenset({"test_items", "test_faults_kills", "test_workers", "test_fixture_reference"})
-
-
-@pytest.fixture(autouse=True)
-def _coverage_of_few_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load processes and hosts are measured by their own tests: measuring them in each run here takes half the time."""
-    if request.node.path.stem not in _COVERED_TO_THE_LAST_PROCESS:
-        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-            monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture(scope="session")
 def reference() -> Iterator[ReferenceServer]:
     """A reference server that answers quickly; a busy machine reads its tokens one by one all the same."""

@@ -91,15 +91,13 @@ def test_a_change_in_turns(tiny: Tiny, urls: tuple[str, str]) -> None:
     assert done.ret == 1, done.text
     found = words(done.case)
     assert {name.partition(".")[0] for name in found} == set(METRICS_HERE)
-    # Of gaps that a busy machine reads late the mean is anything, and a case ends as soon as another rule has failed.
-    late = {"tpot_ms.mean", "gen_tps.mean", "itl_ms.mean"}
-    assert changed(found, "regressed").keys() <= late
+    # A busy machine reads tokens late, which leaves too few pairs; and a case ends as soon as another rule has failed.
+    nothing_but_noise(changed(found, "regressed"))
     assert found["cached_tokens.mean"] == ("regressed", "it rose from 0 to 30")
 
 
-def nothing_but_noise(found: dict[str, tuple[str, str]]) -> None:
-    """Counts and the server's own figures are unchanged; times may be too noisy to say so, and then say that."""
-    others = {name: each for name, each in found.items() if each[0] != "unchanged"}
+def nothing_but_noise(others: dict[str, tuple[str, str]]) -> None:
+    """Counts and the server's own figures are not among them; times are too noisy to decide, and say that."""
     assert not [name for name in others if name.startswith(_WITHOUT_NOISE)], others
     assert all(word == "undecided" and reason for word, reason in others.values()), others
 
@@ -125,7 +123,7 @@ def test_no_change_in_turns(tiny: Tiny, urls: tuple[str, str]) -> None:
     options = ("--flperf-against=same", "--flperf-max-iterations=160")
     done = tiny.run(*at(urls[0]), *options, *rules(("p50", "mean"), "900%", "95%"))
     assert done.ret == 0, done.text
-    nothing_but_noise(words(done.case))
+    nothing_but_noise({name: each for name, each in words(done.case).items() if each[0] != "unchanged"})
 
 
 @pytest.mark.usefixtures("stored")

@@ -84,6 +84,60 @@ def test_dry_run(tiny: Tiny, more: tuple[str, ...]) -> None:
     assert not (tiny.folder / "reports").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        (("-k", "two"), ["two"]),
+        (("-k", "not one and not three"), ["two"]),
+        (("-m", "small"), ["three"]),
+        (("--deselect=tiny.json::one[m]",), ["two", "three"]),
+        (("tiny.json::three", "tiny.json::one"), ["three", "one"]),
+        (("-n1", "-k", "two"), ["two"]),
+        (("-k", "none"), []),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_dry_run_shows_what_would_run(tiny: Tiny, options: tuple[str, ...], left: list[str]) -> None:
+    """Every option of pytest that selects counts."""
+    tiny.pytester.makeini("[pytest]\nmarkers = small")
+    tiny.pytester.makeconftest(
+        "import pytest\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n"
+        "        if 'three' in item.name: item.add_marker(pytest.mark.small)\n"
+    )
+    tiny.suite({"name": "one"}, {"name": "two"}, {"name": "three"})
+    suite = () if options[0].startswith("tiny.json") else ("--flperf-suite=tiny.json",)
+    done = tiny.run(*suite, "--flperf-base-url=http://127.0.0.1:9/v1", "--flperf-model=m", "--flperf-dry-run", *options)
+    assert done.ret == (pytest.ExitCode.OK if left else pytest.ExitCode.NO_TESTS_COLLECTED), done.text
+    rows = [line.partition("[")[0].partition("::")[2] for line in done.lines if line.startswith("tiny.json::")]
+    assert rows == left
+    assert f"{len(left)} cases, {len(left)} requests" in done.text
+    assert "session starts" not in done.text
+
+
+def test_dry_run_of_tests_beside_suites(tiny: Tiny) -> None:
+    """Tests have no plan, and that is said; their files are not written."""
+    tiny.suite()
+    tiny.pytester.makepyfile(test_mine="def test_one(): pass\ndef test_two(): pass")
+    (tiny.folder / "junit.xml").write_text("of an earlier run")
+    done = tiny.run("tiny.json", ".", "--flperf-model=m", *tiny.at[:1], "--flperf-dry-run", "--junitxml=junit.xml")
+    assert done.ret == 0, done.text
+    assert "1 cases, 1 requests" in done.text
+    assert "2 tests of yours would run as well" in done.text
+    assert (tiny.folder / "junit.xml").read_text() == "of an earlier run"
+
+
+def test_dry_run_of_a_test_file_that_is_broken(tiny: Tiny) -> None:
+    """What can't be collected is said as pytest says it, and the dry run fails."""
+    tiny.suite()
+    tiny.pytester.makepyfile(test_mine="assert 1 == 2, 'of this file'")
+    done = tiny.run("tiny.json", "test_mine.py", "--flperf-model=m", *tiny.at[:1], "--flperf-dry-run")
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    assert "of this file" in done.text
+    assert "requests, about" not in done.text
+
+
 def test_dry_run_of_nothing(tiny: Tiny) -> None:
     """Without a suite there is nothing to plan."""
     assert "--flperf-suite" in tiny.refused("--flperf-dry-run")

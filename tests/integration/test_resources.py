@@ -46,13 +46,13 @@ server.serve_forever()
 
 
 def check_series(done: Done) -> None:
-    """The readings of the measured part lie between its first and last request, give or take one interval."""
+    """The readings of the measured part lie between its first and last request, but for what a busy machine is late."""
     measured = [line for line in done.journal("samples.jsonl") if line["phase"] == "measured"]
     first, last = min(line["started_ns"] for line in measured), max(line["finished_ns"] for line in measured)
     readings = [line for line in done.journal("resources.jsonl") if line["phase"] == "measured"]
     assert readings
     for line in readings:
-        assert first - 150_000_000 < line["at_ns"] < last + 150_000_000
+        assert first - 1_000_000_000 < line["at_ns"] < last + 1_000_000_000
         assert line["nodeid"] == done.case["nodeid"]
 
 
