@@ -43,15 +43,22 @@ def test_show_json(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == done.results
 
 
-@pytest.mark.parametrize("command", [["show", "nosuch"], ["report", "latest", "nosuch"], ["show", "--report-dir=x"]])
-def test_no_such_run(done: Done, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [
+        (["show", "nosuch"], "{known}"),
+        (["report", "latest", "nosuch"], "{known}"),
+        (["show", "--report-dir=x"], "there is none in x; --report-dir says where they are"),
+    ],
+)
+def test_no_such_run(done: Done, command: list[str], instead: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that isn't there: exit 4 and the nearest ids, in one line after the usage."""
     with pytest.raises(SystemExit) as ending:
         cli.main(command)
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"flperf {command[0]}: error: no run ")
-    assert done.report.name in error or "there is none in x; --report-dir says where they are" in error
+    assert instead.format(known=done.report.name) in error
 
 
 def test_recover(done: Done, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def test_missed(tiny: Tiny) -> None:
         assert "ttft_ms.max" in text
         assert "0.001" in text
         assert "tps.p50" in text
-        assert "n=2" in text or "n 2" in text or "of 2" in text
+        assert "n 2" in text, text
 
 
 def test_of_the_suite(tiny: Tiny) -> None:
@@ -76,13 +76,20 @@ def test_errors(tiny: Tiny, iterations: int, more: tuple[str, ...]) -> None:
     assert "503" in done.case["message"]
 
 
-@pytest.mark.parametrize("scoped", ["onee:ttft_ms.max <= 60000", "One:ttft_ms.max <= 60000", "two*:tps.p50 >= 1"])
-def test_a_budget_of_no_scenario(tiny: Tiny, scoped: str) -> None:
+@pytest.mark.parametrize(
+    ("scoped", "hint"),
+    [
+        ("onee:ttft_ms.max <= 60000", "did you mean 'one'?"),
+        ("One:ttft_ms.max <= 60000", "did you mean 'one'?"),
+        ("two*:tps.p50 >= 1", "known: one, other"),
+    ],
+)
+def test_a_budget_of_no_scenario(tiny: Tiny, scoped: str, hint: str) -> None:
     """Refused wherever it stands, with the nearest name: a gate that never closes is none."""
     tiny.suite({}, {"name": "other"})
     message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, f"--flperf-budget={scoped}")
     assert message.startswith(f"ERROR: --flperf-budget: budget {scoped!r}: found ")
-    assert "did you mean 'one'?" in message or "known: one, other" in message
+    assert hint in message
     tiny.suite({}, {"name": "other"}, budgets=[scoped])
     assert "tiny.json: budgets[0]: budget" in tiny.refused("--flperf-suite=tiny.json", *tiny.at)
 

@@ -114,6 +114,7 @@ def test_no_bytes_raise_out_of_the_framing(data: bytes, step: int) -> None:
             if framing.feed(raw[start : start + step]):
                 break
         framing.at_eof()
+        assert said_meanwhile(framing) in ("open", "until close", "ended", "problem")
 
 
 def test_a_giant_head_is_refused_before_it_fills_the_memory() -> None:
