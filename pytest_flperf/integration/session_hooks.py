@@ -143,9 +143,10 @@ class _SessionHooks:
             found = "1 error" if session.testsfailed == 1 else f"{session.testsfailed} errors"
             self._faults.append(f"pytest reported {found} while it collected")
         if SUITE_REFS in self._config.stash:
-            from pytest_flperf.integration.items import begin
+            from pytest_flperf.integration.items import begin, show_to_vscode
 
             begin(session)
+            show_to_vscode(session)
 
     # ---- running
 
