@@ -39,7 +39,7 @@ OLD_CALLS = ("error::DeprecationWarning", "error::PendingDeprecationWarning")
 for long fails there as it does here (``filterwarnings`` in pyproject.toml)."""
 OF_THIS_SHELL = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONDEVMODE")
 """Variables that change how a Python writes and ends: the processes that tests start get none, as a user's."""
-_COVERED = pytest.StashKey[dict[str, None]]()
+_COVERED = pytest.StashKey[set[str]]()
 """Test functions of which one set of parameters was measured for coverage."""
 _ABOUT_PROCESSES = (
     "loadgen",
@@ -52,7 +52,7 @@ _ABOUT_PROCESSES = (
 )
 """Folders and files whose tests are about other processes: all of these are measured for coverage."""
 _PROCESSES_OF_A_FILE = 2
-"""So many tests of any other file have their processes measured; a Python that is starts in twice the time."""
+"""How many tests of any other file have their processes measured: a measured Python takes twice the time to start."""
 DEFAULTS = " ".join([WITHOUT_OTHER_PLUGINS, WITHOUT_STORE, *(f"-W {each}" for each in OLD_CALLS)])
 
 
@@ -94,10 +94,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     measuring = coverage.Coverage.current() if coverage is not None else None
     if measuring is None:
         return (yield)
-    covered = item.config.stash.setdefault(_COVERED, {})
+    covered = item.config.stash.setdefault(_COVERED, set())
     function = item.nodeid.partition("[")[0]
     first = function not in covered
-    covered[function] = None
+    covered.add(function)
     with contextlib.ExitStack() as stack:
         if not first:
             measuring.stop()

@@ -188,7 +188,7 @@ def _say_plan(collected: _Collected, options: RunOptions) -> None:
         say("? a guess from max_tokens; cases that an earlier run measured are estimated from it")
     if collected.other_tests:
         others = "1 test" if collected.other_tests == 1 else f"{collected.other_tests} tests"
-        say(f"{others} of yours would run as well, and what they measure is not estimated")
+        say(f"{others} of yours would run as well, not estimated")
 
 
 def _parameters_ahead(config: pytest.Config, options: RunOptions, cases: Sequence[Case]) -> str:
