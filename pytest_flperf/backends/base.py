@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from pytest_flperf.telemetry.memory import shortage
 from pytest_flperf.telemetry.readings import ServerProcesses
@@ -23,6 +23,7 @@ __all__ = [
     "BackendError",
     "Capabilities",
     "ListedModel",
+    "LoadsModels",
     "NativeAnswer",
     "NativeChat",
     "OnProgress",
@@ -217,6 +218,18 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Stop what the backend started; never raises."""
+
+
+@runtime_checkable
+class LoadsModels(Protocol):
+    """Backend of a running server that loads and unloads models."""
+
+    def unload(self, model: str) -> str:
+        """Unload a model, whoever loaded it, and wait until it is gone.
+
+        Returns its id; empty if it was not loaded.  Raises BackendError if the server lacks the model, has no way to
+        unload it, or keeps it loaded.
+        """
 
 
 @dataclass(frozen=True, slots=True)

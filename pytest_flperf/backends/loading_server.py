@@ -12,6 +12,7 @@ from typing import Any, Final
 from pytest_flperf.backends.admin_api import ControlError
 from pytest_flperf.backends.attached import Attachment
 from pytest_flperf.backends.base import BackendError, ListedModel, OnProgress, Served, said_of_memory
+from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 
@@ -209,6 +210,21 @@ class LoadingBackend(ABC):
         self._let_go(served.model_id, handle)
         del self._ours[served.model_id]
 
+    def unload(self, model: str) -> str:
+        """Unload a model, whoever loaded it; its id, empty if not loaded."""
+        with self._asking():
+            found = self._find(model, _quiet)
+            if not found.loaded:
+                return ""
+            for handle in dict.fromkeys((found.model_id, found.name)):
+                self._let_go(found.model_id, handle)
+                if not self._is_loaded(found.model_id):
+                    self._ours.pop(found.model_id, None)
+                    return found.model_id
+        raise BackendError(
+            f"{clean(model)}: the server was asked to unload it and still lists {clean(found.model_id)} as loaded"
+        )
+
     def _let_go(self, model_id: str, handle: str) -> None:
         """Unload, and wait until the model is gone.
 
@@ -255,6 +271,10 @@ class LoadingBackend(ABC):
                 "set the option load_timeout_s higher"
             )
         return error
+
+
+def _quiet(what: str, percent: float | None) -> None:
+    del what, percent
 
 
 def _may_go_on(error: BackendError) -> bool:

@@ -6,8 +6,11 @@ import contextlib
 import signal
 import sys
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["Limits", "disarm", "keep_within", "rearm"]
+
+_WALL_TIMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,13 @@ class Limits:
     """Processor time: a busy machine costs no item its result."""
     memory_mb: int
     """Of the whole child, in units of 2²⁰ bytes."""
+
+    def wall_s(self, extra_s: float = 0.0) -> float:
+        """Wall-clock limit, for a stopped process uses no processor time.
+
+        ``extra_s``: more processor time that the item may use.
+        """
+        return (self.time_s + extra_s) * _WALL_TIMES
 
     @property
     def too_slow(self) -> str:

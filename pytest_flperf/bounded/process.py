@@ -36,8 +36,6 @@ _MAIN: Final = (
     " from importlib import import_module; serve(import_module(sys.argv.pop(1)).prepare, sys.argv[1:])"
 )
 _TICK_S: Final = 0.1
-_WALL_TIMES: Final = 10
-"""Wall-clock limit as a multiple of the processor-time limit: a stopped process uses no processor time."""
 _STARTING_S: Final = 30.0
 _LAST_WORDS_BYTES: Final = 1_000
 _LAST_WORDS: Final = 200
@@ -205,8 +203,8 @@ class _Child:
 
     def _fault(self, silent_s: float, seen: _Use, extra_s: float) -> str:
         """Whether the child exceeds limits that the OS does not enforce."""
-        most_s = self._limits.time_s + extra_s
-        if seen.spent_s > most_s or silent_s > most_s * _WALL_TIMES + (0 if self._began else _STARTING_S):
+        wall_s = self._limits.wall_s(extra_s) + (0 if self._began else _STARTING_S)
+        if seen.spent_s > self._limits.time_s + extra_s or silent_s > wall_s:
             return self._limits.too_slow
         return self._limits.too_large if seen.rss_mb > self._limits.memory_mb else ""
 

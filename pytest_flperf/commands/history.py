@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -85,6 +83,7 @@ def _history(parsed: Parsed) -> int:
 def _prune(parsed: Parsed) -> int:
     from pytest_flperf.history.store import StoreError
     from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.results.run_folder import remove_run_folders
 
     try:
         with open_store(parsed) as store:
@@ -93,7 +92,7 @@ def _prune(parsed: Parsed) -> int:
     except StoreError as error:
         return unusable(parsed, error)
     gone, held = pruned.gone, pruned.held
-    folders, problems = _remove_folders(Path(parsed.report_dir), gone) if parsed.files else ([], [])
+    folders, problems = remove_run_folders(Path(parsed.report_dir), gone) if parsed.files else ([], [])
     if parsed.json:
         print_json({"removed": gone, "kept": left, "baselines": held, "folders": folders, "problems": problems})
     else:
@@ -103,41 +102,3 @@ def _prune(parsed: Parsed) -> int:
         for problem in problems:
             failed(parsed, problem)
     return FAILED if problems else 0
-
-
-def _remove_folders(report_dir: Path, ids: list[str]) -> tuple[list[str], list[str]]:
-    """Remove the folders of these runs.
-
-    Returns the removed folders and the problems.  A folder is removed only if it lies in ``report_dir``, has the run's
-    id as its name and holds a run, because a store may contain anything.
-    """
-    removed, problems = [], []
-    for run_id in ids:
-        folder = report_dir / run_id
-        if not _is_run(folder, run_id):
-            continue
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            problems.append(f"{folder} is not removed: {error.strerror or error}")
-        else:
-            removed.append(str(folder))
-    latest = report_dir / "latest"
-    if removed and latest.is_symlink() and not latest.exists():
-        with contextlib.suppress(OSError):
-            latest.unlink()
-    return removed, problems
-
-
-def _is_run(folder: Path, run_id: str) -> bool:
-    from pytest_flperf.results.reader import RESULTS
-    from pytest_flperf.results.run_log import RUN_LOG
-
-    if not run_id or run_id in (".", "..", "latest") or any(mark in run_id for mark in (os.sep, "/", "\\", ":")):
-        return False
-    try:
-        if folder.is_symlink() or not folder.is_dir():
-            return False
-        return any((folder / name).is_file() for name in (RESULTS, RUN_LOG))
-    except (OSError, ValueError):  # a name too long, a NUL
-        return False

@@ -1,17 +1,16 @@
-"""``flperf models``: list, download and remove models."""
+"""``flperf models``: list, download, remove, load, unload and test models."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf._text import harmless
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
+from pytest_flperf.commands.loaded_models import clear_line, load, redactor_of, status, test, told, unload
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.router import Place
@@ -27,12 +26,13 @@ def add_models(commands: Commands) -> None:
     """Add the ``models`` command."""
     parser = commands.add_parser(
         "models",
-        help="List models, download them, remove them",
+        help="List models, download, remove, load, unload and test them",
         description="Models for --flperf-model: Foundry Local's, or those of a server.  Download and remove are for "
-        "Foundry Local's catalog.",
+        "Foundry Local's catalog; load, unload and status for servers that run and load models on request; test asks "
+        "any model for a few tokens.",
     )
     parser.add_argument("action", nargs="?", default="list", choices=tuple(_ACTIONS), help="What to do; default: list")
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="Alias or id of the model to download or to remove")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="Alias or id of the model; for all but list")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "gpu", "npu"), default="auto", help="Device of the variant; default: any"
     )
@@ -89,32 +89,31 @@ def place_of(parsed: Parsed) -> Place:
 
 def _run(parsed: Parsed) -> int:
     place = place_of(parsed)
-    wanted = parsed.action != "list"
-    if wanted and parsed.model is None:
-        refuse(parsed, f"{parsed.action}: no model, expected the alias or id of one")
-    if not wanted and parsed.model is not None:
+    action = parsed.action
+    if parsed.model is None and action not in _WITHOUT_MODEL:
+        refuse(parsed, f"{action}: no model, expected the alias or id of one")
+    if parsed.model is not None and action == "list":
         refuse(parsed, f"list: found {parsed.model!r}, expected nothing: it lists all models")
-    if wanted and place.kind.name != _LOCAL:
-        refuse(parsed, f"{parsed.action}: the backend {place.kind.name} manages its models itself")
-    return _ACTIONS[parsed.action](parsed, place)
+    if action in _OF_CATALOG and place.kind.name != _LOCAL:
+        refuse(parsed, f"{action}: the backend {place.kind.name} manages its models itself")
+    return _ACTIONS[action](parsed, place)
 
 
 def _list(parsed: Parsed, place: Place) -> int:
     from pytest_flperf.backends.base import BackendError
     from pytest_flperf.backends.discovery import discover_models
     from pytest_flperf.report.terminal.listings import NO_CATALOG, models_table, say
-    from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
 
-    masked = Redactor([place.config.api_key, *url_secrets(place.config.base_url), *environment_secrets(os.environ)])
+    masked = redactor_of(place)
     try:
-        models = discover_models(place.kind, place.config, _told)
+        models = discover_models(place.kind, place.config, told)
         if parsed.device != "auto":
             models = tuple(each for each in models if each.device.casefold() == parsed.device)
     except BackendError as error:
         say(f"{parsed.usage.prog}: error: {masked.text(str(error))}", sys.stderr)
         return FAILED
     finally:
-        _clear_line()
+        clear_line()
     if parsed.json:
         return print_json(masked.value([asdict(each) for each in models]))
     for line in models_table(models, masked.text):
@@ -140,7 +139,7 @@ def _download(parsed: Parsed, place: Place) -> int:
     def work() -> None:
         try:
             with FoundryModels(replace(place.config, device=parsed.device)) as models:
-                done.append(models.download(parsed.model, _told, cancel))
+                done.append(models.download(parsed.model, told, cancel))
         except Exception as error:  # noqa: BLE001 - in a thread: the main thread reports it
             done.append(error)
         finally:
@@ -155,7 +154,7 @@ def _download(parsed: Parsed, place: Place) -> int:
         ended.wait(_GIVING_UP_S)
         raise
     (found,) = done
-    _clear_line()
+    clear_line()
     if isinstance(found, Exception):
         say(f"{parsed.usage.prog}: error: {_sentence(found)}", sys.stderr)
         return FAILED
@@ -164,18 +163,6 @@ def _download(parsed: Parsed, place: Place) -> int:
         return print_json({"model": asdict(found.model), "download_s": found.download_s})
     say(f"{found.model.model_id}: {took}")
     return 0
-
-
-def _told(what: str, percent: float | None) -> None:
-    """Show progress in one terminal line."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{harmless(what)}" + (f" {percent:.1f} %" if percent is not None else ""))
-        sys.stderr.flush()
-
-
-def _clear_line() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
 
 
 def _sentence(error: Exception) -> str:
@@ -203,6 +190,16 @@ def _remove(parsed: Parsed, place: Place) -> int:
     return 0
 
 
+_WITHOUT_MODEL: Final = frozenset({"list", "status"})
+_OF_CATALOG: Final = frozenset({"download", "remove"})
 _ACTIONS: Final[Mapping[str, Callable[[Parsed, Place], int]]] = MappingProxyType(
-    {"list": _list, "download": _download, "remove": _remove}
+    {
+        "list": _list,
+        "download": _download,
+        "remove": _remove,
+        "load": load,
+        "unload": unload,
+        "status": status,
+        "test": test,
+    }
 )

@@ -132,8 +132,7 @@ def _beside(parsed: Parsed, paths: Sequence[Path | None]) -> Path:
 
 def _recovered(parsed: Parsed, ref: RunRef) -> RunRef:
     """Write a killed run's results file; exits if that fails."""
-    from pytest_flperf.results.reader import RESULTS
-    from pytest_flperf.results.run_folder import RunFolder
+    from pytest_flperf.results.run_folder import RESULTS, RunFolder
     from pytest_flperf.session.recovery import RecoveryError, recover
 
     folder = ref.folder or (ref.path.parent if ref.path is not None else None)

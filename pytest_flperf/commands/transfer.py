@@ -218,7 +218,8 @@ def _results_files(parsed: Parsed, importing: _Importing) -> Iterator[Path]:
     A name without one adds a line to the problems.
     """
     from pytest_flperf.history.run_names import RunNameError, RunNames, is_path
-    from pytest_flperf.results.reader import RESULTS, run_ids
+    from pytest_flperf.results.reader import run_ids
+    from pytest_flperf.results.run_folder import RESULTS
 
     problems = importing.problems
     for name in parsed.paths:

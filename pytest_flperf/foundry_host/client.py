@@ -28,7 +28,6 @@ from pytest_flperf.foundry_host.errors import (
     ServiceUnreachable,
 )
 from pytest_flperf.foundry_host.messages import BY_URL, no_such_device, not_found, refusal, refused_start, words_of
-from pytest_flperf.foundry_host.names import devices_of, pick
 from pytest_flperf.foundry_host.process import HostConfig, HostProcess
 from pytest_flperf.foundry_host.protocol import (
     Answered,
@@ -46,6 +45,7 @@ from pytest_flperf.foundry_host.protocol import (
 )
 from pytest_flperf.foundry_host.reachability import check_answers
 from pytest_flperf.foundry_host.reports import HostStatus, Providers
+from pytest_flperf.foundry_host.variants import devices_of, pick
 
 if TYPE_CHECKING:
     from pytest_flperf.foundry_host.folders import FolderModel

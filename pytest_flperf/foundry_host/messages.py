@@ -18,8 +18,8 @@ from pytest_flperf.foundry_host.errors import (
     RuntimeHostError,
     UnloadFailed,
 )
-from pytest_flperf.foundry_host.names import nearest_names
 from pytest_flperf.foundry_host.protocol import Command, Failure, FailureKind, Mode, ModelInfo, Verb
+from pytest_flperf.foundry_host.variants import nearest_names
 
 __all__ = ["BY_URL", "no_such_device", "not_found", "refusal", "refused_start", "words_of"]
 

@@ -13,7 +13,8 @@ from pytest_flperf.history.clocks import in_future, latest_start
 from pytest_flperf.history.run_names import BRANCH as _BRANCH
 from pytest_flperf.history.run_names import LAST as _LAST
 from pytest_flperf.history.run_names import MissingRunError, RunNameError, RunNames
-from pytest_flperf.results.reader import RESULTS, RunError, read_run, run_ids, run_of
+from pytest_flperf.results.reader import RunError, read_run, run_ids, run_of
+from pytest_flperf.results.run_folder import RESULTS
 
 if TYPE_CHECKING:
     from pytest_flperf.history.rows import CaseValues

@@ -15,8 +15,9 @@ from pytest_flperf.history.environment import fingerprint
 from pytest_flperf.history.rows import as_time
 from pytest_flperf.history.selection import Measurement
 from pytest_flperf.history.standing import compared_with, standing_of
-from pytest_flperf.results.reader import RESULTS, RunError, read_run, run_ids, run_of
+from pytest_flperf.results.reader import RunError, read_run, run_ids, run_of
 from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.run_folder import RESULTS
 
 if TYPE_CHECKING:
     from pytest_flperf.history.rows import CaseValues

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from pytest_flperf.history.clocks import FUTURE_SLACK, moment_of
-from pytest_flperf.results.reader import RESULTS, RunError, read_run
-from pytest_flperf.results.run_folder import LATEST
-from pytest_flperf.results.run_log import RUN_LOG
+from pytest_flperf.results.reader import RunError, read_run
+from pytest_flperf.results.run_folder import LATEST, RESULTS, RUN_LOG
 
 __all__ = ["DatedRun", "folder_runs", "newest_of"]
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from pytest_flperf.errors import FlperfError
 from pytest_flperf.history.clocks import in_future
 from pytest_flperf.history.newest_run import DatedRun, folder_runs, newest_of
-from pytest_flperf.results.reader import RESULTS, RunError, read_run, run_of
-from pytest_flperf.results.run_folder import LATEST
-from pytest_flperf.results.run_log import RUN_LOG
+from pytest_flperf.results.reader import RunError, read_run, run_of
+from pytest_flperf.results.run_folder import LATEST, RESULTS, RUN_LOG
 
 if TYPE_CHECKING:
     from pytest_flperf.history.store import Store

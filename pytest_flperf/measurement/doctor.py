@@ -6,17 +6,19 @@ The runtime answers, it lists its models, one real token comes, and the clock th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from pytest_flperf.backends.base import About, Backend, BackendError, ListedModel, OnProgress
 from pytest_flperf.backends.discovery import listed_when_ready
 from pytest_flperf.backends.router import Place
+from pytest_flperf.measurement.recording import CaseRecording
 from pytest_flperf.measurement.runner import Bench, NotPossibleError, NotReadyError
 from pytest_flperf.suite.loader import scenario_of
 from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
+from pytest_flperf.wire.decode import decode
 
 __all__ = ["Finding", "Step", "examine"]
 
@@ -24,6 +26,8 @@ OnStep: TypeAlias = Callable[[str], None]
 """Told what is being tried."""
 _SMALL_MB: Final = 4_096
 """Of models that are on this machine and not loaded, larger ones are loaded only where they are named."""
+_SAID: Final = 200
+"""Characters of an answer that are kept."""
 _ASKED: Final = {"name": "doctor", "prompt": "Say hello.", "max_tokens": 8, "iterations": 3, "warmup": 0}
 
 
@@ -51,6 +55,10 @@ class Finding:
     """Which one was asked."""
     ttft_ms: float | None = None
     """Of its first streamed token."""
+    tps: float | None = None
+    """Output tokens per second of a whole answer, first token included."""
+    answer: str | None = None
+    """Beginning of what it said."""
     clock_source: str | None = None
     gpus: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -127,29 +135,37 @@ def _with_token(found: Finding, model: str, bench: Bench, on_progress: OnProgres
     suite = Suite("doctor", "doctor", Path(), "", "", (scenario_of(_ASKED),), (model,))
     (case,) = expand(suite, [model])
     try:
-        result = bench.play(bench.ready(case, on_progress=on_progress)).result
+        prepared = bench.ready(case, on_progress=on_progress)
+        result = bench.play(prepared).result
     except (NotReadyError, NotPossibleError) as error:
         return _and_step(found, Step("one token", False, str(error)))
     ttft = result.metric("ttft_ms")
     if not result.requests.ok or ttft is None:
         detail = result.failures[0].detail if result.failures else "no token came"
         return _and_step(found, Step("one token", False, f"{model}: {detail}"))
-    step = Step("one token", True, f"{model}: {ttft.p50:.3g} ms")
-    return Finding(
-        found.backend,
-        (*found.steps, step),
-        found.about,
-        found.models,
-        model,
-        ttft.p50,
-        result.clock.source,
-        bench.gpus,
-        result.notes,
+    tps = result.metric("tps")
+    return replace(
+        _and_step(found, Step("one token", True, f"{model}: {ttft.p50:.3g} ms")),
+        ttft_ms=ttft.p50,
+        tps=None if tps is None else tps.p50,
+        answer=_answer(prepared.recording),
+        clock_source=result.clock.source,
+        gpus=bench.gpus,
+        notes=result.notes,
     )
 
 
+def _answer(recording: CaseRecording) -> str | None:
+    """Beginning of the first answer, thinking included where there is nothing else."""
+    for exchange in recording.measured():
+        sample = decode(exchange)
+        if sample.ok:
+            return (sample.output_text or sample.reasoning_text)[:_SAID]
+    return None
+
+
 def _and_step(found: Finding, step: Step) -> Finding:
-    return Finding(found.backend, (*found.steps, step), found.about, found.models, found.model)
+    return replace(found, steps=(*found.steps, step))
 
 
 def _to_ask(listed: Sequence[ListedModel]) -> str | None:

@@ -10,12 +10,11 @@ from typing import Final
 from pytest_flperf.errors import FlperfError
 from pytest_flperf.results.document import DocumentError, decoded, parsed
 from pytest_flperf.results.records import Run
-from pytest_flperf.results.run_folder import LATEST
+from pytest_flperf.results.run_folder import LATEST, RESULTS
 from pytest_flperf.results.validation import checked_run
 
-__all__ = ["RESULTS", "RunError", "read_run", "run_ids", "run_of"]
+__all__ = ["RunError", "read_run", "run_ids", "run_of"]
 
-RESULTS: Final = "results.json"
 _LARGEST_MB: Final = 256
 """A thousand cases take 2."""
 _WHAT_TO_DO: Final = "take a copy that nobody edited ('flperf export RUN -o FILE' writes one), or measure again"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
+import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -15,9 +17,11 @@ from typing import Any, Final, Self
 from pytest_flperf.results.journal import Journal
 from pytest_flperf.results.serialize import plain
 
-__all__ = ["LATEST", "RunFolder", "new_run_id"]
+__all__ = ["LATEST", "RESULTS", "RUN_LOG", "RunFolder", "new_run_id", "remove_run_folders"]
 
 LATEST: Final = "latest"
+RESULTS: Final = "results.json"
+RUN_LOG: Final = "run.jsonl"
 _SLUG_LENGTH: Final = 40
 _ATTEMPTS: Final = 20
 _RESERVED: Final = frozenset({"con", "prn", "aux", "nul"})
@@ -217,3 +221,38 @@ def _remove(path: Path) -> None:
         path.unlink()
     except OSError:
         return
+
+
+def remove_run_folders(report_dir: Path, ids: list[str]) -> tuple[list[str], list[str]]:
+    """Remove the folders of these runs.
+
+    Returns the removed folders and the problems.  A folder is removed only if it lies in ``report_dir``, has the run's
+    id as its name and holds a run, because a store may contain anything.
+    """
+    removed, problems = [], []
+    for run_id in ids:
+        folder = report_dir / run_id
+        if not _is_run(folder, run_id):
+            continue
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            problems.append(f"{folder} is not removed: {error.strerror or error}")
+        else:
+            removed.append(str(folder))
+    latest = report_dir / "latest"
+    if removed and latest.is_symlink() and not latest.exists():
+        with contextlib.suppress(OSError):
+            latest.unlink()
+    return removed, problems
+
+
+def _is_run(folder: Path, run_id: str) -> bool:
+    if not run_id or run_id in (".", "..", "latest") or any(mark in run_id for mark in (os.sep, "/", "\\", ":")):
+        return False
+    try:
+        if folder.is_symlink() or not folder.is_dir():
+            return False
+        return any((folder / name).is_file() for name in (RESULTS, RUN_LOG))
+    except (OSError, ValueError):  # a name too long, a NUL
+        return False

@@ -17,11 +17,10 @@ from typing import Any, Final, TypeAlias
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.measured import LoopMs, ResourceUse
 from pytest_flperf.results.records import CaseResult, Run
-from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.run_folder import RUN_LOG, RunFolder
 from pytest_flperf.results.validation import checked_case, checked_run
 
 __all__ = [
-    "RUN_LOG",
     "BegunCase",
     "BegunSide",
     "Expected",
@@ -33,7 +32,6 @@ __all__ = [
     "read_run_log",
 ]
 
-RUN_LOG: Final = "run.jsonl"
 _LARGEST_FILE: Final = 1 << 60
 _MOST_LOOKS: Final = 10_000
 _LARGEST_COUNT: Final = 1 << 64

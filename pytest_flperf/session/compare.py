@@ -19,8 +19,8 @@ from pytest_flperf.history.place import StoreError, StorePlace, store_in, store_
 from pytest_flperf.history.run_names import RunNames
 from pytest_flperf.report.samples import values_beside
 from pytest_flperf.results.comparison import Comparison
-from pytest_flperf.results.reader import RESULTS
 from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.run_folder import RESULTS
 from pytest_flperf.session.errors import OptionsError
 
 if TYPE_CHECKING:

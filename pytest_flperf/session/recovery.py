@@ -11,9 +11,10 @@ from pytest_flperf.gates.run_status import after_rerun
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.document import DocumentError
-from pytest_flperf.results.reader import RESULTS, RunError, read_run
+from pytest_flperf.results.reader import RunError, read_run
 from pytest_flperf.results.records import CaseResult, Run
-from pytest_flperf.results.run_log import RUN_LOG, BegunCase, Key, LoggedRun, read_run_log
+from pytest_flperf.results.run_folder import RESULTS, RUN_LOG
+from pytest_flperf.results.run_log import BegunCase, Key, LoggedRun, read_run_log
 from pytest_flperf.results.validation import checked_case
 from pytest_flperf.session.stored_case import measured
 from pytest_flperf.stats.descriptive.clock_quality import merge_clocks

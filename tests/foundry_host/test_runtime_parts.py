@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from pytest_flperf.foundry_host import logs
 from pytest_flperf.foundry_host.catalog import CatalogEntry, CatalogServer, answer
-from pytest_flperf.foundry_host.names import nearest_names, pick
 from pytest_flperf.foundry_host.protocol import ModelInfo
 from pytest_flperf.foundry_host.reachability import check_answers
+from pytest_flperf.foundry_host.variants import nearest_names, pick
 
 MODEL = ModelInfo(
     id="qwen2.5-0.5b-instruct-generic-cpu:4",

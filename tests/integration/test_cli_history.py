@@ -268,7 +268,7 @@ def test_prune(runs: list[Done], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("runs")
 def test_prune_removes_only_runs() -> None:
     """A store may say anything: what lies elsewhere, or is no run, is left alone."""
-    from pytest_flperf.commands.history import _remove_folders
+    from pytest_flperf.results.run_folder import remove_run_folders
 
     precious = Path("precious")
     precious.mkdir()
@@ -276,7 +276,7 @@ def test_prune_removes_only_runs() -> None:
     (Path("reports") / "notes").mkdir()
     (Path("reports") / "link").symlink_to(precious.absolute(), target_is_directory=True)
     names = ["../precious", str(precious.absolute()), "notes", "link", "latest", "", ".", "..", "a\0b", "x" * 5000]
-    assert _remove_folders(Path("reports"), names) == ([], [])
+    assert remove_run_folders(Path("reports"), names) == ([], [])
     assert (precious / "results.json").is_file()
 
 

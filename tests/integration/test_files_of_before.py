@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_flperf import cli
-from pytest_flperf.results.reader import RESULTS, read_run, run_ids
+from pytest_flperf.results.reader import read_run, run_ids
+from pytest_flperf.results.run_folder import RESULTS
 from pytest_flperf.session.recovery import recover
 from pytest_flperf.suite.loader import load_suite
 

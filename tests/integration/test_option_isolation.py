@@ -7,7 +7,8 @@ from tiny_runs import Done, Tiny
 
 MODELS = "--flperf-model=flperf-nano,flperf-micro"
 CONFTEST = """
-import json, pathlib
+import json
+import pytest
 from pytest_flperf.backends.foundry.backend import FoundryBackend
 
 ensure = FoundryBackend.ensure
@@ -19,7 +20,10 @@ def told(self, model, on_progress):
         file.write(json.dumps([model, pids, served.endpoint.port]) + "\\n")
     return served
 
-FoundryBackend.ensure = told
+def pytest_configure(config):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(FoundryBackend, "ensure", told)
+    config.add_cleanup(patch.undo)  # other runs in this process have the real one
 """
 
 

@@ -105,14 +105,17 @@ def test_models_of_the_runtime(tiny: Tiny) -> None:
     tiny.suite()
     tiny.pytester.makeconftest(
         """
+        import pytest
         from pytest_flperf.backends.foundry.backend import FoundryBackend
-        release = FoundryBackend.release
         close = FoundryBackend.close
         def looked(self):
             loaded = sorted(name for _, host in self._hosts.all() for name in host.status().loaded)
             print("LOADED AT THE END", loaded)
             close(self)
-        FoundryBackend.close = looked
+        def pytest_configure(config):
+            patch = pytest.MonkeyPatch()
+            patch.setattr(FoundryBackend, "close", looked)
+            config.add_cleanup(patch.undo)
         """
     )
     models = "--flperf-model=flperf-nano,flperf-micro"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import CaseResult, LoopMs, ResourceUse, Run
-from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.results.run_log import RUN_LOG, BegunCase, BegunSide, PlayedCase, RunLog, SearchLoad, read_run_log
+from pytest_flperf.results.run_folder import RUN_LOG, RunFolder
+from pytest_flperf.results.run_log import BegunCase, BegunSide, PlayedCase, RunLog, SearchLoad, read_run_log
 
 
 def a_case(name: str, outcome: str = "failed") -> CaseResult:

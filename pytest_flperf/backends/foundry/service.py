@@ -10,6 +10,7 @@ reference") and from foundry-local-sdk 0.5.1.  Both want requests to name the id
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -28,6 +29,8 @@ _REACH_S: Final = 5.0
 _CATALOG_S: Final = 30.0
 _KEPT_S: Final = 3600
 """Time to live of a load on the older service, in seconds: long enough for a pause, and no permanent leak."""
+_GONE_S: Final = 10.0
+_POLL_S: Final = 0.05
 _DEVICES: Final = ("auto", "cpu", "gpu", "npu")
 
 
@@ -66,6 +69,14 @@ class FoundryServiceBackend(LoadingBackend):
         """List the service's models with ids, and aliases where known."""
         with self._asking():
             return self._connected().models()
+
+    def unload(self, model: str) -> str:
+        """Unload a model, whoever loaded it; its id, empty if not loaded."""
+        api = self._connected()
+        if isinstance(api, _Older):
+            return super().unload(model)
+        with self._asking():
+            return api.unload_by_name(model)
 
     def capabilities(self, model: str) -> Capabilities:
         """Capabilities: accepted parameters are still unknown."""
@@ -210,6 +221,43 @@ class _Newer:
 
     def unload(self, handle: str) -> None:
         self._control.get(f"models/unload/{quote(handle, safe='')}")
+
+    def unload_by_name(self, model: str) -> str:
+        """Unload what a name means; its id, empty if not loaded.
+
+        Which variant an alias means is seen by what is gone afterwards.
+        """
+        before = self.loaded()
+        for name in dict.fromkeys((model, _without_version(model))):
+            try:
+                answer = self._control.get(f"models/unload/{quote(name, safe='')}")
+            except ControlError as error:
+                if error.status == 404:
+                    continue
+                raise
+            if isinstance(answer, Mapping) and answer.get("status") == "not_loaded":
+                return ""
+            return self._what_went(model, before)
+        listed = self._ids()
+        if model in before:
+            raise BackendError(
+                f"{clean(model)}: the service has it loaded and unloads models by their alias only: name the alias, as "
+                "`foundry model list` shows it"
+            )
+        names = [*map(_without_version, listed), *listed]
+        raise BackendError(f"{clean(model)}: the service has no such model, {nearest(model, names)}")
+
+    def _what_went(self, model: str, before: tuple[str, ...]) -> str:
+        deadline = time.monotonic() + _GONE_S
+        while True:
+            loaded = self.loaded()
+            gone = [each for each in before if each not in loaded]
+            if gone:
+                return gone[0]
+            if time.monotonic() > deadline:
+                have = ", ".join(map(clean, loaded)) or "nothing"
+                raise BackendError(f"{clean(model)}: the service was asked to unload it and still has {have} loaded")
+            time.sleep(_POLL_S)
 
     def _ids(self) -> tuple[str, ...]:
         answer = self._control.get("v1/models", _CATALOG_S)

@@ -49,6 +49,7 @@ _RUNTIME: Final = "llama.cpp"
 _UNLOAD_S: Final = 15.0
 """A router gives a busy model 10 s to end."""
 _UNLOAD_PAUSE_S: Final = 0.02
+_NOT_LOADED: Final = frozenset({"unloaded", "downloading", "downloaded"})
 _LET_GO: Final = "llama-server had let go of the model, for another one or for somebody else: it was loaded again"
 _BACK: Final = "llama-server had let go of the model, and somebody else's request has loaded it again"
 _STARTED_ANEW: Final = "llama-server had ended: it was started anew, and the model was loaded again"
@@ -278,7 +279,25 @@ class LlamaCppBackend:
         self._sites.end_alone(model)
         if ready is not None and ready.ours and ready.site.lives:
             with contextlib.suppress(BackendError):
-                _unload(ready)
+                _unload(ready.site, replace(_find(ready.site, ready.served.model_id), port=ready.port))
+
+    def unload(self, model: str) -> str:
+        """Unload a model of a router, whoever loaded it; its id, empty if not loaded."""
+        site = self._sites.main()
+        with self._sites.explained(site, model):
+            self._sites.wait(site)
+            if not site.router:
+                raise BackendError(
+                    f"{clean(model)}: the llama-server at {site.endpoint.base_url} serves one model for as long as it "
+                    "runs: stop the server, or start it as a router (without -m)"
+                )
+            found = _find(site, model)
+            if found.state in _NOT_LOADED:
+                return ""
+            _unload(site, found)
+            if _find(site, found.name).state not in _NOT_LOADED:
+                raise BackendError(f"{clean(model)}: the router was asked to unload it and still has it loaded")
+        return found.name
 
     def close(self) -> None:
         """Unload what we loaded elsewhere, and end our own servers."""
@@ -313,16 +332,16 @@ def _find(site: Site, asked: str) -> LlamaModel:
     return found[0]
 
 
-def _unload(ready: _Ready) -> None:
-    """Unload a model that we loaded, unless others reloaded it since."""
+def _unload(site: Site, model: LlamaModel) -> None:
+    """Unload a model, unless it was loaded again since: then its port is another."""
 
     def there() -> bool:
-        found = _find(ready.site, ready.served.model_id)
-        return found.state != "unloaded" and found.port == ready.port
+        found = _find(site, model.name)
+        return found.state not in _NOT_LOADED and found.port == model.port
 
     if not there():
         return
-    ready.site.control.unload(ready.served.model_id)
+    site.control.unload(model.name)
     give_up = time.monotonic() + _UNLOAD_S
     while there() and time.monotonic() < give_up:
         time.sleep(_UNLOAD_PAUSE_S)

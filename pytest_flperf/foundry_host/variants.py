@@ -1,4 +1,4 @@
-"""Model names: resolve an id, name or alias to a variant."""
+"""Model variants: which one an id, name or alias means."""
 
 from __future__ import annotations
 

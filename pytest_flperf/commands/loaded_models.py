@@ -1,0 +1,204 @@
+"""``flperf models load``, ``unload``, ``status`` and ``test``: models of a running server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_flperf._text import harmless
+from pytest_flperf.commands.common import FAILED, Parsed, print_json, refuse
+
+if TYPE_CHECKING:
+    from pytest_flperf.backends.base import Backend, ListedModel, LoadsModels, Served
+    from pytest_flperf.backends.router import Place
+    from pytest_flperf.results.redaction import Redactor
+
+__all__ = ["clear_line", "load", "redactor_of", "status", "test", "told", "unload"]
+
+
+def load(parsed: Parsed, place: Place) -> int:
+    """Load a model into a running server, where it stays."""
+    from pytest_flperf.report.terminal.listings import say
+
+    _check_stays(parsed, place)
+    served: Served | None = None
+    with _backend(parsed, place) as backend:
+        _check_loads(parsed, place, backend)
+        served = backend.ensure(parsed.model, told)
+    if served is None:
+        return FAILED
+    masked = redactor_of(place)
+    if parsed.json:
+        return print_json(masked.value(_as_dict(served)))
+    took = "was loaded already" if served.load_s is None else f"loaded in {served.load_s:.3g} s"
+    got = "" if served.download_s is None else f"downloaded in {served.download_s:.3g} s, "
+    say(masked.text(f"{served.model_id}: {got}{took}{_placed(served)}"))
+    for note in served.notes:
+        say(masked.text(f"  {note}"))
+    return 0
+
+
+def unload(parsed: Parsed, place: Place) -> int:
+    """Unload a model of a running server, whoever loaded it."""
+    from pytest_flperf.report.terminal.listings import say
+
+    _check_stays(parsed, place)
+    gone: str | None = None
+    with _backend(parsed, place) as backend:
+        gone = _check_loads(parsed, place, backend).unload(parsed.model)
+    if gone is None:
+        return FAILED
+    masked = redactor_of(place)
+    if parsed.json:
+        return print_json(masked.value({"model": parsed.model, "model_id": gone or None, "unloaded": bool(gone)}))
+    say(masked.text(f"{gone or parsed.model}: {'unloaded' if gone else 'was not loaded'}"))
+    return 0
+
+
+def status(parsed: Parsed, place: Place) -> int:
+    """Tell which server answers, whether it is well, and what it has loaded.
+
+    With a model, the exit status is 1 unless it is loaded.
+    """
+    from pytest_flperf.backends.discovery import listed_when_ready
+    from pytest_flperf.report.terminal.listings import models_table, say, wrapped
+
+    found: tuple[ListedModel, ...] | None = None
+    with _backend(parsed, place) as backend:
+        about = backend.about()
+        found = listed_when_ready(backend, place.config, told)
+        problem = backend.health()
+    if found is None:
+        return FAILED
+    masked = redactor_of(place)
+    named = found if parsed.model is None else [each for each in found if parsed.model in (each.alias, each.model_id)]
+    loaded = [each for each in named if each.loaded]
+    unknown = bool(named) and all(each.loaded is None for each in named)
+    missing = parsed.model is not None and not loaded
+    if parsed.json:
+        shown = {"server": asdict(about), "problem": problem, "models": [asdict(each) for each in loaded]}
+        print_json(masked.value({**shown, "loaded": None if unknown else len(loaded)}))
+        return FAILED if missing or problem else 0
+    server = " ".join(filter(None, (about.runtime, about.version)))
+    where = f" at {about.address}" if about.address else ""
+    for line in wrapped(masked.text(f"{server}{where}: {problem or 'it answers'}")):
+        say(line)
+    if loaded:
+        for line in models_table(loaded, masked.text):
+            say(line)
+    elif unknown:
+        say(f"the server lists {_count(len(named))} and does not say which are loaded")
+    elif parsed.model is None:
+        say(f"no model is loaded, of {_count(len(found))}")
+    elif named:
+        say(masked.text(f"{parsed.model}: not loaded"))
+    else:
+        say(masked.text(f"{parsed.model}: the server lists no such model"))
+    return FAILED if missing or problem else 0
+
+
+def test(parsed: Parsed, place: Place) -> int:
+    """Ask a model for a few tokens, and say whether and how fast they came."""
+    from pytest_flperf.measurement.doctor import examine
+    from pytest_flperf.report.terminal.listings import say
+
+    masked = redactor_of(place)
+    try:
+        config = replace(place.config, device=parsed.device)
+        found = examine(replace(place, config=config), parsed.model, lambda step: told(masked.text(step), None))
+    finally:
+        clear_line()
+    if parsed.json:
+        print_json(masked.value({**asdict(found), "works": found.works, "problem": found.problem}))
+        return 0 if found.works else FAILED
+    if not found.works:
+        say(f"{parsed.usage.prog}: error: {masked.text(found.problem)}", sys.stderr)
+        return FAILED
+    speed = "" if found.tps is None else f", {found.tps:.3g} tokens/s"
+    said = " ".join((found.answer or "").split())
+    say(masked.text(f"{parsed.model}: works; first token after {found.ttft_ms:.3g} ms{speed}"))
+    say(masked.text(f"  it said: {said}" if said else "  it said nothing that can be shown"))
+    return 0
+
+
+def redactor_of(place: Place) -> Redactor:
+    """Mask of the keys that may stand in a server's texts."""
+    from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
+
+    return Redactor([place.config.api_key, *url_secrets(place.config.base_url), *environment_secrets(os.environ)])
+
+
+def told(what: str, percent: float | None) -> None:
+    """Show progress in one terminal line."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{harmless(what)}" + (f" {percent:.1f} %" if percent is not None else ""))
+        sys.stderr.flush()
+
+
+def clear_line() -> None:
+    """Clear the line of progress."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+
+
+@contextlib.contextmanager
+def _backend(parsed: Parsed, place: Place) -> Iterator[Backend]:
+    """The backend; its errors are said, and end the block.
+
+    Models that it loads stay loaded.
+    """
+    from pytest_flperf.backends.base import BackendError
+    from pytest_flperf.report.terminal.listings import say
+
+    with tempfile.TemporaryDirectory(prefix="flperf-logs-", ignore_cleanup_errors=True) as logs:
+        config = replace(place.config, logs_dir=Path(logs), keep_loaded=True, device=parsed.device)
+        try:
+            backend = place.kind.make(config)
+            try:
+                yield backend
+            finally:
+                clear_line()
+                backend.close()
+        except (BackendError, ValueError) as error:
+            say(f"{parsed.usage.prog}: error: {redactor_of(place).text(str(error))}", sys.stderr)
+
+
+def _check_stays(parsed: Parsed, place: Place) -> None:
+    """Refuse a llama-server that this command would start: its models end with it."""
+    if place.kind.name == "llamacpp" and place.config.base_url is None:
+        refuse(parsed, f"{parsed.action}: llamacpp: no --base-url, expected that of a running llama-server (router)")
+
+
+def _check_loads(parsed: Parsed, place: Place, backend: Backend) -> LoadsModels:
+    """The backend, if its server loads models on request; else exit."""
+    from pytest_flperf.backends.base import LoadsModels
+
+    if isinstance(backend, LoadsModels):
+        return backend
+    refuse(
+        parsed,
+        f"{parsed.action}: {place.kind.name} is no running server that loads models on request; expected --backend of "
+        "one that is: foundry-service, llamacpp (a router), lmstudio or ollama",
+    )
+
+
+def _placed(served: Served) -> str:
+    """Where a loaded model runs, and with how much context; empty if unknown."""
+    context = "" if served.context_length is None else f"{served.context_length:,} tokens of context"
+    known = ", ".join(filter(None, (served.device, context)))
+    return f" ({known})" if known else ""
+
+
+def _as_dict(served: Served) -> dict[str, Any]:
+    names = ("model", "model_id", "load_s", "download_s", "device", "variant", "context_length", "size_mb", "notes")
+    return {name: getattr(served, name) for name in names}
+
+
+def _count(number: int) -> str:
+    return "1 model" if number == 1 else f"{number} models"
