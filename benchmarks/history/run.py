@@ -28,7 +28,8 @@ from pytest_flperf.history.environment import Commit, Surroundings, fingerprint
 from pytest_flperf.history.place import StorePlace, store_place
 from pytest_flperf.history.store import Store
 from pytest_flperf.results.host import host_info, versions
-from pytest_flperf.results.records import CaseResult, HostInfo, Load, Requests, ResourceUse, Run
+from pytest_flperf.results.load import Load
+from pytest_flperf.results.records import CaseResult, HostInfo, Requests, ResourceUse, Run
 from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.descriptive.summary import distribution
 

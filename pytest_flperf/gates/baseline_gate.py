@@ -23,7 +23,7 @@ from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
 from pytest_flperf.history.run_differences import differences
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import RATIOS
-from pytest_flperf.results.records import CaseResult, Run, RunStatus
+from pytest_flperf.results.records import CaseResult, Measured, Run, RunStatus
 from pytest_flperf.stats.inference.findings import FEWEST_RUNS, ErrorRates
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ __all__ = [
     "unpaired_lines",
 ]
 
-Earlier: TypeAlias = Callable[[CaseResult, str, str | None], Sequence[float]]
+Earlier: TypeAlias = Callable[[Measured, str, str | None], Sequence[float]]
 """By case, metric and statistic: that number in earlier runs, under the same conditions on a machine like this."""
 
 NOT_COMPARED: Final = "not compared: "
@@ -62,9 +62,9 @@ class Stored:
 
     def against(
         self,
-        case: CaseResult,
+        case: Measured,
         this: Run,
-        other: CaseResult,
+        other: Measured,
         values: Mapping[str, Sequence[float]],
         rules: Iterable[Rule],
         rates: ErrorRates,
@@ -108,7 +108,7 @@ class Stored:
             ),
         )
 
-    def _between(self, case: CaseResult, rules: Iterable[Rule]) -> dict[str, BetweenRuns]:
+    def _between(self, case: Measured, rules: Iterable[Rule]) -> dict[str, BetweenRuns]:
         """Variance between runs, by subject; subjects without history are left out."""
         from pytest_flperf.stats.inference.run_variance import between_runs
 
@@ -124,7 +124,7 @@ class Stored:
                 found[rule.subject] = between_runs(logs)
         return found
 
-    def _history(self, case: CaseResult, other: CaseResult, rules: Iterable[Rule]) -> dict[str, Sequence[float]]:
+    def _history(self, case: Measured, other: Measured, rules: Iterable[Rule]) -> dict[str, Sequence[float]]:
         """Earlier values of numbers without a logarithm, because a side is 0."""
         return {
             rule.subject: tuple(filter(math.isfinite, self.earlier(case, rule.metric, rule.statistic)))
@@ -150,7 +150,7 @@ class BaselineGate:
     required: bool = False
     """Whether a case that has no baseline fails."""
 
-    def counterpart(self, case: CaseResult, this: Run) -> Counterpart:
+    def counterpart(self, case: Measured, this: Run) -> Counterpart:
         """The counterpart of a case, or why there is none.
 
         Raises BaselineError and StoreError where it, or the history, can't be read.
@@ -167,7 +167,7 @@ class BaselineGate:
 
     def against(
         self,
-        case: CaseResult,
+        case: Measured,
         this: Run,
         other: Counterpart,
         values: Mapping[str, Sequence[float]],
@@ -185,7 +185,7 @@ class BaselineGate:
             return missing_against(case, label, other, rules, fails=fails, required=required)
         history, noise = self.history, other.noise
 
-        def earlier(_: CaseResult, metric: str, statistic: str | None) -> Sequence[float]:
+        def earlier(_: Measured, metric: str, statistic: str | None) -> Sequence[float]:
             return () if history is None else noise_series(history, noise, metric, statistic)
 
         stored = Stored(other.found, label, earlier, self.fail_undecided)
@@ -247,7 +247,7 @@ def holm_corrected(cases: Sequence[CaseResult], rates: ErrorRates) -> tuple[Case
     )
 
 
-def _turns(other: CaseResult, case: CaseResult) -> tuple[str, ...]:
+def _turns(other: Measured, case: Measured) -> tuple[str, ...]:
     """How each side was measured (interleaved or alone), if that differs."""
     before, after = (
         next((f"in turn with {printable(each.label, _NAME)}" for each in side.against if each.kind == "pairs"), "alone")

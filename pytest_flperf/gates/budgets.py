@@ -25,7 +25,7 @@ from pytest_flperf.gates.budget_grammar import (
 from pytest_flperf.gates.not_measured import why_not_measured
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.metrics import METRICS
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, Requests
+from pytest_flperf.results.records import BudgetVerdict, Measured, Requests
 from pytest_flperf.stats.inference.failure_bounds import requests_needed, upper_bound
 
 __all__ = [
@@ -84,7 +84,7 @@ class Budget:
         """Its conditions, as written."""
         return tuple(each.expression for each in self.conditions)
 
-    def judge(self, case: CaseResult) -> BudgetVerdict:
+    def judge(self, case: Measured) -> BudgetVerdict:
         """The verdict on a case; an unmeasured metric misses the budget."""
         value, n = _found(case, self) if self.metric in OF_SEARCHES else _measured(case, self.metric, self.statistic)
         if self.metric == "quality" and case.not_scored:
@@ -108,7 +108,7 @@ def _fits(name: str, glob: str | None) -> bool:
     return glob is None or glob == name or fnmatch.fnmatchcase(name, glob)
 
 
-def _reason(case: CaseResult, budget: Budget, value: float | None, *, met: bool) -> str:
+def _reason(case: Measured, budget: Budget, value: float | None, *, met: bool) -> str:
     """Reason for a missing number, or for a bad one, if known."""
     metric = budget.metric
     if metric == "quality" and case.not_scored:
@@ -128,7 +128,7 @@ def _reason(case: CaseResult, budget: Budget, value: float | None, *, met: bool)
     return ""
 
 
-def _too_few(case: CaseResult, budget: Budget) -> str:
+def _too_few(case: Measured, budget: Budget) -> str:
     requests = case.requests
     failed, what = requests.failed, "failed"
     if budget.metric == "timeout_rate":
@@ -274,7 +274,7 @@ def applicable(scenario: str, budgets: Iterable[Budget], model: str = "") -> tup
     return chosen if limited else (*chosen, DEFAULT_BUDGET)
 
 
-def evaluate(case: CaseResult, budgets: Iterable[Budget]) -> tuple[BudgetVerdict, ...]:
+def evaluate(case: Measured, budgets: Iterable[Budget]) -> tuple[BudgetVerdict, ...]:
     """The verdicts of all budgets that apply to a case.
 
     The default budget is included.
@@ -282,7 +282,7 @@ def evaluate(case: CaseResult, budgets: Iterable[Budget]) -> tuple[BudgetVerdict
     return tuple(budget.judge(case) for budget in applicable(case.scenario, budgets, case.model))
 
 
-def _found(case: CaseResult, budget: Budget) -> tuple[float | None, int]:
+def _found(case: Measured, budget: Budget) -> tuple[float | None, int]:
     """Highest load found under a budget's conditions, and its request count."""
     searches = [] if case.search is None else [case.search, *case.searches]
     for search in searches:
@@ -300,7 +300,7 @@ def _requests(search: Search) -> int:
     return sum(step.requests for step in search.steps if step.load == at)
 
 
-def _measured(case: CaseResult, metric: str, statistic: str | None) -> tuple[float | None, int]:
+def _measured(case: Measured, metric: str, statistic: str | None) -> tuple[float | None, int]:
     """The number that a budget limits, and its count of values."""
     if statistic == "upper95":
         return _upper_bound(case.requests, metric)
@@ -317,7 +317,7 @@ def _upper_bound(requests: Requests, metric: str) -> tuple[float | None, int]:
     return (upper_bound(failed, requests.total) if requests.total else None), requests.total
 
 
-def _one_number(case: CaseResult, metric: str) -> tuple[float | None, int]:
+def _one_number(case: Measured, metric: str) -> tuple[float | None, int]:
     requests = case.requests
     if metric == "download_s" and case.load_s is not None:
         return case.download_s or 0.0, 1  # cached files took no time to download

@@ -23,7 +23,7 @@ from pytest_flperf.gates.rules import (
 )
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.metrics import REQUESTS_NEEDED
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.findings import FEWEST_RUNS, ErrorRates, Finding, Word
 from pytest_flperf.stats.inference.schedule import spent_at
 
@@ -54,8 +54,8 @@ class Values:
 
 
 def compare_pairs(
-    case: CaseResult,
-    other: CaseResult,
+    case: Measured,
+    other: Measured,
     pairs: Mapping[str, Sequence[Pair]],
     rules: Iterable[Rule],
     rates: ErrorRates,
@@ -117,8 +117,8 @@ def settled(comparisons: Iterable[Comparison]) -> bool:
 
 
 def compare_runs(
-    case: CaseResult,
-    baseline: CaseResult,
+    case: Measured,
+    baseline: Measured,
     values: Mapping[str, Values],
     between: Mapping[str, BetweenRuns],
     rules: Iterable[Rule],
@@ -206,7 +206,7 @@ def _with_raw(comparison: Comparison, raw: Finding | None) -> Comparison:
     return replace(comparison, raw_change_pct=_percent(raw.change), raw_change_ci95_pct=_percents(raw.interval))
 
 
-def _summary(case: CaseResult, rule: Rule, *, known: bool) -> Summary | None:
+def _summary(case: Measured, rule: Rule, *, known: bool) -> Summary | None:
     """Summary of a number and its variation within the run, or None.
 
     Args:
@@ -234,8 +234,8 @@ def _summary(case: CaseResult, rule: Rule, *, known: bool) -> Summary | None:
 
 
 def _compared(
-    case: CaseResult,
-    other: CaseResult,
+    case: Measured,
+    other: Measured,
     rules: Iterable[Rule],
     rates: ErrorRates,
     judged: _Judge,
@@ -255,7 +255,7 @@ def _compared(
     return tuple(compared)
 
 
-def _with_numbers(finding: Finding, case: CaseResult, other: CaseResult, rule: Rule) -> Finding:
+def _with_numbers(finding: Finding, case: Measured, other: Measured, rule: Rule) -> Finding:
     """Add the numbers of the results where the statistics gave none.
 
     They give none where they could not decide.

@@ -16,7 +16,7 @@ from pytest_flperf.history.levels import series
 from pytest_flperf.history.run_differences import differences
 from pytest_flperf.history.selection import LOOK_BACK, Measurement, Selection, select
 from pytest_flperf.results.comparison import Against, Comparison, Missing
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, Measured, PlannedCase, Run
 
 if TYPE_CHECKING:
     from pytest_flperf.history.baseline import FoundBaseline
@@ -53,7 +53,7 @@ class Query:
     """None: of any."""
 
 
-def in_run(found: FoundBaseline, history: CaseHistory | None, case: CaseResult, run: Run, query: Query) -> Counterpart:
+def in_run(found: FoundBaseline, history: CaseHistory | None, case: Measured, run: Run, query: Query) -> Counterpart:
     """The counterpart in a named run.
 
     Raises StoreError where the history can't be read.
@@ -71,7 +71,7 @@ def in_run(found: FoundBaseline, history: CaseHistory | None, case: CaseResult, 
     return Counterpart(found, other, noise=select(measurements, query.latest, baseline=False).noise)
 
 
-def in_history(history: CaseHistory, case: CaseResult, run: Run, query: Query) -> Counterpart:
+def in_history(history: CaseHistory, case: Measured, run: Run, query: Query) -> Counterpart:
     """The counterpart among all earlier measurements of a case.
 
     Raises BaselineError and StoreError where the history, or the run that was selected, can't be read.
@@ -96,7 +96,7 @@ def in_history(history: CaseHistory, case: CaseResult, run: Run, query: Query) -
 
 
 def missing_against(
-    case: CaseResult, label: str, other: Counterpart, rules: Iterable[Rule], *, fails: bool, required: bool = False
+    case: Measured, label: str, other: Counterpart, rules: Iterable[Rule], *, fails: bool, required: bool = False
 ) -> Against:
     """Comparisons of a case without a counterpart, all undecided.
 
@@ -137,7 +137,7 @@ def missing_against(
     )
 
 
-def counterpart(case: CaseResult, cases: Iterable[CaseResult]) -> CaseResult | None:
+def counterpart(case: PlannedCase, cases: Iterable[CaseResult]) -> CaseResult | None:
     """The same case of another run, preferably of the same host.
 
     None if there is none.
@@ -146,13 +146,13 @@ def counterpart(case: CaseResult, cases: Iterable[CaseResult]) -> CaseResult | N
     return next((each for each in same if each.host == case.host), same[0] if same else None)
 
 
-def why_not_compared(case: CaseResult, other: CaseResult | None) -> str:
+def why_not_compared(case: Measured, other: CaseResult | None) -> str:
     """Why a case can't be compared; empty if it can.
 
     A case that could not be measured (its model did not load) is compared all the same: it answered nothing.
 
     Args:
-        case: The candidate.
+        case: The candidate; before it is judged, nothing speaks against it.
         other: The same case of the baseline; None: only the candidate is looked at.
 
     """
@@ -160,6 +160,8 @@ def why_not_compared(case: CaseResult, other: CaseResult | None) -> str:
         return "the case of the baseline was not measured to its end"
     if other is not None and (other.outcome in ("skipped", "error") or not other.requests.total):
         return f"the case of the baseline was not measured ({other.outcome})"
+    if not isinstance(case, CaseResult):
+        return ""
     if case.outcome == "skipped":
         return "it was skipped"
     if case.partial:
@@ -173,7 +175,7 @@ def noise_series(history: CaseHistory, noise: Sequence[Measurement], metric: str
 
 
 def _why_none(
-    history: CaseHistory, case: CaseResult, run: Run, query: Query, selection: Selection
+    history: CaseHistory, case: Measured, run: Run, query: Query, selection: Selection
 ) -> tuple[Missing, str]:
     on_branch = "" if query.branch is None else f" on branch {printable(query.branch, _NAME)}"
     if not selection.never_had_any:
@@ -194,7 +196,7 @@ def _why_none(
     )
 
 
-def _differences(history: CaseHistory, newest: Measurement, case: CaseResult, run: Run) -> str:
+def _differences(history: CaseHistory, newest: Measurement, case: Measured, run: Run) -> str:
     found = history.run(newest.run_id).run
     other = counterpart(case, found.cases)
     lines = () if other is None else differences(found, run, other, case)
@@ -214,7 +216,7 @@ def _not_yet(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     )
 
 
-def _number(case: CaseResult, rule: Rule) -> float | None:
+def _number(case: Measured, rule: Rule) -> float | None:
     if rule.statistic is None:
         value = getattr(case, rule.metric)
     else:

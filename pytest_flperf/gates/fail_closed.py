@@ -9,13 +9,13 @@ import math
 
 from pytest_flperf.gates.rules import COUNTED, Rule
 from pytest_flperf.results.metrics import METRICS
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.findings import Finding, Word
 
 __all__ = ["fail_closed", "finite", "has_zero", "neither_has", "undecided", "value_of"]
 
 
-def fail_closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | None:
+def fail_closed(case: Measured, other: Measured, rule: Rule) -> Finding | None:
     """A finding without a test, or None where both sides have numbers."""
     metric = rule.metric
     if not case.requests.ok and not other.requests.ok:
@@ -37,7 +37,7 @@ def fail_closed(case: CaseResult, other: CaseResult, rule: Rule) -> Finding | No
     return _infinite(case, other, rule, mine, theirs)
 
 
-def _not_scored(case: CaseResult, other: CaseResult, rule: Rule) -> Finding:
+def _not_scored(case: Measured, other: Measured, rule: Rule) -> Finding:
     """Finding where some answers have no score.
 
     Those of the candidate might be the ones that became worse.
@@ -47,7 +47,7 @@ def _not_scored(case: CaseResult, other: CaseResult, rule: Rule) -> Finding:
     return undecided(case, other, rule, f"the baseline: {other.not_scored_words}")
 
 
-def _infinite(case: CaseResult, other: CaseResult, rule: Rule, mine: float, theirs: float) -> Finding | None:
+def _infinite(case: Measured, other: Measured, rule: Rule, mine: float, theirs: float) -> Finding | None:
     """Finding where failed requests count as infinitely slow (``failures: as_inf``).
 
     None where neither side's statistic is infinite.
@@ -60,14 +60,14 @@ def _infinite(case: CaseResult, other: CaseResult, rule: Rule, mine: float, thei
     return None
 
 
-def _how_many_failed(case: CaseResult) -> str:
+def _how_many_failed(case: Measured) -> str:
     total = case.requests.total
     if not total:
         return "not one request was measured"
     return "its only request failed" if total == 1 else f"all {total} requests failed"
 
 
-def neither_has(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
+def neither_has(case: Measured, other: Measured, rule: Rule) -> bool:
     """Whether both sides answered, but neither has the metric.
 
     Such as TTFT without streaming.
@@ -77,7 +77,7 @@ def neither_has(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
     return value_of(case, rule) is None and value_of(other, rule) is None
 
 
-def value_of(case: CaseResult, rule: Rule) -> float | None:
+def value_of(case: Measured, rule: Rule) -> float | None:
     """The number of one side, or None.
 
     None where nothing was measured, or where answers that it covers have no score.
@@ -91,21 +91,21 @@ def value_of(case: CaseResult, rule: Rule) -> float | None:
     return None if found is None else found.statistic(rule.statistic)
 
 
-def has_zero(case: CaseResult, other: CaseResult, rule: Rule) -> bool:
+def has_zero(case: Measured, other: Measured, rule: Rule) -> bool:
     """Whether a side's number is 0, which rules out a ratio."""
     return 0 in (value_of(case, rule), value_of(other, rule))
 
 
-def _regressed(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+def _regressed(case: Measured, other: Measured, rule: Rule, reason: str) -> Finding:
     return _without_a_test("regressed", case, other, rule, reason)
 
 
-def undecided(case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+def undecided(case: Measured, other: Measured, rule: Rule, reason: str) -> Finding:
     """An undecided finding, with the numbers of both sides."""
     return _without_a_test("undecided", case, other, rule, reason)
 
 
-def _without_a_test(word: Word, case: CaseResult, other: CaseResult, rule: Rule, reason: str) -> Finding:
+def _without_a_test(word: Word, case: Measured, other: Measured, rule: Rule, reason: str) -> Finding:
     return Finding(
         word=word,
         baseline=finite(value_of(other, rule)),
@@ -127,7 +127,7 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _n(case: CaseResult, rule: Rule) -> int:
+def _n(case: Measured, rule: Rule) -> int:
     if METRICS[rule.metric].per == "case":
         return case.requests.total
     found = case.metrics.get(rule.metric)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_flperf.gates.rules import Rule
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.findings import ErrorRates, Finding
 
 if TYPE_CHECKING:
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["by_totals", "judge_failures"]
 
 
-def judge_failures(
-    case: CaseResult, other: CaseResult, rule: Rule, judged: Callable[[Counts, Counts], Finding]
-) -> Finding:
+def judge_failures(case: Measured, other: Measured, rule: Rule, judged: Callable[[Counts, Counts], Finding]) -> Finding:
     """Judge the failed (or timed-out) requests of all.
 
     Without a test where that suffices, else by ``judged``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_flperf.results.records import CaseResult, Failure
+from pytest_flperf.results.records import Failure, Measured
 from pytest_flperf.wire.sample import Outcome
 
 __all__ = ["hint"]
@@ -33,7 +33,7 @@ _KEY: Final = "--flperf-api-key-env=NAME names the environment variable that hol
 _TLS: Final = "is it a server for https? a certificate of your own is trusted with SSL_CERT_FILE=its-authority.pem"
 
 
-def hint(failure: Failure, case: CaseResult) -> str:
+def hint(failure: Failure, case: Measured) -> str:
     """Hint for failures of this kind.
 
     Empty where only the evidence can tell.

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from pytest_flperf.results.metrics import METRICS, RATIOS
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 
 __all__ = ["why_not_measured"]
 
@@ -33,7 +33,7 @@ _TOKENS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def why_not_measured(case: CaseResult, metric: str) -> str:
+def why_not_measured(case: Measured, metric: str) -> str:
     """Why a metric of a case was not measured; never empty.
 
     As far as the results tell.
@@ -43,14 +43,14 @@ def why_not_measured(case: CaseResult, metric: str) -> str:
     return next(reasons(case, metric))
 
 
-def _of_resource(case: CaseResult, metric: str) -> _Reasons:
+def _of_resource(case: Measured, metric: str) -> _Reasons:
     if metric in case.resources_absent:
         yield case.resources_absent[metric]
     yield from _without_requests(case)
     yield "it was not read while requests were measured"
 
 
-def _of_case(case: CaseResult, metric: str) -> _Reasons:
+def _of_case(case: Measured, metric: str) -> _Reasons:
     if metric in _OF_LOADS:
         yield _of_load(case, metric)
     yield from _without_requests(case)
@@ -60,7 +60,7 @@ def _of_case(case: CaseResult, metric: str) -> _Reasons:
     yield "the time from the first request to the last was too short for a rate"
 
 
-def _of_request(case: CaseResult, metric: str) -> _Reasons:
+def _of_request(case: Measured, metric: str) -> _Reasons:
     yield from _without_requests(case)
     if metric == "quality":
         yield case.not_scored_words or _without_expectation(case)
@@ -78,7 +78,7 @@ def _of_request(case: CaseResult, metric: str) -> _Reasons:
     yield "no answer gave a number of it"
 
 
-def _of_load(case: CaseResult, metric: str) -> str:
+def _of_load(case: Measured, metric: str) -> str:
     if case.load_s is None:
         return "the run did not load the model: it was loaded before, or its server loads it by itself"
     return {
@@ -87,12 +87,12 @@ def _of_load(case: CaseResult, metric: str) -> str:
     }.get(metric, "the backend did not tell it")
 
 
-def _without_requests(case: CaseResult) -> _Reasons:
+def _without_requests(case: Measured) -> _Reasons:
     if not case.requests.total:
         yield "not one request was measured"
 
 
-def _without_expectation(case: CaseResult) -> str:
+def _without_expectation(case: Measured) -> str:
     if not case.settings.get("expect"):
         return "the scenario says nothing of what answers shall be (expect)"
     if not case.requests.ok:
@@ -100,19 +100,19 @@ def _without_expectation(case: CaseResult) -> str:
     return "this version knows no such expectation"
 
 
-def _of_ratio(case: CaseResult, metric: str) -> _Reasons:
+def _of_ratio(case: Measured, metric: str) -> _Reasons:
     if case.reference is None:
         yield "it takes a reference load (--flperf-reference)"
     elif metric not in case.reference.metrics:
         yield f"the reference load has no {metric}"
 
 
-def _failed(case: CaseResult) -> _Reasons:
+def _failed(case: Measured) -> _Reasons:
     if not case.requests.ok:
         yield "the only request failed" if case.requests.total == 1 else f"all {case.requests.total} requests failed"
 
 
-def _without_answers(case: CaseResult, metric: str) -> _Reasons:
+def _without_answers(case: Measured, metric: str) -> _Reasons:
     """Reasons in how the requests were sent and answered."""
     load, requests = case.load, case.requests
     yield from _failed(case)
@@ -129,7 +129,7 @@ def _without_answers(case: CaseResult, metric: str) -> _Reasons:
     yield from _without_tokens(case, metric)
 
 
-def _without_tokens(case: CaseResult, metric: str) -> _Reasons:
+def _without_tokens(case: Measured, metric: str) -> _Reasons:
     """Reasons in what the answers held."""
     tokens = case.metrics.get("output_tokens")
     if metric == "tps_total":

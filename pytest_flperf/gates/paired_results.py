@@ -15,7 +15,7 @@ from pytest_flperf.measurement.paired import OtherSide, Standings
 from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
 from pytest_flperf.results.measured import Distribution
 from pytest_flperf.results.metrics import RATIOS
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.stats.inference.findings import ErrorRates
 
@@ -61,7 +61,7 @@ class PairTerms:
         rules = tuple(parse_rule(str(text), str(scope)) for text, scope in record["rules"])
         return cls(str(record["label"]), rules, comparisons, record["fail_undecided"] is True)
 
-    def compared(self, case: CaseResult, other: CaseResult, standings: Standings) -> tuple[Comparison, ...]:
+    def compared(self, case: Measured, other: Measured, standings: Standings) -> tuple[Comparison, ...]:
         """Compare both sides, rule by rule."""
         pairs = {rule.metric: standings.pairs(rule.metric) for rule in rules_for(case.scenario, self.rules)}
         return compare_pairs(
@@ -83,7 +83,7 @@ def compares_gaps(terms: Mapping[str, Any], scenario: str) -> bool:
     return any(rule.metric == "itl_ms" for rule in rules_for(scenario, PairTerms.from_record(terms).rules))
 
 
-def with_other_side(result: CaseResult, other: OtherSide, terms: Mapping[str, Any]) -> CaseResult:
+def with_other_side(result: Measured, other: OtherSide, terms: Mapping[str, Any]) -> Measured:
     """Add the other side of a paired measurement to a result.
 
     Args:
@@ -100,7 +100,7 @@ def with_other_side(result: CaseResult, other: OtherSide, terms: Mapping[str, An
     return _with_pairs(result, other, PairTerms.from_record(terms))
 
 
-def _with_pairs(result: CaseResult, other: OtherSide, terms: PairTerms) -> CaseResult:
+def _with_pairs(result: Measured, other: OtherSide, terms: PairTerms) -> Measured:
     theirs, standings = other.result, other.standings
     against = Against(
         kind="pairs",
@@ -118,7 +118,7 @@ def _with_pairs(result: CaseResult, other: OtherSide, terms: PairTerms) -> CaseR
     return replace(result, against=(*result.against, against))
 
 
-def differences_of(theirs: CaseResult, result: CaseResult, label: str) -> tuple[str, ...]:
+def differences_of(theirs: Measured, result: Measured, label: str) -> tuple[str, ...]:
     """Differences of the two sides, one line each.
 
     Options of a backend stand in the label alone: each side has a server of its own then, whose port says nothing.
@@ -129,7 +129,7 @@ def differences_of(theirs: CaseResult, result: CaseResult, label: str) -> tuple[
     return (f"baseline: {printable(label, 200)}", *(line for line in lines if not line.startswith("base_url: ")))
 
 
-def _with_reference(result: CaseResult, other: OtherSide) -> CaseResult:
+def _with_reference(result: Measured, other: OtherSide) -> Measured:
     theirs, standings = other.result, other.standings
     load = ReferenceLoad(theirs.target, theirs.requests, theirs.metrics, len(standings.turns))
     return replace(result, reference=load, metrics={**result.metrics, **_ratios(standings)})

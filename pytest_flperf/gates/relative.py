@@ -11,7 +11,7 @@ from typing import Final
 
 from pytest_flperf.gates.rules import Rule
 from pytest_flperf.results.metrics import RATIOS
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.findings import Finding, Threshold
 
 __all__ = ["TOO_DIFFERENT", "judge_relative", "relative_rule"]
@@ -21,7 +21,7 @@ TOO_DIFFERENT: Final = 1.5
 _OF_LOAD: Final = "e2e_ms"
 
 
-def relative_rule(rule: Rule, case: CaseResult, baseline: CaseResult) -> Rule | None:
+def relative_rule(rule: Rule, case: Measured, baseline: Measured) -> Rule | None:
     """The rule on the number relative to the reference load.
 
     None where a side has no such number.
@@ -35,7 +35,7 @@ def relative_rule(rule: Rule, case: CaseResult, baseline: CaseResult) -> Rule | 
 
 
 def judge_relative(
-    rule: Rule, relative: Rule, case: CaseResult, baseline: CaseResult, judge: Callable[[Rule], Finding]
+    rule: Rule, relative: Rule, case: Measured, baseline: Measured, judge: Callable[[Rule], Finding]
 ) -> tuple[Finding, Finding]:
     """The change relative to the reference load, and the change as measured.
 
@@ -68,7 +68,7 @@ def judge_relative(
     return found, raw
 
 
-def _growth_of_load(case: CaseResult, baseline: CaseResult) -> float | None:
+def _growth_of_load(case: Measured, baseline: Measured) -> float | None:
     """Growth factor of the reference load's time, or None if unknown."""
     assert case.reference is not None
     assert baseline.reference is not None

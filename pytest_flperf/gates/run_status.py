@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.gates.verdict import NOT_MEASURED
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, RunStatus
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, PlannedCase, RunStatus
 from pytest_flperf.results.reported import Attempt, Phase, ReportedTest
 
 __all__ = ["RunEnd", "after_rerun", "is_judged", "reported_cases", "run_status"]
@@ -94,9 +94,9 @@ def after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
 
 
 def _left_out(before: CaseResult) -> CaseResult:
-    planned = CaseResult(before.nodeid, before.suite, before.scenario, before.model, before.parameters, before.host)
+    planned = PlannedCase(before.nodeid, before.suite, before.scenario, before.model, before.parameters, before.host)
     message = f"{NOT_MEASURED}the test ran again and ended without this measurement"
-    return replace(planned, outcome="skipped", message=message)
+    return CaseResult.unmeasured(planned, "skipped", message)
 
 
 def _cases_of(attempt: Attempt, test: ReportedTest) -> tuple[CaseResult, ...]:
@@ -150,19 +150,19 @@ def _placeholder(
     planned = test.planned
     if at_fault is not None and verdict == "failed":
         around = at_fault.name in ("setup", "teardown")
-        case = replace(planned, outcome="error" if around else "failed", message=NOT_MEASURED + _failure(at_fault))
+        case = CaseResult.unmeasured(planned, "error" if around else "failed", NOT_MEASURED + _failure(at_fault))
         return _with_later_failures((case,), attempt.phases, at_fault)
     if verdict == "xfailed":
-        case = replace(planned, outcome="xfailed", message=f"{NOT_MEASURED}expected to fail{_because(at_fault)}")
+        case = CaseResult.unmeasured(planned, "xfailed", f"{NOT_MEASURED}expected to fail{_because(at_fault)}")
     elif verdict == "skipped":
         reason = at_fault.reason if at_fault is not None else ""
-        case = replace(planned, outcome="skipped", message=NOT_MEASURED + (reason or "the test was skipped"))
+        case = CaseResult.unmeasured(planned, "skipped", NOT_MEASURED + (reason or "the test was skipped"))
     elif not test.of_suite:
         return ()
     else:
         called = any(phase.name == "call" for phase in attempt.phases)
         how = "the test passed without a measurement" if called else "the test was set up and not run"
-        case = replace(planned, outcome="skipped", message=NOT_MEASURED + how)
+        case = CaseResult.unmeasured(planned, "skipped", NOT_MEASURED + how)
     return (case,)
 
 

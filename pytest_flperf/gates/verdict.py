@@ -12,7 +12,7 @@ from pytest_flperf.gates.format import against_lines, failing, headline
 from pytest_flperf.gates.hints import hint
 from pytest_flperf.results.bounds import bounded_case, first_lines
 from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure, Measured
 
 __all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text"]
 
@@ -28,21 +28,21 @@ _TROUBLE: Final = 160
 _NOTES: Final = 10
 
 
-def judge(case: CaseResult, budgets: Iterable[Budget]) -> CaseResult:
+def judge(case: Measured, budgets: Iterable[Budget]) -> CaseResult:
     """Judge a case: budget verdicts, outcome and message.
 
-    The outcome is ``passed`` or ``failed``.
+    Pure, and may be repeated on stored evidence.  The outcome is ``passed`` or ``failed``.
     """
-    judged = replace(case, budgets=evaluate(case, budgets))
+    judged = CaseResult.of(case, budgets=evaluate(case, budgets))
     outcome, message = case_outcome(judged)
     return replace(judged, outcome=outcome, message=message)
 
 
-def missed_by(budgets: Iterable[Budget]) -> Callable[[CaseResult], str]:
+def missed_by(budgets: Iterable[Budget]) -> Callable[[Measured], str]:
     """A function that names the first budget that a result misses."""
     limits = tuple(budgets)
 
-    def missed(case: CaseResult) -> str:
+    def missed(case: Measured) -> str:
         judged = judge(case, limits)
         if judged.outcome == "passed":
             return ""

@@ -16,7 +16,7 @@ from pytest_flperf.history.rows import as_time
 from pytest_flperf.history.selection import Measurement
 from pytest_flperf.history.standing import compared_with, standing_of
 from pytest_flperf.results.reader import RunError, read_run, run_ids, run_of
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import PlannedCase, Run
 from pytest_flperf.results.run_folder import RESULTS
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class CaseHistory(Protocol):
     def shown(self) -> str:
         """Name for people: ``the store reports/history.db``."""
 
-    def measurements(self, case: CaseResult, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
+    def measurements(self, case: PlannedCase, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
         """Measurements of a case, newest first.
 
         Only those from one kind of machine, and those under the same conditions; None: any.
@@ -69,7 +69,7 @@ class StoreHistory:
         """See :class:`CaseHistory`."""
         return f"the store {self.store.shown}"
 
-    def measurements(self, case: CaseResult, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
+    def measurements(self, case: PlannedCase, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
         """See :class:`CaseHistory`."""
         before = None if self.before is None else as_time(self.before)
         return self.store.measurements(
@@ -117,7 +117,7 @@ class FolderHistory:
         """See :class:`CaseHistory`."""
         return str(self.folder)
 
-    def measurements(self, case: CaseResult, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
+    def measurements(self, case: PlannedCase, machine: str | None, conditions: str | None) -> Iterator[Measurement]:
         """See :class:`CaseHistory`."""
         for run in self._runs():
             started_at = as_time(run.started_at)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Final
 
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 
 __all__ = ["conditions_of"]
 
@@ -19,7 +19,7 @@ _TARGET: Final = ("backend", "transport", "device", "execution_provider", "varia
 _BYTES: Final = 8
 
 
-def conditions_of(case: CaseResult) -> str:
+def conditions_of(case: Measured) -> str:
     """Digest of load, settings, prompts, target, and whether measured in turns."""
     left_out = _NOT_THE_LOAD if case.search is None else (*_NOT_THE_LOAD, case.search.over)  # that is a result
     load = {} if case.load is None else {k: v for k, v in case.load.to_dict().items() if k not in left_out}

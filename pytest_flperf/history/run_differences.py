@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.records import CaseResult, HostInfo, Run
+from pytest_flperf.results.records import HostInfo, Measured, Run
 from pytest_flperf.results.serving import Target
 
 __all__ = ["differences", "sides_differ"]
@@ -33,7 +33,7 @@ _RUNTIMES: Final = ("foundry_local_core", "foundry_local_sdk", "onnxruntime", "o
 _MB_PER_GB: Final = 1024
 
 
-def differences(a: Run, b: Run, case_a: CaseResult, case_b: CaseResult) -> tuple[str, ...]:
+def differences(a: Run, b: Run, case_a: Measured, case_b: Measured) -> tuple[str, ...]:
     """Differences of a case in two runs, one line each.
 
     Such as ``device: CPU → GPU``.
@@ -58,7 +58,7 @@ def differences(a: Run, b: Run, case_a: CaseResult, case_b: CaseResult) -> tuple
     )
 
 
-def sides_differ(baseline: CaseResult, candidate: CaseResult) -> tuple[str, ...]:
+def sides_differ(baseline: Measured, candidate: Measured) -> tuple[str, ...]:
     """Differences between the two sides of a case in one run.
 
     Compared are the targets that served them, their addresses, and what was sent.
@@ -98,14 +98,14 @@ def _versions(a: Mapping[str, str], b: Mapping[str, str], target: Target | None)
             yield from _line(name.replace("_", "-"), a.get(name), b.get(name))
 
 
-def _load(a: CaseResult, b: CaseResult) -> Iterator[str]:
+def _load(a: Measured, b: Measured) -> Iterator[str]:
     for name in _LOAD:
         yield from _line(f"load {name}", getattr(a.load, name, None), getattr(b.load, name, None))
     if a.prompts_digest and b.prompts_digest and a.prompts_digest != b.prompts_digest:
         yield f"prompts: {a.prompts_digest} → {b.prompts_digest}"
 
 
-def _sent(a: CaseResult, b: CaseResult) -> Iterator[str]:
+def _sent(a: Measured, b: Measured) -> Iterator[str]:
     for name in dict.fromkeys((*a.settings, *b.settings)):
         yield from _line(f"setting {name}", a.settings.get(name), b.settings.get(name))
     for name in dict.fromkeys((*a.parameters, *b.parameters)):

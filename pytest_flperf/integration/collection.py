@@ -27,7 +27,7 @@ from pytest_flperf.integration.suite_args import (
     typed_suites,
 )
 from pytest_flperf.options import SUITE_NAMES, SUITE_REFS
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.planned_cases import UNKNOWN_MODEL, planned_case
 from pytest_flperf.session.planning import SuitePlan, models_in, plan_suites, targets_in
@@ -166,7 +166,7 @@ class Selection:
         config.stash[TARGETS] = self.targets
         config.stash[SUITE_NAMES] = tuple(plan.suite.name for plan in plans.values())
 
-    def planned(self, nodeid: str) -> CaseResult | None:
+    def planned(self, nodeid: str) -> PlannedCase | None:
         """Planned case of a suite's item, by node id.
 
         None if no suite of this run has it.
@@ -177,7 +177,7 @@ class Selection:
                 for case in loaded.cases:
                     if case.nodeid == nodeid:
                         return planned_case(case, nodeid)
-                return CaseResult(nodeid, loaded.suite.name, name, UNKNOWN_MODEL, host=platform.node())
+                return PlannedCase(nodeid, loaded.suite.name, name, UNKNOWN_MODEL, host=platform.node())
         return None
 
     def arrange(self, config: pytest.Config) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pytest_flperf.integration.current_run import measuring_run
 from pytest_flperf.integration.item_state import case_of
 from pytest_flperf.options import ITEM_RESULTS
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.planned_cases import UNKNOWN_MODEL, planned_case
 
@@ -31,11 +31,11 @@ def tell(item: pytest.Item, report: pytest.TestReport) -> None:
     vars(report)["flperf"] = {"planned": _planned(item).to_dict(), "of_suite": of_suite, "cases": cases}
 
 
-def _planned(item: pytest.Item) -> CaseResult:
+def _planned(item: pytest.Item) -> PlannedCase:
     case = case_of(item)
     if case is not None:
         return planned_case(case, item.nodeid)
-    return CaseResult(item.nodeid, _SUITE, item.name, _model_of(item), host=platform.node())
+    return PlannedCase(item.nodeid, _SUITE, item.name, _model_of(item), host=platform.node())
 
 
 def _model_of(item: pytest.Item) -> str:

@@ -16,14 +16,14 @@ from typing import Final, TypeAlias
 
 from pytest_flperf.measurement.runner import Bench, CaseRun, Prepared
 from pytest_flperf.results.capacity import Search, SearchStep
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.results.run_log import SearchLoad
 from pytest_flperf.suite.load_shapes import at_load
 from pytest_flperf.suite.model import LoadShape
 
 __all__ = ["Goal", "Missed", "SearchPlan", "play_search", "search", "search_plan", "searched"]
 
-Missed: TypeAlias = Callable[[CaseResult], str]
+Missed: TypeAlias = Callable[[Measured], str]
 """The first budget that a result misses, in words; empty where it meets all."""
 OnPartial: TypeAlias = Callable[[CaseRun], None]
 """Told what was measured where an interrupt ends it."""

@@ -8,7 +8,7 @@ from pytest_flperf.loadgen.worker_group import Plays
 from pytest_flperf.measurement.paired import OtherSide
 from pytest_flperf.measurement.recording import CaseRecording
 from pytest_flperf.measurement.request_plans import CasePlans
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured, PlannedCase
 from pytest_flperf.results.run_log import SearchLoad
 from pytest_flperf.suite.model import Case
 from pytest_flperf.telemetry.readings import ServerProcesses
@@ -20,7 +20,7 @@ __all__ = ["CaseRun", "Prepared"]
 class CaseRun:
     """A measured case, not judged yet."""
 
-    result: CaseResult
+    result: Measured
     trouble: str = ""
     """Why fewer requests were measured than planned; then the case can't pass.  Empty: all were."""
     out_of_time: bool = False
@@ -34,7 +34,7 @@ class Prepared:
     """A case whose model has answered a token since it was loaded."""
 
     case: Case
-    planned: CaseResult
+    planned: PlannedCase
     """What is known of the case before its first request."""
     plans: CasePlans
     recording: CaseRecording

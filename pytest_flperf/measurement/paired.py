@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
 from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader
 from pytest_flperf.measurement.request_plans import CasePlans
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.inference.schedule import draw_orders
 from pytest_flperf.suite.model import Case
@@ -148,7 +148,7 @@ class TurnPlan:
 class OtherSide:
     """Result of the side that a case was compared with."""
 
-    result: CaseResult
+    result: Measured
     standings: Standings
     shared_cache: bool = False
     """Whether prompts differ in their prefixes, as one server's cache knows those of both sides."""
@@ -202,7 +202,7 @@ def read_standings(
     return Standings(tuple(found), look, count)
 
 
-def with_not_scored(result: CaseResult, standings: Standings, side: int) -> CaseResult:
+def with_not_scored(result: Measured, standings: Standings, side: int) -> Measured:
     """A side's result with its answers that were not scored.
 
     An answer that was not scored in its turn is missing in the pairs.

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.results.serving import Target
 from pytest_flperf.suite.digest import prompts_digest
 from pytest_flperf.suite.model import Case, Settings
@@ -30,7 +30,7 @@ def planned_result(
     cold_ttft_ms: float | None = None,
     notes: Iterable[str] = (),
     processes: int = 1,
-) -> CaseResult:
+) -> PlannedCase:
     """Result of a case before its first request.
 
     Args:
@@ -44,7 +44,7 @@ def planned_result(
 
     """
     settings = case.scenario.settings
-    found = CaseResult(
+    found = PlannedCase(
         nodeid=case.nodeid,
         suite=case.suite,
         scenario=case.scenario.name,

@@ -19,7 +19,7 @@ from pytest_flperf.measurement.parameters import adjustment_words
 from pytest_flperf.measurement.planned import planned_result
 from pytest_flperf.measurement.request_plans import CasePlans
 from pytest_flperf.results.calibration import Calibration
-from pytest_flperf.results.records import PARAMETERS, CaseResult
+from pytest_flperf.results.records import PARAMETERS, PlannedCase
 from pytest_flperf.results.serving import Adjustment, Target
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Case
@@ -140,7 +140,7 @@ def planned_on(
     adjustments: tuple[Adjustment, ...],
     notes: tuple[str, ...],
     processes: int,
-) -> CaseResult:
+) -> PlannedCase:
     """Planned result of a case whose model is ready."""
     target = Target(
         backend=served.backend,

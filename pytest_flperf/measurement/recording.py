@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pytest_flperf.loadgen.plan import KEPT_BYTES
 from pytest_flperf.results.journal import LINE_LIMIT, Journal, json_characters
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import BegunCase, BegunSide, Expected, PlayedCase, RunLog, SearchLoad
@@ -53,7 +53,7 @@ class Recorder:
         self._log = RunLog(folder)
         self.redactor = redactor
 
-    def preparing(self, planned: CaseResult) -> None:
+    def preparing(self, planned: PlannedCase) -> None:
         """Record that a case's model is about to be made ready."""
         self._log.preparing(planned)
 
@@ -100,7 +100,7 @@ class CaseRecording:
 
     def begin(
         self,
-        planned: CaseResult,
+        planned: PlannedCase,
         budgets: tuple[str, ...],
         *,
         plan_notes: Callable[[], tuple[str, ...]] = tuple,
@@ -163,7 +163,7 @@ class CaseRecording:
         self._plan_notes, self._prompt_of = plan_notes, prompt_of
         self._noted = plan_notes()
 
-    def played(self, planned: CaseResult, played: PlayedCase) -> None:
+    def played(self, planned: PlannedCase, played: PlayedCase) -> None:
         """Record what is known after the last request.
 
         Only what stands in no other file.

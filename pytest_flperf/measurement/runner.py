@@ -48,7 +48,7 @@ from pytest_flperf.measurement.scoring_deadline import ScoringTime
 from pytest_flperf.measurement.summing import Evidence, result_of
 from pytest_flperf.results.capacity import step_label
 from pytest_flperf.results.measured import ClockQuality
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_log import BegunSide, PlayedCase, SearchLoad
 from pytest_flperf.stats.descriptive.case import IsGood
@@ -306,7 +306,7 @@ class Bench:
         """
         beside, loop = prepared.beside, with_turns(ClockQuality(), self._clients.turns)
 
-        def summed(side: Prepared, notes: tuple[str, ...], resources: Callable[[], CaseResources] | None) -> CaseResult:
+        def summed(side: Prepared, notes: tuple[str, ...], resources: Callable[[], CaseResources] | None) -> Measured:
             streams = side.plans.streams if turns is not None else 0
             known = Evidence(
                 side.planned, lambda: notes, good, side.plans.prompt_of, streams, loop, resources, self._scorer(side)

@@ -8,7 +8,7 @@ from typing import Final
 
 from pytest_flperf.measurement.paired_turns import RATES
 from pytest_flperf.results.measured import ClockQuality
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured, PlannedCase
 from pytest_flperf.stats.descriptive.case import IsGood, summarise
 from pytest_flperf.suite.scoring import AnswerScorer
 from pytest_flperf.telemetry.sums import CaseResources
@@ -24,7 +24,7 @@ _NS_PER_S: Final = 1e9
 class Evidence:
     """Evidence on a case, apart from its requests."""
 
-    planned: CaseResult
+    planned: PlannedCase
     """What was known before the first request."""
     notes: Callable[[], tuple[str, ...]]
     """All that a person should know, read after the requests."""
@@ -42,7 +42,7 @@ class Evidence:
     """Scores the answers; None: nothing is expected of them."""
 
 
-def result_of(samples: Iterable[Sample], evidence: Evidence) -> CaseResult:
+def result_of(samples: Iterable[Sample], evidence: Evidence) -> Measured:
     """The result of a case, not judged yet.
 
     Args:
@@ -91,7 +91,7 @@ class TurnTime:
         return sum(end - begin for begin, end in self._turns.values()) / _NS_PER_S
 
 
-def on_own_time(result: CaseResult, span_s: float) -> CaseResult:
+def on_own_time(result: Measured, span_s: float) -> Measured:
     """A side's result with rates by its own time.
 
     Its own time is that in which it had requests under way, without the other side's.

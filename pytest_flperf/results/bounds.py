@@ -13,12 +13,13 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import PlannedCase, Run
 from pytest_flperf.results.serialize import Record
 
 __all__ = ["bounded_case", "bounded_run", "bounded_text", "first_lines"]
 
 _Record = TypeVar("_Record", bound=Record)
+_Case = TypeVar("_Case", bound=PlannedCase)
 
 _TEXT: Final = 1_000
 _TEXTS: Final[Mapping[str, int]] = MappingProxyType({"message": 20_000, "detail": 2_100, "body_head": 2_100})
@@ -68,7 +69,7 @@ def first_lines(lines: Sequence[str], most: int, what: str) -> list[str]:
     return [*lines[:most], f"… and {len(lines) - most:,} more {what}"] if len(lines) > most else list(lines)
 
 
-def bounded_case(case: CaseResult) -> CaseResult:
+def bounded_case(case: _Case) -> _Case:
     """The case with texts and lists cut to their bounds.
 
     A note says what was left out of lists.

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
-from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.comparison import Against, ReferenceLoad
-from pytest_flperf.results.load import Load
 from pytest_flperf.results.measured import (
     ClockQuality,
     Distribution,
@@ -28,8 +26,8 @@ from pytest_flperf.results.measured import (
     ResourceUse,
 )
 from pytest_flperf.results.metric_access import MetricAccess, NotMeasuredError
+from pytest_flperf.results.planned import PlannedCase
 from pytest_flperf.results.serialize import Interval, Reader, Record, interval_of, many, plain
-from pytest_flperf.results.serving import Adjustment, Target
 
 __all__ = [
     "SCHEMA",
@@ -43,6 +41,8 @@ __all__ = [
     "Interval",
     "LagMs",
     "LoopMs",
+    "Measured",
+    "PlannedCase",
     "PromptScore",
     "Record",
     "Requests",
@@ -60,7 +60,6 @@ WARNING: Final = "warning: "
 """Prefix of a note that must not be overlooked."""
 PARAMETERS: Final = f"{WARNING}parameters: "
 """Prefix of the note on parameters that were not sent as requested."""
-Scalar: TypeAlias = str | int | float | bool | None
 
 
 def load_schema() -> dict[str, Any]:
@@ -101,42 +100,12 @@ class BudgetVerdict(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class CaseResult(MetricAccess, Record):
-    """Result of one case: everything it measured, and its verdict.
+class Measured(MetricAccess, PlannedCase):
+    """A case and everything that was measured of it: the evidence, not judged.
 
     Each metric of requests and each resource is an attribute, too: ``case.ttft_ms.p50``.
     """
 
-    nodeid: str
-    suite: str
-    scenario: str
-    model: str
-    """As requested."""
-    parameters: Mapping[str, Scalar] = field(default_factory=dict)
-    """The point of the matrix, in suite order."""
-    host: str = ""
-    """Name of the machine; with the node id it is the key of the case."""
-    outcome: CaseOutcome = "failed"
-    """``failed`` until it is judged: a case never passes by omission."""
-    message: str = "not judged"
-    """Why it is not ``passed``; empty where it is."""
-    target: Target | None = None
-    load: Load | None = None
-    load_s: float | None = None
-    """Time to make the model ready; None where nothing was loaded."""
-    cold_ttft_ms: float | None = None
-    """TTFT of the very first request after a load."""
-    download_s: float | None = None
-    """Time to download the model's files; None where they were there."""
-    rss_before_load_mb: float | None = None
-    """Resident memory of the server's processes right before the load, in units of 2²⁰ bytes; None without a load."""
-    rss_after_load_mb: float | None = None
-    model_rss_mb: float | None = None
-    """Resident memory that the load added."""
-    reloaded: bool = False
-    """Whether the model was loaded again: it had been ready and was gone (evicted, idle too long, process ended)."""
-    adjusted: tuple[Adjustment, ...] = ()
-    """Parameters that were not sent as requested, because the server doesn't accept them that way."""
     serialised: bool | None = None
     """Whether overlapping requests were answered one after the other; None where none overlapped."""
     requests: Requests = field(default_factory=Requests)
@@ -174,22 +143,9 @@ class CaseResult(MetricAccess, Record):
     """By name; resources that could not be measured are absent."""
     resources_absent: Mapping[str, str] = field(default_factory=dict)
     """Reasons for the absent resources, by name."""
-    budgets: tuple[BudgetVerdict, ...] = ()
     clock: ClockQuality = field(default_factory=ClockQuality)
     failures: tuple[Failure, ...] = ()
     """Up to five kinds of failed requests, with evidence."""
-    description: str = ""
-    expected_output_length: str | None = None
-    tags: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the requests: max_tokens, temperature …"""
-    prompts_digest: str = ""
-    """Digest of the scenario's prompts; empty in results of older versions."""
-    notes: tuple[str, ...] = ()
-    """Lines for a person; those that begin with :data:`WARNING` are always shown."""
-    calibration: Calibration | None = None
-    """What this client adds to the times at this load on this machine; None with few streams, where it adds almost
-    nothing."""
     search: Search | None = None
     """The search for the highest load; with a search, all other fields are of the load that it found (of the lowest,
     where none met the budgets)."""
@@ -199,37 +155,23 @@ class CaseResult(MetricAccess, Record):
     """The fixed load that was measured interleaved; metrics that end in ``_ratio`` are relative to it."""
     against: tuple[Against, ...] = ()
     """The sides that it was compared with, and the verdicts."""
-    partial: bool = False
-    """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
-    given_up: bool = False
-    """Whether requests were left out because those before them, or the load process, failed."""
-    reruns: int = 0
-    """How often another plugin reran it; the notes say how the earlier attempts ended."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
-        "parameters": dict,
-        "target": Target.from_dict,
-        "adjusted": many(Adjustment.from_dict),
-        "load": Load.from_dict,
+        **PlannedCase._readers,
         "requests": Requests.from_dict,
-        "finish_reasons": dict,
         "steady_window_s": interval_of,
+        "finish_reasons": dict,
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
         "prompt_scores": many(PromptScore.from_dict),
         "not_scored": dict,
         "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
         "resources_absent": dict,
-        "budgets": many(BudgetVerdict.from_dict),
         "clock": ClockQuality.from_dict,
         "failures": many(Failure.from_dict),
-        "tags": tuple,
-        "settings": dict,
-        "calibration": Calibration.from_dict,
         "search": Search.from_dict,
         "searches": many(Search.from_dict),
         "reference": ReferenceLoad.from_dict,
         "against": many(Against.from_dict),
-        "notes": tuple,
     }
 
     def metric(self, name: str) -> Distribution | None:
@@ -291,6 +233,33 @@ class CaseResult(MetricAccess, Record):
         sent = self.requests.total + self.requests.outside
         in_turns = any(side.kind == "pairs" for side in self.against) or self.reference is not None
         return f"{sent} requests" if planned is None or in_turns else f"{sent} of {planned} requests"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult(Measured):
+    """Result of a case: what was planned, what was measured, and the verdict."""
+
+    outcome: CaseOutcome = "failed"
+    """``failed`` until it is judged: a case never passes by omission."""
+    message: str = "not judged"
+    """Why it is not ``passed``; empty where it is."""
+    budgets: tuple[BudgetVerdict, ...] = ()
+    partial: bool = False
+    """Whether an interrupt or the time of ``--flperf-max-time`` ended it before its last request."""
+    given_up: bool = False
+    """Whether requests were left out because those before them, or the load process, failed."""
+    reruns: int = 0
+    """How often another plugin reran it; the notes say how the earlier attempts ended."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {
+        **Measured._readers,
+        "budgets": many(BudgetVerdict.from_dict),
+    }
+
+    @classmethod
+    def unmeasured(cls, planned: PlannedCase, outcome: CaseOutcome, message: str, *, partial: bool = False) -> Self:
+        """Result of a case of which nothing was measured, and why."""
+        return cls.of(planned, outcome=outcome, message=message, partial=partial)
 
 
 @dataclass(frozen=True, slots=True)

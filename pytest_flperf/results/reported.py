@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import CaseResult, PlannedCase
 
 __all__ = ["Attempt", "Phase", "PhaseName", "PhaseOutcome", "ReportedTest"]
 
@@ -42,7 +42,7 @@ class Attempt:
 class ReportedTest:
     """Reported test: a suite's item, or a test with our fixture."""
 
-    planned: CaseResult
+    planned: PlannedCase
     """The case without measurements, as planned."""
     of_suite: bool
     attempts: tuple[Attempt, ...] = ()

@@ -16,9 +16,9 @@ from typing import Any, Final, TypeAlias
 
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.measured import LoopMs, ResourceUse
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, PlannedCase, Run
 from pytest_flperf.results.run_folder import RUN_LOG, RunFolder
-from pytest_flperf.results.validation import checked_case, checked_run
+from pytest_flperf.results.validation import checked_case, checked_planned, checked_run
 
 __all__ = [
     "BegunCase",
@@ -90,7 +90,7 @@ class Expected:
 class BegunSide:
     """The other side of a case measured in turns, with its plan."""
 
-    case: CaseResult
+    case: PlannedCase
     """The case as known before its first request."""
     filed: str
     """The name of its requests in the journal."""
@@ -125,7 +125,7 @@ class BegunSide:
             raise ValueError("looks are in no order")
         filed, shared = str(record["filed"]), record["shared_cache"] is True
         expected = Expected.from_record(record.get("expected"))
-        return cls(checked_case(record["begun"]), filed, looks, seed, shared, terms, expected)
+        return cls(checked_planned(record["begun"]), filed, looks, seed, shared, terms, expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class PlayedCase:
 class BegunCase:
     """A case as it began; in a search, one of its loads."""
 
-    case: CaseResult
+    case: PlannedCase
     budgets: tuple[str, ...]
     journal_start: int
     filed: str = ""
@@ -235,7 +235,7 @@ class RunLog:
         """Log the run, without its cases, at start and later changes."""
         self._append({"run": replace(run, cases=()).to_dict()})
 
-    def preparing(self, case: CaseResult) -> None:
+    def preparing(self, case: PlannedCase) -> None:
         """Log that a case's model is about to be made ready."""
         self._append({"preparing": case.to_dict()})
 
@@ -243,7 +243,7 @@ class RunLog:
         """Log that a case begins, or a load of a search."""
         self._append(begun.to_record())
 
-    def played(self, case: CaseResult, filed: str, played: PlayedCase) -> None:
+    def played(self, case: PlannedCase, filed: str, played: PlayedCase) -> None:
         """Log the end of a case, or of a search's load.
 
         Its last request has ended.
@@ -273,7 +273,7 @@ class LoggedRun:
     begun: Mapping[Key, BegunCase] = field(default_factory=dict)
     """Cases that began and were not judged yet."""
     results: Mapping[Key, CaseResult] = field(default_factory=dict)
-    preparing: Mapping[Key, CaseResult] = field(default_factory=dict)
+    preparing: Mapping[Key, PlannedCase] = field(default_factory=dict)
     """Cases whose model was being made ready."""
 
 
@@ -284,7 +284,7 @@ class _Reading:
     run: Run | None = None
     begun: dict[Key, BegunCase] = field(default_factory=dict)
     results: dict[Key, CaseResult] = field(default_factory=dict)
-    preparing: dict[Key, CaseResult] = field(default_factory=dict)
+    preparing: dict[Key, PlannedCase] = field(default_factory=dict)
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Apply one line of the log.
@@ -294,7 +294,7 @@ class _Reading:
         if "run" in record:
             self.run = checked_run(record["run"])
         elif "preparing" in record:
-            case = checked_case(record["preparing"])
+            case = checked_planned(record["preparing"])
             self.preparing[case.nodeid, case.host] = case
         elif "begun" in record:
             self._begin(_begun_case(record))
@@ -342,7 +342,7 @@ def read_run_log(path: Path) -> LoggedRun:
 
 def _begun_case(record: Mapping[str, Any]) -> BegunCase:
     """Read a line of a case that began; older versions wrote less."""
-    case = checked_case(record["begun"])
+    case = checked_planned(record["begun"])
     start, at_ns, load, beside = (record.get(name) for name in ("journal_start", "at_ns", "load", "beside"))
     return BegunCase(
         case,

@@ -88,6 +88,11 @@ class Record:
         return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
 
     @classmethod
+    def of(cls, base: Record, **values: Any) -> Self:
+        """A record with the values of a record of its base class, and more."""
+        return cls(**{each.name: getattr(base, each.name) for each in fields(base)} | values)
+
+    @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Read the output of ``to_dict``.
 

@@ -14,10 +14,10 @@ from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.contradictions import contradictions, contradictions_of_case
 from pytest_flperf.results.document import DocumentError, Fault, Path, faults_of, shown
 from pytest_flperf.results.measured import Distribution, Failure, LagMs, ResourceUse
-from pytest_flperf.results.records import SCHEMA, BudgetVerdict, CaseResult, Run
+from pytest_flperf.results.records import SCHEMA, BudgetVerdict, CaseResult, PlannedCase, Run
 from pytest_flperf.results.serialize import Interval, Record
 
-__all__ = ["LARGEST", "checked_case", "checked_run"]
+__all__ = ["LARGEST", "checked_case", "checked_planned", "checked_run"]
 
 LARGEST: Final = 1e15
 """Nothing measured comes near it: milliseconds of 30,000 years."""
@@ -52,6 +52,7 @@ _RANGES: Final[Mapping[type[Record], Mapping[str, _Range]]] = {
     ),
     ResourceUse: dict.fromkeys(("mean", "min", "max"), _SIGNED),
     BudgetVerdict: {"limit": _WRITTEN, "value": _SIGNED},
+    PlannedCase: {"model_rss_mb": _SIGNED},
     CaseResult: {"error_rate": _SHARE, "coalesced_pct": _Range(0, 100), "model_rss_mb": _SIGNED},
     Failure: {"status": _Range(0, 999)},
     Against: {"error_rate": _SHARE},
@@ -104,6 +105,17 @@ def checked_case(record: Any) -> CaseResult:
     if faults:
         raise DocumentError(faults)
     return found
+
+
+def checked_planned(record: Any) -> PlannedCase:
+    """Validate a record and read its planned case; raises DocumentError.
+
+    Logs of older versions hold a whole result.
+    """
+    faults = faults_of(record) or list(_record(PlannedCase, record, ()))
+    if faults:
+        raise DocumentError(faults)
+    return PlannedCase.from_dict(record)
 
 
 def _in_document(fault: Fault) -> Fault:

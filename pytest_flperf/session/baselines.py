@@ -12,7 +12,7 @@ from pytest_flperf._text import printable
 from pytest_flperf.gates.baseline_gate import unpaired_lines
 from pytest_flperf.gates.counterparts import Counterpart, Query, missing_against
 from pytest_flperf.gates.rules import Rule, rules_for
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import Measured, Run
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.history import place_of
 from pytest_flperf.session.options import RunOptions
@@ -57,12 +57,12 @@ class Baseline:
 
     def judged(
         self,
-        result: CaseResult,
+        result: Measured,
         case: Case,
         this: Run,
         recording: CaseRecording | None,
         tests: Iterable[PlannedTest],
-    ) -> CaseResult:
+    ) -> Measured:
         """Add the comparison with the baseline to a result.
 
         Args:
@@ -81,7 +81,7 @@ class Baseline:
         return replace(result, against=(*result.against, against))
 
     def _against(
-        self, result: CaseResult, this: Run, values: Mapping[str, Sequence[float]], rules: Sequence[Rule]
+        self, result: Measured, this: Run, values: Mapping[str, Sequence[float]], rules: Sequence[Rule]
     ) -> Against:
         """Compare a result with its baseline.
 
@@ -108,7 +108,7 @@ class Baseline:
             other = Counterpart(missing="unreadable", why=why)
             return gate.against(result, this, other, values, rules, rates)
 
-    def not_measured(self, result: CaseResult, case: Case | None, why: str) -> CaseResult:
+    def not_measured(self, result: Measured, case: Case | None, why: str) -> Measured:
         """Mark the comparisons of an unmeasured case as missing.
 
         For a case that was skipped or cut short.
@@ -201,7 +201,7 @@ class _Source:
         return Store(self.place, busy_s=_BRIEFLY_S if self.troubles else BUSY_S)
 
 
-def _values(result: CaseResult, rules: Sequence[Rule], recording: CaseRecording) -> dict[str, tuple[float, ...]]:
+def _values(result: Measured, rules: Sequence[Rule], recording: CaseRecording) -> dict[str, tuple[float, ...]]:
     from pytest_flperf.history.rows import VALUES_KEPT
 
     names = {rule.metric for rule in rules_for(result.scenario, rules) if rule.statistic}

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.comparison import settled
 from pytest_flperf.gates.rules import Rule, RuleError, is_mean, parse_rules, rules_for
-from pytest_flperf.results.records import CaseResult, Requests
+from pytest_flperf.results.records import Measured, PlannedCase, Requests
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.options import RunOptions
 from pytest_flperf.session.planned_cases import PlannedTest
@@ -197,7 +197,7 @@ class Opposition:
         most, record = most_pairs(case, terms.rules, self.max_iterations), terms.to_record()
         return Until(looks(most), decided, compares_gaps(record, planned.scenario), record)
 
-    def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
+    def judged(self, result: Measured, other: OtherSide, case: Case) -> Measured:
         """Add the other side and its comparison to a result."""
         from pytest_flperf.gates.paired_results import with_other_side
 
@@ -210,12 +210,12 @@ class Opposition:
         return PairTerms(self.spec.text, rules, max(self.comparisons, 1), self.fail_undecided)
 
 
-def _seen(planned: CaseResult, standings: Standings, side: int, rules: Sequence[Rule]) -> CaseResult:
+def _seen(planned: PlannedCase, standings: Standings, side: int, rules: Sequence[Rule]) -> Measured:
     """Partial result of a side, enough for a decision."""
     (ok, total), timeouts = standings.counts(side), standings.timeouts(side)
     names = {rule.metric for rule in rules_for(planned.scenario, rules)}
     found = {name: distribution(standings.values(name, side)) for name in names}
-    return replace(
+    return Measured.of(
         planned,
         tps_total=standings.rate("tps_total", side),
         request_rate=standings.rate("request_rate", side),

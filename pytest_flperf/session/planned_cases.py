@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import NamedTuple
 
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.suite.model import Case
 
 __all__ = ["UNKNOWN_MODEL", "PlannedTest", "planned_case"]
@@ -21,9 +21,9 @@ class PlannedTest(NamedTuple):
     """None for a test with the fixture: its cases are known when it runs."""
 
 
-def planned_case(case: Case, nodeid: str) -> CaseResult:
+def planned_case(case: Case, nodeid: str) -> PlannedCase:
     """Result of a case before anything is measured."""
-    return CaseResult(
+    return PlannedCase(
         nodeid=nodeid,
         suite=case.suite,
         scenario=case.scenario.name,

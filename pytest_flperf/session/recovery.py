@@ -12,7 +12,7 @@ from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.document import DocumentError
 from pytest_flperf.results.reader import RunError, read_run
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, PlannedCase, Run
 from pytest_flperf.results.run_folder import RESULTS, RUN_LOG
 from pytest_flperf.results.run_log import BegunCase, Key, LoggedRun, read_run_log
 from pytest_flperf.results.validation import checked_case
@@ -89,22 +89,24 @@ def unfinished_cases(folder: Path, logged: LoggedRun | None = None, *, stop: Sto
 
 def _partial(folder: Path, begun: Iterable[BegunCase], stop: Stop) -> Iterator[CaseResult]:
     for each in begun:
+        case: PlannedCase = each.case
+        given_up = False
         try:
-            case = measured(folder, each, stop)
-            checked_case(case.to_dict())
-            message = f"INTERRUPTED after {case.sent_words}"
+            case, given_up = found = measured(folder, each, stop)
+            checked_case(CaseResult.of(case).to_dict())
+            message = f"INTERRUPTED after {found[0].sent_words}"
         except DocumentError as error:
             case, message = each.case, f"INTERRUPTED; its journal is damaged: {error}"
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             case, message = each.case, f"INTERRUPTED; its log is damaged: {type(error).__name__}: {error}"
         except OSError as error:
             case, message = each.case, f"INTERRUPTED; its journal can't be read: {error.strerror or error}"
-        yield bounded_case(replace(case, outcome="error", message=message, budgets=(), partial=True))
+        yield bounded_case(CaseResult.of(case, outcome="error", message=message, partial=True, given_up=given_up))
 
 
-def _not_begun(planned: CaseResult) -> CaseResult:
+def _not_begun(planned: PlannedCase) -> CaseResult:
     message = "INTERRUPTED while its model was made ready"
-    return bounded_case(replace(planned, outcome="error", message=message, partial=True))
+    return bounded_case(CaseResult.unmeasured(planned, "error", message, partial=True))
 
 
 def _written(folder: Path) -> Run | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.session.planned_cases import PlannedTest
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Case, Settings
@@ -65,7 +65,7 @@ class Reference:
         pairs = _NO_END if settings.iterations is None else math.ceil(settings.iterations / settings.concurrency)
         return Until((pairs,), lambda _standings: True, terms=REFERENCE_TERMS)
 
-    def judged(self, result: CaseResult, other: OtherSide, case: Case) -> CaseResult:
+    def judged(self, result: Measured, other: OtherSide, case: Case) -> Measured:
         """Add the reference result and relative metrics to a result."""
         del case
         from pytest_flperf.gates.paired_results import REFERENCE_TERMS, with_other_side

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
 from pytest_flperf.gates.run_status import reported_cases
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import CaseResult, PlannedCase
 from pytest_flperf.results.reported import Phase, ReportedTest
 
 __all__ = ["ReportedTests"]
@@ -25,7 +25,7 @@ class ReportedTests:
         self._cases: dict[_Key, tuple[CaseResult, ...]] = {}
         self._loose: dict[_Key, CaseResult] = {}
 
-    def hear(self, planned: CaseResult, phase: Phase, cases: Iterable[CaseResult] = (), *, of_suite: bool) -> bool:
+    def hear(self, planned: PlannedCase, phase: Phase, cases: Iterable[CaseResult] = (), *, of_suite: bool) -> bool:
         """Add a report; returns whether it is the test's last.
 
         As far as that can be known.

@@ -25,7 +25,7 @@ from pytest_flperf.measurement.parameters import known_ahead
 from pytest_flperf.measurement.recording import CaseRecording, Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.results.bounds import bounded_text
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import CaseResult, Measured
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.session.baselines import Baseline
 from pytest_flperf.session.context import Listener, RunContext
@@ -212,7 +212,7 @@ class MeasuringRun:
                 if self._bench is not None and isinstance(error, self._context.interrupts):
                     planned = planned_case(case, nodeid)
                     message = "INTERRUPTED while its model was made ready"
-                    self.collect([replace(planned, outcome="error", message=message, partial=True).to_dict()])
+                    self.collect([CaseResult.unmeasured(planned, "error", message, partial=True).to_dict()])
             raise
 
     def measure(
@@ -304,18 +304,18 @@ class MeasuringRun:
 
         Skipped if the time is over or the measurement is not possible.
         """
-        planned = planned_case(case, nodeid)
+        planned = Measured.of(planned_case(case, nodeid))
         if self._baseline is not None:
             planned = self._baseline.not_measured(planned, case, "the case was not measured")
         if isinstance(reason, NotPossibleError):
-            return self._standing.add(replace(planned, outcome="skipped", message=NOT_MEASURED + str(reason)))
+            return self._standing.add(CaseResult.unmeasured(planned, "skipped", NOT_MEASURED + str(reason)))
         if isinstance(reason, OutOfTimeError):
             return self._standing.not_measured(planned, self._limit.words)
         what = NOT_MEASURED if isinstance(reason, MachineBusyError | TurnError) else "the model is not ready: "
         # A name of thousands of characters must not push the reason out of the lines.
         words = str(reason).replace(case.model, bounded_text(case.model, _LONGEST_NAME))
         message = _lines(what + self._redactor.text(words))
-        return self._standing.add(replace(planned, outcome="error", message=message))
+        return self._standing.add(CaseResult.unmeasured(planned, "error", message))
 
     def go_on(self) -> None:
         """End the wait for a turn if a signal came.

@@ -16,7 +16,7 @@ from pytest_flperf.gates.run_status import RunEnd, is_judged, run_status
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_case, bounded_run
 from pytest_flperf.results.host import host_info, versions
-from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run, RunStatus
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, PlannedCase, Run, RunStatus
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.reported import Phase
 from pytest_flperf.results.run_folder import RunFolder
@@ -103,7 +103,7 @@ class RunRecord:
 
     def hear(self, phase: Phase, told: Mapping[str, Any]) -> None:
         """Take in a phase of a test, with its results."""
-        planned = bounded_case(CaseResult.from_dict(told["planned"]))
+        planned = bounded_case(PlannedCase.from_dict(told["planned"]))
         cases = [bounded_case(CaseResult.from_dict(record)) for record in told["cases"]]
         before = self._tests.cases_of(planned.nodeid, planned.host)
         over = self._tests.hear(planned, phase, cases, of_suite=told["of_suite"])
@@ -116,7 +116,7 @@ class RunRecord:
         if cases or over:
             self._follow()
 
-    def lost_worker(self, nodeid: str, phase: Phase, planned: CaseResult | None) -> bool:
+    def lost_worker(self, nodeid: str, phase: Phase, planned: PlannedCase | None) -> bool:
         """Record a crashed process; returns whether its test is ours.
 
         ``planned``: the planned case, if the test is from a suite.

@@ -26,7 +26,7 @@ from pytest_flperf.measurement.paired_turns import TurnReader
 from pytest_flperf.measurement.summing import Evidence, result_of
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.measured import ClockQuality
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured, PlannedCase
 from pytest_flperf.results.run_log import BegunCase, BegunSide
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.inference.matched_requests import is_deterministic
@@ -47,8 +47,8 @@ _MASKED: Final = "what was expected held what looks like a key, which is not kep
 _ScorerOf: TypeAlias = Callable[[BegunCase | BegunSide], AnswerScorer | None]
 
 
-def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> CaseResult:
-    """Result of an unfinished case, from its files; not judged.
+def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> tuple[Measured, bool]:
+    """Evidence of an unfinished case, from its files, and whether requests were given up.
 
     It equals what the run would have reported for the same requests.
 
@@ -67,8 +67,8 @@ def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> CaseResult:
     with Scoring() as scoring:
         run = _run(folder, begun, lambda of: _scorer(scoring, of, stop))
     if not run.trouble:
-        return run.result
-    return replace(run.result, notes=(run.trouble, *run.result.notes), given_up=True)
+        return run.result, False
+    return replace(run.result, notes=(run.trouble, *run.result.notes)), True
 
 
 def _run(folder: Path, begun: BegunCase, scorer_of: _ScorerOf) -> CaseRun:
@@ -154,7 +154,7 @@ def _scorer(scoring: Scoring, of: BegunCase | BegunSide, stop: Stop) -> AnswerSc
     return scoring.of(of.expected.value, stop, refused=_MASKED if of.expected.is_masked else "")
 
 
-def _reader(case: CaseResult, requests: _Requests, good: IsGood | None, scorer: AnswerScorer | None) -> TurnReader:
+def _reader(case: PlannedCase, requests: _Requests, good: IsGood | None, scorer: AnswerScorer | None) -> TurnReader:
     return TurnReader(_Asks(is_deterministic(case.settings), requests.prompt_id), good, scorer)
 
 
@@ -166,7 +166,7 @@ class _Asks:
     prompt_id: Callable[[int], str]
 
 
-def _streams(case: CaseResult) -> int:
+def _streams(case: PlannedCase) -> int:
     return max(case.load.concurrency, 1) if case.load is not None else 1
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pytest_flperf._text import printable
 from pytest_flperf.gates.verdict import NOT_MEASURED, verdict_text
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import CaseResult, Measured, PlannedCase
 
 __all__ = ["NOT_MEASURED", "Standing", "stopped"]
 
@@ -25,7 +25,7 @@ class Standing:
             self._not_passed.add(result.nodeid)
         return result
 
-    def not_measured(self, planned: CaseResult, why: str) -> CaseResult:
+    def not_measured(self, planned: PlannedCase, why: str) -> CaseResult:
         """Result of a case without measured requests: skipped or error.
 
         It is an error if a skip would turn a run without results green: if nothing has been measured at all, or if the
@@ -37,8 +37,8 @@ class Standing:
         elif planned.nodeid in self._not_passed:
             message += ", and its earlier try did not pass"
         else:
-            return replace(planned, outcome="skipped", message=message, budgets=(), partial=True)
-        return replace(planned, outcome="error", message=message, budgets=(), partial=True)
+            return CaseResult.of(planned, outcome="skipped", message=message, budgets=(), partial=True)
+        return CaseResult.of(planned, outcome="error", message=message, budgets=(), partial=True)
 
     def cut_short(self, judged: CaseResult, why: str) -> CaseResult:
         """Result of a case whose last requests were not sent.
@@ -54,7 +54,7 @@ class Standing:
         return replace(result, message=verdict_text(result))
 
 
-def stopped(partial: CaseResult, word: str, why: str) -> CaseResult:
+def stopped(partial: Measured, word: str, why: str) -> CaseResult:
     """Result of a case that an exception ended.
 
     Without a reason, it was an interrupt.
@@ -62,4 +62,4 @@ def stopped(partial: CaseResult, word: str, why: str) -> CaseResult:
     message = f"{word} after {partial.sent_words}"
     if why:
         message += f": {printable(why.strip(), 300)}"
-    return replace(partial, outcome="failed" if why else "error", message=message, partial=True)
+    return CaseResult.of(partial, outcome="failed" if why else "error", message=message, partial=True)

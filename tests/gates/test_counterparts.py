@@ -17,7 +17,8 @@ from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.history.selection import Measurement
 from pytest_flperf.history.standing import Standing
 from pytest_flperf.results.capacity import Search
-from pytest_flperf.results.records import CaseResult, HostInfo, Load, Requests, Run
+from pytest_flperf.results.load import Load
+from pytest_flperf.results.records import CaseResult, HostInfo, Requests, Run
 from pytest_flperf.stats.descriptive.summary import distribution
 
 HOST = HostInfo("box", "Debian 12", "a processor", 8, 32_000)

@@ -12,16 +12,8 @@ from sqlalchemy import select
 
 from pytest_flperf.history.environment import CiJob, Commit, Surroundings
 from pytest_flperf.history.place import StorePlace
-from pytest_flperf.results.records import (
-    BudgetVerdict,
-    CaseResult,
-    Failure,
-    HostInfo,
-    Load,
-    Requests,
-    ResourceUse,
-    Run,
-)
+from pytest_flperf.results.load import Load
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure, HostInfo, Requests, ResourceUse, Run
 from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.descriptive.summary import distribution
 

@@ -15,7 +15,8 @@ import pytest
 from pytest_flperf import cli
 from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.store import Store
-from pytest_flperf.results.records import CaseResult, HostInfo, Load, Requests, Run
+from pytest_flperf.results.load import Load
+from pytest_flperf.results.records import CaseResult, HostInfo, Requests, Run
 from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.descriptive.summary import distribution
 

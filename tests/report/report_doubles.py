@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import (
     BudgetVerdict,
     CaseResult,
@@ -14,7 +15,6 @@ from pytest_flperf.results.records import (
     Failure,
     HostInfo,
     LagMs,
-    Load,
     Requests,
     ResourceUse,
     Run,

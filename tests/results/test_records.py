@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from random_tests import examples
 
 from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.load import Load
 from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED, RESOURCE_STATISTICS, STATISTICS
 from pytest_flperf.results.records import (
     SCHEMA,
@@ -26,7 +27,6 @@ from pytest_flperf.results.records import (
     Failure,
     HostInfo,
     LagMs,
-    Load,
     Requests,
     ResourceUse,
     Run,

@@ -164,7 +164,8 @@ def a_document() -> dict[str, Any]:
         "run", "last", "id", "2026-01-01T00:00:00+00:00", error_rate=0.2, comparisons=(comparison,), **side
     )
     case = CaseResult(
-        "s::a[m]", "s", "a", "m", {"n": 4}, "h", "passed", "", Target("openai"), Load(), error_rate=0.2, wall_s=2.0,
+        "s::a[m]", "s", "a", "m", {"n": 4}, "h", Target("openai"), Load(), outcome="passed", message="", error_rate=0.2,
+        wall_s=2.0,
         resources={"cpu_pct": ResourceUse(3, 20.0, 10.0, 30.0)},
         clock=ClockQuality("kernel", LagMs(1.0, 2.0, 3.0), {"5": 1}), against=(against,),
         budgets=(BudgetVerdict("ttft_ms.p50 <= 5", 5.0, 4.5, 4, True, "suite", "ttft_ms", "p50"),),

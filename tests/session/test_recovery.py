@@ -15,7 +15,7 @@ from pytest_flperf.measurement.runner import Bench
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.report.samples import values_beside
 from pytest_flperf.results.reader import run_of
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, Measured, Run
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import RunLog
@@ -39,7 +39,7 @@ def a_case(name: str) -> Case:
 
 
 @pytest.fixture
-def played(server: ReferenceServer, tmp_path: Path) -> CaseResult:
+def played(server: ReferenceServer, tmp_path: Path) -> Measured:
     """A case that was measured and never judged, its files in ``tmp_path``."""
     with Bench(OpenAiBackend.at(server.base_url), Recorder(RunFolder(tmp_path), Redactor())) as bench:
         return bench.run(a_case("one")).result
@@ -50,7 +50,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_numbers_come_out_the_same(played: CaseResult, tmp_path: Path) -> None:
+def test_the_numbers_come_out_the_same(played: Measured, tmp_path: Path) -> None:
     """Summed up again from the journal: what the run itself would have said, marked as interrupted."""
     run = recover(tmp_path)
     (case,) = run.cases
@@ -62,7 +62,7 @@ def test_the_numbers_come_out_the_same(played: CaseResult, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kept", [0, 3])
-def test_samples_that_were_never_decoded(played: CaseResult, tmp_path: Path, kept: int) -> None:
+def test_samples_that_were_never_decoded(played: Measured, tmp_path: Path, kept: int) -> None:
     """Those that ``samples.jsonl`` lacks are added to it, and none twice, however often one recovers."""
     assert played.requests.ok == 6
     path = tmp_path / "samples.jsonl"
@@ -74,7 +74,7 @@ def test_samples_that_were_never_decoded(played: CaseResult, tmp_path: Path, kep
     assert sorted(found) == sorted(whole)
 
 
-def test_a_torn_journal(played: CaseResult, tmp_path: Path) -> None:
+def test_a_torn_journal(played: Measured, tmp_path: Path) -> None:
     """The last line is half a line, and one is nonsense: the others count."""
     assert played.requests.ok == 6
     path = tmp_path / "journal.jsonl"
@@ -86,14 +86,20 @@ def test_a_torn_journal(played: CaseResult, tmp_path: Path) -> None:
     assert case.message == "INTERRUPTED after 4 of 6 requests"
 
 
-def test_a_run_that_ended_is_left_alone(played: CaseResult, tmp_path: Path) -> None:
+def test_a_run_that_ended_is_left_alone(played: Measured, tmp_path: Path) -> None:
     """``results.json`` with an end is what the run said, and stays."""
-    run = Run("id", "2026-01-01T00:00:00Z", finished_at="2026-01-01T00:01:00Z", status="passed", cases=(played,))
+    run = Run(
+        "id",
+        "2026-01-01T00:00:00Z",
+        finished_at="2026-01-01T00:01:00Z",
+        status="passed",
+        cases=(CaseResult.of(played),),
+    )
     (tmp_path / "results.json").write_text(json.dumps(run.to_dict()), encoding="utf-8")
     assert recover(tmp_path) == run
 
 
-def test_judged_cases_stay_as_they_were(played: CaseResult, tmp_path: Path) -> None:
+def test_judged_cases_stay_as_they_were(played: Measured, tmp_path: Path) -> None:
     """What the log says of a finished case counts more than a results file that was written before."""
     folder = RunFolder(tmp_path)
     log = RunLog(folder)
@@ -133,7 +139,7 @@ def _fields(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "run.jsonl", "samples.jsonl"])
-def test_damaged_lines(played: CaseResult, tmp_path: Path, name: str) -> None:
+def test_damaged_lines(played: Measured, tmp_path: Path, name: str) -> None:
     """Whatever stands in a line, what comes back can be read again as any results can."""
     whole = (tmp_path / name).read_bytes()
     *rest, last = whole.splitlines(keepends=True)
@@ -157,7 +163,7 @@ def test_damaged_lines(played: CaseResult, tmp_path: Path, name: str) -> None:
     assert played.requests.ok == 6
 
 
-def test_damaged_results_are_made_again(played: CaseResult, tmp_path: Path) -> None:
+def test_damaged_results_are_made_again(played: Measured, tmp_path: Path) -> None:
     """Results that no run can have written count as none: the journal says what was measured."""
     run = recover(tmp_path)
     document = run.to_dict()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from statistics import median
 from typing import TypeAlias
 
 from pytest_flperf.results.metrics import REQUEST_METRICS
-from pytest_flperf.results.records import WARNING, CaseResult, Distribution, Requests
+from pytest_flperf.results.records import WARNING, Distribution, Measured, PlannedCase, Requests
 from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
 from pytest_flperf.stats.descriptive.bottleneck import bottleneck
 from pytest_flperf.stats.descriptive.clock_quality import clock_quality
@@ -61,11 +60,11 @@ def stalls(gaps_ns: Sequence[int]) -> int:
 
 def summarise(
     samples: Iterable[Sample],
-    planned: CaseResult,
+    planned: PlannedCase,
     good: IsGood | None = None,
     prompt_of: Callable[[int], str] | None = None,
     scorer: AnswerScorer | None = None,
-) -> CaseResult:
+) -> Measured:
     """The result of a case, not judged yet (``gates.judge`` does that).
 
     Only requests of the measured phase count; the warm-up is counted and in no statistic.  Latencies and token
@@ -94,7 +93,7 @@ def summarise(
     metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
     requests, clock = tally.requests(), clock_quality(tally.clock_sources, tally.lags_ns)
     processes = planned.load.processes if planned.load is not None else 1
-    return replace(
+    return Measured.of(
         planned,
         requests=requests,
         error_rate=(tally.total - tally.ok) / tally.total if tally.total else None,
@@ -135,7 +134,7 @@ class _Tally:
 
     def __init__(
         self,
-        planned: CaseResult,
+        planned: PlannedCase,
         scorer: AnswerScorer | None,
         good: IsGood | None,
         prompt_of: Callable[[int], str] | None,

@@ -10,7 +10,7 @@ from typing import Final
 from scipy.special import stdtr, stdtrit
 
 from pytest_flperf.results.measured import PromptScore
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.decision import (
     Evidence,
     Tails,
@@ -41,7 +41,7 @@ _UNKNOWN: Final = (
 )
 
 
-def judge_quality(baseline: CaseResult, candidate: CaseResult, threshold: Threshold, rates: ErrorRates) -> Finding:
+def judge_quality(baseline: Measured, candidate: Measured, threshold: Threshold, rates: ErrorRates) -> Finding:
     """Judge whether the mean quality differs between two runs.
 
     Failed requests score 0.
@@ -89,7 +89,7 @@ class _Side:
     """Whether repeats are told apart, where they matter."""
 
     @classmethod
-    def of(cls, case: CaseResult, other: CaseResult) -> _Side:
+    def of(cls, case: Measured, other: Measured) -> _Side:
         prompts = {each.prompt: each for each in case.prompt_scores}
         varied = {each.prompt for each in other.prompt_scores if not each.alike}
         greedy = is_deterministic(case.settings)
@@ -118,7 +118,7 @@ class _Side:
         return Share(round(self.mean * self.n), self.n) if self.binary else None
 
 
-def _mean(case: CaseResult) -> float | None:
+def _mean(case: Measured) -> float | None:
     """Mean score of all requests; those that failed score 0."""
     found = case.metrics.get("quality")
     if found is None or not case.requests.total:
@@ -126,7 +126,7 @@ def _mean(case: CaseResult) -> float | None:
     return found.mean * min(found.n, case.requests.total) / case.requests.total
 
 
-def _variance(case: CaseResult) -> float:
+def _variance(case: Measured) -> float:
     """Variance of the scores of all requests."""
     found, total, mean = case.metrics.get("quality"), case.requests.total, _mean(case)
     if found is None or mean is None or total < _FEWEST:
@@ -136,7 +136,7 @@ def _variance(case: CaseResult) -> float:
     return (within + found.n * (found.mean - mean) ** 2 + failed * mean**2) / (total - 1)
 
 
-def _is_binary(case: CaseResult) -> bool:
+def _is_binary(case: Measured) -> bool:
     """Whether all scores are 0 or 1.
 
     No other scores of that mean vary as much.
