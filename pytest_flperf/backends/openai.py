@@ -25,7 +25,7 @@ from pytest_flperf.backends.model_lists import find_listed, listed_models, some_
 from pytest_flperf.backends.readiness import LOAD_TIMEOUT_S, Patience, when_loaded
 from pytest_flperf.backends.wrong_address import NO_SUCH_PATH, is_page
 from pytest_flperf.foundry_host.logs import clean
-from pytest_flperf.results.records import WARNING
+from pytest_flperf.results.notes import warning
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.wire.endpoint import Endpoint
 
@@ -136,17 +136,17 @@ class OpenAiBackend:
         except ControlError as error:
             if self._server.problem(error):
                 raise BackendError(self._nobody(error)) from error
-            return _LookedUp(model, None, notes=(f"{WARNING}whether the server has the model is not known: {error}",))
+            return _LookedUp(model, None, notes=(warning(f"whether the server has the model is not known: {error}"),))
         if not listed:
-            return _LookedUp(model, None, notes=(f"{WARNING}the server's list of models is empty",))
+            return _LookedUp(model, None, notes=(warning("the server's list of models is empty"),))
         masked, found = self._server.control.masked, find_listed(model, listed)
         if not found:
             names = [masked(each.model_id) for each in listed]
-            said = f"{WARNING}the server's list of models does not have {clean(model)}, {nearest(model, names)}"
+            said = warning(f"the server's list of models does not have {clean(model)}, {nearest(model, names)}")
             return _LookedUp(model, False, listed, (said,))
         if len(found) > 1:
             several = some_names(masked(each.model_id) for each in found)
-            said = f"{WARNING}{clean(model)} means several of the server's models: {several}; it was sent as it is"
+            said = warning(f"{clean(model)} means several of the server's models: {several}; it was sent as it is")
             return _LookedUp(model, False, listed, (said,))
         model_id = found[0].model_id
         named = f"{clean(model)} is {clean(masked(model_id))} in the server's list, and requests name it so"

@@ -102,10 +102,10 @@ def _gate(parsed: Parsed, store: Store | None, found: FoundBaseline | None, cand
 def _nothing_compared(parsed: Parsed, compared: ComparedRun) -> str:
     """Reason why no case could be compared."""
     from pytest_flperf._text import printable
-    from pytest_flperf.gates.baseline_gate import NOT_COMPARED
+    from pytest_flperf.results.notes import Note
 
     run = compared.run
-    reasons = [note.removeprefix(NOT_COMPARED) for note in run.notes if note.startswith(NOT_COMPARED)]
+    reasons = [note.text for note in map(Note.of, run.notes) if note.code == "not_compared"]
     shown = "; ".join(printable(each, 400) for each in reasons[:_REASONS]) or "the run has no case"
     more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
     return f"nothing was compared with {printable(parsed.baseline, 80)}: {shown}{more}"

@@ -89,7 +89,7 @@ def _examined(place: Place, model: str | None) -> Finding:
 def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
     from pytest_flperf.report.terminal.listings import fitted_table, wrapped
     from pytest_flperf.results.host import host_info
-    from pytest_flperf.results.records import WARNING
+    from pytest_flperf.results.notes import Note
 
     rows = [
         (
@@ -109,7 +109,7 @@ def _lines(found: Sequence[Finding], chosen: str) -> list[str]:
             lines += wrapped(f"{each.backend}: {first}")
         lines += [f"  {line}" for line in more[:_LOG_LINES] if each.backend == chosen]
         for note in each.notes:
-            if note.startswith(WARNING):
+            if Note.of(note).level == "warning":
                 lines += wrapped(f"{each.backend}: {note}")
     works = [each for each in found if each.works]
     gpus = tuple(dict.fromkeys(gpu for each in works for gpu in each.gpus)) or host_info().gpus

@@ -23,6 +23,7 @@ from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
 from pytest_flperf.history.run_differences import differences
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import RATIOS
+from pytest_flperf.results.notes import Note
 from pytest_flperf.results.records import CaseResult, Measured, Run, RunStatus
 from pytest_flperf.stats.inference.findings import FEWEST_RUNS, ErrorRates
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pytest_flperf.stats.inference.run_variance import BetweenRuns
 
 __all__ = [
-    "NOT_COMPARED",
     "BaselineGate",
     "ComparedRun",
     "Earlier",
@@ -45,8 +45,6 @@ __all__ = [
 Earlier: TypeAlias = Callable[[Measured, str, str | None], Sequence[float]]
 """By case, metric and statistic: that number in earlier runs, under the same conditions on a machine like this."""
 
-NOT_COMPARED: Final = "not compared: "
-"""Prefix of the note on a case without a baseline."""
 _NAMES: Final = 5
 _NAME: Final = 100
 
@@ -273,7 +271,7 @@ def compared_run(gate: BaselineGate, candidate: FoundBaseline, rules: Sequence[R
         values = candidate.values.get((case.nodeid, case.host), {})
         cases.append(replace(case, against=(gate.against(case, run, other, values, rules, rates),)))
         if other.case is None:
-            notes.append(f"{NOT_COMPARED}{printable(case.nodeid, _NAME)}: {other.why}")
+            notes.append(str(Note(f"{printable(case.nodeid, _NAME)}: {other.why}", code="not_compared")))
     judged = tuple(map(_failed_by_it, holm_corrected(cases, rates)))
     status: RunStatus = "failed" if any(map(failing, judged)) else run.status
     return ComparedRun(

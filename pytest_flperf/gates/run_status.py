@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.gates.verdict import NOT_MEASURED
+from pytest_flperf.results.notes import Note
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, PlannedCase, RunStatus
 from pytest_flperf.results.reported import Attempt, Phase, ReportedTest
 
 __all__ = ["RunEnd", "after_rerun", "is_judged", "reported_cases", "run_status"]
 
-_TRIED: Final = "an earlier try: "
 _WHERE: Final = {"setup": "set-up", "teardown": "teardown", "subtest": "a subtest"}
 _BAD: Final = ("failed", "error")
 _Verdict: TypeAlias = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
@@ -88,8 +88,9 @@ def after_rerun(former: CaseResult, result: CaseResult) -> CaseResult:
 
     Another plugin ran the case again.
     """
-    tries = [note for note in former.notes if note.startswith(_TRIED)]
-    notes = (*result.notes, *tries, f"{_TRIED}{former.outcome}. {_headline(former)}".strip())
+    tries = [note for note in former.notes if Note.of(note).code == "earlier_try"]
+    tried = Note(f"{former.outcome}. {_headline(former)}".strip(), code="earlier_try")
+    notes = (*result.notes, *tries, str(tried))
     return replace(result, notes=notes, reruns=former.reruns + 1)
 
 

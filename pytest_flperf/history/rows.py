@@ -9,13 +9,15 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.history.environment import Surroundings, fingerprint
 from pytest_flperf.history.standing import compared_with, standing_of
-from pytest_flperf.results.records import WARNING, CaseResult, Run
+from pytest_flperf.results.notes import Note
+from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "as_time", "case_rows", "document_row", "is_document",
            "log_rows", "metric_rows", "model_rows", "read_document", "read_values", "resource_rows", "run_row",
@@ -264,7 +266,8 @@ def _lines(run: Run) -> Iterator[tuple[int | None, str, str]]:
 
 
 def _kind(note: str) -> tuple[str, str]:
-    return ("warning", note.removeprefix(WARNING)) if note.startswith(WARNING) else ("note", note)
+    found = Note.of(note)
+    return found.level, str(replace(found, level="note"))
 
 
 def as_stored(text: str) -> str:

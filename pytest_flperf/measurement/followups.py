@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_flperf.loadgen.plan import Entry
-from pytest_flperf.results.records import WARNING
+from pytest_flperf.results.notes import warning
 from pytest_flperf.suite.generator import Ask, PromptGenerator
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.wire.decode import decode
@@ -59,8 +59,10 @@ class Retries:
         if refused.count:
             limit_s = self._longest_ns / _NS_PER_S
             notes.append(
-                f"{WARNING}Retry-After: failed requests that were not tried again: {refused.count}; the server asks "
-                f"to wait {refused.words}, longer than a request may take ({limit_s:g} s)"
+                warning(
+                    f"Retry-After: failed requests that were not tried again: {refused.count}; the server asks "
+                    f"to wait {refused.words}, longer than a request may take ({limit_s:g} s)"
+                )
             )
         return tuple(notes)
 

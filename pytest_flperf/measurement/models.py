@@ -32,7 +32,7 @@ from pytest_flperf.measurement.preflight import (
 from pytest_flperf.measurement.recording import CaseRecording, Recorder
 from pytest_flperf.measurement.request_plans import CasePlans, target_of
 from pytest_flperf.measurement.verifying import TRIES_UNTIL_HOPELESS, NoAnswerError, Verifier
-from pytest_flperf.results.records import WARNING
+from pytest_flperf.results.notes import Note
 from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
@@ -303,7 +303,7 @@ class Models:
                 self._waited_in_vain.add(model)
                 error.add(f"; {patience.gave_up}")
             if error.sample is not None and error.sample.outcome is Outcome.MODEL_NOT_FOUND:
-                error.add("".join(f"; {note.removeprefix(WARNING)}" for note in served.notes if WARNING in note))
+                error.add("".join(f"; {note.text}" for note in map(Note.of, served.notes) if note.level == "warning"))
             raise
         self._waited[model] = patience.note
         self._waited_in_vain.discard(model)

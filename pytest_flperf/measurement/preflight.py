@@ -19,7 +19,8 @@ from pytest_flperf.measurement.parameters import adjustment_words
 from pytest_flperf.measurement.planned import planned_result
 from pytest_flperf.measurement.request_plans import CasePlans
 from pytest_flperf.results.calibration import Calibration
-from pytest_flperf.results.records import PARAMETERS, PlannedCase
+from pytest_flperf.results.notes import warning
+from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.results.serving import Adjustment, Target
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Case
@@ -160,7 +161,7 @@ def planned_on(
             target=target,
             load_s=served.load_s,
             cold_ttft_ms=seen.cold_ttft_ms,
-            notes=(f"{PARAMETERS}{changed}", *notes) if changed else notes,
+            notes=(warning(changed, "parameters"), *notes) if changed else notes,
             processes=processes,
         ),
         download_s=seen.download_s,

@@ -54,7 +54,7 @@ class PlannedCase(Record):
     prompts_digest: str = ""
     """Digest of the scenario's prompts; empty in results of older versions."""
     notes: tuple[str, ...] = ()
-    """Lines for a person; those that begin with :data:`WARNING` are always shown."""
+    """Lines for a person; ``Note.of`` reads their level and code."""
     calibration: Calibration | None = None
     """What this client adds to the times at this load on this machine; None with few streams, where it adds almost
     nothing."""

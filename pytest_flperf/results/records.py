@@ -56,10 +56,6 @@ SCHEMA: Final = "flperf.results/1"
 CaseOutcome: TypeAlias = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
 """pytest's words; ``xfailed`` is also a miss that the test caught (``pytest.raises``)."""
 RunStatus: TypeAlias = Literal["passed", "failed", "interrupted", "error", "not_measured"]
-WARNING: Final = "warning: "
-"""Prefix of a note that must not be overlooked."""
-PARAMETERS: Final = f"{WARNING}parameters: "
-"""Prefix of the note on parameters that were not sent as requested."""
 
 
 def load_schema() -> dict[str, Any]:

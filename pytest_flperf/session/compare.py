@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_flperf._text import printable
-from pytest_flperf.gates.baseline_gate import NOT_COMPARED, BaselineGate, compared_run
+from pytest_flperf.gates.baseline_gate import BaselineGate, compared_run
 from pytest_flperf.gates.counterparts import Query
 from pytest_flperf.gates.rules import parse_rules, without_scenario
 from pytest_flperf.history.baseline import BaselineError, FoundBaseline, find_baseline
@@ -19,6 +19,7 @@ from pytest_flperf.history.place import StoreError, StorePlace, store_in, store_
 from pytest_flperf.history.run_names import RunNames
 from pytest_flperf.report.samples import values_beside
 from pytest_flperf.results.comparison import Comparison
+from pytest_flperf.results.notes import Note
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.run_folder import RESULTS
 from pytest_flperf.session.errors import OptionsError
@@ -129,7 +130,8 @@ def compare(
         compared = compared_run(gate, candidate, rules)
     notes = compared.run.notes[: len(compared.run.notes) - len(candidate.run.notes)]
     if not compared.compared:
-        why = next((each.removeprefix(NOT_COMPARED) for each in notes if each.startswith(NOT_COMPARED)), "no case")
+        read = map(Note.of, notes)
+        why = next((each.text for each in read if each.code == "not_compared"), "no case")
         raise BaselineError(f"nothing was compared with run {printable(other.run.id, 80)}: {printable(why, 400)}")
     return RunComparison(compared.run, other.run, notes)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.measurement.runner import Bench
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.results.records import WARNING, CaseResult
+from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.loader import scenario_of
 from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
@@ -31,20 +31,20 @@ def measured(factor: float) -> CaseResult:
 
 def test_a_server_that_is_right() -> None:
     """Its times and ours agree, and nothing is said."""
-    assert not any("per token" in note or note.startswith(WARNING) for note in measured(1.0).notes)
+    assert not any("per token" in note or note.startswith("warning: ") for note in measured(1.0).notes)
 
 
 def test_a_server_that_makes_itself_faster() -> None:
     """Half of what it takes per token is a disagreement; half of its TTFT might be the network."""
     notes = measured(0.5).notes
-    (warning,) = [note for note in notes if note.startswith(WARNING)]
-    assert warning.startswith(f"{WARNING}the server says 10 ms per token (its timings), we say ")
+    (warning,) = [note for note in notes if note.startswith("warning: ")]
+    assert warning.startswith("warning: the server says 10 ms per token (its timings), we say ")
     (plain,) = [note for note in notes if "prompt time" in note]
     assert plain.startswith("TTFT is ")
 
 
 def test_a_server_that_makes_itself_slower() -> None:
     """It can't have read the prompt for longer than its first token took."""
-    warnings = [note for note in measured(2.0).notes if note.startswith(WARNING)]
+    warnings = [note for note in measured(2.0).notes if note.startswith("warning: ")]
     assert len(warnings) == 2
     assert "it took 200 ms for the prompt" in warnings[1]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.results.records import WARNING
 from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
 from pytest_flperf.wire.sample import Sample
 
@@ -58,4 +57,4 @@ def test_a_hostile_server_can_not_fill_the_notes(make_sample: Make) -> None:
     """Fields are bounded and escaped."""
     lines = notes(*(make_sample(unknown_fields=(f"\x1b[31m{number}",)) for number in range(100)))
     assert len(lines) <= 5
-    assert all(line.startswith(WARNING) and "\x1b" not in line for line in lines)
+    assert all(line.startswith("warning: ") and "\x1b" not in line for line in lines)

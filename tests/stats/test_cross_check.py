@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_flperf.measurement.planned import planned_result
-from pytest_flperf.results.records import WARNING, Distribution
+from pytest_flperf.results.records import Distribution
 from pytest_flperf.stats.descriptive.case import summarise
 from pytest_flperf.stats.descriptive.server_timings import REQUESTS_NEEDED, cross_check
 from pytest_flperf.stats.descriptive.summary import distribution
@@ -30,7 +30,7 @@ def found(n: int = REQUESTS_NEEDED, **medians_ms: float) -> dict[str, Distributi
 def test_a_disagreement_is_said_in_numbers() -> None:
     """Both figures and how far they are apart, by the server's."""
     assert cross_check(found(tpot_ms=10.6, server_tpot_ms=9.4)) == (
-        f"{WARNING}the server says 9.4 ms per token (its timings), we say 10.6: 12.8 % apart",
+        "warning: the server says 9.4 ms per token (its timings), we say 10.6: 12.8 % apart",
     )
     (note,) = cross_check(found(tpot_ms=10.6, server_tpot_ms=12.5))
     assert note.endswith("we say 10.6: 15.2 % apart")
@@ -61,7 +61,7 @@ def test_the_end_of_text_is_a_token_without_text() -> None:
 def test_a_first_token_before_its_prompt_was_read() -> None:
     """That can't be: a warning."""
     (note,) = cross_check(found(ttft_ms=40.0, server_prompt_ms=50.0))
-    assert note.startswith(WARNING)
+    assert note.startswith("warning: ")
     assert "50 ms" in note
     assert "40 ms" in note
     assert cross_check(found(ttft_ms=48.0, server_prompt_ms=50.0)) == ()
@@ -105,7 +105,7 @@ def test_ttft_is_only_warned_of_where_it_is_too_short(ours: float, theirs: float
     """One line at most, and a warning exactly where the first token was here before the prompt was read."""
     notes = cross_check(found(ttft_ms=ours, server_prompt_ms=theirs))
     assert len(notes) <= 1
-    assert any(note.startswith(WARNING) for note in notes) == (ours < 0.95 * theirs)
+    assert any(note.startswith("warning: ") for note in notes) == (ours < 0.95 * theirs)
 
 
 def test_a_case_has_the_notes(make_sample: Make, case: Case) -> None:
@@ -116,4 +116,4 @@ def test_a_case_has_the_notes(make_sample: Make, case: Case) -> None:
     assert [note for note in agreeing.notes if "server" in note] == []
     lying = {**timings, "predicted_ms": 36.0}
     notes = summarise([make_sample(server_timings=lying)] * 3, planned_result(case)).notes
-    assert f"{WARNING}the server says 4 ms per token (its timings), we say 5: 25.0 % apart" in notes
+    assert "warning: the server says 4 ms per token (its timings), we say 5: 25.0 % apart" in notes

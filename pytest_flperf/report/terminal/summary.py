@@ -32,16 +32,8 @@ from pytest_flperf.report.verdict_words import tone, verdict_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_run
 from pytest_flperf.results.metrics import unit_of
-from pytest_flperf.results.records import (
-    PARAMETERS,
-    WARNING,
-    BudgetVerdict,
-    CaseResult,
-    ClockQuality,
-    Distribution,
-    ResourceUse,
-    Run,
-)
+from pytest_flperf.results.notes import Note, warning
+from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
 from pytest_flperf.results.serving import Target
 
 __all__ = ["Line", "case_lines", "loads", "summary_lines", "table_lines"]
@@ -220,14 +212,13 @@ def _warnings(cases: Sequence[CaseResult]) -> list[str]:
     lines = _otherwise(cases)
     for case in cases:
         for note in case.notes:
-            if note.startswith(WARNING) and not note.startswith(PARAMETERS):
+            read = Note.of(note)
+            if read.level == "warning" and read.code != "parameters":
                 # Notes that differ only in numbers become one line, with their count.
                 kind = re.sub(r"\d+(\.\d+)?", "#", note)
-                found.setdefault((case.model, kind), []).append(
-                    f"{printable(case.scenario, WIDEST_NAME)}: {note.removeprefix(WARNING)}"
-                )
+                found.setdefault((case.model, kind), []).append(f"{printable(case.scenario, WIDEST_NAME)}: {read.text}")
     return lines + [
-        f"{WARNING}{printable(model, WIDEST_NAME)}, {printable(said[0], _LONGEST_LINE)}"
+        warning(f"{printable(model, WIDEST_NAME)}, {printable(said[0], _LONGEST_LINE)}")
         + (f" (and {len(said) - 1} more cases like this)" if len(said) > 1 else "")
         for (model, _), said in found.items()
     ]
@@ -243,7 +234,7 @@ def _otherwise(cases: Sequence[CaseResult]) -> list[str]:
     if not words:
         return []
     said = "; ".join(f"{text} on {', '.join(models)}" for text, models in words.items())
-    return [f"{PARAMETERS}{printable(said, 2 * _LONGEST_LINE)}"]
+    return [warning(printable(said, 2 * _LONGEST_LINE), "parameters")]
 
 
 def loads(cases: Sequence[CaseResult]) -> list[tuple[str, float, float | None]]:

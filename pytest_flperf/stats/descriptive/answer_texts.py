@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from pytest_flperf.results.records import WARNING
+from pytest_flperf.results.notes import warning
 from pytest_flperf.stats.descriptive.request_metrics import MOSTLY_AT_ONCE
 from pytest_flperf.wire.sample import Sample
 
@@ -47,13 +47,17 @@ class AnswerTexts:
         lines = []
         if self._at_once:
             lines.append(
-                f"{WARNING}half of the text or more of {self._of_all(self._at_once)} arrived at once (a proxy buffers, "
-                "or it came faster than it was read): they have no TPOT and gen_tps"
+                warning(
+                    f"half of the text or more of {self._of_all(self._at_once)} arrived at once (a proxy buffers, "
+                    "or it came faster than it was read): they have no TPOT and gen_tps"
+                )
             )
         if self._doubtful:
             lines.append(
-                f"{WARNING}how many of the counted tokens {self._of_all(self._doubtful)} streamed is not known (more "
-                "words came than tokens were counted, or a part of the reasoning): they have no TPOT and gen_tps"
+                warning(
+                    f"how many of the counted tokens {self._of_all(self._doubtful)} streamed is not known (more "
+                    "words came than tokens were counted, or a part of the reasoning): they have no TPOT and gen_tps"
+                )
             )
         if self._tagged:
             lines.append(
@@ -61,7 +65,7 @@ class AnswerTexts:
                 "(reasoning_tags)"
             )
         lines += [
-            f"{WARNING}text in a field that is not known, {name!r}, in {self._of_all(count)}: it was not counted"
+            warning(f"text in a field that is not known, {name!r}, in {self._of_all(count)}: it was not counted")
             for name, count in self._unknown.most_common(_MOST_FIELDS)
         ]
         if self._chunks > self._tokens * _MORE_CHUNKS and self._chunks - self._tokens > self._answers:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_flperf.results.records import WARNING, ClockQuality, Requests
+from pytest_flperf.results.notes import warning
+from pytest_flperf.results.records import ClockQuality, Requests
 
 __all__ = ["bottleneck"]
 
@@ -34,4 +35,4 @@ def bottleneck(requests: Requests, clock: ClockQuality, processes: int = 1) -> t
     if not found:
         return ()
     advice = f"fewer streams, an idler machine or --flperf-load-processes={2 * processes} would help"
-    return (f"{WARNING}this client may be the bottleneck: {' and '.join(found)}; {advice}",)
+    return (warning(f"this client may be the bottleneck: {' and '.join(found)}; {advice}"),)

@@ -10,7 +10,8 @@ from statistics import median
 from typing import TypeAlias
 
 from pytest_flperf.results.metrics import REQUEST_METRICS
-from pytest_flperf.results.records import WARNING, Distribution, Measured, PlannedCase, Requests
+from pytest_flperf.results.notes import warning
+from pytest_flperf.results.records import Distribution, Measured, PlannedCase, Requests
 from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
 from pytest_flperf.stats.descriptive.bottleneck import bottleneck
 from pytest_flperf.stats.descriptive.clock_quality import clock_quality
@@ -313,16 +314,16 @@ class _Tally:
 
     def notes(self, model_id: str) -> list[str]:
         lines = [
-            f"{WARNING}model echoed as {echo!r} in {count} of {self.ok} answers, asked for {model_id!r}"
+            warning(f"model echoed as {echo!r} in {count} of {self.ok} answers, asked for {model_id!r}")
             for echo, count in self.echoes.most_common(3)
             if not _is_echo(echo, model_id)
         ]
         lines += self.texts.notes()
         if self.warmup_failed:
-            lines.append(f"{WARNING}{self.warmup_failed} of {self.warmup} warm-up requests failed")
+            lines.append(warning(f"{self.warmup_failed} of {self.warmup} warm-up requests failed"))
         if self.scorer is not None:
             lines += [
-                f"{WARNING}{count} of {self.ok} answers not scored: {reason}"
+                warning(f"{count} of {self.ok} answers not scored: {reason}")
                 for reason, count in self.scorer.not_scored.most_common()
             ]
         if self.overlap.serialised:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_flperf.results.records import WARNING, Distribution
+from pytest_flperf.results.notes import warning
+from pytest_flperf.results.records import Distribution
 
 __all__ = ["REQUESTS_NEEDED", "cross_check"]
 
@@ -46,7 +47,7 @@ def _tpot_notes(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
         return ()
     share = 100 * abs(ours - theirs) / theirs
     return (
-        f"{WARNING}the server says {theirs:.3g} ms per token (its timings), we say {ours:.3g}: {share:.1f} % apart",
+        warning(f"the server says {theirs:.3g} ms per token (its timings), we say {ours:.3g}: {share:.1f} % apart"),
     )
 
 
@@ -58,8 +59,10 @@ def _ttft_notes(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
     ours, theirs = pair
     if ours < theirs * (1 - _APART):
         return (
-            f"{WARNING}the server says that it took {theirs:.4g} ms for the prompt (its timings), but its first token "
-            f"was here after {ours:.4g} ms: one of the two is wrong",
+            warning(
+                f"the server says that it took {theirs:.4g} ms for the prompt (its timings), but its first token "
+                f"was here after {ours:.4g} ms: one of the two is wrong"
+            ),
         )
     beyond = ours - theirs
     if beyond <= _APART * theirs or beyond <= _TTFT_FLOOR_MS:
