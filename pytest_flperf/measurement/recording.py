@@ -6,7 +6,7 @@ Until they are decoded, they are kept in memory as well.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -196,12 +196,12 @@ class CaseRecording:
         return record
 
     def samples(self) -> Iterator[Sample]:
-        """Decode all exchanges once, outside the measured part.
+        """Decode all exchanges, outside the measured part."""
+        return (self._masked(decode(exchange)) for exchange in self._exchanges())
 
-        Each sample goes to ``samples.jsonl`` as well.
-        """
-        for exchange in self._exchanges():
-            sample = self._masked(decode(exchange))
+    def filed(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Pass samples on, and add each to ``samples.jsonl``."""
+        for sample in samples:
             if self._samples is not None:
                 self._samples.append({"nodeid": self.nodeid, **sample.to_record()})
             yield sample

@@ -312,7 +312,7 @@ class Bench:
                 side.planned, lambda: notes, good, side.plans.prompt_of, streams, loop, resources, self._scorer(side)
             )
             with no_collections():
-                return result_of(side.recording.samples(), known)
+                return result_of(side.recording.filed(side.recording.samples()), known)
 
         result = summed(prepared, notes, watch.result)
         if beside is None or turns is None:

@@ -109,3 +109,16 @@ def test_half_a_key_at_a_cut_is_masked(tmp_path: Path, *, chunked: bool) -> None
     assert "nM8" not in record["raw"]
     assert "kC7" not in record["raw"]
     assert len(record["raw"]) == len(head + body)
+
+
+def test_reading_writes_nothing(tmp_path: Path) -> None:
+    """Samples may be read any number of times; they are filed where that is asked for."""
+    recorder, case = recording(tmp_path, [])
+    for index in range(3):
+        case.add(exchange(index, HEAD, STOP))
+    first, again = list(case.samples()), list(case.samples())
+    assert first == again
+    assert not (tmp_path / "samples.jsonl").exists() or not (tmp_path / "samples.jsonl").read_bytes()
+    assert list(case.filed(case.samples())) == first
+    recorder.close()
+    assert [record["index"] for record in JournalReader(tmp_path / "samples.jsonl")] == [0, 1, 2]
