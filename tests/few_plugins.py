@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
+from collections.abc import Collection, Iterable
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -21,12 +25,21 @@ _LOADED = {
 }
 
 
+_SEARCH = metadata.entry_points
+_searched_once = functools.cache(_SEARCH)
+"""Nothing is installed while tests run."""
+
+
 class _Few:
     """Registers what a run without other plugins has, under the names of their entry points."""
 
+    def __init__(self, left_out: Collection[str]) -> None:
+        self._left_out = left_out
+
     def pytest_addoption(self, pluginmanager: pytest.PytestPluginManager) -> None:
         for name, module in _LOADED.items():
-            pluginmanager.register(importlib.import_module(module), name)
+            if name not in self._left_out:
+                pluginmanager.register(importlib.import_module(module), name)
 
     def pytest_configure(self) -> None:
         """What the run starts searches again."""
@@ -44,4 +57,13 @@ def run_in_process(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResu
         return pytester.runpytest_inprocess(*arguments)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_NO_SEARCH, "1")
-        return pytester.runpytest_inprocess(*arguments, plugins=[_Few()])
+        if metadata.entry_points is _SEARCH:  # else a test says what is installed
+            patch.setattr(metadata, "entry_points", _searched_once)
+        return pytester.runpytest_inprocess(*arguments, plugins=[_Few(_without_use(pytester.path, arguments))])
+
+
+def _without_use(folder: Path, arguments: Iterable[str]) -> list[str]:
+    """Plugins that no file and no argument of a run names, and that cost much: pytest-benchmark runs git twice."""
+    files = (file for ending in ("py", "ini", "toml") for file in folder.glob(f"*.{ending}"))
+    text = "\n".join([*arguments, *(file.read_text(encoding="utf-8", errors="replace") for file in files)])
+    return [name for name in ("benchmark", "timeout") if name not in text]

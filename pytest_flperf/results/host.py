@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -62,13 +63,19 @@ def versions(distributions: Iterable[str] = DISTRIBUTIONS) -> dict[str, str]:
     """Versions of Python and of the installed ones of these distributions."""
     found = {"python": platform.python_version()}
     for name in distributions:
-        try:
-            version = importlib.metadata.version(name)
-        except (importlib.metadata.PackageNotFoundError, OSError, ValueError):
-            continue
-        if isinstance(version, str):  # None where the metadata is broken
+        version = _version(name)
+        if version is not None:
             found[name] = version
     return found
+
+
+@cache  # reading the metadata of a distribution takes 2 ms
+def _version(distribution: str) -> str | None:
+    try:
+        version = importlib.metadata.version(distribution)
+    except (importlib.metadata.PackageNotFoundError, OSError, ValueError):
+        return None
+    return version if isinstance(version, str) else None  # None where the metadata is broken
 
 
 def _sizes() -> tuple[int, int | None, int]:

@@ -44,7 +44,7 @@ def raising_before(module, name, *names, number=1):
 WINDOWS = {
     "the search for the owner of the port": """
         import pytest_flperf.telemetry.ports as ports
-        raising_before(ports, "_connections", {signals})
+        raising_before(ports, "_sockets", {signals})
     """,
     "an object that is collected": """
         class Dying:

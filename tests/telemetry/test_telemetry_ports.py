@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import sys
+from ipaddress import IPv4Address, IPv6Address
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,10 +71,17 @@ def test_this_process_listens() -> None:
     assert "inside this process" in found.absent
 
 
+@pytest.fixture
+def by_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a system without Linux's tables of sockets."""
+    monkeypatch.setattr(ports, "_sockets", lambda port: None)
+
+
 def _socket(pid: int | None, port: int = 80, ip: str = "127.0.0.1") -> Any:
     return SimpleNamespace(status=psutil.CONN_LISTEN, laddr=SimpleNamespace(ip=ip, port=port), pid=pid)
 
 
+@pytest.mark.usefixtures("by_psutil")
 def test_somebody_else_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """The owner belongs to another user and can't be seen."""
     monkeypatch.setattr(psutil, "net_connections", lambda kind: [_socket(None)])
@@ -98,6 +107,7 @@ def test_a_socket_that_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> 
     assert "belongs to systemd, which starts the server" in found.absent
 
 
+@pytest.mark.usefixtures("by_psutil")
 def test_some_of_the_listeners_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that processes of another user serve as well: what is seen counts, and it is said."""
     with Child() as child:
@@ -109,6 +119,7 @@ def test_some_of_the_listeners_are_hidden(monkeypatch: pytest.MonkeyPatch) -> No
     assert "listeners of another user as well" in found.hidden
 
 
+@pytest.mark.usefixtures("by_psutil")
 def test_where_only_ones_own_processes_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS: the list of all sockets is refused, those of a process of one's own are not."""
 
@@ -121,6 +132,7 @@ def test_where_only_ones_own_processes_can_be_asked(monkeypatch: pytest.MonkeyPa
         assert listeners(["127.0.0.1"], port).pids == (child.pid,)
 
 
+@pytest.mark.usefixtures("by_psutil")
 def test_trouble_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong inside becomes the reason."""
 
@@ -162,7 +174,44 @@ def test_a_process_that_joins_the_port() -> None:
 def test_any_address_is_answered(address: str, port: int) -> None:
     """Pids or a reason, and never this process, for whatever is asked."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ports, "_sockets", lambda port: None)
         patch.setattr(psutil, "net_connections", lambda kind: [_socket(os.getpid(), port, "::")])
         found = listeners([address], port)
     assert found.pids == ()
     assert found.absent
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="its tables of sockets")
+
+
+@linux
+def test_sockets_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that no visible process holds belongs to somebody else; beside one that is seen it is said."""
+    with Child() as child:
+        port = int(child.tell("listen 127.0.0.1"))
+        real = ports._sockets
+        monkeypatch.setattr(ports, "_sockets", lambda port: {"socket:[1]": "127.0.0.1"})
+        assert "belongs to another user" in listeners(["127.0.0.1"], port).absent
+        monkeypatch.setattr(ports, "_sockets", lambda port: {**(real(port) or {}), "socket:[1]": "0.0.0.0"})  # noqa: S104
+        found = listeners(["127.0.0.1"], port)
+    assert found.pids == (child.pid,)
+    assert "listeners of another user as well" in found.hidden
+
+
+@linux
+def test_both_ways_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux's tables and psutil say the same of every socket that listens here."""
+    with Child() as one, Child() as other:
+        there = [int(one.tell("listen 127.0.0.1")), int(other.tell("listen 0.0.0.0"))]
+        for port in there:
+            found = list(ports._listening(port))
+            assert found == list(ports._by_psutil(port))
+            assert len(found) == 1
+
+
+@linux
+@given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
+def test_addresses_of_the_tables(address: IPv4Address | IPv6Address) -> None:
+    """The kernel prints four bytes as one number of the machine's byte order."""
+    words = struct.unpack(f"={len(address.packed) // 4}I", address.packed)
+    assert ports._address("".join(f"{word:08X}" for word in words).encode()) == ports._plain(str(address))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,29 +48,28 @@ class Pages:
 
     def runs(self, runs: Sequence[Run]) -> str:
         """Render any number of runs side by side."""
-        return self._environment.get_template("runs.html.jinja").render(
-            page=runs_page([bounded_run(run) for run in runs])
-        )
-
-    @cached_property
-    def _environment(self) -> Environment:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-        environment = Environment(
-            loader=FileSystemLoader(_TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_harmless,
-            trim_blocks=True,
-            auto_reload=False,
-        )
-        environment.filters["kept"] = _kept
-        environment.globals["style"] = _style()
-        return environment
+        return _environment().get_template("runs.html.jinja").render(page=runs_page([bounded_run(run) for run in runs]))
 
     @cached_property
     def _run_template(self) -> Template:
-        return self._environment.get_template("run.html.jinja")
+        return _environment().get_template("run.html.jinja")
+
+
+@cache  # it keeps the compiled templates
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_harmless,
+        trim_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters["kept"] = _kept
+    environment.globals["style"] = _style()
+    return environment
 
 
 def _harmless(value: Any) -> Any:
