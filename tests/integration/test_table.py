@@ -9,7 +9,7 @@ from random_tests import examples
 from tiny_runs import Tiny
 from wcwidth import wcswidth
 
-from pytest_flperf.report.terminal.summary import table_lines
+from pytest_flperf.report.terminal.results_table import table_lines
 from pytest_flperf.results.records import CaseResult
 
 NAMES = st.text(max_size=60) | st.sampled_from(["short-chat", "日本語の名前", "e\u0301" * 30, "模" * 80, "👩‍👩‍👧", "a"])

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pytest_flperf._text import amount, printable
 from pytest_flperf.gates.format import against_lines
 from pytest_flperf.report.figures import (
     MARK,
-    NOTHING,
     calibration_words,
     capacity_words,
-    errors,
     load_words,
     number,
-    point,
-    statistic,
     statistic_of,
     tried_words,
 )
 from pytest_flperf.report.sentences import without_verdict
 from pytest_flperf.report.terminal.comparisons import compared_lines, gated, sums
-from pytest_flperf.report.terminal.tables import WIDEST_NAME, Colour, Column, Line, fitted
+from pytest_flperf.report.terminal.results_table import rivals_together, scenario_of, table_lines
+from pytest_flperf.report.terminal.tables import WIDEST_NAME, Colour, Line
 from pytest_flperf.report.verdict_words import tone, verdict_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_run
@@ -36,77 +33,10 @@ from pytest_flperf.results.notes import Note, warning
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
 from pytest_flperf.results.serving import Target
 
-__all__ = ["Line", "case_lines", "loads", "summary_lines", "table_lines"]
+__all__ = ["Line", "case_lines", "loads", "summary_lines"]
 
 _LONGEST_LINE: Final = 500
 _COLOURS: Final[Mapping[str, Colour]] = {"good": "green", "doubt": "yellow", "bad": "red"}
-
-
-def _statistic(metric: str, name: str) -> Callable[[CaseResult], str]:
-    return lambda case: statistic(case, metric, name)
-
-
-def _resource(metric: str, name: str) -> Callable[[CaseResult], str]:
-    def cell(case: CaseResult) -> str:
-        use = case.resources.get(metric)
-        return "–" if use is None else number(use.statistic(name))
-
-    return cell
-
-
-_RESOURCE_COLUMNS: Final = (
-    ("server\nCPU %", "server_cpu_pct", "mean", 9),
-    ("server\nmax MB", "server_rss_mb", "max", 8),
-    ("GPU\n%", "gpu_util_pct", "mean", 10),
-    ("GPU\nmax MB", "gpu_mem_mb", "max", 11),
-)
-"""Heading, metric, statistic, and how early the column is dropped."""
-
-
-def _columns(cases: Sequence[CaseResult]) -> tuple[Column[CaseResult], ...]:
-    columns = [
-        Column("model", lambda case: case.model, name=True),
-        Column("scenario", _scenario, name=True),
-        Column("n", lambda case: str(case.requests.ok), goes=2),
-        Column("TTFT\np50 ms", _statistic("ttft_ms", "p50")),
-        Column("\np95 ms", _statistic("ttft_ms", "p95"), goes=5),
-        Column("TPOT\np50 ms", _statistic("tpot_ms", "p50"), goes=4),
-        Column("tok/s\np50", _statistic("tps", "p50"), goes=3),
-        Column("e2e\np50 ms", _statistic("e2e_ms", "p50")),
-        Column("\np95 ms", _statistic("e2e_ms", "p95"), goes=6),
-        Column("errors", errors),
-    ]
-    if any("quality" in case.metrics for case in cases):
-        columns.append(Column("quality\nmean", _quality))
-    if any(case.requests.late_reads for case in cases):
-        columns.append(Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
-    if any(case.reruns for case in cases):
-        columns.append(Column("reruns", lambda case: str(case.reruns)))
-    columns += [
-        Column(heading, _resource(metric, statistic), goes=goes)
-        for heading, metric, statistic, goes in _RESOURCE_COLUMNS
-        if any(metric in case.resources for case in cases)
-    ]
-    if len({case.suite for case in cases}) > 1:
-        columns.insert(0, Column("suite", lambda case: case.suite, goes=7, name=True))
-    return tuple(columns)
-
-
-def _quality(case: CaseResult) -> str:
-    found = case.metrics.get("quality")
-    return NOTHING if found is None else f"{100 * found.mean:.0f} %"
-
-
-def _scenario(case: CaseResult) -> str:
-    return f"{case.scenario} {point(case.parameters)}".strip()
-
-
-def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
-    """The table of cases, headings first, fitted to ``width`` characters.
-
-    Columns are dropped in order of importance, and names are shortened.
-    """
-    return fitted(cases, _columns(cases), width)
 
 
 def summary_lines(
@@ -152,6 +82,7 @@ def _verdict_line(run: Run) -> Line:
 
 
 def _table(cases: Sequence[CaseResult], width: int) -> list[Line]:
+    cases = rivals_together(cases)
     texts = table_lines(cases, width)
     head = len(texts) - len(cases)
     rows = [Line(text, _colour(case)) for text, case in zip(texts[head:], cases, strict=True)]
@@ -181,7 +112,7 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
     for case in cases:
         searches = (case.search, *case.searches) if case.search is not None else ()
         for search in searches:
-            lines.append(f"{printable(_scenario(case), WIDEST_NAME)}: {capacity_words(search)}")
+            lines.append(f"{printable(scenario_of(case), WIDEST_NAME)}: {capacity_words(search)}")
             if tried := tried_words(search):
                 lines.append(f"  {tried}")
     for model, load_s, cold in loads(cases):
@@ -196,7 +127,7 @@ def _cut_lines(cases: Sequence[CaseResult]) -> list[str]:
     skipped = [case for case in cases if case.partial and case.outcome == "skipped"]
     begun = [case for case in skipped if case.requests.total]
     not_run = Counter(case.message for case in skipped if not case.requests.total)
-    lines = [f"{printable(_scenario(case), WIDEST_NAME)}: {printable(case.message)}" for case in begun]
+    lines = [f"{printable(scenario_of(case), WIDEST_NAME)}: {printable(case.message)}" for case in begun]
     return lines + [f"{count} of {len(cases)} cases {printable(message)}" for message, count in not_run.items()]
 
 

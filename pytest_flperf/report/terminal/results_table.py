@@ -1,0 +1,207 @@
+"""Table of results: a row per case, rivals side by side, verdicts in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
+from pathlib import PureWindowsPath
+from typing import Final, TypeAlias
+
+from pytest_flperf._text import printable
+from pytest_flperf.gates.format import failing, name
+from pytest_flperf.report.figures import MARK, NOTHING, errors, number, point, statistic
+from pytest_flperf.report.terminal.tables import Column, fitted
+from pytest_flperf.results.comparison import DEFAULT_SCOPE
+from pytest_flperf.results.records import CaseResult, Distribution
+
+__all__ = ["rivals_together", "scenario_of", "table_lines"]
+
+_Key: TypeAlias = tuple[str, str, str]
+_NUMBERS: Final[Mapping[tuple[str, str], tuple[str, int]]] = {
+    ("ttft_ms", "p50"): ("TTFT\np50 ms", 0),
+    ("ttft_ms", "p95"): ("\np95 ms", 5),
+    ("tpot_ms", "p50"): ("TPOT\np50 ms", 4),
+    ("tps", "p50"): ("tok/s\np50", 3),
+    ("e2e_ms", "p50"): ("e2e\np50 ms", 0),
+    ("e2e_ms", "p95"): ("\np95 ms", 6),
+}
+"""Heading, and how early the column is dropped, by metric and statistic."""
+_RESOURCES: Final = (
+    ("server\nCPU %", "server_cpu_pct", "mean", 9),
+    ("server\nmax MB", "server_rss_mb", "max", 8),
+    ("GPU\n%", "gpu_util_pct", "mean", 10),
+    ("GPU\nmax MB", "gpu_mem_mb", "max", 11),
+)
+"""Heading, metric, statistic, and how early the column is dropped."""
+_MOST_NAMED: Final = 3
+"""Columns that are added because a budget names them."""
+_LONGEST: Final = 40
+"""Characters of a verdict."""
+_OUTCOMES: Final[Mapping[str, str]] = {"failed": "FAIL", "error": "ERROR"}
+_FILES: Final = (".gguf", ".onnx", ".safetensors", ".bin")
+
+
+def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
+    """The table of cases, headings first, fitted to ``width`` characters.
+
+    Rows keep their order.  Columns are dropped in order of importance, and names are shortened; a column that a budget
+    or a rule names is never dropped.
+    """
+    return fitted(cases, _columns(cases), width)
+
+
+def rivals_together(cases: Iterable[CaseResult]) -> list[CaseResult]:
+    """The cases with the models of a scenario next to each other, in the order in which scenarios came first."""
+    groups: dict[_Key, list[CaseResult]] = {}
+    for case in cases:
+        groups.setdefault(_key(case), []).append(case)
+    return [case for group in groups.values() for case in group]
+
+
+def scenario_of(case: CaseResult) -> str:
+    """Scenario and point of the matrix: ``chat concurrency=4``."""
+    return f"{case.scenario} {point(case.parameters)}".strip()
+
+
+def _key(case: CaseResult) -> _Key:
+    return case.suite, case.scenario, point(case.parameters)
+
+
+def _columns(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
+    named = _named(cases)
+    shown = _model_names(cases)
+    columns: list[Column[CaseResult]] = [
+        Column("model", lambda case: shown[case.model], name=True),
+        Column("scenario", scenario_of, name=True),
+        Column("n", lambda case: str(case.requests.ok), goes=2),
+    ]
+    for (metric, which), (heading, goes) in _NUMBERS.items():
+        columns.append(Column(heading, _statistic(metric, which), goes=0 if (metric, which) in named else goes))
+        if (metric, which) == ("ttft_ms", "p50"):
+            columns += _ratio(cases)
+        if metric == "tps":
+            columns += _throughput(cases, named)
+    columns += _more_named(named)
+    columns.append(Column("errors", errors))
+    columns += _special(cases)
+    columns += [
+        Column(heading, _resource(metric, which), goes=0 if (metric, which) in named else goes)
+        for heading, metric, which, goes in _RESOURCES
+        if any(metric in case.resources for case in cases)
+    ]
+    if len({case.suite for case in cases}) > 1:
+        columns.insert(0, Column("suite", lambda case: case.suite, goes=7, name=True))
+    if any(case.outcome != "passed" for case in cases):
+        columns.append(Column("verdict", _verdict))
+    return columns
+
+
+def _special(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
+    """Columns that few runs have."""
+    found: list[Column[CaseResult]] = []
+    if any("quality" in case.metrics for case in cases):
+        found.append(Column("quality\nmean", _quality))
+    if any(case.requests.late_reads for case in cases):
+        found.append(Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+    if any(case.reruns for case in cases):
+        found.append(Column("reruns", lambda case: str(case.reruns)))
+    return found
+
+
+def _named(cases: Sequence[CaseResult]) -> dict[tuple[str, str], None]:
+    """Metrics and statistics that budgets and rules name."""
+    found: dict[tuple[str, str], None] = {}
+    for case in cases:
+        for budget in case.budgets:
+            if budget.scope != DEFAULT_SCOPE:
+                found[budget.metric, budget.statistic or ""] = None
+        for against in case.against:
+            for each in against.comparisons:
+                if each.scope != DEFAULT_SCOPE:
+                    found[each.metric, each.statistic or ""] = None
+    return found
+
+
+def _more_named(named: Iterable[tuple[str, str]]) -> list[Column[CaseResult]]:
+    """Columns of named statistics that the table doesn't have."""
+    have = {*_NUMBERS, ("quality", "mean"), *((metric, which) for _, metric, which, _ in _RESOURCES)}
+    missing = [
+        each for each in named if each not in have and each[1] and each[0].endswith(("_ms", "_tps", "tps", "_tokens"))
+    ]
+    return [Column(f"{metric}\n{which}", _statistic(metric, which)) for metric, which in missing[:_MOST_NAMED]]
+
+
+def _throughput(cases: Sequence[CaseResult], named: Mapping[tuple[str, str], None]) -> list[Column[CaseResult]]:
+    """Tokens per second of the whole case, where requests overlap."""
+    loads = [case.load for case in cases if case.load is not None]
+    if not any(load.concurrency > 1 or load.rate is not None for load in loads):
+        return []
+    goes = 0 if ("tps_total", "") in named else 1
+    return [Column("total\ntok/s", lambda case: number(case.tps_total), goes=goes)]
+
+
+def _ratio(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
+    """TTFT as a multiple of the scenario's best, where models compete."""
+    best: dict[_Key, Distribution] = {}
+    rivals: dict[_Key, set[str]] = {}
+    for case in cases:
+        rivals.setdefault(_key(case), set()).add(case.model)
+        found = case.metrics.get("ttft_ms")
+        if found is not None and found.p50 and found.p50 < _p50(best.get(_key(case))):
+            best[_key(case)] = found
+    if not any(len(models) > 1 for models in rivals.values()):
+        return []
+
+    def cell(case: CaseResult) -> str:
+        found, least = case.metrics.get("ttft_ms"), best.get(_key(case))
+        if found is None or found.p50 is None or least is None or len(rivals[_key(case)]) < 2:
+            return NOTHING
+        words = "best" if found is least else f"{number(found.p50 / _p50(least))}x"
+        return words + (MARK if "p50" in {*found.unsure, *least.unsure} else "")
+
+    return [Column("\nvs best", cell, goes=2)]
+
+
+def _p50(found: Distribution | None) -> float:
+    return inf if found is None or found.p50 is None else found.p50
+
+
+def _verdict(case: CaseResult) -> str:
+    """The verdict in words, with the first missed budget or rule: ``FAIL ttft_ms.p95 +1``."""
+    word = _OUTCOMES.get(case.outcome, case.outcome)
+    if case.outcome not in _OUTCOMES:
+        return word
+    missed = [".".join(filter(None, (each.metric, each.statistic))) for each in case.budgets if not each.met]
+    missed = list(dict.fromkeys([*missed, *map(name, failing(case))]))
+    more = f"+{len(missed) - 1}" if len(missed) > 1 else ""
+    return printable(" ".join(filter(None, (word, *missed[:1], more))), _LONGEST)
+
+
+def _statistic(metric: str, which: str) -> Callable[[CaseResult], str]:
+    return lambda case: statistic(case, metric, which)
+
+
+def _resource(metric: str, which: str) -> Callable[[CaseResult], str]:
+    def cell(case: CaseResult) -> str:
+        use = case.resources.get(metric)
+        return NOTHING if use is None else number(use.statistic(which))
+
+    return cell
+
+
+def _quality(case: CaseResult) -> str:
+    found = case.metrics.get("quality")
+    return NOTHING if found is None else f"{100 * found.mean:.0f} %"
+
+
+def _model_names(cases: Iterable[CaseResult]) -> dict[str, str]:
+    """Model names as shown: a path by its file's stem, where that tells the models apart."""
+    models = dict.fromkeys(case.model for case in cases)
+    stems = {model: PureWindowsPath(model).stem if _is_path(model) else model for model in models}
+    twice = {stem for stem in stems.values() if list(stems.values()).count(stem) > 1}
+    return {model: model if stem in twice else stem for model, stem in stems.items()}
+
+
+def _is_path(model: str) -> bool:
+    """Whether a model is named by a file, not by an id such as ``org/model``."""
+    return ("/" in model or "\\" in model) and model.lower().endswith(_FILES)
