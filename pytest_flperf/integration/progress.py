@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import pytest
 
 from pytest_flperf._text import printable
 from pytest_flperf.integration.xdist import is_worker
+from pytest_flperf.session.time_left import TimeLeft
 
 __all__ = ["TerminalProgress"]
 
@@ -33,6 +34,12 @@ class TerminalProgress:
         quiet = config.get_verbosity() < 0
         self._live = self._writer is not None and not quiet and bool(getattr(self._reporter, "isatty", False))
         self._heartbeat = self._writer is not None and not quiet and not self._live
+        self.time_left = TimeLeft({})
+
+    def expect(self, seconds: Callable[[], Mapping[str, float]]) -> None:
+        """Hear which cases are to be measured, with estimated seconds."""
+        if self._live or self._heartbeat:
+            self.time_left = TimeLeft(seconds())
 
     @contextmanager
     def of(self, nodeid: str) -> Iterator[_CaseProgress]:
@@ -96,28 +103,37 @@ class _CaseProgress:
     """Progress of one case."""
 
     def __init__(self, nodeid: str, progress: TerminalProgress) -> None:
+        self._nodeid = nodeid
         self._name = nodeid.rpartition("::")[2]
         self._progress = progress
         self._shown = 0
         self._begun = self._shown_at = self._beaten_at = time.monotonic()
+        progress.time_left.begin(nodeid, self._begun)
 
     def stage(self, what: str, percent: float | None) -> None:
         """Report progress of a download or a model load."""
-        self._say(what if percent is None else f"{what} {percent:.0f} %")
+        self._say(what if percent is None else f"{what} {percent:.0f} %", 0.0)
 
     def requests(self, done: int, total: int) -> None:
         """Report the number of finished requests."""
-        self._say(f"{self._name} {done}/{total} requests" if total else f"{self._name} {done} requests")
+        text = f"{self._name} {done}/{total} requests" if total else f"{self._name} {done} requests"
+        self._say(text, done / total if total else 0.0)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, share: float) -> None:
         now = time.monotonic()
         if now - self._shown_at >= _LIVE_EVERY_S:
             self._shown_at = now
-            self._shown = self._progress.show(text, self._shown)
+            self._shown = self._progress.show(self._placed(text, share, now), self._shown)
         if now - self._beaten_at >= _HEARTBEAT_S:
             self._beaten_at = now
             named = text if text.startswith(self._name) else f"{self._name}: {text}"
-            self._progress.beat(f"{named}, {(now - self._begun) / 60:.0f} min")
+            self._progress.beat(self._placed(f"{named}, {(now - self._begun) / 60:.0f} min", share, now))
+
+    def _placed(self, text: str, share: float, now: float) -> str:
+        """The text with the place of the case in its run, and the time left: ``3/22 …, 40 s left``."""
+        time_left = self._progress.time_left
+        words = " ".join(filter(None, (time_left.place(self._nodeid), text)))
+        return ", ".join(filter(None, (words, time_left.left(self._nodeid, share, now))))
 
     def clear(self) -> None:
         """Remove the live text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -22,6 +22,12 @@ class CaseProgress(Protocol):
 class Progress(Protocol):
     """Progress of a run."""
 
+    def expect(self, seconds: Callable[[], Mapping[str, float]]) -> None:
+        """Hear which cases are to be measured.
+
+        ``seconds`` gives the estimated seconds of each by node id; it is called only where they are shown.
+        """
+
     def of(self, nodeid: str) -> AbstractContextManager[CaseProgress]:
         """Report on one case."""
 
@@ -31,6 +37,10 @@ class Progress(Protocol):
 
 class SilentProgress:
     """Progress that tells nobody."""
+
+    def expect(self, seconds: Callable[[], Mapping[str, float]]) -> None:
+        """Estimate nothing."""
+        del seconds
 
     @contextmanager
     def of(self, nodeid: str) -> Iterator[CaseProgress]:

@@ -140,6 +140,7 @@ class MeasuringRun:
 
         Nothing is started while another run measures.
         """
+        self._progress.expect(lambda: self._estimates(cases))
         if not self._lock.try_take():
             return
         with Interrupts():  # see _await_imports
@@ -160,6 +161,13 @@ class MeasuringRun:
             self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
             self._importing.start()
             self.record.begin()
+
+    def _estimates(self, cases: Sequence[Asked]) -> dict[str, float]:
+        """Estimated seconds of each case."""
+        from pytest_flperf.session.duration_estimate import estimated_seconds, known_seconds
+
+        known = known_seconds(self._context.here / self._options.report_dir)
+        return {asked.nodeid: estimated_seconds(asked.case, known)[0] for asked in cases}
 
     def _await_imports(self) -> None:
         """Wait for background imports, without interrupts.
