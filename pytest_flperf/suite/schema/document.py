@@ -34,80 +34,79 @@ _ONE_PROMPT: Final[list[Any]] = [
 class SettingsForm(Form):
     """Settings that a suite's defaults and each of its scenarios may have."""
 
-    iterations: types.Iterations = Field(5, description="Measured requests in all, over all streams.")
+    iterations: types.Iterations = Field(5, description="Number of measured requests, over all streams together.")
     warmup: types.Warmup | None = Field(
-        None, description="Requests before the measured ones; without it one per stream, four at most."
+        None, description="Warm-up requests before the measured ones; default: one per stream, at most four."
     )
     concurrency: types.Concurrencies = Field(
         [1],
         json_schema_extra={"default": 1},
-        description="Requests in flight at the same time (streams); of a list each value is a case of its own.",
+        description="Number of requests in flight at the same time (streams). Each value of a list makes its own case.",
     )
     load: types.Load = Field(
         "closed",
-        description="When requests are sent: closed (each stream when its last request has ended), session (the same "
-        "with chats that keep their history), or whenever they are due: constant, poisson, gamma, burst, ramp, trace. "
-        "search tries one load after the other for the highest that meets the budgets.",
+        description="When requests are sent. Closed loops: closed (a stream sends its next request when the last one "
+        "has ended), session (the same, with chats that keep their history). Open loops, which send requests when "
+        "they are due: constant, poisson, gamma, burst, ramp, trace. search looks for the highest load that meets "
+        "the budgets.",
     )
     rate: types.Rates | None = Field(
         None,
-        description="Requests per second of an open loop; of a ramp at its begin; of a list each value is a case of "
-        "its own.",
+        description="Requests per second of an open loop; of a ramp, at its start. Each value of a list makes its own "
+        "case.",
     )
     rate_to: types.Rate | None = Field(None, description="Requests per second at the end of a ramp.")
     burstiness: types.Burstiness | None = Field(
-        None, description="Of gamma: 1 is Poisson, less is burstier, more is more even."
+        None, description="Burstiness of gamma arrivals: 1 is Poisson, less is burstier, more is more even."
     )
     burst_size: types.BurstSize | None = Field(
-        None, description="Of burst: how many requests are due at the same time."
+        None, description="Number of requests that are due at the same time, in a burst."
     )
     max_in_flight: types.MaxInFlight = Field(
-        1_000, description="Most requests of an open loop under way at the same time; what is due beyond that waits."
+        1_000, description="Highest number of requests in flight in an open loop; further ones wait."
     )
     think_time_s: types.Pause = Field(
-        0.0, description="Pause of a closed loop's stream after each request, in seconds."
+        0.0, description="Think time: pause of a stream after each request of a closed loop, in seconds."
     )
     search_over: types.SearchOver = Field(
-        "concurrency", description="What a search looks for: concurrency (closed loops) or rate (Poisson arrivals)."
+        "concurrency", description="Load that a search varies: concurrency (closed loop) or rate (Poisson arrivals)."
     )
-    search_from: types.Rate = Field(1.0, description="Lowest load that a search tries.")
-    search_to: types.Rate | None = Field(None, description="Highest load that a search tries.")
+    search_from: types.Rate = Field(1.0, description="Lowest load of a search.")
+    search_to: types.Rate | None = Field(None, description="Highest load of a search.")
     duration_s: types.Seconds | None = Field(
-        None, description="How long requests are sent, in seconds, in place of a count or beside it."
+        None, description="How long requests are sent, in seconds; instead of iterations or with them."
     )
-    ramp_up_s: types.Pause = Field(
-        0.0, description="Seconds at the begin that are in no statistic: streams or rate come up."
-    )
-    cool_down_s: types.Pause = Field(0.0, description="Seconds at the end that are in no statistic.")
-    timeout_s: types.Seconds = Field(120.0, description="Deadline of a whole request, in seconds.")
-    connect_timeout_s: types.Seconds = Field(5.0, description="Deadline for the connection, in seconds.")
+    ramp_up_s: types.Pause = Field(0.0, description="Ramp-up in seconds: streams or rate rise; in no statistic.")
+    cool_down_s: types.Pause = Field(0.0, description="Cool-down in seconds, at the end; in no statistic.")
+    timeout_s: types.Seconds = Field(120.0, description="Timeout of a whole request, in seconds.")
+    connect_timeout_s: types.Seconds = Field(5.0, description="Timeout of the connection, in seconds.")
     headers_timeout_s: types.Seconds | None = Field(
         60.0,
-        description="Deadline for the response head, in seconds; null: none. For requests that do not stream there "
-        "is none unless it is set.",
+        description="Timeout of the response head, in seconds; null: none. Requests without streaming have none "
+        "unless it is set.",
     )
     first_token_timeout_s: types.Seconds | None = Field(
-        60.0, description="Deadline for the first text, in seconds; null: none of its own."
+        60.0, description="Timeout of the first text, in seconds; null: none."
     )
     stall_timeout_s: types.Seconds | None = Field(
-        30.0, description="Longest silence between two pieces of text, in seconds; null: any."
+        30.0, description="Longest pause between two pieces of text, in seconds; null: no limit."
     )
     max_answer_mb: types.AnswerSize = Field(
-        64.0, description="Longest answer in MiB, head included; a longer one ends there as answer_too_large."
+        64.0, description="Largest answer in MiB, headers included; a larger one ends there as answer_too_large."
     )
     reasoning_tags: bool = Field(
         True,
-        description="Whether <think>…</think> and its relatives in an answer are reasoning and no part of the answer.",
+        description="Whether <think>…</think> and similar tags mark reasoning, which is no part of the answer.",
     )
     retries: types.Retries = Field(
         0,
-        description="Further tries of a request that failed in a way that may pass (no connection, a timeout, 429, "
-        "502 to 504). The first try stays in the error rate.",
+        description="Retries of a request after a temporary failure (no connection, a timeout, 429, 502 to 504). The "
+        "first attempt counts in the error rate.",
     )
     retry_backoff_s: types.Backoff = Field(
         0.5,
-        description="Pause before the first further try, in seconds; before each next one twice as long, and at least "
-        "as long as the server asks for (Retry-After).",
+        description="Pause before the first retry, in seconds. It doubles with each retry, and is at least as long as "
+        "the server asks for (Retry-After).",
     )
     failures: types.Failures = Field(
         "apart",
@@ -115,118 +114,117 @@ class SettingsForm(Form):
         "slow.",
     )
     max_tokens: types.MaxTokens | None = Field(
-        150, description="Longest answer, in tokens; null: not sent, the server decides."
+        150, description="Maximum length of an answer, in tokens; null: not sent, the server decides."
     )
     max_tokens_key: types.MaxTokensKey | None = Field(
         None,
-        description="Name of max_tokens in the request: max_tokens or max_completion_tokens; null: the one that the "
-        "server takes.",
+        description="Name of max_tokens in requests: max_tokens or max_completion_tokens; null: the one that the "
+        "server accepts.",
     )
     temperature: types.Temperature | None = Field(
         0.0,
-        description="Randomness of the answer. 0 (the default) makes runs comparable; null: not sent, the server "
-        "decides.",
+        description="Sampling temperature. 0 (the default) makes runs comparable; null: not sent, the server decides.",
     )
     top_p: types.TopP | None = Field(None, description="Nucleus sampling; null: not sent.")
-    top_k: types.TopK | None = Field(None, description="Only the k likeliest tokens; null: not sent.")
+    top_k: types.TopK | None = Field(None, description="Sampling from the k most likely tokens; null: not sent.")
     presence_penalty: types.Penalty | None = Field(
-        None, description="Penalty for tokens that were there before; null: not sent."
+        None, description="Penalty for tokens that have occurred before; null: not sent."
     )
     frequency_penalty: types.Penalty | None = Field(
-        None, description="Penalty that grows with each repetition; null: not sent."
+        None, description="Penalty for tokens that grows with each occurrence; null: not sent."
     )
     reasoning_effort: types.Effort | None = Field(
-        None, description="How hard a reasoning model shall think; null: not sent."
+        None, description="Reasoning effort of a reasoning model; null: not sent."
     )
-    seed: types.Seed | None = Field(None, description="Seed of the sampling; null: not sent.")
-    stop: types.Stops = Field([], description="One text or several at which the answer ends.")
+    seed: types.Seed | None = Field(None, description="Sampling seed; null: not sent.")
+    stop: types.Stops = Field([], description="Stop sequences: one text or several that end the answer.")
     stream: bool | None = Field(
         True,
-        description="Whether answers are streamed. Without it there are no times of tokens. null: not sent, and "
-        "answers are expected whole.",
+        description="Whether answers are streamed. Without streaming there are no token times. null: not sent, and "
+        "whole answers are expected.",
     )
     stream_options: types.StreamOptions | None = Field(
         {"include_usage": True},
         validate_default=True,
-        description="Options of requests that stream: the default asks for the server's own token counts. null: not "
-        "sent.",
+        description="Options of streamed requests; the default asks for the server's token counts. null: not sent.",
     )
-    tags: types.Texts = Field([], description="Labels to choose scenarios by.")
+    tags: types.Texts = Field([], description="Labels to select scenarios by.")
     budgets: types.Budgets = Field(
-        [], description="Limits that a case must keep, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."
+        [], description="Limits that a case must meet, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."
     )
     fail_on: types.Texts = Field(
-        [], description="From which change for the worse on a case fails, where it is compared: 'ttft_ms.p50 > +10%'."
+        [],
+        description="Comparison rules: a compared case fails if it got worse by more than this, such as 'ttft_ms.p50 "
+        "> +10%'.",
     )
-    extra: dict[str, Any] = Field({}, description="Passed through to the server in the request's JSON.")
+    extra: dict[str, Any] = Field({}, description="Further keys of the request's JSON, sent as they are.")
     prompt_cache: types.PromptCache = Field(
         "avoid",
-        description="avoid: a short unique prefix keeps the server from answering out of its prompt cache; reuse: "
-        "every request has the prompt as it is.",
+        description="avoid: a short unique prefix keeps the server from using its prompt cache; reuse: prompts are "
+        "sent unchanged.",
     )
     context_tokens: types.Contexts | None = Field(
         None,
-        description="Length in tokens to which prompts are filled up with filler; 0: not at all; of a list each value "
-        "is a case of its own.",
+        description="Prompt length in tokens, reached with filler text; 0: no filler. Each value of a list makes its "
+        "own case.",
     )
     output_tokens: types.Length | None = Field(
-        None, description="max_tokens of each request: a number, uniform or normal lengths."
+        None, description="max_tokens of each request: a number, or a uniform or normal distribution."
     )
     shared_prefix_tokens: types.SharedPrefix | None = Field(
-        None, description="Length of a text at the begin of all prompts of a case, to measure prompt caches on purpose."
+        None,
+        description="Length in tokens of a text at the start of all prompts of a case, to measure prompt caches on "
+        "purpose.",
     )
-    filler: Literal["prose", "code", "json"] = Field("prose", description="What filler looks like.")
+    filler: Literal["prose", "code", "json"] = Field("prose", description="Kind of filler text.")
     tokenizer: types.Text | None = Field(
         None,
-        description="Path of a tokenizer.json to count tokens with; without it, the server's own usage tells how it "
-        "counts.",
+        description="Path of a tokenizer.json that counts tokens; without it, the server's usage shows how it counts.",
     )
     expected_output_length: types.OutputLength | None = Field(
-        None, description="Shown beside the results; gives max_tokens 50, 150 or 400 where that is absent."
+        None, description="Shown with the results; sets max_tokens to 50, 150 or 400 if that is missing."
     )
 
     _extra_is_json = field_validator("extra")(types.json_only)
 
 
 class DefaultsForm(SettingsForm):
-    """Settings of all scenarios that do not say otherwise."""
+    """Default settings of all scenarios."""
 
-    system: types.Text | None = Field(
-        None, description="System message of scenarios that have a prompt or a prompt_file."
-    )
+    system: types.Text | None = Field(None, description="System message of scenarios with a prompt or a prompt_file.")
 
 
 class LegacyDefaultsForm(Form):
-    """The older form of the defaults.  New suites have `defaults`."""
+    """Older form of the defaults.  New suites have `defaults`."""
 
-    iterations: types.Iterations = Field(5, description="Measured requests in all, over all streams.")
+    iterations: types.Iterations = Field(5, description="Number of measured requests, over all streams together.")
     concurrency: types.Concurrency = Field(1, description="Requests in flight at the same time (streams).")
     timeout: Annotated[float, Field(ge=1, le=86_400_000, allow_inf_nan=False)] = Field(
         30_000, description="Deadline of a whole request, in milliseconds (timeout_s in seconds in `defaults`)."
     )
-    temperature: types.Temperature | None = Field(0.0, description="Randomness of the answer; null: not sent.")
+    temperature: types.Temperature | None = Field(0.0, description="Sampling temperature; null: not sent.")
     streaming: bool = Field(True, description="Whether answers are streamed (stream in `defaults`).")
 
 
 class MessageForm(Form):
     """One message of a chat."""
 
-    role: Literal["system", "developer", "user", "assistant"] = Field(description="Whose message it is.")
-    content: str = Field(description="Its text.")
+    role: Literal["system", "developer", "user", "assistant"] = Field(description="Role of the message.")
+    content: str = Field(description="Text of the message.")
 
 
 class ExpectForm(Form):
-    """What an answer shall be; each request gets a score from 0 to 1."""
+    """Expected answer; each request gets a score from 0 to 1."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     contains: Annotated[types.Texts, Field(min_length=1)] = Field(
-        [], description="A text, or several, that it contains."
+        [], description="One text or several that the answer must contain."
     )
-    regex: types.Text = Field("", description="A regular expression that is found in it.")
-    equals: types.Text = Field("", description="The whole of it, but for white space around it.")
-    json_: Literal[True] = Field(True, alias="json", description="true: it is JSON.")
-    json_schema: dict[str, Any] = Field({}, description="It is JSON, and as this JSON Schema says.")
+    regex: types.Text = Field("", description="A regular expression that must match somewhere in the answer.")
+    equals: types.Text = Field("", description="The whole answer, apart from surrounding white space.")
+    json_: Literal[True] = Field(True, alias="json", description="true: the answer must be JSON.")
+    json_schema: dict[str, Any] = Field({}, description="The answer must be JSON that satisfies this JSON Schema.")
 
     @model_validator(mode="after")
     def _one(self) -> ExpectForm:
@@ -242,39 +240,40 @@ class ScenarioForm(SettingsForm):
 
     model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_PROMPT})
 
-    name: types.Text = Field(description="Name of the scenario, different from all others of the suite.")
+    name: types.Text = Field(description="Name of the scenario, unique in the suite.")
     description: str = Field("", description="What it is for.")
     system: types.Text | None = Field(
-        None, description="System message before the prompt; null: not even the default one."
+        None, description="System message before the prompt; null: none, not even the default one."
     )
-    prompt: types.Text = Field("", description="What the user asks.")
+    prompt: types.Text = Field("", description="The user's message.")
     prompt_file: types.Text = Field(
-        "", description="Path of a text file with the prompt, in the suite file's folder or below."
+        "", description="Path of a text file with the prompt, in or below the suite file's folder."
     )
-    messages: list[MessageForm] = Field([], min_length=1, description="A whole conversation, in place of a prompt.")
+    messages: list[MessageForm] = Field([], min_length=1, description="A whole conversation, instead of a prompt.")
     template: types.Text = Field(
-        "", description="A prompt in Jinja, with the variables and the data set's columns; alone or beside a dataset."
+        "",
+        description="Prompt as a Jinja template, filled from the variables and the dataset's columns; alone or with a "
+        "dataset.",
     )
     variables: dict[types.Text, types.Scalar | Annotated[list[types.Scalar], Field(min_length=1)]] = Field(
-        {}, description="Values for the template; of a list, each request has one that the seed decides."
+        {}, description="Values of the template's variables; from a list, the seed picks one for each request."
     )
     dataset: types.Text = Field(
         "",
-        description="Path of a file with prompts (.jsonl, .json, .csv, .tsv, .txt), in the suite's folder or below.",
+        description="Path of a file with prompts (.jsonl, .json, .csv, .tsv, .txt), in or below the suite file's "
+        "folder.",
     )
-    dataset_column: types.Text | None = Field(None, description="Which of its columns holds the prompts.")
-    dataset_order: Literal["sequential", "shuffled"] = Field("sequential", description="Order of its rows.")
+    dataset_column: types.Text | None = Field(None, description="Column of the dataset that holds the prompts.")
+    dataset_order: Literal["sequential", "shuffled"] = Field("sequential", description="Order of the dataset's rows.")
     input_tokens: types.Length | None = Field(
-        None, description="Length of synthetic prompts: a number, uniform or normal lengths."
+        None, description="Length of synthetic prompts in tokens: a number, or a uniform or normal distribution."
     )
-    turns: list[types.Text] = Field(
-        [], min_length=1, description="What the user says in a session, one after the other."
-    )
+    turns: list[types.Text] = Field([], min_length=1, description="The user's messages of a session, in order.")
     trace: types.Text = Field(
         "", description="Path of a JSON Lines file with due times, prompts or lengths, for load: trace."
     )
     expect: ExpectForm | None = Field(
-        None, description="What an answer shall be. Its score, from 0 to 1, is the metric quality."
+        None, description="Expected answer. Its score, from 0 to 1, is the metric quality."
     )
 
     @model_validator(mode="after")
@@ -290,7 +289,7 @@ class ScenarioForm(SettingsForm):
 
 
 class MatrixForm(Form):
-    """Settings and the values they take in turn: every combination makes a case of its own."""
+    """Settings and their values: each combination makes its own case."""
 
     iterations: list[types.Iterations] = Field([], min_length=1, description="Values of iterations.")
     warmup: list[types.Warmup | None] = Field([], min_length=1, description="Values of warmup.")
@@ -341,24 +340,28 @@ class MatrixForm(Form):
 class SuiteForm(Form):
     """A suite of benchmark scenarios for pytest-flperf."""
 
-    schema_: str = Field("", alias="$schema", description="Where this schema lies; for editors only.")
-    name: types.Text = Field("", description="Name of the suite; without it the file's.")
+    schema_: str = Field("", alias="$schema", description="URL or path of this schema, for editors.")
+    name: types.Text = Field("", description="Name of the suite; default: that of its file.")
     description: str = Field("", description="What the suite is for.")
     version: Annotated[
         str, BeforeValidator(types.version_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]})
-    ] = Field("", description="Version of the suite, for people.")
-    defaults: DefaultsForm | None = Field(None, description="Settings of all scenarios that do not say otherwise.")
-    default_config: LegacyDefaultsForm | None = Field(None, description="The older form of defaults.")
+    ] = Field("", description="Version of the suite, for readers.")
+    defaults: DefaultsForm | None = Field(None, description="Default settings of all scenarios.")
+    default_config: LegacyDefaultsForm | None = Field(None, description="Older form of defaults.")
     models: Annotated[types.Texts, Field(min_length=1)] = Field(
-        [], description="Models to measure where the command line names none."
+        [], description="Models to measure if the command line names none."
     )
-    targets: list[TargetForm] = Field([], min_length=1, description="Models and where each lives, in place of models.")
+    targets: list[TargetForm] = Field([], min_length=1, description="Models with their servers, instead of models.")
     matrix: MatrixForm | None = Field(
-        None, description="Settings and the values they take in turn: every combination makes a case of its own."
+        None, description="Settings and their values: each combination makes its own case."
     )
-    budgets: types.Budgets = Field([], description="Limits that every case must keep, beside those of its scenario.")
-    fail_on: types.Texts = Field([], description="Rules of comparisons for every case, beside those of its scenario.")
-    scenarios: list[ScenarioForm] = Field(min_length=1, description="What is asked of the models.")
+    budgets: types.Budgets = Field(
+        [], description="Limits that every case must meet, in addition to those of its scenario."
+    )
+    fail_on: types.Texts = Field(
+        [], description="Comparison rules for every case, in addition to those of its scenario."
+    )
+    scenarios: list[ScenarioForm] = Field(min_length=1, description="The scenarios: what is asked of the models.")
 
     _different = field_validator("models")(types.refuse_repeated)
 

@@ -188,8 +188,8 @@ Budgets = Annotated[
                         "models": {
                             "type": "object",
                             "additionalProperties": _BUDGETS,
-                            "description": "Limits for single models, by name or pattern, in place of those for all on "
-                            "the same number, else beside them.",
+                            "description": "Limits for single models, by name or pattern. They replace the limit for "
+                            "all models on the same metric, and add to the others.",
                         },
                     },
                     "additionalProperties": False,
