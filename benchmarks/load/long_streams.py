@@ -126,7 +126,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="Exit with 1 where a limit is missed")
     asked = parser.parse_args()
     host = host_info()
-    print(f"{host.cpu}, {host.cores} cores shared by both sides, {host.os}, Python {sys.version.split()[0]}\n")
+    print(
+        f"{host.cpu}, {host.cores} cores shared by both sides, {host.os}, Python {sys.version.split()[0]}\n", flush=True
+    )
     rows, missed = [], False
     for streams, seconds in SHORT if asked.short else FULL:
         found = measure(streams, seconds, SHORT_STALL_S if asked.short else STALL_S)
@@ -135,6 +137,8 @@ def main() -> int:
         largest = f"{found.largest_said:.1f} / {found.largest_true:.1f}"
         figures = (f"{each:.2f}" for each in (found.gap_error, found.ttft_error_p99, found.turn_p99, found.turn_max))
         rows.append((streams, seconds, found.failed, largest, *figures, "MISSED" if bad else ""))
+        error = f"gap error {found.gap_error:.2f} ms, TTFT error p99 {found.ttft_error_p99:.2f} ms"
+        print(f"{streams} streams of {seconds} s: {error}", flush=True)  # the last case takes ten minutes
     head = [
         "streams",
         "s",
@@ -145,6 +149,7 @@ def main() -> int:
         "turn p99, ms",
         "max",
     ]
+    print()
     print(tabulate(rows, [*head, ""], disable_numparse=True))
     return 1 if missed and asked.check else 0
 
