@@ -224,6 +224,12 @@ class Backend(Protocol):
 class LoadsModels(Protocol):
     """Backend of a running server that loads and unloads models."""
 
+    def loaded_id(self, model: str) -> str:
+        """Id of a model, whoever loaded it; empty if it is not loaded.
+
+        Downloads and loads nothing.  Raises BackendError if the server lacks the model.
+        """
+
     def unload(self, model: str) -> str:
         """Unload a model, whoever loaded it, and wait until it is gone.
 

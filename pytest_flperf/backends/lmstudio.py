@@ -63,8 +63,23 @@ class LmStudioBackend(LoadingBackend):
     def _server(self) -> Attachment:
         return self._attachment
 
-    def _find(self, model: str, on_progress: OnProgress) -> Found:
-        del on_progress
+    def unload(self, model: str) -> str:
+        """Unload all instances of a model, or the one that is named; their ids, empty if not loaded."""
+        with self._asking():
+            entry = self._entry(model)
+            found = _instances(entry)
+            instances = [model] if model in found and model != _key(entry) else found
+            if instances and self._api == "v0":
+                raise BackendError(
+                    f"{clean(model)}: this LM Studio can't unload models over HTTP; `lms unload` can, and so "
+                    "can LM Studio's API v1 (from 0.4 on)"
+                )
+            for each in instances:
+                self._unload_whoever(Found(each, each, loaded=True))
+        return ", ".join(instances)
+
+    def _entry(self, model: str) -> Mapping[str, Any]:
+        """The list's entry of a model, or of one of its instances."""
         models = {_key(each): each for each in self._entries()}
         entry = models.get(model)
         if entry is None:
@@ -72,6 +87,11 @@ class LmStudioBackend(LoadingBackend):
         if entry is None:
             said = f"LM Studio has no such model, {nearest(model, models)}; `lms get {clean(model)}` downloads it"
             raise BackendError(f"{clean(model)}: {said}")
+        return entry
+
+    def _find(self, model: str, on_progress: OnProgress) -> Found:
+        del on_progress
+        entry = self._entry(model)
         loaded = _instances(entry)
         model_id = model if model in loaded else loaded[0] if loaded else _key(entry)
         return Found(_key(entry), model_id, bool(loaded), _listed(entry))

@@ -23,6 +23,7 @@ _HEALTH_S: Final = 3.0
 _GONE_S: Final = 10.0
 _POLL_S: Final = 0.05
 _NOBODY_OR_NOTHING: Final = (None, 404)
+_NOT_PERMITTED: Final = (401, 403)
 _LET_GO: Final = "the server had let go of the model: it was loaded again"
 
 
@@ -210,19 +211,50 @@ class LoadingBackend(ABC):
         self._let_go(served.model_id, handle)
         del self._ours[served.model_id]
 
+    def loaded_id(self, model: str) -> str:
+        """Id of a model, whoever loaded it; empty if it is not loaded."""
+        with self._asking():
+            found = self._look_up(model)
+            return found.model_id if found.loaded else ""
+
     def unload(self, model: str) -> str:
         """Unload a model, whoever loaded it; its id, empty if not loaded."""
         with self._asking():
-            found = self._find(model, _quiet)
+            found = self._look_up(model)
             if not found.loaded:
                 return ""
+            self._unload_whoever(found)
+        return found.model_id
+
+    def _look_up(self, model: str) -> Found:
+        """Find a model, and download nothing."""
+        return self._find(model, _quiet)
+
+    def _unload_whoever(self, found: Found) -> None:
+        """Unload a loaded model and wait until it is gone; raises BackendError.
+
+        A runtime may refuse for a moment after an answer has ended; a client without permission is refused for good.
+        """
+        refused: ControlError | None = None
+        deadline = time.monotonic() + _GONE_S
+        while True:
             for handle in dict.fromkeys((found.model_id, found.name)):
-                self._let_go(found.model_id, handle)
-                if not self._is_loaded(found.model_id):
-                    self._ours.pop(found.model_id, None)
-                    return found.model_id
+                try:
+                    self._unload(handle)
+                except ControlError as error:
+                    if error.status in _NOT_PERMITTED:
+                        raise
+                    refused = None if error.status == 404 else error
+            if not self._is_loaded(found.model_id):
+                self._ours.pop(found.model_id, None)
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
+        said = "" if refused is None else f": {refused}"
         raise BackendError(
-            f"{clean(model)}: the server was asked to unload it and still lists {clean(found.model_id)} as loaded"
+            f"{clean(found.name)}: the server was asked to unload it and still lists {clean(found.model_id)} as "
+            f"loaded{said}"
         )
 
     def _let_go(self, model_id: str, handle: str) -> None:

@@ -86,7 +86,7 @@ class OllamaBackend(LoadingBackend):
         """List pulled models, and which of them are loaded."""
         with self._asking():
             running = self._running()
-            return tuple(_listed(name, tag, name in running) for name, tag in self._tags().items())
+            return tuple(_listed(name, tag, name in running or _is_remote(tag)) for name, tag in self._tags().items())
 
     def capabilities(self, model: str) -> Capabilities:
         """Parameters of Ollama's OpenAI-compatible API.
@@ -106,18 +106,32 @@ class OllamaBackend(LoadingBackend):
         download_s = None
         if _known(model, tags) is None:
             if not self._pulls:
-                raise BackendError(
-                    f"{clean(model)}: Ollama has no such model, {nearest(model, tags)}; "
-                    f"`ollama pull {clean(model)}` downloads it, and so does the option pull: true"
-                )
+                raise _unknown(model, tags)
             download_s = self._pull(model, on_progress)
             tags = self._tags()
         name = _known(model, tags)
         if name is None:
             raise BackendError(f"{clean(model)}: Ollama said that it was pulled and does not list it")
-        remote = bool(tags[name].get("remote_host"))
-        loaded = remote or name in self._running()
-        return Found(name, name, loaded, _listed(name, tags[name], loaded), download_s)
+        return self._found(name, tags[name], download_s)
+
+    def _look_up(self, model: str) -> Found:
+        tags = self._tags()
+        name = _known(model, tags)
+        if name is None:
+            raise _unknown(model, tags)
+        return self._found(name, tags[name])
+
+    def _found(self, name: str, tag: Mapping[str, Any], download_s: float | None = None) -> Found:
+        loaded = _is_remote(tag) or name in self._running()
+        return Found(name, name, loaded, _listed(name, tag, loaded), download_s)
+
+    def unload(self, model: str) -> str:
+        """Unload a model, whoever loaded it; its id, empty if not loaded."""
+        with self._asking():
+            found = self._look_up(model)
+        if found.listed is not None and found.listed.device == _CLOUD:
+            raise BackendError(f"{found.name}: {_ELSEWHERE}: there is nothing to unload")
+        return super().unload(model)
 
     def _is_loaded(self, model_id: str, patience_s: float | None = None) -> bool:
         ready = [each for each in self._ready.values() if each.model_id == model_id]
@@ -209,6 +223,18 @@ _CLOUD: Final = "cloud"
 _ELSEWHERE: Final = "the model runs in Ollama's cloud, not on this machine"
 
 
+def _unknown(model: str, tags: Mapping[str, Any]) -> BackendError:
+    return BackendError(
+        f"{clean(model)}: Ollama has no such model, {nearest(model, tags)}; "
+        f"`ollama pull {clean(model)}` downloads it, and so does the option pull: true"
+    )
+
+
+def _is_remote(tag: Mapping[str, Any]) -> bool:
+    """Whether a model runs in Ollama's cloud."""
+    return bool(tag.get("remote_host"))
+
+
 def ollama_url(host: str | None) -> str:
     """Server URL from ``OLLAMA_HOST``, as Ollama's own client reads it.
 
@@ -266,7 +292,7 @@ def _by_name(models: list[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
 
 def _listed(name: str, tag: Mapping[str, Any], loaded: bool) -> ListedModel:
     size = as_int(tag.get("size"))
-    remote = bool(tag.get("remote_host"))
+    remote = _is_remote(tag)
     return ListedModel(
         alias=name.removesuffix(":latest"),
         model_id=name,

@@ -7,30 +7,33 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf._text import harmless
 from pytest_flperf.commands.common import FAILED, Parsed, print_json, refuse
 
 if TYPE_CHECKING:
-    from pytest_flperf.backends.base import Backend, ListedModel, LoadsModels, Served
+    from pytest_flperf.backends.base import About, Backend, ListedModel, LoadsModels, OnProgress, Served
     from pytest_flperf.backends.router import Place
     from pytest_flperf.results.redaction import Redactor
 
 __all__ = ["clear_line", "load", "redactor_of", "status", "test", "told", "unload"]
+
+_STARTED: Final = frozenset({"litellm", "llamacpp"})
+"""Kinds that start a server of their own where no URL is given."""
 
 
 def load(parsed: Parsed, place: Place) -> int:
     """Load a model into a running server, where it stays."""
     from pytest_flperf.report.terminal.listings import say
 
-    _check_stays(parsed, place)
+    _check_runs(parsed, place)
     served: Served | None = None
     with _backend(parsed, place) as backend:
         _check_loads(parsed, place, backend)
-        served = backend.ensure(parsed.model, told)
+        served = backend.ensure(parsed.model, _told(place))
     if served is None:
         return FAILED
     masked = redactor_of(place)
@@ -48,7 +51,7 @@ def unload(parsed: Parsed, place: Place) -> int:
     """Unload a model of a running server, whoever loaded it."""
     from pytest_flperf.report.terminal.listings import say
 
-    _check_stays(parsed, place)
+    _check_runs(parsed, place)
     gone: str | None = None
     with _backend(parsed, place) as backend:
         gone = _check_loads(parsed, place, backend).unload(parsed.model)
@@ -69,38 +72,70 @@ def status(parsed: Parsed, place: Place) -> int:
     from pytest_flperf.backends.discovery import listed_when_ready
     from pytest_flperf.report.terminal.listings import models_table, say, wrapped
 
-    found: tuple[ListedModel, ...] | None = None
+    _check_runs(parsed, place)
+    found: _Status | None = None
     with _backend(parsed, place) as backend:
         about = backend.about()
-        found = listed_when_ready(backend, place.config, told)
-        problem = backend.health()
+        listed = listed_when_ready(backend, place.config, _told(place))
+        found = _Status(about, backend.health(), listed, _loaded_of(backend, parsed.model, listed))
     if found is None:
         return FAILED
     masked = redactor_of(place)
-    named = found if parsed.model is None else [each for each in found if parsed.model in (each.alias, each.model_id)]
-    loaded = [each for each in named if each.loaded]
-    unknown = bool(named) and all(each.loaded is None for each in named)
-    missing = parsed.model is not None and not loaded
+    failed = bool(found.problem) or (parsed.model is not None and not found.loaded)
     if parsed.json:
-        shown = {"server": asdict(about), "problem": problem, "models": [asdict(each) for each in loaded]}
-        print_json(masked.value({**shown, "loaded": None if unknown else len(loaded)}))
-        return FAILED if missing or problem else 0
-    server = " ".join(filter(None, (about.runtime, about.version)))
-    where = f" at {about.address}" if about.address else ""
-    for line in wrapped(masked.text(f"{server}{where}: {problem or 'it answers'}")):
+        shown = {"server": asdict(found.about), "problem": found.problem, "models": list(map(asdict, found.loaded))}
+        print_json(masked.value({**shown, "loaded": None if found.unknown else len(found.loaded)}))
+        return FAILED if failed else 0
+    for line in wrapped(masked.text(found.words)):
         say(line)
-    if loaded:
-        for line in models_table(loaded, masked.text):
+    if found.loaded:
+        for line in models_table(found.loaded, masked.text):
             say(line)
-    elif unknown:
-        say(f"the server lists {_count(len(named))} and does not say which are loaded")
-    elif parsed.model is None:
-        say(f"no model is loaded, of {_count(len(found))}")
-    elif named:
+    elif found.unknown:
+        say(f"the server lists {_count(len(found.listed))} and does not say which are loaded")
+    elif parsed.model is not None:
         say(masked.text(f"{parsed.model}: not loaded"))
     else:
-        say(masked.text(f"{parsed.model}: the server lists no such model"))
-    return FAILED if missing or problem else 0
+        say(f"no model is loaded, of {_count(len(found.listed))}")
+    return FAILED if failed else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """A server that answers, and its models."""
+
+    about: About
+    problem: str
+    """What is wrong with it; empty: nothing."""
+    listed: tuple[ListedModel, ...]
+    loaded: tuple[ListedModel, ...]
+    """Of those that were asked for."""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the server doesn't say what is loaded."""
+        return bool(self.listed) and all(each.loaded is None for each in self.listed)
+
+    @property
+    def words(self) -> str:
+        """Runtime, version, address and health in one line."""
+        server = " ".join(filter(None, (self.about.runtime, self.about.version)))
+        where = f" at {self.about.address}" if self.about.address else ""
+        return f"{server}{where}: {self.problem or 'it answers'}"
+
+
+def _loaded_of(backend: Backend, model: str | None, listed: tuple[ListedModel, ...]) -> tuple[ListedModel, ...]:
+    """The loaded ones of all models, or the one that a name means; raises BackendError for a name without one."""
+    from pytest_flperf.backends.base import ListedModel, LoadsModels
+
+    loaded = tuple(each for each in listed if each.loaded)
+    if model is None:
+        return loaded
+    if not isinstance(backend, LoadsModels):
+        return tuple(each for each in loaded if model in (each.alias, each.model_id))
+    found = backend.loaded_id(model)
+    known = tuple(each for each in listed if found and found == each.model_id)
+    return known or ((ListedModel(model, found, "server", loaded=True),) if found else ())
 
 
 def test(parsed: Parsed, place: Place) -> int:
@@ -141,6 +176,12 @@ def told(what: str, percent: float | None) -> None:
         sys.stderr.flush()
 
 
+def _told(place: Place) -> OnProgress:
+    """Show progress, keys masked: a server may repeat them in the reason for a wait."""
+    masked = redactor_of(place).text
+    return lambda what, percent: told(masked(what), percent)
+
+
 def clear_line() -> None:
     """Clear the line of progress."""
     if sys.stderr.isatty():
@@ -169,10 +210,12 @@ def _backend(parsed: Parsed, place: Place) -> Iterator[Backend]:
             say(f"{parsed.usage.prog}: error: {redactor_of(place).text(str(error))}", sys.stderr)
 
 
-def _check_stays(parsed: Parsed, place: Place) -> None:
-    """Refuse a llama-server that this command would start: its models end with it."""
-    if place.kind.name == "llamacpp" and place.config.base_url is None:
-        refuse(parsed, f"{parsed.action}: llamacpp: no --base-url, expected that of a running llama-server (router)")
+def _check_runs(parsed: Parsed, place: Place) -> None:
+    """Refuse servers that this command would start: they, and what they load, end with it."""
+    name = place.kind.name
+    if name == "foundry" or (name in _STARTED and place.config.base_url is None):
+        expected = "foundry-service, for one that runs" if name == "foundry" else "--base-url of one that runs"
+        refuse(parsed, f"{parsed.action}: {name} is a server that a run starts and ends; expected {expected}")
 
 
 def _check_loads(parsed: Parsed, place: Place, backend: Backend) -> LoadsModels:

@@ -31,7 +31,7 @@ _NOTES: Final = 10
 def judge(case: Measured, budgets: Iterable[Budget]) -> CaseResult:
     """Judge a case: budget verdicts, outcome and message.
 
-    Pure, and may be repeated on stored evidence.  The outcome is ``passed`` or ``failed``.
+    Pure: it depends on the evidence and the budgets alone.  The outcome is ``passed`` or ``failed``.
     """
     judged = CaseResult.of(case, budgets=evaluate(case, budgets))
     outcome, message = case_outcome(judged)

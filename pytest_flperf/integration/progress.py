@@ -13,7 +13,7 @@ import pytest
 
 from pytest_flperf._text import printable
 from pytest_flperf.integration.xdist import is_worker
-from pytest_flperf.session.time_left import TimeLeft
+from pytest_flperf.session.time_left import Expected, TimeLeft
 
 __all__ = ["TerminalProgress"]
 
@@ -21,6 +21,7 @@ _HEARTBEAT_S: Final = 60.0
 _LIVE_EVERY_S: Final = 0.2
 _ROOM_FOR_PERCENT: Final = 9
 _SHORTEST: Final = 20
+_SHORTEST_NAME: Final = 12
 
 
 class TerminalProgress:
@@ -36,10 +37,10 @@ class TerminalProgress:
         self._heartbeat = self._writer is not None and not quiet and not self._live
         self.time_left = TimeLeft({})
 
-    def expect(self, seconds: Callable[[], Mapping[str, float]]) -> None:
-        """Hear which cases are to be measured, with estimated seconds."""
+    def expect(self, cases: Callable[[], Mapping[str, Expected]], ends_at_s: float | None) -> None:
+        """Hear which cases are to be measured, and when the run will be ended."""
         if self._live or self._heartbeat:
-            self.time_left = TimeLeft(seconds())
+            self.time_left = TimeLeft(cases(), ends_at_s)
 
     @contextmanager
     def of(self, nodeid: str) -> Iterator[_CaseProgress]:
@@ -50,14 +51,19 @@ class TerminalProgress:
         finally:
             progress.clear()
 
-    def show(self, text: str, shown: int) -> int:
+    def show(self, text: str, shown: int, name: str) -> int:
         """Show ``text`` in place of ``shown`` characters; returns its length.
+
+        Where there is no room for all of it, the name in it is cut first.
 
         It uses backspaces, which work on any terminal and leave pytest's own line as it was.
         """
         if not self._live or self._writer is None or threading.current_thread() is not threading.main_thread():
             return 0
         room = self._writer.fullwidth - self._writer.width_of_current_line - _ROOM_FOR_PERCENT
+        excess = len(text) - room
+        if excess > 0:
+            text = text.replace(name, printable(name, max(len(name) - excess, _SHORTEST_NAME)), 1)
         text = printable(text, max(room, 0)) if room >= _SHORTEST else ""
         padded = text.ljust(shown)
         if padded:
@@ -123,7 +129,7 @@ class _CaseProgress:
         now = time.monotonic()
         if now - self._shown_at >= _LIVE_EVERY_S:
             self._shown_at = now
-            self._shown = self._progress.show(self._placed(text, share, now), self._shown)
+            self._shown = self._progress.show(self._placed(text, share, now), self._shown, self._name)
         if now - self._beaten_at >= _HEARTBEAT_S:
             self._beaten_at = now
             named = text if text.startswith(self._name) else f"{self._name}: {text}"
@@ -133,7 +139,7 @@ class _CaseProgress:
         """The text with the place of the case in its run, and the time left: ``3/22 …, 40 s left``."""
         time_left = self._progress.time_left
         words = " ".join(filter(None, (time_left.place(self._nodeid), text)))
-        return ", ".join(filter(None, (words, time_left.left(self._nodeid, share, now))))
+        return ", ".join(filter(None, (words, time_left.left(share, now))))
 
     def clear(self) -> None:
         """Remove the live text."""

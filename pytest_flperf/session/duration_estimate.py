@@ -20,6 +20,7 @@ _TPS: Final = 30.0
 """Tokens per second of a real model of a few billion parameters on a laptop."""
 _TOKENS: Final = 256
 _TTFT_S: Final = 0.5
+_LARGEST_BYTES: Final = 64 << 20
 
 
 def known_seconds(report_dir: Path) -> dict[str, float]:
@@ -27,16 +28,19 @@ def known_seconds(report_dir: Path) -> dict[str, float]:
 
     Empty without a run.
     """
+    path = report_dir / LATEST / "results.json"
     try:
-        record: Any = json.loads((report_dir / LATEST / "results.json").read_text(encoding="utf-8"))
-        cases = record["cases"]
+        if path.stat().st_size > _LARGEST_BYTES:
+            return {}
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
+        means = {case["nodeid"]: case.get("metrics", {}).get("e2e_ms", {}).get("mean") for case in record["cases"]}
         return {
-            case["nodeid"]: case["metrics"]["e2e_ms"]["mean"] / 1000
-            for case in cases
-            if case.get("metrics", {}).get("e2e_ms", {}).get("mean") is not None
+            nodeid: mean / 1000
+            for nodeid, mean in means.items()
+            if isinstance(mean, int | float) and 0 < mean < math.inf
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return {}  # an estimate is not worth an error
 
 
 def estimated_seconds(case: Case, known: Mapping[str, float]) -> tuple[float, bool]:

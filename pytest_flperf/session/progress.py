@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from pytest_flperf.session.time_left import Expected
+
 __all__ = ["CaseProgress", "Progress", "SilentProgress"]
 
 
@@ -22,10 +24,10 @@ class CaseProgress(Protocol):
 class Progress(Protocol):
     """Progress of a run."""
 
-    def expect(self, seconds: Callable[[], Mapping[str, float]]) -> None:
-        """Hear which cases are to be measured.
+    def expect(self, cases: Callable[[], Mapping[str, Expected]], ends_at_s: float | None) -> None:
+        """Hear which cases are to be measured, and when the run will be ended.
 
-        ``seconds`` gives the estimated seconds of each by node id; it is called only where they are shown.
+        ``cases`` gives what is expected of each by node id; it is called only where that is shown.
         """
 
     def of(self, nodeid: str) -> AbstractContextManager[CaseProgress]:
@@ -38,9 +40,9 @@ class Progress(Protocol):
 class SilentProgress:
     """Progress that tells nobody."""
 
-    def expect(self, seconds: Callable[[], Mapping[str, float]]) -> None:
+    def expect(self, cases: Callable[[], Mapping[str, Expected]], ends_at_s: float | None) -> None:
         """Estimate nothing."""
-        del seconds
+        del cases, ends_at_s
 
     @contextmanager
     def of(self, nodeid: str) -> Iterator[CaseProgress]:

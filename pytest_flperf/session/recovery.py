@@ -92,15 +92,15 @@ def _partial(folder: Path, begun: Iterable[BegunCase], stop: Stop) -> Iterator[C
         case: PlannedCase = each.case
         given_up = False
         try:
-            case, given_up = found = measured(folder, each, stop)
-            checked_case(CaseResult.of(case).to_dict())
-            message = f"INTERRUPTED after {found[0].sent_words}"
+            found, gave_up = measured(folder, each, stop)
+            checked_case(CaseResult.of(found).to_dict())
+            case, given_up, message = found, gave_up, f"INTERRUPTED after {found.sent_words}"
         except DocumentError as error:
-            case, message = each.case, f"INTERRUPTED; its journal is damaged: {error}"
+            message = f"INTERRUPTED; its journal is damaged: {error}"
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-            case, message = each.case, f"INTERRUPTED; its log is damaged: {type(error).__name__}: {error}"
+            message = f"INTERRUPTED; its log is damaged: {type(error).__name__}: {error}"
         except OSError as error:
-            case, message = each.case, f"INTERRUPTED; its journal can't be read: {error.strerror or error}"
+            message = f"INTERRUPTED; its journal can't be read: {error.strerror or error}"
         yield bounded_case(CaseResult.of(case, outcome="error", message=message, partial=True, given_up=given_up))
 
 

@@ -41,6 +41,7 @@ from pytest_flperf.session.planned_cases import PlannedTest, planned_case
 from pytest_flperf.session.planning import check_options
 from pytest_flperf.session.playing import begin_beside, limits_of, played
 from pytest_flperf.session.run_record import RunRecord
+from pytest_flperf.session.time_left import Expected
 from pytest_flperf.session.time_limit import OutOfTimeError, TimeLimit
 from pytest_flperf.session.unfinished import NOT_MEASURED, Standing, stopped
 from pytest_flperf.suite.model import Case
@@ -140,7 +141,7 @@ class MeasuringRun:
 
         Nothing is started while another run measures.
         """
-        self._progress.expect(lambda: self._estimates(cases))
+        self._progress.expect(lambda: self._expected(cases), self._limit.ends_at)
         if not self._lock.try_take():
             return
         with Interrupts():  # see _await_imports
@@ -162,12 +163,18 @@ class MeasuringRun:
             self._importing.start()
             self.record.begin()
 
-    def _estimates(self, cases: Sequence[Asked]) -> dict[str, float]:
-        """Estimated seconds of each case."""
+    def _expected(self, cases: Sequence[Asked]) -> dict[str, Expected]:
+        """How long each case may take."""
         from pytest_flperf.session.duration_estimate import estimated_seconds, known_seconds
 
         known = known_seconds(self._context.here / self._options.report_dir)
-        return {asked.nodeid: estimated_seconds(asked.case, known)[0] for asked in cases}
+        in_turns = self._opposition is not None
+        found = {}
+        for nodeid, case in ((asked.nodeid, asked.case) for asked in cases):
+            load = case.scenario.settings.load
+            by_time = in_turns or load.kind == "search" or load.duration_s is not None
+            found[nodeid] = Expected(estimated_seconds(case, known)[0], by_time)
+        return found
 
     def _await_imports(self) -> None:
         """Wait for background imports, without interrupts.

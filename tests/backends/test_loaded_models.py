@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from llama_doubles import ReplayedLlama
 from ollama_double import OllamaDouble
-from server_doubles import Answer, Asked, free_port
+from server_doubles import Answer, Asked, Double, free_port
 from test_lmstudio import KEYS, LmStudioDouble
 
 from pytest_flperf import cli
@@ -77,8 +78,8 @@ def test_there_and_back(call: Call, where: Where) -> None:
     status, out, _ = call("load", model, *at)
     assert status == 0
     assert ": was loaded already" in out
-    status, out, _ = call("status", *at)
-    assert status == 0
+    status, out, _ = call("status", model, *at)
+    assert status == 0, "the name that load takes"
     assert out.splitlines()[-1].split()[-1] == "loaded"
     assert all(len(line) <= 80 for line in out.splitlines())
     name = json.loads(call("status", *at, "--json")[1])["models"][0]["model_id"]
@@ -96,12 +97,12 @@ def test_an_unknown_model(call: Call, where: Where) -> None:
     at = (f"--backend={kind}", f"--base-url={url}")
     for action in ("load", "unload"):
         status, out, err = call(action, "no-such-model", *at)
-        assert (status, out) == (1, "")
+        assert (status, out) == (1, ""), action
         assert err.startswith("flperf models: error: ")
         assert "no-such-model" in err
-    status, out, _ = call("status", "no-such-model", *at)
+    status, out, err = call("status", "no-such-model", *at)
     assert status == 1
-    assert "no-such-model: the server lists no such model" in out
+    assert "no-such-model" in out + err
     assert json.loads(call("status", *at, "--json")[1])["loaded"] == 0
 
 
@@ -134,7 +135,7 @@ def test_a_server_that_keeps_the_model(call: Call, monkeypatch: pytest.MonkeyPat
         call("load", "tiny", *at)
         status, out, err = call("unload", "tiny", *at)
     assert (status, out) == (1, "")
-    assert "tiny: the server was asked to unload it and still lists tiny:latest as loaded" in err
+    assert "tiny:latest: the server was asked to unload it and still lists tiny:latest as loaded" in err
 
 
 def test_a_server_of_one_model(call: Call) -> None:
@@ -148,21 +149,22 @@ def test_a_server_of_one_model(call: Call) -> None:
 
 
 @pytest.mark.parametrize("action", ["load", "unload"])
-@pytest.mark.parametrize("kind", ["foundry", "litellm", "openai"])
-def test_no_such_server(call: Call, action: str, kind: str) -> None:
-    """Where nothing could stay loaded, the command says where something can."""
-    url = ("--base-url=http://127.0.0.1:9/v1",) if kind == "openai" else ()
-    status, _, err = call(action, "any", f"--backend={kind}", *url)
+def test_a_server_that_loads_nothing(call: Call, action: str) -> None:
+    """The command says which servers do."""
+    status, _, err = call(action, "any", "--base-url=http://127.0.0.1:9/v1")
     assert status == 4
-    assert f"{kind} is no running server that loads models on request" in err
+    assert "openai is no running server that loads models on request" in err
     assert "foundry-service, llamacpp (a router), lmstudio or ollama" in err
 
 
-def test_a_llama_server_of_ours(call: Call) -> None:
-    """It would end with the command."""
-    status, _, err = call("load", "any", "--backend=llamacpp")
-    assert status == 4
-    assert "no --base-url, expected that of a running llama-server (router)" in err
+@pytest.mark.parametrize("action", ["load", "unload", "status"])
+@pytest.mark.parametrize("kind", ["foundry", "litellm", "llamacpp"])
+def test_a_server_of_ours(call: Call, action: str, kind: str) -> None:
+    """Started by the command it would end with it: it is no server that answers."""
+    status, out, err = call(action, "any", f"--backend={kind}")
+    assert (status, out) == (4, "")
+    assert f"{kind} is a server that a run starts and ends; expected " in err
+    assert ("foundry-service" if kind == "foundry" else "--base-url") in err
 
 
 @pytest.mark.parametrize("action", ["load", "unload", "test", "download"])
@@ -213,3 +215,97 @@ def test_a_model_that_fails(call: Call) -> None:
         status, out, _ = call("test", "reference-fault-http-error", *at, "--json")
     assert status == 1
     assert json.loads(out)["works"] is False
+
+
+def test_an_alias_of_the_service(call: Call) -> None:
+    """The service lists ids of variants; their alias is found among what is loaded."""
+
+    class Variants(Double):
+        """As the 2.x web service answers: the alias loads a variant."""
+
+        loaded: ClassVar[list[str]] = []
+
+        def answer(self, asked: Asked) -> Answer:
+            if asked.path == "/models/loaded":
+                return Answer(self.loaded)
+            if asked.path == "/v1/models":
+                return Answer({"data": [{"id": "qwen2.5-0.5b-instruct-generic-cpu:4"}]})
+            if asked.path == "/models/load/qwen2.5-0.5b":
+                self.loaded.append("qwen2.5-0.5b-instruct-generic-cpu:4")
+                return Answer({"status": "loaded"})
+            if asked.path == "/models/unload/qwen2.5-0.5b":
+                self.loaded.clear()
+                return Answer({"status": "unloaded"})
+            return Answer({"error": {"message": "Model not found"}}, 404)
+
+    with Variants() as server:
+        at = ("--backend=foundry-service", f"--base-url={server.root}")
+        assert call("status", "qwen2.5-0.5b", *at)[0] == 1
+        assert call("load", "qwen2.5-0.5b", *at)[0] == 0
+        status, out, _ = call("status", "qwen2.5-0.5b", *at)
+        assert status == 0
+        assert "qwen2.5-0.5b-instruct-generic-cpu:4" in out
+        assert call("unload", "qwen2.5-0.5b", *at)[:2] == (0, "qwen2.5-0.5b-instruct-generic-cpu:4: unloaded\n")
+
+
+def test_instances_of_lm_studio(call: Call) -> None:
+    """The model's name means all of them, an instance's name that one."""
+    with LmStudioDouble() as studio:
+        at = ("--backend=lmstudio", f"--base-url={studio.root}")
+        studio.loaded = {KEYS[0]: KEYS[0], f"{KEYS[0]}:2": KEYS[0], "other": KEYS[1]}
+        assert call("unload", f"{KEYS[0]}:2", *at)[0] == 0
+        assert list(studio.loaded) == [KEYS[0], "other"]
+        studio.loaded[f"{KEYS[0]}:3"] = KEYS[0]
+        assert call("unload", KEYS[0], *at)[:2] == (0, f"{KEYS[0]}, {KEYS[0]}:3: unloaded\n")
+        assert list(studio.loaded) == ["other"]
+
+
+def test_an_older_lm_studio(call: Call) -> None:
+    """It can't unload: said at once, and asked of nobody."""
+    with LmStudioDouble("v0") as studio:
+        studio.loaded = {KEYS[0]: KEYS[0]}
+        status, out, err = call("unload", KEYS[0], "--backend=lmstudio", f"--base-url={studio.root}")
+    assert (status, out) == (1, "")
+    assert "can't unload models over HTTP" in err
+
+
+def test_nothing_is_pulled_to_be_unloaded(call: Call) -> None:
+    """Not even where the option says that models are pulled."""
+    with OllamaDouble("tiny:latest") as ollama:
+        at = ("--backend=ollama", f"--base-url={ollama.root}", "--backend-option=ollama.pull=true")
+        for action in ("unload", "status"):
+            status, _, err = call(action, "missing", *at)
+            assert status == 1
+            assert "Ollama has no such model" in err
+        assert not [each for each in ollama.asked if each.path == "/api/pull"]
+
+
+def test_a_model_in_the_cloud(call: Call) -> None:
+    """It is never in this machine's memory: there, and nothing to unload."""
+    with OllamaDouble("tiny:latest") as ollama:
+        ollama.tags[0]["remote_host"] = "https://ollama.com"
+        at = ("--backend=ollama", f"--base-url={ollama.root}")
+        assert call("status", "tiny", *at)[0] == 0
+        status, out, err = call("unload", "tiny", *at)
+    assert (status, out) == (1, "")
+    assert "runs in Ollama's cloud, not on this machine: there is nothing to unload" in err
+
+
+def test_the_server_says_why_not(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own words are in the error, and a client without permission does not wait."""
+
+    class Forbidding(OllamaDouble):
+        status = 403
+
+        def answer(self, asked: Asked) -> Answer:
+            if (asked.body or {}).get("keep_alive") == 0:
+                return Answer({"error": "keys of readers may not unload"}, self.status)
+            return super().answer(asked)
+
+    with Forbidding("tiny:latest") as ollama:
+        at = ("--backend=ollama", f"--base-url={ollama.root}")
+        call("load", "tiny", *at)
+        for status in (403, 500):
+            monkeypatch.setattr("pytest_flperf.backends.loading_server._GONE_S", 600.0 if status == 403 else 0.1)
+            ollama.status = status
+            assert "keys of readers may not unload" in call("unload", "tiny", *at)[2]

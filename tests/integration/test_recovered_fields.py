@@ -31,7 +31,7 @@ from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun
 from pytest_flperf.results.journal import Journal
 from pytest_flperf.results.reader import run_of
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import CaseResult, Measured
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.session.playing import played
@@ -157,9 +157,9 @@ def run(folder: Path, shape: dict[str, Any], interrupt_at: int | None) -> CaseRe
     return done.result
 
 
-def without_verdict(case: CaseResult) -> dict[str, Any]:
+def without_verdict(case: Measured) -> dict[str, Any]:
     """All that is measured."""
-    return replace(case, message="", **DECIDED_LATER).to_dict()  # type: ignore[arg-type]
+    return replace(CaseResult.of(case), message="", **DECIDED_LATER).to_dict()  # type: ignore[arg-type]
 
 
 def differences(recovered: CaseResult, said: CaseResult) -> dict[str, tuple[Any, Any]]:

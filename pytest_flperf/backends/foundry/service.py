@@ -70,6 +70,14 @@ class FoundryServiceBackend(LoadingBackend):
         with self._asking():
             return self._connected().models()
 
+    def loaded_id(self, model: str) -> str:
+        """Id of a model, whoever loaded it; empty if it is not loaded."""
+        api = self._connected()
+        if isinstance(api, _Older):
+            return super().loaded_id(model)
+        with self._asking():
+            return api.loaded_by_name(model)
+
     def unload(self, model: str) -> str:
         """Unload a model, whoever loaded it; its id, empty if not loaded."""
         api = self._connected()
@@ -221,6 +229,16 @@ class _Newer:
 
     def unload(self, handle: str) -> None:
         self._control.get(f"models/unload/{quote(handle, safe='')}")
+
+    def loaded_by_name(self, model: str) -> str:
+        """Id of the loaded model that a name means; empty without one.
+
+        An alias is how its variants' ids begin: the service lists no aliases.
+        """
+        loaded = self.loaded()
+        known = _by_id(model, loaded)
+        name = model.casefold()
+        return known or next((each for each in loaded if each.casefold().startswith(f"{name}-")), "")
 
     def unload_by_name(self, model: str) -> str:
         """Unload what a name means; its id, empty if not loaded.

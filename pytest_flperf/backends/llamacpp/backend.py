@@ -281,6 +281,14 @@ class LlamaCppBackend:
             with contextlib.suppress(BackendError):
                 _unload(ready.site, replace(_find(ready.site, ready.served.model_id), port=ready.port))
 
+    def loaded_id(self, model: str) -> str:
+        """Id of a model, whoever loaded it; empty if it is not loaded."""
+        site = self._sites.main()
+        with self._sites.explained(site, model):
+            self._sites.wait(site)
+            found = _find(site, model)
+        return "" if found.state in _NOT_LOADED else found.name
+
     def unload(self, model: str) -> str:
         """Unload a model of a router, whoever loaded it; its id, empty if not loaded."""
         site = self._sites.main()

@@ -12,6 +12,7 @@ from pytest_flperf.gates.format import failing, name
 from pytest_flperf.report.figures import MARK, NOTHING, errors, number, point, statistic
 from pytest_flperf.report.terminal.tables import Column, fitted
 from pytest_flperf.results.comparison import DEFAULT_SCOPE
+from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Distribution
 
 __all__ = ["rivals_together", "scenario_of", "table_lines"]
@@ -33,6 +34,10 @@ _RESOURCES: Final = (
     ("GPU\nmax MB", "gpu_mem_mb", "max", 11),
 )
 """Heading, metric, statistic, and how early the column is dropped."""
+_KEPT: Final = -1
+"""Of a column that a budget or a rule names: dropped only where names are as short as possible."""
+_STATISTICS: Final = ("mean", "min", "p5", "p50", "p90", "p95", "p99", "max")
+_OF_REQUESTS: Final = frozenset(name for name, metric in METRICS.items() if metric.per == "request")
 _MOST_NAMED: Final = 3
 """Columns that are added because a budget names them."""
 _LONGEST: Final = 40
@@ -45,7 +50,7 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
     """The table of cases, headings first, fitted to ``width`` characters.
 
     Rows keep their order.  Columns are dropped in order of importance, and names are shortened; a column that a budget
-    or a rule names is never dropped.
+    or a rule names goes last.
     """
     return fitted(cases, _columns(cases), width)
 
@@ -70,13 +75,15 @@ def _key(case: CaseResult) -> _Key:
 def _columns(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
     named = _named(cases)
     shown = _model_names(cases)
+    judged = [Column("verdict", _verdict, goes=0)] if any(case.outcome != "passed" for case in cases) else []
     columns: list[Column[CaseResult]] = [
         Column("model", lambda case: shown[case.model], name=True),
         Column("scenario", scenario_of, name=True),
+        *judged,
         Column("n", lambda case: str(case.requests.ok), goes=2),
     ]
     for (metric, which), (heading, goes) in _NUMBERS.items():
-        columns.append(Column(heading, _statistic(metric, which), goes=0 if (metric, which) in named else goes))
+        columns.append(Column(heading, _statistic(metric, which), goes=_KEPT if (metric, which) in named else goes))
         if (metric, which) == ("ttft_ms", "p50"):
             columns += _ratio(cases)
         if metric == "tps":
@@ -85,14 +92,12 @@ def _columns(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
     columns.append(Column("errors", errors))
     columns += _special(cases)
     columns += [
-        Column(heading, _resource(metric, which), goes=0 if (metric, which) in named else goes)
+        Column(heading, _resource(metric, which), goes=_KEPT if (metric, which) in named else goes)
         for heading, metric, which, goes in _RESOURCES
         if any(metric in case.resources for case in cases)
     ]
     if len({case.suite for case in cases}) > 1:
         columns.insert(0, Column("suite", lambda case: case.suite, goes=7, name=True))
-    if any(case.outcome != "passed" for case in cases):
-        columns.append(Column("verdict", _verdict))
     return columns
 
 
@@ -124,11 +129,15 @@ def _named(cases: Sequence[CaseResult]) -> dict[tuple[str, str], None]:
 
 def _more_named(named: Iterable[tuple[str, str]]) -> list[Column[CaseResult]]:
     """Columns of named statistics that the table doesn't have."""
-    have = {*_NUMBERS, ("quality", "mean"), *((metric, which) for _, metric, which, _ in _RESOURCES)}
+    have = {*_NUMBERS, ("quality", "mean")}
     missing = [
-        each for each in named if each not in have and each[1] and each[0].endswith(("_ms", "_tps", "tps", "_tokens"))
+        (metric, which)
+        for metric, which in named
+        if (metric, which) not in have and which in _STATISTICS and metric in _OF_REQUESTS
     ]
-    return [Column(f"{metric}\n{which}", _statistic(metric, which)) for metric, which in missing[:_MOST_NAMED]]
+    return [
+        Column(f"{metric}\n{which}", _statistic(metric, which), goes=_KEPT) for metric, which in missing[:_MOST_NAMED]
+    ]
 
 
 def _throughput(cases: Sequence[CaseResult], named: Mapping[tuple[str, str], None]) -> list[Column[CaseResult]]:
@@ -136,7 +145,7 @@ def _throughput(cases: Sequence[CaseResult], named: Mapping[tuple[str, str], Non
     loads = [case.load for case in cases if case.load is not None]
     if not any(load.concurrency > 1 or load.rate is not None for load in loads):
         return []
-    goes = 0 if ("tps_total", "") in named else 1
+    goes = _KEPT if ("tps_total", "") in named else 1
     return [Column("total\ntok/s", lambda case: number(case.tps_total), goes=goes)]
 
 
