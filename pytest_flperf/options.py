@@ -121,7 +121,7 @@ _WHAT: Final = (
     ),
     Option(
         "--flperf-lock-timeout", "string",
-        "Wait this long for another run that measures on this machine (0: don't wait; none: measure beside it); "
+        "Wait this long for another run that measures on this machine (0: don't wait; none: measure at the same time); "
         "default: 600", "SECONDS",
     ),
     Option("--flperf-catalog-url", "string", "Use this model catalog instead of Foundry Local's public one", "URL"),

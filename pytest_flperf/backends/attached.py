@@ -17,7 +17,7 @@ from pytest_flperf.wire.tls import tls_problem
 
 __all__ = ["Attachment", "api_of", "as_int", "entries", "flag", "nearest", "root_of", "seconds", "text_of"]
 
-_NOT_CHECKED: Final = "TLS certificate not checked: whoever answers at the address was trusted"
+_NOT_CHECKED: Final = "TLS certificate not checked: any server at the address was trusted"
 _DIRECTLY: Final = "requests went to the server directly: the proxy that is set on this machine was not used"
 _CONNECT_S: Final = 3.0
 _NAMES_SHOWN: Final = 5

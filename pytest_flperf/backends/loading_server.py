@@ -24,7 +24,7 @@ _GONE_S: Final = 10.0
 _POLL_S: Final = 0.05
 _NOBODY_OR_NOTHING: Final = (None, 404)
 _NOT_PERMITTED: Final = (401, 403)
-_LET_GO: Final = "the server had let go of the model: it was loaded again"
+_LET_GO: Final = "the server had unloaded the model: it was loaded again"
 
 
 class _GivenUpError(BackendError):

@@ -185,7 +185,9 @@ class OpenAiBackend:
 
     def _nobody(self, error: ControlError) -> str:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return f"{error}. Name the certificate of whoever signed the server's as ca_file, or set verify to false"
+            return (
+                f"{error}. Set ca_file to the certificate of the authority that signed the server's, or verify to false"
+            )
         if error.status in (401, 403):
             return f"{error}. Does it want a key, or another one (api_key_env, headers_env)?"
         return f"{error}. Is the server running, and is the URL right?" if error.status is None else str(error)

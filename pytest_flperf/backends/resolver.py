@@ -122,7 +122,7 @@ class Placing:
         for key in ("device", "isolation", "transport"):
             if getattr(self._defaults, key) is not None and not any(key in kind.takes for kind in kinds):
                 names = ", ".join(dict.fromkeys(kind.name for kind in kinds))
-                raise PlacingError(f"{self._flag(key)}: nothing that is measured has a use for it ({names})")
+                raise PlacingError(f"{self._flag(key)}: no measured target uses it ({names})")
         if self._defaults.base_url is None or any(each.base_url is None and self._mine(each) for each in targets):
             return
         raise PlacingError(
@@ -174,7 +174,7 @@ class Placing:
         if not target.backend:
             for key in ("base_url", "api_key_env", "device", "isolation", "transport"):
                 if getattr(defaults, key) is not None and _field_of(key) not in kind.takes:
-                    raise PlacingError(f"{self._flag(key)}: the backend {kind.name} has no use for it")
+                    raise PlacingError(f"{self._flag(key)}: the backend {kind.name} does not use it")
 
     def _check_options(self, kind: BackendType, options: Mapping[str, Any], where: str, suite: str) -> None:
         for key in options:

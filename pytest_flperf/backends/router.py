@@ -25,7 +25,7 @@ from pytest_flperf.wire.endpoint import Endpoint
 
 __all__ = ["Place", "SeveralBackends"]
 
-_NOT_PLACED: Final = "nobody has said where this model lives"
+_NOT_PLACED: Final = "no backend is known for this model"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def add_budgets(commands: Commands) -> None:
         "--format", choices=("suite", "option"), default="suite",
         help="YAML for a suite (the default), or options of pytest's command line",
     )  # fmt: skip
-    add_json(parser, "the budgets and what there is none for")
+    add_json(parser, "the budgets, and the metrics without one")
     parser.set_defaults(run=_suggest, usage=parser)
 
 

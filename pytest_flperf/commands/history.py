@@ -73,7 +73,7 @@ def _history(parsed: Parsed) -> int:
     if parsed.json:
         return print_json([asdict(run) for run in runs])
     if not runs:
-        say("no run is stored that was asked for")
+        say("no stored run matches")
         return 0
     for line in history_table(runs, datetime.now(UTC), shutil.get_terminal_size().columns):
         say(line)

@@ -221,7 +221,7 @@ def _conditions(text: str, start: int, end: int, scope: str) -> Iterator[Budget]
         found = Budget(None, metric.name, statistic, sign, limit, f"{name} {sign} {number}", scope)
         if metric.name in OF_SEARCHES or grows_with_load(found):
             problem = f"{found.expression} is no condition to look under: it is not a low load that keeps it"
-            raise BudgetError(text, begin, f"{problem}; make it a budget of its own")
+            raise BudgetError(text, begin, f"{problem}; make it a separate budget")
         yield found
 
 

@@ -55,7 +55,7 @@ def _of_case(case: Measured, metric: str) -> _Reasons:
         yield _of_load(case, metric)
     yield from _without_requests(case)
     if metric == "goodput":
-        yield "it counts requests that keep the case's latency budgets, and there is none"
+        yield "it counts requests that meet the case's latency budgets, and the case has none"
     yield from _without_answers(case, metric)
     yield "the time from the first request to the last was too short for a rate"
 
@@ -74,7 +74,7 @@ def _of_request(case: Measured, metric: str) -> _Reasons:
     if metric in _TOKENS:
         yield _TOKENS[metric]
     if metric.startswith("server_"):
-        yield "the server told no times of its own"
+        yield "the server reported no timings"
     yield "no answer gave a number of it"
 
 
@@ -94,10 +94,10 @@ def _without_requests(case: Measured) -> _Reasons:
 
 def _without_expectation(case: Measured) -> str:
     if not case.settings.get("expect"):
-        return "the scenario says nothing of what answers shall be (expect)"
+        return "the scenario expects nothing of its answers (expect)"
     if not case.requests.ok:
         return next(_failed(case))
-    return "this version knows no such expectation"
+    return "this version does not know such an expectation"
 
 
 def _of_ratio(case: Measured, metric: str) -> _Reasons:

@@ -248,7 +248,7 @@ def silent_cut(body: Mapping[str, Any], extra: Mapping[str, Any], known: Capabil
     """
     if known.default_max_tokens is None or {*MAX_TOKENS_KEYS} & {*body, *extra}:
         return ""
-    return f"max_tokens is not sent: the server cuts answers at {known.default_max_tokens:,} tokens of its own accord"
+    return f"max_tokens is not sent: the server cuts answers at {known.default_max_tokens:,} tokens by default"
 
 
 def adjustment_words(adjustments: tuple[Adjustment, ...]) -> str:

@@ -173,7 +173,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon or not _TOKEN.fullmatch(name) or b"\0" in value or b"\r" in value or b"\n" in value:
-            raise BadRequestError(400, "a header line that is none")
+            raise BadRequestError(400, "an invalid header line")
         key, text = name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")
         if key == "content-length" and headers.get(key, text) != text:
             raise BadRequestError(400, "two different Content-Length headers")

@@ -52,7 +52,7 @@ def reasons(run: Run) -> tuple[str, ...]:
     if run.status == "not_measured":
         lines += without_verdict(run.cases)
     if not lines and run.status == "error":
-        lines.append("pytest ended with an error of its own; its output says which")
+        lines.append("pytest ended with an error; its output has the details")
     return tuple(lines)
 
 

@@ -17,7 +17,7 @@ __all__ = ["RunError", "read_run", "run_ids", "run_of"]
 
 _LARGEST_MB: Final = 256
 """A thousand cases take 2."""
-_WHAT_TO_DO: Final = "take a copy that nobody edited ('flperf export RUN -o FILE' writes one), or measure again"
+_WHAT_TO_DO: Final = "use an unedited copy ('flperf export RUN -o FILE' writes one), or measure again"
 
 
 class RunError(FlperfError):

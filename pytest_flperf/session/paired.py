@@ -63,7 +63,7 @@ def check_comparing(options: RunOptions) -> None:
         if other:
             raise OptionsError(f"--flperf-reference measures turn by turn; it can't go with {other}")
     if options.require_baseline and options.baseline is None:
-        raise OptionsError("--flperf-require-baseline: no baseline was asked for; add --flperf-baseline=RUN")
+        raise OptionsError("--flperf-require-baseline: no baseline is named; add --flperf-baseline=RUN")
     for flag, given, use in (
         ("--flperf-fail-on", options.fail_on, options.against or options.baseline),
         ("--flperf-fail-undecided", options.fail_undecided, options.against or options.baseline),

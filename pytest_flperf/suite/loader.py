@@ -265,7 +265,7 @@ def _check_names(data: object, problems: _Problems) -> None:
         name = scenario.get("name") if isinstance(scenario, dict) else None
         if isinstance(name, str) and first.setdefault(name, index) != index:
             path: KeyPath = ("scenarios", index, "name")
-            problems.add(path, f"found {shown(name)} again (scenarios[{first[name]}]), expected a name of its own")
+            problems.add(path, f"found {shown(name)} again (scenarios[{first[name]}]), expected a unique name")
 
 
 def _printable_names(data: object) -> object:

@@ -194,7 +194,7 @@ def _judged(owners: list[int], port: int, *, hidden: bool) -> ServerProcesses:
             return ServerProcesses((), f"port {port} belongs to {name}, which passes requests on to the server")
     serving = tuple(pid for pid, name in names.items() if name not in _ACTIVATORS)
     if not serving:
-        who = next(iter(names.values()), "nobody any more")
+        who = next(iter(names.values()), "a process that has ended")
         return ServerProcesses((), f"port {port} belongs to {who}, which starts the server when it is asked")
     others = f"port {port} has listeners of another user as well, which can't be seen" if hidden else ""
     return ServerProcesses(serving, hidden=others)

@@ -182,7 +182,7 @@ def test_unloaded_behind_our_back(make: Make) -> None:
     again = backend.ensure(NANO, ignore)
     assert again.reloaded
     assert again.generation > first.generation
-    assert any("let go of" in note for note in again.notes)
+    assert any("unloaded" in note for note in again.notes)
     assert answer_of(again)
     third = backend.ensure(NANO, ignore)
     assert (third.generation, third.reloaded, third.notes) == (again.generation, False, ())

@@ -129,7 +129,7 @@ class TestRouter:
         again = backend.ensure("alpha", ignore)
         assert (again.reloaded, again.generation) == (True, first.generation + 1)
         assert again.load_s is not None
-        assert "let go of the model" in again.notes[0]
+        assert "unloaded the model" in again.notes[0]
         third = backend.ensure("alpha", ignore)
         assert (third.reloaded, third.notes, third.generation) == (False, (), again.generation)
 
@@ -142,7 +142,7 @@ class TestRouter:
         again = backend.ensure("alpha", ignore)
         assert (again.reloaded, again.load_s) == (True, None)
         assert again.generation > first.generation
-        assert "somebody else's request has loaded it again" in again.notes[0]
+        assert "another client's request has loaded it again" in again.notes[0]
         backend.close()
         assert llama.states["alpha"] == "loaded"
 
@@ -154,7 +154,7 @@ class TestRouter:
         again = backend.ensure("alpha", ignore)
         assert llama.states["alpha"] == "loaded"
         assert (again.reloaded, again.generation) == (True, first.generation + 1)
-        assert "slept" in again.notes[0]
+        assert "to sleep" in again.notes[0]
         assert again.load_s is not None
 
     def test_only_what_we_loaded_is_unloaded(self, llama: ReplayedLlama) -> None:

@@ -88,7 +88,7 @@ def test_an_eviction_by_somebody_else(router: LlamaCppBackend, guest: LlamaCppBa
     answer_of(mine)
     third = router.ensure("alpha", ignore)
     assert (third.reloaded, third.load_s) == (True, None)
-    assert "somebody else's request" in third.notes[0]
+    assert "another client's request" in third.notes[0]
 
 
 def test_a_broken_file(router: LlamaCppBackend) -> None:
@@ -168,7 +168,7 @@ def test_a_model_that_sleeps(folder: Path) -> None:
         time.sleep(0.1)
         again = backend.ensure("alpha", lambda what, _percent: told.append(what))
     assert told == ["waking alpha"]
-    assert "slept" in again.notes[0]
+    assert "to sleep" in again.notes[0]
     assert again.load_s is not None
     backend.close()
 

@@ -277,18 +277,18 @@ def test_there_are_programs() -> None:
 @pytest.mark.parametrize(
     ("run", "fault"),
     [
-        ({"backend": "openai", "device": "gpu"}, "--flperf-device: the backend openai has no use for it"),
-        ({"base_url": URL, "isolation": "process"}, "--flperf-isolation: the backend openai has no use for it"),
-        ({"base_url": URL, "transport": "native"}, "--flperf-transport: the backend openai has no use for it"),
-        ({"backend": "foundry", "base_url": URL}, "--flperf-base-url: the backend foundry has no use for it"),
-        ({"backend": "foundry", "api_key_env": "PATH"}, "--flperf-api-key-env: the backend foundry has no use for it"),
+        ({"backend": "openai", "device": "gpu"}, "--flperf-device: the backend openai does not use it"),
+        ({"base_url": URL, "isolation": "process"}, "--flperf-isolation: the backend openai does not use it"),
+        ({"base_url": URL, "transport": "native"}, "--flperf-transport: the backend openai does not use it"),
+        ({"backend": "foundry", "base_url": URL}, "--flperf-base-url: the backend foundry does not use it"),
+        ({"backend": "foundry", "api_key_env": "PATH"}, "--flperf-api-key-env: the backend foundry does not use it"),
         ({"backend": "x"}, "--flperf-backend: found 'x', expected one of"),
         ({"backend_options": {"x": {"a": 1}}}, "--flperf-backend-option: found 'x', expected one of"),
         ({"backend_options": {"ollama": {"a": 1}}}, "--flperf-backend-option: found 'a', expected an option of ollama"),
     ],
 )
 def test_options_of_a_run_that_do_nothing(run: dict[str, Any], fault: str) -> None:
-    """Refused with the flag's name, where the run's own kind has no use for it."""
+    """Refused with the flag's name, where the run's own kind does not use it."""
     with pytest.raises(PlacingError) as error:
         placing(**run).check([TargetSpec("m")])
     assert fault in str(error.value)
@@ -309,7 +309,7 @@ def test_a_run_without_a_url() -> None:
     run.check([TargetSpec("m", base_url=URL)])
     with pytest.raises(PlacingError, match="target 'm': no base_url, by which openai is reached"):
         run.check([TargetSpec("m")])
-    with pytest.raises(PlacingError, match="--flperf-device: the backend openai has no use for it"):
+    with pytest.raises(PlacingError, match="--flperf-device: the backend openai does not use it"):
         placing(backend="openai", device="gpu").check_run()
 
 
@@ -367,7 +367,7 @@ def test_a_url_that_is_needed() -> None:
 def test_options_that_nothing_has_a_use_for() -> None:
     """A device for servers that are reached by their URL, whatever the targets say themselves, would do nothing."""
     target = TargetSpec("m", backend="openai", base_url=URL)
-    with pytest.raises(PlacingError, match=r"--flperf-device: nothing that is measured has a use for it \(openai\)"):
+    with pytest.raises(PlacingError, match=r"--flperf-device: no measured target uses it \(openai\)"):
         Placing(Defaults(device="gpu"), BUILT_IN).check_used([target])
     Placing(Defaults(device="gpu"), BUILT_IN).check_used([target, TargetSpec("n")])
 

@@ -229,7 +229,7 @@ def test_an_unknown_label() -> None:
     """A sentence where something may be raised, else an answer that says nothing."""
     backend = SeveralBackends()
     for ask in (lambda: backend.ensure("x", ignore), lambda: backend.endpoint("x")):
-        with pytest.raises(BackendError, match="x: nobody has said where this model lives"):
+        with pytest.raises(BackendError, match="x: no backend is known for this model"):
             ask()
     assert backend.capabilities("x") == Capabilities()
     assert "nobody has said" in backend.processes("x").absent

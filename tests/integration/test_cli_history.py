@@ -65,7 +65,7 @@ def test_history(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(_json("history", "--suite=other.json")) == 1
     assert _json("history", "--branch=nosuch") == []
     assert cli.main(["history", "--suite=nosuch"]) == 0
-    assert capsys.readouterr().out == "no run is stored that was asked for\n"
+    assert capsys.readouterr().out == "no stored run matches\n"
 
 
 def test_narrow_history() -> None:

@@ -35,9 +35,9 @@ def test_a_target_knows_better(tiny: Tiny) -> None:
 
 
 def test_refused(tiny: Tiny) -> None:
-    """Another word, and a backend that has no use for it."""
+    """Another word, and a backend that does not use it."""
     tiny.suite()
     message = tiny.refused("--flperf-suite=tiny.json", "--flperf-device=tpu")
     assert "--flperf-device: found 'tpu', expected auto, cpu, gpu or npu" in message
     message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-device=cpu")
-    assert "--flperf-device: the backend openai has no use for it" in message
+    assert "--flperf-device: the backend openai does not use it" in message

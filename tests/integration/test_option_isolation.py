@@ -65,9 +65,9 @@ def test_memory_of_a_model_alone(tiny: Tiny) -> None:
 
 
 def test_refused(tiny: Tiny) -> None:
-    """Another word, and a backend that has no use for it."""
+    """Another word, and a backend that does not use it."""
     tiny.suite()
     message = tiny.refused("--flperf-suite=tiny.json", "--flperf-isolation=thread")
     assert "--flperf-isolation: found 'thread', expected shared or process" in message
     message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-isolation=process")
-    assert "--flperf-isolation: the backend openai has no use for it" in message
+    assert "--flperf-isolation: the backend openai does not use it" in message

@@ -120,7 +120,7 @@ def test_two_of_one_name(tiny: Tiny) -> None:
         (["--flperf-backend-option=models"], "--flperf-backend-option: found 'models', expected KIND.KEY=VALUE"),
         (["--flperf-backend-option=foundry.frob=1"], "found 'frob', expected an option of foundry"),
         (["--flperf-device=tpu"], "--flperf-device: found 'tpu', expected auto, cpu, gpu or npu"),
-        (["--flperf-backend=openai", "--flperf-device=gpu", "--flperf-model=x"], "openai has no use for it"),
+        (["--flperf-backend=openai", "--flperf-device=gpu", "--flperf-model=x"], "openai does not use it"),
     ],
 )
 def test_options_that_cannot_be(tiny: Tiny, arguments: list[str], fault: str) -> None:

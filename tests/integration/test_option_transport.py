@@ -77,9 +77,9 @@ def test_what_the_runtime_refuses(tiny: Tiny) -> None:
 
 
 def test_refused(tiny: Tiny) -> None:
-    """Another word, and a backend that has no use for it: exit 4, nothing measured."""
+    """Another word, and a backend that does not use it: exit 4, nothing measured."""
     tiny.suite()
     message = tiny.refused("--flperf-suite=tiny.json", "--flperf-transport=pigeon")
     assert "--flperf-transport: found 'pigeon', expected http or native" in message
     message = tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-transport=native")
-    assert "--flperf-transport: the backend openai has no use for it" in message
+    assert "--flperf-transport: the backend openai does not use it" in message

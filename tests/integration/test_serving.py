@@ -92,7 +92,7 @@ def test_loaded_again(tiny: Tiny) -> None:
     first, second, third = done.cases
     assert first["cold_ttft_ms"] != second["cold_ttft_ms"] == third["cold_ttft_ms"]
     assert ["loaded again" in " ".join(case["notes"]) for case in done.cases] == [False, True, False]
-    assert "the runtime had let go of the model: it was loaded again" in page(tiny)
+    assert "the runtime had unloaded the model: it was loaded again" in page(tiny)
     phases = [line["phase"] for line in done.journal("samples.jsonl")]
     assert phases == ["cold", "measured", "cold", "measured", "measured"]
 

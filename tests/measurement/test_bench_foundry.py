@@ -45,8 +45,8 @@ def test_a_model_that_the_runtime_let_go_of(bench: Bench) -> None:
     second, third = bench.run(a_case()).result, bench.run(a_case()).result
     assert first.requests.ok == second.requests.ok == third.requests.ok == 2
     assert second.cold_ttft_ms != first.cold_ttft_ms
-    assert [note for note in second.notes if "let go of the model" in note]
-    assert not [note for note in (*first.notes, *third.notes) if "let go of the model" in note]
+    assert [note for note in second.notes if "unloaded the model" in note]
+    assert not [note for note in (*first.notes, *third.notes) if "unloaded the model" in note]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -266,7 +266,7 @@ def test_wrong_values_say_what_was_found_and_expected(tmp_path: Path, keys: dict
         ("\nscenario: []", "suite.yaml:2: scenario: unknown key; did you mean 'scenarios'?"),
         (
             "scenarios:\n  - {name: x, prompt: a}\n  - prompt: b\n    name: x\n",
-            "suite.yaml:4: scenarios[1].name: found 'x' again (scenarios[0]), expected a name of its own",
+            "suite.yaml:4: scenarios[1].name: found 'x' again (scenarios[0]), expected a unique name",
         ),
         ("matrix:\n  concurency: [1]\nscenarios: []", "suite.yaml:2: matrix.concurency: unknown key; did you mean"),
         ("matrix: {concurrency: [1, 0]}\nscenarios: []", "matrix.concurrency[1]: found 0, expected a whole number"),

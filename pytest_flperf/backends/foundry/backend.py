@@ -33,7 +33,7 @@ from pytest_flperf.wire.endpoint import Endpoint
 __all__ = ["FoundryBackend", "listed"]
 
 _HEALTH_S = 3.0
-_LET_GO = "the runtime had let go of the model: it was loaded again"
+_LET_GO = "the runtime had unloaded the model: it was loaded again"
 _STARTED_ANEW = "the runtime had ended or hung: it was started anew, and the model was loaded again"
 
 # Tried on the web service of 2.2.1 with an embedded model, whose answers are always the same where they are greedy, or

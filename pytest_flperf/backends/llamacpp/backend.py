@@ -50,10 +50,10 @@ _UNLOAD_S: Final = 15.0
 """A router gives a busy model 10 s to end."""
 _UNLOAD_PAUSE_S: Final = 0.02
 _NOT_LOADED: Final = frozenset({"unloaded", "downloading", "downloaded"})
-_LET_GO: Final = "llama-server had let go of the model, for another one or for somebody else: it was loaded again"
-_BACK: Final = "llama-server had let go of the model, and somebody else's request has loaded it again"
+_LET_GO: Final = "llama-server had unloaded the model for another one or another client: it was loaded again"
+_BACK: Final = "llama-server had unloaded the model, and another client's request has loaded it again"
 _STARTED_ANEW: Final = "llama-server had ended: it was started anew, and the model was loaded again"
-_SLEPT: Final = "the model slept, as llama-server lets models that nobody asks: it was woken"
+_SLEPT: Final = "llama-server had put the idle model to sleep: it was woken"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ def _text(value: Any) -> str:
 def _folder(value: Any) -> Path:
     path = Path(_text(str(value))).expanduser().absolute()
     if not path.is_dir():
-        raise ValueError(f"a folder that is there (there is none at {path})")
+        raise ValueError(f"an existing folder (there is none at {path})")
     return path
 
 

@@ -92,9 +92,7 @@ def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
         for row in rows[:_ROWS]
     )
     more = f"; {len(rows) - _ROWS} more are in results.json" if len(rows) > _ROWS else ""
-    note = (
-        f"In capitals: fails the case. Error rates that nobody asked about and that did not change are left out{more}."
-    )
+    note = f"In capitals: fails the case. Unchanged error rates that no rule names are left out{more}."
     return Table("All comparisons", head, cells, 3 + labels, note=note)
 
 

@@ -31,6 +31,6 @@ def t_quantile(p: float, freedom: int) -> float:
     """
     if not 0.5 <= p < 1 or freedom < 1:
         raise ValueError(f"found p {p} and {freedom} degrees of freedom, expected 0.5 ≤ p < 1 and one at least")
-    from scipy.special import stdtrit  # late: a run that suggests nothing has no use for it
+    from scipy.special import stdtrit  # late: a run that suggests nothing does not use it
 
     return float(stdtrit(freedom, p))

@@ -92,7 +92,7 @@ def json_only(value: dict[str, Any]) -> dict[str, Any]:
             text = f"{key_path(path)}: found {shown(item)}, expected something that JSON can hold"
             raise PydanticCustomError("flperf_extra", "{text}", {"text": text})
     for key in sorted(OWN_KEYS & set(value)):
-        text = f"found {key!r} in extra, expected it as a setting of its own or not at all"
+        text = f"found {key!r} in extra, expected it as a separate setting or not at all"
         raise PydanticCustomError("flperf_extra", "{text}", {"text": text})
     return value
 
