@@ -423,7 +423,7 @@ class TestOptions:
             ({"start_s": 0}, "start_s: found 0, expected seconds"),
             ({"load_s": "long"}, "load_s: found 'long', expected seconds"),
             ({"server": ""}, "server: found '', expected a path or a name"),
-            ({"models_dir": "/nowhere/at/all"}, "models_dir: found '/nowhere/at/all', expected a folder"),
+            ({"models_dir": "/nowhere/at/all"}, "models_dir: found '/nowhere/at/all', expected an existing folder"),
             ({"args": 99}, "args: found 99, expected a list"),
             ({"args": "-ngl '99"}, "args: .* expected quotes in pairs"),
             ({"args": [["-ngl"]]}, "args: .* expected words and numbers"),

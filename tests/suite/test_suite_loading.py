@@ -228,7 +228,7 @@ def test_greedy_unless_asked_otherwise(tmp_path: Path) -> None:
         ({"prompt_cache": "no"}, "prompt_cache: found 'no', expected 'avoid' or 'reuse'"),
         ({"expected_output_length": "huge"}, "expected_output_length: found 'huge', expected 'short', 'medium'"),
         ({"extra": [1]}, "extra: found [1], expected a mapping"),
-        ({"extra": {"stream": False}}, "extra: found 'stream' in extra, expected it as a setting of its own"),
+        ({"extra": {"stream": False}}, "extra: found 'stream' in extra, expected it as a separate setting"),
         ({"max_tokns": 5}, "scenarios[0].max_tokns: unknown key; did you mean 'max_tokens'?"),
         ({"timeout": 5}, "scenarios[0].timeout: unknown key; did you mean 'timeout_s'?"),
         ({"streaming": True}, "scenarios[0].streaming: unknown key; did you mean 'stream'?"),
