@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.records import CaseResult, LoopMs, ResourceUse, Run
+from pytest_flperf.results.records import CaseResult, LoopMs, PlannedCase, ResourceUse, Run
 from pytest_flperf.results.run_folder import RUN_LOG, RunFolder
 from pytest_flperf.results.run_log import BegunCase, BegunSide, PlayedCase, RunLog, SearchLoad, read_run_log
 
@@ -20,15 +20,20 @@ def a_case(name: str, outcome: str = "failed") -> CaseResult:
     return CaseResult(f"s::{name}[m]", "s", name, "m", host="h", outcome=outcome, load=Load(iterations=3))  # type: ignore[arg-type]
 
 
+def planned(name: str) -> PlannedCase:
+    """The same before its first request."""
+    return PlannedCase(f"s::{name}[m]", "s", name, "m", host="h", load=Load(iterations=3))
+
+
 def test_what_was_judged_and_what_was_not(tmp_path: Path) -> None:
     """A result ends a case that began; one that begins anew is unfinished again."""
     log = RunLog(RunFolder(tmp_path))
     log.run(Run("id", "2026-01-01T00:00:00Z", suites=("s",), cases=(a_case("left-out"),)))
     for name in ("one", "two", "again"):
-        log.begun(BegunCase(a_case(name), ("ttft_ms.p50 <= 1",), 7))
+        log.begun(BegunCase(planned(name), ("ttft_ms.p50 <= 1",), 7))
         if name != "two":
             log.result(a_case(name, "passed"))
-    log.begun(BegunCase(a_case("again"), (), 99))
+    log.begun(BegunCase(planned("again"), (), 99))
     log.close()
     found = read_run_log(tmp_path / RUN_LOG)
     assert found.run is not None
@@ -57,7 +62,7 @@ def a_load(load: float) -> SearchLoad:
 def test_the_loads_of_a_search(tmp_path: Path) -> None:
     """They are one case, in their order, each with what was known after it; beginning again forgets them."""
     log = RunLog(RunFolder(tmp_path))
-    case = a_case("one")
+    case = planned("one")
     for load in (1.0, 2.0, 4.0):
         log.begun(BegunCase(case, (), int(load), filed=f"{case.nodeid} [concurrency {load:g}]", load=a_load(load)))
         if load < 4:
@@ -75,8 +80,8 @@ def test_the_loads_of_a_search(tmp_path: Path) -> None:
 def test_what_was_left_comes_back(tmp_path: Path) -> None:
     """The other side, what was known after the last request, and the model that was being made ready."""
     log = RunLog(RunFolder(tmp_path))
-    case = a_case("one")
-    side = BegunSide(a_case("one"), "s::one[m] [against]", (12, 20), 7, shared_cache=True, terms={"kind": "pairs"})
+    case = planned("one")
+    side = BegunSide(planned("one"), "s::one[m] [against]", (12, 20), 7, shared_cache=True, terms={"kind": "pairs"})
     played = PlayedCase(
         trouble="gone",
         out_of_time=True,
@@ -88,7 +93,7 @@ def test_what_was_left_comes_back(tmp_path: Path) -> None:
         look=1,
         pairs=12,
     )
-    log.preparing(a_case("next"))
+    log.preparing(planned("next"))
     log.begun(
         BegunCase(case, (), 0, filed="x", at_ns=5, plan_notes=("n",), prompts=True, beside=side, server={"pids": [7]})
     )
@@ -105,7 +110,7 @@ def test_what_was_left_comes_back(tmp_path: Path) -> None:
 
 def test_a_log_of_an_older_version(tmp_path: Path) -> None:
     """Its lines say less, and are read."""
-    case = a_case("one")
+    case = planned("one")
     line = {"begun": case.to_dict(), "budgets": [], "journal_start": 5}
     (tmp_path / RUN_LOG).write_text(json.dumps(line) + "\n", encoding="utf-8")
     begun = read_run_log(tmp_path / RUN_LOG).begun[case.nodeid, case.host]
