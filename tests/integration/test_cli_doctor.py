@@ -184,7 +184,7 @@ def test_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, fault in (
         (["--catalog-url=nonsense"], "--catalog-url: 'nonsense' begins with neither"),
         (["--backend=olama"], "--backend: found 'olama', expected one of foundry"),
-        (["--backend=foundry", "--base-url=http://127.0.0.1:9/v1"], "--base-url: the backend foundry has no use for"),
+        (["--backend=foundry", "--base-url=http://127.0.0.1:9/v1"], "--base-url: the backend foundry does not use"),
         (["--backend-option=foundry.x=1"], "found 'x', expected an option of foundry; it has none"),
         (["--backend-option=x"], "--backend-option: found 'x', expected KIND.KEY=VALUE"),
         (["--nonsense"], "--nonsense"),
