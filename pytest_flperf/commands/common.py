@@ -1,16 +1,33 @@
-"""Shared parts of commands: parser, exit codes, JSON output."""
+"""Shared parts of commands: parser, exit codes, JSON, progress, masked keys."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-__all__ = ["BAD_USAGE", "FAILED", "INTERRUPTED", "Commands", "Parsed", "Parser", "add_json", "print_json", "refuse"]
+    from pytest_flperf.backends.router import Place
+    from pytest_flperf.results.redaction import Redactor
+
+__all__ = [
+    "BAD_USAGE",
+    "FAILED",
+    "INTERRUPTED",
+    "Commands",
+    "Parsed",
+    "Parser",
+    "add_json",
+    "clear_line",
+    "print_json",
+    "redactor_of",
+    "refuse",
+    "told",
+]
 
 FAILED: Final = 1
 BAD_USAGE: Final = 4
@@ -63,3 +80,25 @@ def refuse(parsed: Parsed, problem: str) -> NoReturn:
     """Exit with a bad-usage error."""
     usage: Parser = parsed.usage
     usage.error(problem)
+
+
+def redactor_of(place: Place) -> Redactor:
+    """Mask of the keys that may stand in a server's texts."""
+    from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
+
+    return Redactor([place.config.api_key, *url_secrets(place.config.base_url), *environment_secrets(os.environ)])
+
+
+def told(what: str, percent: float | None) -> None:
+    """Show progress in one terminal line."""
+    from pytest_flperf._text import harmless
+
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{harmless(what)}" + (f" {percent:.1f} %" if percent is not None else ""))
+        sys.stderr.flush()
+
+
+def clear_line() -> None:
+    """Clear the line of progress."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")

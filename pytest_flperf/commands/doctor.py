@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_flperf._text import harmless
-from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json
+from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, clear_line, print_json, redactor_of, told
 from pytest_flperf.commands.models import add_place, place_of
 
 if TYPE_CHECKING:
@@ -38,10 +35,9 @@ def add_doctor(commands: Commands) -> None:
 
 def _run(parsed: Parsed) -> int:
     from pytest_flperf.report.terminal.listings import say
-    from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
 
     chosen = place_of(parsed)
-    masked = Redactor([chosen.config.api_key, *url_secrets(chosen.config.base_url), *environment_secrets(os.environ)])
+    masked = redactor_of(chosen)
     found = [_examined(place, parsed.model if place is chosen else None) for place in _places(parsed, chosen)]
     if parsed.json:
         print_json(masked.value([_as_dict(each) for each in found]))
@@ -69,21 +65,12 @@ def _places(parsed: Parsed, chosen: Place) -> list[Place]:
 
 def _examined(place: Place, model: str | None) -> Finding:
     from pytest_flperf.measurement.doctor import examine
-    from pytest_flperf.results.redaction import Redactor, url_secrets
 
-    name = place.kind.name
-    masked = Redactor([place.config.api_key, *url_secrets(place.config.base_url)]).text
-
-    def told(step: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{harmless(f'{name}: {masked(step)} …')}")
-            sys.stderr.flush()
-
+    name, masked = place.kind.name, redactor_of(place).text
     try:
-        return examine(place, model, told)
+        return examine(place, model, lambda step: told(f"{name}: {masked(step)} …", None))
     finally:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
+        clear_line()
 
 
 def _lines(found: Sequence[Finding], chosen: str) -> list[str]:

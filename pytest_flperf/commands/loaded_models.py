@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,15 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_flperf._text import harmless
-from pytest_flperf.commands.common import FAILED, Parsed, print_json, refuse
+from pytest_flperf.commands.common import FAILED, Parsed, clear_line, print_json, redactor_of, refuse, told
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.base import About, Backend, ListedModel, LoadsModels, OnProgress, Served
     from pytest_flperf.backends.router import Place
-    from pytest_flperf.results.redaction import Redactor
 
-__all__ = ["clear_line", "load", "redactor_of", "status", "test", "told", "unload"]
+__all__ = ["load", "status", "test", "unload"]
 
 _STARTED: Final = frozenset({"litellm", "llamacpp"})
 """Kinds that start a server of their own where no URL is given."""
@@ -162,30 +159,10 @@ def test(parsed: Parsed, place: Place) -> int:
     return 0
 
 
-def redactor_of(place: Place) -> Redactor:
-    """Mask of the keys that may stand in a server's texts."""
-    from pytest_flperf.results.redaction import Redactor, environment_secrets, url_secrets
-
-    return Redactor([place.config.api_key, *url_secrets(place.config.base_url), *environment_secrets(os.environ)])
-
-
-def told(what: str, percent: float | None) -> None:
-    """Show progress in one terminal line."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{harmless(what)}" + (f" {percent:.1f} %" if percent is not None else ""))
-        sys.stderr.flush()
-
-
 def _told(place: Place) -> OnProgress:
     """Show progress, keys masked: a server may repeat them in the reason for a wait."""
     masked = redactor_of(place).text
     return lambda what, percent: told(masked(what), percent)
-
-
-def clear_line() -> None:
-    """Clear the line of progress."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
 
 
 @contextlib.contextmanager

@@ -9,8 +9,18 @@ from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.loaded_models import clear_line, load, redactor_of, status, test, told, unload
+from pytest_flperf.commands.common import (
+    FAILED,
+    Commands,
+    Parsed,
+    add_json,
+    clear_line,
+    print_json,
+    redactor_of,
+    refuse,
+    told,
+)
+from pytest_flperf.commands.loaded_models import load, status, test, unload
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.router import Place

@@ -69,7 +69,7 @@ def versions(distributions: Iterable[str] = DISTRIBUTIONS) -> dict[str, str]:
     return found
 
 
-@cache  # reading the metadata of a distribution takes 2 ms
+@cache  # reading the metadata of a distribution takes 0.9 ms
 def _version(distribution: str) -> str | None:
     try:
         version = importlib.metadata.version(distribution)
