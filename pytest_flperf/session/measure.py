@@ -6,14 +6,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Final
 
 from pytest_flperf._text import printable
-from pytest_flperf.backends.registry import installed, registry
+from pytest_flperf.backends.registry import BackendType, installed, registry
 from pytest_flperf.measurement.parallel_targets import Asked
 from pytest_flperf.measurement.runner import NotPossibleError, NotReadyError
 from pytest_flperf.results.records import CaseResult, Run
@@ -62,7 +62,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     model: str | Iterable[str] = (),
     base_url: str | None = None,
     api_key_env: str | None = None,
-    backend: str | None = None,
+    backend: str | BackendType | None = None,
     target: str | Iterable[str] = (),
     iterations: int | None = None,
     warmup: int | None = None,
@@ -94,7 +94,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
         model: Model or models to measure; none: those of the suite, else the default.
         base_url: OpenAI-compatible server to measure.
         api_key_env: Environment variable that holds the server's key.
-        backend: Kind of server.
+        backend: Kind of server: its name, or a kind that is not installed.
         target: Servers to measure, as with ``--flperf-target``.
         iterations: Measured requests of each case.
         warmup: Requests before them.
@@ -124,9 +124,10 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
         KeyboardInterrupt: As usual; what was measured is in the folder of the run.
 
     """
+    brought = (backend,) if isinstance(backend, BackendType) else ()
     options = options_from({
         "model": _texts("model", model), "base_url": _text("base_url", base_url),
-        "api_key_env": _text("api_key_env", api_key_env), "backend": _text("backend", backend),
+        "api_key_env": _text("api_key_env", api_key_env), "backend": _text("backend", _name(backend)),
         "target": _texts("target", target), "iterations": iterations, "warmup": warmup, "concurrency": concurrency,
         "load": _text("load", load), "max_tokens": max_tokens, "temperature": temperature, "timeout": timeout_s,
         "seed": None if seed is None else str(seed), "budget": _texts("budget", budget),
@@ -136,7 +137,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     })  # fmt: skip
     here = Path.cwd()
     path, ref = _place_of(suite, here)
-    known, listener = registry(installed()), _Listener(on_case)
+    known, listener = _known_backends(brought), _Listener(on_case)
     default = DefaultModels(known, listener.progress)
     plans = plan_suites({path: ref}, options, known, default)
     context = RunContext(
@@ -155,6 +156,17 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
         run = MeasuringRun(context, listener, baseline_run, default)
         cases = (case for plan in plans.values() for case in plan.cases)
         return _measured(run, pulled_together(cases, lambda case: case.model))
+
+
+def _name(backend: str | BackendType | None) -> str | None:
+    return backend.name if isinstance(backend, BackendType) else backend
+
+
+def _known_backends(brought: Iterable[BackendType]) -> Mapping[str, BackendType]:
+    try:
+        return registry([*installed(), *brought])
+    except ValueError as error:
+        raise OptionsError(f"backend: {error}") from error
 
 
 def _text(name: str, value: object) -> str | None:

@@ -13,9 +13,11 @@ from typing import Any, Self
 
 import pytest
 from few_plugins import run_in_process
+from kept_load_process import KeptLoadProcess
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _COUNTS = re.compile(r" in \d+\.\d+s(?: \(\S+\))?(?: =+)?$")
+_KEPT = KeptLoadProcess()
 PLAIN: dict[str, Any] = {"name": "one", "prompt": "Hello", "max_tokens": 2, "iterations": 1, "warmup": 0}
 
 
@@ -99,7 +101,8 @@ class Tiny:
 
     def run(self, *arguments: str) -> Done:
         """Run pytest in this process; a traceback of ours is a failure whatever the test wants."""
-        return self._done(run_in_process(self.pytester, *arguments))
+        with _KEPT.lent():
+            return self._done(run_in_process(self.pytester, *arguments))
 
     def run_apart(self, *arguments: str) -> Done:
         """Run pytest as a process of its own."""
