@@ -1,4 +1,8 @@
-"""Validation of results: types, ranges, and counts that agree."""
+"""Validation of results: types, ranges, and counts that agree.
+
+The types are read from the records.  Pydantic takes 0.25 s to import and to build the model of a case, the time of 340
+cases here; a command that shows a run reads a few dozen.
+"""
 
 from __future__ import annotations
 

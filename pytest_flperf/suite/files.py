@@ -1,4 +1,4 @@
-"""Suite files: reads each referenced file once, within the suite's folder.
+"""Suite files: reads each referenced file once, within the suite's folder, and the suite's templates.
 
 The tokenizer alone may be anywhere.
 """
@@ -12,13 +12,14 @@ from pytest_flperf.suite.parser import read_text
 from pytest_flperf.suite.prompts.rows import Row
 from pytest_flperf.suite.prompts.sources import TracedRequest
 from pytest_flperf.suite.prompts.synthetic import LocalTokenizer
+from pytest_flperf.suite.prompts.templates import PromptTemplate, TemplateRenderer
 from pytest_flperf.suite.setting_limits import MAX_SUITE_BYTES
 
 __all__ = ["SuiteFiles"]
 
 
 class SuiteFiles:
-    """The files that one suite refers to, cached.
+    """The files that one suite refers to, cached, and its templates.
 
     Every method raises SuiteError for a file that can't be used.
     """
@@ -29,6 +30,7 @@ class SuiteFiles:
         self._datasets: dict[tuple[Path, str | None], tuple[Row, ...]] = {}
         self._traces: dict[Path, tuple[TracedRequest, ...]] = {}
         self._tokenizers: dict[Path, LocalTokenizer] = {}
+        self._renderer = TemplateRenderer()
 
     def prompt(self, name: str) -> str:
         """Return the prompt in the file *name*, with LF line ends.
@@ -46,6 +48,10 @@ class SuiteFiles:
             raise SuiteError(f"found more than {MAX_SUITE_BYTES / 1e6:.0f} MB of prompt files in all, expected less")
         self._texts[name] = text
         return text
+
+    def template(self, text: str) -> PromptTemplate:
+        """Return a template of the suite; all of them share one process."""
+        return PromptTemplate(text, self._renderer)
 
     def dataset(self, name: str, column: str | None) -> tuple[Row, ...]:
         """Return the rows of the data set *name*."""

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
+from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.prompts.filler import filler_words
 from pytest_flperf.suite.prompts.fitting import SAMPLE_KEY, Fitting
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
 from pytest_flperf.suite.prompts.synthetic import TokensPerWord
+from pytest_flperf.suite.prompts.templates import PromptTemplate
 from pytest_flperf.suite.request_body import keyed, unique_key
 
 __all__ = ["Ask", "PromptGenerator"]
@@ -28,6 +30,8 @@ _MOST_KEPT: Final = 32_000_000
 """Characters of filler kept for requests of the same length."""
 _MOST_PADDINGS: Final = 64
 _MOST_FITTINGS: Final = 4_096
+_RENDERED_AHEAD: Final = 64
+"""Texts of a template that are rendered at once: alone, each takes 0.2 ms more to go to its process and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class PromptGenerator:
         self._padding: dict[tuple[Message, ...], str] = {}
         self._prompt_ids: dict[int, str] = {}  # of requests under way, of a case whose answers are scored
         self._fittings: dict[tuple[object, int], Fitting] = {}
+        self._rendered_ahead: dict[int, str] = {}
         self._not_fitting: Counter[int] = Counter()  # prompts, by their surplus of tokens
 
     # ---- lengths
@@ -205,18 +210,34 @@ class PromptGenerator:
         source, messages = self._source, self._case.scenario.messages
         row = source.rows[self._row_number(index)] if source.rows else None
         if source.template is not None:
-            rng = random.Random(f"{self._seed}/{index}/variables")  # noqa: S311
-            values: dict[str, Any] = {"index": index}
-            values |= dict(row.fields) if row is not None else {}
-            values |= {
-                name: rng.choice(value) if isinstance(value, tuple) else value
-                for name, value in source.variables.items()
-            }
-            return self._with_user_text(source.template.render(values))
+            return self._with_user_text(self._rendered(source.template, index))
         if row is None:
             return messages
         system = () if row.messages[0].role != "user" else messages[:-1]
         return (*system, *row.messages)
+
+    def _rendered(self, template: PromptTemplate, index: int) -> str:
+        """The template's text for one request, rendered with those of the requests after it."""
+        known = self._rendered_ahead
+        if index in known:
+            return known[index]
+        ahead = range(index, index + _RENDERED_AHEAD)
+        try:
+            texts = template.render_all([self._values(each) for each in ahead])
+        except SuiteError:  # perhaps of a request that will never be
+            return template.render(self._values(index))
+        self._rendered_ahead = dict(zip(ahead, texts, strict=True))
+        return texts[0]
+
+    def _values(self, index: int) -> dict[str, Any]:
+        """What a template sees for one request."""
+        source = self._source
+        rng = random.Random(f"{self._seed}/{index}/variables")  # noqa: S311
+        drawn = {
+            name: rng.choice(value) if isinstance(value, tuple) else value for name, value in source.variables.items()
+        }
+        fields = source.rows[self._row_number(index)].fields if source.rows else {}
+        return {"index": index, **fields, **drawn}
 
     def _with_user_text(self, text: str) -> tuple[Message, ...]:
         """The scenario's messages, with *text* as the last one."""

@@ -54,7 +54,11 @@ def source_of(
     variables: dict[str, Variable] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in form.variables.items()
     }
-    template = _read(lambda: _template(form, variables, rows), "template", add) if form.template else None
+    template = (
+        _read(lambda: _checked(files.template(form.template), variables, rows), "template", add)
+        if form.template
+        else None
+    )
     return PromptSource(
         rows=rows,
         shuffled=form.dataset_order == "shuffled",
@@ -99,8 +103,7 @@ def _check_trace(form: ScenarioForm, trace: tuple[TracedRequest, ...], add: Call
         )
 
 
-def _template(form: ScenarioForm, variables: Mapping[str, Variable], rows: tuple[Row, ...]) -> PromptTemplate:
-    template = PromptTemplate(form.template)
+def _checked(template: PromptTemplate, variables: Mapping[str, Variable], rows: tuple[Row, ...]) -> PromptTemplate:
     known = {"index", *variables}
     for name in sorted(template.variables - known):
         missing = next((row for row in rows if name not in row.fields), None)
@@ -109,9 +112,11 @@ def _template(form: ScenarioForm, variables: Mapping[str, Variable], rows: tuple
             hint = suggestion(name, known | columns)
             where = " in some rows of the data set" if rows and any(name in row.fields for row in rows) else ""
             raise SuiteError(f"found the variable {shown(name)}, which is not there{where}; {hint}")
-    for index, row in enumerate(rows[:_TRIED_ROWS] or (None,)):
-        values: dict[str, Any] = {"index": index, **(dict(row.fields) if row is not None else {})}
-        values |= {name: value[0] if isinstance(value, tuple) else value for name, value in variables.items()}
-        if not template.render(values).strip():
-            raise SuiteError("found a template that renders to nothing, expected a prompt")
+    fixed = {name: value[0] if isinstance(value, tuple) else value for name, value in variables.items()}
+    tried = [
+        {"index": index, **(dict(row.fields) if row is not None else {}), **fixed}
+        for index, row in enumerate(rows[:_TRIED_ROWS] or (None,))
+    ]
+    if not all(text.strip() for text in template.render_all(tried)):
+        raise SuiteError("found a template that renders to nothing, expected a prompt")
     return template
