@@ -164,6 +164,11 @@ _BACKENDS: Final = (
         "Measure targets of different providers at the same time; those of this machine still take turns",
         switch=True,
     ),
+    Option(
+        "--flperf-order", "string",
+        "Measure models one after the other (model), or in turns from scenario to scenario, all loaded (scenario); "
+        "default: in turns where that loads nothing more (auto)", "HOW",
+    ),
     Option("--flperf-keep-loaded", "bool", "Keep models loaded, side by side and after the run", switch=True),
 )  # fmt: skip
 _REQUESTS: Final = (

@@ -152,7 +152,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """One load for each model, in whatever order other plugins have put the items; no suite is passed over."""
+    """One load for each model, or turns, in whatever order other plugins put the items; no suite is passed over."""
     suites = SUITE_REFS in config.stash
     if suites and not session.testsfailed:  # what failed to be collected is an error already
         from pytest_flperf.integration.collection import SELECTION
@@ -160,11 +160,12 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         with _harmless_refusals():
             config.stash[SELECTION].check_collected()
     if suites or any(map(_measures, items)):
-        from pytest_flperf.integration.ordering import group_by_model
+        from pytest_flperf.integration.config import options_of
+        from pytest_flperf.integration.ordering import in_order
         from pytest_flperf.integration.session_hooks import register
 
         register(config)
-        items[:] = group_by_model(items)
+        items[:] = in_order(items, options_of(config) if suites else None)
 
 
 def _measures(item: pytest.Item) -> bool:
@@ -178,7 +179,7 @@ def flperf_model(request: pytest.FixtureRequest) -> Iterator[str]:
 
     model: str = request.param
     yield model
-    measuring_run(request.config).release(model)
+    measuring_run(request.config).release_unless_shared(model)
 
 
 @pytest.fixture

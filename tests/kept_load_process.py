@@ -71,8 +71,7 @@ class _Lent:
     def __init__(self, session: LoadSession, give_back: Callable[[], None]) -> None:
         self._session = session
         self._give_back = give_back
-        self._whole = True
-        self._stopped = False
+        self._playing = self._cancelled = self._stopped = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -85,20 +84,20 @@ class _Lent:
         *,
         stop_at: float | None = None,
     ) -> PlanStats:
-        self._whole = False  # whatever ends a plan early ends the load process
+        self._playing = True  # until it ends well: whatever is raised meanwhile ends the load process
         stats = self._session.play(plan, on_exchange, on_tick, stop_at=stop_at)
-        self._whole = True
+        self._playing = False
         return stats
 
     def cancel(self) -> None:
-        self._whole = False
+        self._cancelled = True
         self._session.cancel()
 
     def stop(self) -> None:
         if self._stopped:
             return
         self._stopped = True
-        if self._whole and self._session.alive:
+        if self._session.alive and not (self._playing or self._cancelled):
             self._session.play(_NOTHING, lambda exchange: None)
             self._give_back()
         else:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json
+from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
 from pytest_flperf.commands.stored_runs import add_places, failed, open_store, unusable
 
 __all__ = ["add_history", "add_prune"]
@@ -28,16 +28,22 @@ def add_history(commands: Commands) -> None:
     """Add the ``history`` command."""
     parser = commands.add_parser(
         "history",
-        help="List the stored runs, newest first",
-        description="The runs in the store, newest first. 'flperf show RUN' prints one.",
+        help="List the stored runs, newest first, or one number over the runs",
+        description="The runs in the store, newest first. 'flperf show RUN' prints one.  With --scenario and --metric: "
+        "that number in each run, oldest first.",
     )
     parser.add_argument(
         "--limit", metavar="N", type=_count, default=_LIMIT, help=f"List at most this many (0: all); default: {_LIMIT}"
     )
     parser.add_argument("--suite", metavar="NAME", help="List only runs with cases of this suite")
     parser.add_argument("--branch", metavar="NAME", help="List only runs of this branch")
+    parser.add_argument("--scenario", metavar="NAME", help="Print a number of this scenario; needs --metric")
+    parser.add_argument("--metric", metavar="NAME", help="The number, such as ttft_ms.p50; needs --scenario")
+    parser.add_argument("--model", metavar="NAME", help="With --metric: only of this model")
+    parser.add_argument("--best", action="store_true", help="With --metric: only the best run of each case")
+    parser.add_argument("--plot", action="store_true", help="With --metric: draw a bar beside each number")
     add_places(parser)
-    add_json(parser, "the runs")
+    add_json(parser, "the runs, or the numbers,")
     parser.set_defaults(run=_history, usage=parser)
 
 
@@ -65,6 +71,11 @@ def _history(parsed: Parsed) -> int:
     from pytest_flperf.report.terminal.listings import say
     from pytest_flperf.report.terminal.stored_runs import history_table
 
+    if parsed.scenario is not None or parsed.metric is not None:
+        return _series(parsed)
+    for given, flag in ((parsed.model, "--model"), (parsed.best, "--best"), (parsed.plot, "--plot")):
+        if given:
+            return refuse(parsed, f"{flag}: expected --scenario and --metric beside it")
     try:
         with open_store(parsed) as store:
             runs = store.runs(parsed.limit or None, suite=parsed.suite, branch=parsed.branch)
@@ -76,6 +87,46 @@ def _history(parsed: Parsed) -> int:
         say("no stored run matches")
         return 0
     for line in history_table(runs, datetime.now(UTC), shutil.get_terminal_size().columns):
+        say(line)
+    return 0
+
+
+def _series(parsed: Parsed) -> int:
+    from pytest_flperf.history.series import UnknownNumberError, number_named
+    from pytest_flperf.history.store import StoreError
+    from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.report.terminal.series_table import best_of, series_table
+    from pytest_flperf.results.metrics import METRICS
+
+    if parsed.scenario is None or parsed.metric is None:
+        return refuse(parsed, "--scenario and --metric: found one of them, expected both")
+    try:
+        number = number_named(parsed.metric)
+        with open_store(parsed) as store:
+            points = store.series(
+                parsed.scenario,
+                number,
+                model=parsed.model,
+                suite=parsed.suite,
+                branch=parsed.branch,
+                limit=parsed.limit or None,
+            )
+    except UnknownNumberError as error:
+        return refuse(parsed, f"--metric: {error}")
+    except StoreError as error:
+        return unusable(parsed, error)
+    metric = METRICS[number.metric]
+    if parsed.best and metric.better == "neither":
+        return refuse(parsed, f"--best: neither a high nor a low {metric.name} is better")
+    if parsed.best:
+        points = best_of(points, higher_is_better=metric.better == "higher")
+    if parsed.json:
+        return print_json([asdict(point) for point in points])
+    if not points:
+        say("no stored run matches")
+        return 0
+    heading, width = f"{number.name}, {metric.unit}", shutil.get_terminal_size().columns
+    for line in series_table(points, heading, datetime.now(UTC), width, bars=parsed.plot):
         say(line)
     return 0
 

@@ -35,6 +35,7 @@ from pytest_flperf.history.rows import (
     run_row,
     value_rows,
 )
+from pytest_flperf.history.series import SeriesQueries
 from pytest_flperf.history.stored_values import checked_run_row, checked_text
 from pytest_flperf.history.tables import (
     BASELINES,
@@ -101,7 +102,7 @@ class Pruned:
     """Older runs that were kept: a baseline names them, or they are the baseline of a case."""
 
 
-class Store(CaseQueries, Acceptances):
+class Store(CaseQueries, SeriesQueries, Acceptances):
     """An open store, used as a context manager.
 
     Every method raises StoreError.

@@ -1,4 +1,4 @@
-"""Order of items: each model is loaded once.
+"""Order of items: each model is loaded once, or models take turns.
 
 This holds even if the items were shuffled.
 """
@@ -12,23 +12,28 @@ from typing import Any
 import pytest
 
 from pytest_flperf.integration.item_state import case_of
+from pytest_flperf.session.model_order import ordered, take_turns
+from pytest_flperf.session.options import RunOptions
 from pytest_flperf.session.planning import pulled_together
+from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["group_by_model"]
+__all__ = ["in_order"]
 
 
-def group_by_model(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Group items by model and drop repeated cases.
+def in_order(items: Iterable[pytest.Item], options: RunOptions | None) -> list[pytest.Item]:
+    """Order items by model, or let models take turns, and drop repeated cases.
 
     A case stays once, however often its suite was collected.
 
-    Cases of suites move up to the first one of their model.  Tests with the ``flperf`` fixture move within their module
-    or class, because splitting these would set up their fixtures twice.  Everything else stays where it is.
+    Cases of suites move up to the first one of their model, or of all.  Tests with the ``flperf`` fixture move within
+    their module or class, because splitting these would set up their fixtures twice.  Everything else stays in place.
     """
     once = _each_case_once(items)
-    ordered = pulled_together(once, lambda item: None if (case := case_of(item)) is None else case.model)
+    cases = [case for item in once if (case := case_of(item)) is not None]
+    targets = {case.model: case.target or TargetSpec(case.model) for case in cases}
+    in_turns = options is not None and take_turns(options, targets.values())
     grouped: list[pytest.Item] = []
-    for _, block in groupby(ordered, key=lambda item: id(item.parent)):
+    for _, block in groupby(ordered(once, case_of, turns=in_turns), key=lambda item: id(item.parent)):
         grouped += pulled_together(block, _marked_model)
     return grouped
 

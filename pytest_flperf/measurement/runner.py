@@ -126,6 +126,7 @@ class Bench:
         on_progress: OnProgress = _ignore_progress,
         nodeid: str | None = None,
         stop_at: float | None = None,
+        keep: tuple[str, ...] = (),
     ) -> Prepared:
         """Make the model of a case ready.
 
@@ -137,6 +138,7 @@ class Bench:
             on_progress: Told of downloads and loads.
             nodeid: What to file the requests under; None: the case's own id.
             stop_at: From when on no server is waited for (monotonic, in seconds); None: never.
+            keep: Models that stay loaded beside it.
 
         Raises:
             NotReadyError: The model could not be loaded or gave no token.
@@ -144,11 +146,11 @@ class Bench:
 
         """
         if beside is None:
-            return self._models.ready(case, on_progress, nodeid, (case.model,), stop_at)
+            return self._models.ready(case, on_progress, nodeid, (case.model, *keep), stop_at)
         impossible = why_not_interleaved(case)
         if impossible:
             raise NotPossibleError(impossible)
-        models = (case.model, beside.model)
+        models = (case.model, beside.model, *keep)
         prepared = self._models.ready(case, on_progress, nodeid, models, stop_at)
         other = self._models.ready(beside, on_progress, f"{prepared.recording.nodeid} {AGAINST}", models, stop_at)
         if case.model != beside.model and self._models.has_gone(case.model, on_progress):

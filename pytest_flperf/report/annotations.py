@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pytest_flperf._text import printable
+from pytest_flperf.gates.severity import failed_cases, missed_budgets
 from pytest_flperf.report.sentences import case_name, reasons, value_of, without_verdict
-from pytest_flperf.report.severity import failed_cases, missed_budgets
 from pytest_flperf.report.terminal.comparisons import reasons_of, rows_of
 from pytest_flperf.report.verdict_words import sentence
 from pytest_flperf.results.bounds import first_lines

@@ -13,8 +13,8 @@ from typing import Any, Final
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import comparisons_of, headline
 from pytest_flperf.gates.rules import DEFAULT_SCOPE
+from pytest_flperf.gates.severity import excess, failed_cases, missed_budgets
 from pytest_flperf.report.sentences import case_name, value_of
-from pytest_flperf.report.severity import excess, failed_cases, missed_budgets
 from pytest_flperf.report.verdict_words import heading, sentence
 from pytest_flperf.results.bounds import bounded_run
 from pytest_flperf.results.records import CaseResult, Run

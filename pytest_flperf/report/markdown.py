@@ -11,10 +11,12 @@ from typing import Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import name
+from pytest_flperf.gates.severity import failed_cases
+from pytest_flperf.report.answer_words import answer_sentence
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.rerun import rerun_command
+from pytest_flperf.report.rivals import rivals_together
 from pytest_flperf.report.sentences import case_name, clock_words, doubts, run_budgets, without_verdict
-from pytest_flperf.report.severity import failed_cases
 from pytest_flperf.report.terminal.comparisons import (
     figure_heads,
     figures,
@@ -74,6 +76,7 @@ def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
     head = [
         f"## {_TONES[tone(run)]} flperf: {words(heading(run))}",
         "",
+        *([f"**{words(said, 1_000)}.**", ""] if (said := answer_sentence(run)) else []),
         words(sentence(run)),
         "",
         *(f"- {words(line, 300)}" for line in (*run_budgets(run), *first_lines(run.faults, _FAILURES, "errors"))),
@@ -116,7 +119,7 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
             "tokens/s p50", "e2e p50 ms", "e2e p95 ms", "errors"]  # fmt: skip
     left = 3 + suites
     lines = [_row(head), _row([":--"] * left + ["--:"] * (len(head) - left))]
-    for case in cases[:_ROWS]:
+    for case in rivals_together(cases)[:_ROWS]:
         label = f"{case.scenario} {point(case.parameters)}".strip()
         numbers = (
             ("ttft_ms", "p50"), ("ttft_ms", "p95"), ("tpot_ms", "p50"), ("tps", "p50"), ("e2e_ms", "p50"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
+from pytest_flperf.results.answer import RunAnswer
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.comparison import Against, ReferenceLoad
 from pytest_flperf.results.measured import (
@@ -303,9 +304,12 @@ class Run(Record):
     """Budgets of the whole run; empty where none were set, or without a verdict: interrupted, or only skipped."""
     partial: bool = False
     """Whether an interrupt or ``--flperf-max-time`` ended it before everything was measured."""
+    answer: RunAnswer | None = None
+    """None: under way, interrupted, or of an older version."""
     cases: tuple[CaseResult, ...] = ()
 
     _readers: ClassVar[Mapping[str, Reader]] = {
+        "answer": RunAnswer.from_dict,
         "suites": tuple,
         "command": tuple,
         "host": HostInfo.from_dict,

@@ -21,15 +21,17 @@ from pytest_flperf.session.baselines import find_baseline_of
 from pytest_flperf.session.context import RunContext, Stopper
 from pytest_flperf.session.default_model import DefaultModels
 from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.model_order import ordered, take_turns
 from pytest_flperf.session.options import options_from
 from pytest_flperf.session.planned_cases import PlannedTest
-from pytest_flperf.session.planning import plan_suites, pulled_together, targets_in
+from pytest_flperf.session.planning import models_in, plan_suites, targets_in
 from pytest_flperf.session.progress import Progress, SilentProgress
 from pytest_flperf.session.run import MeasuringRun
 from pytest_flperf.session.time_limit import OutOfTimeError
 from pytest_flperf.suite.discovery import find_suite
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case, Suite
+from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["load_suite", "measure"]
 
@@ -154,8 +156,9 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     baseline_run = find_baseline_of(options, here, (ref,))
     with _ONE_AT_A_TIME:
         run = MeasuringRun(context, listener, baseline_run, default)
-        cases = (case for plan in plans.values() for case in plan.cases)
-        return _measured(run, pulled_together(cases, lambda case: case.model))
+        cases = [case for plan in plans.values() for case in plan.cases]
+        in_turns = take_turns(options, context.targets or [TargetSpec(model) for model in models_in(plans.values())])
+        return _measured(run, ordered(cases, lambda case: case, turns=in_turns))
 
 
 def _name(backend: str | BackendType | None) -> str | None:
@@ -198,11 +201,12 @@ def _place_of(suite: str | PathLike[str] | Suite, here: Path) -> tuple[Path, str
 def _measured(run: MeasuringRun, cases: Sequence[Case]) -> Run:
     """Measure case by case; the run is written whatever ends it."""
     exit_code = _INTERRUPTED
+    last = {case.model: number for number, case in enumerate(cases)}
     try:
         run.prepare([Asked(case.nodeid, case) for case in cases])
         for number, case in enumerate(cases):
             run.record.collect([_case_measured(run, case, cases).to_dict()])
-            if number + 1 == len(cases) or cases[number + 1].model != case.model:
+            if number == last[case.model]:
                 run.release(case.model)
         run.record.judge_run()
         exit_code = _COMPLETE

@@ -40,6 +40,8 @@ class RunOptions:
     transport: str | None
     backend_options: Mapping[str, Mapping[str, Any]]
     """By kind and key."""
+    order: str
+    """``auto``, ``model`` or ``scenario``."""
     keep_loaded: bool
     parallel_targets: bool
     iterations: int | None
@@ -126,6 +128,7 @@ def options_from(values: Mapping[str, Any]) -> RunOptions:
         isolation=_one_of("--flperf-isolation", get("isolation"), ("shared", "process")),
         transport=_one_of("--flperf-transport", get("transport"), ("http", "native")),
         backend_options=_backend_options(get("backend_option") or ()),
+        order=_one_of("--flperf-order", get("order"), ("auto", "model", "scenario")) or "auto",
         keep_loaded=bool(get("keep_loaded")),
         parallel_targets=bool(get("parallel_targets")),
         iterations=get("iterations"),

@@ -33,6 +33,7 @@ from pytest_flperf.session.default_model import DefaultModels
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.history import store_password
 from pytest_flperf.session.machine_lock import MachineBusyError, SessionLock
+from pytest_flperf.session.model_order import take_turns
 from pytest_flperf.session.mutual_exclusion import TurnError, Turns
 from pytest_flperf.session.options import RunOptions
 from pytest_flperf.session.paired import opposition_of
@@ -85,6 +86,8 @@ class MeasuringRun:
         self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)
         self._bench: Bench | None = None
         self._asked: Sequence[Asked] = ()  # until those of other providers have begun
+        self._in_turns: tuple[str, ...] = ()
+        """Models that stay loaded, because their cases take turns."""
         self._beside: SideBySide | None = None
         self._importing: threading.Thread | None = None
         self._finished = False
@@ -141,6 +144,9 @@ class MeasuringRun:
 
         Nothing is started while another run measures.
         """
+        targets = {asked.case.model: asked.case.target or TargetSpec(asked.case.model) for asked in cases}
+        if take_turns(self._options, targets.values()):
+            self._in_turns = tuple(targets)
         self._progress.expect(lambda: self._expected(cases), self._limit.ends_at)
         if not self._lock.try_take():
             return
@@ -154,12 +160,17 @@ class MeasuringRun:
                     self._place(case)
             if self._options.parallel_targets:
                 self._asked = cases
-            bench.prepare(tuple(dict.fromkeys(case.model for case in sides)))
+            models = tuple(dict.fromkeys(case.model for case in sides))
+            bench.prepare(models)
             backends = self._backends
             ahead = known_ahead(sides, backends.capabilities, backends.kind_of)
             if ahead:
                 self._progress.line(f"parameters: {self._redactor.text(ahead)}")
-            self._importing = threading.Thread(target=self._import_ahead, name="flperf-import", daemon=True)
+            compares = self._opposition is not None or self._baseline is not None or len(models) > 1
+            names = (*_ALWAYS, *_TO_COMPARE) if compares else _ALWAYS
+            self._importing = threading.Thread(
+                target=self._import_ahead, args=(names,), name="flperf-import", daemon=True
+            )
             self._importing.start()
             self.record.begin()
 
@@ -187,8 +198,9 @@ class MeasuringRun:
                 self._importing.join()
             self._importing = None
 
-    def _import_ahead(self) -> None:
-        _import_ahead((*_ALWAYS, *_TO_COMPARE) if self._opposition or self._baseline else _ALWAYS)
+    def _import_ahead(self, names: Iterable[str]) -> None:
+        for name in names:
+            importlib.import_module(name)
         if self._context.writes:
             self.record.publisher.warm_up()
             self.record.storing.warm_up()
@@ -218,7 +230,9 @@ class MeasuringRun:
                 except BackendError as error:
                     raise NotReadyError(str(error)) from error
                 ends_at, told = self._limit.ends_at, progress.stage
-                prepared = bench.ready(case, beside=beside, on_progress=told, nodeid=nodeid, stop_at=ends_at)
+                prepared = bench.ready(
+                    case, beside=beside, on_progress=told, nodeid=nodeid, stop_at=ends_at, keep=self._in_turns
+                )
                 self._stopper.check()
                 return prepared
         except BaseException as error:
@@ -341,6 +355,11 @@ class MeasuringRun:
         if self._limit.over:
             raise OutOfTimeError
 
+    def release_unless_shared(self, model: str) -> None:
+        """Unload a model, unless its cases take turns with those of others."""
+        if model not in self._in_turns:
+            self.release(model)
+
     def release(self, model: str) -> None:
         """Unload a model."""
         problem = self._bench.release(model) if self._bench is not None else ""
@@ -431,14 +450,11 @@ class MeasuringRun:
             for note in beside.notes:
                 self.record.note(self._redactor.text(note))
         if self._bench is not None:
+            for model in self._in_turns:
+                self.release(model)
             bench, self._bench = self._bench, None
             bench.close()
         self._lock.release()
-
-
-def _import_ahead(names: Iterable[str]) -> None:
-    for name in names:
-        importlib.import_module(name)
 
 
 def _lines(text: str) -> str:

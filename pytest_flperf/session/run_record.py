@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_flperf._text import printable
+from pytest_flperf.answers.answer import answer
 from pytest_flperf.gates.run_budgets import parse_run_budgets
 from pytest_flperf.gates.run_status import RunEnd, is_judged, run_status
 from pytest_flperf.results.absent import absent_lines
@@ -268,7 +269,8 @@ class RunRecord:
             budgets=self._verdicts,
             partial=self._status == "interrupted" or any(case.partial for case in cases),
         )
-        return replace(bounded_run(run), cases=cases)
+        run = replace(bounded_run(run), cases=cases)
+        return run if finished_at is None else bounded_run(replace(run, answer=answer(run)))
 
     @cached_property
     def _host(self) -> HostInfo:

@@ -22,7 +22,8 @@ from pytest_flperf.results.journal import JournalReader
 
 HOST = "pytest_flperf.foundry_host.host"
 LOAD = "pytest_flperf.loadgen.worker_main"
-END_S = 120.0
+END_S = 600.0
+"""How long a run may take that should end by itself: a bound for one that hangs, on a machine with other work."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
 
@@ -134,7 +135,7 @@ class PytestRun:
             assert time.monotonic() < deadline, f"still running after {seconds} s:\n{self.output}"
             self._remember()  # which looks at every process of the machine
             time.sleep(0.05)
-        until(lambda: not self.left(), "the end of every child process", 120.0)
+        until(lambda: not self.left(), "the end of every child process")
         return self.process.returncode
 
     def end_somehow(self, *, seconds: float = END_S) -> int:
@@ -144,7 +145,7 @@ class PytestRun:
             assert time.monotonic() < deadline, f"still running after {seconds} s:\n{self.output}"
             self._remember()  # which looks at every process of the machine
             time.sleep(0.05)
-        until(lambda: not self.left(), "the end of every child process", 120.0)
+        until(lambda: not self.left(), "the end of every child process")
         return self.process.returncode
 
     def signal(self, number: signal.Signals) -> None:

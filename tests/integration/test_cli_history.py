@@ -299,3 +299,54 @@ def test_no_store(
     with pytest.raises(SystemExit) as ending:
         cli.main([*command, "--store=none"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_number_over_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Oldest first, with bars, the best alone, as JSON; 80 columns hold it."""
+    assert cli.main(["history", "--scenario=one", "--metric=ttft_ms.p50", "--plot"]) == 0
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "age", "branch", "commit", "n", "ttft_ms.p50,", "ms", "verdict"]
+    assert [row.split()[0] for row in rows] == ids()[::-1]
+    assert sum("█" in row for row in rows) == len(rows) == 3
+    points = _json("history", "--scenario=one", "--metric=ttft_ms.p50")
+    assert [point["run"] for point in points] == ids()[::-1]
+    assert all(point["n"] == 1 and point["value"] > 0 and point["model"] == "reference" for point in points)
+    best = _json("history", "--scenario=one", "--metric=ttft_ms.p50", "--best", "--suite=tiny")
+    assert [point["value"] for point in best] == [min(point["value"] for point in points if point["suite"] == "tiny")]
+    assert _json("history", "--scenario=missed", "--metric=ttft_ms.p50", "--best") == [], "none of them passed"
+    assert {point["outcome"] for point in _json("history", "--scenario=missed", "--metric=tps_total")} == {"failed"}
+    newest = _json("history", "--scenario=one", "--metric=error_rate", "--limit=1")
+    assert [(point["run"], point["value"]) for point in newest] == [(ids()[0], 0.0)]
+    assert _json("history", "--scenario=one", "--metric=ttft_ms.p50", "--model=other") == []
+    assert cli.main(["history", "--scenario=nothing", "--metric=ttft_ms.p50"]) == 0
+    assert "no stored run matches" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--scenario=one",), "expected both"),
+        (("--metric=ttft_ms.p50",), "expected both"),
+        (("--plot",), "--plot: expected --scenario and --metric beside it"),
+        (("--best",), "--best: expected --scenario and --metric beside it"),
+        (("--model=m",), "--model: expected --scenario and --metric beside it"),
+        (("--scenario=one", "--metric=ttft_ms"), "expected one of ttft_ms.p50, ttft_ms.p90"),
+        (("--scenario=one", "--metric=ttft_ms.p42"), "expected one of ttft_ms.p50, ttft_ms.p90"),
+        (("--scenario=one", "--metric=tps_total.p50"), "tps_total alone: it is one number for a case"),
+        (("--scenario=one", "--metric=latency.p50"), "did you mean 'e2e_ms'?"),
+        (("--scenario=one", "--metric=nonsense"), "such as ttft_ms.p50"),
+        (("--scenario=one", "--metric=load_s"), "the store has no column of load_s"),
+        (
+            ("--scenario=one", "--metric=output_tokens.p50", "--best"),
+            "neither a high nor a low output_tokens is better",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("runs")
+def test_numbers_that_are_not_there(arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused with what there is."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["history", *arguments])
+    assert ended.value.code == 4
+    assert said in capsys.readouterr().err

@@ -15,7 +15,7 @@ from tiny_runs import RecordingServer, Tiny
 
 from pytest_flperf.results.records import load_schema
 
-ENDLESS = {"name": "endless", "iterations": 1_000_000}
+ENDLESS = {"name": "endless", "iterations": 1_000_000, "think_time_s": 0.02}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
@@ -189,7 +189,7 @@ def test_on_the_real_runtime(tmp_path: Path) -> None:
             assert run.end() == 0
 
     limit_s = enough_s(once)
-    write_suite(tmp_path, {**ENDLESS, "max_tokens": 40, "think_time_s": 0.1}, {"name": "after"})
+    write_suite(tmp_path, {**ENDLESS, "max_tokens": 40}, {"name": "after"})
     with PytestRun(tmp_path, "--flperf-model=flperf-nano,flperf-micro", f"--flperf-max-time={limit_s}s") as run:
         assert run.end() == 0
         cold = {record["nodeid"] for record in run.records("journal.jsonl") if record["phase"] == "cold"}

@@ -44,7 +44,7 @@ def test_measures_each_once_loaded(tiny: Tiny) -> None:
         "--flperf-suite=a.json", "--flperf-suite=b.json", "--flperf-model=flperf-nano,flperf-micro", "-p", "no:randomly"
     )
     assert done.ret == 0, done.text
-    assert [case["model"] for case in done.cases] == ["flperf-nano"] * 3 + ["flperf-micro"] * 3
+    assert [case["model"][7:] for case in done.cases] == ["nano", "micro", "micro", "nano", "nano", "micro"]
     assert [line["phase"] for line in done.journal()].count("cold") == 2
     assert done.text.count(": loaded in") == 2
 
@@ -63,7 +63,7 @@ def test_unknown(tiny: Tiny) -> None:
     assert {case["model"]: case["outcome"] for case in done.cases} == {"flperf-nono": "error", "flperf-nano": "passed"}
     (message,) = [case["message"] for case in done.cases if case["outcome"] == "error"]
     assert "--flperf-list-models" in message
-    assert done.text.count("the model is not ready") == 2, "once as the failure, once in the short summary"
+    assert done.text.count("the model is not ready") == 3, "the failure, our answer, pytest's short summary"
     assert "The above exception" not in done.text
 
 

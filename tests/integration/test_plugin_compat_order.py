@@ -9,6 +9,7 @@ from plugin_compat import WORKERS, invite
 from tiny_runs import Done, Tiny
 
 MODELS = "--flperf-model=flperf-nano,flperf-micro"
+BY_MODEL = "--flperf-order=model"
 FOUR = tuple({"name": name} for name in "abcd")
 
 
@@ -43,7 +44,7 @@ def test_randomly_shuffles(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.suite(*FOUR)
     orders = set()
     for seed in range(4):
-        done = tiny.run("--flperf-suite=tiny.json", MODELS, "--co", "-q", f"--randomly-seed={seed}")
+        done = tiny.run("--flperf-suite=tiny.json", MODELS, BY_MODEL, "--co", "-q", f"--randomly-seed={seed}")
         assert sorted(_models(done.ids)) == ["flperf-micro"] * 4 + ["flperf-nano"] * 4
         assert _changes(_models(done.ids)) == 1
         orders.add(tuple(done.ids))
@@ -57,7 +58,7 @@ def test_random_order(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, bucket: str) 
     tiny.suite(*FOUR)
     for seed in ("1", "2", "3"):
         options = (f"--random-order-bucket={bucket}", f"--random-order-seed={seed}")
-        done = tiny.run("--flperf-suite=tiny.json", MODELS, "--co", "-q", *options)
+        done = tiny.run("--flperf-suite=tiny.json", MODELS, BY_MODEL, "--co", "-q", *options)
         assert sorted(_models(done.ids)) == ["flperf-micro"] * 4 + ["flperf-nano"] * 4, done.text
         assert _changes(_models(done.ids)) == 1
 
@@ -85,10 +86,18 @@ def test_any_shuffler(tiny: Tiny, workers: tuple[str, ...]) -> None:
     """A conftest that shuffles is a shuffler like any other."""
     tiny.suite(*FOUR, models=["flperf-nano", "flperf-micro"])
     tiny.pytester.makeconftest(SHUFFLE)
-    done = tiny.run(*workers, "--flperf-suite=tiny.json")
+    done = tiny.run(*workers, "--flperf-suite=tiny.json", BY_MODEL)
     assert done.ret == 0, done.text
     assert [case["model"] for case in done.cases] == ["flperf-nano"] * 4 + ["flperf-micro"] * 4
     assert _loads(done) == 2
+
+
+def test_turns_under_any_shuffler(tiny: Tiny) -> None:
+    """Models that take turns do so in shuffled scenarios, too: the next model is first in each."""
+    tiny.suite(*FOUR, models=["flperf-nano", "flperf-micro"])
+    tiny.pytester.makeconftest(SHUFFLE)
+    models = _models(tiny.run("--flperf-suite=tiny.json", "--co", "-q").ids)
+    assert models == [models[0], models[1], models[1], models[0]] * 2
 
 
 def test_other_tests_stay(tiny: Tiny) -> None:

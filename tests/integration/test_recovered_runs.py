@@ -117,7 +117,7 @@ def killed(run: PytestRun, scenario: str, count: int) -> Path:
         with contextlib.suppress(psutil.Error):
             worker.kill()
     run.process.wait()
-    until(lambda: not run.left(), "the end of every child process", 120.0)
+    until(lambda: not run.left(), "the end of every child process")
     (folder,) = (path for path in (run.folder / "reports").iterdir() if path.is_dir() and not path.is_symlink())
     (folder / "results.json").unlink(missing_ok=True)
     return folder

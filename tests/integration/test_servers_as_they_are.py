@@ -400,9 +400,9 @@ def test_a_wait_is_shown_and_can_be_interrupted(tmp_path: Path) -> None:
         with PytestRun(tmp_path, *at) as run:
             until(lambda: server.chats, "the verifying request")
             run.process.send_signal(2)
-            assert run.end(seconds=60) == pytest.ExitCode.INTERRUPTED, run.output
+            assert run.end() == pytest.ExitCode.INTERRUPTED, run.output
         with PytestRun(tmp_path, *at, "--flperf-max-time=10s") as run:
-            assert run.end(seconds=60) != 0
+            assert run.end() != 0
             assert "the time of the run is over" in run.output
 
 

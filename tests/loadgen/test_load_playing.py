@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import ssl
 import sys
@@ -331,28 +330,36 @@ def test_many_small_reads_are_all_stamped(session: LoadSession) -> None:
         read_request(sock)
         for start in range(len(ANSWER)):
             sock.sendall(ANSWER[start : start + 1])
-            time.sleep(0.0002)
+            time.sleep(0.001)
 
     with RawServer(drip) as server:
         exchanges, _ = played(session, plan_of([request()], server.target))
     (exchange,) = exchanges
     assert decode(exchange).outcome is Outcome.OK
     assert exchange.raw == ANSWER
-    assert len(exchange.read_arrival_ns) == len(exchange.read_bytes) > 50
+    assert len(exchange.read_arrival_ns) == len(exchange.read_bytes) > 5, "a busy machine reads several at once"
     assert list(exchange.read_arrival_ns) == sorted(exchange.read_arrival_ns)
 
 
 @kernel_stamps
 def test_a_late_reader_knows_when_a_token_came(session: LoadSession) -> None:
-    """While one answer of megabytes keeps the load process busy, the kernel's stamps of another stay true."""
-    gap_ms = 20
+    """While one answer of megabytes keeps the load process busy, the kernel's stamps of another stay true.
+
+    A read that is so late that it holds several tokens has the stamp of the last of them.
+    """
+    sent: list[list[tuple[int, int]]] = []  # of each small answer, right before and after each token
 
     def serve(sock: socket.socket, _number: int) -> None:
         big = b"big" in read_request(sock)
         sock.sendall(HEAD)
+        spans: list[tuple[int, int]] = []
+        if not big:
+            sent.append(spans)
         for _ in range(10):
+            before_ns = time.monotonic_ns()
             sock.sendall(token("x" * 1_000_000) if big else token("a"))
-            time.sleep(gap_ms / 1_000)
+            spans.append((before_ns, time.monotonic_ns()))
+            time.sleep(0.02)
         sock.sendall(token("", "stop") + b"0\r\n\r\n")
 
     with RawServer(serve) as server:
@@ -361,9 +368,12 @@ def test_a_late_reader_knows_when_a_token_came(session: LoadSession) -> None:
         assert (exchange.ending, exchange.clock_source) == (Ending.COMPLETE, "kernel")
     for exchange in exchanges[1:]:
         stamps = decode(exchange).chunk_ns
-        gaps = [later - sooner for sooner, later in itertools.pairwise(stamps)]
-        assert len(gaps) == 9
-        assert min(gaps) > gap_ms * MS * 0.5
+        assert len(stamps) == 10
+        last_of_reads = {stamp: number for number, stamp in enumerate(stamps)}
+        assert any(
+            all(spans[number][0] - MS <= stamp <= spans[number][1] + MS for stamp, number in last_of_reads.items())
+            for spans in sent
+        )
 
 
 def test_nothing_is_sent_when_the_time_is_over(session: LoadSession) -> None:

@@ -14,7 +14,7 @@ from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.records import BudgetVerdict, Failure, Requests, ResourceUse, Run
 
-VOID = {"meta", "link", "br", "img", "hr"}
+VOID = {"meta", "link", "br", "img", "hr", "input"}
 ALLOWED_URLS = re.compile(r"#[a-z0-9-]+|data:,")
 
 
@@ -174,10 +174,13 @@ def test_doubts() -> None:
 
 
 def test_models_side_by_side() -> None:
-    """Two models: a table per metric with a column each; a scenario that one lacks has a dash."""
-    found = page(run(case(), case(model="n"), case("other", model="n")))
+    """Two models: a map per metric with a column each, times the best; a scenario that one lacks has a dash."""
+    slow = replace(case(model="n"), metrics={"ttft_ms": measured([30.0] * 11)})
+    found = page(run(case(), slow, case("other", model="n")))
     assert "Models side by side" in found.text
-    assert "scenario m n short 15.0 15.0 other – 15.0" in found.text
+    assert "scenario m n short 15.0 best 30.0 2.00× other – 15.0" in found.text
+    assert found.tags.count("input") > 3
+    assert [name for tag, name, _ in found.attributes if tag == "input"].count("checked") == 1
     assert "Models side by side" not in page(run(case(), case("other"))).text
 
 
@@ -231,7 +234,7 @@ def test_many_cases() -> None:
     cases = [case(f"scenario-{index}", outcome="failed" if index == 499 else "passed") for index in range(500)]
     html = Pages().run(run(*cases), {})
     assert len(html) < 2_500_000
-    assert html.count("<details") == 100
+    assert html.count("<details") == 1 + 100, "conditions, and sections"
     assert 'id="case-500"' in html
     assert "100 of 500 cases have a section" in html
     assert "60 of 500 cases are drawn" in html
@@ -243,7 +246,8 @@ def test_drawings_are_described() -> None:
     ids = [value for _, name, value in found.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     named = [value.split() for tag, name, value in found.attributes if tag == "svg" and name == "aria-labelledby"]
-    assert len(named) == found.tags.count("svg") > 3
+    decorations = [name for tag, name, _ in found.attributes if tag == "svg" and name == "aria-hidden"]
+    assert len(named) == found.tags.count("svg") - len(decorations) > 3
     assert all(set(pair) <= set(ids) for pair in named)
     assert found.tags.count("caption") == found.tags.count("table")
     assert sum(name == "scope" for _, name, _ in found.attributes) == found.tags.count("th")
@@ -253,7 +257,7 @@ def test_same_case_again() -> None:
     """Several calls of the fixture in one test and the same scenario on two machines all stay apart."""
     cases = (case(), case(nodeid="s::short[m] #2"), case(host="other"))
     found = page(run(*cases))
-    assert found.tags.count("details") == 3
+    assert found.tags.count("details") == 1 + 3, "conditions, and sections"
     assert "Measured on 2 machines: h, other." in found.text
 
 
@@ -265,3 +269,15 @@ def test_size() -> None:
     html = Pages().run(run(*cases), known)
     assert "scenario-10" in html
     assert len(html) < 500_000
+
+
+def test_cards() -> None:
+    """A card for each of few models, a table for many, neither for a single one."""
+    models = [case(model=f"m{index}") for index in range(4)]
+    found = page(run(*models))
+    assert [value for _, name, value in found.attributes if name == "class"].count("card s0") == 1
+    assert "m0 First token 15.0 ms Whole answer 45.0 ms Tokens/s 123 tokens/s Failed requests 0 of 11" in found.text
+    many = page(run(*models, case(model="m4")))
+    assert "model First token Whole answer Tokens/s Failed requests m0 15.0 ms" in many.text
+    for other in (many, page(run(case()))):
+        assert not any(value.startswith("card ") for _, name, value in other.attributes if name == "class")

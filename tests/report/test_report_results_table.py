@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from report_doubles import case, measured
 
-from pytest_flperf.report.terminal.results_table import rivals_together, table_lines
+from pytest_flperf.report.rivals import rivals_together
+from pytest_flperf.report.terminal.results_table import table_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Requests

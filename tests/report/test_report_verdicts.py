@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from report_doubles import case, run
 
+from pytest_flperf.gates.severity import excess, failed_cases
 from pytest_flperf.report.annotations import annotation_lines
 from pytest_flperf.report.code_quality import code_quality
-from pytest_flperf.report.severity import excess, failed_cases
 from pytest_flperf.report.verdict_words import heading, sentence, tone, verdict_of
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Requests

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["CaseSection", "Cell", "Compared", "Fact", "FailedCase", "Page", "Table", "Tone"]
+__all__ = [
+    "CardRow",
+    "CaseSection",
+    "Cell",
+    "Compared",
+    "Fact",
+    "FailedCase",
+    "HeatCell",
+    "HeatMap",
+    "ModelCard",
+    "Page",
+    "Table",
+    "Tone",
+]
 
 Tone: TypeAlias = Literal["", "good", "bad", "doubt"]
 
@@ -38,6 +51,48 @@ class Table:
     """How many columns at the left name the row; the others hold numbers, or texts where ``words`` says so."""
     words: bool = False
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CardRow:
+    """A row of a model's card."""
+
+    label: str
+    value: str
+    unit: str = ""
+    share: float | None = None
+    """Length of its bar, in percent; None: it has none."""
+    tone: Tone = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """A model's card: its numbers over all scenarios."""
+
+    name: str
+    series: int
+    """Number of its colour."""
+    rows: tuple[CardRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """A cell of a heat map."""
+
+    text: str
+    times: str = ""
+    """``best``, or how many times worse than the best of the row."""
+    shade: int | None = None
+    """0: the best, up to 4; None: not compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """A metric of all scenarios, a column for each model."""
+
+    caption: str
+    models: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +155,22 @@ class Page:
     title: str
     heading: str
     tone: Tone
+    answer: str
+    """What the run says, in one sentence."""
     sentence: str
+    """What was judged."""
     reasons: tuple[str, ...]
     doubts: tuple[str, ...]
+    conditions: str
+    """Suite, machine, clock, when and how long, in one line."""
     facts: tuple[Fact, ...]
+    command: str
     failures: tuple[FailedCase, ...]
     results: Table
-    comparison: tuple[Table, ...]
+    cards: tuple[ModelCard, ...]
+    cards_table: Table | None
+    """In place of the cards, where there are many."""
+    heat_maps: tuple[HeatMap, ...]
     compared: Compared | None
     charts: tuple[tuple[str, Markup], ...]
     """Heading and drawing."""

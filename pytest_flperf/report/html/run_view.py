@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_flperf.gates.severity import failed_cases
+from pytest_flperf.report.answer_words import answer_sentence
 from pytest_flperf.report.figures import NOTHING, errors, number, point, statistic
 from pytest_flperf.report.html.case_view import case_section, failed_case, tone_of
 from pytest_flperf.report.html.charts import Bar, Group, Strip, bars, strips
 from pytest_flperf.report.html.comparisons_view import compared_section
 from pytest_flperf.report.html.content import Cell, Fact, Page, Table
+from pytest_flperf.report.html.models_view import Groups, cards_table, heat_maps, model_cards
 from pytest_flperf.report.rerun import command_line
+from pytest_flperf.report.rivals import rivals_together
 from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.report.sentences import (
     clock_words,
@@ -21,7 +25,6 @@ from pytest_flperf.report.sentences import (
     run_budgets,
     when,
 )
-from pytest_flperf.report.severity import failed_cases
 from pytest_flperf.report.verdict_words import heading, sentence, tone
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Run
@@ -79,18 +82,24 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
     indices = {id(case): index for index, case in enumerate(cases)}
     bad = [indices[id(case)] for case in failed_cases(cases)]
     groups = _groups(cases)
+    cards = model_cards(run)
     charts = _charts(cases, groups, samples)
     return Page(
         title=f"{heading(run)}: {', '.join(run.suites) or 'tests'}, {when(run.started_at)}",
         heading=heading(run),
         tone=tone(run),
+        answer=answer_sentence(run),
         sentence=sentence(run),
         reasons=reasons(run),
         doubts=doubts(run),
+        conditions=_conditions(run),
         facts=_facts(run),
+        command=command_line(run),
         failures=tuple(failed_case(run, cases[index], anchors.get(index, ""), host=host) for index in bad),
         results=_results(cases, anchors),
-        comparison=_comparison(cases, groups),
+        cards=() if (table := cards_table(cards)) is not None else cards,
+        cards_table=table,
+        heat_maps=heat_maps(run, groups),
         compared=compared_section(cases, anchors),
         charts=charts,
         charts_note=_left_out(len(cases), _ROWS_DRAWN, "are drawn") if charts else "",
@@ -111,6 +120,18 @@ def _detailed(cases: Sequence[CaseResult]) -> list[int]:
     return sorted(order[:_SECTIONS])
 
 
+def _conditions(run: Run) -> str:
+    host = run.host
+    parts = (
+        ", ".join(run.suites),
+        f"{host.cpu}, {host.cores} cores" if host is not None else "",
+        run.clock.source and f"{run.clock.source} stamps",
+        when(run.started_at),
+        duration(run),
+    )
+    return " · ".join(filter(None, parts))
+
+
 def _facts(run: Run) -> tuple[Fact, ...]:
     host = run.host
     facts = [
@@ -123,7 +144,6 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         ("Started", when(run.started_at)),
         ("Took", duration(run)),
         ("Run", run.id),
-        ("Command", command_line(run)),
     ]  # fmt: skip
     return tuple(Fact(term, text) for term, text in facts if text)
 
@@ -141,7 +161,9 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
         "e2e p95 ms", "tokens/s of the case", "errors", "late reads",
     ]  # fmt: skip
     rows = []
-    for index, case in enumerate(cases):
+    indices = {id(case): index for index, case in enumerate(cases)}
+    for case in rivals_together(cases):
+        index = indices[id(case)]
         label = f"{case.scenario} {point(case.parameters)}".strip()
         rows.append(
             (
@@ -162,14 +184,10 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
     )  # fmt: skip
 
 
-_Groups = dict[str, dict[str, CaseResult]]
-"""By scenario (with its point of the matrix, its suite and host where there are several), then by model."""
-
-
-def _groups(cases: Sequence[CaseResult]) -> _Groups:
+def _groups(cases: Sequence[CaseResult]) -> dict[str, dict[str, CaseResult]]:
     suites = len({case.suite for case in cases}) > 1
     hosts = len({case.host for case in cases}) > 1
-    groups: _Groups = {}
+    groups: dict[str, dict[str, CaseResult]] = {}
     for case in cases:
         label = f"{case.scenario} {point(case.parameters)}".strip()
         label += f" ({case.suite})" * suites + f" ({case.host})" * hosts
@@ -179,24 +197,8 @@ def _groups(cases: Sequence[CaseResult]) -> _Groups:
     return groups
 
 
-def _comparison(cases: Sequence[CaseResult], groups: _Groups) -> tuple[Table, ...]:
-    """A table per metric: scenarios × models; none for a single model."""
-    models = models_of(cases)
-    if len(models) < 2:
-        return ()
-    tables = []
-    for caption, cell in COMPARED:
-        rows = []
-        for label, by_model in groups.items():
-            found = [by_model.get(model) for model in models]
-            rows.append((Cell(label), *(Cell(NOTHING if case is None else cell(case)) for case in found)))
-        if any(cell.text not in (NOTHING, "0") for row in rows for cell in row[1:]):
-            tables.append(Table(caption, ("scenario", *models), tuple(rows)))
-    return tuple(tables)
-
-
 def _charts(
-    cases: Sequence[CaseResult], groups: _Groups, samples: Mapping[str, CaseSamples]
+    cases: Sequence[CaseResult], groups: Groups, samples: Mapping[str, CaseSamples]
 ) -> tuple[tuple[str, Markup], ...]:
     series = {model: index for index, model in enumerate(models_of(cases))}
     drawn = list(_first_rows(groups))
@@ -229,7 +231,7 @@ def _strip(name: str, case: CaseResult, series: int, samples: Mapping[str, CaseS
     return Strip(case.model, series, case.metrics.get(name), known.values.get(name, ()) if known else ())
 
 
-def _first_rows(groups: _Groups) -> Iterable[tuple[str, dict[str, CaseResult]]]:
+def _first_rows(groups: Groups) -> Iterable[tuple[str, Mapping[str, CaseResult]]]:
     """The first groups, up to the rows that a chart can show."""
     rows = 0
     for label, by_model in groups.items():

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
-from pathlib import PureWindowsPath
-from typing import Final, TypeAlias
+from typing import Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import failing, name
-from pytest_flperf.report.figures import MARK, NOTHING, errors, number, point, statistic
+from pytest_flperf.report.figures import MARK, NOTHING, errors, number, statistic
+from pytest_flperf.report.rivals import ScenarioKey, scenario_key, scenario_of, shown_models
 from pytest_flperf.report.terminal.tables import Column, fitted
 from pytest_flperf.results.comparison import DEFAULT_SCOPE
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Distribution
 
-__all__ = ["rivals_together", "scenario_of", "table_lines"]
+__all__ = ["table_lines"]
 
-_Key: TypeAlias = tuple[str, str, str]
 _NUMBERS: Final[Mapping[tuple[str, str], tuple[str, int]]] = {
     ("ttft_ms", "p50"): ("TTFT\np50 ms", 0),
     ("ttft_ms", "p95"): ("\np95 ms", 5),
@@ -43,7 +42,6 @@ _MOST_NAMED: Final = 3
 _LONGEST: Final = 40
 """Characters of a verdict."""
 _OUTCOMES: Final[Mapping[str, str]] = {"failed": "FAIL", "error": "ERROR"}
-_FILES: Final = (".gguf", ".onnx", ".safetensors", ".bin")
 
 
 def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
@@ -55,26 +53,9 @@ def table_lines(cases: Sequence[CaseResult], width: int) -> list[str]:
     return fitted(cases, _columns(cases), width)
 
 
-def rivals_together(cases: Iterable[CaseResult]) -> list[CaseResult]:
-    """The cases with the models of a scenario next to each other, in the order in which scenarios came first."""
-    groups: dict[_Key, list[CaseResult]] = {}
-    for case in cases:
-        groups.setdefault(_key(case), []).append(case)
-    return [case for group in groups.values() for case in group]
-
-
-def scenario_of(case: CaseResult) -> str:
-    """Scenario and point of the matrix: ``chat concurrency=4``."""
-    return f"{case.scenario} {point(case.parameters)}".strip()
-
-
-def _key(case: CaseResult) -> _Key:
-    return case.suite, case.scenario, point(case.parameters)
-
-
 def _columns(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
     named = _named(cases)
-    shown = _model_names(cases)
+    shown = shown_models(case.model for case in cases)
     judged = [Column("verdict", _verdict, goes=0)] if any(case.outcome != "passed" for case in cases) else []
     columns: list[Column[CaseResult]] = [
         Column("model", lambda case: shown[case.model], name=True),
@@ -151,19 +132,19 @@ def _throughput(cases: Sequence[CaseResult], named: Mapping[tuple[str, str], Non
 
 def _ratio(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
     """TTFT as a multiple of the scenario's best, where models compete."""
-    best: dict[_Key, Distribution] = {}
-    rivals: dict[_Key, set[str]] = {}
+    best: dict[ScenarioKey, Distribution] = {}
+    rivals: dict[ScenarioKey, set[str]] = {}
     for case in cases:
-        rivals.setdefault(_key(case), set()).add(case.model)
+        rivals.setdefault(scenario_key(case), set()).add(case.model)
         found = case.metrics.get("ttft_ms")
-        if found is not None and found.p50 and found.p50 < _p50(best.get(_key(case))):
-            best[_key(case)] = found
+        if found is not None and found.p50 and found.p50 < _p50(best.get(scenario_key(case))):
+            best[scenario_key(case)] = found
     if not any(len(models) > 1 for models in rivals.values()):
         return []
 
     def cell(case: CaseResult) -> str:
-        found, least = case.metrics.get("ttft_ms"), best.get(_key(case))
-        if found is None or found.p50 is None or least is None or len(rivals[_key(case)]) < 2:
+        found, least = case.metrics.get("ttft_ms"), best.get(scenario_key(case))
+        if found is None or found.p50 is None or least is None or len(rivals[scenario_key(case)]) < 2:
             return NOTHING
         words = "best" if found is least else f"{number(found.p50 / _p50(least))}x"
         return words + (MARK if "p50" in {*found.unsure, *least.unsure} else "")
@@ -201,16 +182,3 @@ def _resource(metric: str, which: str) -> Callable[[CaseResult], str]:
 def _quality(case: CaseResult) -> str:
     found = case.metrics.get("quality")
     return NOTHING if found is None else f"{100 * found.mean:.0f} %"
-
-
-def _model_names(cases: Iterable[CaseResult]) -> dict[str, str]:
-    """Model names as shown: a path by its file's stem, where that tells the models apart."""
-    models = dict.fromkeys(case.model for case in cases)
-    stems = {model: PureWindowsPath(model).stem if _is_path(model) else model for model in models}
-    twice = {stem for stem in stems.values() if list(stems.values()).count(stem) > 1}
-    return {model: model if stem in twice else stem for model, stem in stems.items()}
-
-
-def _is_path(model: str) -> bool:
-    """Whether a model is named by a file, not by an id such as ``org/model``."""
-    return ("/" in model or "\\" in model) and model.lower().endswith(_FILES)

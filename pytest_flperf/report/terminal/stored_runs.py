@@ -16,7 +16,7 @@ from pytest_flperf.report.verdict_words import status_word
 if TYPE_CHECKING:
     from pytest_flperf.history.store import StoredRun
 
-__all__ = ["history_table"]
+__all__ = ["age_of", "history_table"]
 
 _HEAD: Final = ("run", "age", "suite", "verdict", "passed", "host", "branch", "commit")
 _LEFT: Final = (True, False, True, True, False, True, True, True)
@@ -61,7 +61,7 @@ def _row(run: StoredRun, now: datetime) -> list[str]:
     verdict = status_word(run.status) + (", partial" if run.partial and run.status != "interrupted" else "")
     return [
         printable(run.id),
-        _age(run.started_at, now),
+        age_of(run.started_at, now),
         printable(suites, 60) or "–",
         printable(verdict, 30),
         f"{run.cases_passed}/{run.cases}",
@@ -90,7 +90,7 @@ def _common(first: str, second: str) -> int:
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
-def _age(started_at: str, now: datetime) -> str:
+def age_of(started_at: str, now: datetime) -> str:
     """Age of a run: ``12 min``, ``3 h``, ``5 d``."""
     try:
         moment = datetime.fromisoformat(started_at)

@@ -12,19 +12,22 @@ from typing import Final
 
 from pytest_flperf._text import amount, printable
 from pytest_flperf.gates.format import against_lines
+from pytest_flperf.report.answer_words import answer_sentence
 from pytest_flperf.report.figures import (
     MARK,
     calibration_words,
     capacity_words,
+    counted,
     load_words,
     number,
     statistic_of,
     tried_words,
 )
+from pytest_flperf.report.rivals import rivals_together, scenario_of
 from pytest_flperf.report.sentences import without_verdict
 from pytest_flperf.report.terminal.comparisons import compared_lines, gated, sums
-from pytest_flperf.report.terminal.results_table import rivals_together, scenario_of, table_lines
-from pytest_flperf.report.terminal.tables import WIDEST_NAME, Colour, Line
+from pytest_flperf.report.terminal.results_table import table_lines
+from pytest_flperf.report.terminal.tables import WIDEST_NAME, Colour, Line, wrapped
 from pytest_flperf.report.verdict_words import tone, verdict_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_run
@@ -73,6 +76,8 @@ def summary_lines(
     for verdict in run.budgets:
         lines.append(Line(f"run: {_verdict(verdict)}", "" if verdict.met else "red"))
     lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
+    said = answer_sentence(run) if verbosity >= 0 else ""
+    lines += [Line(text, bold=True) for text in wrapped(f"flperf: {said}", width)] if said else []
     return [*lines, _verdict_line(run)]
 
 
@@ -150,7 +155,7 @@ def _warnings(cases: Sequence[CaseResult]) -> list[str]:
                 found.setdefault((case.model, kind), []).append(f"{printable(case.scenario, WIDEST_NAME)}: {read.text}")
     return lines + [
         warning(f"{printable(model, WIDEST_NAME)}, {printable(said[0], _LONGEST_LINE)}")
-        + (f" (and {len(said) - 1} more cases like this)" if len(said) > 1 else "")
+        + (f" (and {counted(len(said) - 1, 'more case')} like this)" if len(said) > 1 else "")
         for (model, _), said in found.items()
     ]
 

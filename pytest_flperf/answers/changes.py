@@ -1,0 +1,44 @@
+"""Changes against each baseline, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from pytest_flperf.gates.format import change, name
+from pytest_flperf.results.answer import Changes
+from pytest_flperf.results.comparison import DEFAULT_SCOPE, Comparison
+from pytest_flperf.results.records import CaseResult
+
+__all__ = ["changes_of"]
+
+
+def changes_of(cases: Iterable[CaseResult]) -> tuple[Changes, ...]:
+    """Comparisons by verdict, for each baseline; the default error rate counts only where it changed."""
+    found: dict[str, list[tuple[CaseResult, Comparison]]] = {}
+    for case in cases:
+        for against in case.against:
+            found.setdefault(against.label, []).extend(
+                (case, each)
+                for each in against.comparisons
+                if each.scope != DEFAULT_SCOPE or each.verdict not in ("unchanged", "undecided")
+            )
+    return tuple(_counted(label, compared) for label, compared in found.items())
+
+
+def _counted(label: str, compared: list[tuple[CaseResult, Comparison]]) -> Changes:
+    counts = Counter(each.verdict for _, each in compared)
+    regressed = [pair for pair in compared if pair[1].verdict == "regressed"]
+    worst = max(regressed, key=lambda pair: abs(pair[1].change_pct or 0.0), default=None)
+    return Changes(
+        label,
+        regressed=counts["regressed"],
+        improved=counts["improved"],
+        unchanged=counts["unchanged"],
+        undecided=counts["undecided"],
+        worst="" if worst is None else _words(*worst),
+    )
+
+
+def _words(case: CaseResult, each: Comparison) -> str:
+    return f"{name(each)} {change(each)}".strip() + f" in {case.scenario} on {case.model}"

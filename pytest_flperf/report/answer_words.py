@@ -1,0 +1,155 @@
+"""Answer of a run in one sentence, the same on every surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pytest_flperf._text import printable
+from pytest_flperf.answers.answer import answer
+from pytest_flperf.report.figures import counted, number
+from pytest_flperf.report.rivals import scenario_of, shown_models
+from pytest_flperf.results.answer import Cause, Changes, GoalName, HeldLoad, Ranking, RunAnswer
+from pytest_flperf.results.records import CaseResult, Run
+
+__all__ = ["answer_of", "answer_sentence", "goal_words"]
+
+_MOST: Final = 3
+"""Causes, loads and baselines that are told."""
+_NAME: Final = 60
+_TEXT: Final = 160
+_GOALS: Final[Mapping[GoalName, str]] = {
+    "first_token": "first token",
+    "whole_answer": "whole answer",
+    "throughput": "tokens/s",
+    "steadiness": "steadiness",
+    "memory": "memory",
+    "quality": "quality",
+}
+_LEADS: Final[Mapping[GoalName, str]] = {
+    "first_token": "first token {}× sooner",
+    "whole_answer": "whole answer {}× sooner",
+    "throughput": "{}× the tokens/s",
+    "steadiness": "{}× steadier",
+    "memory": "{}× less memory",
+    "quality": "quality {} points higher",
+}
+_SPEED: Final = frozenset({"first_token", "whole_answer", "throughput"})
+
+
+def answer_of(run: Run) -> RunAnswer:
+    """The answer of a run; computed for files of older versions, which hold none."""
+    return run.answer or answer(run)
+
+
+def goal_words(goal: GoalName) -> str:
+    """A goal in words: ``first token``."""
+    return _GOALS[goal]
+
+
+def answer_sentence(run: Run) -> str:
+    """What the run says, failures first; empty where it measured nothing.
+
+    Such as ``nano is faster than micro everywhere: first token 4.6× sooner (best in 11 of 11 scenarios)``.
+    """
+    found = answer_of(run)
+    names = shown_models(case.model for case in run.cases)
+    parts = [
+        *_causes(found.causes, run),
+        *_changes(found.changes),
+        *_winners(found.rankings, names),
+        *_loads(found.loads, names),
+    ]
+    return "; ".join(parts) or _range(run.cases)
+
+
+def _causes(causes: Sequence[Cause], run: Run) -> list[str]:
+    if not causes:
+        return []
+    failed = sum(each.cases for each in causes)
+    told = [
+        printable(each.words, _TEXT) + (f" ({each.cases} cases)" if each.cases > 1 else "") for each in causes[:_MOST]
+    ]
+    more = [f"{len(causes) - _MOST} more causes"] if len(causes) > _MOST else []
+    return [f"{failed} of {counted(len(run.cases), 'case')} failed: {', '.join([*told, *more])}"]
+
+
+def _changes(changes: Sequence[Changes]) -> list[str]:
+    return [_change(each) for each in changes[:_MOST]]
+
+
+def _change(each: Changes) -> str:
+    label = printable(each.label, _NAME)
+    others = [f"{count} {word}" for word in ("improved", "unchanged", "undecided") if (count := getattr(each, word))]
+    if each.regressed:
+        worst = f" (worst: {printable(each.worst, _TEXT)})" if each.worst else ""
+        return ", ".join([f"{each.regressed} regressed against {label}{worst}", *others])
+    return f"nothing regressed against {label}: {', '.join(others)}" if others else f"nothing compared with {label}"
+
+
+def _winners(rankings: Sequence[Ranking], names: Mapping[str, str]) -> list[str]:
+    if not rankings:
+        return []
+    won = [each for each in rankings if each.winner]
+    if not won:
+        return [f"no clear winner: {rankings[0].reason}"]
+    winners = list(dict.fromkeys(each.winner for each in won))
+    parts = [_won_by(model, [each for each in won if each.winner == model], rankings, names) for model in winners]
+    open_goals = [_GOALS[each.goal] for each in rankings if not each.winner and each.goal in _SPEED]
+    return [*parts, *([f"no clear winner for {' and '.join(open_goals)}"] if open_goals else [])]
+
+
+def _won_by(model: str, won: Sequence[Ranking], rankings: Sequence[Ranking], names: Mapping[str, str]) -> str:
+    speed = [each for each in rankings if each.goal in _SPEED]
+    fastest = bool(speed) and all(each.winner == model for each in speed)
+    everywhere = fastest and all(each.standings[0].best_in == each.compared for each in speed)
+    others = {standing.model for each in won for standing in each.standings} - {model}
+    rival = _named(others.pop(), names) if len(others) == 1 else "all others"
+    ahead = f"faster than {rival}" if fastest else f"ahead of {rival}"
+    leads = ", ".join(map(_lead, won))
+    return f"{_named(model, names)} is {ahead}{' everywhere' * everywhere}: {leads}{_where(won)}"
+
+
+def _named(model: str, names: Mapping[str, str]) -> str:
+    return printable(names.get(model, model), _NAME)
+
+
+def _lead(ranking: Ranking) -> str:
+    lead = ranking.lead or 0.0
+    return _LEADS[ranking.goal].format(number(100 * lead) if ranking.goal == "quality" else number(lead))
+
+
+def _where(won: Sequence[Ranking]) -> str:
+    first = won[0]
+    noun = "prompt" if first.goal == "quality" else "scenario"
+    return f" (best in {first.standings[0].best_in} of {counted(first.compared, noun)})"
+
+
+def _loads(loads: Sequence[HeldLoad], names: Mapping[str, str]) -> list[str]:
+    told = [_load(each, names) for each in loads[:_MOST]]
+    return [*told, *([f"{len(loads) - _MOST} more loads"] if len(loads) > _MOST else [])]
+
+
+def _load(each: HeldLoad, names: Mapping[str, str]) -> str:
+    name = _named(each.model, names)
+    where = f" in {printable(each.scenario, _NAME)}" if each.scenario else ""
+    limits = f" within {printable(' and '.join(each.limits), _TEXT)}" if each.limits else ""
+    if each.highest is None:
+        return f"{name} holds no load{where}{limits}"
+    unit = "streams" if each.over == "concurrency" else "requests/s"
+    more = "" if each.bounded else " or more"
+    return f"{name} holds {each.highest:.4g}{more} {unit}{where}{limits}"
+
+
+def _range(cases: Sequence[CaseResult]) -> str:
+    """The medians of the first token of the only model, from the least to the greatest."""
+    found = sorted(((case.metrics["ttft_ms"].p50, scenario_of(case))) for case in cases if "ttft_ms" in case.metrics)
+    if not found:
+        return ""
+    (least, first), (most, last) = found[0], found[-1]
+    if len(found) == 1:
+        return f"first token after {number(least)} ms (p50)"
+    return (
+        f"first token after {number(least)} ms ({printable(first, _NAME)}) to {number(most)} ms "
+        f"({printable(last, _NAME)}), p50"
+    )

@@ -1,0 +1,118 @@
+"""Answer of a run: who wins, what load each holds, what changed, why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, TypeAlias
+
+from pytest_flperf.results.serialize import Interval, Reader, Record, interval_of, many
+
+__all__ = ["CHANCE", "Cause", "Changes", "GoalName", "HeldLoad", "Ranking", "RunAnswer", "Standing"]
+
+GoalName: TypeAlias = Literal["first_token", "whole_answer", "throughput", "steadiness", "memory", "quality"]
+CHANCE: Final = 0.01
+"""Largest chance that a run names a false winner, over all its goals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing(Record):
+    """One model's place in a goal."""
+
+    model: str
+    value: float
+    """Of quality the mean over prompts; of all others the geometric mean over the scenarios, in the metric's unit."""
+    behind: float
+    """How many times worse than the best model's; of quality how much lower, as a fraction.  Of the best 1, or 0."""
+    behind_ci: Interval | None = None
+    """Interval of ``behind``, all models and goals of the run at once; None for the best, or where nothing says it."""
+    best_in: int = 0
+    """Scenarios (of quality: prompts) in which no other model is better."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {"behind_ci": interval_of}
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking(Record):
+    """Ranking of the models by one goal, and the winner if there is one."""
+
+    goal: GoalName
+    metric: str
+    statistic: str
+    """``p50``; ``p99/p50`` for the ratio of two; empty for a metric that is one number for a case."""
+    winner: str = ""
+    """The model whose lead over every other one is beyond doubt; empty: no clear winner."""
+    lead: float | None = None
+    """How many times better than the next one it is; of quality by how much, as a fraction."""
+    compared: int = 0
+    """Scenarios (of quality: prompts) in which all these models have a value."""
+    standings: tuple[Standing, ...] = ()
+    """The models, best first; those without any value are absent."""
+    reason: str = ""
+    """Why there is no winner."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {"standings": many(Standing.from_dict)}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLoad(Record):
+    """Highest load that a model held within its budgets."""
+
+    model: str
+    scenario: str
+    over: str
+    """``concurrency`` (streams) or ``rate`` (requests/s)."""
+    highest: float | None
+    """None: not even the lowest load that was tried."""
+    bounded: bool
+    """Whether a higher load missed a budget; otherwise it is only the highest that was tried."""
+    limits: tuple[str, ...] = ()
+    """The budgets."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {"limits": tuple}
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Record):
+    """Number of comparisons with one baseline, by verdict."""
+
+    label: str
+    """Of the baseline."""
+    regressed: int = 0
+    improved: int = 0
+    unchanged: int = 0
+    undecided: int = 0
+    worst: str = ""
+    """The worst regression: what, where, by how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause(Record):
+    """One cause of failure, and its cases."""
+
+    words: str
+    """Such as ``ttft_ms.p95 <= 100ms missed``, ``http_error 500``."""
+    cases: int
+    worst: str
+    """Node id of the case that it hit hardest."""
+    detail: str = ""
+    """What that case says."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnswer(Record):
+    """Answer of a run to the questions that it was made for; nothing in it is measured anew."""
+
+    rankings: tuple[Ranking, ...] = ()
+    """Empty with a single model."""
+    loads: tuple[HeldLoad, ...] = ()
+    changes: tuple[Changes, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    """Worst first."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {
+        "rankings": many(Ranking.from_dict),
+        "loads": many(HeldLoad.from_dict),
+        "changes": many(Changes.from_dict),
+        "causes": many(Cause.from_dict),
+    }
