@@ -15,6 +15,7 @@ from pytest_flperf.commands.doctor import add_doctor
 from pytest_flperf.commands.history import add_history, add_prune
 from pytest_flperf.commands.models import add_models
 from pytest_flperf.commands.reference import add_reference
+from pytest_flperf.commands.run_logs import add_logs
 from pytest_flperf.commands.runs import add_report, add_show
 from pytest_flperf.commands.streams import run_on_streams
 from pytest_flperf.commands.suites import add_schema, add_suites
@@ -51,6 +52,7 @@ def _run(words: Sequence[str], program: str) -> int:
     add_doctor(commands)
     add_show(commands)
     add_report(commands)
+    add_logs(commands)
     add_history(commands)
     add_compare(commands)
     add_export(commands)
