@@ -12,6 +12,7 @@ from report_doubles import HOSTILE, case, hostile_run, measured, run
 from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import BudgetVerdict, Failure, Requests, ResourceUse, Run
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -281,3 +282,16 @@ def test_cards() -> None:
     assert "model First token Whole answer Tokens/s Failed requests m0 15.0 ms" in many.text
     for other in (many, page(run(case()))):
         assert not any(value.startswith("card ") for _, name, value in other.attributes if name == "class")
+
+
+def test_open_loops() -> None:
+    """What was offered, sent, served and kept within budget are four numbers, and no bar is as long as the offer."""
+    rates = {"offered_rate": 23.5, "sent_rate": 23.4, "request_rate": 20.1, "goodput": 18.2, "tps_total": 402.0}
+    offered = case("open", load=Load("poisson", rate=23.5), **rates)
+    found = page(run(offered))
+    assert "Open loops, requests/s" in found.text
+    assert "m open 23.5 23.4 20.1 18.2 402 Offered: due" in found.text
+    assert "Output tokens of the case per second" not in found.text
+    both = page(run(offered, case("closed")))
+    assert "Output tokens of the case per second" in both.text
+    assert "Open loops" not in page(run(case())).text

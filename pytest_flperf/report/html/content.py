@@ -171,6 +171,7 @@ class Page:
     cards_table: Table | None
     """In place of the cards, where there are many."""
     heat_maps: tuple[HeatMap, ...]
+    open_loops: Table | None
     compared: Compared | None
     charts: tuple[tuple[str, Markup], ...]
     """Heading and drawing."""

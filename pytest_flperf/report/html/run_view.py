@@ -14,7 +14,7 @@ from pytest_flperf.report.html.comparisons_view import compared_section
 from pytest_flperf.report.html.content import Cell, Fact, Page, Table
 from pytest_flperf.report.html.models_view import Groups, cards_table, heat_maps, model_cards
 from pytest_flperf.report.rerun import command_line
-from pytest_flperf.report.rivals import rivals_together
+from pytest_flperf.report.rivals import rivals_together, scenario_of
 from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.report.sentences import (
     clock_words,
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["COMPARED", "run_page"]
 
 _ROWS_DRAWN: Final = 60
+_OPEN_LOOPS: Final = (
+    "Offered: due; sent: less where this client was late or requests were cut off; served: ended ok; within budget: "
+    "those of them that kept every latency budget (goodput)."
+)
 _SECTIONS: Final = 100
 _DEFINED: Final = (
     "ttft_ms",
@@ -100,6 +104,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
         cards=() if (table := cards_table(cards)) is not None else cards,
         cards_table=table,
         heat_maps=heat_maps(run, groups),
+        open_loops=_open_loops(cases),
         compared=compared_section(cases, anchors),
         charts=charts,
         charts_note=_left_out(len(cases), _ROWS_DRAWN, "are drawn") if charts else "",
@@ -203,12 +208,17 @@ def _charts(
     series = {model: index for index, model in enumerate(models_of(cases))}
     drawn = list(_first_rows(groups))
     charts = []
-    if any(case.tps_total is not None for _, by_model in drawn for case in by_model.values()):
+    closed = [
+        (label, found)
+        for label, by_model in drawn
+        if (found := {model: case for model, case in by_model.items() if not _is_open_loop(case)})
+    ]
+    if any(case.tps_total is not None for _, by_model in closed for case in by_model.values()):
         rows = [
             Group(
                 label, tuple(Bar(model, series[model], case.tps_total, _no_rate(case)) for model, case in found.items())
             )
-            for label, found in drawn
+            for label, found in closed
         ]
         charts.append(("Throughput", bars("throughput", "Output tokens of the case per second", "tokens/s", rows)))
     for name, title in (("ttft_ms", "Time to first token"), ("e2e_ms", "End to end")):
@@ -220,6 +230,31 @@ def _charts(
         ]
         charts.append((title, strips(f"latency-{name}", title, METRICS[name].unit, strip_rows)))
     return tuple(charts)
+
+
+def _is_open_loop(case: CaseResult) -> bool:
+    """Whether its throughput is that of the requests that were offered."""
+    return case.load is not None and case.load.rate is not None
+
+
+def _open_loops(cases: Sequence[CaseResult]) -> Table | None:
+    """Rates of open loops: what was offered, and what became of it."""
+    found = [case for case in rivals_together(cases) if _is_open_loop(case)]
+    if not found:
+        return None
+    head = ("model", "scenario", "offered", "sent", "served", "within budget", "tokens/s served")
+    rows = tuple(
+        (
+            Cell(case.model),
+            Cell(scenario_of(case)),
+            *(
+                Cell(number(rate))
+                for rate in (case.offered_rate, case.sent_rate, case.request_rate, case.goodput, case.tps_total)
+            ),
+        )
+        for case in found
+    )
+    return Table("Open loops, requests/s", head, rows, 2, note=_OPEN_LOOPS)
 
 
 def _no_rate(case: CaseResult) -> str:
