@@ -60,6 +60,9 @@ class KeptLoadProcess:
         return _Lent(session, lambda: self._keep(conditions, session))
 
     def _keep(self, conditions: tuple[object, ...], session: LoadSession) -> None:
+        if conditions in self._idle:  # of a run within a run
+            session.stop()
+            return
         self._idle[conditions] = session
         if len(self._idle) > _MOST_KEPT:
             self._end_oldest()

@@ -103,7 +103,7 @@ def surfaces(tiny: Tiny, done: Done, capsys: pytest.CaptureFixture[str]) -> dict
     page = (report / "report.html").read_text(encoding="utf-8")
     title = page.partition("<title>")[2].partition("</title>")[0]
     found["title of the page"] = said[title.partition(": ")[0].split(" (")[0]]
-    head = page.partition('<h1><span class="verdict ')[2].partition("</span>")[0].partition(">")[2]
+    head = page.partition('<h1 class="said"><span class="verdict ')[2].partition("</span>")[0].partition(">")[2]
     found["page"] = said[head.split(" (")[0]]
     first = (tiny.folder / "summary.md").read_text(encoding="utf-8").splitlines()[0]
     found["job summary"] = said[first.partition("flperf: ")[2].split(" &#40;")[0].split(" (")[0]]
