@@ -167,7 +167,7 @@ _BACKENDS: Final = (
     Option(
         "--flperf-order", "string",
         "Measure models one after the other (model), or in turns from scenario to scenario, all loaded (scenario); "
-        "default: in turns where that loads nothing more (auto)", "HOW",
+        "default: in turns where every model has a server of its own that runs, or is embedded (auto)", "HOW",
     ),
     Option("--flperf-keep-loaded", "bool", "Keep models loaded, side by side and after the run", switch=True),
 )  # fmt: skip

@@ -22,24 +22,33 @@ _T = TypeVar("_T")
 def take_turns(options: RunOptions, targets: Iterable[TargetSpec]) -> bool:
     """Whether models take turns from scenario to scenario.
 
-    Without ``--flperf-order``: where it costs no load and no memory, because every model runs already, or is one of the
-    embedded ones.
+    Without ``--flperf-order``: where it costs no load and no memory, because each model has a server of its own that
+    runs already, or is one of the embedded ones.  A server with several models may load each when it is asked for.
     """
     if options.order in ("model", "scenario"):
         return options.order == "scenario"
     found = tuple(targets)
-    return len(found) > 1 and not options.parallel_targets and all(_is_there(each, options) for each in found)
+    if len(found) < 2 or options.parallel_targets:
+        return False
+    urls = [each.base_url or options.base_url for each in found if _runs_already(each, options)]
+    embedded = sum(_is_embedded(each, options) for each in found)
+    return len(urls) + embedded == len(found) and len(set(urls)) == len(urls)
 
 
-def _is_there(target: TargetSpec, options: RunOptions) -> bool:
+def _backend(target: TargetSpec, options: RunOptions) -> str:
+    url = target.base_url or options.base_url
+    return target.backend or options.backend or (_LOADS_NOTHING if url else "foundry")
+
+
+def _runs_already(target: TargetSpec, options: RunOptions) -> bool:
+    return _backend(target, options) == _LOADS_NOTHING
+
+
+def _is_embedded(target: TargetSpec, options: RunOptions) -> bool:
     from pytest_flperf.foundry_host.embedded import find_embedded
 
-    url = target.base_url or options.base_url
-    backend = target.backend or options.backend or (_LOADS_NOTHING if url else "foundry")
-    if backend == _LOADS_NOTHING:
-        return True
-    isolated = "process" in (target.isolation, options.isolation)
-    return backend == "foundry" and not isolated and find_embedded(target.model) is not None
+    shared = "process" not in (target.isolation, options.isolation)
+    return shared and _backend(target, options) == "foundry" and find_embedded(target.model) is not None
 
 
 def ordered(items: Iterable[_T], case_of: Callable[[_T], Case | None], *, turns: bool) -> list[_T]:

@@ -17,7 +17,7 @@ LONG = {"name": "long", "iterations": 2_000, "max_tokens": 40}
 AFTER = {"name": "after"}
 NANO = "--flperf-model=flperf-nano"
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"), pytest.mark.slow]
 
 
 def test_a_host_that_is_killed_fails_its_case_only(tmp_path: Path) -> None:

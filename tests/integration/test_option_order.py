@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from tiny_runs import Done, Tiny
+
+from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 
 SCENARIOS = tuple({"name": name} for name in ("a", "b", "c"))
 
@@ -18,9 +22,17 @@ def ids(done: Done) -> list[str]:
     return [each.partition("::")[2] for each in done.ids]
 
 
-def both(tiny: Tiny) -> tuple[str, str]:
-    """Options to measure one server under two names."""
-    return tuple(f"--flperf-target=base_url={tiny.base_url},model=reference,name={name}" for name in ("x", "y"))  # type: ignore[return-value]
+@pytest.fixture(scope="module")
+def second() -> Iterator[ReferenceServer]:
+    """Another server, on an address of its own."""
+    with ReferenceServer(ReferenceConfig(Schedule(ttft_ms=1, itl_ms=1, tokens=2)), in_thread=True) as server:
+        yield server
+
+
+def both(tiny: Tiny, second: ReferenceServer) -> tuple[str, ...]:
+    """Options to measure two servers."""
+    urls = {"x": tiny.base_url, "y": second.base_url}
+    return tuple(f"--flperf-target=base_url={url},model=reference,name={name}" for name, url in urls.items())
 
 
 TURNS = ["a[x]", "a[y]", "b[y]", "b[x]", "c[x]", "c[y]"]
@@ -31,14 +43,22 @@ ONE_BY_ONE = [f"{name}[{model}]" for model in "xy" for name in "abc"]
     ("options", "expected"),
     [((), TURNS), (("--flperf-order=scenario",), TURNS), (("--flperf-order=model",), ONE_BY_ONE)],
 )
-def test_models_of_a_running_server(tiny: Tiny, options: tuple[str, ...], expected: list[str]) -> None:
+def test_servers_that_run(tiny: Tiny, second: ReferenceServer, options: tuple[str, ...], expected: list[str]) -> None:
     """Nothing is loaded: they take turns unless told otherwise; measured in the order that was collected."""
     tiny.suite(*SCENARIOS)
-    at = (*both(tiny), *options)
+    at = (*both(tiny, second), *options)
     assert ids(tiny.run("--flperf-suite=tiny.json", *at, "--co", "-q")) == expected
     done = tiny.run("--flperf-suite=tiny.json", *at)
     assert done.ret == 0, done.text
     assert order(done) == expected
+
+
+def test_models_of_one_server(tiny: Tiny) -> None:
+    """It may load each when it is asked for: one after the other."""
+    tiny.suite(*SCENARIOS)
+    at = ("--flperf-suite=tiny.json", f"--flperf-base-url={tiny.base_url}", "--flperf-model=p,q", "--co", "-q")
+    assert [each[:1] for each in ids(tiny.run(*at))] == ["a", "b", "c", "a", "b", "c"]
+    assert [each[:1] for each in ids(tiny.run(*at, "--flperf-order=scenario"))] == ["a", "a", "b", "b", "c", "c"]
 
 
 def test_models_that_are_loaded(tiny: Tiny) -> None:
@@ -61,11 +81,11 @@ def test_embedded_models_stay_loaded(tiny: Tiny) -> None:
     }
 
 
-def test_tests_stay_in_place(tiny: Tiny) -> None:
+def test_tests_stay_in_place(tiny: Tiny, second: ReferenceServer) -> None:
     """Tests before the suite run before it."""
     tiny.suite(*SCENARIOS[:2])
     (tiny.folder / "test_own.py").write_text("def test_own(): pass\n", encoding="utf-8")
-    at = both(tiny)
+    at = both(tiny, second)
     done = tiny.run("--flperf-suite=tiny.json", *at, "--co", "-q", "test_own.py")
     places = [line.partition("::")[2] for line in done.ids]
     cases = [each for each in places if each != "test_own"]
@@ -82,9 +102,9 @@ def test_bad_values(tiny: Tiny, order: str) -> None:
     assert "scenario" in message
 
 
-def test_the_ini_key(tiny: Tiny) -> None:
+def test_the_ini_key(tiny: Tiny, second: ReferenceServer) -> None:
     """It has one, as every option."""
     tiny.suite(*SCENARIOS)
     tiny.pytester.makeini("[pytest]\nflperf_order = model\n")
-    at = both(tiny)
+    at = both(tiny, second)
     assert ids(tiny.run("--flperf-suite=tiny.json", *at, "--co", "-q")) == ONE_BY_ONE

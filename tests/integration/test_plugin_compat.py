@@ -12,6 +12,8 @@ from tiny_runs import RecordingServer, Tiny
 
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer
 
+pytestmark = pytest.mark.slow
+
 ALL = ("randomly", "random_order", "rerunfailures", "asyncio", "html", "metadata")
 QUIET_ASYNCIO = ("-o", "asyncio_default_fixture_loop_scope=function")
 MISSED = {"budgets": ["ttft_ms.max <= 0.001"]}

@@ -20,6 +20,8 @@ from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Sch
 from pytest_flperf.results.records import load_schema
 from pytest_flperf.suite.scoring import SCORING_LIMITS
 
+pytestmark = pytest.mark.slow
+
 SCORING = "pytest_flperf.suite.expect_worker"
 SLOW = SCORING_LIMITS.too_slow
 PATTERN = {"regex": "^(a|aa)+$"}

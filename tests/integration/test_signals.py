@@ -15,7 +15,7 @@ from tiny_runs import Tiny
 from pytest_flperf.integration.signals import Terminated
 from pytest_flperf.reference_server import ReferenceServer
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"), pytest.mark.slow]
 
 TERM, INT, HUP = "SIGTERM", "SIGINT", "SIGHUP"
 CASES = [{"name": name, "iterations": 3, "max_tokens": 2} for name in ("one", "two")]

@@ -36,6 +36,14 @@ def test_the_commands_of_the_readme() -> None:
     assert tests.startswith(".venv/bin/pip install '.[dev]' && .venv/bin/pytest ")
 
 
+def test_what_the_command_leaves_out_runs_beside_it() -> None:
+    """The README's command leaves out one marker, and CI runs exactly what has it."""
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    left_out = options["addopts"][options["addopts"].index("-m") + 1]
+    assert left_out == "not slow"
+    assert "-m slow " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
 def test_only_commands_in_console_blocks_count() -> None:
     """Neither prose nor other blocks, and every line of a block by itself."""
     text = "pip install a\n```text\npip install b\n```\n```console\nx\n pip install c \npip install d\n```\n"

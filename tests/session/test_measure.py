@@ -68,13 +68,13 @@ def test_a_run_is_written_and_stored(here: Path, server: ReferenceServer) -> Non
 
 
 def test_a_loaded_suite_and_two_models(here: Path, server: ReferenceServer) -> None:
-    """Models of a running server take turns; a suite may be given as it was loaded."""
+    """Cases of one model are measured together; a suite may be given as it was loaded."""
     del here
     suite = load_suite("s.json")
     assert [scenario.name for scenario in suite.scenarios] == ["one", "two"]
     run = measure(suite, base_url=server.base_url, model=["a", "b"], iterations=1, store="none")
     assert [(case.model, case.scenario) for case in run.cases] == [
-        ("a", "one"), ("b", "one"), ("b", "two"), ("a", "two"),
+        ("a", "one"), ("a", "two"), ("b", "one"), ("b", "two"),
     ]  # fmt: skip
     with pytest.raises(FlperfError, match="no store"):
         load_runs()
