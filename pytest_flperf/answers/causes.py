@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from pytest_flperf._text import amount
 from pytest_flperf.gates.format import failing, name
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.results.answer import Cause
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.results.records import BudgetVerdict, CaseResult
 
 __all__ = ["causes_of"]
 
@@ -30,9 +32,22 @@ def causes_of(cases: Iterable[CaseResult]) -> tuple[Cause, ...]:
         words.setdefault(kind, cause)
         groups.setdefault(kind, []).append(case)
     return tuple(
-        Cause(words[kind], len(group), group[0].nodeid, group[0].message.partition("\n")[0][:_LONGEST])
+        Cause(words[kind], len(group), group[0].nodeid, _detail(group[0], words[kind]))
         for kind, group in groups.items()
     )
+
+
+def _detail(case: CaseResult, cause: str) -> str:
+    """The value that missed a budget, and where; of other causes the message."""
+    for each in case.budgets:
+        if not each.met and each.value is not None and cause == _missed(each):
+            value = amount(each.value, unit_of(each.metric, each.statistic))
+            return f"{value} in {case.scenario} on {case.model}"
+    return case.message.partition("\n")[0][:_LONGEST]
+
+
+def _missed(verdict: BudgetVerdict) -> str:
+    return f"{verdict.expression} missed"
 
 
 def _cause(case: CaseResult) -> str:
@@ -46,5 +61,5 @@ def _cause(case: CaseResult) -> str:
     gates = failing(case)
     if gates:
         return f"{name(gates[0])} {gates[0].verdict}"
-    missed = [each.expression for each in case.budgets if not each.met]
-    return f"{missed[0]} missed" if missed else headline
+    missed = [_missed(each) for each in case.budgets if not each.met]
+    return missed[0] if missed else headline

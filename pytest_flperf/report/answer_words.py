@@ -34,6 +34,7 @@ _LEADS: Final[Mapping[GoalName, str]] = {
     "memory": "{}× less memory",
     "quality": "quality {} points higher",
 }
+_MISSED: Final = " missed"
 _SPEED: Final = frozenset({"first_token", "whole_answer", "throughput"})
 
 
@@ -67,11 +68,17 @@ def _causes(causes: Sequence[Cause], run: Run) -> list[str]:
     if not causes:
         return []
     failed = sum(each.cases for each in causes)
-    told = [
-        printable(each.words, _TEXT) + (f" ({each.cases} cases)" if each.cases > 1 else "") for each in causes[:_MOST]
-    ]
+    told = [printable(each.words, _TEXT) + _of_cause(each) for each in causes[:_MOST]]
     more = [f"{len(causes) - _MOST} more causes"] if len(causes) > _MOST else []
     return [f"{failed} of {counted(len(run.cases), 'case')} failed: {', '.join([*told, *more])}"]
+
+
+def _of_cause(each: Cause) -> str:
+    several = f"{each.cases} cases" if each.cases > 1 else ""
+    worst = printable(each.detail, _TEXT) if each.words.endswith(_MISSED) else ""
+    if several and worst:
+        return f" ({several}, worst {worst})"
+    return f" ({several or worst})" if several or worst else ""
 
 
 def _changes(changes: Sequence[Changes]) -> list[str]:

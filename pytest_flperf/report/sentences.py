@@ -24,6 +24,7 @@ __all__ = [
     "models_of",
     "reasons",
     "run_budgets",
+    "run_reasons",
     "value_of",
     "when",
     "without_verdict",
@@ -46,14 +47,24 @@ def case_name(case: CaseResult, *, host: bool = False) -> str:
 
 def reasons(run: Run) -> tuple[str, ...]:
     """Why the run did not pass, worst first; empty where it passed."""
-    lines = [f"the run missed {each.expression} ({value_of(each)})" for each in missed_budgets(run)]
-    lines += run.faults
-    lines += failures(run.cases)
-    if run.status == "not_measured":
-        lines += without_verdict(run.cases)
-    if not lines and run.status == "error":
+    return (*_of_the_run(run), *failures(run.cases), *_of_nothing(run))
+
+
+def run_reasons(run: Run) -> tuple[str, ...]:
+    """Those of :func:`reasons` that are no failed case's."""
+    return (*_of_the_run(run), *_of_nothing(run))
+
+
+def _of_the_run(run: Run) -> list[str]:
+    return [*(f"the run missed {each.expression} ({value_of(each)})" for each in missed_budgets(run)), *run.faults]
+
+
+def _of_nothing(run: Run) -> list[str]:
+    """Why there is no verdict, or an error without a case."""
+    lines = without_verdict(run.cases) if run.status == "not_measured" else []
+    if run.status == "error" and not (lines or _of_the_run(run) or failed_cases(run.cases)):
         lines.append("pytest ended with an error; its output has the details")
-    return tuple(lines)
+    return lines
 
 
 def failures(cases: Iterable[CaseResult]) -> list[str]:

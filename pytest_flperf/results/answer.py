@@ -96,7 +96,7 @@ class Cause(Record):
     worst: str
     """Node id of the case that it hit hardest."""
     detail: str = ""
-    """What that case says."""
+    """The value that missed the budget, and where; else what that case says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def test_failures_come_with_their_evidence() -> None:
         '{"error": "queue <full>"}',
         "1 more failed requests are of other kinds",
         "8/11",
-        "unready on m: the model is not ready: no such",
+        "the model is not ready: no such",
         "not ready",
         "pytest 's::bad[m]'",
         "the runtime ended",

@@ -160,6 +160,9 @@ class Page:
     sentence: str
     """What was judged."""
     reasons: tuple[str, ...]
+    """Why it did not pass, but for failed cases."""
+    causes: tuple[str, ...]
+    """Causes of failure, worst first; empty with a single one."""
     doubts: tuple[str, ...]
     conditions: str
     """Suite, machine, clock, when and how long, in one line."""

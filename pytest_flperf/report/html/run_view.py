@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.severity import failed_cases
-from pytest_flperf.report.answer_words import answer_sentence
-from pytest_flperf.report.figures import NOTHING, errors, number, point, statistic
+from pytest_flperf.report.answer_words import answer_of, answer_sentence
+from pytest_flperf.report.figures import NOTHING, counted, errors, number, point, statistic
 from pytest_flperf.report.html.case_view import case_section, failed_case, tone_of
 from pytest_flperf.report.html.charts import Bar, Group, Strip, bars, strips
 from pytest_flperf.report.html.comparisons_view import compared_section
@@ -21,8 +21,8 @@ from pytest_flperf.report.sentences import (
     doubts,
     duration,
     models_of,
-    reasons,
     run_budgets,
+    run_reasons,
     when,
 )
 from pytest_flperf.report.verdict_words import heading, sentence, tone
@@ -94,7 +94,8 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
         tone=tone(run),
         answer=answer_sentence(run),
         sentence=sentence(run),
-        reasons=reasons(run),
+        reasons=run_reasons(run),
+        causes=_causes(run),
         doubts=doubts(run),
         conditions=_conditions(run),
         facts=_facts(run),
@@ -123,6 +124,14 @@ def _detailed(cases: Sequence[CaseResult]) -> list[int]:
     """Indices of the cases with a section, failed ones preferred."""
     order = sorted(range(len(cases)), key=lambda index: cases[index].outcome not in ("failed", "error"))
     return sorted(order[:_SECTIONS])
+
+
+def _causes(run: Run) -> tuple[str, ...]:
+    """Causes of failure with their number of cases, where there are several; each case says the rest."""
+    found = answer_of(run).causes
+    if len(found) < 2:
+        return ()
+    return tuple(f"{counted(each.cases, 'case')}: {each.words}" for each in found)
 
 
 def _conditions(run: Run) -> str:
