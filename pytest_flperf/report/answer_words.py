@@ -133,19 +133,26 @@ def _where(won: Sequence[Ranking]) -> str:
 
 
 def _loads(loads: Sequence[HeldLoad], names: Mapping[str, str]) -> list[str]:
-    told = [_load(each, names) for each in loads[:_MOST]]
-    return [*told, *([f"{len(loads) - _MOST} more loads"] if len(loads) > _MOST else [])]
+    """Loads held, those of one scenario and its limits together."""
+    groups: dict[tuple[str, tuple[str, ...]], list[HeldLoad]] = {}
+    for each in loads:
+        groups.setdefault((each.scenario, each.limits), []).append(each)
+    told = [_held_in(scenario, limits, group, names) for (scenario, limits), group in list(groups.items())[:_MOST]]
+    return [*told, *([f"{len(groups) - _MOST} more loads"] if len(groups) > _MOST else [])]
 
 
-def _load(each: HeldLoad, names: Mapping[str, str]) -> str:
-    name = _named(each.model, names)
-    where = f" in {printable(each.scenario, _NAME)}" if each.scenario else ""
-    limits = f" within {printable(' and '.join(each.limits), _TEXT)}" if each.limits else ""
+def _held_in(scenario: str, limits: Sequence[str], group: Sequence[HeldLoad], names: Mapping[str, str]) -> str:
+    held = [f"{_named(each.model, names)} {_load(each)}" for each in group[:_MOST]]
+    more = [f"{len(group) - _MOST} more"] if len(group) > _MOST else []
+    within = f" within {printable(' and '.join(limits), _TEXT)}" if limits else ""
+    return f"load held in {printable(scenario, _NAME)}{within}: {', '.join([*held, *more])}"
+
+
+def _load(each: HeldLoad) -> str:
     if each.highest is None:
-        return f"{name} holds no load{where}{limits}"
+        return "none"
     unit = "streams" if each.over == "concurrency" else "requests/s"
-    more = "" if each.bounded else " or more"
-    return f"{name} holds {each.highest:.4g}{more} {unit}{where}{limits}"
+    return f"{each.highest:.4g} {unit}" + ("" if each.bounded else " or more")
 
 
 def _range(cases: Sequence[CaseResult]) -> str:

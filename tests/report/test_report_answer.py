@@ -109,11 +109,11 @@ def compared(verdict: str, change: float | None = None) -> Against:
         ),
         (
             run(timed("m", "c", 5.0, search=Search("concurrency", 8.0, True, conditions=("ttft_ms.p95 <= 100ms",)))),
-            "m holds 8 streams in c within ttft_ms.p95 <= 100ms",
+            "load held in c within ttft_ms.p95 <= 100ms: m 8 streams",
         ),
         (
             run(timed("m", "c", 5.0, search=Search("rate", None, True))),
-            "m holds no load in c",
+            "load held in c: m none",
         ),
     ],
 )  # fmt: skip
@@ -132,9 +132,9 @@ def test_a_sweep() -> None:
         )
         for streams in (1, 2, 8)
     ]  # fmt: skip
-    assert answer_sentence(run(*cases)) == "m holds 8 or more streams in chat within ttft_ms.p95 <= 50ms"
+    assert answer_sentence(run(*cases)) == "load held in chat within ttft_ms.p95 <= 50ms: m 8 streams or more"
     cases[2] = replace(cases[2], outcome="failed", budgets=(replace(budget, met=False),))
-    assert answer_sentence(run(*cases)).endswith("m holds 2 streams in chat within ttft_ms.p95 <= 50ms")
+    assert answer_sentence(run(*cases)).endswith("load held in chat within ttft_ms.p95 <= 50ms: m 2 streams")
 
 
 def test_every_surface_says_the_same() -> None:

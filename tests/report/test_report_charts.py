@@ -28,19 +28,21 @@ def test_axis_has_room_for_everything(values: list[float], zero: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "zero", "ticks"),
+    ("values", "length", "zero", "ticks"),
     [
-        ([0, 4193], True, (0, 2000, 4000, 6000)),
-        ([3.4, 8.3], False, (2, 4, 6, 8, 10)),
-        ([7, 7], False, None),
-        ([2.8, 1724], False, (10, 100, 1000)),
-        ([0.0], True, None),
-        ([1, 25], False, (1, 2, 5, 10, 20, 50)),
+        ([0, 4193], 100, True, (0, 2000, 4000, 6000)),
+        ([3.4, 8.3], 100, False, (2, 4, 6, 8, 10)),
+        ([7, 7], 100, False, None),
+        ([2.8, 1724], 300, False, (10, 100, 1000)),
+        ([2.8, 1724], 500, False, (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)),
+        ([0.0], 100, True, None),
+        ([1, 25], 300, False, (1, 2, 5, 10, 20, 50)),
+        ([1, 25], 100, False, (1, 10)),
     ],
 )
-def test_marks(values: list[float], zero: bool, ticks: tuple[float, ...] | None) -> None:
-    """Marks are round; far values make a logarithmic axis."""
-    axis = axis_of(values, 0, 100, zero=zero)
+def test_marks(values: list[float], length: float, zero: bool, ticks: tuple[float, ...] | None) -> None:
+    """Marks are round; far values make a logarithmic axis, with 1, 2 and 5 of each decade where they fit."""
+    axis = axis_of(values, 0, length, zero=zero)
     if ticks is not None:
         assert axis.ticks == pytest.approx(ticks)
     assert axis.low <= min(values) <= max(values) <= axis.high

@@ -235,7 +235,7 @@ def test_many_cases() -> None:
     cases = [case(f"scenario-{index}", outcome="failed" if index == 499 else "passed") for index in range(500)]
     html = Pages().run(run(*cases), {})
     assert len(html) < 2_500_000
-    assert html.count("<details") == 1 + 100, "conditions, and sections"
+    assert html.count("<details") == 1 + 1 + 100, "conditions, the failure, and sections"
     assert 'id="case-500"' in html
     assert "100 of 500 cases have a section" in html
     assert "60 of 500 cases are drawn" in html
@@ -295,3 +295,27 @@ def test_open_loops() -> None:
     both = page(run(offered, case("closed")))
     assert "Output tokens of the case per second" in both.text
     assert "Open loops" not in page(run(case())).text
+
+
+def test_load_charts() -> None:
+    """A line per model, a point per load, full where the budget was met; the budget is a line."""
+    cases = []
+    for model, slow in (("m", 1.0), ("n", 3.0)):
+        for streams in (1, 4, 16):
+            ttft_ms = 10.0 * slow * streams
+            met = ttft_ms <= 100
+            budget = BudgetVerdict("ttft_ms.p50 <= 100ms", 100.0, ttft_ms, 11, met, "suite", "ttft_ms", "p50")
+            cases.append(
+                case(
+                    "chat", model, parameters={"concurrency": streams}, load=Load(concurrency=streams),
+                    metrics={"ttft_ms": measured([ttft_ms] * 11, unsure=True)}, tps_total=100.0 * streams / slow,
+                    budgets=(budget,), outcome="passed" if met else "failed",
+                )
+            )  # fmt: skip
+    html = Pages().run(run(*cases), {})
+    chart = html.partition("chat: what each load gives</figcaption>")[2].partition("</figure>")[0]
+    assert chart.count("<circle") == 6
+    assert chart.count('fill="none" stroke=') - chart.count("<path") == 3, "hollow: 160, 120 and 480 ms"
+    assert "misses the budget" in chart
+    assert "n: 1 streams 33.33 tokens/s at 30 ms, 4 streams" in chart
+    assert "what each load gives" not in Pages().run(run(case(), case("other")), {})

@@ -11,7 +11,8 @@ __all__ = ["Axis", "axis_of", "change_axis", "tick_text"]
 
 _LOG_FROM: Final = 20.0
 """Largest ÷ smallest value from which an axis is logarithmic."""
-_DECADES_WITH_ALL_TICKS: Final = 2
+_TICK_ROOM: Final = 42
+"""Room for a tick's label; where 1, 2 and 5 of each decade don't fit, only its 1 is marked."""
 _LARGEST: Final = 1e15
 _SMALLEST: Final = 1e-9
 """Smaller values are shown as zero."""
@@ -93,7 +94,7 @@ def _log_axis(smallest: float, largest: float, start: float, length: float) -> A
     below = max(mark for mark in marks if mark <= smallest * (1 + 1e-9) or mark == marks[0])
     above = min(mark for mark in marks if (mark >= largest and mark > below) or mark == marks[-1])
     inside = [mark for mark in marks if below <= mark <= above]
-    if math.log10(above / below) > _DECADES_WITH_ALL_TICKS:
+    if len(inside) * _TICK_ROOM > length:
         inside = [mark for mark in inside if f"{mark:e}".startswith("1.0")]
     return Axis(below, above, start, length, log=True, ticks=tuple(inside))
 

@@ -61,6 +61,7 @@ def failed_case(run: Run, case: CaseResult, anchor: str, *, host: bool) -> Faile
         anchor=anchor,
         heading=case_name(case, host=host),
         outcome=case.outcome,
+        brief=lines[0].removeprefix(f"{case.scenario} on {case.model}: ") if lines else "",
         lines=shown,
         evidence=_evidence(case),
         command=rerun_command(run, case),

@@ -19,9 +19,9 @@ from pytest_flperf.results.records import Distribution
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["Bar", "Group", "Strip", "bars", "drawing", "ecdf", "label", "line", "row_name", "strips"]
+__all__ = ["COLOURS", "Bar", "Group", "Strip", "bars", "drawing", "ecdf", "label", "line", "row_name", "strips"]
 
-_COLOURS: Final = ("#2f6fd0", "#c2570c", "#0d8a6a", "#a33fb5", "#8a6d00", "#c2335a")
+COLOURS: Final = ("#2f6fd0", "#c2570c", "#0d8a6a", "#a33fb5", "#8a6d00", "#c2335a")
 _WIDTH: Final = 760
 _LABELS: Final = 190
 _ROW: Final = 20
@@ -112,11 +112,11 @@ def _grid(axis: Axis, top: float, bottom: float, heading: str) -> list[str]:
 
 
 def _series(series: int) -> str:
-    return f'class="s{series % len(_COLOURS)}"'
+    return f'class="s{series % len(COLOURS)}"'
 
 
 def _colour(series: int) -> str:
-    return _COLOURS[series % len(_COLOURS)]
+    return COLOURS[series % len(COLOURS)]
 
 
 def _rows(groups: Sequence[Group]) -> tuple[list[tuple[float, Bar | Strip]], list[str], float]:
@@ -236,7 +236,7 @@ def ecdf(key: str, title: str, unit: str, found: Distribution, values: Sequence[
         (_steps(axis, bottom, height, values), "") if values else (_through(axis, bottom, height, found), "4 3")
     )
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    parts.append(f'<path class="s0" d="{path}" fill="none" stroke="{_COLOURS[0]}" stroke-width="2"{dashes}/>')
+    parts.append(f'<path class="s0" d="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="2"{dashes}/>')
     desc = (
         f"n {found.n}: from {number(found.min)} to {number(found.max)} {unit}, half of them up to "
         f"{number(found.p50)}, 95 % up to {number(found.p95)}"

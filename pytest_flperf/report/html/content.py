@@ -111,6 +111,8 @@ class FailedCase:
     """The anchor of its section; empty without one."""
     heading: str
     outcome: str
+    brief: str
+    """The first line of the text, without the case's name."""
     lines: tuple[str, ...]
     """The verdict's text."""
     evidence: Table | None
@@ -173,6 +175,8 @@ class Page:
     cards: tuple[ModelCard, ...]
     cards_table: Table | None
     """In place of the cards, where there are many."""
+    load_charts: tuple[tuple[str, Markup], ...]
+    """Heading and drawing."""
     heat_maps: tuple[HeatMap, ...]
     open_loops: Table | None
     compared: Compared | None

@@ -12,6 +12,7 @@ from pytest_flperf.report.html.case_view import case_section, failed_case, tone_
 from pytest_flperf.report.html.charts import Bar, Group, Strip, bars, strips
 from pytest_flperf.report.html.comparisons_view import compared_section
 from pytest_flperf.report.html.content import Cell, Fact, Page, Table
+from pytest_flperf.report.html.load_chart import load_charts
 from pytest_flperf.report.html.models_view import Groups, cards_table, heat_maps, model_cards
 from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.rivals import rivals_together, scenario_of
@@ -104,6 +105,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
         results=_results(cases, anchors),
         cards=() if (table := cards_table(cards)) is not None else cards,
         cards_table=table,
+        load_charts=load_charts(cases),
         heat_maps=heat_maps(run, groups),
         open_loops=_open_loops(cases),
         compared=compared_section(cases, anchors),

@@ -1,0 +1,170 @@
+"""Load chart: throughput over latency, a line per model, a point per load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_flperf.report.figures import point
+from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
+from pytest_flperf.report.html.charts import COLOURS, drawing, label, line
+from pytest_flperf.report.rivals import shown_models
+from pytest_flperf.report.sentences import models_of
+from pytest_flperf.results.records import CaseResult
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["load_charts"]
+
+_MOST: Final = 6
+_WIDTH: Final = 760
+_LEFT: Final = 64.0
+_TOP: Final = 36.0
+_HEIGHT: Final = 230.0
+_FEWEST: Final = 2
+_SWEPT: Final = ("concurrency", "rate")
+_FAINT: Final = 'stroke="currentColor" stroke-opacity=".22"'
+_METRIC: Final = "ttft_ms"
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    load: float
+    ttft_ms: float
+    tps: float
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    name: str
+    series: int
+    points: tuple[_Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    scenario: str
+    unit: str
+    statistic: str
+    curves: tuple[_Curve, ...]
+    limit_ms: float | None
+
+
+def load_charts(cases: Sequence[CaseResult]) -> tuple[tuple[str, Markup], ...]:
+    """A chart for each scenario that was measured at several loads: heading and drawing."""
+    found = [chart for group in _sweeps(cases) if (chart := _chart(group, models_of(cases))) is not None]
+    return tuple(
+        (f"{chart.scenario}: what each load gives", _drawn(f"load-{number}", chart))
+        for number, chart in enumerate(found[:_MOST])
+    )
+
+
+def _sweeps(cases: Iterable[CaseResult]) -> list[list[CaseResult]]:
+    """Cases of a scenario at several loads, closed or open loops."""
+    groups: dict[tuple[Any, ...], list[CaseResult]] = {}
+    for case in cases:
+        over = next((name for name in _SWEPT if name in case.parameters), None)
+        if over is not None and case.load is not None and case.search is None:
+            others = point({name: value for name, value in case.parameters.items() if name != over})
+            groups.setdefault((case.suite, case.scenario, case.host, others, over), []).append(case)
+    return list(groups.values())
+
+
+def _chart(cases: Sequence[CaseResult], models: Sequence[str]) -> _Chart | None:
+    """The chart of a sweep; None with fewer than two points."""
+    measured = [case for case in cases if case.tps_total and _METRIC in case.metrics]
+    statistic = "p50" if any("p95" in case.metrics[_METRIC].unsure for case in measured) else "p95"
+    by_model: dict[str, list[_Point]] = {}
+    for case in measured:
+        value = case.metrics[_METRIC].statistic(statistic)
+        load = _load_of(case)
+        if value is not None and value > 0 and case.tps_total:
+            by_model.setdefault(case.model, []).append(_Point(load, value, case.tps_total, case.outcome == "passed"))
+    names = shown_models(models)
+    curves = tuple(
+        _Curve(names[model], models.index(model), tuple(sorted(points, key=lambda each: each.load)))
+        for model, points in by_model.items()
+    )
+    if not any(len(curve.points) >= _FEWEST for curve in curves):
+        return None
+    first = measured[0]
+    unit = "streams" if first.load is None or first.load.rate is None else "requests/s"
+    return _Chart(first.scenario, unit, statistic, curves, _limit(measured, statistic))
+
+
+def _load_of(case: CaseResult) -> float:
+    load = case.load
+    assert load is not None
+    return float(load.concurrency if load.rate is None else load.rate)
+
+
+def _limit(cases: Iterable[CaseResult], statistic: str) -> float | None:
+    limits = [
+        verdict.limit
+        for case in cases
+        for verdict in case.budgets
+        if (verdict.metric, verdict.statistic) == (_METRIC, statistic)
+    ]
+    return min(limits, default=None)
+
+
+def _drawn(key: str, chart: _Chart) -> Markup:
+    points = [each for curve in chart.curves for each in curve.points]
+    limit = () if chart.limit_ms is None else (chart.limit_ms,)
+    bottom = _TOP + _HEIGHT
+    across = axis_of([*(each.ttft_ms for each in points), *limit], _LEFT, _WIDTH - _LEFT - 120)
+    up = axis_of([each.tps for each in points], bottom, -_HEIGHT, zero=True)
+    title = f"TTFT {chart.statistic}, ms{', logarithmic' if across.log else ''}; numbers: {chart.unit}"
+    parts = [*_frame(across, up, bottom, title), *_budget(across, bottom, chart.limit_ms)]
+    for curve in chart.curves:
+        parts += _curve(across, up, curve)
+    desc = "; ".join(f"{curve.name}: {_words(curve, chart.unit)}" for curve in chart.curves)
+    return drawing(key, _WIDTH, bottom + 40, f"{chart.scenario}: tokens/s over TTFT {chart.statistic}", desc, parts)
+
+
+def _frame(across: Axis, up: Axis, bottom: float, title: str) -> list[str]:
+    end = across.start + across.length
+    parts = [label(0, 12, "tokens/s of all streams")]
+    for tick in across.ticks:
+        x = across.at(tick)
+        parts += [line(x, _TOP, x, bottom, _FAINT), label(x, bottom + 15, tick_text(tick), "middle")]
+    for tick in up.ticks:
+        y = up.at(tick)
+        parts += [line(_LEFT, y, end, y, _FAINT), label(_LEFT - 6, y + 4, tick_text(tick), "end")]
+    return [*parts, label(across.start + across.length / 2, bottom + 32, title, "middle")]
+
+
+def _budget(across: Axis, bottom: float, limit_ms: float | None) -> list[str]:
+    if limit_ms is None:
+        return []
+    x, end = across.at(limit_ms), across.start + across.length
+    return [
+        f'<rect x="{x:.6g}" y="{_TOP}" width="{max(end - x, 0):.6g}" height="{_HEIGHT}" fill="currentColor" '
+        'fill-opacity=".06"/>',
+        line(x, _TOP, x, bottom, 'stroke="currentColor" stroke-dasharray="4 3"'),
+        label(x + 4, bottom - 6, "misses the budget"),
+    ]
+
+
+def _curve(across: Axis, up: Axis, curve: _Curve) -> list[str]:
+    """A line through the points; full where the budgets were met."""
+    colour = COLOURS[curve.series % len(COLOURS)]
+    classes = f"s{curve.series % len(COLOURS)}"
+    places = [(across.at(each.ttft_ms), up.at(each.tps), each) for each in curve.points]
+    path = "L".join(f"{x:.5g} {y:.5g}" for x, y, _ in places)
+    parts = [f'<path class="{classes}" d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>']
+    for x, y, each in places:
+        fill = f'class="{classes}" fill="{colour}"' if each.met else 'fill="none"'
+        parts.append(f'<circle cx="{x:.5g}" cy="{y:.5g}" r="5" {fill} stroke="{colour}" stroke-width="2"/>')
+        parts.append(label(x, y - 9, f"{each.load:.4g}", "middle"))
+    x, y, _ = places[-1]
+    return [*parts, label(x + 10, y + 4, curve.name, more=f' fill="{colour}" class="{classes}"')]
+
+
+def _words(curve: _Curve, unit: str) -> str:
+    return ", ".join(
+        f"{each.load:.4g} {unit} {each.tps:.4g} tokens/s at {each.ttft_ms:.4g} ms" for each in curve.points
+    )
