@@ -19,9 +19,24 @@ from pytest_flperf.results.records import Distribution
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["COLOURS", "Bar", "Group", "Strip", "bars", "drawing", "ecdf", "label", "line", "row_name", "strips"]
+__all__ = [
+    "Bar",
+    "Group",
+    "Strip",
+    "bars",
+    "colour_class",
+    "colour_of",
+    "drawing",
+    "ecdf",
+    "label",
+    "line",
+    "row_name",
+    "strips",
+]
 
-COLOURS: Final = ("#2f6fd0", "#c2570c", "#0d8a6a", "#a33fb5", "#8a6d00", "#c2335a")
+_COLOURS: Final = ("#2f6fd0", "#c2570c", "#0d8a6a", "#a33fb5", "#8a6d00", "#c2335a", "#0b7285", "#6b4fd8")
+_GREY: Final = "#6b7480"
+"""Of further series: their names tell them apart."""
 _WIDTH: Final = 760
 _LABELS: Final = 190
 _ROW: Final = 20
@@ -111,12 +126,18 @@ def _grid(axis: Axis, top: float, bottom: float, heading: str) -> list[str]:
     return [*parts, label(axis.start + axis.length / 2, bottom + 32, heading, "middle")]
 
 
+def colour_class(series: int) -> str:
+    """Class of a series, for the page's style."""
+    return f"s{series}" if series < len(_COLOURS) else "sx"
+
+
+def colour_of(series: int) -> str:
+    """Colour of a series, where the page's style is blocked."""
+    return _COLOURS[series] if series < len(_COLOURS) else _GREY
+
+
 def _series(series: int) -> str:
-    return f'class="s{series % len(COLOURS)}"'
-
-
-def _colour(series: int) -> str:
-    return COLOURS[series % len(COLOURS)]
+    return f'class="{colour_class(series)}"'
 
 
 def _rows(groups: Sequence[Group]) -> tuple[list[tuple[float, Bar | Strip]], list[str], float]:
@@ -159,7 +180,7 @@ def bars(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
         end = axis.at(row.value)
         parts.append(
             f'<rect {_series(row.series)} x="{_LABELS}" y="{y - 7:.6g}" width="{max(end - _LABELS, 1):.5g}" '
-            f'height="14" fill="{_colour(row.series)}"/>'
+            f'height="14" fill="{colour_of(row.series)}"/>'
         )
         parts.append(label(end + 5, y + 4, number(row.value)))
     largest = f", the largest {number(max(values))} {unit}" if values else ""
@@ -169,7 +190,8 @@ def bars(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
 def strips(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
     """Strip chart: a row per case with range, p5 to p95, median.
 
-    A line goes from the smallest to the largest value, a bar from p5 to p95, and a mark is at the median.  Single
+    A line goes from the smallest to the largest value, a mark is at the median, and a bar goes from p5 to p95 where
+    there are enough requests for these.  Single
     values are dots, at most 60 per row (evenly by rank, the ends included).  Arguments are those of :func:`bars`, with
     rows of :class:`Strip`.
     """
@@ -193,14 +215,15 @@ def _strip(axis: Axis, y: float, row: Strip) -> list[str]:
     found = row.summary
     if found is None:
         return [label(axis.start + 4, y + 4, "nothing measured")]
-    colour = f'{_series(row.series)} stroke="{_colour(row.series)}"'
-    left, right = axis.at(found.p5), axis.at(found.p95)
+    colour = f'{_series(row.series)} stroke="{colour_of(row.series)}"'
     middle = axis.at(found.p50)
-    parts = [
-        line(axis.at(found.min), y, axis.at(found.max), y, colour),
-        f'<rect {_series(row.series)} x="{left:.6g}" y="{y - 6:.6g}" width="{max(right - left, 1):.5g}" height="12" '
-        f'fill="{_colour(row.series)}" fill-opacity=".28"/>',
-    ]
+    parts = [line(axis.at(found.min), y, axis.at(found.max), y, colour)]
+    if not {"p5", "p95"} & set(found.unsure):
+        left, right = axis.at(found.p5), axis.at(found.p95)
+        parts.append(
+            f'<rect {_series(row.series)} x="{left:.6g}" y="{y - 6:.6g}" width="{max(right - left, 1):.5g}" '
+            f'height="12" fill="{colour_of(row.series)}" fill-opacity=".28"/>'
+        )
     if row.values:
         dots = "".join(f"M{axis.at(value):.5g} {y:.5g}h.01" for value in _spread(row.values, _POINTS))
         parts.append(f'<path d="{dots}" {colour} stroke-width="4" stroke-linecap="round" fill="none"/>')
@@ -236,7 +259,7 @@ def ecdf(key: str, title: str, unit: str, found: Distribution, values: Sequence[
         (_steps(axis, bottom, height, values), "") if values else (_through(axis, bottom, height, found), "4 3")
     )
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    parts.append(f'<path class="s0" d="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="2"{dashes}/>')
+    parts.append(f'<path class="s0" d="{path}" fill="none" stroke="{_COLOURS[0]}" stroke-width="2"{dashes}/>')
     desc = (
         f"n {found.n}: from {number(found.min)} to {number(found.max)} {unit}, half of them up to "
         f"{number(found.p50)}, 95 % up to {number(found.p95)}"

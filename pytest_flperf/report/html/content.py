@@ -70,8 +70,8 @@ class ModelCard:
     """A model's card: its numbers over all scenarios."""
 
     name: str
-    series: int
-    """Number of its colour."""
+    colour: str
+    """Class of its colour."""
     rows: tuple[CardRow, ...]
 
 

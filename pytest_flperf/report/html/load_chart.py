@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf.report.figures import point
 from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
-from pytest_flperf.report.html.charts import COLOURS, drawing, label, line
+from pytest_flperf.report.html.charts import colour_class, colour_of, drawing, label, line
 from pytest_flperf.report.rivals import shown_models
 from pytest_flperf.report.sentences import models_of
 from pytest_flperf.results.records import CaseResult
@@ -151,13 +151,12 @@ def _budget(across: Axis, bottom: float, limit_ms: float | None) -> list[str]:
 
 def _curve(across: Axis, up: Axis, curve: _Curve) -> list[str]:
     """A line through the points; full where the budgets were met."""
-    colour = COLOURS[curve.series % len(COLOURS)]
-    classes = f"s{curve.series % len(COLOURS)}"
+    colour, classes = colour_of(curve.series), colour_class(curve.series)
     places = [(across.at(each.ttft_ms), up.at(each.tps), each) for each in curve.points]
     path = "L".join(f"{x:.5g} {y:.5g}" for x, y, _ in places)
     parts = [f'<path class="{classes}" d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>']
     for x, y, each in places:
-        fill = f'class="{classes}" fill="{colour}"' if each.met else 'fill="none"'
+        fill = f'class="{classes} met" fill="{colour}"' if each.met else f'class="{classes}" fill="none"'
         parts.append(f'<circle cx="{x:.5g}" cy="{y:.5g}" r="5" {fill} stroke="{colour}" stroke-width="2"/>')
         parts.append(label(x, y - 9, f"{each.load:.4g}", "middle"))
     x, y, _ = places[-1]

@@ -9,6 +9,7 @@ from typing import Final
 
 from pytest_flperf.report.answer_words import answer_of, goal_words
 from pytest_flperf.report.figures import NOTHING, errors, number, statistic
+from pytest_flperf.report.html.charts import colour_class
 from pytest_flperf.report.html.content import CardRow, Cell, HeatCell, HeatMap, ModelCard, Table
 from pytest_flperf.report.rivals import shown_models
 from pytest_flperf.report.sentences import models_of
@@ -42,7 +43,7 @@ def model_cards(run: Run) -> tuple[ModelCard, ...]:
     models = models_of(run.cases)
     names = shown_models(models)
     return tuple(
-        ModelCard(names[model], series, rows)
+        ModelCard(names[model], colour_class(series), rows)
         for series, model in enumerate(models)
         if (rows := _rows(model, found.rankings, found.loads, run.cases)) and len(models) > 1
     )

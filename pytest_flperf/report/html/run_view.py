@@ -86,7 +86,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
     )
     indices = {id(case): index for index, case in enumerate(cases)}
     bad = [indices[id(case)] for case in failed_cases(cases)]
-    groups = _groups(cases)
+    groups = _groups(rivals_together(cases))
     cards = model_cards(run)
     charts = _charts(cases, groups, samples)
     return Page(
