@@ -109,7 +109,8 @@ def test_a_duration_ends_a_closed_loop(session: LoadSession, reference: Referenc
     assert not stats.gave_up
     assert not stats.stopped
     assert len(exchanges) == stats.finished > 3
-    assert max(exchange.started_ns for exchange in exchanges) <= stats.started_ns + 1_000 * MS
+    late = [each for each in exchanges if each.started_ns > stats.started_ns + 1_000 * MS]
+    assert len({each.slot for each in late}) == len(late), "a stream may be held up between the clock and its request"
     assert {exchange.slot for exchange in exchanges} == {0, 1, 2}
 
 
