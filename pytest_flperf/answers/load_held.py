@@ -29,11 +29,11 @@ def _of_searches(cases: Iterable[CaseResult]) -> list[HeldLoad]:
 
 
 def _of_sweeps(cases: Iterable[CaseResult]) -> list[HeldLoad]:
-    """Sweeps over streams or rates: the highest load below the first that missed a budget."""
+    """Sweeps over streams or rates: the highest load below the first that did not pass."""
     sweeps: dict[tuple[Any, ...], list[tuple[float, CaseResult]]] = {}
     for case in cases:
         load = case.load
-        if load is None or case.search is not None or case.outcome not in _JUDGED or not _limits(case):
+        if load is None or case.search is not None:
             continue
         over = "concurrency" if load.rate is None else "rate"
         if over not in case.parameters:
@@ -41,20 +41,28 @@ def _of_sweeps(cases: Iterable[CaseResult]) -> list[HeldLoad]:
         others = tuple(sorted((key, repr(value)) for key, value in case.parameters.items() if key != over))
         at = float(load.concurrency if load.rate is None else load.rate)
         sweeps.setdefault((case.suite, case.scenario, case.model, case.host, others, over), []).append((at, case))
-    return [_held(key[-1], points) for key, points in sweeps.items() if len(points) > 1]
+    return [held for key, points in sweeps.items() if (held := _held(key[-1], points)) is not None]
 
 
-def _held(over: str, points: list[tuple[float, CaseResult]]) -> HeldLoad:
-    ordered = sorted(points, key=lambda each: each[0])
-    first = ordered[0][1]
-    met = []
-    for at, case in ordered:
-        if case.outcome != "passed":
+def _held(over: str, points: list[tuple[float, CaseResult]]) -> HeldLoad | None:
+    """What a sweep held; none where its lowest load, or all but one, was not judged by budgets.
+
+    A load that was not measured ends the sweep too: it may have been the one that missed.
+    """
+    judged = [case for _, case in points if case.outcome in _JUDGED and _limits(case)]
+    if len(judged) < 2:
+        return None
+    met: list[float] = []
+    bounded = False
+    for at, case in sorted(points, key=lambda each: each[0]):
+        if case.outcome != "passed" or not _limits(case):
+            bounded = case.outcome == "failed"
             break
         met.append(at)
-    return HeldLoad(
-        first.model, first.scenario, over, met[-1] if met else None, len(met) < len(ordered), _limits(first)
-    )
+    if not met and not bounded:
+        return None
+    first = judged[0]
+    return HeldLoad(first.model, first.scenario, over, met[-1] if met else None, bounded, _limits(first))
 
 
 def _limits(case: CaseResult) -> tuple[str, ...]:

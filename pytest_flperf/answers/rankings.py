@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from pytest_flperf.answers.scenarios import ScenarioCases, in_turns, scenarios_of
 from pytest_flperf.results.answer import CHANCE, GoalName, Ranking, Standing
+from pytest_flperf.results.metrics import REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.inference.lead import FEWEST_SCENARIOS, Lead, Pair, lead_between, lead_in_turns, points_lead
 from pytest_flperf.stats.inference.run_variance import UNKNOWN_MACHINE
@@ -17,8 +18,6 @@ from pytest_flperf.stats.inference.student import t_quantile
 __all__ = ["rankings_of"]
 
 _NORMAL_95: Final = 1.96
-_GAPS: Final = 662
-"""Gaps that a 99th percentile needs (MLPerf's bound)."""
 _CELL: TypeAlias = Callable[[CaseResult], "_Value | None"]
 
 
@@ -197,7 +196,7 @@ def _throughput(case: CaseResult) -> _Value | None:
 
 def _steadiness(case: CaseResult) -> _Value | None:
     found = case.metrics.get("itl_ms")
-    if not _is_whole(case) or found is None or found.n < _GAPS or not 0 < found.p50 <= found.p99 < inf:
+    if not _is_whole(case) or found is None or found.n < REQUESTS_NEEDED["p99"] or not 0 < found.p50 <= found.p99 < inf:
         return None
     return _Value(found.p99 / found.p50)
 

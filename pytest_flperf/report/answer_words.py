@@ -91,7 +91,10 @@ def _change(each: Changes) -> str:
     if each.regressed:
         worst = f" (worst: {printable(each.worst, _TEXT)})" if each.worst else ""
         return ", ".join([f"{each.regressed} regressed against {label}{worst}", *others])
-    return f"nothing regressed against {label}: {', '.join(others)}" if others else f"nothing compared with {label}"
+    if not others:
+        return f"nothing compared with {label}"
+    claim = "against" if each.undecided else "nothing regressed against"  # what is undecided may have regressed
+    return f"{claim} {label}: {', '.join(others)}"
 
 
 def _winners(rankings: Sequence[Ranking], names: Mapping[str, str]) -> list[str]:

@@ -108,6 +108,13 @@ def compared(verdict: str, change: float | None = None) -> Against:
             "nothing regressed against last (20261101T000000Z): 1 improved",
         ),
         (
+            run(
+                timed("m", "b", 5.0, against=(compared("undecided"),)),
+                timed("m", "c", 5.0, against=(compared("improved"),)),
+            ),
+            "against last (20261101T000000Z): 1 improved, 1 undecided",
+        ),
+        (
             run(timed("m", "c", 5.0, search=Search("concurrency", 8.0, True, conditions=("ttft_ms.p95 <= 100ms",)))),
             "load held in c within ttft_ms.p95 <= 100ms: m 8 streams",
         ),
@@ -135,6 +142,24 @@ def test_a_sweep() -> None:
     assert answer_sentence(run(*cases)) == "load held in chat within ttft_ms.p95 <= 50ms: m 8 streams or more"
     cases[2] = replace(cases[2], outcome="failed", budgets=(replace(budget, met=False),))
     assert answer_sentence(run(*cases)).endswith("load held in chat within ttft_ms.p95 <= 50ms: m 2 streams")
+
+
+@pytest.mark.parametrize("outcome", ["error", "skipped"])
+@pytest.mark.parametrize(("place", "told"), [(0, ""), (1, "m 1 streams or more"), (3, "m 4 streams or more")])
+def test_a_sweep_with_a_load_that_was_not_measured(outcome: str, place: int, told: str) -> None:
+    """Nothing is claimed for the loads above it, and it is no bound."""
+    budget = BudgetVerdict("ttft_ms.p95 <= 50ms", 50.0, 20.0, 11, True, "suite", "ttft_ms", "p95")
+    cases = [
+        timed(
+            "m", "chat", 5.0 * streams, parameters={"concurrency": streams}, load=Load(concurrency=streams),
+            budgets=(budget,),
+        )
+        for streams in (1, 2, 4, 8)
+    ]  # fmt: skip
+    cases[place] = replace(cases[place], outcome=outcome, message="not measured", budgets=(), metrics={})
+    said = answer_sentence(run(*cases))
+    assert ("load held" in said) == bool(told)
+    assert said.endswith(told)
 
 
 def test_every_surface_says_the_same() -> None:
