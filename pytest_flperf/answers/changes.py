@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from pytest_flperf.gates.format import change, name
+from pytest_flperf.gates.format import change, goes_without_saying, name
 from pytest_flperf.results.answer import Changes
-from pytest_flperf.results.comparison import DEFAULT_SCOPE, Comparison
+from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import CaseResult
 
 __all__ = ["changes_of"]
 
 
 def changes_of(cases: Iterable[CaseResult]) -> tuple[Changes, ...]:
-    """Comparisons by verdict, for each baseline; the default error rate counts only where it changed."""
+    """Comparisons by verdict, for each baseline; without error rates that go without saying."""
     found: dict[str, list[tuple[CaseResult, Comparison]]] = {}
     for case in cases:
         for against in case.against:
             found.setdefault(against.label, []).extend(
-                (case, each)
-                for each in against.comparisons
-                if each.scope != DEFAULT_SCOPE or each.verdict not in ("unchanged", "undecided")
+                (case, each) for each in against.comparisons if not goes_without_saying(each)
             )
     return tuple(_counted(label, compared) for label, compared in found.items())
 

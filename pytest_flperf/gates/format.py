@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pytest_flperf._text import amount, printable
+from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.results.bounds import first_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, unit_of
@@ -21,6 +22,7 @@ __all__ = [
     "counted_words",
     "failing",
     "falls",
+    "goes_without_saying",
     "headline",
     "in_points",
     "interval",
@@ -40,6 +42,11 @@ _LINES: Final = 40
 _NOTES: Final = 10
 _SURELY: Final = 0.995
 WORDS: Final = ("regressed", "improved", "unchanged", "undecided")
+
+
+def goes_without_saying(each: Comparison) -> bool:
+    """Whether this is an unchanged error rate that nobody asked to compare: neither shown nor counted."""
+    return each.metric in COUNTED and each.verdict == "unchanged" and each.scope in (DEFAULT_SCOPE, IMPLIED_SCOPE)
 
 
 def comparisons_of(case: CaseResult) -> tuple[Comparison, ...]:

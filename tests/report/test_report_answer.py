@@ -8,9 +8,11 @@ import pytest
 from report_doubles import HOSTILE, case, run
 
 from pytest_flperf.answers.answer import answer
+from pytest_flperf.gates.format import WORDS
 from pytest_flperf.report.answer_words import answer_of, answer_sentence
 from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.markdown import markdown
+from pytest_flperf.report.terminal.comparisons import compared_lines
 from pytest_flperf.report.terminal.summary import summary_lines
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.comparison import Against, Comparison
@@ -127,6 +129,19 @@ def compared(verdict: str, change: float | None = None) -> Against:
 def test_sentences(made: Run, said: str) -> None:
     """Failures first, then changes, winners, load held; of a single model how long the first token takes."""
     assert answer_sentence(made) == said
+
+
+@pytest.mark.parametrize("scope", ["default", "implied", "--flperf-fail-on"])
+@pytest.mark.parametrize("verdict", ["unchanged", "undecided", "regressed"])
+def test_the_terminal_counts_the_same(verdict: str, scope: str) -> None:
+    """The sentence and the summary line count the same comparisons, error rates too."""
+    rate = Comparison("error_rate > +0%", "error_rate", None, verdict, scope=scope)  # type: ignore[arg-type]
+    against = compared("improved", -20.0)
+    made = run(timed("m", "c", 5.0, against=(replace(against, comparisons=(*against.comparisons, rate)),)))
+    (changes,) = answer(made).changes
+    counts = ", ".join(f"{getattr(changes, each)} {each}" for each in WORDS)
+    assert counts in "\n".join(line.text for line in compared_lines(made.cases, 120, 0))
+    assert getattr(changes, verdict) == (verdict != "unchanged" or scope == "--flperf-fail-on")
 
 
 def test_a_sweep() -> None:

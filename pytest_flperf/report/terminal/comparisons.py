@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_flperf._text import printable
-from pytest_flperf.gates.format import arrow, change, counted_words, interval, limit, measured, name, word
-from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE
+from pytest_flperf.gates.format import (
+    arrow,
+    change,
+    counted_words,
+    goes_without_saying,
+    interval,
+    limit,
+    measured,
+    name,
+    word,
+)
 from pytest_flperf.report.figures import NOTHING, number, point
 from pytest_flperf.report.terminal.tables import Colour, Column, Line, fitted, wrapped
-from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.comparison import DEFAULT_SCOPE, Against, Comparison
 from pytest_flperf.results.metrics import unit_of
 from pytest_flperf.results.records import CaseResult
 
@@ -66,12 +75,8 @@ def rows_of(cases: Iterable[CaseResult]) -> list[Compared]:
         for case in cases
         for against in case.against
         for each in against.comparisons
-        if not _goes_without_saying(each)
+        if not goes_without_saying(each)
     ]
-
-
-def _goes_without_saying(each: Comparison) -> bool:
-    return each.metric in COUNTED and each.verdict == "unchanged" and each.scope in (DEFAULT_SCOPE, IMPLIED_SCOPE)
 
 
 def compared_lines(cases: Sequence[CaseResult], width: int, verbosity: int) -> list[Line]:
