@@ -9,7 +9,7 @@ from pytest_flperf.stats.inference.decision import Tails
 
 __all__ = ["centre_of", "interval_of"]
 
-_STEPS = 14
+_STEPS = 17
 
 
 def centre_of(tails: Callable[[float], Tails], low: float, high: float) -> float:
