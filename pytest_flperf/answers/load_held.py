@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
+from pytest_flperf.answers.sweeps import LoadPoint, sweeps_of
 from pytest_flperf.results.answer import HeldLoad
 from pytest_flperf.results.comparison import DEFAULT_SCOPE
 from pytest_flperf.results.records import CaseResult
@@ -30,35 +30,30 @@ def _of_searches(cases: Iterable[CaseResult]) -> list[HeldLoad]:
 
 def _of_sweeps(cases: Iterable[CaseResult]) -> list[HeldLoad]:
     """Sweeps over streams or rates: the highest load below the first that did not pass."""
-    sweeps: dict[tuple[Any, ...], list[tuple[float, CaseResult]]] = {}
-    for case in cases:
-        load = case.load
-        if load is None or case.search is not None:
-            continue
-        over = "concurrency" if load.rate is None else "rate"
-        if over not in case.parameters:
-            continue
-        others = tuple(sorted((key, repr(value)) for key, value in case.parameters.items() if key != over))
-        at = float(load.concurrency if load.rate is None else load.rate)
-        sweeps.setdefault((case.suite, case.scenario, case.model, case.host, others, over), []).append((at, case))
-    return [held for key, points in sweeps.items() if (held := _held(key[-1], points)) is not None]
+    found = (_held(sweep.over, points) for sweep in sweeps_of(cases) for points in sweep.by_model().values())
+    return [held for held in found if held is not None]
 
 
-def _held(over: str, points: list[tuple[float, CaseResult]]) -> HeldLoad | None:
+def _held(over: str, points: Sequence[LoadPoint]) -> HeldLoad | None:
     """What a sweep held; none where its lowest load, or all but one, was not judged by budgets.
 
     A load that was not measured ends the sweep too: it may have been the one that missed.
+
+    Args:
+        over: ``concurrency`` or ``rate``.
+        points: Of one model, from the least load on.
+
     """
-    judged = [case for _, case in points if case.outcome in _JUDGED and _limits(case)]
+    judged = [each.case for each in points if each.case.outcome in _JUDGED and _limits(each.case)]
     if len(judged) < 2:
         return None
     met: list[float] = []
     bounded = False
-    for at, case in sorted(points, key=lambda each: each[0]):
-        if case.outcome != "passed" or not _limits(case):
-            bounded = case.outcome == "failed"
+    for each in points:
+        if each.case.outcome != "passed" or not _limits(each.case):
+            bounded = each.case.outcome == "failed"
             break
-        met.append(at)
+        met.append(each.load)
     if not met and not bounded:
         return None
     first = judged[0]

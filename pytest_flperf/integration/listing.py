@@ -201,12 +201,11 @@ def _parameters_ahead(config: pytest.Config, options: RunOptions, cases: Sequenc
     from pytest_flperf.integration.backends import known_backends
     from pytest_flperf.measurement.parameters import known_ahead
     from pytest_flperf.session.placing import placing_of
-    from pytest_flperf.suite.targets import TargetSpec
 
     backends, placing = SeveralBackends(), placing_of(options, known_backends(config))
     for case in cases:
         with contextlib.suppress(BackendError):  # a missing key does not matter here
-            backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
+            backends.add(case.model, placing.place(case.target_spec))
     try:
         return known_ahead(cases, backends.capabilities, backends.kind_of)
     finally:

@@ -15,7 +15,6 @@ from pytest_flperf.integration.item_state import case_of
 from pytest_flperf.session.model_order import ordered, take_turns
 from pytest_flperf.session.options import RunOptions
 from pytest_flperf.session.planning import pulled_together
-from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["in_order"]
 
@@ -30,8 +29,7 @@ def in_order(items: Iterable[pytest.Item], options: RunOptions | None) -> list[p
     """
     once = _each_case_once(items)
     cases = [case for item in once if (case := case_of(item)) is not None]
-    targets = {case.model: case.target or TargetSpec(case.model) for case in cases}
-    in_turns = options is not None and take_turns(options, targets.values())
+    in_turns = options is not None and take_turns(options, cases)
     grouped: list[pytest.Item] = []
     for _, block in groupby(ordered(once, case_of, turns=in_turns), key=lambda item: id(item.parent)):
         grouped += pulled_together(block, _marked_model)

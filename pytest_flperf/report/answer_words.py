@@ -10,6 +10,7 @@ from pytest_flperf.answers.answer import answer
 from pytest_flperf.report.figures import counted, number
 from pytest_flperf.report.rivals import scenario_of, shown_models
 from pytest_flperf.results.answer import Cause, Changes, GoalName, HeldLoad, Ranking, RunAnswer
+from pytest_flperf.results.capacity import load_unit
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["answer_of", "answer_sentence", "goal_words"]
@@ -154,8 +155,7 @@ def _held_in(scenario: str, limits: Sequence[str], group: Sequence[HeldLoad], na
 def _load(each: HeldLoad) -> str:
     if each.highest is None:
         return "none"
-    unit = "streams" if each.over == "concurrency" else "requests/s"
-    return f"{each.highest:.4g} {unit}" + ("" if each.bounded else " or more")
+    return f"{each.highest:.4g} {load_unit(each.over)}" + ("" if each.bounded else " or more")
 
 
 def _range(cases: Sequence[CaseResult]) -> str:

@@ -8,7 +8,12 @@ from typing import ClassVar
 
 from pytest_flperf.results.serialize import Reader, Record, many
 
-__all__ = ["Search", "SearchStep", "step_label"]
+__all__ = ["Search", "SearchStep", "load_unit", "step_label"]
+
+
+def load_unit(over: str) -> str:
+    """Unit of a load: ``streams`` of a closed loop, ``requests/s`` of an open one."""
+    return "streams" if over == "concurrency" else "requests/s"
 
 
 def step_label(over: str, load: float) -> str:
@@ -71,4 +76,4 @@ class Search(Record):
     @property
     def unit(self) -> str:
         """Unit of the load: ``streams`` or ``requests/s``."""
-        return "streams" if self.over == "concurrency" else "requests/s"
+        return load_unit(self.over)

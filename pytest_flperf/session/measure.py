@@ -24,14 +24,13 @@ from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.model_order import ordered, take_turns
 from pytest_flperf.session.options import options_from
 from pytest_flperf.session.planned_cases import PlannedTest
-from pytest_flperf.session.planning import models_in, plan_suites, targets_in
+from pytest_flperf.session.planning import plan_suites, targets_in
 from pytest_flperf.session.progress import Progress, SilentProgress
 from pytest_flperf.session.run import MeasuringRun
 from pytest_flperf.session.time_limit import OutOfTimeError
 from pytest_flperf.suite.discovery import find_suite
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case, Suite
-from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["load_suite", "measure"]
 
@@ -157,8 +156,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     with _ONE_AT_A_TIME:
         run = MeasuringRun(context, listener, baseline_run, default)
         cases = [case for plan in plans.values() for case in plan.cases]
-        in_turns = take_turns(options, context.targets or [TargetSpec(model) for model in models_in(plans.values())])
-        return _measured(run, ordered(cases, lambda case: case, turns=in_turns))
+        return _measured(run, ordered(cases, lambda case: case, turns=take_turns(options, cases)))
 
 
 def _name(backend: str | BackendType | None) -> str | None:

@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case
     from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["ORDERS", "ordered", "take_turns"]
+__all__ = ["ordered", "take_turns"]
 
-ORDERS: Final = ("auto", "model", "scenario")
 _LOADS_NOTHING: Final = "openai"
 _T = TypeVar("_T")
 
 
-def take_turns(options: RunOptions, targets: Iterable[TargetSpec]) -> bool:
+def take_turns(options: RunOptions, cases: Iterable[Case]) -> bool:
     """Whether models take turns from scenario to scenario.
 
     Without ``--flperf-order``: where it costs no load and no memory, because each model has a server of its own that
@@ -27,7 +26,7 @@ def take_turns(options: RunOptions, targets: Iterable[TargetSpec]) -> bool:
     """
     if options.order in ("model", "scenario"):
         return options.order == "scenario"
-    found = tuple(targets)
+    found = tuple({case.model: case.target_spec for case in cases}.values())
     if len(found) < 2 or options.parallel_targets:
         return False
     urls = [each.base_url or options.base_url for each in found if _runs_already(each, options)]

@@ -144,9 +144,8 @@ class MeasuringRun:
 
         Nothing is started while another run measures.
         """
-        targets = {asked.case.model: asked.case.target or TargetSpec(asked.case.model) for asked in cases}
-        if take_turns(self._options, targets.values()):
-            self._in_turns = tuple(targets)
+        if take_turns(self._options, [asked.case for asked in cases]):
+            self._in_turns = tuple(dict.fromkeys(asked.case.model for asked in cases))
         self._progress.expect(lambda: self._expected(cases), self._limit.ends_at)
         if not self._lock.try_take():
             return
@@ -424,7 +423,7 @@ class MeasuringRun:
     def _place(self, case: Case) -> None:
         """Register where a case's model lives; raises BackendError."""
         placing = placing_of(self._options, self._known_backends, self.record.logs)
-        self._backends.add(case.model, placing.place(case.target or TargetSpec(case.model)))
+        self._backends.add(case.model, placing.place(case.target_spec))
 
     def collect(self, results: list[dict[str, Any]]) -> None:
         """Record results, in the process that writes them."""

@@ -269,8 +269,9 @@ class RunRecord:
             budgets=self._verdicts,
             partial=self._status == "interrupted" or any(case.partial for case in cases),
         )
-        run = replace(bounded_run(run), cases=cases)
-        return run if finished_at is None else bounded_run(replace(run, answer=answer(run)))
+        if finished_at is not None:
+            run = replace(run, answer=answer(replace(run, cases=cases)))
+        return replace(bounded_run(run), cases=cases)
 
     @cached_property
     def _host(self) -> HostInfo:

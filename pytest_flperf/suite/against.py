@@ -95,7 +95,7 @@ def opposite(case: Case, spec: AgainstSpec) -> Case:
         settings=with_values(case.scenario.settings, spec.settings),
         given=case.scenario.given | spec.settings.keys(),
     )
-    former = case.target or TargetSpec(case.model)
+    former = case.target_spec
     target = opposite_target(former, spec)
     if target == former:
         return replace(case, scenario=scenario)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_flperf.suite.messages import Message, Scalar
+from pytest_flperf.suite.targets import TargetSpec
 
 if TYPE_CHECKING:
     from pytest_flperf.suite.prompts.sources import PromptSource
-    from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = ["Case", "LoadShape", "Scenario", "Settings", "Suite", "Timeouts"]
 
@@ -191,6 +191,11 @@ class Case:
     """``model-key=value…`` made fit for the brackets of a node id."""
     target: TargetSpec | None = None
     """The model's backend and address; None: the run's."""
+
+    @property
+    def target_spec(self) -> TargetSpec:
+        """Target of the model; one without settings where it is the run's."""
+        return self.target or TargetSpec(self.model)
 
     @property
     def nodeid(self) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.report.figures import point
+from pytest_flperf.answers.sweeps import LoadPoint, Sweep, sweeps_of
 from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
 from pytest_flperf.report.html.charts import colour_class, colour_of, drawing, label, line
 from pytest_flperf.report.rivals import shown_models
@@ -24,7 +24,6 @@ _LEFT: Final = 64.0
 _TOP: Final = 36.0
 _HEIGHT: Final = 230.0
 _FEWEST: Final = 2
-_SWEPT: Final = ("concurrency", "rate")
 _FAINT: Final = 'stroke="currentColor" stroke-opacity=".22"'
 _METRIC: Final = "ttft_ms"
 
@@ -55,50 +54,35 @@ class _Chart:
 
 def load_charts(cases: Sequence[CaseResult]) -> tuple[tuple[str, Markup], ...]:
     """A chart for each scenario that was measured at several loads: heading and drawing."""
-    found = [chart for group in _sweeps(cases) if (chart := _chart(group, models_of(cases))) is not None]
+    found = [chart for sweep in sweeps_of(cases) if (chart := _chart(sweep, models_of(cases))) is not None]
     return tuple(
         (f"{chart.scenario}: what each load gives", _drawn(f"load-{number}", chart))
         for number, chart in enumerate(found[:_MOST])
     )
 
 
-def _sweeps(cases: Iterable[CaseResult]) -> list[list[CaseResult]]:
-    """Cases of a scenario at several loads, closed or open loops."""
-    groups: dict[tuple[Any, ...], list[CaseResult]] = {}
-    for case in cases:
-        over = next((name for name in _SWEPT if name in case.parameters), None)
-        if over is not None and case.load is not None and case.search is None:
-            others = point({name: value for name, value in case.parameters.items() if name != over})
-            groups.setdefault((case.suite, case.scenario, case.host, others, over), []).append(case)
-    return list(groups.values())
-
-
-def _chart(cases: Sequence[CaseResult], models: Sequence[str]) -> _Chart | None:
-    """The chart of a sweep; None with fewer than two points."""
-    measured = [case for case in cases if case.tps_total and _METRIC in case.metrics]
+def _chart(sweep: Sweep, models: Sequence[str]) -> _Chart | None:
+    """The chart of a sweep; None where no model has two points."""
+    measured = [each.case for each in sweep.points if each.case.tps_total and _METRIC in each.case.metrics]
     statistic = "p50" if any("p95" in case.metrics[_METRIC].unsure for case in measured) else "p95"
-    by_model: dict[str, list[_Point]] = {}
-    for case in measured:
-        value = case.metrics[_METRIC].statistic(statistic)
-        load = _load_of(case)
-        if value is not None and value > 0 and case.tps_total:
-            by_model.setdefault(case.model, []).append(_Point(load, value, case.tps_total, case.outcome == "passed"))
     names = shown_models(models)
     curves = tuple(
-        _Curve(names[model], models.index(model), tuple(sorted(points, key=lambda each: each.load)))
-        for model, points in by_model.items()
+        _Curve(names[model], models.index(model), points)
+        for model, loads in sweep.by_model().items()
+        if (points := tuple(point for each in loads if (point := _point(each, statistic)) is not None))
     )
     if not any(len(curve.points) >= _FEWEST for curve in curves):
         return None
-    first = measured[0]
-    unit = "streams" if first.load is None or first.load.rate is None else "requests/s"
-    return _Chart(first.scenario, unit, statistic, curves, _limit(measured, statistic))
+    return _Chart(measured[0].scenario, sweep.unit, statistic, curves, _limit(measured, statistic))
 
 
-def _load_of(case: CaseResult) -> float:
-    load = case.load
-    assert load is not None
-    return float(load.concurrency if load.rate is None else load.rate)
+def _point(found: LoadPoint, statistic: str) -> _Point | None:
+    """The load's place in the chart; None where it was not measured."""
+    case = found.case
+    value = case.metrics[_METRIC].statistic(statistic) if _METRIC in case.metrics else None
+    if not value or value <= 0 or not case.tps_total:
+        return None
+    return _Point(found.load, value, case.tps_total, case.outcome == "passed")
 
 
 def _limit(cases: Iterable[CaseResult], statistic: str) -> float | None:

@@ -14,6 +14,7 @@ from pytest_flperf.report.html.content import CardRow, Cell, HeatCell, HeatMap, 
 from pytest_flperf.report.rivals import shown_models
 from pytest_flperf.report.sentences import models_of
 from pytest_flperf.results.answer import GoalName, HeldLoad, Ranking
+from pytest_flperf.results.capacity import load_unit
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["MOST_CARDS", "Groups", "cards_table", "heat_maps", "model_cards"]
@@ -98,10 +99,11 @@ def _ranked(model: str, ranking: Ranking) -> CardRow | None:
 
 
 def _held(load: HeldLoad) -> CardRow:
-    unit = "streams" if load.over == "concurrency" else "requests/s"
     if load.highest is None:
         return CardRow("Load within budget", "none", tone="bad")
-    return CardRow("Load within budget", f"{load.highest:.4g}{'' if load.bounded else ' or more'}", unit)
+    return CardRow(
+        "Load within budget", f"{load.highest:.4g}{'' if load.bounded else ' or more'}", load_unit(load.over)
+    )
 
 
 # ---- heat maps

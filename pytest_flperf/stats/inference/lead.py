@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Estimate and interval; above 1 (of points: above 0) the first model has less."""
+    """Estimate and interval; above 1 the first model has less."""
 
     value: float
     low: float

@@ -127,9 +127,9 @@ class Sides:
         """Ratios between which every sensible one lies, and beyond which all pairs say the same.
 
         Just beyond the ratios of the pairs they don't: what the slot adds, which is taken out, may still turn a sign.
-        It can't from two and a half times the spread of the ratios on: with 8 of 12 candidates first, the middle half of
-        the slots holds 5 of one sign and 1 of the other, (5 · largest − smallest) / 6 < smallest.  More one-sided orders
-        reject nothing.
+        It can't from two and a half times the spread of the ratios on: with 8 of 12 candidates first, the middle half
+        of the slots holds 5 of one sign and 1 of the other, and (5 · largest − smallest) / 6 < smallest.  More
+        one-sided orders reject nothing.
         """
         if not self.positive or self.statistic == "stdev":
             return _WIDEST
