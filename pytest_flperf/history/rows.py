@@ -16,18 +16,17 @@ from typing import Any, Final, TypeAlias
 from pytest_flperf.history.conditions import conditions_of
 from pytest_flperf.history.environment import Surroundings, fingerprint
 from pytest_flperf.history.standing import compared_with, standing_of
+from pytest_flperf.results.metrics import VALUES_KEPT
 from pytest_flperf.results.notes import Note
 from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["VALUES_KEPT", "CaseValues", "Row", "as_stored", "as_time", "case_rows", "document_row", "is_document",
+__all__ = ["CaseValues", "Row", "as_stored", "as_time", "case_rows", "document_row", "is_document",
            "log_rows", "metric_rows", "model_rows", "read_document", "read_values", "resource_rows", "run_row",
            "value_rows"]  # fmt: skip
 
 Row: TypeAlias = dict[str, Any]
 CaseValues: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
 """By node id and host, for each request metric: the values of single requests, in the order in which they were sent."""
-VALUES_KEPT: Final = 2_000
-"""Most values kept for a case and metric: those of the requests that were sent first."""
 _COMPRESSED_FROM: Final = 2048
 """Bytes; smaller documents hardly shrink."""
 _LEVEL: Final = 3

@@ -147,7 +147,7 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
         result = run.measure(prepared, case.scenario.budgets, tests, keep)
         add_item_result(request.node, result)
         if is_asked(request.config):
-            tell(request, prepared.recording.e2e_s(), result)
+            tell(request, prepared.recording.values.e2e_s(), result)
         raise_unless_passed(result)
 
     return measure

@@ -13,12 +13,10 @@ from typing import Final, TypeAlias
 from pytest_flperf.backends.base import About, Backend, BackendError, ListedModel, OnProgress
 from pytest_flperf.backends.discovery import listed_when_ready
 from pytest_flperf.backends.router import Place
-from pytest_flperf.measurement.recording import CaseRecording
 from pytest_flperf.measurement.runner import Bench, NotPossibleError, NotReadyError
 from pytest_flperf.suite.loader import scenario_of
 from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
-from pytest_flperf.wire.decode import decode
 
 __all__ = ["Finding", "Step", "examine"]
 
@@ -148,20 +146,11 @@ def _with_token(found: Finding, model: str, bench: Bench, on_progress: OnProgres
         _and_step(found, Step("one token", True, f"{model}: {ttft.p50:.3g} ms")),
         ttft_ms=ttft.p50,
         tps=None if tps is None else tps.p50,
-        answer=_answer(prepared.recording),
+        answer=prepared.recording.values.answer,
         clock_source=result.clock.source,
         gpus=bench.gpus,
         notes=result.notes,
     )
-
-
-def _answer(recording: CaseRecording) -> str | None:
-    """Beginning of the first answer, thinking included where there is nothing else."""
-    for exchange in recording.measured():
-        sample = decode(exchange)
-        if sample.ok:
-            return (sample.output_text or sample.reasoning_text)[:_SAID]
-    return None
 
 
 def _and_step(found: Finding, step: Step) -> Finding:

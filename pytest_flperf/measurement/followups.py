@@ -12,7 +12,7 @@ from pytest_flperf.loadgen.plan import Entry
 from pytest_flperf.results.notes import warning
 from pytest_flperf.suite.generator import Ask, PromptGenerator
 from pytest_flperf.suite.messages import Message
-from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.decode import Decoder, decode
 from pytest_flperf.wire.exchange import Ending, Exchange, Phase
 from pytest_flperf.wire.retry_after import asked_to_wait_s
 from pytest_flperf.wire.sample import Outcome
@@ -27,15 +27,16 @@ _OK: Final = (b"HTTP/1.1 2", b"HTTP/1.0 2")
 class Retries:
     """Retries of requests that failed in a transient way."""
 
-    def __init__(self, most: int, backoff_ns: int, longest_ns: int) -> None:
+    def __init__(self, most: int, backoff_ns: int, longest_ns: int, decoder: Decoder = decode) -> None:
         """Retry up to ``most`` times, with exponential backoff.
 
         The first retry comes after ``backoff_ns``, each later one after twice as long.
 
         A server that asks for a longer pause (``Retry-After``) gets it, up to ``longest_ns``; one that asks for more
-        is not asked again.
+        is not asked again.  ``decoder`` decodes the failures.
         """
         self._most = most
+        self._decode = decoder
         self._backoff_ns = backoff_ns
         self._longest_ns = longest_ns
         self._entries: dict[int, Entry] = {}
@@ -84,13 +85,19 @@ class Retries:
         if entry is None or exchange.phase not in _SENT_ON_PURPOSE:
             return None
         tried = self._tries[exchange.index]
-        if tried < self._most and _is_transient(exchange):
+        if tried < self._most and self._is_transient(exchange):
             pause_ns = self._pause_ns(exchange, self._backoff_ns << tried)
             if pause_ns is not None:
                 self._tries[exchange.index] += 1
                 return replace(entry, phase=Phase.RETRY, due_ns=None, wait_ns=pause_ns)
         del self._entries[exchange.index], self._tries[exchange.index]
         return None
+
+    def _is_transient(self, exchange: Exchange) -> bool:
+        # Others are measured meanwhile: only what is not a whole success is decoded.
+        if exchange.ending is Ending.COMPLETE and exchange.raw.startswith(_OK):
+            return False
+        return exchange.ending is not Ending.CANCELLED and self._decode(exchange).transient
 
     def _pause_ns(self, exchange: Exchange, backoff_ns: int) -> int | None:
         """Pause before the next retry; None where it is too long.
@@ -135,7 +142,12 @@ class Sessions:
     """
 
     def __init__(
-        self, asker: PromptGenerator, entry: Callable[[int, Ask], Entry], first_number: int, most: int | None
+        self,
+        asker: PromptGenerator,
+        entry: Callable[[int, Ask], Entry],
+        first_number: int,
+        most: int | None,
+        decoder: Decoder = decode,
     ) -> None:
         """Begin with no session under way.
 
@@ -144,12 +156,14 @@ class Sessions:
             entry: Makes the entry of a request.
             first_number: Added to a request's index for its unique prefix.
             most: Requests in all, after which a session under way is left where it is; None: no bound.
+            decoder: Decodes the answers, which the next turns quote.
 
         """
         self._asker = asker
         self._entry = entry
         self._first_number = first_number
         self._most = most
+        self._decode = decoder
         self._under_way: dict[int, _Chat] = {}
         self.broken = 0
         """Sessions that ended early because a turn failed."""
@@ -187,7 +201,7 @@ class Sessions:
         index = exchange.index + 1
         if self._most is not None and index >= self._most:
             return None
-        sample = decode(exchange)
+        sample = self._decode(exchange)
         if not sample.ok:
             self.broken += sample.outcome is not Outcome.CANCELLED
             return None
@@ -205,10 +219,3 @@ class _Chat:
     left: tuple[str, ...]
     """What the user will say."""
     max_tokens: int | None
-
-
-def _is_transient(exchange: Exchange) -> bool:
-    # Others are measured meanwhile: only what is not a whole success is decoded.
-    if exchange.ending is Ending.COMPLETE and exchange.raw.startswith(_OK):
-        return False
-    return exchange.ending is not Ending.CANCELLED and decode(exchange).transient

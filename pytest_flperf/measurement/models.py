@@ -33,7 +33,6 @@ from pytest_flperf.measurement.recording import CaseRecording, Recorder
 from pytest_flperf.measurement.request_plans import CasePlans, target_of
 from pytest_flperf.measurement.verifying import TRIES_UNTIL_HOPELESS, NoAnswerError, Verifier
 from pytest_flperf.results.notes import Note
-from pytest_flperf.results.run_log import RunLog
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
 from pytest_flperf.wire.endpoint import Endpoint
@@ -209,17 +208,15 @@ class Models:
 
     def _one_as_seen(self, plan: RequestPlan, recording: CaseRecording) -> tuple[Sample, Exchange]:
         """Play a plan of one request; its sample and its exchange."""
-        mine = CaseRecording("", None, None, RunLog(None), self._recorder.redactor)
         seen: list[Exchange] = []
 
         def keep(exchange: Exchange) -> None:
             recording.add(exchange)
-            mine.add(exchange)
             seen.append(exchange)
 
         if self._clients.play(plan, keep, native=self._native) is None:
             raise NotReadyError("it was given up before the model had answered")
-        return next(iter(mine.samples())), seen[0]
+        return recording.early(seen[0]), seen[0]
 
     def _see_again(
         self, plans: CasePlans, served: Served, recording: CaseRecording, on_progress: OnProgress

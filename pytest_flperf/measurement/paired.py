@@ -24,6 +24,7 @@ from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.inference.schedule import draw_orders
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.scoring import AnswerScorer
+from pytest_flperf.wire.decode import Decoder, decode
 from pytest_flperf.wire.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -248,6 +249,7 @@ class Interleaving:
         as_one: bool,
         good: IsGood | None = None,
         scorers: tuple[AnswerScorer | None, AnswerScorer | None] = (None, None),
+        decoders: tuple[Decoder, Decoder] = (decode, decode),
     ) -> None:
         """Plan nothing yet.
 
@@ -258,6 +260,7 @@ class Interleaving:
             as_one: Whether one client plays both sides.
             good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
             scorers: What scores the answers of the case and of the other side; None: nothing is expected of them.
+            decoders: What decodes the requests of the case and of the other side.
 
         """
         self._plans = (candidate, baseline)
@@ -269,7 +272,8 @@ class Interleaving:
         # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
         self._in_one_plan = as_one and self._streams == (1, 1)
         self._sides = tuple(
-            _Side(TurnReader(plans, good, scorer)) for plans, scorer in zip(self._plans, scorers, strict=True)
+            _Side(TurnReader(plans, good, scorer, decoder))
+            for plans, scorer, decoder in zip(self._plans, scorers, decoders, strict=True)
         )
         self._turns: list[Both] = []
         self._played = 0

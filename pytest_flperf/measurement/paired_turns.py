@@ -12,7 +12,7 @@ from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, request_metrics
 from pytest_flperf.stats.inference.matched_requests import MatchedRequest
 from pytest_flperf.suite.scoring import AnswerScorer, NoResult
-from pytest_flperf.wire.decode import decode
+from pytest_flperf.wire.decode import Decoder, decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 
@@ -135,17 +135,20 @@ class TurnAsks(Protocol):
 class TurnReader:
     """Reads the turns of one side out of its exchanges."""
 
-    def __init__(self, asks: TurnAsks, good: IsGood | None, scorer: AnswerScorer | None = None) -> None:
-        """Take in the side's prompts and the scorer of its answers."""
+    def __init__(
+        self, asks: TurnAsks, good: IsGood | None, scorer: AnswerScorer | None = None, decoder: Decoder = decode
+    ) -> None:
+        """Take in the side's prompts, the scorer of its answers, and what decodes them."""
         self._asks = asks
         self._good = good
         self._scorer = scorer
+        self._decode = decoder
         self.gaps = False
         """Whether the gaps between arrivals are kept."""
 
     def turn(self, exchanges: Sequence[Exchange]) -> Turn:
         """The turn that these requests make."""
-        decoded = (decode(each) for each in sorted(exchanges, key=lambda each: each.index))
+        decoded = (self._decode(each) for each in sorted(exchanges, key=lambda each: each.index))
         samples = [each for each in decoded if each.outcome is not Outcome.CANCELLED]
         spans = [(each.started_ns, each.finished_ns) for each in exchanges]
         counts = [each.output_tokens for each in samples if each.ok or each.output_tokens is not None]

@@ -6,7 +6,7 @@ Until they are decoded, they are kept in memory as well.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.results.run_log import BegunCase, BegunSide, Expected, PlayedCase, RunLog, SearchLoad
-from pytest_flperf.stats.descriptive.request_metrics import request_metrics
+from pytest_flperf.stats.descriptive.request_values import RequestValues
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.sample import Sample
@@ -25,7 +25,6 @@ from pytest_flperf.wire.sample import Sample
 __all__ = ["CaseRecording", "Recorder"]
 
 _IN_MEMORY_BYTES: Final = 64 << 20
-_MS_PER_S: Final = 1000
 _LINE_ROOM: Final = LINE_LIMIT - (4 << 20)
 """For an answer and its reads; the rest is for the case's name and all else."""
 _READ_CHARACTERS: Final = 64
@@ -41,13 +40,24 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: RunFolder | None, redactor: Redactor, *, in_memory_bytes: int = _IN_MEMORY_BYTES
+        self,
+        folder: RunFolder | None,
+        redactor: Redactor,
+        *,
+        in_memory_bytes: int = _IN_MEMORY_BYTES,
+        most_values: int = 0,
     ) -> None:
-        """``in_memory_bytes``: limit of one case's answers kept in memory.
+        """Open the files.
 
-        Answers beyond it are read from the journal.
+        Args:
+            folder: Where the files are; None: nothing is written.
+            redactor: Masks secrets.
+            in_memory_bytes: Limit of one case's answers kept in memory; those beyond it are read from the journal.
+            most_values: Values of each metric to keep of a case, as of :class:`RequestValues`.
+
         """
         self._in_memory_bytes = in_memory_bytes
+        self._most_values = most_values
         self._journal: Journal | None = folder.journal("journal.jsonl") if folder else None
         self._samples: Journal | None = folder.journal("samples.jsonl") if folder else None
         self._log = RunLog(folder)
@@ -59,7 +69,15 @@ class Recorder:
 
     def case(self, nodeid: str) -> CaseRecording:
         """Begin to record a case."""
-        return CaseRecording(nodeid, self._journal, self._samples, self._log, self.redactor, self._in_memory_bytes)
+        return CaseRecording(
+            nodeid,
+            self._journal,
+            self._samples,
+            self._log,
+            self.redactor,
+            self._in_memory_bytes,
+            self._most_values,
+        )
 
     def close(self) -> None:
         """Close the files."""
@@ -80,6 +98,7 @@ class CaseRecording:
         log: RunLog,
         redactor: Redactor,
         in_memory_bytes: int = _IN_MEMORY_BYTES,
+        most_values: int = 0,
     ) -> None:
         self.nodeid = nodeid
         self._journal = journal
@@ -90,6 +109,7 @@ class CaseRecording:
         self._kept: list[Exchange | None] = []  # None: to be read from the journal
         self._written = bytearray()  # of each, whether the journal has it
         self._kept_bytes = 0
+        self._early: dict[tuple[Phase, int, int], Sample] = {}
         self._start = _size(journal.path) if journal else 0
         self._plan_notes: Callable[[], tuple[str, ...]] = tuple
         self._noted: tuple[str, ...] = ()
@@ -97,6 +117,8 @@ class CaseRecording:
         self.count = 0
         self.trouble = ""
         """Why not all of the requests could be read again; empty where all were."""
+        self.values = RequestValues(most_values)
+        """Values of single requests, once the case is summed up."""
 
     def begin(
         self,
@@ -174,7 +196,7 @@ class CaseRecording:
         """Keep an exchange, secrets masked: on disk first."""
         exchange = replace(
             exchange,
-            raw=self._redactor.answer(exchange.raw, is_cut=exchange.left_out_bytes > 0),
+            raw=self._without_secrets(exchange),
             detail=self._redactor.text(exchange.detail, 2_000),
         )
         fitting = _fitting(exchange)
@@ -195,9 +217,20 @@ class CaseRecording:
             record["plan_notes"] = list(notes)
         return record
 
+    def early(self, exchange: Exchange) -> Sample:
+        """Decode an exchange before its case ends, secrets masked.
+
+        What is measured next depends on it.  The sample is kept, so that :meth:`samples` doesn't decode it again; not
+        beyond the limit of answers in memory.
+        """
+        sample = self._sample(replace(exchange, raw=self._without_secrets(exchange)))
+        if self._kept_bytes <= self._in_memory_bytes:
+            self._early[_key(exchange)] = sample
+        return sample
+
     def samples(self) -> Iterator[Sample]:
         """Decode all exchanges, outside the measured part."""
-        return (self._masked(decode(exchange)) for exchange in self._exchanges())
+        return (self._early.get(_key(exchange)) or self._sample(exchange) for exchange in self._exchanges())
 
     def filed(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         """Pass samples on, and add each to ``samples.jsonl``."""
@@ -209,37 +242,6 @@ class CaseRecording:
     def measured(self) -> Iterator[Exchange]:
         """The measured requests, in the order in which they ended."""
         return (exchange for exchange in self._exchanges() if exchange.phase is Phase.MEASURED)
-
-    def e2e_s(self) -> list[float]:
-        """End-to-end times of the measured requests that ended ok.
-
-        They are in seconds, in the order in which the requests ended.
-
-        They are decoded once more: results hold distributions, and single values are rarely needed.
-        """
-        found = []
-        for exchange in self.measured():
-            sample = decode(exchange)
-            e2e_ms = request_metrics(sample)["e2e_ms"] if sample.ok else None
-            found += [] if e2e_ms is None else [e2e_ms / _MS_PER_S]
-        return found
-
-    def values(self, names: Collection[str], count: int) -> dict[str, tuple[float, ...]]:
-        """Values of the measured requests that ended ok, by metric.
-
-        Only of those that were sent first, ``count`` a metric, in that order.
-
-        They are decoded once more, as for :meth:`e2e_s`.
-        """
-        found: dict[str, list[tuple[int, float]]] = {}
-        for exchange in self.measured():
-            sample = decode(exchange)
-            if sample.ok:
-                sent_ns = sample.started_ns if sample.sent_ns is None else sample.sent_ns
-                for name, value in request_metrics(sample).items():
-                    if name in names and value is not None:
-                        found.setdefault(name, []).append((sent_ns, value))
-        return {name: tuple(value for _, value in sorted(each)[:count]) for name, each in found.items()}
 
     def _exchanges(self) -> Iterator[Exchange]:
         records = self._records() if None in self._kept else iter(())
@@ -263,11 +265,15 @@ class CaseRecording:
         except OSError:
             return
 
-    def _masked(self, sample: Sample) -> Sample:
-        """The sample with secrets masked.
+    def _without_secrets(self, exchange: Exchange) -> bytes:
+        return self._redactor.answer(exchange.raw, is_cut=exchange.left_out_bytes > 0)
+
+    def _sample(self, exchange: Exchange) -> Sample:
+        """The decoded exchange with secrets masked.
 
         The journal's bytes are masked as they came; a secret that was split over several chunks shows only here.
         """
+        sample = decode(exchange)
         sample = replace(
             sample,
             output_text=self._redactor.exact(sample.output_text),
@@ -282,6 +288,10 @@ class CaseRecording:
             body_head=self._redactor.text(evidence.body_head, 2_048),
         )
         return replace(sample, evidence=masked)
+
+
+def _key(exchange: Exchange) -> tuple[Phase, int, int]:
+    return exchange.phase, exchange.index, exchange.started_ns
 
 
 def _read(record: dict[str, Any] | None) -> Exchange | None:

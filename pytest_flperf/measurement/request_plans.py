@@ -28,6 +28,7 @@ from pytest_flperf.suite.generator import Ask, PromptGenerator
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Case, Timeouts
 from pytest_flperf.suite.request_body import MAX_TOKENS, extra_body, request_body
+from pytest_flperf.wire.decode import Decoder, decode
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
@@ -315,18 +316,21 @@ class CasePlans:
         waits = self._retries.notes if self._retries is not None else ()
         return tuple(filter(None, (self._cut, ended, *waits, *self.asker.notes)))
 
-    def measured(self) -> RequestPlan:
-        """Plan of the measured requests, with ramp-up, cool-down and retries."""
+    def measured(self, decoder: Decoder = decode) -> RequestPlan:
+        """Plan of the measured requests, with ramp-up, cool-down and retries.
+
+        ``decoder`` decodes the answers on which further requests depend.
+        """
         kind = self._settings.load.kind
         if kind == "search":
             raise ValueError(
                 "a search is no plan of its own: pytest_flperf.measurement.capacity_search plays one load after another"
             )
-        plan = self._chats() if kind == "session" else self._open() if kind != "closed" else self._closed()
+        plan = self._chats(decoder) if kind == "session" else self._open() if kind != "closed" else self._closed()
         if not self._settings.retries:
             return plan
         backoff_ns, longest_ns = _ns(self._settings.retry_backoff_s), self._deadlines.total_ns
-        retries = self._retries = Retries(self._settings.retries, backoff_ns, longest_ns)
+        retries = self._retries = Retries(self._settings.retries, backoff_ns, longest_ns, decoder)
         goes_on = plan.follow
 
         def follow(exchange: Exchange) -> Entry | None:
@@ -343,14 +347,14 @@ class CasePlans:
             longest_pause_ns=max(plan.longest_pause_ns, retries.longest_pause_ns),
         )
 
-    def _chats(self) -> RequestPlan:
+    def _chats(self, decoder: Decoder) -> RequestPlan:
         """Closed loop of sessions, as many at a time as streams."""
         settings = self._settings
 
         def entry(index: int, ask: Ask) -> Entry:
             return self._entry(Phase.MEASURED, index, ask)
 
-        sessions = Sessions(self.asker, entry, settings.warmup_requests, settings.iterations)
+        sessions = Sessions(self.asker, entry, settings.warmup_requests, settings.iterations, decoder)
         self._sessions = sessions
         plan = self._closed()
         return replace(

@@ -227,7 +227,7 @@ class Bench:
         recording, plans, native = prepared.recording, prepared.plans, prepared.native
         try:
             self._clients.play(plans.warmup(), recording.add, stop_at=stop_at, native=native)
-            measured = plans.measured()
+            measured = plans.measured(recording.early)
             counter.total = 0 if measured.total == OPEN_END else measured.total
             watch.measured(measured.schedule.steady_from_ns, measured.schedule.steady_until_ns)
             self._clients.turns = LoopTurns()
@@ -254,6 +254,7 @@ class Bench:
             as_one=prepared.native is None and other.native is None,
             good=good,
             scorers=(self._scorer(prepared), self._scorer(other)),
+            decoders=(prepared.recording.early, other.recording.early),
         )
 
     def _scorer(self, prepared: Prepared) -> AnswerScorer | None:
@@ -311,7 +312,15 @@ class Bench:
         def summed(side: Prepared, notes: tuple[str, ...], resources: Callable[[], CaseResources] | None) -> Measured:
             streams = side.plans.streams if turns is not None else 0
             known = Evidence(
-                side.planned, lambda: notes, good, side.plans.prompt_of, streams, loop, resources, self._scorer(side)
+                side.planned,
+                lambda: notes,
+                good,
+                side.plans.prompt_of,
+                streams,
+                loop,
+                resources,
+                self._scorer(side),
+                side.recording.values,
             )
             with no_collections():
                 return result_of(side.recording.filed(side.recording.samples()), known)

@@ -10,6 +10,7 @@ from pytest_flperf.measurement.paired_turns import RATES
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import Measured, PlannedCase
 from pytest_flperf.stats.descriptive.case import IsGood, summarise
+from pytest_flperf.stats.descriptive.request_values import RequestValues
 from pytest_flperf.suite.scoring import AnswerScorer
 from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.wire.exchange import Phase
@@ -40,6 +41,8 @@ class Evidence:
     """Read after the requests, of a case as a whole: its other side has none of its own."""
     scorer: AnswerScorer | None = None
     """Scores the answers; None: nothing is expected of them."""
+    values: RequestValues | None = None
+    """Takes the values of single requests; None: nobody needs them."""
 
 
 def result_of(samples: Iterable[Sample], evidence: Evidence) -> Measured:
@@ -53,7 +56,7 @@ def result_of(samples: Iterable[Sample], evidence: Evidence) -> Measured:
     time = TurnTime(evidence.turn_streams) if evidence.turn_streams else None
     watched = samples if time is None else time.watch(samples)
     planned = replace(evidence.planned, notes=())
-    summed = summarise(watched, planned, evidence.good, evidence.prompt_of, evidence.scorer)
+    summed = summarise(watched, planned, evidence.good, evidence.prompt_of, evidence.scorer, evidence.values)
     clock = replace(summed.clock, loop_ms=evidence.loop.loop_ms, loop_histogram=evidence.loop.loop_histogram)
     result = replace(summed, clock=clock, notes=(*evidence.notes(), *summed.notes))
     if time is not None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from pytest_flperf.history.rows import VALUES_KEPT, CaseValues
+from pytest_flperf.history.rows import CaseValues
 from pytest_flperf.results.contradictions import EARLIEST_MS
+from pytest_flperf.results.metrics import VALUES_KEPT
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.stats.descriptive.request_metrics import request_metrics
 from pytest_flperf.wire.exchange import Phase

@@ -20,6 +20,7 @@ __all__ = [
     "RESOURCE_STATISTICS",
     "RUN_METRICS",
     "STATISTICS",
+    "VALUES_KEPT",
     "Better",
     "Metric",
     "statistics_of",
@@ -30,6 +31,9 @@ Better = Literal["lower", "higher", "neither"]
 
 STATISTICS: Final = ("n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max")
 """Statistics of a distribution, in the order of the results file."""
+
+VALUES_KEPT: Final = 2_000
+"""Most values of single requests kept for a case and metric: those of the requests that were sent first."""
 
 COMPUTED_STATISTICS: Final = ("cv",)
 """Statistics computed from these: the coefficient of variation, stdev / mean.  In budgets, and in no file."""

@@ -202,10 +202,8 @@ class _Source:
 
 
 def _values(result: Measured, rules: Sequence[Rule], recording: CaseRecording) -> dict[str, tuple[float, ...]]:
-    from pytest_flperf.history.rows import VALUES_KEPT
-
     names = {rule.metric for rule in rules_for(result.scenario, rules) if rule.statistic}
-    return recording.values(names, VALUES_KEPT)
+    return recording.values.first(names)
 
 
 def find_baseline_of(options: RunOptions, here: Path, suites: Sequence[str]) -> Baseline | None:

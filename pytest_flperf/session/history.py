@@ -110,7 +110,7 @@ class Storing:
             self._tell(f"{printable(str(error), 200)}: pip install 'SQLAlchemy>=2.0'")
             return
         from pytest_flperf.history.environment import surroundings
-        from pytest_flperf.history.rows import VALUES_KEPT
+        from pytest_flperf.results.metrics import VALUES_KEPT
 
         path = folder.path if folder is not None else None
         about = surroundings(self._here, {name: redactor.text(value, 2_000) for name, value in _told().items()}, path)

@@ -25,6 +25,7 @@ from pytest_flperf.measurement.parameters import known_ahead
 from pytest_flperf.measurement.recording import CaseRecording, Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
 from pytest_flperf.results.bounds import bounded_text
+from pytest_flperf.results.metrics import VALUES_KEPT
 from pytest_flperf.results.records import CaseResult, Measured
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.session.baselines import Baseline
@@ -304,7 +305,7 @@ class MeasuringRun:
                 cases,
                 placing,
                 self._options,
-                lambda: Recorder(self.record.folder, self._redactor),
+                self._new_recorder,
                 self._new_sampler,
                 self._limit.ends_at,
             )
@@ -412,9 +413,16 @@ class MeasuringRun:
         if self._bench is None:
             # The last garbage collections would visit all objects of pytest and pydantic, for nothing.
             atexit.register(gc.freeze)
-            recorder, processes = Recorder(self.record.folder, self._redactor), self._options.load_processes
-            self._bench = Bench(self._backends, recorder, self._options.seed, self._new_sampler(), processes)
+            processes = self._options.load_processes
+            self._bench = Bench(
+                self._backends, self._new_recorder(), self._options.seed, self._new_sampler(), processes
+            )
         return self._bench
+
+    def _new_recorder(self) -> Recorder:
+        """Recorder that keeps the values that a baseline is compared with."""
+        most_values = 0 if self._baseline is None else VALUES_KEPT
+        return Recorder(self.record.folder, self._redactor, most_values=most_values)
 
     def _new_sampler(self) -> Sampler:
         folder = self.record.folder

@@ -95,7 +95,9 @@ def _played(
     """
     planned, log, side = begun.case, begun.played, begun.beside
     good = request_limits(planned.scenario, budgets, planned.model)
-    requests = _Requests(folder, begun.filed, begun.journal_start, end, begun.plan_notes, prompts=begun.prompts)
+    requests = _Requests(
+        folder, begun.filed, begun.journal_start, end, begun.plan_notes, begun.prompts, side is not None
+    )
     known = Evidence(
         planned,
         notes=lambda: log.notes if log is not None else (*planned.notes, *requests.plan_notes),
@@ -121,7 +123,7 @@ def _other_side(
 ) -> OtherSide:
     """Result of the other side that a case was measured with."""
     good, log = known.good, begun.played
-    theirs = _Requests(folder, side.filed, begun.journal_start, None, (), prompts=begun.prompts)
+    theirs = _Requests(folder, side.filed, begun.journal_start, None, (), begun.prompts, in_turns=True)
     of_theirs = replace(
         known,
         planned=side.case,
@@ -155,7 +157,7 @@ def _scorer(scoring: Scoring, of: BegunCase | BegunSide, stop: Stop) -> AnswerSc
 
 
 def _reader(case: PlannedCase, requests: _Requests, good: IsGood | None, scorer: AnswerScorer | None) -> TurnReader:
-    return TurnReader(_Asks(is_deterministic(case.settings), requests.prompt_id), good, scorer)
+    return TurnReader(_Asks(is_deterministic(case.settings), requests.prompt_id), good, scorer, requests.sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,9 @@ class _Requests:
     """Notes of the plans, up to the last request that was read."""
     prompts: bool
     """Whether the journal names prompts."""
+    in_turns: bool = False
+    """Whether turns are read after the samples, from what was decoded for these."""
+    _decoded: dict[tuple[int, int], Sample] = field(default_factory=dict)
     _prompts: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -217,7 +222,17 @@ class _Requests:
 
     def samples(self) -> Iterator[Sample]:
         """Decode all requests, and add missing ones to ``samples.jsonl``."""
-        return _written_too(self.folder / _SAMPLES, self.filed, map(decode, self._exchanges()))
+        return _written_too(self.folder / _SAMPLES, self.filed, map(self.sample, self._exchanges()))
+
+    def sample(self, exchange: Exchange) -> Sample:
+        """The decoded request; a measured one of a turn is decoded once."""
+        key = exchange.index, exchange.started_ns
+        sample = self._decoded.pop(key, None)
+        if sample is None:
+            sample = decode(exchange)
+            if self.in_turns and exchange.phase is Phase.MEASURED:
+                self._decoded[key] = sample
+        return sample
 
     def measured(self) -> Iterator[Exchange]:
         """Requests of the measured phase."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from pytest_flperf.wire.arrivals import Arrivals, first_read_window_ns, sharing
 from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json
@@ -35,7 +35,10 @@ from pytest_flperf.wire.surrogates import repair_text
 from pytest_flperf.wire.tool_calls import ToolCall
 from pytest_flperf.wire.usage import TokenCounts
 
-__all__ = ["CLOCK_STEP_NS", "decode"]
+__all__ = ["CLOCK_STEP_NS", "Decoder", "decode"]
+
+Decoder: TypeAlias = Callable[[Exchange], Sample]
+"""Makes a sample of an exchange, as :func:`decode` does."""
 
 CLOCK_STEP_NS: Final = 1_000_000
 _BLANK: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|:[^\r\n]*[\r\n])*")

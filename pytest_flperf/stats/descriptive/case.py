@@ -22,6 +22,7 @@ from pytest_flperf.stats.descriptive.overlap import Overlap
 from pytest_flperf.stats.descriptive.prompt_scores import PromptScores
 from pytest_flperf.stats.descriptive.quantiles import Column
 from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
+from pytest_flperf.stats.descriptive.request_values import RequestValues
 from pytest_flperf.stats.descriptive.server_timings import cross_check
 from pytest_flperf.stats.descriptive.steady import SteadyRates
 from pytest_flperf.stats.descriptive.summary import distribution
@@ -65,6 +66,7 @@ def summarise(
     good: IsGood | None = None,
     prompt_of: Callable[[int], str] | None = None,
     scorer: AnswerScorer | None = None,
+    values: RequestValues | None = None,
 ) -> Measured:
     """The result of a case, not judged yet (``gates.judge`` does that).
 
@@ -78,6 +80,7 @@ def summarise(
         good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
         prompt_of: Names the prompt of a measured request by its index; None: prompts can't be told apart.
         scorer: Scores the answers; None: one of its own, where the case expects something of them.
+        values: Takes the values of single requests; None: nobody needs them.
 
     """
     as_inf = planned.settings.get("failures") == "as_inf"
@@ -85,7 +88,7 @@ def summarise(
     with contextlib.ExitStack() as stack:
         if scorer is None:
             scorer = stack.enter_context(Scoring()).of(planned.settings.get("expect"))
-        tally = _Tally(planned, scorer, good, prompt_of)
+        tally = _Tally(planned, scorer, good, prompt_of, values)
         while batch := list(islice(remaining, _BATCH)):
             tally.add(batch)
         tally.take_scores()
@@ -139,8 +142,10 @@ class _Tally:
         scorer: AnswerScorer | None,
         good: IsGood | None,
         prompt_of: Callable[[int], str] | None,
+        request_values: RequestValues | None,
     ) -> None:
         self.scorer = scorer
+        self.request_values = request_values
         self.to_score: list[tuple[int, str | None]] = []
         self.to_score_characters = 0
         self.rates = SteadyRates(planned.load)
@@ -226,6 +231,8 @@ class _Tally:
             self.prompt_token_sources.add(sample.prompt_tokens_source)
         self.texts.add(sample)
         self.rows.append(metrics)
+        if self.request_values is not None:
+            self.request_values.add(sample, metrics)
         if self.scorer is not None:
             self.to_score.append((sample.index, sample.output_text))
             self.to_score_characters += len(sample.output_text)
