@@ -5,9 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import importlib
 import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -33,6 +31,7 @@ from pytest_flperf.session.context import Listener, RunContext
 from pytest_flperf.session.default_model import DefaultModels
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.history import store_password
+from pytest_flperf.session.imports_ahead import ImportsAhead
 from pytest_flperf.session.machine_lock import MachineBusyError, SessionLock
 from pytest_flperf.session.model_order import take_turns
 from pytest_flperf.session.mutual_exclusion import TurnError, Turns
@@ -54,17 +53,6 @@ __all__ = ["MeasuringRun"]
 
 _MESSAGE_CHARACTERS: Final = 8_000
 _LONGEST_NAME: Final = 100
-_ALWAYS: Final = ("psutil", "pytest_flperf.report.terminal.summary", "wcwidth", "tabulate")
-"""Imported while the runtime starts: modules for the first case, then those for the end of the run.
-
-The table's modules (wcwidth above all) take 50 to 90 ms, which would delay the end.
-"""
-_TO_COMPARE: Final = (
-    "pytest_flperf.stats.inference.paired",
-    "pytest_flperf.stats.inference.between_runs",
-    "scipy.special",
-)
-"""Also imported then: modules that decide between two sides.  They take 0.3 s, too long between two requests."""
 
 
 class MeasuringRun:
@@ -90,7 +78,7 @@ class MeasuringRun:
         self._in_turns: tuple[str, ...] = ()
         """Models that stay loaded, because their cases take turns."""
         self._beside: SideBySide | None = None
-        self._importing: threading.Thread | None = None
+        self._imports = ImportsAhead(self._warm_up_the_end)
         self._finished = False
         self._stopper = listener.stopper
         self._stopper.install()
@@ -150,7 +138,7 @@ class MeasuringRun:
         self._progress.expect(lambda: self._expected(cases), self._limit.ends_at)
         if not self._lock.try_take():
             return
-        with Interrupts():  # see _await_imports
+        with Interrupts():  # see ImportsAhead.wait
             bench = self._working_bench()
             sides = [asked.case for asked in cases]
             if self._opposition is not None:
@@ -167,11 +155,7 @@ class MeasuringRun:
             if ahead:
                 self._progress.line(f"parameters: {self._redactor.text(ahead)}")
             compares = self._opposition is not None or self._baseline is not None or len(models) > 1
-            names = (*_ALWAYS, *_TO_COMPARE) if compares else _ALWAYS
-            self._importing = threading.Thread(
-                target=self._import_ahead, args=(names,), name="flperf-import", daemon=True
-            )
-            self._importing.start()
+            self._imports.start(compares=compares)
             self.record.begin()
 
     def _expected(self, cases: Sequence[Asked]) -> dict[str, Expected]:
@@ -187,20 +171,7 @@ class MeasuringRun:
             found[nodeid] = Expected(estimated_seconds(case, known)[0], by_time)
         return found
 
-    def _await_imports(self) -> None:
-        """Wait for background imports, without interrupts.
-
-        Ctrl-C during an import can leave Python's import lock held for ever (seen with 3.12.1), and then all threads
-        that import wait for each other.
-        """
-        if self._importing is not None:
-            with Interrupts():
-                self._importing.join()
-            self._importing = None
-
-    def _import_ahead(self, names: Iterable[str]) -> None:
-        for name in names:
-            importlib.import_module(name)
+    def _warm_up_the_end(self) -> None:
         if self._context.writes:
             self.record.publisher.warm_up()
             self.record.storing.warm_up()
@@ -212,7 +183,7 @@ class MeasuringRun:
         """
         if self._limit.over:
             raise OutOfTimeError
-        self._await_imports()
+        self._imports.wait()
         try:
             self._stopper.check()
             self._lock.take(self._limit)
