@@ -12,12 +12,12 @@ from pytest_flperf.results.answer import CHANCE, GoalName, Ranking, Standing
 from pytest_flperf.results.metrics import REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.stats.inference.lead import FEWEST_SCENARIOS, Lead, Pair, lead_between, lead_in_turns, points_lead
-from pytest_flperf.stats.inference.run_variance import UNKNOWN_MACHINE
-from pytest_flperf.stats.inference.student import t_quantile
 
 __all__ = ["rankings_of"]
 
 _NORMAL_95: Final = 1.96
+_HOPELESS: Final = 999.0
+"""Lead that nobody sees."""
 _CELL: TypeAlias = Callable[[CaseResult], "_Value | None"]
 
 
@@ -126,7 +126,7 @@ def _ranking(compared: _Compared, level: float) -> Ranking:
     )
     if all(lead is not None and lead.low > 1 for lead in leads.values()):
         return replace(ranking, winner=best, lead=standings[1].behind)
-    return replace(ranking, reason=_why_none(compared, level))
+    return replace(ranking, reason=_why_none(compared, leads.values()))
 
 
 def _lead(compared: _Compared, ours: str, theirs: str, level: float) -> Lead | None:
@@ -152,16 +152,20 @@ def _best_in(compared: _Compared, model: str) -> int:
     )
 
 
-def _why_none(compared: _Compared, level: float) -> str:
+def _why_none(compared: _Compared, leads: Iterable[Lead | None]) -> str:
+    """Why no model wins, and what would tell more."""
     if compared.by_turns:
-        return "the intervals overlap; more scenarios or more requests tell more"
-    least = exp(t_quantile(1 - level, UNKNOWN_MACHINE.runs) * 2**0.5 * UNKNOWN_MACHINE.sd_log)
+        return "the intervals overlap; measure more scenarios or more requests"
+    scenarios = f"{compared.scenarios} scenario{'' if compared.scenarios == 1 else 's'}"
+    missed = [each.value / each.low for each in leads if each is not None and each.low <= 1]
+    if not missed or max(missed) > _HOPELESS:  # none: of one scenario whose own error is unknown
+        return f"{scenarios} can't tell; measure {FEWEST_SCENARIOS} or more"
+    least = f"{max(missed):.{2 if max(missed) < 100 else 3}g}"
     if compared.took_turns:
-        few = f"{compared.scenarios} scenarios tell of leads above {least:.2g} times"
-        return f"{few}; {FEWEST_SCENARIOS} or more tell more"
+        return f"from {scenarios} only a lead above {least} times can be told; measure {FEWEST_SCENARIOS} or more"
     return (
-        f"models measured one after the other may differ by {least:.2g} times for the machine alone; in turns, "
-        f"--flperf-order=scenario, {FEWEST_SCENARIOS} scenarios or more tell more"
+        f"models that were measured one after the other must lead by more than {least} times, as the machine may "
+        f"have changed; measure {FEWEST_SCENARIOS} scenarios or more with --flperf-order=scenario"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import exp
@@ -55,6 +56,17 @@ def test_few_scenarios() -> None:
     """Turns in five scenarios tell no more than one after the other."""
     assert by_goal(cases_of({"fast": 5.0, "slow": 10.0}, 5))["first_token"].winner == ""
     assert by_goal(cases_of({"fast": 5.0, "slow": 10.0}, 6))["first_token"].winner == "fast"
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_why_none_wins(turns: bool) -> None:
+    """The lead that these scenarios could have told is above the one that was seen, however they differ."""
+    cases = cases_of({"fast": 5.0, "slow": 50.0}, 3, turns=turns, noise=0.4)
+    ranking = by_goal(cases)["first_token"]
+    assert ranking.winner == ""
+    least = re.search(r"([\d.]+) times", ranking.reason)
+    assert least is not None
+    assert float(least[1]) > ranking.standings[1].behind
 
 
 def test_three_models() -> None:

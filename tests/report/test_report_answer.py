@@ -61,10 +61,10 @@ def compared(verdict: str, change: float | None = None) -> Against:
             "nano is faster than micro everywhere: first token 2.00× sooner, whole answer 2.00× sooner, "
             "2.00× the tokens/s (best in 6 of 6 scenarios)",
         ),
-        (two_models(1.0), "no clear winner: the intervals overlap; more scenarios or more requests tell more"),
+        (two_models(1.0), "no clear winner: the intervals overlap; measure more scenarios or more requests"),
         (
             two_models(2.0, 2),
-            "no clear winner: 2 scenarios tell of leads above 2.7 times; 6 or more tell more",
+            "no clear winner: from 2 scenarios only a lead above 2.7 times can be told; measure 6 or more",
         ),
         (
             two_models(9.0, small="/models/a/nano.gguf", large="/models/b/micro.gguf"),
