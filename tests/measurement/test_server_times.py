@@ -13,8 +13,11 @@ from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Suite
 
 
-def measured(factor: float) -> CaseResult:
-    """Five answers of 20 tokens from a server whose word about its times is wrong by this factor."""
+def measured(factor: float) -> tuple[CaseResult, bool]:
+    """Five answers of 20 tokens from a server whose word about its times is wrong by this factor.
+
+    Also whether the server kept its times, but for the factor: a busy machine may let it send later.
+    """
     scenario = scenario_of({"name": "one", "prompt": "Go on", "iterations": 5, "warmup": 0})
     case = expand(Suite("times", "times", Path(), "", "", (scenario,), ("reference",)), ["reference"])[0]
     schedule = Schedule(ttft_ms=100, itl_ms=20, tokens=20, timings=True, timings_factor=factor)
@@ -23,20 +26,24 @@ def measured(factor: float) -> CaseResult:
         Bench(OpenAiBackend.at(server.base_url)) as bench,
     ):
         result = bench.run(case).result
+        gaps_ms = [gap_ms for entry in server.log if (gap_ms := entry.mean_gap_ms) is not None]
     assert result.requests.ok == 5
     assert result.metrics["server_tpot_ms"].p50 == 20 * factor
     assert result.metrics["server_prompt_ms"].p50 == 100 * factor
-    return result
+    return result, all(gap_ms < 20.5 for gap_ms in gaps_ms)
 
 
 def test_a_server_that_is_right() -> None:
-    """Its times and ours agree, and nothing is said."""
-    assert not any("per token" in note or note.startswith("warning: ") for note in measured(1.0).notes)
+    """Its times and ours agree, and nothing is said; a server that is late for its own times may be told."""
+    result, in_time = measured(1.0)
+    told = [note for note in result.notes if "per token" in note or note.startswith("warning: ")]
+    assert not told or not in_time
+    assert all("per token" in note for note in told)
 
 
 def test_a_server_that_makes_itself_faster() -> None:
     """Half of what it takes per token is a disagreement; half of its TTFT might be the network."""
-    notes = measured(0.5).notes
+    notes = measured(0.5)[0].notes
     (warning,) = [note for note in notes if note.startswith("warning: ")]
     assert warning.startswith("warning: the server says 10 ms per token (its timings), we say ")
     (plain,) = [note for note in notes if "prompt time" in note]
@@ -45,6 +52,6 @@ def test_a_server_that_makes_itself_faster() -> None:
 
 def test_a_server_that_makes_itself_slower() -> None:
     """It can't have read the prompt for longer than its first token took."""
-    warnings = [note for note in measured(2.0).notes if note.startswith("warning: ")]
+    warnings = [note for note in measured(10.0)[0].notes if note.startswith("warning: ")]
     assert len(warnings) == 2
-    assert "it took 200 ms for the prompt" in warnings[1]
+    assert "it took 1000 ms for the prompt" in warnings[1]

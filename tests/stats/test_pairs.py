@@ -364,7 +364,7 @@ def test_numbers_too_large_to_square(statistic: str, of_candidate: float, of_bas
 def test_what_is_decided_early_has_an_interval(statistic: str, ratio: float) -> None:
     """A change that twelve pairs show, whatever their order: the interval ends before the limit that was rejected."""
     decided = 0
-    for seed in range(300):
+    for seed in range(60):
         pairs = make_pairs(12, ratio, noise=0.02, seed=seed)
         found = judge_pairs(pairs, statistic, TEN, ErrorRates(comparisons=2), look=1, looks=5)
         if found.word == "regressed":
@@ -374,4 +374,4 @@ def test_what_is_decided_early_has_an_interval(statistic: str, ratio: float) -> 
             assert found.interval is not None
             assert found.interval[1] < 0
         decided += found.word in ("regressed", "improved")
-    assert decided > 20 or (statistic == "mean" and ratio < 1)  # a mean is called improved from 90 requests on
+    assert decided > 5 or (statistic == "mean" and ratio < 1)  # a mean is called improved from 90 requests on
