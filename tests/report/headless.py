@@ -41,13 +41,13 @@ def chromium() -> str:
     return found
 
 
-def look(page: Path, folder: Path) -> Seen:
-    """Open a file."""
+def look(page: Path, folder: Path, *more: str) -> Seen:
+    """Open a file; ``more``: further flags of the browser."""
     net_log = folder / "net.json"
     done = subprocess.run(
         [
             chromium(), *_FLAGS, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={net_log}", "--dump-dom",
-            page.as_uri(),
+            *more, page.as_uri(),
         ],
         capture_output=True, text=True, encoding="utf-8", timeout=90, check=False,
     )  # fmt: skip
