@@ -48,15 +48,25 @@ def used_s(pids: list[int]) -> float:
     return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
 
+def worked(pids: list[int]) -> float:
+    """Wait until these processes have worked for 0.3 s; what they used meanwhile, in percent of a core.
+
+    On a busy machine that takes many times as long.
+    """
+    began, before = time.monotonic(), used_s(pids)
+    while used_s(pids) - before < 0.3:
+        assert time.monotonic() - began < 120, "the workers don't work"
+        time.sleep(0.1)
+    return 100 * (used_s(pids) - before) / (time.monotonic() - began)
+
+
 def second_look(server: ServerProcesses, told: Forked) -> tuple[Reading, float]:
-    """What is read after a second of work, and what the workers used meanwhile, in percent of a core."""
+    """What is read after some work, and what the workers used meanwhile, in percent of a core."""
     source = HostSource()
     source.open()
     source.read(server)
-    began, before = time.monotonic(), used_s(told.workers)
-    time.sleep(1.2)
-    took_s, used = time.monotonic() - began, used_s(told.workers) - before
-    return source.read(server), 100 * used / took_s
+    told_pct = worked(told.workers)
+    return source.read(server), told_pct
 
 
 @pytest.mark.parametrize(("form", "workers"), FORMS.items())
@@ -67,8 +77,7 @@ def test_all_that_serve_are_found(form: str, workers: int) -> None:
         assert not found.absent
         reading, told_pct = second_look(found, server)
         memory_mb = sum(psutil.Process(pid).memory_info().rss for pid in server.workers) / MB
-    assert told_pct > 10
-    assert reading.values["server_cpu_pct"] == pytest.approx(told_pct, rel=0.25, abs=5)
+    assert reading.values["server_cpu_pct"] == pytest.approx(told_pct, rel=0.25)
     assert reading.values["server_rss_mb"] >= memory_mb - 1
     assert reading.values["server_rss_mb"] < memory_mb + 60
 
@@ -105,10 +114,8 @@ def others_pct(server: ServerProcesses, told: list[int]) -> tuple[float, float]:
     """What is of others after a while, and what these processes used meanwhile, in percent of a core."""
     source = HostSource()
     source.read(server)
-    began, before = time.monotonic(), used_s(told)
-    time.sleep(0.8)
-    took_s, used = time.monotonic() - began, used_s(told) - before
-    return source.read(server).values["other_cpu_pct"], 100 * used / took_s
+    told_pct = worked(told)
+    return source.read(server).values["other_cpu_pct"], told_pct
 
 
 @pytest.mark.parametrize("serves", [True, False])
@@ -118,10 +125,11 @@ def test_what_the_server_and_this_run_use_is_no_others(monkeypatch: pytest.Monke
         child.tell("burn")
         server = ServerProcesses((child.pid,)) if serves else ServerProcesses()
         machine_of(monkeypatch, [os.getpid(), child.pid])
-        assert others_pct(server, away.workers)[0] < 10
+        found, told = others_pct(server, away.workers)
+        assert found < told / 3
         machine_of(monkeypatch, [os.getpid(), child.pid, *away.workers])
         found, told = others_pct(server, away.workers)
-        assert found == pytest.approx(told, rel=0.25, abs=10)
+        assert found == pytest.approx(told, rel=0.25, abs=2)
 
 
 def test_the_other_side_is_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +137,7 @@ def test_the_other_side_is_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     with forked("daemon") as away, Child() as child:
         machine_of(monkeypatch, [os.getpid(), child.pid, *away.workers])
         found, told = others_pct(ServerProcesses((child.pid,), beside=tuple(away.workers)), away.workers)
-        assert found < 10
-        assert told > 5
+        assert found < told / 3
 
 
 USE = {"cpu_pct": ResourceUse(9, 50.0, 50.0, 50.0)}
