@@ -104,8 +104,8 @@ def _series(parsed: Parsed) -> int:
         number = number_named(parsed.metric)
         with open_store(parsed) as store:
             points = store.series(
-                parsed.scenario,
                 number,
+                scenario=parsed.scenario,
                 model=parsed.model,
                 suite=parsed.suite,
                 branch=parsed.branch,

@@ -24,7 +24,7 @@ def add_logs(commands: Commands) -> None:
         "logs",
         help="Print the logs of the servers that a run started",
         description="The last lines of each log: of the Foundry Local runtime, llama-server, LiteLLM's proxy. Keys are "
-        "masked in them. Without RUN: those of the newest folder of runs, also of a run under way.",
+        "masked in them. Without RUN: those of the newest run, also of one under way.",
     )
     parser.add_argument("name", metavar="RUN", nargs="?", help=RUN_HELP)
     parser.add_argument("-f", "--follow", action="store_true", help="Go on as the logs grow, until the run ends")
@@ -38,7 +38,7 @@ def _logs(parsed: Parsed) -> int:
 
     if parsed.lines < 0:
         refuse(parsed, f"--lines: found {parsed.lines}, expected 0 or more")
-    folder = _newest(parsed) if parsed.name is None else _named(parsed)
+    folder = _folder_of(parsed)
     watched = _Watched(folder / "logs")
     for line in watched.last_lines(parsed.lines):
         say(line)
@@ -53,19 +53,13 @@ def _logs(parsed: Parsed) -> int:
     return 0
 
 
-def _newest(parsed: Parsed) -> Path:
-    """The newest folder of runs, under way or not."""
-    from pytest_flperf.history.newest_run import folder_runs
+def _folder_of(parsed: Parsed) -> Path:
+    """The folder of a run, under way or not."""
+    from pytest_flperf.results.run_folder import LATEST
 
-    found = [run.folder for run in folder_runs(Path(parsed.report_dir)) if run.folder is not None]
-    if not found:
-        refuse(parsed, f"there is no run in {parsed.report_dir}; --report-dir says where runs are")
-    return max(found, key=lambda path: path.name)
-
-
-def _named(parsed: Parsed) -> Path:
-    with run_names(parsed, [parsed.name]) as names:
-        ref = names.find(parsed.name, killed=True)
+    name = LATEST if parsed.name is None else parsed.name
+    with run_names(parsed, [name]) as names:
+        ref = names.find(name, killed=True)
     folder = ref.folder or (ref.path.parent if ref.path is not None else None)
     if folder is None:
         refuse(parsed, f"run {ref.id} is only in the store, expected its folder with its logs")

@@ -13,6 +13,7 @@ from pytest_flperf.history.clocks import latest_start
 from pytest_flperf.history.database import Database
 from pytest_flperf.history.rows import as_stored
 from pytest_flperf.history.selection import LOOK_BACK, Measurement
+from pytest_flperf.history.stored_numbers import INFINITE, OF_CASES, STATISTICS
 from pytest_flperf.history.tables import ACCEPTED, CASES, METRICS, RUNS
 
 __all__ = ["CaseQueries"]
@@ -23,9 +24,6 @@ _NODE_CHARACTERS: Final = 400
 """The head of a node id is indexed, and databases use the index only for exactly this expression.  No condition on the
 whole id may be added: SQLite would merge it with the one on the head, and then use no index."""
 _BY_PERSON: Final = ("undecided", "regressed", "failed")
-_INFINITE: Final = 1e300
-_STATISTICS: Final = frozenset({"mean", "p50", "p90", "p95", "p99", "min", "max"})
-_OF_CASES: Final = frozenset({"request_rate", "goodput", "tps_total"})
 _FIRST_PAGE: Final = 40
 _LARGER: Final = 4
 _AT_ONCE: Final = 500
@@ -79,11 +77,11 @@ class CaseQueries(Database):
 
         """
         name = statistic or metric
-        if not measurements or name not in (_STATISTICS if statistic is not None else _OF_CASES):
+        if not measurements or name not in (STATISTICS if statistic is not None else OF_CASES):
             return [None] * len(measurements)
         column = (METRICS if statistic is not None else CASES).c[name]
         table = column.table
-        wanted = select(table.c.run_key, table.c.case_no, column).where(column < _INFINITE)
+        wanted = select(table.c.run_key, table.c.case_no, column).where(column < INFINITE)
         if table is METRICS:
             wanted = wanted.where(METRICS.c.name == metric)
         keys = list(dict.fromkeys(key for key, _ in (each.key for each in measurements)))

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, RowMapping, select
+from sqlalchemy import ColumnElement, RowMapping, Select, select
 
 from pytest_flperf.history.database import Database
 from pytest_flperf.history.rows import as_stored
+from pytest_flperf.history.stored_numbers import INFINITE, OF_CASES, RESOURCE_STATISTICS, STATISTICS
+from pytest_flperf.history.stored_values import checked_text
 from pytest_flperf.history.tables import CASES, METRICS, RESOURCES, RUNS
 from pytest_flperf.results.metrics import METRICS as KNOWN
 from pytest_flperf.results.metrics import OTHER_NAMES
 
 __all__ = ["Number", "SeriesPoint", "SeriesQueries", "UnknownNumberError", "number_named"]
 
-_STATISTICS: Final[Mapping[str, tuple[str, ...]]] = {
-    "request": ("p50", "p90", "p95", "p99", "mean", "min", "max"),
-    "resource": ("mean", "min", "max"),
-}
-_OF_CASES: Final = ("error_rate", "wall_s", "request_rate", "goodput", "tps_total")
+_STATISTICS: Final = {"request": STATISTICS, "resource": RESOURCE_STATISTICS}
 _SHOWN: Final = 60
+_TEXTS: Final = (
+    "run", "started_at", "machine", "nodeid", "host", "suite", "scenario", "model", "parameters", "outcome",
+)  # fmt: skip
+_OPTIONAL: Final = ("branch", "commit")
 
 
 class UnknownNumberError(ValueError):
@@ -52,6 +53,9 @@ class SeriesPoint:
     """ISO 8601, UTC."""
     branch: str | None
     commit: str | None
+    machine: str
+    """Fingerprint of the machine (see ``surroundings.fingerprint``)."""
+    nodeid: str
     host: str
     suite: str
     scenario: str
@@ -60,9 +64,11 @@ class SeriesPoint:
     """The point of the matrix, as JSON."""
     outcome: str
     value: float | None
-    """In the metric's unit; None where it was not measured."""
+    """In the metric's unit; None where it was not measured, or is infinite."""
     n: int
     """Values behind it."""
+    infinite: bool
+    """Whether it is infinite, because failed requests count as that."""
 
 
 def number_named(text: str) -> Number:
@@ -74,9 +80,9 @@ def number_named(text: str) -> Number:
         hint = f"did you mean {other!r}?" if other else "such as ttft_ms.p50; docs/metrics.md lists them"
         raise UnknownNumberError(f"found {shown}, expected a metric and its statistic, {hint}")
     known = _STATISTICS.get(metric.per, ())
-    if not known and name not in _OF_CASES:
+    if not known and name not in OF_CASES:
         raise UnknownNumberError(
-            f"the store has no column of {name}: of cases it has {', '.join(_OF_CASES)}; 'flperf show RUN' has the rest"
+            f"the store has no column of {name}: of cases it has {', '.join(OF_CASES)}; 'flperf show RUN' has the rest"
         )
     if not known and statistic:
         raise UnknownNumberError(f"found {shown}, expected {name} alone: it is one number for a case")
@@ -90,27 +96,26 @@ class SeriesQueries(Database):
 
     def series(
         self,
-        scenario: str,
         number: Number,
         *,
+        scenario: str | None = None,
         model: str | None = None,
         suite: str | None = None,
         branch: str | None = None,
         limit: int | None = None,
     ) -> list[SeriesPoint]:
-        """The number in each case of a scenario, oldest run first.
+        """The number in each case, oldest run first.
 
         Args:
-            scenario: Its name.
             number: What to read.
+            scenario: Only cases of the scenario with this name.
             model: Only cases of this model.
             suite: Only cases of the suite with this name.
             branch: Only runs of this branch.
-            limit: Only cases of this many of the newest runs; None: all.
+            limit: Only cases of this many of the newest runs that have any; None: all.
 
         """
-        value, n, joined = _columns(number)
-        wanted = select(RUNS, CASES, value.label("value"), n.label("n")).select_from(joined)
+        wanted = _selected(number).order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc(), CASES.c.case_no.desc())
         for column, chosen in (
             (CASES.c.scenario, scenario),
             (CASES.c.model, model),
@@ -119,11 +124,10 @@ class SeriesQueries(Database):
         ):
             if chosen is not None:
                 wanted = wanted.where(column == as_stored(chosen))
-        newest = wanted.order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc(), CASES.c.case_no.desc())
         points: list[SeriesPoint] = []
         runs: set[str] = set()
         with self._told():
-            for row in self._connection.execute(newest.with_only_columns(*_chosen(value, n))).mappings():
+            for row in self._connection.execute(wanted).mappings():
                 point = _point(row)
                 if limit is not None and point.run not in runs and len(runs) == limit:
                     break
@@ -132,23 +136,31 @@ class SeriesQueries(Database):
         return points[::-1]
 
 
-def _columns(number: Number) -> tuple[ColumnElement[Any], ColumnElement[Any], FromClause]:
-    """The columns of value and count, and the tables that they are in."""
+def _selected(number: Number) -> Select[Any]:
+    """The query of the number in every case."""
     cases = RUNS.join(CASES, CASES.c.run_key == RUNS.c.run_key)
     if not number.statistic:
-        return CASES.c[number.metric], CASES.c.requests_ok, cases
+        return _of_columns(CASES.c[number.metric], CASES.c.requests_ok).select_from(cases)
     table = METRICS if KNOWN[number.metric].per == "request" else RESOURCES
     same = (table.c.run_key == CASES.c.run_key) & (table.c.case_no == CASES.c.case_no) & (table.c.name == number.metric)
-    return table.c[number.statistic], table.c.n, cases.outerjoin(table, same)
+    return _of_columns(table.c[number.statistic], table.c.n).select_from(cases.outerjoin(table, same))
 
 
-def _chosen(value: ColumnElement[Any], n: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
-    return (
+def _of_columns(value: ColumnElement[Any], n: ColumnElement[Any]) -> Select[Any]:
+    return select(
         RUNS.c.id.label("run"), RUNS.c.started_at, RUNS.c.git_branch.label("branch"), RUNS.c.git_commit.label("commit"),
-        CASES.c.host, CASES.c.suite, CASES.c.scenario, CASES.c.model, CASES.c.parameters, CASES.c.outcome,
-        value.label("value"), n.label("n"),
+        RUNS.c.fingerprint.label("machine"), CASES.c.nodeid, CASES.c.host, CASES.c.suite, CASES.c.scenario,
+        CASES.c.model, CASES.c.parameters, CASES.c.outcome, value.label("value"), n.label("n"),
     )  # fmt: skip
 
 
 def _point(row: RowMapping) -> SeriesPoint:
-    return SeriesPoint(**{**row, "n": row["n"] or 0})
+    """The point in a row; raises ValueError where damaged."""
+    texts: dict[str, Any] = {name: checked_text(row[name], name) for name in _TEXTS}
+    texts |= {name: None if row[name] is None else checked_text(row[name], name) for name in _OPTIONAL}
+    value = row["value"]
+    if value is not None and not isinstance(value, int | float):
+        raise ValueError(f"it is damaged: found {str(value)[:_SHOWN]!r}, expected a number")
+    infinite = value is not None and value >= INFINITE
+    n = row["n"] if isinstance(row["n"], int) else 0
+    return SeriesPoint(**texts, value=None if infinite else value, n=n, infinite=infinite)

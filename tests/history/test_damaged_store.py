@@ -22,6 +22,8 @@ RUN = run(0).id
 COMMANDS = [
     ["history"],
     ["history", "--json"],
+    ["history", "--scenario=case-0", "--metric=ttft_ms.p50", "--plot"],
+    ["history", "--scenario=case-0", "--metric=tps_total", "--json"],
     ["show", RUN],
     ["show", "latest"],
     ["show", "release"],

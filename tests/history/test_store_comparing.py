@@ -183,7 +183,8 @@ def test_earlier_by_other_statistics(place: StorePlace) -> None:
         assert found == {"mean": (ttft.mean,), "p95": (ttft.p95,), "p5": (), "stdev": ()}
         assert store.earlier(whole.nodeid, fingerprint(HOST), "tps_total", statistic=None) == (12.5,)
         assert store.earlier(whole.nodeid, fingerprint(HOST), "request_rate", statistic=None) == ()
-        assert store.earlier(whole.nodeid, fingerprint(HOST), "error_rate", statistic=None) == ()
+        assert store.earlier(whole.nodeid, fingerprint(HOST), "error_rate", statistic=None) == (0.0,)
+        assert store.earlier(whole.nodeid, fingerprint(HOST), "load_s", statistic=None) == ()
 
 
 def test_earlier_among_many(place: StorePlace) -> None:

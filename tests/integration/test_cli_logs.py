@@ -57,6 +57,16 @@ def test_the_newest_run(reports: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.splitlines() == ["== old.log ==", "an older run"]
 
 
+def test_the_newest_by_its_time(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As 'latest' means it everywhere: a folder by another name, or a run dated in the future, is not the newest."""
+    write(reports / "20261102T000000Z-s-0002", "new.log", "the newest\n", ended=True)
+    write(reports / "zz-copied", "copied.log", "a copy\n", ended=True)
+    write(reports / "29991102T000000Z-s-0003", "ahead.log", "a clock was wrong\n", ended=True)
+    for arguments in (["logs"], ["logs", "latest"]):
+        assert cli.main(arguments) == 0
+        assert capsys.readouterr().out.splitlines() == ["== new.log ==", "the newest"]
+
+
 def test_follow(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whole lines as they come, of new logs as well, until the run ends."""
     folder = write(reports / "20261102T000000Z-s-0002", "a.log", "one\n", ended=False)
@@ -98,7 +108,7 @@ def test_a_real_run(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     [
         (("--lines=-1",), "--lines: found -1"),
         (("nothing-like-this",), "nothing-like-this"),
-        (("--report-dir=no",), "no run in"),
+        (("--report-dir=no",), "no run 'latest': there is none in no"),
     ],
 )
 @pytest.mark.usefixtures("reports")

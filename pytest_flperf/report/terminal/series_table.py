@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -73,7 +74,7 @@ def _row(each: SeriesPoint, now: datetime, *, several: bool) -> list[str]:
         printable(each.branch or NOTHING, _NAME),
         printable((each.commit or NOTHING)[:_COMMIT]),
         str(each.n),
-        number(each.value),
+        number(math.inf if each.infinite else each.value),
         "" if each.outcome in _PASSED else printable(each.outcome, _NAME),
     ]
 
