@@ -198,6 +198,8 @@ class Models:
         return self._verifier.spoken(plans, served)
 
     def _learn(self, plans: CasePlans, case: Case, recording: CaseRecording, on_progress: OnProgress) -> None:
+        if plans.asker.needs_usage:
+            on_progress("learning how the server counts tokens", None)
         learn_lengths(plans, lambda plan: self._one(plan, recording))
         if not self._calibrations.before(case, self._clients.load, on_progress):
             self._clients.stop()
@@ -289,6 +291,7 @@ class Models:
         model = served.model
         limit_s = 0.0 if model in self._waited_in_vain else served.load_timeout_s
         patience = Patience(model, limit_s, on_progress)
+        on_progress(f"waiting for the first token of {model}", None)
 
         def one(plan: RequestPlan) -> Sample:
             return awaited(lambda: self._one_as_seen(plan, recording), patience)

@@ -20,7 +20,7 @@ from typing import Self
 from pytest_flperf.backends.base import Backend, OnProgress
 from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.loadgen.loop_turns import LoopTurns
-from pytest_flperf.loadgen.plan import OPEN_END, PlanStats, RequestPlan
+from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
 from pytest_flperf.loadgen.worker_client import LoadProcessError
 from pytest_flperf.measurement.case_run import CaseRun, Prepared
 from pytest_flperf.measurement.clients import Clients
@@ -162,7 +162,7 @@ class Bench:
         self,
         prepared: Prepared,
         *,
-        on_request: Callable[[int, int], None] | None = None,
+        on_request: Callable[[Counter], None] | None = None,
         on_partial: Callable[[CaseRun], None] | None = None,
         stop_at: float | None = None,
         good: IsGood | None = None,
@@ -175,8 +175,8 @@ class Bench:
         Args:
             prepared: From :meth:`ready`.
             good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
-            on_request: Told how many of how many measured requests have ended, about ten times a second; of 0 where
-                nobody knows.
+            on_request: Given the count of requests that have ended, about ten times a second, also while it warms up;
+                the count knows the current speed.
             on_partial: Given what was measured where an interrupt ends the case; the interrupt goes on after it.
             stop_at: From when on no request is sent (monotonic, in seconds); None: never.
             until: When a case that has another side is decided; it needs one.
@@ -226,9 +226,11 @@ class Bench:
         """
         recording, plans, native = prepared.recording, prepared.plans, prepared.native
         try:
-            self._clients.play(plans.warmup(), recording.add, stop_at=stop_at, native=native)
+            warmup = plans.warmup()
+            counter.warming(warmup)
+            self._clients.play(warmup, counter.wrap(recording.add), counter.tick, stop_at=stop_at, native=native)
             measured = plans.measured(recording.early)
-            counter.total = 0 if measured.total == OPEN_END else measured.total
+            counter.measuring(measured)
             watch.measured(measured.schedule.steady_from_ns, measured.schedule.steady_until_ns)
             self._clients.turns = LoopTurns()
             stats = self._clients.play(
@@ -279,11 +281,13 @@ class Bench:
         def play(side: int, plan: RequestPlan, keep: Callable[[Exchange], None]) -> PlanStats | None:
             return self._clients.play(plan, keep, counter.tick, stop_at=ends_at, native=sides[side].native)
 
-        keep = (counter.wrap(prepared.recording.add), counter.wrap(other.recording.add))
+        keep = (counter.wrap(prepared.recording.add), counter.wrap(other.recording.add, other_side=True))
         try:
-            for side in sides:
+            for side, kept in zip(sides, keep, strict=True):
                 warmup = side.plans.warmup(other_side=side is other)
-                self._clients.play(warmup, side.recording.add, stop_at=ends_at, native=side.native)
+                counter.warming(warmup)
+                self._clients.play(warmup, kept, counter.tick, stop_at=ends_at, native=side.native)
+            counter.measuring(None)
             watch.measured()
             self._clients.turns = LoopTurns()
             trouble, stopped = turns.play(play, keep, until)

@@ -12,6 +12,7 @@ from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.measurement.capacity_search import play_search
 from pytest_flperf.measurement.paired import Until
 from pytest_flperf.measurement.parallel_targets import THIS_MACHINE, Asked, SideBySide, provider_of
+from pytest_flperf.measurement.plan_progress import Counter
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, Prepared
 from pytest_flperf.session.options import RunOptions
@@ -32,7 +33,7 @@ def played(
     limits: Sequence[Budget],
     stop_at: float | None,
     *,
-    on_request: Callable[[int, int], None] | None = None,
+    on_request: Callable[[Counter], None] | None = None,
     on_partial: Callable[[CaseRun], None] | None = None,
     until: Until | None = None,
 ) -> CaseRun:

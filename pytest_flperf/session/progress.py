@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_flperf.session.time_left import Expected
+
+if TYPE_CHECKING:
+    from pytest_flperf.measurement.plan_progress import Counter
 
 __all__ = ["CaseProgress", "Progress", "SilentProgress"]
 
@@ -17,8 +20,8 @@ class CaseProgress(Protocol):
     def stage(self, what: str, percent: float | None) -> None:
         """Report progress of a download or a model load."""
 
-    def requests(self, done: int, total: int) -> None:
-        """Report the number of finished requests."""
+    def requests(self, count: Counter) -> None:
+        """Report the requests that have ended, of a warm-up or measured."""
 
 
 class Progress(Protocol):
@@ -31,7 +34,7 @@ class Progress(Protocol):
         """
 
     def of(self, nodeid: str) -> AbstractContextManager[CaseProgress]:
-        """Report on one case."""
+        """Report on one case; without a node id, on what comes before the first."""
 
     def line(self, text: str) -> None:
         """Print a line that a person must see."""
@@ -58,5 +61,5 @@ class _Silent:
     def stage(self, what: str, percent: float | None) -> None:
         """Print nothing."""
 
-    def requests(self, done: int, total: int) -> None:
+    def requests(self, count: Counter) -> None:
         """Print nothing."""

@@ -183,7 +183,8 @@ class MeasuringRun:
         """
         if self._limit.over:
             raise OutOfTimeError
-        self._imports.wait()
+        with self._progress.of(""):
+            self._imports.wait()
         try:
             self._stopper.check()
             self._lock.take(self._limit)

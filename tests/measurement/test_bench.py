@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_flperf.backends.openai import OpenAiBackend
+from pytest_flperf.measurement.plan_progress import Counter
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, NotReadyError
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
@@ -24,6 +25,7 @@ from pytest_flperf.results.run_folder import RunFolder
 from pytest_flperf.suite.loader import scenario_of
 from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case, Suite
+from pytest_flperf.wire.exchange import Phase
 
 KEY = "a-planted-key-0123456789"
 
@@ -205,8 +207,8 @@ def test_an_exception_leaves_a_bench_that_works(server: ReferenceServer) -> None
     """What a timeout raises in the middle of a case ends the load process; the next case has another."""
     partial: list[CaseRun] = []
 
-    def raise_it(done: int, total: int) -> None:
-        del done, total
+    def raise_it(count: Counter) -> None:
+        assert count.phase is Phase.MEASURED
         raise TimeoutError("enough")
 
     with Bench(OpenAiBackend.at(server.base_url)) as bench:

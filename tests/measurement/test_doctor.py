@@ -70,7 +70,7 @@ def test_all_is_well(backend: Sick) -> None:
     found, steps = examined(backend, "reference")
     assert found.works
     assert found.problem == ""
-    assert steps == ["runtime", "models", "one token of reference"]
+    assert steps == ["runtime", "models", "one token of reference", "waiting for the first token of reference"]
     assert [step.name for step in found.steps] == ["runtime", "models", "one token"]
     assert found.ttft_ms is not None
     assert 1 <= found.ttft_ms < 60_000
