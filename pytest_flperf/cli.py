@@ -20,6 +20,7 @@ from pytest_flperf.commands.runs import add_report, add_show
 from pytest_flperf.commands.streams import run_on_streams
 from pytest_flperf.commands.suites import add_schema, add_suites
 from pytest_flperf.commands.transfer import add_export, add_import
+from pytest_flperf.commands.trend import add_trend
 
 __all__ = ["main"]
 
@@ -54,6 +55,7 @@ def _run(words: Sequence[str], program: str) -> int:
     add_report(commands)
     add_logs(commands)
     add_history(commands)
+    add_trend(commands)
     add_compare(commands)
     add_export(commands)
     add_import(commands)

@@ -12,12 +12,12 @@ from typing import Final
 from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, print_json, refuse
 from pytest_flperf.commands.stored_runs import add_places, failed, open_store, unusable
 
-__all__ = ["add_history", "add_prune"]
+__all__ = ["add_history", "add_prune", "count"]
 
 _LIMIT: Final = 20
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     """Parse a non-negative whole number for argparse."""
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a whole number, 0 or more")
@@ -33,7 +33,7 @@ def add_history(commands: Commands) -> None:
         "that number in each run, oldest first.",
     )
     parser.add_argument(
-        "--limit", metavar="N", type=_count, default=_LIMIT, help=f"List at most this many (0: all); default: {_LIMIT}"
+        "--limit", metavar="N", type=count, default=_LIMIT, help=f"List at most this many (0: all); default: {_LIMIT}"
     )
     parser.add_argument("--suite", metavar="NAME", help="List only runs with cases of this suite")
     parser.add_argument("--branch", metavar="NAME", help="List only runs of this branch")
@@ -55,7 +55,7 @@ def add_prune(commands: Commands) -> None:
         description="Removes the oldest runs from the store, and their folders with --files.  Runs that have a "
         "name stay, and those that hold the only baseline of a case.",
     )
-    parser.add_argument("--keep", metavar="N", type=_count, required=True, help="Keep this many of the newest runs")
+    parser.add_argument("--keep", metavar="N", type=count, required=True, help="Keep this many of the newest runs")
     parser.add_argument(
         "--files",
         action="store_true",

@@ -24,6 +24,8 @@ COMMANDS = [
     ["history", "--json"],
     ["history", "--scenario=case-0", "--metric=ttft_ms.p50", "--plot"],
     ["history", "--scenario=case-0", "--metric=tps_total", "--json"],
+    ["trend"],
+    ["trend", "--baseline=release", "-o", "trend.svg"],
     ["show", RUN],
     ["show", "latest"],
     ["show", "release"],

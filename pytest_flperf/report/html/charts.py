@@ -1,7 +1,7 @@
 """Charts as inline SVG: no scripts, readable without styles, accessible.
 
 Each has a title and a description for screen readers.  Colours are attributes, so that a chart is readable where a
-page's style is blocked; the page's style refines them.  All text goes through ``_text``.
+page's style is blocked; the page's style refines them.  All text goes through ``label_text``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "drawing",
     "ecdf",
     "label",
+    "label_text",
     "line",
     "row_name",
     "strips",
@@ -75,37 +76,43 @@ class Group:
     rows: tuple[Bar | Strip, ...]
 
 
-def _text(text: str) -> Markup:
+def label_text(text: str) -> Markup:
+    """A text, bounded and escaped."""
     from markupsafe import escape
 
     return escape(printable(text, 200))
 
 
-def drawing(key: str, width: float, height: float, title: str, desc: str, parts: Sequence[str]) -> Markup:
+def drawing(
+    key: str, width: float, height: float, title: str, desc: str, parts: Sequence[str], *, standalone: bool = False
+) -> Markup:
     """An SVG image of these parts, with title and description.
 
     Each part must come from a function of this module, or hold numbers alone.  ``key`` is the prefix of its ids.
+    ``standalone``: for a file of its own.
     """
     from markupsafe import Markup
 
-    # The parts hold only numbers, and texts that went through _text.
+    xmlns = ' xmlns="http://www.w3.org/2000/svg"' if standalone else ""
+    # The parts hold only numbers, and texts that went through label_text.
     return Markup(  # noqa: S704
-        f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img" '
+        f'<svg{xmlns} viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img" '
         f'aria-labelledby="{key}-t {key}-d" font-size="12" fill="currentColor">'
-        f'<title id="{key}-t">{_text(title)}</title><desc id="{key}-d">{_text(desc)}</desc>{"".join(parts)}</svg>'
+        f'<title id="{key}-t">{label_text(title)}</title><desc id="{key}-d">{label_text(desc)}</desc>'
+        f"{''.join(parts)}</svg>"
     )
 
 
 def label(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
     """An escaped text; ``more`` are attributes."""
-    return f'<text x="{x:.6g}" y="{y:.6g}" text-anchor="{anchor}"{more}>{_text(text)}</text>'
+    return f'<text x="{x:.6g}" y="{y:.6g}" text-anchor="{anchor}"{more}>{label_text(text)}</text>'
 
 
 def row_name(y: float, text: str, more: str = "", cells: int = _LABEL_CELLS) -> str:
     """A row's name at the left, shortened; a tooltip has it whole."""
     short = cut(printable(text, 200), cells)
-    whole = "" if short == text else f"<title>{_text(text)}</title>"
-    return f'<text x="0" y="{y:.6g}"{more}>{_text(short)}{whole}</text>'
+    whole = "" if short == text else f"<title>{label_text(text)}</title>"
+    return f'<text x="0" y="{y:.6g}"{more}>{label_text(short)}{whole}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, more: str) -> str:

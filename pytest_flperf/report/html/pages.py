@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment, Template
     from markupsafe import Markup
 
+    from pytest_flperf.report.html.trend_view import TrendPage
+
 __all__ = ["Pages"]
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -49,6 +51,10 @@ class Pages:
     def runs(self, runs: Sequence[Run]) -> str:
         """Render any number of runs side by side."""
         return _environment().get_template("runs.html.jinja").render(page=runs_page([bounded_run(run) for run in runs]))
+
+    def trend(self, page: TrendPage) -> str:
+        """Render the trends of cases."""
+        return _environment().get_template("trend.html.jinja").render(page=page)
 
     @cached_property
     def _run_template(self) -> Template:
