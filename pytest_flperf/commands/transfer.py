@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import BAD_USAGE, INTERRUPTED, Commands, Parsed, add_json, print_json, refuse
 from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, run_names, store_of, tell, tell_taken
@@ -18,17 +18,22 @@ if TYPE_CHECKING:
 
 __all__ = ["add_export", "add_import"]
 
+_SAMPLES: Final = "samples.jsonl"
+
 
 def add_export(commands: Commands) -> None:
     """Add the ``export`` command."""
     parser = commands.add_parser(
         "export",
-        help="Write a run as JSON, CSV or Parquet",
-        description="A run, out of the store or its folder: as it is in results.json, or a row per case as CSV or "
-        "Parquet.",
+        help="Write runs as JSON, CSV or Parquet",
+        description="Runs, out of the store or their folders: one as it is in results.json, or any number as CSV or "
+        "Parquet with a row per case, or per request.",
     )
-    parser.add_argument("name", metavar="RUN", help=RUN_HELP)
+    parser.add_argument("names", metavar="RUN", nargs="+", help=RUN_HELP)
     parser.add_argument("--format", choices=("csv", "json", "parquet"), help="Format to write; default: json")
+    parser.add_argument(
+        "--requests", action="store_true", help="Write a row per measured request, from the runs' samples.jsonl"
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="File to write; default: standard output")
     add_places(parser)
     add_json(parser, "which file was written, with -o; without it the run itself,")
@@ -56,26 +61,55 @@ def _export(parsed: Parsed) -> int:
     from pytest_flperf.report.terminal.listings import say
     from pytest_flperf.results.atomic_write import write_file
 
-    if parsed.json and parsed.format == "csv" and parsed.output is None:
+    form = parsed.format or "json"
+    if parsed.json and form == "csv" and parsed.output is None:
         refuse(parsed, "--json with --format csv needs -o FILE: both would go to standard output")
-    if parsed.format == "parquet":
+    if form == "json" and (parsed.requests or len(parsed.names) > 1):
+        found = "--requests" if parsed.requests else f"{len(parsed.names)} runs"
+        refuse(parsed, f"{found} with --format json: expected csv or parquet; samples.jsonl has the requests as JSON")
+    if form == "parquet":
         _check_parquet(parsed)
-    with run_names(parsed, [parsed.name]) as names:
-        ref = names.find(parsed.name)
-        run = names.read(ref)
-        tell_taken(names.where(ref, run.id))
-    content = _exported(run, parsed.format or "json")
+    runs: dict[str, tuple[Run, Path | None]] = {}
+    with run_names(parsed, parsed.names) as names:
+        for name in parsed.names:
+            ref = names.find(name)
+            run = names.read(ref)
+            tell_taken(names.where(ref, run.id))
+            runs.setdefault(run.id, (run, ref.folder or (ref.path.parent if ref.path is not None else None)))
+    content = _rows_of_requests(parsed, runs) if parsed.requests else _exported([run for run, _ in runs.values()], form)
     if parsed.output is None:
         text = content.decode().rstrip("\r\n")
-        say(text if parsed.format == "csv" else harmless_json(text))
+        say(text if form == "csv" else harmless_json(text))
         return 0
     problem = write_file(Path(parsed.output), content)
     if problem:
         return failed(parsed, f"{parsed.output} is not written: {problem}")
     if parsed.json:
-        return print_json({"written": parsed.output, "run": run.id})
+        ids = list(runs)
+        return print_json({"written": parsed.output, **({"run": ids[0]} if len(ids) == 1 else {"runs": ids})})
     say(f"written: {parsed.output}")
     return 0
+
+
+def _rows_of_requests(parsed: Parsed, runs: Mapping[str, tuple[Run, Path | None]]) -> bytes:
+    """A row per request of these runs; exits where a run has no samples."""
+    from pytest_flperf.report.request_rows import REQUEST_COLUMNS, Row, request_rows
+
+    rows: list[Row] = []
+    for run, folder in runs.values():
+        if folder is None or not (folder / _SAMPLES).exists():
+            refuse(parsed, f"--requests: run {run.id} has no {_SAMPLES} any more; the store keeps no requests")
+        try:
+            rows += request_rows(run, folder / _SAMPLES)
+        except OSError as error:
+            refuse(parsed, f"--requests: {folder / _SAMPLES} can't be read: {error.strerror}")
+    if parsed.format == "parquet":
+        from pytest_flperf.report.parquet import parquet_of
+
+        return parquet_of(REQUEST_COLUMNS, rows)
+    from pytest_flperf.report.csv import csv_of
+
+    return csv_of(list(REQUEST_COLUMNS), rows).encode("utf-8", "backslashreplace")
 
 
 def _check_parquet(parsed: Parsed) -> None:
@@ -88,17 +122,17 @@ def _check_parquet(parsed: Parsed) -> None:
         refuse(parsed, f"--format parquet needs pyarrow, which can't be imported: {PARQUET_EXTRA}")
 
 
-def _exported(run: Run, form: str) -> bytes:
-    """The run in the given format."""
+def _exported(runs: Sequence[Run], form: str) -> bytes:
+    """The runs in the given format; JSON is of the only one."""
     if form == "json":
-        return (json.dumps(run.to_dict(), ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
+        return (json.dumps(runs[0].to_dict(), ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
     if form == "parquet":
         from pytest_flperf.report.parquet import parquet
 
-        return parquet([run])
+        return parquet(runs)
     from pytest_flperf.report.csv import csv_text
 
-    return csv_text([run]).encode("utf-8", "backslashreplace")
+    return csv_text(runs).encode("utf-8", "backslashreplace")
 
 
 def _import(parsed: Parsed) -> int:

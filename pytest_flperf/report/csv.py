@@ -13,7 +13,7 @@ from pytest_flperf._text import printable
 from pytest_flperf.results.metrics import REQUEST_METRICS, RESOURCE_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["COLUMNS", "COUNT_COLUMNS", "SWITCH_COLUMNS", "TEXT_COLUMNS", "case_values", "csv_text"]
+__all__ = ["COLUMNS", "COUNT_COLUMNS", "SWITCH_COLUMNS", "TEXT_COLUMNS", "case_values", "csv_of", "csv_text"]
 
 _RESOURCE_KEYS: Final = ("mean", "max")
 _TEXT: Final = 2_000
@@ -67,11 +67,15 @@ def csv_text(runs: Iterable[Run]) -> str:
     Rows are in the order of the runs.  A text that a spreadsheet would take for a formula gets an apostrophe in front;
     numbers never do.
     """
+    return csv_of(COLUMNS, (case_values(run, case) for run in runs for case in run.cases))
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """CSV text of any rows, its cells as of :func:`csv_text`."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for run in runs:
-        writer.writerows(map(_cell, case_values(run, case)) for case in run.cases)
+    writer.writerow(columns)
+    writer.writerows(map(_cell, row) for row in rows)
     return out.getvalue()
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_flperf.report.csv import COLUMNS, COUNT_COLUMNS, SWITCH_COLUMNS, TEXT_COLUMNS, case_values
 
 if TYPE_CHECKING:
     from pytest_flperf.results.records import Run
 
-__all__ = ["PARQUET_EXTRA", "can_write_parquet", "parquet"]
+__all__ = ["PARQUET_EXTRA", "ParquetType", "can_write_parquet", "parquet", "parquet_of"]
+
+ParquetType: TypeAlias = Literal["string", "bool_", "int64", "float64"]
 
 PARQUET_EXTRA: Final = "pip install 'pytest-flperf[parquet]'"
 
@@ -36,21 +38,31 @@ def parquet(runs: Iterable[Run]) -> bytes:
     Rows are in the order of the runs.  Texts are those of the results, not those of the CSV, which are made safe for
     spreadsheets.
     """
+    types = {name: _type_of(name) for name in COLUMNS}
+    return parquet_of(types, [case_values(run, case) for run in runs for case in run.cases])
+
+
+def parquet_of(types: Mapping[str, ParquetType], rows: Sequence[Sequence[Any]]) -> bytes:
+    """Parquet file of any rows.
+
+    Args:
+        types: Of each column, by name and in order.
+        rows: With a value for each column; None: null.
+
+    """
     import pyarrow
     import pyarrow.parquet
 
-    rows = [case_values(run, case) for run in runs for case in run.cases]
-    types = {name: _type_of(name) for name in COLUMNS}
     arrays = [
-        pyarrow.array([_plain(row[number], name) for row in rows], getattr(pyarrow, types[name])())
-        for number, name in enumerate(COLUMNS)
+        pyarrow.array([_plain(row[number], kind) for row in rows], getattr(pyarrow, kind)())
+        for number, kind in enumerate(types.values())
     ]
     out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(arrays, names=list(COLUMNS)), out)
+    pyarrow.parquet.write_table(pyarrow.table(arrays, names=list(types)), out)
     return out.getvalue()
 
 
-def _type_of(name: str) -> str:
+def _type_of(name: str) -> ParquetType:
     if name in TEXT_COLUMNS:
         return "string"
     if name in SWITCH_COLUMNS:
@@ -58,9 +70,9 @@ def _type_of(name: str) -> str:
     return "int64" if name in COUNT_COLUMNS else "float64"
 
 
-def _plain(value: Any, name: str) -> Any:
+def _plain(value: Any, kind: ParquetType) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()  # lone surrogates are no UTF-8
     if isinstance(value, float) and math.isnan(value):
         return None
-    return int(value) if value is not None and name in COUNT_COLUMNS else value
+    return int(value) if value is not None and kind == "int64" else value

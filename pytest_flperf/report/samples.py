@@ -20,12 +20,12 @@ from pytest_flperf.stats.descriptive.request_metrics import request_metrics
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Outcome, Sample
 
-__all__ = ["DRAWN_METRICS", "CaseSamples", "SamplesReader", "values_beside"]
+__all__ = ["BEFORE", "DRAWN_METRICS", "CaseSamples", "SamplesReader", "record_of", "sample_of", "values_beside"]
 
 DRAWN_METRICS: Final = ("ttft_ms", "tpot_ms", "e2e_ms")
 """Metrics whose single values are kept."""
 _REQUESTS_KEPT: Final = 10_000
-_BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRATE.value, Phase.WARMUP.value})
+BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRATE.value, Phase.WARMUP.value})
 _ANSWER_CHARACTERS: Final = 400
 _LONGEST_LINE: Final = 64 << 20
 _LARGEST_NS: Final = 1 << 63
@@ -137,13 +137,13 @@ class SamplesReader:
 
     def _add(self, line: bytes) -> None:
         try:
-            record = json.loads(_without(b"lag_ns", _without(b"chunk_ns", line)))
+            record = record_of(line)
             nodeid, index, phase = record["nodeid"], record["index"], record["phase"]
         except (ValueError, RecursionError, KeyError, TypeError):
             return
         if not isinstance(nodeid, str) or not isinstance(index, int) or not isinstance(phase, str):
             return
-        if phase in _BEFORE:
+        if phase in BEFORE:
             self._cases.pop(nodeid, None)  # what comes before the measured requests begins a case anew
         if phase != Phase.MEASURED.value:
             return
@@ -167,6 +167,11 @@ def values_beside(path: Path, run: Run) -> CaseValues:
     return samples.first_values(run.cases, VALUES_KEPT)
 
 
+def record_of(line: bytes) -> Any:
+    """The record in a line, without the stamps of chunks; raises ValueError or RecursionError."""
+    return json.loads(_without(b"lag_ns", _without(b"chunk_ns", line)))
+
+
 def _without(key: bytes, line: bytes) -> bytes:
     """The line with the array of ``key`` emptied.
 
@@ -182,7 +187,7 @@ def _without(key: bytes, line: bytes) -> bytes:
 
 def _take(case: _Case, record: Mapping[str, Any]) -> None:
     try:
-        sample = _sample(record)
+        sample = sample_of(record)
         if not sample.ok:
             return
         measured = request_metrics(sample)
@@ -201,7 +206,8 @@ def _take(case: _Case, record: Mapping[str, Any]) -> None:
         case.answer = sample.output_text[:_ANSWER_CHARACTERS]
 
 
-def _sample(record: Mapping[str, Any]) -> Sample:
+def sample_of(record: Mapping[str, Any]) -> Sample:
+    """The sample of a record, without its evidence; raises ValueError, KeyError or TypeError."""
     fields = {name: record.get(name, _ABSENT.get(name)) for name in Sample.__slots__}
     if "visible_tokens" not in record:  # of an earlier version
         fields["visible_tokens"] = fields["output_tokens"]

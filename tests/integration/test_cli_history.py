@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from tiny_runs import Done, Tiny
 from pytest_flperf import cli
 from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.store import Store, StoredRun
+from pytest_flperf.report.request_rows import REQUEST_COLUMNS
 from pytest_flperf.report.terminal.stored_runs import history_table
 
 
@@ -109,6 +111,74 @@ def test_export(runs: list[Done], tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "no run 'nosuch': expected a run's id, how only one begins, latest, a baseline's name, or" in errors
     assert f"nearest: {newest}" in errors
     assert "found '2', which means several runs: run 2" in errors
+
+
+@pytest.mark.usefixtures("runs")
+def test_export_of_many_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row per case of each, in their order and once; JSON is of one run."""
+    out, (newest, second, third) = tmp_path / "out.csv", ids()
+    written = _json("export", second, newest, "latest", "--format=csv", "-o", str(out))
+    assert written == {"written": str(out), "runs": [second, newest]}
+    with out.open(encoding="utf-8", newline="") as file:
+        assert [row["run_id"] for row in csv.DictReader(file)] == [second, second, newest]
+    for arguments, said in (([second, third], "2 runs with --format json"), ([third, "--requests"], "--requests with")):
+        with pytest.raises(SystemExit) as ending:
+            cli.main(["export", *arguments])
+        assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+        assert said in capsys.readouterr().err
+
+
+def test_export_of_requests(runs: list[Done], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same values as in the results, whatever the form; of a run without its folder none."""
+    arrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    newest, second, _ = ids()
+    texts, typed = tmp_path / "out.csv", tmp_path / "out.parquet"
+    assert cli.main(["export", newest, second, "--requests", "--format=csv", "-o", str(texts)]) == 0
+    assert cli.main(["export", newest, second, "--requests", "--format=parquet", "-o", str(typed)]) == 0
+    with texts.open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(row["run_id"], row["scenario"]) for row in found] == [(newest, "one"), (second, "one"), (second, "missed")]
+    assert {(row["model"], row["suite"], row["outcome"], row["sent_s"]) for row in found} == {
+        ("reference", "tiny", "ok", "0.0")
+    }
+    rows = arrow.read_table(typed).to_pylist()
+    assert [row["ttft_ms"] for row in rows] == [float(row["ttft_ms"]) for row in found]
+    assert [row["index"] for row in rows] == [0, 0, 0]
+    assert found[0]["ttft_ms"] == repr(runs[0].case["metrics"]["ttft_ms"]["p50"])
+    shutil.rmtree(runs[0].report)
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["export", newest, "--requests", "--format=csv"])
+    assert ending.value.code == pytest.ExitCode.USAGE_ERROR
+    assert "has no samples.jsonl any more; the store keeps no requests" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.usefixtures("runs")
+def test_documented_lines(library: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lines of the docs run as they are, where the library is installed."""
+    pytest.importorskip(library, reason=f"{library} is not installed: the lines were tried by hand")
+    page = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
+    (code,) = [text for text in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if library in text]
+    for command in re.findall(r"^flperf (export .*)$", page, re.MULTILINE):
+        assert cli.main(command.split()) == 0
+    capsys.readouterr()
+    exec(code, {})  # noqa: S102 - our own page
+    said = capsys.readouterr().out
+    assert said.count("reference") >= 3
+
+
+def test_the_documented_lines_name_what_is_there() -> None:
+    """Each column that they use is one, also where no library is installed."""
+    page = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
+    blocks = [
+        text for text in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "requests" in text
+    ]
+    assert len(blocks) == 2
+    for text in blocks:
+        used = set(re.findall(r"(?:\)\.|col\(\")([a-z_0-9]+)(?=\.|\")", text)) | set(
+            re.findall(r'"(scenario|model)"', text)
+        )
+        assert used == {"ttft_ms", "e2e_ms", "scenario", "model"} <= set(REQUEST_COLUMNS)
 
 
 def test_show_from_the_store(runs: list[Done], capsys: pytest.CaptureFixture[str]) -> None:
