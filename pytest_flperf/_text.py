@@ -12,11 +12,19 @@ import math
 import re
 from typing import Final
 
-__all__ = ["amount", "harmless", "harmless_json", "harmless_lines", "printable", "shorten"]
+__all__ = ["amount", "encodable", "harmless", "harmless_json", "harmless_lines", "printable", "shorten"]
 
 _ANYWHERE: Final = re.compile(r"##(?=\w*\[)|section_(?=(?:start|end):)", re.IGNORECASE)
 _AT_START: Final = re.compile(r"(\s*)(?:(:)(?=:[^\W\d])|(%)(?=%))")
 _ESCAPES: Final = {"#": r"\x23", "_": r"\x5f", ":": r"\x3a", "%": r"\x25"}
+
+
+def encodable(text: str) -> str:
+    """Return *text* with lone surrogates escaped.
+
+    Any terminal and file takes it then.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def harmless(text: str) -> str:

@@ -18,8 +18,8 @@ import regex
 from jsonschema import Draft202012Validator
 from tabulate import tabulate
 
+from pytest_flperf.quality.scoring import Scoring
 from pytest_flperf.results.host import host_info
-from pytest_flperf.suite.scoring import Scoring
 
 MOST_TIMES: Final = 2.0
 AT_ONCE: Final = 512

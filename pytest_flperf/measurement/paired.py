@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
 from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader
 from pytest_flperf.measurement.request_plans import CasePlans
+from pytest_flperf.quality.scoring import AnswerScorer
 from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.inference.schedule import draw_orders
 from pytest_flperf.suite.model import Case
-from pytest_flperf.suite.scoring import AnswerScorer
 from pytest_flperf.wire.decode import Decoder, decode
 from pytest_flperf.wire.exchange import Exchange
 

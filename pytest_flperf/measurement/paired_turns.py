@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
 
+from pytest_flperf.quality.scoring import AnswerScorer, NoResult
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, request_metrics
 from pytest_flperf.stats.inference.matched_requests import MatchedRequest
-from pytest_flperf.suite.scoring import AnswerScorer, NoResult
 from pytest_flperf.wire.decode import Decoder, decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample

@@ -46,6 +46,7 @@ from pytest_flperf.measurement.preflight import (
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.scoring_deadline import ScoringTime
 from pytest_flperf.measurement.summing import Evidence, result_of
+from pytest_flperf.quality.scoring import AnswerScorer, Scoring
 from pytest_flperf.results.capacity import step_label
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import Measured
@@ -55,7 +56,6 @@ from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.descriptive.clock_quality import with_turns
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
-from pytest_flperf.suite.scoring import AnswerScorer, Scoring
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sampler import Sampler
 from pytest_flperf.telemetry.sums import CaseResources

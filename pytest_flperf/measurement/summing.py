@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pytest_flperf.measurement.paired_turns import RATES
+from pytest_flperf.quality.scoring import AnswerScorer
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import Measured, PlannedCase
 from pytest_flperf.stats.descriptive.case import IsGood, summarise
 from pytest_flperf.stats.descriptive.request_values import RequestValues
-from pytest_flperf.suite.scoring import AnswerScorer
 from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Sample

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_flperf.gates.run_status import after_rerun
+from pytest_flperf.quality.scoring import Stop, go_on
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.document import DocumentError
@@ -18,7 +19,6 @@ from pytest_flperf.results.run_log import BegunCase, Key, LoggedRun, read_run_lo
 from pytest_flperf.results.validation import checked_case
 from pytest_flperf.session.stored_case import measured
 from pytest_flperf.stats.descriptive.clock_quality import merge_clocks
-from pytest_flperf.suite.scoring import Stop, go_on
 
 __all__ = ["RecoveryError", "recover", "unfinished_cases"]
 

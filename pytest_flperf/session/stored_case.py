@@ -24,13 +24,13 @@ from pytest_flperf.measurement.paired import (
 )
 from pytest_flperf.measurement.paired_turns import TurnReader
 from pytest_flperf.measurement.summing import Evidence, result_of
+from pytest_flperf.quality.scoring import AnswerScorer, Scoring, Stop, go_on
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import Measured, PlannedCase
 from pytest_flperf.results.run_log import BegunCase, BegunSide
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.inference.matched_requests import is_deterministic
-from pytest_flperf.suite.scoring import AnswerScorer, Scoring, Stop, go_on
 from pytest_flperf.telemetry.attribution import with_unattributed
 from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sums import CaseResources, stored_resources

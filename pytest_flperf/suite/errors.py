@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from pytest_flperf._text import encodable as printable
 from pytest_flperf.errors import FlperfError
 
 __all__ = ["SuiteError", "key_path", "nearest", "printable", "shown", "suggestion"]
@@ -19,14 +20,6 @@ class SuiteError(FlperfError):
 
     Its text is complete: file, line or key path, what was found, what was expected; one line per problem.
     """
-
-
-def printable(text: str) -> str:
-    """Return *text* with lone surrogates escaped.
-
-    Any terminal and file takes it then.
-    """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shown(value: object) -> str:

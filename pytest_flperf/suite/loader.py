@@ -396,7 +396,7 @@ def _check_expectations(scenarios: Iterable[Scenario], problems: _Problems) -> N
         if name in {"regex", "json_schema"}
     ]
     if found:
-        from pytest_flperf.suite.scoring import problems_of
+        from pytest_flperf.quality.scoring import problems_of
 
         expected = [{name: value} for _, name, value in found]
         for (index, name, value), problem in zip(found, problems_of(expected), strict=True):

@@ -20,7 +20,7 @@ from processes import gone
 from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.bounded.process import BoundedProcess, NoResult
 
-MODULE = "pytest_flperf.suite.expect_worker"
+MODULE = "pytest_flperf.quality.worker"
 LIMITS = Limits(time_s=0.3, memory_mb=256)
 SLOW = NoResult("took longer than 0.3 s")
 LARGE = NoResult("needed more than 256 MB")
@@ -218,7 +218,7 @@ time.sleep(600)
 def test_it_imports_little() -> None:
     """Neither pytest nor what only measuring or comparing needs; a pattern needs no schema's library."""
     code = (
-        "import sys; from pytest_flperf.suite.expect_worker import prepare;"
+        "import sys; from pytest_flperf.quality.worker import prepare;"
         " prepare('{\"regex\": \"a\"}')('a');"
         " print([name for name in ('pytest', 'numpy', 'psutil', 'pydantic', 'jsonschema', 'asyncio')"
         " if name in sys.modules])"

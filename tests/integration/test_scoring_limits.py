@@ -16,13 +16,13 @@ from fault_doubles import PytestRun, until, write_suite
 from plugin_compat import enough_s
 from tiny_runs import Tiny
 
+from pytest_flperf.quality.scoring import SCORING_LIMITS
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
-from pytest_flperf.suite.scoring import SCORING_LIMITS
 
 pytestmark = pytest.mark.slow
 
-SCORING = "pytest_flperf.suite.expect_worker"
+SCORING = "pytest_flperf.quality.worker"
 SLOW = SCORING_LIMITS.too_slow
 PATTERN = {"regex": "^(a|aa)+$"}
 FOR_YEARS = "a" * 80 + "b"

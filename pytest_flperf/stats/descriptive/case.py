@@ -9,6 +9,7 @@ from itertools import islice
 from statistics import median
 from typing import TypeAlias
 
+from pytest_flperf.quality.scoring import AnswerScorer, NoResult, Scoring
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.notes import warning
 from pytest_flperf.results.records import Distribution, Measured, PlannedCase, Requests
@@ -26,7 +27,6 @@ from pytest_flperf.stats.descriptive.request_values import RequestValues
 from pytest_flperf.stats.descriptive.server_timings import cross_check
 from pytest_flperf.stats.descriptive.steady import SteadyRates
 from pytest_flperf.stats.descriptive.summary import distribution
-from pytest_flperf.suite.scoring import AnswerScorer, NoResult, Scoring
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
+from pytest_flperf._text import encodable
 from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.bounded.process import BoundedProcess, NoResult, Result, Stop
-from pytest_flperf.suite.errors import printable
-from pytest_flperf.suite.expect import EXPECTATIONS, PLAIN, score_by
-from pytest_flperf.suite.expect_worker import CHECK
+from pytest_flperf.quality.expectations import EXPECTATIONS, PLAIN, score_by
+from pytest_flperf.quality.worker import CHECK
 
 __all__ = ["SCORING_LIMITS", "AnswerScorer", "NoResult", "Score", "Scoring", "Stop", "go_on", "problems_of"]
 
@@ -28,7 +28,7 @@ _CHARACTERS_AT_ONCE: Final = 1 << 20
 _REASONS: Final = 5
 _OTHER: Final = "other reasons"
 _NOT_CHECKED: Final = "not checked"
-_MODULE: Final = "pytest_flperf.suite.expect_worker"
+_MODULE: Final = "pytest_flperf.quality.worker"
 
 Score: TypeAlias = float | NoResult
 
@@ -65,7 +65,7 @@ def _problem(found: Result) -> str:
     if found.reason == _NOT_CHECKED:
         return ""
     hint = "; simplify it" if found.reason in (SCORING_LIMITS.too_slow, SCORING_LIMITS.too_large) else ""
-    return f"can't be checked: {printable(found.reason)}{hint}"
+    return f"can't be checked: {encodable(found.reason)}{hint}"
 
 
 class Scoring:
@@ -147,7 +147,7 @@ class AnswerScorer:
 
         found = process.run(self._task, answers, why_stopped)
         self._ended = process.ended - ended_before
-        return [NoResult(printable(each.reason)) if isinstance(each, NoResult) else float(each) for each in found]
+        return [NoResult(encodable(each.reason)) if isinstance(each, NoResult) else float(each) for each in found]
 
 
 def _portions(answers: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 from pytest_flperf.bounded.worker import Work
-from pytest_flperf.suite.expect import problem_of, score_by
+from pytest_flperf.quality.expectations import problem_of, score_by
 
 __all__ = ["CHECK", "prepare"]
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.bounded.limits import Limits
+from pytest_flperf.quality.expectations import problem_of, score_by
+from pytest_flperf.quality.scoring import AnswerScorer, NoResult, Scoring, problems_of
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.expect import problem_of, score_by
 from pytest_flperf.suite.loader import load_suite
-from pytest_flperf.suite.scoring import AnswerScorer, NoResult, Scoring, problems_of
 
 OBJECT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "pattern": "^[A-Z]"}}}
 

@@ -1,7 +1,7 @@
 """Expectations: scores of answers from 0 to 1.
 
 Expectations come from suites and answers from models, and neither is trusted: external references are not followed, and
-work that may take long or much memory runs in a process that can be ended, see :mod:`pytest_flperf.suite.scoring`.
+work that may take long or much memory runs in a process that can be ended, see :mod:`pytest_flperf.quality.scoring`.
 """
 
 from __future__ import annotations

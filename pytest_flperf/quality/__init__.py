@@ -1,0 +1,1 @@
+"""Quality: expectations of suites, and scores of answers."""
