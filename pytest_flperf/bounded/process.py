@@ -49,7 +49,7 @@ class NoResult:
     """In words: ``took longer than 2 s``."""
 
 
-Result: TypeAlias = float | str | NoResult
+Result: TypeAlias = float | str | list[float] | NoResult
 
 
 class BoundedProcess:

@@ -19,7 +19,7 @@ from pytest_flperf.bounded.limits import Limits, disarm, keep_within, rearm
 
 __all__ = ["OUT_OF_MEMORY", "PREPARING_S", "ImpossibleError", "Work", "serve"]
 
-Work: TypeAlias = Callable[[Any], float | str]
+Work: TypeAlias = Callable[[Any], float | str | list[float]]
 """From an item to its result."""
 
 OUT_OF_MEMORY: Final = 77

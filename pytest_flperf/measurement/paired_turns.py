@@ -168,7 +168,8 @@ class TurnReader:
         ended = tuple(Answer(each.index, each.ok, each.outcome in TIMEOUTS) for each in samples)
         if self._scorer is None:
             return ended
-        scores = iter(self._scorer.scores([each.output_text for each in samples if each.ok]))
+        ok = [each for each in samples if each.ok]
+        scores = iter(self._scorer.scores([each.output_text for each in ok], [each.index for each in ok]))
         found = ((next(scores) if sample.ok else 0.0) for sample in samples)
         return tuple(map(self._scored, ended, samples, found))
 

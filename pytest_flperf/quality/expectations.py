@@ -1,76 +1,190 @@
 """Expectations: scores of answers from 0 to 1.
 
+An expectation is a mapping of checks and their options, such as ``{"contains": ["Paris"], "ignore_case": True}``, or
+``{"checks": [...]}`` with a list of such mappings.  A score is the weighted mean of its checks'.
+
 Expectations come from suites and answers from models, and neither is trusted: external references are not followed, and
 work that may take long or much memory runs in a process that can be ended, see :mod:`pytest_flperf.quality.scoring`.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from pytest_flperf.bounded.worker import ImpossibleError
+from pytest_flperf.quality.json_checks import json_paths, json_schema, remote_reference, valid_json
+from pytest_flperf.quality.options import CheckOptions, Score
+from pytest_flperf.quality.text_checks import LINEAR
 
-__all__ = ["EXPECTATIONS", "PLAIN", "problem_of", "score_by"]
+__all__ = ["CHECKS", "Check", "checks_of", "is_known", "is_plain", "parts_by", "problem_of", "score_by", "texts_in"]
 
-EXPECTATIONS: Final = ("contains", "regex", "equals", "json", "json_schema")
-PLAIN: Final = frozenset({"contains", "equals"})
-"""Expectations that only search for texts, in time linear in their length and the answer's."""
 _PROBE: Final = "{}"
 _SHOWN: Final = 200
-_JSON_TEXT: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_PAIRS: Final = {"]": "[", "}": "{"}
-_Score: TypeAlias = Callable[[str], float]
 
 
-def score_by(expected: Mapping[str, Any]) -> Callable[[str], float]:
-    """A scorer for one expectation, such as ``{"contains": ["Paris"]}``.
+def _regex(value: Any, options: CheckOptions) -> Score:
+    import regex
 
-    If an answer shall contain more than one text, the score is the share that it does.  Raises ValueError for an
-    unknown expectation, and the library's error for an invalid pattern or schema.  The scorer raises where an answer
-    can't be scored.
+    pattern = regex.compile(str(value), regex.IGNORECASE if options.ignore_case else 0)
+    return lambda text: float(pattern.search(text) is not None)
+
+
+_MAKERS: Final[Mapping[str, Callable[[Any, CheckOptions], Score]]] = MappingProxyType(
+    {**LINEAR, "regex": _regex, "json": valid_json, "json_schema": json_schema, "json_path": json_paths}
+)
+CHECKS: Final = tuple(_MAKERS)
+"""Names of the checks, as in suites."""
+_OPTIONS: Final = frozenset({"ignore_case", "strip", "tolerance", "weight"})
+_SEVERAL: Final = "checks"
+_Parts: TypeAlias = Callable[[str], float | list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check of an expectation."""
+
+    name: str
+    """Unique in its expectation: ``contains``, ``contains 2`` …"""
+    kind: str
+    """The key in a suite: ``contains``, ``regex`` …"""
+    value: Any
+    options: CheckOptions
+    weight: float = 1.0
+
+    def scorer(self) -> Score:
+        """Scorer of this check alone.
+
+        Raises ValueError for an unknown kind, and the library's error for an invalid pattern or schema.
+        """
+        if self.kind not in _MAKERS:
+            raise ValueError(f"unknown expectation {self.kind!r}")
+        return _MAKERS[self.kind](self.value, self.options)
+
+
+def checks_of(expected: Mapping[str, Any]) -> tuple[Check, ...]:
+    """The checks of an expectation, in order; raises ValueError for none."""
+    found: list[Check] = []
+    seen: Counter[str] = Counter()
+    for group in _groups(expected):
+        options, weight = CheckOptions.of(group), float(group.get("weight", 1))
+        for kind, value in group.items():
+            if kind not in _OPTIONS:
+                seen[kind] += 1
+                name = kind if seen[kind] == 1 else f"{kind} {seen[kind]}"
+                found.append(Check(name, kind, value, options, weight))
+    if not found:
+        raise ValueError("found no check")
+    return tuple(found)
+
+
+def _groups(expected: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    several = expected.get(_SEVERAL)
+    if several is None:
+        yield expected
+    elif len(expected) == 1 and isinstance(several, Sequence) and all(isinstance(each, Mapping) for each in several):
+        yield from several
+    else:
+        raise ValueError("found other keys beside 'checks', or no list of mappings")
+
+
+def is_known(expected: object) -> bool:
+    """Whether this version can score by an expectation."""
+    try:
+        return isinstance(expected, Mapping) and all(each.kind in _MAKERS for each in checks_of(expected))
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
+def is_plain(check: Check) -> bool:
+    """Whether a check takes time linear in its texts and the answer."""
+    return check.kind in LINEAR
+
+
+def texts_in(check: Check) -> int:
+    """How many texts a check looks for."""
+    return len(check.value) if isinstance(check.value, list) else 1
+
+
+def score_by(expected: Mapping[str, Any]) -> Score:
+    """A scorer for one expectation: the weighted mean of its checks.
+
+    Raises as :func:`parts_by`.  The scorer raises where an answer can't be scored.
     """
-    ((kind, value),) = expected.items()
-    makers: dict[str, Callable[[Any], _Score]] = {
-        "contains": _contains,
-        "regex": _regex,
-        "equals": _equals,
-        "json": _json,
-        "json_schema": _json_schema,
-    }
-    if kind not in makers:
-        raise ValueError(f"unknown expectation {kind!r}")
-    return makers[kind](value)
+    parts = parts_by(expected)
+
+    def score(text: str) -> float:
+        found = parts(text)
+        return found[0] if isinstance(found, list) else found
+
+    return score
+
+
+def parts_by(expected: Mapping[str, Any]) -> _Parts:
+    """A scorer that tells the score of each check as well.
+
+    It returns the score alone where there is one check, else a list: the score, and those of the checks in order.
+
+    Raises ValueError for an unknown expectation, and the library's error for an invalid pattern or schema.
+    """
+    checks = checks_of(expected)
+    scorers = [each.scorer() for each in checks]
+    if len(scorers) == 1:
+        return scorers[0]
+    whole = fsum(each.weight for each in checks)
+    weights = [each.weight / whole for each in checks]
+
+    def parts(text: str) -> list[float]:
+        found = [score(text) for score in scorers]
+        mean = fsum(weight * each for weight, each in zip(weights, found, strict=True))
+        return [min(max(mean, 0.0), 1.0), *found]
+
+    return parts
 
 
 def problem_of(expected: Mapping[str, Any]) -> str:
-    """Problem of a pattern or schema; empty if none.
+    """Problem of a pattern, a path or a schema; empty if none.
 
     The words follow ``which``.
     """
     try:
-        return _problem_of_pattern(expected["regex"]) if "regex" in expected else _problem_of_schema(expected)
+        return next(filter(None, map(_problem_of, checks_of(expected))), "")
     except RecursionError:
         return "is nested too deep, or refers to itself without end"
 
 
-def _problem_of_pattern(pattern: str) -> str:
+def _problem_of(check: Check) -> str:
+    if check.kind == "regex":
+        return _problem_of_pattern(check)
+    if check.kind == "json_schema":
+        return _problem_of_schema(check)
+    if check.kind == "json_path":
+        return _problem_of_paths(check)
+    return ""
+
+
+def _problem_of_pattern(check: Check) -> str:
     import regex
 
     try:
-        regex.compile(pattern)
+        check.scorer()
     except regex.error as error:
         return f"is no regular expression: {error}"
     return ""
 
 
-def _problem_of_schema(expected: Mapping[str, Any]) -> str:
+def _problem_of_schema(check: Check) -> str:
     from jsonschema.exceptions import SchemaError
 
+    remote = remote_reference(check.value)
+    if remote:
+        return f"has a reference that leads nowhere: {remote[:_SHOWN]} (no reference to another document is followed)"
     try:
-        score_by(expected)(_PROBE)
+        check.scorer()(_PROBE)
     except SchemaError as error:
         return f"is no JSON Schema: {error.message[:_SHOWN]}"
     except ImpossibleError as error:
@@ -78,81 +192,9 @@ def _problem_of_schema(expected: Mapping[str, Any]) -> str:
     return ""
 
 
-def _contains(value: Any) -> _Score:
-    wanted = [value] if isinstance(value, str) else list(value)
-    return lambda text: sum(each in text for each in wanted) / len(wanted)
-
-
-def _equals(value: Any) -> _Score:
-    wanted = str(value).strip()
-    return lambda text: float(text.strip() == wanted)
-
-
-def _regex(value: Any) -> _Score:
-    import regex
-
-    pattern = regex.compile(str(value))
-    return lambda text: float(pattern.search(text) is not None)
-
-
-def _json(value: Any) -> _Score:
-    del value
-    return lambda text: float(_document(text) is not _NONE)
-
-
-def _json_schema(value: Any) -> _Score:
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    Draft202012Validator.check_schema(value)
-    # An empty registry: the default one would fetch what a reference names.
-    validator = Draft202012Validator(value, registry=Registry())
-
-    def score(text: str) -> float:
-        document = _document(text)
-        if document is _NONE:
-            return 0.0
-        try:
-            return float(validator.is_valid(document))
-        except Unresolvable as error:
-            raise ImpossibleError(f"a reference that leads nowhere: {str(error)[:_SHOWN]}") from error
-
-    return score
-
-
-_NONE: Final = object()
-
-
-def _document(text: str) -> Any:
-    """Parsed JSON, or :data:`_NONE` for text that is not JSON.
-
-    Raises RecursionError where it is nested too deep to tell.
-    """
+def _problem_of_paths(check: Check) -> str:
     try:
-        return _DECODE(text)
-    except ValueError:
-        return _NONE
-    except RecursionError:
-        if _is_balanced(text):
-            raise
-        return _NONE
-
-
-def _is_balanced(text: str) -> bool:
-    """Whether all brackets outside of strings are balanced."""
-    opened: list[str] = []
-    for character in _JSON_TEXT.sub("", text):
-        if character in "[{":
-            opened.append(character)
-        elif character in _PAIRS and (not opened or opened.pop() != _PAIRS[character]):
-            return False
-    return not opened
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-_DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode
-"""Created once: json.loads creates a decoder for every text."""
+        check.scorer()
+    except ValueError as error:
+        return f"has a path that can't be read at {error}; expected such as $.items[0].name"
+    return ""

@@ -5,17 +5,28 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from pytest_flperf._text import encodable
 from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.bounded.process import BoundedProcess, NoResult, Result, Stop
-from pytest_flperf.quality.expectations import EXPECTATIONS, PLAIN, score_by
-from pytest_flperf.quality.worker import CHECK
+from pytest_flperf.quality.expectations import checks_of, is_known, is_plain, parts_by, texts_in
+from pytest_flperf.quality.rows import ExpectedOf
+from pytest_flperf.quality.worker import CHECK, ROWS
 
-__all__ = ["SCORING_LIMITS", "AnswerScorer", "NoResult", "Score", "Scoring", "Stop", "go_on", "problems_of"]
+__all__ = [
+    "SCORING_LIMITS",
+    "AnswerScorer",
+    "NoResult",
+    "PartedScore",
+    "Score",
+    "Scoring",
+    "Stop",
+    "go_on",
+    "problems_of",
+]
 
 SCORING_LIMITS: Final = Limits(time_s=2.0, memory_mb=512)
 """Limits for each answer."""
@@ -30,7 +41,25 @@ _OTHER: Final = "other reasons"
 _NOT_CHECKED: Final = "not checked"
 _MODULE: Final = "pytest_flperf.quality.worker"
 
+_KEPT: Final = 1_024
+"""Expectations of rows that are kept as scorers."""
+
 Score: TypeAlias = float | NoResult
+
+
+class PartedScore(float):
+    """A score with those of its checks."""
+
+    __slots__ = ("parts",)
+    parts: tuple[tuple[str, float], ...]
+    """Name and score of each check, in order."""
+
+    @classmethod
+    def of(cls, score: float, parts: tuple[tuple[str, float], ...]) -> Self:
+        """A score and its parts."""
+        made = cls(score)
+        made.parts = parts
+        return made
 
 
 def go_on() -> str:
@@ -75,16 +104,28 @@ class Scoring:
         """Start nothing yet."""
         self._process = BoundedProcess(_MODULE, limits)
 
-    def of(self, expected: Mapping[str, Any] | None, stop: Stop = go_on, *, refused: str = "") -> AnswerScorer | None:
+    def of(
+        self,
+        expected: Mapping[str, Any] | None,
+        stop: Stop = go_on,
+        *,
+        refused: str = "",
+        rows: ExpectedOf | None = None,
+    ) -> AnswerScorer | None:
         """The scorer of one case's answers, or None.
 
         None where the case has no expectation that this version knows.
 
-        ``refused``: why none of them can be scored; empty: they can.
+        Args:
+            expected: What all answers shall be.
+            stop: Returns why no more answers shall be scored; empty: go on.
+            refused: Why none of them can be scored; empty: they can.
+            rows: Gives the expectation of a request's row; None: there are no such rows.
+
         """
-        if not isinstance(expected, Mapping) or len(expected) != 1 or next(iter(expected)) not in EXPECTATIONS:
+        if rows is None and not is_known(expected):
             return None  # also in a results file that somebody has changed
-        return AnswerScorer(self._process, expected, stop, refused)
+        return AnswerScorer(self._process, expected, stop, refused, rows)
 
     def close(self) -> None:
         """End the process; safe to call twice."""
@@ -100,44 +141,97 @@ class Scoring:
 
 
 class AnswerScorer:
-    """Scores the answers of one case by one expectation."""
+    """Scores the answers of one case, by one expectation or each row's own."""
 
-    def __init__(self, process: BoundedProcess, expected: Mapping[str, Any], stop: Stop, refused: str = "") -> None:
-        """Score nothing yet.
-
-        ``stop``: why no more answers shall be scored; empty: go on. ``refused``: as of :meth:`Scoring.of`.
-        """
-        ((kind, value),) = expected.items()
+    def __init__(
+        self,
+        process: BoundedProcess,
+        expected: Mapping[str, Any] | None,
+        stop: Stop,
+        refused: str = "",
+        rows: ExpectedOf | None = None,
+    ) -> None:
+        """Score nothing yet; arguments as of :meth:`Scoring.of`."""
         self._process = process
-        self._task = _as_json(expected)
         self._stop = stop
         self._refused = refused
-        texts = value if isinstance(value, list) else [value]
-        self._texts = len(texts)
-        is_plain = kind in PLAIN and texts and all(isinstance(each, str) for each in texts)
-        self._plain = score_by(expected) if is_plain else None
+        self._rows = rows
+        self._for_all = _Scorer(expected) if is_known(expected) and expected is not None else None
+        self._known: dict[str, _Scorer] = {}
         self._ended = 0
         self.not_scored: Counter[str] = Counter()
         """Answers without a score, by reason."""
 
-    def scores(self, answers: Sequence[str]) -> list[Score]:
-        """A score from 0 to 1 for each answer, in order."""
+    def scores(self, answers: Sequence[str], indices: Sequence[int] = ()) -> list[Score]:
+        """A score from 0 to 1 for each answer, in order.
+
+        Args:
+            answers: Their texts.
+            indices: Of their requests, where rows have expectations of their own.
+
+        """
         if self._refused:
             self.not_scored[self._refused] += len(answers)
             return [NoResult(self._refused)] * len(answers)
-        if self._plain is not None and sum(map(len, answers)) * self._texts <= _PLAIN_CHARACTERS:
-            return list(map(self._plain, answers))
-        found: list[Score] = []
-        for some in _portions(answers):
-            found += self._process_scores(some)
+        if self._rows is not None or self._for_all is None:
+            return self._counted(self._by_rows(answers, indices))
+        scorer = self._for_all
+        if scorer.plain is not None and sum(map(len, answers)) * scorer.texts <= _PLAIN_CHARACTERS:
+            plain = map(scorer.plain, answers)
+            return list(plain if scorer.is_single else map(scorer.named, plain))  # type: ignore[arg-type]
+        return self._counted(self._by_one(scorer, answers))
+
+    def _counted(self, found: list[Score]) -> list[Score]:
         for each in found:
             if isinstance(each, NoResult):
                 known = each.reason in self.not_scored or len(self.not_scored) < _REASONS
                 self.not_scored[each.reason if known else _OTHER] += 1
         return found
 
-    def _process_scores(self, answers: Sequence[str]) -> list[Score]:
-        process, ended_before = self._process, self._process.ended - self._ended  # shared with other scorers
+    def _by_one(self, scorer: _Scorer, texts: Sequence[str]) -> list[Score]:
+        """Scores of answers that all shall be the same, by the process."""
+        found: list[Score] = []
+        for some in _portions(texts, len):
+            results = self._run(scorer.task, some)
+            found += [each if isinstance(each, NoResult) else scorer.named(each) for each in results]
+        return found
+
+    def _by_rows(self, answers: Sequence[str], indices: Sequence[int]) -> list[Score]:
+        """Scores of answers that shall be what their rows say."""
+        found: list[Score] = [NoResult("")] * len(answers)
+        left: list[tuple[int, _Scorer, str]] = []
+        for place, (index, text) in enumerate(zip(indices, answers, strict=True)):
+            scorer = self._of_row(index)
+            if isinstance(scorer, NoResult):
+                found[place] = scorer
+            elif scorer.plain is not None and len(text) * scorer.texts <= _PLAIN_CHARACTERS // _MOST_AT_ONCE:
+                found[place] = scorer.named(scorer.plain(text))
+            else:
+                left.append((place, scorer, text))
+        for some in _portions(left, lambda each: len(each[2]) + len(each[1].task)):
+            results = self._run(ROWS, [(scorer.task, text) for _, scorer, text in some])
+            for (place, scorer, _), each in zip(some, results, strict=True):
+                found[place] = each if isinstance(each, NoResult) else scorer.named(each)
+        return found
+
+    def _of_row(self, index: int) -> _Scorer | NoResult:
+        row = self._rows(index) if self._rows is not None else None
+        if row is not None and row.refused:
+            return NoResult(row.refused)
+        if row is None or row.expect is None:
+            return self._for_all or NoResult("nothing is known of what was expected")
+        task = _as_json(row.expect)
+        if task not in self._known:
+            if not is_known(row.expect):
+                return NoResult("this version does not know such an expectation")
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[task] = _Scorer(row.expect)
+        return self._known[task]
+
+    def _run(self, task: str, items: Sequence[Any]) -> list[Any]:
+        """Results of the process, which may be shared with other scorers."""
+        process, ended_before = self._process, self._process.ended - self._ended
 
         def why_stopped() -> str:
             ended = process.ended - ended_before
@@ -145,21 +239,52 @@ class AnswerScorer:
                 return f"{ended} answers before it took more time or memory than there is for one"
             return self._stop()
 
-        found = process.run(self._task, answers, why_stopped)
+        found = process.run(task, items, why_stopped)
         self._ended = process.ended - ended_before
-        return [NoResult(encodable(each.reason)) if isinstance(each, NoResult) else float(each) for each in found]
+        return [NoResult(encodable(each.reason)) if isinstance(each, NoResult) else each for each in found]
 
 
-def _portions(answers: Sequence[str]) -> Iterable[Sequence[str]]:
-    """The answers in portions, so that each message is small."""
+class _Scorer:
+    """One expectation, ready for use in this process or the other."""
+
+    def __init__(self, expected: Mapping[str, Any]) -> None:
+        checks = checks_of(expected)
+        self.task = _as_json(expected)
+        self.texts = sum(map(texts_in, checks))
+        self.plain = _tried(expected) if all(map(is_plain, checks)) else None
+        self._names = tuple(each.name for each in checks)
+        self.is_single = len(checks) == 1
+
+    def named(self, found: Any) -> float:
+        """The score, with its parts where there are several."""
+        if isinstance(found, list):
+            return PartedScore.of(found[0], tuple(zip(self._names, found[1:], strict=True)))
+        return float(found)
+
+
+def _tried(expected: Mapping[str, Any]) -> Callable[[str], float | list[float]] | None:
+    """Scorer for this process; None for values that somebody has changed in a file."""
+    try:
+        scorer = parts_by(expected)
+        scorer("")
+    except Exception:  # noqa: BLE001 - the other process tells what is wrong
+        return None
+    return scorer
+
+
+_Item = TypeVar("_Item")
+
+
+def _portions(items: Sequence[_Item], size_of: Callable[[_Item], int]) -> Iterator[Sequence[_Item]]:
+    """The items in portions, so that each message is small."""
     begin = size = 0
-    for end, answer in enumerate(answers):
-        if end > begin and (end - begin >= _MOST_AT_ONCE or size + len(answer) > _CHARACTERS_AT_ONCE):
-            yield answers[begin:end]
+    for end, item in enumerate(items):
+        if end > begin and (end - begin >= _MOST_AT_ONCE or size + size_of(item) > _CHARACTERS_AT_ONCE):
+            yield items[begin:end]
             begin, size = end, 0
-        size += len(answer)
-    if begin < len(answers):
-        yield answers[begin:]
+        size += size_of(item)
+    if begin < len(items):
+        yield items[begin:]
 
 
 def _as_json(expected: Mapping[str, Any]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from pytest_flperf.suite.bounded_files import display_path
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
+from pytest_flperf.suite.expectations import check_expectations, expectation_of
 from pytest_flperf.suite.files import SuiteFiles
 from pytest_flperf.suite.matrix import joined
 from pytest_flperf.suite.messages import Message
@@ -21,7 +21,6 @@ from pytest_flperf.suite.parser import KeyPath, Source, read_source
 from pytest_flperf.suite.schema.base import TargetForm
 from pytest_flperf.suite.schema.document import (
     PROMPT_KEYS,
-    ExpectForm,
     ScenarioForm,
     SuiteForm,
     expectation,
@@ -37,8 +36,6 @@ __all__ = ["load_suite", "parse_target", "scenario_of", "target_of"]
 _PLACE_OF_A_PROMPT: Final = "-"
 """Placeholder in the messages where each request has its own text."""
 _MAX_PROBLEMS: Final = 10
-_FILLED: Final = re.compile(r"\{\{-?\s*[A-Za-z_][^{}]{0,200}\}\}|\{%")
-"""What a template would fill in."""
 """Problems shown at once."""
 
 
@@ -70,7 +67,7 @@ def load_suite(path: Path, ref: str) -> Suite:
     scenarios = tuple(
         _scenario(scenario, index, form, defaults, files, problems) for index, scenario in enumerate(form.scenarios)
     )
-    _check_expectations(scenarios, problems)
+    check_expectations(scenarios, problems.add)
     matrix = _matrix(data, form)
     cases = sum(math.prod(len(values) for _, values in joined(matrix, scenario.sweep)) for scenario in scenarios)
     if cases > MAX_CASES:
@@ -112,7 +109,7 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
     if form is None:
         raise problems.error_of_a_test()
     scenario = _scenario(form.scenarios[0], 0, form, {}, SuiteFiles(Path.cwd()), problems)
-    _check_expectations((scenario,), problems)
+    check_expectations((scenario,), problems.add)
     if problems.texts:
         raise problems.error_of_a_test()
     if base is None:
@@ -350,7 +347,7 @@ def _scenario(
         settings=settings,
         tags=tuple(dict.fromkeys(values.get("tags", ()))),
         expected_output_length=values.get("expected_output_length"),
-        expect=_expectation(form.expect),
+        expect=None if form.expect is None else expectation_of(form.expect),
         budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
         fail_on=tuple(dict.fromkeys([*suite.fail_on, *values.get("fail_on", ())])),
         source=source,
@@ -372,36 +369,6 @@ def _first_of_sweeps(values: dict[str, Any]) -> tuple[dict[str, Any], tuple[tupl
     listed = {key: tuple(values[key]) for key in SWEEP_KEYS if isinstance(values.get(key), list)}
     sweep = tuple((key, each) for key, each in listed.items() if len(each) > 1)
     return {**values, **{key: each[0] for key, each in listed.items()}}, sweep
-
-
-def _expectation(form: ExpectForm | None) -> dict[str, Any] | None:
-    return None if form is None else dict(form.model_dump(by_alias=True, exclude_unset=True))
-
-
-def _check_expectations(scenarios: Iterable[Scenario], problems: _Problems) -> None:
-    """Note patterns and schemas that are invalid, or unbounded to check, and templates in what is expected."""
-    for index, scenario in enumerate(scenarios):
-        for name, value in (scenario.expect or {}).items() if scenario.source is not None else ():
-            for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ():
-                if isinstance(text, str) and _FILLED.search(text):
-                    problems.add(
-                        ("scenarios", index, "expect", name),
-                        f"found {shown(text)}, which would be compared as it is written, because only prompts are "
-                        "filled in; expected the text itself, in a scenario for each answer",
-                    )
-    found = [
-        (index, name, value)
-        for index, scenario in enumerate(scenarios)
-        for name, value in (scenario.expect or {}).items()
-        if name in {"regex", "json_schema"}
-    ]
-    if found:
-        from pytest_flperf.quality.scoring import problems_of
-
-        expected = [{name: value} for _, name, value in found]
-        for (index, name, value), problem in zip(found, problems_of(expected), strict=True):
-            if problem:
-                problems.add(("scenarios", index, "expect", name), f"found {shown(value)}, which {problem}")
 
 
 def _matrix(data: Any, form: SuiteForm) -> tuple[tuple[str, tuple[Any, ...]], ...]:

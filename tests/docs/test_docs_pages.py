@@ -38,10 +38,12 @@ def blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page(name), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("language", ["yaml", "json", "toml"])
-def test_suites_load(tmp_path: Path, language: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "language"), [("suites.md", "yaml"), ("suites.md", "json"), ("suites.md", "toml"), ("quality.md", "yaml")]
+)
+def test_suites_load(tmp_path: Path, name: str, language: str) -> None:
     """Every suite that is shown is one."""
-    found = blocks("suites.md", language)
+    found = blocks(name, language)
     assert found
     for text in found:
         path = tmp_path / f"example.{language}"

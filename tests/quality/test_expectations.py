@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.quality.expectations import problem_of, score_by
-from pytest_flperf.quality.scoring import AnswerScorer, NoResult, Scoring, problems_of
+from pytest_flperf.quality.rows import ScoredRow
+from pytest_flperf.quality.scoring import SCORING_LIMITS, AnswerScorer, NoResult, PartedScore, Scoring, problems_of
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.loader import load_suite
 
+LIMITS = SCORING_LIMITS
 OBJECT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "pattern": "^[A-Z]"}}}
 
 
@@ -30,7 +32,7 @@ def scorer(scoring: Scoring, expected: dict[str, Any]) -> AnswerScorer:
 @pytest.fixture(scope="module")
 def scoring() -> Any:
     """One process for all."""
-    with Scoring() as made:
+    with Scoring(LIMITS) as made:
         yield made
 
 
@@ -44,6 +46,55 @@ SCORES: list[tuple[dict[str, Any], str, float]] = [
     ({"regex": "(?i)PARIS"}, "paris", 1),
     ({"equals": "yes"}, " yes\n", 1),
     ({"equals": "yes"}, "yes.", 0),
+    ({"equals": "Yes", "ignore_case": True}, "YES", 1),
+    ({"equals": "yes", "strip": False}, "yes ", 0),
+    ({"equals": "yes", "strip": False}, "yes", 1),
+    ({"equals": 42}, " 42.0\n", 1),
+    ({"equals": 42}, "42 km", 0),
+    ({"equals": 42}, "forty-two", 0),
+    ({"equals": 3.14, "tolerance": 0.01}, "3.149", 1),
+    ({"equals": 3.14, "tolerance": 0.01}, "3.16", 0),
+    ({"contains": ["PARIS", "x"], "ignore_case": True}, "It is Paris.", 0.5),
+    ({"contains": "STRASSE", "ignore_case": True}, "Straße", 1),
+    ({"not_contains": ["London", "Rome"]}, "Paris", 1),
+    ({"not_contains": ["London", "Rome"]}, "Paris, Rome", 0),
+    ({"not_contains": "rome", "ignore_case": True}, "Rome", 0),
+    ({"contains_any": ["London", "Paris"]}, "Paris", 1),
+    ({"contains_any": ["London", "Paris"]}, "Rome", 0),
+    ({"one_of": ["Paris", "Paris, France"]}, "Paris, France ", 1),
+    ({"one_of": ["Paris", "Paris, France"]}, "Paris.", 0),
+    ({"one_of": ["paris"], "ignore_case": True}, "PARIS", 1),
+    ({"number": 1234.5}, "First 3, then it is $1,234.50!", 1),
+    ({"number": 7}, "5 + 2 = 7, I think", 1),
+    ({"number": 7}, "7 or 8", 0),
+    ({"number": -4}, "x = -4", 1),
+    ({"number": -4}, "x = −4", 1),
+    ({"number": 4}, "3-4", 1),
+    ({"number": 0.5}, "it is .5", 1),
+    ({"number": 3}, "1,2,3", 1),
+    ({"number": 1e6}, "1e6", 1),
+    ({"number": 100, "tolerance": "1%"}, "about 99.2", 1),
+    ({"number": 100, "tolerance": "1%"}, "about 98.9", 0),
+    ({"number": 1}, "none", 0),
+    ({"number": 1}, "1" * 5_000, 0),
+    ({"length": {"max": 3}}, " abc\n", 1),
+    ({"length": {"max": 3}}, "abcd", 0),
+    ({"length": {"min": 2, "max": 3, "unit": "words"}}, "one two", 1),
+    ({"length": {"min": 2, "unit": "lines"}}, "one\n", 0),
+    ({"regex": "paris", "ignore_case": True}, "PARIS", 1),
+    ({"json_path": {"$.name": "Ada", "items[1].n": 2}}, '{"name": "Ada", "items": [{}, {"n": 2}]}', 1),
+    ({"json_path": {"name": "Ada", "age": 36}}, '{"name": "Ada"}', 0.5),
+    ({"json_path": {"['a key']": True}}, '{"a key": true}', 1),
+    ({"json_path": {"a": 1}}, '{"a": true}', 0),
+    ({"json_path": {"a": None}}, '{"a": null}', 1),
+    ({"json_path": {"a": None}}, "{}", 0),
+    ({"json_path": {"$": [1]}}, "[1]", 1),
+    ({"json_path": {"a": "ADA"}, "ignore_case": True}, '{"a": " Ada"}', 1),
+    ({"json_path": {"a": 10}, "tolerance": 1}, '{"a": 10.5}', 1),
+    ({"json_path": {"a": 1}}, "no JSON", 0),
+    ({"contains": "a", "not_contains": "b"}, "ab", 0.5),
+    ({"checks": [{"contains": "a", "weight": 3}, {"contains": "z"}]}, "a", 0.75),
+    ({"checks": [{"equals": "A", "ignore_case": True}, {"equals": "A"}]}, "a", 0.5),
     ({"json": True}, '{"a": [1, 2]}', 1),
     ({"json": True}, "[]", 1),
     ({"json": True}, '```json\n{"a": 1}\n```', 0),
@@ -67,7 +118,7 @@ SCORES: list[tuple[dict[str, Any], str, float]] = [
 @pytest.mark.parametrize(("expected", "answer", "score"), SCORES)
 def test_scores(scoring: Scoring, expected: dict[str, Any], answer: str, score: float) -> None:
     """1 where the answer is as expected, 0 where not, and the share of several texts."""
-    assert problems_of([expected] if {"regex", "json_schema"} & expected.keys() else []) in ((), ("",))
+    assert problems_of([expected]) == ("",)
     assert scorer(scoring, expected).scores([answer]) == [score]
 
 
@@ -82,6 +133,13 @@ def test_scores(scoring: Scoring, expected: dict[str, Any], answer: str, score: 
         ({"json_schema": {"$ref": "http://127.0.0.1:9/schema"}}, "has a reference that leads nowhere"),
         ({"json_schema": {"$ref": "#/$defs/none"}}, "has a reference that leads nowhere"),
         ({"json_schema": {"$ref": "#"}}, "refers to itself without end"),
+        (
+            {"json_schema": {"properties": {"a": {"$ref": "https://x.invalid/y"}}}},
+            "no reference to another document is",
+        ),
+        ({"json_schema": {"$defs": {"a": {"$dynamicRef": "//x.invalid/y"}}}}, "no reference to another document is"),
+        ({"json_path": {"a[*]": 1}}, "has a path that can't be read at character 2; expected such as"),
+        ({"checks": [{"contains": "a"}, {"regex": "("}]}, "is no regular expression: "),
     ],
 )
 def test_what_can_not_be_used(expected: dict[str, Any], words: str) -> None:
@@ -109,7 +167,64 @@ def test_answers_that_can_not_be_scored(scoring: Scoring, expected: dict[str, An
     assert dict(one.not_scored) == {found.reason: 1}
 
 
-KINDS = ({"contains": ["a", "b"]}, {"regex": "a+"}, {"equals": "a"}, {"json": True}, {"json_schema": OBJECT})
+def test_parts_are_kept(scoring: Scoring) -> None:
+    """Each check's own score, in order, whichever process scores."""
+    for kind in ("contains", "regex"):
+        expected = {
+            "checks": [{kind: "a"}, {kind: "b", "weight": 2}],
+        }
+        (found,) = scorer(scoring, expected).scores(["b"])
+        assert isinstance(found, PartedScore)
+        assert found == pytest.approx(2 / 3)
+        assert found.parts == ((kind, 0.0), (f"{kind} 2", 1.0))
+
+
+ROWS = (
+    ScoredRow({"contains": "a"}),
+    ScoredRow({"regex": "^b$"}),
+    ScoredRow(None),
+    ScoredRow({"json": True}, refused="it is secret"),
+    ScoredRow({"sounds_like": "x"}),
+    ScoredRow({"json": True, "length": {"max": 3}}),
+    ScoredRow({"regex": "^(a|aa)+$"}),
+)
+
+
+def test_each_row_has_its_own(scoring: Scoring) -> None:
+    """By the index of the request; without one, that of the scenario."""
+    found = scoring.of({"equals": "c"}, rows=lambda index: ROWS[index])
+    assert found is not None
+    hang = "a" * 80 + "b"
+    scores = found.scores(["b", "b", "c", "{}", "x", "[1,2,3]", hang, "b"], [1, 0, 2, 3, 4, 5, 6, 1])
+    assert [each for each in scores if not isinstance(each, NoResult)] == [1, 0, 1, 0.5, 1]
+    assert [each.reason for each in scores if isinstance(each, NoResult)] == [
+        "it is secret",
+        "this version does not know such an expectation",
+        f"took longer than {LIMITS.time_s:g} s",
+    ]
+    assert sum(found.not_scored.values()) == 3
+
+
+def test_a_row_without_anything(scoring: Scoring) -> None:
+    """Is not scored: never silently left out."""
+    found = scoring.of(None, rows=lambda _: ScoredRow())
+    assert found is not None
+    (score,) = found.scores(["x"], [0])
+    assert isinstance(score, NoResult)
+
+
+KINDS = (
+    {"contains": ["a", "b"]},
+    {"regex": "a+"},
+    {"equals": "a"},
+    {"json": True},
+    {"json_schema": OBJECT},
+    {"number": 4, "tolerance": "1%"},
+    {"one_of": ["a"]},
+    {"json_path": {"a[0]": 1}},
+    {"length": {"max": 9}},
+    {"checks": [{"equals": 4}, {"not_contains": "a", "ignore_case": True}]},
+)
 
 
 @given(st.sampled_from(KINDS), st.text(max_size=200))
@@ -131,7 +246,8 @@ def test_the_process_scores_alike(scoring: Scoring) -> None:
 
 
 @pytest.mark.parametrize(
-    "expected", [None, {}, [], "json", ["json"], {"sounds_like": "x"}, {"json": True, "regex": "x"}]
+    "expected",
+    [None, {}, [], "json", ["json"], {"sounds_like": "x"}, {"json": True, "other": "x"}, {"checks": 5}, {"weight": 2}],
 )
 def test_an_unknown_kind(scoring: Scoring, expected: Any) -> None:
     """A results file of another version, or one that somebody has changed."""

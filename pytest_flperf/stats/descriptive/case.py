@@ -259,7 +259,8 @@ class _Tally:
         """
         if self.scorer is None or not self.to_score:
             return
-        scores = iter(self.scorer.scores([answer for _, answer in self.to_score if answer is not None]))
+        answered = [(index, answer) for index, answer in self.to_score if answer is not None]
+        scores = iter(self.scorer.scores([answer for _, answer in answered], [index for index, _ in answered]))
         for index, answer in self.to_score:
             score = 0.0 if answer is None else next(scores)
             if isinstance(score, NoResult):

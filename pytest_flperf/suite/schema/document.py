@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from pytest_flperf.suite.schema import types
 from pytest_flperf.suite.schema.base import Form, TargetForm, TlsForm
+from pytest_flperf.suite.schema.expect import CheckForm, ExpectForm, LengthForm
 from pytest_flperf.suite.setting_limits import LIMITS, expected
 
 __all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
@@ -213,28 +214,6 @@ class MessageForm(Form):
     content: str = Field(description="Text of the message.")
 
 
-class ExpectForm(Form):
-    """Expected answer; each request gets a score from 0 to 1."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
-
-    contains: Annotated[types.Texts, Field(min_length=1)] = Field(
-        [], description="One text or several that the answer must contain."
-    )
-    regex: types.Text = Field("", description="A regular expression that must match somewhere in the answer.")
-    equals: types.Text = Field("", description="The whole answer, apart from surrounding white space.")
-    json_: Literal[True] = Field(True, alias="json", description="true: the answer must be JSON.")
-    json_schema: dict[str, Any] = Field({}, description="The answer must be JSON that satisfies this JSON Schema.")
-
-    @model_validator(mode="after")
-    def _one(self) -> ExpectForm:
-        if len(self.model_fields_set) != 1:
-            found = ", ".join(sorted(name.rstrip("_") for name in self.model_fields_set)) or "nothing"
-            text = f"found {found}, expected exactly one of contains, regex, equals, json, json_schema"
-            raise PydanticCustomError("flperf_expect", "{text}", {"text": text})
-        return self
-
-
 class ScenarioForm(SettingsForm):
     """One kind of request: what is asked, and how often."""
 
@@ -391,6 +370,9 @@ def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         ("scenarios",): ScenarioForm,
         ("scenarios", "messages"): MessageForm,
         ("scenarios", "expect"): ExpectForm,
+        ("scenarios", "expect", "checks"): CheckForm,
+        ("scenarios", "expect", "length"): LengthForm,
+        ("scenarios", "expect", "checks", "length"): LengthForm,
     }
     form = forms.get(tuple(part for part in path if isinstance(part, str)))
     return () if form is None else tuple(field.alias or name for name, field in form.model_fields.items())
