@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf._text import shorten
-from pytest_flperf.results.metrics import METRICS, OTHER_NAMES, Metric, statistics_of, unit_of
+from pytest_flperf.results.metrics import METRICS, OTHER_NAMES, Metric, is_statistic, statistics_of, unit_of
 
 __all__ = [
     "COMPARE",
@@ -84,6 +84,7 @@ _COMMON_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "count": "n",
         "rsd": "cv",
         "upper": "upper95",
+        "lower": "lower95",
         "ci95": "upper95",
     }
 )
@@ -179,12 +180,12 @@ def read_metric(text: str, start: int, end: int) -> tuple[Metric, str | None]:
     if not allowed:
         raise BudgetError(text, at, f"{name} is one number for a case and has no statistic; write {name} without")
     statistic = statistic.strip()
-    if statistic not in allowed:
+    if not is_statistic(metric, statistic):
         close = difflib.get_close_matches(statistic.lower()[:20], allowed, n=1)
         meant = _COMMON_NAMES.get(statistic.lower())
         nearest = meant if meant in allowed else "".join(close)
         hint = f"did you mean {nearest}? " if nearest else ""
-        choice = f"statistics are {', '.join(allowed)}"
+        choice = f"statistics are {', '.join(allowed)}" + ", pass@3, pass^3 …" * (metric.name == "quality")
         if alone:
             choice = f"write {name} without, or {' or '.join(f'{name}.{each}' for each in allowed)}"
         raise BudgetError(text, at + 1, f"unknown statistic {shorten(statistic)} of {name}; {hint}{choice}")
@@ -231,6 +232,8 @@ def read_limit(text: str, start: int, end: int, metric: Metric, statistic: str |
         problem = f"{name} is a percentage from 0 to 100"
     elif statistic == "upper95" and not limit:
         problem = f"no number of requests proves a rate of 0; write {metric.name} <= 0, or a limit such as 1%"
+    elif statistic == "lower95" and limit >= 1:
+        problem = f"no number of prompts proves a quality of 100 %; write {metric.name}.mean >= 100%, or a limit below"
     if problem:
         raise BudgetError(text, start, f"found {shorten(read[0])}: {problem}")
     return limit

@@ -23,6 +23,7 @@ from pytest_flperf.gates.budget_grammar import (
     read_subject,
 )
 from pytest_flperf.gates.not_measured import why_not_measured
+from pytest_flperf.gates.quality_budgets import is_over_prompts, missed_words, quality_of, why_unknown
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import BudgetVerdict, Measured, Requests
@@ -110,22 +111,33 @@ def _fits(name: str, glob: str | None) -> bool:
 
 def _reason(case: Measured, budget: Budget, value: float | None, *, met: bool) -> str:
     """Reason for a missing number, or for a bad one, if known."""
-    metric = budget.metric
-    if metric == "quality" and case.not_scored:
+    if budget.metric == "quality" and case.not_scored:
         return case.not_scored_words
     if value is None:
-        if metric in OF_SEARCHES:
-            return f"only a search finds it: load: search, search_over: {OF_SEARCHES[metric]}"
-        if budget.statistic in {"cv", "stdev"} and metric in case.metrics:
-            return f"{budget.statistic} needs two values" + (" and a mean over 0" if budget.statistic == "cv" else "")
-        return why_not_measured(case, metric)
-    if budget.statistic == "n" and not value and not met:
-        return why_not_measured(case, metric)
+        return _absence(case, budget)
+    if met and not math.isinf(value):
+        return ""
+    if budget.statistic == "n" and not value:
+        return why_not_measured(case, budget.metric)
     if math.isinf(value):
         return f"{case.requests.failed} of {case.requests.total} requests failed and count as infinitely slow"
-    if budget.statistic == "upper95" and not met:
+    if budget.statistic == "upper95":
         return _too_few(case, budget)
+    if budget.metric == "quality" and is_over_prompts(budget.statistic):
+        return missed_words(case, budget.statistic or "", budget.limit)
     return ""
+
+
+def _absence(case: Measured, budget: Budget) -> str:
+    """Reason for a missing number."""
+    metric = budget.metric
+    if metric == "quality" and is_over_prompts(budget.statistic) and (why := why_unknown(case, budget.statistic or "")):
+        return why
+    if metric in OF_SEARCHES:
+        return f"only a search finds it: load: search, search_over: {OF_SEARCHES[metric]}"
+    if budget.statistic in {"cv", "stdev"} and metric in case.metrics:
+        return f"{budget.statistic} needs two values" + (" and a mean over 0" if budget.statistic == "cv" else "")
+    return why_not_measured(case, metric)
 
 
 def _too_few(case: Measured, budget: Budget) -> str:
@@ -304,6 +316,8 @@ def _measured(case: Measured, metric: str, statistic: str | None) -> tuple[float
     """The number that a budget limits, and its count of values."""
     if statistic == "upper95":
         return _upper_bound(case.requests, metric)
+    if metric == "quality" and statistic is not None and is_over_prompts(statistic):
+        return quality_of(case, statistic)
     if statistic is not None:
         measured = (case.resources if METRICS[metric].per == "resource" else case.metrics).get(metric)
         if measured is None:

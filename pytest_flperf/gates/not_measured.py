@@ -93,7 +93,7 @@ def _without_requests(case: Measured) -> _Reasons:
 
 
 def _without_expectation(case: Measured) -> str:
-    if not case.settings.get("expect"):
+    if not (case.settings.get("expect") or case.settings.get("rows_expect")):
         return "the scenario expects nothing of its answers (expect)"
     if not case.requests.ok:
         return next(_failed(case))

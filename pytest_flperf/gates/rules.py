@@ -17,7 +17,7 @@ from pytest_flperf._text import printable, shorten
 from pytest_flperf.errors import FlperfError
 from pytest_flperf.gates.budget_grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
-from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric
+from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric, is_statistic
 from pytest_flperf.stats.inference.findings import Threshold
 
 __all__ = [
@@ -210,6 +210,8 @@ def _statistic(text: str, at: int, metric: str, found: str) -> str:
         return found
     if found == "n":
         raise RuleError(text, at, f"n counts the requests and measures nothing; write {metric}.p50")
+    if metric == "quality" and is_statistic(METRICS[metric], found) and found not in _COMPARED_STATISTICS:
+        raise RuleError(text, at, f"{found} is for budgets; of quality its mean is compared: write {metric}.mean")
     common = {"median": "p50", "avg": "mean", "average": "mean", "std": "stdev", "sd": "stdev"}
     close = difflib.get_close_matches(found.lower()[:20], _COMPARED_STATISTICS, n=1)
     nearest = common.get(found.lower()) or "".join(close)

@@ -111,6 +111,7 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "retries": settings.retries or None,
         "failures": settings.failures if settings.failures != "apart" else None,
         "expect": dict(case.scenario.expect) if case.scenario.expect else None,
+        "repeat": settings.repeat if settings.repeat > 1 else None,
         "context_tokens": settings.context_tokens,
         **_asked_of(case.scenario.source),
     }
@@ -130,6 +131,7 @@ def _asked_of(source: PromptSource | None) -> dict[str, Any]:
         return {}
     return {
         "dataset_rows": len(source.rows) or None,
+        "rows_expect": source.expects or None,
         "trace_requests": len(source.trace) or None,
         "turns": len(source.turns) or None,
         "input_tokens": source.input_tokens.words if source.input_tokens is not None else None,

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from pytest_flperf.loadgen.plan import KEPT_BYTES
+from pytest_flperf.quality.rows import ExpectedOf, ScoredRow
 from pytest_flperf.results.journal import LINE_LIMIT, Journal, json_characters
 from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.results.run_folder import RunFolder
-from pytest_flperf.results.run_log import BegunCase, BegunSide, Expected, PlayedCase, RunLog, SearchLoad
+from pytest_flperf.results.run_log import MASKED, BegunCase, BegunSide, Expected, PlayedCase, RunLog, SearchLoad
 from pytest_flperf.stats.descriptive.request_values import RequestValues
 from pytest_flperf.wire.decode import decode
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.sample import Sample
 
-__all__ = ["CaseRecording", "Recorder"]
+__all__ = ["BesideEach", "CaseRecording", "Recorder"]
 
 _IN_MEMORY_BYTES: Final = 64 << 20
 _LINE_ROOM: Final = LINE_LIMIT - (4 << 20)
@@ -87,6 +88,21 @@ class Recorder:
         self._log.close()
 
 
+@dataclass(frozen=True, slots=True)
+class BesideEach:
+    """What the journal holds beside each request, since it can't be derived later."""
+
+    plan_notes: Callable[[], tuple[str, ...]] = tuple
+    """What the plans say by now."""
+    prompt_of: Callable[[int], str] | None = None
+    """Names the prompt of a measured request, where answers are scored by prompt."""
+    rows: ExpectedOf | None = None
+    """Tells what the row of a measured request says of its answer."""
+
+
+NOTHING_BESIDE: Final = BesideEach()
+
+
 class CaseRecording:
     """The exchanges of one case, in the order in which they finished."""
 
@@ -107,13 +123,13 @@ class CaseRecording:
         self._redactor = redactor
         self._in_memory_bytes = in_memory_bytes
         self._kept: list[Exchange | None] = []  # None: to be read from the journal
+        self._masked_rows: dict[int, tuple[ScoredRow, ScoredRow]] = {}  # by identity: a row may be asked many times
         self._written = bytearray()  # of each, whether the journal has it
         self._kept_bytes = 0
         self._early: dict[tuple[Phase, int, int], Sample] = {}
         self._start = _size(journal.path) if journal else 0
-        self._plan_notes: Callable[[], tuple[str, ...]] = tuple
+        self._beside_each = NOTHING_BESIDE
         self._noted: tuple[str, ...] = ()
-        self._prompt_of: Callable[[int], str] | None = None
         self.count = 0
         self.trouble = ""
         """Why not all of the requests could be read again; empty where all were."""
@@ -125,12 +141,11 @@ class CaseRecording:
         planned: PlannedCase,
         budgets: tuple[str, ...],
         *,
-        plan_notes: Callable[[], tuple[str, ...]] = tuple,
-        prompt_of: Callable[[int], str] | None = None,
+        beside_each: BesideEach = NOTHING_BESIDE,
         load: SearchLoad | None = None,
         beside: BegunSide | None = None,
         server: Mapping[str, Any] | None = None,
-        expect: Mapping[str, Any] | None = None,
+        expected: Expected | None = None,
     ) -> None:
         """Record what a recovery must know of the case.
 
@@ -139,15 +154,14 @@ class CaseRecording:
         Args:
             planned: What is known before its first request.
             budgets: What it will be judged by, as written.
-            plan_notes: What its plans say by now; the journal follows.
-            prompt_of: As of :meth:`follow`.
+            beside_each: As of :meth:`follow`.
             load: Which load of a search it is.
             beside: The other side that it is measured with.
             server: The processes that serve it, plain.
-            expect: What answers shall be.
+            expected: What answers shall be.
 
         """
-        self.follow(plan_notes=plan_notes, prompt_of=prompt_of)
+        self.follow(beside_each)
         self._log.begun(
             BegunCase(
                 planned,
@@ -156,34 +170,23 @@ class CaseRecording:
                 filed=self.nodeid,
                 at_ns=time.monotonic_ns(),
                 plan_notes=self._noted,
-                prompts=prompt_of is not None,
+                prompts=beside_each.prompt_of is not None,
                 load=load,
                 beside=beside,
                 server=server or {},
-                expected=self.expected(expect),
+                expected=expected,
             )
         )
 
-    def expected(self, expect: Mapping[str, Any] | None) -> Expected:
+    def expected(self, expect: Mapping[str, Any] | None, *, by_rows: bool = False) -> Expected:
         """Expected answers, with secrets masked."""
         masked = self._redactor.value(expect)
-        return Expected(masked, is_masked=masked != expect)
+        return Expected(masked, is_masked=masked != expect, by_rows=by_rows)
 
-    def follow(
-        self,
-        *,
-        plan_notes: Callable[[], tuple[str, ...]] = tuple,
-        prompt_of: Callable[[int], str] | None = None,
-    ) -> None:
-        """Add to each journal entry what can't be derived later.
-
-        Args:
-            plan_notes: What the plans say by now.
-            prompt_of: Names the prompt of a measured request, where answers are scored by prompt.
-
-        """
-        self._plan_notes, self._prompt_of = plan_notes, prompt_of
-        self._noted = plan_notes()
+    def follow(self, beside_each: BesideEach) -> None:
+        """Add to each journal entry what can't be derived later."""
+        self._beside_each = beside_each
+        self._noted = beside_each.plan_notes()
 
     def played(self, planned: PlannedCase, played: PlayedCase) -> None:
         """Record what is known after the last request.
@@ -209,9 +212,13 @@ class CaseRecording:
 
     def _record(self, exchange: Exchange) -> dict[str, Any]:
         record = {"nodeid": self.nodeid, **exchange.to_record()}
-        if self._prompt_of is not None and exchange.phase is Phase.MEASURED:
-            record["prompt"] = self._prompt_of(exchange.index)
-        notes = self._plan_notes()
+        beside = self._beside_each
+        if exchange.phase is Phase.MEASURED:
+            if beside.prompt_of is not None:
+                record["prompt"] = beside.prompt_of(exchange.index)
+            if beside.rows is not None:
+                record["row"] = self.masked(beside.rows(exchange.index)).to_record()
+        notes = beside.plan_notes()
         if notes != self._noted:
             self._noted = notes
             record["plan_notes"] = list(notes)
@@ -227,6 +234,21 @@ class CaseRecording:
         if self._kept_bytes <= self._in_memory_bytes:
             self._early[_key(exchange)] = sample
         return sample
+
+    def masked(self, row: ScoredRow) -> ScoredRow:
+        """A row with secrets masked; a masked expectation can't score."""
+        known = self._masked_rows.get(id(row))
+        if known is not None:
+            return known[1]
+        expect = self._redactor.value(row.expect)
+        found = ScoredRow(
+            None if expect != row.expect else expect,
+            self._redactor.text(row.id),
+            self._redactor.text(row.category),
+            MASKED if expect != row.expect else row.refused,
+        )
+        self._masked_rows[id(row)] = row, found
+        return found
 
     def samples(self) -> Iterator[Sample]:
         """Decode all exchanges, outside the measured part."""

@@ -22,6 +22,7 @@ from pytest_flperf.measurement.parameters import (
     silent_cut,
     spoken,
 )
+from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
 from pytest_flperf.suite.generator import Ask, PromptGenerator
@@ -214,6 +215,22 @@ class CasePlans:
         return self._case.scenario.expect
 
     @property
+    def rows(self) -> ExpectedOf | None:
+        """Function that tells what a request's row says of its answer.
+
+        None without rows, and where nothing is scored.
+        """
+        scenario = self._case.scenario
+        has_rows = scenario.source is not None and scenario.source.rows
+        return self.asker.scored_row if has_rows and scenario.is_scored and self.prompt_of is not None else None
+
+    @property
+    def rows_expect(self) -> bool:
+        """Whether rows have expectations of their own."""
+        source = self._case.scenario.source
+        return source is not None and source.expects
+
+    @property
     def deterministic(self) -> bool:
         """Whether the server answers the same request alike each time.
 
@@ -248,7 +265,8 @@ class CasePlans:
 
         None where scores by prompt don't need it.
         """
-        return self.asker.sent_prompt_id if self.expect and self.prompt_of is not None else None
+        scored = self._case.scenario.is_scored
+        return self.asker.sent_prompt_id if scored and self.prompt_of is not None else None
 
     @property
     def avoids_cache(self) -> bool:

@@ -43,9 +43,10 @@ from pytest_flperf.measurement.preflight import (
     NotPossibleError,
     NotReadyError,
 )
-from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.measurement.recording import BesideEach, Recorder
 from pytest_flperf.measurement.scoring_deadline import ScoringTime
 from pytest_flperf.measurement.summing import Evidence, result_of
+from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.quality.scoring import AnswerScorer, Scoring
 from pytest_flperf.results.capacity import step_label
 from pytest_flperf.results.measured import ClockQuality
@@ -261,7 +262,8 @@ class Bench:
 
     def _scorer(self, prepared: Prepared) -> AnswerScorer | None:
         """Scorer of a side's answers, until its time is over."""
-        return self._scoring.of(prepared.plans.expect, self._scoring_time)
+        plans = prepared.plans
+        return self._scoring.of(plans.expect, self._scoring_time, rows=plans.rows if plans.rows_expect else None)
 
     def _play_turns(
         self,
@@ -325,6 +327,7 @@ class Bench:
                 resources,
                 self._scorer(side),
                 side.recording.values,
+                _shown_rows(side),
             )
             with no_collections():
                 return result_of(side.recording.filed(side.recording.samples()), known)
@@ -397,6 +400,12 @@ def _in_turns(prepared: Prepared) -> Prepared:
     return replace(prepared, planned=replace(prepared.planned, load=plain))
 
 
+def _shown_rows(prepared: Prepared) -> ExpectedOf | None:
+    """Rows as results may show them."""
+    rows, recording = prepared.plans.rows, prepared.recording
+    return None if rows is None else lambda index: recording.masked(rows(index))
+
+
 def _unread(prepared: Prepared) -> str:
     """Why not all requests could be summed up; empty where all were."""
     return prepared.recording.trouble or (prepared.beside.recording.trouble if prepared.beside else "")
@@ -407,8 +416,8 @@ def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving
     beside, side = prepared.beside, None
     if beside is not None and turns is not None and until is not None:
         filed = beside.recording.nodeid
-        beside.recording.follow(prompt_of=beside.plans.journal_prompt_of)
-        expected = beside.recording.expected(beside.plans.expect)
+        beside.recording.follow(BesideEach(prompt_of=beside.plans.journal_prompt_of, rows=beside.plans.rows))
+        expected = beside.recording.expected(beside.plans.expect, by_rows=beside.plans.rows_expect)
         side = BegunSide(
             beside.planned, filed, until.looks, turns.order_seed, turns.shared_cache, until.terms, expected
         )
@@ -416,12 +425,11 @@ def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving
     prepared.recording.begin(
         prepared.planned,
         prepared.case.scenario.budgets,
-        plan_notes=lambda: plans.notes,
-        prompt_of=plans.journal_prompt_of,
+        beside_each=BesideEach(lambda: plans.notes, plans.journal_prompt_of, plans.rows),
         load=prepared.load,
         beside=side,
         server=server.to_record(),
-        expect=plans.expect,
+        expected=prepared.recording.expected(plans.expect, by_rows=plans.rows_expect),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pytest_flperf.measurement.paired_turns import RATES
+from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.quality.scoring import AnswerScorer
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import Measured, PlannedCase
@@ -43,6 +44,8 @@ class Evidence:
     """Scores the answers; None: nothing is expected of them."""
     values: RequestValues | None = None
     """Takes the values of single requests; None: nobody needs them."""
+    rows: ExpectedOf | None = None
+    """Tells the row of a measured request; None without rows."""
 
 
 def result_of(samples: Iterable[Sample], evidence: Evidence) -> Measured:
@@ -56,7 +59,8 @@ def result_of(samples: Iterable[Sample], evidence: Evidence) -> Measured:
     time = TurnTime(evidence.turn_streams) if evidence.turn_streams else None
     watched = samples if time is None else time.watch(samples)
     planned = replace(evidence.planned, notes=())
-    summed = summarise(watched, planned, evidence.good, evidence.prompt_of, evidence.scorer, evidence.values)
+    known = evidence
+    summed = summarise(watched, planned, known.good, known.prompt_of, known.scorer, known.values, known.rows)
     clock = replace(summed.clock, loop_ms=evidence.loop.loop_ms, loop_histogram=evidence.loop.loop_histogram)
     result = replace(summed, clock=clock, notes=(*evidence.notes(), *summed.notes))
     if time is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-__all__ = ["UNKNOWN_ROW", "ExpectedOf", "ScoredRow"]
+__all__ = ["ExpectedOf", "ScoredRow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,5 @@ class ScoredRow:
         return cls(expect, *texts)
 
 
-UNKNOWN_ROW: Final = ScoredRow(refused="its row is not known")
 ExpectedOf: TypeAlias = Callable[[int], ScoredRow]
 """From the index of a request to its row."""

@@ -40,6 +40,11 @@ COLUMNS: Final = (
     "transport",
     "download_s",
     "model_rss_mb",
+    "quality.prompts",
+    "quality.ci95_low",
+    "quality.ci95_high",
+    "quality.lower95",
+    "quality.answered",
 )
 """All columns, always in this order; new ones are added at the end.
 
@@ -56,7 +61,7 @@ SWITCH_COLUMNS: Final = frozenset({"stream", "run_partial", "partial"})
 """Columns that hold true or false."""
 COUNT_COLUMNS: Final = frozenset(
     {"concurrency", "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps",
-     "stalls", "reruns", *(f"{metric}.n" for metric in REQUEST_METRICS)}
+     "stalls", "reruns", "quality.prompts", *(f"{metric}.n" for metric in REQUEST_METRICS)}
 )  # fmt: skip
 """Columns that hold whole numbers; all others hold numbers."""
 
@@ -93,7 +98,17 @@ def case_values(run: Run, case: CaseResult) -> list[str | bool | int | float | N
         case.target.transport if case.target is not None else None,
         case.download_s,
         case.model_rss_mb,
+        *_quality(case),
     ]
+
+
+def _quality(case: CaseResult) -> Sequence[int | float | None]:
+    """Quality over prompts."""
+    quality = case.answer_quality
+    if quality is None:
+        return (None,) * 5
+    low, high = quality.ci95 or (None, None)
+    return quality.prompts, low, high, quality.lower95, quality.answered
 
 
 def _key(run: Run, case: CaseResult) -> Sequence[Any]:

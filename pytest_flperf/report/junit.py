@@ -60,6 +60,7 @@ def properties(case: CaseResult) -> list[tuple[str, str]]:
     found += [(name, getattr(case, name)) for name in _NUMBERS]
     for name, metric in case.metrics.items():
         found += [(f"{name}.{statistic}", metric.statistic(statistic)) for statistic in _STATISTICS]
+    found += _quality(case)
     for name, use in case.resources.items():
         found += [(f"{name}.{statistic}", use.statistic(statistic)) for statistic in ("mean", "max")]
     found.append(("clock.source", case.clock.source))
@@ -72,6 +73,22 @@ def properties(case: CaseResult) -> list[tuple[str, str]]:
     for against in case.against:
         found += _compared(against)
     return [(printable(name, _VALUE), _text(value)) for name, value in found if value is not None]
+
+
+def _quality(case: CaseResult) -> list[tuple[str, object]]:
+    """Properties of quality over prompts, and by category."""
+    quality = case.answer_quality
+    if quality is None:
+        return []
+    low, high = quality.ci95 or (None, None)
+    return [
+        ("quality.prompts", quality.prompts),
+        ("quality.ci95_low", low),
+        ("quality.ci95_high", high),
+        ("quality.lower95", quality.lower95),
+        ("quality.answered", quality.answered),
+        *((f"quality of {each.category or '(no category)'}", each.mean) for each in quality.categories),
+    ]
 
 
 def _compared(against: Against) -> list[tuple[str, object]]:

@@ -203,6 +203,12 @@ class PromptScore(Record):
     """Their mean score, 0 to 1; failed requests count as 0."""
     alike: bool = False
     """Whether all answers were the same, byte for byte."""
+    passed: int | None = None
+    """Requests with a score of 1; None: an older version."""
+    id: str = ""
+    """Of its row, where the data set has ids."""
+    category: str = ""
+    """Of its row, where the data set has categories."""
 
     def __post_init__(self) -> None:
         if not (self.n >= 1 and 0 <= self.score <= 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ __all__ = [
     "COMPUTED_STATISTICS",
     "METRICS",
     "OTHER_NAMES",
+    "QUALITY_STATISTICS",
     "RATE_STATISTICS",
     "RATIOS",
     "REQUESTS_NEEDED",
@@ -23,6 +25,7 @@ __all__ = [
     "VALUES_KEPT",
     "Better",
     "Metric",
+    "is_statistic",
     "statistics_of",
     "unit_of",
 ]
@@ -41,6 +44,11 @@ COMPUTED_STATISTICS: Final = ("cv",)
 RATE_STATISTICS: Final = ("upper95",)
 """Statistics of ``error_rate`` and ``timeout_rate`` that a budget can limit, in addition to the rate itself: the
 one-sided upper 95 % confidence bound (Clopper and Pearson), which is never low with few requests."""
+
+QUALITY_STATISTICS: Final = ("lower95",)
+"""Statistics of ``quality`` that a budget can limit as well: the one-sided lower 95 % confidence bound of its mean.
+
+And for any number K ``pass@K`` and ``pass^K``, the chance that one, or each, of K answers scores 1."""
 
 RESOURCE_STATISTICS: Final = ("n", "mean", "min", "max")
 """Statistics of a resource."""
@@ -149,7 +157,12 @@ _ALL: Final = (
     _request("reasoning_tokens", "tokens", "reasoning tokens", "neither", _TOKENS),
     _request("connect_ms", "ms", "connect", "lower", "connecting, stamped apart; not part of TTFT"),
     _request(
-        "quality", "fraction", "quality", "higher", "score of the answer against what the scenario expects, 0 to 1"
+        "quality",
+        "fraction",
+        "quality",
+        "higher",
+        "score of the answer against what is expected of it, 0 to 1; failed requests score 0. The mean is over "
+        "prompts, whose repeats are averaged first",
     ),
     _request(
         "dispatch_delay_ms", "ms", "dispatch delay", "lower", "sent − due; open loop only, whose times count from due"
@@ -372,6 +385,11 @@ REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "
 CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")
 
 
+def is_statistic(metric: Metric, name: str) -> bool:
+    """Whether a budget on a metric can limit this statistic."""
+    return name in statistics_of(metric) or (metric.name == "quality" and _PASS.fullmatch(name) is not None)
+
+
 def unit_of(name: str, statistic: str | None = None) -> str:
     """The unit of a metric or of one of its statistics.
 
@@ -389,12 +407,14 @@ def statistics_of(metric: Metric) -> tuple[str, ...]:
     Empty for a metric that is one number without statistics.
     """
     if metric.per == "request":
-        return (*STATISTICS, *COMPUTED_STATISTICS)
+        more = QUALITY_STATISTICS if metric.name == "quality" else ()
+        return (*STATISTICS, *COMPUTED_STATISTICS, *more)
     if metric.per == "resource":
         return RESOURCE_STATISTICS
     return RATE_STATISTICS if metric.name in _RATES else ()
 
 
+_PASS: Final = re.compile(r"pass[@^][1-9][0-9]{0,3}")
 _UNITLESS: Final = {"n": "count", "cv": "fraction"}
 _RATES: Final = frozenset({"error_rate", "timeout_rate"})
 RESOURCE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "resource")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from pytest_flperf.results.answer import RunAnswer
+from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.comparison import Against, ReferenceLoad
 from pytest_flperf.results.measured import (
@@ -134,6 +135,8 @@ class Measured(MetricAccess, PlannedCase):
     """By name; a metric without any value is absent."""
     prompt_scores: tuple[PromptScore, ...] = ()
     """Quality by prompt, where the scenario expects something of answers and tells its prompts apart."""
+    answer_quality: AnswerQuality | None = None
+    """Quality over prompts; None where nothing is expected of answers, or none has a score."""
     not_scored: Mapping[str, int] = field(default_factory=dict)
     """Answers without a score, by reason; they are in no quality number, and no budget or gate on quality is met."""
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
@@ -160,6 +163,7 @@ class Measured(MetricAccess, PlannedCase):
         "finish_reasons": dict,
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
         "prompt_scores": many(PromptScore.from_dict),
+        "answer_quality": AnswerQuality.from_dict,
         "not_scored": dict,
         "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
         "resources_absent": dict,

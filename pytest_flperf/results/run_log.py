@@ -21,6 +21,7 @@ from pytest_flperf.results.run_folder import RUN_LOG, RunFolder
 from pytest_flperf.results.validation import checked_case, checked_planned, checked_run
 
 __all__ = [
+    "MASKED",
     "BegunCase",
     "BegunSide",
     "Expected",
@@ -32,6 +33,8 @@ __all__ = [
     "read_run_log",
 ]
 
+MASKED: Final = "what was expected held what looks like a key, which is not kept"
+"""Why an answer is not scored again."""
 _LARGEST_FILE: Final = 1 << 60
 _MOST_LOOKS: Final = 10_000
 _LARGEST_COUNT: Final = 1 << 64
@@ -71,6 +74,8 @@ class Expected:
     """As a suite has it; None: anything."""
     is_masked: bool = False
     """Whether a text that looks like a key was masked: the rest can't be used for scoring."""
+    by_rows: bool = False
+    """Whether rows have expectations of their own, which the journal holds."""
 
     @classmethod
     def from_record(cls, record: Any) -> Expected | None:
@@ -83,7 +88,7 @@ class Expected:
         value = record["value"]
         if not (value is None or isinstance(value, dict)):
             raise ValueError("no expectation")
-        return cls(value, record["is_masked"] is True)
+        return cls(value, record["is_masked"] is True, record.get("by_rows") is True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def foreseen_lines(
         for planned, label in _sizes(case, of_case, options, comparisons):
             size = replace(
                 planned,
-                has_expectation=case.scenario.expect is not None,
+                has_expectation=case.scenario.is_scored,
                 prompts=_prompts(case, planned.requests),
                 runs=counted,
             )

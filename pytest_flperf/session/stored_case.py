@@ -24,11 +24,12 @@ from pytest_flperf.measurement.paired import (
 )
 from pytest_flperf.measurement.paired_turns import TurnReader
 from pytest_flperf.measurement.summing import Evidence, result_of
+from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.quality.scoring import AnswerScorer, Scoring, Stop, go_on
 from pytest_flperf.results.journal import Journal, JournalReader
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import Measured, PlannedCase
-from pytest_flperf.results.run_log import BegunCase, BegunSide
+from pytest_flperf.results.run_log import MASKED, BegunCase, BegunSide
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.inference.matched_requests import is_deterministic
 from pytest_flperf.telemetry.attribution import with_unattributed
@@ -43,8 +44,7 @@ __all__ = ["measured"]
 _JOURNAL: Final = "journal.jsonl"
 _SAMPLES: Final = "samples.jsonl"
 _RESOURCES: Final = "resources.jsonl"
-_MASKED: Final = "what was expected held what looks like a key, which is not kept"
-_ScorerOf: TypeAlias = Callable[[BegunCase | BegunSide], AnswerScorer | None]
+_ScorerOf: TypeAlias = Callable[[BegunCase | BegunSide, "_Requests"], AnswerScorer | None]
 
 
 def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> tuple[Measured, bool]:
@@ -65,7 +65,7 @@ def measured(folder: Path, begun: BegunCase, stop: Stop = go_on) -> tuple[Measur
 
     """
     with Scoring() as scoring:
-        run = _run(folder, begun, lambda of: _scorer(scoring, of, stop))
+        run = _run(folder, begun, lambda of, requests: _scorer(scoring, of, requests, stop))
     if not run.trouble:
         return run.result, False
     return replace(run.result, notes=(run.trouble, *run.result.notes)), True
@@ -106,7 +106,8 @@ def _played(
         turn_streams=_streams(planned) if side is not None else 0,
         loop=ClockQuality() if log is None else ClockQuality(loop_ms=log.loop_ms, loop_histogram=log.loop_histogram),
         resources=lambda: _resources(folder, begun),
-        scorer=scorer_of(begun),
+        scorer=scorer_of(begun, requests),
+        rows=requests.scored_row,
     )
     run = CaseRun(result_of(requests.samples(), known))
     if side is not None:
@@ -131,12 +132,13 @@ def _other_side(
         prompt_of=theirs.prompt_of,
         turn_streams=_streams(side.case),
         resources=None,
-        scorer=scorer_of(side),
+        scorer=scorer_of(side, theirs),
+        rows=theirs.scored_row,
     )
     result = result_of(theirs.samples(), of_theirs)
     readers = (
-        _reader(begun.case, ours, good, scorer_of(begun)),
-        _reader(side.case, theirs, good, scorer_of(side)),
+        _reader(begun.case, ours, good, scorer_of(begun, ours)),
+        _reader(side.case, theirs, good, scorer_of(side, theirs)),
     )
     for reader in readers:
         reader.gaps = compares_gaps(side.terms, begun.case.scenario)
@@ -146,14 +148,15 @@ def _other_side(
     return OtherSide(with_not_scored(result, standings, BASELINE), standings, side.shared_cache)
 
 
-def _scorer(scoring: Scoring, of: BegunCase | BegunSide, stop: Stop) -> AnswerScorer | None:
+def _scorer(scoring: Scoring, of: BegunCase | BegunSide, requests: _Requests, stop: Stop) -> AnswerScorer | None:
     """Scorer of answers, as the run used it.
 
     A log of an earlier version lacks the expected answer; then the case's settings give it.
     """
     if of.expected is None:
         return scoring.of(of.case.settings.get("expect"), stop)
-    return scoring.of(of.expected.value, stop, refused=_MASKED if of.expected.is_masked else "")
+    rows = requests.scored_row if of.expected.by_rows else None
+    return scoring.of(of.expected.value, stop, refused=MASKED if of.expected.is_masked else "", rows=rows)
 
 
 def _reader(case: PlannedCase, requests: _Requests, good: IsGood | None, scorer: AnswerScorer | None) -> TurnReader:
@@ -210,6 +213,7 @@ class _Requests:
     """Whether turns are read after the samples, from what was decoded for these."""
     _decoded: dict[tuple[int, int], Sample] = field(default_factory=dict)
     _prompts: dict[int, str] = field(default_factory=dict)
+    _rows: dict[int, ScoredRow] = field(default_factory=dict)
 
     @property
     def prompt_of(self) -> Callable[[int], str] | None:
@@ -219,6 +223,10 @@ class _Requests:
     def prompt_id(self, index: int) -> str:
         """Prompt of a request that was read."""
         return self._prompts.get(index, "")
+
+    def scored_row(self, index: int) -> ScoredRow:
+        """What the row of a request that was read says of its answer."""
+        return self._rows.get(index, ScoredRow())
 
     def samples(self) -> Iterator[Sample]:
         """Decode all requests, and add missing ones to ``samples.jsonl``."""
@@ -255,6 +263,8 @@ class _Requests:
         prompt, notes = record.get("prompt"), record.get("plan_notes")
         if isinstance(prompt, str) and self.prompts:
             self._prompts[exchange.index] = prompt
+        if "row" in record:
+            self._rows[exchange.index] = ScoredRow.from_record(record["row"])
         if isinstance(notes, list):
             self.plan_notes = tuple(map(str, notes))
 

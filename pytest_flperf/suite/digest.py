@@ -32,6 +32,8 @@ def _parts(scenario: Scenario) -> Iterator[object]:
     if source is None:
         return
     yield source.rows[:_ROWS], len(source.rows), source.shuffled
+    if source.expects:
+        yield [row.scored for row in source.rows[:_ROWS]]
     yield None if source.template is None else source.template.text
     yield sorted(source.variables.items())
     yield source.input_tokens, source.output_tokens, source.own_lengths

@@ -5,11 +5,12 @@ The tokenizer alone may be anywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pytest_flperf.suite.errors import SuiteError, shown
 from pytest_flperf.suite.parser import read_text
-from pytest_flperf.suite.prompts.rows import Row
+from pytest_flperf.suite.prompts.rows import Row, RowScoring
 from pytest_flperf.suite.prompts.sources import TracedRequest
 from pytest_flperf.suite.prompts.synthetic import LocalTokenizer
 from pytest_flperf.suite.prompts.templates import PromptTemplate, TemplateRenderer
@@ -27,7 +28,7 @@ class SuiteFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._texts: dict[str, str] = {}
-        self._datasets: dict[tuple[Path, str | None], tuple[Row, ...]] = {}
+        self._datasets: dict[tuple[object, ...], tuple[Row, ...]] = {}
         self._traces: dict[Path, tuple[TracedRequest, ...]] = {}
         self._tokenizers: dict[Path, LocalTokenizer] = {}
         self._renderer = TemplateRenderer()
@@ -53,13 +54,24 @@ class SuiteFiles:
         """Return a template of the suite; all of them share one process."""
         return PromptTemplate(text, self._renderer)
 
-    def dataset(self, name: str, column: str | None) -> tuple[Row, ...]:
-        """Return the rows of the data set *name*."""
-        key = self._within(name), column
+    def dataset(
+        self, name: str, column: str | None, scoring: Callable[[], RowScoring] | None = None, scored_as: object = None
+    ) -> tuple[Row, ...]:
+        """Return the rows of the data set *name*.
+
+        Args:
+            name: its path.
+            column: that of the prompts.
+            scoring: makes what reads expectations.
+            scored_as: tells ways of reading them apart.
+
+        """
+        path = self._within(name)
+        key = path, column, scored_as
         if key not in self._datasets:
             from pytest_flperf.suite.prompts.datasets import read_dataset
 
-            self._datasets[key] = read_dataset(*key)
+            self._datasets[key] = read_dataset(path, column, None if scoring is None else scoring())
         return self._datasets[key]
 
     def trace(self, name: str) -> tuple[TracedRequest, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
+from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Case
@@ -53,6 +54,7 @@ class PromptGenerator:
         self._source = case.scenario.source or _NO_SOURCE
         self._seed = f"{seed}/{case.nodeid}"
         self._key_seed = seed
+        self._repeated = case.scenario.prompts
         self._usage: TokensPerWord | None = None
         self._texts: dict[tuple[str, int], str] = {}  # by use and length
         self._kept = 0  # their characters
@@ -110,7 +112,7 @@ class PromptGenerator:
         """
         key = unique_key(self._key_seed, self._case.nodeid, number)
         messages, max_tokens = self._asked(index, key)
-        if self._case.scenario.expect and index >= 0 and self._source.tokenizer is None:
+        if self._case.scenario.is_scored and index >= 0 and self._source.tokenizer is None:
             self._prompt_ids[index] = _prompt_id(messages)
         return Ask(self._sent(messages, key), max_tokens)
 
@@ -140,7 +142,7 @@ class PromptGenerator:
 
         Without a key: the part that is the same for every key.
         """
-        source = self._source
+        source, index = self._source, self._prompt_number(index)
         rng = self._random(index)
         traced = source.trace[index % len(source.trace)] if source.trace else None
         length = self._input_tokens(traced, rng)
@@ -152,6 +154,14 @@ class PromptGenerator:
         if context:
             messages = self._padded_to(messages, context, key)
         return messages, max_tokens
+
+    def _prompt_number(self, index: int) -> int:
+        """Number of a request's prompt, where each is asked several times."""
+        return index if self._repeated is None or index < 0 else index % self._repeated
+
+    def scored_row(self, index: int) -> ScoredRow:
+        """What the row of a measured request says of its answer."""
+        return self._source.rows[self._row_number(self._prompt_number(index))].scored
 
     def prompt_id(self, index: int) -> str:
         """Id of a request's prompt, the same in every run.

@@ -51,7 +51,7 @@ def shape_problem(scenario: Scenario) -> str:
         if value is not None and key not in needed:
             users = [each for each, keys in NEEDED.items() if key in keys]
             return f"{key}: found {value:g} with load: {kind}, expected it with load: {' or '.join(users)}"
-    problem = _problem_of_search(settings) if kind == "search" else ""
+    problem = _problem_of_search(settings) if kind == "search" else _problem_of_repeats(scenario)
     if problem:
         return problem
     if load.is_open and load.think_time_s:
@@ -79,6 +79,20 @@ def _problem_of_source(scenario: Scenario) -> str:
         return f"turns: found them with load: {kind}, expected load: session"
     if kind == "session" and scenario.settings.context_tokens:
         return "context_tokens: found it with load: session, expected another load: histories have lengths of their own"
+    return ""
+
+
+def _problem_of_repeats(scenario: Scenario) -> str:
+    settings, kind = scenario.settings, scenario.settings.load.kind
+    repeat, iterations = settings.repeat, settings.iterations
+    if kind == "session" and scenario.source is not None and scenario.source.expects:
+        return "expect_column: found expectations in rows with load: session, expected another load, or null"
+    if repeat == 1:
+        return ""
+    if kind in {"session", "trace"}:
+        return f"repeat: found {repeat} with load: {kind}, expected another load: its prompts have their own order"
+    if iterations is not None and iterations % repeat:
+        return f"iterations: found {iterations} with repeat: {repeat}, expected a multiple of it"
     return ""
 
 
@@ -117,9 +131,11 @@ def _problem_of_times(settings: Settings) -> str:
 
 def expected_prompts(scenario: Scenario, requests: int) -> int:
     """Most different prompts of a number of requests, without unique prefixes."""
-    source = scenario.source
+    source, repeated = scenario.source, scenario.prompts
     if source is None:
         return min(requests, 1)
+    if repeated is not None:
+        requests = min(requests, repeated)
     if source.template is not None or source.turns:
         return requests  # a new one for each
     if source.rows:

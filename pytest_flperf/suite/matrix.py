@@ -184,6 +184,9 @@ def _played(
     given = scenario.given | {key for key, _ in point} | forced.keys()
     if settings.load.kind == "trace" and "iterations" not in given:
         settings = replace(settings, iterations=None)  # all of it
+    elif "iterations" not in given and settings.load.duration_s is None and _asks_all(scenario, given):
+        rows = len(scenario.source.rows) if scenario.source is not None else 0
+        settings = replace(settings, iterations=max(rows, 1) * settings.repeat)
     source = scenario.source
     if wishes.trace:
         source = replace(source or PromptSource(), trace=wishes.trace)
@@ -196,6 +199,11 @@ def _played(
         budgets=tuple(dict.fromkeys([*scenario.budgets, *wishes.budgets])),
         given=given,
     )
+
+
+def _asks_all(scenario: Scenario, given: frozenset[str]) -> bool:
+    """Whether each prompt is asked, where the number of requests is not said."""
+    return "repeat" in given or (scenario.source is not None and scenario.source.expects)
 
 
 def _without_early_head(settings: Settings, given: frozenset[str]) -> Settings:

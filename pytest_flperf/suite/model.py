@@ -88,6 +88,8 @@ class Settings:
     """Requests before them; None: one per stream, four at most."""
     concurrency: int = 1
     """Streams of a closed loop, and of the warm-up of an open one."""
+    repeat: int = 1
+    """How often each prompt is asked."""
     load: LoadShape = LoadShape()
     timeouts: Timeouts = Timeouts()
     max_answer_mb: float = 64.0
@@ -141,7 +143,7 @@ class Scenario:
     tags: tuple[str, ...] = ()
     expected_output_length: str | None = None
     expect: Mapping[str, Any] | None = None
-    """Expected answer: one of ``contains``, ``regex``, ``equals``, ``json``, ``json_schema``."""
+    """Expected answer: checks as in :mod:`pytest_flperf.quality.expectations`; rows may have their own."""
     budgets: tuple[str, ...] = ()
     """As written, the suite's own first; the gates parse them."""
     fail_on: tuple[str, ...] = ()
@@ -152,6 +154,21 @@ class Scenario:
     """Settings with several values, each a case of its own, as in a suite's matrix."""
     given: frozenset[str] = frozenset()
     """Keys of the settings that the suite itself sets, for this scenario or for all; the others have our defaults."""
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether anything is expected of its answers."""
+        return bool(self.expect) or (self.source is not None and self.source.expects)
+
+    @property
+    def prompts(self) -> int | None:
+        """How many prompts are asked in turn, where each is repeated; None: the source decides."""
+        if self.settings.repeat == 1:
+            return None
+        iterations = self.settings.iterations
+        if iterations is not None:
+            return -(-iterations // self.settings.repeat)
+        return len(self.source.rows) or 1 if self.source is not None else 1
 
 
 @dataclass(frozen=True, slots=True)

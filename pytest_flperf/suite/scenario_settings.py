@@ -23,11 +23,13 @@ class ScenarioSettings(TypedDict, total=False):
     dataset: str
     dataset_column: str | None
     dataset_order: Literal["sequential", "shuffled"]
+    expect_column: str | None
     input_tokens: _Lengths | None
     turns: Sequence[str]
     trace: str
     expect: Mapping[str, Any] | None
     iterations: int
+    repeat: int
     warmup: int | None
     concurrency: int
     load: Literal["closed", "session", "constant", "poisson", "gamma", "burst", "ramp", "trace", "search"]

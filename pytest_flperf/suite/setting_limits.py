@@ -61,6 +61,7 @@ _RATE: Final = Range(0.001, 100_000, whole=False)
 LIMITS: Final[Mapping[str, Range]] = MappingProxyType(
     {
         "iterations": Range(1, 1_000_000),
+        "repeat": Range(1, 1_000),
         "warmup": Range(0, 100_000),
         "concurrency": Range(1, 1_000),
         "rate": _RATE,
@@ -190,6 +191,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "dataset": "the path of a file in the suite's folder or below",
         "dataset_column": "the name of a column",
         "dataset_order": "'sequential' or 'shuffled'",
+        "expect_column": "the name of a column, or null",
         "variables": "a mapping of names to values or lists of values",
         "trace": "the path of a JSON Lines file in the suite's folder or below",
         "turns": "a list of one text or more",

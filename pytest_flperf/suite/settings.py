@@ -62,6 +62,7 @@ REQUEST_KEYS: Final = (
 
 MATRIX_KEYS: Final = (
     "iterations",
+    "repeat",
     "warmup",
     "concurrency",
     *LOAD_KEYS,

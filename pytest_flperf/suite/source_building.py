@@ -10,6 +10,7 @@ from pytest_flperf.suite.files import SuiteFiles
 from pytest_flperf.suite.prompts.rows import Row
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest, Variable
 from pytest_flperf.suite.prompts.templates import PromptTemplate
+from pytest_flperf.suite.row_scoring import RowExpectations
 from pytest_flperf.suite.schema.document import ScenarioForm
 
 __all__ = ["source_of"]
@@ -45,7 +46,7 @@ def source_of(
     trace: tuple[TracedRequest, ...] = ()
     tokenizer = None
     if form.dataset:
-        rows = _read(lambda: files.dataset(form.dataset, form.dataset_column), "dataset", add) or ()
+        rows = _read(lambda: _rows(form, files), "dataset", add) or ()
     if form.trace:
         trace = _read(lambda: files.trace(form.trace), "trace", add) or ()
         _check_trace(form, trace, add)
@@ -61,6 +62,7 @@ def source_of(
     )
     return PromptSource(
         rows=rows,
+        expects=any(row.scored.expect is not None for row in rows),
         shuffled=form.dataset_order == "shuffled",
         template=template,
         variables=variables,
@@ -74,6 +76,19 @@ def source_of(
     )
 
 
+def _rows(form: ScenarioForm, files: SuiteFiles) -> tuple[Row, ...]:
+    """Rows of the data set, with what their answers shall be."""
+    column, for_all = form.expect_column, form.expect is not None
+    if column is None and "expect_column" in form.model_fields_set:
+        return files.dataset(form.dataset, form.dataset_column)
+    named = column if "expect_column" in form.model_fields_set else None
+
+    def scoring() -> RowExpectations:
+        return RowExpectations(named, for_all=for_all)
+
+    return files.dataset(form.dataset, form.dataset_column, scoring, (named, for_all))
+
+
 def _read(read: Callable[[], Any], key: str, add: Callable[[str, str], None]) -> Any:
     try:
         return read()
@@ -83,7 +98,8 @@ def _read(read: Callable[[], Any], key: str, add: Callable[[str, str], None]) ->
 
 
 def _refuse_without(own: set[str], add: Callable[[str, str], None]) -> None:
-    for key, needed in (("variables", "template"), ("dataset_column", "dataset"), ("dataset_order", "dataset")):
+    needs = {"variables": "template"} | dict.fromkeys(("dataset_column", "dataset_order", "expect_column"), "dataset")
+    for key, needed in needs.items():
         if key in own and needed not in own:
             add(key, f"found it without {needed}, expected both")
 

@@ -17,6 +17,7 @@ from pytest_flperf.gates.budgets import (
     parse_budget,
     parse_budgets,
 )
+from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.capacity import Search, SearchStep
 from pytest_flperf.results.metrics import CASE_METRICS, METRICS, OTHER_NAMES, REQUEST_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Distribution, Requests, ResourceUse
@@ -65,6 +66,9 @@ CASE = CaseResult(
         ("tpot_ms.cv <= 0.3", (None, "tpot_ms", "cv", "<=", 0.3)),
         ("tpot_ms.cv <= 130%", (None, "tpot_ms", "cv", "<=", 1.3)),
         ("error_rate.upper95 <= 1%", (None, "error_rate", "upper95", "<=", 0.01)),
+        ("quality.lower95 >= 90%", (None, "quality", "lower95", ">=", 0.9)),
+        ("qa*@m: quality.pass@3 >= 90%", ("qa*", "quality", "pass@3", ">=", 0.9)),
+        ("quality.pass^3 >= .5", (None, "quality", "pass^3", ">=", 0.5)),
         ("timeout_rate . upper95 < .05", (None, "timeout_rate", "upper95", "<", 0.05)),
     ],
 )
@@ -133,6 +137,9 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         ("server_rss_mb.cv <= 1", "unknown statistic 'cv'", 15),
         ("ttft_ms.n >= 10 ms", "unit 'ms' doesn't fit ttft_ms.n; expected none", 17),
         ("error_rate.upper59 <= 1%", "did you mean upper95? write error_rate without", 12),
+        ("quality.lower59 >= 1%", "did you mean lower95? statistics are n, mean", 9),
+        ("quality.pass@x >= 1%", "unknown statistic 'pass@x' of quality; ", 9),
+        ("quality.lower95 >= 100%", "no number of prompts proves a quality of 100 %; write quality.mean", 20),
         ("error_rate.upper95 <= 0", "no number of requests proves a rate of 0; write error_rate <= 0", 23),
         ("goodput >= 2 ms", "unit 'ms' doesn't fit goodput; expected one of /s, requests/s or none", 14),
         ("@: tps.p50 >= 1", "no model behind the @", 1),
@@ -189,6 +196,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             *((name, stat) for name in REQUEST_METRICS for stat in (*STATISTICS, "cv")),
             *((n, None) for n in CASE_METRICS),
             ("error_rate", "upper95"),
+            *(("quality", stat) for stat in ("lower95", "pass@1", "pass^20")),
         ]
     ),
     st.sampled_from(["<=", "<", ">=", ">"]),
@@ -301,6 +309,39 @@ def test_a_bound_of_the_error_rate() -> None:
     assert (timeouts.met, timeouts.reason) == (True, ""), "1 of 20 timed out"
     assert budget.judge(CaseResult("n", "s", "c", "m")).value is None
     assert applicable("x", [budget]) == (budget,), "no default budget beside it"
+
+
+QUALITY = AnswerQuality(requests=10, failed=1, mean=0.9, answered=1.0, prompts=10, perfect=9, lower95=0.6, repeats=1)
+
+
+def test_quality_over_prompts() -> None:
+    """The mean is the one over prompts; a miss says what is behind it and how many prompts it takes."""
+    case = replace(CASE, answer_quality=QUALITY)
+    found = {
+        text: parse_budget(text).judge(case)
+        for text in ("quality.mean >= 90%", "quality.mean >= 95%", "quality.lower95 >= 90%", "quality.pass@2 >= 1%")
+    }
+    assert [(each.value, each.n, each.met) for each in found.values()] == [
+        (0.9, 10, True),
+        (0.9, 10, False),
+        (0.6, 10, False),
+        (None, 10, False),
+    ]
+    assert [each.reason for each in found.values()] == [
+        "",
+        "9 of 10 prompts are right; 1 of 10 requests failed and score 0",
+        "9 of 10 prompts are right; 1 of 10 requests failed and score 0; to prove the limit takes 29 prompts of which all "
+        "are",
+        "a prompt was asked once, and it takes 2 answers to each (repeat; 20 count at most)",
+    ]
+    chat = replace(CASE, answer_quality=replace(QUALITY, prompts=0, lower95=None))
+    assert "prompts can't be told apart in chats" in parse_budget("quality.lower95 >= 1%").judge(chat).reason
+    one = Distribution(1, 1.0, None, 1, 1, 1, 1, 1, 1, 1)
+    older = replace(CASE, metrics={"quality": one})
+    assert parse_budget("quality.mean >= 90%").judge(older).met
+    assert parse_budget("quality.lower95 >= 90%").judge(older).reason == "results of an older version don't have it"
+    refused = replace(case, not_scored={"took longer than 2 s": 1})
+    assert not parse_budget("quality.lower95 >= 1%").judge(refused).met
 
 
 def test_variation_of_too_little() -> None:

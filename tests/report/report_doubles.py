@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pytest_flperf.results.answer_quality import AnswerQuality, CategoryQuality, CheckQuality, ScoredAnswer
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import (
@@ -86,6 +87,27 @@ def hostile_comparisons(text: str) -> tuple[Against, ...]:
     return (Against("run", text, text, text, (text,), notes=(text,), comparisons=(bad, doubt)),)
 
 
+def quality_of(text: str) -> AnswerQuality:
+    """Quality of ten prompts in two categories, of which one has this name; two checks, and an answer of this text."""
+    return AnswerQuality(
+        requests=30,
+        failed=2,
+        mean=0.8,
+        answered=0.857,
+        prompts=10,
+        perfect=7,
+        ci95=(0.55, 0.93),
+        lower95=0.6,
+        repeats=3,
+        pass_at=(0.8, 0.85, 0.9),
+        pass_all=(0.8, 0.75, 0.7),
+        categories=(CategoryQuality(text, 6, 0.7, (0.4, 0.9)), CategoryQuality("", 4, 1.0, (0.4, 1.0))),
+        categories_left_out=3,
+        checks=(CheckQuality(text, 28, 0.9), CheckQuality("json", 28, 0.7)),
+        answers=(ScoredAnswer(0.25, text, text, text, text, {text[:60]: 0.5, "json": 0.0}),),
+    )
+
+
 def hostile_run(text: str) -> Run:
     """A failed run in which every text that comes from outside is ``text``."""
     bad = case(
@@ -112,6 +134,7 @@ def hostile_run(text: str) -> Run:
         notes=(text,),
         clock=ClockQuality(text),
         against=hostile_comparisons(text),
+        answer_quality=quality_of(text),
     )
     return run(
         replace(bad, metrics={text[:60]: measured([1.0, 2.0])}),

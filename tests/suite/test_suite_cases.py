@@ -75,6 +75,7 @@ def test_every_matrix_key_reaches_its_setting() -> None:
     (case,) = expand(suite, ["m"])
     assert case.scenario.settings == Settings(
         iterations=3,
+        repeat=3,
         warmup=3,
         concurrency=3,
         load=LoadShape(

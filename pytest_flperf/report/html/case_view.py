@@ -19,6 +19,8 @@ from pytest_flperf.report.figures import (
 from pytest_flperf.report.html.charts import ecdf
 from pytest_flperf.report.html.comparisons_view import against_tables
 from pytest_flperf.report.html.content import CaseSection, Cell, Fact, FailedCase, Table, Tone
+from pytest_flperf.report.html.quality_view import quality_tables
+from pytest_flperf.report.quality_words import quality_words
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
 from pytest_flperf.report.sentences import case_name, clock_words
@@ -77,6 +79,7 @@ def case_section(
         *against_tables(case),
         _percentiles(case),
         _budgets(case),
+        *quality_tables(case.answer_quality),
         _resources(case),
     ]
     return CaseSection(
@@ -263,6 +266,7 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Requests per second", _amount(case.request_rate, "requests/s")),
         ("Measured part", _amount(case.wall_s, "s")),
         ("Error rate", _amount(case.error_rate, "fraction")),
+        ("Quality", quality_words(case.answer_quality) if case.answer_quality is not None else None),
         ("Model loaded in", _amount(case.load_s, "s")),
         ("Downloaded in", _amount(case.download_s, "s")),
         ("Model memory", _memory(case)),

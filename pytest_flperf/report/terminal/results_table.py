@@ -9,6 +9,7 @@ from typing import Final
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import failing, name
 from pytest_flperf.report.figures import MARK, NOTHING, errors, number, statistic
+from pytest_flperf.report.quality_words import share
 from pytest_flperf.report.rivals import ScenarioKey, scenario_key, scenario_of, shown_models
 from pytest_flperf.report.terminal.tables import Column, fitted
 from pytest_flperf.results.comparison import DEFAULT_SCOPE
@@ -181,4 +182,4 @@ def _resource(metric: str, which: str) -> Callable[[CaseResult], str]:
 
 def _quality(case: CaseResult) -> str:
     found = case.metrics.get("quality")
-    return NOTHING if found is None else f"{100 * found.mean:.0f} %"
+    return NOTHING if found is None else share(found.mean)

@@ -23,6 +23,7 @@ from pytest_flperf.report.figures import (
     statistic_of,
     tried_words,
 )
+from pytest_flperf.report.quality_words import quality_lines
 from pytest_flperf.report.rivals import rivals_together, scenario_of
 from pytest_flperf.report.sentences import without_verdict
 from pytest_flperf.report.terminal.comparisons import compared_lines, gated, sums
@@ -207,6 +208,9 @@ def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
     if percentiles:
         lines += [Line(f"  {_distribution(name, found)}") for name, found in case.metrics.items()]
         lines += [Line(f"  {_use(name, use)}") for name, use in case.resources.items()]
+        lines += [
+            Line(f"  {text}") for text in ([] if case.answer_quality is None else quality_lines(case.answer_quality))
+        ]
     return lines
 
 

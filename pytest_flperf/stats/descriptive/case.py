@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from statistics import median
 from typing import TypeAlias
 
+from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.quality.scoring import AnswerScorer, NoResult, Scoring
+from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.notes import warning
 from pytest_flperf.results.records import Distribution, Measured, PlannedCase, Requests
@@ -67,6 +70,7 @@ def summarise(
     prompt_of: Callable[[int], str] | None = None,
     scorer: AnswerScorer | None = None,
     values: RequestValues | None = None,
+    rows: ExpectedOf | None = None,
 ) -> Measured:
     """The result of a case, not judged yet (``gates.judge`` does that).
 
@@ -81,6 +85,7 @@ def summarise(
         prompt_of: Names the prompt of a measured request by its index; None: prompts can't be told apart.
         scorer: Scores the answers; None: one of its own, where the case expects something of them.
         values: Takes the values of single requests; None: nobody needs them.
+        rows: Tells the row of a measured request; None: there are none.
 
     """
     as_inf = planned.settings.get("failures") == "as_inf"
@@ -88,10 +93,11 @@ def summarise(
     with contextlib.ExitStack() as stack:
         if scorer is None:
             scorer = stack.enter_context(Scoring()).of(planned.settings.get("expect"))
-        tally = _Tally(planned, scorer, good, prompt_of, values)
+        tally = _Tally(planned, scorer, good, prompt_of, values, rows)
         while batch := list(islice(remaining, _BATCH)):
             tally.add(batch)
         tally.take_scores()
+    tally.quality = tally.prompt_scores.quality()
     arrived = tally.rates.arrived()
     asked_for = planned.target.model_id if planned.target is not None else None
     metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
@@ -117,6 +123,7 @@ def summarise(
         serialised=tally.overlap.serialised,
         metrics=metrics,
         prompt_scores=tally.prompt_scores.result(),
+        answer_quality=tally.quality,
         not_scored=dict(scorer.not_scored.most_common()) if scorer is not None else {},
         clock=clock,
         failures=tally.failures.top(),
@@ -143,13 +150,15 @@ class _Tally:
         good: IsGood | None,
         prompt_of: Callable[[int], str] | None,
         request_values: RequestValues | None,
+        rows: ExpectedOf | None,
     ) -> None:
         self.scorer = scorer
         self.request_values = request_values
         self.to_score: list[tuple[int, str | None]] = []
         self.to_score_characters = 0
         self.rates = SteadyRates(planned.load)
-        self.prompt_scores = PromptScores(prompt_of)
+        self.prompt_scores = PromptScores(prompt_of, rows, planned.settings.get("expect"))
+        self.quality: AnswerQuality | None = None
         self.is_good = good
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
         self.warmup = self.warmup_failed = self.outside = self.retries = self.recovered = 0
@@ -265,8 +274,7 @@ class _Tally:
             score = 0.0 if answer is None else next(scores)
             if isinstance(score, NoResult):
                 continue
-            if answer is not None:
-                self.values["quality"].append(score)
+            self.values["quality"].append(score)
             self.prompt_scores.add(index, score, answer)
         self.to_score.clear()
         self.to_score_characters = 0
@@ -316,9 +324,15 @@ class _Tally:
                 summary = with_zeros(self.values[name], failed)
             else:
                 summary = distribution(self.values[name])
+            if name == "quality" and summary is not None:
+                summary = self._of_prompts(summary)
             if summary is not None:
                 found[name] = summary
         return found
+
+    def _of_prompts(self, summary: Distribution) -> Distribution | None:
+        """Quality with the mean over prompts; None where no answer has a score."""
+        return None if self.quality is None else replace(summary, mean=self.quality.mean)
 
     def notes(self, model_id: str) -> list[str]:
         lines = [

@@ -9,13 +9,14 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, NoReturn
 
 from pytest_flperf.suite.bounded_files import decoded, display_path, read_bytes
 from pytest_flperf.suite.errors import SuiteError, printable, shown, suggestion
-from pytest_flperf.suite.prompts.rows import NoColumnError, Row, row_of
+from pytest_flperf.suite.prompts.rows import NoColumnError, Row, RowScoring, row_of
 
 __all__ = ["ENDINGS", "MAX_DATASET_BYTES", "MAX_ROWS", "Row", "read_dataset"]
 
@@ -35,7 +36,7 @@ _MAX_NAME_LENGTH: Final = 40
 _WHAT: Final = "data set"
 
 
-def read_dataset(path: Path, column: str | None = None) -> tuple[Row, ...]:
+def read_dataset(path: Path, column: str | None = None, scoring: RowScoring | None = None) -> tuple[Row, ...]:
     """Read the prompts in the file *path*, by its ending.
 
     A row is a text, or an object with ``prompt``, ``messages`` (role, content), ``conversations`` or ``conversation``
@@ -45,6 +46,7 @@ def read_dataset(path: Path, column: str | None = None) -> tuple[Row, ...]:
         path: JSON Lines (``.jsonl``, ``.ndjson``), a list in JSON (``.json``), a table with a header line (``.csv``,
             ``.tsv``), or a prompt per line (``.txt``).  Empty lines are left out.
         column: name of the column with the prompt or the messages; None: the names above.
+        scoring: reads what answers shall be; None: nothing is said of that.
 
     Raises:
         SuiteError: the file can't be read, has no rows or too many, or a row is no prompt; a line for each of the
@@ -56,7 +58,7 @@ def read_dataset(path: Path, column: str | None = None) -> tuple[Row, ...]:
         found = f"the ending {shown(path.suffix)}" if path.suffix else "no ending"
         raise SuiteError(f"{where}: found {found}, expected a {_WHAT}: {', '.join(ENDINGS)}")
     text = decoded(read_bytes(path, _WHAT, MAX_DATASET_BYTES), where, _WHAT)
-    rows = _Rows(where, column)
+    rows = _Rows(where, column, scoring)
     if form == ".json":
         _add_json(rows, text)
     elif form in {".csv", ".tsv"}:
@@ -69,9 +71,10 @@ def read_dataset(path: Path, column: str | None = None) -> tuple[Row, ...]:
 class _Rows:
     """Rows of one file, and its problems."""
 
-    def __init__(self, where: str, column: str | None) -> None:
+    def __init__(self, where: str, column: str | None, scoring: RowScoring | None) -> None:
         self.where = where
         self.column = column
+        self._scoring = scoring
         self._rows: list[Row] = []
         self._problems: list[tuple[str, str, str]] = []
         """Place, words and hint of the first problems."""
@@ -84,7 +87,10 @@ class _Rows:
         The place follows the file's name in messages.
         """
         try:
-            self._rows.append(row_of(value, self.column))
+            row = row_of(value, self.column)
+            if self._scoring is not None:
+                row = replace(row, scored=self._scoring.of(value, place))
+            self._rows.append(row)
         except NoColumnError as error:
             first = not self._problem_count  # looking for names that are alike takes time
             self.refuse(place, str(error), _like(self.column, value) if first else "")
@@ -104,6 +110,9 @@ class _Rows:
 
     def all(self) -> tuple[Row, ...]:
         """Return the rows, or raise the problems."""
+        if self._scoring is not None and not self._problems:
+            for place, words in self._scoring.problems():
+                self.refuse(place, words)
         if self._problems:
             raise self._error()
         if not self._rows:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
+from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.suite.errors import SuiteError, shown
 from pytest_flperf.suite.messages import Message, Scalar
 from pytest_flperf.suite.setting_limits import LIMITS
 
-__all__ = ["NoColumnError", "Row", "row_of"]
+__all__ = ["NoColumnError", "Row", "RowScoring", "row_of"]
 
 _FORMS: Final = ("prompt", "messages", "conversations", "conversation")
 """Columns that hold the prompt; the first of them counts."""
@@ -30,6 +31,9 @@ class NoColumnError(SuiteError):
     """A row lacks the named column."""
 
 
+NO_SCORE: Final = ScoredRow()
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of a data set."""
@@ -43,6 +47,18 @@ class Row:
     """From the column ``max_tokens``, ``output_tokens`` or ``output_length``."""
     fields: Mapping[str, Scalar]
     """The plain columns, for templates.  ``prompt`` is always there: where no column has that name, the first turn."""
+    scored: ScoredRow = field(default=NO_SCORE, repr=False)
+    """What its answer shall be, its id and its category."""
+
+
+class RowScoring(Protocol):
+    """Reads from the rows of a file what their answers shall be."""
+
+    def of(self, columns: object, place: str) -> ScoredRow:
+        """Read one row; raises SuiteError, whose text doesn't say where."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Place and words of each problem of all rows together."""
 
 
 def row_of(value: object, column: str | None = None) -> Row:

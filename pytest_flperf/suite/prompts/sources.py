@@ -35,6 +35,8 @@ class PromptSource:
 
     rows: tuple[Row, ...] = ()
     """Rows of a data set."""
+    expects: bool = False
+    """Whether rows say what their answers shall be."""
     shuffled: bool = False
     """Whether the seed shuffles them."""
     template: PromptTemplate | None = None

@@ -35,7 +35,14 @@ _ONE_PROMPT: Final[list[Any]] = [
 class SettingsForm(Form):
     """Settings that a suite's defaults and each of its scenarios may have."""
 
-    iterations: types.Iterations = Field(5, description="Number of measured requests, over all streams together.")
+    iterations: types.Iterations = Field(
+        5,
+        description="Number of measured requests, over all streams together. Where repeat is set, or rows of a dataset "
+        "have expectations, the default asks each prompt, as often as repeat says.",
+    )
+    repeat: types.Repeat = Field(
+        1, description="How often each prompt is asked; one pass over all prompts follows the other."
+    )
     warmup: types.Warmup | None = Field(
         None, description="Warm-up requests before the measured ones; default: one per stream, at most four."
     )
@@ -244,6 +251,11 @@ class ScenarioForm(SettingsForm):
     )
     dataset_column: types.Text | None = Field(None, description="Column of the dataset that holds the prompts.")
     dataset_order: Literal["sequential", "shuffled"] = Field("sequential", description="Order of the dataset's rows.")
+    expect_column: types.Text | None = Field(
+        "expect",
+        description="Column of the dataset that holds the expected answer of each row: a text (equals), a number, a "
+        "list of texts (one of them), or what expect is. null: none does.",
+    )
     input_tokens: types.Length | None = Field(
         None, description="Length of synthetic prompts in tokens: a number, or a uniform or normal distribution."
     )
@@ -252,7 +264,9 @@ class ScenarioForm(SettingsForm):
         "", description="Path of a JSON Lines file with due times, prompts or lengths, for load: trace."
     )
     expect: ExpectForm | None = Field(
-        None, description="Expected answer. Its score, from 0 to 1, is the metric quality."
+        None,
+        description="Expected answer, for rows without one of their own. Its score, from 0 to 1, is the metric "
+        "quality.",
     )
 
     @model_validator(mode="after")
@@ -271,6 +285,7 @@ class MatrixForm(Form):
     """Settings and their values: each combination makes its own case."""
 
     iterations: list[types.Iterations] = Field([], min_length=1, description="Values of iterations.")
+    repeat: list[types.Repeat] = Field([], min_length=1, description="Values of repeat.")
     warmup: list[types.Warmup | None] = Field([], min_length=1, description="Values of warmup.")
     concurrency: list[types.Concurrency] = Field([], min_length=1, description="Values of concurrency.")
     load: list[types.Load] = Field([], min_length=1, description="Values of load.")

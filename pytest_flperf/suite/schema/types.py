@@ -204,6 +204,7 @@ Stops = Annotated[list[StopText], Field(min_length=1, max_length=32), BeforeVali
 ONE_OR_MORE: Final = (Field(min_length=1), BeforeValidator(number_listed), AfterValidator(refuse_repeated))
 """Validators of a list that may be a single value instead."""
 Iterations = Annotated[int, number("iterations")]
+Repeat = Annotated[int, number("repeat")]
 Warmup = Annotated[int, number("warmup")]
 Concurrency = Annotated[int, number("concurrency")]
 Concurrencies = Annotated[list[Concurrency], *ONE_OR_MORE, one_or_list("concurrency")]
