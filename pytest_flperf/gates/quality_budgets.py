@@ -48,7 +48,8 @@ def missed_words(case: Measured, statistic: str, limit: float) -> str:
     quality = case.answer_quality
     if quality is None:
         return ""
-    words = [f"{quality.perfect} of {quality.prompts} prompts are right"] if quality.prompts else []
+    each_time = " each time" if quality.requests > quality.prompts else ""
+    words = [f"{quality.perfect} of {quality.prompts} prompts are right{each_time}"] if quality.prompts else []
     if quality.failed:
         words.append(f"{quality.failed} of {quality.requests} requests failed and score 0")
     if statistic == "lower95":

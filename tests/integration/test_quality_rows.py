@@ -81,7 +81,7 @@ def test_repeats(tiny: Tiny) -> None:
     assert quality["pass_at"] == quality["pass_all"] == [0.5] * 3
     verdicts = {each["expression"]: (each["met"], each["value"], each["reason"]) for each in done.case["budgets"]}
     assert verdicts["quality.pass@3 >= 50%"] == (True, 0.5, "")
-    assert verdicts["quality.pass^2 >= 51%"] == (False, 0.5, "2 of 4 prompts are right")
+    assert verdicts["quality.pass^2 >= 51%"] == (False, 0.5, "2 of 4 prompts are right each time")
     assert verdicts["quality.pass@4 >= 1%"][:2] == (False, None)
     assert "a prompt was asked 3 times, and it takes 4 answers to each" in verdicts["quality.pass@4 >= 1%"][2]
 
