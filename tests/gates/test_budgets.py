@@ -330,8 +330,8 @@ def test_quality_over_prompts() -> None:
     assert [each.reason for each in found.values()] == [
         "",
         "9 of 10 prompts are right; 1 of 10 requests failed and score 0",
-        "9 of 10 prompts are right; 1 of 10 requests failed and score 0; to prove the limit takes 29 prompts of which all "
-        "are",
+        "9 of 10 prompts are right; 1 of 10 requests failed and score 0; "
+        "to prove the limit takes 29 prompts of which all are",
         "a prompt was asked once, and it takes 2 answers to each (repeat; 20 count at most)",
     ]
     chat = replace(CASE, answer_quality=replace(QUALITY, prompts=0, lower95=None))

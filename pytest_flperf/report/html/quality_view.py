@@ -23,7 +23,7 @@ def _categories(quality: AnswerQuality) -> Table:
             Cell(each.category or "(no category)"),
             Cell(str(each.prompts)),
             Cell(share(each.mean)),
-            Cell(interval_words(each.ci95).strip() or NOTHING),
+            Cell(interval_words(each.ci95).strip() or NOTHING, tight=True),
         )
         for each in quality.categories
     )
