@@ -19,6 +19,7 @@ from pytest_flperf.reference_server.checks import OptionError
 from pytest_flperf.reference_server.loop import ServerLoop
 from pytest_flperf.reference_server.options import ReferenceConfig, preset_names
 from pytest_flperf.reference_server.server import carry_out
+from pytest_flperf.reference_server.truth import MISTAKES, read_answers
 
 __all__ = ["add_arguments", "run"]
 
@@ -28,8 +29,8 @@ _SCHEDULE_NUMBERS: Final = {
     "ttft_ms": "Time to the first chunk with text, in ms",
     "itl_ms": "Time between chunks with text, in ms",
     "jitter_ms": "Most that a chunk is moved, either way, in ms",
-    "seed": "Seed of the jitter and of wrong answers",
-    "wrong_share": "Chance, 0 to 1, that an answer is the wrong text",
+    "seed": "Seed of the jitter and of wrong answers; without it, each server draws its own wrong prompts",
+    "wrong_share": "Chance, 0 to 1, that an answer is wrong",
     "tokens": "Tokens of an answer",
     "tokens_per_chunk": "Tokens in each chunk",
     "reasoning_tokens": "Tokens of reasoning before the answer",
@@ -43,6 +44,9 @@ _SCHEDULE_WORDS: Final = {
     "text": "What is answered, over and over",
     "wrong_text": "What is answered instead where an answer is wrong",
     "wrong_by": "Whose chance that is: request, prompt",
+    "wrong_calls": f"How tool calls are wrong, one drawn of a list with commas: {', '.join(MISTAKES)}",
+    "call_form": "Form of tool calls: tool_calls, function_call",
+    "call_split": "How their arguments are streamed: whole, even, random",
     "framing": "How streams are framed: chunked, length, close",
 }
 
@@ -58,6 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument(
         "--fault", metavar="NAME", help=f"Fault of every answer: {', '.join(preset_names())} or http-<status>"
+    )
+    parser.add_argument(
+        "--calls", metavar="JSON", help='Tool calls to make where a request has tools: [{"name": …, "arguments": {…}}]'
+    )
+    parser.add_argument("--text-once", action="store_true", help="Answer the text once, however many tokens it has")
+    parser.add_argument(
+        "--answers",
+        metavar="FILE",
+        help='Right answers by prompt, one JSON object a line: {"prompt": …, "text": …} or {"prompt": …, "calls": […]}',
     )
     parser.add_argument("--timings", action="store_true", help="Send llama.cpp's timings with each answer")
     parser.add_argument("--any-model", action="store_true", help="Serve every model name, not only the known ones")
@@ -129,12 +142,18 @@ def _config(args: argparse.Namespace, lines: Iterator[str]) -> ReferenceConfig:
     schedule |= {name: getattr(args, name) for name in _SCHEDULE_WORDS if getattr(args, name) is not None}
     if args.timings:
         schedule["timings"] = True
+    if args.text_once:
+        schedule["repeat_text"] = False
+    if args.calls is not None:
+        schedule["calls"] = _json(args.calls, "--calls")
     if schedule:
         given["schedule"] = schedule
     if args.port is not None:
         given["port"] = _number(args.port, "--port")
     if args.any_model:
         given["strict"] = False
+    if args.answers is not None:
+        given["answers"] = read_answers(_small_text(args.answers), args.answers)
     given |= {
         name: getattr(args, name)
         for name in ("host", "fault", "log_file", "cert_file", "key_file")
@@ -145,13 +164,17 @@ def _config(args: argparse.Namespace, lines: Iterator[str]) -> ReferenceConfig:
 
 def _config_object(where: str, lines: Iterator[str]) -> dict[str, Any]:
     text = next(lines, "{}") if where == "-" else _small_text(where)
-    try:
-        given = json.loads(text)
-    except ValueError as error:
-        raise OptionError(f"{where}: expected JSON: {error}") from None
+    given = _json(text, where)
     if not isinstance(given, dict):
         raise OptionError(f"{where}: expected a JSON object")
     return given
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise OptionError(f"{where}: expected JSON: {error}") from None
 
 
 def _small_text(where: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pytest_flperf.reference_server.options import Fault, FaultKind, Schedule
+from pytest_flperf.reference_server.pieces import Piece, call_message, call_pieces, cut_to, text_pieces
 
 __all__ = ["CONTENT_KINDS", "ID_MARK", "PROMPT_MARK", "TOTAL_MARK", "Ask", "Event", "body_text", "stream_events"]
 
@@ -20,7 +21,7 @@ ID_MARK: Final = "\x01" * 8
 PROMPT_MARK: Final = "\x02" * 10
 TOTAL_MARK: Final = "\x03" * 10
 
-CONTENT_KINDS: Final = frozenset({"text", "reasoning"})
+CONTENT_KINDS: Final = frozenset({"text", "reasoning", "call"})
 _MS: Final = 1_000_000
 _CREATED: Final = 1_700_000_000
 _MOST_COMMENTS: Final = 100_000
@@ -42,7 +43,7 @@ class Event:
     """Part of an answer."""
 
     kind: str
-    """role, reasoning, text, finish, usage, done, comment, error, garbage."""
+    """role, reasoning, text, call, finish, usage, done, comment, error, garbage."""
     data: bytes
     due_ns: int
     """After the arrival of the request's last byte."""
@@ -73,41 +74,31 @@ class _Writer:
         self.schedule = schedule
         self.ask = ask
         limit = None if endless else ask.max_tokens
-        wanted = schedule.reasoning_tokens + (max(1, schedule.tokens) if endless else schedule.tokens)
+        self.calls = [] if endless else call_pieces(schedule)
+        answer = sum(piece.tokens for piece in self.calls) if self.calls else _text_tokens(schedule)
+        wanted = schedule.reasoning_tokens + (max(1, answer) if endless else answer)
         total = wanted if limit is None else min(wanted, limit)
         self.reasoning = min(schedule.reasoning_tokens, total)
-        self.answer = total - self.reasoning
-        self.finish_reason = "length" if limit is not None and limit <= wanted else "stop"
+        if self.calls:  # a piece is not cut, so that there may be some tokens more than the limit
+            self.calls = cut_to(self.calls, total - self.reasoning)
+            self.answer = sum(piece.tokens for piece in self.calls)
+        else:
+            self.answer = total - self.reasoning
+        self.finish_reason = "length" if limit is not None and limit <= wanted else _finish_reason(schedule, endless)
         self.line_end = "\r\n" if schedule.line_end == "crlf" else "\n"
-        self.usage = _usage_json(schedule, self.reasoning, total) if ask.include_usage else ""
+        self.usage = _usage_json(schedule, self.reasoning, self.reasoning + self.answer) if ask.include_usage else ""
         self.head = (
             f'{{"id":"ref-{ID_MARK}","object":"chat.completion.chunk","created":{_CREATED},'
             f'"model":{_dump(ask.model)},"choices":'
         )
 
-    def pieces(self) -> list[tuple[str, str, int]]:
-        """Text chunks: (kind, text, tokens)."""
-        out: list[tuple[str, str, int]] = []
-        for kind, tokens in (("reasoning", self.reasoning), ("text", self.answer)):
-            step = self.schedule.tokens_per_chunk
-            for start in range(0, tokens, step):
-                several = min(step, tokens - start)
-                out.append((kind, "".join(self._token(n) for n in range(start, start + several)), several))
-        if self.schedule.reasoning_field == "think" and self.reasoning:
-            last = max(i for i, piece in enumerate(out) if piece[0] == "reasoning")
-            out[0] = (out[0][0], "<think>" + out[0][1], out[0][2])
-            out[last] = (out[last][0], out[last][1] + "</think>", out[last][2])
-        return out
-
-    def _token(self, number: int) -> str:
-        chars, text = self.schedule.chars_per_token, self.schedule.text
-        if text:
-            start = number * chars % len(text)
-            piece = text[start : start + chars]
-            return piece if len(piece) == chars else (piece + text * (chars // len(text) + 1))[:chars]
-        if chars == 1:
-            return str(number % 10)
-        return str(number).zfill(chars - 1)[1 - chars :] + " "
+    def pieces(self) -> list[Piece]:
+        """Chunks of the answer, the reasoning first."""
+        thought = list(text_pieces(self.schedule, "reasoning", self.reasoning))
+        if self.schedule.reasoning_field == "think" and thought:
+            thought[0] = replace(thought[0], text=f"<think>{thought[0].text}")
+            thought[-1] = replace(thought[-1], text=f"{thought[-1].text}</think>")
+        return thought + (self.calls or list(text_pieces(self.schedule, "text", self.answer)))
 
     def chunk(self, choices: str, usage: str = "", timings: str = "") -> str:
         """JSON of a chunk."""
@@ -141,19 +132,32 @@ class _Writer:
         )
 
 
-def _dues(schedule: Schedule, pieces: list[tuple[str, str, int]]) -> list[int]:
+def _text_tokens(schedule: Schedule) -> int:
+    """Tokens of the text; of one that is said once, as many as it has."""
+    if schedule.repeat_text or not schedule.text:
+        return schedule.tokens
+    return -(-len(schedule.text) // schedule.chars_per_token)
+
+
+def _finish_reason(schedule: Schedule, endless: bool) -> str:
+    if not schedule.calls or endless:
+        return "stop"
+    return "function_call" if schedule.call_form == "function_call" else "tool_calls"
+
+
+def _dues(schedule: Schedule, pieces: list[Piece]) -> list[int]:
     """Due time of each text chunk."""
     dues: list[int] = []
     tokens = pause_ns = 0
     ttft_ns, itl_ns = round(schedule.ttft_ms * _MS), round(schedule.itl_ms * _MS)
-    for index, (_, _, several) in enumerate(pieces):
+    for index, piece in enumerate(pieces):
         lead = index - index % schedule.chunks_per_send
         every = schedule.stall_every_tokens
         if every:
             pause_ns = tokens // every * round(schedule.stall_ms * _MS)
         joins = index != lead
         dues.append(dues[-1] if joins else ttft_ns + lead * itl_ns + pause_ns)
-        tokens += several
+        tokens += piece.tokens
     return dues
 
 
@@ -162,10 +166,12 @@ def _content(writer: _Writer) -> list[Event]:
     pieces = writer.pieces()
     events: list[Event] = []
     every_role = '"role":"assistant",' if schedule.role_chunk == "every" else ""
-    for index, ((kind, text, tokens), due_ns) in enumerate(zip(pieces, _dues(schedule, pieces), strict=True)):
-        named = schedule.reasoning_field if kind == "reasoning" and schedule.reasoning_field != "think" else "content"
-        data = writer.event(writer.chunk(writer.delta(f'{{{every_role}"{named}":{_dump(text, text=True)}}}')))
-        events.append(Event(kind, data, due_ns, tokens, joins=index % schedule.chunks_per_send != 0))
+    for index, (piece, due_ns) in enumerate(zip(pieces, _dues(schedule, pieces), strict=True)):
+        is_thought = piece.kind == "reasoning" and schedule.reasoning_field != "think"
+        named = schedule.reasoning_field if is_thought else "content"
+        members = piece.delta or f'"{named}":{_dump(piece.text, text=True)}'
+        data = writer.event(writer.chunk(writer.delta(f"{{{every_role}{members}}}")))
+        events.append(Event(piece.kind, data, due_ns, piece.tokens, joins=index % schedule.chunks_per_send != 0))
     return events
 
 
@@ -287,13 +293,15 @@ def body_text(schedule: Schedule, ask: Ask, fault: Fault | None) -> tuple[str, i
     pieces = writer.pieces()
     dues = _dues(schedule, pieces)
     due_ns = dues[-1] if dues else round(schedule.ttft_ms * _MS)
-    thought = "".join(text for kind, text, _ in pieces if kind == "reasoning")
+    thought = "".join(piece.text for piece in pieces if piece.kind == "reasoning")
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": "".join(text for kind, text, _ in pieces if kind == "text"),
+        "content": "".join(piece.text for piece in pieces if piece.kind == "text"),
     }
+    if writer.calls:
+        message |= {"content": None, **call_message(schedule)}
     if thought and schedule.reasoning_field == "think":
-        message["content"] = thought + message["content"]
+        message["content"] = thought + (message["content"] or "")
     elif thought:
         message[schedule.reasoning_field] = thought
     truncated = fault is not None and fault.kind is FaultKind.TRUNCATE

@@ -119,7 +119,7 @@ class ServerLoop:
 
         Address, log file and TLS stay.
         """
-        self._router.config = config
+        self._router.configure(config)
 
     # The loop
 

@@ -10,8 +10,24 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from pytest_flperf.reference_server.checks import OptionError, amount, check, count, label, overridden
+from pytest_flperf.reference_server.truth import (
+    MISTAKES,
+    KnownAnswer,
+    PlayedCall,
+    answers_of,
+    calls_of,
+    mistakes_of,
+)
 
-__all__ = ["FAULT_MODEL_PREFIX", "Fault", "FaultKind", "ReferenceConfig", "Schedule", "preset_fault", "preset_names"]
+__all__ = [
+    "FAULT_MODEL_PREFIX",
+    "Fault",
+    "FaultKind",
+    "ReferenceConfig",
+    "Schedule",
+    "preset_fault",
+    "preset_names",
+]
 
 RoleChunk = Literal["early", "with_first", "every", "none"]
 Head = Literal["early", "with_first"]
@@ -20,6 +36,8 @@ Usage = Literal["extra_chunk", "finish_chunk", "empty_delta", "absent", "zeros"]
 Framing = Literal["chunked", "length", "close"]
 LineEnd = Literal["lf", "crlf"]
 WrongBy = Literal["request", "prompt"]
+CallForm = Literal["tool_calls", "function_call"]
+CallSplit = Literal["whole", "even", "random"]
 Garbage = Literal["json", "line", "bytes"]
 Host = Literal["127.0.0.1", "::1"]
 ErrorBody = Literal["json", "json_text", "detail", "html", "plain", "empty"]
@@ -44,8 +62,10 @@ class Schedule:
     """Between successive chunks with text."""
     jitter_ms: float = amount(0.0, 0, _HOUR_MS)
     """Each chunk with text is moved by up to this much, either way; never before the one ahead of it."""
-    seed: int = count(0, 0, 2**63)
-    """Of the jitter and of wrong answers; the n-th request to a server meets the same ones in every run."""
+    seed: int | None = count(None, 0, 2**63)
+    """Of the jitter and of wrong answers; the n-th request to a server meets the same ones in every run.  None: 0 for
+    what goes by requests; which prompts are answered wrongly is then drawn by each server when it starts, so that two
+    servers are wrong about different ones.  Two with the same seed are wrong about the same."""
     tokens: int = count(64, 0, _MOST_TOKENS)
     """Tokens of the answer, beside the reasoning; a request's ``max_tokens`` limits both together."""
     tokens_per_chunk: int = count(1, 1, _MOST_TOKENS)
@@ -54,12 +74,24 @@ class Schedule:
     chars_per_token: int = count(4, 1, 10_000)
     text: str = label("", 1 << 20)
     """Text of the answer, repeated as needed; empty: numbered tokens."""
+    repeat_text: bool = True
+    """False: the text once, however many ``tokens``; so are the texts of known answers."""
+    calls: tuple[PlayedCall, ...] | None = None
+    """Tool calls in place of the text, where a request has tools; empty: the text is right although there are some."""
+    call_form: CallForm = "tool_calls"
+    """``function_call``: the older form, which holds one call."""
+    call_split: CallSplit = "even"
+    """How the arguments are streamed: whole, with the name; in pieces of a token; in pieces of any length."""
     wrong_share: float = amount(0.0, 0, 1)
-    """The chance that ``wrong_text`` is answered instead."""
+    """The chance that ``wrong_text`` is answered instead, or one of ``wrong_calls`` is played."""
     wrong_text: str = label("wrong ", 1 << 20)
     wrong_by: WrongBy = "request"
     """Whose chance it is: each request's own, or each prompt's, whose repeats are then all answered alike.  A prefix of
     nine digits is no part of a prompt."""
+    wrong_calls: tuple[str, ...] = MISTAKES
+    """Ways to be wrong about tool calls, one of them drawn: another ``name``, other ``arguments``, ``broken`` JSON of
+    arguments, the calls as JSON in the ``text``, or a text where calls are ``missing``.  Where no call is right, there
+    is one."""
     stall_every_tokens: int = count(0, 0, _MOST_TOKENS)
     """After each so many tokens comes a pause of ``stall_ms`` on top; 0: never."""
     stall_ms: float = amount(0.0, 0, _HOUR_MS)
@@ -106,6 +138,8 @@ class Schedule:
     """Each event's JSON is spread over several ``data:`` lines."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "calls", calls_of(self.calls, "schedule.calls"))
+        object.__setattr__(self, "wrong_calls", mistakes_of(self.wrong_calls, "schedule.wrong_calls"))
         check(self, "schedule")
         chunk_bytes = self.chars_per_token * self.tokens_per_chunk * 4 + _CHUNK_OVERHEAD_BYTES
         answer_bytes = (self.tokens + self.reasoning_tokens) // self.tokens_per_chunk * chunk_bytes
@@ -251,6 +285,8 @@ class ReferenceConfig:
     """Names that are served, beside ``reference-fault-<name>``."""
     strict: bool = True
     """An unknown model is answered with 404; otherwise it is served like the first."""
+    answers: tuple[KnownAnswer, ...] = ()
+    """Right answers by prompt; to other prompts the schedule's text or calls are right."""
     max_connections: int = count(8192, 1, 1_000_000)
     log_file: str | None = label(None, 4096)
     """Finished requests are appended to it, one JSON object a line."""
@@ -259,6 +295,7 @@ class ReferenceConfig:
     key_file: str | None = label(None, 4096)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "answers", answers_of(self.answers, "config.answers"))
         check(self, "config")
         if not self.models or not all(isinstance(name, str) for name in self.models):
             raise OptionError("config.models: expected at least one name")

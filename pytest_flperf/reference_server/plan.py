@@ -94,7 +94,7 @@ def jittered(plan: AnswerPlan, schedule: Schedule, number: int) -> tuple[int, ..
     """Due times with the jitter of the server's ``number``-th request."""
     if not schedule.jitter_ms:
         return plan.due_ns
-    rng = random.Random(f"{schedule.seed}:{number}")  # noqa: S311
+    rng = random.Random(f"{schedule.seed or 0}:{number}")  # noqa: S311
     reach = schedule.jitter_ms * _MS
     out, latest = [], 0
     for due_ns, chunks in zip(plan.due_ns, plan.chunks, strict=True):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
-import re
+import secrets
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pytest_flperf.reference_server.checks import OptionError, overridden
 from pytest_flperf.reference_server.events import Ask
 from pytest_flperf.reference_server.http1 import Request
 from pytest_flperf.reference_server.log import LogEntry
+from pytest_flperf.reference_server.mistakes import Asked, drawn, plain_prompt
 from pytest_flperf.reference_server.options import (
     FAULT_MODEL_PREFIX,
     Fault,
@@ -41,7 +41,7 @@ _PROMPT_HEAD_CHARS: Final = 64
 _MOST_PLANS: Final = 128
 _MOST_MODEL_CHARS: Final = 10_000
 _MOST_CACHED_BYTES: Final = 1 << 20
-_UNIQUE_PREFIX: Final = re.compile(r"\A\[\d{9}\] ", re.ASCII)
+_MOST_TOOLS: Final = 1_000
 _LOG_ROUTE: Final = "/flperf/log"
 _CHAT_ROUTE: Final = "/v1/chat/completions"
 
@@ -87,11 +87,18 @@ class Router:
     def __init__(
         self, config: ReferenceConfig, entries: Callable[[], list[LogEntry]], clear: Callable[[], None]
     ) -> None:
-        self.config = config
+        self.configure(config)
+        self.own_seed = secrets.randbits(32)
+        """Which prompts are answered wrongly, where the schedule has no seed."""
         self._entries = entries
         self._clear = clear
         self._number = 0
         self._plans: OrderedDict[object, AnswerPlan] = OrderedDict()
+
+    def configure(self, config: ReferenceConfig) -> None:
+        """Use these settings for new requests."""
+        self.config = config
+        self._known = {each.prompt: each for each in config.answers}
 
     def answer(self, request: Request) -> AnswerPlan | Chat:
         """Answer a request; chats are separate because they are logged."""
@@ -111,7 +118,7 @@ class Router:
             allowed = ("GET",)
         elif path == _LOG_ROUTE:
             if request.method == "GET":
-                return json_plan(200, log_json(self._entries()), close=close)
+                return json_plan(200, log_json(self._entries(), self.own_seed), close=close)
             if request.method == "DELETE":
                 self._clear()
                 return json_plan(200, '{"cleared":true}', close=close)
@@ -142,7 +149,8 @@ class Router:
             body = _json_object(request.body)
             _understand(body, known)
             schedule, fault = self._wishes(body, known.model, schedule, fault)
-            schedule = _right_or_wrong(schedule, number, known.prompt)
+            asked = Asked(number, known.prompt, _tools(body))
+            schedule = drawn(schedule, self._known.get(plain_prompt(known.prompt)), asked, self.own_seed)
             ask = Ask(
                 model=known.model if schedule.model_echo is None else schedule.model_echo,
                 stream=known.stream,
@@ -214,20 +222,16 @@ class Router:
         return plan
 
 
-def _right_or_wrong(schedule: Schedule, number: int, prompt: str) -> Schedule:
-    """Schedule with this request's text, right or wrong."""
-    if not schedule.wrong_share:
-        return schedule
-    whose = _UNIQUE_PREFIX.sub("", prompt, count=1) if schedule.wrong_by == "prompt" else str(number)
-    wrong = random.Random(f"{schedule.seed}:{whose}:wrong").random() < schedule.wrong_share  # noqa: S311
-    return replace(schedule, text=schedule.wrong_text if wrong else schedule.text, wrong_share=0.0)
-
-
-def log_json(entries: list[LogEntry]) -> str:
+def log_json(entries: list[LogEntry], own_seed: int) -> str:
     """Body of ``GET /flperf/log``."""
     return json.dumps(
         {
-            "server": {"now_ns": time.monotonic_ns(), "cpu_ns": time.process_time_ns(), "platform": sys.platform},
+            "server": {
+                "now_ns": time.monotonic_ns(),
+                "cpu_ns": time.process_time_ns(),
+                "platform": sys.platform,
+                "seed": own_seed,
+            },
             "entries": [entry.to_json() for entry in entries],
         },
         separators=(",", ":"),
@@ -268,6 +272,19 @@ def _understand(body: dict[str, Any], known: _Understood) -> None:
         raise _RefusedError(400, "messages: expected a list with at least one message")
     if not all(isinstance(message, dict) and isinstance(message.get("role"), str) for message in messages):
         raise _RefusedError(400, "messages: expected objects with 'role' and 'content'")
+    for name in ("tools", "functions"):
+        if body.get(name) is not None and not isinstance(body[name], list):
+            raise _RefusedError(400, f"{name}: expected a list")
+
+
+def _tools(body: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the tools that a request offers; none where it forbids calls."""
+    tools, functions = body.get("tools"), body.get("functions")
+    if "none" in (body.get("tool_choice"), body.get("function_call")):
+        return ()
+    offered = [each.get("function") if isinstance(each, dict) else None for each in tools or ()] if tools else functions
+    names = [each.get("name") for each in (offered or ())[:_MOST_TOOLS] if isinstance(each, dict)]
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _role(message: object) -> object:

@@ -37,6 +37,12 @@ def parse(*arguments: str) -> argparse.Namespace:
         (["--role-chunk", "late"], "schedule.role_chunk: expected one of early"),
         (["--host", "0.0.0.0"], "config.host: expected one of 127.0.0.1, ::1"),  # noqa: S104
         (["--fault", "earthquake"], "fault: expected one of refuse"),
+        (["--calls", "weather"], "--calls: expected JSON"),
+        (["--calls", '[{"name": 1}]'], "call.name: expected a text"),
+        (["--wrong-calls", "name,worse"], "schedule.wrong_calls: expected some of name, arguments, broken"),
+        (["--answers", "missing.json"], "missing.json"),
+        (["--answers", "bad.json"], "bad.json:1: expected JSON"),
+        (["--answers", "typo.json"], "typo.json:1: answer: unknown key 'shedule'; expected prompt, text, calls"),
         (["--config", "missing.json"], "missing.json"),
         (["--config", "."], "."),
         (["--config", "bad.json"], "bad.json: expected JSON"),

@@ -1,0 +1,109 @@
+"""Right and wrong answers: what a request is answered with, as drawn."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pytest_flperf.reference_server.options import Schedule
+from pytest_flperf.reference_server.truth import KnownAnswer, PlayedCall
+
+__all__ = ["Asked", "drawn", "plain_prompt"]
+
+_UNIQUE_PREFIX: Final = re.compile(r"\A\[\d{9}\] ", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Part of a request that its right answer depends on."""
+
+    number: int
+    """Of the request, from 1."""
+    prompt: str
+    tools: tuple[str, ...]
+    """Names of the tools that it offers; empty also where it forbids calls."""
+
+
+def plain_prompt(prompt: str) -> str:
+    """Prompt without the prefix that makes it unique."""
+    return _UNIQUE_PREFIX.sub("", prompt, count=1)
+
+
+def drawn(schedule: Schedule, known: KnownAnswer | None, asked: Asked, own_seed: int) -> Schedule:
+    """Schedule with this request's text or calls, right or wrong.
+
+    Args:
+        schedule: Of the request.
+        known: The right answer to its prompt; None: that of the schedule.
+        asked: The request.
+        own_seed: Of this server, for what goes by prompts where the schedule has no seed.
+
+    """
+    rng = _draws(schedule, asked, own_seed)
+    is_wrong = bool(schedule.wrong_share) and rng.random() < schedule.wrong_share
+    right = schedule
+    if known is not None:
+        text = schedule.text if known.text is None else known.text
+        right = replace(schedule, text=text, repeat_text=known.text is None, calls=known.calls)
+    if right.calls is None or not asked.tools:
+        right = replace(right, calls=None)
+        wrong = replace(right, text=schedule.wrong_text, repeat_text=known is None and schedule.repeat_text)
+    else:
+        wrong = _wrong_calls(right, right.calls, rng.choice(schedule.wrong_calls), asked.tools[0])
+    return replace(wrong if is_wrong else right, wrong_share=0.0, wrong_text="")
+
+
+def _draws(schedule: Schedule, asked: Asked, own_seed: int) -> random.Random:
+    if schedule.wrong_by == "prompt":
+        seed = own_seed if schedule.seed is None else schedule.seed
+        return random.Random(f"{seed}:{plain_prompt(asked.prompt)}:wrong")  # noqa: S311
+    return random.Random(f"{schedule.seed or 0}:{asked.number}:wrong")  # noqa: S311
+
+
+def _wrong_calls(schedule: Schedule, right: tuple[PlayedCall, ...], mistake: str, tool: str) -> Schedule:
+    """Schedule that plays one mistake; where no call is right, a needless one."""
+    calls = right or (PlayedCall(tool, "{}"),)
+    first, rest = calls[0], calls[1:]
+    match mistake:
+        case "broken":
+            return replace(schedule, calls=(replace(first, arguments=first.arguments[:-1]), *rest))
+        case "text":
+            return replace(schedule, calls=(), text=_as_text(calls), repeat_text=False)
+        case _ if not right:
+            return replace(schedule, calls=calls)
+        case "name":
+            return replace(schedule, calls=(replace(first, name=f"other_{first.name}"), *rest))
+        case "arguments":
+            return replace(schedule, calls=(replace(first, arguments=_other_arguments(first.arguments)), *rest))
+        case _:
+            return replace(schedule, calls=(), text=schedule.wrong_text, repeat_text=False)
+
+
+def _as_text(calls: tuple[PlayedCall, ...]) -> str:
+    """Calls as a model writes them that knows no tool calls: JSON in its text."""
+    written = [f'{{"name": {json.dumps(each.name)}, "arguments": {each.arguments}}}' for each in calls]
+    return written[0] if len(written) == 1 else f"[{', '.join(written)}]"
+
+
+def _other_arguments(arguments: str) -> str:
+    """Valid arguments of which the first has another value."""
+    try:
+        given = json.loads(arguments)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, Mapping) or not given:
+        return '{"unknown": 1}'
+    name = next(iter(given))
+    return json.dumps({**given, name: _another(given[name])}, ensure_ascii=False)
+
+
+def _another(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1_000
+    return f"{value} or elsewhere" if isinstance(value, str) else "something else"
