@@ -300,6 +300,10 @@ class CaseRecording:
             sample,
             output_text=self._redactor.exact(sample.output_text),
             reasoning_text=self._redactor.exact(sample.reasoning_text),
+            tool_calls=tuple(
+                replace(call, name=self._redactor.exact(call.name), arguments=self._redactor.exact(call.arguments))
+                for call in sample.tool_calls
+            ),
         )
         evidence = sample.evidence
         if evidence is None:

@@ -38,6 +38,7 @@ _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
         "first_read_surplus": 0.0,
         "first_arrival_share": 0.0,
         "tool_calls": (),
+        "tool_calls_left_out": 0,
         "unknown_fields": (),
         "tagged": False,
     }

@@ -339,4 +339,5 @@ def _sample(
         clock_source=exchange.clock_source,
         clock_step=abs(exchange.clock_moved_ns) > CLOCK_STEP_NS,
         lag_ns=exchange.read_lag_ns,
+        tool_calls_left_out=answer.tool_calls.left_out,
     )

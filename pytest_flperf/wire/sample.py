@@ -136,6 +136,8 @@ class Sample:
     """Realtime moved by more than 1 ms during the request: its times are left out."""
     lag_ns: tuple[int, ...]
     """Kernel arrival to Python's read, for every read; empty with user stamps."""
+    tool_calls_left_out: int = 0
+    """Calls beyond the 128 that are kept."""
 
     @property
     def ok(self) -> bool:
