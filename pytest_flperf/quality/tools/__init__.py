@@ -1,0 +1,1 @@
+"""Tool calls: definitions, expected calls, and scores of the calls of an answer."""

@@ -1,0 +1,177 @@
+"""Expected calls of a suite, and the score of an answer's calls by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from pytest_flperf.quality.tools.answered import opened
+from pytest_flperf.quality.tools.assignment import assigned, in_order
+from pytest_flperf.quality.tools.matchers import ArgumentMatcher, FormError, argument_matcher, share_of_arguments
+from pytest_flperf.quality.tools.understood import Call, CallOutcome, Understood, understood
+
+__all__ = [
+    "CALLS",
+    "MATCHES",
+    "MOST_EXPECTED",
+    "ORDERS",
+    "SCORES",
+    "TOOLS",
+    "CallScore",
+    "calls_problem",
+    "score_calls",
+]
+
+CALLS: Final = "calls"
+"""Key of the expected calls in an expectation."""
+TOOLS: Final = "tools"
+"""Key of the names of the offered tools; a suite has it from its own ``tools``."""
+ORDERS: Final = ("any", "exact", "subsequence")
+SCORES: Final = ("strict", "weighted")
+MATCHES: Final = ("exact", "normalised")
+MOST_EXPECTED: Final = 100
+"""Most calls that can be expected of an answer."""
+_MATCHED: Final = 100
+"""Of one function, calls that are matched with expected ones; further ones are needless."""
+_MOST_PAIRS: Final = 10_000
+_TOOL, _ARGUMENTS = 0.6, 0.4
+"""Parts of a weighted score."""
+_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedCall:
+    """One expected call."""
+
+    name: str
+    arguments: Mapping[str, ArgumentMatcher]
+
+
+class CallScore(NamedTuple):
+    """Score of an answer's calls, with its parts."""
+
+    score: float
+    tool: float
+    """Share of right tools among the expected and the needless ones; 1 for right abstention."""
+    arguments: float | None
+    """Share of right arguments, likewise; None where no call is expected."""
+    outcome: CallOutcome
+    as_json: bool = False
+    """Whether it is malformed because JSON came as text."""
+
+
+class _Pair(NamedTuple):
+    tool: float
+    arguments: float
+
+    @property
+    def weight(self) -> float:
+        return _TOOL * self.tool + _ARGUMENTS * self.arguments
+
+
+_NOTHING: Final = _Pair(0.0, 0.0)
+
+
+def calls_problem(expected: Mapping[str, Any]) -> str:
+    """Problem of an expectation's calls and their options; empty if none.
+
+    It begins with the place: ``calls[0].args.city: expected …``.  Patterns are not compiled.
+    """
+    for key, allowed in (("order", ORDERS), ("score", SCORES), ("match", MATCHES)):
+        if key in expected and expected[key] not in allowed:
+            return f"{key}: expected {' or '.join(map(repr, allowed))}"
+    try:
+        _expected_calls(expected, compiled=False)
+    except FormError as error:
+        return str(error)
+    return ""
+
+
+def score_calls(expected: Mapping[str, Any]) -> Callable[[str], CallScore]:
+    """Scorer of answers by expected calls.
+
+    Answers are texts of :func:`~pytest_flperf.quality.tools.answered.enclosed`.  Raises FormError for another form,
+    and the library's error for an invalid pattern.
+
+    Args:
+        expected: ``calls`` with ``order``, ``score``, ``match`` and the names of the ``tools``.
+
+    """
+    calls = _expected_calls(expected, compiled=True)
+    order, weighted = expected.get("order", "any"), expected.get("score") == "weighted"
+    tools = frozenset(expected.get(TOOLS, ())) | {each.name for each in calls}
+
+    def score(answer: str) -> CallScore:
+        found = understood(opened(answer), tools)
+        if not calls:
+            right = float(found.outcome is CallOutcome.ABSTAINED)
+            return CallScore(right, right, None, found.outcome, found.as_json)
+        if found.outcome is not CallOutcome.CALLED:
+            return CallScore(0.0, 0.0, 0.0, found.outcome, found.as_json)
+        return _scored(calls, found, order, weighted=weighted)
+
+    return score
+
+
+def _scored(calls: Sequence[ExpectedCall], found: Understood, order: str, *, weighted: bool) -> CallScore:
+    pairs = _pairs(calls, found.calls, order)
+    count = len(calls) if order == "subsequence" else max(len(calls), found.total)
+    tool = sum(each.tool for each in pairs) / count
+    arguments = sum(each.arguments for each in pairs) / count
+    is_right = count == len(calls) and all(each == (1.0, 1.0) for each in pairs)
+    score = _TOOL * tool + _ARGUMENTS * arguments if weighted and not is_right else float(is_right)
+    return CallScore(score, tool, arguments, found.outcome)
+
+
+def _pairs(calls: Sequence[ExpectedCall], given: Sequence[Call], order: str) -> Iterable[_Pair]:
+    """What each expected call got."""
+    if order == "exact":
+        made = [_pair(one, other) for one, other in zip(calls, given, strict=False)]
+        return [*made, *([_NOTHING] * (len(calls) - len(made)))]
+    if order == "subsequence":
+        given = given[: _MOST_PAIRS // len(calls)]
+        table = [[_pair(one, other) for other in given] for one in calls]
+        columns = in_order(len(calls), len(given), lambda row, column: table[row][column].weight)
+        return [_NOTHING if column is None else table[row][column] for row, column in enumerate(columns)]
+    pairs: list[_Pair] = []
+    for name in dict.fromkeys(each.name for each in calls):
+        rows = [each for each in calls if each.name == name]
+        named = [each for each in given if each.name == name][:_MATCHED]
+        table = [[_pair(one, other) for other in named] for one in rows]
+        columns = assigned([[each.weight for each in row] for row in table])
+        pairs += [_NOTHING if column is None else table[row][column] for row, column in enumerate(columns)]
+    return pairs
+
+
+def _pair(expected: ExpectedCall, given: Call) -> _Pair:
+    if expected.name != given.name:
+        return _NOTHING
+    return _Pair(1.0, share_of_arguments(expected.arguments, given.arguments))
+
+
+def _expected_calls(expected: Mapping[str, Any], *, compiled: bool) -> tuple[ExpectedCall, ...]:
+    calls, match = expected[CALLS], expected.get("match", "exact")
+    if not isinstance(calls, list) or len(calls) > MOST_EXPECTED:
+        raise FormError(CALLS, f"expected a list of at most {MOST_EXPECTED} calls; [] means that none is right")
+    return tuple(_call(each, f"{CALLS}[{index}]", match, compiled=compiled) for index, each in enumerate(calls))
+
+
+def _call(value: Any, place: str, match: str, *, compiled: bool) -> ExpectedCall:
+    if not isinstance(value, Mapping):
+        raise FormError(place, "expected a mapping with name and args")
+    unknown = [str(key) for key in value if key not in {"name", "args"}]
+    if unknown:
+        raise FormError(place, f"unknown key {unknown[0][:_SHOWN]!r}, expected name and args")
+    name, arguments = value.get("name"), value.get("args", {})
+    if not isinstance(name, str) or not name.strip():
+        raise FormError(f"{place}.name", "expected the name of a tool")
+    if not isinstance(arguments, Mapping):
+        raise FormError(f"{place}.args", "expected a mapping of arguments to allowed values")
+    return ExpectedCall(
+        name,
+        {
+            str(key): argument_matcher(each, match, f"{place}.args.{str(key)[:_SHOWN]}", compiled=compiled)
+            for key, each in arguments.items()
+        },
+    )
