@@ -27,6 +27,7 @@ from pytest_flperf.measurement.preflight import (
     planned_on,
     refuse_another,
     refuse_too_long,
+    refuse_tools,
     ttft_ms_of,
 )
 from pytest_flperf.measurement.recording import CaseRecording, Recorder
@@ -170,6 +171,7 @@ class Models:
         served = self._where_found(served)
         plans = self._plans(case, served)
         refuse_too_long(case, served)
+        refuse_tools(case, served, self.backend.capabilities(model))
         seen = self._ready.get(model)
         notes: tuple[str, ...] = ()
         if seen is not None and seen.generation == served.generation:

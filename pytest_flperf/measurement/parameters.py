@@ -34,8 +34,8 @@ _ALWAYS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """What a request is made of; no capabilities name it."""
 
 
-_NEUTRAL: Final[Mapping[str, float]] = MappingProxyType(
-    {"presence_penalty": 0, "frequency_penalty": 0, "top_p": 1, "n": 1, "min_p": 0}
+_NEUTRAL: Final[Mapping[str, float | str]] = MappingProxyType(
+    {"presence_penalty": 0, "frequency_penalty": 0, "top_p": 1, "n": 1, "min_p": 0, "tool_choice": "auto"}
 )
 """Values that change nothing."""
 

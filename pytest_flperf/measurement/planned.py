@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pytest_flperf.quality.tools.definitions import tool_names
 from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import PlannedCase
@@ -104,6 +105,8 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "stop": list(settings.stop) or None,
         "prompt_cache": settings.prompt_cache,
         "stream_options": _stream_options(settings),
+        "tools": list(tool_names(settings.tools)) or None,
+        "tool_choice": settings.tool_choice,
         "extra": dict(settings.extra) if settings.extra else None,
         "timeout_s": settings.timeouts.total_s,
         "max_answer_mb": settings.max_answer_mb if settings.max_answer_mb != Settings().max_answer_mb else None,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_flperf.backends.base import BackendError, OnProgress, Served
+from pytest_flperf.backends.base import BackendError, Capabilities, OnProgress, Served
 from pytest_flperf.backends.model_lists import is_another
 from pytest_flperf.loadgen.plan import RequestPlan
 from pytest_flperf.loadgen.worker_group import Plays
@@ -25,6 +25,7 @@ from pytest_flperf.results.serving import Adjustment, Target
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.prompts.synthetic import TokensPerWord
+from pytest_flperf.suite.request_body import offered_tools
 from pytest_flperf.wire.sample import Sample
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "planned_on",
     "refuse_another",
     "refuse_too_long",
+    "refuse_tools",
 ]
 
 _CALIBRATED_FROM: Final = 16
@@ -67,6 +69,23 @@ def refuse_too_long(case: Case, served: Served) -> None:
         raise NotPossibleError(
             f"context_tokens {context:,} and {answer:,} for the answer are more than the model's "
             f"{served.context_length:,}"
+        )
+
+
+def refuse_tools(case: Case, served: Served, known: Capabilities) -> None:
+    """Raise NotPossibleError for tools, or a choice of them, that the model does not take.
+
+    Without them its answers would be those to another question, and be scored as if it had been asked this one.
+    """
+    if not offered_tools(case):
+        return
+    taken = known.parameters
+    if known.tools is False or (taken is not None and "tools" not in taken):
+        raise NotPossibleError(f"the scenario offers tools, and {served.model} takes none ({served.backend})")
+    choice = case.scenario.settings.tool_choice
+    if choice not in (None, "auto") and taken is not None and "tool_choice" not in taken:
+        raise NotPossibleError(
+            f"{served.backend} takes no tool_choice, so that the model would decide; tool_choice: auto measures that"
         )
 
 

@@ -459,5 +459,5 @@ class CasePlans:
         longest, most = ask.max_tokens if self._limits_answers else None, self._fitted.longest_answer
         if longest is not None and most is not None:
             longest = min(longest, most)
-        request = self._template.render(messages, longest)
+        request = self._template.render(messages, longest, ask.tools)
         return Entry(index, phase, 0, bool(self._settings.stream), request, due_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 
 from pytest_flperf.suite.model import Scenario
@@ -28,9 +29,14 @@ def prompts_digest(scenario: Scenario) -> str:
 def _parts(scenario: Scenario) -> Iterator[object]:
     yield scenario.messages
     yield sorted((scenario.expect or {}).items(), key=str)
+    tools = [scenario.settings.tools, scenario.settings.tool_choice]
+    if any(tools):  # digests of older versions stay what they are
+        yield json.dumps(tools, sort_keys=True)
     source = scenario.source
     if source is None:
         return
+    if any(row.tools for row in source.rows[:_ROWS]):
+        yield json.dumps([row.tools for row in source.rows[:_ROWS]], sort_keys=True)
     yield source.rows[:_ROWS], len(source.rows), source.shuffled
     if source.expects:
         yield [row.scored for row in source.rows[:_ROWS]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -42,6 +43,8 @@ class Ask:
     messages: tuple[Message, ...]
     max_tokens: int | None = None
     """None: that of the settings."""
+    tools: tuple[Mapping[str, Any], ...] | None = None
+    """Of its row; None: those of the settings."""
 
 
 class PromptGenerator:
@@ -112,9 +115,10 @@ class PromptGenerator:
         """
         key = unique_key(self._key_seed, self._case.nodeid, number)
         messages, max_tokens = self._asked(index, key)
+        tools = self._tools(index)
         if self._case.scenario.is_scored and index >= 0 and self._source.tokenizer is None:
-            self._prompt_ids[index] = _prompt_id(messages)
-        return Ask(self._sent(messages, key), max_tokens)
+            self._prompt_ids[index] = _prompt_id(messages, tools)
+        return Ask(self._sent(messages, key), max_tokens, tools)
 
     def sample(self, number: int) -> Ask:
         """A typical request that is not one of the case's.
@@ -169,7 +173,7 @@ class PromptGenerator:
         Requests with the same prompt share it; unique prefixes don't count.
         """
         messages, _ = self._asked(index)
-        return _prompt_id(messages)
+        return _prompt_id(messages, self._tools(index))
 
     def sent_prompt_id(self, index: int) -> str:
         """As :meth:`prompt_id`, for a request that has ended.
@@ -214,6 +218,17 @@ class PromptGenerator:
         if source.output_tokens is not None:
             return source.output_tokens.draw(rng)
         return source.rows[self._row_number(index)].max_tokens if source.rows else None
+
+    @cached_property
+    def _own_tools(self) -> bool:
+        """Whether any row has tools of its own."""
+        return any(row.tools for row in self._source.rows)
+
+    def _tools(self, index: int) -> tuple[Mapping[str, Any], ...] | None:
+        """Tools of a request whose row has its own; None: all have those of the settings."""
+        if not self._own_tools:
+            return None
+        return self._source.rows[self._row_number(self._prompt_number(index))].tools or self._settings.tools
 
     def _plain(self, index: int) -> tuple[Message, ...]:
         """The messages from the template, the data set or the suite."""
@@ -386,6 +401,7 @@ class PromptGenerator:
         return random.Random(f"{self._seed}/filler/{length}{again}")  # noqa: S311
 
 
-def _prompt_id(messages: tuple[Message, ...]) -> str:
+def _prompt_id(messages: tuple[Message, ...], tools: tuple[Mapping[str, Any], ...] | None) -> str:
     text = repr([(each.role, each.content) for each in messages])
+    text += json.dumps(tools, sort_keys=True) if tools else ""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).hexdigest()

@@ -30,6 +30,7 @@ from pytest_flperf.suite.setting_limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
 from pytest_flperf.suite.source_building import source_of
 from pytest_flperf.suite.targets import TargetSpec, distinct, mapping_of
+from pytest_flperf.suite.tool_checks import check_tools
 
 __all__ = ["load_suite", "parse_target", "scenario_of", "target_of"]
 
@@ -68,6 +69,7 @@ def load_suite(path: Path, ref: str) -> Suite:
         _scenario(scenario, index, form, defaults, files, problems) for index, scenario in enumerate(form.scenarios)
     )
     check_expectations(scenarios, problems.add)
+    check_tools(scenarios, problems.add)
     matrix = _matrix(data, form)
     cases = sum(math.prod(len(values) for _, values in joined(matrix, scenario.sweep)) for scenario in scenarios)
     if cases > MAX_CASES:
@@ -110,6 +112,7 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         raise problems.error_of_a_test()
     scenario = _scenario(form.scenarios[0], 0, form, {}, SuiteFiles(Path.cwd()), problems)
     check_expectations((scenario,), problems.add)
+    check_tools((scenario,), problems.add)
     if problems.texts:
         raise problems.error_of_a_test()
     if base is None:

@@ -123,6 +123,10 @@ class Settings:
     """Length in tokens to which prompts are padded; None or 0: they stay as they are."""
     prompt_cache: str = "avoid"
     """``avoid``: a short unique prefix before each prompt; ``reuse``: the prompt as it is."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Tools that the model may call, in OpenAI's form; rows of a data set may have their own."""
+    tool_choice: str | Mapping[str, Any] | None = None
+    """Sent with tools: ``auto``, ``none``, ``required`` or one of them; None: not sent."""
     extra: Mapping[str, Any] | None = None
     """Passed through to the server in the request's JSON."""
 

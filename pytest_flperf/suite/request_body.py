@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Case
 
-__all__ = ["MAX_COMPLETION_TOKENS", "MAX_TOKENS", "extra_body", "keyed", "request_body", "unique_key"]
+__all__ = ["MAX_COMPLETION_TOKENS", "MAX_TOKENS", "extra_body", "keyed", "offered_tools", "request_body", "unique_key"]
 
 MAX_TOKENS: Final = "max_tokens"
 MAX_COMPLETION_TOKENS: Final = "max_completion_tokens"
@@ -85,7 +86,22 @@ def request_body(case: Case, model_id: str) -> dict[str, Any]:
             body[key] = value
     if settings.stop:
         body["stop"] = list(settings.stop)
+    tools = offered_tools(case)
+    if tools:
+        body["tools"] = [dict(each) for each in tools]
+        if settings.tool_choice is not None:
+            body["tool_choice"] = settings.tool_choice
     return body
+
+
+def offered_tools(case: Case) -> tuple[Mapping[str, Any], ...]:
+    """Return the tools of a case's requests, or those of its first row that has some.
+
+    Empty where no request has any.
+    """
+    source = case.scenario.source
+    rows = source.rows if source is not None else ()
+    return case.scenario.settings.tools or next((row.tools for row in rows if row.tools), ())
 
 
 def _limited_otherwise(case: Case) -> bool:

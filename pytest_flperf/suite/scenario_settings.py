@@ -67,6 +67,8 @@ class ScenarioSettings(TypedDict, total=False):
     stop: str | Sequence[str]
     stream: bool | None
     stream_options: Mapping[str, Any] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: Literal["auto", "none", "required"] | Mapping[str, Any] | None
     tags: str | Sequence[str]
     budgets: str | Sequence[str] | Mapping[str, Any]
     fail_on: str | Sequence[str]

@@ -120,6 +120,8 @@ NULLABLE: Final = frozenset(
         "frequency_penalty",
         "reasoning_effort",
         "seed",
+        "tools",
+        "tool_choice",
     }
 )
 """Settings that may be null: not sent, no deadline of its own, absent, or (warm-up) computed."""
@@ -160,6 +162,8 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "search_over": "'concurrency' or 'rate'",
         "timeout": "a number of milliseconds from 1 to 86,400,000",
         "stop": "one text or a list of 1 to 32 texts that are not empty",
+        "tools": "a list of tools, each with type: function, and function with name and parameters",
+        "tool_choice": "'auto', 'none', 'required' or {'type': 'function', 'function': {'name': …}}",
         "tags": "one text or a list of texts that are not empty",
         "targets": "a list of one target or more, each a mapping with a model",
         "model": "the name of a model",

@@ -79,7 +79,7 @@ MATRIX_KEYS: Final = (
 SWEEP_KEYS: Final = ("concurrency", "rate", "context_tokens")
 """Settings that may have a list of values anywhere: each value is a case of its own."""
 
-SETTING_KEYS: Final = (*MATRIX_KEYS, "extra")
+SETTING_KEYS: Final = (*MATRIX_KEYS, "tools", "tool_choice", "extra")
 """Every setting."""
 
 
@@ -103,8 +103,8 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
             timeouts[TIMEOUT_KEYS[key]] = value
         elif key in LOAD_KEYS:
             load[LOAD_KEYS[key]] = value
-        elif key == "stop":
-            changes[key] = (value,) if isinstance(value, str) else tuple(value)
+        elif key in {"stop", "tools"}:
+            changes[key] = (value,) if isinstance(value, str) else tuple(value or ())
         elif key == "stream_options" and isinstance(value, Mapping):
             changes[key] = json.dumps(dict(value), separators=(",", ":"))
         elif key == "extra":

@@ -34,13 +34,28 @@ class RequestTemplate:
     max_tokens_key: str = "max_tokens"
     """Name of the longest answer in the request."""
 
-    def render(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None = None) -> bytes:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        max_tokens: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> bytes:
         """Request bytes with other messages.
 
-        ``max_tokens``: another longest answer; None: the request's own.
+        Args:
+            messages: In place of the request's.
+            max_tokens: Another longest answer; None: the request's own.
+            tools: Other tools, of a request that has some; empty: none, nor a choice; None: the request's own.
+
         """
-        longest = {} if max_tokens is None else {self.max_tokens_key: max_tokens}
-        return _request(self.head, {**self.document, "messages": _sound(messages), **longest})
+        document = {**self.document, "messages": _sound(messages)}
+        if max_tokens is not None:
+            document[self.max_tokens_key] = max_tokens
+        if tools and "tools" in document:
+            document["tools"] = _sound(tools)
+        elif tools is not None:
+            document = {name: value for name, value in document.items() if name not in ("tools", "tool_choice")}
+        return _request(self.head, document)
 
 
 class RequestFactory:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pytest_flperf.quality.rows import ScoredRow
+from pytest_flperf.quality.tools.definitions import tools_problem
 from pytest_flperf.suite.errors import SuiteError, shown
 from pytest_flperf.suite.messages import Message, Scalar
 from pytest_flperf.suite.setting_limits import LIMITS
@@ -49,6 +52,8 @@ class Row:
     """The plain columns, for templates.  ``prompt`` is always there: where no column has that name, the first turn."""
     scored: ScoredRow = field(default=NO_SCORE, repr=False)
     """What its answer shall be, its id and its category."""
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """Tools of its own, from the column ``tools``."""
 
 
 class RowScoring(Protocol):
@@ -88,7 +93,25 @@ def row_of(value: object, column: str | None = None) -> Row:
         instructions, turns = (), (_text(asked, column),)
     fields = {key: item for key, item in value.items() if item is None or isinstance(item, (str, int, float))}
     fields.setdefault("prompt", turns[0])
-    return Row((*instructions, Message("user", turns[0])), turns, _max_tokens(value), fields)
+    return Row(
+        (*instructions, Message("user", turns[0])), turns, _max_tokens(value), fields, _tools(value.get("tools"))
+    )
+
+
+def _tools(value: object) -> tuple[Mapping[str, Any], ...]:
+    """Return the tools of a row; none where the column holds something else than objects.
+
+    Tables write them as JSON.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if not isinstance(value, list) or not any(isinstance(each, dict) for each in value):
+        return ()
+    problem = tools_problem(value)
+    if problem:
+        raise SuiteError(f"tools{problem}")
+    return tuple(value)
 
 
 def _asked_column(columns: Mapping[str, object]) -> str:

@@ -156,6 +156,14 @@ class SettingsForm(Form):
         validate_default=True,
         description="Options of streamed requests; the default asks for the server's token counts. null: not sent.",
     )
+    tools: types.Tools | None = Field(
+        None,
+        description="Tools that the model may call, in OpenAI's form, sent as they are; null: none. Rows of a dataset "
+        "may have their own.",
+    )
+    tool_choice: types.ToolChoice | None = Field(
+        None, description="auto, none, required, or the function that the model must call; null: not sent."
+    )
     tags: types.Texts = Field([], description="Labels to select scenarios by.")
     budgets: types.Budgets = Field(
         [], description="Limits that a case must meet, such as 'ttft_ms.p95 <= 500' or 'error_rate <= 1%'."

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from pytest_flperf.quality.tools.definitions import CHOICES, tools_problem
 from pytest_flperf.suite.errors import SuiteError, key_path, shown
 from pytest_flperf.suite.prompts.lengths import Lengths, lengths_of
 from pytest_flperf.suite.schema.budgets import BudgetFormError, budget_texts
@@ -29,6 +30,8 @@ OWN_KEYS: Final = frozenset(
         "reasoning_effort",
         "seed",
         "stop",
+        "tools",
+        "tool_choice",
     }
 )
 """Keys of a request with a setting of their own (or that we fill in), not allowed in ``extra``."""
@@ -107,6 +110,24 @@ def json_text(value: dict[str, Any]) -> str:
     except (TypeError, ValueError, RecursionError):
         text = f"found {shown(value)}, expected something that JSON can hold"
         raise PydanticCustomError("flperf_json", "{text}", {"text": text}) from None
+
+
+def tools(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Refuse what is no list of tools in OpenAI's form, or no JSON."""
+    problem = tools_problem(value)
+    if problem:
+        raise PydanticCustomError("flperf_tools", "{text}", {"text": problem})
+    for tool in value:
+        json_text(tool)
+    return value
+
+
+def tool_choice(value: object) -> object:
+    """Refuse what is neither a word nor a mapping; which tools there are, a scenario knows."""
+    if value in CHOICES or isinstance(value, dict):
+        return value
+    text = f"found {shown(value)}, expected {', '.join(map(repr, CHOICES))} or a mapping that names a function"
+    raise PydanticCustomError("flperf_tools", "{text}", {"text": text})
 
 
 def _is_finite(value: object) -> bool:
@@ -237,5 +258,36 @@ Device = Literal["auto", "cpu", "gpu", "npu"]
 Isolation = Literal["shared", "process"]
 Transport = Literal["http", "native"]
 Scalar = str | int | float | bool | None
+Tools = Annotated[
+    list[dict[str, Any]],
+    AfterValidator(tools),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "type": {"const": "function"},
+                    "function": {
+                        "type": "object",
+                        "properties": {
+                            "name": {"type": "string", "pattern": r"^\S+$", "maxLength": 256},
+                            "description": {"type": "string"},
+                            "parameters": {"type": "object"},
+                        },
+                        "required": ["name"],
+                    },
+                },
+                "required": ["type", "function"],
+            },
+        }
+    ),
+]
+ToolChoice = Annotated[
+    Any,
+    BeforeValidator(tool_choice),
+    WithJsonSchema({"anyOf": [{"enum": list(CHOICES)}, {"type": "object", "required": ["type", "function"]}]}),
+]
 PromptCache = Literal["avoid", "reuse"]
 OutputLength = Literal["short", "medium", "long"]

@@ -1,0 +1,60 @@
+"""Tools of scenarios and rows, checked before any request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pytest_flperf.quality.tools.definitions import choice_problem, parameters_of
+from pytest_flperf.suite.errors import shown
+from pytest_flperf.suite.model import Scenario
+from pytest_flperf.suite.parser import KeyPath
+
+__all__ = ["check_tools"]
+
+_SHOWN: Final = 10
+_Schema = tuple[KeyPath, str, Mapping[str, Any]]
+
+
+def check_tools(scenarios: Iterable[Scenario], add: Callable[[KeyPath, str], None]) -> None:
+    """Note choices of tools that aren't there, and parameters that are no JSON Schema.
+
+    References to other documents are refused, and never fetched.
+    """
+    found: dict[str, _Schema] = {}
+    for index, scenario in enumerate(scenarios):
+        _check_choice(scenario, ("scenarios", index, "tool_choice"), add)
+        for each in _schemas(scenario, index):
+            found.setdefault(json.dumps(each[2], sort_keys=True), each)
+    if not found:
+        return
+    from pytest_flperf.quality.scoring import problems_of
+
+    problems = problems_of([{"json_schema": schema} for _, _, schema in found.values()])
+    told = [(each, problem) for each, problem in zip(found.values(), problems, strict=True) if problem]
+    for (place, tool, schema), problem in told[:_SHOWN]:
+        add(place, f"the parameters of {tool}: found {shown(schema)}, which {problem}")
+
+
+def _check_choice(scenario: Scenario, place: KeyPath, add: Callable[[KeyPath, str], None]) -> None:
+    choice, tools = scenario.settings.tool_choice, scenario.settings.tools
+    if choice is None:
+        return
+    rows = scenario.source.rows if scenario.source is not None else ()
+    offered: list[Sequence[Any]] = list({id(row.tools): row.tools for row in rows if row.tools}.values())
+    for each in offered if offered and not tools else [tools, *offered]:
+        problem = choice_problem(choice, each)
+        if problem:
+            add(place, problem)
+            return
+
+
+def _schemas(scenario: Scenario, index: int) -> Iterator[_Schema]:
+    for number, parameters in parameters_of(scenario.settings.tools):
+        name = scenario.settings.tools[number]["function"]["name"]
+        yield ("scenarios", index, "tools", number), shown(name), parameters
+    for row in scenario.source.rows if scenario.source is not None else ():
+        for number, parameters in parameters_of(row.tools):
+            name = row.tools[number]["function"]["name"]
+            yield ("scenarios", index, "dataset"), f"{shown(name)} (row {shown(row.turns[0][:40])})", parameters
