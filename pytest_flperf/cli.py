@@ -19,6 +19,7 @@ from pytest_flperf.commands.run_logs import add_logs
 from pytest_flperf.commands.runs import add_report, add_show
 from pytest_flperf.commands.streams import run_on_streams
 from pytest_flperf.commands.suites import add_schema, add_suites
+from pytest_flperf.commands.tools import add_import_tools
 from pytest_flperf.commands.transfer import add_export, add_import
 from pytest_flperf.commands.trend import add_trend
 
@@ -59,6 +60,7 @@ def _run(words: Sequence[str], program: str) -> int:
     add_compare(commands)
     add_export(commands)
     add_import(commands)
+    add_import_tools(commands)
     add_prune(commands)
     add_baseline(commands)
     add_budgets(commands)

@@ -46,6 +46,9 @@ __all__ = [
 OF_SEARCHES: Final[Mapping[str, str]] = {"max_concurrency": "concurrency", "max_rate": "rate"}
 """Metrics that a search finds, and the load setting that the search varies."""
 _GROWING: Final = frozenset({"goodput", "request_rate", "sent_rate", "offered_rate", "tps_total"})
+_OF_CALLS: Final = frozenset({"tool_right", "argument_right", "abstained", "malformed"})
+_SCORED: Final = _OF_CALLS | {"quality"}
+"""Metrics of scores, which say nothing of answers without one."""
 _BETWEEN: Final = re.compile(r",|&&?|\band\b", re.IGNORECASE)
 _PATTERN: Final = re.compile(r"[*?\[]")
 _Subject: TypeAlias = tuple[str, str | None, tuple[str, ...], bool]
@@ -88,7 +91,7 @@ class Budget:
     def judge(self, case: Measured) -> BudgetVerdict:
         """The verdict on a case; an unmeasured metric misses the budget."""
         value, n = _found(case, self) if self.metric in OF_SEARCHES else _measured(case, self.metric, self.statistic)
-        if self.metric == "quality" and case.not_scored:
+        if self.metric in _SCORED and case.not_scored:
             value = None  # the mean of the scored answers says nothing about the others
         met = value is not None and COMPARE[self.operator](value, self.limit)
         return BudgetVerdict(
@@ -111,7 +114,7 @@ def _fits(name: str, glob: str | None) -> bool:
 
 def _reason(case: Measured, budget: Budget, value: float | None, *, met: bool) -> str:
     """Reason for a missing number, or for a bad one, if known."""
-    if budget.metric == "quality" and case.not_scored:
+    if budget.metric in _SCORED and case.not_scored:
         return case.not_scored_words
     if value is None:
         return _absence(case, budget)
@@ -345,4 +348,6 @@ def _one_number(case: Measured, metric: str) -> tuple[float | None, int]:
     if metric in {"timeouts", "late_reads", "clock_steps", "recovered"}:
         return float(getattr(requests, metric)), requests.total
     value = getattr(case, metric)
+    if metric in _OF_CALLS:
+        return value, case.tool_calls.answers if case.tool_calls is not None else 0
     return (None if value is None else float(value)), requests.total

@@ -20,6 +20,7 @@ _OF_FIRST_TOKENS: Final = frozenset({"ttft_ms", "ttfat_ms", "ttft_sent_ms", "pro
 _OF_GAPS: Final = frozenset({"itl_ms", "stalls"})
 _OF_SPEED: Final = frozenset({"tpot_ms", "gen_tps"})
 _OF_CHUNKS: Final = frozenset({"coalesced_pct", "tokens_per_chunk"})
+_OF_CALLS: Final = frozenset({"tool_right", "argument_right", "abstained", "malformed"})
 _OF_STREAMS: Final = _OF_FIRST_TOKENS | _OF_GAPS | _OF_SPEED | _OF_CHUNKS
 _OF_TIMES: Final = _OF_FIRST_TOKENS | _OF_SPEED | _OF_OPEN_LOOPS | {"itl_ms", "stalls", "e2e_ms", "tps", "connect_ms"}
 _OF_OUTPUT_TOKENS: Final = _OF_SPEED | {"output_tokens", "tps", "tps_total", "tokens_per_chunk"}
@@ -56,6 +57,8 @@ def _of_case(case: Measured, metric: str) -> _Reasons:
     yield from _without_requests(case)
     if metric == "goodput":
         yield "it counts requests that meet the case's latency budgets, and the case has none"
+    if metric in _OF_CALLS:
+        yield case.not_scored_words or _without_calls(case)
     yield from _without_answers(case, metric)
     yield "the time from the first request to the last was too short for a rate"
 
@@ -98,6 +101,14 @@ def _without_expectation(case: Measured) -> str:
     if not case.requests.ok:
         return next(_failed(case))
     return "this version does not know such an expectation"
+
+
+def _without_calls(case: Measured) -> str:
+    if not case.requests.ok:
+        return next(_failed(case))
+    if case.tool_calls is not None:
+        return "no answer should have called a tool"
+    return "the scenario expects no tool calls, nor that there are none (expect: calls)"
 
 
 def _of_ratio(case: Measured, metric: str) -> _Reasons:

@@ -45,6 +45,10 @@ class Measurement(MetricAccess):
 
     error_rate = CaseMetric()
     timeout_rate = CaseMetric()
+    tool_right = CaseMetric()
+    argument_right = CaseMetric()
+    abstained = CaseMetric()
+    malformed = CaseMetric()
     timeouts = CaseMetric()
     recovered = CaseMetric()
     request_rate = CaseMetric()

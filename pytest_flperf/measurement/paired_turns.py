@@ -15,6 +15,7 @@ from pytest_flperf.stats.inference.matched_requests import MatchedRequest
 from pytest_flperf.wire.decode import Decoder, decode
 from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
+from pytest_flperf.wire.scored import scored_text
 
 __all__ = ["BASELINE", "CANDIDATE", "RATES", "Answer", "Both", "Turn", "TurnAsks", "TurnReader", "Values"]
 
@@ -169,7 +170,7 @@ class TurnReader:
         if self._scorer is None:
             return ended
         ok = [each for each in samples if each.ok]
-        scores = iter(self._scorer.scores([each.output_text for each in ok], [each.index for each in ok]))
+        scores = iter(self._scorer.scores([scored_text(each) for each in ok], [each.index for each in ok]))
         found = ((next(scores) if sample.ok else 0.0) for sample in samples)
         return tuple(map(self._scored, ended, samples, found))
 
@@ -178,7 +179,7 @@ class TurnReader:
         return replace(
             scored,
             prompt=self._asks.prompt_id(sample.index),
-            repeatable=_digest(sample.output_text) if sample.ok and self._asks.deterministic else "",
+            repeatable=_digest(scored_text(sample)) if sample.ok and self._asks.deterministic else "",
         )
 
 

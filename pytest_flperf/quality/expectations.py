@@ -20,6 +20,9 @@ from pytest_flperf.bounded.worker import ImpossibleError
 from pytest_flperf.quality.json_checks import json_paths, json_schema, remote_reference, valid_json
 from pytest_flperf.quality.options import CheckOptions, Score
 from pytest_flperf.quality.text_checks import LINEAR
+from pytest_flperf.quality.tools.answered import said_in
+from pytest_flperf.quality.tools.expected import BESIDE_CALLS, CALLS, score_calls
+from pytest_flperf.quality.tools.matchers import FormError
 
 __all__ = ["CHECKS", "Check", "checks_of", "is_known", "is_plain", "parts_by", "problem_of", "score_by", "texts_in"]
 
@@ -34,12 +37,25 @@ def _regex(value: Any, options: CheckOptions) -> Score:
     return lambda text: float(pattern.search(text) is not None)
 
 
+def _calls(value: Any, options: CheckOptions) -> Score:
+    del options
+    score = score_calls(value)
+    return lambda answer: score(answer).score
+
+
 _MAKERS: Final[Mapping[str, Callable[[Any, CheckOptions], Score]]] = MappingProxyType(
-    {**LINEAR, "regex": _regex, "json": valid_json, "json_schema": json_schema, "json_path": json_paths}
+    {
+        **LINEAR,
+        "regex": _regex,
+        "json": valid_json,
+        "json_schema": json_schema,
+        "json_path": json_paths,
+        CALLS: _calls,
+    }
 )
 CHECKS: Final = tuple(_MAKERS)
 """Names of the checks, as in suites."""
-_OPTIONS: Final = frozenset({"ignore_case", "strip", "tolerance", "weight"})
+_OPTIONS: Final = frozenset({"ignore_case", "strip", "tolerance", "weight"}) | BESIDE_CALLS
 _SEVERAL: Final = "checks"
 _Parts: TypeAlias = Callable[[str], float | list[float]]
 
@@ -76,7 +92,9 @@ def checks_of(expected: Mapping[str, Any]) -> tuple[Check, ...]:
             if kind not in _OPTIONS:
                 seen[kind] += 1
                 name = kind if seen[kind] == 1 else f"{kind} {seen[kind]}"
-                found.append(Check(name, kind, value, options, weight))
+                beside = {each: group[each] for each in BESIDE_CALLS & group.keys()}
+                checked = {CALLS: value, **beside} if kind == CALLS else value
+                found.append(Check(name, kind, checked, options, weight))
     if not found:
         raise ValueError("found no check")
     return tuple(found)
@@ -128,20 +146,28 @@ def parts_by(expected: Mapping[str, Any]) -> _Parts:
     """A scorer that tells the score of each check as well.
 
     It returns the score alone where there is one check, else a list: the score, and those of the checks in order.
+    With expected calls it is always a list, which ends with the parts of their score (:meth:`CallScore.numbers`).
+
+    Answers are texts of :func:`~pytest_flperf.quality.tools.answered.enclosed`: all other checks are of what was said.
 
     Raises ValueError for an unknown expectation, and the library's error for an invalid pattern or schema.
     """
     checks = checks_of(expected)
+    called = next((place for place, each in enumerate(checks) if each.kind == CALLS), None)
     scorers = [each.scorer() for each in checks]
-    if len(scorers) == 1:
-        return scorers[0]
+    if len(scorers) == 1 and called is None:
+        (scorer,) = scorers
+        return lambda answer: scorer(said_in(answer))
+    score_of_calls = None if called is None else score_calls(checks[called].value)
     whole = fsum(each.weight for each in checks)
     weights = [each.weight / whole for each in checks]
 
-    def parts(text: str) -> list[float]:
-        found = [score(text) for score in scorers]
+    def parts(answer: str) -> list[float]:
+        text = said_in(answer)
+        found = [score(answer if each.kind == CALLS else text) for each, score in zip(checks, scorers, strict=True)]
         mean = fsum(weight * each for weight, each in zip(weights, found, strict=True))
-        return [min(max(mean, 0.0), 1.0), *found]
+        numbers = [] if score_of_calls is None else score_of_calls(answer).numbers()
+        return [min(max(mean, 0.0), 1.0), *found, *numbers]
 
     return parts
 
@@ -164,7 +190,7 @@ def _problem_of(check: Check) -> str:
         return _problem_of_schema(check)
     if check.kind == "json_path":
         return _problem_of_paths(check)
-    return ""
+    return _problem_of_calls(check) if check.kind == CALLS else ""
 
 
 def _problem_of_pattern(check: Check) -> str:
@@ -189,6 +215,18 @@ def _problem_of_schema(check: Check) -> str:
         return f"is no JSON Schema: {error.message[:_SHOWN]}"
     except ImpossibleError as error:
         return f"has {error}"
+    return ""
+
+
+def _problem_of_calls(check: Check) -> str:
+    import regex
+
+    try:
+        check.scorer()
+    except FormError as error:
+        return f"can't be expected: {error}"
+    except regex.error as error:
+        return f"has an argument's pattern that is no regular expression: {error}"
     return ""
 
 

@@ -14,6 +14,7 @@ from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.bounded.process import BoundedProcess, NoResult, Result, Stop
 from pytest_flperf.quality.expectations import checks_of, is_known, is_plain, parts_by, texts_in
 from pytest_flperf.quality.rows import ExpectedOf
+from pytest_flperf.quality.tools.expected import CallScore
 from pytest_flperf.quality.worker import CHECK, ROWS
 
 __all__ = [
@@ -50,15 +51,18 @@ Score: TypeAlias = float | NoResult
 class PartedScore(float):
     """A score with those of its checks."""
 
-    __slots__ = ("parts",)
+    __slots__ = ("calls", "parts")
     parts: tuple[tuple[str, float], ...]
     """Name and score of each check, in order."""
+    calls: CallScore | None
+    """What the answer's tool calls were; None where none are expected or unwanted."""
 
     @classmethod
-    def of(cls, score: float, parts: tuple[tuple[str, float], ...]) -> Self:
+    def of(cls, score: float, parts: tuple[tuple[str, float], ...], calls: CallScore | None = None) -> Self:
         """A score and its parts."""
         made = cls(score)
         made.parts = parts
+        made.calls = calls
         return made
 
 
@@ -258,7 +262,10 @@ class _Scorer:
     def named(self, found: Any) -> float:
         """The score, with its parts where there are several."""
         if isinstance(found, list):
-            return PartedScore.of(found[0], tuple(zip(self._names, found[1:], strict=True)))
+            count = len(self._names) + 1
+            parts = tuple(zip(self._names, found[1:count], strict=True))
+            calls = CallScore.of_numbers(found[0], found[count:]) if found[count:] else None
+            return PartedScore.of(found[0], parts, calls)
         return float(found)
 
 

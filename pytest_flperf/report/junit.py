@@ -28,7 +28,7 @@ _STATISTICS: Final = ("n", "mean", "p50", "p90", "p95", "p99", "max")
 _LOAD: Final = ("shape", "rate", "concurrency", "iterations", "duration_s", "stream")
 _NUMBERS: Final = (
     "error_rate", "wall_s", "request_rate", "goodput", "offered_rate", "sent_rate", "tps_total", "load_s",
-    "cold_ttft_ms", "download_s", "model_rss_mb",
+    "cold_ttft_ms", "download_s", "model_rss_mb", "tool_right", "argument_right", "abstained", "malformed",
 )  # fmt: skip
 _VALUE: Final = 500
 _LONGEST_TEXT: Final = 60_000

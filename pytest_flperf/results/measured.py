@@ -192,6 +192,37 @@ class ClockQuality(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallCounts(Record):
+    """Tool calls of a case: its scored answers, by outcome."""
+
+    answers: int
+    """Scored answers to requests that expect calls, or none; each is one of the three."""
+    called: int
+    abstained: int
+    """Answered with a text that holds nothing like a call, right or wrong."""
+    malformed: int
+    """Arguments that are no JSON object, a call without a name, or a call as text."""
+    json_as_text: int
+    """Of the malformed ones, those whose call came as JSON in the text."""
+    expecting: int
+    """Answers that should have called."""
+    tool_right: float
+    """Mean share of right tools, 0 to 1."""
+    argument_right: float | None
+    """Mean share of right arguments of those that should have called; None without any."""
+
+    def __post_init__(self) -> None:
+        if self.called + self.abstained + self.malformed != self.answers or self.answers < 1:
+            raise ValueError(f"{self.answers} answers, but {self.called} + {self.abstained} + {self.malformed}")
+
+    @property
+    def words(self) -> str:
+        """Outcomes in words: ``27 called, 2 abstained, 1 malformed (1 as JSON in the text)``."""
+        as_text = f" ({self.json_as_text} as JSON in the text)" if self.json_as_text else ""
+        return f"{self.called} called, {self.abstained} abstained, {self.malformed} malformed{as_text}"
+
+
+@dataclass(frozen=True, slots=True)
 class PromptScore(Record):
     """Quality score of one prompt of a case."""
 

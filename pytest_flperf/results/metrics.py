@@ -177,6 +177,37 @@ _ALL: Final = (
     ),
     _case("error_rate", "fraction", "errors", "lower", "measured requests that did not end ok / all measured requests"),
     _case(
+        "tool_right",
+        "fraction",
+        "tools right",
+        "higher",
+        "mean over scored answers of: right tools / the larger of expected and made calls; where no call is expected, "
+        "1 for abstaining and 0 else",
+    ),
+    _case(
+        "argument_right",
+        "fraction",
+        "arguments right",
+        "higher",
+        "mean over scored answers that should call of: shares of right arguments, summed over matched calls / the "
+        "larger of expected and made calls",
+    ),
+    _case(
+        "abstained",
+        "fraction",
+        "abstained",
+        "neither",
+        "scored answers to requests with expected (or unwanted) calls that hold nothing like a call / all of them",
+    ),
+    _case(
+        "malformed",
+        "fraction",
+        "malformed calls",
+        "lower",
+        "scored answers with arguments that are no JSON object, a call without a name, or a call as text / all of "
+        "those to requests with expected (or unwanted) calls",
+    ),
+    _case(
         "timeout_rate",
         "fraction",
         "timeouts",
@@ -368,7 +399,8 @@ OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "first_token_latency": "ttft_ms", "first_token_ms": "ttft_ms", "generation_speed": "gen_tps",
         "generation_tps": "gen_tps", "gpu": "gpu_util_pct", "gpu_memory": "gpu_mem_mb", "input_tokens": "prompt_tokens",
         "inter_token_latency": "itl_ms", "latency": "e2e_ms", "latency_ms": "e2e_ms", "load_time": "load_s",
-        "memory": "server_rss_mb", "memory_mb": "server_rss_mb", "model_load_time": "load_s",
+        "malformed_rate": "malformed", "memory": "server_rss_mb", "memory_mb": "server_rss_mb",
+        "model_load_time": "load_s",
         "output_throughput": "tps_total", "output_tokens_per_second": "tps", "power": "gpu_power_w",
         "prefill_tps": "prompt_tps", "qps": "request_rate", "ram": "server_rss_mb", "request_latency": "e2e_ms",
         "request_throughput": "request_rate", "requests_per_second": "request_rate", "response_time": "e2e_ms",

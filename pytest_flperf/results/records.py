@@ -26,6 +26,7 @@ from pytest_flperf.results.measured import (
     PromptScore,
     Requests,
     ResourceUse,
+    ToolCallCounts,
 )
 from pytest_flperf.results.metric_access import MetricAccess, NotMeasuredError
 from pytest_flperf.results.planned import PlannedCase
@@ -51,6 +52,7 @@ __all__ = [
     "ResourceUse",
     "Run",
     "RunStatus",
+    "ToolCallCounts",
     "load_schema",
 ]
 
@@ -137,6 +139,8 @@ class Measured(MetricAccess, PlannedCase):
     """Quality by prompt, where the scenario expects something of answers and tells its prompts apart."""
     answer_quality: AnswerQuality | None = None
     """Quality over prompts; None where nothing is expected of answers, or none has a score."""
+    tool_calls: ToolCallCounts | None = None
+    """Outcomes of answers with tools; None where the scenario expects no calls, nor that there are none."""
     not_scored: Mapping[str, int] = field(default_factory=dict)
     """Answers without a score, by reason; they are in no quality number, and no budget or gate on quality is met."""
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
@@ -164,6 +168,7 @@ class Measured(MetricAccess, PlannedCase):
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
         "prompt_scores": many(PromptScore.from_dict),
         "answer_quality": AnswerQuality.from_dict,
+        "tool_calls": ToolCallCounts.from_dict,
         "not_scored": dict,
         "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
         "resources_absent": dict,
@@ -188,6 +193,26 @@ class Measured(MetricAccess, PlannedCase):
     def max_rate(self) -> float | None:
         """Highest load that met the budgets, in requests/s; None without search."""
         return self._highest("rate")
+
+    @property
+    def tool_right(self) -> float | None:
+        """Mean share of right tools; None where no calls are expected, nor unwanted."""
+        return None if self.tool_calls is None else self.tool_calls.tool_right
+
+    @property
+    def argument_right(self) -> float | None:
+        """Mean share of right arguments of answers that should have called."""
+        return None if self.tool_calls is None else self.tool_calls.argument_right
+
+    @property
+    def abstained(self) -> float | None:
+        """Share of answers without a call."""
+        return None if self.tool_calls is None else self.tool_calls.abstained / self.tool_calls.answers
+
+    @property
+    def malformed(self) -> float | None:
+        """Share of answers with malformed calls."""
+        return None if self.tool_calls is None else self.tool_calls.malformed / self.tool_calls.answers
 
     def _highest(self, over: str) -> float | None:
         if self.search is None or self.search.over != over or self.search.conditions:

@@ -17,7 +17,7 @@ from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.contradictions import contradictions, contradictions_of_case
 from pytest_flperf.results.document import DocumentError, Fault, Path, faults_of, shown
-from pytest_flperf.results.measured import Distribution, Failure, LagMs, ResourceUse
+from pytest_flperf.results.measured import Distribution, Failure, LagMs, ResourceUse, ToolCallCounts
 from pytest_flperf.results.records import SCHEMA, BudgetVerdict, CaseResult, PlannedCase, Run
 from pytest_flperf.results.serialize import Interval, Record
 
@@ -66,6 +66,7 @@ _RANGES: Final[Mapping[type[Record], Mapping[str, _Range]]] = {
         **dict.fromkeys(("threshold_pct", "threshold_floor"), _WRITTEN),
         **dict.fromkeys(("p_value", "probability"), _SHARE),
     },
+    ToolCallCounts: {"tool_right": _SHARE, "argument_right": _SHARE},
     LagMs: dict.fromkeys(("p50", "p99", "max"), _Range(-1)),  # two clocks are compared
     Calibration: dict.fromkeys(("ttft_p50_error_ms", "ttft_p99_error_ms", "gap_p99_error_ms"), _SIGNED),
 }

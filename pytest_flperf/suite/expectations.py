@@ -20,7 +20,7 @@ __all__ = ["check_expectations", "check_rows", "expectation_of", "row_expectatio
 
 _FILLED: Final = re.compile(r"\{\{-?\s*[A-Za-z_][^{}]{0,200}\}\}|\{%")
 """What a template would fill in."""
-_CHECKED: Final = frozenset({"regex", "json_schema", "json_path"})
+_CHECKED: Final = frozenset({"regex", "json_schema", "json_path", "calls"})
 """Checks whose value may be wrong in a way that only trying shows."""
 _IN_SUITES: Final = ("scenarios", "expect")
 _SHOWN_ROWS: Final = 10

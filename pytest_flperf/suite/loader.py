@@ -30,7 +30,7 @@ from pytest_flperf.suite.setting_limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
 from pytest_flperf.suite.source_building import source_of
 from pytest_flperf.suite.targets import TargetSpec, distinct, mapping_of
-from pytest_flperf.suite.tool_checks import check_tools
+from pytest_flperf.suite.tool_checks import check_tools, with_named_tools
 
 __all__ = ["load_suite", "parse_target", "scenario_of", "target_of"]
 
@@ -66,7 +66,8 @@ def load_suite(path: Path, ref: str) -> Suite:
     files = SuiteFiles(path.parent)
     defaults = _default_values(form)
     scenarios = tuple(
-        _scenario(scenario, index, form, defaults, files, problems) for index, scenario in enumerate(form.scenarios)
+        with_named_tools(_scenario(scenario, index, form, defaults, files, problems))
+        for index, scenario in enumerate(form.scenarios)
     )
     check_expectations(scenarios, problems.add)
     check_tools(scenarios, problems.add)
@@ -116,12 +117,12 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
     if problems.texts:
         raise problems.error_of_a_test()
     if base is None:
-        return scenario
+        return with_named_tools(scenario)
     own = _with_length(_given(form.scenarios[0]))
     messages = scenario.messages if asks else base.messages
     if "system" in own and not asks:
         messages = (scenario.messages[0], *(message for message in messages if message.role != "system"))
-    return replace(
+    made = replace(
         base,
         name=scenario.name,
         messages=messages,
@@ -133,6 +134,7 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         fail_on=scenario.fail_on if "fail_on" in own else base.fail_on,
         given=base.given | scenario.given,
     )
+    return with_named_tools(made)
 
 
 def parse_target(text: str, where: str) -> TargetSpec:

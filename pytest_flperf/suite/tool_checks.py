@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from pytest_flperf.quality.tools.definitions import choice_problem, parameters_of
+from pytest_flperf.quality.tools.definitions import choice_problem, parameters_of, tool_names
+from pytest_flperf.quality.tools.expected import with_tools
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Scenario
 from pytest_flperf.suite.parser import KeyPath
 
-__all__ = ["check_tools"]
+__all__ = ["check_tools", "with_named_tools"]
 
 _SHOWN: Final = 10
+_MOST_NAMES: Final = 1_000
 _Schema = tuple[KeyPath, str, Mapping[str, Any]]
+
+
+def with_named_tools(scenario: Scenario) -> Scenario:
+    """The scenario, whose expected calls know the tools that it offers.
+
+    An answer that writes a call as text is known by their names.
+    """
+    if scenario.expect is None:
+        return scenario
+    own = tool_names(scenario.settings.tools)
+    rows = scenario.source.rows if scenario.source is not None else ()
+    names = dict.fromkeys((*own, *(name for row in rows for name in tool_names(row.tools))))
+    return replace(scenario, expect=with_tools(scenario.expect, tuple(names)[:_MOST_NAMES]))
 
 
 def check_tools(scenarios: Iterable[Scenario], add: Callable[[KeyPath, str], None]) -> None:

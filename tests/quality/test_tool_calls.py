@@ -94,7 +94,9 @@ def test_answers_survive_as_one_text(calls: list[tuple[str, str, bool]], text: s
 def test_calls_without_arguments_and_names() -> None:
     """Servers write no arguments in several ways; a call without a name is none."""
     for nothing in ("", "  ", "{}", "null"):
-        assert score({"calls": [{"name": "search"}]}, ("search", nothing)).score == 1
+        assert score({"calls": [{"name": "search", "args": {}}]}, ("search", nothing)).score == 1
+    assert score({"calls": [{"name": "search", "args": {}}]}, ("search", {"q": 1})).score == 0
+    assert score({"calls": [{"name": "search"}]}, ("search", {"q": 1})).score == 1  # any will do
     assert score({"calls": [{"name": "search"}]}, ("  ", "{}")).outcome is MALFORMED
 
 
@@ -158,6 +160,8 @@ def test_arguments(given_arguments: dict[str, Any], share: float) -> None:
         ({"near": 200, "within": "1%"}, [202], [203]),
         ({"object": {"city": ["Paris"], "zip": ["", 75001]}}, [{"city": "Paris"}, {"city": "Paris", "zip": 75001}],
          [{"city": "Paris", "zip": 1}, {"city": "Paris", "more": 1}, "Paris"]),
+        ({"items": ["a", {"regex": "^b"}]}, [["a", "bc"]], [["a"], ["bc", "a"], "a", ["a", "b", "c"]]),
+        ({"either": [{"near": 5}, ["five"]]}, [5, "five"], ["Five", 6]),
     ],
 )  # fmt: skip
 def test_matchers(spec: Any, right: list[Any], wrong: list[Any]) -> None:
@@ -281,6 +285,9 @@ def test_in_order_is_the_longest_subsequence(wanted: str, given_text: str) -> No
         ({"calls": [{"name": "f", "args": {"x": {"near": 5, "within": "much"}}}]}, "calls[0].args.x.within"),
         ({"calls": [{"name": "f", "args": {"x": {"any": [1], "within": 1}}}]}, "unknown key 'within' beside any"),
         ({"calls": [{"name": "f", "args": {"x": {"object": {"y": []}}}}]}, "calls[0].args.x.object.y: expected one"),
+        ({"calls": [{"name": "f", "args": {"x": {"items": []}}}]}, "calls[0].args.x.items: expected a list of 1"),
+        ({"calls": [{"name": "f", "args": {"x": {"either": [[]]}}}]}, "calls[0].args.x.either[0]: expected one"),
+        ({"calls": [{"name": "f", "args": None}]}, "calls[0].args: expected a mapping"),
         ({"calls": [], "order": "some"}, "order: expected 'any' or 'exact' or 'subsequence'"),
         ({"calls": [], "score": 1}, "score: expected 'strict' or 'weighted'"),
     ],
@@ -294,7 +301,11 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["name", "args", "any", "regex", "near", "object", "x"]), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "args", "any", "regex", "near", "object", "items", "either", "x"]),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=12,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from pytest_flperf.quality.tools.answered import opened
 from pytest_flperf.quality.tools.assignment import assigned, in_order
@@ -12,6 +12,7 @@ from pytest_flperf.quality.tools.matchers import ArgumentMatcher, FormError, arg
 from pytest_flperf.quality.tools.understood import Call, CallOutcome, Understood, understood
 
 __all__ = [
+    "BESIDE_CALLS",
     "CALLS",
     "MATCHES",
     "MOST_EXPECTED",
@@ -21,12 +22,15 @@ __all__ = [
     "CallScore",
     "calls_problem",
     "score_calls",
+    "with_tools",
 ]
 
 CALLS: Final = "calls"
 """Key of the expected calls in an expectation."""
 TOOLS: Final = "tools"
 """Key of the names of the offered tools; a suite has it from its own ``tools``."""
+BESIDE_CALLS: Final = frozenset({"order", "score", "match", TOOLS})
+"""Keys that stand beside the expected calls."""
 ORDERS: Final = ("any", "exact", "subsequence")
 SCORES: Final = ("strict", "weighted")
 MATCHES: Final = ("exact", "normalised")
@@ -38,6 +42,8 @@ _MOST_PAIRS: Final = 10_000
 _TOOL, _ARGUMENTS = 0.6, 0.4
 """Parts of a weighted score."""
 _SHOWN: Final = 60
+_NO_ARGUMENTS: Final = -1.0
+_OUTCOMES: Final = tuple(CallOutcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ class ExpectedCall:
     """One expected call."""
 
     name: str
-    arguments: Mapping[str, ArgumentMatcher]
+    arguments: Mapping[str, ArgumentMatcher] | None
+    """None: any will do."""
 
 
 class CallScore(NamedTuple):
@@ -59,6 +66,19 @@ class CallScore(NamedTuple):
     outcome: CallOutcome
     as_json: bool = False
     """Whether it is malformed because JSON came as text."""
+
+    def numbers(self) -> list[float]:
+        """The parts as numbers, for :meth:`of_numbers`."""
+        arguments = _NO_ARGUMENTS if self.arguments is None else self.arguments
+        return [self.tool, arguments, float(_OUTCOMES.index(self.outcome)), float(self.as_json)]
+
+    @classmethod
+    def of_numbers(cls, score: float, numbers: Sequence[float]) -> Self:
+        """A score and its parts."""
+        tool, arguments, outcome, as_json = numbers
+        return cls(
+            score, tool, None if arguments == _NO_ARGUMENTS else arguments, _OUTCOMES[int(outcome)], bool(as_json)
+        )
 
 
 class _Pair(NamedTuple):
@@ -86,6 +106,16 @@ def calls_problem(expected: Mapping[str, Any]) -> str:
     except FormError as error:
         return str(error)
     return ""
+
+
+def with_tools(expected: Mapping[str, Any], tools: Sequence[str]) -> dict[str, Any]:
+    """The expectation with the names of the tools that are offered, wherever it has expected calls."""
+    if CALLS in expected:
+        return {**expected, TOOLS: list(tools)}
+    several = expected.get("checks")
+    if not isinstance(several, list):
+        return dict(expected)
+    return {**expected, "checks": [with_tools(each, tools) if isinstance(each, Mapping) else each for each in several]}
 
 
 def score_calls(expected: Mapping[str, Any]) -> Callable[[str], CallScore]:
@@ -147,6 +177,8 @@ def _pairs(calls: Sequence[ExpectedCall], given: Sequence[Call], order: str) -> 
 def _pair(expected: ExpectedCall, given: Call) -> _Pair:
     if expected.name != given.name:
         return _NOTHING
+    if expected.arguments is None:
+        return _Pair(1.0, 1.0)
     return _Pair(1.0, share_of_arguments(expected.arguments, given.arguments))
 
 
@@ -163,9 +195,11 @@ def _call(value: Any, place: str, match: str, *, compiled: bool) -> ExpectedCall
     unknown = [str(key) for key in value if key not in {"name", "args"}]
     if unknown:
         raise FormError(place, f"unknown key {unknown[0][:_SHOWN]!r}, expected name and args")
-    name, arguments = value.get("name"), value.get("args", {})
+    name, arguments = value.get("name"), value.get("args")
     if not isinstance(name, str) or not name.strip():
         raise FormError(f"{place}.name", "expected the name of a tool")
+    if "args" not in value:
+        return ExpectedCall(name, None)
     if not isinstance(arguments, Mapping):
         raise FormError(f"{place}.args", "expected a mapping of arguments to allowed values")
     return ExpectedCall(

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 __all__ = ["MATCHERS", "ArgumentMatcher", "FormError", "argument_matcher", "normalised", "share_of_arguments"]
 
 Matches: TypeAlias = Callable[[Any], bool]
-MATCHERS: Final = ("any", "contains", "regex", "near", "fuzzy", "object")
+MATCHERS: Final = ("any", "contains", "regex", "near", "fuzzy", "object", "items", "either")
 """Keys that say how an argument is compared; exactly one of them in a mapping."""
 _BESIDE: Final[Mapping[str, frozenset[str]]] = {
     "any": frozenset({"match"}),
@@ -81,8 +81,8 @@ def argument_matcher(spec: Any, match: str, place: str, *, compiled: bool = True
         optional = optional or any(each == "" for each in values)
     elif kind == "near":
         matches = _near(value, spec.get("within", 0), place)
-    elif kind == "object":
-        matches = _object(value, match, f"{place}.object", compiled=compiled)
+    elif kind in {"object", "items", "either"}:
+        matches = _of_parts(kind, value, match, f"{place}.{kind}", compiled=compiled)
     else:
         matches = _of_text(kind, value, spec, place, compiled=compiled)
     return ArgumentMatcher(matches, optional)
@@ -176,13 +176,29 @@ def _near(value: Any, within: Any, place: str) -> Matches:
     return near
 
 
-def _object(value: Any, match: str, place: str, *, compiled: bool) -> Matches:
-    if not isinstance(value, Mapping):
-        raise FormError(place, "expected a mapping of names to allowed values")
-    expected = {
-        str(name): argument_matcher(each, match, f"{place}.{name}", compiled=compiled) for name, each in value.items()
-    }
-    return lambda given: isinstance(given, Mapping) and share_of_arguments(expected, given) == 1
+def _of_parts(kind: str, value: Any, match: str, place: str, *, compiled: bool) -> Matches:
+    """Matcher of values that have parts, or of one of several forms."""
+    if kind == "object":
+        if not isinstance(value, Mapping):
+            raise FormError(place, "expected a mapping of names to allowed values")
+        expected = {
+            str(name): argument_matcher(each, match, f"{place}.{name}", compiled=compiled)
+            for name, each in value.items()
+        }
+        return lambda given: isinstance(given, Mapping) and share_of_arguments(expected, given) == 1
+    if not isinstance(value, list) or not value or len(value) > _MOST_VALUES:
+        raise FormError(place, f"expected a list of 1 to {_MOST_VALUES:,} allowed values")
+    parts = [
+        argument_matcher(each, match, f"{place}[{index}]", compiled=compiled).matches
+        for index, each in enumerate(value)
+    ]
+    if kind == "either":
+        return lambda given: any(matches(given) for matches in parts)
+    return lambda given: (
+        isinstance(given, list)
+        and len(given) == len(parts)
+        and all(matches(each) for matches, each in zip(parts, given, strict=True))
+    )
 
 
 def _of_text(kind: str, value: Any, spec: Mapping[str, Any], place: str, *, compiled: bool) -> Matches:

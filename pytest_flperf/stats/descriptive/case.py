@@ -18,6 +18,7 @@ from pytest_flperf.results.notes import warning
 from pytest_flperf.results.records import Distribution, Measured, PlannedCase, Requests
 from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
 from pytest_flperf.stats.descriptive.bottleneck import bottleneck
+from pytest_flperf.stats.descriptive.call_rates import CallTally
 from pytest_flperf.stats.descriptive.clock_quality import clock_quality
 from pytest_flperf.stats.descriptive.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.descriptive.failures import Failures
@@ -32,6 +33,7 @@ from pytest_flperf.stats.descriptive.steady import SteadyRates
 from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
+from pytest_flperf.wire.scored import scored_text
 
 __all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "stalls", "summarise"]
 
@@ -124,6 +126,7 @@ def summarise(
         metrics=metrics,
         prompt_scores=tally.prompt_scores.result(),
         answer_quality=tally.quality,
+        tool_calls=tally.calls.result(),
         not_scored=dict(scorer.not_scored.most_common()) if scorer is not None else {},
         clock=clock,
         failures=tally.failures.top(),
@@ -159,6 +162,7 @@ class _Tally:
         self.rates = SteadyRates(planned.load)
         self.prompt_scores = PromptScores(prompt_of, rows, planned.settings.get("expect"))
         self.quality: AnswerQuality | None = None
+        self.calls = CallTally()
         self.is_good = good
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
         self.warmup = self.warmup_failed = self.outside = self.retries = self.recovered = 0
@@ -243,8 +247,9 @@ class _Tally:
         if self.request_values is not None:
             self.request_values.add(sample, metrics)
         if self.scorer is not None:
-            self.to_score.append((sample.index, sample.output_text))
-            self.to_score_characters += len(sample.output_text)
+            text = scored_text(sample)
+            self.to_score.append((sample.index, text))
+            self.to_score_characters += len(text)
         if sample.stream:
             self._add_stream(sample)
         if sample.clock_step:
@@ -275,6 +280,8 @@ class _Tally:
             if isinstance(score, NoResult):
                 continue
             self.values["quality"].append(score)
+            if answer is not None:
+                self.calls.add(score)
             self.prompt_scores.add(index, score, answer)
         self.to_score.clear()
         self.to_score_characters = 0
@@ -341,6 +348,8 @@ class _Tally:
             if not _is_echo(echo, model_id)
         ]
         lines += self.texts.notes()
+        called = self.calls.result()
+        lines += [f"tool calls: {called.words}"] if called is not None else []
         if self.warmup_failed:
             lines.append(warning(f"{self.warmup_failed} of {self.warmup} warm-up requests failed"))
         if self.scorer is not None:

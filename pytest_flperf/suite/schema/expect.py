@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from pytest_flperf.quality.expectations import CHECKS
 from pytest_flperf.quality.options import Tolerance
+from pytest_flperf.quality.tools.expected import MOST_EXPECTED, calls_problem
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.schema import types
 from pytest_flperf.suite.schema.base import Form
@@ -18,7 +19,15 @@ __all__ = ["CheckForm", "ExpectForm", "LengthForm"]
 _NUMERIC: Final = frozenset({"equals", "number", "json_path"})
 _OF_TEXTS: Final = frozenset({"contains", "not_contains", "contains_any", "equals", "one_of", "regex", "json_path"})
 _STRIPPED: Final = frozenset({"equals", "one_of", "json_path"})
-_NEEDS: Final = {"ignore_case": _OF_TEXTS, "strip": _STRIPPED, "tolerance": _NUMERIC}
+_OF_CALLS: Final = frozenset({"calls"})
+_NEEDS: Final = {
+    "ignore_case": _OF_TEXTS,
+    "strip": _STRIPPED,
+    "tolerance": _NUMERIC,
+    "order": _OF_CALLS,
+    "score": _OF_CALLS,
+    "match": _OF_CALLS,
+}
 _Texts = Annotated[types.Texts, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=0)]
 _MOST_NUMBER: Final = 1e300
@@ -53,6 +62,26 @@ def _tolerance(value: Any) -> Any:
     raise PydanticCustomError("flperf_tolerance", "{text}", {"text": text})
 
 
+def _calls(value: Any) -> Any:
+    problem = calls_problem({"calls": value})
+    if problem:
+        text = problem.removeprefix("calls: ").removeprefix("calls")
+        raise PydanticCustomError("flperf_calls", "{text}", {"text": text})
+    types.json_text({"calls": value})
+    return value
+
+
+_CALL: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "minLength": 1}, "args": {"type": "object"}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+_Calls = Annotated[
+    Any,
+    BeforeValidator(_calls),
+    WithJsonSchema({"type": "array", "items": _CALL, "maxItems": MOST_EXPECTED}),
+]
 _Number = Annotated[Any, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
 _TextOrNumber = Annotated[
     Any,
@@ -104,6 +133,25 @@ class CheckForm(Form):
     json_path: Annotated[dict[types.Text, Any], Field(min_length=1)] = Field(
         {}, description="Paths such as $.items[0].name, and the values that the answer, which must be JSON, has there."
     )
+    calls: _Calls = Field(
+        [],
+        description="Expected tool calls, each with a name and args: allowed values by argument. []: the answer must "
+        "hold no call.",
+    )
+    order: Literal["any", "exact", "subsequence"] = Field(
+        "any",
+        description="Order of the expected calls: any, exact, or subsequence, which allows others between them.",
+    )
+    score: Literal["strict", "weighted"] = Field(
+        "strict",
+        description="strict: 1 where all calls are right, else 0; weighted: 0.6 for the tools and 0.4 for the "
+        "arguments.",
+    )
+    match: Literal["exact", "normalised"] = Field(
+        "exact",
+        description="How texts of arguments are compared: exact, or normalised: without case, white space and "
+        "`,./-_*^`.",
+    )
     ignore_case: bool = Field(False, description="Whether upper and lower case are the same to these checks.")
     strip: bool = Field(True, description="false: white space around the whole answer counts.")
     tolerance: _Tolerance = Field(
@@ -146,6 +194,9 @@ class ExpectForm(CheckForm):
 
     @model_validator(mode="after")
     def _alone(self) -> ExpectForm:
+        if sum("calls" in each.model_fields_set for each in self.checks) > 1:
+            text = "found calls in several of the checks, expected them in one"
+            raise PydanticCustomError("flperf_expect", "{text}", {"text": text})
         if "checks" in self.model_fields_set and len(self.model_fields_set) > 1:
             others = ", ".join(sorted(name.rstrip("_") for name in self.model_fields_set - {"checks"}))
             text = f"found {others} beside checks, expected them as one of the checks"
