@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -122,3 +123,20 @@ def test_reading_writes_nothing(tmp_path: Path) -> None:
     assert list(case.filed(case.samples())) == first
     recorder.close()
     assert [record["index"] for record in JournalReader(tmp_path / "samples.jsonl")] == [0, 1, 2]
+
+
+def test_a_key_in_pieces_of_arguments_is_masked(tmp_path: Path) -> None:
+    """No piece of a tool call holds it; the joined arguments would."""
+    pieces = [
+        {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": part}}]}}
+        for part in ('{"key": "' + KEY[:9], KEY[9:] + '"}')
+    ]
+    body = b"".join(b"data: " + json.dumps({"choices": [piece]}).encode() + b"\n\n" for piece in pieces)
+    recorder, case = recording(tmp_path, [])
+    case.add(exchange(0, HEAD, body, STOP))
+    (sample,) = case.filed(case.samples())
+    recorder.close()
+    (call,) = sample.tool_calls
+    assert KEY not in call.arguments
+    assert call.arguments.startswith('{"key": "')
+    assert KEY.encode() not in (tmp_path / "samples.jsonl").read_bytes()

@@ -114,7 +114,7 @@ def test_list_shows_all_and_what_is_wrong(root: Path) -> None:
     (root / "suites" / "README.md").write_text("no suite")
     (root / "suites" / ".hidden.yaml").write_text("no suite")
     listed = {item.name: item for item in list_suites(root)}
-    assert list(listed) == ["broken", "mine", "quick", "default", "flperf:quick"]
+    assert list(listed) == ["broken", "mine", "quick", "default", "flperf:quick", "tools"]
     assert (listed["mine"].ref, listed["mine"].description, listed["mine"].scenarios) == ("suites/mine.yaml", "Mine", 1)
     assert "not JSON" in (listed["broken"].error or "")
     assert all(find_suite(name, root)[0] == item.path for name, item in listed.items())
@@ -123,7 +123,7 @@ def test_list_shows_all_and_what_is_wrong(root: Path) -> None:
 def test_list_of_the_checkout_shows_each_once() -> None:
     """Where rootdir's suites are the packaged ones, none is listed twice, and all load."""
     listed = list_suites(packaged_folder().parent)
-    assert [item.name for item in listed] == ["default", "quick"]
+    assert [item.name for item in listed] == ["default", "quick", "tools"]
     assert all(item.error is None for item in listed)
     assert list_suites(Path(os.devnull)) == listed
 

@@ -73,7 +73,14 @@ def _calls(value: Any) -> Any:
 
 _CALL: Final[dict[str, Any]] = {
     "type": "object",
-    "properties": {"name": {"type": "string", "minLength": 1}, "args": {"type": "object"}},
+    "properties": {
+        "name": {"type": "string", "minLength": 1, "description": "Name of the tool."},
+        "args": {
+            "type": "object",
+            "description": "Allowed values by argument: a value, a list of which any will do ('': it may be absent), "
+            "or a mapping with any, contains, regex, near, fuzzy, object, items or either. Without args, any will do.",
+        },
+    },
     "required": ["name"],
     "additionalProperties": False,
 }

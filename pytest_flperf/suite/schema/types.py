@@ -268,13 +268,19 @@ Tools = Annotated[
             "items": {
                 "type": "object",
                 "properties": {
-                    "type": {"const": "function"},
+                    "type": {"const": "function", "description": "Always function."},
                     "function": {
                         "type": "object",
+                        "description": "The function that the model may call.",
                         "properties": {
-                            "name": {"type": "string", "pattern": r"^\S+$", "maxLength": 256},
-                            "description": {"type": "string"},
-                            "parameters": {"type": "object"},
+                            "name": {
+                                "type": "string",
+                                "pattern": r"^\S+$",
+                                "maxLength": 256,
+                                "description": "Name of the function.",
+                            },
+                            "description": {"type": "string", "description": "What it is for."},
+                            "parameters": {"type": "object", "description": "JSON Schema of its arguments."},
                         },
                         "required": ["name"],
                     },

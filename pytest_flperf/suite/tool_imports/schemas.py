@@ -26,7 +26,7 @@ def tools_in(document: Any, where: str) -> list[dict[str, Any]]:
     if isinstance(document, Mapping) and isinstance(document.get("result"), Mapping):
         document = document["result"]
     if isinstance(document, Mapping):
-        document = document["tools"] if "tools" in document else [document]
+        document = document.get("tools", [document])
     if not isinstance(document, list) or not document:
         raise SuiteError(f"{where}: found no tools, expected a list of them, as in OpenAI's API or MCP's tools/list")
     return [_tool(each, f"{where}: tool {number}") for number, each in enumerate(document, 1)]
