@@ -12,6 +12,7 @@ from pytest_flperf.quality.tools.expected import with_tools
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Scenario
 from pytest_flperf.suite.parser import KeyPath
+from pytest_flperf.suite.prompts.rows import Row
 
 __all__ = ["check_tools", "with_named_tools"]
 
@@ -25,12 +26,24 @@ def with_named_tools(scenario: Scenario) -> Scenario:
 
     An answer that writes a call as text is known by their names.
     """
-    if scenario.expect is None:
+    if not scenario.is_scored:
         return scenario
-    own = tool_names(scenario.settings.tools)
-    rows = scenario.source.rows if scenario.source is not None else ()
-    names = dict.fromkeys((*own, *(name for row in rows for name in tool_names(row.tools))))
-    return replace(scenario, expect=with_tools(scenario.expect, tuple(names)[:_MOST_NAMES]))
+    own, source, expect = tool_names(scenario.settings.tools), scenario.source, scenario.expect
+    if source is not None and source.expects:
+        source = replace(source, rows=tuple(_with_named_tools(row, own) for row in source.rows))
+    if expect is not None:
+        rows = source.rows if source is not None else ()
+        names = dict.fromkeys((*own, *(name for row in rows for name in tool_names(row.tools))))
+        expect = with_tools(expect, tuple(names)[:_MOST_NAMES])
+    return replace(scenario, source=source, expect=expect)
+
+
+def _with_named_tools(row: Row, own: Sequence[str]) -> Row:
+    """A row, whose expected calls know its own tools, or else those of all rows."""
+    expect = row.scored.expect
+    if expect is None:
+        return row
+    return replace(row, scored=replace(row.scored, expect=with_tools(expect, tool_names(row.tools) or own)))
 
 
 def check_tools(scenarios: Iterable[Scenario], add: Callable[[KeyPath, str], None]) -> None:

@@ -93,9 +93,8 @@ def row_of(value: object, column: str | None = None) -> Row:
         instructions, turns = (), (_text(asked, column),)
     fields = {key: item for key, item in value.items() if item is None or isinstance(item, (str, int, float))}
     fields.setdefault("prompt", turns[0])
-    return Row(
-        (*instructions, Message("user", turns[0])), turns, _max_tokens(value), fields, _tools(value.get("tools"))
-    )
+    messages = (*instructions, Message("user", turns[0]))
+    return Row(messages, turns, _max_tokens(value), fields, tools=_tools(value.get("tools")))
 
 
 def _tools(value: object) -> tuple[Mapping[str, Any], ...]:
