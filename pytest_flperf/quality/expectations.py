@@ -164,10 +164,12 @@ def parts_by(expected: Mapping[str, Any]) -> _Parts:
 
     def parts(answer: str) -> list[float]:
         text = said_in(answer)
-        found = [score(answer if each.kind == CALLS else text) for each, score in zip(checks, scorers, strict=True)]
+        calls = None if score_of_calls is None else score_of_calls(answer)
+        found = [
+            calls.score if calls is not None and place == called else score(text) for place, score in enumerate(scorers)
+        ]
         mean = fsum(weight * each for weight, each in zip(weights, found, strict=True))
-        numbers = [] if score_of_calls is None else score_of_calls(answer).numbers()
-        return [min(max(mean, 0.0), 1.0), *found, *numbers]
+        return [min(max(mean, 0.0), 1.0), *found, *([] if calls is None else calls.numbers())]
 
     return parts
 

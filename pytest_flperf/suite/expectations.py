@@ -77,7 +77,7 @@ def check_expectations(scenarios: Iterable[Scenario], add: Callable[[KeyPath, st
         for path, group in _groups(scenario.expect or {}):
             for name, value in group.items():
                 place = ("scenarios", index, "expect", *path, name)
-                if scenario.source is not None:
+                if scenario.source is not None and name != "json_schema":
                     _refuse_templates(value, place, add)
                 if name in _CHECKED:
                     found.append((place, name, value))
@@ -123,10 +123,23 @@ def _groups(expect: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, A
 
 
 def _refuse_templates(value: Any, place: KeyPath, add: Callable[[KeyPath, str], None]) -> None:
-    for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ():
-        if isinstance(text, str) and _FILLED.search(text):
+    for text in _texts(value):
+        if _FILLED.search(text):
             add(
                 place,
                 f"found {shown(text)}, which would be compared as it is written, because only prompts are filled in; "
                 "expected the text itself, in the 'expect' of each row of a dataset",
             )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts of a value, however deep."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            left += one

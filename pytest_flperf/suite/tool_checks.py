@@ -54,6 +54,10 @@ def check_tools(scenarios: Iterable[Scenario], add: Callable[[KeyPath, str], Non
     found: dict[str, _Schema] = {}
     for index, scenario in enumerate(scenarios):
         _check_choice(scenario, ("scenarios", index, "tool_choice"), add)
+        source = scenario.source
+        if scenario.settings.load.kind == "session" and source is not None and any(row.tools for row in source.rows):
+            words = "found rows with tools, which chats (load: session) don't offer, expected tools of the scenario"
+            add(("scenarios", index, "dataset"), words)
         for each in _schemas(scenario, index):
             found.setdefault(json.dumps(each[2], sort_keys=True), each)
     if not found:

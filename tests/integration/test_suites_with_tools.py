@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jsonschema
@@ -178,11 +179,17 @@ def test_words_and_calls_are_scored_apart(tiny: Tiny) -> None:
         ({"calls": [], "order": "some"}, "expect.order: found 'some', expected 'any', 'exact' or 'subsequence'"),
         ({"contains": "x", "order": "any"}, "found order without a check that it is for, expected one of calls"),
         ({"checks": [{"calls": []}, {"calls": []}]}, "found calls in several of the checks"),
+        ({"calls": [{"name": "f", "args": {"x": ["{{ city }}"]}}]}, "compared as it is written"),
     ],
 )
 def test_expected_calls_are_checked_first(tiny: Tiny, expect: dict[str, Any], words: str) -> None:
     """One message and exit 4, before anything is loaded."""
-    tiny.suite(scenario("Oslo", expect=expect))
+    asks = {"template": "Weather in {{ city }}?", "variables": {"city": "Oslo"}} if "{{" in str(expect) else {}
+    tiny.suite({**scenario("Oslo", expect=expect), **asks})
+    if asks:
+        suite = json.loads((tiny.folder / "tiny.json").read_text())
+        del suite["scenarios"][0]["prompt"]
+        (tiny.folder / "tiny.json").write_text(json.dumps(suite))
     with RecordingServer() as server:
         assert words in tiny.refused("--flperf-suite=tiny.json", *server.at)
         assert server.bodies == []

@@ -102,6 +102,8 @@ def test_rows_are_checked(tmp_path: Path) -> None:
     words = refused(tmp_path, [{"prompt": "a", "tools": [tool(x={"type": 1})]}])
     assert "the parameters of 'weather' (row 'a'): found" in words
     load(tmp_path, [{"prompt": "a", "tools": ["hammer"]}, {"prompt": "b", "tools": "hammer"}])
+    words = refused(tmp_path, [{"prompt": "a", "tools": [tool()]}], load="session")
+    assert "dataset: found rows with tools, which chats (load: session) don't offer" in words
     choice = {"type": "function", "function": {"name": "weather"}}
     rows = [{"prompt": "a", "tools": [tool()]}, {"prompt": "b", "tools": [tool("search")]}]
     assert "tool_choice: found 'weather', expected the name of one" in refused(tmp_path, rows, tool_choice=choice)
