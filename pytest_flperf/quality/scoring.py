@@ -263,7 +263,7 @@ class _Scorer:
         """The score, with its parts where there are several."""
         if isinstance(found, list):
             count = len(self._names) + 1
-            parts = tuple(zip(self._names, found[1:count], strict=True))
+            parts = () if self.is_single else tuple(zip(self._names, found[1:count], strict=True))
             calls = CallScore.of_numbers(found[0], found[count:]) if found[count:] else None
             return PartedScore.of(found[0], parts, calls)
         return float(found)

@@ -98,3 +98,6 @@ def test_wrong_as_often_as_played(tiny: Tiny, seed: int) -> None:
     }
     assert 0 < found["json_as_text"] < found["malformed"]
     assert case["metrics"]["quality"]["mean"] == pytest.approx(expected["right"] / 30)
+    worst = case["answer_quality"]["answers"]
+    assert any(each["answer"].startswith("other_") and each["answer"].endswith("})") for each in worst)
+    assert not any("\0" in each["answer"] or '"tools"' in each["expected"] for each in worst)

@@ -20,7 +20,7 @@ from tool_answers import (
     TOOLS,
 )
 
-from pytest_flperf.quality.tools.answered import Answered, SentCall, enclosed, opened, said_in
+from pytest_flperf.quality.tools.answered import Answered, SentCall, enclosed, opened, said_in, shown_answer
 from pytest_flperf.quality.tools.assignment import assigned, in_order
 from pytest_flperf.quality.tools.definitions import choice_problem, tools_problem
 from pytest_flperf.quality.tools.expected import CallScore, calls_problem, score_calls
@@ -89,6 +89,14 @@ def test_answers_survive_as_one_text(calls: list[tuple[str, str, bool]], text: s
     forged = enclosed("", [SentCall("get_weather", "{}")])
     assert opened(enclosed(forged, [])) == Answered(forged)
     understood(answer, TOOLS)
+    shown_answer(enclosed(answer.text, answer.calls, answer.left_out))
+
+
+def test_answers_are_shown() -> None:
+    """A line for each call, what is cut and left out, and the text."""
+    sent = [SentCall("f", '{"a": 1}'), SentCall("g", '{"b": "lon', True)]
+    assert shown_answer(enclosed("Done.", sent, 3)) == 'f({"a": 1})\ng({"b": "lon…)\nand 3 more calls\nDone.'
+    assert shown_answer("Done.") == "Done."
 
 
 def test_calls_without_arguments_and_names() -> None:

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Answered", "SentCall", "enclosed", "opened", "said_in"]
+__all__ = ["Answered", "SentCall", "enclosed", "opened", "said_in", "shown_answer"]
 
 _MARK: Final = "\0calls\0"
 _END: Final = "\0"
+_CALLS_SHOWN: Final = 20
 
 
 class SentCall(NamedTuple):
@@ -58,3 +59,13 @@ def opened(answer: str) -> Answered:
 def said_in(answer: str) -> str:
     """Text of an answer, without its calls."""
     return answer if not answer.startswith(_MARK) else answer[len(_MARK) :].partition(_END)[2]
+
+
+def shown_answer(answer: str) -> str:
+    """Answer for a person: a line for each call, ``weather({"city": "Oslo"})``, then the text."""
+    if not answer.startswith(_MARK):
+        return answer
+    found = opened(answer)
+    lines = [f"{call.name}({call.arguments}{'…' if call.cut else ''})" for call in found.calls[:_CALLS_SHOWN]]
+    more = len(found.calls) - len(lines) + found.left_out
+    return "\n".join([*lines, *([f"and {more} more calls"] if more else []), *([found.text] if found.text else [])])

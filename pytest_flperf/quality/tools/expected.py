@@ -23,6 +23,7 @@ __all__ = [
     "calls_problem",
     "score_calls",
     "with_tools",
+    "without_tools",
 ]
 
 CALLS: Final = "calls"
@@ -116,6 +117,15 @@ def with_tools(expected: Mapping[str, Any], tools: Sequence[str]) -> dict[str, A
     if not isinstance(several, list):
         return dict(expected)
     return {**expected, "checks": [with_tools(each, tools) if isinstance(each, Mapping) else each for each in several]}
+
+
+def without_tools(expected: Mapping[str, Any]) -> dict[str, Any]:
+    """The expectation as it was written, for a person."""
+    found = {key: value for key, value in expected.items() if key != TOOLS}
+    several = found.get("checks")
+    if isinstance(several, list):
+        found["checks"] = [without_tools(each) if isinstance(each, Mapping) else each for each in several]
+    return found
 
 
 def score_calls(expected: Mapping[str, Any]) -> Callable[[str], CallScore]:

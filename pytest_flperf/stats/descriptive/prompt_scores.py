@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from pytest_flperf.quality.rows import ExpectedOf, ScoredRow
 from pytest_flperf.quality.scoring import PartedScore
+from pytest_flperf.quality.tools.answered import shown_answer
+from pytest_flperf.quality.tools.expected import without_tools
 from pytest_flperf.results.answer_quality import AnswerQuality, CategoryQuality, CheckQuality, ScoredAnswer
 from pytest_flperf.results.measured import PromptScore
 from pytest_flperf.stats.descriptive.pass_rates import pass_rates
@@ -78,7 +80,7 @@ class PromptScores:
         self._n += 1
         self._total += score
         self._failed += answer is None
-        parts = dict(score.parts) if isinstance(score, PartedScore) else None
+        parts = (dict(score.parts) or None) if isinstance(score, PartedScore) else None
         for name, part in (parts or {}).items():
             if name in self._checks or len(self._checks) < _MOST_CHECKS:
                 self._checks[name][0] += 1
@@ -113,8 +115,8 @@ class PromptScores:
         expected = row.expect if row.expect is not None else self._expected
         self._worst[name] = ScoredAnswer(
             float(score),
-            _cut(answer),
-            _cut("" if expected is None else json.dumps(expected, ensure_ascii=False, default=str)),
+            _cut(shown_answer(answer)),
+            _cut("" if expected is None else json.dumps(without_tools(expected), ensure_ascii=False, default=str)),
             row.id or name,
             row.category,
             parts,
