@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, run
 
 if TYPE_CHECKING:
     from pytest_flperf.history.run_names import RunRef
+    from pytest_flperf.results.judged import Judged
     from pytest_flperf.results.records import Run
 
 __all__ = ["add_report", "add_show"]
@@ -25,7 +27,8 @@ def add_show(commands: Commands) -> None:
     parser = commands.add_parser(
         "show",
         help="Print the results of a run",
-        description="The table of a run, as pytest printed it. The exit status says nothing of the run's verdict.",
+        description="The table of a run, as pytest printed it, and what flperf judge found. The exit status says "
+        "nothing of the run's verdict.",
     )
     parser.add_argument(
         "name", metavar="RUN", nargs="?", default="latest",
@@ -90,11 +93,21 @@ def _show(parsed: Parsed) -> int:
     width = shutil.get_terminal_size().columns
     for line in summary_lines(run, width, parsed.verbose, run.notes, failures(run.cases)):
         say(line.text)
+    for text in _judged(ref.path, width):
+        say(text)
     place = where.partition(" in ")[2]
     if ref.stored:
         place = f"only in {place}" if ref.path is None else f"{place}, files in {ref.path.parent}"
     say(printable(f"results: {place}", 1_000))
     return 0
+
+
+def _judged(results: Path | None, width: int) -> list[str]:
+    """What ``flperf judge`` found, as lines."""
+    from pytest_flperf.report.terminal.judged import judged_lines
+
+    found = None if results is None else _read_judged(results)
+    return [] if found is None else ["", *judged_lines(found, width), ""]
 
 
 def _report(parsed: Parsed) -> int:
@@ -168,4 +181,18 @@ def _rendered(ending: str, found: Sequence[tuple[Path | None, Run]]) -> str:
         return Pages().run(run, {})
     samples = SamplesReader(path.with_name("samples.jsonl"))
     samples.read()
-    return Pages().run(run, samples.of(run.cases))
+    return Pages().run(run, samples.of(run.cases), _read_judged(path))
+
+
+def _read_judged(results: Path) -> Judged | None:
+    """What ``flperf judge`` found; a file that can't be read is said, and the report written without it."""
+    from pytest_flperf._text import printable
+    from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.results.judged import JudgedError, read_judged
+    from pytest_flperf.results.run_folder import JUDGED
+
+    try:
+        return read_judged(results.with_name(JUDGED))
+    except JudgedError as error:
+        say(printable(f"warning: {error}", 1_000), sys.stderr)
+        return None

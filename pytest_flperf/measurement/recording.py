@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_flperf.loadgen.plan import KEPT_BYTES
+from pytest_flperf.measurement.written_prompts import PromptOf, WrittenPrompts
 from pytest_flperf.quality.rows import ExpectedOf, ScoredRow
 from pytest_flperf.results.journal import LINE_LIMIT, Journal, json_characters
 from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.results.run_folder import RunFolder
+from pytest_flperf.results.run_folder import PROMPTS, RunFolder
 from pytest_flperf.results.run_log import MASKED, BegunCase, BegunSide, Expected, PlayedCase, RunLog, SearchLoad
 from pytest_flperf.stats.descriptive.request_values import RequestValues
 from pytest_flperf.wire.decode import decode
@@ -61,6 +62,7 @@ class Recorder:
         self._most_values = most_values
         self._journal: Journal | None = folder.journal("journal.jsonl") if folder else None
         self._samples: Journal | None = folder.journal("samples.jsonl") if folder else None
+        self._prompts: Journal | None = folder.journal(PROMPTS) if folder else None
         self._log = RunLog(folder)
         self.redactor = redactor
 
@@ -78,11 +80,12 @@ class Recorder:
             self.redactor,
             self._in_memory_bytes,
             self._most_values,
+            self._prompts,
         )
 
     def close(self) -> None:
         """Close the files."""
-        for journal in (self._journal, self._samples):
+        for journal in (self._journal, self._samples, self._prompts):
             if journal is not None:
                 journal.close()
         self._log.close()
@@ -115,10 +118,12 @@ class CaseRecording:
         redactor: Redactor,
         in_memory_bytes: int = _IN_MEMORY_BYTES,
         most_values: int = 0,
+        prompts: Journal | None = None,
     ) -> None:
         self.nodeid = nodeid
         self._journal = journal
         self._samples = samples
+        self._prompts = prompts
         self._log = log
         self._redactor = redactor
         self._in_memory_bytes = in_memory_bytes
@@ -254,12 +259,21 @@ class CaseRecording:
         """Decode all exchanges, outside the measured part."""
         return (self._early.get(_key(exchange)) or self._sample(exchange) for exchange in self._exchanges())
 
-    def filed(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        """Pass samples on, and add each to ``samples.jsonl``."""
+    def filed(self, samples: Iterable[Sample], written: PromptOf | None = None) -> Iterator[Sample]:
+        """Pass samples on, and add each to ``samples.jsonl``.
+
+        ``written``: what measured requests asked, for judges; when all samples have passed, ``prompts.jsonl`` gets a
+        line for each prompt.
+        """
+        prompts = WrittenPrompts(written if self._prompts is not None else None)
         for sample in samples:
             if self._samples is not None:
                 self._samples.append({"nodeid": self.nodeid, **sample.to_record()})
+            prompts.add(sample)
             yield sample
+        if self._prompts is not None:
+            for record in prompts.records(self._redactor.exact):
+                self._prompts.append({"nodeid": self.nodeid, **record})
 
     def measured(self) -> Iterator[Exchange]:
         """The measured requests, in the order in which they ended."""

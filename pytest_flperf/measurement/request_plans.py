@@ -260,6 +260,11 @@ class CasePlans:
         return None if self._settings.load.kind == "session" else self.asker.prompt_id
 
     @property
+    def written_prompt_of(self) -> Callable[[int], tuple[str, tuple[Message, ...]] | None] | None:
+        """Function that gives id and messages of a measured request's prompt, for judges; None for chats."""
+        return None if self._settings.load.kind == "session" else self.asker.written
+
+    @property
     def journal_prompt_of(self) -> Callable[[int], str] | None:
         """Function that names an ended request's prompt, for the journal.
 

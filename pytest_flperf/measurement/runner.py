@@ -330,7 +330,7 @@ class Bench:
                 _shown_rows(side),
             )
             with no_collections():
-                return result_of(side.recording.filed(side.recording.samples()), known)
+                return result_of(side.recording.filed(side.recording.samples(), side.plans.written_prompt_of), known)
 
         result = summed(prepared, notes, watch.result)
         if beside is None or turns is None:

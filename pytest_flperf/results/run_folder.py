@@ -17,11 +17,26 @@ from typing import Any, Final, Self
 from pytest_flperf.results.journal import Journal
 from pytest_flperf.results.serialize import plain
 
-__all__ = ["LATEST", "RESULTS", "RUN_LOG", "RunFolder", "new_run_id", "remove_run_folders"]
+__all__ = [
+    "JUDGED",
+    "JUDGEMENTS",
+    "LATEST",
+    "PROMPTS",
+    "RESULTS",
+    "RUN_LOG",
+    "SAMPLES",
+    "RunFolder",
+    "new_run_id",
+    "remove_run_folders",
+]
 
 LATEST: Final = "latest"
 RESULTS: Final = "results.json"
 RUN_LOG: Final = "run.jsonl"
+SAMPLES: Final = "samples.jsonl"
+PROMPTS: Final = "prompts.jsonl"
+JUDGED: Final = "judged.json"
+JUDGEMENTS: Final = "judgements.jsonl"
 _SLUG_LENGTH: Final = 40
 _ATTEMPTS: Final = 20
 _RESERVED: Final = frozenset({"con", "prn", "aux", "nul"})

@@ -182,6 +182,21 @@ class PromptGenerator:
         """
         return self._prompt_ids.pop(index, "") or self.prompt_id(index)
 
+    def written(self, index: int) -> tuple[str, tuple[Message, ...]] | None:
+        """Id and messages of a request's prompt as people wrote it: without prefixes and padding.
+
+        None for a prompt of filler alone, which asks nothing.
+        """
+        source = self._source
+        traced = source.trace[index % len(source.trace)] if source.trace else None
+        if traced is not None and traced.messages:
+            messages = traced.messages
+        elif self._by_length:
+            return None
+        else:
+            messages = self._plain(index)
+        return _prompt_id(messages), messages
+
     def conversation(self, session: int) -> tuple[str, ...]:
         """The user's messages of a session, in order."""
         if self._source.turns:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf._text import printable
+from pytest_flperf.report.html.judged_view import judged_parts
 from pytest_flperf.report.html.run_view import run_page
 from pytest_flperf.report.html.runs_view import runs_page
 from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.results.bounds import bounded_run
+from pytest_flperf.results.judged import Judged
 from pytest_flperf.results.records import Run
 
 if TYPE_CHECKING:
@@ -38,15 +40,17 @@ class Pages:
         """Load and compile the template ahead of time."""
         assert self._run_template
 
-    def run(self, run: Run, samples: Mapping[str, CaseSamples]) -> str:
+    def run(self, run: Run, samples: Mapping[str, CaseSamples], judged: Judged | None = None) -> str:
         """Render the report of a run.
 
         Args:
             run: What was measured.
             samples: What is known of single requests, by the node id of their case.
+            judged: What a judge said of its answers; None: nobody was asked.
 
         """
-        return self._run_template.render(page=run_page(bounded_run(run), samples))
+        page = run_page(bounded_run(run), samples)
+        return self._run_template.render(page=page, judged=() if judged is None else judged_parts(judged))
 
     def runs(self, runs: Sequence[Run]) -> str:
         """Render any number of runs side by side."""

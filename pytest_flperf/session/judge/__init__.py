@@ -1,0 +1,1 @@
+"""Judging of stored runs: answers, labels, verdicts, summaries."""
