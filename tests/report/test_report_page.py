@@ -181,7 +181,8 @@ def test_models_side_by_side() -> None:
     assert "Models side by side" in found.text
     assert "scenario m n short 15.0 best 30.0 2.00× other – 15.0" in found.text
     assert found.tags.count("input") > 3
-    assert [name for tag, name, _ in found.attributes if tag == "input"].count("checked") == 1
+    names = {value for tag, name, value in found.attributes if tag == "input" and name == "name"}
+    assert [name for tag, name, _ in found.attributes if tag == "input"].count("checked") == len(names) == 2
     assert "Models side by side" not in page(run(case(), case("other"))).text
 
 
@@ -214,20 +215,9 @@ def test_what_could_not_be_measured() -> None:
     assert "<b> driver" not in Pages().run(whole, {})
 
 
-def test_single_requests_are_drawn_and_bounded() -> None:
-    """Eleven requests give eleven steps; ten thousand give a drawing that is no larger than a hundred would."""
-    few, many = [float(10 + index) for index in range(11)], [10 + index / 1000 for index in range(10_000)]
-    sizes = []
-    for values in (few, many):
-        it = run(case(metrics={"ttft_ms": measured(values)}))
-        html = Pages().run(it, {"s::short[m]": CaseSamples({"ttft_ms": tuple(values)}, "Hello <b>", True)})
-        assert "a step per request" in html
-        assert "Hello &lt;b&gt;" in html
-        path = re.search(r'class="s0" d="(M[^"]*V[^"]*)"', html)
-        assert path is not None
-        assert path[1].count("V") == min(len(values), 120)
-        sizes.append(len(html))
-    assert sizes[1] < sizes[0] + 10_000
+def test_an_answer_is_shown() -> None:
+    """The head of one answer, escaped."""
+    assert "Hello &lt;b&gt;" in Pages().run(run(), {"s::short[m]": CaseSamples({}, "Hello <b>", True)})
 
 
 def test_many_cases() -> None:
@@ -238,7 +228,8 @@ def test_many_cases() -> None:
     assert html.count("<details") == 1 + 1 + 100, "conditions, the failure, and sections"
     assert 'id="case-500"' in html
     assert "100 of 500 cases have a section" in html
-    assert "60 of 500 cases are drawn" in html
+    assert "40 of 500 scenarios are drawn, those with failed cases first" in html
+    assert "scenario-499</figcaption>" in html.replace(' <span class="soft">11 requests</span>', "")
 
 
 def test_drawings_are_described() -> None:
@@ -248,7 +239,7 @@ def test_drawings_are_described() -> None:
     assert len(ids) == len(set(ids))
     named = [value.split() for tag, name, value in found.attributes if tag == "svg" and name == "aria-labelledby"]
     decorations = [name for tag, name, _ in found.attributes if tag == "svg" and name == "aria-hidden"]
-    assert len(named) == found.tags.count("svg") - len(decorations) > 3
+    assert len(named) == found.tags.count("svg") - len(decorations) >= 3
     assert all(set(pair) <= set(ids) for pair in named)
     assert found.tags.count("caption") == found.tags.count("table")
     assert sum(name == "scope" for _, name, _ in found.attributes) == found.tags.count("th")
@@ -285,15 +276,12 @@ def test_cards() -> None:
 
 
 def test_open_loops() -> None:
-    """What was offered, sent, served and kept within budget are four numbers, and no bar is as long as the offer."""
+    """What was offered, sent, served and kept within budget are four numbers."""
     rates = {"offered_rate": 23.5, "sent_rate": 23.4, "request_rate": 20.1, "goodput": 18.2, "tps_total": 402.0}
     offered = case("open", load=Load("poisson", rate=23.5), **rates)
     found = page(run(offered))
     assert "Open loops, requests/s" in found.text
     assert "m open 23.5 23.4 20.1 18.2 402 Offered: due" in found.text
-    assert "Output tokens of the case per second" not in found.text
-    both = page(run(offered, case("closed")))
-    assert "Output tokens of the case per second" in both.text
     assert "Open loops" not in page(run(case())).text
 
 
@@ -314,8 +302,8 @@ def test_load_charts() -> None:
             )  # fmt: skip
     html = Pages().run(run(*cases), {})
     chart = html.partition("chat: what each load gives</figcaption>")[2].partition("</figure>")[0]
-    assert chart.count("<circle") == 6
-    assert chart.count('fill="none" stroke=') - chart.count("<path") == 3, "hollow: 160, 120 and 480 ms"
+    assert chart.count(' met"') == 3
+    assert chart.count(' hollow"') == 3, "160, 120 and 480 ms"
     assert "misses the budget" in chart
     assert "n: 1 streams 33.33 tokens/s at 30 ms, 4 streams" in chart
     assert "what each load gives" not in Pages().run(run(case(), case("other")), {})

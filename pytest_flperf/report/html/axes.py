@@ -11,8 +11,11 @@ __all__ = ["Axis", "axis_of", "change_axis", "tick_text"]
 
 _LOG_FROM: Final = 20.0
 """Largest ÷ smallest value from which an axis is logarithmic."""
-_TICK_ROOM: Final = 42
-"""Room for a tick's label; where 1, 2 and 5 of each decade don't fit, only its 1 is marked."""
+_LINE_ROOM: Final = 14
+"""Room for a grid line; where 1, 2 and 5 of each decade don't fit, only its 1 is marked."""
+_DIGIT: Final = 7
+_BETWEEN: Final = 10
+"""Width of a tick's digit, and the space between labels."""
 _LARGEST: Final = 1e15
 _SMALLEST: Final = 1e-9
 """Smaller values are shown as zero."""
@@ -40,6 +43,27 @@ class Axis:
         else:
             share = (value - self.low) / (self.high - self.low)
         return self.start + share * self.length
+
+    @property
+    def labelled(self) -> tuple[float, ...]:
+        """Ticks with a label: as many as fit side by side, those at 1 of a decade first, then 5, then 2."""
+        order = sorted(self.ticks, key=lambda tick: "152".find(f"{tick:e}"[0])) if self.log else self.ticks
+        taken: list[tuple[float, float]] = []
+        found = []
+        for tick in order:
+            half = (_DIGIT * len(tick_text(tick)) + _BETWEEN) / 2
+            left, right = self.at(tick) - half, self.at(tick) + half
+            if all(right <= begin or left >= end for begin, end in taken):
+                taken.append((left, right))
+                found.append(tick)
+        return tuple(sorted(found))
+
+    @property
+    def scale(self) -> str:
+        """What to know before reading lengths off it: ``, log scale``, ``, axis begins at 20``; else empty."""
+        if self.log:
+            return ", log scale"
+        return f", axis begins at {tick_text(self.low)}" if self.low else ""
 
 
 def axis_of(
@@ -94,7 +118,7 @@ def _log_axis(smallest: float, largest: float, start: float, length: float) -> A
     below = max(mark for mark in marks if mark <= smallest * (1 + 1e-9) or mark == marks[0])
     above = min(mark for mark in marks if (mark >= largest and mark > below) or mark == marks[-1])
     inside = [mark for mark in marks if below <= mark <= above]
-    if len(inside) * _TICK_ROOM > length:
+    if len(inside) * _LINE_ROOM > abs(length):
         inside = [mark for mark in inside if f"{mark:e}".startswith("1.0")]
     return Axis(below, above, start, length, log=True, ticks=tuple(inside))
 

@@ -1,8 +1,8 @@
-"""HTML sections of single cases: measurements, budgets, distributions, failures."""
+"""HTML sections of single cases: measurements, budgets, percentiles, failures."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pytest_flperf._text import amount, printable
 from pytest_flperf.report.figures import (
@@ -16,13 +16,12 @@ from pytest_flperf.report.figures import (
     statistic,
     statistic_of,
 )
-from pytest_flperf.report.html.charts import ecdf
 from pytest_flperf.report.html.comparisons_view import against_tables
 from pytest_flperf.report.html.content import CaseSection, Cell, Fact, FailedCase, Table, Tone
 from pytest_flperf.report.html.quality_view import quality_tables
 from pytest_flperf.report.quality_words import quality_words
 from pytest_flperf.report.rerun import rerun_command
-from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
+from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.report.sentences import case_name, clock_words
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import first_lines
@@ -32,14 +31,10 @@ from pytest_flperf.results.metrics import METRICS, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Distribution, Run
 from pytest_flperf.results.serving import Adjustment
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 __all__ = ["case_section", "failed_case", "tone_of"]
 
 _LINES: Final = 40
 _NOTES: Final = 20
-_CHART_TITLES: Final = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2e_ms": "end to end"}
 _TITLES: Final = {
     "gen_tps": "generating",
     "tps": "whole request",
@@ -73,7 +68,7 @@ def failed_case(run: Run, case: CaseResult, anchor: str, *, host: bool) -> Faile
 def case_section(
     run: Run, case: CaseResult, samples: CaseSamples | None, anchor: str, *, host: bool, open_: bool
 ) -> CaseSection:
-    """The section of a case: facts, tables, charts and notes."""
+    """The section of a case: facts, tables and notes."""
     tables = [
         *(_search(each, played=each is case.search) for each in _searches(case)),
         *against_tables(case),
@@ -92,8 +87,6 @@ def case_section(
         command=rerun_command(run, case),
         facts=_facts(case),
         tables=tuple(table for table in tables if table is not None),
-        charts=_charts(case, samples, anchor),
-        charts_note=_charts_note(case, samples),
         notes=(*_why(case), *first_lines(case.notes, _NOTES, "notes")),
         answer=samples.answer if samples is not None else "",
     )
@@ -347,22 +340,3 @@ def _memory(case: CaseResult) -> str | None:
 def _adjusted(each: Adjustment) -> str:
     what = "left out" if each.sent is None else f"sent as {each.sent}"
     return f"{each.parameter}={each.asked} {what}: {each.reason}"
-
-
-def _charts(case: CaseResult, samples: CaseSamples | None, anchor: str) -> tuple[Markup, ...]:
-    drawn = []
-    for name in DRAWN_METRICS:
-        found = case.metrics.get(name)
-        if found is not None and found.max > 0:
-            values = samples.values.get(name, ()) if samples is not None else ()
-            drawn.append(ecdf(f"{anchor}-{name}", _CHART_TITLES[name], METRICS[name].unit, found, values))
-    return tuple(drawn)
-
-
-def _charts_note(case: CaseResult, samples: CaseSamples | None) -> str:
-    if samples is None or not samples.values:
-        return "Dashed: through the percentiles of the results file; single requests (samples.jsonl) were not at hand."
-    if not samples.complete:
-        drawn = max(map(len, samples.values.values()))
-        return f"Share of requests that took up to so long; the first {drawn} of {case.requests.ok} requests."
-    return "Share of requests that took up to so long, a step per request."

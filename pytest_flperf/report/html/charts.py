@@ -7,73 +7,42 @@ page's style is blocked; the page's style refines them.  All text goes through `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf._text import printable
-from pytest_flperf.report.figures import number
-from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
+from pytest_flperf.report.html.axes import Axis, tick_text
+from pytest_flperf.report.html.content import LegendKey
+from pytest_flperf.report.rivals import shown_models
 from pytest_flperf.report.terminal.tables import cut
-from pytest_flperf.results.records import Distribution
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 __all__ = [
-    "Bar",
-    "Group",
-    "Strip",
-    "bars",
+    "FAINT",
+    "MULTIPLE",
+    "bottom_axis",
     "colour_class",
     "colour_of",
     "drawing",
-    "ecdf",
+    "gridlines",
     "label",
     "label_text",
+    "legend",
     "line",
+    "mark",
     "row_name",
-    "strips",
+    "stroke",
 ]
 
+MULTIPLE: Final = 360
+"""Width of a small multiple: as wide as a phone, so that its text is 12 px high there."""
+FAINT: Final = 'stroke="currentColor" stroke-opacity=".22"'
+"""Stroke of grid lines."""
 _COLOURS: Final = ("#2f6fd0", "#c2570c", "#0d8a6a", "#a33fb5", "#8a6d00", "#c2335a", "#0b7285", "#6b4fd8")
 _GREY: Final = "#6b7480"
-"""Of further series: their names tell them apart."""
-_WIDTH: Final = 760
-_LABELS: Final = 190
-_ROW: Final = 20
-_POINTS: Final = 60
-_STEPS: Final = 120
+"""Of further series: shapes and names tell them apart."""
 _LABEL_CELLS: Final = 26
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A bar: one value of a series, such as a model's."""
-
-    label: str
-    series: int
-    value: float | None
-    note: str = ""
-    """Shown in place of a missing value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """A strip: the range and distribution of a case's values."""
-
-    label: str
-    series: int
-    summary: Distribution | None
-    values: tuple[float, ...] = ()
-    """Single values in ascending order; empty: only the summary is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A group of rows, such as a scenario's."""
-
-    label: str
-    rows: tuple[Bar | Strip, ...]
 
 
 def label_text(text: str) -> Markup:
@@ -105,7 +74,8 @@ def drawing(
 
 def label(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
     """An escaped text; ``more`` are attributes."""
-    return f'<text x="{x:.6g}" y="{y:.6g}" text-anchor="{anchor}"{more}>{label_text(text)}</text>'
+    place = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    return f'<text x="{x:.5g}" y="{y:.5g}"{place}{more}>{label_text(text)}</text>'
 
 
 def row_name(y: float, text: str, more: str = "", cells: int = _LABEL_CELLS) -> str:
@@ -120,17 +90,19 @@ def line(x1: float, y1: float, x2: float, y2: float, more: str) -> str:
     return f'<path d="M{x1:.6g} {y1:.6g}L{x2:.6g} {y2:.6g}" fill="none" {more}/>'
 
 
-_FAINT: Final = 'stroke="currentColor" stroke-opacity=".22"'
+def gridlines(
+    across: Sequence[float], top: float, bottom: float, up: Sequence[float], left: float, right: float
+) -> str:
+    """Upright lines at ``across`` and level ones at ``up``, as one path."""
+    upright = "".join(f"M{x:.5g} {top:.5g}V{bottom:.5g}" for x in across)
+    level = "".join(f"M{left:.5g} {y:.5g}H{right:.5g}" for y in up)
+    return f'<path d="{upright}{level}" fill="none" {FAINT}/>'
 
 
-def _grid(axis: Axis, top: float, bottom: float, heading: str) -> list[str]:
-    """Grid lines, tick labels and heading of a horizontal axis."""
-    parts = []
-    for tick in axis.ticks:
-        x = axis.at(tick)
-        parts.append(line(x, top, x, bottom, _FAINT))
-        parts.append(label(x, bottom + 15, tick_text(tick), "middle"))
-    return [*parts, label(axis.start + axis.length / 2, bottom + 32, heading, "middle")]
+def bottom_axis(axis: Axis, bottom: float, heading: str) -> list[str]:
+    """Labels and heading of a horizontal axis; the heading says where it does not begin at zero."""
+    labels = [label(axis.at(tick), bottom + 15, tick_text(tick), "middle") for tick in axis.labelled]
+    return [*labels, label(axis.start + axis.length / 2, bottom + 32, f"{heading}{axis.scale}", "middle")]
 
 
 def colour_class(series: int) -> str:
@@ -143,149 +115,43 @@ def colour_of(series: int) -> str:
     return _COLOURS[series] if series < len(_COLOURS) else _GREY
 
 
-def _series(series: int) -> str:
-    return f'class="{colour_class(series)}"'
+def stroke(series: int) -> str:
+    """Attributes of a line of a series: class, colour, and no filling."""
+    return f'class="{colour_class(series)}" fill="none" stroke="{colour_of(series)}"'
 
 
-def _rows(groups: Sequence[Group]) -> tuple[list[tuple[float, Bar | Strip]], list[str], float]:
-    """Rows with their vertical position, their names, and the total height."""
-    single = all(len(group.rows) == 1 for group in groups)
-    placed: list[tuple[float, Bar | Strip]] = []
-    names: list[str] = []
-    y = 8.0
-    for group in groups:
-        if not single:
-            names.append(row_name(y + 13, group.label, ' font-weight="600"'))
-            y += _ROW
-        for row in group.rows:
-            names.append(row_name(y + 14, group.label if single else row.label))
-            placed.append((y + _ROW / 2, row))
-            y += _ROW
-        y += 0 if single else 8
-    return placed, names, y + 4
+_SHAPES: Final[tuple[tuple[tuple[float, float], ...], ...]] = (
+    (),
+    ((-1, -1), (1, -1), (1, 1), (-1, 1)),
+    ((0, -1.2), (1.2, 1), (-1.2, 1)),
+    ((0, -1.35), (1.35, 0), (0, 1.35), (-1.35, 0)),
+    ((0, 1.2), (1.2, -1), (-1.2, -1)),
+    ((-0.45, -1.2), (0.45, -1.2), (0.45, -0.45), (1.2, -0.45), (1.2, 0.45), (0.45, 0.45), (0.45, 1.2), (-0.45, 1.2),
+     (-0.45, 0.45), (-1.2, 0.45), (-1.2, -0.45), (-0.45, -0.45)),
+    ((-1.2, -1), (1.2, 1), (1.2, -1), (-1.2, 1)),
+    ((-1, -1.2), (1.2, 0), (-1, 1.2)),
+)  # fmt: skip
+"""Corners of the shapes, in units of the radius: circle, square, triangles, diamond, cross, bow tie."""
 
 
-def bars(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
-    """Bar chart: a bar for each value, from zero, with its number.
+def mark(series: int, x: float, y: float, radius: float = 4.0) -> str:
+    """Shape of a series around a point (circle, square …), as path data.
 
-    Args:
-        key: Prefix of the ids within the drawing; each drawing of a page needs its own.
-        title: Title of the chart.
-        unit: Unit of the values.
-        groups: Rows of :class:`Bar`.
-
+    Series beyond the colours begin with the first shape again, in grey.
     """
-    placed, parts, bottom = _rows(groups)
-    values = [row.value for _, row in placed if isinstance(row, Bar) and row.value is not None]
-    axis = axis_of(values, _LABELS, _WIDTH - _LABELS - 70, zero=True)
-    parts += _grid(axis, 6, bottom, f"{title}, {unit}")
-    for y, row in placed:
-        assert isinstance(row, Bar)
-        if row.value is None:
-            parts.append(label(_LABELS + 4, y + 4, row.note))
-            continue
-        end = axis.at(row.value)
-        parts.append(
-            f'<rect {_series(row.series)} x="{_LABELS}" y="{y - 7:.6g}" width="{max(end - _LABELS, 1):.5g}" '
-            f'height="14" fill="{colour_of(row.series)}"/>'
-        )
-        parts.append(label(end + 5, y + 4, number(row.value)))
-    largest = f", the largest {number(max(values))} {unit}" if values else ""
-    return drawing(key, _WIDTH, bottom + 40, title, f"{len(placed)} bars{largest}; the tables hold all numbers", parts)
+    corners = _SHAPES[series % len(_SHAPES)]
+    if not corners:
+        half = f"a{radius:g} {radius:g} 0 1 0"
+        return f"M{x - radius:.4g} {y:.4g}{half} {2 * radius:g} 0{half} {-2 * radius:g} 0"
+    return "M" + "L".join(f"{x + radius * dx:.4g} {y + radius * dy:.4g}" for dx, dy in corners) + "Z"
 
 
-def strips(key: str, title: str, unit: str, groups: Sequence[Group]) -> Markup:
-    """Strip chart: a row per case with range, p5 to p95, median.
-
-    A line goes from the smallest to the largest value, a mark is at the median, and a bar goes from p5 to p95 where
-    there are enough requests for these.  Single
-    values are dots, at most 60 per row (evenly by rank, the ends included).  Arguments are those of :func:`bars`, with
-    rows of :class:`Strip`.
-    """
-    placed, parts, bottom = _rows(groups)
-    ends = [
-        end
-        for _, row in placed
-        if isinstance(row, Strip) and row.summary is not None
-        for end in (row.summary.min, row.summary.max)
-    ]
-    axis = axis_of(ends, _LABELS, _WIDTH - _LABELS - 20, zero=False)
-    parts += _grid(axis, 6, bottom, f"{title}, {unit}{', logarithmic' if axis.log else ''}")
-    for y, row in placed:
-        assert isinstance(row, Strip)
-        parts += _strip(axis, y, row)
-    between = f" from {number(min(ends))} to {number(max(ends))} {unit}" if ends else ""
-    return drawing(key, _WIDTH, bottom + 40, title, f"{len(placed)} cases{between}; the tables hold all numbers", parts)
-
-
-def _strip(axis: Axis, y: float, row: Strip) -> list[str]:
-    found = row.summary
-    if found is None:
-        return [label(axis.start + 4, y + 4, "nothing measured")]
-    colour = f'{_series(row.series)} stroke="{colour_of(row.series)}"'
-    middle = axis.at(found.p50)
-    parts = [line(axis.at(found.min), y, axis.at(found.max), y, colour)]
-    if not {"p5", "p95"} & set(found.unsure):
-        left, right = axis.at(found.p5), axis.at(found.p95)
-        parts.append(
-            f'<rect {_series(row.series)} x="{left:.6g}" y="{y - 6:.6g}" width="{max(right - left, 1):.5g}" '
-            f'height="12" fill="{colour_of(row.series)}" fill-opacity=".28"/>'
-        )
-    if row.values:
-        dots = "".join(f"M{axis.at(value):.5g} {y:.5g}h.01" for value in _spread(row.values, _POINTS))
-        parts.append(f'<path d="{dots}" {colour} stroke-width="4" stroke-linecap="round" fill="none"/>')
-    parts.append(line(middle, y - 8, middle, y + 8, 'stroke="currentColor" stroke-width="2"'))
-    return parts
-
-
-def _spread(values: Sequence[float], most: int) -> Sequence[float]:
-    """At most ``most`` of ascending values, evenly by rank, ends included."""
-    if len(values) <= most:
-        return values
-    return [values[round(place * (len(values) - 1) / (most - 1))] for place in range(most)]
-
-
-def ecdf(key: str, title: str, unit: str, found: Distribution, values: Sequence[float] = ()) -> Markup:
-    """ECDF: the share of requests up to each value.
-
-    A step per request, at most 120 of them; without single values, a dashed line through the percentiles of the
-    summary.  Arguments are those of :func:`bars`.
-    """
-    left, top, width, height = 38.0, 10.0, 250.0, 110.0
-    bottom = top + height
-    axis = axis_of((found.min, found.max), left, width, ticks=3, log=None)
-    parts = _grid(axis, top, bottom, f"{title}, {unit}{', logarithmic' if axis.log else ''}")
-    for share, text in ((0.0, "0 %"), (0.5, "50 %"), (0.95, "95 %")):
-        y = bottom - share * height
-        parts += [line(left, y, left + width, y, _FAINT), label(left - 5, y + 4, text, "end")]
-    for value, share in ((found.p50, 0.5), (found.p95, 0.95)):
-        x = axis.at(value)
-        drop = 'stroke="currentColor" stroke-opacity=".6" stroke-dasharray="2 3"'
-        parts.append(line(x, bottom, x, bottom - share * height, drop))
-    path, dash = (
-        (_steps(axis, bottom, height, values), "") if values else (_through(axis, bottom, height, found), "4 3")
+def legend(models: Sequence[str]) -> tuple[LegendKey, ...]:
+    """Colour and shape of each model; empty with a single one, which needs none."""
+    names = shown_models(models)
+    if len(names) < 2:
+        return ()
+    return tuple(
+        LegendKey(name, colour_class(series), colour_of(series), mark(series, 6, 6))
+        for series, name in enumerate(names.values())
     )
-    dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    parts.append(f'<path class="s0" d="{path}" fill="none" stroke="{_COLOURS[0]}" stroke-width="2"{dashes}/>')
-    desc = (
-        f"n {found.n}: from {number(found.min)} to {number(found.max)} {unit}, half of them up to "
-        f"{number(found.p50)}, 95 % up to {number(found.p95)}"
-    )
-    return drawing(key, left + width + 14, bottom + 40, title, desc, parts)
-
-
-def _steps(axis: Axis, bottom: float, height: float, values: Sequence[float]) -> str:
-    count = len(values)
-    ranks = range(count) if count <= _STEPS else [round(i * (count - 1) / (_STEPS - 1)) for i in range(_STEPS)]
-    path = f"M{axis.start:.5g} {bottom:.5g}"
-    for rank in ranks:
-        path += f"H{axis.at(values[rank]):.5g}V{bottom - (rank + 1) / count * height:.5g}"
-    return path + f"H{axis.start + axis.length:.5g}"
-
-
-def _through(axis: Axis, bottom: float, height: float, found: Distribution) -> str:
-    known = (
-        (found.min, 0.0), (found.p5, 0.05), (found.p50, 0.5), (found.p90, 0.9), (found.p95, 0.95), (found.p99, 0.99),
-        (found.max, 1.0),
-    )  # fmt: skip
-    return "M" + "L".join(f"{axis.at(value):.5g} {bottom - share * height:.5g}" for value, share in known)

@@ -17,8 +17,12 @@ __all__ = [
     "FailedCase",
     "HeatCell",
     "HeatMap",
+    "LegendKey",
     "ModelCard",
     "Page",
+    "Panel",
+    "PanelGroup",
+    "Panels",
     "Table",
     "Tone",
 ]
@@ -96,6 +100,46 @@ class HeatMap:
 
 
 @dataclass(frozen=True, slots=True)
+class LegendKey:
+    """A key of a legend: a model's name, colour and shape."""
+
+    name: str
+    classes: str
+    colour: str
+    shape: str
+    """Data of a path within 12 × 12 units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A small multiple: a drawing of one scenario or case."""
+
+    caption: str
+    more: str
+    """Behind the caption: how many requests …"""
+    drawing: Markup
+    tone: Tone = ""
+    """Of what is behind the caption."""
+
+
+@dataclass(frozen=True, slots=True)
+class PanelGroup:
+    """Small multiples of one metric."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """A section of small multiples; where there are several groups, one is chosen."""
+
+    groups: tuple[PanelGroup, ...]
+    legend: tuple[LegendKey, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """A fact: a term and its text."""
 
@@ -133,8 +177,6 @@ class CaseSection:
     command: str
     facts: tuple[Fact, ...]
     tables: tuple[Table, ...]
-    charts: tuple[Markup, ...]
-    charts_note: str
     notes: tuple[str, ...]
     answer: str
 
@@ -175,14 +217,11 @@ class Page:
     cards: tuple[ModelCard, ...]
     cards_table: Table | None
     """In place of the cards, where there are many."""
-    load_charts: tuple[tuple[str, Markup], ...]
-    """Heading and drawing."""
+    load_charts: Panels | None
     heat_maps: tuple[HeatMap, ...]
     open_loops: Table | None
     compared: Compared | None
-    charts: tuple[tuple[str, Markup], ...]
-    """Heading and drawing."""
-    charts_note: str
+    distributions: Panels | None
     cases: tuple[CaseSection, ...]
     cases_note: str
     environment: tuple[Table, ...]

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.answers.sweeps import LoadPoint, Sweep, sweeps_of
 from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
-from pytest_flperf.report.html.charts import colour_class, colour_of, drawing, label, line
+from pytest_flperf.report.html.charts import (
+    MULTIPLE,
+    bottom_axis,
+    colour_class,
+    colour_of,
+    drawing,
+    gridlines,
+    label,
+    legend,
+    line,
+    mark,
+    stroke,
+)
+from pytest_flperf.report.html.content import Panel, PanelGroup, Panels
 from pytest_flperf.report.rivals import shown_models
 from pytest_flperf.report.sentences import models_of
 from pytest_flperf.results.records import CaseResult
@@ -19,12 +32,17 @@ if TYPE_CHECKING:
 __all__ = ["load_charts"]
 
 _MOST: Final = 6
-_WIDTH: Final = 760
-_LEFT: Final = 64.0
-_TOP: Final = 36.0
-_HEIGHT: Final = 230.0
+_LEFT: Final = 46.0
+_TOP: Final = 34.0
+_HEIGHT: Final = 190.0
+_RIGHT: Final = 16.0
+_NEAR: Final = 16.0
+"""Labels closer than this would cover each other."""
 _FEWEST: Final = 2
-_FAINT: Final = 'stroke="currentColor" stroke-opacity=".22"'
+_NOTE: Final = (
+    "Tokens/s of all streams over the TTFT. The numbers at the points are the load. Full points met their budgets, "
+    "hollow ones missed some. Higher is more throughput, further left a sooner first token."
+)
 _METRIC: Final = "ttft_ms"
 
 
@@ -52,13 +70,18 @@ class _Chart:
     limit_ms: float | None
 
 
-def load_charts(cases: Sequence[CaseResult]) -> tuple[tuple[str, Markup], ...]:
-    """A chart for each scenario that was measured at several loads: heading and drawing."""
-    found = [chart for sweep in sweeps_of(cases) if (chart := _chart(sweep, models_of(cases))) is not None]
-    return tuple(
-        (f"{chart.scenario}: what each load gives", _drawn(f"load-{number}", chart))
+def load_charts(cases: Sequence[CaseResult]) -> Panels | None:
+    """A chart for each scenario that was measured at several loads; None where none was."""
+    models = models_of(cases)
+    found = [chart for sweep in sweeps_of(cases) if (chart := _chart(sweep, models)) is not None]
+    if not found:
+        return None
+    panels = tuple(
+        Panel(f"{chart.scenario}: what each load gives", "", _drawn(f"load-{number}", chart))
         for number, chart in enumerate(found[:_MOST])
     )
+    more = f" {_MOST} of {len(found)} sweeps are drawn." if len(found) > _MOST else ""
+    return Panels((PanelGroup("", panels),), legend(models), _NOTE + more)
 
 
 def _chart(sweep: Sweep, models: Sequence[str]) -> _Chart | None:
@@ -99,26 +122,24 @@ def _drawn(key: str, chart: _Chart) -> Markup:
     points = [each for curve in chart.curves for each in curve.points]
     limit = () if chart.limit_ms is None else (chart.limit_ms,)
     bottom = _TOP + _HEIGHT
-    across = axis_of([*(each.ttft_ms for each in points), *limit], _LEFT, _WIDTH - _LEFT - 120)
+    across = axis_of([*(each.ttft_ms for each in points), *limit], _LEFT, MULTIPLE - _LEFT - _RIGHT)
     up = axis_of([each.tps for each in points], bottom, -_HEIGHT, zero=True)
-    title = f"TTFT {chart.statistic}, ms{', logarithmic' if across.log else ''}; numbers: {chart.unit}"
-    parts = [*_frame(across, up, bottom, title), *_budget(across, bottom, chart.limit_ms)]
+    title = f"TTFT {chart.statistic}, ms"
+    parts = [*_frame(across, up, bottom, title, chart.unit), *_budget(across, bottom, chart.limit_ms)]
     for curve in chart.curves:
         parts += _curve(across, up, curve)
     desc = "; ".join(f"{curve.name}: {_words(curve, chart.unit)}" for curve in chart.curves)
-    return drawing(key, _WIDTH, bottom + 40, f"{chart.scenario}: tokens/s over TTFT {chart.statistic}", desc, parts)
+    return drawing(key, MULTIPLE, bottom + 40, f"{chart.scenario}: tokens/s over TTFT {chart.statistic}", desc, parts)
 
 
-def _frame(across: Axis, up: Axis, bottom: float, title: str) -> list[str]:
-    end = across.start + across.length
-    parts = [label(0, 12, "tokens/s of all streams")]
-    for tick in across.ticks:
-        x = across.at(tick)
-        parts += [line(x, _TOP, x, bottom, _FAINT), label(x, bottom + 15, tick_text(tick), "middle")]
-    for tick in up.ticks:
-        y = up.at(tick)
-        parts += [line(_LEFT, y, end, y, _FAINT), label(_LEFT - 6, y + 4, tick_text(tick), "end")]
-    return [*parts, label(across.start + across.length / 2, bottom + 32, title, "middle")]
+def _frame(across: Axis, up: Axis, bottom: float, title: str, unit: str) -> list[str]:
+    end, levels = across.start + across.length, [up.at(tick) for tick in up.ticks]
+    return [
+        label(0, 12, f"tokens/s; at the points: {unit}"),
+        gridlines([across.at(tick) for tick in across.ticks], _TOP, bottom, levels, _LEFT, end),
+        *(label(_LEFT - 5, y + 4, tick_text(tick), "end") for y, tick in zip(levels, up.ticks, strict=True)),
+        *bottom_axis(across, bottom, title),
+    ]
 
 
 def _budget(across: Axis, bottom: float, limit_ms: float | None) -> list[str]:
@@ -138,13 +159,15 @@ def _curve(across: Axis, up: Axis, curve: _Curve) -> list[str]:
     colour, classes = colour_of(curve.series), colour_class(curve.series)
     places = [(across.at(each.ttft_ms), up.at(each.tps), each) for each in curve.points]
     path = "L".join(f"{x:.5g} {y:.5g}" for x, y, _ in places)
-    parts = [f'<path class="{classes}" d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>']
+    parts = [f'<path {stroke(curve.series)} d="M{path}" stroke-width="2"/>']
+    said: list[tuple[float, float]] = []
     for x, y, each in places:
-        fill = f'class="{classes} met" fill="{colour}"' if each.met else f'class="{classes}" fill="none"'
-        parts.append(f'<circle cx="{x:.5g}" cy="{y:.5g}" r="5" {fill} stroke="{colour}" stroke-width="2"/>')
-        parts.append(label(x, y - 9, f"{each.load:.4g}", "middle"))
-    x, y, _ = places[-1]
-    return [*parts, label(x + 10, y + 4, curve.name, more=f' fill="{colour}" class="{classes}"')]
+        fill = f'class="{classes} met" fill="{colour}"' if each.met else f'class="{classes} hollow" fill="#fff"'
+        parts.append(f'<path d="{mark(curve.series, x, y, 4.5)}" {fill} stroke="{colour}" stroke-width="2"/>')
+        crowded = any(abs(x - left) < _NEAR and abs(y - 9 - top) < _NEAR for left, top in said)
+        said.append((x, y + 18 if crowded else y - 9))
+        parts.append(label(*said[-1], f"{each.load:.4g}", "middle", ' class="halo"'))
+    return parts
 
 
 def _words(curve: _Curve, unit: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.report.answer_words import answer_of, answer_sentence
 from pytest_flperf.report.figures import NOTHING, counted, errors, number, point, statistic
 from pytest_flperf.report.html.case_view import case_section, failed_case, tone_of
-from pytest_flperf.report.html.charts import Bar, Group, Strip, bars, strips
 from pytest_flperf.report.html.comparisons_view import compared_section
 from pytest_flperf.report.html.content import Cell, Fact, Page, Table
+from pytest_flperf.report.html.distributions_view import distributions
 from pytest_flperf.report.html.load_chart import load_charts
-from pytest_flperf.report.html.models_view import Groups, cards_table, heat_maps, model_cards
+from pytest_flperf.report.html.models_view import cards_table, heat_maps, model_cards
 from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.rivals import rivals_together, scenario_of
 from pytest_flperf.report.samples import CaseSamples
@@ -31,12 +31,8 @@ from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.results.serving import Target
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 __all__ = ["COMPARED", "run_page"]
 
-_ROWS_DRAWN: Final = 60
 _OPEN_LOOPS: Final = (
     "Offered: due; sent: less where this client was late or requests were cut off; served: ended ok; within budget: "
     "those of them that kept every latency budget (goodput)."
@@ -88,7 +84,6 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
     bad = [indices[id(case)] for case in failed_cases(cases)]
     groups = _groups(rivals_together(cases))
     cards = model_cards(run)
-    charts = _charts(cases, groups, samples)
     return Page(
         title=f"{heading(run)}: {', '.join(run.suites) or 'tests'}, {when(run.started_at)}",
         heading=heading(run),
@@ -109,8 +104,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
         heat_maps=heat_maps(run, groups),
         open_loops=_open_loops(cases),
         compared=compared_section(cases, anchors),
-        charts=charts,
-        charts_note=_left_out(len(cases), _ROWS_DRAWN, "are drawn") if charts else "",
+        distributions=distributions(groups, samples, models_of(cases)),
         cases=sections,
         cases_note=_left_out(len(cases), len(sections), "have a section, failed ones first"),
         environment=tuple(table for table in (_machine(run), _targets(cases), _versions(run)) if table is not None),
@@ -213,36 +207,6 @@ def _groups(cases: Sequence[CaseResult]) -> dict[str, dict[str, CaseResult]]:
     return groups
 
 
-def _charts(
-    cases: Sequence[CaseResult], groups: Groups, samples: Mapping[str, CaseSamples]
-) -> tuple[tuple[str, Markup], ...]:
-    series = {model: index for index, model in enumerate(models_of(cases))}
-    drawn = list(_first_rows(groups))
-    charts = []
-    closed = [
-        (label, found)
-        for label, by_model in drawn
-        if (found := {model: case for model, case in by_model.items() if not _is_open_loop(case)})
-    ]
-    if any(case.tps_total is not None for _, by_model in closed for case in by_model.values()):
-        rows = [
-            Group(
-                label, tuple(Bar(model, series[model], case.tps_total, _no_rate(case)) for model, case in found.items())
-            )
-            for label, found in closed
-        ]
-        charts.append(("Throughput", bars("throughput", "Output tokens of the case per second", "tokens/s", rows)))
-    for name, title in (("ttft_ms", "Time to first token"), ("e2e_ms", "End to end")):
-        if not any(name in case.metrics for _, by_model in drawn for case in by_model.values()):
-            continue
-        strip_rows = [
-            Group(label, tuple(_strip(name, case, series[model], samples) for model, case in found.items()))
-            for label, found in drawn
-        ]
-        charts.append((title, strips(f"latency-{name}", title, METRICS[name].unit, strip_rows)))
-    return tuple(charts)
-
-
 def _is_open_loop(case: CaseResult) -> bool:
     """Whether its throughput is that of the requests that were offered."""
     return case.load is not None and case.load.rate is not None
@@ -266,25 +230,6 @@ def _open_loops(cases: Sequence[CaseResult]) -> Table | None:
         for case in found
     )
     return Table("Open loops, requests/s", head, rows, 2, note=_OPEN_LOOPS)
-
-
-def _no_rate(case: CaseResult) -> str:
-    return "its output tokens are unknown" if case.requests.ok else "nothing measured"
-
-
-def _strip(name: str, case: CaseResult, series: int, samples: Mapping[str, CaseSamples]) -> Strip:
-    known = samples.get(case.nodeid)
-    return Strip(case.model, series, case.metrics.get(name), known.values.get(name, ()) if known else ())
-
-
-def _first_rows(groups: Groups) -> Iterable[tuple[str, Mapping[str, CaseResult]]]:
-    """The first groups, up to the rows that a chart can show."""
-    rows = 0
-    for label, by_model in groups.items():
-        rows += len(by_model)
-        if rows > _ROWS_DRAWN:
-            return
-        yield label, by_model
 
 
 def _machine(run: Run) -> Table | None:
