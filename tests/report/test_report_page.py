@@ -221,15 +221,15 @@ def test_an_answer_is_shown() -> None:
 
 
 def test_many_cases() -> None:
-    """Five hundred cases: every one in the table, failed ones with a section, and the rest is said."""
-    cases = [case(f"scenario-{index}", outcome="failed" if index == 499 else "passed") for index in range(500)]
+    """Beyond five hundred cases: every one in the table, failed ones with a section, and the rest is said."""
+    cases = [case(f"scenario-{index}", outcome="failed" if index == 509 else "passed") for index in range(510)]
     html = Pages().run(run(*cases), {})
     assert len(html) < 2_500_000
-    assert html.count("<details") == 1 + 1 + 100, "conditions, the failure, and sections"
-    assert 'id="case-500"' in html
-    assert "100 of 500 cases have a section" in html
-    assert "40 of 500 scenarios are drawn, those with failed cases first" in html
-    assert "scenario-499</figcaption>" in html.replace(' <span class="soft">11 requests</span>', "")
+    assert html.count("<details") == 1 + 1 + 500, "conditions, the failure, and sections"
+    assert 'id="case-510"' in html
+    assert "500 of 510 cases have a section" in html
+    assert "40 of 510 scenarios are drawn, those with failed cases first" in html
+    assert "scenario-509</figcaption>" in html.replace(' <span class="soft">11 requests</span>', "")
 
 
 def test_drawings_are_described() -> None:

@@ -97,6 +97,8 @@ class HeatMap:
     caption: str
     models: tuple[str, ...]
     rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
+    dense: bool = False
+    """Whether it has so many cells that their parts are not lined up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class FailedCase:
     """The verdict's text."""
     evidence: Table | None
     command: str
+    plain: tuple[str, ...] = ()
+    """All of the above as lines, where a page has many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,8 @@ class CaseSection:
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
     answer: str
+    plain: tuple[str, ...] = ()
+    """All of the above as lines, where a page has many cases."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pytest_flperf.report.figures import counted
 from pytest_flperf.report.html.axes import Axis, axis_of
 from pytest_flperf.report.html.charts import legend
 from pytest_flperf.report.html.content import Panel, PanelGroup, Panels
-from pytest_flperf.report.html.ecdf_chart import LEFT, LENGTH, Curve, Limit, ecdf
+from pytest_flperf.report.html.ecdf_chart import FINEST, LEFT, LENGTH, Curve, Limit, ecdf
 from pytest_flperf.report.html.models_view import Groups
 from pytest_flperf.report.rivals import shown_models
 from pytest_flperf.report.samples import DRAWN_METRICS, CaseSamples
@@ -25,6 +25,8 @@ _MOST_CURVES: Final = 240
 """Curves of one metric."""
 _FEW_CURVES: Final = 120
 """Beyond these, a page has only the two metrics that matter most."""
+_COARSE: Final = 1.5
+"""Smallest step that is drawn then."""
 _TITLES: Final = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2e_ms": "End to end"}
 _MOST: Final = ("ttft_ms", "e2e_ms")
 _SHARES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
@@ -97,11 +99,21 @@ def _group(metric: str, groups: Groups, samples: Mapping[str, CaseSamples], mode
         return None
     axis = _axis([each for found in curves.values() for each in found], [limits[label] for label in curves])
     title = _TITLES[metric]
+    finest = FINEST if sum(map(len, curves.values())) <= _FEW_CURVES else _COARSE
     panels = tuple(
         Panel(
             label,
             _requests([curve.found.n for curve in found]),
-            ecdf(f"ecdf-{metric}-{number}", f"{label}: {title}", f"{title}, {unit}", unit, axis, found, limits[label]),
+            ecdf(
+                f"ecdf-{metric}-{number}",
+                f"{label}: {title}",
+                f"{title}, {unit}",
+                unit,
+                axis,
+                found,
+                limits[label],
+                finest,
+            ),
         )
         for number, (label, found) in enumerate(curves.items())
     )

@@ -24,7 +24,7 @@ from pytest_flperf.results.measured import Distribution
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["LEFT", "LENGTH", "Curve", "Limit", "ecdf"]
+__all__ = ["FINEST", "LEFT", "LENGTH", "Curve", "Limit", "ecdf"]
 
 LEFT: Final = 42.0
 """Where the horizontal axis begins."""
@@ -35,7 +35,7 @@ _HEIGHT: Final = 116.0
 _BOTTOM: Final = _TOP + _HEIGHT
 _LINE: Final = 14.0
 _DIGIT: Final = 7.0
-_FINEST: Final = 0.5
+FINEST: Final = 0.5
 """Steps closer to each other than this are drawn as one."""
 _SHARES: Final = ((0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %"))
 _PERCENTILES: Final = (("p5", 0.05), ("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99))
@@ -67,7 +67,14 @@ class Limit:
 
 
 def ecdf(
-    key: str, title: str, heading: str, unit: str, axis: Axis, curves: Sequence[Curve], limits: Sequence[Limit] = ()
+    key: str,
+    title: str,
+    heading: str,
+    unit: str,
+    axis: Axis,
+    curves: Sequence[Curve],
+    limits: Sequence[Limit] = (),
+    finest: float = FINEST,
 ) -> Markup:
     """ECDFs of some series, overlaid.
 
@@ -82,6 +89,7 @@ def ecdf(
         axis: From :data:`LEFT` on, :data:`LENGTH` long; may be shared with other charts.
         curves: What is drawn.
         limits: Budgets.
+        finest: Steps closer to each other than this are drawn as one, in units of the drawing.
 
     """
     shares = [_BOTTOM - share * _HEIGHT for share, _ in _SHARES]
@@ -89,7 +97,7 @@ def ecdf(
     parts = [gridlines(across, _TOP, _BOTTOM, shares, LEFT, LEFT + LENGTH)]
     parts += [label(LEFT - 5, y + 4, text, "end") for y, (_, text) in zip(shares, _SHARES, strict=True)]
     parts += bottom_axis(axis, _BOTTOM, heading)
-    parts += [_curve(axis, curve) for curve in sorted(curves, key=lambda curve: not curve.faint)]
+    parts += [_curve(axis, curve, finest) for curve in sorted(curves, key=lambda curve: not curve.faint)]
     for place, limit in enumerate(limits):
         parts += _limit(axis, limit, _BOTTOM - 5 - _LINE * place)
     desc = "; ".join(f"{curve.name}: {_words(curve.found, unit)}" for curve in curves)
@@ -114,10 +122,10 @@ def _limit(axis: Axis, limit: Limit, y: float) -> list[str]:
     ]
 
 
-def _curve(axis: Axis, curve: Curve) -> str:
+def _curve(axis: Axis, curve: Curve, finest: float) -> str:
     """The line of a curve, with its mark at the median."""
     found = curve.found
-    path = _steps(axis, curve.values, found.as_inf) if curve.values else _through(axis, found)
+    path = _steps(axis, curve.values, found.as_inf, finest) if curve.values else _through(axis, found)
     if math.isfinite(found.p50):
         path += mark(curve.series, axis.at(found.p50), _BOTTOM - 0.5 * _HEIGHT)
     dash = ' stroke-dasharray="5 3"' if curve.faint else "" if curve.values else ' stroke-dasharray="2 2"'
@@ -125,16 +133,16 @@ def _curve(axis: Axis, curve: Curve) -> str:
     return f'<path {look} d="{path}" stroke-width="1.8"{dash}/>'
 
 
-def _steps(axis: Axis, values: Sequence[float], as_inf: int) -> str:
+def _steps(axis: Axis, values: Sequence[float], as_inf: int, finest: float) -> str:
     """A step per value; requests that count as infinite keep it below 100 %."""
     count = len(values) + as_inf
     path, drawn_x = f"M{axis.at(values[0]):.1f} {_BOTTOM:.4g}", -math.inf
     for rank, value in enumerate(values):
         x = axis.at(value)
-        if x - drawn_x >= _FINEST:
+        if x - drawn_x >= finest:
             path += f"H{x:.1f}" if rank else ""
             drawn_x = x
-        if rank + 1 == len(values) or axis.at(values[rank + 1]) - drawn_x >= _FINEST:
+        if rank + 1 == len(values) or axis.at(values[rank + 1]) - drawn_x >= finest:
             path += f"V{_BOTTOM - (rank + 1) / count * _HEIGHT:.1f}"
     return path
 

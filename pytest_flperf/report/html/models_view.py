@@ -23,6 +23,7 @@ Groups = Mapping[str, Mapping[str, CaseResult]]
 """Cases by scenario (with its point of the matrix, its suite and host where there are several), then by model."""
 MOST_CARDS: Final = 4
 """Models that have a card; more are a table."""
+_DENSE: Final = 100
 _SHADES: Final = (1.0, 1.1, 1.5, 3.0, inf)
 """Largest multiple of the best value of each shade."""
 _UNITS: Final[Mapping[GoalName, str]] = {
@@ -148,7 +149,8 @@ def heat_maps(run: Run, groups: Groups) -> tuple[HeatMap, ...]:
             (label, _heat_row(heat, [by_model.get(model) for model in models])) for label, by_model in groups.items()
         )
         if any(cell.text not in (NOTHING, "0") for _, cells in rows for cell in cells):
-            maps.append(HeatMap(heat.caption, tuple(names[model] for model in models), rows))
+            columns = tuple(names[model] for model in models)
+            maps.append(HeatMap(heat.caption, columns, rows, dense=len(rows) * len(models) > _DENSE))
     return tuple(maps)
 
 

@@ -14,6 +14,7 @@ from pytest_flperf.report.html.content import Cell, Fact, Page, Table
 from pytest_flperf.report.html.distributions_view import distributions
 from pytest_flperf.report.html.load_chart import load_charts
 from pytest_flperf.report.html.models_view import cards_table, heat_maps, model_cards
+from pytest_flperf.report.html.plain_text import plain_failure, plain_section
 from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.rivals import rivals_together, scenario_of
 from pytest_flperf.report.samples import CaseSamples
@@ -37,7 +38,9 @@ _OPEN_LOOPS: Final = (
     "Offered: due; sent: less where this client was late or requests were cut off; served: ended ok; within budget: "
     "those of them that kept every latency budget (goodput)."
 )
-_SECTIONS: Final = 100
+_SECTIONS: Final = 500
+_WHOLE: Final = 24
+"""Cases up to which each has tables of its own; more are plain text, so that a large page opens at once."""
 _DEFINED: Final = (
     "ttft_ms",
     "itl_ms",
@@ -82,6 +85,9 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
     )
     indices = {id(case): index for index, case in enumerate(cases)}
     bad = [indices[id(case)] for case in failed_cases(cases)]
+    failures = tuple(failed_case(run, cases[index], anchors.get(index, ""), host=host) for index in bad)
+    if len(cases) > _WHOLE:
+        sections, failures = tuple(map(plain_section, sections)), tuple(map(plain_failure, failures))
     groups = _groups(rivals_together(cases))
     cards = model_cards(run)
     return Page(
@@ -96,7 +102,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
         conditions=_conditions(run),
         facts=_facts(run),
         command=command_line(run),
-        failures=tuple(failed_case(run, cases[index], anchors.get(index, ""), host=host) for index in bad),
+        failures=failures,
         results=_results(cases, anchors),
         cards=() if (table := cards_table(cards)) is not None else cards,
         cards_table=table,
@@ -165,10 +171,11 @@ def _gb(ram_mb: int) -> str:
 def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
     suites = len({case.suite for case in cases}) > 1
     hosts = len({case.host for case in cases}) > 1
+    late = any(case.requests.late_reads for case in cases)
     names = ["model", "scenario", *["suite"] * suites, *["host"] * hosts]
     head = [
         *names, "verdict", "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms", "tokens/s p50", "e2e p50 ms",
-        "e2e p95 ms", "tokens/s of the case", "errors", "late reads",
+        "e2e p95 ms", "tokens/s of the case", "errors", *["late reads"] * late,
     ]  # fmt: skip
     rows = []
     indices = {id(case): index for index, case in enumerate(cases)}
@@ -185,7 +192,7 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
                 Cell(str(case.requests.ok)),
                 *(Cell(cell(case)) for _, cell in COMPARED[:-1]),
                 Cell(errors(case), "bad" if case.requests.failed or case.outcome == "error" else ""),
-                Cell(str(case.requests.late_reads), "doubt" if case.requests.late_reads else ""),
+                *[Cell(str(case.requests.late_reads), "doubt" if case.requests.late_reads else "")] * late,
             )
         )
     return Table(
