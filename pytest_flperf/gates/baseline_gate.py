@@ -25,6 +25,7 @@ from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import RATIOS
 from pytest_flperf.results.notes import Note
 from pytest_flperf.results.records import CaseResult, Measured, Run, RunStatus
+from pytest_flperf.results.sides import Sides, drawn_metric
 from pytest_flperf.stats.inference.findings import FEWEST_RUNS, ErrorRates
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Stored:
             requests=other.requests,
             error_rate=other.error_rate,
             metrics=other.metrics,
+            sides=_sides(both),
             notes=(*other.notes, host) if other.host != case.host else other.notes,
             comparisons=compare_runs(
                 case,
@@ -196,6 +198,15 @@ class BaselineGate:
             return f"{asked} (nothing found)"
         run_id = printable(other.found.run.id, _NAME)
         return asked if asked == run_id else f"{asked} ({run_id})"
+
+
+def _sides(both: Mapping[str, Values]) -> dict[str, Sides]:
+    found = {
+        metric: Sides.of_values(values.baseline, values.candidate)
+        for metric, values in both.items()
+        if drawn_metric(metric)
+    }
+    return {metric: sides for metric, sides in found.items() if sides is not None}
 
 
 def unpaired_lines(cases: Iterable[CaseResult], baseline: Iterable[CaseResult]) -> tuple[str, ...]:

@@ -11,11 +11,12 @@ from pytest_flperf._text import printable
 from pytest_flperf.gates.comparison import compare_pairs
 from pytest_flperf.gates.rules import Rule, parse_rule, rules_for
 from pytest_flperf.history.run_differences import sides_differ
-from pytest_flperf.measurement.paired import OtherSide, Standings
+from pytest_flperf.measurement.paired import BASELINE, CANDIDATE, OtherSide, Standings
 from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
 from pytest_flperf.results.measured import Distribution
 from pytest_flperf.results.metrics import RATIOS
 from pytest_flperf.results.records import Measured
+from pytest_flperf.results.sides import Sides, drawn_metric
 from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.stats.inference.findings import ErrorRates
 
@@ -75,6 +76,15 @@ class PairTerms:
             fail_undecided=self.fail_undecided,
         )
 
+    def sides(self, scenario: str, standings: Standings) -> dict[str, Sides]:
+        """Quantiles of both sides, of each metric that a rule names."""
+        metrics = {rule.metric for rule in rules_for(scenario, self.rules) if drawn_metric(rule.metric)}
+        both = {
+            metric: Sides.of_values(standings.values(metric, BASELINE), standings.values(metric, CANDIDATE))
+            for metric in sorted(metrics)
+        }
+        return {metric: found for metric, found in both.items() if found is not None}
+
 
 def compares_gaps(terms: Mapping[str, Any], scenario: str) -> bool:
     """Whether the terms compare the gaps between arrivals."""
@@ -113,6 +123,7 @@ def _with_pairs(result: Measured, other: OtherSide, terms: PairTerms) -> Measure
         metrics=theirs.metrics,
         notes=(*theirs.notes, _SHARED_CACHE) if other.shared_cache else theirs.notes,
         pairs=len(standings.turns),
+        sides=terms.sides(result.scenario, standings),
         comparisons=terms.compared(result, theirs, standings),
     )
     return replace(result, against=(*result.against, against))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 from pytest_flperf.results.measured import Distribution, Requests
 from pytest_flperf.results.serialize import Interval, Reader, Record, interval_of, many
 from pytest_flperf.results.serving import Target
+from pytest_flperf.results.sides import Sides
 
 __all__ = ["DEFAULT_SCOPE", "IMPLIED_SCOPE", "Against", "Comparison", "Missing", "ReferenceLoad", "Word"]
 
@@ -126,6 +127,9 @@ class Against(Record):
     pairs: int | None = None
     """How many pairs of turns were measured."""
     max_pairs: int | None = None
+    sides: Mapping[str, Sides] = field(default_factory=dict)
+    """Quantiles of the compared metrics of requests, on both sides; empty where single values were not known, and in
+    files of earlier versions."""
     comparisons: tuple[Comparison, ...] = ()
     missing: Missing = ""
     """Why there is nothing to compare with, which makes every comparison ``undecided``; empty where there is."""
@@ -137,5 +141,6 @@ class Against(Record):
         "requests": Requests.from_dict,
         "metrics": lambda value: {name: Distribution.from_dict(item) for name, item in value.items()},
         "notes": tuple,
+        "sides": lambda value: {name: Sides.from_dict(item) for name, item in value.items()},
         "comparisons": many(Comparison.from_dict),
     }

@@ -210,6 +210,11 @@ def test_beside_another_side(tiny: Tiny, reference: ReferenceServer) -> None:
     assert (pairs["kind"], run["kind"]) == ("pairs", "run")
     assert {each["comparisons"] for side in (pairs, run) for each in side["comparisons"]} == {6}
     assert "measured: alone → in turn with same" in run["differs"]
+    for side in (pairs, run):
+        both = side["sides"]["ttft_ms"]
+        assert len(both["baseline"]) == side["metrics"]["ttft_ms"]["n"]
+        assert len(both["candidate"]) == done.case["metrics"]["ttft_ms"]["n"]
+    assert "Both sides: the baseline grey and dashed" in (done.report / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.results.records import CaseResult, Failure, Requests
 
 METRICS = (
-    "ttft_ms", "ttfat_ms", "tpot_ms", "gen_tps", "tps", "prompt_tps", "e2e_ms", "itl_ms", "output_tokens", "prompt_tokens",
+    "ttft_ms", "ttfat_ms", "tpot_ms", "gen_tps", "tps", "prompt_tps", "e2e_ms", "itl_ms", "output_tokens",
+    "prompt_tokens",
 )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from pytest_flperf.report.figures import NOTHING
 from pytest_flperf.report.html.content import Cell, Table, Tone
 from pytest_flperf.report.html.content import Compared as ComparedSection
 from pytest_flperf.report.html.interval_chart import Change, intervals
-from pytest_flperf.report.sentences import when
+from pytest_flperf.report.html.sides_view import sides_panels, tone_of
+from pytest_flperf.report.sentences import models_of, when
 from pytest_flperf.report.terminal.comparisons import (
     DIFFERS,
     Compared,
@@ -32,7 +33,7 @@ from pytest_flperf.report.terminal.comparisons import (
     rows_of,
     sums,
 )
-from pytest_flperf.results.comparison import Against, Comparison
+from pytest_flperf.results.comparison import Against
 from pytest_flperf.results.records import CaseResult
 
 if TYPE_CHECKING:
@@ -63,16 +64,9 @@ def compared_section(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Co
         table=_table(rows, links),
         chart=chart,
         chart_note=note,
+        sides=sides_panels(rows, models_of(cases)),
         notes=tuple(notes_of(cases)),
     )
-
-
-def tone_of(comparison: Comparison) -> Tone:
-    """Tone of a comparison: bad only where it fails."""
-    if comparison.fails:
-        return "bad"
-    found: dict[str, Tone] = {"regressed": "doubt", "improved": "good", "undecided": "doubt"}
-    return found.get(comparison.verdict, "")
 
 
 def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:

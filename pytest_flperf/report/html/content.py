@@ -195,6 +195,8 @@ class Compared:
     table: Table
     chart: Markup | None
     chart_note: str
+    sides: Panels | None
+    """Distributions of both sides."""
     notes: tuple[str, ...]
 
 

@@ -126,7 +126,7 @@ def _curve(axis: Axis, curve: Curve, finest: float) -> str:
     """The line of a curve, with its mark at the median."""
     found = curve.found
     path = _steps(axis, curve.values, found.as_inf, finest) if curve.values else _through(axis, found)
-    if math.isfinite(found.p50):
+    if math.isfinite(found.p50) and not curve.faint:
         path += mark(curve.series, axis.at(found.p50), _BOTTOM - 0.5 * _HEIGHT)
     dash = ' stroke-dasharray="5 3"' if curve.faint else "" if curve.values else ' stroke-dasharray="2 2"'
     look = 'fill="none" stroke="currentColor" stroke-opacity=".65"' if curve.faint else stroke(curve.series)
