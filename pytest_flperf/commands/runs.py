@@ -13,7 +13,9 @@ from pytest_flperf.commands.common import Commands, Parsed, add_json, print_json
 from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, run_names, tell_taken
 
 if TYPE_CHECKING:
+    from pytest_flperf.history.earlier_runs import EarlierRuns
     from pytest_flperf.history.run_names import RunRef
+    from pytest_flperf.history.store import Store
     from pytest_flperf.results.judged import Judged
     from pytest_flperf.results.records import Run
 
@@ -119,11 +121,12 @@ def _report(parsed: Parsed) -> int:
         if parsed.recover:
             refs = [_recovered(parsed, ref) for ref in refs]
         found = [(ref.path, names.read(ref)) for ref in refs]
+        earlier = _earlier(names.store, found[0][1]) if len(found) == 1 else {}
         taken = [names.where(ref, run.id) for ref, (_, run) in zip(refs, found, strict=True)]
     output = Path(parsed.output) if parsed.output else _beside(parsed, [path for path, _ in found])
     if output.suffix.lower() not in _FORMS:
         refuse(parsed, f"-o: found {parsed.output!r}, expected a file that ends with .html, .md or .csv")
-    problem = write_file(output, _rendered(output.suffix.lower(), found).encode("utf-8", "backslashreplace"))
+    problem = write_file(output, _rendered(output.suffix.lower(), found, earlier).encode("utf-8", "backslashreplace"))
     if problem:
         return failed(parsed, f"{output} is not written: {problem}")
     for where in taken:
@@ -161,7 +164,11 @@ def _recovered(parsed: Parsed, ref: RunRef) -> RunRef:
     return replace(ref, stored=False, path=folder / RESULTS)
 
 
-def _rendered(ending: str, found: Sequence[tuple[Path | None, Run]]) -> str:
+def _earlier(store: Store | None, run: Run) -> EarlierRuns:
+    return {} if store is None else store.earlier_runs(run)
+
+
+def _rendered(ending: str, found: Sequence[tuple[Path | None, Run]], earlier: EarlierRuns) -> str:
     runs = [run for _, run in found]
     if ending == ".csv":
         from pytest_flperf.report.csv import csv_text
@@ -178,10 +185,10 @@ def _rendered(ending: str, found: Sequence[tuple[Path | None, Run]]) -> str:
         return Pages().runs(runs)
     path, run = found[0]
     if path is None:
-        return Pages().run(run, {})
+        return Pages().run(run, {}, earlier)
     samples = SamplesReader(path.with_name("samples.jsonl"))
     samples.read()
-    return Pages().run(run, samples.of(run.cases), _read_judged(path))
+    return Pages().run(run, samples.of(run.cases), earlier, _read_judged(path))
 
 
 def _read_judged(results: Path) -> Judged | None:

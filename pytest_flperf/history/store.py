@@ -19,6 +19,7 @@ from pytest_flperf.history.acceptances import Acceptances
 from pytest_flperf.history.case_queries import CaseQueries
 from pytest_flperf.history.database import StoreError, StoreUnusableError
 from pytest_flperf.history.environment import Surroundings
+from pytest_flperf.history.recent import RecentQueries
 from pytest_flperf.history.rows import (
     CaseValues,
     Row,
@@ -102,7 +103,7 @@ class Pruned:
     """Older runs that were kept: a baseline names them, or they are the baseline of a case."""
 
 
-class Store(CaseQueries, SeriesQueries, Acceptances):
+class Store(CaseQueries, SeriesQueries, RecentQueries, Acceptances):
     """An open store, used as a context manager.
 
     Every method raises StoreError.

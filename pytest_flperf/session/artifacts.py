@@ -16,6 +16,7 @@ from pytest_flperf.results.records import Run
 from pytest_flperf.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from pytest_flperf.history.earlier_runs import EarlierRuns
     from pytest_flperf.report.html.pages import Pages
     from pytest_flperf.report.samples import SamplesReader
     from pytest_flperf.session.options import RunOptions
@@ -68,12 +69,15 @@ class Publisher:
         """Values of each case's first requests, as far as read."""
         return {} if self._samples is None else self._samples.first_values(run.cases, count)
 
-    def publish(self, run: Run, folder: RunFolder | None) -> None:
-        """Write the report into the run's folder, and all requested files."""
+    def publish(self, run: Run, folder: RunFolder | None, earlier: Callable[[Run], EarlierRuns]) -> None:
+        """Write the report into the run's folder, and all requested files.
+
+        ``earlier`` returns the earlier runs of its cases, for the page.
+        """
         options = self._options
         report = folder.path / "report.html" if folder is not None else None
         if report is not None or options.html is not None:
-            page = self._made("report.html", lambda: self._page(run, folder))
+            page = self._made("report.html", lambda: self._page(run, folder, earlier(run)))
             if page is not None and report is not None:
                 self._write("report.html", report, page)
             if page is not None and options.html is not None:
@@ -106,12 +110,12 @@ class Publisher:
                 printable(f"--junitxml: {path} lacks the run's status and the cases' texts: {problem}")
             )
 
-    def _page(self, run: Run, folder: RunFolder | None) -> str:
+    def _page(self, run: Run, folder: RunFolder | None, earlier: EarlierRuns) -> str:
         if self._pages is None:
             self.warm_up()
         assert self._pages is not None
         self.follow(folder)
-        return self._pages.run(run, self._samples.of(run.cases) if self._samples is not None else {})
+        return self._pages.run(run, self._samples.of(run.cases) if self._samples is not None else {}, earlier)
 
     def _add_step_summary(self, run: Run, path: Path) -> None:
         from pytest_flperf.report.markdown import markdown

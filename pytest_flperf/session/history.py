@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.history.place import PlaceError, StorePlace, store_in, store_place
@@ -20,11 +20,14 @@ from pytest_flperf.results.run_folder import RunFolder, new_run_id
 from pytest_flperf.session.errors import OptionsError
 
 if TYPE_CHECKING:
+    from pytest_flperf.history.earlier_runs import EarlierRuns
     from pytest_flperf.history.rows import CaseValues
     from pytest_flperf.results.records import Run
     from pytest_flperf.session.options import RunOptions
 
 __all__ = ["Storing", "place_of", "store_password"]
+
+_BRIEFLY_S: Final = 0.2
 
 
 def place_of(options: RunOptions, here: Path) -> StorePlace | None:
@@ -95,6 +98,23 @@ class Storing:
         except Exception as error:  # noqa: BLE001 - a fault of the store must not cost the run its results and verdict
             what = f"a fault of flperf, please report it: {type(error).__name__}: {error}"
             self._tell(self._place.masked(what))
+
+    def earlier_runs(self, run: Run) -> EarlierRuns:
+        """Earlier runs of a run's cases, from the store.
+
+        Empty where the store can't be read, which :meth:`store` tells.
+        """
+        if self._place is None:
+            return {}
+        try:
+            if not self._place.is_there():
+                return {}
+            from pytest_flperf.history.store import Store
+
+            with Store(self._place, busy_s=_BRIEFLY_S) as store:
+                return store.earlier_runs(run)
+        except Exception:  # noqa: BLE001 - a fault of the store must not cost the run its page
+            return {}
 
     def _add(
         self,

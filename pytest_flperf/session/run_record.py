@@ -219,7 +219,7 @@ class RunRecord:
             run = self._save()
             if self._folder is not None:
                 self._folder.update_latest()
-            self.publisher.publish(run, self._folder)
+            self.publisher.publish(run, self._folder, self.storing.earlier_runs)
             if self._context.junit:
                 self.publisher.complete_junit(run, self._context.junit)
             self.storing.store(run, self._folder, self._redactor, self.publisher.first_values)

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_runs import Tiny
 
+from pytest_flperf import cli
+from pytest_flperf.history.place import StorePlace
+from pytest_flperf.history.store import Store
 from pytest_flperf.report.html.pages import Pages
 
 
@@ -19,6 +22,23 @@ def test_every_run_has_a_report(tiny: Tiny) -> None:
     assert "tiny.json::one[reference]" in html
     assert "a step per request" in html
     assert done.results["run"]["id"] in html
+
+
+def test_the_second_run_knows_the_first(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of a run shows the runs before it that the store has; so does the page that is made again."""
+    first = tiny.measure("--flperf-store=runs.db")
+    assert ">History<" not in (first.report / "report.html").read_text(encoding="utf-8")
+    done = tiny.measure("--flperf-store=runs.db")
+    html = (done.report / "report.html").read_text(encoding="utf-8")
+    assert 'id="history">History<' in html
+    assert "in 1 earlier run<" in html
+    monkeypatch.chdir(tiny.folder)
+    assert cli.main(["report", "latest", "-o", "again.html", "--store=runs.db"]) == 0
+    assert 'id="history">History<' in (tiny.folder / "again.html").read_text(encoding="utf-8")
+    with Store(StorePlace("sqlite", "runs.db", tiny.folder / "runs.db")) as store:
+        assert len(store.runs()) == 2
+    kept_nowhere = tiny.measure("--flperf-store=none")
+    assert ">History<" not in (kept_nowhere.report / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("absolute", [False, True])

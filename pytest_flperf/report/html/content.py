@@ -230,6 +230,7 @@ class Page:
     open_loops: Table | None
     compared: Compared | None
     distributions: Panels | None
+    history: Panels | None
     cases: tuple[CaseSection, ...]
     cases_note: str
     environment: tuple[Table, ...]

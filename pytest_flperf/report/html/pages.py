@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf._text import printable
+from pytest_flperf.history.earlier_runs import EarlierRuns
 from pytest_flperf.report.html.judged_view import judged_parts
 from pytest_flperf.report.html.run_view import run_page
 from pytest_flperf.report.html.runs_view import runs_page
@@ -40,16 +41,23 @@ class Pages:
         """Load and compile the template ahead of time."""
         assert self._run_template
 
-    def run(self, run: Run, samples: Mapping[str, CaseSamples], judged: Judged | None = None) -> str:
+    def run(
+        self,
+        run: Run,
+        samples: Mapping[str, CaseSamples],
+        earlier: EarlierRuns | None = None,
+        judged: Judged | None = None,
+    ) -> str:
         """Render the report of a run.
 
         Args:
             run: What was measured.
             samples: What is known of single requests, by the node id of their case.
+            earlier: The earlier runs of its cases, by node id; None: not known.
             judged: What a judge said of its answers; None: nobody was asked.
 
         """
-        page = run_page(bounded_run(run), samples)
+        page = run_page(bounded_run(run), samples, earlier or {})
         return self._run_template.render(page=page, judged=() if judged is None else judged_parts(judged))
 
     def runs(self, runs: Sequence[Run]) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from pytest_flperf.gates.severity import failed_cases
+from pytest_flperf.history.earlier_runs import EarlierRuns
 from pytest_flperf.report.answer_words import answer_of, answer_sentence
 from pytest_flperf.report.figures import NOTHING, counted, errors, number, point, statistic
 from pytest_flperf.report.html.case_view import case_section, failed_case, tone_of
 from pytest_flperf.report.html.comparisons_view import compared_section
 from pytest_flperf.report.html.content import Cell, Fact, Page, Table
 from pytest_flperf.report.html.distributions_view import distributions
+from pytest_flperf.report.html.history_view import history_panels
 from pytest_flperf.report.html.load_chart import load_charts
 from pytest_flperf.report.html.models_view import cards_table, heat_maps, model_cards
 from pytest_flperf.report.html.plain_text import plain_failure, plain_section
@@ -65,15 +67,16 @@ COMPARED: Final[tuple[tuple[str, Callable[[CaseResult], str]], ...]] = (
 """Tables that compare models, and runs: caption and cell."""
 
 
-def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
+def run_page(run: Run, samples: Mapping[str, CaseSamples], earlier: EarlierRuns) -> Page:
     """The page contents of a run's report.
 
     Args:
         run: What was measured.
         samples: What is known of single requests, by the node id of their case.
+        earlier: The earlier runs of cases, by node id.
 
     """
-    cases = run.cases
+    cases, models = run.cases, models_of(run.cases)
     host = len({case.host for case in cases}) > 1
     detailed = _detailed(cases)
     anchors = {index: f"case-{index + 1}" for index in detailed}
@@ -110,7 +113,8 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples]) -> Page:
         heat_maps=heat_maps(run, groups),
         open_loops=_open_loops(cases),
         compared=compared_section(cases, anchors),
-        distributions=distributions(groups, samples, models_of(cases)),
+        distributions=distributions(groups, samples, models),
+        history=history_panels(groups, earlier, models),
         cases=sections,
         cases_note=_left_out(len(cases), len(sections), "have a section, failed ones first"),
         environment=tuple(table for table in (_machine(run), _targets(cases), _versions(run)) if table is not None),
