@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.history.rows import CaseValues
+from pytest_flperf.report.spans import SPANS_KEPT, TRACES_KEPT, Reading, ReadingsReader, Span, gaps_ms
 from pytest_flperf.results.contradictions import EARLIEST_MS
 from pytest_flperf.results.metrics import VALUES_KEPT
 from pytest_flperf.results.records import CaseResult, Run
-from pytest_flperf.stats.descriptive.request_metrics import request_metrics
+from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, request_metrics
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Outcome, Sample
 
@@ -29,6 +31,8 @@ BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRATE
 _ANSWER_CHARACTERS: Final = 400
 _LONGEST_LINE: Final = 64 << 20
 _LARGEST_NS: Final = 1 << 63
+_LONGEST_NS: Final = 7 * 24 * 3600 * 10**9
+"""A week: no request takes longer."""
 _ABSENT: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "stream": True,
@@ -55,6 +59,12 @@ class CaseSamples:
     """The head of one answer; empty where none had text."""
     complete: bool
     """False where the case had more requests than were read."""
+    spans: tuple[Span, ...] = ()
+    """Of the first requests that ended, failed ones too."""
+    gaps: tuple[Sequence[float], ...] = ()
+    """Of the first requests that ended ok: the gaps between arrivals, ms."""
+    readings: Mapping[str, Sequence[Reading]] = field(default_factory=dict)
+    """Of the machine and the server during the measured part, by metric."""
 
 
 class _Case:
@@ -63,13 +73,15 @@ class _Case:
         self.values: dict[str, array[float]] = {name: array("d") for name in DRAWN_METRICS}
         self.sent_ns: dict[str, array[int]] = {name: array("q") for name in DRAWN_METRICS}
         """When the request of each value was sent."""
+        self.spans: list[Span] = []
+        self.gaps: list[array[float]] = []
         self.answer = ""
         self.complete = True
 
-    def summary(self) -> CaseSamples:
+    def summary(self, readings: Mapping[str, Sequence[Reading]]) -> CaseSamples:
         """The samples that were read so far."""
         values = {name: tuple(sorted(found)) for name, found in self.values.items() if found}
-        return CaseSamples(values, self.answer, self.complete)
+        return CaseSamples(values, self.answer, self.complete, tuple(self.spans), tuple(self.gaps), readings)
 
     def first(self, count: int) -> dict[str, tuple[float, ...]]:
         """The values of the first ``count`` requests, in sending order."""
@@ -96,9 +108,11 @@ class SamplesReader:
         self._path = path
         self._offset = 0
         self._cases: dict[str, _Case] = {}
+        self._readings = ReadingsReader(path.with_name("resources.jsonl"))
 
     def read(self) -> None:
         """Read the lines that were written since the last call."""
+        self._readings.read()
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -116,7 +130,7 @@ class SamplesReader:
 
         Lines don't name the machine, so a case that ran on more than one has none.
         """
-        return {case.nodeid: read.summary() for case, read in self._read_of(cases)}
+        return {case.nodeid: read.summary(self._readings.of(_filed(case))) for case, read in self._read_of(cases)}
 
     def first_values(
         self, cases: Iterable[CaseResult], count: int
@@ -132,7 +146,7 @@ class SamplesReader:
         cases = tuple(cases)
         counts = Counter(case.nodeid for case in cases)
         for case in cases:
-            written = case.nodeid if case.search is None else f"{case.nodeid} {case.search.played}"
+            written = _filed(case)
             if counts[case.nodeid] == 1 and written in self._cases:
                 yield case, self._cases[written]
 
@@ -155,7 +169,12 @@ class SamplesReader:
             case.complete = False
             return
         case.indices.add(index)
-        _take(case, record)
+        _take(case, record, line)
+
+
+def _filed(case: CaseResult) -> str:
+    """Under which name the requests of a case were written; of a search those of its result."""
+    return case.nodeid if case.search is None else f"{case.nodeid} {case.search.played}"
 
 
 def values_beside(path: Path, run: Run) -> CaseValues:
@@ -186,9 +205,40 @@ def _without(key: bytes, line: bytes) -> bytes:
     return line[:start] + line[line.find(b"]", start) :]
 
 
-def _take(case: _Case, record: Mapping[str, Any]) -> None:
+def _stamps(line: bytes) -> tuple[int, ...]:
+    """The arrivals of chunks, which :func:`_without` takes out."""
+    start = line.find(b'"chunk_ns":[')
+    if start < 0:
+        return ()
+    start += len(b'"chunk_ns":')
+    found = json.loads(line[start : line.find(b"]", start) + 1])
+    return tuple(found) if all(type(each) is int for each in found) else ()
+
+
+def _span(sample: Sample) -> Span:
+    sent_ns = int(sample.started_ns if sample.sent_ns is None else sample.sent_ns)
+    first_ns = None if sample.first_token_ns is None else int(sample.first_token_ns)
+    end_ns = sample.finished_ns if sample.end_ns is None else sample.end_ns
+    if not sent_ns <= (sent_ns if first_ns is None else first_ns) <= int(end_ns) < sent_ns + _LONGEST_NS:
+        raise ValueError("a request that ends before it begins")
+    return Span(int(sample.slot), sent_ns, first_ns if sample.stream else None, int(end_ns), sample.ok)
+
+
+def _take_moments(case: _Case, sample: Sample, line: bytes) -> None:
+    """Keep what a request looks like in time; of a damaged line, or one of an earlier version, nothing."""
+    with contextlib.suppress(ValueError, TypeError, ArithmeticError, RecursionError):
+        if len(case.spans) < SPANS_KEPT and not sample.clock_step:
+            case.spans.append(_span(sample))
+        if len(case.gaps) < TRACES_KEPT and sample.ok and not sample.clock_step:
+            gaps = gaps_ms(arrival_gaps_ns(replace(sample, chunk_ns=_stamps(line))))
+            if gaps:
+                case.gaps.append(gaps)
+
+
+def _take(case: _Case, record: Mapping[str, Any], line: bytes) -> None:
     try:
         sample = sample_of(record)
+        _take_moments(case, sample, line)
         if not sample.ok:
             return
         measured = request_metrics(sample)

@@ -8,14 +8,26 @@ from html.parser import HTMLParser
 import pytest
 from report_doubles import case, measured, run
 
+from pytest_flperf.history.earlier_runs import EarlierRun
 from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.samples import CaseSamples
+from pytest_flperf.report.spans import Reading, Span
 from pytest_flperf.results.records import CaseResult, Failure, Requests
 
 METRICS = (
     "ttft_ms", "ttfat_ms", "tpot_ms", "gen_tps", "tps", "prompt_tps", "e2e_ms", "itl_ms", "output_tokens",
     "prompt_tokens",
 )  # fmt: skip
+
+SPANS = tuple(
+    Span(number % 16, number * 10**8, number * 10**8 + 3 * 10**7, number * 10**8 + 9 * 10**7, number % 9 > 0)
+    for number in range(400)
+)
+GAPS = tuple([1.0 + number % 7] * 400 for number in range(12))
+READINGS = {
+    name: [Reading(number * 10**8, 10.0 + number % 80) for number in range(400)]
+    for name in ("server_cpu_pct", "server_rss_mb", "gpu_util_pct", "gpu_power_w")
+}
 
 
 class Counter(HTMLParser):
@@ -48,14 +60,22 @@ def grid(models: int, scenarios: int, *, failed: bool = False) -> tuple[list[Cas
             )  # fmt: skip
             cases.append(it)
             known = {name: tuple(values) for name in ("ttft_ms", "tpot_ms", "e2e_ms")}
-            samples[it.nodeid] = CaseSamples(known, "An answer " * 20, True)
+            samples[it.nodeid] = CaseSamples(known, "An answer " * 20, True, SPANS, GAPS, READINGS)
     return cases, samples
+
+
+def earlier(cases: list[CaseResult]) -> dict[str, tuple[EarlierRun, ...]]:
+    """Nineteen earlier runs of each case."""
+    runs = [f"2026-11-{day:02d}T10:00:00.000+00:00" for day in range(1, 20)]
+    return {it.nodeid: tuple(EarlierRun(run_at, "passed", 10.0 + len(it.model)) for run_at in runs) for it in cases}
 
 
 def test_ten_models_and_twenty_scenarios() -> None:
     """Below 1 MB and 8,000 elements; each case has its link and its numbers."""
     cases, samples = grid(10, 20)
-    html = Pages().run(run(*cases), samples)
+    html = Pages().run(run(*cases), samples, earlier(cases))
+    assert "History<" in html
+    assert "In time<" in html
     assert len(html.encode()) < 1_000_000
     assert Counter(html).elements < 8_000
     assert html.count('href="#case-') == html.count(' id="case-') == 200

@@ -231,6 +231,8 @@ class Page:
     compared: Compared | None
     distributions: Panels | None
     history: Panels | None
+    moments: Panels | None
+    """Cases in time."""
     cases: tuple[CaseSection, ...]
     cases_note: str
     environment: tuple[Table, ...]

@@ -25,7 +25,7 @@ _MOST_CURVES: Final = 240
 """Curves of one metric."""
 _FEW_CURVES: Final = 120
 """Beyond these, a page has only the two metrics that matter most."""
-_COARSE: Final = 1.5
+_COARSE: Final = 2.5
 """Smallest step that is drawn then."""
 _TITLES: Final = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2e_ms": "End to end"}
 _MOST: Final = ("ttft_ms", "e2e_ms")

@@ -32,6 +32,8 @@ _BOTTOM: Final = _TOP + _HEIGHT
 _LARGE: Final = 5.0
 _SMALL: Final = 2.2
 """Radius of the marks: of this run, and of earlier ones."""
+_MARKED: Final = 60
+"""Cases up to which earlier runs have marks; more would make the page large."""
 _DATE: Final = len("2026-11-29")
 _NEAR: Final = 3.0
 """The axis makes room for a limit up to so many times beyond the values."""
@@ -67,6 +69,8 @@ class _Chart:
     metric: str
     lines: tuple[_Line, ...]
     limits: tuple[Limit, ...]
+    marks: bool
+    """Whether earlier runs have marks, too."""
 
     @property
     def dates(self) -> list[str]:
@@ -83,10 +87,11 @@ def history_panels(groups: Groups, earlier: EarlierRuns, models: Sequence[str]) 
         models: All models of the run; their order gives them their colours and shapes.
 
     """
+    marks = sum(map(len, groups.values())) <= _MARKED
     charts = [
         chart
         for scenario, by_model in groups.items()
-        if (chart := _chart(scenario, by_model, earlier, models)) is not None
+        if (chart := _chart(scenario, by_model, earlier, models, marks=marks)) is not None
     ]
     if not charts:
         return None
@@ -99,7 +104,7 @@ def history_panels(groups: Groups, earlier: EarlierRuns, models: Sequence[str]) 
 
 
 def _chart(
-    scenario: str, by_model: Mapping[str, CaseResult], earlier: EarlierRuns, models: Sequence[str]
+    scenario: str, by_model: Mapping[str, CaseResult], earlier: EarlierRuns, models: Sequence[str], *, marks: bool
 ) -> _Chart | None:
     """The chart of a scenario, by the metric of its first case with an earlier run."""
     names = shown_models(models)
@@ -116,7 +121,7 @@ def _chart(
     if not lines:
         return None
     limits = tuple(each for each in limits_of(metric, cases) if each.words.startswith("p50"))
-    return _Chart(scenario, metric, tuple(lines), limits)
+    return _Chart(scenario, metric, tuple(lines), limits, marks)
 
 
 def _drawn(key: str, chart: _Chart) -> Markup:
@@ -133,7 +138,7 @@ def _drawn(key: str, chart: _Chart) -> Markup:
         label(_LEFT, _BOTTOM + 16, dates[0][:_DATE]),
         label(_RIGHT, _BOTTOM + 16, "this run", "end"),
         *(_limit(up, limit) for limit in chart.limits),
-        *(_line(each, across, now_x, up) for each in chart.lines),
+        *(_line(each, across, now_x, up, marks=chart.marks) for each in chart.lines),
         *_crosses(chart.lines, across, now_x, up),
     ]
     desc = "; ".join(_words(each, unit) for each in chart.lines)
@@ -155,13 +160,13 @@ def _limit(up: Axis, limit: Limit) -> str:
     return drawn + label(_LEFT + 3, y - 4, limit.words, more=' class="bad halo"')
 
 
-def _line(each: _Line, across: Mapping[str, float], now_x: float, up: Axis) -> str:
-    """A line through the runs, each with a mark; one path for all of it."""
+def _line(each: _Line, across: Mapping[str, float], now_x: float, up: Axis, *, marks: bool) -> str:
+    """A line through the runs, this one with a large mark; one path for all of it."""
     places = [(across[point.started_at], up.at(point.value)) for point in each.earlier if point.started_at in across]
     now = (now_x, up.at(each.now))
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in (*places, now))
-    marks = "".join(mark(each.series, x, y, _SMALL) for x, y in places)
-    return f'<path {stroke(each.series)} d="{path}{marks}{mark(each.series, *now, _LARGE)}" stroke-width="1.6"/>'
+    small = "".join(mark(each.series, x, y, _SMALL) for x, y in places) if marks else ""
+    return f'<path {stroke(each.series)} d="{path}{small}{mark(each.series, *now, _LARGE)}" stroke-width="1.6"/>'
 
 
 def _crosses(lines: Sequence[_Line], across: Mapping[str, float], now_x: float, up: Axis) -> list[str]:

@@ -16,6 +16,7 @@ from pytest_flperf.report.html.distributions_view import distributions
 from pytest_flperf.report.html.history_view import history_panels
 from pytest_flperf.report.html.load_chart import load_charts
 from pytest_flperf.report.html.models_view import cards_table, heat_maps, model_cards
+from pytest_flperf.report.html.moments_view import moments
 from pytest_flperf.report.html.plain_text import plain_failure, plain_section
 from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.rivals import rivals_together, scenario_of
@@ -115,6 +116,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples], earlier: EarlierRuns)
         compared=compared_section(cases, anchors),
         distributions=distributions(groups, samples, models),
         history=history_panels(groups, earlier, models),
+        moments=moments(cases, samples, models, host=host),
         cases=sections,
         cases_note=_left_out(len(cases), len(sections), "have a section, failed ones first"),
         environment=tuple(table for table in (_machine(run), _targets(cases), _versions(run)) if table is not None),
