@@ -56,6 +56,11 @@ def two_models() -> Run:
     return run(*cases)
 
 
+def many_cases() -> Run:
+    """So many that each is one text."""
+    return run(*(case(f"s{number}", outcome="failed" if number % 2 else "passed") for number in range(30)))
+
+
 def test_that_axe_looks(tmp_path: Path) -> None:
     """A grey text on grey and a picture without a name are found."""
     bad = '<main><h1 style="color:#aaa;background:#999">Hello there</h1><img></main>'
@@ -66,8 +71,8 @@ def test_that_axe_looks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["1", "0"], ids=["light", "dark"])
 @pytest.mark.parametrize(
     "made",
-    [run, two_models, lambda: hostile_run("\n".join(text[:200] for text in HOSTILE.values()))],
-    ids=["one-case", "two-models", "hostile"],
+    [run, two_models, many_cases, lambda: hostile_run("\n".join(text[:200] for text in HOSTILE.values()))],
+    ids=["one-case", "two-models", "many-cases", "hostile"],
 )
 def test_a_page(made: Callable[[], Run], scheme: str, tmp_path: Path) -> None:
     """No violation at all, of whatever impact."""

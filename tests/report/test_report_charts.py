@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from report_doubles import HOSTILE, measured
 
 from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
-from pytest_flperf.report.html.charts import colour_class, mark
+from pytest_flperf.report.html.charts import bottom_axis, colour_class, mark
 from pytest_flperf.report.html.ecdf_chart import LEFT, LENGTH, Curve, Limit, ecdf
 
 VALUES = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20)
@@ -75,6 +75,17 @@ def test_an_axis_says_where_it_begins() -> None:
     assert axis_of([0, 7], 0, 100).scale == ""
     assert axis_of([105, 190], 0, 100).scale == ", axis begins at 100"
     assert axis_of([1, 900], 0, 100).scale == ", log scale"
+
+
+@given(VALUES)
+def test_labels_stay_in_the_drawing(values: list[float]) -> None:
+    """The label at the end of an axis, too, however long."""
+    axis = axis_of(values, LEFT, LENGTH, ticks=5)
+    for text in bottom_axis(axis, 100, "")[:-1]:
+        found = re.search(r'x="([0-9.]+)" y="115" text-anchor="(middle|end)">([^<]*)<', text)
+        assert found is not None
+        room = 3.5 if found[2] == "middle" else 0
+        assert float(found[1]) + room * len(found[3]) <= 360
 
 
 def test_no_two_models_look_the_same() -> None:

@@ -43,6 +43,9 @@ _COLOURS: Final = ("#2f6fd0", "#c2570c", "#0d8a6a", "#a33fb5", "#8a6d00", "#c233
 _GREY: Final = "#6b7480"
 """Of further series: shapes and names tell them apart."""
 _LABEL_CELLS: Final = 26
+_DIGIT: Final = 7.0
+_OVERHANG: Final = 11.0
+"""How far a label may go beyond the end of an axis."""
 
 
 def label_text(text: str) -> Markup:
@@ -101,7 +104,12 @@ def gridlines(
 
 def bottom_axis(axis: Axis, bottom: float, heading: str) -> list[str]:
     """Labels and heading of a horizontal axis; the heading says where it does not begin at zero."""
-    labels = [label(axis.at(tick), bottom + 15, tick_text(tick), "middle") for tick in axis.labelled]
+    right = axis.start + axis.length + _OVERHANG
+    labels = []
+    for tick in axis.labelled:
+        x, text = axis.at(tick), tick_text(tick)
+        beyond = x + _DIGIT * len(text) / 2 > right
+        labels.append(label(right if beyond else x, bottom + 15, text, "end" if beyond else "middle"))
     return [*labels, label(axis.start + axis.length / 2, bottom + 32, f"{heading}{axis.scale}", "middle")]
 
 
