@@ -116,7 +116,7 @@ _WHAT: Final = (
     ),
     Option(
         "--flperf-max-time", "string",
-        "Stop measuring when the session is this old, such as 90s, 15m or 1h30m, and mark the run as partial",
+        "Stop measuring when the session has run this long, such as 90s, 15m or 1h30m, and mark the run as partial",
         "DURATION",
     ),
     Option(
@@ -136,13 +136,14 @@ _WHAT: Final = (
 _BACKENDS: Final = (
     Option(
         "--flperf-backend", "string",
-        "Measure models on this kind of server: foundry, llamacpp, ollama, openai … ('flperf discover' lists what "
-        "runs); default: foundry, or openai with a base URL", "KIND",
+        "Measure models on this kind of server: foundry, llamacpp, ollama, openai … ('flperf discover' lists running "
+        "ones); default: foundry, or openai with a base URL", "KIND",
     ),
     Option(
         "--flperf-target", "linelist",
-        "Measure this model where it lives, such as 'backend=ollama,model=qwen2.5:0.5b' or "
-        "'base_url=http://127.0.0.1:8080/v1,model=NAME' (repeatable, side by side); keys as in a suite's targets",
+        "Measure this model on its own server, such as 'backend=ollama,model=qwen2.5:0.5b' or "
+        "'base_url=http://127.0.0.1:8080/v1,model=NAME' (repeatable, results side by side); keys as in a suite's "
+        "targets",
         "TARGET", None, True,
     ),
     Option("--flperf-device", "string", "Run models on this device: cpu, gpu, npu or auto", "DEVICE"),
@@ -167,7 +168,7 @@ _BACKENDS: Final = (
     Option(
         "--flperf-order", "string",
         "Measure models one after the other (model), or in turns from scenario to scenario, all loaded (scenario); "
-        "default: in turns where every model has a server of its own that runs, or is embedded (auto)", "HOW",
+        "default: in turns if every model is embedded or has its own running server (auto)", "HOW",
     ),
     Option("--flperf-keep-loaded", "bool", "Keep models loaded, side by side and after the run", switch=True),
 )  # fmt: skip
@@ -175,11 +176,11 @@ _REQUESTS: Final = (
     Option("--flperf-iterations", "int", "Measure this many requests per case, over all streams", "N", int),
     Option(
         "--flperf-warmup", "int",
-        "Send this many requests first, which count in no statistic; default: one per stream, four at most", "N", int,
+        "Send this many requests first, left out of all statistics; default: one per stream, four at most", "N", int,
     ),
     Option(
         "--flperf-concurrency", "int",
-        "Use this many streams per case; each sends its next request when its last one has ended", "N", int,
+        "Use this many streams per case; each sends its next request when its last one ends", "N", int,
     ),
     Option(
         "--flperf-load", "string",
@@ -189,7 +190,7 @@ _REQUESTS: Final = (
     ),
     Option(
         "--flperf-load-processes", "int",
-        "Send each case's requests from this many processes, with one plan and one clock; default: 1", "N", int,
+        "Send each case's requests from this many processes, on one plan and one clock; default: 1", "N", int,
     ),
     Option(
         "--flperf-seed", "string",
@@ -233,7 +234,7 @@ _COMPARISONS: Final = (
         "Fail a case that got worse by more than this, such as 'ttft_ms.p50 > +10%%', 'gen_tps.p50 < -10%%' or "
         "'short-*: tpot_ms.p50 > +10%% and +2ms' (repeatable)", "RULE", None, True,
     ),
-    Option("--flperf-fail-undecided", "bool", "Fail a case whose comparison is undecided as well", switch=True),
+    Option("--flperf-fail-undecided", "bool", "Also fail a case whose comparison is undecided", switch=True),
     Option(
         "--flperf-max-iterations", "int",
         "Measure at most this many requests per side of a compared case; default: 60 per stream, 100 where a rule "
@@ -254,7 +255,7 @@ _RESULTS: Final = (
     ),
     Option(
         "--flperf-html", "string",
-        "Write the report to this file as well; each run's folder has it as report.html", "FILE",
+        "Also write the report to this file; each run's folder has it as report.html", "FILE",
     ),
     Option(
         "--flperf-markdown", "string",
@@ -263,7 +264,7 @@ _RESULTS: Final = (
     ),
     Option("--flperf-code-quality", "string", "Write what failed as a GitLab Code Quality report to this file", "FILE"),
     Option("--flperf-csv", "string", "Write a row per case as CSV to this file", "FILE"),
-    Option("--flperf-json", "string", "Write what is in results.json to this file as well", "FILE"),
+    Option("--flperf-json", "string", "Also write the contents of results.json to this file", "FILE"),
 )  # fmt: skip
 _GROUPS: Final = (
     ("flperf", "benchmarks of local language models (pytest-flperf)", _WHAT),

@@ -40,7 +40,7 @@ class ScriptedAnswer:
         if not (0 <= self.ttft_ms < float("inf") and 0 <= self.itl_ms < float("inf")):
             raise ValueError(f"ttft_ms is {self.ttft_ms} and itl_ms {self.itl_ms}, expected 0 or more")
         if isinstance(self.tokens, str):
-            raise TypeError("tokens is one text, expected a sequence of texts: one for each token")
+            raise TypeError("tokens is one string, expected a sequence of strings: one for each token")
 
     def arrivals(self, sent_ns: int) -> Iterator[tuple[int, str]]:
         """When each token arrives, and its text."""

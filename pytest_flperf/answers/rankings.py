@@ -271,7 +271,7 @@ def _quality_ranking(scores: _Scores, level: float) -> Ranking:
     ranking = Ranking("quality", "quality", "mean", compared=len(top), standings=standings)
     if all(points_lead(_differences(scores[best], scores[model]), level) for model in order[1:]):
         return replace(ranking, winner=best, lead=standings[1].behind)
-    return replace(ranking, reason=f"{len(top)} prompts in common don't tell")
+    return replace(ranking, reason=f"{len(top)} prompts in common can't tell them apart")
 
 
 def _differences(ours: Mapping[tuple[int, str], float], theirs: Mapping[tuple[int, str], float]) -> list[float]:

@@ -126,8 +126,8 @@ class Control:
             return json.loads(sent if as_sent else text)
         except (ValueError, RecursionError):
             found = self._redactor.text(what_it_is(status, headers, text))
-            said = f"with {found}" if found else f"no JSON: {self._shown(text)}"
-            raise ControlError(f"{where} answered {said}", status, text, headers=headers) from None
+            said = f"answered with {found}" if found else f"did not answer with JSON: {self._shown(text)}"
+            raise ControlError(f"{where} {said}", status, text, headers=headers) from None
 
     def raw(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, patience_s: float | None = None

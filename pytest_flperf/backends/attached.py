@@ -178,7 +178,7 @@ def entries(answer: Any, key: str, where: str) -> list[Mapping[str, Any]]:
     """Objects of a list in an answer; raises BackendError without one."""
     found = answer.get(key) if isinstance(answer, Mapping) else None
     if not isinstance(found, list):
-        raise BackendError(f"{where} answered something that is no list of models: {clean(repr(answer))}")
+        raise BackendError(f"{where} did not answer with a list of models: {clean(repr(answer))}")
     return [each for each in found if isinstance(each, Mapping)]
 
 

@@ -116,7 +116,7 @@ class LmStudioBackend(LoadingBackend):
             took = said.get("load_time_seconds")
             handle, own_s = model_id, float(took) if isinstance(took, int | float) else None
         if not self._is_loaded(model_id):
-            raise BackendError(f"{found.name}: LM Studio answered the load and does not list the model as loaded")
+            raise BackendError(f"{found.name}: LM Studio answered the load but does not list the model as loaded")
         return Loaded(model_id, handle, own_s)
 
     def _unload(self, handle: str) -> None:

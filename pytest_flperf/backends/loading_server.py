@@ -180,7 +180,7 @@ class LoadingBackend(ABC):
         """Endpoint of the server."""
         served = self._ready.get(model)
         if served is None:
-            raise BackendError(f"{model}: not ready, ensure() it first")
+            raise BackendError(f"{model}: not ready, call ensure() first")
         return served.endpoint
 
     def health(self) -> str:
@@ -253,7 +253,7 @@ class LoadingBackend(ABC):
             time.sleep(_POLL_S)
         said = "" if refused is None else f": {refused}"
         raise BackendError(
-            f"{clean(found.name)}: the server was asked to unload it and still lists {clean(found.model_id)} as "
+            f"{clean(found.name)}: the server was told to unload it but still lists {clean(found.model_id)} as "
             f"loaded{said}"
         )
 

@@ -36,8 +36,8 @@ _WELL_KNOWN: Final = (
     ("Jan", 1337),
     ("KoboldCpp", 5001),
     ("SGLang", 30000),
-    ("Foundry Local, as its documentation has it", 5272),
-    ("Foundry Local, as its documentation has it", 5273),
+    ("Foundry Local, according to its documentation", 5272),
+    ("Foundry Local, according to its documentation", 5273),
 )
 _CONNECT_S: Final = 0.5
 _ASK_S: Final = 2.0
@@ -105,7 +105,7 @@ def _foundry(known: Mapping[str, BackendType]) -> FoundServer | None:
     found = _server_at(root, known)
     if found is not None:
         return found
-    problem = "the foundry command says that it is up, and nothing accepts a connection there: restart the service"
+    problem = "the foundry command says that it is up, but nothing accepts a connection there: restart the service"
     return FoundServer("foundry-service", "Foundry Local service", f"{root}/v1", problem=problem)
 
 
@@ -171,7 +171,7 @@ def _server_at(root: str, known: Mapping[str, BackendType]) -> FoundServer | Non
     except BackendError as error:
         status = error.status if isinstance(error, ControlError) else _status_behind(error)
         if runtime:
-            why = "it wants a key to list its models" if status in (401, 403) else clean(str(error))
+            why = "it needs a key to list its models" if status in (401, 403) else clean(str(error))
             return FoundServer(kind, runtime, url, version, problem=why)
         if status == 503:
             return FoundServer(kind, "", url, problem=f"is not ready yet: {clean(str(error))}")

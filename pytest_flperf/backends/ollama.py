@@ -111,7 +111,7 @@ class OllamaBackend(LoadingBackend):
             tags = self._tags()
         name = _known(model, tags)
         if name is None:
-            raise BackendError(f"{clean(model)}: Ollama said that it was pulled and does not list it")
+            raise BackendError(f"{clean(model)}: Ollama reported it as pulled but does not list it")
         return self._found(name, tags[name], download_s)
 
     def _look_up(self, model: str) -> Found:
@@ -147,7 +147,7 @@ class OllamaBackend(LoadingBackend):
             raise self._too_long(found, error) from error
         if found.name not in self._running():
             raise BackendError(
-                f"{found.name}: Ollama said that it has loaded the model and does not list it as running: "
+                f"{found.name}: Ollama reported the model as loaded but does not list it as running: "
                 f"{clean(repr(answer))}"
             )
         own_ns = as_int(answer.get("load_duration")) if isinstance(answer, Mapping) else None

@@ -136,7 +136,9 @@ class OpenAiBackend:
         except ControlError as error:
             if self._server.problem(error):
                 raise BackendError(self._nobody(error)) from error
-            return _LookedUp(model, None, notes=(warning(f"whether the server has the model is not known: {error}"),))
+            return _LookedUp(
+                model, None, notes=(warning(f"it is not known whether the server has the model: {error}"),)
+            )
         if not listed:
             return _LookedUp(model, None, notes=(warning("the server's list of models is empty"),))
         masked, found = self._server.control.masked, find_listed(model, listed)
@@ -146,10 +148,10 @@ class OpenAiBackend:
             return _LookedUp(model, False, listed, (said,))
         if len(found) > 1:
             several = some_names(masked(each.model_id) for each in found)
-            said = warning(f"{clean(model)} means several of the server's models: {several}; it was sent as it is")
+            said = warning(f"{clean(model)} matches several of the server's models: {several}; it was sent unchanged")
             return _LookedUp(model, False, listed, (said,))
         model_id = found[0].model_id
-        named = f"{clean(model)} is {clean(masked(model_id))} in the server's list, and requests name it so"
+        named = f"the server lists {clean(model)} as {clean(masked(model_id))}; requests use that name"
         return _LookedUp(model_id, True, listed, (named,) if model_id != model else ())
 
     def _list(self) -> tuple[ListedModel, ...]:
@@ -179,7 +181,7 @@ class OpenAiBackend:
         models = listed_models(answer)
         if models is None:
             shown = clean(control.masked(repr(answer)))
-            said = f"GET {endpoint.base_url}/models answered something that is no list of models: {shown}"
+            said = f"GET {endpoint.base_url}/models did not answer with a list of models: {shown}"
             raise ControlError(said, 200, shown)
         return models
 
@@ -189,13 +191,13 @@ class OpenAiBackend:
                 f"{error}. Set ca_file to the certificate of the authority that signed the server's, or verify to false"
             )
         if error.status in (401, 403):
-            return f"{error}. Does it want a key, or another one (api_key_env, headers_env)?"
+            return f"{error}. Does it need a key, or a different one (api_key_env, headers_env)?"
         return f"{error}. Is the server running, and is the URL right?" if error.status is None else str(error)
 
     def endpoint(self, model: str) -> Endpoint:
         """Endpoint at the URL as given."""
         if model not in self._ready:
-            raise BackendError(f"{model}: not ready, ensure() it first")
+            raise BackendError(f"{model}: not ready, call ensure() first")
         return self._server.endpoint
 
     def capabilities(self, model: str) -> Capabilities:

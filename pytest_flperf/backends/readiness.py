@@ -176,7 +176,7 @@ class Patience:
         if self._began is None:
             return ""
         why = "asked to be left alone for a while" if self._limited else "was not ready"
-        return f"the server {why} ({self._said}) and was waited for: {self.waited_s:.1f} s"
+        return f"waited {self.waited_s:.1f} s for the server, which {why} ({self._said})"
 
     def wait(self, status: int | None, words: str, asked_s: float | None) -> bool:
         """Wait until a retry makes sense; False if it doesn't.
@@ -189,15 +189,15 @@ class Patience:
             return False
         limit_s = self._limit_s if found is Readiness.LOADING else min(self._limit_s, _UNCLEAR_S)
         if limit_s <= 0:
-            self.gave_up = "it is not waited for again"
+            self.gave_up = "the run does not wait for it again"
             return False
         left_s = limit_s - self.waited_s
         pause_s = max(self._pause_s, asked_s or 0.0)
         if (asked_s or 0.0) > max(left_s, 0.0):
-            self.gave_up = f"it asks to wait {asked_s:,.0f} s, longer than the {limit_s:g} s that it is waited for"
+            self.gave_up = f"it asks to wait {asked_s:,.0f} s, longer than the limit of {limit_s:g} s"
             return False
         if left_s <= 0:
-            self.gave_up = f"it was waited for {self.waited_s:.0f} s"
+            self.gave_up = f"the run waited {self.waited_s:.0f} s for it"
             return False
         if self._began is None:
             self._began = self._clock()

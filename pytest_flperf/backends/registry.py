@@ -104,13 +104,13 @@ _TYPES: Final = (
         _openai,
         "any server with an OpenAI-compatible API, by its URL",
         takes=_REMOTE,
-        options=MappingProxyType({"load_timeout_s": "seconds that a server may take which says that it loads (600)"}),
+        options=MappingProxyType({"load_timeout_s": "seconds to wait for a server that says it is loading (600)"}),
         needs_url=True,
     ),
     BackendType(
         "foundry-service",
         _foundry_service,
-        "a Foundry Local service that runs already, by its URL or found by the foundry command",
+        "a Foundry Local service that is already running, by its URL or found by the foundry command",
         takes=_REMOTE | {"device"},
         options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
         untested="the service of the command line before 0.10, and the foundry command: from their documentation only",
@@ -118,22 +118,20 @@ _TYPES: Final = (
     BackendType(
         "ollama",
         _ollama,
-        "an Ollama that runs already; loads and unloads models in it",
+        "a running Ollama server, in which it loads and unloads models",
         takes=_REMOTE,
-        options=MappingProxyType(
-            {"pull": "true: download models that aren't there (false)", "load_timeout_s": _LOAD_TIMEOUT}
-        ),
+        options=MappingProxyType({"pull": "true: download missing models (false)", "load_timeout_s": _LOAD_TIMEOUT}),
         local_urls=("http://127.0.0.1:11434",),
-        untested="all of it: written from Ollama's documentation and source, run against a stand-in only",
+        untested="all of it: written from Ollama's documentation and source, run only against a stand-in",
     ),
     BackendType(
         "lmstudio",
         _lmstudio,
-        "an LM Studio whose server runs already; loads and unloads models in it",
+        "a running LM Studio server, in which it loads and unloads models",
         takes=_REMOTE,
         options=MappingProxyType({"load_timeout_s": _LOAD_TIMEOUT}),
         local_urls=("http://127.0.0.1:1234",),
-        untested="all of it: written from LM Studio's documentation, run against a stand-in only",
+        untested="all of it: written from LM Studio's documentation, run only against a stand-in",
     ),
     BackendType(
         "litellm",
@@ -142,14 +140,14 @@ _TYPES: Final = (
         takes=_REMOTE,
         options=MappingProxyType(
             {
-                "server": "the litellm command or its path, where it isn't on PATH",
+                "server": "the litellm command or its path, if it isn't on PATH",
                 "models": "LiteLLM's parameters of single models by provider/model: api_base; keys as os.environ/NAME",
                 "params": "LiteLLM's parameters of every model; both may be JSON as text",
-                "start_s": "seconds that the proxy may take to start, 90 where nothing is said",
+                "start_s": "seconds that the proxy may take to start (90)",
             }
         ),
         programs=frozenset({"server"}),
-        untested="real providers: the proxy was run with LiteLLM's mock answers and servers of this machine",
+        untested="real providers: the proxy was run with LiteLLM's mock answers and servers on this machine",
     ),
     BackendType(
         "llamacpp",

@@ -102,7 +102,7 @@ class Placing:
             self._check_options(kind, target.options, where, suite)
             nowhere = target.base_url is None and (self._defaults.base_url is None or not self._mine(target))
             if kind.needs_url and nowhere:
-                raise PlacingError(f"{where}: no base_url, by which {kind.name} is reached; expected {_URL}")
+                raise PlacingError(f"{where}: base_url is missing; {kind.name} needs {_URL}")
             for key in ("base_url", "catalog_url"):
                 url = getattr(target, key)
                 if url is not None:
@@ -126,7 +126,7 @@ class Placing:
         if self._defaults.base_url is None or any(each.base_url is None and self._mine(each) for each in targets):
             return
         raise PlacingError(
-            f"{self._flag('base_url')}: all targets say where they live, none of them would be measured there"
+            f"{self._flag('base_url')}: every target names its own server, so none would be measured there"
         )
 
     def place(self, target: TargetSpec) -> Place:
@@ -170,7 +170,7 @@ class Placing:
         }
         for key, value in asked.items():
             if value and _field_of(key) not in kind.takes:
-                raise PlacingError(f"{where}: found {key}, for which the backend {kind.name} has no use")
+                raise PlacingError(f"{where}: found {key}, which the backend {kind.name} does not use")
         if not target.backend:
             for key in ("base_url", "api_key_env", "device", "isolation", "transport"):
                 if getattr(defaults, key) is not None and _field_of(key) not in kind.takes:
@@ -183,8 +183,8 @@ class Placing:
                 raise PlacingError(f"{where}: found {shown(key)}, expected an option of {kind.name}; {hint}")
             if suite and key in kind.programs:
                 raise PlacingError(
-                    f"{where}: options.{key}: names a program or its arguments, which no suite file can; give it by "
-                    f"hand: {self._flag('backend-option')}={kind.name}.{key}=…"
+                    f"{where}: options.{key}: names a program or its arguments, which a suite file must not do; give "
+                    f"it on the command line: {self._flag('backend-option')}={kind.name}.{key}=…"
                 )
 
     def _check_run_options(self) -> None:

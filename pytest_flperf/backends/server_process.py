@@ -237,8 +237,8 @@ def find_command(command: str, advice: str) -> str:
     """
     found = shutil.which(str(Path(command).expanduser()) if command.startswith("~") else command)
     if found is None:
-        kind = "file that can be run" if Path(command).name != command else "program on PATH"
-        raise BackendError(f"no {kind} is named {clean(command)!r}: {advice}")
+        kind = "executable file" if Path(command).name != command else "program on PATH"
+        raise BackendError(f"found no {kind} named {clean(command)!r}: {advice}")
     return str(Path(found).absolute())
 
 

@@ -56,11 +56,11 @@ def _redirect(headers: Mapping[str, str]) -> str:
     except ValueError:
         shown, parts = "", urlsplit("")
     if not shown:
-        return "a redirect that says not where to; redirects are not followed"
+        return "a redirect without a target; redirects are not followed"
     if leads_to_login(f"//{parts.hostname}{parts.path}" if parts.hostname else parts.path):
         return (
-            f"a redirect to a page for logging in ({shown}): the server wants a key or a header (api_key_env, "
-            f"headers_env), or this is the address of its pages and not of its API; {_URL}"
+            f"a redirect to a login page ({shown}): the server needs a key or a header (api_key_env, "
+            f"headers_env), or this is the address of its pages, not of its API; {_URL}"
         )
     return f"a redirect to {shown}; redirects are not followed: give the URL of the API itself; {_URL}"
 
@@ -69,11 +69,11 @@ def _page(text: str) -> str:
     title = clean(title_of(text[: 4 * _HEAD]), 80)
     if speaks_of_login(title):
         return (
-            f"an HTML page for logging in ({title!r}): the server wants a key or a header (api_key_env, headers_env), "
-            f"or this is the address of its pages and not of its API; {_URL}"
+            f"an HTML login page ({title!r}): the server needs a key or a header (api_key_env, headers_env), "
+            f"or this is the address of its pages, not of its API; {_URL}"
         )
     named = f"an HTML page ({title!r})" if title else "an HTML page"
-    return f"{named}: the address of a web page, a proxy or a gateway, and not of an API; {_URL}"
+    return f"{named}: the address of a web page, a proxy or a gateway, not of an API; {_URL}"
 
 
 def _lines(text: str) -> str:

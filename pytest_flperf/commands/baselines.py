@@ -44,13 +44,13 @@ def add_baseline(commands: Commands) -> None:
     accepting = actions.add_parser(
         "accept",
         help="Accept what changed in a run",
-        description="Accepts a change: all cases that RUN measured to their end may be the baseline of later runs.",
+        description="Accepts a change: all cases that RUN fully measured may be the baseline of later runs.",
     )
     accepting.add_argument("of", metavar="RUN", help=f"{RUN_HELP}; it must be in the store")
     taking_back = actions.add_parser(
         "unaccept",
         help="Withdraw an acceptance",
-        description="Withdraws an acceptance: RUN's own results say again what may be a baseline.",
+        description="Withdraws an acceptance: RUN's own results decide again what may be a baseline.",
     )
     taking_back.add_argument("of", metavar="RUN", help="One of 'flperf baseline list'")
     for each, run, what in (
@@ -172,7 +172,7 @@ def _unaccept(parsed: Parsed) -> int:
             if not store.unaccept(run_id):
                 accepted = ", ".join(each.run_id for each in store.acceptances()[:5])
                 refuse(
-                    parsed, f"run {run_id} was not accepted: {f'accepted are {accepted}' if accepted else 'none is'}"
+                    parsed, f"run {run_id} was not accepted ({f'accepted: {accepted}' if accepted else 'no run is'})"
                 )
     except StoreError as error:
         return unusable(parsed, error)

@@ -29,8 +29,8 @@ def add_budgets(commands: Commands) -> None:
     parser = commands.add_parser(
         "budgets",
         help="Suggest budgets from measured runs",
-        description="Budgets that the runs themselves keep, with room for their noise: for each scenario and model, as "
-        "YAML for a suite. Three runs or more say how much runs differ; one or two don't, and get a fixed margin.",
+        description="Budgets that the runs themselves meet, with room for their noise: for each scenario and model, "
+        "as YAML for a suite. Three or more runs show how much runs differ; one or two don't, and get a fixed margin.",
     )
     parser.add_argument("action", choices=("suggest",), help="What to do")
     parser.add_argument(
@@ -40,11 +40,12 @@ def add_budgets(commands: Commands) -> None:
     add_places(parser)
     parser.add_argument(
         "--margin", metavar="FACTOR", type=float,
-        help="Room beyond the 95 %% interval, such as 1.3, instead of what the runs say; default for one or two: 1.5",
+        help="Room beyond the 95 %% interval, a factor such as 1.3, instead of what the runs show; default for one "
+        "or two: 1.5",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=("suite", "option"), default="suite",
-        help="YAML for a suite (the default), or options of pytest's command line",
+        help="YAML for a suite (the default), or options for pytest's command line",
     )  # fmt: skip
     add_json(parser, "the budgets, and the metrics without one")
     parser.set_defaults(run=_suggest, usage=parser)
@@ -127,10 +128,10 @@ def _head(runs: Sequence[Run], margin: float | None) -> str:
     where = f" on {' and '.join(printable(name, _NAME) for name in hosts)}" if hosts else ""
     of = f"From {len(runs)} run{'s' * (len(runs) > 1)}{where}: {', '.join(printable(run.id, _NAME) for run in runs)}."
     if margin is not None:
-        room = f"Room: a factor of {margin:g} beyond the 95 % interval, as asked for."
+        room = f"Room: a factor of {margin:g} beyond the 95 % interval, as requested."
     elif len(runs) < FEWEST_RUNS:
         room = (
-            f"Room: a factor of {ONE_RUN_MARGIN:g} beyond the 95 % interval, because so few runs don't show how much "
+            f"Room: a factor of {ONE_RUN_MARGIN:g} beyond the 95 % interval, because so few runs can't show how much "
             f"runs differ; give {FEWEST_RUNS} or more."
         )
     else:

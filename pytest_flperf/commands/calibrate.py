@@ -23,11 +23,11 @@ def add_calibrate(commands: Commands) -> None:
     parser = commands.add_parser(
         "calibrate",
         help="Measure what this client adds to latencies on this machine",
-        description="Plays loads against the reference server, whose true times are known, and shows what this client "
-        "says and what is true.  Run it on an idle machine.",
+        description="Plays loads against the reference server, whose true times are known, and shows this client's "
+        "times next to the true ones.  Run it on an idle machine.",
     )
     parser.add_argument(
-        "suite", metavar="SUITE", nargs="?", help="Take the loads of this suite's cases: a name or the path of a file"
+        "suite", metavar="SUITE", nargs="?", help="Use the loads of this suite's cases: a name or the path of a file"
     )
     parser.add_argument("--concurrency", metavar="N", type=int, nargs="+", default=[], help="Streams of closed loops")
     parser.add_argument("--rate", metavar="R", type=float, nargs="+", default=[], help="Requests/s of open loops")

@@ -31,17 +31,17 @@ def add_compare(commands: Commands) -> None:
     parser = commands.add_parser(
         "compare",
         help="Compare two runs, case by case",
-        description="What became worse from one run to another, and how sure that is. Exits with 1 where something "
-        "regressed that --fail-on names, and with 4 where not one case can be compared. As A, 'last' and 'branch:NAME' "
-        "are for each case its newest measurement before B that may be a baseline; as B, the newest whole run of A's "
-        "suites.",
+        description="Shows what got worse from one run to another, and how certain that is. Exits with 1 if "
+        "something regressed that --fail-on names, and with 4 if no case can be compared. As A, 'last' and "
+        "'branch:NAME' mean, for each case, its newest measurement before B that may be a baseline; as B, the newest "
+        "whole run of A's suites.",
     )
     parser.add_argument("baseline", metavar="A", help=f"The baseline: {_WHAT}")
-    parser.add_argument("candidate", metavar="B", help="The candidate: likewise")
+    parser.add_argument("candidate", metavar="B", help="The candidate, named the same way")
     parser.add_argument(
         "--fail-on", metavar="RULE", action="append", default=[],
         help="What counts as worse, such as 'ttft_ms.p50 > +10%%' (repeatable); default: 'ttft_ms.p50 > +5%%' and "
-        "'tpot_ms.p50 > +5%%', which fail nothing",
+        "'tpot_ms.p50 > +5%%', which don't change the exit status",
     )  # fmt: skip
     parser.add_argument("--fail-undecided", action="store_true", help="Exit with 1 for an undecided comparison as well")
     parser.add_argument(
@@ -179,7 +179,9 @@ def _check_branch(parsed: Parsed, store: Store | None) -> None:
     if branch is None:
         return
     if store is None:
-        raise BaselineError(f"found {parsed.baseline[:80]!r}, but only a store knows branches, and there is none")
+        raise BaselineError(
+            f"found {parsed.baseline[:80]!r}, but branches are known only from a store, and there is none"
+        )
     if problem := no_baseline(StoreHistory(store), (), branch):
         raise MissingBaselineError(problem)
 
@@ -259,4 +261,4 @@ def _write_markdown(path: str | None, run: Run) -> str:
     from pytest_flperf.results.atomic_write import write_file
 
     problem = write_file(Path(path), markdown(run).encode("utf-8", "backslashreplace"))
-    return f"{path} is not written: {problem}" if problem else ""
+    return f"{path} was not written: {problem}" if problem else ""

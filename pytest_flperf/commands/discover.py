@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_discover"]
 
-_NONE: Final = "no server answers at the usual addresses of this machine; flperf doctor says what could be started"
+_NONE: Final = "no server answers at the usual addresses on this machine; 'flperf doctor' says what you could start"
 _SHOWN: Final = 20
 _LAST_PORT: Final = 65_535
 _LONGEST: Final = 4_000
@@ -26,11 +26,11 @@ def add_discover(commands: Commands) -> None:
         "discover",
         help="List the model servers that answer on this machine",
         description="Asks the usual loopback addresses of llama.cpp, Ollama, LM Studio, Foundry Local, vLLM, LiteLLM "
-        "and others what they are and which models they have.  Nothing is loaded by that.",
+        "and others what they are and which models they have.  This loads nothing.",
     )
     parser.add_argument(
         "--port", metavar="N", type=int, action="append", default=[],
-        help="Ask this port as well (repeatable); exits with 1 where nothing listens there",
+        help="Also ask this port (repeatable); exits with 1 if nothing listens there",
     )  # fmt: skip
     add_json(parser, "them")
     parser.set_defaults(run=_run, usage=parser)

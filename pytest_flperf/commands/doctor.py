@@ -23,8 +23,8 @@ def add_doctor(commands: Commands) -> None:
     parser = commands.add_parser(
         "doctor",
         help="Check step by step what can be measured on this machine",
-        description="Every kind of backend is tried: does it answer, what does it list, does one real token come, what "
-        "stamps it.  The exit status is 1 where the chosen one can't work; without --backend or --base-url that is "
+        description="Tries every kind of backend: does it answer, what does it list, does one real token arrive, "
+        "what stamps it.  The exit status is 1 if the chosen one can't work; without --backend or --base-url that is "
         "Foundry Local.",
     )
     add_place(parser)

@@ -41,7 +41,7 @@ def add_history(commands: Commands) -> None:
     parser.add_argument("--metric", metavar="NAME", help="The number, such as ttft_ms.p50; needs --scenario")
     parser.add_argument("--model", metavar="NAME", help="With --metric: only of this model")
     parser.add_argument("--best", action="store_true", help="With --metric: only the best run of each case")
-    parser.add_argument("--plot", action="store_true", help="With --metric: draw a bar beside each number")
+    parser.add_argument("--plot", action="store_true", help="With --metric: draw a bar next to each number")
     add_places(parser)
     add_json(parser, "the runs, or the numbers,")
     parser.set_defaults(run=_history, usage=parser)
@@ -52,8 +52,8 @@ def add_prune(commands: Commands) -> None:
     parser = commands.add_parser(
         "prune",
         help="Remove all but the newest runs from the store",
-        description="Removes the oldest runs from the store, and their folders with --files.  Runs that have a "
-        "name stay, and those that hold the only baseline of a case.",
+        description="Removes the oldest runs from the store, and their folders with --files.  Keeps runs that have a "
+        "name, and those that hold the only baseline of a case.",
     )
     parser.add_argument("--keep", metavar="N", type=count, required=True, help="Keep this many of the newest runs")
     parser.add_argument(
@@ -75,7 +75,7 @@ def _history(parsed: Parsed) -> int:
         return _series(parsed)
     for given, flag in ((parsed.model, "--model"), (parsed.best, "--best"), (parsed.plot, "--plot")):
         if given:
-            return refuse(parsed, f"{flag}: expected --scenario and --metric beside it")
+            return refuse(parsed, f"{flag}: expected --scenario and --metric with it")
     try:
         with open_store(parsed) as store:
             runs = store.runs(parsed.limit or None, suite=parsed.suite, branch=parsed.branch)
@@ -99,7 +99,7 @@ def _series(parsed: Parsed) -> int:
     from pytest_flperf.results.metrics import METRICS
 
     if parsed.scenario is None or parsed.metric is None:
-        return refuse(parsed, "--scenario and --metric: found one of them, expected both")
+        return refuse(parsed, "--scenario and --metric: found only one of them, expected both")
     try:
         number = number_named(parsed.metric)
         with open_store(parsed) as store:

@@ -36,7 +36,7 @@ def load(parsed: Parsed, place: Place) -> int:
     masked = redactor_of(place)
     if parsed.json:
         return print_json(masked.value(_as_dict(served)))
-    took = "was loaded already" if served.load_s is None else f"loaded in {served.load_s:.3g} s"
+    took = "was already loaded" if served.load_s is None else f"loaded in {served.load_s:.3g} s"
     got = "" if served.download_s is None else f"downloaded in {served.download_s:.3g} s, "
     say(masked.text(f"{served.model_id}: {got}{took}{_placed(served)}"))
     for note in served.notes:
@@ -155,7 +155,7 @@ def test(parsed: Parsed, place: Place) -> int:
     speed = "" if found.tps is None else f", {found.tps:.3g} tokens/s"
     said = " ".join((found.answer or "").split())
     say(masked.text(f"{parsed.model}: works; first token after {found.ttft_ms:.3g} ms{speed}"))
-    say(masked.text(f"  it said: {said}" if said else "  it said nothing that can be shown"))
+    say(masked.text(f"  it said: {said}" if said else "  it said nothing printable"))
     return 0
 
 
@@ -191,8 +191,8 @@ def _check_runs(parsed: Parsed, place: Place) -> None:
     """Refuse servers that this command would start: they, and what they load, end with it."""
     name = place.kind.name
     if name == "foundry" or (name in _STARTED and place.config.base_url is None):
-        expected = "foundry-service, for one that runs" if name == "foundry" else "--base-url of one that runs"
-        refuse(parsed, f"{parsed.action}: {name} is a server that a run starts and ends; expected {expected}")
+        expected = "foundry-service, for a running one" if name == "foundry" else "--base-url of a running one"
+        refuse(parsed, f"{parsed.action}: {name} is a server that a run starts and stops; expected {expected}")
 
 
 def _check_loads(parsed: Parsed, place: Place, backend: Backend) -> LoadsModels:
@@ -203,8 +203,8 @@ def _check_loads(parsed: Parsed, place: Place, backend: Backend) -> LoadsModels:
         return backend
     refuse(
         parsed,
-        f"{parsed.action}: {place.kind.name} is no running server that loads models on request; expected --backend of "
-        "one that is: foundry-service, llamacpp (a router), lmstudio or ollama",
+        f"{parsed.action}: {place.kind.name} is not a running server that loads models on request; expected "
+        "--backend of one that is: foundry-service, llamacpp (a router), lmstudio or ollama",
     )
 
 

@@ -38,11 +38,11 @@ def add_models(commands: Commands) -> None:
         "models",
         help="List models, download, remove, load, unload and test them",
         description="Models for --flperf-model: Foundry Local's, or those of a server.  Download and remove are for "
-        "Foundry Local's catalog; load, unload and status for servers that run and load models on request; test asks "
+        "Foundry Local's catalog; load, unload and status for running servers that load models on request; test asks "
         "any model for a few tokens.",
     )
     parser.add_argument("action", nargs="?", default="list", choices=tuple(_ACTIONS), help="What to do; default: list")
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="Alias or id of the model; for all but list")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="Alias or id of the model; required except for list")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "gpu", "npu"), default="auto", help="Device of the variant; default: any"
     )
@@ -168,7 +168,7 @@ def _download(parsed: Parsed, place: Place) -> int:
     if isinstance(found, Exception):
         say(f"{parsed.usage.prog}: error: {_sentence(found)}", sys.stderr)
         return FAILED
-    took = "was there already" if found.download_s is None else f"downloaded in {found.download_s:.1f} s"
+    took = "was already there" if found.download_s is None else f"downloaded in {found.download_s:.1f} s"
     if parsed.json:
         return print_json({"model": asdict(found.model), "download_s": found.download_s})
     say(f"{found.model.model_id}: {took}")

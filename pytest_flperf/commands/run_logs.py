@@ -23,12 +23,16 @@ def add_logs(commands: Commands) -> None:
     parser = commands.add_parser(
         "logs",
         help="Print the logs of the servers that a run started",
-        description="The last lines of each log: of the Foundry Local runtime, llama-server, LiteLLM's proxy. Keys are "
-        "masked in them. Without RUN: those of the newest run, also of one under way.",
+        description="The last lines of each log: of the Foundry Local runtime, llama-server, LiteLLM's proxy. Keys "
+        "are masked. Without RUN: those of the newest run, even if it is still running.",
     )
     parser.add_argument("name", metavar="RUN", nargs="?", help=RUN_HELP)
-    parser.add_argument("-f", "--follow", action="store_true", help="Go on as the logs grow, until the run ends")
-    parser.add_argument("--lines", metavar="N", type=int, default=_LINES, help=f"Of each log; default: {_LINES}")
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="Keep printing as the logs grow, until the run ends"
+    )
+    parser.add_argument(
+        "--lines", metavar="N", type=int, default=_LINES, help=f"Print this many lines of each log; default: {_LINES}"
+    )
     add_places(parser)
     parser.set_defaults(run=_logs, usage=parser)
 

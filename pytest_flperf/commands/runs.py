@@ -30,7 +30,7 @@ def add_show(commands: Commands) -> None:
         "show",
         help="Print the results of a run",
         description="The table of a run, as pytest printed it, and what flperf judge found. The exit status says "
-        "nothing of the run's verdict.",
+        "nothing about the run's verdict.",
     )
     parser.add_argument(
         "name", metavar="RUN", nargs="?", default="latest",
@@ -53,7 +53,7 @@ def add_report(commands: Commands) -> None:
     parser = commands.add_parser(
         "report",
         help="Write the report of a run again, or of several side by side",
-        description="One run: its report, from results.json, and samples.jsonl where it is still there. "
+        description="One run: its report, from results.json, and samples.jsonl if it is still there. "
         "Several: their numbers side by side, a row per case.",
     )
     parser.add_argument(
@@ -62,12 +62,12 @@ def add_report(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", metavar="FILE",
-        help="File to write, as its ending says: .html, .md or .csv; default: report.html in the run's folder, "
+        help="File to write; its ending sets the format: .html, .md or .csv; default: report.html in the run's folder, "
         "flperf-runs.html in the current one for several",
     )  # fmt: skip
     parser.add_argument(
         "--recover", action="store_true",
-        help="First make results.json of a run that was killed, from its journal; one that ended is left as it is",
+        help="First make results.json of a killed run from its journal; a run that ended is left as it is",
     )  # fmt: skip
     add_places(parser)
     add_json(parser, "which file was written, of which runs,")
@@ -128,7 +128,7 @@ def _report(parsed: Parsed) -> int:
         refuse(parsed, f"-o: found {parsed.output!r}, expected a file that ends with .html, .md or .csv")
     problem = write_file(output, _rendered(output.suffix.lower(), found, earlier).encode("utf-8", "backslashreplace"))
     if problem:
-        return failed(parsed, f"{output} is not written: {problem}")
+        return failed(parsed, f"{output} was not written: {problem}")
     for where in taken:
         tell_taken(where)
     if parsed.json:
@@ -142,7 +142,7 @@ def _beside(parsed: Parsed, paths: Sequence[Path | None]) -> Path:
     if len(paths) > 1:
         return Path("flperf-runs.html")
     if paths[0] is None:
-        refuse(parsed, "-o: the folder of the run is gone, and it is only in the store; expected -o FILE")
+        refuse(parsed, "-o: the run's folder is gone, and the run is only in the store; expected -o FILE")
     return paths[0].with_name("report.html")
 
 

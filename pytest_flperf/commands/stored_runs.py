@@ -19,7 +19,7 @@ __all__ = ["RUN_HELP", "add_places", "add_report_dir", "failed", "open_store", "
            "tell", "tell_taken", "unusable"]  # fmt: skip
 
 RUN_HELP = (
-    "Id of a run, how only one begins, latest, the name of a baseline, or the path of a results.json or of a run's "
+    "A run's id or a unique start of one, latest, the name of a baseline, or the path of a results.json or a run's "
     "folder"
 )
 

@@ -26,8 +26,8 @@ def add_export(commands: Commands) -> None:
     parser = commands.add_parser(
         "export",
         help="Write runs as JSON, CSV or Parquet",
-        description="Runs, out of the store or their folders: one as it is in results.json, or any number as CSV or "
-        "Parquet with a row per case, or per request.",
+        description="Runs from the store or their folders: one as in results.json, or any number as CSV or Parquet "
+        "with a row per case, or per request.",
     )
     parser.add_argument("names", metavar="RUN", nargs="+", help=RUN_HELP)
     parser.add_argument("--format", choices=("csv", "json", "parquet"), help="Format to write; default: json")
@@ -46,7 +46,7 @@ def add_import(commands: Commands) -> None:
         "import",
         help="Store runs from their results.json",
         description="Stores runs that were measured elsewhere, or with --flperf-store=none, or killed and recovered. "
-        "What is stored already is left as it is.",
+        "Runs that are already stored are left as they are.",
     )
     parser.add_argument(
         "paths", metavar="FILE|FOLDER", nargs="+", help="A results.json, a run's folder, or a folder of runs"
@@ -83,7 +83,7 @@ def _export(parsed: Parsed) -> int:
         return 0
     problem = write_file(Path(parsed.output), content)
     if problem:
-        return failed(parsed, f"{parsed.output} is not written: {problem}")
+        return failed(parsed, f"{parsed.output} was not written: {problem}")
     if parsed.json:
         ids = list(runs)
         return print_json({"written": parsed.output, **({"run": ids[0]} if len(ids) == 1 else {"runs": ids})})
@@ -117,7 +117,7 @@ def _check_parquet(parsed: Parsed) -> None:
     from pytest_flperf.report.parquet import PARQUET_EXTRA, can_write_parquet
 
     if parsed.output is None:
-        refuse(parsed, "--format parquet needs -o FILE: it is no text")
+        refuse(parsed, "--format parquet needs -o FILE: it is not text")
     if not can_write_parquet():
         refuse(parsed, f"--format parquet needs pyarrow, which can't be imported: {PARQUET_EXTRA}")
 
@@ -146,7 +146,7 @@ def _import(parsed: Parsed) -> int:
         try:
             importing.all(list(_results_files(parsed, importing)))
         except StoreError as error:
-            importing.problems.append(f"{error}; nothing is stored")
+            importing.problems.append(f"{error}; nothing was stored")
         except KeyboardInterrupt:
             status = INTERRUPTED
             importing.problems.append(
@@ -219,8 +219,8 @@ class _Importing:
         try:
             run = read_run(path)
             if not can_be_id(run.id):
-                found = f"found the id {run.id[:80]!r}, by which no run can be found again"
-                self.problems.append(f"{path} is not stored: {found}")
+                found = f"found the id {run.id[:80]!r}, which could not be looked up again"
+                self.problems.append(f"{path} was not stored: {found}")
                 return
             folder = path.parent.absolute() if path.parent.name == run.id else None
             about = Surroundings(folder=None if folder is None else str(folder))

@@ -1,4 +1,4 @@
-"""``flperf trend``: how a number of each case went over the stored runs."""
+"""``flperf trend``: how a number of each case changed over the stored runs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def add_trend(commands: Commands) -> None:
     """Add the ``trend`` command."""
     parser = commands.add_parser(
         "trend",
-        help="Show how a number of each case went over the stored runs",
+        help="Show how a number of each case changed over the stored runs",
         description="A row per case: where its number began, the last one, the change and a sparkline.  Slower or "
-        "faster is said only where 'flperf compare' would call it a regression or an improvement, by more than 5 %%.",
+        "faster is shown only where 'flperf compare' would call it a regression or an improvement, by more than 5 %%.",
     )
     parser.add_argument("--metric", metavar="NAME", default=_METRIC, help=f"The number; default: {_METRIC}")
     parser.add_argument("--scenario", metavar="NAME", help="Show only this scenario")

@@ -177,7 +177,7 @@ class CatalogServer:
                     request = json.loads(self.rfile.read(int(length)))
                     body = answer(catalog.entries, request)
                 except (ValueError, TypeError, AttributeError) as error:
-                    self._reply(400, {"error": f"no catalog request: {error}"})
+                    self._reply(400, {"error": f"not a catalog request: {error}"})
                     return
                 catalog.requests.append(request)
                 self._reply(catalog._status, body)

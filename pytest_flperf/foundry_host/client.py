@@ -99,9 +99,10 @@ class RuntimeHost:
                 if problem:
                     self._fail(
                         ServiceUnreachable,
-                        f"The Foundry Local runtime said it is up at {logs.clean(ready.url)} but {problem}. It was "
-                        f"tried for {self.config.start_s:g} s from the start of the host. This is known from Windows "
-                        "on ARM64; a firewall or a security program may be in the way, too. " + BY_URL,
+                        f"The Foundry Local runtime reported that it is up at {logs.clean(ready.url)} but {problem}. "
+                        f"It was tried for {self.config.start_s:g} s from the start of the host. This is known from "
+                        "Windows "
+                        "on ARM64; a firewall or a security program may also be in the way. " + BY_URL,
                     )
             except BaseException:
                 self.kill()
@@ -203,8 +204,8 @@ class RuntimeHost:
             self.kill()
             self._fail(
                 HostHung,
-                f"The runtime host (pid {self.pid}) did not end a chat within {deadline_s:g} s, nor give it up within "
-                f"{_CANCEL_S:g} s after that, and was ended.",
+                f"The runtime host (pid {self.pid}) did not finish a chat within {deadline_s:g} s or stop it within "
+                f"another {_CANCEL_S:g} s, and was ended.",
             )
         if isinstance(heard, Answered):
             return heard
@@ -345,7 +346,9 @@ class RuntimeHost:
                     self._died(f"while it was told to {words_of(command)}")
                 case ProtocolError():
                     self.kill()
-                    self._fail(HostDied, f"The runtime host (pid {self.pid}) sent something that is no answer: {heard}")
+                    self._fail(
+                        HostDied, f"The runtime host (pid {self.pid}) sent something that is not an answer: {heard}"
+                    )
                 case Progress(id=command.id, percent=float() as percent, what=what) if on_progress is not None:
                     on_progress(what, percent)
                 case Result(id=command.id):
@@ -361,8 +364,8 @@ class RuntimeHost:
             raise self._not_found(command.model_id or "")
         if failure.kind is FailureKind.CANCELLED:
             raise DownloadCancelled(
-                f"The download of {logs.clean(command.model_id or '')} was cancelled; what has come so far is kept, "
-                "and the next download goes on from there."
+                f"The download of {logs.clean(command.model_id or '')} was cancelled; what has arrived is kept, and "
+                "the next download resumes there."
             )
         self._fail(*refusal(command, failure))
 
@@ -371,13 +374,13 @@ class RuntimeHost:
         self.kill()
         if cancelling:
             raise DownloadCancelled(
-                f"The download of {logs.clean(command.model_id or '')} was cancelled; the runtime did not give it up "
+                f"The download of {logs.clean(command.model_id or '')} was cancelled; the runtime did not stop it "
                 f"within {_CANCEL_S:g} s and was ended with it."
             )
         if command.verb in {Verb.LOAD, Verb.DOWNLOAD} and silent_s < self.config.silence_s:
             self._fail(
                 LoadFailed if command.verb is Verb.LOAD else DownloadFailed,
-                f"Foundry Local did not {words} within {waited_s:.1f} s; it was still busy with it, and was ended.",
+                f"Foundry Local did not {words} within {waited_s:.1f} s; it was still busy and was ended.",
             )
         self._fail(
             HostHung,
@@ -392,8 +395,8 @@ class RuntimeHost:
         self.kill()
         self._fail(
             HostDied,
-            f"The runtime host (pid {self.pid}) {how} {when}. Nobody had asked it to: out of memory, or a fault in the "
-            "native runtime, are usual causes.",
+            f"The runtime host (pid {self.pid}) {how} {when}. Nothing told it to. Usual causes are too little memory "
+            "or a fault in the native runtime.",
         )
 
     def _not_found(self, name: str) -> ModelNotFound:

@@ -103,7 +103,7 @@ def read_folder(folder: Path) -> FolderModel:
     """Read the model in a folder; raises UnusableFolderError."""
     path = _existing(folder)
     config = _json(
-        path / _CONFIG, "it is no model for onnxruntime-genai: convert one, or name the folder that holds it"
+        path / _CONFIG, "it is not a model for onnxruntime-genai: convert it, or give the folder that holds one"
     )
     model = config.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("decoder"), dict):
@@ -116,7 +116,7 @@ def read_folder(folder: Path) -> FolderModel:
         raise _unusable(path, "no .onnx file: is the copy or the conversion complete?")
     decoder = model["decoder"].get("filename")
     if isinstance(decoder, str) and not (path / decoder).is_file():
-        raise _unusable(path, f"{_CONFIG} names {clean(decoder, 100)} as the model, and there is no such file")
+        raise _unusable(path, f"{_CONFIG} names {clean(decoder, 100)} as the model, but there is no such file")
     device, provider = _device_of(model["decoder"])
     context = model.get("context_length")
     return FolderModel(
@@ -135,11 +135,11 @@ def _existing(folder: Path) -> Path:
         path = folder.resolve(strict=True)
     except (OSError, ValueError, RuntimeError):
         raise UnusableFolderError(
-            f"There is no folder {clean(str(folder))} (from {clean(str(Path.cwd()))}): a model whose name holds a path "
-            "separator is looked for on the disk."
+            f"There is no folder {clean(str(folder))} (from {clean(str(Path.cwd()))}): a model name with a path "
+            "separator is taken as a folder."
         ) from None
     if not path.is_dir():
-        raise _unusable(path, "that is a file: name the folder that it lies in")
+        raise _unusable(path, "it is a file: give the folder that holds it")
     return path
 
 
@@ -158,9 +158,9 @@ def _json(path: Path, missing: str) -> dict[str, Any]:
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise _unusable(path.parent, f"{path.name} is no JSON ({clean(str(error), 100)})") from None
+        raise _unusable(path.parent, f"{path.name} is not JSON ({clean(str(error), 100)})") from None
     if not isinstance(found, dict):
-        raise _unusable(path.parent, f"{path.name} holds no object")
+        raise _unusable(path.parent, f"{path.name} is not a JSON object")
     return found
 
 

@@ -32,8 +32,8 @@ def refused_start(failure: Failure, log_path: str) -> str:
     if failure.kind is FailureKind.SDK_MISSING:
         return (
             f"Foundry Local can't run here: {reason}. foundry-local-sdk has wheels for Windows (x64, arm64), Linux "
-            "with glibc (x64 from 2.28, arm64 from 2.34) and macOS from 14 (arm64), and none for Intel Macs and "
-            "musl. On one of these machines: pip install --upgrade 'foundry-local-sdk>=2.2'. " + BY_URL
+            "with glibc (x64 from 2.28, arm64 from 2.34) and macOS from 14 (arm64), but none for Intel Macs or musl. "
+            "On a supported machine: pip install --upgrade 'foundry-local-sdk>=2.2'. " + BY_URL
         )
     return f"The Foundry Local runtime did not start: {reason}. Its full log is {log_path}. " + BY_URL
 
@@ -46,13 +46,13 @@ def not_found(name: str, models: Sequence[ModelInfo], mode: Mode, log: tuple[str
         # A name like an embedded model's that matches none was looked up in the public catalog.
         embedded = [model.alias for model in embedded_models()]
         known += embedded
-        where = f"in the catalog of Foundry Local for this machine, and none of the embedded {', '.join(embedded)}"
+        where = f"in Foundry Local's catalog for this machine or among the embedded {', '.join(embedded)}"
     nearest = nearest_names(name, dict.fromkeys(known))
     hints = []
     if nearest:
         hints.append(f"Nearest: {', '.join(map(logs.clean, nearest))}.")
     elif models:
-        hints.append(f"There are {len(models)}, none with a name like it.")
+        hints.append(f"No similar name among {len(models)}.")
     if not models:
         hints.append("The catalog is empty: is there a connection to the internet?")
     hint = " ".join(hints)
@@ -69,8 +69,8 @@ def no_such_device(name: str, device: str, others: Sequence[str]) -> ModelNotFou
     """Error for a model without a variant for the device."""
     there = ", ".join(logs.clean(each, 20) for each in others)
     return ModelNotFound(
-        f"No variant of {logs.clean(name, 100)!r} runs on {device!r} here; there are variants for: {there}. Say one of "
-        "these, or auto.",
+        f"No variant of {logs.clean(name, 100)!r} runs on {device!r} here; there are variants for: {there}. Use one "
+        "of these, or auto.",
         name=name,
     )
 
@@ -81,13 +81,13 @@ def refusal(command: Command, failure: Failure) -> tuple[type[RuntimeHostError],
     reason = logs.clean(failure.message, 1000)
     if failure.kind is FailureKind.LOAD_FAILED:
         return LoadFailed, (
-            f"Foundry Local could not load {model}: {reason}. Is it downloaded, complete, and is there enough memory "
-            "for it?"
+            f"Foundry Local could not load {model}: {reason}. Is it downloaded and complete, and is there enough "
+            "memory?"
         )
     if failure.kind is FailureKind.DOWNLOAD_FAILED:
         return DownloadFailed, (
             f"Foundry Local could not download {model}: {reason}. Is there a connection to the internet, and room on "
-            "the disk? What has come so far is kept, and the next download goes on from there."
+            "the disk? What has arrived is kept, and the next download resumes there."
         )
     kind = {Verb.UNLOAD: UnloadFailed, Verb.REMOVE: RemoveFailed}.get(command.verb, RuntimeHostError)
     return kind, f"Foundry Local could not {words_of(command)}: {reason}."

@@ -189,7 +189,7 @@ class HostProcess:
         """How the process ended, in words."""
         self.wait(1.0)
         code = self._process.returncode
-        return "closed its output and runs on" if code is None else how_ended(code)
+        return "closed its output but is still running" if code is None else how_ended(code)
 
     def end(self) -> None:
         """Kill the process, close the pipes, remove the temporary folder.

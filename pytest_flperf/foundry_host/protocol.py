@@ -348,11 +348,11 @@ def encode(message: Message) -> bytes:
 def decode(line: bytes) -> Message:
     """Decode the message in a line; raises :class:`ProtocolError` for anything else."""
     if len(line) > MAX_LINE_BYTES:
-        raise ProtocolError(f"a line of {len(line)} bytes; {MAX_LINE_BYTES} are allowed")
+        raise ProtocolError(f"a line of {len(line)} bytes, expected at most {MAX_LINE_BYTES}")
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"no JSON: {line[:100]!r}") from error
+        raise ProtocolError(f"not JSON: {line[:100]!r}") from error
     if not isinstance(values, dict):
         raise ProtocolError(f"expected an object, found {line[:100]!r}")
     kind = values.pop("type", None)

@@ -23,7 +23,7 @@ def check_answers(url: str, within_s: float, still_there: Callable[[], bool] = l
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 80
     except ValueError as error:
-        return f"that is no address ({error})"
+        return f"that is not an address ({error})"
     deadline = time.monotonic() + within_s
     problem = "accepted no connection"
     while (left := deadline - time.monotonic()) > 0 and still_there():
@@ -31,7 +31,7 @@ def check_answers(url: str, within_s: float, still_there: Callable[[], bool] = l
             # A plain socket: never through a proxy.
             with socket.create_connection((host, port), timeout=min(left, 5.0)) as connection:
                 connection.sendall(f"GET /status HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
-                problem = "accepted a connection there and never answered"
+                problem = "accepted a connection there but never answered"
                 connection.settimeout(max(0.01, deadline - time.monotonic()))
                 answer = connection.recv(16)
         except TimeoutError:
@@ -42,6 +42,6 @@ def check_answers(url: str, within_s: float, still_there: Callable[[], bool] = l
             continue
         if answer.startswith(b"HTTP/"):
             return None
-        problem = f"answered no HTTP there but {answer!r}"
+        problem = f"answered there with {answer!r} and not with HTTP"
         time.sleep(min(0.05, max(0.0, deadline - time.monotonic())))
     return problem

@@ -46,7 +46,7 @@ def _check(version: str) -> None:
     # 2.0 and 2.1 lack calls of ours, and 2.1 was seen to crash in the middle of a suite.
     found = re.match(r"(\d+)\.(\d+)", version)
     if found is not None and (int(found[1]), int(found[2])) < _OLDEST:
-        raise SdkUnavailableError(f"foundry-local-sdk {version} is installed, and 2.2 is the oldest that will do")
+        raise SdkUnavailableError(f"foundry-local-sdk {version} is installed, expected 2.2 or newer")
 
 
 def _describe(error: Exception) -> str:

@@ -219,7 +219,7 @@ def unpaired_lines(cases: Iterable[CaseResult], baseline: Iterable[CaseResult]) 
     if new := [each for each in here if each not in set(there)]:
         lines.append(f"new, not in the baseline: {_named(new)}")
     if gone := [each for each in there if each not in set(here)]:
-        lines.append(f"vanished, or not asked for; in the baseline only: {_named(gone)}")
+        lines.append(f"only in the baseline, removed or not selected: {_named(gone)}")
     return tuple(lines)
 
 

@@ -152,7 +152,9 @@ def read_subject(text: str, end: int) -> Subject:
         return Subject(None, None, start)
     scenarios, at, models = (" ".join(part.split()) for part in prefix.partition("@"))
     if at and not models:
-        raise BudgetError(text, prefix.index("@"), "no model behind the @; expected such as @qwen*: ttft_ms.p95 <= 500")
+        raise BudgetError(
+            text, prefix.index("@"), "no model after the @; expected a budget such as @qwen*: ttft_ms.p95 <= 500"
+        )
     if not scenarios and not models:
         raise BudgetError(text, 0, "no scenario before the colon")
     return Subject(scenarios or None, models or None, start)
@@ -166,7 +168,7 @@ def read_metric(text: str, start: int, end: int) -> tuple[Metric, str | None]:
     if not name:
         raise BudgetError(text, start, f"no metric before the comparison; expected {FORM}")
     if name == RUN_PREFIX:
-        raise BudgetError(text, start, "a budget of the whole run stands in no suite; give it to --flperf-budget")
+        raise BudgetError(text, start, "a suite can't hold a budget of the whole run; give it with --flperf-budget")
     metric = METRICS.get(name)
     if metric is None:
         raise BudgetError(text, start, f"unknown metric {shorten(name)}{nearest_metric(name, METRICS)}")
@@ -178,7 +180,7 @@ def read_metric(text: str, start: int, end: int) -> tuple[Metric, str | None]:
         raise BudgetError(text, start + len(name), _wish(metric))
     at = text.index(".", start)
     if not allowed:
-        raise BudgetError(text, at, f"{name} is one number for a case and has no statistic; write {name} without")
+        raise BudgetError(text, at, f"{name} is one number per case and has no statistic; write {name} alone")
     statistic = statistic.strip()
     if not is_statistic(metric, statistic):
         close = difflib.get_close_matches(statistic.lower()[:20], allowed, n=1)
@@ -187,7 +189,7 @@ def read_metric(text: str, start: int, end: int) -> tuple[Metric, str | None]:
         hint = f"did you mean {nearest}? " if nearest else ""
         choice = f"statistics are {', '.join(allowed)}" + ", pass@3, pass^3 …" * (metric.name == "quality")
         if alone:
-            choice = f"write {name} without, or {' or '.join(f'{name}.{each}' for each in allowed)}"
+            choice = f"write {name} alone, or {' or '.join(f'{name}.{each}' for each in allowed)}"
         raise BudgetError(text, at + 1, f"unknown statistic {shorten(statistic)} of {name}; {hint}{choice}")
     return metric, statistic
 
@@ -223,7 +225,7 @@ def read_limit(text: str, start: int, end: int, metric: Metric, statistic: str |
     limit = float(Decimal(read[1]) * factor)
     problem = None
     if not math.isfinite(limit):
-        problem = "too large a number"
+        problem = "the number is too large"
     elif limit < 0:
         problem = f"{name} is never negative"
     elif kind == "fraction" and limit > 1 and statistic != "cv":

@@ -152,7 +152,7 @@ def _too_few(case: Measured, budget: Budget) -> str:
     needed = requests_needed(budget.limit)
     if needed is None or budget.operator in {">=", ">"}:
         return seen
-    return f"{seen}; to prove the limit takes {needed} of which none does"
+    return f"{seen}; proving the limit takes {needed} of which none does"
 
 
 def parse_budgets(texts: Iterable[str], scope: str = "") -> tuple[Budget, ...]:
@@ -183,7 +183,7 @@ def parse_budget(text: str, scope: str = "") -> Budget:
     if inside is not None:
         if metric.name not in OF_SEARCHES:
             known = " and ".join(OF_SEARCHES)
-            raise BudgetError(text, inside[0] - 1, f"only {known} have conditions, {metric.name} has none")
+            raise BudgetError(text, inside[0] - 1, f"only {known} take conditions, {metric.name} does not")
         conditions = tuple(_conditions(text, *inside, scope))
     limit = read_limit(text, operator.end(), len(text), metric, statistic)
     return Budget(
@@ -205,18 +205,18 @@ def _parentheses(text: str, start: int, operator: re.Match[str]) -> tuple[int, t
     opened, closed = subject.find("("), subject.rfind(")")
     if opened < 0:
         if closed >= 0:
-            problem = "found ')' without '('; conditions name no scenario: NAME: max_concurrency(ttft_ms.p95<=500) >= 8"
+            problem = "found ')' without '('; a scenario goes first: NAME: max_concurrency(ttft_ms.p95<=500) >= 8"
             raise BudgetError(text, start + closed, problem)
         return operator.start(), None
     if closed < opened:
         example = "such as max_concurrency(ttft_ms.p95<=500) >= 8"
         if ")" in text[operator.end() :]:
-            raise BudgetError(text, len(text.rstrip()), f"no comparison behind the conditions; expected {example}")
+            raise BudgetError(text, len(text.rstrip()), f"no comparison after the conditions; expected {example}")
         raise BudgetError(text, start + opened, f"no ')' for this '('; expected {example}")
     rest = subject[closed + 1 :]
     if rest.strip():
         at = start + closed + 1 + len(rest) - len(rest.lstrip())
-        raise BudgetError(text, at, "expected the comparison behind the conditions")
+        raise BudgetError(text, at, "expected the comparison after the conditions")
     return start + opened, (start + opened + 1, start + closed)
 
 
@@ -226,7 +226,7 @@ def _conditions(text: str, start: int, end: int, scope: str) -> Iterator[Budget]
     begins = [start, *(after for _, after in separators)]
     for begin, stop in zip(begins, [*(before for before, _ in separators), end], strict=True):
         if not text[begin:stop].strip():
-            raise BudgetError(text, begin, "found no condition here, expected such as ttft_ms.p95<=500")
+            raise BudgetError(text, begin, "found no condition here, expected one such as ttft_ms.p95<=500")
         operator = find_operator(text, begin, stop)
         metric, statistic = read_metric(text, begin, operator.start())
         limit = read_limit(text, operator.end(), stop, metric, statistic)
@@ -235,7 +235,7 @@ def _conditions(text: str, start: int, end: int, scope: str) -> Iterator[Budget]
         sign: Operator = operator[0]  # type: ignore[assignment]
         found = Budget(None, metric.name, statistic, sign, limit, f"{name} {sign} {number}", scope)
         if metric.name in OF_SEARCHES or grows_with_load(found):
-            problem = f"{found.expression} is no condition to look under: it is not a low load that keeps it"
+            problem = f"{found.expression} can't be a condition: a low load does not make it hold"
             raise BudgetError(text, begin, f"{problem}; make it a separate budget")
         yield found
 

@@ -46,9 +46,9 @@ def problem_of_search(load: LoadShape, budget: Budget) -> str:
         return ""
     if load.kind != "search":
         return (
-            f"{budget.metric} is what a search finds, and its load is {load.kind}, at one point per case: expected "
+            f"{budget.metric} is what a search finds, but its load is {load.kind}, at one point per case: expected "
             f"load: search, search_over: {over} and search_to: N, or the name of such a scenario before the colon"
         )
     if load.search_over != over:
-        return f"{budget.metric} is what a search over {over} finds, and it has search_over: {load.search_over}"
+        return f"{budget.metric} is what a search over {over} finds, but it has search_over: {load.search_over}"
     return ""

@@ -91,7 +91,7 @@ def in_history(history: CaseHistory, case: Measured, run: Run, query: Query) -> 
     if other is None:
         return Counterpart(found, None, "unreadable", f"run {chosen.run_id} has no such case", notes)
     if selection.passed_over:
-        notes = (*notes, f"newer runs that are no baseline: {_told(selection.passed_over)}")
+        notes = (*notes, f"newer runs that can't be the baseline: {_told(selection.passed_over)}")
     return Counterpart(found, other, notes=notes, noise=selection.noise)
 
 
@@ -157,7 +157,7 @@ def why_not_compared(case: Measured, other: CaseResult | None) -> str:
 
     """
     if other is not None and (other.partial or other.given_up):
-        return "the case of the baseline was not measured to its end"
+        return "the case of the baseline was not fully measured"
     if other is not None and (other.outcome in ("skipped", "error") or not other.requests.total):
         return f"the case of the baseline was not measured ({other.outcome})"
     if not isinstance(case, CaseResult):
@@ -165,7 +165,7 @@ def why_not_compared(case: Measured, other: CaseResult | None) -> str:
     if case.outcome == "skipped":
         return "it was skipped"
     if case.partial:
-        return "it was not measured to its end"
+        return "it was not fully measured"
     return ""
 
 

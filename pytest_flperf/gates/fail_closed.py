@@ -28,12 +28,12 @@ def fail_closed(case: Measured, other: Measured, rule: Rule) -> Finding | None:
         return _not_scored(case, other, rule)
     mine, theirs = value_of(case, rule), value_of(other, rule)
     if None in (mine, theirs) and metric in case.metrics and metric in other.metrics:
-        return undecided(case, other, rule, f"{rule.subject} takes two requests a side at least")
+        return undecided(case, other, rule, f"{rule.subject} needs at least two requests a side")
     if theirs is None:
         side = "neither side has" if mine is None else "the baseline has no"
         return undecided(case, other, rule, f"{side} {metric}")
     if mine is None:
-        return _regressed(case, other, rule, f"the candidate has no {metric}, and the baseline has")
+        return _regressed(case, other, rule, f"the candidate has no {metric}, but the baseline has")
     return _infinite(case, other, rule, mine, theirs)
 
 

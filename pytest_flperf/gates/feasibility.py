@@ -61,17 +61,17 @@ def obstacle(rule: Rule, size: Size) -> str:
 def _never_measured(rule: Rule, size: Size) -> str:
     metric = rule.metric
     if metric in RATIOS.values() and not size.reference:
-        return "is measured with --flperf-reference only" + (", which can't go with --flperf-against" * size.in_turn)
+        return "is measured only with --flperf-reference" + (", which can't go with --flperf-against" * size.in_turn)
     if metric in _OF_STREAMS and not size.streaming:
-        return "is measured of streamed answers only"
+        return "is measured only with streamed answers"
     if metric in _OF_OPEN_LOOPS and not size.open_loop:
-        return "is measured in open loops only" + (", which can't be cut into turns" * size.in_turn)
+        return "is measured only in open loops" + (", which can't be cut into turns" * size.in_turn)
     if metric == "goodput" and not size.has_goal:
         return "needs a budget on a latency, which says what a good request is"
     if metric == "connect_ms":
         return "is measured only of requests that open a connection, and connections stay open"
     if rule.statistic in EXTREMES and not size.in_turn:
-        return "rests on single requests and is never decided against a stored run; --flperf-against can"
+        return "depends on single requests and can't be decided against a stored run; use --flperf-against"
     return ""
 
 
@@ -123,15 +123,15 @@ def _too_few_runs(rule: Rule, size: Size) -> str:
         return ""
     there = f"{size.runs} stored run{'s' * (size.runs != 1)}"
     if rule.statistic is None:
-        return f"is judged from {FEWEST_RUNS} stored runs on, and there are {there}; --flperf-against needs none"
+        return f"needs {FEWEST_RUNS} stored runs, and there are {there}; --flperf-against needs none"
     from pytest_flperf.stats.inference.run_variance import UNKNOWN_MACHINE
     from pytest_flperf.stats.inference.student import t_quantile
 
     level = ErrorRates(comparisons=size.comparisons).alarm_level()
     reach = t_quantile(1 - level, UNKNOWN_MACHINE.runs) * sqrt(2) * UNKNOWN_MACHINE.sd_log
     return (
-        f"with {there} is called regressed only from about {100 * expm1(reach):.0f} % beyond the limit on; store more "
-        "runs, or use --flperf-against"
+        f"with {there} is called regressed only if it is about {100 * expm1(reach):.0f} % or more beyond the limit; "
+        "store more runs, or use --flperf-against"
     )
 
 

@@ -73,21 +73,21 @@ def _of_request(case: Measured, metric: str) -> _Reasons:
     if metric == "connect_ms" and case.target is not None and case.target.transport == "native":
         yield "the model answers without a connection (transport: native)"
     if metric == "connect_ms":
-        yield "every request used a connection that was open before"
+        yield "every request used a connection that was already open"
     if metric in _TOKENS:
         yield _TOKENS[metric]
     if metric.startswith("server_"):
         yield "the server reported no timings"
-    yield "no answer gave a number of it"
+    yield "no answer had a value for it"
 
 
 def _of_load(case: Measured, metric: str) -> str:
     if case.load_s is None:
         return "the run did not load the model: it was loaded before, or its server loads it by itself"
     return {
-        "cold_ttft_ms": "the first request after the load has no time to a first token that can be trusted",
+        "cold_ttft_ms": "the first request after the load has no reliable time to first token",
         "model_rss_mb": "the memory of the server's processes could not be read before and after the load",
-    }.get(metric, "the backend did not tell it")
+    }.get(metric, "the backend did not report it")
 
 
 def _without_requests(case: Measured) -> _Reasons:
@@ -100,7 +100,7 @@ def _without_expectation(case: Measured) -> str:
         return "the scenario expects nothing of its answers (expect)"
     if not case.requests.ok:
         return next(_failed(case))
-    return "this version does not know such an expectation"
+    return "this version does not know this kind of expectation"
 
 
 def _without_calls(case: Measured) -> str:
@@ -113,7 +113,7 @@ def _without_calls(case: Measured) -> str:
 
 def _of_ratio(case: Measured, metric: str) -> _Reasons:
     if case.reference is None:
-        yield "it takes a reference load (--flperf-reference)"
+        yield "it needs a reference load (--flperf-reference)"
     elif metric not in case.reference.metrics:
         yield f"the reference load has no {metric}"
 
@@ -136,7 +136,7 @@ def _without_answers(case: Measured, metric: str) -> _Reasons:
     if metric in _OF_TIMES and requests.clock_steps >= requests.ok:
         yield "the machine's clock was set during every request"
     if metric in _OF_FIRST_TOKENS and requests.late_reads + requests.clock_steps >= requests.ok:
-        yield "every first token was read too late for a time that can be trusted"
+        yield "every first token was read too late for a reliable time"
     yield from _without_tokens(case, metric)
 
 
@@ -155,12 +155,12 @@ def _without_tokens(case: Measured, metric: str) -> _Reasons:
         yield "no answer came in two reads or more"
     if metric in _OF_SPEED:
         yield (
-            "half of each answer's text or more arrived at once (a proxy buffers, or it came faster than it was read), "
-            "or how many of the counted tokens came is not known"
+            "at least half of each answer's text arrived at once (a proxy buffers, or it came faster than it was "
+            "read), or it is not known how many of the counted tokens arrived"
         )
     if metric == "prompt_tps" and "prompt_tokens" not in case.metrics:
         yield _TOKENS["prompt_tokens"]
     if metric == "ttfat_ms" and "ttft_ms" in case.metrics:
-        yield "no answer had any text beside its reasoning"
+        yield "no answer had any text besides its reasoning"
     if metric in _OF_STREAMS | {"e2e_ms", "tps"}:
         yield "no answer had any text"

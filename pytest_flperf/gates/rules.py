@@ -106,7 +106,7 @@ def without_scenario(rules: Iterable[Rule], scenarios: Iterable[str]) -> str:
     for rule in rules:
         if names and not any(map(rule.holds_for, names)):
             shown = printable(", ".join(names[:_NAMES]), 300)
-            return f"rule {shorten(rule.expression, 120)} holds for no scenario of the run, such as {shown}"
+            return f"rule {shorten(rule.expression, 120)} matches no scenario of the run, such as {shown}"
     return ""
 
 
@@ -154,7 +154,7 @@ def _find_operator(text: str) -> re.Match[str]:
             text,
             operator.start(),
             f"found {shorten(operator[0])}, expected > or < and a change, such as > +10%; a fixed limit is a budget: "
-            "give it to --flperf-budget",
+            "give it with --flperf-budget",
         )
     return operator
 
@@ -173,7 +173,7 @@ def _parse_subject(text: str, end: int) -> tuple[str | None, Metric, str | None]
     if metric.per == "case":
         if dot:
             at = text.index(".", start)
-            raise RuleError(text, at, f"{name} is one number for a case and has no statistic; write {name} without")
+            raise RuleError(text, at, f"{name} is one number per case and has no statistic; write {name} alone")
         return scenarios, metric, None
     if not dot:
         wish = f"such as {name}.p50; statistics are {', '.join(_COMPARED_STATISTICS)}"
@@ -192,15 +192,15 @@ def _metric(text: str, start: int, name: str) -> Metric:
         raise RuleError(
             text,
             start,
-            f"{name} is a resource, of which there are readings over time and none of a request: nothing says how much "
-            "it varies. Give it a budget",
+            f"{name} is a resource, read over time and not per request: nothing says how much it varies. Set a "
+            "budget for it",
         )
     if metric.per == "case" and name not in COMPARED_CASE_METRICS:
         raise RuleError(
             text,
             start,
-            f"{name} is found once in a run: nothing says how much it varies. Give it a budget; of the numbers of a "
-            f"case these are compared: {', '.join(COMPARED_CASE_METRICS)}",
+            f"{name} has one value per run: nothing says how much it varies. Set a budget for it; these numbers of a "
+            f"case can be compared: {', '.join(COMPARED_CASE_METRICS)}",
         )
     return metric
 
@@ -209,7 +209,7 @@ def _statistic(text: str, at: int, metric: str, found: str) -> str:
     if found in _COMPARED_STATISTICS:
         return found
     if found == "n":
-        raise RuleError(text, at, f"n counts the requests and measures nothing; write {metric}.p50")
+        raise RuleError(text, at, f"n only counts the requests; write {metric}.p50")
     if metric == "quality" and is_statistic(METRICS[metric], found) and found not in _COMPARED_STATISTICS:
         raise RuleError(text, at, f"{found} is for budgets; of quality its mean is compared: write {metric}.mean")
     common = {"median": "p50", "avg": "mean", "average": "mean", "std": "stdev", "sd": "stdev"}
@@ -291,7 +291,7 @@ def _change(text: str, start: int, stop: int, read: re.Match[str], metric: Metri
     if unit == "%" and metric.unit != "fraction":
         share = float(size) / 100
         if not math.isfinite(share):
-            raise RuleError(text, start, f"found {shorten(text[start:stop])}: too large a number")
+            raise RuleError(text, start, f"found {shorten(text[start:stop])}: the number is too large")
         if operator == "<" and share >= _FALLS_AT_MOST:
             raise RuleError(text, start, f"found {shorten(text[start:stop])}: nothing falls by 100 % or more")
         return _Change(start, share=share)

@@ -228,7 +228,7 @@ def _is_reason(case: CaseResult, at_fault: Phase) -> bool:
 
 
 def _failure(phase: Phase) -> str:
-    reason = phase.reason or "pytest says no more"
+    reason = phase.reason or "pytest gives no details"
     where = _WHERE.get(phase.name)
     return f"{where} failed: {reason}" if where else reason
 

@@ -175,7 +175,7 @@ def _suggestion(group: tuple[str, str, str], metric: str, statistic: str, limits
     widest = max(limits, key=lambda limit: limit.raw) if lower else min(limits, key=lambda limit: limit.raw)
     number = _rounded(Decimal(widest.raw), up=lower)
     text = f"{metric}.{statistic} {'<=' if lower else '>='} {number:f}"
-    of = f", of {len(limits)} points the widest" if len(limits) > 1 else ""
+    of = f", the widest of {len(limits)} points" if len(limits) > 1 else ""
     return Suggestion(*group, scoped(group[1], group[2], text), metric, statistic, float(number), widest.why + of)
 
 

@@ -40,7 +40,7 @@ class Acceptances(Database):
         with self._told(), self._writing():
             standings = list(self._connection.execute(of_run).scalars())
             if all(each == "unmeasured" for each in standings):
-                raise StoreError(f"run {run_id} has no case that was measured to its end: it can't be a baseline")
+                raise StoreError(f"run {run_id} has no fully measured case: it can't be a baseline")
             self._connection.execute(delete(ACCEPTED).where(ACCEPTED.c.run_id == run_id))
             self._connection.execute(insert(ACCEPTED), {"run_id": run_id, "accepted_at": moment})
         return sum(each not in ("accepted", "unmeasured") for each in standings)

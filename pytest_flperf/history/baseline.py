@@ -139,7 +139,7 @@ def _last(asked: _Asked) -> FoundBaseline:
         path = asked.folder / run.id / RESULTS
         return FoundBaseline(run, "last", f"run {run.id} in {asked.folder}{more}", None, _values(asked, path, run))
     where = f"the store {asked.store.shown}" if asked.store is not None else str(asked.folder)
-    raise MissingBaselineError(f"no earlier run {_of_suites(asked.suites)} in {where} that was measured to its end")
+    raise MissingBaselineError(f"no earlier run {_of_suites(asked.suites)} in {where} that was fully measured")
 
 
 def _newest(asked: _Asked, store: Store, branch: str | None = None) -> tuple[str | None, str]:
@@ -177,14 +177,16 @@ def _about_future(present: str | None, newest: str | None) -> str:
 
 def _of_branch(asked: _Asked, branch: str) -> FoundBaseline:
     if asked.store is None:
-        raise BaselineError(f"found '{_BRANCH}{branch[:80]}', but only a store knows branches, and there is none")
+        raise BaselineError(
+            f"found '{_BRANCH}{branch[:80]}', but branches are known only from a store, and there is none"
+        )
     run_id, more = _newest(asked, asked.store, branch)
     if run_id is not None:
         return _of_store(asked, asked.store, run_id, "branch", f" (branch {branch[:80]}){more}")
     known = asked.store.branches()
     near = difflib.get_close_matches(branch[:_NAMES], [each for each in known if each != branch], n=3, cutoff=0.5)
     if branch in known:
-        hint = "the runs of that branch are of other suites, or were not measured to their end"
+        hint = "the runs of that branch are of other suites, or were not fully measured"
     elif near:
         hint = f"nearest: {', '.join(near)}"
     else:
@@ -198,7 +200,7 @@ def _of_store(asked: _Asked, store: Store, run_id: str, source: BaselineSource, 
     where = f"run {run_id} in {store.shown}{more}"
     text = store.document(run_id)
     if text is None:
-        raise MissingBaselineError(f"{where} is gone from the store: 'flperf baseline set' names another")
+        raise MissingBaselineError(f"{where} is gone from the store: name another with 'flperf baseline set'")
     if run_id == asked.this:
         raise BaselineError(f"{where} is this run itself")
     try:

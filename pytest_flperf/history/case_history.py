@@ -222,7 +222,7 @@ def no_baseline(history: CaseHistory, suites: Sequence[str], branch: str | None)
 def _branch_hint(history: StoreHistory, branch: str) -> str:
     known = history.store.branches()
     if branch in known:
-        return "the runs of that branch are of other suites, or may be no baseline"
+        return "the runs of that branch are of other suites, or can't be a baseline"
     near = difflib.get_close_matches(branch[:_NAMES], known, n=3, cutoff=0.5)
     if near:
         return f"nearest: {', '.join(near)}"

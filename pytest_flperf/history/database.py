@@ -43,15 +43,15 @@ _DISK_HINT: Final = ": the disk may be full, or failing"
 _HINTS: Final[Mapping[int | str, str]] = {
     sqlite3.SQLITE_BUSY: _BUSY_HINT,
     sqlite3.SQLITE_LOCKED: _BUSY_HINT,
-    sqlite3.SQLITE_NOTADB: ": it is no SQLite file, or a damaged one; move it away to begin a new one",
-    sqlite3.SQLITE_CORRUPT: ": it is damaged; move it away to begin a new one",
-    sqlite3.SQLITE_READONLY: ": it, or its folder, may not be written to",
+    sqlite3.SQLITE_NOTADB: ": it is not a SQLite file, or is damaged; move it away to start a new one",
+    sqlite3.SQLITE_CORRUPT: ": it is damaged; move it away to start a new one",
+    sqlite3.SQLITE_READONLY: ": it or its folder is not writable",
     sqlite3.SQLITE_IOERR: _DISK_HINT,
     sqlite3.SQLITE_FULL: _DISK_HINT,
     "55P03": _BUSY_HINT,
-    "25006": ": it may not be written to",
-    "42501": ": its role has not the right",
-    "3F000": ": its role sees no schema to make tables in",
+    "25006": ": it is not writable",
+    "42501": ": its role lacks the privilege",
+    "3F000": ": its role has no schema to create tables in",
 }
 """Hints appended to a database's error message, by SQLite result code and PostgreSQL SQLSTATE."""
 
@@ -216,8 +216,8 @@ class Database:
         newest = len(migrations)
         if (found := self._version()) > newest:
             raise StoreError(
-                f"{self._place.shown} has tables of version {found}, this flperf knows {newest}: it was written by a "
-                "newer one; update pytest-flperf, or name another with --flperf-store (--store of a command)"
+                f"{self._place.shown} has tables of version {found}, but this flperf only knows {newest}: a newer "
+                "one wrote it; update pytest-flperf, or name another with --flperf-store (--store of a command)"
             )
         while found < newest:
             with self._writing():

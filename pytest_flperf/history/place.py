@@ -79,7 +79,7 @@ class StorePlace:
         except (OSError, ValueError) as error:  # no right to look, a file where a folder should be
             raise StoreError(f"{self.shown}: {getattr(error, 'strerror', None) or error}") from error
         if not there:
-            raise StoreError(f"{self.shown} is no file: expected a SQLite file, or nothing yet")
+            raise StoreError(f"{self.shown} is not a file: expected a SQLite file, or a path where none exists yet")
         return True
 
     def masked(self, text: str) -> str:
@@ -144,7 +144,7 @@ def _postgresql(text: str, rest: str) -> StorePlace:
         # the URL isn't quoted: what can't be read may hold its password anywhere
         raise PlaceError(
             "found a PostgreSQL URL that can't be read, expected "
-            "postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; special characters of a password are written as %XX"
+            "postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; write special characters of a password as %XX"
         ) from error
     if port == 0 or not parts.path.strip("/"):
         raise PlaceError(

@@ -85,11 +85,11 @@ def read_document(row: Mapping[Any, Any]) -> str:
         except zlib.error as error:
             raise ValueError(f"its compressed results are damaged: {error}") from error
         if not reader.eof:
-            raise ValueError("its compressed results are damaged: they are not whole")
+            raise ValueError("its compressed results are damaged: they are incomplete")
     elif row["encoding"] != "json":
-        raise ValueError(f"its results are stored as {str(row['encoding'])[:40]!r}, which is not known")
+        raise ValueError(f"its results are stored as {str(row['encoding'])[:40]!r}, which is unknown")
     if hashlib.sha256(content).hexdigest() != row["digest"]:
-        raise ValueError("its results are damaged: their checksum is another")
+        raise ValueError("its results are damaged: their checksum does not match")
     return content.decode("ascii")
 
 
@@ -224,7 +224,7 @@ def read_values(content: bytes) -> tuple[float, ...]:
     except (zlib.error, ValueError) as error:
         raise ValueError(f"its values are damaged: {error}") from error
     if not reader.eof:
-        raise ValueError("its values are damaged: they are not whole")
+        raise ValueError("its values are damaged: they are incomplete")
     values = tuple(_swapped(found))
     for number, value in enumerate(values):
         if not -1 < value < math.inf:

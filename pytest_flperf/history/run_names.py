@@ -38,7 +38,7 @@ RunSource: TypeAlias = Literal["file", "name", "run", "latest"]
 LAST: Final = "last"
 BRANCH: Final = "branch:"
 _EXPECTED: Final = (
-    "a run's id, how only one begins, latest, a baseline's name, or the path of a results.json or of a run's folder"
+    "a run's id or a unique start of one, latest, a baseline's name, or the path of a results.json or of a run's folder"
 )
 _SHOWN: Final = 200
 _CANDIDATES: Final = 5
@@ -107,19 +107,19 @@ class RunNames:
             found = self._latest()
         elif is_relative(text):
             raise RunNameError(
-                f"found {_quoted(text)}, which says a run only relative to another: 'flperf compare' and "
-                f"--flperf-baseline know it; expected {_EXPECTED}"
+                f"found {_quoted(text)}, which names a run only relative to another, for 'flperf compare' and "
+                f"--flperf-baseline; expected {_EXPECTED}"
             )
         elif is_path(text):
             found = self._of_path(text)
         else:
             found = self._of_word(text)
         if found.source == "name" and not found.stored and found.folder is None:
-            raise MissingRunError(f"run {found.id}{found.more} is gone: 'flperf baseline set' names another")
+            raise MissingRunError(f"run {found.id}{found.more} is gone: name another with 'flperf baseline set'")
         if found.path is None and not found.stored and not killed:
             raise RunNameError(
-                f"run {found.id} has no {RESULTS}: it was ended before it could write any, or has only begun; 'flperf "
-                f"report --recover {found.folder or found.id}' makes them from its journal"
+                f"run {found.id} has no {RESULTS}: it ended before it could write one, or has only just begun; 'flperf "
+                f"report --recover {found.folder or found.id}' makes it from its journal"
             )
         return found
 
@@ -150,14 +150,14 @@ class RunNames:
         if name.lower() in (LATEST, LAST, "none") or is_path(name):
             return f"{_quoted(name)} means something else"
         if not name.strip(_DIGITS) or name[:_DATE_DIGITS].isdecimal():
-            return f"{_quoted(name)} could be how a run's id begins"
+            return f"{_quoted(name)} could be the start of a run's id"
         if others := [ref for ref in self._exact(name) if ref.source != "name"]:
             return f"{_quoted(name)} is {self.where(others[0])}"
         if beginning := self._beginning(name):
-            return f"{_quoted(name)} is how the id of run {beginning[-1]} begins"
+            return f"{_quoted(name)} is the start of the id of run {beginning[-1]}"
         known = [each.name for each in self.store.baselines()] if self.store is not None else []
         alike = [each for each in known if each != name and each.lower() == name.lower()]
-        return f"there is a baseline {_quoted(alike[0])}, which differs in case only" if alike else ""
+        return f"there is a baseline {_quoted(alike[0])}, which differs only in case" if alike else ""
 
     def is_stored(self, run_id: str) -> bool:
         """Whether the store has this run."""
@@ -191,7 +191,7 @@ class RunNames:
                 return RunRef(path.resolve().name, "file", folder=path)
             is_folder = path.is_dir()
         except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL, ~nobody, no right to look
-            why = getattr(error, "strerror", None) or "it is no path"
+            why = getattr(error, "strerror", None) or "it is not a path"
             raise MissingRunError(f"found {_quoted(text)}, but {why}: expected {_EXPECTED}") from error
         if is_folder:
             raise MissingRunError(f"found the folder {_quoted(text)} without a {RESULTS}: expected {_EXPECTED}")
@@ -212,8 +212,8 @@ class RunNames:
         shown = "; ".join(map(self.where, (*exact, *newest)))
         more = f"; and {len(beginning) - len(newest)} more" if len(beginning) > len(newest) else ""
         raise RunNameError(
-            f"found {_quoted(text)}, which means several runs: {shown}{more}; expected one: give its whole id or its "
-            "path ('flperf baseline remove' takes a name away)"
+            f"found {_quoted(text)}, which matches several runs: {shown}{more}; expected one: give its whole id or "
+            "its path ('flperf baseline remove' removes a name)"
         )
 
     def _exact(self, text: str) -> list[RunRef]:

@@ -82,10 +82,10 @@ def number_named(text: str) -> Number:
     known = _STATISTICS.get(metric.per, ())
     if not known and name not in OF_CASES:
         raise UnknownNumberError(
-            f"the store has no column of {name}: of cases it has {', '.join(OF_CASES)}; 'flperf show RUN' has the rest"
+            f"the store has no column for {name}: a case has {', '.join(OF_CASES)}; 'flperf show RUN' has the rest"
         )
     if not known and statistic:
-        raise UnknownNumberError(f"found {shown}, expected {name} alone: it is one number for a case")
+        raise UnknownNumberError(f"found {shown}, expected {name} alone: it is one number per case")
     if known and statistic not in known:
         raise UnknownNumberError(f"found {shown}, expected one of {', '.join(f'{name}.{each}' for each in known)}")
     return Number(name, statistic)

@@ -143,7 +143,7 @@ class Store(CaseQueries, SeriesQueries, RecentQueries, Acceptances):
             if found is not None:
                 if found["started_at"] != row["started_at"]:
                     raise StoreError(
-                        f"run {run.id} is not stored in {self._place.shown}: another run has that id, which began "
+                        f"run {run.id} was not stored in {self._place.shown}: another run has that id, one that began "
                         f"{found['started_at']}"
                     )
                 known = select(DOCUMENTS).where(DOCUMENTS.c.run_key == found["run_key"])

@@ -25,7 +25,7 @@ def checked_run_row(row: Mapping[Any, Any]) -> dict[str, Any]:
 def checked_text(value: Any, column: str) -> str:
     """A text from the store; raises ValueError for any other type."""
     if not isinstance(value, str):
-        raise ValueError(f"it is damaged: {column} is {type(value).__name__}, expected a text")  # noqa: TRY004
+        raise ValueError(f"it is damaged: {column} is {type(value).__name__}, expected a string")  # noqa: TRY004
     return value
 
 
@@ -41,7 +41,7 @@ def _texts(value: Any, column: str) -> tuple[str, ...]:
     try:
         found = json.loads(checked_text(value, column))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is damaged: {column} holds no JSON") from error
+        raise ValueError(f"it is damaged: {column} is not JSON") from error
     if not isinstance(found, list):
-        raise ValueError(f"it is damaged: {column} holds no list")  # noqa: TRY004
+        raise ValueError(f"it is damaged: {column} is not a list")  # noqa: TRY004
     return tuple(checked_text(each, column) for each in found)

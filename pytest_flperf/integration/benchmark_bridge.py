@@ -112,7 +112,7 @@ def check_workers(config: pytest.Config) -> None:
         return
     if _distributes(config):
         raise pytest.UsageError(
-            f"{', '.join(asked)}: pytest-benchmark switches itself off under pytest-xdist, so that nothing would be "
+            f"{', '.join(asked)}: pytest-benchmark switches itself off under pytest-xdist, so nothing would be "
             "written or compared; leave out -n and --dist (or use -n 0), or add --benchmark-disable"
         )
 

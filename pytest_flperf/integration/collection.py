@@ -201,7 +201,7 @@ class Selection:
         """Refuse a run that would silently skip a suite; raises UsageError."""
         unknown = [f"not found: {printable(each, 200)}" for each in self._unknown]
         unknown += [
-            f"{printable(ref, 200)} was not collected: a conftest.py or a plugin keeps pytest from its folder"
+            f"{printable(ref, 200)} was not collected: a conftest.py or a plugin excludes its folder"
             for path, ref in self._refs.items()
             if path not in self._collected
         ]

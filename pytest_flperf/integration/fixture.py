@@ -170,7 +170,7 @@ class Flperf:
             self._run.turns.renew()
             pytest.fail("flperf.run was still measuring when the test ended: let the test wait for it", pytrace=False)
         if self._unheard.first:
-            text = f"flperf.run failed in a thread, and the test did not ask for its result: {self._unheard.first}"
+            text = f"flperf.run failed in a thread, and the test did not use its result: {self._unheard.first}"
             pytest.fail(harmless_lines(text), pytrace=False)
 
     @property

@@ -169,7 +169,7 @@ class _SessionHooks:
                 elif value is not None and not isinstance(value, str):
                     faults.append(f"{key}={value!r}")
             if faults:
-                takes = "takes model=, suite= and scenario=, each a text"
+                takes = "takes model=, suite= and scenario=, each a string"
                 pytest.fail(f"@pytest.mark.flperf {takes}; found {', '.join(faults)}", pytrace=False)
 
     @pytest.hookimpl(wrapper=True)

@@ -21,8 +21,8 @@ def refuse_neighbours(specs: Sequence[Any]) -> None:
     """
     if max(Counter(spec.via for spec in specs if spec.popen).values(), default=0) > 1:
         raise pytest.UsageError(
-            f"--flperf-suite: found {len(specs)} workers of pytest-xdist, expected one on each machine, because two "
-            "would disturb each other's measurements; use -n 1 or leave -n away"
+            f"--flperf-suite: found {len(specs)} workers of pytest-xdist, expected one per machine, because two "
+            "would disturb each other's measurements; use -n 1 or leave out -n"
         )
 
 

@@ -157,7 +157,7 @@ class Connection:
 
     def open(self) -> Ended | None:
         """Start connecting to the next address; returns why that failed at once."""
-        ended: Ended = (Ending.CONNECT_REFUSED, "no address is left to try")
+        ended: Ended = (Ending.CONNECT_REFUSED, "no more addresses to try")
         while self._addresses:
             family, address = self._addresses.pop(0)
             sock = None

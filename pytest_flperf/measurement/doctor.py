@@ -122,7 +122,7 @@ def _examined(place: Place, backend: Backend, bench: Bench, model: str | None, o
     count = None if listed is None else len(listed)
     asked = model or _to_ask(listed or ())
     if asked is None:
-        why = "no model is loaded here, and none small enough to try; name one: --model=NAME"
+        why = "no model is loaded here, and none is small enough to try; name one: --model=NAME"
         return Finding(name, (*steps, Step("one token", None, why)), about, count)
     on_step(f"one token of {asked}")
     return _with_token(Finding(name, tuple(steps), about, count, asked), asked, bench, told)

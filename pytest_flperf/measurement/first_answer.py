@@ -68,8 +68,8 @@ def until_over(on_progress: OnProgress, is_cancelled: Callable[[], bool], stop_a
 
     def check(what: str) -> None:
         if is_cancelled():
-            raise BackendError(f"{what}: given up, for the run was stopped")
+            raise BackendError(f"{what}: given up because the run was stopped")
         if stop_at is not None and time.monotonic() >= stop_at:
-            raise BackendError(f"{what}: given up, for the time of the run is over")
+            raise BackendError(f"{what}: given up because the run's time is up")
 
     return Watched(on_progress, check)

@@ -56,13 +56,13 @@ class Retries:
         notes = []
         if waits.count:
             retries = "a retry" if waits.count == 1 else f"{waits.count} retries"
-            notes.append(f"Retry-After: before {retries} the server was given the {waits.words} that it asked for")
+            notes.append(f"Retry-After: waited {waits.words} before {retries}, as the server asked")
         if refused.count:
             limit_s = self._longest_ns / _NS_PER_S
             notes.append(
                 warning(
-                    f"Retry-After: failed requests that were not tried again: {refused.count}; the server asks "
-                    f"to wait {refused.words}, longer than a request may take ({limit_s:g} s)"
+                    f"Retry-After: failed requests that were not tried again: {refused.count}; the server asks for a "
+                    f"wait of {refused.words}, longer than a request may take ({limit_s:g} s)"
                 )
             )
         return tuple(notes)

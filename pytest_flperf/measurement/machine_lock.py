@@ -226,7 +226,7 @@ def _open(path: Path) -> int:
         if sys.platform != "win32":
             os.fchmod(fd, 0o666)  # whatever the umask
         return fd
-    raise OSError(errno.EAGAIN, "it vanishes again and again")
+    raise OSError(errno.EAGAIN, "it keeps disappearing")
 
 
 def _open_there(path: Path) -> int:

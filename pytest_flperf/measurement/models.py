@@ -101,7 +101,7 @@ class Models:
         failures = self._failures.setdefault(case.model, [])
         if len(failures) >= TRIES_UNTIL_HOPELESS:
             last = failures[-1].partition("\n")[0]  # its log was shown with the case that met it
-            raise NotReadyError(f"not tried again after {len(failures)} failures, the last of them: {last}")
+            raise NotReadyError(f"not tried again after {len(failures)} failures, the last one: {last}")
         on_progress = until_over(on_progress, lambda: self._clients.cancelled, stop_at)
         try:
             prepared = self._try_ready(case, recording, on_progress, keep)
@@ -219,7 +219,7 @@ class Models:
             seen.append(exchange)
 
         if self._clients.play(plan, keep, native=self._native) is None:
-            raise NotReadyError("it was given up before the model had answered")
+            raise NotReadyError("it was given up before the model answered")
         return recording.early(seen[0]), seen[0]
 
     def _see_again(
@@ -240,7 +240,9 @@ class Models:
                 error.of_case |= not known  # it has answered others
                 raise
         took = f"{time.monotonic() - begun:.2f} s"
-        notes = (f"the case before lost requests; the server answered a short one again after {took}",) if lost else ()
+        notes = (
+            (f"the previous case lost requests; the server answered a short one again after {took}",) if lost else ()
+        )
         return plans, notes
 
     def _where_found(self, served: Served) -> Served:
@@ -251,7 +253,7 @@ class Models:
         found = self._moved.get(served.endpoint)
         if found is None:
             return served
-        said = f"there is no API at {served.endpoint.base_url}: {found.base_url} was taken"
+        said = f"there is no API at {served.endpoint.base_url}: {found.base_url} was used instead"
         return replace(served, endpoint=found, alternatives=(), notes=(*served.notes, said))
 
     def _verify_somewhere(

@@ -102,7 +102,7 @@ def refuse_another(sample: Sample, served: Served) -> None:
     own = "lists both" if served.listed else "does not list it"
     raise BackendError(
         f"{served.model_id} at {served.endpoint.base_url}: the server {own}, and answered as {shown(echo)}"
-        f"{'' if served.listed else ', which it lists'}: another model would be measured; name the one that is meant"
+        f"{'' if served.listed else ', which it lists'}: another model would be measured; name the one you mean"
     )
 
 
@@ -132,14 +132,14 @@ def learn_lengths(plans: CasePlans, one: Callable[[RequestPlan], Sample]) -> Non
             raise NotReadyError(f"a prompt of {words} words, to learn how tokens are counted: {sample.outcome} {said}")
         if sample.prompt_tokens is None:
             raise NotReadyError(
-                "lengths in tokens can't be kept: the server doesn't say how many tokens a prompt has; give the "
+                "lengths in tokens can't be met: the server doesn't say how many tokens a prompt has; give the "
                 "scenario a tokenizer: the path of the model's tokenizer.json"
             )
         counts.append((words, sample.prompt_tokens))
     try:
         plans.asker.learn(TokensPerWord.from_counts(*counts))
     except ValueError as error:
-        raise NotReadyError(f"lengths in tokens can't be kept by what the server counts: {error}") from error
+        raise NotReadyError(f"lengths in tokens can't be met with what the server counts: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -347,7 +347,7 @@ class CasePlans:
         kind = self._settings.load.kind
         if kind == "search":
             raise ValueError(
-                "a search is no plan of its own: pytest_flperf.measurement.capacity_search plays one load after another"
+                "a search is not a single plan: pytest_flperf.measurement.capacity_search plays one load after another"
             )
         plan = self._chats(decoder) if kind == "session" else self._open() if kind != "closed" else self._closed()
         if not self._settings.retries:

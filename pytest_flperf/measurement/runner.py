@@ -156,7 +156,7 @@ class Bench:
         other = self._models.ready(beside, on_progress, f"{prepared.recording.nodeid} {AGAINST}", models, stop_at)
         if case.model != beside.model and self._models.has_gone(case.model, on_progress):
             both = f"{case.model} and {beside.model}"
-            raise NotPossibleError(f"{both} can't be loaded at the same time: one drives out the other")
+            raise NotPossibleError(f"{both} can't be loaded at the same time: loading one unloads the other")
         return replace(_in_turns(prepared), beside=_in_turns(other))
 
     def play(

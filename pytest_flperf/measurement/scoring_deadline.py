@@ -12,7 +12,7 @@ __all__ = ["ScoringTime"]
 
 _GRACE_S: Final = 2.0
 """To score what has been measured where the time is over."""
-_OVER: Final = "the time of the run was over"
+_OVER: Final = "the run's time was up"
 _INTERRUPTED: Final = "the run was interrupted"
 
 

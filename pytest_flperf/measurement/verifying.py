@@ -128,7 +128,7 @@ class Verifier:
         """
         failed = self._failed.setdefault((served.model, served.endpoint.base_url, _parameter_set(plans)), [])
         if len(failed) >= TRIES_UNTIL_HOPELESS:
-            text = f"not tried again after {len(failed)} failures, the last of them: {failed[-1]}"
+            text = f"not tried again after {len(failed)} failures, the last one: {failed[-1]}"
             raise NoAnswerError(text, of_case=True, worked=False, timed_out=False)
         failures: list[_Failure] = []
         as_asked = False
@@ -268,7 +268,7 @@ def _problem(failures: Sequence[_Failure], served: Served, log: str) -> str:
     else:
         plans, sample = failures[-1]
         said = dict.fromkeys(_outcome_words(each, short=len(failures) > 1) for _, each in (failures[0], failures[-1]))
-        words += "; sent otherwise: ".join(said) + _what_is_ours(plans, sample)
+        words += "; sent differently: ".join(said) + _what_is_ours(plans, sample)
     return "\n".join(filter(None, (words, log)))
 
 
@@ -282,25 +282,25 @@ def _outcome_words(sample: Sample, *, short: bool) -> str:
 def _advice(plans: CasePlans, sample: Sample) -> str:
     """Advice on what a suite can change; empty where there is none."""
     if sample.outcome is Outcome.LENGTH_ZERO:
-        return "Where a model thinks in tokens that it doesn't show, a higher max_tokens leaves it some to answer with"
+        return "If the model spends hidden tokens on reasoning, a higher max_tokens leaves it some for the answer"
     if sample.status in _WHO_ARE_YOU:
         return (
-            "Does the server want a key, or another one? --flperf-api-key-env, or api_key_env in a target, names the "
-            "environment variable that holds it"
+            "Does the server need a key, or a different one? --flperf-api-key-env, or api_key_env in a target, names "
+            "the environment variable that holds it"
         )
     text = words_of_refusal(sample)
     if not plans.sent.get("stream") and only_streams(text):
-        return "The server only streams: `stream: true` in the suite asks for that, in place of whole answers"
+        return "The server only streams: `stream: true` in the suite asks for streams instead of whole answers"
     if "stream" in plans.sent and refused(text, {"stream", "streaming", "Streaming"}):
         if not plans.sent["stream"]:
-            return "The server refuses stream: `stream: null` in the suite takes it out of the request"
+            return "The server refuses stream: `stream: null` in the suite removes it from the request"
         return "The server doesn't stream: `stream: false` in the suite, or --flperf-no-stream, measures whole answers"
     found = refused(text, plans.sent.keys() - _NO_PARAMETERS, limits=MAX_TOKENS_KEYS) - plans.ours
     if not found or _otherwise(plans, sample, as_asked=True) is not None:
         return ""
     limit = "max_tokens, by either name" if plans.dialect.max_tokens_key is not None else "max_tokens"
     listed = ", ".join(dict.fromkeys(limit if name in MAX_TOKENS_KEYS else name for name in sorted(found)))
-    return f"The server refuses {listed}, which the suite asks for: null in its place takes it out of the request"
+    return f"The server refuses {listed}, which the suite asks for: null in its place removes it from the request"
 
 
 def _what_is_ours(plans: CasePlans, sample: Sample) -> str:
@@ -311,4 +311,4 @@ def _what_is_ours(plans: CasePlans, sample: Sample) -> str:
     added = sorted(plans.ours & plans.sent.keys())
     if not added or sample.status not in _MAY_BE_OF_ITS_FORM:
         return ""
-    return f". Sent though no suite asks for it: {', '.join(added)}; null in a suite takes each out of the request"
+    return f". Sent although no suite asks for it: {', '.join(added)}; null in a suite removes each from the request"

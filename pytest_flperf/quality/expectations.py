@@ -201,7 +201,7 @@ def _problem_of_pattern(check: Check) -> str:
     try:
         check.scorer()
     except regex.error as error:
-        return f"is no regular expression: {error}"
+        return f"is not a regular expression: {error}"
     return ""
 
 
@@ -210,11 +210,11 @@ def _problem_of_schema(check: Check) -> str:
 
     remote = remote_reference(check.value)
     if remote:
-        return f"has a reference that leads nowhere: {remote[:_SHOWN]} (no reference to another document is followed)"
+        return f"has an unresolvable reference: {remote[:_SHOWN]} (no reference to another document is followed)"
     try:
         check.scorer()(_PROBE)
     except SchemaError as error:
-        return f"is no JSON Schema: {error.message[:_SHOWN]}"
+        return f"is not a JSON Schema: {error.message[:_SHOWN]}"
     except ImpossibleError as error:
         return f"has {error}"
     return ""
@@ -228,7 +228,7 @@ def _problem_of_calls(check: Check) -> str:
     except FormError as error:
         return f"can't be expected: {error}"
     except regex.error as error:
-        return f"has an argument's pattern that is no regular expression: {error}"
+        return f"has an argument's pattern that is not a regular expression: {error}"
     return ""
 
 

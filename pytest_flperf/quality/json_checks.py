@@ -50,7 +50,7 @@ def json_schema(value: Any, options: CheckOptions) -> Score:
         try:
             return float(validator.is_valid(document))
         except Unresolvable as error:
-            raise ImpossibleError(f"a reference that leads nowhere: {str(error)[:_SHOWN]}") from error
+            raise ImpossibleError(f"an unresolvable reference: {str(error)[:_SHOWN]}") from error
 
     return score
 
@@ -173,7 +173,7 @@ def _is_balanced(text: str) -> bool:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 _DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode

@@ -240,7 +240,7 @@ class AnswerScorer:
         def why_stopped() -> str:
             ended = process.ended - ended_before
             if ended >= _MOST_ENDS:
-                return f"{ended} answers before it took more time or memory than there is for one"
+                return f"{ended} earlier answers took more time or memory than one may take"
             return self._stop()
 
         found = process.run(task, items, why_stopped)

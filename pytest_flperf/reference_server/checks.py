@@ -74,7 +74,7 @@ def _expected(value: object, rule: _Rule) -> str | None:
         return None if value in rule.words else "one of " + ", ".join(map(str, rule.words))
     if "longest" in limits:
         fits = isinstance(value, str) and len(value) <= limits["longest"] and _encodable(value)
-        return None if fits else f"a text of at most {limits['longest']} characters"
+        return None if fits else f"a string of at most {limits['longest']} characters"
     if "low" in limits:
         whole = limits.get("whole", False)
         if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool):

@@ -28,21 +28,21 @@ _MOST_CONFIG_BYTES: Final = 16 << 20
 _SCHEDULE_NUMBERS: Final = {
     "ttft_ms": "Time to the first chunk with text, in ms",
     "itl_ms": "Time between chunks with text, in ms",
-    "jitter_ms": "Most that a chunk is moved, either way, in ms",
+    "jitter_ms": "Largest shift of a chunk, either way, in ms",
     "seed": "Seed of the jitter and of wrong answers; without it, each server draws its own wrong prompts",
     "wrong_share": "Chance, 0 to 1, that an answer is wrong",
     "tokens": "Tokens of an answer",
     "tokens_per_chunk": "Tokens in each chunk",
     "reasoning_tokens": "Tokens of reasoning before the answer",
-    "stall_every_tokens": "Pause after each so many tokens",
+    "stall_every_tokens": "Pause each time after this many tokens",
     "stall_ms": "Length of these pauses, in ms",
-    "timings_factor": "What the times in timings are multiplied by: 1 is the truth",
+    "timings_factor": "Factor on the times in timings: 1 is the truth",
 }
 _SCHEDULE_WORDS: Final = {
     "role_chunk": "When the role-only chunk is sent: early, with_first, every, none",
-    "usage": "Where usage stands: extra_chunk, finish_chunk, empty_delta, absent, zeros",
-    "text": "What is answered, over and over",
-    "wrong_text": "What is answered instead where an answer is wrong",
+    "usage": "Where usage is sent: extra_chunk, finish_chunk, empty_delta, absent, zeros",
+    "text": "Text of the answers, repeated as needed",
+    "wrong_text": "Text of a wrong answer",
     "wrong_by": "Whose chance that is: request, prompt",
     "wrong_calls": f"How tool calls are wrong, one drawn of a list with commas: {', '.join(MISTAKES)}",
     "call_form": "Form of tool calls: tool_calls, function_call",
@@ -55,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the reference server's options to ``parser``."""
     parser.add_argument("--host", metavar="ADDRESS", help="Loopback address to listen on: 127.0.0.1 or ::1")
     parser.add_argument("--port", metavar="N", help="Port to listen on (default: 0, the system chooses)")
-    parser.add_argument("--config", metavar="FILE", help="JSON file with settings; options given beside it come first")
+    parser.add_argument(
+        "--config", metavar="FILE", help="JSON file with settings; options on the command line override it"
+    )
     for name, text in (_SCHEDULE_NUMBERS | _SCHEDULE_WORDS).items():
         parser.add_argument(
             "--" + name.replace("_", "-"), metavar="N" if name in _SCHEDULE_NUMBERS else "WORD", help=text
@@ -74,13 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timings", action="store_true", help="Send llama.cpp's timings with each answer")
     parser.add_argument("--any-model", action="store_true", help="Serve every model name, not only the known ones")
-    parser.add_argument("--log-file", metavar="FILE", help="Append each finished request to it, one JSON object a line")
+    parser.add_argument(
+        "--log-file", metavar="FILE", help="Append each finished request to this file, one JSON object per line"
+    )
     parser.add_argument("--cert-file", metavar="FILE", help="Certificate (PEM) to speak TLS with")
     parser.add_argument("--key-file", metavar="FILE", help="Key (PEM) of the certificate")
     parser.add_argument(
         "--json",
         action="store_true",
-        help="Say where it listens as one line of JSON, take commands as lines, end when standard input ends",
+        help="Print where it listens as one line of JSON, read commands as lines, end when standard input ends",
     )
 
 
@@ -189,7 +193,7 @@ def _small_text(where: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise OptionError(f"{where}: expected a text (UTF-8)") from None
+        raise OptionError(f"{where}: expected text in UTF-8") from None
 
 
 def _number(text: str, option: str) -> float:

@@ -140,7 +140,7 @@ class RequestParser:
                 return False
             if self._state == "after":
                 if line:
-                    raise BadRequestError(400, "a chunk that does not end where it said")
+                    raise BadRequestError(400, "a chunk that does not end where its size says")
                 self._state = "size"
             elif self._state == "size":
                 self._chunk_left = _chunk_size(line, len(self._body))
@@ -162,9 +162,9 @@ class RequestParser:
 def _request_line(line: bytes) -> tuple[str, str, str]:
     parts = line.split(b" ")
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not parts[1] or not parts[2].startswith(b"HTTP/"):
-        raise BadRequestError(400, "the first line is no HTTP request line")
+        raise BadRequestError(400, "the first line is not an HTTP request line")
     if parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
-        raise BadRequestError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        raise BadRequestError(505, "only HTTP/1.0 and HTTP/1.1 are supported")
     return parts[0].decode("ascii"), parts[1].decode("latin-1"), parts[2][5:].decode("ascii")
 
 
@@ -187,14 +187,14 @@ def _body_length(headers: Mapping[str, str]) -> int | None:
     length = headers.get("content-length")
     if encoding is not None:
         if encoding.lower() != "chunked":
-            raise BadRequestError(501, "the only transfer encoding known here is chunked")
+            raise BadRequestError(501, "the only supported transfer encoding is chunked")
         if length is not None:
             raise BadRequestError(400, "both Content-Length and Transfer-Encoding")
         return None
     if length is None:
         return 0
     if not _DECIMAL.fullmatch(length):
-        raise BadRequestError(400, "a Content-Length that is no number")
+        raise BadRequestError(400, "a Content-Length that is not a number")
     if int(length) > MOST_BODY_BYTES:
         raise BadRequestError(413, f"a body of more than {MOST_BODY_BYTES >> 20} MB")
     return int(length)
@@ -203,7 +203,7 @@ def _body_length(headers: Mapping[str, str]) -> int | None:
 def _chunk_size(line: bytes, held: int) -> int:
     digits = line.partition(b";")[0].strip(b" \t")
     if not _HEX.fullmatch(digits):
-        raise BadRequestError(400, "a chunk size that is no number")
+        raise BadRequestError(400, "a chunk size that is not a number")
     size = int(digits, 16)
     if held + size > MOST_BODY_BYTES:
         raise BadRequestError(413, f"a body of more than {MOST_BODY_BYTES >> 20} MB")

@@ -144,7 +144,7 @@ class Schedule:
         chunk_bytes = self.chars_per_token * self.tokens_per_chunk * 4 + _CHUNK_OVERHEAD_BYTES
         answer_bytes = (self.tokens + self.reasoning_tokens) // self.tokens_per_chunk * chunk_bytes
         if answer_bytes > _MOST_ANSWER_BYTES:
-            raise OptionError(f"schedule: an answer of {answer_bytes >> 20} MB is too long, 64 MB is the most")
+            raise OptionError(f"schedule: an answer of {answer_bytes >> 20} MB is too long, expected 64 MB at most")
 
 
 class FaultKind(StrEnum):

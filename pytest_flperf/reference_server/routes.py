@@ -249,7 +249,7 @@ def _json_object(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _RefusedError(400, f"the body is not JSON: {ascii(str(error))[:200]}") from None
     if not isinstance(body, dict):
-        raise _RefusedError(400, "the body is JSON, but no object")
+        raise _RefusedError(400, "the body is JSON, but not an object")
     return body
 
 
@@ -266,7 +266,7 @@ def _understand(body: dict[str, Any], known: _Understood) -> None:
     if not isinstance(model, str) or not model:
         raise _RefusedError(400, "model: expected a name")
     if len(model) > _MOST_MODEL_CHARS:  # it stands in every chunk
-        raise _RefusedError(404, "no model has a name of so many characters", "model_not_found")
+        raise _RefusedError(404, "the name is too long for any model", "model_not_found")
     known.model = model
     if not isinstance(messages, list) or not messages:
         raise _RefusedError(400, "messages: expected a list with at least one message")

@@ -135,12 +135,12 @@ def complete(path: Path, texts: Mapping[str, Sequence[str]], status: str) -> str
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            return "it is too large to be read again"
+            return "it is too large to read again"
         tree = ET.parse(path)  # noqa: S314 - pytest wrote it a moment ago; expat expands no entities from outside
     except OSError as error:
         return error.strerror or str(error)
     except ET.ParseError as error:
-        return f"it is no XML: {error}"
+        return f"it is not XML: {error}"
     for test in tree.iter("testcase"):
         _add(test, texts)
     for suite in tree.iter("testsuite"):

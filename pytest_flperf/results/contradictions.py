@@ -124,7 +124,7 @@ def _metrics(metrics: Mapping[str, Distribution], requests: Requests, path: Path
 def _distribution(found: Distribution, path: Path) -> Iterator[Fault]:
     measured = found.n - found.as_inf
     if measured < 1:
-        expected = "1 or more values" + f" beside {found.as_inf} infinite ones" * bool(found.as_inf)
+        expected = "1 or more values" + f" besides {found.as_inf} infinite ones" * bool(found.as_inf)
         yield Fault((*path, "n"), str(found.n), expected)
         return
     yield from _ascending(found, path)

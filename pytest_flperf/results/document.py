@@ -24,8 +24,8 @@ _OTHER_FORMS: Final = (
     (b"\x28\xb5\x2f\xfd", "a file compressed with zstd"),
     (b"BZh", "a file compressed with bzip2"),
     (b"SQLite format 3", "a SQLite database"),
-    (b"\xff\xfe", "a text in UTF-16"),
-    (b"\xfe\xff", "a text in UTF-16"),
+    (b"\xff\xfe", "text in UTF-16"),
+    (b"\xfe\xff", "text in UTF-16"),
 )
 
 
@@ -135,7 +135,7 @@ def _faults(value: Any, path: Path) -> Iterator[Fault]:
             yield Fault(path, shown(value), "a finite number")
     elif isinstance(value, str):
         if not _is_text(value):
-            yield Fault(path, shown(value), "a text without half a character (a lone surrogate)")
+            yield Fault(path, shown(value), "a string without half a character (a lone surrogate)")
     elif isinstance(value, dict | list):
         yield from _faults_within(value, path)
 
@@ -149,7 +149,7 @@ def _faults_within(value: dict[str, Any] | list[Any], path: Path) -> Iterator[Fa
     items: Any = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in items:
         if isinstance(key, str) and not _is_text(key):
-            yield Fault(path, f"the key {shown(key)}", "a text without half a character (a lone surrogate)")
+            yield Fault(path, f"the key {shown(key)}", "a string without half a character (a lone surrogate)")
         if item is not None and item is not True and item is not False:
             yield from _faults(item, (*path, key))
 

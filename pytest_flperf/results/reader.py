@@ -39,10 +39,10 @@ def read_run(path: Path) -> Run:
     """
     try:
         if not path.is_file():
-            raise RunError(f"{path} can't be read: {'it is no file' if path.exists() else 'there is no such file'}")
+            raise RunError(f"{path} can't be read: {'it is not a file' if path.exists() else 'there is no such file'}")
         size_mb = path.stat().st_size >> 20
         if size_mb > _LARGEST_MB:
-            raise RunError(f"{path} is not read: it has {size_mb} MB, {_LARGEST_MB} are the most")
+            raise RunError(f"{path} can't be read: it has {size_mb} MB, expected {_LARGEST_MB} MB at most")
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # no right to read it, a name too long, a NUL
         raise RunError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
@@ -64,4 +64,4 @@ def _told(where: str) -> Iterator[None]:
     try:
         yield
     except DocumentError as error:
-        raise RunError(f"{where} is no results file of flperf, or was changed: {error}; {_WHAT_TO_DO}") from error
+        raise RunError(f"{where} is not a results file of flperf, or was edited: {error}; {_WHAT_TO_DO}") from error

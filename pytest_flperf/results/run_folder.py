@@ -170,7 +170,7 @@ class RunFolder:
         """
         latest = self.path.parent / LATEST
         if not _is_link(latest) and os.path.lexists(latest):
-            return self._problem(LATEST, f"{latest} is no link of ours; move it away to have one")
+            return self._problem(LATEST, f"{latest} is not a link that flperf made; move it away to get one")
         try:
             self._link(latest)
         except OSError as error:
@@ -208,7 +208,7 @@ class RunFolder:
     def _problem(self, name: str, reason: str) -> bool:
         if name not in self._told:
             self._told.add(name)
-            self._tell(f"{name} is not written: {reason}")
+            self._tell(f"{name} was not written: {reason}")
         return False
 
     def _tell(self, line: str) -> None:
@@ -252,7 +252,7 @@ def remove_run_folders(report_dir: Path, ids: list[str]) -> tuple[list[str], lis
         try:
             shutil.rmtree(folder)
         except OSError as error:
-            problems.append(f"{folder} is not removed: {error.strerror or error}")
+            problems.append(f"{folder} was not removed: {error.strerror or error}")
         else:
             removed.append(str(folder))
     latest = report_dir / "latest"

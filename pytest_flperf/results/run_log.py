@@ -33,7 +33,7 @@ __all__ = [
     "read_run_log",
 ]
 
-MASKED: Final = "what was expected held what looks like a key, which is not kept"
+MASKED: Final = "the expected answer held something that looks like a key, which is not stored"
 """Why an answer is not scored again."""
 _LARGEST_FILE: Final = 1 << 60
 _MOST_LOOKS: Final = 10_000
@@ -62,7 +62,7 @@ class SearchLoad:
         """Read a logged record; raises KeyError, TypeError or ValueError."""
         loads = [float(record[name]) for name in ("lowest", "highest", "load")]
         if record["over"] not in _OVER or not all(math.isfinite(load) and load > 0 for load in loads):
-            raise ValueError("no load of a search")
+            raise ValueError("not a load of a search")
         return cls(record["over"], *loads)
 
 
@@ -125,9 +125,9 @@ class BegunSide:
         """Read a logged record; raises KeyError, TypeError or ValueError."""
         looks, seed, terms = tuple(record["looks"]), record["order_seed"], record["terms"]
         if not (0 < len(looks) <= _MOST_LOOKS and all(map(_is_count, (*looks, seed))) and isinstance(terms, dict)):
-            raise ValueError("no plan of turns")
+            raise ValueError("not a plan of turns")
         if list(looks) != sorted(set(looks)) or not looks[0]:
-            raise ValueError("looks are in no order")
+            raise ValueError("looks are out of order")
         filed, shared = str(record["filed"]), record["shared_cache"] is True
         expected = Expected.from_record(record.get("expected"))
         return cls(checked_planned(record["begun"]), filed, looks, seed, shared, terms, expected)
@@ -170,7 +170,7 @@ class PlayedCase:
         """Read a record; raises KeyError, TypeError, AttributeError or ValueError."""
         look, pairs, loop_ms = record["look"], record["pairs"], record["loop_ms"]
         if not (_is_count(look) and _is_count(pairs)):
-            raise ValueError("no number of turns")
+            raise ValueError("not a number of turns")
         return cls(
             trouble=str(record["trouble"]),
             out_of_time=record["out_of_time"] is True,

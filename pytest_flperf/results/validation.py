@@ -181,7 +181,7 @@ def _value(hint: Any, value: Any, path: Path, within: _Range) -> Iterator[Fault]
         elif type(value) in kinds:
             yield from _any(value, path)
         else:
-            yield Fault(path, shown(value), "a text, a number, true or false")
+            yield Fault(path, shown(value), "a string, a number, true or false")
     elif origin is Literal:
         if not isinstance(value, str) or value not in arguments:
             yield Fault(path, shown(value), f"one of {', '.join(arguments)}")
@@ -242,7 +242,7 @@ def _words(hint: Any) -> str:
         return " or ".join("null" if each is type(None) else _words(each) for each in arguments)
     if hint == Interval:
         return "a list of two numbers"
-    plain = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    plain = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
     if origin is Literal:
         return f"one of {', '.join(arguments)}"
     return plain.get(hint, "a list" if origin is tuple else "an object")

@@ -126,7 +126,9 @@ class Publisher:
             taken = 0
         room = _STEP_SUMMARY_BYTES - taken - 2
         if room < _SHORTEST_SUMMARY_BYTES:
-            self.problems.append(f"${_STEP_SUMMARY} is not added to: it has {taken} bytes, GitHub shows 1 MiB at most")
+            self.problems.append(
+                f"${_STEP_SUMMARY} was not added to: it has {taken} bytes, and GitHub shows 1 MiB at most"
+            )
             return
         text = self._made(f"${_STEP_SUMMARY}", lambda: markdown(run, longest_bytes=min(room, 400_000)))
         if text is not None:
@@ -144,7 +146,7 @@ class Publisher:
 
     def _tell(self, name: str, problem: str) -> None:
         if problem:
-            self.problems.append(printable(f"{name} is not written: {problem}"))
+            self.problems.append(printable(f"{name} was not written: {problem}"))
 
     def _place(self, path: str) -> Path:
         try:

@@ -98,7 +98,7 @@ class Baseline:
             try:
                 if history is not None or self.found is not None:
                     against = gate.against(result, this, gate.counterpart(result, this), values, rules, rates)
-                    unknown = f"nothing is known of earlier runs: {problem}"
+                    unknown = f"nothing is known about earlier runs: {problem}"
                     return replace(against, notes=(*against.notes, unknown)) if problem else against
             except (BaselineError, StoreError) as error:
                 self.source.failed(error)
@@ -257,9 +257,11 @@ def _nothing(text: str, source: _Source, suites: Sequence[str]) -> str:
 
     branch = branch_of(text)
     if branch is not None and source.place is None:
-        raise BaselineError(f"found {text[:80]!r}, but only a store knows branches, and --flperf-store=none keeps none")
+        raise BaselineError(
+            f"found {text[:80]!r}, but branches are known only from a store, and --flperf-store=none keeps none"
+        )
     if branch is not None and source.place is not None and not source.stored:
-        return f"no run of branch {branch[:80]!r}: the store {source.place.shown} is not there yet"
+        return f"no run of branch {branch[:80]!r}: the store {source.place.shown} does not exist yet"
     try:
         from pytest_flperf.history.database import StoreError
     except ImportError as error:
@@ -286,7 +288,7 @@ def _found(text: str, source: _Source, here: Path) -> FoundBaseline:
     except ImportError as error:
         raise BaselineError(f"{error}: pip install 'SQLAlchemy>=2.0'") from error
     except MissingBaselineError as error:
-        where = "; with --flperf-store=none only a results.json or a run's folder has a name" * (source.place is None)
+        where = "; with --flperf-store=none only a results.json or a run's folder can be given" * (source.place is None)
         raise BaselineError(f"{error}{where}") from error
     try:
         with Store(source.place) as store:

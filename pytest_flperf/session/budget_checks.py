@@ -137,7 +137,7 @@ def _check_scenarios(budget: Budget, names: Sequence[str], place: str) -> None:
 def _check_models(budget: Budget, models: Sequence[str], place: str) -> None:
     if not any(map(budget.holds_for_model, models)):
         raise OptionsError(
-            f"{place}: budget {shown(budget.expression)}: found {shown(budget.models)} behind the @, expected the name "
+            f"{place}: budget {shown(budget.expression)}: found {shown(budget.models)} after the @, expected the name "
             f"of a model or a pattern of names; {suggestion(budget.models or '', models)}"
         )
 

@@ -88,7 +88,7 @@ def load_runs(
     with _opened(report_dir, store) as stored:
         if stored is None:
             place = _place(report_dir, store)
-            where = "runs are stored nowhere with store='none'" if place is None else f"found none at {place.shown}"
+            where = "with store='none' no runs are stored" if place is None else f"found none at {place.shown}"
             raise StoreError(f"there is no store of runs: {where}")
         names = RunNames(stored, Path(report_dir))
         return tuple(names.read(names.find(each.id)) for each in stored.runs(last))

@@ -52,7 +52,7 @@ class SessionLock:
         """
         if not self._lock.problem:
             return ""
-        return f"no lock: another run may have measured beside this one ({printable(self._lock.problem, 300)})"
+        return f"no lock: another run may have measured at the same time ({printable(self._lock.problem, 300)})"
 
     def try_take(self) -> bool:
         """Take the lock if free; returns whether this session may measure."""
@@ -90,15 +90,13 @@ class SessionLock:
                 raise MachineBusyError(self._refused)
             if not said and not (holder is not None and self._lock.is_ours(holder)):
                 said = True
-                self._say(
-                    f"waiting {duration_words(self._timeout_s)} at most (--flperf-lock-timeout): {_words(holder)}"
-                )
+                self._say(f"waiting up to {duration_words(self._timeout_s)} (--flperf-lock-timeout): {_words(holder)}")
             elif now - said_at >= _SAY_EVERY_S:
                 said_at = now
                 self._say(f"waited {duration_words(now - begun)} so far: {_words(holder)}")
             time.sleep(_POLL_S)
         if said:
-            self._say(f"waited {duration_words(time.monotonic() - begun)}, and measures now")
+            self._say(f"waited {duration_words(time.monotonic() - begun)}, now measuring")
 
     def case_over(self) -> None:
         """Release the lock after a case if workers take turns."""
@@ -113,17 +111,17 @@ class SessionLock:
         assert self._timeout_s is not None
         waited = f"; waited {duration_words(self._timeout_s)}" if self._timeout_s else ""
         return (
-            f"{_words(holder)}{waited}; --flperf-lock-timeout says how long to wait for it, and with 'none' runs "
-            "measure beside each other"
+            f"{_words(holder)}{waited}; --flperf-lock-timeout sets how long to wait for it; with 'none' runs measure "
+            "at the same time"
         )
 
 
 def _words(holder: Holder | None) -> str:
     if holder is None:
-        return "another run measures on this machine"
+        return "another run is measuring on this machine"
     form = "%H:%M:%S" if abs(time.time() - holder.since_s) < _TODAY_S else "%Y-%m-%d %H:%M:%S"
     try:
         since = time.strftime(form, time.localtime(holder.since_s))
     except (ValueError, OverflowError, OSError):  # the file may hold anything
         since = "an unknown time"
-    return f"pid {holder.pid} measures on this machine since {since} ({printable(holder.command, 120)})"
+    return f"pid {holder.pid} has been measuring on this machine since {since} ({printable(holder.command, 120)})"

@@ -174,7 +174,7 @@ def _text(name: str, value: object) -> str | None:
     if value is None or (isinstance(value, str) and value.strip()):
         return value
     # An empty text is most likely an unset variable: without the argument, something else would be measured.
-    raise OptionsError(f"{name}: found {printable(repr(value), 60)}, expected a text")
+    raise OptionsError(f"{name}: found {printable(repr(value), 60)}, expected a string")
 
 
 def _texts(name: str, value: object) -> list[str]:

@@ -141,8 +141,8 @@ class Calls:
         """Raise CallError if the test has ended."""
         if self._over:
             raise CallError(
-                f"the test {self._nodeid} has ended, and its fixture with it: nothing is measured; "
-                "take the fixture flperf in the test that measures, and let that wait for its threads"
+                f"the test {self._nodeid} has ended, and its fixture with it: nothing was measured; use the flperf "
+                "fixture in the test that measures, and let that test wait for its threads"
             )
 
     def end(self, while_waiting: Callable[[], None]) -> bool:

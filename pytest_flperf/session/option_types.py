@@ -112,7 +112,7 @@ def lock_timeout_s(text: str | None, default_s: float) -> float | None:
     if seconds is None or seconds > _LONGEST_S:
         raise OptionsError(
             f"--flperf-lock-timeout: found {shorten(text)}, expected a time from 0 to 30d, such as 0, 90, 90s, 15m or "
-            f"1h30m, or {_OFF!r} to measure beside others"
+            f"1h30m, or {_OFF!r} to measure alongside others"
         )
     return seconds
 

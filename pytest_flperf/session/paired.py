@@ -57,11 +57,11 @@ def check_comparing(options: RunOptions) -> None:
     if options.against is not None:
         _spec(options.against)
         if options.parallel_targets:
-            raise OptionsError(f"{_FLAG} measures turn by turn; it can't go with --flperf-parallel-targets")
+            raise OptionsError(f"{_FLAG} measures turn by turn; it can't be combined with --flperf-parallel-targets")
     if options.reference:
         other = _FLAG if options.against else "--flperf-parallel-targets" if options.parallel_targets else ""
         if other:
-            raise OptionsError(f"--flperf-reference measures turn by turn; it can't go with {other}")
+            raise OptionsError(f"--flperf-reference measures turn by turn; it can't be combined with {other}")
     if options.require_baseline and options.baseline is None:
         raise OptionsError("--flperf-require-baseline: no baseline is named; add --flperf-baseline=RUN")
     for flag, given, use in (

@@ -188,7 +188,7 @@ def targets_of(options: RunOptions, suite: Suite, default: DefaultModels) -> tup
         if not there:
             kinds = ", ".join(dict.fromkeys(each.backend for each in suite.targets))
             raise OptionsError(
-                f"--flperf-backend: found {options.backend!r}, but {suite.ref} has its targets elsewhere ({kinds}); "
+                f"--flperf-backend: found {options.backend!r}, but the targets of {suite.ref} are elsewhere ({kinds}); "
                 "name what to measure with --flperf-model"
             )
         return there

@@ -22,7 +22,7 @@ from pytest_flperf.stats.descriptive.clock_quality import merge_clocks
 
 __all__ = ["RecoveryError", "recover", "unfinished_cases"]
 
-_RECOVERED: Final = "recovered from the journal: the run was ended before it could write its results"
+_RECOVERED: Final = "recovered from the journal: the run ended before it could write its results"
 
 
 class RecoveryError(Exception):
@@ -48,7 +48,7 @@ def recover(folder: Path) -> Run:
     except OSError as error:
         if written is None:
             raise RecoveryError(
-                f"{folder}: found neither {RESULTS} nor {RUN_LOG} that can be read ({error.strerror or error}); "
+                f"{folder}: found neither a readable {RESULTS} nor a readable {RUN_LOG} ({error.strerror or error}); "
                 "expected the folder of a run, such as reports/latest"
             ) from error
         logged = LoggedRun()

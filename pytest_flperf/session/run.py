@@ -193,7 +193,7 @@ class MeasuringRun:
                 bench = self._working_bench()
                 self._begin_beside()
                 if self._beside is not None and nodeid in self._beside:
-                    return self._beside.ready(nodeid, lambda: progress.stage("measured beside others", None))
+                    return self._beside.ready(nodeid, lambda: progress.stage("measured alongside others", None))
                 beside = self._opposition.of(case) if self._opposition is not None else None
                 try:
                     for side in (case, beside):
@@ -241,7 +241,7 @@ class MeasuringRun:
         try:
             with self._progress.of(nodeid) as progress:
                 if self._beside is not None and nodeid in self._beside:
-                    done = self._beside.played(nodeid, lambda: progress.stage("measured beside others", None))
+                    done = self._beside.played(nodeid, lambda: progress.stage("measured alongside others", None))
                 else:
                     done = played(
                         bench,
@@ -357,7 +357,7 @@ class MeasuringRun:
         result = judge(result, budgets)
         others = self._context.neighbours
         if others:
-            result = replace(result, notes=(*result.notes, f"measured beside {others} more workers: use -n 1"))
+            result = replace(result, notes=(*result.notes, f"measured alongside {others} more workers: use -n 1"))
         if done.trouble:
             result = replace(result, notes=(done.trouble, *result.notes), outcome="failed", given_up=True)
             result = replace(result, message=verdict_text(result, done.trouble))

@@ -299,4 +299,4 @@ class RunRecord:
         try:
             self._folder = RunFolder.create(base, context.started_at, context.names, token=context.token)
         except OSError as error:
-            self._notes.append(f"nothing is written: {base} can't be used: {error.strerror or error}")
+            self._notes.append(f"nothing was written: {base} can't be used: {error.strerror or error}")

@@ -57,7 +57,7 @@ def shape_problem(scenario: Scenario) -> str:
     if load.is_open and load.think_time_s:
         return f"think_time_s: found {load.think_time_s:g} with load: {kind}, expected it with load: closed"
     if kind in {"ramp", "trace"} and load.ramp_up_s:
-        own = "begin to be the low rate" if kind == "ramp" else "times to be kept"
+        own = "start to be the low rate" if kind == "ramp" else "times to be kept"
         return f"ramp_up_s: found {load.ramp_up_s:g} with load: {kind}, expected its own {own}"
     return _problem_of_times(settings)
 
@@ -100,7 +100,7 @@ def _problem_of_search(settings: Settings) -> str:
     load = settings.load
     low, high = load.search_from, load.search_to or 0.0
     if high <= low:
-        return f"search_to: found {high:g} with search_from {low:g}, expected more than it"
+        return f"search_to: found {high:g} with search_from {low:g}, expected more than that"
     if load.search_over == "concurrency":
         most = LIMITS["concurrency"]
         for key, value in (("search_from", low), ("search_to", high)):
@@ -114,7 +114,7 @@ def _problem_of_times(settings: Settings) -> str:
     if load.cool_down_s and load.duration_s is None and not load.is_open:
         return (
             f"cool_down_s: found {load.cool_down_s:g} without duration_s, expected both: a closed loop's end is not "
-            "known before"
+            "known in advance"
         )
     outside_s = load.ramp_up_s + load.cool_down_s
     if load.duration_s is not None and outside_s >= load.duration_s:

@@ -103,7 +103,7 @@ def _check_shape(data: object, where: str) -> None:
             if isinstance(value, dict):
                 for key in value:
                     if not isinstance(key, str):
-                        raise SuiteError(f"{where}: found the key {shown(key)}, expected a text (in quotes)")
+                        raise SuiteError(f"{where}: found the key {shown(key)}, expected a string (in quotes)")
                 following.extend(value.values())
             elif isinstance(value, (list, tuple, set)):
                 following.extend(value)
@@ -133,7 +133,7 @@ def _parse_json(text: str, where: str) -> Source:
     except json.JSONDecodeError as error:
         raise SuiteError(f"{where}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
     except ValueError as error:  # an integer of thousands of digits
-        raise SuiteError(f"{where}: not JSON that can be read: {str(error)[:200]}") from None
+        raise SuiteError(f"{where}: can't be read as JSON: {str(error)[:200]}") from None
     return Source(data, lambda _: None)
 
 
@@ -150,7 +150,7 @@ def _parse_toml(text: str, where: str) -> Source:
         spot = f"{place[1]}:{place[2]}" if place else f"{text.rstrip().count(chr(10)) + 1}:end"
         raise SuiteError(f"{where}:{spot}: not TOML: {printable(words or str(error))[:300]}") from None
     except ValueError as error:  # a date that no calendar has, an integer of thousands of digits
-        raise SuiteError(f"{where}: not TOML that can be read: {str(error)[:200]}") from None
+        raise SuiteError(f"{where}: can't be read as TOML: {str(error)[:200]}") from None
     return Source(data, lambda _: None)
 
 
@@ -175,14 +175,14 @@ def _parse_yaml(text: str, where: str) -> Source:
         if mark and _open_brackets(text[: mark.index]) > _MAX_DEPTH:
             raise SuiteError(f"{place}: nested too deep, expected {_MAX_DEPTH} levels at most") from None
         problem = " ".join(str(part) for part in (error.context, error.problem) if part)
-        raise SuiteError(f"{place}: not YAML that can be read: {printable(problem)[:300]}") from None
+        raise SuiteError(f"{place}: can't be read as YAML: {printable(problem)[:300]}") from None
     except yaml.YAMLError as error:
         problem = str(error).splitlines()[0]
-        raise SuiteError(f"{where}: not YAML that can be read: {printable(problem)[:300]}") from None
+        raise SuiteError(f"{where}: can't be read as YAML: {printable(problem)[:300]}") from None
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError) as error:
         # out of PyYAML's own constructors: a 13th month, `!!bool maybe`, an integer of thousands of digits
         problem = printable(str(error))[:200]
-        raise SuiteError(f"{where}: not YAML that can be read: a value that can't be built ({problem})") from None
+        raise SuiteError(f"{where}: can't be read as YAML: a value that can't be built ({problem})") from None
     return Source(data, lambda path: _yaml_line(node, path))
 
 
@@ -207,7 +207,7 @@ def _check_yaml_events(text: str, where: str, loader_type: Any) -> None:
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise SuiteError(f"{where}:{line}: found the alias {shown(event.anchor)} of nothing before it")
+                raise SuiteError(f"{where}:{line}: found the alias {shown(event.anchor)} without an anchor before it")
             total += sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
             total += 1

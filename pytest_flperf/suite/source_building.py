@@ -114,8 +114,8 @@ def _check_trace(form: ScenarioForm, trace: tuple[TracedRequest, ...], add: Call
     if silent:
         add(
             "trace",
-            f"found {silent:,} of {len(trace):,} requests without prompt, messages or input_length, expected these or "
-            "a prompt beside the trace",
+            f"found {silent:,} of {len(trace):,} requests without prompt, messages or input_length, expected these "
+            "or a prompt next to the trace",
         )
 
 
@@ -126,8 +126,8 @@ def _checked(template: PromptTemplate, variables: Mapping[str, Variable], rows: 
         if not rows or missing is not None:
             columns = set(missing.fields) if missing is not None else set()
             hint = suggestion(name, known | columns)
-            where = " in some rows of the data set" if rows and any(name in row.fields for row in rows) else ""
-            raise SuiteError(f"found the variable {shown(name)}, which is not there{where}; {hint}")
+            where = " in some rows of the dataset" if rows and any(name in row.fields for row in rows) else ""
+            raise SuiteError(f"found the variable {shown(name)}, which is not defined{where}; {hint}")
     fixed = {name: value[0] if isinstance(value, tuple) else value for name, value in variables.items()}
     tried = [
         {"index": index, **(dict(row.fields) if row is not None else {}), **fixed}

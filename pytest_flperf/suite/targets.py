@@ -61,7 +61,7 @@ def distinct(targets: Iterable[TargetSpec], where: str) -> tuple[TargetSpec, ...
     for target in targets:
         if found.setdefault(target.label, target) != target:
             raise SuiteError(
-                f"{where}: found two targets called {shown(target.label)}, expected a name for each: name: …"
+                f"{where}: found two targets called {shown(target.label)}, expected a different name for each: name: …"
             )
     return tuple(found.values())
 

@@ -119,7 +119,7 @@ class GpuSource:
         who = self.names[index] if len(self._gpus) == 1 else f"GPU {index} ({self.names[index]})"
         code = getattr(error, "value", None)
         if code in (self._nvml.NVML_ERROR_NOT_SUPPORTED, self._nvml.NVML_ERROR_FUNCTION_NOT_FOUND):
-            return self._refused.setdefault(metric, f"{who} doesn't tell it")
+            return self._refused.setdefault(metric, f"{who} doesn't report it")
         return f"{who}: {_reason(self._nvml, error)}"
 
     def _name(self, gpu: Any) -> str:

@@ -74,6 +74,6 @@ def shortage(size_mb: float | None) -> str:
     if needed_mb <= there_mb:
         return ""
     return (
-        f"not enough memory: {there_mb:,.0f} MB are available, and the model takes about {needed_mb:,.0f} MB; it may "
+        f"not enough memory: {there_mb:,.0f} MB are available, but the model takes about {needed_mb:,.0f} MB; it may "
         "be slow (swapping) or fail"
     )

@@ -184,10 +184,10 @@ def _link(pid: str, fd: str) -> str:
 
 def _judged(owners: list[int], port: int, *, hidden: bool) -> ServerProcesses:
     if not owners:
-        why = "belongs to another user" if hidden else "has no owner that may be seen"
-        return ServerProcesses((), f"port {port} {why}: its processes can't be told")
+        why = "belongs to another user" if hidden else "has no visible owner"
+        return ServerProcesses((), f"port {port} {why}: its processes are unknown")
     if os.getpid() in owners:
-        return ServerProcesses((), "the server runs inside this process and can't be told from it")
+        return ServerProcesses((), "the server runs inside this process and can't be told apart from it")
     names = _names(owners)
     for name in names.values():
         if name in _FORWARDERS:
@@ -197,7 +197,7 @@ def _judged(owners: list[int], port: int, *, hidden: bool) -> ServerProcesses:
         return ServerProcesses((), f"port {port} belonged to a process that has just ended")
     if not serving:
         who = next(iter(names.values()))
-        return ServerProcesses((), f"port {port} belongs to {who}, which starts the server when it is asked")
+        return ServerProcesses((), f"port {port} belongs to {who}, which starts the server on request")
     others = f"port {port} has listeners of another user as well, which can't be seen" if hidden else ""
     return ServerProcesses(serving, hidden=others)
 

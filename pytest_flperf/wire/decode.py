@@ -125,7 +125,7 @@ def _read_document(payload: bytes, reading: _Reading, *, complete: bool) -> None
         document = load_json(payload)
     except ValueError as error:
         if complete:
-            reading.malformed = f"the body is no JSON: {error}"
+            reading.malformed = f"the body is not JSON: {error}"
         return
     reading.answer.take(document)
 
@@ -176,7 +176,7 @@ def _read_event(event: Event, reading: _Reading, arrivals: Arrivals) -> None:
             reading.answer.fail(error_of_text(said))
         elif not reading.malformed:
             shown = event.data[:80].decode("utf-8", "replace")
-            reading.malformed = f"an event is no JSON ({error}): {shown!r}"
+            reading.malformed = f"an event is not JSON ({error}): {shown!r}"
         return
     if failed:
         reading.answer.fail(read_error(document))
@@ -275,7 +275,7 @@ def _outcome_of(
     if not head.successful:
         return http_outcome(head, body.payload)
     if reading.answer.several and reading.answer.error is None:
-        return Outcome.MALFORMED_STREAM, "the answer has several choices (n); an answer of one is what can be measured"
+        return Outcome.MALFORMED_STREAM, "the answer has several choices (n); only answers with one can be measured"
     if reading.done:  # what is wrong with what came behind it is nothing of the answer
         body = replace(body, problem="")
         if exchange.ending is Ending.MALFORMED:

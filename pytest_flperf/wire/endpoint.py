@@ -53,24 +53,25 @@ class Endpoint:
         if "@" in url:
             # first of all, so that no message below can show a password
             raise EndpointError(
-                "the URL holds a user or password; keys come from the environment (an api-key-env), and an @ of a "
-                "path or query is written %40"
+                "the URL holds a user or password; keys come from the environment (an api-key-env), and write an @ "
+                "in a path or query as %40"
             )
         shown = repr(_without_keys(url)[:200])
         if not url.isprintable() or any(character.isspace() or character in '<>"\\^`{|}' for character in url):
-            raise EndpointError(f"{shown} holds a character that no URL can hold; {_FORM}")
+            raise EndpointError(f"{shown} has a character that a URL can't have; {_FORM}")
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise EndpointError(f"{shown} is no URL ({_without_keys(str(error))}); {_FORM}") from None
+            raise EndpointError(f"{shown} is not a URL ({_without_keys(str(error))}); {_FORM}") from None
         if parts.scheme not in ("http", "https"):
             raise EndpointError(f"{shown} begins with neither http:// nor https://; {_FORM}")
         if not parts.hostname:
             raise EndpointError(f"{shown} names no host; {_FORM}")
         if not _is_host(parts.hostname, bracketed="[" in parts.netloc):
             raise EndpointError(
-                f"{shown} names a host that is no address and no name of letters, digits, dots and dashes; {_FORM}"
+                f"{shown} names a host that is neither an address nor a name of letters, digits, dots and dashes; "
+                f"{_FORM}"
             )
         if port == 0:
             raise EndpointError(f"{shown} names port 0, on which nothing can listen; {_FORM}")
@@ -78,7 +79,7 @@ class Endpoint:
             raise EndpointError(f"{shown} has a fragment, which a base URL can't have; {_FORM}")
         address, _, query = url.partition("?")
         if ";" in address:
-            raise EndpointError(f"{shown} goes on with a ; in its path, which a base URL can't have; {_FORM}")
+            raise EndpointError(f"{shown} has a ; in its path, which a base URL can't have; {_FORM}")
         tls = parts.scheme == "https"
         base_url = _without(address.rstrip("/"), _CHAT).rstrip("/")
         host = parts.hostname.replace("%25", "%")

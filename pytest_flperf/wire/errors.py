@@ -90,7 +90,7 @@ def read_error(value: Any, beside: Mapping[str, Any] | None = None) -> ServerErr
     if not messages:
         messages = _other_words(value) or _other_words(around)
     if not messages and not codes:
-        messages = ["an error without words" if _is_bare(value) else _shown(value)]
+        messages = ["an error without a message" if _is_bare(value) else _shown(value)]
     return ServerError(_joined(messages, codes), frozenset(codes))
 
 
@@ -109,7 +109,7 @@ def words_beside(choice: Mapping[str, Any], document: Mapping[str, Any]) -> str:
 def error_of_text(text: str) -> ServerError:
     """Build an error from plain text."""
     words = " ".join(clip(text, 2 * _WORDS_LIMIT).split())
-    return ServerError(clip(words, _WORDS_LIMIT) or "an error without words", frozenset())
+    return ServerError(clip(words, _WORDS_LIMIT) or "an error without a message", frozenset())
 
 
 def clip(text: str, limit: int) -> str:

@@ -147,7 +147,7 @@ class Exchange:
             values[name] = tuple(values[name])
         numbers = [values[name] for name in _NUMBERS if name in _REQUIRED or values[name] is not None]
         if not all(map(_is_count, chain(numbers, *(values[name] for name in _READS)))):
-            raise ValueError("a number is no whole number of 63 bits")
+            raise ValueError("a number is not a whole number of 63 bits")
         reads = len(values["read_bytes"])
         agree = len(values["read_arrival_ns"]) == reads and len(values["read_lag_ns"]) in (0, reads)
         if not agree or sum(values["read_bytes"]) > _MOST_BYTES:

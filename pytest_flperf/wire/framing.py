@@ -92,7 +92,7 @@ class Head:
         if text is None:
             return None
         if not (text.isascii() and text.isdigit() and len(text) <= 15):
-            raise MalformedAnswerError(f"Content-Length is {text[:40]!r}, which is no length")
+            raise MalformedAnswerError(f"Content-Length is {text[:40]!r}, which is not a length")
         return int(text)
 
 

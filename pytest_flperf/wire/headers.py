@@ -24,12 +24,12 @@ def check_headers(headers: Mapping[str, str]) -> None:
             shown = ascii(str(name).partition(":")[0][:40])
             raise ValueError(f"found {shown} as the name of a header, expected letters, digits and dashes")
         if name.lower() in _OURS:
-            raise ValueError(f"header {name}: it says how a request is framed and can't be set")
+            raise ValueError(f"header {name}: it controls how the request is framed and can't be set")
         if not isinstance(value, str):
             raise ValueError(f"header {name}: found a {type(value).__name__}, expected text")  # noqa: TRY004
         if not _fits(value):
             raise ValueError(
-                f"header {name}: its value holds a character that no header can hold (a line end, a space around it …)"
+                f"header {name}: its value has a character that a header can't have (a line break, a space around it …)"
             )
 
 
@@ -39,7 +39,7 @@ def check_key(api_key: str | None) -> None:
     The text never shows the key.
     """
     if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
-        raise ValueError("the API key holds a character that no header can hold (a line end, a space around it …)")
+        raise ValueError("the API key has a character that a header can't have (a line break, a space around it …)")
 
 
 def joined(defaults: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:

@@ -170,10 +170,10 @@ def _unfinished(head: Head, body: Body, answer: Answer, stray: bytes, *, done: b
             return Outcome.MALFORMED_STREAM, f"HTTP {head.status}, which has no body"
         return Outcome.TRUNCATED, f"a {head.status} answer with an empty body"
     if stray:
-        found = f"text that is no event inside a {head.status} answer: {_flat(stray)}"
+        found = f"text that is not an event inside a {head.status} answer: {_flat(stray)}"
         return (Outcome.MALFORMED_STREAM, found) if answer.choices_seen else _foreign(head, body.payload, found)
     if not answer.choices_seen and not done:
-        return _foreign(head, body.payload, f"a {head.status} answer without a single choice in it")
+        return _foreign(head, body.payload, f"a {head.status} answer without any choice in it")
     end = "[DONE]" if done else "a clean end of the body"
     if answer.finish.reason is not None:
         return (

@@ -44,7 +44,7 @@ _LOGIN_HOST: Final = re.compile(
 )
 """Hosts that only serve logins; other host names may contain such a word."""
 _HOST: Final = re.compile(r"(?:https?:)?//([^/]*)", re.IGNORECASE)
-_BASE_URL: Final = "expected the base URL of an OpenAI-compatible API, which mostly ends in /v1"
+_BASE_URL: Final = "expected the base URL of an OpenAI-compatible API, which usually ends in /v1"
 _SIGN_IN: Final = "give a key (--flperf-api-key-env) or its headers, or a URL that needs no login"
 
 # By the keys that tell them; the first that fits names it.
@@ -90,7 +90,7 @@ def foreign_bytes(raw: bytes) -> str:
     if raw[3:5] == b"\x04\x00" and raw[5:9] == bytes(4):
         return "the server speaks HTTP/2 (gRPC?) only, expected HTTP/1.1"
     if raw.startswith(b"SSH-"):
-        return "an SSH server answered: the port is another's"
+        return "an SSH server answered: something else uses the port"
     return ""
 
 
@@ -103,8 +103,8 @@ def redirect_words(head: Head) -> str:
     if not place:
         return "redirects are not followed"
     if leads_to_login(place):
-        return f"redirected to a login, '{place}': the server wants somebody to sign in; {_SIGN_IN}"
-    return f"redirected to '{place}', and redirects are not followed; name the URL where the API is"
+        return f"redirected to a login page, '{place}': the server wants you to sign in; {_SIGN_IN}"
+    return f"redirected to '{place}', and redirects are not followed; give the URL of the API"
 
 
 def leads_to_login(place: str) -> bool:
@@ -193,10 +193,10 @@ def _page(start: bytes) -> str:
     page = start.decode("utf-8", "replace")
     shown = _page_text(start)
     if speaks_of_login(page):
-        return f"an HTML page where an answer was expected, a login by its words: '{shown}'; {_SIGN_IN}"
+        return f"an HTML page where an answer was expected, apparently a login page: '{shown}'; {_SIGN_IN}"
     return (
-        f"an HTML page where an answer was expected: '{shown}'; the URL is not that of the API, or a proxy answered"
-        f" in its place; {_BASE_URL}"
+        f"an HTML page where an answer was expected: '{shown}'; the URL is not the API's, or a proxy answered "
+        f"instead; {_BASE_URL}"
     )
 
 

@@ -150,7 +150,7 @@ def test_a_crash_is_a_models_own(make: Make) -> None:
     again = backend.ensure(NANO, ignore)
     assert again.reloaded
     assert again.generation > second.generation
-    assert any("started anew" in note for note in again.notes)
+    assert any("was restarted" in note for note in again.notes)
     assert answer_of(second)
     assert answer_of(again)
     assert not backend.ensure(NANO, ignore).reloaded

@@ -222,7 +222,7 @@ def test_an_alias_with_variants(many_variants: RuntimeHost) -> None:
 def test_a_variant_that_the_service_does_not_load(many_variants: RuntimeHost) -> None:
     """It loads by alias only: said with what to name; a device that the alias' variant doesn't have is refused."""
     url = many_variants.url
-    assert "name the alias" in problem_of(FoundryServiceBackend(BackendConfig(base_url=url)), "noise-2-other-cpu:1")
+    assert "give the alias" in problem_of(FoundryServiceBackend(BackendConfig(base_url=url)), "noise-2-other-cpu:1")
     for_gpu = FoundryServiceBackend(BackendConfig(base_url=url, device="gpu"))
     assert "for device gpu" in problem_of(for_gpu, "noise-2")
     assert many_variants.status().loaded == ()
@@ -290,7 +290,7 @@ def test_what_is_no_foundry_service() -> None:
     """Any other server at the URL is named as such."""
     with Double() as server:
         said = problem_of(FoundryServiceBackend(BackendConfig(base_url=server.root)), "m")
-        assert "no Foundry Local service" in said
+        assert "not a Foundry Local service" in said
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -380,10 +380,10 @@ def test_a_command_that_does_not_help(command: Callable[[str], None], monkeypatc
     assert "\x1b" not in str(caught.value)
     monkeypatch.setattr("pytest_flperf.backends.foundry.command._PATIENCE_S", 0.1)
     command("exec sleep 5")
-    with pytest.raises(BackendError, match=r"nothing within 0\.1 s"):
+    with pytest.raises(BackendError, match=r"nothing for 0\.1 s"):
         service_url()
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(BackendError, match="no command `foundry`"):
+    with pytest.raises(BackendError, match="no `foundry` command"):
         FoundryServiceBackend(BackendConfig()).about()
 
 

@@ -42,12 +42,12 @@ def refused(**config: Any) -> str:
         ({"models": {"gpt-4o": {}}}, "found 'gpt-4o', expected provider/model, such as openai/gpt-4o-mini"),
         ({"models": ["openai/x"]}, "option models: found ['openai/x'], expected names with values"),
         ({"models": {"openai/x": "fast"}}, "option models.openai/x: found 'fast', expected names with values"),
-        ({"models": {"openai/x": {"model": "y"}}}, "found model, expected it as the name of the entry only"),
+        ({"models": {"openai/x": {"model": "y"}}}, "found model, expected it only as the name of the entry"),
         ({"params": 3}, "option params: found 3, expected names with values"),
         ({"server": ""}, "option server: found '', expected the litellm command or its path"),
         ({"start_s": True}, "option start_s: found True, expected seconds up to 600"),
         ({"start_s": 6000}, "option start_s: found 6000, expected seconds up to 600"),
-        ({"params": {"api_key": "os.environ/FLPERF_UNSET"}}, "names the variable 'FLPERF_UNSET' of the environment"),
+        ({"params": {"api_key": "os.environ/FLPERF_UNSET"}}, "names the environment variable 'FLPERF_UNSET'"),
     ],
 )
 def test_options_that_can_not_be(options: dict[str, Any], said: str) -> None:
@@ -83,14 +83,14 @@ def test_options_of_a_command_line() -> None:
 def test_what_is_for_a_running_proxy_only() -> None:
     """Options beside ``base_url``, and headers without it, would do nothing."""
     said = refused(base_url="http://127.0.0.1:4000/v1", options={"params": {}, "server": "litellm"})
-    assert "found params, server beside base_url" in said or "found server, params beside base_url" in said
+    assert "found params, server with base_url" in said or "found server, params with base_url" in said
     assert "found headers without base_url" in refused(headers={"a": "b"})
 
 
 def test_no_command() -> None:
     """Who hasn't installed it is told how."""
     backend = LiteLlmBackend(BackendConfig(options={"server": "flperf-no-such-litellm"}))
-    with pytest.raises(BackendError, match=r"no program on PATH is named 'flperf-no-such-litellm'.*litellm\]"):
+    with pytest.raises(BackendError, match=r"no program on PATH named 'flperf-no-such-litellm'.*litellm\]"):
         backend.ensure("openai/x", ignore)
     assert backend.capabilities("openai/x").parameters is None
     assert backend.health() == ""
@@ -242,7 +242,9 @@ def test_only_who_has_the_key_may_ask(backend: LiteLlmBackend) -> None:
         other.ensure("openai/tiny", ignore)
     assert "sk-wrong" not in str(caught.value)
     other = LiteLlmBackend(BackendConfig(base_url=served.endpoint.base_url, api_key=served.api_key))
-    with pytest.raises(BackendError, match=r"openai/other: the proxy at .* has no model of that name; it has: openai/"):
+    with pytest.raises(
+        BackendError, match=r"openai/other: the proxy at .* has no model with that name; it has: openai/"
+    ):
         other.ensure("openai/other", ignore)
 
 
@@ -266,7 +268,7 @@ def test_a_proxy_that_died_is_started_anew(backend: LiteLlmBackend) -> None:
     again = backend.ensure("openai/tiny", ignore)
     assert again.reloaded
     assert again.generation > first.generation
-    assert "started anew" in again.notes[0]
+    assert "was restarted" in again.notes[0]
     assert answer_of(again)
     assert backend.health() == ""
     assert not backend.ensure("openai/tiny", ignore).reloaded

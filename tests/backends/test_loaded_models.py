@@ -77,7 +77,7 @@ def test_there_and_back(call: Call, where: Where) -> None:
     assert ": loaded in " in out
     status, out, _ = call("load", model, *at)
     assert status == 0
-    assert ": was loaded already" in out
+    assert ": was already loaded" in out
     status, out, _ = call("status", model, *at)
     assert status == 0, "the name that load takes"
     assert out.splitlines()[-1].split()[-1] == "loaded"
@@ -135,7 +135,7 @@ def test_a_server_that_keeps_the_model(call: Call, monkeypatch: pytest.MonkeyPat
         call("load", "tiny", *at)
         status, out, err = call("unload", "tiny", *at)
     assert (status, out) == (1, "")
-    assert "tiny:latest: the server was asked to unload it and still lists tiny:latest as loaded" in err
+    assert "tiny:latest: the server was told to unload it but still lists tiny:latest as loaded" in err
 
 
 def test_a_server_of_one_model(call: Call) -> None:
@@ -153,7 +153,7 @@ def test_a_server_that_loads_nothing(call: Call, action: str) -> None:
     """The command says which servers do."""
     status, _, err = call(action, "any", "--base-url=http://127.0.0.1:9/v1")
     assert status == 4
-    assert "openai is no running server that loads models on request" in err
+    assert "openai is not a running server that loads models on request" in err
     assert "foundry-service, llamacpp (a router), lmstudio or ollama" in err
 
 
@@ -163,7 +163,7 @@ def test_a_server_of_ours(call: Call, action: str, kind: str) -> None:
     """Started by the command it would end with it: it is no server that answers."""
     status, out, err = call(action, "any", f"--backend={kind}")
     assert (status, out) == (4, "")
-    assert f"{kind} is a server that a run starts and ends; expected " in err
+    assert f"{kind} is a server that a run starts and stops; expected " in err
     assert ("foundry-service" if kind == "foundry" else "--base-url") in err
 
 

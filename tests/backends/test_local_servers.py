@@ -137,7 +137,7 @@ def test_what_goes_wrong_is_told(silent: str, monkeypatch: pytest.MonkeyPatch) -
         for server in (page, moved):
             assert "not as a model server does" in found[f"{server.root}/v1"].problem
         assert found[f"{locked.root}/v1"].runtime == "LiteLLM"
-        assert "wants a key" in found[f"{locked.root}/v1"].problem
+        assert "needs a key" in found[f"{locked.root}/v1"].problem
 
 
 def test_it_ends_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,22 +25,22 @@ def test_a_page(text: str, kind: str) -> None:
     said = what_it_is(200, {"content-type": kind}, text)
     assert "HTML page ('Open WebUI')" in said
     assert "/v1" in said
-    assert "logging in" in what_it_is(200, {"content-type": kind}, text.replace("Open WebUI", "Sign in to Acme"))
+    assert "HTML login page" in what_it_is(200, {"content-type": kind}, text.replace("Open WebUI", "Sign in to Acme"))
 
 
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("https://sso.example/login?next=secret-0123456789", "logging in (https://sso.example/login)"),
-        ("/oauth2/authorize?x=1", "logging in (/oauth2/authorize)"),
+        ("https://sso.example/login?next=secret-0123456789", "login page (https://sso.example/login)"),
+        ("/oauth2/authorize?x=1", "login page (/oauth2/authorize)"),
         ("https://host/v1/models/", "a redirect to https://host/v1/models/; redirects are not followed"),
         ("/ui/", "a redirect to /ui/"),
         ("https://login-assistant.ai/v1", "a redirect to https://login-assistant.ai/v1; redirects are not followed"),
         ("https://authors.example/v1", "a redirect to https://authors.example/v1; redirects are not followed"),
-        ("https://login.example/", "logging in (https://login.example/)"),
-        ("https://acme.sso.example/", "logging in (https://acme.sso.example/)"),
-        ("", "says not where to"),
-        ("http://[", "says not where to"),
+        ("https://login.example/", "login page (https://login.example/)"),
+        ("https://acme.sso.example/", "login page (https://acme.sso.example/)"),
+        ("", "without a target"),
+        ("http://[", "without a target"),
         ("/a\x1b[31m\r\nb", "a redirect to /a"),
     ],
 )
@@ -91,7 +91,7 @@ class Other(Double):
     [
         (Answer(PAGES[0], headers={"Content-Type": "text/html"}), "answered with an HTML page ('Open WebUI')"),
         (Answer(PAGES[0], 404), "answered 404: an HTML page ('Open WebUI')"),
-        (Answer("", 302, {"Location": "/login"}), "answered 302: a redirect to a page for logging in (/login)"),
+        (Answer("", 302, {"Location": "/login"}), "answered 302: a redirect to a login page (/login)"),
         (Answer('{"a": 1}\n{"b": 2}\n'), "answered with JSON lines"),
     ],
 )

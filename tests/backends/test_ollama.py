@@ -240,7 +240,7 @@ def test_another_server_there() -> None:
     """An answer that isn't Ollama's is said, not believed."""
     with OllamaDouble() as server:
         server.tags = {"a": 1}  # type: ignore[assignment]
-        assert "no list of models" in problem_of(backend_of(server))
+        assert "did not answer with a list of models" in problem_of(backend_of(server))
 
 
 @pytest.mark.parametrize("options", [{"pull": "yes"}, {"load_timeout_s": 0}, {"load_timeout_s": "soon"}, {"pull": 1}])

@@ -218,7 +218,7 @@ def test_a_model_that_is_not_listed_is_noted() -> None:
 
 
 class Listless(Double):
-    """Has no list of models, or one that can't be read."""
+    """Has did not answer with a list of models, or one that can't be read."""
 
     status = 404
     body: object = None
@@ -236,9 +236,9 @@ class Listless(Double):
         (404, None, "answered 404"),
         (405, "no", "answered 405"),
         (401, "who are you?", "answered 401"),
-        (200, {"weird": 1}, "no list of models"),
-        (200, None, "no list of models"),
-        (200, {"detail": {"message": "no"}}, "no list of models"),
+        (200, {"weird": 1}, "did not answer with a list of models"),
+        (200, None, "did not answer with a list of models"),
+        (200, {"detail": {"message": "no"}}, "did not answer with a list of models"),
         (200, "<html><title>Open WebUI</title>", "HTML page ('Open WebUI')"),
         (200, '{"model": "a"}\n{"model": "b"}\n', "NDJSON"),
         (200, {"data": []}, "is empty"),

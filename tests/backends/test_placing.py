@@ -122,7 +122,7 @@ def test_labels() -> None:
     plain, named = TargetSpec("m", backend="ollama"), TargetSpec("m", name="mine")
     assert (TargetSpec("m").label, plain.label, named.label) == ("m", "ollama:m", "mine")
     assert distinct([plain, named, plain], "here") == (plain, named)
-    with pytest.raises(SuiteError, match="here: found two targets called 'mine', expected a name for each"):
+    with pytest.raises(SuiteError, match="here: found two targets called 'mine', expected a different name for each"):
         distinct([named, replace(named, device="cpu")], "here")
 
 
@@ -227,17 +227,17 @@ def test_options_of_the_run_and_the_target() -> None:
 @pytest.mark.parametrize(
     ("target", "fault"),
     [
-        ({"backend": "openai", "device": "gpu"}, "found device, for which the backend openai has no use"),
-        ({"backend": "ollama", "transport": "native"}, "found transport, for which the backend ollama has no use"),
-        ({"backend": "ollama", "isolation": "process"}, "found isolation, for which"),
-        ({"backend": "ollama", "model_cache": "x"}, "found model_cache, for which"),
-        ({"backend": "ollama", "catalog_url": URL}, "found catalog_url, for which"),
-        ({"backend": "foundry", "base_url": URL}, "found base_url, for which the backend foundry has no use"),
-        ({"backend": "foundry", "api_key_env": "PATH"}, "found api_key_env, for which"),
-        ({"backend": "foundry", "headers": {"a": "b"}}, "found headers, for which"),
-        ({"backend": "foundry", "headers_env": {"a": "PATH"}}, "found headers, for which"),
-        ({"backend": "foundry", "verify": False}, "found tls, for which"),
-        ({"backend": "foundry", "client_cert": "x"}, "found tls, for which"),
+        ({"backend": "openai", "device": "gpu"}, "found device, which the backend openai does not use"),
+        ({"backend": "ollama", "transport": "native"}, "found transport, which the backend ollama does not use"),
+        ({"backend": "ollama", "isolation": "process"}, "found isolation, which the backend"),
+        ({"backend": "ollama", "model_cache": "x"}, "found model_cache, which the backend"),
+        ({"backend": "ollama", "catalog_url": URL}, "found catalog_url, which the backend"),
+        ({"backend": "foundry", "base_url": URL}, "found base_url, which the backend foundry does not use"),
+        ({"backend": "foundry", "api_key_env": "PATH"}, "found api_key_env, which the backend"),
+        ({"backend": "foundry", "headers": {"a": "b"}}, "found headers, which the backend"),
+        ({"backend": "foundry", "headers_env": {"a": "PATH"}}, "found headers, which the backend"),
+        ({"backend": "foundry", "verify": False}, "found tls, which the backend"),
+        ({"backend": "foundry", "client_cert": "x"}, "found tls, which the backend"),
         ({"backend": "olama"}, "backend: found 'olama', expected one of foundry, "),
         ({"backend": "olama"}, "nearest: ollama"),
         ({"base_url": "nonsense"}, "base_url: 'nonsense' begins with neither"),
@@ -307,7 +307,7 @@ def test_a_run_without_a_url() -> None:
     run = placing(backend="openai")
     run.check_run()
     run.check([TargetSpec("m", base_url=URL)])
-    with pytest.raises(PlacingError, match="target 'm': no base_url, by which openai is reached"):
+    with pytest.raises(PlacingError, match="target 'm': base_url is missing; openai needs the server's"):
         run.check([TargetSpec("m")])
     with pytest.raises(PlacingError, match="--flperf-device: the backend openai does not use it"):
         placing(backend="openai", device="gpu").check_run()
@@ -317,7 +317,7 @@ def test_a_url_at_which_nothing_is_measured() -> None:
     """Refused where all targets say where they live."""
     run = placing(base_url=URL)
     run.check_used([TargetSpec("m"), TargetSpec("m", backend="ollama")])
-    with pytest.raises(PlacingError, match="--flperf-base-url: all targets say where they live"):
+    with pytest.raises(PlacingError, match="--flperf-base-url: every target names its own server"):
         run.check_used([TargetSpec("m", backend="ollama"), TargetSpec("m", base_url=URL)])
 
 
@@ -359,7 +359,7 @@ def test_the_keys_of_a_run_stay_with_its_url(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_url_that_is_needed() -> None:
     """Refused before anything begins, with what was expected."""
-    with pytest.raises(PlacingError, match="no base_url, by which openai is reached"):
+    with pytest.raises(PlacingError, match="base_url is missing; openai needs the server's"):
         Placing(Defaults(), BUILT_IN).check([TargetSpec("m", backend="openai")])
     Placing(Defaults(base_url=URL), BUILT_IN).check([TargetSpec("m")])
 

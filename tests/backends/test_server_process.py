@@ -133,7 +133,7 @@ def test_a_stranger_on_the_port_is_not_ours() -> None:
 
 def test_a_program_that_is_missing() -> None:
     """Said by name, with advice; one that vanished since is said, too."""
-    with pytest.raises(BackendError, match="no program on PATH is named 'flperf-nothing': install it"):
+    with pytest.raises(BackendError, match="no program on PATH named 'flperf-nothing': install it"):
         find_command("flperf-nothing", "install it")
     with (
         started(ServerCommand("toy", ("/nonexistent/flperf-nothing",))) as server,

@@ -109,7 +109,7 @@ def test_a_load_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(said) > 5_000
     assert said[0] == "waiting for m (HTTP 503: Loading model), 0 s"
     assert said[-1].startswith("waiting for m (HTTP 503: Loading model), 600 s")
-    assert waiting.gave_up == "it was waited for 600 s"
+    assert waiting.gave_up == "the run waited 600 s for it"
 
 
 def test_a_503_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_retry_after_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "asks to wait 1,000,000,000 s" in waiting.gave_up
     never = patience(clock, 0)
     assert not never.wait(503, "Loading model", None)
-    assert never.gave_up == "it is not waited for again"
+    assert never.gave_up == "the run does not wait for it again"
 
 
 def test_a_limited_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_a_limited_server(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = patience(clock, 600)
     assert [waiting.wait(429, "slow down", 3.0) for _ in range(3)] == [True, True, False]
     assert clock.now == pytest.approx(6, abs=1)
-    assert waiting.note.startswith("the server asked to be left alone for a while (HTTP 429: slow down) and was waited")
+    assert waiting.note.endswith(" s for the server, which asked to be left alone for a while (HTTP 429: slow down)")
 
 
 def test_what_is_said_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_what_is_said_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not waiting.wait(401, "no", None)
     assert waiting.note == ""
     assert waiting.wait(503, "Loading\x1b[31m model\nmore", 2.0)
-    assert waiting.note == "the server was not ready (HTTP 503: Loading [31m model) and was waited for: 2.0 s"
+    assert waiting.note == "waited 2.0 s for the server, which was not ready (HTTP 503: Loading [31m model)"
 
 
 def test_the_wait_is_ended_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:

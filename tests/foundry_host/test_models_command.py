@@ -81,7 +81,7 @@ def test_there_and_back(run: Run, downloads: DownloadDouble, cache: Path) -> Non
     assert out.startswith("noise-a:1: downloaded in ")
     assert list(cache.rglob("*.onnx"))
     asked = len(downloads.seen)
-    assert run("download", "noise-a") == (0, "noise-a:1: was there already\n", "")
+    assert run("download", "noise-a") == (0, "noise-a:1: was already there\n", "")
     assert len(downloads.seen) == asked
     _, out, _ = run()
     assert next(line for line in out.splitlines() if "noise-a:1" in line).split()[-1] == "cached"
@@ -90,7 +90,7 @@ def test_there_and_back(run: Run, downloads: DownloadDouble, cache: Path) -> Non
     assert not list(cache.rglob("*.onnx"))
     status, out, err = run("remove", "noise")
     assert (status, out) == (1, "")
-    assert err == "flperf models: error: noise: not downloaded, there is nothing to remove\n"
+    assert err == "flperf models: error: noise: not downloaded; there is nothing to remove\n"
 
 
 @needs_openssl
@@ -152,7 +152,7 @@ def test_which_one(run: Run, cache: Path) -> None:
     put_in(cache, "noise-b")
     status, _, err = run("remove", "noise")
     assert status == 1
-    assert "say which by its id: noise-a:1, noise-b:1" in err
+    assert "name one by its id: noise-a:1, noise-b:1" in err
     status, _, err = run("remove", "noize")
     assert status == 1
     assert "Nearest: noise" in err
@@ -174,10 +174,10 @@ def test_what_is_not_of_the_catalog(run: Run, tmp_path: Path, action: str, done:
     """An embedded model, a folder of one's own: exit 1, and nothing is touched."""
     status, _, err = run(action, "flperf-nano")
     assert status == 1
-    assert f"flperf-nano: is part of this package, always there, and can't be {done}" in err
+    assert f"flperf-nano: part of this package and always available; it can't be {done}" in err
     status, _, err = run(action, str(tmp_path))
     assert status == 1
-    assert "is a folder of your own" in err
+    assert "a folder of your own" in err
 
 
 @pytest.mark.parametrize(

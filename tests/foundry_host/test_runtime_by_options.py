@@ -73,7 +73,7 @@ def test_a_name_that_the_catalog_lacks(tmp_path: Path) -> None:
             tmp_path, catalog.url, {}, "--flperf-suite=tiny.json", "--flperf-model=noise-3,flperf-nano"
         )
     assert status == 1
-    assert "No model 'noise-3' in the catalog" in output
+    assert "No model 'noise-3' in Foundry Local's catalog" in output
     assert "Nearest: noise-2" in output
     assert "Traceback" not in output
     cases = json.loads((tmp_path / "reports" / "latest" / "results.json").read_text())["cases"]

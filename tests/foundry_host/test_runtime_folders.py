@@ -103,9 +103,9 @@ def unlink(name: str) -> Callable[[Path], object]:
         (unlink("tokenizer.json"), "no tokenizer, expected one of tokenizer.json"),
         (unlink("model.onnx"), "no .onnx file"),
         (lambda folder: (folder / "model.onnx").rename(folder / "other.onnx"), "names model.onnx as the model"),
-        (lambda folder: (folder / "genai_config.json").write_text("{"), "genai_config.json is no JSON"),
-        (lambda folder: (folder / "genai_config.json").write_text("[" * 100_000), "genai_config.json is no JSON"),
-        (lambda folder: (folder / "genai_config.json").write_text("[]"), "holds no object"),
+        (lambda folder: (folder / "genai_config.json").write_text("{"), "genai_config.json is not JSON"),
+        (lambda folder: (folder / "genai_config.json").write_text("[" * 100_000), "genai_config.json is not JSON"),
+        (lambda folder: (folder / "genai_config.json").write_text("[]"), "is not a JSON object"),
         (lambda folder: change(folder, lambda model: model.pop("decoder")), "no model.decoder"),
         (shutil.rmtree, "There is no folder"),
     ],
@@ -121,7 +121,7 @@ def test_what_is_broken(folder: Path, broken: Callable[[Path], object], words: s
 
 def test_a_file_is_no_folder(folder: Path) -> None:
     """Whoever names the model's file is told to name the folder."""
-    with pytest.raises(UnusableFolderError, match="name the folder that it lies in"):
+    with pytest.raises(UnusableFolderError, match="give the folder that holds it"):
         read_folder(folder / "model.onnx")
 
 

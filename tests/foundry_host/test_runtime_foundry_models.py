@@ -169,7 +169,7 @@ def test_remove_which(open_models: Open, cache: Path) -> None:
     put_in(cache, "noise-a")
     other = put_in(cache, "noise-b")
     models = open_models()
-    with pytest.raises(BackendError, match="say which by its id: noise-a:1, noise-b:1"):
+    with pytest.raises(BackendError, match="name one by its id: noise-a:1, noise-b:1"):
         models.remove("noise")
     assert models.remove("noise-a").model_id == "noise-a:1"
     assert (other / "model.onnx").is_file()
@@ -180,7 +180,7 @@ def test_remove_which(open_models: Open, cache: Path) -> None:
 def test_embedded_models_stay(open_models: Open, name: str) -> None:
     """They are part of the package: neither downloaded nor removed, and nothing is started to say so."""
     models = open_models()
-    with pytest.raises(BackendError, match=f"{name}: is part of this package"):
+    with pytest.raises(BackendError, match=f"{name}: part of this package"):
         models.remove(name)
     with pytest.raises(BackendError, match="can't be downloaded"):
         models.download(name, ignore)
@@ -189,7 +189,7 @@ def test_embedded_models_stay(open_models: Open, name: str) -> None:
 
 def test_a_folder_stays(open_models: Open, tmp_path: Path) -> None:
     """What lies in a folder of one's own is nobody's to remove."""
-    with pytest.raises(BackendError, match="is a folder of your own"):
+    with pytest.raises(BackendError, match="a folder of your own"):
         open_models().remove(str(tmp_path))
 
 

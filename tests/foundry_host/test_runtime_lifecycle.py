@@ -242,7 +242,7 @@ def test_sdk_missing(make_config: MakeConfig, fake_sdk: FakeSdk) -> None:
 
 def test_sdk_too_old(make_config: MakeConfig, fake_sdk: FakeSdk) -> None:
     """A version that can't do what is asked of it is named before it crashes in the middle of a suite."""
-    with pytest.raises(RuntimeUnavailable, match=r"foundry-local-sdk 2\.1\.0 is installed, and 2\.2 is") as caught:
+    with pytest.raises(RuntimeUnavailable, match=r"foundry-local-sdk 2\.1\.0 is installed, expected 2\.2 or") as caught:
         RuntimeHost.start(make_config(environment=fake_sdk(version="2.1.0")))
     assert "pip install --upgrade 'foundry-local-sdk>=2.2'" in str(caught.value)
 

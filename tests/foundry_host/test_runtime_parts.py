@@ -122,7 +122,7 @@ def test_accepts_and_is_silent() -> None:
     """A port that accepts connections and says nothing is no service."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         problem = check_answers(f"http://127.0.0.1:{server.getsockname()[1]}", 0.3)
-    assert problem == "accepted a connection there and never answered"
+    assert problem == "accepted a connection there but never answered"
 
 
 def test_answers_something_else() -> None:

@@ -127,7 +127,7 @@ def test_empty_catalog(start_public: StartPublic) -> None:
         with pytest.raises(ModelNotFound, match="catalog is empty: is there a connection to the internet") as caught:
             host.resolve("qwen2.5-0.5b")
         assert caught.value.log
-        with pytest.raises(ModelNotFound, match="none of the embedded flperf-nano, flperf-micro") as caught:
+        with pytest.raises(ModelNotFound, match="among the embedded flperf-nano, flperf-micro") as caught:
             host.resolve("flperf-nanoo")
         assert caught.value.nearest[0] == "flperf-nano"
 

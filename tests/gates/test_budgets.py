@@ -105,8 +105,8 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         ("gpu_utl_pct.mean >= 5", "did you mean gpu_util_pct?", 1),
         ("gpu_util_pct.mean >= 101", "a percentage from 0 to 100", 22),
         ("gpu_power_w.mean <= 5 ms", "expected one of w, kw or none", 23),
-        ("error_rate.p95 <= 5", "write error_rate without, or error_rate.upper95", 12),
-        ("late_reads.max <= 5", "write late_reads without", 11),
+        ("error_rate.p95 <= 5", "write error_rate alone, or error_rate.upper95", 12),
+        ("late_reads.max <= 5", "write late_reads alone", 11),
         ("ttft_ms.p95 = 5", "expected <= or >=", 13),
         ("ttft_ms.p95 == 5", "expected <= or >=", 13),
         ("ttft_ms.p95 =< 5", "expected <=", 13),
@@ -131,20 +131,20 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         (": ttft_ms.p95 <= 5", "no scenario", 1),
         (" <= 5", "no metric", 2),
         ("a" * 1001, "longer than", 1001),
-        ("run.error_rate <= 1%", "stands in no suite", 1),
+        ("run.error_rate <= 1%", "a suite can't hold a budget", 1),
         ("tpot_ms.cv <= 5 ms", "unit 'ms' doesn't fit tpot_ms.cv; expected one of % or none", 17),
         ("tpot_ms.cvv <= 5", "did you mean cv?", 9),
         ("server_rss_mb.cv <= 1", "unknown statistic 'cv'", 15),
         ("ttft_ms.n >= 10 ms", "unit 'ms' doesn't fit ttft_ms.n; expected none", 17),
-        ("error_rate.upper59 <= 1%", "did you mean upper95? write error_rate without", 12),
+        ("error_rate.upper59 <= 1%", "did you mean upper95? write error_rate alone", 12),
         ("quality.lower59 >= 1%", "did you mean lower95? statistics are n, mean", 9),
         ("quality.pass@x >= 1%", "unknown statistic 'pass@x' of quality; ", 9),
         ("quality.lower95 >= 100%", "no number of prompts proves a quality of 100 %; write quality.mean", 20),
         ("error_rate.upper95 <= 0", "no number of requests proves a rate of 0; write error_rate <= 0", 23),
         ("goodput >= 2 ms", "unit 'ms' doesn't fit goodput; expected one of /s, requests/s or none", 14),
-        ("@: tps.p50 >= 1", "no model behind the @", 1),
-        ("short@ : tps.p50 >= 1", "no model behind the @", 6),
-        ("max_concurrency(ttft_ms.p95<=500)", "no comparison behind the conditions", 34),
+        ("@: tps.p50 >= 1", "no model after the @", 1),
+        ("short@ : tps.p50 >= 1", "no model after the @", 6),
+        ("max_concurrency(ttft_ms.p95<=500)", "no comparison after the conditions", 34),
         ("max_concurrency(ttft_ms.p95<=500 >= 8", "no ')' for this '('", 16),
         ("max_concurrency(ttft.p95<=500) >= 8", "did you mean ttft_ms?", 17),
         ("max_concurrency(tps.p50>=1, ttft_ms.p59<=500) >= 8", "unknown statistic 'p59'", 37),
@@ -152,12 +152,12 @@ def test_good_budgets(text: str, expected: tuple[object, ...]) -> None:
         ("max_concurrency(ttft_ms.p95) >= 8", "no comparison", 28),
         ("max_concurrency() >= 8", "no condition here", 17),
         ("max_concurrency(error_rate<=1%,) >= 8", "no condition here", 32),
-        ("max_concurrency(ttft_ms.p95<=500) x >= 8", "expected the comparison behind", 35),
-        ("max_concurrency(max_rate>=5) >= 8", "is no condition to look under", 17),
-        ("max_concurrency(goodput>=5) >= 8", "is no condition to look under", 17),
-        ("max_concurrency(one: error_rate<=1%) >= 8", "conditions name no scenario", 36),
+        ("max_concurrency(ttft_ms.p95<=500) x >= 8", "expected the comparison after", 35),
+        ("max_concurrency(max_rate>=5) >= 8", "can't be a condition", 17),
+        ("max_concurrency(goodput>=5) >= 8", "can't be a condition", 17),
+        ("max_concurrency(one: error_rate<=1%) >= 8", "a scenario goes first", 36),
         ("max_concurency(error_rate<=1%) >= 8", "did you mean max_concurrency?", 1),
-        ("ttft_ms.p95(error_rate<=1%) >= 8", "only max_concurrency and max_rate have conditions", 12),
+        ("ttft_ms.p95(error_rate<=1%) >= 8", "only max_concurrency and max_rate take conditions", 12),
     ],
 )
 def test_bad_budgets(text: str, words: str, position: int) -> None:
@@ -302,7 +302,7 @@ def test_a_bound_of_the_error_rate() -> None:
     verdict = budget.judge(good)
     assert verdict.value == pytest.approx(1 - 0.05**0.1)
     assert not verdict.met
-    assert verdict.reason == "none of 10 requests failed; to prove the limit takes 299 of which none does"
+    assert verdict.reason == "none of 10 requests failed; proving the limit takes 299 of which none does"
     assert budget.judge(replace(good, requests=Requests(total=299, ok=299))).met
     assert not budget.judge(replace(good, requests=Requests(total=298, ok=298))).met
     timeouts = parse_budget("timeout_rate.upper95 <= 50%").judge(CASE)

@@ -131,7 +131,7 @@ def test_a_spread_of_one_request() -> None:
     rules = parse_rules(["ttft_ms.stdev > +10%"], GATE)
     for case, other in ((side([50.0]), GOOD), (GOOD, side([50.0])), (side([50.0]), side([50.0]))):
         found = closed(case, other, rules)["ttft_ms"]
-        assert (found.verdict, found.reason) == ("undecided", "ttft_ms.stdev takes two requests a side at least")
+        assert (found.verdict, found.reason) == ("undecided", "ttft_ms.stdev needs at least two requests a side")
 
 
 def test_no_failures_among_pairs() -> None:
@@ -178,7 +178,7 @@ def test_a_metric_that_one_side_lacks() -> None:
     """Lost by the candidate it is a regression; lost by the baseline, or by both, nothing can be said."""
     lacks = replace(GOOD, metrics={})
     for case, other, word, reason in (
-        (lacks, GOOD, "regressed", "the candidate has no ttft_ms, and the baseline has"),
+        (lacks, GOOD, "regressed", "the candidate has no ttft_ms, but the baseline has"),
         (GOOD, lacks, "undecided", "the baseline has no ttft_ms"),
         (lacks, lacks, "undecided", "neither side has ttft_ms"),
     ):

@@ -78,7 +78,7 @@ def test_the_newest_that_passed(tmp_path: Path) -> None:
     assert seen.found is not None
     assert seen.found.run.id == run(2).id
     assert [each.run_id for each in seen.noise] == [run(2).id, run(1).id]
-    assert seen.notes == (f"newer runs that are no baseline: {run(3).id} failed",)
+    assert seen.notes == (f"newer runs that can't be the baseline: {run(3).id} failed",)
     assert history.numbers(seen.noise, "ttft_ms", "p50") == [51.0, 51.0]
     assert history.numbers(seen.noise, "tps_total", None) == [None, None]
     assert no_baseline(history, ("s.json",), None) == ""

@@ -58,7 +58,7 @@ def test_the_whole_text() -> None:
         '      body: {"error": "no\\nslot"}',
         "      the server's own log says more",
         "  1 × stall_timeout: no text",
-        "      if the model pauses that long, stall_timeout_s in the suite waits longer",
+        "      if the model pauses that long, raise stall_timeout_s in the suite",
         "  late reads: 3 of 19 requests with a TTFT that is an upper bound only; they are in no TTFT above",
         "  clock steps: 1 request left out of timing; the machine's clock moved",
         "  note: model echoed as 'x'",

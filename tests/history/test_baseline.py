@@ -54,7 +54,7 @@ def test_last(store: Store, tmp_path: Path) -> None:
     assert found.about is not None
     assert found.about.git_branch == "main"
     assert find_baseline(store, "last", tmp_path, suites=SUITES).run == run(3)
-    with pytest.raises(MissingBaselineError, match=r"no earlier run of 'flperf:quick' in the store .* to its end"):
+    with pytest.raises(MissingBaselineError, match=r"no earlier run of 'flperf:quick' in the store .* fully measured"):
         find_baseline(store, "last", tmp_path, suites=("flperf:quick",))
 
 
@@ -98,7 +98,7 @@ def test_name_and_id(store: Store, tmp_path: Path) -> None:
     assert named.where.endswith("(baseline release)")
     assert find_baseline(store, run(1).id, tmp_path).source == "run"
     assert find_baseline(store, run(1).id[:14], tmp_path).run == run(1)
-    with pytest.raises(BaselineError, match=r"means several runs: .*0003"):
+    with pytest.raises(BaselineError, match=r"matches several runs: .*0003"):
         find_baseline(store, "2026", tmp_path)
     with pytest.raises(BaselineError, match="is this run itself"):
         find_baseline(store, run(1).id, tmp_path, this=run(1).id)
@@ -117,7 +117,7 @@ def test_branch(store: Store, tmp_path: Path) -> None:
         find_baseline(store, "branch:main", tmp_path, suites=("flperf:quick",))
     with pytest.raises(BaselineError, match="without a name, expected branch:NAME"):
         find_baseline(store, "branch:", tmp_path)
-    with pytest.raises(BaselineError, match="only a store knows branches"):
+    with pytest.raises(BaselineError, match="branches are known only from a store"):
         find_baseline(None, "branch:main", tmp_path)
 
 
@@ -149,8 +149,8 @@ def test_a_run_that_only_the_folder_has(store: Store, tmp_path: Path) -> None:
             '{"machine_info": {}, "benchmarks": []}',
             "found null, expected a results file of schema 'flperf",
         ),
-        ("no JSON", "is no results file of flperf"),
-        ("[]", "is no results file of flperf"),
+        ("no JSON", "is not a results file of flperf"),
+        ("[]", "is not a results file of flperf"),
     ],
 )
 def test_a_file_of_another_kind(tmp_path: Path, content: str, said: str) -> None:
@@ -172,12 +172,12 @@ def test_a_file_that_is_not_there(tmp_path: Path, text: str) -> None:
 
 def test_nothing_by_that_name(store: Store, tmp_path: Path) -> None:
     """The nearest names, among baselines and runs."""
-    with pytest.raises(MissingBaselineError, match=r"no run 'relaese': expected a run's id, .*; nearest: release"):
+    with pytest.raises(MissingBaselineError, match=r"no run 'relaese': expected a run's id or .*; nearest: release"):
         find_baseline(store, "relaese", tmp_path)
     with pytest.raises(MissingBaselineError, match=r"there is none in .*'last' and 'branch:NAME' can be"):
         find_baseline(None, "x", tmp_path)
     for text in ("", " "):
-        with pytest.raises(BaselineError, match="expected a run's id, how only one begins"):
+        with pytest.raises(BaselineError, match="expected a run's id or a unique start of one"):
             find_baseline(store, text, tmp_path)
     for text in ("x" * 5_000, "a\0b", "~nobody-of-that-name/x"):
         with pytest.raises(BaselineError):
@@ -188,6 +188,6 @@ def test_a_name_of_a_run_that_is_gone(store: Store, tmp_path: Path) -> None:
     """Somebody removed the run in the database: the name leads nowhere, and it is said."""
     store._delete([1])
     with pytest.raises(
-        MissingBaselineError, match=r"\(baseline release\) is gone: 'flperf baseline set' names another"
+        MissingBaselineError, match=r"\(baseline release\) is gone: name another with 'flperf baseline set'"
     ):
         find_baseline(store, "release", tmp_path)

@@ -114,14 +114,14 @@ def test_a_killed_run(names: RunNames, reports: Path) -> None:
     folder.mkdir()
     (folder / "run.jsonl").write_text("{}\n", encoding="utf-8")
     for text in ("latest", folder.name, folder.name[:-2], f"reports/{folder.name}"):
-        with pytest.raises(RunNameError, match=r"has no results\.json: .*'flperf report --recover .*dead' makes them"):
+        with pytest.raises(RunNameError, match=r"has no results\.json: .*'flperf report --recover .*dead' makes it"):
             names.find(text)
         assert names.find(text, killed=True).folder is not None
 
 
 def test_several(names: RunNames) -> None:
     """What several ids begin with is refused with the newest of them."""
-    with pytest.raises(RunNameError, match="which means several runs: ") as told:
+    with pytest.raises(RunNameError, match="which matches several runs: ") as told:
         names.find("2026")
     assert all(each.id in str(told.value) for each in (A, B, C))
     assert not isinstance(told.value, MissingRunError)
@@ -130,10 +130,10 @@ def test_several(names: RunNames) -> None:
 def test_a_name_that_is_an_id(names: RunNames, store: Store) -> None:
     """A baseline of an old store that is called like another run, or how others begin, is in doubt; its own is not."""
     store.set_baseline(B.id, A.id)
-    with pytest.raises(RunNameError, match=f"means several runs: run {A.id} in .*baseline {B.id}.*; run {B.id} in"):
+    with pytest.raises(RunNameError, match=f"matches several runs: run {A.id} in .*baseline {B.id}.*; run {B.id} in"):
         names.find(B.id)
     store.set_baseline("2026", A.id)
-    with pytest.raises(RunNameError, match="means several runs"):
+    with pytest.raises(RunNameError, match="matches several runs"):
         names.find("2026")
     store.set_baseline(C.id[:-1], C.id) if store.add(C) else None
     assert names.find(C.id[:-1]).id == C.id
@@ -142,7 +142,7 @@ def test_a_name_that_is_an_id(names: RunNames, store: Store) -> None:
 def test_a_folder_that_is_called_like_a_baseline(names: RunNames, tmp_path: Path) -> None:
     """Of another run it is in doubt, and a path says which; of the same run it is not."""
     write(tmp_path, C, "release")
-    with pytest.raises(RunNameError, match="means several runs"):
+    with pytest.raises(RunNameError, match="matches several runs"):
         names.find("release")
     assert names.read(names.find("./release")) == C
     shutil.rmtree(tmp_path / "release")
@@ -157,7 +157,7 @@ def test_an_id_that_others_begin_with(names: RunNames, reports: Path) -> None:
     """The whole id is that run."""
     write(reports, replace(C, id=f"{C.id}-2"), f"{C.id}-2")
     assert names.find(C.id).id == C.id
-    with pytest.raises(RunNameError, match="means several runs"):
+    with pytest.raises(RunNameError, match="matches several runs"):
         names.find(C.id[:-1])
 
 
@@ -166,7 +166,7 @@ def test_a_name_without_its_run(names: RunNames, store: Store, reports: Path) ->
     store._delete([1])
     assert names.read(names.find("release")) == A
     shutil.rmtree(reports / A.id)
-    with pytest.raises(MissingRunError, match=r"\(baseline release\) is gone: 'flperf baseline set' names another"):
+    with pytest.raises(MissingRunError, match=r"\(baseline release\) is gone: name another with 'flperf baseline set'"):
         names.find("release")
     assert not names.why_no_name("release")
 
@@ -174,7 +174,7 @@ def test_a_name_without_its_run(names: RunNames, store: Store, reports: Path) ->
 @pytest.mark.parametrize("text", ["last", "branch:main", "branch:"])
 def test_names_relative_to_another_run(names: RunNames, text: str) -> None:
     """Commands on one run refuse them, and say who knows them."""
-    with pytest.raises(RunNameError, match="relative to another: 'flperf compare' and --flperf-baseline know it"):
+    with pytest.raises(RunNameError, match="relative to another, for 'flperf compare' and --flperf-baseline"):
         names.find(text)
 
 
@@ -199,7 +199,7 @@ def test_names_relative_to_another_run(names: RunNames, text: str) -> None:
 )
 def test_what_is_no_run(names: RunNames, text: str) -> None:
     """Empty, too long, with control characters, with letters that look alike, in capitals: refused in a short line."""
-    with pytest.raises(MissingRunError, match="expected a run's id, how only one begins") as told:
+    with pytest.raises(MissingRunError, match="expected a run's id or a unique start of one") as told:
         names.find(text)
     assert str(told.value).isprintable()
     assert len(str(told.value)) < 700
@@ -226,16 +226,16 @@ def test_ids_are_told_apart_by_case(names: RunNames) -> None:
         ("release", ""),
         ("v1.2", ""),
         ("2026-release", ""),
-        ("Release", "there is a baseline 'release', which differs in case only"),
+        ("Release", "there is a baseline 'release', which differs only in case"),
         ("last", "means something else"),
         ("Latest", "means something else"),
         ("none", "means something else"),
         ("v1.json", "means something else"),
-        ("2026", "could be how a run's id begins"),
-        ("7", "could be how a run's id begins"),
-        ("20300101T00", "could be how a run's id begins"),
+        ("2026", "could be the start of a run's id"),
+        ("7", "could be the start of a run's id"),
+        ("20300101T00", "could be the start of a run's id"),
         ("here", "'here' is run"),
-        ("odd", "is how the id of run odd-one begins"),
+        ("odd", "is the start of the id of run odd-one"),
         ("odd-one", "'odd-one' is run odd-one in"),
     ],
 )

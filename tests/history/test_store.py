@@ -189,7 +189,7 @@ def test_migrations(place: StorePlace) -> None:
         versions = connection.exec_driver_sql("SELECT version FROM flperf_schema ORDER BY version").scalars().all()
     assert [row["label"] == row["id"] and "half" not in row for row in found] == [True, True]
     assert versions == [1, 2, 3, 4, 5, 6, 7]
-    with pytest.raises(StoreError, match="tables of version 7, this flperf knows 6: it was written by a newer one"):
+    with pytest.raises(StoreError, match="tables of version 7, but this flperf only knows 6: a newer one wrote it"):
         Store(place)
 
 

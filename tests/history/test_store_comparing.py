@@ -292,7 +292,7 @@ def test_accepting(place: StorePlace) -> None:
         assert [store.accept(run(0).id), store.accept(run(0).id)] == [1, 1]
         assert [each.run_id for each in store.acceptances()] == [run(0).id]
         for refused in (run(1).id, "nosuch"):
-            with pytest.raises(StoreError, match="no case that was measured to its end"):
+            with pytest.raises(StoreError, match="no fully measured case"):
                 store.accept(refused)
 
 

@@ -57,7 +57,7 @@ def test_not_a_database(sqlite: StorePlace) -> None:
     path = filled(sqlite)
     path.write_text("no database at all, and long enough to be looked at " * 50)
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="it is no SQLite file, or a damaged one; move it away"):
+    with pytest.raises(StoreError, match="it is not a SQLite file, or is damaged; move it away"):
         Store(sqlite)
     assert path.read_bytes() == before
 
@@ -86,7 +86,9 @@ def test_of_a_newer_version(sqlite: StorePlace) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("INSERT INTO flperf_schema VALUES (99, 'later')")
     connection.close()
-    with pytest.raises(StoreError, match=r"has tables of version 99, this flperf knows \d+: .*update pytest-flperf"):
+    with pytest.raises(
+        StoreError, match=r"has tables of version 99, but this flperf only knows \d+: .*update pytest-flperf"
+    ):
         Store(sqlite)
 
 
@@ -112,7 +114,7 @@ def test_read_only() -> None:
         finally:
             folder.chmod(0o755)
     assert listed == str([run().id])
-    assert told.endswith(": it, or its folder, may not be written to")
+    assert told.endswith(": it or its folder is not writable")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")

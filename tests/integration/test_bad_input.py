@@ -37,7 +37,11 @@ def _text(**more: object) -> str:
             '{"name": "x", "scenarios": [{"name": "a", "prompt": "x"}, {"name": "a", "prompt": "y"}]}',
             "a",
         ),
-        ("bad.yaml", "name: x\nscenarios: !!python/object/apply:os.system ['true']\n", "bad.yaml:2:12: not YAML "),
+        (
+            "bad.yaml",
+            "name: x\nscenarios: !!python/object/apply:os.system ['true']\n",
+            "bad.yaml:2:12: can't be read as YAML: ",
+        ),
         ("bad.yaml", "name: x\n  scenarios: [\n", "bad.yaml:2:12: "),
         ("bad.yaml", "a: &a [1]\n" + "b: *c\n", "c"),
         ("bad.toml", "name = 'x\n", "bad.toml:1:end: "),

@@ -128,7 +128,7 @@ def test_an_id_that_cannot_be_named(capsys: pytest.CaptureFixture[str]) -> None:
         document["run"]["id"] = name
         Path("bad.json").write_text(json.dumps(document), encoding="utf-8")
         assert status("import", "bad.json", "--store=new.db") == pytest.ExitCode.USAGE_ERROR
-        assert "by which no run can be found again" in capsys.readouterr().err
+        assert "which could not be looked up again" in capsys.readouterr().err
 
 
 def test_what_was_taken_is_said(done: Done, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,7 +159,7 @@ def test_new_and_vanished(place: StorePlace, capsys: pytest.CaptureFixture[str])
     newest = add(place, run(20, on_gpu("short"), case("fresh")))
     found = told(capsys, run(11).id, newest)
     assert found["notes"][0] == "new, not in the baseline: flperf:default::fresh[m]"
-    assert found["notes"][1].endswith("in the baseline only: flperf:default::long[m]")
+    assert found["notes"][1].endswith("only in the baseline, removed or not selected: flperf:default::long[m]")
     assert found["notes"][2] == "not compared: flperf:default::fresh[m]: the baseline has no such case"
     assert found["cases"][0]["against"][0]["differs"] == ["device: CPU → GPU"]
     (against,) = found["cases"][1]["against"]
@@ -213,7 +213,7 @@ def test_last_is_of_each_case(place: StorePlace, capsys: pytest.CaptureFixture[s
     found = told(capsys, "last", newest)
     assert [each["against"][0]["run_id"] for each in found["cases"]] == [only, run(11).id]
     assert [each["id"] for each in found["baselines"]] == [only, run(11).id]
-    assert found["cases"][0]["against"][0]["notes"] == [f"newer runs that are no baseline: {red} failed"]
+    assert found["cases"][0]["against"][0]["notes"] == [f"newer runs that can't be the baseline: {red} failed"]
     assert cli.main(["compare", "last", newest]) == 0
     out = capsys.readouterr().out
     assert f"compared with last ({only}): " in out

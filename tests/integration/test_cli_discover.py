@@ -76,7 +76,7 @@ def found(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def test_nobody_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
     """One sentence that says what to do, and an empty list; that is no failure."""
-    assert "flperf doctor says what could be started" in words(lines_of(capsys))
+    assert "'flperf doctor' says what you could start" in words(lines_of(capsys))
     assert found(capsys) == []
 
 

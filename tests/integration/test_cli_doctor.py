@@ -79,9 +79,9 @@ def test_all_kinds(no_catalog: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert row(lines, "foundry")[-1] == "ms"
     assert [row(lines, kind)[1] for kind in ("foundry-service", "litellm", "llamacpp")] == ["no"] * 3
     text = " ".join(" ".join(lines).split())
-    assert "foundry-service: no base_url was given, and there is no command `foundry` on the PATH" in text
+    assert "foundry-service: no base_url was given, and there is no `foundry` command on PATH" in text
     assert "llamacpp: no llama-server on PATH." in text
-    assert "litellm: no program on PATH is named 'litellm'" in text
+    assert "litellm: found no program on PATH named 'litellm'" in text
     assert "openai" not in [line.partition(" ")[0] for line in lines]
     assert lines[-1] == "clock: kernel stamps"
 

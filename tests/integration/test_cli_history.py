@@ -102,15 +102,15 @@ def test_export(runs: list[Done], tmp_path: Path, capsys: pytest.CaptureFixture[
     with out.open(encoding="utf-8", newline="") as file:
         assert [row["run_id"] for row in csv.DictReader(file)] == [newest]
     assert cli.main(["export", newest, "-o", str(tmp_path)]) == 1
-    assert "is not written" in capsys.readouterr().err
+    assert "was not written" in capsys.readouterr().err
     for arguments in (["nosuch"], ["2"], [newest, "--format=csv", "--json"], [newest, "--format=parquet"]):
         with pytest.raises(SystemExit) as ending:
             cli.main(["export", *arguments])
         assert ending.value.code == pytest.ExitCode.USAGE_ERROR
     errors = capsys.readouterr().err
-    assert "no run 'nosuch': expected a run's id, how only one begins, latest, a baseline's name, or" in errors
+    assert "no run 'nosuch': expected a run's id or a unique start of one, latest, a baseline's name, or" in errors
     assert f"nearest: {newest}" in errors
-    assert "found '2', which means several runs: run 2" in errors
+    assert "found '2', which matches several runs: run 2" in errors
 
 
 @pytest.mark.usefixtures("runs")
@@ -193,13 +193,13 @@ def test_show_from_the_store(runs: list[Done], capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as ending:
         cli.main(["show", "nosuch"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
-    assert "no run 'nosuch': expected a run's id, " in capsys.readouterr().err
+    assert "no run 'nosuch': expected a run's id or a unique start of one, " in capsys.readouterr().err
     for folder in [path for path in Path("reports").glob("2*") if path.is_dir()]:
         shutil.rmtree(folder)
     assert _json("show")["run"]["id"] == newest
     with pytest.raises(SystemExit) as ending:
         cli.main(["show", "2"])
-    assert "found '2', which means several runs: run 2" in capsys.readouterr().err
+    assert "found '2', which matches several runs: run 2" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("runs")
@@ -220,7 +220,7 @@ def test_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["import", *paths, new]) == pytest.ExitCode.USAGE_ERROR
     said = capsys.readouterr()
     assert said.out == f"stored in {tmp_path / 'new.db'}: 0 added, 0 replaced, 1 known before\n"
-    assert "bad.json is no results file of flperf" in said.err
+    assert "bad.json is not a results file of flperf" in said.err
     assert "there is no file 'nosuch.json'" in said.err
     assert "empty: found no results.json in it" in said.err
 
@@ -365,7 +365,7 @@ def test_no_store(
     with pytest.raises(SystemExit) as ending:
         cli.main([*command, "--store=broken.db"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
-    assert "it is no SQLite file, or a damaged one" in capsys.readouterr().err
+    assert "it is not a SQLite file, or is damaged" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ending:
         cli.main([*command, "--store=none"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
@@ -399,15 +399,15 @@ def test_a_number_over_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("--scenario=one",), "expected both"),
         (("--metric=ttft_ms.p50",), "expected both"),
-        (("--plot",), "--plot: expected --scenario and --metric beside it"),
-        (("--best",), "--best: expected --scenario and --metric beside it"),
-        (("--model=m",), "--model: expected --scenario and --metric beside it"),
+        (("--plot",), "--plot: expected --scenario and --metric with it"),
+        (("--best",), "--best: expected --scenario and --metric with it"),
+        (("--model=m",), "--model: expected --scenario and --metric with it"),
         (("--scenario=one", "--metric=ttft_ms"), "expected one of ttft_ms.mean, ttft_ms.p50"),
         (("--scenario=one", "--metric=ttft_ms.p42"), "expected one of ttft_ms.mean, ttft_ms.p50"),
-        (("--scenario=one", "--metric=tps_total.p50"), "tps_total alone: it is one number for a case"),
+        (("--scenario=one", "--metric=tps_total.p50"), "tps_total alone: it is one number per case"),
         (("--scenario=one", "--metric=latency.p50"), "did you mean 'e2e_ms'?"),
         (("--scenario=one", "--metric=nonsense"), "such as ttft_ms.p50"),
-        (("--scenario=one", "--metric=load_s"), "the store has no column of load_s"),
+        (("--scenario=one", "--metric=load_s"), "the store has no column for load_s"),
         (
             ("--scenario=one", "--metric=output_tokens.p50", "--best"),
             "neither a high nor a low output_tokens is better",

@@ -69,7 +69,7 @@ def test_recover(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
     (done.report.parent / "history.db").unlink(missing_ok=True)
     with pytest.raises(SystemExit):
         cli.main(["show", done.report.name])
-    assert f"flperf report --recover {Path('reports') / done.report.name}' makes them" in capsys.readouterr().err
+    assert f"flperf report --recover {Path('reports') / done.report.name}' makes it" in capsys.readouterr().err
     assert cli.main(["report", "--recover", done.report.name]) == 0
     assert done.results["cases"] == before
     assert done.results["run"]["status"] == "interrupted"
@@ -88,7 +88,7 @@ def test_report_again(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("written: ")
     (done.report / "samples.jsonl").unlink()
     assert cli.main(["report", "latest", "-o", "again.html"]) == 0
-    assert "single requests (samples.jsonl) were not at hand" in Path("again.html").read_text(encoding="utf-8")
+    assert "single requests (samples.jsonl) were missing" in Path("again.html").read_text(encoding="utf-8")
 
 
 def test_side_by_side(done: Done, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,8 +75,8 @@ def truncating(connection: socket.socket) -> None:
         (refusing(401), (), "http_4xx", "--flperf-api-key-env=NAME names"),
         (refusing(429), (), "rate_limited", "a lower concurrency or rate"),
         (refusing(500), (), "http_5xx", "the server's own log says more"),
-        (stalling, ("--flperf-timeout=0.3",), "total_timeout", "--flperf-timeout waits"),
-        (truncating, (), "truncated", "journal.jsonl holds it as it came"),
+        (stalling, ("--flperf-timeout=0.3",), "total_timeout", "in the suite or --flperf-timeout"),
+        (truncating, (), "truncated", "journal.jsonl holds it as it arrived"),
     ],
     ids=["401", "429", "500", "stall", "truncated"],
 )

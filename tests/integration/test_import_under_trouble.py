@@ -137,7 +137,7 @@ def test_a_role_that_may_not_write(folder: Path, postgres: str, capsys: pytest.C
     url = postgres + ("&" if "?" in postgres else "?") + "options=-crole%3Dreader"
     status, out, (line,) = said(capsys, str(folder), f"--store={url}")
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert "its role has not the right" in line
+    assert "its role lacks the privilege" in line
     assert line.endswith(f"; stopped: {COUNT} runs are left, 0 runs of this import are stored")
     assert ": 0 added" in out
 

@@ -57,9 +57,9 @@ def test_a_second_run_waits(tiny: Tiny, lock_file: Path, workers: tuple[str, ...
         assert asked == [0], done.text
         assert len(server.bodies) == 2
         (waiting,) = [line for line in done.lines if "flperf: waiting" in line]
-        assert f"pid {other.pid} measures on this machine since " in waiting
+        assert f"pid {other.pid} has been measuring on this machine since " in waiting
         assert "(the other run)" in waiting
-        assert "10 min at most (--flperf-lock-timeout)" in waiting
+        assert "up to 10 min (--flperf-lock-timeout)" in waiting
         assert sum("flperf: waited" in line for line in done.lines) == 1
 
 
@@ -106,7 +106,7 @@ def test_waiting_has_an_end(tiny: Tiny, lock_file: Path, workers: tuple[str, ...
     assert "2 errors" in done.text
     assert [case["outcome"] for case in done.cases] == ["error", "error"]
     for case in done.cases:
-        assert case["message"].startswith(f"not measured: pid {other.pid} measures on this machine since ")
+        assert case["message"].startswith(f"not measured: pid {other.pid} has been measuring on this machine since ")
         assert "waited 1 s; --flperf-lock-timeout" in case["message"]
     assert "not run" in done.text
     assert done.results["run"]["status"] == "not_measured"

@@ -263,7 +263,7 @@ def test_what_cant_be_decided_is_said_before(tiny: Tiny, quick: str, dry: bool) 
         f"--flperf-against: e2e_ms.p95 needs 130 requests a side and gets {most} at most; "
         "raise --flperf-max-iterations" in done.text
     )
-    assert "--flperf-against: ttft_ms.p50 is measured of streamed answers only" in done.text
+    assert "--flperf-against: ttft_ms.p50 is measured only with streamed answers" in done.text
     assert "--flperf-against: e2e_ms.p50" not in done.text
 
 
@@ -277,7 +277,7 @@ def test_what_cant_be_decided_is_said_before(tiny: Tiny, quick: str, dry: bool) 
         (["--flperf-against=same", "--flperf-fail-on=ttfs_ms.p50>+5%"], "did you mean ttft_ms?"),
         (["--flperf-against=same", "--flperf-fail-on=ttft_ms.p50<-5%"], "ttft_ms"),
         (["--flperf-against=same", "--flperf-max-iterations=3"], "expected a whole number from 12"),
-        (["--flperf-against=same", "--flperf-parallel-targets"], "can't go with --flperf-parallel-targets"),
+        (["--flperf-against=same", "--flperf-parallel-targets"], "can't be combined with --flperf-parallel-targets"),
         (["--flperf-fail-on=ttft_ms.p50 > +5%"], "add --flperf-against=WHAT"),
         (["--flperf-fail-undecided"], "add --flperf-against=WHAT"),
     ],

@@ -68,7 +68,7 @@ def test_no_target_of_that_kind(tiny: Tiny) -> None:
     """Said, with the kinds that there are: nothing else is measured in its place."""
     written(tiny, {"model": "y", "backend": "ollama"})
     message = tiny.refused("--flperf-suite=tiny.json", "--flperf-backend=lmstudio")
-    assert "--flperf-backend: found 'lmstudio', but tiny.json has its targets elsewhere (ollama)" in message
+    assert "--flperf-backend: found 'lmstudio', but the targets of tiny.json are elsewhere (ollama)" in message
 
 
 @pytest.mark.parametrize(

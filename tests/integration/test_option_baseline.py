@@ -127,7 +127,7 @@ def test_no_run_yet(tiny: Tiny) -> None:
     tiny.suite()
     asked = ("--flperf-suite=tiny.json", *tiny.at, "--flperf-require-baseline")
     assert "--flperf-baseline: no earlier run of 'tiny.json'" in tiny.refused(*asked, "--flperf-baseline=last")
-    assert "is not there yet" in tiny.refused(*asked, "--flperf-baseline=branch:main")
+    assert "does not exist yet" in tiny.refused(*asked, "--flperf-baseline=branch:main")
     done = tiny.measure("--flperf-baseline=last", _GATE)
     assert done.ret == 0, done.text
     assert any("nothing is compared: no earlier run" in note for note in done.results["run"]["notes"])
@@ -308,7 +308,7 @@ def test_latest_as_a_baseline(tiny: Tiny) -> None:
     assert against(done)["label"] == f"latest ({second})"
     done = tiny.measure("--flperf-baseline=20")
     assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
-    assert "means several runs" in done.text
+    assert "matches several runs" in done.text
     assert first in done.text
 
 

@@ -31,4 +31,4 @@ def test_what_can_not_be_written(tiny: Tiny) -> None:
     (tiny.folder / "folder").mkdir()
     done = tiny.measure("--flperf-csv=folder", "--flperf-json=folder", "--flperf-markdown=folder")
     assert done.ret == 0
-    assert sum("folder is not written: " in line for line in done.lines) == 3
+    assert sum("folder was not written: " in line for line in done.lines) == 3

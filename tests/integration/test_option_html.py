@@ -65,7 +65,7 @@ def test_a_place_that_can_not_be(tiny: Tiny, where: str, budget: str) -> None:
     (tiny.folder / "file").write_text("")
     done = tiny.measure(f"--flperf-html={where}", f"--flperf-budget={budget}")
     assert done.ret == (0 if "60000" in budget else 1)
-    (line,) = [line for line in done.lines if line.startswith(f"flperf: --flperf-html: {where} is not written: ")]
+    (line,) = [line for line in done.lines if line.startswith(f"flperf: --flperf-html: {where} was not written: ")]
     table = next(index for index, line in enumerate(done.lines) if line.startswith("reference "))
     assert done.lines.index(line) > table
     assert (done.report / "report.html").is_file()
@@ -76,7 +76,7 @@ def test_full_disk(tiny: Tiny) -> None:
     """A disk that is full is said."""
     done = tiny.measure("--flperf-html=/dev/full")
     assert done.ret == 0
-    assert "flperf: --flperf-html: /dev/full is not written: No space left on device" in done.lines
+    assert "flperf: --flperf-html: /dev/full was not written: No space left on device" in done.lines
 
 
 def test_report_folder_that_vanishes(tiny: Tiny) -> None:
@@ -106,7 +106,7 @@ def test_fault_of_the_report(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Non
     done = tiny.measure()
     assert done.ret == 0
     assert (
-        "flperf: report.html is not written: a fault of flperf, please report it: ZeroDivisionError: oh" in done.lines
+        "flperf: report.html was not written: a fault of flperf, please report it: ZeroDivisionError: oh" in done.lines
     )
     assert done.case["outcome"] == "passed"
 

@@ -149,7 +149,7 @@ def test_out_of_time(tiny: Tiny) -> None:
     ("keys", "problem"),
     [
         ({"load": "search"}, "search_to: missing, expected a number from"),
-        ({"load": "search", "search_to": 1}, "search_to: found 1 with search_from 1, expected more than it"),
+        ({"load": "search", "search_to": 1}, "search_to: found 1 with search_from 1, expected more than that"),
         ({"load": "search", "search_to": 2.5}, "search_to: found 2.5 with search_over: concurrency, expected a whole"),
         ({"load": "search", "search_to": 5_000}, "search_to: found 5000 with search_over: concurrency"),
         ({"search_to": 5}, "search_to: found 5 with load: closed, expected it with load: search"),

@@ -37,7 +37,7 @@ def test_step_summary_that_is_full(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) 
     done = tiny.measure()
     assert done.ret == 0
     assert summary.stat().st_size == 1 << 20
-    assert "flperf: $GITHUB_STEP_SUMMARY is not added to" in done.text
+    assert "flperf: $GITHUB_STEP_SUMMARY was not added to" in done.text
 
 
 def test_step_summary_that_can_not_be(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,4 +46,4 @@ def test_step_summary_that_can_not_be(tiny: Tiny, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tiny.folder / "summary"))
     done = tiny.measure()
     assert done.ret == 0
-    assert "flperf: $GITHUB_STEP_SUMMARY is not written: " in done.text
+    assert "flperf: $GITHUB_STEP_SUMMARY was not written: " in done.text

@@ -59,4 +59,6 @@ def test_two_days(tiny: Tiny) -> None:
 def test_refused(tiny: Tiny, option: str) -> None:
     """What measures turn by turn already, or at the same time, leaves no room for it."""
     tiny.suite()
-    assert "it can't go with" in tiny.refused("--flperf-suite=tiny.json", *tiny.at, "--flperf-reference", option)
+    assert "it can't be combined with" in tiny.refused(
+        "--flperf-suite=tiny.json", *tiny.at, "--flperf-reference", option
+    )

@@ -184,7 +184,7 @@ def test_not_stored(tiny: Tiny) -> None:
     assert (done.report / "report.html").is_file()
     (line,) = [line for line in done.lines if "not in the store" in line]
     assert line.startswith("flperf: the run is not in the store: ")
-    assert "it is no SQLite file, or a damaged one" in line
+    assert "it is not a SQLite file, or is damaged" in line
     assert f"'flperf import {done.report} --store={tiny.folder / 'broken.db'}' stores it later" in done.text
 
 

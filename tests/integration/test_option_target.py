@@ -87,7 +87,7 @@ def test_a_key_that_is_not_there(tiny: Tiny) -> None:
     ("target", "fault"),
     [
         ({"model": "x", "backend": "olama"}, "backend: found 'olama', expected one of foundry"),
-        ({"model": "x", "backend": "openai", "device": "gpu"}, "found device, for which the backend openai has no use"),
+        ({"model": "x", "backend": "openai", "device": "gpu"}, "found device, which the backend openai does not use"),
         ({"model": "x", "base_url": "nonsense"}, "base_url: 'nonsense' begins with neither http:// nor https://"),
         ({"model": "x", "options": {"frobnicate": 1}}, "found 'frobnicate', expected an option of foundry"),
         ({"model": "x", "divice": "gpu"}, "targets[0].divice: unknown key; did you mean 'device'?"),
@@ -106,7 +106,7 @@ def test_targets_that_cannot_be(tiny: Tiny, target: dict[str, Any], fault: str) 
 def test_two_of_one_name(tiny: Tiny) -> None:
     """Targets that differ must be called differently."""
     written(tiny, {"model": "x", "base_url": "http://127.0.0.1:1/v1"}, {"model": "x"})
-    assert "two targets called 'x', expected a name for each" in tiny.refused("--flperf-suite=tiny.json")
+    assert "two targets called 'x', expected a different name for each" in tiny.refused("--flperf-suite=tiny.json")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_url_where_nothing_lives(tiny: Tiny) -> None:
     """A base URL beside targets that all say where they live would do nothing."""
     written(tiny, {"base_url": tiny.base_url, "model": "reference"})
     message = tiny.refused("--flperf-suite=tiny.json", "--flperf-base-url=http://127.0.0.1:9/v1")
-    assert "--flperf-base-url: all targets say where they live" in message
+    assert "--flperf-base-url: every target names its own server" in message
 
 
 def test_a_backend_of_a_conftest(tiny: Tiny) -> None:

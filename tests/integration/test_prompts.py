@@ -405,12 +405,12 @@ def test_a_session_that_breaks(tiny: Tiny) -> None:
         ({"dataset": "x.csv", "dataset_column": "asks"}, {"x.csv": "ask\nHi\n"}, "did you mean 'ask'"),
         ({"prompt": "a", "dataset": "x.txt"}, {"x.txt": "b"}, "found prompt and dataset, expected exactly one of"),
         ({"prompt": "a", "variables": {"b": 1}}, {}, "scenarios[0].variables: found it without template"),
-        ({"template": "{{ nam }}", "variables": {"name": 1}}, {}, "found the variable 'nam', which is not there"),
+        ({"template": "{{ nam }}", "variables": {"name": 1}}, {}, "found the variable 'nam', which is not defined"),
         ({"template": "{% for a in range(10**9) %}x{% endfor %}"}, {}, "scenarios[0].template: line 1 of the template"),
         ({"template": "{{ ''.__class__ }}"}, {}, "scenarios[0].template: line 1 of the template"),
         ({"template": "a\n{{ b"}, {}, "scenarios[0].template: line 2 of the template"),
         ({"template": "{# nothing #}"}, {}, "renders to nothing"),
-        ({"prompt": "a", "tokenizer": "t.json"}, {"t.json": "{}"}, "t.json: found no tokenizer that can be read"),
+        ({"prompt": "a", "tokenizer": "t.json"}, {"t.json": "{}"}, "t.json: found a file that can't be read as"),
         ({"prompt": "a", "tokenizer": "t.json"}, {}, "t.json: no such file"),
         ({"input_tokens": 0}, {}, "scenarios[0].input_tokens: found 0"),
         ({"input_tokens": {"uniform": [5, 1]}}, {}, "scenarios[0].input_tokens"),
@@ -426,7 +426,7 @@ def test_a_session_that_breaks(tiny: Tiny) -> None:
         ({"load": "trace", "trace": "t.jsonl", "prompt": "a"}, {"t.jsonl": ""}, "t.jsonl: found no request"),
         ({"load": "session", "prompt": "a"}, {}, "turns: missing, expected what the user says"),
         ({"turns": ["a", "b"]}, {}, "turns: found them with load: closed, expected load: session"),
-        ({"turns": []}, {}, "scenarios[0].turns: found [], expected a list of one text or more"),
+        ({"turns": []}, {}, "scenarios[0].turns: found [], expected a list of one or more strings"),
     ],
 )  # fmt: skip
 def test_what_can_not_be(tiny: Tiny, keys: dict[str, Any], files: dict[str, str], problem: str) -> None:

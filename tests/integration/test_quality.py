@@ -52,7 +52,7 @@ def test_in_a_test_of_ones_own(tiny: Tiny) -> None:
     )
     with RecordingServer() as server:
         done = tiny.run(*server.at)
-    assert "no regular expression: " in done.text
+    assert "not a regular expression: " in done.text
     assert done.results["cases"][0]["metrics"]["quality"]["mean"] == 1
 
 
@@ -62,28 +62,28 @@ def test_in_a_test_of_ones_own(tiny: Tiny) -> None:
         ({}, "found nothing, expected one or more of contains, not_contains"),
         ({"ignore_case": True}, "found ignore_case, expected one or more of contains, not_contains"),
         ({"json": True, "ignore_case": True}, "found ignore_case without a check that it is for, expected one of"),
-        ({"checks": []}, "scenarios[0].expect.checks: found [], expected a list of one mapping or more"),
+        ({"checks": []}, "scenarios[0].expect.checks: found [], expected a list of one or more mappings"),
         ({"checks": [{"contains": "a"}], "json": True}, "found json beside checks, expected them as one of the checks"),
         ({"checks": [{"contain": "a"}]}, "scenarios[0].expect.checks[0].contain: unknown key; did you mean 'contains'"),
         (
             {"checks": [{"regex": "("}]},
-            "scenarios[0].expect.checks[0].regex: found '(', which is no regular expression",
+            "scenarios[0].expect.checks[0].regex: found '(', which is not a regular expression",
         ),
         ({"contains": "a", "weight": 0}, "scenarios[0].expect.weight: found 0, expected a number over 0"),
         ({"number": "7"}, "scenarios[0].expect.number: found '7', expected a number"),
         ({"number": True}, "scenarios[0].expect.number: found true, expected a number"),
-        ({"equals": []}, "scenarios[0].expect.equals: found [], expected a text that is not empty, or a number"),
+        ({"equals": []}, "scenarios[0].expect.equals: found [], expected a non-empty string or a number"),
         ({"equals": 1, "tolerance": "-1%"}, "found '-1%', expected a number from 0 on, or a percentage such as '1%'"),
         ({"length": {}}, "scenarios[0].expect.length: found neither min nor max, expected one of them"),
         ({"length": {"min": 3, "max": 2}}, "scenarios[0].expect.length: found max 2 below min 3"),
         ({"length": {"max": 2, "unit": "miles"}}, "length.unit: found 'miles', expected 'characters', 'words' or"),
         ({"json_path": {"a[*]": 1}}, "which has a path that can't be read at character 2; expected such as $.items[0]"),
         ({"contain": "a"}, "scenarios[0].expect.contain: unknown key; did you mean 'contains'?"),
-        ({"contains": []}, "scenarios[0].expect.contains: found [], expected one text"),
+        ({"contains": []}, "scenarios[0].expect.contains: found [], expected a non-empty string or a list"),
         ({"contains": [""]}, "scenarios[0].expect.contains[0]"),
         ({"json": False}, "scenarios[0].expect.json: found false, expected true"),
-        ({"regex": "("}, "scenarios[0].expect.regex: found '(', which is no regular expression"),
-        ({"json_schema": {"type": "x"}}, "which is no JSON Schema"),
+        ({"regex": "("}, "scenarios[0].expect.regex: found '(', which is not a regular expression"),
+        ({"json_schema": {"type": "x"}}, "which is not a JSON Schema"),
         ("yes", "scenarios[0].expect: found 'yes', expected a mapping with checks, such as"),
     ],
 )

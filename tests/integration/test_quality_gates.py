@@ -93,7 +93,7 @@ def test_greedy_repeats_count_once(tiny: Tiny, sides: Sides, strict: bool) -> No
     done = sides.run(sides.url(1), sides.url(0), GATE, *options)
     assert done.ret == int(strict), done.text
     assert found(done)["verdict"] == "undecided"
-    assert "20 requests a side are evidence of 1 prompt only" in found(done)["reason"]
+    assert "20 requests a side are evidence of only 1 prompt" in found(done)["reason"]
     assert "add prompts" in found(done)["reason"]
 
 

@@ -107,7 +107,7 @@ def test_greedy_repeats_count_once(runs: Runs, prompts: int) -> None:
     runs.run(0.0)
     done, found = runs.gated(1.0)
     assert (done.ret, found["verdict"]) == (0, "undecided")
-    assert f"60 requests a side are evidence of {prompts or 1} prompt" in found["reason"]
+    assert f"60 requests a side are evidence of only {prompts or 1} prompt" in found["reason"]
 
 
 def test_failed_requests_score_nothing(runs: Runs) -> None:
@@ -137,4 +137,4 @@ def test_what_stored_runs_can_not_decide_is_said_before(tiny: Tiny) -> None:
         done = tiny.measure("--flperf-baseline=last", *rules, "--flperf-dry-run")
         said.append([line for line in done.lines if line.startswith("--flperf-baseline: ") and "stored run" in line])
     assert [len(each) for each in said] == [1, 1, 0]
-    assert "ttft_ms.p50 with 1 stored run is called regressed only from about" in said[0][0]
+    assert "ttft_ms.p50 with 1 stored run is called regressed only if it is about" in said[0][0]

@@ -171,11 +171,11 @@ def test_tables(tiny: Tiny) -> None:
         ([{**ROWS[0], "expect": True}], {}, "rows.jsonl:1: expect: found true, expected a text, a number"),
         ([{**ROWS[0], "expect": {"contain": "x"}}], {}, "expect: contain: unknown key; did you mean 'contains'?"),
         ([{**ROWS[0], "expect": {}}], {}, "rows.jsonl:1: expect: found nothing, expected one or more of contains"),
-        ([{**ROWS[0], "expect": {"regex": "("}}], {}, "rows.jsonl:1: regex: found '(', which is no regular expression"),
+        ([{**ROWS[0], "expect": {"regex": "("}}], {}, "rows.jsonl:1: regex: found '(', which is not a regular expression"),
         (
             [{**ROWS[0], "expect": {"json_schema": {"properties": {"a": {"$ref": "https://x.invalid/s"}}}}}],
             {},
-            "which has a reference that leads nowhere: https://x.invalid/s",
+            "which has an unresolvable reference: https://x.invalid/s",
         ),
         ([{"prompt": "x"}], {"expect_column": "target"}, "found no column 'target' with an expectation in any row"),
         (ROWS, {"repeat": 3, "iterations": 4}, "iterations: found 4 with repeat: 3, expected a multiple of it"),

@@ -197,7 +197,10 @@ def test_an_expectation_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (case,) = recover(tmp_path).cases
     assert "quality" not in case.metrics
     ((reason, count),) = case.not_scored.items()
-    assert (reason, count) == ("what was expected held what looks like a key, which is not kept", case.requests.ok)
+    assert (reason, count) == (
+        "the expected answer held something that looks like a key, which is not stored",
+        case.requests.ok,
+    )
     assert "a-secret-of-mine" not in (tmp_path / "run.jsonl").read_text()
 
 

@@ -156,6 +156,6 @@ def test_a_gpu(tiny: Tiny, apart: tuple[str, str], monkeypatch: pytest.MonkeyPat
     assert done.ret == 0, done.text
     use = done.case["resources"]
     assert [use[name]["max"] for name in ("gpu_util_pct", "gpu_mem_mb", "gpu_temp_c")] == [42, 1234, 55]
-    assert absent(done.case) == {"gpu_power_w": "NVIDIA Nowhere 1 doesn't tell it"}
+    assert absent(done.case) == {"gpu_power_w": "NVIDIA Nowhere 1 doesn't report it"}
     assert done.results["run"]["host"]["gpus"] == ["NVIDIA Nowhere 1"]
     assert any(line.get("gpu_temp_c") == 55 for line in done.journal("resources.jsonl"))

@@ -103,7 +103,7 @@ def test_refused(tiny: Tiny, budget: str, words: str) -> None:
 def test_not_in_a_suite(tiny: Tiny) -> None:
     """A suite's cases have no run: the message says where such a budget goes."""
     tiny.suite({"budgets": ["run.wall_s <= 5"]})
-    assert "give it to --flperf-budget" in tiny.refused("--flperf-suite=tiny.json", *tiny.at)
+    assert "give it with --flperf-budget" in tiny.refused("--flperf-suite=tiny.json", *tiny.at)
 
 
 def test_own_tests(tiny: Tiny) -> None:

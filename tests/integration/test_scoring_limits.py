@@ -119,7 +119,7 @@ def test_the_time_is_over(tiny: Tiny) -> None:
     first, after = done.cases
     assert first["requests"]["ok"] == 40
     assert sum(first["not_scored"].values()) == 40
-    assert first["not_scored"]["the time of the run was over"] >= 25
+    assert first["not_scored"]["the run's time was up"] >= 25
     assert "missed quality.mean >= 0 (not measured: " in first["message"]
     assert after["outcome"] == "skipped"
 

@@ -64,7 +64,7 @@ def test_a_base_url_without_v1(tiny: Tiny, where: str, listed: Any) -> None:
         assert server.chats == [*tried, *["/v1/chat/completions"] * 4]
     for case in done.cases:
         assert case["target"]["base_url"] == f"{server.root}/v1"
-        said = f"there is no API at {server.root}: {server.root}/v1 was taken"
+        said = f"there is no API at {server.root}: {server.root}/v1 was used instead"
         assert (said in case["notes"]) is not where
 
 
@@ -90,7 +90,7 @@ def test_an_api_without_v1(tiny: Tiny) -> None:
         done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m")
         assert done.ret == 0, done.text
     assert done.case["target"]["base_url"] == server.root
-    assert f"there is no API at {server.root}/v1: {server.root} was taken" in done.case["notes"]
+    assert f"there is no API at {server.root}/v1: {server.root} was used instead" in done.case["notes"]
 
 
 def test_a_site_that_wants_a_key_at_its_root(tiny: Tiny) -> None:
@@ -302,7 +302,7 @@ def test_a_name_that_means_two_files(tiny: Tiny) -> None:
         done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=model")
         assert {each.body["model"] for each in server.asked if each.body} == {"model"}
     assert done.ret == 0, done.text
-    assert any("means several of the server's models: /a/model.gguf, /b/model.gguf" in each for each in done.warnings)
+    assert any("matches several of the server's models: /a/model.gguf, /b/model.gguf" in each for each in done.warnings)
 
 
 def test_a_name_that_means_two_files_to_a_server_that_knows_neither(tiny: Tiny) -> None:
@@ -318,7 +318,7 @@ def test_a_name_that_means_two_files_to_a_server_that_knows_neither(tiny: Tiny) 
         done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=model")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "The model `model` does not exist" in done.case["message"]
-    assert "means several of the server's models: /a/model.gguf, /b/model.gguf" in done.case["message"]
+    assert "matches several of the server's models: /a/model.gguf, /b/model.gguf" in done.case["message"]
 
 
 @pytest.mark.parametrize("late_list", [False, True])
@@ -339,7 +339,7 @@ def test_a_server_that_loads_is_waited_for(tiny: Tiny, refusal: Answer, *, late_
         done = tiny.run("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-model=m")
         assert done.ret == 0, done.text
     first, second = done.cases
-    assert any("the server was not ready (HTTP 503" in note for note in first["notes"])
+    assert any("for the server, which was not ready (HTTP 503" in note for note in first["notes"])
     assert not any("not ready" in note for note in second["notes"])
     assert first["requests"]["total"] == first["requests"]["ok"] == 2
     assert first["metrics"]["ttft_ms"]["max"] < 1_500 or done.warnings  # a busy machine
@@ -358,8 +358,8 @@ def test_a_server_that_loads_for_too_long(tiny: Tiny) -> None:
         assert time.monotonic() - began < 60
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert "Loading model" in done.cases[0]["message"]
-    assert "it was waited for 1 s" in done.cases[0]["message"]
-    assert "it is not waited for again" in done.cases[1]["message"]
+    assert "the run waited 1 s" in done.cases[0]["message"]
+    assert "the run does not wait for it again" in done.cases[1]["message"]
 
 
 def test_a_500_that_loads_for_too_long(tiny: Tiny) -> None:
@@ -373,7 +373,7 @@ def test_a_500_that_loads_for_too_long(tiny: Tiny) -> None:
             "--flperf-backend-option=openai.load_timeout_s=1",
         )  # fmt: skip
     assert done.ret == pytest.ExitCode.TESTS_FAILED
-    assert "it was waited for 1 s" in done.case["message"]
+    assert "the run waited 1 s" in done.case["message"]
 
 
 def test_a_permanent_500_is_not_waited_for(tiny: Tiny) -> None:
@@ -403,7 +403,7 @@ def test_a_wait_is_shown_and_can_be_interrupted(tmp_path: Path) -> None:
             assert run.end() == pytest.ExitCode.INTERRUPTED, run.output
         with PytestRun(tmp_path, *at, "--flperf-max-time=10s") as run:
             assert run.end() != 0
-            assert "the time of the run is over" in run.output
+            assert "the run's time is up" in run.output
 
 
 def test_models_and_doctor_wait_too(tiny: Tiny) -> None:
@@ -424,7 +424,7 @@ def test_models_and_doctor_wait_too(tiny: Tiny) -> None:
     ("answer", "words"),
     [
         (Answer("<html><title>Hi</title></html>", headers={"Content-Type": "text/html"}), "HTML page ('Hi')"),
-        (Answer("", 302, {"Location": "https://sso.example/login?x=1"}), "redirect to a page for logging in"),
+        (Answer("", 302, {"Location": "https://sso.example/login?x=1"}), "redirect to a login page"),
         (Answer('{"a": 1}\n{"b": 2}\n'), "NDJSON"),
         (Answer("who?", 401), "answered 401"),
     ],

@@ -227,7 +227,7 @@ def test_a_failure_that_only_a_thread_meets(tiny: Tiny) -> None:
     done = tiny.pytester.runpytest_subprocess(*tiny.at, timeout=300)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     text = str(done.stdout)
-    assert "flperf.run failed in a thread, and the test did not ask for its result: " in text
+    assert "flperf.run failed in a thread, and the test did not use its result: " in text
     assert "2 passed" in text
     assert "1 error" in text
     results = json.loads((tiny.folder / "reports" / "latest" / "results.json").read_text(encoding="utf-8"))
@@ -272,7 +272,7 @@ def test_a_failure_that_a_pool_keeps(tiny: Tiny, call: str) -> None:
         assert done.ret == 0, text
     else:
         assert done.ret == pytest.ExitCode.TESTS_FAILED, text
-        assert "flperf.run failed in a thread, and the test did not ask for its result: " in text
+        assert "flperf.run failed in a thread, and the test did not use its result: " in text
 
 
 def test_a_forked_child_ends_by_a_signal(tiny: Tiny) -> None:

@@ -28,7 +28,7 @@ def test_neighbours(tiny: Tiny) -> None:
     tiny.suite()
     done = tiny.run("--flperf-suite=tiny.json", *tiny.at, "-n2")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
-    assert "expected one on each machine" in done.text
+    assert "expected one per machine" in done.text
     assert not (tiny.folder / "reports").exists()
 
 

@@ -64,4 +64,4 @@ def test_a_runtime_that_died_between_cases(bench: Bench, monkeypatch: pytest.Mon
     os.kill(hosts[0].pid, signal.SIGKILL)
     result = bench.run(a_case()).result
     assert result.requests.ok == 2
-    assert [note for note in result.notes if "started anew" in note]
+    assert [note for note in result.notes if "was restarted" in note]

@@ -128,7 +128,7 @@ def test_which_model_is_asked(backend: Sick, listed: list[ListedModel], asked: s
     assert found.models == len(listed)
     if asked is None:
         assert found.steps[-1].ok is None
-        assert found.problem == "no model is loaded here, and none small enough to try; name one: --model=NAME"
+        assert found.problem == "no model is loaded here, and none is small enough to try; name one: --model=NAME"
 
 
 def test_a_model_that_gives_no_token(backend: Sick) -> None:

@@ -267,7 +267,7 @@ def test_a_question_that_only_the_case_has() -> None:
         assert len(server.bodies) == 4
         said = problem(server, case_of(extra=extra))
         assert "must contain the word" in said
-        assert "Sent though no suite asks for it: max_tokens, stream_options, temperature" in said
+        assert "Sent although no suite asks for it: max_tokens, stream_options, temperature" in said
 
 
 def test_thoughts_that_use_up_the_cases_own_answer() -> None:

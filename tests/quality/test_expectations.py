@@ -125,13 +125,13 @@ def test_scores(scoring: Scoring, expected: dict[str, Any], answer: str, score: 
 @pytest.mark.parametrize(
     ("expected", "words"),
     [
-        ({"regex": "("}, "is no regular expression: "),
-        ({"regex": "[z-a]"}, "is no regular expression: "),
+        ({"regex": "("}, "is not a regular expression: "),
+        ({"regex": "[z-a]"}, "is not a regular expression: "),
         ({"regex": "(" * 3_000 + ")" * 3_000}, "is nested too deep"),
-        ({"json_schema": {"type": "objct"}}, "is no JSON Schema: "),
-        ({"json_schema": {"properties": {"a": {"pattern": "("}}}}, "is no JSON Schema: "),
-        ({"json_schema": {"$ref": "http://127.0.0.1:9/schema"}}, "has a reference that leads nowhere"),
-        ({"json_schema": {"$ref": "#/$defs/none"}}, "has a reference that leads nowhere"),
+        ({"json_schema": {"type": "objct"}}, "is not a JSON Schema: "),
+        ({"json_schema": {"properties": {"a": {"pattern": "("}}}}, "is not a JSON Schema: "),
+        ({"json_schema": {"$ref": "http://127.0.0.1:9/schema"}}, "has an unresolvable reference"),
+        ({"json_schema": {"$ref": "#/$defs/none"}}, "has an unresolvable reference"),
         ({"json_schema": {"$ref": "#"}}, "refers to itself without end"),
         (
             {"json_schema": {"properties": {"a": {"$ref": "https://x.invalid/y"}}}},
@@ -139,7 +139,7 @@ def test_scores(scoring: Scoring, expected: dict[str, Any], answer: str, score: 
         ),
         ({"json_schema": {"$defs": {"a": {"$dynamicRef": "//x.invalid/y"}}}}, "no reference to another document is"),
         ({"json_path": {"a[*]": 1}}, "has a path that can't be read at character 2; expected such as"),
-        ({"checks": [{"contains": "a"}, {"regex": "("}]}, "is no regular expression: "),
+        ({"checks": [{"contains": "a"}, {"regex": "("}]}, "is not a regular expression: "),
     ],
 )
 def test_what_can_not_be_used(expected: dict[str, Any], words: str) -> None:
@@ -154,7 +154,7 @@ def test_what_can_not_be_used(expected: dict[str, Any], words: str) -> None:
         ({"json": True}, "[" * 100_000 + "]" * 100_000, "it is nested too deep"),
         ({"json_schema": {"items": {"$ref": "#"}}}, "[" * 900 + "]" * 900, "it is nested too deep"),
         ({"json_schema": {"multipleOf": 0.5}}, "1e400", "OverflowError: "),
-        ({"json_schema": {"properties": {"a": {"$ref": "#/x"}}}}, '{"a": 1}', "a reference that leads nowhere: "),
+        ({"json_schema": {"properties": {"a": {"$ref": "#/x"}}}}, '{"a": 1}', "an unresolvable reference: "),
     ],
 )
 def test_answers_that_can_not_be_scored(scoring: Scoring, expected: dict[str, Any], answer: str, reason: str) -> None:
@@ -288,7 +288,7 @@ def test_a_case_whose_answers_all_take_too_long() -> None:
         after = other.scores(["a"])
     assert one.not_scored == {
         "took longer than 0.1 s": 10,
-        "10 answers before it took more time or memory than there is for one": 490,
+        "10 earlier answers took more time or memory than one may take": 490,
     }
     assert all(isinstance(each, NoResult) for each in found)
     assert slow == NoResult("took longer than 0.1 s")

@@ -46,7 +46,7 @@ def parse(*arguments: str) -> argparse.Namespace:
         (["--config", "missing.json"], "missing.json"),
         (["--config", "."], "."),
         (["--config", "bad.json"], "bad.json: expected JSON"),
-        (["--config", "binary.json"], "binary.json: expected a text"),
+        (["--config", "binary.json"], "binary.json: expected text in UTF-8"),
         (["--config", "list.json"], "list.json: expected a JSON object"),
         (["--config", "typo.json"], "unknown key 'shedule'; did you mean 'schedule'?"),
     ],

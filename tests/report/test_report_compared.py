@@ -340,7 +340,7 @@ def test_relative_to_a_load() -> None:
     (row,) = [line for line in shown(found) if "ttft_ms.p50" in line]
     assert "[+8.1, +16.9]" in row
     assert "-8.1 %" in row
-    said = "changes with one as measured beside them are relative to the reference load"
+    said = "changes with a value under 'as measured' are relative to the reference load"
     assert said in shown(found)
     text = markdown(found)
     assert "as measured" in text

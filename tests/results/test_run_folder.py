@@ -87,7 +87,7 @@ def test_latest_of_a_persons_own_is_left_alone(tmp_path: Path, kind: str) -> Non
     assert not folder.update_latest()
     assert not mine.is_symlink()
     assert mine.exists()
-    assert "no link of ours" in folder.problems[0]
+    assert "not a link that flperf made" in folder.problems[0]
 
 
 def test_latest_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", full)
     assert not folder.write_text("a.txt", "new")
-    assert folder.problems == ["a.txt is not written: No space left on device"]
+    assert folder.problems == ["a.txt was not written: No space left on device"]
     assert [path.name for path in folder.path.iterdir()] == ["a.txt"]
     assert (folder.path / "a.txt").read_text() == "old"
 

@@ -51,9 +51,9 @@ def _set(record: dict[str, Any], path: str, value: Any) -> None:
     [
         ("cases.0.metrics.ttft_ms.p50", "much", 'cases[0].metrics.ttft_ms.p50: found "much", expected a number'),
         ("cases.0.metrics.ttft_ms", [], "cases[0].metrics.ttft_ms: found a list, expected an object"),
-        ("cases.0.nodeid", 3, "cases[0].nodeid: found 3, expected a text"),
+        ("cases.0.nodeid", 3, "cases[0].nodeid: found 3, expected a string"),
         ("cases.0.outcome", "splendid", 'cases[0].outcome: found "splendid", expected one of passed, failed'),
-        ("run.host", {"name": "h"}, "run.host.os: found nothing, expected a text"),
+        ("run.host", {"name": "h"}, "run.host.os: found nothing, expected a string"),
         ("schema", "flperf.results/9", 'schema: found "flperf.results/9"'),
         ("cases", {}, "cases: found an object, expected a list"),
     ],
@@ -64,7 +64,7 @@ def test_not_a_results_file(reports: Path, path: str, value: Any, fault: str) ->
     record = json.loads(file.read_text(encoding="utf-8"))
     _set(record, path, value)
     file.write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(RunError, match="is no results file of flperf") as caught:
+    with pytest.raises(RunError, match="is not a results file of flperf") as caught:
         read_run(file)
     assert fault in str(caught.value)
 

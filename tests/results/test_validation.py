@@ -250,17 +250,17 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("cases.0.against.0.comparisons.0.p_value", 2, "p_value: found 2, expected a number from 0 to 1"),
     ("cases.0.partial", "false", 'cases[0].partial: found "false", expected true or false'),
     ("cases.0.partial", 0, "cases[0].partial: found 0, expected true or false"),
-    ("cases.0.parameters", {"n": {}}, "cases[0].parameters.n: found an object, expected a text, a number"),
+    ("cases.0.parameters", {"n": {}}, "cases[0].parameters.n: found an object, expected a string, a number"),
     ("cases.0.clock.lag_histogram", {"x y": 1}, 'lag_histogram: found the key "x y", expected whole numbers as keys'),
     ("cases.0.settings", {"seed": 10**200}, "cases[0].settings.seed: found 1"),
     ("cases.0.notes", "a text", 'cases[0].notes: found "a text", expected a list'),
-    ("cases.0.nodeid", "\ud800", "nodeid: found \"\\ud800\", expected a text without half a character"),
+    ("cases.0.nodeid", "\ud800", "nodeid: found \"\\ud800\", expected a string without half a character"),
     ("run.status", "green", 'run.status: found "green", expected one of'),
     ("run.started_at", "yesterday", 'run.started_at: found "yesterday", expected a time such as'),
     ("run.started_at", "", "run.started_at: found"),
     ("run.started_at", "0001-01-01T00:00:00+14:00", "expected a time such as"),
     ("run.finished_at", "9999-12-31T23:59:59-14:00", "run.finished_at: found"),
-    ("run.id", None, "run.id: found null, expected a text"),
+    ("run.id", None, "run.id: found null, expected a string"),
     ("run.host", [], "run.host: found a list, expected an object"),
     ("run", None, "run: found null, expected an object"),
     ("cases", None, "cases: found null, expected a list"),
@@ -273,7 +273,7 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
 def test_what_no_run_can_have_written(path: str, value: Any, said: str) -> None:
     """The place, what was found, and what was expected."""
     keys = tuple(int(key) if key.isdecimal() else key for key in path.split("."))
-    with pytest.raises(RunError, match="is no results file of flperf, or was changed") as told:
+    with pytest.raises(RunError, match="is not a results file of flperf, or was edited") as told:
         run_of(json.dumps(changed(DOCUMENT, keys, value)), "here")
     assert said in str(told.value)
     assert "measure again" in str(told.value)
@@ -336,7 +336,7 @@ def test_a_case_alone(mutant: Any) -> None:
         (b"", "an empty file"),
         (b" \n", "an empty file"),
         (b"\x1f\x8b\x08", "a file compressed with gzip"),
-        ("{}".encode("utf-16"), "a text in UTF-16"),
+        ("{}".encode("utf-16"), "text in UTF-16"),
         (b"PK\x03\x04", "a zip archive"),
         (b"SQLite format 3\0", "a SQLite database"),
         (b'{"a": "\xff"}', "the byte 0xff at 7"),
@@ -352,7 +352,7 @@ def test_files_of_other_kinds(tmp_path: Path, content: bytes, said: str) -> None
     """What the file is, in words."""
     path = tmp_path / "results.json"
     path.write_bytes(content)
-    with pytest.raises(RunError, match=r"results\.json is no results file") as told:
+    with pytest.raises(RunError, match=r"results\.json is not a results file") as told:
         read_run(path)
     assert said in str(told.value)
 
@@ -366,7 +366,11 @@ def test_a_byte_order_mark(tmp_path: Path) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     """A folder, a name that can't be one, a file that isn't there: each in words."""
-    for path, said in ((tmp_path, "it is no file"), (tmp_path / "no", "no such file"), (Path("a\0b"), "can't be read")):
+    for path, said in (
+        (tmp_path, "it is not a file"),
+        (tmp_path / "no", "no such file"),
+        (Path("a\0b"), "can't be read"),
+    ):
         with pytest.raises(RunError, match=said):
             read_run(path)
 

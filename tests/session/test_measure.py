@@ -143,14 +143,14 @@ def test_a_server_that_fails(here: Path) -> None:
         ("s.json", {"baseline": "nosuch"}, "no run"),
         ("s.json", {"fail_on": ["ttft_ms.p50 > +10%"]}, "nothing to compare with"),
         ("s.json", {"store": "mysql://x"}, "expected a file"),
-        ("s.json", {"model": " "}, "model: found ' ', expected a text"),
+        ("s.json", {"model": " "}, "model: found ' ', expected a string"),
         ("s.json", {"model": ","}, "expected the name of a model"),
         ("s.json", {"iterations": 0}, "iterations"),
         ("s.json", {"temperature": "hot"}, "expected a number from 0 to 2"),
-        ("s.json", {"base_url": 8080}, "base_url: found 8080, expected a text"),
-        ("s.json", {"budget": [3]}, "budget: found 3, expected a text"),
-        ("s.json", {"base_url": ""}, "base_url: found '', expected a text"),
-        ("s.json", {"fail_on": [" "]}, "fail_on: found ' ', expected a text"),
+        ("s.json", {"base_url": 8080}, "base_url: found 8080, expected a string"),
+        ("s.json", {"budget": [3]}, "budget: found 3, expected a string"),
+        ("s.json", {"base_url": ""}, "base_url: found '', expected a string"),
+        ("s.json", {"fail_on": [" "]}, "fail_on: found ' ', expected a string"),
         ("s.json", {"max_time": -3}, "expected a time"),
     ],
 )
@@ -244,7 +244,7 @@ def test_compared_with_a_run(here: Path, server: ReferenceServer) -> None:
     assert {side.run_id for case in third.cases for side in case.against} == {first.id}
     with pytest.raises(FlperfError, match="unknown metric"):
         compare(second, first, fail_on="speed > +1%")
-    with pytest.raises(FlperfError, match="holds for no scenario of the run, such as one, two"):
+    with pytest.raises(FlperfError, match="matches no scenario of the run, such as one, two"):
         compare(second, first, fail_on="three: ttft_ms.p50 > +1%")
 
 

@@ -25,8 +25,8 @@ def test_nothing_is_said_of_a_client_that_keeps_up(late: int, ok: int, lag_ms: f
     ("late", "ok", "lag_ms", "words"),
     [
         (5, 100, 0.5, "5 of 100 first tokens were read too late to say when they came; fewer streams"),
-        (0, 100, 31.4, "answers were read 31 ms (p99) after they had come; fewer streams"),
-        (50, 100, 40.0, "40 ms (p99) after they had come and 50 of 100 first tokens"),
+        (0, 100, 31.4, "answers were read 31 ms (p99) after they arrived; fewer streams"),
+        (50, 100, 40.0, "40 ms (p99) after they arrived and 50 of 100 first tokens"),
     ],
 )
 def test_figures_and_what_to_do(late: int, ok: int, lag_ms: float, words: str) -> None:

@@ -73,7 +73,7 @@ def test_likely_but_not_sure_enough() -> None:
     assert found.reason.endswith("fewer rules or more requests would decide it")
     look = judge_counts(few, many, Threshold(0.0, floor=0.001), rates, 0.5)
     assert "a rise of more than 0.1 points is likely" in look.reason
-    assert "the run's error rate of 1 %, shared by 18 comparisons and looks, asks for p 0.00028" in look.reason
+    assert "the run's error rate of 1 %, shared by 18 comparisons and looks, requires p 0.00028" in look.reason
     assert judge_counts(few, many, ANY, ErrorRates()).word == "regressed"
     assert judge_counts(few, many, ANY, ErrorRates(), 0.5).word == "undecided"
 

@@ -78,7 +78,7 @@ def test_likely_but_not_sure_enough() -> None:
     found = judged(lambda n: float(n % 12 > 0), lambda _: 1.0, 108)
     assert found.word == "undecided"
     assert "is likely (p " in found.reason
-    assert "the run's error rate of 1 %, shared by 18 comparisons, asks for p 0.00056" in found.reason
+    assert "the run's error rate of 1 %, shared by 18 comparisons, requires p 0.00056" in found.reason
     assert found.reason.endswith("fewer rules or more requests would decide it")
 
 
@@ -103,7 +103,7 @@ def test_failures_are_worse_when_they_are_more() -> None:
 
 def test_too_little_and_what_can_not_be() -> None:
     """Five requests, a relative limit, orders that nobody drew."""
-    assert judged(lambda _: 0.0, lambda _: 1.0, 5).reason == "5 matched requests can't tell anything; 6 are the least"
+    assert judged(lambda _: 0.0, lambda _: 1.0, 5).reason == "5 matched requests are too few to tell; 6 are needed"
     with pytest.raises(ValueError, match="changes by points"):
         judged(lambda _: 0.0, lambda _: 1.0, threshold=Threshold(0.1))
     pairs = [Pair((), (), True, matched=(MatchedRequest(1.0, 0.0),))] * 15
@@ -129,7 +129,7 @@ def test_one_greedy_prompt_is_one_piece_of_evidence() -> None:
     found = judge_matched(pairs, FALL, RATES, look=1, looks=1)
     assert (found.word, found.candidate, found.n_candidate) == ("undecided", 0.0, 60)
     assert found.reason == (
-        "60 requests a side are evidence of 1 prompt only, since repeats with the same answer count once: add prompts"
+        "60 requests a side are evidence of only 1 prompt, since repeats with the same answer count once: add prompts"
     )
 
 
@@ -202,7 +202,7 @@ def test_how_many_prompts_exclude_a_fall() -> None:
     ]
     finding = judge_matched(pairs, Threshold(0.0, 0.05, higher_is_worse=False), RATES, look=1, looks=1)
     assert finding.word == "undecided"
-    assert finding.reason.endswith("to exclude it takes 59 prompts at least, and there are 18")
+    assert finding.reason.endswith("excluding it takes at least 59 prompts, and there are 18")
 
 
 @pytest.mark.parametrize(("floor", "limit"), [(0.0, "any rise"), (0.01, "a rise of more than 1 point")])

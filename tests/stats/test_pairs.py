@@ -138,7 +138,7 @@ def _width(finding: Finding) -> float:
     [
         (10, "p50", "p50 needs 11 requests a side; there are 10 and 10"),
         (100, "p95", "p95 needs 130 requests a side; there are 100 and 100"),
-        (5, "mean", "5 whole pairs can't tell anything; 6 are the least"),
+        (5, "mean", "5 whole pairs are too few to tell; 6 are needed"),
         (0, "p50", "p50 needs 11 requests a side; there are 0 and 0"),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_mean_is_unchanged_at_the_end_and_from_enough_requests() -> None:
     assert "unchanged" not in words_of(make_pairs(100), "mean", TEN, rates)[:-1]
     few = judge_pairs(make_pairs(60), "mean", TEN, rates, **ONCE)
     assert few.word == "undecided"
-    assert "from 90 requests a side on, as slow answers may be rare; there are 60 and 60" in few.reason
+    assert "only with 90 requests a side or more, as slow answers may be rare; there are 60 and 60" in few.reason
     assert judge_pairs(make_pairs(30, streams=4), "mean", TEN, rates, **ONCE).word == "unchanged"
     quicker = [judge_pairs(make_pairs(n, 0.7), "mean", TEN, rates, **ONCE).word for n in (60, 100)]
     assert quicker == ["undecided", "improved"]
@@ -291,7 +291,7 @@ def test_what_the_runs_error_rate_forbids() -> None:
         finding = judge_pairs(make_pairs(16, 1.3), statistic, TEN, rates, look=2, looks=3)
         assert finding.interval is not None
         assert (finding.word, finding.interval[0] > 0.10) == ("undecided", True)
-        assert "shared by 1000000 comparisons and looks, asks for p " in finding.reason
+        assert "shared by 1000000 comparisons and looks, requires p " in finding.reason
         assert finding.reason.endswith("fewer rules or more requests would decide it")
 
 
@@ -337,9 +337,9 @@ def test_why_an_excluded_rise_of_a_mean_is_open() -> None:
     few = judge_pairs(make_pairs(40), "mean", TEN, ErrorRates(), **ONCE)
     assert early.word == few.word == "undecided"
     assert (
-        early.reason == "a rise of more than 10 % is excluded so far; a mean is called unchanged at the last look only"
+        early.reason == "a rise of more than 10 % is excluded so far; a mean is called unchanged only at the last look"
     )
-    assert few.reason.startswith("a rise of more than 10 % is excluded so far; a mean is called unchanged from 90")
+    assert few.reason.startswith("a rise of more than 10 % is excluded so far; a mean is called unchanged only with 90")
 
 
 @pytest.mark.filterwarnings("error")

@@ -78,7 +78,7 @@ def test_a_rate_is_worse_where_it_falls() -> None:
     ("values", "statistic", "reason"),
     [
         (run(10), "p50", "p50 needs 11 requests a side; there are 10 and 100"),
-        (run(100), "max", "max rests on single requests"),
+        (run(100), "max", "max depends on single requests"),
     ],
 )
 def test_what_two_runs_never_decide(values: list[float], statistic: str, reason: str) -> None:
@@ -160,7 +160,7 @@ def test_a_mean_of_few_requests_is_never_unchanged() -> None:
         for n in (60, 90)
     )
     assert (few.word, many.word) == ("undecided", "unchanged")
-    assert "from 90 requests a side on" in few.reason
+    assert "only with 90 requests a side or more" in few.reason
 
 
 def test_what_the_runs_error_rate_forbids() -> None:
@@ -171,7 +171,7 @@ def test_what_the_runs_error_rate_forbids() -> None:
     )  # fmt: skip
     assert finding.interval is not None
     assert (finding.word, finding.interval[0] > 0.1) == ("undecided", True)
-    assert "the run's error rate of 1 %, shared by 5000 comparisons, asks for p 2e-06" in finding.reason
+    assert "the run's error rate of 1 %, shared by 5000 comparisons, requires p 2e-06" in finding.reason
     assert "fewer rules, more stored runs or both sides in turn" in finding.reason
 
 

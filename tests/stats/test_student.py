@@ -38,5 +38,5 @@ def test_refused(p: float, freedom: int) -> None:
     """What has no quantile here is refused, and so is a bound from one value."""
     with pytest.raises(ValueError, match="found p"):
         t_quantile(p, freedom)
-    with pytest.raises(ValueError, match="two at least"):
+    with pytest.raises(ValueError, match="at least two"):
         prediction_bound([1.0])

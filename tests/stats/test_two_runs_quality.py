@@ -21,7 +21,7 @@ def test_likely_but_not_sure_enough() -> None:
     found = judge_quality(case(96, 100), case(85, 100), rule, ErrorRates(comparisons=18))
     assert found.word == "undecided"
     assert "any fall is likely (p 0.00" in found.reason
-    assert "the run's error rate of 1 %, shared by 18 comparisons, asks for p 0.00056" in found.reason
+    assert "the run's error rate of 1 %, shared by 18 comparisons, requires p 0.00056" in found.reason
     assert "both sides in turn (--flperf-against) would decide it" in found.reason
     assert judge_quality(case(96, 100), case(85, 100), rule, ErrorRates()).word == "regressed"
 

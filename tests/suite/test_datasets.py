@@ -158,7 +158,7 @@ def test_plain_text(tmp_path: Path) -> None:
     rows = read(tmp_path, "One\r\n\n  \n Two\u2028three\x0bfour\n", "data.txt")
     assert [row.turns[0] for row in rows] == ["One", " Two\u2028three\x0bfour"]
     assert read(tmp_path, "One", "data.txt", "prompt")[0].fields == {"prompt": "One"}
-    assert "found no column 'x': a file of plain text has none" in message(tmp_path, "One", "data.txt", "x")
+    assert "found no column 'x': a plain text file has no columns" in message(tmp_path, "One", "data.txt", "x")
 
 
 @pytest.mark.parametrize(
@@ -166,25 +166,25 @@ def test_plain_text(tmp_path: Path) -> None:
     [
         ("", "found no rows, expected one prompt or more"),
         ("\n \n", "found no rows"),
-        ("5", ":1: found 5, expected a text or an object"),
-        ("[]", ":1: found [], expected a text or an object"),
+        ("5", ":1: found 5, expected a string or an object"),
+        ("[]", ":1: found [], expected a string or an object"),
         ("null", ":1: found nothing (null)"),
         ("{}", ":1: found no columns, expected one of prompt, messages"),
         ('{"a": 1, "b": 2}', ":1: found the columns 'a', 'b', expected one of prompt, messages"),
         ('"a"\n{"prompt": "b"', ":2: not JSON: "),
-        ('"a"\n{"prompt": NaN}', ":2: not JSON that can be read: found NaN"),
-        ('"a"\n{"prompt": ' + "9" * 5000 + "}", ":2: not JSON that can be read: "),
+        ('"a"\n{"prompt": NaN}', ":2: can't be read as JSON: found NaN"),
+        ('"a"\n{"prompt": ' + "9" * 5000 + "}", ":2: can't be read as JSON: "),
         ("[" * 100_000, ":1: nested too deep"),
         ('{"a":' * 100_000, ":1: nested too deep"),
         ('{"prompt": " "}', ":1: found a blank text in 'prompt', expected a prompt"),
-        ('{"prompt": 5}', ":1: found 5 in 'prompt', expected a text or a list of messages"),
+        ('{"prompt": 5}', ":1: found 5 in 'prompt', expected a string or a list of messages"),
         ('{"prompt": null}', ":1: found nothing (null) in 'prompt'"),
         ('{"question": 5}', ":1: found 5 in 'question'"),
         (r'{"prompt": "a\ud800"}', "with half a surrogate pair, which can't be sent"),
         (r'{"prompt": "a", "\uD800": 1}', "with half a surrogate pair"),
-        ('{"messages": []}', ":1: found no message of the user in 'messages'"),
+        ('{"messages": []}', ":1: found no user message in 'messages'"),
         ('{"messages": [5]}', ":1: found 5 as messages[0], expected an object"),
-        ('{"messages": [{"role": "user"}]}', "found nothing (null) as content of messages[0], expected a text"),
+        ('{"messages": [{"role": "user"}]}', "found nothing (null) as content of messages[0], expected a string"),
         ('{"messages": [{"role": "user", "content": ""}]}', "found a blank text as content of messages[0]"),
         ('{"messages": [{"role": "user", "content": [{"type": "text"}]}]}', "as content of messages[0]"),
         ('{"messages": [{"role": "usr", "content": "a"}]}', "found 'usr' as role of messages[0], expected user"),
@@ -210,8 +210,8 @@ def test_bad_lines(tmp_path: Path, text: str, expected: str | None) -> None:
         ('[\n"a"\n"b"]', "data.json:3:1: not JSON"),
         ('["a", 5]', "data.json: row 2: found 5"),
         (r'["a", {"x": ["\udfff"]}]', "data.json: row 2: found {'x': ['\\udfff']} with half a surrogate pair"),
-        ("[" + "9" * 5000 + "]", "data.json: not JSON that can be read"),
-        ("[Infinity]", "data.json: not JSON that can be read: found Infinity"),
+        ("[" + "9" * 5000 + "]", "data.json: can't be read as JSON"),
+        ("[Infinity]", "data.json: can't be read as JSON: found Infinity"),
         ("[" * 100_000, "data.json: nested too deep"),
     ],
 )
@@ -231,8 +231,8 @@ def test_bad_json(tmp_path: Path, text: str, expected: str) -> None:
             "data.csv:3: found 1 cell, expected 2 as in the header line\ndata.csv:4: found 3",
         ),
         ('id,prompt\n1,"a\nb"\n2,"c\nd",e\n', "data.csv:4: found 3 cells"),
-        ('prompt\n"a" b\n', "data.csv:2: not a table that can be read: "),
-        ('prompt\na\n"b\n\n\n', "data.csv:3: not a table that can be read: unexpected end of data"),
+        ('prompt\n"a" b\n', "data.csv:2: can't be read as a table: "),
+        ('prompt\na\n"b\n\n\n', "data.csv:3: can't be read as a table: unexpected end of data"),
         ("id,promt\n1,a\n2,b\n", "data.csv: in each of 2 rows: found the columns 'id', 'promt', expected one of"),
         ("prompt\n \nx\n", None),
         ("id,prompt\n1, \n", "data.csv:2: found a blank text in 'prompt'"),

@@ -82,7 +82,7 @@ def test_rows_have_tools_of_their_own(tmp_path: Path) -> None:
         ({"tools": [tool("a b")]}, "tools: [0].function.name: expected a name without blanks"),
         ({"tools": [tool(), tool()]}, "tools: [1].function.name: found 'weather' again"),
         ({"tools": [tool(x={"type": "strin"})]}, "tools[0]: the parameters of 'weather': found "),
-        ({"tools": [tool(x={"$ref": "#/$defs/x", "type": 5})]}, "which is no JSON Schema"),
+        ({"tools": [tool(x={"$ref": "#/$defs/x", "type": 5})]}, "which is not a JSON Schema"),
         ({"tool_choice": "auto"}, "tool_choice: found without tools"),
         ({"tools": [tool()], "tool_choice": "sometimes"}, "tool_choice: found 'sometimes', expected 'auto', 'none'"),
         ({"tools": [tool()], "tool_choice": {"type": "function", "function": {"name": "f"}}}, "found 'f', expected"),

@@ -141,7 +141,7 @@ def test_a_suite_that_can_be_read(tmp_path: Path, name: str) -> None:
 def test_a_suite_that_can_not_be_used_is_not_written(tmp_path: Path) -> None:
     """A broken schema is found before anything is written."""
     broken = {"name": "f", "parameters": {"type": "dict", "properties": {"x": {"minimum": "none"}}}}
-    with pytest.raises(SuiteError, match="which is no JSON Schema"):
+    with pytest.raises(SuiteError, match="which is not a JSON Schema"):
         write_suite(written(tmp_path, [question("irrelevance_0", function=[broken])]), tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
     assert not (tmp_path / "out.jsonl").exists()

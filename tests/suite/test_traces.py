@@ -60,7 +60,7 @@ def test_whatever_is_in_it(lines: list[str]) -> None:
         ('{"due_s": 0, "input_length": 0}', "found 0 in 'input_length', expected a whole number from 1"),
         ('{"due_s": 0, "output_length": 1.5}', "found 1.5 in 'output_length'"),
         ('{"due_s": 0, "prompt": ""}', "found a blank text in 'prompt'"),
-        ('{"due_s": 0, "messages": []}', "found no message of the user"),
+        ('{"due_s": 0, "messages": []}', "found no user message"),
         ("[" * 100_000, "not JSON"),
     ],
 )

@@ -77,6 +77,6 @@ def test_a_shortage_in_words(monkeypatch: pytest.MonkeyPatch, size_mb: float | N
     assert bool(found) is short
     if size_mb == 8000:
         assert found == (
-            "not enough memory: 1,000 MB are available, and the model takes about 8,800 MB; it may be slow (swapping) "
+            "not enough memory: 1,000 MB are available, but the model takes about 8,800 MB; it may be slow (swapping) "
             "or fail"
         )

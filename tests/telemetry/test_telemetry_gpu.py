@@ -65,7 +65,7 @@ def test_a_figure_that_a_gpu_does_not_tell(monkeypatch: pytest.MonkeyPatch, sour
     for _ in range(3):
         reading = source.read(NOBODY)
         assert set(reading.values) == set(GPU_METRICS) - {"gpu_power_w"}
-        assert reading.absent == {"gpu_power_w": "NVIDIA Test 4090 doesn't tell it"}
+        assert reading.absent == {"gpu_power_w": "NVIDIA Test 4090 doesn't report it"}
     assert fake.calls.count("nvmlDeviceGetPowerUsage") == 1
 
 
@@ -75,7 +75,7 @@ def test_no_sum_over_some_of_them(monkeypatch: pytest.MonkeyPatch, source: GpuSo
     source.open()
     reading = source.read(NOBODY)
     assert set(reading.values) == {"gpu_mem_mb", "gpu_temp_c"}
-    assert reading.absent["gpu_power_w"] == "GPU 1 (Old) doesn't tell it"
+    assert reading.absent["gpu_power_w"] == "GPU 1 (Old) doesn't report it"
     assert reading.absent["gpu_util_pct"] == "GPU 1 (Old): the NVIDIA driver has lost the GPU"
     assert [("gpu_power_w" in each) for each in reading.details["gpus"]] == [True, False]
 

@@ -60,7 +60,7 @@ def test_nobody_listens() -> None:
     """A port without an owner: absent with the reason."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert "has no owner that may be seen" in listeners(["127.0.0.1"], port).absent
+    assert "has no visible owner" in listeners(["127.0.0.1"], port).absent
 
 
 def test_this_process_listens() -> None:

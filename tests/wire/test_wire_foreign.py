@@ -85,7 +85,7 @@ def test_an_error_in_the_last_line_is_the_servers_word(words: str, outcome: Outc
         ("https://example.com/v1/chat/completions", ("redirected to 'https://example.com/v1/chat/completions'", "URL")),
         ("https://user:secret1@example.com/", ("redirected to",)),
         ("https://login-assistant.ai/v1", ("redirected to 'https://login-assistant.ai/v1', and redirects", "URL")),
-        ("https://accounts.example/", ("redirected to a login, 'https://accounts.example/'",)),
+        ("https://accounts.example/", ("redirected to a login page, 'https://accounts.example/'",)),
     ],
 )
 def test_a_redirect_says_where_it_leads(place: str, words: tuple[str, ...]) -> None:

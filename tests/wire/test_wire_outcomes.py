@@ -149,7 +149,7 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
     "garbage event": (
         lambda: exchange(chunked(text("a"), b"data: {not json\n\n")),
         Outcome.MALFORMED_STREAM,
-        "no JSON",
+        "not JSON",
     ),
     "stray text": (lambda: exchange(chunked(b"hello there\n\n")), Outcome.MALFORMED_STREAM, "hello there"),
     "html 200": (
@@ -162,7 +162,7 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
         Outcome.MALFORMED_STREAM,
         "an HTML page",
     ),
-    "other JSON": (lambda: exchange(sized(b'{"status": "ok"}')), Outcome.MALFORMED_STREAM, "without a single choice"),
+    "other JSON": (lambda: exchange(sized(b'{"status": "ok"}')), Outcome.MALFORMED_STREAM, "without any choice"),
     "gzip although identity": (
         lambda: exchange([b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"\x1f\x8b\x08\x00"]),
         Outcome.MALFORMED_STREAM,
@@ -196,7 +196,7 @@ OUTCOMES: dict[str, tuple[Callable[[], Exchange], Outcome, str]] = {
     "bad length": (
         lambda: exchange([b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"], ending=Ending.MALFORMED),
         Outcome.MALFORMED_STREAM,
-        "no length",
+        "not a length",
     ),
     "closed without a byte": (lambda: lost([], "closed"), Outcome.CONNECTION_LOST, "closed"),
     "closed in the head": (lambda: lost([b"HTTP/1.1 200 OK\r\nConte"]), Outcome.CONNECTION_LOST, "without an answer"),

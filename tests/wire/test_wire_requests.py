@@ -153,7 +153,7 @@ def test_an_account_in_the_environment_stays_there(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("key", ["a\nb", "key\r\nX-Evil: 1", " padded", "schlüssel", "tab\tkey"])
 def test_a_key_that_no_header_can_hold_is_refused_unseen(key: str) -> None:
     """A key with a line end in it would be a header of its own; the message doesn't show it."""
-    with pytest.raises(ValueError, match="no header can hold") as caught:
+    with pytest.raises(ValueError, match="a header can't have") as caught:
         RequestFactory(ENDPOINT, key)
     assert key not in str(caught.value)
 

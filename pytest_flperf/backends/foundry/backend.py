@@ -34,7 +34,7 @@ __all__ = ["FoundryBackend", "listed"]
 
 _HEALTH_S = 3.0
 _LET_GO = "the runtime had unloaded the model: it was loaded again"
-_STARTED_ANEW = "the runtime had ended or hung: it was started anew, and the model was loaded again"
+_RESTARTED = "the runtime had ended or hung: it was restarted, and the model loaded again"
 
 # Tried on the web service of 2.2.1 with an embedded model, whose answers are always the same where they are greedy, or
 # have a seed; inside the host (transport: native) it is the same code.
@@ -148,7 +148,7 @@ class FoundryBackend:
             return ready
         notes: tuple[str, ...] = ()
         if ready is not None:
-            notes = (_LET_GO if former is host else _STARTED_ANEW,)
+            notes = (_LET_GO if former is host else _RESTARTED,)
         info, said = self._find(host, key[0], model, on_progress)
         download_s: float | None = None
         if not info.cached:
@@ -200,7 +200,7 @@ class FoundryBackend:
 
         folder = folder_of(model)
         if folder is None:
-            raise BackendError(f"{model}: the folder has gone")
+            raise BackendError(f"{model}: the folder is gone")
         found = read_folder(folder)
         if self._config.device not in {"auto", found.device}:
             raise BackendError(
@@ -220,7 +220,7 @@ class FoundryBackend:
         if found.registered:
             said.append(f"execution providers registered: {', '.join(found.registered)}")
         if found.failed:
-            said.append(f"execution providers that could not be had: {', '.join(found.failed)}")
+            said.append(f"execution providers not available: {', '.join(found.failed)}")
         return tuple(clean(each) for each in said)
 
     def _native(self, host: RuntimeHost, model_id: str) -> NativeChat | None:
@@ -243,7 +243,7 @@ class FoundryBackend:
         """Endpoint of the host that serves the model."""
         _, served = self._served.get(model, (None, None))
         if served is None:
-            raise BackendError(f"{model}: not ready, ensure() it first")
+            raise BackendError(f"{model}: not ready, call ensure() first")
         return served.endpoint
 
     def capabilities(self, model: str) -> Capabilities:

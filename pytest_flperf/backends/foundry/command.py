@@ -20,8 +20,8 @@ _MOST: Final = 1 << 16
 _URL: Final = re.compile(r"https?://[^\s\"'<>\\,;()]{1,300}")
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
 _HOW: Final = (
-    "Start it with `foundry server start` (before 0.10: `foundry service start`), or say its base_url; backend foundry "
-    "needs no service"
+    "Start it with `foundry server start` (before 0.10: `foundry service start`), or give its base_url; backend "
+    "foundry needs no service"
 )
 
 
@@ -35,7 +35,7 @@ def service_url() -> str:
     command = shutil.which("foundry")
     if command is None:
         raise BackendError(
-            "foundry-service: no base_url was given, and there is no command `foundry` on the PATH to ask. " + _HOW
+            "foundry-service: no base_url was given, and there is no `foundry` command on PATH to ask. " + _HOW
         )
     said = []
     for arguments in _COMMANDS:
@@ -75,7 +75,7 @@ def _output(command: str, arguments: tuple[str, ...]) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"nothing within {_PATIENCE_S:g} s"
+        return f"nothing for {_PATIENCE_S:g} s"
     except OSError as error:
         return f"it could not be run ({error.strerror or error})"
     return (done.stdout[:_MOST] + b"\n" + done.stderr[:_MOST]).decode("utf-8", "replace")

@@ -96,10 +96,10 @@ class FoundryModels:
             found = host.resolve(model, self._config.device)
             cached = self._cached(host.list_models(), model, found)
             if not cached:
-                raise BackendError(f"{clean(model)}: not downloaded, there is nothing to remove")
+                raise BackendError(f"{clean(model)}: not downloaded; there is nothing to remove")
             if len(cached) > 1:
                 ids = ", ".join(clean(each.id) for each in cached)
-                raise BackendError(f"{clean(model)}: more than one variant is downloaded, say which by its id: {ids}")
+                raise BackendError(f"{clean(model)}: more than one variant is downloaded; name one by its id: {ids}")
             if cached[0].loaded:
                 host.unload(cached[0].id)
             host.remove(cached[0].id)
@@ -129,6 +129,6 @@ class FoundryModels:
 def _must_be_of_the_catalog(model: str, done: str) -> None:
     mode = mode_of(model)
     if mode is Mode.EMBEDDED:
-        raise BackendError(f"{clean(model)}: is part of this package, always there, and can't be {done}")
+        raise BackendError(f"{clean(model)}: part of this package and always available; it can't be {done}")
     if mode is Mode.FOLDER:
-        raise BackendError(f"{clean(model)}: is a folder of your own, which is used as it is and can't be {done}")
+        raise BackendError(f"{clean(model)}: a folder of your own, used as it is; it can't be {done}")

@@ -32,7 +32,7 @@ class FoundryServiceBackend(LoadingBackend):
 
     name = "foundry-service"
     advice = (
-        "Start the service with `foundry server start` (before 0.10: `foundry service start`), or say its base_url; "
+        "Start the service with `foundry server start` (before 0.10: `foundry service start`), or give its base_url; "
         "its port changes with every start"
     )
 
@@ -111,9 +111,9 @@ class FoundryServiceBackend(LoadingBackend):
             self._attachment = None
             raise BackendError(
                 f"{self.name}: the `foundry` command says that the service is up at {url}, but that address {problem} "
-                f"(tried for {_REACH_S:g} s). This is known from Windows on ARM64, and from services that have been up "
-                "for long. Restart it (`foundry server restart`, before 0.10 `foundry service restart`) and look at "
-                "firewalls and security programs; backend foundry needs no service"
+                f"(tried for {_REACH_S:g} s). This is known from Windows on ARM64 and from services that have run "
+                "for a long time. Restart it (`foundry server restart`, before 0.10 `foundry service restart`) and "
+                "check firewalls and security programs; backend foundry needs no service"
             )
         with self._asking():
             self._api = _generation(server.control, self._config.device)
@@ -154,9 +154,9 @@ def _generation(control: Control, device: str) -> NewerApi | OlderApi:
         try:
             if isinstance(control.get(path), list):
                 return api
-            tried.append(f"GET {path} answered no list")
+            tried.append(f"GET {path} did not answer with a list")
         except ControlError as error:
             if error.status is None:
                 raise
             tried.append(str(error))
-    raise BackendError(f"foundry-service: what answers is no Foundry Local service: {'; '.join(tried)}")
+    raise BackendError(f"foundry-service: what answers is not a Foundry Local service: {'; '.join(tried)}")

@@ -73,8 +73,8 @@ class NewerApi:
         listed = self._ids()
         if found.model_id in listed:
             raise BackendError(
-                f"{found.name}: the service lists {found.model_id} and loads models by their alias only: name the "
-                "alias, as `foundry model list` shows it"
+                f"{found.name}: the service lists {found.model_id} but loads models only by alias: give the alias "
+                "that `foundry model list` shows"
             )
         raise BackendError(
             f"{clean(found.name)}: the service has no such model, "
@@ -93,7 +93,7 @@ class NewerApi:
         came = ", ".join(map(clean, new)) or "nothing new"
         asked = f" for device {self._device}" if self._device != "auto" else ""
         raise BackendError(
-            f"{clean(found.name)}{asked}: the service said that it is loaded, but {came} appeared in its list of "
+            f"{clean(found.name)}{asked}: the service reported it as loaded, but {came} appeared in its list of "
             f"loaded models, which has {', '.join(map(clean, loaded)) or 'nothing'}; it chooses the variant of an "
             "alias itself"
         )
@@ -131,8 +131,8 @@ class NewerApi:
         listed = self._ids()
         if model in before:
             raise BackendError(
-                f"{clean(model)}: the service has it loaded and unloads models by their alias only: name the alias, as "
-                "`foundry model list` shows it"
+                f"{clean(model)}: the service has it loaded but unloads models only by alias: give the alias that "
+                "`foundry model list` shows"
             )
         names = [*map(_without_version, listed), *listed]
         raise BackendError(f"{clean(model)}: the service has no such model, {nearest(model, names)}")
@@ -146,14 +146,14 @@ class NewerApi:
                 return gone[0]
             if time.monotonic() > deadline:
                 have = ", ".join(map(clean, loaded)) or "nothing"
-                raise BackendError(f"{clean(model)}: the service was asked to unload it and still has {have} loaded")
+                raise BackendError(f"{clean(model)}: the service was told to unload it but still has {have} loaded")
             time.sleep(_POLL_S)
 
     def _ids(self) -> tuple[str, ...]:
         answer = self._control.get("v1/models", _CATALOG_S)
         data = answer.get("data") if isinstance(answer, Mapping) else None
         if not isinstance(data, list):
-            raise BackendError(f"GET v1/models answered something that is no list of models: {clean(repr(answer))}")
+            raise BackendError(f"GET v1/models did not answer with a list of models: {clean(repr(answer))}")
         names = (text_of(each.get("id")) for each in data if isinstance(each, Mapping))
         return tuple(name for name in names if name)
 
@@ -219,7 +219,7 @@ class OlderApi:
             if _same(each, found.model_id):
                 return Loaded(each, each)
         raise BackendError(
-            f"{found.model_id}: the service said that it is loaded, and its list of loaded models has "
+            f"{found.model_id}: the service reported it as loaded, but its list of loaded models has "
             f"{', '.join(map(clean, loaded)) or 'nothing'}"
         )
 
@@ -232,7 +232,7 @@ class OlderApi:
         if isinstance(answer, Mapping):  # as documented; its SDK reads a bare list
             answer = answer.get("models")
         if not isinstance(answer, list):
-            raise BackendError("GET foundry/list answered something that is no list of models")
+            raise BackendError("GET foundry/list did not answer with a list of models")
         return [each for each in answer if isinstance(each, Mapping)]
 
 
@@ -263,7 +263,7 @@ def _from_catalog(entry: Mapping[str, Any], cached: tuple[str, ...], loaded: tup
 def _names(answer: Any) -> tuple[str, ...]:
     """Names of models out of a JSON list."""
     if not isinstance(answer, list):
-        raise BackendError(f"found something that is no list of models: {clean(repr(answer))}")
+        raise BackendError(f"found {clean(repr(answer))}, expected a list of models")
     return tuple(name for each in answer if (name := text_of(each)))
 
 

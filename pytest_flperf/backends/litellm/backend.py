@@ -39,7 +39,7 @@ _THROUGH: Final = (
     "requests went through LiteLLM's proxy: its own time is part of every time, and it counts tokens itself where the "
     "provider doesn't"
 )
-_STARTED_ANEW: Final = "LiteLLM's proxy had ended: it was started anew"
+_RESTARTED: Final = "LiteLLM's proxy had ended: it was restarted"
 _ELSEWHERE: Final = "the provider's server runs the model; LiteLLM's proxy only passes requests on"
 _HANDLED_BY_LITELLM: Final = frozenset({"stream_options"})
 """Accepted for every provider, whatever the list says: LiteLLM computes the usage of a stream itself."""
@@ -159,13 +159,13 @@ class LiteLlmBackend:
         )
         self._ready[model] = served
         if ready is not None:
-            return replace(served, reloaded=True, notes=(_STARTED_ANEW, *served.notes))
+            return replace(served, reloaded=True, notes=(_RESTARTED, *served.notes))
         return served
 
     def endpoint(self, model: str) -> Endpoint:
         """Endpoint of the proxy that serves the model."""
         if model not in self._ready:
-            raise BackendError(f"{clean(model)}: not ready, ensure() it first")
+            raise BackendError(f"{clean(model)}: not ready, call ensure() first")
         return self._ready[model].endpoint
 
     def capabilities(self, model: str) -> Capabilities:
@@ -265,7 +265,7 @@ class LiteLlmBackend:
         if place.proxy is None:
             shown = ", ".join(clean(name, 60) for name in listed[:8]) or "none"
             raise BackendError(
-                f"{clean(model)}: the proxy at {place.endpoint.base_url} has no model of that name; it has: {shown}"
+                f"{clean(model)}: the proxy at {place.endpoint.base_url} has no model with that name; it has: {shown}"
             )
         raise BackendError(
             f"{clean(model)}: LiteLLM can't pass requests on to it; expected provider/model with a provider of "
@@ -284,7 +284,7 @@ class LiteLlmBackend:
         try:
             return tuple(_model(entry) for entry in answer["data"])
         except (KeyError, TypeError) as error:
-            raise BackendError(f"{where} answered something that is no list of models: {clean(str(answer))}") from error
+            raise BackendError(f"{where} did not answer with a list of models: {clean(str(answer))}") from error
 
     def _group(self, place: _Place, model: str) -> _Group | None:
         """The proxy's information on a model; None if it gives none.

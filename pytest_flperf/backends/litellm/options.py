@@ -55,17 +55,19 @@ class LiteLlmOptions:
         if config.base_url is not None:
             if given:
                 raise BackendError(
-                    f"litellm: found {', '.join(given)} beside base_url, expected one of both: options are for a proxy "
-                    "that is started, base_url names one that runs"
+                    f"litellm: found {', '.join(given)} with base_url, expected only one: options are for a proxy "
+                    "that the run starts, base_url for one that is already running"
                 )
             return cls()
         if config.headers:
             raise BackendError(
-                "litellm: found headers without base_url: they go to a proxy that runs; for a provider, give "
-                "extra_headers under the option models"
+                "litellm: found headers without base_url: they are for a proxy that is already running; for a "
+                "provider, give extra_headers under the option models"
             )
         if config.tls != TlsOptions():
-            raise BackendError("litellm: found settings of TLS without base_url: they are for a proxy that runs")
+            raise BackendError(
+                "litellm: found TLS settings without base_url: they are for a proxy that is already running"
+            )
         models = _mapping("models", given.get("models", {}))
         options = cls(
             server=_command(given.get("server", _SERVER)),
@@ -151,7 +153,7 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
             '{"api_base": "http://127.0.0.1:8000/v1"}'
         )
     if name != "models" and "model" in value:
-        raise BackendError(f"litellm: option {clean(name)}: found model, expected it as the name of the entry only")
+        raise BackendError(f"litellm: option {clean(name)}: found model, expected it only as the name of the entry")
     return value
 
 
@@ -190,8 +192,9 @@ def _check_key(path: str, value: str) -> None:
     if value.startswith(FROM_ENVIRONMENT):
         variable = value.removeprefix(FROM_ENVIRONMENT)
         if not os.environ.get(variable):
-            raise BackendError(f"{where} names the variable {clean(variable)!r} of the environment, which is not set")
+            raise BackendError(f"{where} names the environment variable {clean(variable)!r}, which is not set")
     elif _KEY_NAMES.search(path.rpartition(".")[2]) or re.search(r"://[^/?#]*@", value):
         raise BackendError(
-            f"{where} holds a key or password as text, expected {FROM_ENVIRONMENT}NAME with the variable that holds it"
+            f"{where} holds a key or password as text, expected {FROM_ENVIRONMENT}NAME with the variable that holds "
+            "the value"
         )

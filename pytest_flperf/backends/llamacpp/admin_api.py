@@ -98,7 +98,7 @@ class LlamaControl:
         answer = self._control.get(f"{self._root}/models")
         entries = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(entries, list):
-            raise ControlError(f"GET {self._root}/models answered no list of models: {_shown(answer)}", 200)
+            raise ControlError(f"GET {self._root}/models did not answer with a list of models: {_shown(answer)}", 200)
         found = (_model_of(entry) for entry in entries if isinstance(entry, dict))
         # Skip names with control characters.
         return tuple(model for model in found if model.name and model.name.isprintable())
@@ -191,7 +191,9 @@ def load(
             raise NotReadyError(f"{model.name}: llama-server could not load it{code}")
         elif model.state not in _LOADING:
             if asked == _MOST_LOADS:
-                raise NotReadyError(f"{model.name}: gone again after each of {asked} loads: who else uses this router?")
+                raise NotReadyError(
+                    f"{model.name}: unloaded again after each of {asked} loads: does another client use this router?"
+                )
             status = control.ask_to_load(model.name, max(give_up - time.monotonic(), 1.0))
             full = status == 500
             if status == 200:

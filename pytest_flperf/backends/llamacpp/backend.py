@@ -52,7 +52,7 @@ _UNLOAD_PAUSE_S: Final = 0.02
 _NOT_LOADED: Final = frozenset({"unloaded", "downloading", "downloaded"})
 _LET_GO: Final = "llama-server had unloaded the model for another one or another client: it was loaded again"
 _BACK: Final = "llama-server had unloaded the model, and another client's request has loaded it again"
-_STARTED_ANEW: Final = "llama-server had ended: it was started anew, and the model was loaded again"
+_RESTARTED: Final = "llama-server had ended: it was restarted, and the model loaded again"
 _SLEPT: Final = "llama-server had put the idle model to sleep: it was woken"
 
 
@@ -152,7 +152,7 @@ class LlamaCppBackend:
             began = time.monotonic()
             self._sites.wait(site)
             load_s = time.monotonic() - began
-            notes = short if former is None else (_STARTED_ANEW, *short)
+            notes = short if former is None else (_RESTARTED, *short)
             return self._keep(model, site, _only_model(site), site.control.props(), load_s=load_s, notes=notes)
 
     def _ensure_served(self, model: str, site: Site, on_progress: OnProgress) -> Served:
@@ -160,8 +160,8 @@ class LlamaCppBackend:
         found, props = _only_model(site), site.control.props()
         if not replace(found, path=str(props.get("model_path", ""))).is_called(model):
             raise BackendError(
-                f"{clean(model)}: the llama-server at {site.endpoint.base_url} serves {clean(found.name)} and no "
-                "other: ask for that one, or start the server with -m and the model's file"
+                f"{clean(model)}: the llama-server at {site.endpoint.base_url} serves only {clean(found.name)}: name "
+                "that model, or start the server with -m and the model's file"
             )
         slept, former = props.get("is_sleeping") is True, self._ready.get(model)
         if former is not None and not slept:
@@ -182,7 +182,7 @@ class LlamaCppBackend:
         load_s = loaded.load_s
         if former is not None and not same:
             again = _LET_GO if load_s is not None else _BACK
-            notes.append(again if former.site is site else _STARTED_ANEW)
+            notes.append(again if former.site is site else _RESTARTED)
         if loaded.model.state == "sleeping":
             load_s = self._wake(site, loaded.model, on_progress)
             notes.append(_SLEPT)
@@ -230,7 +230,7 @@ class LlamaCppBackend:
     def endpoint(self, model: str) -> Endpoint:
         """Endpoint of the server that has the model."""
         if model not in self._ready:
-            raise BackendError(f"{clean(model)}: not ready, ensure() it first")
+            raise BackendError(f"{clean(model)}: not ready, call ensure() first")
         return self._ready[model].served.endpoint
 
     def capabilities(self, model: str) -> Capabilities:
@@ -256,7 +256,7 @@ class LlamaCppBackend:
             except BackendError as error:
                 return self._sites.lament(site, str(error))
             if status != 200:
-                return f"llama-server at {site.endpoint.base_url} is not well ({status}): {words}"
+                return f"llama-server at {site.endpoint.base_url} is not healthy ({status}): {words}"
         for ready in self._ready.values():
             busy = ready.site.control.busy(ready.served.model_id if ready.site.router else "")
             if busy is not None and any(busy):
@@ -304,7 +304,7 @@ class LlamaCppBackend:
                 return ""
             _unload(site, found)
             if _find(site, found.name).state not in _NOT_LOADED:
-                raise BackendError(f"{clean(model)}: the router was asked to unload it and still has it loaded")
+                raise BackendError(f"{clean(model)}: the router was told to unload it but still has it loaded")
         return found.name
 
     def close(self) -> None:

@@ -20,16 +20,16 @@ OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "models_dir": "Folder with .gguf files for a router to serve (default: llama.cpp's own cache of downloads)",
         "models_max": "How many models a router keeps loaded at once (default 1)",
         "context": "Context in tokens, -c (default: the model's own)",
-        "args": "Further arguments of llama-server, such as [-ngl, 99] in a target or '-ngl 99'",
-        "start_s": "Deadline in seconds of its first answer (default 60)",
-        "load_s": "Deadline in seconds of loading a model (default 600)",
+        "args": "More arguments for llama-server, such as [-ngl, 99] in a target or '-ngl 99'",
+        "start_s": "Seconds to wait for its first answer (default 60)",
+        "load_s": "Seconds to wait for a model to load (default 600)",
     }
 )
 _OF_STARTING: Final = ("server", "models_dir", "models_max", "context", "args", "start_s")
 _SAID_OTHERWISE: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "--host": "it is bound to 127.0.0.1",
-        "--port": "a free one is taken",
+        "--host": "the server listens on 127.0.0.1",
+        "--port": "a free port is chosen",
         "--model": "name the file as the target's model",
         "-m": "name the file as the target's model",
         "--alias": "the model's name is the file's",
@@ -38,11 +38,11 @@ _SAID_OTHERWISE: Final[Mapping[str, str]] = MappingProxyType(
         "--models-max": "use the option models_max",
         "--ctx-size": "use the option context",
         "-c": "use the option context",
-        "--api-key": "for a command line is no place for a key, and the server is on loopback only",
-        "--api-key-file": "the server is on loopback only",
-        "--api-prefix": "it is not needed on a port of its own",
-        "--ssl-key-file": "the server is on loopback only",
-        "--ssl-cert-file": "the server is on loopback only",
+        "--api-key": "a key does not belong on a command line, and the server listens on loopback only",
+        "--api-key-file": "the server listens on loopback only",
+        "--api-prefix": "a server on its own port does not need it",
+        "--ssl-key-file": "the server listens on loopback only",
+        "--ssl-cert-file": "the server listens on loopback only",
     }
 )
 _Value = TypeVar("_Value")
@@ -66,13 +66,13 @@ class LlamaOptions:
         given = {name: value for name, value in config.options.items() if value is not None}
         unknown = sorted(given.keys() - {each.name for each in fields(cls)})
         if unknown:
-            raise BackendError(f"llamacpp: no option {clean(unknown[0])!r}, expected one of {', '.join(OPTIONS)}")
+            raise BackendError(f"llamacpp: unknown option {clean(unknown[0])!r}, expected one of {', '.join(OPTIONS)}")
         if config.base_url is not None:
             for name in _OF_STARTING:
                 if name in given:
                     raise BackendError(
-                        f"llamacpp: option {name} is about a server to start, and base_url names one that runs: "
-                        "leave one of them out"
+                        f"llamacpp: option {name} is for a server that the run starts, but base_url names one that "
+                        "is already running: remove one of them"
                     )
         readers: Mapping[str, Callable[[Any], Any]] = {
             "server": _text,
@@ -128,21 +128,21 @@ def _words(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError:
-        raise ValueError("quotes in pairs") from None
+        raise ValueError("matching quotes") from None
 
 
 def _arguments(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = _words(value)
     if not isinstance(value, list | tuple):
-        raise ValueError("a list of arguments, such as [-ngl, 99], or one text")  # noqa: TRY004 - one kind of error for _read
+        raise ValueError("a list of arguments, such as [-ngl, 99], or one string")  # noqa: TRY004 - one kind of error for _read
     found = []
     for each in value:
         if isinstance(each, bool) or not isinstance(each, str | int | float) or "\0" in str(each):
-            raise ValueError("words and numbers in it")
+            raise ValueError("only strings and numbers in the list")
         name = str(each).partition("=")[0]
         if name in _SAID_OTHERWISE:
             # without the value: it may contain a key
-            raise BackendError(f"llamacpp: option args: leave {name} out of it, {_SAID_OTHERWISE[name]}")
+            raise BackendError(f"llamacpp: option args: remove {name}: {_SAID_OTHERWISE[name]}")
         found.append(str(each))
     return tuple(found)

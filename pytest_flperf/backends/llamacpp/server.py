@@ -26,8 +26,8 @@ _VERSION_S: Final = 20.0
 _OFFLOADED: Final = re.compile(r"offloaded (\d{1,5})/(\d{1,5}) layers to GPU")
 _READ_BYTES: Final = 1 << 20
 _HOW: Final = (
-    "Install llama.cpp (https://github.com/ggml-org/llama.cpp: brew, winget, or its releases), or say where it is with "
-    "the option server, or attach to one that runs with base_url"
+    "Install llama.cpp (https://github.com/ggml-org/llama.cpp: brew, winget, or its releases), or give its path with "
+    "the option server, or attach to a running server with base_url"
 )
 
 
@@ -139,7 +139,7 @@ def version_of(binary: Path) -> str:
     for line in text.splitlines():
         if line.startswith("version:"):
             return clean(line.removeprefix("version:"))
-    raise BackendError(f"llamacpp: {binary} --version named no version: {clean(text)!r}. Is it a llama-server?")
+    raise BackendError(f"llamacpp: {binary} --version printed no version: {clean(text)!r}. Is it a llama-server?")
 
 
 def has_devices(binary: Path) -> bool | None:

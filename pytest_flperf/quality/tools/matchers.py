@@ -205,7 +205,7 @@ def _of_text(kind: str, value: Any, spec: Mapping[str, Any], place: str, *, comp
     """Matcher of texts: contains, regex, fuzzy."""
     texts = value if kind == "contains" and isinstance(value, list) else [value]
     if not texts or not all(isinstance(each, str) and each for each in texts):
-        raise FormError(f"{place}.{kind}", "expected a text that is not empty")
+        raise FormError(f"{place}.{kind}", "expected a non-empty string")
     if kind == "contains":
         return lambda given: isinstance(given, str) and all(each in given for each in texts)
     if kind == "fuzzy":

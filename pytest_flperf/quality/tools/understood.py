@@ -99,7 +99,7 @@ def _read(sent: SentCall) -> Call | str:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 _DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode

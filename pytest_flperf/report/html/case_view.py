@@ -268,7 +268,7 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Model memory", _memory(case)),
         ("Cold TTFT", _amount(case.cold_ttft_ms, "ms")),
         ("Overlapping requests", "answered one after the other" if case.serialised else None),
-        ("Sent otherwise than asked", "; ".join(map(_adjusted, case.adjusted))),
+        ("Sent differently than asked", "; ".join(map(_adjusted, case.adjusted))),
         ("Output tokens from", case.tokens_source),
         ("Prompt tokens from", case.prompt_tokens_source),
         ("Tokens per chunk", None if case.tokens_per_chunk is None else number(case.tokens_per_chunk)),

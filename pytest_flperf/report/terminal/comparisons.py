@@ -45,7 +45,7 @@ _MOST_ROWS: Final = 40
 _MOST_LINES: Final = 8
 _LINE: Final = 300
 DIFFERS: Final = "≠"
-_RELATIVE: Final = "changes with one as measured beside them are relative to the reference load"
+_RELATIVE: Final = "changes with a value under 'as measured' are relative to the reference load"
 NOTHING_GATES: Final = "nothing fails on it: give --flperf-fail-on"
 
 
@@ -206,7 +206,7 @@ def _counted(found: Counter[str], noun: str) -> list[str]:
         for text, count in found.most_common(_MOST_LINES)
     ]
     more = len(found) - _MOST_LINES
-    return [*lines, f"… and {more} more, told with each case: in a report, or with -v"] if more > 0 else lines
+    return [*lines, f"… and {more} more, shown with each case: in a report, or with -v"] if more > 0 else lines
 
 
 def gated(cases: Iterable[CaseResult]) -> bool:

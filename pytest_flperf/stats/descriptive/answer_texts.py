@@ -48,28 +48,28 @@ class AnswerTexts:
         if self._at_once:
             lines.append(
                 warning(
-                    f"half of the text or more of {self._of_all(self._at_once)} arrived at once (a proxy buffers, "
-                    "or it came faster than it was read): they have no TPOT and gen_tps"
+                    f"at least half the text of {self._of_all(self._at_once)} arrived at once (a proxy buffers, "
+                    "or it came faster than it was read): they have no TPOT or gen_tps"
                 )
             )
         if self._doubtful:
             lines.append(
                 warning(
-                    f"how many of the counted tokens {self._of_all(self._doubtful)} streamed is not known (more "
-                    "words came than tokens were counted, or a part of the reasoning): they have no TPOT and gen_tps"
+                    f"it is not known how many of the counted tokens {self._of_all(self._doubtful)} streamed (more "
+                    "words came than tokens were counted, or only part of the reasoning): they have no TPOT or gen_tps"
                 )
             )
         if self._tagged:
             lines.append(
-                f"reasoning in tags such as <think> stood in {self._of_all(self._tagged)}: it is no part of the answer "
+                f"{self._of_all(self._tagged)} had reasoning in tags such as <think>: it is not part of the answer "
                 "(reasoning_tags)"
             )
         lines += [
-            warning(f"text in a field that is not known, {name!r}, in {self._of_all(count)}: it was not counted")
+            warning(f"text in an unknown field, {name!r}, in {self._of_all(count)}: it was not counted")
             for name, count in self._unknown.most_common(_MOST_FIELDS)
         ]
         if self._chunks > self._tokens * _MORE_CHUNKS and self._chunks - self._tokens > self._answers:
-            lines.append("more chunks than tokens: the server cuts its text into pieces that are no tokens")
+            lines.append("more chunks than tokens: the server cuts its text into pieces that are not tokens")
         return lines
 
     def _of_all(self, count: int) -> str:

@@ -29,10 +29,10 @@ def bottleneck(requests: Requests, clock: ClockQuality, processes: int = 1) -> t
     found = []
     lag = clock.lag_ms
     if lag is not None and lag.p99 > _LAG_MS:
-        found.append(f"answers were read {lag.p99:.0f} ms (p99) after they had come")
+        found.append(f"answers were read {lag.p99:.0f} ms (p99) after they arrived")
     if requests.late_reads >= _LATE_READS and requests.late_reads > _LATE_SHARE * requests.ok:
         found.append(f"{requests.late_reads} of {requests.ok} first tokens were read too late to say when they came")
     if not found:
         return ()
-    advice = f"fewer streams, an idler machine or --flperf-load-processes={2 * processes} would help"
+    advice = f"fewer streams, a less busy machine or --flperf-load-processes={2 * processes} would help"
     return (warning(f"this client may be the bottleneck: {' and '.join(found)}; {advice}"),)

@@ -358,7 +358,7 @@ class _Tally:
                 for reason, count in self.scorer.not_scored.most_common()
             ]
         if self.overlap.serialised:
-            lines.append("serialised: the server answered requests that overlapped one after the other")
+            lines.append("serialised: the server answered overlapping requests one after the other")
         return lines
 
 

@@ -60,8 +60,8 @@ def _ttft_notes(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
     if ours < theirs * (1 - _APART):
         return (
             warning(
-                f"the server says that it took {theirs:.4g} ms for the prompt (its timings), but its first token "
-                f"was here after {ours:.4g} ms: one of the two is wrong"
+                f"the server says that the prompt took {theirs:.4g} ms (its timings), but its first token arrived "
+                f"after {ours:.4g} ms: one of the two is wrong"
             ),
         )
     beyond = ours - theirs

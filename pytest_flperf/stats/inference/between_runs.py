@@ -88,7 +88,7 @@ def judge_runs(
             counts, BLOCKS, f"{statistic} needs {needed} requests a side; there are {counts[0]} and {counts[1]}"
         )
     if statistic not in {*_PERCENTILES, *_OTHERS}:
-        return _undecided(counts, BLOCKS, f"{statistic} rests on single requests: two runs can't tell it apart")
+        return _undecided(counts, BLOCKS, f"{statistic} depends on single requests: two runs can't tell it apart")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         sides = [_side(np.array(values, dtype=np.float64), statistic) for values in (baseline, candidate)]
     noise = _Noise(between_runs, history)
@@ -230,8 +230,8 @@ def _judge(
 
 def _few(counts: tuple[int, int]) -> str:
     return (
-        f"a mean is called unchanged from {MEAN_REQUESTS} requests a side on, as slow answers may be rare; there are "
-        f"{counts[0]} and {counts[1]}"
+        f"a mean is called unchanged only with {MEAN_REQUESTS} requests a side or more, as slow answers may be rare; "
+        f"there are {counts[0]} and {counts[1]}"
     )
 
 
@@ -334,12 +334,12 @@ def _expm1(value: float) -> float:
 def _why(baseline: _Side, candidate: _Side, noise: _Noise) -> str:
     if not (baseline.value > 0 and candidate.value > 0):
         known = f"{len(noise.history)} earlier runs" if noise.history else "a guess"
-        return f"the difference may be that of two runs of the same, by {known}; sides measured in turn tell more"
+        return f"two runs of the same may differ this much, by {known}; measuring both sides in turn tells more"
     error, _ = _of_ratio(baseline, candidate, noise)
     whole, part = (_percent(100 * _expm1(sd)) for sd in (error, sqrt(2) * noise.between.sd_log))
     return (
         f"two runs of the same differ by about {whole}, of which {part} between runs (by {noise.between.runs} degrees "
-        "of freedom); sides measured in turn tell more"
+        "of freedom); measuring both sides in turn tells more"
     )
 
 

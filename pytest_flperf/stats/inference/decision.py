@@ -156,7 +156,7 @@ def shared_rate(change: str, p_value: float, rates: ErrorRates, spent: float, ad
     shared = " and ".join(filter(None, (comparisons, "looks" if spent < 1 else "")))
     rate = f"the run's error rate of {100 * rates.false_alarm:.3g} %" + (f", shared by {shared}," if shared else "")
     return (
-        f"{change} is likely (p {p_value:.2g}), but {rate} asks for p {rates.alarm_level(spent):.2g}; "
+        f"{change} is likely (p {p_value:.2g}), but {rate} requires p {rates.alarm_level(spent):.2g}; "
         f"{advice} would decide it"
     )
 

@@ -82,7 +82,7 @@ class ErrorRates:
 
     def __post_init__(self) -> None:
         if not (0 < self.false_alarm < 1 and 0 < self.false_pass < 1 and self.comparisons >= 1):
-            raise ValueError(f"error rates lie between 0 and 1, of one comparison or more: {self}")
+            raise ValueError(f"error rates lie between 0 and 1, for one comparison or more: {self}")
 
     def alarm_level(self, spent: float = 1.0) -> float:
         """Significance level of one comparison at one look.

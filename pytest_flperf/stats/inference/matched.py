@@ -58,7 +58,7 @@ def judge_matched(pairs: Sequence[Pair], threshold: Threshold, rates: ErrorRates
     """
     order = np.array([pair.candidate_first for pair in pairs], dtype=np.bool_)
     if not is_drawn(order):
-        raise ValueError("the orders of the pairs are none that draw_orders draws")
+        raise ValueError("the orders of the pairs did not come from draw_orders")
     turns = [pair.matched for pair in pairs]
     kept = counted_once(turns)
     decision = _Decision(threshold, rates, spent_at(look, looks), last=look == looks)
@@ -296,13 +296,13 @@ def _mean(values: Sequence[float]) -> float | None:
 def _too_few(requests: int, evidence: int) -> str:
     if requests >= LEAST_EVIDENCE:
         return repeats_words(requests, evidence) + ": add prompts"
-    return f"{evidence} matched requests can't tell anything; {LEAST_EVIDENCE} are the least"
+    return f"{evidence} matched requests are too few to tell; {LEAST_EVIDENCE} are needed"
 
 
 def repeats_words(requests: int, evidence: int) -> str:
     """Why so many requests are so little evidence."""
     prompts = f"{evidence} prompt{'s' * (evidence != 1)}"
-    return f"{requests} requests a side are evidence of {prompts} only, since repeats with the same answer count once"
+    return f"{requests} requests a side are evidence of only {prompts}, since repeats with the same answer count once"
 
 
 def _why(
@@ -321,7 +321,7 @@ def _why(
         told.append(f"the interval shows {limit}, but the tests that decide don't yet (p {found.worse:.2g})")
     elif fewest is not None and fewest > there:
         told.append(f"{limit} is neither shown nor excluded{'' if decision.last else ' yet'}")
-        told.append(f"to exclude it takes {fewest} {what} at least" + (f", and there are {there}" * (what != "pairs")))
+        told.append(f"excluding it takes at least {fewest} {what}" + (f", and there are {there}" * (what != "pairs")))
     elif said:
         told.append(f"the interval excludes {limit}, but the tests that decide don't yet")
     else:

@@ -131,12 +131,12 @@ def _of_mean(evidence: Evidence, spent: float, requests: tuple[int, int], too_ea
 def _too_early(requests: tuple[int, int], look: int, looks: int) -> str:
     """Why a mean can't be called unchanged now; empty where it can."""
     if look < looks:
-        return "a mean is called unchanged at the last look only"
+        return "a mean is called unchanged only at the last look"
     if min(requests) < MEAN_REQUESTS:
         counts = f"{requests[0]} and {requests[1]}"
         return (
-            f"a mean is called unchanged from {MEAN_REQUESTS} requests a side on, as slow answers may be rare; "
-            f"there are {counts}"
+            f"a mean is called unchanged only with {MEAN_REQUESTS} requests a side or more, as slow answers may be "
+            f"rare; there are {counts}"
         )
     return ""
 
@@ -164,7 +164,7 @@ def _too_few(statistic: str, sides: Sides) -> str:
     if min(counts) < needed:
         return f"{statistic} needs {needed} requests a side; there are {counts[0]} and {counts[1]}"
     if sides.whole < _LEAST_PAIRS:
-        return f"{sides.whole} whole pairs can't tell anything; {_LEAST_PAIRS} are the least"
+        return f"{sides.whole} whole pairs are too few to tell; {_LEAST_PAIRS} are needed"
     return ""
 
 

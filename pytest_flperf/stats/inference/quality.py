@@ -36,7 +36,7 @@ _ROUNDING: Final = 1e-6
 _FEWEST: Final = 2
 _ADVICE: Final = "fewer rules, more requests or both sides in turn (--flperf-against)"
 _UNKNOWN: Final = (
-    "at temperature 0 repeats of a prompt count once, and the results of a side don't say which they are; "
+    "at temperature 0 repeats of a prompt count once, and one side's results don't say which those are; "
     "store a new run, or measure both sides in turn"
 )
 
@@ -59,7 +59,7 @@ def judge_quality(baseline: Measured, candidate: Measured, threshold: Threshold,
     elif not (theirs.known and mine.known):
         finding = _undecided(_UNKNOWN)
     elif min(theirs.n, mine.n) < LEAST_EVIDENCE:
-        finding = _undecided(f"{min(theirs.n, mine.n)} requests can't tell anything; {LEAST_EVIDENCE} are the least")
+        finding = _undecided(f"{min(theirs.n, mine.n)} requests are too few to tell; {LEAST_EVIDENCE} are needed")
     else:
         finding = _independent(theirs, mine, threshold, rates)
     return replace(
@@ -198,7 +198,7 @@ def _why(found: Evidence, threshold: Threshold, rates: ErrorRates, n: int, inter
     if side_of_interval(interval, threshold) == "shows":
         return f"the interval shows {limit}, but the test that decides doesn't yet (p {found.worse:.2g})"
     fewest = fewest_to_exclude(points, rates.false_pass)
-    more = f"; to exclude it takes {fewest} requests at least" if fewest is not None and fewest > n else ""
+    more = f"; excluding it takes at least {fewest} requests" if fewest is not None and fewest > n else ""
     return f"{limit} is neither shown nor excluded{more}"
 
 

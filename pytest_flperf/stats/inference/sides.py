@@ -58,11 +58,11 @@ class Sides:
         Raises ValueError for an unknown statistic, or for orders that were not drawn.
         """
         if statistic not in _STATISTICS:
-            raise ValueError(f"no statistic of pairs: {statistic!r}")
+            raise ValueError(f"not a statistic of pairs: {statistic!r}")
         self.statistic = statistic
         self.order: Bools = np.array([pair.candidate_first for pair in pairs], dtype=np.bool_)
         if not is_drawn(self.order):
-            raise ValueError("the orders of the pairs are none that draw_orders draws")
+            raise ValueError("the orders of the pairs did not come from draw_orders")
         # A pair that lost a side says nothing.
         turns = [(_finite(pair.candidate), _finite(pair.baseline)) for pair in pairs]
         turns = [(c, b) if len(c) and len(b) else (_finite(()), _finite(())) for c, b in turns]

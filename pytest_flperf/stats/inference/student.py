@@ -18,7 +18,7 @@ def prediction_bound(values: Sequence[float], confidence: float = 0.99) -> float
     """
     n = len(values)
     if n < 2:
-        raise ValueError(f"found {n} values, expected two at least")
+        raise ValueError(f"found {n} values, expected at least two")
     mean = math.fsum(values) / n
     stdev = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     return mean + t_quantile(confidence, n - 1) * stdev * math.sqrt(1 + 1 / n)
@@ -30,7 +30,7 @@ def t_quantile(p: float, freedom: int) -> float:
     For 0.5 ≤ p < 1 and whole degrees of freedom from 1 on.
     """
     if not 0.5 <= p < 1 or freedom < 1:
-        raise ValueError(f"found p {p} and {freedom} degrees of freedom, expected 0.5 ≤ p < 1 and one at least")
+        raise ValueError(f"found p {p} and {freedom} degrees of freedom, expected 0.5 ≤ p < 1 and at least one")
     from scipy.special import stdtrit  # late: a run that suggests nothing does not use it
 
     return float(stdtrit(freedom, p))

@@ -152,7 +152,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _add_lines(rows: _Rows, text: str, *, plain: bool) -> None:
     if plain and rows.column not in {None, "prompt"}:
-        raise SuiteError(f"{rows.where}: found no column {shown(rows.column)}: a file of plain text has none")
+        raise SuiteError(f"{rows.where}: found no column {shown(rows.column)}: a plain text file has no columns")
     decode = json.JSONDecoder(parse_constant=_no_constant).decode
     for number, line in _lines(text):
         place = f":{number}"
@@ -213,7 +213,7 @@ def _not_json(error: Exception) -> str:
         return "nested too deep, expected a row with its columns"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg} (column {error.colno})"
-    return f"not JSON that can be read: {printable(str(error))[:200]}"  # an integer of thousands of digits
+    return f"can't be read as JSON: {printable(str(error))[:200]}"  # an integer of thousands of digits
 
 
 def _add_table(rows: _Rows, text: str, delimiter: str) -> None:
@@ -234,7 +234,7 @@ def _add_table(rows: _Rows, text: str, delimiter: str) -> None:
             else:
                 rows.add(dict(zip(header, cells, strict=True)), place)
     except csv.Error as error:
-        raise SuiteError(f"{rows.where}:{line}: not a table that can be read: {error}") from None
+        raise SuiteError(f"{rows.where}:{line}: can't be read as a table: {error}") from None
     finally:
         csv.field_size_limit(limit)
 

@@ -81,7 +81,7 @@ def row_of(value: object, column: str | None = None) -> Row:
     if isinstance(value, str):
         value = {"prompt": value}
     elif not isinstance(value, dict):
-        raise SuiteError(f"found {shown(value)}, expected a text or an object")
+        raise SuiteError(f"found {shown(value)}, expected a string or an object")
     if column is None:
         column = _asked_column(value)
     elif column not in value:
@@ -131,7 +131,7 @@ def _asked_column(columns: Mapping[str, object]) -> str:
 
 def _text(value: object, column: str) -> str:
     if not isinstance(value, str):
-        raise SuiteError(f"found {shown(value)} in {shown(column)}, expected a text or a list of messages")
+        raise SuiteError(f"found {shown(value)} in {shown(column)}, expected a string or a list of messages")
     if not value.strip():
         raise SuiteError(f"found a blank text in {shown(column)}, expected a prompt")
     return value
@@ -155,7 +155,7 @@ def _conversation(items: list[object], column: str) -> tuple[tuple[Message, ...]
             continue
         content = item["content"] if "content" in item else item.get("value")
         if not isinstance(content, str):
-            raise SuiteError(f"found {shown(content)} as content of {where}, expected a text")
+            raise SuiteError(f"found {shown(content)} as content of {where}, expected a string")
         if role == "user":
             if not content.strip():
                 raise SuiteError(f"found a blank text as content of {where}, expected a prompt")
@@ -163,7 +163,7 @@ def _conversation(items: list[object], column: str) -> tuple[tuple[Message, ...]
         elif content.strip() and not turns:
             instructions.append(Message(role, content))
     if not turns:
-        raise SuiteError(f"found no message of the user in {shown(column)}, expected one or more")
+        raise SuiteError(f"found no user message in {shown(column)}, expected one or more")
     return tuple(instructions), tuple(turns)
 
 

@@ -86,7 +86,7 @@ class LocalTokenizer:
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
         except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exception
-            raise self._trouble(error, f"no tokenizer that can be read, expected a {_WHAT}") from None
+            raise self._trouble(error, f"a file that can't be read as a tokenizer, expected a {_WHAT}") from None
         self._per_word: dict[str, float] = {}
 
     def count(self, text: str) -> int:
@@ -127,7 +127,7 @@ class LocalTokenizer:
         try:
             return self._tokenizer.encode(text, add_special_tokens=False)
         except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exception
-            raise self._trouble(error, "a tokenizer that fails, expected one that can be used") from None
+            raise self._trouble(error, "a tokenizer that fails, expected one that works") from None
 
     def _trouble(self, error: BaseException, found: str) -> SuiteError:
         """Return the error to raise for a failing tokenizer.

@@ -117,4 +117,4 @@ def _check_sendable(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise SuiteError("template: found half a surrogate pair, expected a text that can be sent") from None
+        raise SuiteError("template: found half a surrogate pair, expected text that can be sent") from None

@@ -67,7 +67,7 @@ def _of_models(value: object) -> Iterator[_Found]:
             raise BudgetFormError(("models",), model, "the name of a model or a pattern of names")
         for path, text in _several(budgets, ("models", model)):
             if "@" in text.rpartition(":")[0]:
-                raise BudgetFormError(path, text, "a budget that names no model with @: its key does")
+                raise BudgetFormError(path, text, "a budget without @: its key names the model")
             yield path, for_model(model, text)
 
 
@@ -78,5 +78,5 @@ def _several(value: Any, path: KeyPath) -> Iterator[_Found]:
     for index, text in enumerate(listed):
         at = path if listed is not value else (*path, index)
         if not isinstance(text, str) or not text:
-            raise BudgetFormError(at, text, "a text that is not empty")
+            raise BudgetFormError(at, text, "a non-empty string")
         yield at, text

@@ -284,7 +284,7 @@ class ScenarioForm(SettingsForm):
             text = f"found {' and '.join(found) or 'no prompt'}, expected exactly one of {', '.join(PROMPT_KEYS)}"
             raise PydanticCustomError("flperf_prompt", "{text}", {"text": text})
         if self.system is not None and self.messages:
-            text = "found system beside messages, expected it as the first of the messages"
+            text = "found system and messages, expected the system message as the first of the messages"
             raise PydanticCustomError("flperf_prompt", "{text}", {"text": text})
         return self
 
@@ -436,12 +436,12 @@ def expectation(path: tuple[str | int, ...]) -> str:
     if not names:
         return "a mapping with the key 'scenarios'"
     if names[0] == "matrix" and len(names) == 2:
-        item = expected(key) if key != "stop" else "a text that is not empty"
-        return item if in_list else f"a list of one value or more, each {item}"
+        item = expected(key) if key != "stop" else "a non-empty string"
+        return item if in_list else f"a list of one or more values, each {item}"
     if in_list:
         items = {"scenarios": "a mapping with a name and a prompt", "messages": "a mapping with role and content"}
         items["targets"] = "a mapping with a model, and a backend or base_url"
-        return expected(key) if key in LIMITS else items.get(key, "a text that is not empty")
+        return expected(key) if key in LIMITS else items.get(key, "a non-empty string")
     return expected(key)
 
 

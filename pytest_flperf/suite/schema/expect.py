@@ -46,7 +46,7 @@ def _text_or_number(value: Any) -> Any:
             return value
     elif isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST_NUMBER:
         return value
-    text = f"found {shown(value)}, expected a text that is not empty, or a number"
+    text = f"found {shown(value)}, expected a non-empty string or a number"
     raise PydanticCustomError("flperf_equals", "{text}", {"text": text})
 
 
