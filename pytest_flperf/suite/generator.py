@@ -187,15 +187,15 @@ class PromptGenerator:
 
         None for a prompt of filler alone, which asks nothing.
         """
-        source = self._source
-        traced = source.trace[index % len(source.trace)] if source.trace else None
+        source, number = self._source, self._prompt_number(index)
+        traced = source.trace[number % len(source.trace)] if source.trace else None
         if traced is not None and traced.messages:
             messages = traced.messages
         elif self._by_length:
             return None
         else:
-            messages = self._plain(index)
-        return _prompt_id(messages), messages
+            messages = self._plain(number)
+        return _prompt_id(messages, self._tools(index)), messages
 
     def conversation(self, session: int) -> tuple[str, ...]:
         """The user's messages of a session, in order."""

@@ -171,7 +171,11 @@ def test_tables(tiny: Tiny) -> None:
         ([{**ROWS[0], "expect": True}], {}, "rows.jsonl:1: expect: found true, expected a text, a number"),
         ([{**ROWS[0], "expect": {"contain": "x"}}], {}, "expect: contain: unknown key; did you mean 'contains'?"),
         ([{**ROWS[0], "expect": {}}], {}, "rows.jsonl:1: expect: found nothing, expected one or more of contains"),
-        ([{**ROWS[0], "expect": {"regex": "("}}], {}, "rows.jsonl:1: regex: found '(', which is not a regular expression"),
+        (
+            [{**ROWS[0], "expect": {"regex": "("}}],
+            {},
+            "rows.jsonl:1: regex: found '(', which is not a regular expression",
+        ),
         (
             [{**ROWS[0], "expect": {"json_schema": {"properties": {"a": {"$ref": "https://x.invalid/s"}}}}}],
             {},
