@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_flperf.commands.common import FAILED, Commands, Parsed, add_json, clear_line, print_json, refuse, told
+from pytest_flperf.commands.common import (
+    FAILED,
+    INTERRUPTED,
+    Commands,
+    Parsed,
+    add_json,
+    clear_line,
+    print_json,
+    refuse,
+    told,
+)
 from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, run_names, tell
 
 if TYPE_CHECKING:
@@ -112,7 +122,15 @@ def _run(parsed: Parsed) -> int:
     finally:
         clear_line()
     _print(parsed, judged, pairwise=pairwise)
-    return _status(parsed, judged, work, pairwise=pairwise)
+    status = _status(parsed, judged, work, pairwise=pairwise)
+    return INTERRUPTED if _was_interrupted(judged, pairwise=pairwise) else status
+
+
+def _was_interrupted(judged: Judged, *, pairwise: bool) -> bool:
+    from pytest_flperf.measurement.judge_client import WAS_INTERRUPTED
+
+    now = judged.pairwise if pairwise else judged.rubric
+    return now is not None and any(WAS_INTERRUPTED in reason for reason in now.errors)
 
 
 def _ended(parsed: Parsed, error: Exception, redactor: Redactor) -> int:

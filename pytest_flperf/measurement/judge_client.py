@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -22,10 +23,12 @@ from pytest_flperf.suite.prompts.sources import PromptSource
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import Sample
 
-__all__ = ["AskJudge", "JudgeNotReadyError", "JudgeReply", "JudgeSettings", "ask_judge"]
+__all__ = ["WAS_INTERRUPTED", "AskJudge", "JudgeNotReadyError", "JudgeReply", "JudgeSettings", "ask_judge"]
 
 _ASKED: Final = (Phase.MEASURED, Phase.RETRY)
 _SHOWN: Final = 200
+WAS_INTERRUPTED: Final = "it was interrupted"
+"""Why prompts were not asked, after Ctrl-C."""
 _DEADLINES: Final = ("timeout_s", "headers_timeout_s", "first_token_timeout_s", "stall_timeout_s")
 """One for the whole reply: a slow judge may think long before its first word."""
 
@@ -70,6 +73,8 @@ def ask_judge(
     on_request: Callable[[int, int], None],
 ) -> list[JudgeReply]:
     """Ask a judge; what was started for it is ended.
+
+    Ctrl-C ends the asking; the replies that came are returned.
 
     Args:
         place: Its model, its backend and how that is reached.
@@ -122,12 +127,16 @@ def _asked(
     scenario = replace(scenario_of(values), source=PromptSource(rows=rows))
     (case,) = expand(Suite("judge", "judge", Path(), "", "", (scenario,), (model,)), [model])
     prepared = bench.ready(case, on_progress=on_progress, stop_at=settings.stop_at)
-    run = bench.play(prepared, on_request=lambda count: on_request(count.done, len(prompts)), stop_at=settings.stop_at)
+    why_not = WAS_INTERRUPTED
+    with suppress(KeyboardInterrupt):  # what was judged is kept
+        run = bench.play(
+            prepared, on_request=lambda count: on_request(count.done, len(prompts)), stop_at=settings.stop_at
+        )
+        why_not = run.trouble or ("the time was over" if run.out_of_time else "it was not asked")
     found: dict[int, Sample] = {}
     for sample in prepared.recording.samples():
         if sample.phase in _ASKED and (sample.ok or sample.index not in found):
             found[sample.index] = sample
-    why_not = run.trouble or ("the time was over" if run.out_of_time else "it was not asked")
     return [_reply(found.get(index), why_not) for index in range(len(prompts))]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -233,3 +236,26 @@ def test_keys_of_the_judge_stay_secret(folder: Path, monkeypatch: pytest.MonkeyP
     written = "".join(path.read_text(encoding="utf-8") for path in folder.iterdir())
     assert key not in shown.out + shown.err + written
     assert "because ***" in written
+
+
+def test_an_interrupt_keeps_what_came(folder: Path, tmp_path: Path) -> None:
+    """Ctrl-C while the judge thinks: verdicts that came are written, the others count as its errors."""
+    waiting = threading.Event()
+
+    def hangs(text: str) -> bool:
+        found = "[2] b" in text
+        if found:
+            waiting.set()
+        return found
+
+    with JudgeServer(hangs_on=hangs) as server:
+        command = [sys.executable, "-m", "pytest_flperf", "judge", at(server), "--timeout=60"]
+        judging = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert waiting.wait(60)
+        judging.send_signal(signal.SIGINT)
+        said, _ = judging.communicate(timeout=60)
+    assert judging.returncode == 130, said
+    judged = json.loads((folder / "judged.json").read_text(encoding="utf-8"))
+    assert "Traceback" not in said
+    assert any("it was interrupted" in reason for reason in judged["rubric"]["errors"])
+    assert sum(each["prompts"] for each in judged["rubric"]["scores"]) >= 1
