@@ -31,7 +31,7 @@ def budget(limit: float, statistic: str = "p95") -> BudgetVerdict:
 
 def ticks(svg: str) -> list[str]:
     """The labels of the horizontal axis."""
-    return re.findall(r'text-anchor="middle">([0-9.]+)<', svg)
+    return re.findall(r'y="141" text-anchor="(?:middle|end)">([0-9.]+)<', svg)
 
 
 def test_models_of_a_scenario_are_overlaid() -> None:
