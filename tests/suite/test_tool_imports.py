@@ -129,13 +129,21 @@ def test_a_suite_that_can_be_read(tmp_path: Path, name: str) -> None:
     """It asks each question once, with the row's own tools."""
     target = tmp_path / "made" / name
     target.parent.mkdir()
-    files = write_suite(written(tmp_path, [question()] * 3, [answer("simple_python_0", RIGHT)]), target)
+    questions = [question(f"simple_python_{number}") for number in range(3)]
+    answers = [answer(f"simple_python_{number}", RIGHT) for number in range(3)]
+    files = write_suite(written(tmp_path, questions, answers), target)
     assert files == [target, target.with_suffix(".jsonl")]
     suite = load_suite(target, "made")
     (scenario,) = suite.scenarios
     assert scenario.settings.iterations == 3
     assert scenario.source is not None
     assert [row.tools[0]["function"]["name"] for row in scenario.source.rows] == ["geometry_area"] * 3
+    assert [row.scored.id for row in scenario.source.rows] == [each["id"] for each in questions]
+    expected = scenario.source.rows[0].scored.expect
+    assert expected is not None
+    assert expected["tools"] == ["geometry_area"]
+    right = SentCall("geometry_area", '{"base": 10, "height": 5}')
+    assert score_calls(expected)(enclosed("", [right])).score == 1
 
 
 def test_a_suite_that_can_not_be_used_is_not_written(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class PromptScores:
         self._worst[name] = ScoredAnswer(
             float(score),
             _cut(shown_answer(answer)),
-            _cut("" if expected is None else json.dumps(without_tools(expected), ensure_ascii=False, default=str)),
+            _cut(_shown(expected)),
             row.id or name,
             row.category,
             parts,
@@ -194,3 +194,11 @@ def _mean(total: float, n: float) -> float:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _shown(expected: object) -> str:
+    """An expectation for a person; in stored results a long one is a text that was cut."""
+    if expected is None:
+        return ""
+    written = without_tools(expected) if isinstance(expected, Mapping) else expected
+    return json.dumps(written, ensure_ascii=False, default=str)
