@@ -98,7 +98,7 @@ class Rule:
 
 
 def without_scenario(rules: Iterable[Rule], scenarios: Iterable[str]) -> str:
-    """Say which rule holds for no scenario of a run: it would never apply.
+    """Say which rule matches no scenario of a run: it would never apply.
 
     Empty where each holds for one, and for a run without cases.
     """

@@ -115,7 +115,7 @@ def test_nothing_listens() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert "accepted no connection" in str(check_answers(f"http://127.0.0.1:{port}", 0.2))
-    assert "no address" in str(check_answers("http://127.0.0.1:99999", 0.2))
+    assert "not an address" in str(check_answers("http://127.0.0.1:99999", 0.2))
 
 
 def test_accepts_and_is_silent() -> None:

@@ -264,7 +264,7 @@ def test_files_without_a_store(
         (("last", "nosuch"), 4, "no run 'nosuch'"),
         (("branch:nosuch", "latest"), 4, "no run of branch 'nosuch'"),
         (("last", "latest", "--fail-on=ttft > 10%"), 4, "--fail-on: rule"),
-        (("last", "latest", "--fail-on=shrt: ttft_ms.p50 > +10%"), 4, "holds for no scenario"),
+        (("last", "latest", "--fail-on=shrt: ttft_ms.p50 > +10%"), 4, "matches no scenario"),
         (("last", "latest", "--store=nosuch.db"), 4, "there is no store"),
         (("other.json", "latest"), 4, "expected a results file of schema"),
         (("last",), 4, "flperf compare: error: "),

@@ -24,7 +24,7 @@ def test_suites(tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert capsys.readouterr().out.splitlines() == listed
     assert cli.main(["suites", "--json", f"--rootdir={tiny.folder}"]) == 0
     found: dict[str, dict[str, Any]] = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
-    assert set(found) == {"mine", "broken", "default", "quick"}
+    assert set(found) == {"mine", "broken", "default", "quick", "tools"}
     assert found["mine"]["scenarios"] == 1
     assert found["mine"]["error"] is None
     assert found["broken"]["scenarios"] is None

@@ -191,7 +191,7 @@ def test_new_and_vanished(tiny: Tiny) -> None:
     assert done.ret == 0, done.text
     notes = done.results["run"]["notes"]
     assert "new, not in the baseline: tiny.json::fresh[reference]" in notes
-    assert any(note.startswith("vanished") and note.endswith("tiny.json::old[reference]") for note in notes)
+    assert any(note.startswith("only in the baseline") and note.endswith("tiny.json::old[reference]") for note in notes)
     done = tiny.measure(f"--flperf-baseline={first}", "--flperf-require-baseline")
     assert done.ret == 1, done.text
     outcomes = {case["scenario"]: (case["outcome"], case["message"]) for case in done.cases}

@@ -92,7 +92,7 @@ def test_report_folder_that_vanishes(tiny: Tiny) -> None:
     )
     done = tiny.measure()
     assert done.ret == 0
-    assert "flperf: report.html is not written" in done.text
+    assert "flperf: report.html was not written" in done.text
     assert "flperf: PASSED: 1 passed" in done.text
 
 

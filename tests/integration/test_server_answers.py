@@ -132,7 +132,7 @@ def test_tool_calls_are_kept(tiny: Tiny) -> None:
         done = tiny.run("--flperf-suite=tiny.json", *at)
     assert done.ret == 0
     (sample,) = [each for each in done.journal("samples.jsonl") if each["phase"] == "measured"]
-    assert sample["tool_calls"] == [{"index": 0, "id": "c1", "name": "f", "arguments": "{}"}]
+    assert sample["tool_calls"] == [{"index": 0, "id": "c1", "name": "f", "arguments": "{}", "cut": False}]
     assert done.case["metrics"]["ttfat_ms"]["n"] == 1
 
 

@@ -38,7 +38,7 @@ def parse(*arguments: str) -> argparse.Namespace:
         (["--host", "0.0.0.0"], "config.host: expected one of 127.0.0.1, ::1"),  # noqa: S104
         (["--fault", "earthquake"], "fault: expected one of refuse"),
         (["--calls", "weather"], "--calls: expected JSON"),
-        (["--calls", '[{"name": 1}]'], "call.name: expected a text"),
+        (["--calls", '[{"name": 1}]'], "call.name: expected a string"),
         (["--wrong-calls", "name,worse"], "schedule.wrong_calls: expected some of name, arguments, broken"),
         (["--answers", "missing.json"], "missing.json"),
         (["--answers", "bad.json"], "bad.json:1: expected JSON"),

@@ -392,7 +392,7 @@ def test_hostile_texts_are_shown_harmless(tmp_path: Path) -> None:
         assert all(len(line) <= width for line in lines)
         assert not [line for line in lines if "\x1b" in line or "##[" in line or line.startswith("::")]
         assert sum(map(len, lines)) < 4_000
-    page = Pages().run(folder.run, {}, found)
+    page = Pages().run(folder.run, {}, judged=found)
     assert "\x1b" not in page
     assert "<script" not in page
     assert "##[" not in page

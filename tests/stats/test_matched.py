@@ -66,7 +66,7 @@ def test_no_difference_at_all() -> None:
     assert found.word == "undecided"
     assert "worse in 0 of 148 pairs of requests, better in 0" in found.reason
     assert "a fall of more than 2 points is neither shown nor excluded" in found.reason
-    assert "takes 149 pairs at least" in found.reason
+    assert "takes at least 149 pairs" in found.reason
     nothing = judged(lambda _: 0.0, lambda _: 0.0, 149)
     assert (nothing.word, nothing.baseline) == ("unchanged", 0.0)
     assert judged(lambda _: 0.7, lambda _: 0.7, 149).word == "unchanged"

@@ -38,7 +38,7 @@ _WHAT: Final = (
     "model's shape is at its median."
 )
 _DOTTED: Final = (
-    "Dotted: through the percentiles of the results file; single requests (samples.jsonl) were not at hand."
+    "Dotted: through the percentiles of the results file; single requests (samples.jsonl) were missing."
 )
 
 
