@@ -288,7 +288,10 @@ def test_in_order_is_the_longest_subsequence(wanted: str, given_text: str) -> No
         ({"calls": [{"name": "f", "args": []}]}, "calls[0].args: expected a mapping"),
         ({"calls": [{"name": "f", "args": {"x": []}}]}, "calls[0].args.x: expected one allowed value"),
         ({"calls": [{"name": "f", "args": {"x": {"a": 1}}}]}, "calls[0].args.x: found a, expected exactly one of any"),
-        ({"calls": [{"name": "f", "args": {"x": {"regex": ""}}}]}, "calls[0].args.x.regex: expected a non-empty string"),
+        (
+            {"calls": [{"name": "f", "args": {"x": {"regex": ""}}}]},
+            "calls[0].args.x.regex: expected a non-empty string",
+        ),
         ({"calls": [{"name": "f", "args": {"x": {"near": "5"}}}]}, "calls[0].args.x.near: expected a number"),
         ({"calls": [{"name": "f", "args": {"x": {"near": 5, "within": "much"}}}]}, "calls[0].args.x.within"),
         ({"calls": [{"name": "f", "args": {"x": {"any": [1], "within": 1}}}]}, "unknown key 'within' beside any"),

@@ -37,9 +37,7 @@ _WHAT: Final = (
     "Share of the requests that took up to so long, a step per request. The charts of a metric share one axis; a "
     "model's shape is at its median."
 )
-_DOTTED: Final = (
-    "Dotted: through the percentiles of the results file; single requests (samples.jsonl) were missing."
-)
+_DOTTED: Final = "Dotted: through the percentiles of the results file; single requests (samples.jsonl) were missing."
 
 
 def distributions(groups: Groups, samples: Mapping[str, CaseSamples], models: Sequence[str]) -> Panels | None:
