@@ -299,7 +299,7 @@ def _write_labels(parsed: Parsed) -> int:
     text = labels_template(folder.cases, _MOST_LABEL_LINES)
     problem = write_file(path, text.encode())
     if problem:
-        return failed(parsed, f"{path} is not written: {problem}")
+        return failed(parsed, f"{path} was not written: {problem}")
     lines = text.count("\n")
     if parsed.json:
         return print_json({"written": str(path), "answers": lines})

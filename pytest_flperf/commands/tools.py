@@ -44,7 +44,7 @@ def _import_tools(parsed: Parsed) -> int:
     except SuiteError as error:
         refuse(parsed, str(error))
     except OSError as error:
-        failed(parsed, f"{parsed.output} is not written: {error.strerror or error}")
+        failed(parsed, f"{parsed.output} was not written: {error.strerror or error}")
         return FAILED
     if parsed.json:
         return print_json(

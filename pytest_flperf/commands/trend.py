@@ -152,7 +152,7 @@ def _written(parsed: Parsed, chart: TrendChart) -> str:
 
         content = Pages().trend(trend_page(chart, _sentence(chart)))
     problem = write_file(Path(parsed.output), content.encode("utf-8", "backslashreplace"))
-    return f"{parsed.output} is not written: {problem}" if problem else ""
+    return f"{parsed.output} was not written: {problem}" if problem else ""
 
 
 def _sentence(chart: TrendChart) -> str:

@@ -107,7 +107,7 @@ def _object(reply: str, key: str) -> dict[str, Any] | JudgeError:
         return JudgeError(f"found an object without {key!r}, expected one with {key!r} and 'reason'")
     reason = value.get("reason")
     if not isinstance(reason, str) or not reason.strip():
-        return JudgeError("found no reason, expected a text as 'reason'")
+        return JudgeError("found no reason, expected a string as 'reason'")
     return {key: value[key], "reason": encodable(reason.strip()[:_REASON_CHARACTERS])}
 
 

@@ -227,7 +227,7 @@ class AnswerScorer:
         task = _as_json(row.expect)
         if task not in self._known:
             if not is_known(row.expect):
-                return NoResult("this version does not know such an expectation")
+                return NoResult("this version does not know this expectation")
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[task] = _Scorer(row.expect)

@@ -236,7 +236,8 @@ def read_judged(path: Path) -> Judged | None:
     try:
         return _checked(parsed(decoded(content)))
     except DocumentError as error:
-        raise JudgedError(f"{path} is no file of flperf judge, or was changed: {error}; judge the run again") from error
+        why = f"{path} is not a file of flperf judge, or was changed: {error}"
+        raise JudgedError(f"{why}; judge the run again") from error
 
 
 def _checked(value: Any) -> Judged:

@@ -201,7 +201,7 @@ class ToolCallCounts(Record):
     abstained: int
     """Answered with a text that holds nothing like a call, right or wrong."""
     malformed: int
-    """Arguments that are no JSON object, a call without a name, or a call as text."""
+    """Arguments that are not a JSON object, a call without a name, or a call as text."""
     json_as_text: int
     """Of the malformed ones, those whose call came as JSON in the text."""
     expecting: int

@@ -204,7 +204,7 @@ _ALL: Final = (
         "fraction",
         "malformed calls",
         "lower",
-        "scored answers with arguments that are no JSON object, a call without a name, or a call as text / all of "
+        "scored answers with arguments that are not a JSON object, a call without a name, or a call as text / all of "
         "those to requests with expected (or unwanted) calls",
     ),
     _case(

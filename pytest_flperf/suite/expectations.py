@@ -50,7 +50,8 @@ def row_expectation(value: object) -> dict[str, Any]:
     elif isinstance(value, list) and value:
         value = {"checks" if all(isinstance(each, dict) for each in value) else "one_of": value}
     elif not isinstance(value, dict):
-        raise SuiteError(f"found {shown(value)}, expected a text, a number, a list of texts, or a mapping with checks")
+        expected = "a string, a number, a list of strings, or a mapping with checks"
+        raise SuiteError(f"found {shown(value)}, expected {expected}")
     try:
         return expectation_of(ExpectForm.model_validate(value))
     except ValidationError as error:

@@ -73,7 +73,7 @@ class RowExpectations:
         if written is None or written == "":
             return ""
         if not isinstance(written, (str, int, float)) or isinstance(written, bool) or len(str(written)) > _LONGEST:
-            self._note(place, f"found {shown(written)} in 'id', expected a text or a number")
+            self._note(place, f"found {shown(written)} in 'id', expected a string or a number")
             return ""
         text = encodable(str(written))
         first = self._ids.setdefault(text, place)
@@ -85,7 +85,8 @@ class RowExpectations:
         if written is None or written == "":
             return ""
         if not isinstance(written, str) or len(written) > _LONGEST:
-            self._note(place, f"found {shown(written)} in 'category', expected a text of {_LONGEST} characters at most")
+            limit = f"a string of {_LONGEST} characters at most"
+            self._note(place, f"found {shown(written)} in 'category', expected {limit}")
             return ""
         return encodable(written)
 

@@ -47,7 +47,7 @@ def _with_named_tools(row: Row, own: Sequence[str]) -> Row:
 
 
 def check_tools(scenarios: Iterable[Scenario], add: Callable[[KeyPath, str], None]) -> None:
-    """Note choices of tools that aren't there, and parameters that are no JSON Schema.
+    """Note choices of tools that aren't there, and parameters that are not JSON Schema.
 
     References to other documents are refused, and never fetched.
     """

@@ -207,7 +207,7 @@ def test_a_file_that_can_not_be_written(place: Path, capsys: pytest.CaptureFixtu
     Path("folder.svg").mkdir()
     assert cli.main(["trend", "-o", "folder.svg"]) == 1
     said = capsys.readouterr()
-    assert "folder.svg is not written" in said.err
+    assert "folder.svg was not written" in said.err
     assert "case-0" in said.out
 
 

@@ -34,7 +34,7 @@ def test_writes_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         (["q.json"], "-o/--output"),
         (["q.json", "-o", "out.txt"], "expected a file that ends in .json, .yaml, .yml"),
         (["missing.json", "-o", "out.json"], "missing.json: no such file"),
-        (["q.json", "-o", "out.json"], "q.json: not JSON that can be read"),
+        (["q.json", "-o", "out.json"], "q.json: can't be read as JSON"),
     ],
 )
 def test_bad_usage(
@@ -58,4 +58,4 @@ def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
     """Exit 1: it could not be done."""
     (tmp_path / "q.json").write_text(json.dumps(QUESTION), encoding="utf-8")
     assert cli.main(["import-tools", str(tmp_path / "q.json"), "-o", str(tmp_path / "no" / "out.json")]) == 1
-    assert "is not written: No such file" in capsys.readouterr().err
+    assert "was not written: No such file" in capsys.readouterr().err

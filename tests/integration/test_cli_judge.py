@@ -114,7 +114,7 @@ def test_pairwise(folder: Path, server: JudgeServer, capsys: pytest.CaptureFixtu
     (folder / "judged.json").write_text("{}", encoding="utf-8")
     capsys.readouterr()
     assert cli.main(["report", str(folder)]) == 0
-    assert "judged.json is no file of flperf judge, or was changed: run:" in capsys.readouterr().err
+    assert "judged.json is not a file of flperf judge, or was changed: run:" in capsys.readouterr().err
     assert 'id="judged"' not in (folder / "report.html").read_text(encoding="utf-8")
 
 

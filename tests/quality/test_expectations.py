@@ -199,7 +199,7 @@ def test_each_row_has_its_own(scoring: Scoring) -> None:
     assert [each for each in scores if not isinstance(each, NoResult)] == [1, 0, 1, 0.5, 1]
     assert [each.reason for each in scores if isinstance(each, NoResult)] == [
         "it is secret",
-        "this version does not know such an expectation",
+        "this version does not know this expectation",
         f"took longer than {LIMITS.time_s:g} s",
     ]
     assert sum(found.not_scored.values()) == 3

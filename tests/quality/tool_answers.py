@@ -101,7 +101,7 @@ BROKEN_ARGUMENTS = [
     "<arg>Paris</arg>",
     '```json\n{"city": "Paris"}\n```',
 ]
-"""Arguments of a structured call that are no JSON object: malformed."""
+"""Arguments of a structured call that are not a JSON object: malformed."""
 
 ABSTENTIONS = [
     "",

@@ -188,15 +188,15 @@ def test_lists_of_tools(document: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "not JSON that can be read"),
+        ("", "can't be read as JSON"),
         ("[]", "found no tools"),
         ("{}", "tool 1: found {}, expected a tool with a name"),
         ('{"tools": [1]}', "tool 1: found 1, expected a tool with a name"),
-        ('{"a": ', "not JSON that can be read"),
+        ('{"a": ', "can't be read as JSON"),
         ('{"question": 1, "function": 2, "id": "a"}', "found 1 as question, expected a list of turns"),
         ('{"question": [[]], "function": 2, "id": "irrelevance_1"}', "found 2 as function"),
         ('{"question": [[]], "function": []}', ":1: found no id"),
-        ('{"question": [[]], "function": [], "id": "a"}\n{', ":2: not JSON that can be read"),
+        ('{"question": [[]], "function": [], "id": "a"}\n{', ":2: can't be read as JSON"),
     ],
 )
 def test_what_is_none(tmp_path: Path, content: str, words: str) -> None:

@@ -72,7 +72,7 @@ def _tool_problem(tool: Any) -> str:
     if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or name != "".join(name.split()):
         return f".function.name: expected a name without blanks, of at most {_LONGEST_NAME} characters"
     if not isinstance(function.get("description", ""), str):
-        return ".function.description: expected a text"
+        return ".function.description: expected a string"
     if parameters is None:
         return ""
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":

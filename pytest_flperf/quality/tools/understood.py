@@ -13,8 +13,8 @@ from pytest_flperf.quality.tools.written import AS_JSON, written_call
 
 __all__ = ["Call", "CallOutcome", "Understood", "understood"]
 
-_BROKEN: Final = "arguments that are no JSON"
-_NO_OBJECT: Final = "arguments that are no JSON object"
+_BROKEN: Final = "arguments that are not JSON"
+_NO_OBJECT: Final = "arguments that are not a JSON object"
 _NO_NAME: Final = "a call without a name"
 
 

@@ -34,7 +34,7 @@ _LIMITS: Final = 2
 _NEAR: Final = 3.0
 """An axis makes room for a limit up to so many times beyond the values."""
 _WHAT: Final = (
-    "Share of the requests that took up to so long, a step per request. The charts of a metric share one axis; a "
+    "Share of the requests that took at most this long, a step per request. The charts of a metric share one axis; a "
     "model's shape is at its median."
 )
 _DOTTED: Final = "Dotted: through the percentiles of the results file; single requests (samples.jsonl) were missing."

@@ -21,7 +21,8 @@ _MOST: Final = 24
 _FINEST: Final = 1.0
 _SERIOUS: Final = ("regressed", "undecided", "improved", "unchanged")
 _WHAT: Final = (
-    "Both sides: the baseline grey and dashed. Share of the requests that took up to so long, or were up to so fast."
+    "Both sides: the baseline grey and dashed. Share of the requests that took at most this long, or were at most "
+    "this fast."
 )
 
 

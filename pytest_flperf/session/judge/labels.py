@@ -148,7 +148,9 @@ def _label(line: str, where: str) -> Label | None:
     if any(not isinstance(each, str) for each in texts.values() if each is not None) or not (
         index is None or type(index) is int
     ):
-        raise SuiteError(f"{where}: found a name that is no text or an index that is no number, expected {_FORMS}")
+        raise SuiteError(
+            f"{where}: found a name that is not a string or an index that is not a number, expected {_FORMS}"
+        )
     by_place = texts["nodeid"] is not None and index is not None
     if texts["id"] is None and texts["prompt"] is None and not by_place:
         raise SuiteError(f"{where}: found a label of no answer, expected {_FORMS}")

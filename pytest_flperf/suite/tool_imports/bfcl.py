@@ -178,5 +178,5 @@ def lines_of(text: str, where: str) -> list[tuple[str, Any]]:
             try:
                 found.append((f"{where}:{number}", json.loads(line)))
             except (ValueError, RecursionError) as error:
-                raise SuiteError(f"{where}:{number}: not JSON that can be read: {str(error)[:200]}") from None
+                raise SuiteError(f"{where}:{number}: can't be read as JSON: {str(error)[:200]}") from None
     return found

@@ -69,7 +69,7 @@ def import_tools(path: Path, answers: Path | None) -> Imported:
     if answers is not None:
         raise SuiteError(f"{where}: found no questions of BFCL, expected them beside --answers")
     if document is None:
-        raise SuiteError(f"{where}: not JSON that can be read, expected BFCL's questions, or a list of tools")
+        raise SuiteError(f"{where}: can't be read as JSON, expected BFCL's questions, or a list of tools")
     tools = tools_in(document, where)
     defaults = {"max_tokens": _ANSWER_TOKENS, "tools": tools}
     about = "Each tool once, and once none: write prompts and arguments of your own"
