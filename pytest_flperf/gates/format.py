@@ -13,6 +13,7 @@ from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import METRICS, unit_of
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.serialize import Interval
+from pytest_flperf.stats.inference.findings import RANKS
 
 __all__ = [
     "against_lines",
@@ -29,6 +30,7 @@ __all__ = [
     "limit",
     "limit_pct",
     "name",
+    "of_medians",
     "probability",
     "raw",
     "sides",
@@ -41,6 +43,9 @@ _LABEL: Final = 100
 _LINES: Final = 40
 _NOTES: Final = 10
 _SURELY: Final = 0.995
+_NEAR_POINTS: Final = 3.0
+_NEAR_SHARE: Final = 0.1
+"""Of a change: a difference that rounding and chance make."""
 WORDS: Final = ("regressed", "improved", "unchanged", "undecided")
 
 
@@ -197,7 +202,7 @@ def _row(comparison: Comparison) -> tuple[str, ...]:
 
 def _evidence(comparison: Comparison) -> str:
     """Evidence of a comparison: probability, amount of data, reason and scope."""
-    parts = [probability(comparison), _amount_of_data(comparison), raw(comparison)]
+    parts = [probability(comparison), _amount_of_data(comparison), raw(comparison), of_medians(comparison)]
     if comparison.reason:
         parts.append(printable(comparison.reason, _REASON))
     if comparison.scope:
@@ -222,6 +227,21 @@ def raw(comparison: Comparison) -> str:
     shown = measured(comparison)
     between = "" if comparison.raw_change_ci95_pct is None else f" {_bounds(comparison.raw_change_ci95_pct)}"
     return f"as measured {shown}{between}" if shown else ""
+
+
+def of_medians(comparison: Comparison) -> str:
+    """Change of the two medians, where it is another than that of a typical pair; else empty.
+
+    Signed ranks tell how a typical pair changed.  Who divides the two numbers that stand beside it would wonder.
+    """
+    before, after, told = comparison.baseline, comparison.candidate, comparison.change_pct
+    if comparison.method != RANKS or not before or after is None or told is None or not math.isfinite(told):
+        return ""
+    change_pct = 100 * (after / before - 1)
+    near = abs(change_pct - told) <= max(_NEAR_POINTS, _NEAR_SHARE * abs(told))
+    return (
+        "" if near or measured(comparison) else f"the medians {_signed(change_pct)} %, a typical pair {_signed(told)} %"
+    )
 
 
 def measured(comparison: Comparison) -> str:

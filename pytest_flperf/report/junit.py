@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_flperf._text import harmless_lines, printable
-from pytest_flperf.gates.format import change, interval, limit, probability, raw, sides, word
+from pytest_flperf.gates.format import change, interval, limit, of_medians, probability, raw, sides, word
 from pytest_flperf.report.terminal.summary import case_lines
 from pytest_flperf.results.atomic_write import write_file
 from pytest_flperf.results.bounds import bounded_case
@@ -106,7 +106,7 @@ def _compared(against: Against) -> list[tuple[str, object]]:
         grown = " ".join(filter(None, (change(each), interval(each))))
         parts = [word(each), f"baseline {baseline}", f"candidate {candidate}"]
         parts += [f"change {grown}"] * bool(grown)
-        parts += [f"limit {limit(each)}", *filter(None, (probability(each), raw(each), each.reason))]
+        parts += [f"limit {limit(each)}", *filter(None, (probability(each), raw(each), of_medians(each), each.reason))]
         parts.append(f"n {each.n_baseline} and {each.n_candidate}")
         found.append((f"comparison {each.rule}", ", ".join(parts)))
     return found

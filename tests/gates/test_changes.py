@@ -9,10 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.gates.budgets import parse_budgets
-from pytest_flperf.gates.format import against_lines, arrow, change, counted_words, headline, interval, limit
+from pytest_flperf.gates.format import (
+    against_lines,
+    arrow,
+    change,
+    counted_words,
+    headline,
+    interval,
+    limit,
+    of_medians,
+)
 from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.records import CaseResult, Requests
+from pytest_flperf.stats.inference.findings import RANKS, SUMMARIES
 
 SLOW = Comparison(
     rule="ttft_ms.p50 > +10%", metric="ttft_ms", statistic="p50", verdict="regressed", fails=True, baseline=50.124,
@@ -50,6 +60,23 @@ def test_a_regression_fails_the_case() -> None:
         "<1 % beyond the limit  20 pairs  (--flperf-fail-on)",
         "  differs: device: CPU → GPU",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": RANKS, "candidate": 68.2, "change_pct": 47.1}, "the medians +36.1 %, a typical pair +47.1 %"),
+        ({"method": RANKS}, ""),
+        ({"method": SUMMARIES, "candidate": 68.2, "change_pct": 47.1}, ""),
+        ({"method": RANKS, "baseline": 0.0, "change_pct": None}, ""),
+        ({"method": RANKS, "candidate": 68.2, "change_pct": 47.1, "raw_change_pct": 50.0}, ""),
+    ],
+)
+def test_a_typical_pair_and_the_medians(changes: dict[str, object], said: str) -> None:
+    """Where their changes differ by more than a little, both are told: the two numbers stand beside the change."""
+    found = replace(SLOW, **changes)  # type: ignore[arg-type]
+    assert of_medians(found) == said
+    assert said in judged(found).message
 
 
 def test_what_does_not_fail() -> None:

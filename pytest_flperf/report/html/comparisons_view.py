@@ -12,6 +12,7 @@ from pytest_flperf.gates.format import (
     interval,
     limit_pct,
     name,
+    of_medians,
     probability,
     raw,
     sides,
@@ -139,7 +140,7 @@ def _against(against: Against) -> Table:
     rows = []
     for each in against.comparisons:
         baseline, candidate = sides(each)
-        sure = "; ".join(filter(None, (probability(each), raw(each), each.reason)))
+        sure = "; ".join(filter(None, (probability(each), raw(each), of_medians(each), each.reason)))
         data = f"{each.pairs} pairs" if each.pairs is not None else f"{each.n_baseline} and {each.n_candidate}"
         rows.append(
             (
