@@ -177,7 +177,7 @@ def test_a_report_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("in the way", encoding="utf-8")
     with PytestRun(tmp_path, NANO) as run:
         assert run.end() == 0
-        assert run.output.count("nothing is written") == 1
+        assert run.output.count("nothing was written") == 1
         assert "PASSED" in run.output
 
 
@@ -190,7 +190,7 @@ def test_a_report_folder_that_vanishes(tmp_path: Path) -> None:
         run.wait_measured("long", 5)
         shutil.rmtree(tmp_path / "reports")
         assert run.end() == 0
-        assert "results.json is not written" in run.output
+        assert "results.json was not written" in run.output
         assert "Traceback" not in run.output
 
 
