@@ -166,9 +166,9 @@ def test_tables(tiny: Tiny) -> None:
     [
         ([{**ROWS[0]}, {**ROWS[1], "id": "a"}], {}, "rows.jsonl:2: found the id 'a' again, as in 1, expected each"),
         ([{**ROWS[0], "id": [1]}], {}, "rows.jsonl:1: found [1] in 'id', expected a string or a number"),
-        ([{**ROWS[0], "category": 5}], {}, "rows.jsonl:1: found 5 in 'category', expected a text"),
+        ([{**ROWS[0], "category": 5}], {}, "rows.jsonl:1: found 5 in 'category', expected a string"),
         ([ROWS[0], {"prompt": "x"}], {}, "rows.jsonl:2: found no 'expect', expected one in each row"),
-        ([{**ROWS[0], "expect": True}], {}, "rows.jsonl:1: expect: found true, expected a text, a number"),
+        ([{**ROWS[0], "expect": True}], {}, "rows.jsonl:1: expect: found true, expected a string, a number"),
         ([{**ROWS[0], "expect": {"contain": "x"}}], {}, "expect: contain: unknown key; did you mean 'contains'?"),
         ([{**ROWS[0], "expect": {}}], {}, "rows.jsonl:1: expect: found nothing, expected one or more of contains"),
         (

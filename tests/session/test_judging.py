@@ -316,8 +316,8 @@ def test_labels(tmp_path: Path) -> None:
         ([{"id": "x", "verdict": True}], "found the verdict true, expected pass or fail"),
         ([{"verdict": "pass"}], "a label of no answer"),
         ([{"index": 1, "verdict": "pass"}], "a label of no answer"),
-        ([{"id": 5, "verdict": "pass"}], "a name that is no text"),
-        ([{"nodeid": "x", "index": "1", "verdict": "pass"}], "an index that is no number"),
+        ([{"id": 5, "verdict": "pass"}], "a name that is not a string"),
+        ([{"nodeid": "x", "index": "1", "verdict": "pass"}], "an index that is not a number"),
         ([{"id": "x", "verdict": "pass"}], "found 1 labels, none of which is of an answer of this run"),
         ([{"prompt": "p0", "verdict": "pass"}], "which 2 cases asked; expected its nodeid, too"),
         (
