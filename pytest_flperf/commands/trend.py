@@ -133,7 +133,7 @@ def _what_words_mean(words: Sequence[str]) -> str:
 
     said = ", ".join(dict.fromkeys(filter(None, words)))
     return (
-        f"{said}: by more than {CHANGE_PCT} %, and beyond what runs differ by; where no word stands, that is not shown"
+        f"{said}: by more than {CHANGE_PCT} %, and by more than runs usually differ; without a word, neither is shown"
     )
 
 
@@ -157,7 +157,7 @@ def _written(parsed: Parsed, chart: TrendChart) -> str:
 
 def _sentence(chart: TrendChart) -> str:
     said = _what_words_mean(chart.words)
-    return f"{said[0].upper()}{said[1:]}." if any(chart.words) else "No change is beyond what runs differ by."
+    return f"{said[0].upper()}{said[1:]}." if any(chart.words) else "No case changed by more than runs usually differ."
 
 
 def _record(trend: Trend, compared: Comparison | None) -> dict[str, Any]:

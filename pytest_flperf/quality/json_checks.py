@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pytest_flperf.bounded.worker import ImpossibleError
 from pytest_flperf.quality.options import CheckOptions, Score
+from pytest_flperf.quality.strict_json import decode
 
 __all__ = ["json_paths", "json_schema", "parse_path", "remote_reference", "valid_json"]
 
@@ -152,7 +152,7 @@ def _document(text: str) -> Any:
     Raises RecursionError where it is nested too deep to tell.
     """
     try:
-        return _DECODE(text)
+        return decode(text)
     except ValueError:
         return _NONE
     except RecursionError:
@@ -170,11 +170,3 @@ def _is_balanced(text: str) -> bool:
         elif character in _PAIRS and (not opened or opened.pop() != _PAIRS[character]):
             return False
     return not opened
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode
-"""Created once: json.loads creates a decoder for every text."""

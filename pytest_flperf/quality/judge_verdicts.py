@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from pytest_flperf._text import encodable
+from pytest_flperf.quality.strict_json import refuse_constant
 
 __all__ = ["HIGHEST", "LOWEST", "Better", "Grade", "JudgeError", "Preference", "Scored", "grade_of", "parse_preference",
            "parse_score"]  # fmt: skip
@@ -98,7 +99,9 @@ def _object(reply: str, key: str) -> dict[str, Any] | JudgeError:
         return JudgeError(f"found a reply of {len(text)} characters, expected a short JSON object")
     block = _BLOCK.match(text)
     try:
-        value = json.loads(block["inside"] if block else text, object_pairs_hook=_unique, parse_constant=_refused)
+        value = json.loads(
+            block["inside"] if block else text, object_pairs_hook=_unique, parse_constant=refuse_constant
+        )
     except (ValueError, RecursionError):
         return JudgeError(f"found {_shown(text)}, expected one JSON object and nothing else")
     if not isinstance(value, dict):
@@ -117,10 +120,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key is there twice")
     return found
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _shown(value: Any) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from pytest_flperf.quality.strict_json import decode
 from pytest_flperf.quality.tools.answered import Answered, SentCall
 from pytest_flperf.quality.tools.written import AS_JSON, written_call
 
@@ -88,7 +88,7 @@ def _read(sent: SentCall) -> Call | str:
     if not written:
         return Call(name, {})
     try:
-        arguments = _DECODE(written)
+        arguments = decode(written)
     except RecursionError:
         return Call(name, None) if written.startswith("{") and written.endswith("}") else _BROKEN
     except ValueError:
@@ -96,10 +96,3 @@ def _read(sent: SentCall) -> Call | str:
     if arguments is None:
         return Call(name, {})  # some servers write the arguments of a function without any like this
     return Call(name, arguments) if isinstance(arguments, dict) else _NO_OBJECT
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode
