@@ -78,7 +78,8 @@ def test_a_question_with_its_answer() -> None:
     assert function["parameters"]["type"] == "object"
     assert [properties[name].get("type") for name in properties] == ["integer", "number", "string", "array", None]
     assert properties["corners"]["items"] == {"type": "object", "properties": {"x": {"type": "number"}}}
-    expected = [{"name": "geometry_area", "args": {"base": [10], "height": [5], "unit": ["cm", ""]}}]
+    base = {"any": [10], "as_written": True}
+    expected = [{"name": "geometry_area", "args": {"base": base, "height": [5], "unit": ["cm", ""]}}]
     assert row["expect"] == {"calls": expected, "match": "normalised"}
 
 
@@ -100,6 +101,54 @@ def test_allowed_values(values: list[Any], right: list[Any], wrong: list[Any]) -
     score = score_calls(row["expect"])
     for each, expected in [*((value, 1) for value in right), *((value, 0) for value in wrong)]:
         assert score(enclosed("", [SentCall("f", json.dumps({"x": each}))])).score == expected, each
+
+
+def typed(name: str, items: str = "", *, required: bool = False) -> dict[str, Any]:
+    """A function whose one argument has this type."""
+    schema = {"type": name, **({"items": {"type": items}} if items else {})}
+    parameters = {"type": "dict", "properties": {"x": schema}, "required": ["x"] if required else []}
+    return {"name": "f", "description": "", "parameters": parameters}
+
+
+ABSENT = object()
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "right", "wrong"),
+    [
+        (typed("integer"), [5], [5], [5.0, "5", ABSENT]),
+        (typed("integer"), [5, ""], [5, ABSENT], [5.0, ""]),
+        (typed("integer", required=True), [5, ""], [5], [ABSENT, ""]),
+        (typed("integer"), [""], [ABSENT], [0, ""]),
+        (typed("float"), [5.0], [5, 5.0], ["5"]),
+        (typed("string"), ["Oslo", ""], ["OSLO", "", ABSENT], [5]),
+        (typed("string", required=True), ["Oslo", ""], ["oslo", ""], [ABSENT]),
+        (typed("string"), [None, "Oslo"], [None, "Oslo"], ["oslo"]),
+        (typed("boolean"), [True, ""], [True, ABSENT], [1, ""]),
+        (typed("array", "float"), [[1.0, 2.5]], [[1.0, 2.5]], [[1, 2.5]]),
+        (typed("array", "float"), [[1, 2]], [[1, 2], [1.0, 2.0]], [[1]]),
+        (typed("array", "integer"), [[1, 2], ""], [[1, 2], [], ABSENT], [[1.0, 2], ""]),
+        (typed("array", "string"), [["a b"]], [["AB"]], ["AB", []]),
+        (typed("array", "array"), [[["a"]]], [[["a"]]], [[["A"]]]),
+        (typed("array", "dict"), [[{"a": ["x"]}], ""], [[{"a": "X"}], [], ABSENT], [[{}]]),
+        (typed("dict"), [{"a": [1, ""], "b": [True], "c": [["x"]]}], [{"b": 1, "c": ["x"]}, {"a": True, "b": True,
+         "c": ["x"]}], [{"b": False, "c": ["x"]}, {"b": True, "c": ["X"]}]),
+    ],
+)  # fmt: skip
+def test_allowed_values_of_a_type(function: Any, values: list[Any], right: list[Any], wrong: list[Any]) -> None:
+    """As the leaderboard's checker has them, oddities included."""
+    (row,) = rows([question(function=[function])], [answer("simple_python_0", {"f": {"x": values}})])
+    score = score_calls(row["expect"])
+    for each, expected in [*((value, 1) for value in right), *((value, 0) for value in wrong)]:
+        arguments = {} if each is ABSENT else {"x": each}
+        assert score(enclosed("", [SentCall("f", json.dumps(arguments))])).score == expected, each
+
+
+def test_a_question_without_a_right_answer_is_left_out(tmp_path: Path) -> None:
+    """No call can meet it, in the leaderboard's eyes, either."""
+    questions = [question("simple_1", function=[typed("array", "string", required=True)]), question("simple_2")]
+    imported = written(tmp_path, questions, [answer("simple_1", {"f": {"x": []}}), answer("simple_2", RIGHT)])
+    assert (imported.cases, imported.left_out) == (1, {"possible answers that no call can meet": 1})
 
 
 def test_parallel_calls_and_none() -> None:

@@ -14,11 +14,11 @@ Matches: TypeAlias = Callable[[Any], bool]
 MATCHERS: Final = ("any", "contains", "regex", "near", "fuzzy", "object", "items", "either")
 """Keys that say how an argument is compared; exactly one of them in a mapping."""
 _BESIDE: Final[Mapping[str, frozenset[str]]] = {
-    "any": frozenset({"match"}),
+    "any": frozenset({"match", "as_written"}),
     "near": frozenset({"within"}),
     "fuzzy": frozenset({"at_least"}),
 }
-_DROPPED: Final = re.compile(r"[\s,./\-_*^]+")
+_DROPPED: Final = re.compile(r"[ ,./\-_*^]+")
 _FUZZY: Final = 90.0
 _SHOWN: Final = 60
 _MOST_VALUES: Final = 1_000
@@ -71,14 +71,13 @@ def argument_matcher(spec: Any, match: str, place: str, *, compiled: bool = True
     unknown = [str(name) for name in spec if name not in {kind, "optional"} | _BESIDE.get(kind, frozenset())]
     if unknown:
         raise FormError(place, f"unknown key {unknown[0][:_SHOWN]!r} beside {kind}")
-    optional = spec.get("optional", False)
-    if not isinstance(optional, bool):
-        raise FormError(f"{place}.optional", "expected true or false")
+    optional = _truth_of(spec, "optional", place)
     value = spec[kind]
     if kind == "any":
         values = value if isinstance(value, list) else [value]
-        matches = _any(values, _match_of(spec, match, place), f"{place}.any")
-        optional = optional or any(each == "" for each in values)
+        as_written = _truth_of(spec, "as_written", place)
+        matches = _any(values, _match_of(spec, match, place), f"{place}.any", as_written=as_written)
+        optional = optional or ("optional" not in spec and any(each == "" for each in values))
     elif kind == "near":
         matches = _near(value, spec.get("within", 0), place)
     elif kind in {"object", "items", "either"}:
@@ -107,8 +106,18 @@ def share_of_arguments(expected: Mapping[str, ArgumentMatcher], given: Mapping[s
 
 
 def normalised(text: str) -> str:
-    """Text without case, white space and ``,./-_*^``; the typographic quote is the plain one."""
-    return _DROPPED.sub("", text).replace("\u2019", "'").replace('"', "'").casefold()
+    """Text without case, spaces and ``,./-_*^``; both quotes are the same.
+
+    As the Berkeley Function Calling Leaderboard does it, so that its possible answers mean here what they mean there.
+    """
+    return _DROPPED.sub("", text).lower().replace('"', "'")
+
+
+def _truth_of(spec: Mapping[str, Any], key: str, place: str) -> bool:
+    found = spec.get(key, False)
+    if not isinstance(found, bool):
+        raise FormError(f"{place}.{key}", "expected true or false")
+    return found
 
 
 def _match_of(spec: Mapping[str, Any], match: str, place: str) -> str:
@@ -118,36 +127,38 @@ def _match_of(spec: Mapping[str, Any], match: str, place: str) -> str:
     return str(own)
 
 
-def _any(values: list[Any], match: str, place: str) -> Matches:
+def _any(values: list[Any], match: str, place: str, *, as_written: bool = False) -> Matches:
     if not values or len(values) > _MOST_VALUES:
         raise FormError(place, f"expected one allowed value or more, {_MOST_VALUES:,} at most")
     fold = normalised if match == "normalised" else _as_it_is
-    return lambda given: any(_same(given, value, fold) for value in values)
+    return lambda given: any(_same(given, value, fold, as_written) for value in values)
 
 
 def _as_it_is(text: str) -> str:
     return text
 
 
-def _same(found: Any, expected: Any, fold: Callable[[str], str]) -> bool:
-    """Whether two JSON values are equal: 1 and 1.0 are, 1 and true are not."""
+def _same(found: Any, expected: Any, fold: Callable[[str], str], as_written: bool) -> bool:
+    """Whether two JSON values are equal: 1 and true are not; 1 and 1.0 are, unless ``as_written``."""
     if isinstance(expected, str):
         return isinstance(found, str) and fold(found) == fold(expected)
     if isinstance(expected, bool) or expected is None:
         return found is expected
     if isinstance(expected, int | float):
+        if as_written and type(found) is not type(expected):
+            return False
         return _is_number(found) and bool(found == expected)
     if isinstance(expected, list):
         return (
             isinstance(found, list)
             and len(found) == len(expected)
-            and all(_same(one, other, fold) for one, other in zip(found, expected, strict=True))
+            and all(_same(one, other, fold, as_written) for one, other in zip(found, expected, strict=True))
         )
     if isinstance(expected, Mapping):
         return (
             isinstance(found, Mapping)
             and found.keys() == expected.keys()
-            and all(_same(found[name], expected[name], fold) for name in expected)
+            and all(_same(found[name], expected[name], fold, as_written) for name in expected)
         )
     return isinstance(found, str) and found == str(expected)  # a date of YAML
 

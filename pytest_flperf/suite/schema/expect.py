@@ -156,8 +156,7 @@ class CheckForm(Form):
     )
     match: Literal["exact", "normalised"] = Field(
         "exact",
-        description="How texts of arguments are compared: exact, or normalised: without case, white space and "
-        "`,./-_*^`.",
+        description="How texts of arguments are compared: exact, or normalised: without case, spaces and `,./-_*^`.",
     )
     ignore_case: bool = Field(False, description="Whether upper and lower case are the same to these checks.")
     strip: bool = Field(True, description="false: white space around the whole answer counts.")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, shown
+from pytest_flperf.suite.tool_imports.bfcl_values import allowed_values
 
 __all__ = ["is_bfcl", "rows_of_bfcl"]
 
@@ -32,6 +33,7 @@ _NUMBERS: Final = re.compile(r"_\d[\d-]*$")
 _LONGEST_NAME: Final = 64
 _NONE_RIGHT: Final = "irrelevance"
 _TURNS: Final = "several turns"
+_NONE_COUNTS: Final = "possible answers that no call can meet"
 _NO_VALUES: Final = "answers that are no calls with values"
 
 
@@ -64,7 +66,11 @@ def rows_of_bfcl(
         if len(turns) > 1:
             left_out[_TURNS] += 1
             continue
-        calls = _calls(known, identity, place, has_answers=answers is not None)
+        try:
+            calls = _calls(known, question, place, has_answers=answers is not None)
+        except ValueError:
+            left_out[_NONE_COUNTS] += 1
+            continue
         if calls is None:
             left_out[_NO_VALUES] += 1
             continue
@@ -87,8 +93,11 @@ def _id(line: Any, place: str) -> str:
     return identity
 
 
-def _calls(known: Mapping[str, Any], identity: str, place: str, *, has_answers: bool) -> list[dict[str, Any]] | None:
+def _calls(
+    known: Mapping[str, Any], question: Mapping[str, Any], place: str, *, has_answers: bool
+) -> list[dict[str, Any]] | None:
     """Expected calls of a question; None where its answer has another form."""
+    identity = question["id"]
     if identity not in known:
         if _NONE_RIGHT in identity:
             return []
@@ -104,36 +113,33 @@ def _calls(known: Mapping[str, Any], identity: str, place: str, *, has_answers: 
         ((name, arguments),) = each.items()
         if not isinstance(arguments, Mapping):
             return None
-        calls.append({"name": _name(name), "args": {str(key): _allowed(value) for key, value in arguments.items()}})
+        calls.append({"name": _name(name), "args": _arguments(arguments, _parameters(question.get("function"), name))})
     return calls
+
+
+def _parameters(functions: Any, name: object) -> Mapping[str, Any]:
+    """Parameters of a function of a question; empty where there is none, or another form."""
+    for each in functions if isinstance(functions, list) else [functions]:
+        if isinstance(each, Mapping) and each.get("name") == name and isinstance(each.get("parameters"), Mapping):
+            return dict(each["parameters"])
+    return {}
+
+
+def _arguments(possible: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Expected arguments; raises ValueError where no answer is right, as BFCL's checker has it."""
+    properties, required = parameters.get("properties"), parameters.get("required")
+    properties = properties if isinstance(properties, Mapping) else {}
+    required = required if isinstance(required, list) else []
+    found = {
+        str(key): allowed_values(values, properties.get(key), required=key in required)
+        for key, values in possible.items()
+    }
+    return {key: allowed for key, allowed in found.items() if allowed is not None}
 
 
 def _name(name: object) -> str:
     """Name that OpenAI's API takes: BFCL has dots in some."""
     return _NO_NAME.sub("_", str(name))[:_LONGEST_NAME]
-
-
-def _allowed(values: Any) -> Any:
-    """Allowed values of an argument: a list, or a mapping where objects are among them."""
-    values = values if isinstance(values, list) else [values]
-    if not any(_has_objects(each) for each in values):
-        return values or [[]]
-    forms = [_form(each) for each in values if each != ""]
-    found: dict[str, Any] = dict(forms[0]) if len(forms) == 1 else {"either": forms}
-    return {**found, "optional": True} if "" in values else found
-
-
-def _has_objects(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list) and any(_has_objects(each) for each in value))
-
-
-def _form(value: Any) -> dict[str, Any]:
-    """Matcher of one value; the members of an object have lists of allowed values again."""
-    if isinstance(value, Mapping):
-        return {"object": {str(key): _allowed(each) for key, each in value.items()}}
-    if isinstance(value, list) and value and _has_objects(value):
-        return {"items": [_form(each) for each in value]}
-    return {"any": [value]}
 
 
 def _tools(functions: Any, place: str) -> Iterator[dict[str, Any]]:
