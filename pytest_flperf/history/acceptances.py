@@ -38,6 +38,7 @@ class Acceptances(Database):
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         of_run = select(CASES.c.standing).join(RUNS, RUNS.c.run_key == CASES.c.run_key).where(RUNS.c.id == run_id)
         with self._told(), self._writing():
+            self._require_removing(ACCEPTED, "accept a run")
             standings = list(self._connection.execute(of_run).scalars())
             if all(each == "unmeasured" for each in standings):
                 raise StoreError(f"run {run_id} has no fully measured case: it can't be a baseline")
@@ -48,6 +49,7 @@ class Acceptances(Database):
     def unaccept(self, run_id: str) -> bool:
         """Take an acceptance back; False where there is none."""
         with self._told(), self._writing():
+            self._require_removing(ACCEPTED, "take an acceptance back")
             return self._connection.execute(delete(ACCEPTED).where(ACCEPTED.c.run_id == run_id)).rowcount > 0
 
     def acceptances(self) -> list[Acceptance]:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
+import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
 import sqlalchemy
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, Table, func, insert, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
+from pytest_flperf.history.database_errors import HINTS, LOST_HINT, NO_PRIVILEGE, code_of, is_busy, is_crowded
 from pytest_flperf.history.migrations import MIGRATIONS, Migration
 from pytest_flperf.history.place import StoreError, StorePlace, StoreUnusableError
 from pytest_flperf.history.tables import SCHEMA
@@ -30,30 +31,14 @@ BUSY_S: Final = 5.0
 _CONNECT_S: Final = 5
 _LEAST_CONNECT_S: Final = 2
 """Libpq accepts no shorter timeout."""
+_PATIENCE: Final = 12
+"""In a line of writers that gets on, and for a migration, how many times as long as for one writer to wait."""
 _WRITERS_LOCK: Final = 0x666C70657266  # "flperf"
 _AGAIN_S: Final = 0.02
 _CONNECT_AGAIN_S: Final = 0.25
 _IDLE_S: Final = 10.0
 """A connection that was idle for so long may have been cut, and is tested before it is used."""
 _TELL_AFTER_S: Final = 1.0
-
-_BUSY_HINT: Final = ": another process has been writing to it for too long"
-_LOST_HINT: Final = ": the connection was lost"
-_DISK_HINT: Final = ": the disk may be full, or failing"
-_HINTS: Final[Mapping[int | str, str]] = {
-    sqlite3.SQLITE_BUSY: _BUSY_HINT,
-    sqlite3.SQLITE_LOCKED: _BUSY_HINT,
-    sqlite3.SQLITE_NOTADB: ": it is not a SQLite file, or is damaged; move it away to start a new one",
-    sqlite3.SQLITE_CORRUPT: ": it is damaged; move it away to start a new one",
-    sqlite3.SQLITE_READONLY: ": it or its folder is not writable",
-    sqlite3.SQLITE_IOERR: _DISK_HINT,
-    sqlite3.SQLITE_FULL: _DISK_HINT,
-    "55P03": _BUSY_HINT,
-    "25006": ": it is not writable",
-    "42501": ": its role lacks the privilege",
-    "3F000": ": its role has no schema to create tables in",
-}
-"""Hints appended to a database's error message, by SQLite result code and PostgreSQL SQLSTATE."""
 
 
 class Database:
@@ -74,7 +59,8 @@ class Database:
 
         Args:
             place: Where the database is.
-            busy_s: How long to wait for another writer, and for a connection that was lost.
+            busy_s: How long to wait for another writer, and for a connection that was lost.  In a line of writers
+                that gets on, twelve times as long.
             migrations: The steps to the newest tables.
             on_wait: Called once, from another thread and with one line, where an operation takes long.
 
@@ -88,7 +74,7 @@ class Database:
         try:
             with self._told():
                 self._engine = self._new_engine()
-                self._connect()
+                self._connect_in_line()
                 self._migrate(migrations)
         except BaseException:
             self.close()
@@ -132,6 +118,19 @@ class Database:
         if self._place.kind == "sqlite":
             self._set_up_sqlite()
 
+    def _connect_in_line(self) -> None:
+        """Connect; waits for others to leave where the server takes no more connections."""
+        until = time.monotonic() + self._busy_s * _PATIENCE
+        while True:
+            try:
+                self._connect()
+            except DBAPIError as error:
+                if not is_crowded(error) or time.monotonic() > until:
+                    raise
+                time.sleep(random.uniform(_AGAIN_S, _CONNECT_AGAIN_S))  # noqa: S311 - so that not all come back at once
+            else:
+                return
+
     def _connect_again(self) -> None:
         """Reconnect where the connection was lost, or may have been.
 
@@ -174,34 +173,82 @@ class Database:
 
         SQLite doesn't wait for the lock that a change of its journal mode needs.
         """
-        until = time.monotonic() + self._busy_s
+        until = time.monotonic() + self._busy_s * _PATIENCE
         while True:
             try:
                 do()
             except DBAPIError as error:
-                if _code(error.orig) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > until:
+                if not is_busy(error) or time.monotonic() > until:
                     raise
                 time.sleep(_AGAIN_S)
             else:
                 return
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A write transaction, one at a time over all processes."""
-        if self._place.kind == "sqlite":
-            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            self._connection.exec_driver_sql("BEGIN")
+    def _writing(self, *, busy_s: float | None = None) -> Iterator[None]:
+        """A write transaction, one at a time over all processes.
+
+        ``busy_s``: how long to wait for one other writer; None: as the store was opened.
+        """
+        self._begin_in_line(self._busy_s if busy_s is None else busy_s)
         try:
-            if self._place.kind == "postgresql":
-                self._connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(self._busy_s * 1000)}")
-                self._connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
             yield
         except BaseException:
-            with contextlib.suppress(SQLAlchemyError):
-                self._connection.exec_driver_sql("ROLLBACK")
+            self._roll_back()
             raise
         self._connection.exec_driver_sql("COMMIT")
+
+    def _begin_in_line(self, busy_s: float) -> None:
+        """Begin to write; waits on while the writers before get on.
+
+        Fifty writers may take longer than one of them: what counts is that the store changes meanwhile.
+        """
+        until = time.monotonic() + busy_s * _PATIENCE
+        seen = self._progress()
+        while True:
+            try:
+                self._begin(busy_s)
+            except DBAPIError as error:
+                if not is_busy(error) or time.monotonic() > until or (now := self._progress()) == seen:
+                    raise
+                seen = now
+            else:
+                return
+
+    def _begin(self, busy_s: float) -> None:
+        if self._place.kind == "sqlite":
+            self._connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(busy_s * 1000)}")
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        self._connection.exec_driver_sql("BEGIN")
+        try:
+            self._connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(busy_s * 1000)}")
+            self._connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(SQLAlchemyError):
+            self._connection.exec_driver_sql("ROLLBACK")
+
+    def _progress(self) -> int:
+        """A number that changes when another connection writes.
+
+        In PostgreSQL the next transaction's number: a writer that waits has none yet.
+        """
+        sqlite, postgres = "PRAGMA data_version", "SELECT txid_snapshot_xmax(txid_current_snapshot())"
+        statement = sqlite if self._place.kind == "sqlite" else postgres
+        return int(self._connection.exec_driver_sql(statement).scalar() or 0)
+
+    def _require_removing(self, table: Table, what: str) -> None:
+        """Refuse what a role that may only add can't do; raises StoreError."""
+        if self._place.kind == "postgresql":
+            may = select(func.has_table_privilege(table.name, "DELETE"))
+            if not self._connection.execute(may).scalar():
+                raise StoreError(
+                    f"{self._place.shown}: its role may only add runs, and can't {what}: use one that may delete, too"
+                )
 
     def _version(self) -> int:
         if not self._engine_has_schema():
@@ -219,19 +266,32 @@ class Database:
                 f"{self._place.shown} has tables of version {found}, but this flperf only knows {newest}: a newer "
                 "one wrote it; update pytest-flperf, or name another with --flperf-store (--store of a command)"
             )
-        while found < newest:
-            with self._writing():
-                found = self._version()  # somebody else may have been faster
-                if found >= newest:
-                    return
-                if found == 0 and not self._engine_has_schema():
-                    self._connection.exec_driver_sql(
-                        f"CREATE TABLE {SCHEMA.name} (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)"
-                    )
-                migrations[found](self._connection)
-                found += 1
-                applied_at = datetime.now(UTC).isoformat(timespec="seconds")
-                self._connection.execute(insert(SCHEMA), {"version": found, "applied_at": applied_at})
+        try:
+            while found < newest:
+                with self._writing(busy_s=self._busy_s * _PATIENCE):  # somebody else may be at it
+                    found = self._step(migrations)
+        except DBAPIError as error:
+            if code_of(error.orig) != NO_PRIVILEGE:
+                raise
+            there = f"its tables are of version {found}" if found else "it has no tables yet"
+            raise StoreUnusableError(
+                f"{self._place.shown}: {there}, this flperf needs version {newest}, and its role may not change "
+                "tables: open it once as their owner ('flperf history --store=URL'), then try again"
+            ) from error
+
+    def _step(self, migrations: Sequence[Migration]) -> int:
+        """Make the next migration, if there is one; returns the version."""
+        found = self._version()  # somebody else may have been faster
+        if found >= len(migrations):
+            return found
+        if found == 0 and not self._engine_has_schema():
+            self._connection.exec_driver_sql(
+                f"CREATE TABLE {SCHEMA.name} (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)"
+            )
+        migrations[found](self._connection)
+        applied_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._connection.execute(insert(SCHEMA), {"version": found + 1, "applied_at": applied_at})
+        return found + 1
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -250,7 +310,7 @@ class Database:
         except DBAPIError as error:
             words = self._in_words(error.orig or error)
             lost = error.connection_invalidated or self._lost
-            raise StoreUnusableError(words + _LOST_HINT * lost, lost=lost) from error
+            raise StoreUnusableError(words + LOST_HINT * lost, lost=lost) from error
         except (SQLAlchemyError, OSError) as error:
             raise StoreUnusableError(self._in_words(error), lost=self._lost) from error
         except (ValueError, OverflowError) as error:
@@ -285,15 +345,8 @@ class Database:
     def _in_words(self, error: BaseException) -> str:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         said = getattr(error, "strerror", None) or said
-        hint = _HINTS.get(_code(error), "")
+        hint = HINTS.get(code_of(error), "")
         return self._place.masked(f"{self._place.shown}: {said}{hint}")
-
-
-def _code(error: object) -> int | str:
-    """Error code of the database, whatever its message; 0 without a code."""
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more exactly where
-    return getattr(error, "sqlstate", None) or 0
 
 
 def _sqlite_url(path: Path) -> sqlalchemy.URL:

@@ -152,6 +152,7 @@ class Store(CaseQueries, SeriesQueries, RecentQueries, Acceptances):
                     return "known"
                 for name in ("git_commit", "git_branch", "ci_system", "ci_job", "ci_url", "folder"):
                     row[name] = found[name] if row[name] is None else row[name]
+                self._require_removing(RUNS, f"replace run {run.id}, which is stored with other results")
                 self._delete([found["run_key"]])
             key = found["run_key"] if found is not None else self._next_key()
             self._connection.execute(insert(RUNS), {"run_key": key, **row})
@@ -187,6 +188,7 @@ class Store(CaseQueries, SeriesQueries, RecentQueries, Acceptances):
         would find nothing to compare with once so many runs have failed.
         """
         with self._told(), self._writing():
+            self._require_removing(RUNS, "prune")
             newest = select(RUNS.c.run_key, RUNS.c.id).order_by(RUNS.c.started_at.desc(), RUNS.c.run_key.desc())
             found = [(key, checked_text(run_id, "id")) for key, run_id in self._connection.execute(newest)]
             older = found[keep:]
@@ -217,12 +219,14 @@ class Store(CaseQueries, SeriesQueries, RecentQueries, Acceptances):
         with self._told(), self._writing():
             if self._row_of(run_id) is None:
                 raise StoreError(f"run {run_id} is not in the store {self._place.shown}")
+            self._require_removing(BASELINES, "name a baseline")
             self._connection.execute(delete(BASELINES).where(BASELINES.c.name == name))
             self._connection.execute(insert(BASELINES), row)
 
     def remove_baseline(self, name: str) -> bool:
         """Remove a name, not its run; False without such a name."""
         with self._told(), self._writing():
+            self._require_removing(BASELINES, "remove the name of a baseline")
             return self._connection.execute(delete(BASELINES).where(BASELINES.c.name == name)).rowcount > 0
 
     def baselines(self) -> list[StoredBaseline]:
