@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
-from pytest_flperf.gates.format import change, goes_without_saying, name
+from pytest_flperf.gates.format import change, goes_without_saying, interval, name
 from pytest_flperf.results.answer import Changes
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import CaseResult
 
 __all__ = ["changes_of"]
+
+_MOST: Final = 4
+"""Comparisons that are told one by one."""
 
 
 def changes_of(cases: Iterable[CaseResult]) -> tuple[Changes, ...]:
@@ -35,7 +39,17 @@ def _counted(label: str, compared: list[tuple[CaseResult, Comparison]]) -> Chang
         unchanged=counts["unchanged"],
         undecided=counts["undecided"],
         worst="" if worst is None else _words(*worst),
+        told=_told(compared),
     )
+
+
+def _told(compared: list[tuple[CaseResult, Comparison]]) -> tuple[str, ...]:
+    """Each comparison in words, quality first, where all are of one case and one is of quality."""
+    found = [each for _, each in compared]
+    if len({case.nodeid for case, _ in compared}) != 1 or not any(each.metric == "quality" for each in found):
+        return ()
+    first = sorted(found, key=lambda each: each.metric != "quality")[:_MOST]
+    return tuple(" ".join(filter(None, (name(each), change(each), interval(each), each.verdict))) for each in first)
 
 
 def _words(case: CaseResult, each: Comparison) -> str:

@@ -13,8 +13,8 @@ from pytest_flperf._text import printable
 from pytest_flperf.gates.format import name
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.report.answer_words import answer_sentence
-from pytest_flperf.report.figures import NOTHING, errors, point, statistic
-from pytest_flperf.report.quality_words import interval_words, share
+from pytest_flperf.report.figures import errors, point, statistic
+from pytest_flperf.report.quality_words import mean_quality
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.rivals import rivals_together
 from pytest_flperf.report.sentences import case_name, clock_words, doubts, run_budgets, without_verdict
@@ -137,20 +137,12 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
                     str(case.requests.ok),
                     *(words(statistic(case, metric, name)) for metric, name in numbers),
                     errors(case),
-                    *[words(_quality(case))] * scored,
+                    *[words(mean_quality(case))] * scored,
                 ]
             )
         )
     more = [f"… and {len(cases) - _ROWS} more cases, in report.html and results.json."] if len(cases) > _ROWS else []
     return [*lines, "", *more]
-
-
-def _quality(case: CaseResult) -> str:
-    """Mean over prompts, with its interval."""
-    found, quality = case.metrics.get("quality"), case.answer_quality
-    if found is None:
-        return NOTHING
-    return share(found.mean) + (interval_words(quality.ci95) if quality is not None else "")
 
 
 def _compared(cases: Sequence[CaseResult]) -> list[str]:

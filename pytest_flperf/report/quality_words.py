@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from pytest_flperf._text import printable
+from pytest_flperf.report.figures import NOTHING
 from pytest_flperf.results.answer_quality import AnswerQuality
+from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.serialize import Interval
 
-__all__ = ["interval_words", "quality_lines", "quality_words", "share"]
+__all__ = ["interval_words", "mean_quality", "quality_lines", "quality_words", "share"]
 
 _CATEGORIES: Final = 20
 _NAME: Final = 60
@@ -23,6 +25,14 @@ def share(value: float) -> str:
 def interval_words(interval: Interval | None) -> str:
     """`` [81 %, 98 %]``, with a space before it; empty without an interval."""
     return "" if interval is None else f" [{share(interval[0])}, {share(interval[1])}]"
+
+
+def mean_quality(case: CaseResult) -> str:
+    """Quality of a case, mean over prompts with its interval: ``92 % [88 %, 95 %]``; ``–`` where nothing is scored."""
+    found, quality = case.metrics.get("quality"), case.answer_quality
+    if quality is not None:
+        return share(quality.mean) + interval_words(quality.ci95)
+    return NOTHING if found is None else share(found.mean)
 
 
 def quality_words(quality: AnswerQuality) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Literal, TypeAlias
 
 from pytest_flperf.results.serialize import Interval, Reader, Record, interval_of, many
 
-__all__ = ["CHANCE", "Cause", "Changes", "GoalName", "HeldLoad", "Ranking", "RunAnswer", "Standing"]
+__all__ = ["CHANCE", "Cause", "Changes", "FrontPoint", "GoalName", "HeldLoad", "Ranking", "RunAnswer", "Standing"]
 
 GoalName: TypeAlias = Literal["first_token", "whole_answer", "throughput", "steadiness", "memory", "quality"]
 CHANCE: Final = 0.01
@@ -49,9 +49,34 @@ class Ranking(Record):
     standings: tuple[Standing, ...] = ()
     """The models, best first; those without any value are absent."""
     reason: str = ""
-    """Why there is no winner."""
+    """Why there is no winner; of quality without standings: why it is not compared."""
+    right_or_wrong: bool = False
+    """Of quality: whether each prompt scored 0 or 1."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {"standings": many(Standing.from_dict)}
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint(Record):
+    """Quality and latency of one model, and whether another is better at both."""
+
+    model: str
+    quality: float
+    """Mean score over the prompts that all models were asked."""
+    e2e_ms: float
+    """Geometric mean of the medians of whole answers, over the scenarios that all models answered."""
+    quality_ci: Interval | None = None
+    """95 % interval, over prompts, of this model alone."""
+    e2e_ms_ci: Interval | None = None
+    """95 % interval, by the requests, of this model alone."""
+    dominated_by: tuple[str, ...] = ()
+    """Models that are faster and more often right, both beyond doubt; empty: it is on the Pareto front."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {
+        "quality_ci": interval_of,
+        "e2e_ms_ci": interval_of,
+        "dominated_by": tuple,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +109,10 @@ class Changes(Record):
     undecided: int = 0
     worst: str = ""
     """The worst regression: what, where, by how much."""
+    told: tuple[str, ...] = ()
+    """Each comparison of the only case with its interval, where one of them is of quality; else empty."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {"told": tuple}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +138,13 @@ class RunAnswer(Record):
     changes: tuple[Changes, ...] = ()
     causes: tuple[Cause, ...] = ()
     """Worst first."""
+    front: tuple[FrontPoint, ...] = ()
+    """Quality and latency of the models, most often right first; empty where not both are compared."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "rankings": many(Ranking.from_dict),
         "loads": many(HeldLoad.from_dict),
         "changes": many(Changes.from_dict),
         "causes": many(Cause.from_dict),
+        "front": many(FrontPoint.from_dict),
     }

@@ -13,14 +13,17 @@ from answer_doubles import case, cases_of, scored
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_flperf.answers.front import front_of
 from pytest_flperf.answers.rankings import rankings_of
 from pytest_flperf.answers.scenarios import in_turns, scenarios_of
 from pytest_flperf.results.answer import CHANCE, Ranking
+from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.measured import ResourceUse
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.results.serving import Target
-from pytest_flperf.stats.inference.lead import Pair, lead_between, lead_in_turns, points_lead
+from pytest_flperf.stats.inference.lead import Pair, lead_between, lead_in_turns
+from pytest_flperf.stats.inference.score_lead import score_lead
 
 
 def by_goal(cases: list[CaseResult]) -> dict[str, Ranking]:
@@ -127,8 +130,44 @@ def test_quality() -> None:
     assert (ranking.compared, ranking.standings[0].best_in, ranking.standings[1].best_in) == (20, 20, 2)
     assert by_goal([scored("a", [1.0] * 5), scored("b", [0.0] * 5)])["quality"].winner == ""
     assert by_goal([scored("a", [1.0, 0.0] * 20), scored("b", [1.0, 0.0] * 20)])["quality"].winner == ""
-    unscored = [better[0], replace(better[1], not_scored={"took longer than 2 s": 1})]
-    assert "quality" not in by_goal(unscored)
+    assert ranking.right_or_wrong
+    assert ranking.standings[1].behind_ci is not None
+    low, high = ranking.standings[1].behind_ci
+    assert 0 < low < 0.9 < high <= 1
+
+
+def test_quality_that_is_not_compared() -> None:
+    """Other prompts, answers that could not be scored, chats: no ranks, and why."""
+    pair = [scored("a", [1.0] * 20), scored("b", [0.0] * 20)]
+    other = tuple(replace(each, prompt=f"{each.prompt}?") for each in pair[1].prompt_scores)
+    whys = {
+        "the models were not asked the same prompts": [
+            [pair[0], replace(pair[1], prompts_digest="other rows")],
+            [pair[0], replace(pair[1], prompt_scores=other)],
+        ],
+        "some answers could not be scored": [[pair[0], replace(pair[1], not_scored={"took longer than 2 s": 1})]],
+        "some cases ended early": [[pair[0], replace(pair[1], partial=True)]],
+        "prompts of chats, and of cases with more than 2,000 of them, are not told apart": [
+            [replace(each, prompt_scores=(), answer_quality=AnswerQuality(20, 0, 0.5, 0.5)) for each in pair]
+        ],
+    }
+    for why, runs in whys.items():
+        for cases in runs:
+            ranking = by_goal(cases)["quality"]
+            assert (ranking.standings, ranking.winner, ranking.reason) == ((), "", why)
+            assert front_of(cases) == ()
+    assert "quality" not in by_goal([pair[0], replace(pair[1], prompt_scores=())])
+
+
+def test_a_prompt_at_several_loads_counts_once() -> None:
+    """Ten prompts at four loads are ten pieces of evidence, and their scores are averaged."""
+    loads = [{"concurrency": streams} for streams in (1, 2, 4, 8)]
+    cases = [replace(scored(m, [v] * 7), parameters=at) for at in loads for m, v in (("a", 1.0), ("b", 0.0))]
+    ranking = by_goal(cases)["quality"]
+    assert (ranking.compared, ranking.winner) == (7, "")
+    half = [replace(scored("a", [1.0 * (at["concurrency"] < 4)] * 20), parameters=at) for at in loads]
+    ranking = by_goal([*half, *(replace(scored("b", [0.0] * 20), parameters=at) for at in loads)])["quality"]
+    assert (ranking.winner, ranking.lead, ranking.right_or_wrong) == ("a", 0.5, False)
 
 
 def test_in_turns_by_the_order() -> None:
@@ -199,12 +238,13 @@ def test_no_winner_by_chance_one_after_the_other() -> None:
 
 
 def test_no_winner_by_chance_in_quality() -> None:
-    """Equally good models: the sign test keeps its level."""
-    rng, false, runs = Random(2), 0, 4_000
+    """Equally good models: the exact test keeps its level."""
+    rng, false, runs = Random(2), 0, 1_500
     for _ in range(runs):
-        scores = [float(rng.random() < 0.7) - float(rng.random() < 0.7) for _ in range(40)]
-        false += points_lead(scores, CHANCE / 2) or points_lead([-each for each in scores], CHANCE / 2)
-    assert false <= 65
+        scores = [(float(rng.random() < 0.7), float(rng.random() < 0.7)) for _ in range(40)]
+        leads = [score_lead(each, CHANCE / 2) for each in (scores, [(b, a) for a, b in scores])]
+        false += any(lead is not None and lead.decided for lead in leads)
+    assert false <= 28
 
 
 @given(

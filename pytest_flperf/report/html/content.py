@@ -15,6 +15,7 @@ __all__ = [
     "Compared",
     "Fact",
     "FailedCase",
+    "Front",
     "HeatCell",
     "HeatMap",
     "LegendKey",
@@ -55,6 +56,8 @@ class Table:
     """How many columns at the left name the row; the others hold numbers, or texts where ``words`` says so."""
     words: bool = False
     note: str = ""
+    folded: bool = False
+    """Whether only its caption is seen until it is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class HeatMap:
     rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
     dense: bool = False
     """Whether it has so many cells that their parts are not lined up."""
+    relation: str = "times the best of the row"
+    """What stands beside each value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,14 @@ class Panels:
     groups: tuple[PanelGroup, ...]
     legend: tuple[LegendKey, ...]
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The section of quality and speed: the Pareto front as chart and table."""
+
+    chart: Panels
+    table: Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +238,8 @@ class Page:
     cards: tuple[ModelCard, ...]
     cards_table: Table | None
     """In place of the cards, where there are many."""
+    front: Front | None
+    """Quality and speed of the models, where both are compared."""
     load_charts: Panels | None
     heat_maps: tuple[HeatMap, ...]
     open_loops: Table | None

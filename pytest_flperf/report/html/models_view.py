@@ -26,6 +26,8 @@ MOST_CARDS: Final = 4
 _DENSE: Final = 100
 _SHADES: Final = (1.0, 1.1, 1.5, 3.0, inf)
 """Largest multiple of the best value of each shade."""
+_POINTS: Final = (0.0, 2.0, 10.0, 30.0, inf)
+"""Most percentage points behind the best value of each shade."""
 _UNITS: Final[Mapping[GoalName, str]] = {
     "first_token": "ms",
     "whole_answer": "ms",
@@ -116,6 +118,8 @@ class _Heat:
     value: Callable[[CaseResult], float | None]
     text: Callable[[CaseResult], str]
     higher_is_better: bool = False
+    in_points: bool = False
+    """Whether values are percentages, which differ by points."""
 
 
 def _of(caption: str, metric: str, which: str, *, higher: bool = False) -> _Heat:
@@ -126,6 +130,16 @@ def _of(caption: str, metric: str, which: str, *, higher: bool = False) -> _Heat
     return _Heat(caption, value, lambda case: statistic(case, metric, which), higher)
 
 
+def _mean_quality(case: CaseResult) -> float | None:
+    found, quality = case.metrics.get("quality"), case.answer_quality
+    mean = quality.mean if quality is not None else None if found is None else found.mean
+    return None if mean is None else 100 * mean
+
+
+def _quality_text(case: CaseResult) -> str:
+    return number(_mean_quality(case))
+
+
 _HEATS: Final = (
     _of("TTFT p50, ms", "ttft_ms", "p50"),
     _of("TTFT p95, ms", "ttft_ms", "p95"),
@@ -133,6 +147,7 @@ _HEATS: Final = (
     _of("TPOT p50, ms", "tpot_ms", "p50"),
     _of("Tokens/s of one request, p50", "tps", "p50", higher=True),
     _Heat("Tokens/s of the case", lambda case: case.tps_total, lambda case: number(case.tps_total), True),
+    _Heat("Quality, %", _mean_quality, _quality_text, True, in_points=True),
     _Heat("Failed requests", lambda case: float(case.requests.failed) if case.requests.total else None, errors),
 )
 
@@ -150,7 +165,8 @@ def heat_maps(run: Run, groups: Groups) -> tuple[HeatMap, ...]:
         )
         if any(cell.text not in (NOTHING, "0") for _, cells in rows for cell in cells):
             columns = tuple(names[model] for model in models)
-            maps.append(HeatMap(heat.caption, columns, rows, dense=len(rows) * len(models) > _DENSE))
+            relation = "points to the best of the row" if heat.in_points else "times the best of the row"
+            maps.append(HeatMap(heat.caption, columns, rows, len(rows) * len(models) > _DENSE, relation))
     return tuple(maps)
 
 
@@ -158,10 +174,21 @@ def _heat_row(heat: _Heat, cases: Sequence[CaseResult | None]) -> tuple[HeatCell
     values = [None if case is None else heat.value(case) for case in cases]
     known = [value for value in values if value is not None]
     best = (max if heat.higher_is_better else min)(known, default=None)
+    of = _points_cell if heat.in_points else _heat_cell
     return tuple(
-        HeatCell(NOTHING) if case is None else _heat_cell(heat.text(case), value, best, len(known))
+        HeatCell(NOTHING) if case is None else of(heat.text(case), value, best, len(known))
         for case, value in zip(cases, values, strict=True)
     )
+
+
+def _points_cell(text: str, value: float | None, best: float | None, rivals: int) -> HeatCell:
+    if value is None or best is None or rivals < 2:
+        return HeatCell(text)
+    if value == best:
+        return HeatCell(text, "best", 0)
+    behind = abs(best - value)
+    shade = next(place for place, most in enumerate(_POINTS) if behind <= most)
+    return HeatCell(text, f"-{number(behind)}", max(shade, 1))
 
 
 def _heat_cell(text: str, value: float | None, best: float | None, rivals: int) -> HeatCell:

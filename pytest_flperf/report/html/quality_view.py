@@ -48,4 +48,4 @@ def _answers(quality: AnswerQuality) -> Table:
         for each in quality.answers
     )
     head = ("prompt", "score", "expected", "answer", "checks")
-    return Table("Answers that did not score 1, the worst first", head, rows, words=True)
+    return Table("Answers that did not score 1, the worst first", head, rows, words=True, folded=True)

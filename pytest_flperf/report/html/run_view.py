@@ -13,11 +13,13 @@ from pytest_flperf.report.html.case_view import case_section, failed_case, tone_
 from pytest_flperf.report.html.comparisons_view import compared_section
 from pytest_flperf.report.html.content import Cell, Fact, Page, Table
 from pytest_flperf.report.html.distributions_view import distributions
+from pytest_flperf.report.html.front_chart import pareto_front
 from pytest_flperf.report.html.history_view import history_panels
 from pytest_flperf.report.html.load_chart import load_charts
 from pytest_flperf.report.html.models_view import cards_table, heat_maps, model_cards
 from pytest_flperf.report.html.moments_view import moments
 from pytest_flperf.report.html.plain_text import plain_failure, plain_section
+from pytest_flperf.report.quality_words import mean_quality
 from pytest_flperf.report.rerun import command_line
 from pytest_flperf.report.rivals import rivals_together, scenario_of
 from pytest_flperf.report.samples import CaseSamples
@@ -110,6 +112,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples], earlier: EarlierRuns)
         results=_results(cases, anchors),
         cards=() if (table := cards_table(cards)) is not None else cards,
         cards_table=table,
+        front=pareto_front(run),
         load_charts=load_charts(cases),
         heat_maps=heat_maps(run, groups),
         open_loops=_open_loops(cases),
@@ -178,10 +181,11 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
     suites = len({case.suite for case in cases}) > 1
     hosts = len({case.host for case in cases}) > 1
     late = any(case.requests.late_reads for case in cases)
+    scored = any("quality" in case.metrics for case in cases)
     names = ["model", "scenario", *["suite"] * suites, *["host"] * hosts]
     head = [
         *names, "verdict", "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms", "tokens/s p50", "e2e p50 ms",
-        "e2e p95 ms", "tokens/s of the case", "errors", *["late reads"] * late,
+        "e2e p95 ms", "tokens/s of the case", "errors", *["quality"] * scored, *["late reads"] * late,
     ]  # fmt: skip
     rows = []
     indices = {id(case): index for index, case in enumerate(cases)}
@@ -198,6 +202,7 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
                 Cell(str(case.requests.ok)),
                 *(Cell(cell(case)) for _, cell in COMPARED[:-1]),
                 Cell(errors(case), "bad" if case.requests.failed or case.outcome == "error" else ""),
+                *[Cell(mean_quality(case), tight=True)] * scored,
                 *[Cell(str(case.requests.late_reads), "doubt" if case.requests.late_reads else "")] * late,
             )
         )

@@ -9,7 +9,7 @@ from typing import Final
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import failing, name
 from pytest_flperf.report.figures import MARK, NOTHING, errors, number, statistic
-from pytest_flperf.report.quality_words import share
+from pytest_flperf.report.quality_words import interval_words, share
 from pytest_flperf.report.rivals import ScenarioKey, scenario_key, scenario_of, shown_models
 from pytest_flperf.report.terminal.tables import Column, fitted
 from pytest_flperf.results.comparison import DEFAULT_SCOPE
@@ -88,6 +88,7 @@ def _special(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
     found: list[Column[CaseResult]] = []
     if any("quality" in case.metrics for case in cases):
         found.append(Column("quality\nmean", _quality))
+        found.append(Column("\n95 %", _quality_interval, goes=7))
     if any(case.requests.late_reads for case in cases):
         found.append(Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
     if any(case.reruns for case in cases):
@@ -181,5 +182,12 @@ def _resource(metric: str, which: str) -> Callable[[CaseResult], str]:
 
 
 def _quality(case: CaseResult) -> str:
-    found = case.metrics.get("quality")
+    found, quality = case.metrics.get("quality"), case.answer_quality
+    if quality is not None:
+        return share(quality.mean)
     return NOTHING if found is None else share(found.mean)
+
+
+def _quality_interval(case: CaseResult) -> str:
+    """The 95 % interval over prompts."""
+    return NOTHING if case.answer_quality is None else interval_words(case.answer_quality.ci95).strip() or NOTHING

@@ -32,19 +32,20 @@ class BootstrapT:
     Of the mean over its own standard error, in samples drawn from the sample (Hall 1988, Annals of Statistics 16).
     """
 
-    def __init__(self, differences: Floats, level: float) -> None:
+    def __init__(self, differences: Floats, level: float, most_numbers: int = _MOST_NUMBERS) -> None:
         """Draw the bootstrap samples.
 
         Args:
             differences: Two at least, candidate − baseline.
             level: The least p-value that matters: more draws are made the smaller it is.
+            most_numbers: Numbers drawn at most, in all.
 
         """
         self._count = len(differences)
         self.mean = float(differences.mean())
         error = float(differences.std(ddof=1)) / sqrt(len(differences))
         self._error = error if error > _ROUNDING else 0.0
-        draws = min(max(ceil(_BEYOND_LEVEL / level), _LEAST_DRAWS), _MOST_DRAWS, _MOST_NUMBERS // len(differences))
+        draws = min(max(ceil(_BEYOND_LEVEL / level), _LEAST_DRAWS), _MOST_DRAWS, most_numbers // len(differences))
         self._drawn = _studentised(differences, draws)
 
     def tails(self, difference: float) -> Tails:

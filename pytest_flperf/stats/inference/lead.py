@@ -9,7 +9,7 @@ from math import exp, fsum, log, sqrt
 from pytest_flperf.stats.inference.run_variance import UNKNOWN_MACHINE, BetweenRuns
 from pytest_flperf.stats.inference.student import t_quantile
 
-__all__ = ["FEWEST_SCENARIOS", "Lead", "Pair", "lead_between", "lead_in_turns", "points_lead"]
+__all__ = ["FEWEST_SCENARIOS", "Lead", "Pair", "lead_between", "lead_in_turns"]
 
 FEWEST_SCENARIOS = 6
 """Scenarios that a lead in turns needs.  On a machine with two speeds, one model can be slow in each of four
@@ -79,23 +79,6 @@ def lead_between(pairs: Sequence[Pair], level: float, noise: BetweenRuns = UNKNO
     within = sqrt(fsum(each.error_log**2 for each in pairs)) / len(pairs)
     error = sqrt(max(spread / sqrt(len(pairs)), within) ** 2 + 2 * noise.sd_log**2)
     return _lead(mean, error, noise.runs, level)
-
-
-def points_lead(differences: Sequence[float], level: float) -> bool:
-    """Whether scores of the same prompts are higher beyond doubt.
-
-    Exact sign test of the prompts that differ: each of them is as likely to favour either model where both are equally
-    good (Conover, "Practical Nonparametric Statistics", 1999, section 3.4).
-
-    Args:
-        differences: ours − theirs, one for each prompt.
-        level: chance to say so of two models that are alike.
-
-    """
-    from scipy.special import bdtrc
-
-    wins, losses = sum(each > 0 for each in differences), sum(each < 0 for each in differences)
-    return wins > losses and float(bdtrc(wins - 1, wins + losses, 0.5)) <= level
 
 
 def _mean_and_spread(pairs: Sequence[Pair]) -> tuple[float, float]:

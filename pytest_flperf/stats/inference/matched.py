@@ -28,7 +28,7 @@ from pytest_flperf.stats.inference.permutation import Bools, Floats, Law, is_dra
 from pytest_flperf.stats.inference.sample_sizes import LEAST_EVIDENCE, fewest_to_exclude
 from pytest_flperf.stats.inference.schedule import spent_at
 
-__all__ = ["judge_matched", "judge_prompts", "repeats_words"]
+__all__ = ["judge_matched", "judge_prompts", "law_of_signs", "repeats_words"]
 
 _LEAST_PROMPTS: Final = 12
 """From so many different prompts on, the repeats of each are averaged."""
@@ -86,7 +86,7 @@ def judge_prompts(requests: Sequence[MatchedRequest], threshold: Threshold, rate
     differences = np.array([each.difference for each in requests], dtype=np.float64)
 
     def law(difference: float) -> Tails:
-        return _law_of_signs(differences - difference)
+        return law_of_signs(differences - difference)
 
     finding = _judged(requests, requests, _Decision(threshold, rates, 1.0, last=True), law)
     return replace(finding, pairs=None)
@@ -251,7 +251,7 @@ def _law_of_orders(net: Floats, candidate_first: Bools) -> Tails:
     return Law(scores, (net > 0) == candidate_first).tails(int(scores[net > 0].sum()))
 
 
-def _law_of_signs(net: Floats) -> Tails:
+def law_of_signs(net: Floats) -> Tails:
     """P-values of random signs, by the sum of the differences.
 
     The null hypothesis: "each difference could as well have the other sign".  For shares it is the binomial law.
