@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pytest_flperf.errors import FlperfError
+    from pytest_flperf.quality.scorers.answers import AnswerScore, AnswerToScore
     from pytest_flperf.results.comparison import Comparison
     from pytest_flperf.results.metric_access import NotMeasuredError
     from pytest_flperf.results.records import CaseResult, Distribution, ResourceUse, Run
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_flperf.suite.model import Case, Scenario, Suite
 
 __all__ = [
+    "AnswerScore",
+    "AnswerToScore",
     "Case",
     "CaseResult",
     "Comparison",
@@ -34,6 +37,8 @@ __all__ = [
 ]
 
 _ROOMS: Final = {
+    "AnswerScore": "quality.scorers.answers",
+    "AnswerToScore": "quality.scorers.answers",
     "Case": "suite.model",
     "CaseResult": "results.records",
     "Comparison": "results.comparison",

@@ -12,9 +12,15 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_flperf.backends.registry import BackendType
+    from pytest_flperf.quality.scorers.answers import AnswerScore, AnswerToScore
     from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["pytest_flperf_backends", "pytest_flperf_case_measured", "pytest_flperf_run_finished"]
+__all__ = [
+    "pytest_flperf_backends",
+    "pytest_flperf_case_measured",
+    "pytest_flperf_run_finished",
+    "pytest_flperf_score",
+]
 
 _hookspec = pluggy.HookspecMarker("pytest")
 
@@ -57,5 +63,24 @@ def pytest_flperf_run_finished(config: pytest.Config, run: Run, folder: Path | N
         config: The session's.
         run: All cases with host, versions and clock.  Frozen.
         folder: Where its files are; None where nothing could be written.
+
+    """
+
+
+@_hookspec(firstresult=True)
+def pytest_flperf_score(config: pytest.Config, answer: AnswerToScore) -> float | AnswerScore | None:
+    """Score an answer of a case, in place of what its suite expects.
+
+    Called outside the measured part, in a thread of the process that measures, once for each answer that is complete.
+    An implementation that raises, takes longer than 20 s or returns anything else leaves the answer without a score,
+    with the reason.  A case of which some answers are taken needs a score for each: of the hook, or by ``expect``.
+
+    Args:
+        config: The session's.
+        answer: The answer with its prompt and its row.  Frozen.
+
+    Returns:
+        A number from 0 to 1, a bool, or a score with parts and a reason; None: leave it to the next implementation,
+        and at last to the suite's ``expect``.
 
     """

@@ -182,8 +182,10 @@ class _Child:
         return found, ""
 
     def end(self) -> None:
-        """Kill the process and close its pipes and files."""
+        """Kill the process with what it started, and close its pipes and files."""
         with contextlib.suppress(OSError):
+            if sys.platform != "win32" and self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)  # it leads a session of its own
             self.process.kill()
         self.process.wait()
         if self._talk is not None:

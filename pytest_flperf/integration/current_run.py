@@ -24,6 +24,8 @@ from pytest_flperf.session.planned_cases import PlannedTest
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.registry import BackendType
+    from pytest_flperf.quality.scorers.answers import AnswerToScore
+    from pytest_flperf.quality.scorers.hook_calls import Hook
     from pytest_flperf.session.baselines import Baseline
     from pytest_flperf.session.context import RunContext, Stopper
     from pytest_flperf.session.options import RunOptions
@@ -38,6 +40,7 @@ RUN: Final[pytest.StashKey[MeasuringRun]] = pytest.StashKey()
 TARGETS: Final[pytest.StashKey[tuple[TargetSpec, ...]]] = pytest.StashKey()
 """On the config: targets of the suites, as soon as these are loaded."""
 _BASELINE: Final[pytest.StashKey[Baseline | None]] = pytest.StashKey()
+_ENDS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _DEFAULT_MODELS: Final[pytest.StashKey[DefaultModels]] = pytest.StashKey()
 
 
@@ -118,8 +121,26 @@ def _context_of(config: pytest.Config, options: RunOptions) -> RunContext:
         writes=not is_worker(config),
         gathers=is_controller(config),
         junit=config.getoption("xmlpath", default=None),
-        interrupts=(KeyboardInterrupt, SystemExit, pytest.exit.Exception),
+        score=_score_of(config),
+        interrupts=_ENDS,
     )
+
+
+def _score_of(config: pytest.Config) -> Hook | None:
+    """Hook that scores answers; None: no one implements it."""
+    from pytest_flperf.quality.scorers.hook_calls import Hook
+
+    hook = getattr(config.hook, "pytest_flperf_score", None)
+    if hook is None or not hook.get_hookimpls():
+        return None
+
+    def score(answer: AnswerToScore) -> object:
+        try:
+            return hook(config=config, answer=answer)
+        except (pytest.fail.Exception, pytest.skip.Exception) as error:  # no Exception of Python's
+            raise AssertionError(str(error)) from error
+
+    return Hook(score, _ENDS)
 
 
 class _Listener:

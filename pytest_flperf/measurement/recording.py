@@ -183,10 +183,10 @@ class CaseRecording:
             )
         )
 
-    def expected(self, expect: Mapping[str, Any] | None, *, by_rows: bool = False) -> Expected:
+    def expected(self, expect: Mapping[str, Any] | None, *, by_rows: bool = False, by_hook: bool = False) -> Expected:
         """Expected answers, with secrets masked."""
         masked = self._redactor.value(expect)
-        return Expected(masked, is_masked=masked != expect, by_rows=by_rows)
+        return Expected(masked, is_masked=masked != expect, by_rows=by_rows, by_hook=by_hook)
 
     def follow(self, beside_each: BesideEach) -> None:
         """Add to each journal entry what can't be derived later."""
@@ -239,6 +239,10 @@ class CaseRecording:
         if self._kept_bytes <= self._in_memory_bytes:
             self._early[_key(exchange)] = sample
         return sample
+
+    def masked_text(self, text: str) -> str:
+        """A text with secrets masked."""
+        return self._redactor.text(text)
 
     def masked(self, row: ScoredRow) -> ScoredRow:
         """A row with secrets masked; a masked expectation can't score."""

@@ -225,6 +225,17 @@ class CasePlans:
         return self.asker.scored_row if has_rows and scenario.is_scored and self.prompt_of is not None else None
 
     @property
+    def named_rows(self) -> ExpectedOf | None:
+        """The same, also where nothing is expected: ids and categories."""
+        source = self._case.scenario.source
+        return self.asker.scored_row if source is not None and source.rows and self.prompt_of is not None else None
+
+    def category_of(self, index: int) -> str:
+        """Category of a measured request's row; empty without one."""
+        rows = self.named_rows
+        return "" if rows is None else rows(index).category
+
+    @property
     def rows_expect(self) -> bool:
         """Whether rows have expectations of their own."""
         source = self._case.scenario.source

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pytest_flperf.backends.base import Backend, OnProgress
 from pytest_flperf.loadgen.interrupts import Interrupts
@@ -26,6 +26,7 @@ from pytest_flperf.measurement.case_run import CaseRun, Prepared
 from pytest_flperf.measurement.clients import Clients
 from pytest_flperf.measurement.gc_control import Collector, no_collections
 from pytest_flperf.measurement.models import Models
+from pytest_flperf.measurement.own_scoring import own_scoring_of
 from pytest_flperf.measurement.paired import (
     AGAINST,
     BASELINE,
@@ -47,6 +48,7 @@ from pytest_flperf.measurement.recording import BesideEach, Recorder
 from pytest_flperf.measurement.scoring_deadline import ScoringTime
 from pytest_flperf.measurement.summing import Evidence, result_of
 from pytest_flperf.quality.rows import ExpectedOf
+from pytest_flperf.quality.scorers.hook_calls import Hook
 from pytest_flperf.quality.scoring import AnswerScorer, Scoring
 from pytest_flperf.results.capacity import step_label
 from pytest_flperf.results.measured import ClockQuality
@@ -80,6 +82,7 @@ class Bench:
         seed: str | None = None,
         sampler: Sampler | None = None,
         processes: int = 1,
+        hook: Hook | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -89,6 +92,7 @@ class Bench:
             seed: Makes the prompts' unique prefixes; None: another one for each run.
             sampler: Looks at the machine meanwhile, closed with the bench; None: one that writes no file.
             processes: Load processes that the streams of a case are spread over.
+            hook: Scores answers in place of what is expected of them; None: no one implements it.
 
         """
         self._recorder = recorder or Recorder(None, Redactor())
@@ -99,6 +103,8 @@ class Bench:
         self._models = Models(backend, self._recorder, self._seed, self._clients, processes)
         self._collector = Collector()
         self._scoring = Scoring()
+        self._hook = hook
+        self._remembered: dict[str, dict[tuple[int, str], Any]] = {}
         self._scoring_time = ScoringTime(None)
 
     @property
@@ -184,6 +190,7 @@ class Bench:
 
         """
         self._collector.set_aside()
+        self._remembered.clear()
         self._clients.turns = LoopTurns()
         case = prepared.case
         counter = Counter(on_request)
@@ -193,7 +200,7 @@ class Bench:
         server, beside = prepared.server, prepared.beside
         if beside is not None:
             server = replace(server, beside=beside.server.pids)
-        _leave_plan(prepared, server, turns, until)
+        _leave_plan(prepared, server, turns, until, by_hook=self._hook is not None)
         watch = self._sampler.watch(prepared.recording.nodeid, server)
         try:
             if turns is None:
@@ -262,8 +269,13 @@ class Bench:
 
     def _scorer(self, prepared: Prepared) -> AnswerScorer | None:
         """Scorer of a side's answers, until its time is over."""
-        plans = prepared.plans
-        return self._scoring.of(plans.expect, self._scoring_time, rows=plans.rows if plans.rows_expect else None)
+        plans, remembered = prepared.plans, self._remembered.setdefault(prepared.recording.nodeid, {})
+        return self._scoring.of(
+            plans.expect,
+            self._scoring_time,
+            rows=plans.rows if plans.rows_expect else None,
+            own=own_scoring_of(prepared, self._hook, remembered),
+        )
 
     def _play_turns(
         self,
@@ -327,7 +339,7 @@ class Bench:
                 resources,
                 self._scorer(side),
                 side.recording.values,
-                _shown_rows(side),
+                _shown_rows(side, hooked=self._hook is not None),
             )
             with no_collections():
                 return result_of(side.recording.filed(side.recording.samples(), side.plans.written_prompt_of), known)
@@ -400,9 +412,13 @@ def _in_turns(prepared: Prepared) -> Prepared:
     return replace(prepared, planned=replace(prepared.planned, load=plain))
 
 
-def _shown_rows(prepared: Prepared) -> ExpectedOf | None:
-    """Rows as results may show them."""
-    rows, recording = prepared.plans.rows, prepared.recording
+def _shown_rows(prepared: Prepared, *, hooked: bool) -> ExpectedOf | None:
+    """Rows as results may show them.
+
+    A hook may score answers of which nothing is expected.
+    """
+    plans, recording = prepared.plans, prepared.recording
+    rows = plans.named_rows if hooked else plans.rows
     return None if rows is None else lambda index: recording.masked(rows(index))
 
 
@@ -411,13 +427,15 @@ def _unread(prepared: Prepared) -> str:
     return prepared.recording.trouble or (prepared.beside.recording.trouble if prepared.beside else "")
 
 
-def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving | None, until: Until | None) -> None:
+def _leave_plan(
+    prepared: Prepared, server: ServerProcesses, turns: Interleaving | None, until: Until | None, *, by_hook: bool
+) -> None:
     """Record what a recovery must know, before the first request."""
     beside, side = prepared.beside, None
     if beside is not None and turns is not None and until is not None:
         filed = beside.recording.nodeid
         beside.recording.follow(BesideEach(prompt_of=beside.plans.journal_prompt_of, rows=beside.plans.rows))
-        expected = beside.recording.expected(beside.plans.expect, by_rows=beside.plans.rows_expect)
+        expected = beside.recording.expected(beside.plans.expect, by_rows=beside.plans.rows_expect, by_hook=by_hook)
         side = BegunSide(
             beside.planned, filed, until.looks, turns.order_seed, turns.shared_cache, until.terms, expected
         )
@@ -429,7 +447,7 @@ def _leave_plan(prepared: Prepared, server: ServerProcesses, turns: Interleaving
         load=prepared.load,
         beside=side,
         server=server.to_record(),
-        expected=prepared.recording.expected(plans.expect, by_rows=plans.rows_expect),
+        expected=prepared.recording.expected(plans.expect, by_rows=plans.rows_expect, by_hook=by_hook),
     )
 
 

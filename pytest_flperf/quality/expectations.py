@@ -24,7 +24,27 @@ from pytest_flperf.quality.tools.answered import said_in
 from pytest_flperf.quality.tools.expected import BESIDE_CALLS, CALLS, score_calls
 from pytest_flperf.quality.tools.matchers import FormError
 
-__all__ = ["CHECKS", "Check", "checks_of", "is_known", "is_plain", "parts_by", "problem_of", "score_by", "texts_in"]
+__all__ = [
+    "CHECKS",
+    "EXPECTED",
+    "SCORER",
+    "Check",
+    "Maker",
+    "checks_of",
+    "is_known",
+    "is_plain",
+    "parts_by",
+    "problem_of",
+    "score_by",
+    "scorers_in",
+    "texts_in",
+    "with_expected",
+]
+
+SCORER: Final = "scorer"
+"""Key of a scorer of one's own: ``module:function``."""
+EXPECTED: Final = "expected"
+"""Key beside it: what the scorer is given as expected."""
 
 _PROBE: Final = "{}"
 _SHOWN: Final = 200
@@ -43,7 +63,19 @@ def _calls(value: Any, options: CheckOptions) -> Score:
     return lambda answer: score(answer).score
 
 
-_MAKERS: Final[Mapping[str, Callable[[Any, CheckOptions], Score]]] = MappingProxyType(
+def _own(value: Any, options: CheckOptions) -> Score:
+    del value, options
+
+    def score(text: str) -> float:
+        del text
+        raise ImpossibleError("a scorer of one's own runs only while its suite is measured")
+
+    return score
+
+
+Maker: TypeAlias = Callable[[Any, CheckOptions], Score]
+"""From the value of a check and its options to its scorer."""
+_MAKERS: Final[Mapping[str, Maker]] = MappingProxyType(
     {
         **LINEAR,
         "regex": _regex,
@@ -51,11 +83,14 @@ _MAKERS: Final[Mapping[str, Callable[[Any, CheckOptions], Score]]] = MappingProx
         "json_schema": json_schema,
         "json_path": json_paths,
         CALLS: _calls,
+        SCORER: _own,
     }
 )
 CHECKS: Final = tuple(_MAKERS)
 """Names of the checks, as in suites."""
-_OPTIONS: Final = frozenset({"ignore_case", "strip", "tolerance", "weight"}) | BESIDE_CALLS
+_OPTIONS: Final = frozenset({"ignore_case", "strip", "tolerance", "weight", EXPECTED}) | BESIDE_CALLS
+_BESIDE: Final = {CALLS: BESIDE_CALLS, SCORER: frozenset({EXPECTED})}
+"""Keys that are part of a check's value."""
 _SEVERAL: Final = "checks"
 _Parts: TypeAlias = Callable[[str], float | list[float]]
 
@@ -72,14 +107,18 @@ class Check:
     options: CheckOptions
     weight: float = 1.0
 
-    def scorer(self) -> Score:
+    def scorer(self, own: Maker = _own) -> Score:
         """Scorer of this check alone.
 
         Raises ValueError for an unknown kind, and the library's error for an invalid pattern or schema.
+
+        Args:
+            own: Makes the scorer where the check is one of a person's own.
+
         """
         if self.kind not in _MAKERS:
             raise ValueError(f"unknown expectation {self.kind!r}")
-        return _MAKERS[self.kind](self.value, self.options)
+        return (own if self.kind == SCORER else _MAKERS[self.kind])(self.value, self.options)
 
 
 def checks_of(expected: Mapping[str, Any]) -> tuple[Check, ...]:
@@ -92,8 +131,8 @@ def checks_of(expected: Mapping[str, Any]) -> tuple[Check, ...]:
             if kind not in _OPTIONS:
                 seen[kind] += 1
                 name = kind if seen[kind] == 1 else f"{kind} {seen[kind]}"
-                beside = {each: group[each] for each in BESIDE_CALLS & group.keys()}
-                checked = {CALLS: value, **beside} if kind == CALLS else value
+                beside = {each: group[each] for each in _BESIDE.get(kind, frozenset()) & group.keys()}
+                checked = {kind: value, **beside} if kind in _BESIDE else value
                 found.append(Check(name, kind, checked, options, weight))
     if not found:
         raise ValueError("found no check")
@@ -116,6 +155,19 @@ def is_known(expected: object) -> bool:
         return isinstance(expected, Mapping) and all(each.kind in _MAKERS for each in checks_of(expected))
     except (ValueError, TypeError, AttributeError):
         return False
+
+
+def scorers_in(expected: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the own scorers of an expectation: ``module:function``."""
+    return tuple(str(group[SCORER]) for group in _groups(expected) if SCORER in group)
+
+
+def with_expected(expected: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    """The expectation, whose own scorers are given this value as expected."""
+    several = expected.get(_SEVERAL)
+    if isinstance(several, Sequence):
+        return {_SEVERAL: [with_expected(each, value) for each in several]}
+    return {**expected, EXPECTED: value} if SCORER in expected else dict(expected)
 
 
 def is_plain(check: Check) -> bool:
@@ -142,7 +194,7 @@ def score_by(expected: Mapping[str, Any]) -> Score:
     return score
 
 
-def parts_by(expected: Mapping[str, Any]) -> _Parts:
+def parts_by(expected: Mapping[str, Any], own: Maker = _own) -> _Parts:
     """A scorer that tells the score of each check as well.
 
     It returns the score alone where there is one check, else a list: the score, and those of the checks in order.
@@ -151,10 +203,15 @@ def parts_by(expected: Mapping[str, Any]) -> _Parts:
     Answers are texts of :func:`~pytest_flperf.quality.tools.answered.enclosed`: all other checks are of what was said.
 
     Raises ValueError for an unknown expectation, and the library's error for an invalid pattern or schema.
+
+    Args:
+        expected: The expectation.
+        own: Makes the scorers of its checks that are a person's own.
+
     """
     checks = checks_of(expected)
     called = next((place for place, each in enumerate(checks) if each.kind == CALLS), None)
-    scorers = [each.scorer() for each in checks]
+    scorers = [each.scorer(own) for each in checks]
     if len(scorers) == 1 and called is None:
         (scorer,) = scorers
         return lambda answer: scorer(said_in(answer))

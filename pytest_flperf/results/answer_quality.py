@@ -51,6 +51,8 @@ class ScoredAnswer(Record):
     """Score of each check, where there are several."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {"checks": lambda value: None if value is None else dict(value)}
+    reason: str = ""
+    """Of the score, from a scorer of one's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ class Expected:
     """Whether a text that looks like a key was masked: the rest can't be used for scoring."""
     by_rows: bool = False
     """Whether rows have expectations of their own, which the journal holds."""
+    by_hook: bool = False
+    """Whether the hook could score answers in its place: nobody else's scores are those of the run."""
 
     @classmethod
     def from_record(cls, record: Any) -> Expected | None:
@@ -88,7 +90,7 @@ class Expected:
         value = record["value"]
         if not (value is None or isinstance(value, dict)):
             raise ValueError("no expectation")
-        return cls(value, record["is_masked"] is True, record.get("by_rows") is True)
+        return cls(value, record["is_masked"] is True, record.get("by_rows") is True, record.get("by_hook") is True)
 
 
 @dataclass(frozen=True, slots=True)

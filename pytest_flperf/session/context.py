@@ -13,6 +13,7 @@ from pytest_flperf.session.progress import Progress
 
 if TYPE_CHECKING:
     from pytest_flperf.backends.registry import BackendType
+    from pytest_flperf.quality.scorers.hook_calls import Hook
     from pytest_flperf.session.options import RunOptions
     from pytest_flperf.suite.targets import TargetSpec
 
@@ -53,6 +54,8 @@ class RunContext:
     """Whether other processes of this run measure for it."""
     junit: str | None = None
     """JUnit file of the run, which exists when the run ends."""
+    score: Hook | None = None
+    """Scores answers in place of what suites expect; None: no one does."""
     interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
     """Exceptions by which a person or a signal ends the run."""
 

@@ -65,6 +65,7 @@ def plan_suites(
         check_scopes,
     )
     from pytest_flperf.session.placing import placing_of
+    from pytest_flperf.session.scorer_checks import check_scorers
     from pytest_flperf.suite.bounded_files import display_path
     from pytest_flperf.suite.loader import load_suite
     from pytest_flperf.suite.matrix import expand
@@ -81,6 +82,7 @@ def plan_suites(
         for path, ref in refs.items():
             suite = load_suite(path, ref)
             check_budgets(suite)
+            check_scorers(suite)
             targets = targets_of(options, suite, default)
             placing.check(suite.targets, str(display_path(path)))
             placing.check(targets)

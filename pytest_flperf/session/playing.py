@@ -15,6 +15,7 @@ from pytest_flperf.measurement.parallel_targets import THIS_MACHINE, Asked, Side
 from pytest_flperf.measurement.plan_progress import Counter
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, Prepared
+from pytest_flperf.quality.scorers.hook_calls import Hook
 from pytest_flperf.session.options import RunOptions
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
@@ -66,6 +67,7 @@ def begin_beside(
     make_recorder: Callable[[], Recorder],
     make_sampler: Callable[[], Sampler],
     stop_at: float | None,
+    score: Hook | None = None,
 ) -> SideBySide | None:
     """Start to measure targets of other providers in parallel.
 
@@ -88,7 +90,7 @@ def begin_beside(
         backends = SeveralBackends(keep_loaded=options.keep_loaded)
         for label, place in places.items():
             backends.add(label, place)
-        return Bench(backends, make_recorder(), options.seed, make_sampler(), options.load_processes)
+        return Bench(backends, make_recorder(), options.seed, make_sampler(), options.load_processes, score)
 
     def play(bench: Bench, prepared: Prepared) -> CaseRun:
         return played(bench, prepared, limits_of(prepared.case.scenario.budgets, options), stop_at)

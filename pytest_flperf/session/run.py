@@ -280,6 +280,7 @@ class MeasuringRun:
                 self._new_recorder,
                 self._new_sampler,
                 self._limit.ends_at,
+                self._context.score,
             )
         except BackendError as error:
             self.record.note(f"nothing is measured at the same time: {printable(str(error), 300)}")
@@ -387,7 +388,12 @@ class MeasuringRun:
             atexit.register(gc.freeze)
             processes = self._options.load_processes
             self._bench = Bench(
-                self._backends, self._new_recorder(), self._options.seed, self._new_sampler(), processes
+                self._backends,
+                self._new_recorder(),
+                self._options.seed,
+                self._new_sampler(),
+                processes,
+                self._context.score,
             )
         return self._bench
 

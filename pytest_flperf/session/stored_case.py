@@ -44,6 +44,7 @@ __all__ = ["measured"]
 _JOURNAL: Final = "journal.jsonl"
 _SAMPLES: Final = "samples.jsonl"
 _RESOURCES: Final = "resources.jsonl"
+_OF_HOOK: Final = "pytest_flperf_score may have scored it, which is called only while a case is measured"
 _ScorerOf: TypeAlias = Callable[[BegunCase | BegunSide, "_Requests"], AnswerScorer | None]
 
 
@@ -156,11 +157,13 @@ def _scorer(scoring: Scoring, of: BegunCase | BegunSide, requests: _Requests, st
     if of.expected is None:
         return scoring.of(of.case.settings.get("expect"), stop)
     rows = requests.scored_row if of.expected.by_rows else None
-    return scoring.of(of.expected.value, stop, refused=MASKED if of.expected.is_masked else "", rows=rows)
+    refused = MASKED if of.expected.is_masked else _OF_HOOK if of.expected.by_hook else ""
+    return scoring.of(of.expected.value, stop, refused=refused, rows=rows)
 
 
 def _reader(case: PlannedCase, requests: _Requests, good: IsGood | None, scorer: AnswerScorer | None) -> TurnReader:
-    return TurnReader(_Asks(is_deterministic(case.settings), requests.prompt_id), good, scorer, requests.sample)
+    asks = _Asks(is_deterministic(case.settings), requests.prompt_id, lambda index: requests.scored_row(index).category)
+    return TurnReader(asks, good, scorer, requests.sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,7 @@ class _Asks:
 
     deterministic: bool
     prompt_id: Callable[[int], str]
+    category_of: Callable[[int], str]
 
 
 def _streams(case: PlannedCase) -> int:

@@ -16,7 +16,7 @@ from pytest_flperf.suite.parser import KeyPath
 from pytest_flperf.suite.schema.document import expectation, known_keys
 from pytest_flperf.suite.schema.expect import ExpectForm
 
-__all__ = ["check_expectations", "check_rows", "expectation_of", "row_expectation"]
+__all__ = ["as_written", "check_expectations", "check_rows", "expectation_of", "row_expectation"]
 
 _FILLED: Final = re.compile(r"\{\{-?\s*[A-Za-z_][^{}]{0,200}\}\}|\{%")
 """What a template would fill in."""
@@ -40,9 +40,7 @@ def row_expectation(value: object) -> dict[str, Any]:
 
     Raises SuiteError for anything else; the text doesn't say where.
     """
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        with contextlib.suppress(ValueError, RecursionError):  # a text that begins so
-            value = json.loads(value)
+    value = as_written(value)
     if isinstance(value, str):
         value = {"equals": value}
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -58,6 +56,14 @@ def row_expectation(value: object) -> dict[str, Any]:
         raise SuiteError(_described(error.errors(include_url=False)[0])) from None
     except RecursionError:
         raise SuiteError("found an expectation that is nested too deep") from None
+
+
+def as_written(value: object) -> object:
+    """What a row expects: a text that begins with ``{`` or ``[`` is JSON, since tables have only texts."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        with contextlib.suppress(ValueError, RecursionError):  # a text that begins so
+            return json.loads(value)
+    return value
 
 
 def _described(detail: Any) -> str:

@@ -33,6 +33,11 @@ class SuiteFiles:
         self._tokenizers: dict[Path, LocalTokenizer] = {}
         self._renderer = TemplateRenderer()
 
+    @property
+    def folder(self) -> Path:
+        """The suite's folder."""
+        return self._folder
+
     def prompt(self, name: str) -> str:
         """Return the prompt in the file *name*, with LF line ends.
 

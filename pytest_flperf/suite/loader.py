@@ -358,6 +358,7 @@ def _scenario(
         source=source,
         sweep=sweep,
         given=frozenset(key for key in SETTING_KEYS if key in values),
+        folder=files.folder,
     )
 
 

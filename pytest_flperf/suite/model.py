@@ -159,6 +159,8 @@ class Scenario:
     given: frozenset[str] = frozenset()
     """Keys of the settings that the suite itself sets, for this scenario or for all; the others have our defaults."""
 
+    folder: Path | None = None
+    """Of the suite's file, where modules of own scorers are looked for first."""
     @property
     def is_scored(self) -> bool:
         """Whether anything is expected of its answers."""

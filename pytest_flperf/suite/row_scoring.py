@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from pytest_flperf._text import encodable
+from pytest_flperf.quality.expectations import with_expected
 from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.suite.errors import SuiteError, shown
-from pytest_flperf.suite.expectations import check_rows, row_expectation
+from pytest_flperf.suite.expectations import as_written, check_rows, row_expectation
 
 __all__ = ["EXPECT_COLUMN", "RowExpectations"]
 
@@ -21,14 +23,17 @@ _MOST_PROBLEMS: Final = 10
 class RowExpectations:
     """Reads what the rows of one file say of their answers."""
 
-    def __init__(self, column: str | None, *, for_all: bool) -> None:
+    def __init__(self, column: str | None, *, for_all: bool, scored_by: Mapping[str, Any] | None = None) -> None:
         """Read nothing yet.
 
         Args:
             column: Name of the column with the expectations, which must be there; None: ``expect``, if it is there.
             for_all: Whether the scenario has an expectation for rows without one.
+            scored_by: The scenario's expectation where it has scorers of a person's own: these are given what the
+                rows expect, whatever it is.  None: rows have checks.
 
         """
+        self._scored_by = scored_by
         self._named = column
         self._column = column or EXPECT_COLUMN
         self._for_all = for_all
@@ -49,12 +54,22 @@ class RowExpectations:
             self._without = self._without or place
         else:
             try:
-                expect = row_expectation(written)
+                expect = self._expectation(written)
             except SuiteError as error:
                 raise SuiteError(f"{self._column}: {error}") from None
             self._found = True
             self._patterns.append((place, expect))
         return ScoredRow(expect, self._id(columns.get("id"), place), self._category(columns.get("category"), place))
+
+    def _expectation(self, written: object) -> dict[str, Any]:
+        if self._scored_by is None:
+            return row_expectation(written)
+        value = as_written(written)
+        try:
+            json.dumps(value, allow_nan=False, default=str)
+        except (ValueError, RecursionError):
+            raise SuiteError(f"found {shown(value)}, expected what JSON can hold") from None
+        return with_expected(self._scored_by, value)
 
     def problems(self) -> list[tuple[str, str]]:
         """Place and words of each problem of all rows together."""

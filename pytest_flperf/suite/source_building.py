@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from pytest_flperf.quality.expectations import scorers_in
 from pytest_flperf.suite.errors import SuiteError, shown, suggestion
+from pytest_flperf.suite.expectations import expectation_of
 from pytest_flperf.suite.files import SuiteFiles
 from pytest_flperf.suite.prompts.rows import Row
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest, Variable
@@ -82,11 +85,13 @@ def _rows(form: ScenarioForm, files: SuiteFiles) -> tuple[Row, ...]:
     if column is None and "expect_column" in form.model_fields_set:
         return files.dataset(form.dataset, form.dataset_column)
     named = column if "expect_column" in form.model_fields_set else None
+    expect = None if form.expect is None else expectation_of(form.expect)
+    scored_by = expect if expect is not None and scorers_in(expect) else None
 
     def scoring() -> RowExpectations:
-        return RowExpectations(named, for_all=for_all)
+        return RowExpectations(named, for_all=for_all, scored_by=scored_by)
 
-    return files.dataset(form.dataset, form.dataset_column, scoring, (named, for_all))
+    return files.dataset(form.dataset, form.dataset_column, scoring, (named, for_all, json.dumps(scored_by)))
 
 
 def _read(read: Callable[[], Any], key: str, add: Callable[[str, str], None]) -> Any:

@@ -37,6 +37,7 @@ def _checks(quality: AnswerQuality) -> Table:
 
 
 def _answers(quality: AnswerQuality) -> Table:
+    has_reasons = any(each.reason for each in quality.answers)
     rows = tuple(
         (
             Cell(each.id),
@@ -44,8 +45,9 @@ def _answers(quality: AnswerQuality) -> Table:
             Cell(each.expected or NOTHING, wide=True),
             Cell(each.answer or "(empty)", wide=True),
             Cell(", ".join(f"{name} {number(score)}" for name, score in (each.checks or {}).items()) or NOTHING),
+            *([Cell(each.reason or NOTHING, wide=True)] if has_reasons else []),
         )
         for each in quality.answers
     )
-    head = ("prompt", "score", "expected", "answer", "checks")
+    head = ("prompt", "score", "expected", "answer", "checks", *(["reason"] if has_reasons else []))
     return Table("Answers that did not score 1, the worst first", head, rows, words=True, folded=True)

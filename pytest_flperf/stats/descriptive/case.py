@@ -159,6 +159,7 @@ class _Tally:
         self.request_values = request_values
         self.to_score: list[tuple[int, str | None]] = []
         self.to_score_characters = 0
+        self.failed_before: list[int] = []
         self.rates = SteadyRates(planned.load)
         self.prompt_scores = PromptScores(prompt_of, rows, planned.settings.get("expect"))
         self.quality: AnswerQuality | None = None
@@ -275,16 +276,25 @@ class _Tally:
             return
         answered = [(index, answer) for index, answer in self.to_score if answer is not None]
         scores = iter(self.scorer.scores([answer for _, answer in answered], [index for index, _ in answered]))
+        if self.scorer.scores_case:
+            for index in self.failed_before:
+                self._add_score(index, 0.0, None)
+            self.failed_before.clear()
         for index, answer in self.to_score:
-            score = 0.0 if answer is None else next(scores)
-            if isinstance(score, NoResult):
+            if answer is None and not self.scorer.scores_case:
+                self.failed_before.append(index)  # until the hook takes an answer of the case
                 continue
-            self.values["quality"].append(score)
-            if answer is not None:
-                self.calls.add(score)
-            self.prompt_scores.add(index, score, answer)
+            score = 0.0 if answer is None else next(scores)
+            if score is not None and not isinstance(score, NoResult):
+                self._add_score(index, score, answer)
         self.to_score.clear()
         self.to_score_characters = 0
+
+    def _add_score(self, index: int, score: float, answer: str | None) -> None:
+        self.values["quality"].append(score)
+        if answer is not None:
+            self.calls.add(score)
+        self.prompt_scores.add(index, score, answer)
 
     def _add_stream(self, sample: Sample) -> None:
         chunks = len(sample.chunk_ns)

@@ -83,12 +83,13 @@ class PromptScores:
         parts = (dict(score.parts) or None) if isinstance(score, PartedScore) else None
         for name, part in (parts or {}).items():
             if name in self._checks or len(self._checks) < _MOST_CHECKS:
+        reason = score.reason if isinstance(score, PartedScore) else ""
                 self._checks[name][0] += 1
                 self._checks[name][1] += part
         row = self._rows(index) if self._rows is not None else _NO_ROW
         name = "" if self._prompt_of is None else self._prompt_of(index)
         if answer is not None and score < 1:
-            self._keep(name or str(index), score, answer, row, parts)
+            self._keep(name or str(index), score, answer, row, parts, reason)
         if self._prompt_of is None or len(self._prompts) > PROMPTS_COUNTED:
             return
         found = self._prompts.setdefault(name, _Prompt(row))
@@ -101,7 +102,9 @@ class PromptScores:
         found.alike = found.alike and found.answer in (None, digest)
         found.answer = digest
 
-    def _keep(self, name: str, score: float, answer: str, row: ScoredRow, parts: Mapping[str, float] | None) -> None:
+    def _keep(
+        self, name: str, score: float, answer: str, row: ScoredRow, parts: Mapping[str, float] | None, reason: str
+    ) -> None:
         """Keep an answer among the worst, one of each prompt."""
         known = self._worst.get(name)
         if known is not None:
@@ -124,6 +127,7 @@ class PromptScores:
 
     def result(self) -> tuple[PromptScore, ...]:
         """Scores by prompt, in the order of their first requests."""
+            reason,
         if len(self._prompts) > PROMPTS_KEPT:
             return ()
         return tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
@@ -27,10 +28,13 @@ _NEEDS: Final = {
     "order": _OF_CALLS,
     "score": _OF_CALLS,
     "match": _OF_CALLS,
+    "expected": frozenset({"scorer"}),
 }
 _Texts = Annotated[types.Texts, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=0)]
 _MOST_NUMBER: Final = 1e300
+_NAMED: Final = r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*"
+_LONGEST_NAME: Final = 200
 
 
 def _number(value: Any) -> Any:
@@ -89,6 +93,22 @@ _Calls = Annotated[
     BeforeValidator(_calls),
     WithJsonSchema({"type": "array", "items": _CALL, "maxItems": MOST_EXPECTED}),
 ]
+
+
+def _json(value: Any) -> Any:
+    types.json_text({"expected": value})
+    return value
+
+
+def _scorer(value: Any) -> Any:
+    if isinstance(value, str) and len(value) <= _LONGEST_NAME and re.fullmatch(_NAMED, value):
+        return value
+    text = f"found {shown(value)}, expected module:function, such as my_scorers:polite"
+    raise PydanticCustomError("flperf_scorer", "{text}", {"text": text})
+
+
+_Scorer = Annotated[Any, BeforeValidator(_scorer), WithJsonSchema({"type": "string", "pattern": f"^{_NAMED}$"})]
+_Json = Annotated[Any, BeforeValidator(_json), WithJsonSchema({})]
 _Number = Annotated[Any, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
 _TextOrNumber = Annotated[
     Any,
@@ -145,6 +165,12 @@ class CheckForm(Form):
         description="Expected tool calls, each with a name and args: allowed values by argument. []: the answer must "
         "hold no call.",
     )
+    scorer: _Scorer = Field(
+        "",
+        description="A function of your own that scores the answer, as module:function. The module is looked for "
+        "beside the suite, then where Python finds modules; it runs in a process of its own.",
+    )
+    expected: _Json = Field(None, description="What the scorer is given as expected; rows may have their own.")
     order: Literal["any", "exact", "subsequence"] = Field(
         "any",
         description="Order of the expected calls: any, exact, or subsequence, which allows others between them.",

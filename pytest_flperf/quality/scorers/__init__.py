@@ -1,0 +1,1 @@
+"""Own scorers: functions of a suite, and the hook of conftest files."""
