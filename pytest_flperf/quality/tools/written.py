@@ -35,8 +35,17 @@ _LINE: Final = re.compile(
     r"^[ \t>*\-`\[(]{0,16}+(?:(?:Action|Tool|Call|Function) ?: ?)?([\w.\-]{1,256}+)[ \t]*+([({]|$)", re.M
 )
 _REACT: Final = re.compile(
-    r"^[ \t>*]{0,16}+(?:Action|Tool|Call|Function) ?: ?`?([\w.\-]{1,256}+)", re.MULTILINE | re.IGNORECASE
+    r"^[ \t>*]{0,16}+(?:Action|Tool|Call|Function)(?: call)? ?\d{0,3}+ ?:\s{0,8}+(?:```\w{0,16}+\s{0,8}+)?"
+    r"`?([\w.\-]{1,256}+)",
+    re.MULTILINE | re.IGNORECASE,
 )
+_NAME: Final = r"(?<![\w.\-])(?:(?:functions|default_api|tools)\.)?([\w.\-]{1,256}+)"
+_CODE: Final = re.compile(_NAME + r"""[`*]{0,4}+\((?=\s{0,8}+(?:["']|\w{1,64}+\s{0,8}+=(?!=)))""")
+"""A name with values in brackets, wherever it stands: ``x = f("Rome")``; ``f(x)`` may be words about it."""
+_WITH_JSON: Final = re.compile(_NAME + r"""[\s:`*>=\-]{0,8}+\{\s{0,8}+["'](?=[\w.\-]{1,64}+["']\s{0,8}+:)""")
+"""A name and an object behind it: ``f: {"city": "Rome"}``."""
+_ELEMENT: Final = re.compile(r"</([\w.\-]{1,256}+)>")
+_NAMED_ELEMENT: Final = re.compile(r"<tool(?:_name)?>\s{0,8}+([\w.\-]{1,256}+)")
 
 
 def written_call(text: str, tools: Collection[str]) -> str:
@@ -52,9 +61,9 @@ def written_call(text: str, tools: Collection[str]) -> str:
         return ""
     if _MARKS.search(text):
         return AS_JSON if '"' in text and "{" in text else IN_OTHER_WORDS
-    if _is_json(text) or _has_keys(text, tools):
+    if _is_json(text) or _has_keys(text, tools) or any(found[1] in tools for found in _WITH_JSON.finditer(text)):
         return AS_JSON
-    return IN_OTHER_WORDS if _has_lines(text, tools) else ""
+    return IN_OTHER_WORDS if _has_lines(text, tools) or _has_code(text, tools) else ""
 
 
 def _is_json(text: str) -> bool:
@@ -82,6 +91,14 @@ def _has_keys(text: str, tools: Collection[str]) -> bool:
         names = names or key in _NAMING
         gives = gives or key in _GIVING
     return names and gives
+
+
+def _has_code(text: str, tools: Collection[str]) -> bool:
+    """Whether a call stands anywhere as code, or as an element of XML."""
+    if any(found[1] in tools for pattern in (_CODE, _NAMED_ELEMENT) for found in pattern.finditer(text)):
+        return True
+    closed = {found[1] for found in _ELEMENT.finditer(text)}
+    return any(f"<{name}" in text for name in closed.intersection(tools))
 
 
 def _has_lines(text: str, tools: Collection[str]) -> bool:
