@@ -19,7 +19,7 @@ from pytest_flperf.gates.counterparts import (
 )
 from pytest_flperf.gates.fail_closed import has_zero
 from pytest_flperf.gates.format import failing
-from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, rules_for
+from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, Rule, is_score, rules_for
 from pytest_flperf.history.run_differences import differences
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metrics import RATIOS
@@ -116,7 +116,7 @@ class Stored:
         asked = rules_for(case.scenario, rules)
         relative = (replace(rule, metric=RATIOS[rule.metric]) for rule in asked if rule.metric in RATIOS)
         for rule in (*asked, *(relative if case.reference is not None else ())):
-            if rule.metric in COUNTED or rule.subject in found:
+            if rule.metric in COUNTED or is_score(rule) or rule.subject in found:
                 continue
             seen = self.earlier(case, rule.metric, rule.statistic)
             logs = [math.log(value) if value > 0 else math.nan for value in seen if value > 0 or math.isnan(value)]
@@ -129,7 +129,7 @@ class Stored:
         return {
             rule.subject: tuple(filter(math.isfinite, self.earlier(case, rule.metric, rule.statistic)))
             for rule in rules_for(case.scenario, rules)
-            if rule.metric not in COUNTED and has_zero(case, other, rule)
+            if rule.metric not in COUNTED and not is_score(rule) and has_zero(case, other, rule)
         }
 
 

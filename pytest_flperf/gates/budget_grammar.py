@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
@@ -26,8 +26,10 @@ __all__ = [
     "BudgetError",
     "Operator",
     "Subject",
+    "category_problem",
     "find_operator",
     "nearest_metric",
+    "read_category",
     "read_limit",
     "read_metric",
     "read_subject",
@@ -50,6 +52,7 @@ _NUMBER: Final = re.compile(
     r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?)\s*((?:[^0-9.\s].*)?)", re.DOTALL
 )
 _LONGEST: Final = 1000
+_CATEGORY: Final = re.compile(r"(?<=[\w.])\s*\[([^\[\]]*)\]\s*\Z")
 
 _TIMES: Final = {
     "us": Decimal("1e-6"),
@@ -139,6 +142,32 @@ def find_operator(text: str, start: int = 0, end: int | None = None) -> re.Match
         nearest = {"=<": "<=", "≤": "<=", "=>": ">=", "≥": ">="}.get(sign, "<= or >=")
         raise BudgetError(text, operator.start(), f"found {shorten(sign)}, expected {nearest}")
     return operator
+
+
+def read_category(text: str, end: int) -> tuple[int, str | None]:
+    """Where the metric before ``end`` ends, and the category in brackets behind it.
+
+    None without one: brackets of a scenario's pattern stand before a colon.
+    """
+    found = _CATEGORY.search(text, 0, end)
+    return (end, None) if found is None else (found.start(), " ".join(found[1].split()))
+
+
+def category_problem(metric: Metric, statistic: str | None, category: str, allowed: Sequence[str]) -> str:
+    """Why this number can't be one of a category; empty if it can.
+
+    Args:
+        metric: The metric.
+        statistic: Its statistic.
+        category: In brackets behind it.
+        allowed: Statistics of quality that categories have.
+
+    """
+    if metric.name != "quality":
+        return f"only quality has categories, {metric.name} has none"
+    if statistic not in allowed:
+        return f"of a category {' and '.join(f'quality.{each}' for each in allowed)} can be limited"
+    return "" if category else "no category in the brackets"
 
 
 def read_subject(text: str, end: int) -> Subject:

@@ -17,15 +17,25 @@ from pytest_flperf.gates.budget_grammar import (
     COMPARE,
     BudgetError,
     Operator,
+    category_problem,
     find_operator,
+    read_category,
     read_limit,
     read_metric,
     read_subject,
 )
 from pytest_flperf.gates.not_measured import why_not_measured
-from pytest_flperf.gates.quality_budgets import is_over_prompts, missed_words, quality_of, why_unknown
+from pytest_flperf.gates.quality_budgets import (
+    OF_CATEGORIES,
+    category_of,
+    is_over_prompts,
+    missed_words,
+    quality_of,
+    why_unknown,
+    why_unknown_category,
+)
 from pytest_flperf.results.capacity import Search
-from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.metrics import METRICS, OF_CALLS
 from pytest_flperf.results.records import BudgetVerdict, Measured, Requests
 from pytest_flperf.stats.inference.failure_bounds import requests_needed, upper_bound
 
@@ -46,12 +56,11 @@ __all__ = [
 OF_SEARCHES: Final[Mapping[str, str]] = {"max_concurrency": "concurrency", "max_rate": "rate"}
 """Metrics that a search finds, and the load setting that the search varies."""
 _GROWING: Final = frozenset({"goodput", "request_rate", "sent_rate", "offered_rate", "tps_total"})
-_OF_CALLS: Final = frozenset({"tool_right", "argument_right", "abstained", "malformed"})
-_SCORED: Final = _OF_CALLS | {"quality"}
+_SCORED: Final = frozenset({*OF_CALLS, "quality"})
 """Metrics of scores, which say nothing of answers without one."""
 _BETWEEN: Final = re.compile(r",|&&?|\band\b", re.IGNORECASE)
 _PATTERN: Final = re.compile(r"[*?\[]")
-_Subject: TypeAlias = tuple[str, str | None, tuple[str, ...], bool]
+_Subject: TypeAlias = tuple[str, str | None, str | None, tuple[str, ...], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,8 @@ class Budget:
     """Glob of the models that it holds for; None: all."""
     conditions: tuple[Budget, ...] = ()
     """For a metric of a search: the limits that it searches under, in place of the case's own on the same numbers."""
+    category: str | None = None
+    """Of quality: that of the prompts of one category; None: of all."""
 
     def holds_for(self, scenario: str) -> bool:
         """Whether it applies to this scenario; names are case-sensitive."""
@@ -90,7 +101,7 @@ class Budget:
 
     def judge(self, case: Measured) -> BudgetVerdict:
         """The verdict on a case; an unmeasured metric misses the budget."""
-        value, n = _found(case, self) if self.metric in OF_SEARCHES else _measured(case, self.metric, self.statistic)
+        value, n = _value(case, self)
         if self.metric in _SCORED and case.not_scored:
             value = None  # the mean of the scored answers says nothing about the others
         met = value is not None and COMPARE[self.operator](value, self.limit)
@@ -105,7 +116,16 @@ class Budget:
             statistic=self.statistic,
             reason=_reason(case, self, value, met=met),
             infinite=value is not None and math.isinf(value),
+            category=self.category or "",
         )
+
+
+def _value(case: Measured, budget: Budget) -> tuple[float | None, int]:
+    if budget.metric in OF_SEARCHES:
+        return _found(case, budget)
+    if budget.category is not None:
+        return category_of(case, budget.statistic or "", budget.category)
+    return _measured(case, budget.metric, budget.statistic)
 
 
 def _fits(name: str, glob: str | None) -> bool:
@@ -127,13 +147,15 @@ def _reason(case: Measured, budget: Budget, value: float | None, *, met: bool) -
     if budget.statistic == "upper95":
         return _too_few(case, budget)
     if budget.metric == "quality" and is_over_prompts(budget.statistic):
-        return missed_words(case, budget.statistic or "", budget.limit)
+        return missed_words(case, budget.statistic or "", budget.limit, budget.category)
     return ""
 
 
 def _absence(case: Measured, budget: Budget) -> str:
     """Reason for a missing number."""
     metric = budget.metric
+    if budget.category is not None and (why := why_unknown_category(case, budget.category)):
+        return why
     if metric == "quality" and is_over_prompts(budget.statistic) and (why := why_unknown(case, budget.statistic or "")):
         return why
     if metric in OF_SEARCHES:
@@ -176,9 +198,13 @@ def parse_budget(text: str, scope: str = "") -> Budget:
 
     """
     operator = find_operator(text)
-    subject = read_subject(text, operator.start())
-    end, inside = _parentheses(text, subject.start, operator)
+    end, category = read_category(text, operator.start())
+    subject, inside = read_subject(text, end), None
+    if category is None:
+        end, inside = _parentheses(text, subject.start, operator)
     metric, statistic = read_metric(text, subject.start, end)
+    if category is not None and (problem := category_problem(metric, statistic, category, OF_CATEGORIES)):
+        raise BudgetError(text, text.index("[", end), problem)
     conditions: tuple[Budget, ...] = ()
     if inside is not None:
         if metric.name not in OF_SEARCHES:
@@ -196,6 +222,7 @@ def parse_budget(text: str, scope: str = "") -> Budget:
         scope,
         subject.models,
         conditions,
+        category,
     )
 
 
@@ -249,7 +276,8 @@ def same_number(one: Budget, other: Budget) -> bool:
 
 
 def _subject(budget: Budget) -> _Subject:
-    return budget.metric, budget.statistic, budget.condition_texts, budget.operator in {"<=", "<"}
+    at_most = budget.operator in {"<=", "<"}
+    return budget.metric, budget.statistic, budget.category, budget.condition_texts, at_most
 
 
 def grows_with_load(budget: Budget) -> bool:
@@ -348,6 +376,6 @@ def _one_number(case: Measured, metric: str) -> tuple[float | None, int]:
     if metric in {"timeouts", "late_reads", "clock_steps", "recovered"}:
         return float(getattr(requests, metric)), requests.total
     value = getattr(case, metric)
-    if metric in _OF_CALLS:
+    if metric in OF_CALLS:
         return value, case.tool_calls.answers if case.tool_calls is not None else 0
     return (None if value is None else float(value)), requests.total

@@ -69,7 +69,7 @@ def compare_pairs(
     Args:
         case: The candidate.
         other: The baseline, of the same run.
-        pairs: Of turns, by metric.
+        pairs: Of turns, by :attr:`Rule.measure`.
         rules: As written; those of other scenarios are left out, and the default ones apply where there are none.
         rates: How often the decisions may be wrong.
         look: Which look at the data this is, from 1.
@@ -81,9 +81,9 @@ def compare_pairs(
     def judged(rule: Rule) -> Finding:
         from pytest_flperf.stats.inference.paired import judge_pairs
 
-        found = pairs.get(rule.metric, ())
+        found = pairs.get(rule.measure, ())
         if not found:
-            return undecided(case, other, rule, f"not one pair of turns has {rule.metric} on both sides")
+            return undecided(case, other, rule, f"not one pair of turns has {rule.measure} on both sides")
         if is_score(rule):
             return _matched(found, rule, rates, look, looks)
         return judge_pairs(found, rule.statistic or _PER_CASE, rule.threshold, rates, look=look, looks=looks)
@@ -145,9 +145,7 @@ def compare_runs(
 
     def judged(rule: Rule) -> Finding:
         if is_score(rule):
-            from pytest_flperf.stats.inference.quality import judge_quality
-
-            return judge_quality(baseline, case, rule.threshold, rates)
+            return _of_scores(case, baseline, rule, rates)
         relative = relative_rule(rule, case, baseline)
         if relative is None:
             return measured(rule)
@@ -197,6 +195,16 @@ def compare_runs(
 
     compared = _compared(case, baseline, rules, rates, judged, counted, fail_undecided=fail_undecided)
     return tuple(_with_raw(each, as_measured.get(each.rule)) for each in compared)
+
+
+def _of_scores(case: Measured, baseline: Measured, rule: Rule, rates: ErrorRates) -> Finding:
+    """Judge a score of two runs: by prompt, and quality as a whole also by all requests."""
+    from pytest_flperf.stats.inference.prompt_rates import judge_prompt_scores
+    from pytest_flperf.stats.inference.quality import judge_quality
+
+    if rule.metric == "quality" and rule.category is None:
+        return judge_quality(baseline, case, rule.threshold, rates)
+    return judge_prompt_scores(baseline, case, rule.metric, rule.category, rule.threshold, rates)
 
 
 def _with_raw(comparison: Comparison, raw: Finding | None) -> Comparison:
@@ -272,6 +280,7 @@ def _comparison(rule: Rule, finding: Finding, rates: ErrorRates, *, fail_undecid
         rule=rule.expression,
         metric=rule.metric,
         statistic=rule.statistic,
+        category=rule.category or "",
         verdict=finding.word,
         fails=_fails(rule, finding.word, fail_undecided=fail_undecided),
         reason=finding.reason,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from pytest_flperf.gates.rules import COUNTED, Rule
-from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.metrics import METRICS, OF_CALLS
 from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.findings import Finding, Word
 
@@ -24,16 +24,17 @@ def fail_closed(case: Measured, other: Measured, rule: Rule) -> Finding | None:
         return _regressed(case, other, rule, f"the candidate answered nothing: {_how_many_failed(case)}")
     if not other.requests.ok:
         return undecided(case, other, rule, f"the baseline answered nothing: {_how_many_failed(other)}")
-    if metric == "quality" and (case.not_scored or other.not_scored):
+    if _is_scored(rule) and (case.not_scored or other.not_scored):
         return _not_scored(case, other, rule)
     mine, theirs = value_of(case, rule), value_of(other, rule)
-    if None in (mine, theirs) and metric in case.metrics and metric in other.metrics:
+    known = rule.category is None and metric in case.metrics and metric in other.metrics
+    if None in (mine, theirs) and known and metric not in OF_CALLS:
         return undecided(case, other, rule, f"{rule.subject} needs at least two requests a side")
     if theirs is None:
         side = "neither side has" if mine is None else "the baseline has no"
-        return undecided(case, other, rule, f"{side} {metric}")
+        return undecided(case, other, rule, f"{side} {rule.measure}")
     if mine is None:
-        return _regressed(case, other, rule, f"the candidate has no {metric}, but the baseline has")
+        return _regressed(case, other, rule, f"the candidate has no {rule.measure}, but the baseline has")
     return _infinite(case, other, rule, mine, theirs)
 
 
@@ -82,13 +83,23 @@ def value_of(case: Measured, rule: Rule) -> float | None:
 
     None where nothing was measured, or where answers that it covers have no score.
     """
-    if rule.metric == "quality" and case.not_scored:
+    if _is_scored(rule) and case.not_scored:
         return None
+    partial = case.metrics.get(rule.measure) if rule.category is not None or rule.metric in OF_CALLS else None
+    if partial is not None:  # a case that is still measured has its scores by measure
+        return partial.mean
+    if rule.category is not None:
+        of_category = None if case.answer_quality is None else case.answer_quality.category(rule.category)
+        return None if of_category is None else of_category.mean
     if rule.statistic is None:
         value = getattr(case, rule.metric)
         return None if value is None else float(value)
     found = case.metrics.get(rule.metric)
     return None if found is None else found.statistic(rule.statistic)
+
+
+def _is_scored(rule: Rule) -> bool:
+    return rule.metric == "quality" or rule.metric in OF_CALLS
 
 
 def has_zero(case: Measured, other: Measured, rule: Rule) -> bool:

@@ -7,7 +7,7 @@ from math import comb, expm1, sqrt
 from typing import Final
 
 from pytest_flperf.gates.rules import COUNTED, EXTREMES, Rule, is_mean, is_score
-from pytest_flperf.results.metrics import RATIOS, REQUESTS_NEEDED
+from pytest_flperf.results.metrics import OF_CALLS, RATIOS, REQUESTS_NEEDED
 from pytest_flperf.stats.inference.findings import FEWEST_RUNS, MEAN_REQUESTS, ErrorRates
 from pytest_flperf.stats.inference.sample_sizes import LEAST_EVIDENCE, fewest_losses, fewest_to_exclude
 from pytest_flperf.stats.inference.schedule import ORDER_BLOCK, looks, spent_at
@@ -40,6 +40,8 @@ class Size:
     """Whether a latency budget says what a good request is."""
     has_expectation: bool = True
     """Whether the scenario has an expectation of answers."""
+    expects_calls: bool = True
+    """Whether it expects tool calls, or that there are none."""
     prompts: int | None = None
     """Number of different prompts, where repeats may all get the same answer; None: one per request."""
     runs: int | None = None
@@ -93,6 +95,8 @@ def _too_few(rule: Rule, size: Size) -> str:
 def _of_quality(rule: Rule, size: Size) -> str:
     if not size.has_expectation:
         return "needs an expectation: the scenario has no 'expect'"
+    if rule.metric in OF_CALLS and not size.expects_calls:
+        return "needs expected calls: the scenario has no 'calls' in 'expect'"
     if size.requests is None:
         return _without_room(rule)
     last = 1 if size.pairs is None else len(looks(size.pairs))

@@ -74,8 +74,9 @@ def counted_words(comparisons: Iterable[Comparison]) -> str:
 
 
 def name(comparison: Comparison) -> str:
-    """Name of the compared number, as in rules: ``ttft_ms.p50``."""
-    return printable(f"{comparison.metric}.{comparison.statistic}" if comparison.statistic else comparison.metric, 60)
+    """Name of the compared number, as in rules: ``ttft_ms.p50``, ``quality.mean[maths]``."""
+    found = f"{comparison.metric}.{comparison.statistic}" if comparison.statistic else comparison.metric
+    return printable(f"{found}[{comparison.category}]" if comparison.category else found, 60)
 
 
 def word(comparison: Comparison) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from pytest_flperf.results.metrics import METRICS, RATIOS
+from pytest_flperf.results.metrics import METRICS, OF_CALLS, RATIOS
 from pytest_flperf.results.records import Measured
 
 __all__ = ["why_not_measured"]
@@ -20,7 +20,6 @@ _OF_FIRST_TOKENS: Final = frozenset({"ttft_ms", "ttfat_ms", "ttft_sent_ms", "pro
 _OF_GAPS: Final = frozenset({"itl_ms", "stalls"})
 _OF_SPEED: Final = frozenset({"tpot_ms", "gen_tps"})
 _OF_CHUNKS: Final = frozenset({"coalesced_pct", "tokens_per_chunk"})
-_OF_CALLS: Final = frozenset({"tool_right", "argument_right", "abstained", "malformed"})
 _OF_STREAMS: Final = _OF_FIRST_TOKENS | _OF_GAPS | _OF_SPEED | _OF_CHUNKS
 _OF_TIMES: Final = _OF_FIRST_TOKENS | _OF_SPEED | _OF_OPEN_LOOPS | {"itl_ms", "stalls", "e2e_ms", "tps", "connect_ms"}
 _OF_OUTPUT_TOKENS: Final = _OF_SPEED | {"output_tokens", "tps", "tps_total", "tokens_per_chunk"}
@@ -57,7 +56,7 @@ def _of_case(case: Measured, metric: str) -> _Reasons:
     yield from _without_requests(case)
     if metric == "goodput":
         yield "it counts requests that meet the case's latency budgets, and the case has none"
-    if metric in _OF_CALLS:
+    if metric in OF_CALLS:
         yield case.not_scored_words or _without_calls(case)
     yield from _without_answers(case, metric)
     yield "the time from the first request to the last was too short for a rate"

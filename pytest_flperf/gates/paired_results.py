@@ -64,7 +64,8 @@ class PairTerms:
 
     def compared(self, case: Measured, other: Measured, standings: Standings) -> tuple[Comparison, ...]:
         """Compare both sides, rule by rule."""
-        pairs = {rule.metric: standings.pairs(rule.metric) for rule in rules_for(case.scenario, self.rules)}
+        rules = rules_for(case.scenario, self.rules)
+        pairs = {rule.measure: standings.pairs(rule.metric, rule.category) for rule in rules}
         return compare_pairs(
             case,
             other,

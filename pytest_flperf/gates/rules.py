@@ -15,9 +15,16 @@ from typing import Final
 
 from pytest_flperf._text import printable, shorten
 from pytest_flperf.errors import FlperfError
-from pytest_flperf.gates.budget_grammar import RUN_PREFIX, BudgetError, nearest_metric, read_limit
+from pytest_flperf.gates.budget_grammar import (
+    RUN_PREFIX,
+    BudgetError,
+    category_problem,
+    nearest_metric,
+    read_category,
+    read_limit,
+)
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
-from pytest_flperf.results.metrics import METRICS, STATISTICS, Metric, is_statistic
+from pytest_flperf.results.metrics import METRICS, OF_CALLS, STATISTICS, Metric, is_statistic
 from pytest_flperf.stats.inference.findings import Threshold
 
 __all__ = [
@@ -40,7 +47,7 @@ __all__ = [
 
 COUNTED: Final = frozenset({"error_rate", "timeout_rate"})
 """Metrics that count requests, as a share of all."""
-COMPARED_CASE_METRICS: Final = ("error_rate", "timeout_rate", "tps_total", "request_rate", "goodput")
+COMPARED_CASE_METRICS: Final = ("error_rate", "timeout_rate", "tps_total", "request_rate", "goodput", *OF_CALLS)
 """Numbers of a whole case that can be compared."""
 EXTREMES: Final = frozenset({"min", "max"})
 """Statistics that rest on single requests."""
@@ -57,6 +64,7 @@ _LONGEST: Final = 1000
 _NAMES: Final = 5
 _FORM: Final = "[scenario:]metric[.statistic] > +10%, such as ttft_ms.p50 > +10% or gen_tps.p50 < -10%"
 _FALLS_AT_MOST: Final = 1.0
+_OF_CATEGORIES: Final = ("mean",)
 
 
 class RuleError(FlperfError, ValueError):
@@ -86,11 +94,19 @@ class Rule:
     """As written, white space joined."""
     scope: str = ""
     """Where it was written: ``--flperf-fail-on``, ``scenario``, ``default`` …"""
+    category: str | None = None
+    """Of quality: that of the prompts of one category; None: of all."""
 
     @property
     def subject(self) -> str:
-        """The compared number: ``ttft_ms.p50``, ``tps_total``."""
-        return f"{self.metric}.{self.statistic}" if self.statistic else self.metric
+        """The compared number: ``ttft_ms.p50``, ``tps_total``, ``quality.mean[maths]``."""
+        name = f"{self.metric}.{self.statistic}" if self.statistic else self.metric
+        return name if self.category is None else f"{name}[{self.category}]"
+
+    @property
+    def measure(self) -> str:
+        """What is measured for it, request by request: ``ttft_ms``, ``quality[maths]``."""
+        return self.metric if self.category is None else f"{self.metric}[{self.category}]"
 
     def holds_for(self, scenario: str) -> bool:
         """Whether it applies to this scenario; names are case-sensitive."""
@@ -131,9 +147,14 @@ def parse_rule(text: str, scope: str = "") -> Rule:
 
     """
     operator = _find_operator(text)
-    scenarios, metric, statistic = _parse_subject(text, operator.start())
-    threshold = _parse_threshold(text, operator, metric, f"{metric.name}.{statistic}" if statistic else metric.name)
-    return Rule(scenarios, metric.name, statistic, threshold, " ".join(text.split()), scope)
+    end, category = read_category(text, operator.start())
+    scenarios, metric, statistic = _parse_subject(text, end)
+    if category is not None and (problem := category_problem(metric, statistic, category, _OF_CATEGORIES)):
+        raise RuleError(text, text.index("[", end), problem)
+    subject = f"{metric.name}.{statistic}" if statistic else metric.name
+    subject += "" if category is None else f"[{category}]"
+    threshold = _parse_threshold(text, operator, metric, subject)
+    return Rule(scenarios, metric.name, statistic, threshold, " ".join(text.split()), scope, category)
 
 
 def _find_operator(text: str) -> re.Match[str]:
@@ -334,8 +355,8 @@ def is_mean(rule: Rule) -> bool:
 
 
 def is_score(rule: Rule) -> bool:
-    """Whether it is on a mean score, such as ``quality.mean``.
+    """Whether it is on a mean score, such as ``quality.mean``, or a share of answers, such as ``malformed``.
 
     A score is a number from 0 to 1 that each request has.
     """
-    return rule.statistic == "mean" and METRICS[rule.metric].unit == "fraction"
+    return rule.metric in OF_CALLS or (rule.statistic == "mean" and METRICS[rule.metric].unit == "fraction")

@@ -68,10 +68,15 @@ class Standings:
     looks: int = 1
     """How many there can be."""
 
-    def pairs(self, metric: str) -> tuple[Pair, ...]:
+    def pairs(self, metric: str, category: str | None = None) -> tuple[Pair, ...]:
         """Values of a metric on both sides, pair by pair.
 
         They are in order; a side without values has none.
+
+        Args:
+            metric: Its name.
+            category: Only of rows of this category; None: of all.
+
         """
         from pytest_flperf.stats.inference.paired import Pair
 
@@ -81,8 +86,8 @@ class Standings:
             requests = (ours.total, theirs.total) if metric in RATES else None
             if metric == "itl_ms":
                 requests = len(ours.gaps_ms), len(theirs.gaps_ms)
-            values = ours.of(metric), theirs.of(metric)
-            return Pair(*values, both.candidate_first, spans, requests, both.matched(metric))
+            values = ours.of(metric, category), theirs.of(metric, category)
+            return Pair(*values, both.candidate_first, spans, requests, both.matched(metric, category))
 
         return tuple(map(pair, self.turns))
 
@@ -96,9 +101,9 @@ class Standings:
         known = [amount for amount in amounts if amount is not None]
         return sum(known) / span_s if span_s > 0 and len(known) == len(amounts) else None
 
-    def values(self, metric: str, side: int) -> list[float]:
-        """A metric's values on one side."""
-        return [value for pair in self.turns for value in pair.side(side).of(metric)]
+    def values(self, metric: str, side: int, category: str | None = None) -> list[float]:
+        """A metric's values on one side; with a category, of its rows alone."""
+        return [value for pair in self.turns for value in pair.side(side).of(metric, category)]
 
     def counts(self, side: int) -> tuple[int, int]:
         """Requests of a side: ended ok, and in all."""

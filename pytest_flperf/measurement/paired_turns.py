@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
 
-from pytest_flperf.quality.scoring import AnswerScorer, NoResult
+from pytest_flperf.quality.scoring import AnswerScorer, NoResult, PartedScore, Score
+from pytest_flperf.quality.tools.expected import CallScore
+from pytest_flperf.results.metrics import OF_CALLS
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, request_metrics
 from pytest_flperf.stats.inference.matched_requests import MatchedRequest
@@ -26,6 +28,7 @@ RATES: Final = ("tps_total", "request_rate", "goodput")
 _NS_PER_S: Final = 1e9
 _NS_PER_MS: Final = 1e6
 _DIGEST_BYTES: Final = 12
+_RIGHT: Final = frozenset({"tool_right", "argument_right"})
 
 Values: TypeAlias = Mapping[str, float | None]
 
@@ -46,11 +49,26 @@ class Answer:
     """Tells prompts apart, without the prefix that makes each unique."""
     repeatable: str = ""
     """A digest of the answer, where the same request would be answered alike; else empty."""
+    category: str = ""
+    """Of its row."""
+    calls: CallScore | None = None
+    """What its tool calls were; None where none are expected or unwanted, and of a failed request."""
 
     def of(self, metric: str) -> float | None:
         """Value of a share or a score; None for other metrics."""
+        if metric in OF_CALLS:
+            return None if self.calls is None else self.calls.of(metric)
         found = {"error_rate": float(not self.ok), "timeout_rate": float(self.timed_out), "quality": self.score}
         return found.get(metric)
+
+    def beside(self, other: Answer, metric: str) -> float | None:
+        """The same, of requests that both sides made.
+
+        A failed request has no right tool or argument where the other side's answer shows that some were expected.
+        It is neither malformed nor abstained.
+        """
+        failed = not self.ok and metric in _RIGHT and other.of(metric) is not None
+        return 0.0 if failed else self.of(metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +90,22 @@ class Turn:
     good: int | None = None
     """How many kept every latency budget; None: there is none."""
 
-    def of(self, metric: str) -> tuple[float, ...]:
+    def of(self, metric: str, category: str | None = None) -> tuple[float, ...]:
         """Values of a metric: of each request, or of the turn.
 
         A rate has one value, that of the turn as a whole.  A failed request scores 0.
+
+        Args:
+            metric: Its name.
+            category: Only of rows of this category; None: of all.
+
         """
         if metric in RATES:
             amount = self.amount(metric)
             return (amount / self.span_s,) if amount is not None and self.span_s > 0 and self.total else ()
-        if metric == "quality":
-            return tuple(each.score for each in self.answers if each.score is not None)
+        if metric == "quality" or metric in OF_CALLS:
+            scores = (each.of(metric) for each in self.answers if category in (None, each.category))
+            return tuple(score for score in scores if score is not None)
         if metric == "itl_ms":
             return tuple(itertools.chain.from_iterable(self.gaps_ms))
         found = (each.get(metric) for each in self.values)
@@ -104,7 +128,7 @@ class Both:
         """The candidate's turn, or the baseline's."""
         return self.baseline if number == BASELINE else self.candidate
 
-    def matched(self, metric: str) -> tuple[MatchedRequest, ...]:
+    def matched(self, metric: str, category: str | None = None) -> tuple[MatchedRequest, ...]:
         """Matched requests of both turns, for a share or a score.
 
         Requests with the same index have the same prompt.  Other metrics have none.
@@ -113,10 +137,13 @@ class Both:
         found = []
         for mine in self.candidate.answers:
             other = theirs.get(mine.index)
-            ours, baseline = mine.of(metric), None if other is None else other.of(metric)
-            if other is not None and ours is not None and baseline is not None:
+            if other is None or category not in (None, mine.category):
+                continue
+            ours, baseline = mine.beside(other, metric), other.beside(mine, metric)
+            if ours is not None and baseline is not None:
                 # That a request failed follows from no decoding, so failures are no repeats.
-                alike = metric == "quality" and mine.repeatable and other.repeatable
+                scored = metric == "quality" or metric in OF_CALLS
+                alike = scored and mine.repeatable and other.repeatable
                 answers = frozenset({mine.repeatable, other.repeatable}) if alike else frozenset()
                 found.append(MatchedRequest(ours, baseline, mine.prompt, answers))
         return tuple(found)
@@ -131,6 +158,9 @@ class TurnAsks(Protocol):
 
     def prompt_id(self, index: int) -> str:
         """Names the prompt of a measured request, without what makes it unique."""
+
+    def category_of(self, index: int) -> str:
+        """Category of a measured request's row; empty without one."""
 
 
 class TurnReader:
@@ -174,10 +204,12 @@ class TurnReader:
         found = ((next(scores) if sample.ok else 0.0) for sample in samples)
         return tuple(map(self._scored, ended, samples, found))
 
-    def _scored(self, ended: Answer, sample: Sample, score: float | NoResult) -> Answer:
+    def _scored(self, ended: Answer, sample: Sample, score: Score) -> Answer:
         scored = replace(ended, not_scored=score.reason) if isinstance(score, NoResult) else replace(ended, score=score)
         return replace(
             scored,
+            category=self._asks.category_of(sample.index),
+            calls=score.calls if sample.ok and isinstance(score, PartedScore) else None,
             prompt=self._asks.prompt_id(sample.index),
             repeatable=_digest(scored_text(sample)) if sample.ok and self._asks.deterministic else "",
         )

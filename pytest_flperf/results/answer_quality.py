@@ -21,6 +21,8 @@ class CategoryQuality(Record):
     mean: float
     """Mean score over its prompts; failed requests score 0."""
     ci95: Interval | None = None
+    lower95: float | None = None
+    """One-sided lower 95 % confidence bound of the mean; None: an older version."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {"ci95": interval_of}
 
@@ -49,10 +51,10 @@ class ScoredAnswer(Record):
     category: str = ""
     checks: Mapping[str, float] | None = None
     """Score of each check, where there are several."""
-
-    _readers: ClassVar[Mapping[str, Reader]] = {"checks": lambda value: None if value is None else dict(value)}
     reason: str = ""
     """Of the score, from a scorer of one's own."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {"checks": lambda value: None if value is None else dict(value)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,10 @@ class AnswerQuality(Record):
     def __post_init__(self) -> None:
         if not (self.requests >= 1 and 0 <= self.failed <= self.requests and 0 <= self.mean <= 1):
             raise ValueError(f"a quality of {self.mean} of {self.requests} requests, of which {self.failed} failed")
+
+    def category(self, name: str) -> CategoryQuality | None:
+        """Quality of a category; None where it isn't known."""
+        return next((each for each in self.categories if each.category == name), None)
 
     def statistic(self, name: str) -> float | None:
         """``mean``, ``lower95``, ``pass@3``, ``pass^3`` …; None where it isn't known.

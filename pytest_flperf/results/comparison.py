@@ -77,6 +77,8 @@ class Comparison(Record):
     raw_change_ci95_pct: Interval | None = None
     scope: str = ""
     """Where the rule was written: ``--flperf-fail-on``, ``scenario``, ``default`` …"""
+    category: str = ""
+    """Of quality: that of the prompts of one category; empty: of all."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "change_ci95_pct": _open_interval,

@@ -15,6 +15,7 @@ __all__ = [
     "Failure",
     "LagMs",
     "LoopMs",
+    "PromptCalls",
     "PromptScore",
     "Requests",
     "ResourceUse",
@@ -223,6 +224,19 @@ class ToolCallCounts(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class PromptCalls(Record):
+    """Tool calls of the answers to one prompt: means over them."""
+
+    answers: int
+    """Scored ones."""
+    tool_right: float
+    argument_right: float | None
+    """None where no call is expected."""
+    abstained: float
+    malformed: float
+
+
+@dataclass(frozen=True, slots=True)
 class PromptScore(Record):
     """Quality score of one prompt of a case."""
 
@@ -240,6 +254,12 @@ class PromptScore(Record):
     """Of its row, where the data set has ids."""
     category: str = ""
     """Of its row, where the data set has categories."""
+    calls: PromptCalls | None = None
+    """Where calls, or none, are expected, and a request was answered; None as well: an older version."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {
+        "calls": lambda value: None if value is None else PromptCalls.from_dict(value),
+    }
 
     def __post_init__(self) -> None:
         if not (self.n >= 1 and 0 <= self.score <= 1):

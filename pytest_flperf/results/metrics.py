@@ -12,6 +12,7 @@ __all__ = [
     "CASE_METRICS",
     "COMPUTED_STATISTICS",
     "METRICS",
+    "OF_CALLS",
     "OTHER_NAMES",
     "QUALITY_STATISTICS",
     "RATE_STATISTICS",
@@ -49,6 +50,9 @@ QUALITY_STATISTICS: Final = ("lower95",)
 """Statistics of ``quality`` that a budget can limit as well: the one-sided lower 95 % confidence bound of its mean.
 
 And for any number K ``pass@K`` and ``pass^K``, the chance that one, or each, of K answers scores 1."""
+
+OF_CALLS: Final = ("tool_right", "argument_right", "abstained", "malformed")
+"""Numbers of a case about its tool calls: means or shares over scored answers."""
 
 RESOURCE_STATISTICS: Final = ("n", "mean", "min", "max")
 """Statistics of a resource."""

@@ -90,6 +90,8 @@ class BudgetVerdict(Record):
     """Why nothing was measured, or why it is infinite, where that is known."""
     infinite: bool = False
     """Whether the value is infinite because failed requests count as that; in JSON it is null."""
+    category: str = ""
+    """Of quality: that of the prompts of one category; empty: of all."""
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:

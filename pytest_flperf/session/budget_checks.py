@@ -16,7 +16,7 @@ from pytest_flperf.gates.rules import Rule, RuleError, parse_rule
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.suite.bounded_files import display_path
 from pytest_flperf.suite.errors import key_path, shown, suggestion
-from pytest_flperf.suite.model import Case, Suite
+from pytest_flperf.suite.model import Case, Scenario, Suite
 from pytest_flperf.suite.parser import KeyPath, read_source
 from pytest_flperf.suite.schema.budgets import budget_texts
 
@@ -35,6 +35,9 @@ def check_budgets(suite: Suite) -> None:
                 budget = parse_budget(text)
             except BudgetError as error:
                 raise OptionsError(f"{_place_of(text, index, suite.path)[0]}: {error}") from error
+            if budget.category is not None:
+                place, of_scenario = _place_of(text, index, suite.path)
+                _check_category(budget, [scenario] if of_scenario else suite.scenarios, place)
             if not budget.holds_for(scenario.name):
                 place, of_scenario = _place_of(text, index, suite.path)
                 _check_scenarios(budget, [scenario.name] if of_scenario else names, place)
@@ -48,6 +51,7 @@ def check_rules(suites: Sequence[Suite], of_all: Sequence[Rule]) -> None:
     every = [scenario.name for suite in suites for scenario in suite.scenarios]
     for rule in of_all:
         _check_rule(rule, every, "--flperf-fail-on")
+        _check_category(rule, [each for suite in suites for each in suite.scenarios], "--flperf-fail-on")
     for suite in suites:
         names = [scenario.name for scenario in suite.scenarios]
         for index, scenario in enumerate(suite.scenarios):
@@ -58,6 +62,7 @@ def check_rules(suites: Sequence[Suite], of_all: Sequence[Rule]) -> None:
                 except RuleError as error:
                     raise OptionsError(f"{place}: {error}") from error
                 _check_rule(rule, [scenario.name] if of_scenario else names, place)
+                _check_category(rule, [scenario] if of_scenario else suite.scenarios, place)
 
 
 def _check_rule(rule: Rule, names: Sequence[str], place: str) -> None:
@@ -123,6 +128,7 @@ def check_scopes(budgets: tuple[str, ...], suites: Sequence[Suite], models: Sequ
     names = [scenario.name for suite in suites for scenario in suite.scenarios]
     for budget in parse_budgets(budgets):
         _check_scenarios(budget, names, "--flperf-budget")
+        _check_category(budget, [each for suite in suites for each in suite.scenarios], "--flperf-budget")
         _check_models(budget, models, "--flperf-budget")
 
 
@@ -131,6 +137,23 @@ def _check_scenarios(budget: Budget, names: Sequence[str], place: str) -> None:
         raise OptionsError(
             f"{place}: budget {shown(budget.expression)}: found {shown(budget.scenarios)} before the colon, expected "
             f"the name of a scenario or a pattern of names; {suggestion(budget.scenarios or '', names)}"
+        )
+
+
+def _check_category(limit: Budget | Rule, scenarios: Iterable[Scenario], place: str) -> None:
+    """Refuse a category that no row has: the number would never be there.
+
+    Rows of the scenarios that it holds for count.
+    """
+    if limit.category is None:
+        return
+    sources = [each.source for each in scenarios if limit.holds_for(each.name) and each.source is not None]
+    known = dict.fromkeys(row.scored.category for source in sources for row in source.rows if row.scored.category)
+    if limit.category not in known:
+        hint = suggestion(limit.category, known) if known else "no row has one"
+        raise OptionsError(
+            f"{place}: {shown(limit.expression)}: found {shown(limit.category)} in brackets, expected a category of "
+            f"the data set's rows; {hint}"
         )
 
 

@@ -45,10 +45,15 @@ def foreseen_lines(
             size = replace(
                 planned,
                 has_expectation=case.scenario.is_scored,
+                expects_calls=case.scenario.expects_calls,
                 prompts=_prompts(case, planned.requests),
                 runs=counted,
             )
-            told = {(rule.subject, why) for rule in of_case if is_gate(rule) and (why := obstacle(rule, size))}
+            told = {
+                (rule.subject, why)
+                for rule in of_case
+                if is_gate(rule) and (why := obstacle(rule, _of_category(rule, size, case)))
+            }
             found.update(f"{label}: {subject} {why}" for subject, why in sorted(told))
     lines = [printable(text, 300) + (f" ({count} cases)" if count > 1 else "") for text, count in found.items()]
     if len(lines) > most:
@@ -66,6 +71,16 @@ def _sizes(case: Case, rules: Sequence[Rule], options: RunOptions, comparisons: 
         yield Size(True, pairs * settings.concurrency, pairs, *common), "--flperf-against"
     if options.baseline is not None:
         yield Size(False, _requests(case, rules, options), None, *common), "--flperf-baseline"
+
+
+def _of_category(rule: Rule, size: Size, case: Case) -> Size:
+    """The size of a comparison of one category: its share of prompts, and of requests."""
+    source = case.scenario.source
+    if rule.category is None or source is None or not source.rows:
+        return size
+    share = sum(row.scored.category == rule.category for row in source.rows) / len(source.rows)
+    requests, prompts = (None if each is None else round(each * share) for each in (size.requests, size.prompts))
+    return replace(size, requests=requests, prompts=prompts)
 
 
 def _prompts(case: Case, requests: int | None) -> int | None:

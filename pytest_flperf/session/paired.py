@@ -213,8 +213,10 @@ class Opposition:
 def _seen(planned: PlannedCase, standings: Standings, side: int, rules: Sequence[Rule]) -> Measured:
     """Partial result of a side, enough for a decision."""
     (ok, total), timeouts = standings.counts(side), standings.timeouts(side)
-    names = {rule.metric for rule in rules_for(planned.scenario, rules)}
-    found = {name: distribution(standings.values(name, side)) for name in names}
+    found = {
+        rule.measure: distribution(standings.values(rule.metric, side, rule.category))
+        for rule in rules_for(planned.scenario, rules)
+    }
     return Measured.of(
         planned,
         tps_total=standings.rate("tps_total", side),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_flperf.quality.tools.expected import expects_calls
 from pytest_flperf.suite.messages import Message, Scalar
 from pytest_flperf.suite.targets import TargetSpec
 
@@ -158,13 +159,19 @@ class Scenario:
     """Settings with several values, each a case of its own, as in a suite's matrix."""
     given: frozenset[str] = frozenset()
     """Keys of the settings that the suite itself sets, for this scenario or for all; the others have our defaults."""
-
     folder: Path | None = None
     """Of the suite's file, where modules of own scorers are looked for first."""
+
     @property
     def is_scored(self) -> bool:
         """Whether anything is expected of its answers."""
         return bool(self.expect) or (self.source is not None and self.source.expects)
+
+    @property
+    def expects_calls(self) -> bool:
+        """Whether tool calls, or none, are expected of some answers."""
+        rows = self.source.rows if self.source is not None else ()
+        return any(map(expects_calls, (self.expect, *(row.scored.expect for row in rows))))
 
     @property
     def prompts(self) -> int | None:

@@ -70,7 +70,7 @@ def test_budgets_for_models_in_a_suite(tmp_path: Path) -> None:
 def test_rules_are_rules() -> None:
     """Every rule that is shown can be read, and the text that is shown is what a failed case says."""
     rules, shown = blocks("gates.md", "text")
-    assert len([parse_rule(line) for line in rules.splitlines()]) == 8
+    assert len([parse_rule(line) for line in rules.splitlines()]) == 11
     for command in blocks("gates.md", "console"):
         (rule,) = (word.partition("=")[2] for word in shlex.split(command) if word.startswith("--flperf-fail-on="))
         assert parse_rule(rule)

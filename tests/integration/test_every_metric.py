@@ -11,7 +11,7 @@ from tiny_runs import Tiny
 from pytest_flperf.gates.rules import COMPARED_CASE_METRICS, COUNTED
 from pytest_flperf.history import store
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.results.metrics import METRICS, REQUEST_METRICS
+from pytest_flperf.results.metrics import METRICS, OF_CALLS, REQUEST_METRICS
 from pytest_flperf.stats.inference import between_runs as runs
 
 assert store  # here once: pytester forgets modules that a run in this process imported
@@ -30,7 +30,7 @@ _NOT_IN_TURN = {
     "e2e_ratio",
 }
 """Of which nothing is measured here; said before measuring (see ``test_feasibility.py``)."""
-_ELSEWHERE = {"quality"}
+_ELSEWHERE = {"quality", *OF_CALLS}
 _SAME_ON_BOTH = {"prompt_tokens"}
 _WITHOUT_NOISE = ("output_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens", "server_")
 METRICS_HERE = [

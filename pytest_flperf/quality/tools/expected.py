@@ -21,6 +21,7 @@ __all__ = [
     "TOOLS",
     "CallScore",
     "calls_problem",
+    "expects_calls",
     "score_calls",
     "with_tools",
     "without_tools",
@@ -68,6 +69,15 @@ class CallScore(NamedTuple):
     as_json: bool = False
     """Whether it is malformed because JSON came as text."""
 
+    def of(self, metric: str) -> float | None:
+        """Value of ``tool_right``, ``argument_right``, ``abstained`` or ``malformed``; None where it has none."""
+        return {
+            "tool_right": self.tool,
+            "argument_right": self.arguments,
+            "abstained": float(self.outcome is CallOutcome.ABSTAINED),
+            "malformed": float(self.outcome is CallOutcome.MALFORMED),
+        }[metric]
+
     def numbers(self) -> list[float]:
         """The parts as numbers, for :meth:`of_numbers`."""
         arguments = _NO_ARGUMENTS if self.arguments is None else self.arguments
@@ -107,6 +117,12 @@ def calls_problem(expected: Mapping[str, Any]) -> str:
     except FormError as error:
         return str(error)
     return ""
+
+
+def expects_calls(expected: Mapping[str, Any] | None) -> bool:
+    """Whether an expectation says which calls, or that none, shall be made."""
+    groups = () if expected is None else expected.get("checks", (expected,))
+    return any(isinstance(each, Mapping) and CALLS in each for each in groups)
 
 
 def with_tools(expected: Mapping[str, Any], tools: Sequence[str]) -> dict[str, Any]:

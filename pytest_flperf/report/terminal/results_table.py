@@ -163,7 +163,11 @@ def _verdict(case: CaseResult) -> str:
     word = _OUTCOMES.get(case.outcome, case.outcome)
     if case.outcome not in _OUTCOMES:
         return word
-    missed = [".".join(filter(None, (each.metric, each.statistic))) for each in case.budgets if not each.met]
+    missed = [
+        ".".join(filter(None, (each.metric, each.statistic))) + f"[{each.category}]" * bool(each.category)
+        for each in case.budgets
+        if not each.met
+    ]
     missed = list(dict.fromkeys([*missed, *map(name, failing(case))]))
     more = f"+{len(missed) - 1}" if len(missed) > 1 else ""
     return printable(" ".join(filter(None, (word, *missed[:1], more))), _LONGEST)

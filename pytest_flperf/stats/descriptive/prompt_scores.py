@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import fsum
 from typing import Any, Final
 
@@ -15,7 +15,8 @@ from pytest_flperf.quality.scoring import PartedScore
 from pytest_flperf.quality.tools.answered import shown_answer
 from pytest_flperf.quality.tools.expected import without_tools
 from pytest_flperf.results.answer_quality import AnswerQuality, CategoryQuality, CheckQuality, ScoredAnswer
-from pytest_flperf.results.measured import PromptScore
+from pytest_flperf.results.measured import PromptCalls, PromptScore, ToolCallCounts
+from pytest_flperf.stats.descriptive.call_rates import CallTally
 from pytest_flperf.stats.descriptive.pass_rates import pass_rates
 from pytest_flperf.stats.descriptive.score_intervals import mean_interval, mean_lower_bound
 
@@ -43,6 +44,7 @@ class _Prompt:
     failed: int = 0
     answer: bytes | None = None
     alike: bool = True
+    calls: CallTally = field(default_factory=CallTally)
 
     @property
     def score(self) -> float:
@@ -81,9 +83,9 @@ class PromptScores:
         self._total += score
         self._failed += answer is None
         parts = (dict(score.parts) or None) if isinstance(score, PartedScore) else None
+        reason = score.reason if isinstance(score, PartedScore) else ""
         for name, part in (parts or {}).items():
             if name in self._checks or len(self._checks) < _MOST_CHECKS:
-        reason = score.reason if isinstance(score, PartedScore) else ""
                 self._checks[name][0] += 1
                 self._checks[name][1] += part
         row = self._rows(index) if self._rows is not None else _NO_ROW
@@ -97,6 +99,8 @@ class PromptScores:
         found.total += score
         found.passed += score >= 1
         found.failed += answer is None
+        if answer is not None:
+            found.calls.add(score)
         data = b"" if answer is None else answer.encode("utf-8", "surrogatepass")
         digest = bytes([answer is None]) + hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
         found.alike = found.alike and found.answer in (None, digest)
@@ -123,15 +127,24 @@ class PromptScores:
             row.id or name,
             row.category,
             parts,
+            reason,
         )
 
     def result(self) -> tuple[PromptScore, ...]:
         """Scores by prompt, in the order of their first requests."""
-            reason,
         if len(self._prompts) > PROMPTS_KEPT:
             return ()
         return tuple(
-            PromptScore(prompt, found.n, found.score, found.alike, found.passed, found.row.id, found.row.category)
+            PromptScore(
+                prompt,
+                found.n,
+                found.score,
+                found.alike,
+                found.passed,
+                found.row.id,
+                found.row.category,
+                _calls_of(found.calls.result()),
+            )
             for prompt, found in self._prompts.items()
         )
 
@@ -187,9 +200,17 @@ class PromptScores:
         return tuple(found), max(len(order) - _MOST_CATEGORIES, 0)
 
 
+def _calls_of(counts: ToolCallCounts | None) -> PromptCalls | None:
+    if counts is None:
+        return None
+    shares = counts.abstained / counts.answers, counts.malformed / counts.answers
+    return PromptCalls(counts.answers, counts.tool_right, counts.argument_right, *shares)
+
+
 def _category(name: str, scores: Iterable[float]) -> CategoryQuality:
     values = list(scores)
-    return CategoryQuality(name, len(values), _mean(fsum(values), len(values)), mean_interval(values))
+    mean = _mean(fsum(values), len(values))
+    return CategoryQuality(name, len(values), mean, mean_interval(values), mean_lower_bound(values))
 
 
 def _mean(total: float, n: float) -> float:
