@@ -14,6 +14,7 @@ from pytest_flperf.commands.discover import add_discover
 from pytest_flperf.commands.doctor import add_doctor
 from pytest_flperf.commands.history import add_history, add_prune
 from pytest_flperf.commands.judge import add_judge
+from pytest_flperf.commands.merge import add_merge
 from pytest_flperf.commands.models import add_models
 from pytest_flperf.commands.reference import add_reference
 from pytest_flperf.commands.run_logs import add_logs
@@ -62,6 +63,7 @@ def _run(words: Sequence[str], program: str) -> int:
     add_judge(commands)
     add_export(commands)
     add_import(commands)
+    add_merge(commands)
     add_import_tools(commands)
     add_prune(commands)
     add_baseline(commands)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_flperf.results.judged import Judged
     from pytest_flperf.results.records import Run
 
-__all__ = ["add_report", "add_show"]
+__all__ = ["add_report", "add_show", "rendered"]
 
 _FORMS: Final = (".html", ".htm", ".md", ".csv")
 
@@ -126,7 +126,7 @@ def _report(parsed: Parsed) -> int:
     output = Path(parsed.output) if parsed.output else _beside(parsed, [path for path, _ in found])
     if output.suffix.lower() not in _FORMS:
         refuse(parsed, f"-o: found {parsed.output!r}, expected a file that ends with .html, .md or .csv")
-    problem = write_file(output, _rendered(output.suffix.lower(), found, earlier).encode("utf-8", "backslashreplace"))
+    problem = write_file(output, rendered(output.suffix.lower(), found, earlier).encode("utf-8", "backslashreplace"))
     if problem:
         return failed(parsed, f"{output} was not written: {problem}")
     for where in taken:
@@ -168,7 +168,8 @@ def _earlier(store: Store | None, run: Run) -> EarlierRuns:
     return {} if store is None else store.earlier_runs(run)
 
 
-def _rendered(ending: str, found: Sequence[tuple[Path | None, Run]], earlier: EarlierRuns) -> str:
+def rendered(ending: str, found: Sequence[tuple[Path | None, Run]], earlier: EarlierRuns) -> str:
+    """Report of runs in the format of a file's ending: one in full, several side by side."""
     runs = [run for _, run in found]
     if ending == ".csv":
         from pytest_flperf.report.csv import csv_text

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_flperf.history.place import StorePlace
     from pytest_flperf.history.store import Store
     from pytest_flperf.results.records import Run
+    from pytest_flperf.results.run_files import RunFile, RunFiles
 
 __all__ = ["add_export", "add_import"]
 
@@ -45,11 +46,15 @@ def add_import(commands: Commands) -> None:
     parser = commands.add_parser(
         "import",
         help="Store runs from their results.json",
-        description="Stores runs that were measured elsewhere, or with --flperf-store=none, or killed and recovered. "
+        description="Stores runs that were measured elsewhere, or with --flperf-store=none, or killed and recovered: "
+        "from results.json files, and from folders and zip files that hold runs at any depth, such as artefacts of CI. "
         "Runs that are already stored are left as they are.",
     )
     parser.add_argument(
-        "paths", metavar="FILE|FOLDER", nargs="+", help="A results.json, a run's folder, or a folder of runs"
+        "paths",
+        metavar="FILE|FOLDER",
+        nargs="+",
+        help="A results.json, a run's folder, or a folder or zip file that holds runs",
     )
     add_places(parser)
     add_json(parser, "what was stored")
@@ -139,12 +144,16 @@ def _import(parsed: Parsed) -> int:
     from pytest_flperf._text import printable
     from pytest_flperf.history.place import StoreError
     from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.results.run_files import RunFiles
 
     place = store_of(parsed)
     importing, status = _Importing(place, lambda line: tell(parsed, line)), BAD_USAGE
-    with contextlib.closing(importing):
+    with contextlib.closing(importing), RunFiles() as files:
         try:
-            importing.all(list(_results_files(parsed, importing)))
+            importing.all(list(_results_files(parsed, importing, files)))
+            importing.problems += files.problems
+            for killed in files.killed:
+                tell(parsed, f"left out: {killed}: that run was killed; 'flperf report --recover' makes its results")
         except StoreError as error:
             importing.problems.append(f"{error}; nothing was stored")
         except KeyboardInterrupt:
@@ -176,6 +185,8 @@ class _Importing:
         self.done: dict[str, list[str]] = {"added": [], "replaced": [], "known": []}
         """Ids of runs, by result of the import."""
         self.problems: list[str] = []
+        self._merged: dict[str, tuple[str, ...]] = {}
+        """Runs that join others, with the ids of these; the store has only single ones."""
 
     @property
     def stored(self) -> str:
@@ -192,20 +203,27 @@ class _Importing:
         if self._store is not None:
             self._store.close()
 
-    def all(self, paths: Sequence[Path]) -> None:
+    def all(self, files: Sequence[RunFile]) -> None:
         """Store the runs of these files until the store becomes unusable."""
         from pytest_flperf.history.place import StoreUnusableError
 
-        for number, path in enumerate(paths):
+        for number, file in enumerate(files):
             try:
-                self._one(path)
+                self._one(file)
             except StoreUnusableError as error:
-                left = len(paths) - number
+                left = len(files) - number
                 runs = "1 run is" if left == 1 else f"{left} runs are"
                 self.problems.append(f"{error}; stopped: {runs} left, {self.stored} are stored")
                 return
+        for where, joined in self._merged.items():
+            store = self.there()
+            gone = [run_id for run_id in joined if store is None or store.stored(run_id) is None]
+            if gone:
+                self.problems.append(
+                    f"{where} joins other runs, and the store takes single ones: import {', '.join(gone)} as well"
+                )
 
-    def _one(self, path: Path) -> None:
+    def _one(self, file: RunFile) -> None:
         """Store one run; raises StoreUnusableError.
 
         Adds its id to ``done``, or a line to ``problems``.
@@ -217,10 +235,14 @@ class _Importing:
         from pytest_flperf.results.reader import RunError, read_run
 
         try:
+            path = file.path
             run = read_run(path)
+            if run.merged:
+                self._merged[file.where] = run.merged
+                return
             if not can_be_id(run.id):
                 found = f"found the id {run.id[:80]!r}, which could not be looked up again"
-                self.problems.append(f"{path} was not stored: {found}")
+                self.problems.append(f"{file.where} was not stored: {found}")
                 return
             folder = path.parent.absolute() if path.parent.name == run.id else None
             about = Surroundings(folder=None if folder is None else str(folder))
@@ -229,7 +251,7 @@ class _Importing:
         except StoreUnusableError:
             raise
         except (RunError, StoreError) as error:
-            self.problems.append(str(error))
+            self.problems.append(str(error).replace(str(file.path), file.where))
 
     def _opened(self) -> Store:
         """The store, opened at first use; raises StoreUnusableError."""
@@ -246,42 +268,35 @@ class _Importing:
         return self._store
 
 
-def _results_files(parsed: Parsed, importing: _Importing) -> Iterator[Path]:
+def _results_files(parsed: Parsed, importing: _Importing, files: RunFiles) -> Iterator[RunFile]:
     """Results files of the named runs; raises StoreError.
 
     A name without one adds a line to the problems.
     """
     from pytest_flperf.history.run_names import RunNameError, RunNames, is_path
-    from pytest_flperf.results.reader import run_ids
+    from pytest_flperf.results.run_files import RunFile, is_archive
     from pytest_flperf.results.run_folder import RESULTS
 
     problems = importing.problems
     for name in parsed.paths:
         path = Path(name)
-        if not _is_folder(path):
+        if is_archive(path) or _is_folder(path):
+            known = len(files.problems) + len(files.killed)
+            found = list(files.of(path))
+            yield from found
+            if not found and len(files.problems) + len(files.killed) == known:
+                problems.append(f"{name}: found no {RESULTS} in it, expected a run's folder or a folder of runs")
+        else:
             try:
                 store = None if is_path(name) else importing.there()
-                found = RunNames(store, Path(parsed.report_dir)).find(name).path
+                results = RunNames(store, Path(parsed.report_dir)).find(name).path
             except RunNameError as error:
                 problems.append(str(error))
                 continue
-            if found is not None:
-                yield found
+            if results is not None:
+                yield RunFile(results, str(results))
             else:
                 problems.append(f"{name}: the folder of that run is gone, and the store has it already")
-        elif _is_file(path / RESULTS):
-            yield path / RESULTS
-        elif ids := run_ids(path):
-            yield from (path / run_id / RESULTS for run_id in ids)
-        else:
-            problems.append(f"{name}: found no {RESULTS} in it, expected a run's folder or a folder of runs")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # no right to look
-        return False
 
 
 def _is_folder(path: Path) -> bool:

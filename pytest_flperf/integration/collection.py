@@ -17,7 +17,7 @@ import pytest
 from pytest_flperf._text import printable
 from pytest_flperf.integration.backends import known_backends
 from pytest_flperf.integration.config import options_of
-from pytest_flperf.integration.current_run import TARGETS, baseline_of, default_models_of
+from pytest_flperf.integration.current_run import SUITE_CASES, SUITE_DIGESTS, TARGETS, baseline_of, default_models_of
 from pytest_flperf.integration.header import header_line
 from pytest_flperf.integration.suite_args import (
     IgnoredFolders,
@@ -31,6 +31,7 @@ from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.planned_cases import UNKNOWN_MODEL, planned_case
 from pytest_flperf.session.planning import SuitePlan, models_in, plan_suites, targets_in
+from pytest_flperf.suite.digest import suite_digest
 from pytest_flperf.suite.discovery import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 from pytest_flperf.suite.errors import SuiteError
 
@@ -164,6 +165,8 @@ class Selection:
         self.models = models_in(plans.values())
         self._base_url = options.base_url
         config.stash[TARGETS] = self.targets
+        config.stash[SUITE_DIGESTS] = {plan.suite.ref: suite_digest(plan.suite) for plan in plans.values()}
+        config.stash[SUITE_CASES] = tuple(case.nodeid for case in self.cases)
         config.stash[SUITE_NAMES] = tuple(plan.suite.name for plan in plans.values())
 
     def planned(self, nodeid: str) -> PlannedCase | None:

@@ -33,12 +33,25 @@ if TYPE_CHECKING:
     from pytest_flperf.session.run import MeasuringRun
     from pytest_flperf.suite.targets import TargetSpec
 
-__all__ = ["RUN", "TARGETS", "MeasuringTests", "baseline_of", "default_models_of", "measuring_run"]
+__all__ = [
+    "RUN",
+    "SUITE_CASES",
+    "SUITE_DIGESTS",
+    "TARGETS",
+    "MeasuringTests",
+    "baseline_of",
+    "default_models_of",
+    "measuring_run",
+]
 
 RUN: Final[pytest.StashKey[MeasuringRun]] = pytest.StashKey()
 """On the config: the measuring run, from its first use on."""
 TARGETS: Final[pytest.StashKey[tuple[TargetSpec, ...]]] = pytest.StashKey()
 """On the config: targets of the suites, as soon as these are loaded."""
+SUITE_DIGESTS: Final[pytest.StashKey[Mapping[str, str]]] = pytest.StashKey()
+"""On the config: digests of the suites by reference, likewise."""
+SUITE_CASES: Final[pytest.StashKey[tuple[str, ...]]] = pytest.StashKey()
+"""On the config: node ids of all cases of the suites, likewise."""
 _BASELINE: Final[pytest.StashKey[Baseline | None]] = pytest.StashKey()
 _ENDS: Final = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _DEFAULT_MODELS: Final[pytest.StashKey[DefaultModels]] = pytest.StashKey()
@@ -112,6 +125,8 @@ def _context_of(config: pytest.Config, options: RunOptions) -> RunContext:
         started_at=started_at,
         begun_s=config.stash.get(STARTED, time.monotonic()),
         suites=suites,
+        suite_digests=config.stash.get(SUITE_DIGESTS, {}),
+        suite_cases=config.stash.get(SUITE_CASES, ()),
         names=config.stash.get(SUITE_NAMES, ("tests",)),
         targets=config.stash.get(TARGETS, ()),
         token=token,

@@ -35,7 +35,8 @@ def annotation_lines(run: Run) -> list[str]:
         ("flperf: budget of the run", [f"missed {each.expression} ({value_of(each)})"]) for each in missed_budgets(run)
     ]
     errors += [("flperf: error of pytest", [fault]) for fault in run.faults]
-    errors += [(case_name(case), _message(case)) for case in failed_cases(run.cases)]
+    hosts = len({case.host for case in run.cases}) > 1
+    errors += [(case_name(case, host=hosts), _message(case)) for case in failed_cases(run.cases)]
     if len(errors) > _MOST:
         more = f"{len(errors) - _MOST + 1} more cases failed; the job's summary has all"
         errors = [*errors[: _MOST - 1], ("flperf", [more])]

@@ -84,10 +84,9 @@ def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
         "",
     ]
     facts = [f"- run {code(run.id)}", f"- clock: {words(clock_words(run.clock), 500)}"]
-    if run.host is not None:
-        facts.insert(
-            1, f"- {words(run.host.name)}: {words(run.host.cpu)}, {run.host.cores} cores, {words(run.host.os)}"
-        )
+    facts[1:1] = [
+        f"- {words(host.name)}: {words(host.cpu)}, {host.cores} cores, {words(host.os)}" for host in run.machines
+    ]
     tail = ["", *(f"- {words(line, 500)}" for line in first_lines(doubts(run), _DOUBTS, "notes")), *facts, ""]
     table, compared, failures = _table(run.cases), _compared(run.cases), _failures(run)
     kept = longest_bytes - _size(head) - _size(tail) - 200
@@ -116,10 +115,11 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
     if not cases:
         return []
     suites = len({case.suite for case in cases}) > 1
+    hosts = len({case.host for case in cases}) > 1
     scored = any("quality" in case.metrics for case in cases)
-    head = ["", "model", "scenario", *["suite"] * suites, "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms",
-            "tokens/s p50", "e2e p50 ms", "e2e p95 ms", "errors", *["quality"] * scored]  # fmt: skip
-    left = 3 + suites
+    head = ["", "model", "scenario", *["suite"] * suites, *["host"] * hosts, "n", "TTFT p50 ms", "TTFT p95 ms",
+            "TPOT p50 ms", "tokens/s p50", "e2e p50 ms", "e2e p95 ms", "errors", *["quality"] * scored]  # fmt: skip
+    left = 3 + suites + hosts
     lines = [_row(head), _row([":--"] * left + ["--:"] * (len(head) - left))]
     for case in rivals_together(cases)[:_ROWS]:
         label = f"{case.scenario} {point(case.parameters)}".strip()
@@ -134,6 +134,7 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
                     words(case.model, 80),
                     words(label, 80),
                     *[words(case.suite, 80)] * suites,
+                    *[words(case.host, 80)] * hosts,
                     str(case.requests.ok),
                     *(words(statistic(case, metric, name)) for metric, name in numbers),
                     errors(case),
@@ -184,12 +185,13 @@ def _row(cells: Sequence[str]) -> str:
 
 def _failures(run: Run) -> list[str]:
     bad, others = failed_cases(run.cases), without_verdict(run.cases)
+    hosts = len({case.host for case in run.cases}) > 1
     unjudged = ["### Without a verdict", "", *(f"- {words(line, 400)}" for line in others), ""] if others else []
     if not bad:
         return unjudged
     lines = ["### What failed", ""]
     for case in bad[:_FAILURES]:
-        lines += [f"**{words(case_name(case))}**: {words(case.outcome)}", ""]
+        lines += [f"**{words(case_name(case, host=hosts))}**: {words(case.outcome)}", ""]
         said = first_lines(case.message.splitlines(), _MESSAGE_LINES, "lines, in report.html")
         lines += [f"<pre>{'&#10;'.join(words(line, 400) for line in said)}</pre>", ""] if said else []
         lines += [f"Run it again: {code(rerun_command(run, case), 600)}", ""]

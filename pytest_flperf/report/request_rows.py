@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["REQUEST_COLUMNS", "Row", "request_rows"]
 
 Row: TypeAlias = list[str | bool | int | float | None]
+_Filed: TypeAlias = tuple[str, str | None]
+"""What requests are filed under, and the host, where lines name it."""
 
 _COUNTS: Final = ("output_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens")
 _METRICS: Final = (
@@ -63,32 +65,35 @@ def request_rows(run: Run, samples: Path) -> Iterator[Row]:
     Lines that are damaged are left out, and so is what was measured again.  Raises OSError where the file can't be
     read.
     """
-    found: dict[str, dict[int, tuple[int, Row]]] = {}
-    for nodeid, sample in _samples(samples):
-        if sample.phase.value in BEFORE or sample.index in found.get(nodeid, ()):
-            found.pop(nodeid, None)  # the case begins anew
+    found: dict[_Filed, dict[int, tuple[int, Row]]] = {}
+    for filed, sample in _samples(samples):
+        if sample.phase.value in BEFORE or sample.index in found.get(filed, ()):
+            found.pop(filed, None)  # the case begins anew
         if sample.phase is Phase.MEASURED:
-            found.setdefault(nodeid, {})[sample.index] = _sent_ns(sample), _of_sample(sample)
+            found.setdefault(filed, {})[sample.index] = _sent_ns(sample), _of_sample(sample)
     for filed, of_case in found.items():
-        head = _of_case(run, filed)
+        head = _of_case(run, *filed)
         begun_ns = min(sent_ns for sent_ns, _ in of_case.values())
         for sent_ns, row in of_case.values():
             yield [*head, (sent_ns - begun_ns) / _NS_PER_S, *row]
 
 
-def _samples(path: Path) -> Iterator[tuple[str, Sample]]:
-    """The samples of a file that are sound, with what they are filed under."""
+def _samples(path: Path) -> Iterator[tuple[_Filed, Sample]]:
+    """The samples of a file that are sound, with what they are filed under.
+
+    Lines of a run that joins others name the host.
+    """
     with path.open("rb") as file:
         while line := file.readline(_LONGEST_LINE):
             try:
                 record = record_of(line)
-                nodeid, sample = record["nodeid"], sample_of(record)
+                nodeid, host, sample = record["nodeid"], record.get("host"), sample_of(record)
                 request_metrics(sample)
                 is_late_read(sample)
             except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError):
                 continue
-            if isinstance(nodeid, str) and _is_sound(sample):
-                yield nodeid, sample
+            if isinstance(nodeid, str) and (host is None or isinstance(host, str)) and _is_sound(sample):
+                yield (nodeid, host), sample
 
 
 def _is_sound(sample: Sample) -> bool:
@@ -104,10 +109,11 @@ def _is_sound(sample: Sample) -> bool:
     )
 
 
-def _case_of(run: Run, filed: str) -> CaseResult | None:
+def _case_of(run: Run, filed: str, host: str | None) -> CaseResult | None:
     """The case that requests are filed under: by its node id, or that with a part behind it."""
-    whole = [case for case in run.cases if case.nodeid == filed]
-    begun = [case for case in run.cases if filed.startswith(f"{case.nodeid} ")]
+    cases = [case for case in run.cases if host is None or case.host == host]
+    whole = [case for case in cases if case.nodeid == filed]
+    begun = [case for case in cases if filed.startswith(f"{case.nodeid} ")]
     return next(iter(whole), None) or max(begun, key=lambda case: len(case.nodeid), default=None)
 
 
@@ -115,10 +121,10 @@ def _sent_ns(sample: Sample) -> int:
     return sample.started_ns if sample.sent_ns is None else sample.sent_ns
 
 
-def _of_case(run: Run, filed: str) -> Row:
-    case = _case_of(run, filed)
+def _of_case(run: Run, filed: str, host: str | None) -> Row:
+    case = _case_of(run, filed, host)
     if case is None:
-        return [run.id, filed, None, None, None, None, None, None]
+        return [run.id, filed, None, host, None, None, None, None]
     part = filed[len(case.nodeid) :].strip()
     parameters = json.dumps(dict(case.parameters), ensure_ascii=False) if case.parameters else None
     return [run.id, case.nodeid, part or None, case.host, case.suite, case.scenario, case.model, parameters]

@@ -67,14 +67,15 @@ def _of_nothing(run: Run) -> list[str]:
     return lines
 
 
-def failures(cases: Iterable[CaseResult]) -> list[str]:
+def failures(cases: Sequence[CaseResult]) -> list[str]:
     """Why cases failed, a line each, the worst first."""
-    bad = failed_cases(cases)
+    bad, hosts = failed_cases(cases), len({case.host for case in cases}) > 1
     lines = []
     for case in bad[:_REASONS]:
         headline = case.message.partition("\n")[0] or case.outcome
         name = case_name(case)
-        lines.append(headline if headline.startswith(name) else f"{name}: {headline}")
+        where = f"{case.host}: " if hosts else ""
+        lines.append(where + (headline if headline.startswith(name) else f"{name}: {headline}"))
     return [*lines, f"… and {len(bad) - _REASONS} more cases"] if len(bad) > _REASONS else lines
 
 

@@ -44,7 +44,7 @@ _LISTS: Final[Mapping[str, int]] = MappingProxyType(
     }
 )
 """Longest lists and mappings, by the name of their field; :data:`_ITEMS` for all others."""
-_WHOLE: Final = frozenset({"nodeid", "cases", "prompt_scores", "by_outcome"})
+_WHOLE: Final = frozenset({"nodeid", "cases", "prompt_scores", "by_outcome", "suite_cases", "merged"})
 """Never cut: used as a key elsewhere, small for each prompt, or bounded by nature."""
 _SETTINGS: Final = 50_000
 """Characters of all settings of a case together."""

@@ -325,6 +325,7 @@ class Run(Record):
     command: tuple[str, ...] = ()
     """With secrets removed."""
     host: HostInfo | None = None
+    """None: unknown, or several, which are in ``hosts``."""
     versions: Mapping[str, str] = field(default_factory=dict)
     clock: ClockQuality = field(default_factory=ClockQuality)
     notes: tuple[str, ...] = ()
@@ -338,19 +339,36 @@ class Run(Record):
     answer: RunAnswer | None = None
     """None: under way, interrupted, or of an older version."""
     cases: tuple[CaseResult, ...] = ()
+    suite_digests: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each suite, by its reference."""
+    suite_cases: tuple[str, ...] = ()
+    """Node ids of all cases of the suites, also of those that were deselected."""
+    merged: tuple[str, ...] = ()
+    """Ids of the runs that this one joins (``flperf merge``)."""
+    hosts: tuple[HostInfo, ...] = ()
+    """The machines of a run that joins others; cases name theirs."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "answer": RunAnswer.from_dict,
         "suites": tuple,
         "command": tuple,
         "host": HostInfo.from_dict,
+        "hosts": many(HostInfo.from_dict),
         "versions": dict,
+        "suite_digests": dict,
+        "suite_cases": tuple,
+        "merged": tuple,
         "clock": ClockQuality.from_dict,
         "notes": tuple,
         "faults": tuple,
         "budgets": many(BudgetVerdict.from_dict),
         "cases": many(CaseResult.from_dict),
     }
+
+    @property
+    def machines(self) -> tuple[HostInfo, ...]:
+        """The machines that measured: one, several where it joins runs, or none known."""
+        return self.hosts or ((self.host,) if self.host is not None else ())
 
     def to_dict(self) -> dict[str, Any]:
         """The whole of ``results.json`` as exact builtins: ``schema``, ``run``, ``cases``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -36,6 +36,10 @@ class RunContext:
     """The same on the monotonic clock."""
     suites: tuple[str, ...] = ()
     """References of the suites."""
+    suite_digests: Mapping[str, str] = field(default_factory=dict)
+    """Their digests, by reference."""
+    suite_cases: tuple[str, ...] = ()
+    """Node ids of all their cases, selected or not."""
     names: tuple[str, ...] = ("tests",)
     """Names of the suites."""
     targets: tuple[TargetSpec, ...] = ()

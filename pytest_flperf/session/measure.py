@@ -28,6 +28,7 @@ from pytest_flperf.session.planning import plan_suites, targets_in
 from pytest_flperf.session.progress import Progress, SilentProgress
 from pytest_flperf.session.run import MeasuringRun
 from pytest_flperf.session.time_limit import OutOfTimeError
+from pytest_flperf.suite.digest import suite_digest
 from pytest_flperf.suite.discovery import find_suite
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case, Suite
@@ -149,6 +150,8 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
         started_at=datetime.now(UTC),
         begun_s=time.monotonic(),
         suites=(ref,),
+        suite_digests={plan.suite.ref: suite_digest(plan.suite) for plan in plans.values()},
+        suite_cases=tuple(case.nodeid for plan in plans.values() for case in plan.cases),
         names=tuple(plan.suite.name for plan in plans.values()),
         targets=targets_in(plans.values()),
     )

@@ -268,6 +268,8 @@ class RunRecord:
             faults=self._faults,
             budgets=self._verdicts,
             partial=self._status == "interrupted" or any(case.partial for case in cases),
+            suite_digests=self._context.suite_digests,
+            suite_cases=self._context.suite_cases,
         )
         if finished_at is not None:
             run = replace(run, answer=answer(replace(run, cases=cases)))

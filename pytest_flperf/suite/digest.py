@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 
-from pytest_flperf.suite.model import Scenario
+from pytest_flperf.suite.model import Scenario, Suite
 
-__all__ = ["prompts_digest"]
+__all__ = ["prompts_digest", "suite_digest"]
 
 _ROWS = 1_000
 """Rows of a data set or a trace in a digest, which then takes milliseconds for any length."""
@@ -22,6 +22,21 @@ def prompts_digest(scenario: Scenario) -> str:
     """
     digest = hashlib.blake2b(digest_size=6)
     for part in _parts(scenario):
+        digest.update(f"{part!r}\0".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def suite_digest(suite: Suite) -> str:
+    """Hash of a suite as it was understood, sixteen hexadecimal digits.
+
+    Its layout and models are no part of it: machines may have other models.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    known: list[object] = [suite.name, suite.version, suite.matrix]
+    for scenario in suite.scenarios:
+        known += [scenario.name, prompts_digest(scenario), scenario.settings, scenario.sweep]
+        known += [scenario.budgets, scenario.fail_on, scenario.tags]
+    for part in known:
         digest.update(f"{part!r}\0".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

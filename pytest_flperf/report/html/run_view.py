@@ -34,7 +34,7 @@ from pytest_flperf.report.sentences import (
 )
 from pytest_flperf.report.verdict_words import heading, sentence, tone
 from pytest_flperf.results.metrics import METRICS
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, HostInfo, Run
 from pytest_flperf.results.serving import Target
 
 __all__ = ["COMPARED", "run_page"]
@@ -158,12 +158,10 @@ def _conditions(run: Run) -> str:
 
 
 def _facts(run: Run) -> tuple[Fact, ...]:
-    host = run.host
     facts = [
         ("Suite", ", ".join(run.suites)),
         ("Models", ", ".join(models_of(run.cases))),
-        ("Machine", host and f"{host.name}: {host.cpu}, {host.cores} cores, {_gb(host.ram_mb)}"
-         + (f", {', '.join(host.gpus)}" if host.gpus else "")),
+        ("Machines" if run.hosts else "Machine", "; ".join(map(_machine_words, run.machines))),
         ("Budgets of the run", "; ".join(run_budgets(run))),
         ("Clock", clock_words(run.clock)),
         ("Started", when(run.started_at)),
@@ -171,6 +169,11 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         ("Run", run.id),
     ]  # fmt: skip
     return tuple(Fact(term, text) for term, text in facts if text)
+
+
+def _machine_words(host: HostInfo) -> str:
+    gpus = f", {', '.join(host.gpus)}" if host.gpus else ""
+    return f"{host.name}: {host.cpu}, {host.cores} cores, {_gb(host.ram_mb)}{gpus}"
 
 
 def _gb(ram_mb: int) -> str:
@@ -251,22 +254,28 @@ def _open_loops(cases: Sequence[CaseResult]) -> Table | None:
 
 
 def _machine(run: Run) -> Table | None:
-    host = run.host
-    if host is None:
+    hosts = run.machines
+    if not hosts:
         return None
     facts = [
-        ("name", host.name),
-        ("operating system", host.os),
-        ("processor", host.cpu),
-        ("cores", f"{host.cores} logical"
-         + (f", {host.physical_cores} physical" if host.physical_cores else "")
-         + (f", {host.usable_cores} usable" if host.usable_cores else "")),
-        ("memory", _gb(host.ram_mb)),
-        ("GPUs", ", ".join(host.gpus) or "none found"),
-        ("architecture", host.machine or NOTHING),
-        ("clock", clock_words(run.clock)),
-    ]  # fmt: skip
-    return Table("The machine that measured", ("what", "found"), _pairs(facts), words=True)
+        ("name", *(host.name for host in hosts)),
+        ("operating system", *(host.os for host in hosts)),
+        ("processor", *(host.cpu for host in hosts)),
+        ("cores", *map(_cores, hosts)),
+        ("memory", *(_gb(host.ram_mb) for host in hosts)),
+        ("GPUs", *(", ".join(host.gpus) or "none found" for host in hosts)),
+        ("architecture", *(host.machine or NOTHING for host in hosts)),
+        ("clock", *[clock_words(run.clock)] * len(hosts)),
+    ]
+    rows = tuple(tuple(map(Cell, fact)) for fact in facts)
+    if len(hosts) > 1:
+        return Table("The machines that measured", ("what", *map(str, range(1, len(hosts) + 1))), rows[:-1], words=True)
+    return Table("The machine that measured", ("what", "found"), rows, words=True)
+
+
+def _cores(host: HostInfo) -> str:
+    physical = f", {host.physical_cores} physical" if host.physical_cores else ""
+    return f"{host.cores} logical{physical}" + (f", {host.usable_cores} usable" if host.usable_cores else "")
 
 
 def _versions(run: Run) -> Table | None:

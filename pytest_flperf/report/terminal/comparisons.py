@@ -125,6 +125,8 @@ def _columns(rows: Sequence[Compared]) -> list[Column[Compared]]:
     ]
     if relative(rows):
         columns.insert(-2, Column("as\nmeasured", lambda row: measured(row.comparison), goes=8))
+    if len({row.case.host for row in rows}) > 1:
+        columns.insert(0, Column("host", lambda row: row.case.host, name=True))
     if len({row.case.suite for row in rows}) > 1:
         columns.insert(0, Column("suite", lambda row: row.case.suite, goes=7, name=True))
     if len({row.against.label for row in rows}) > 1:

@@ -78,6 +78,8 @@ def _columns(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
         for heading, metric, which, goes in _RESOURCES
         if any(metric in case.resources for case in cases)
     ]
+    if len({case.host for case in cases}) > 1:
+        columns.insert(0, Column("host", lambda case: case.host, name=True))
     if len({case.suite for case in cases}) > 1:
         columns.insert(0, Column("suite", lambda case: case.suite, goes=7, name=True))
     return columns
