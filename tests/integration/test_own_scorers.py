@@ -231,6 +231,15 @@ def test_a_hook_that_fails(tiny: Tiny) -> None:
     assert done.case["requests"]["ok"] == 2
 
 
+def test_the_hook_of_a_worker(tiny: Tiny) -> None:
+    """Through xdist the process that measures calls it."""
+    tiny.pytester.makeconftest(CONFTEST)
+    write(tiny, [{**row, "expect": "no"} for row in ROWS])
+    done = run(tiny, "-n1")
+    assert done.ret == 0, done.text
+    assert [each["score"] for each in done.case["prompt_scores"]] == [0.5, 1, 0]
+
+
 def test_a_hook_that_ends_the_session(tiny: Tiny) -> None:
     """``pytest.exit`` does what it does anywhere; what was measured is kept."""
     tiny.pytester.makeconftest("import pytest\n\ndef pytest_flperf_score(answer):\n    pytest.exit('enough', 7)\n")

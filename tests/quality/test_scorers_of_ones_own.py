@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pytest_flperf.bounded.limits import Limits
@@ -77,6 +78,13 @@ def hangs(answer):
     if answer.text == "read":
         return float(not sys.stdin.read())
     return 1
+
+
+def waits(answer):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with open(answer.expected, "w") as file:
+        file.write(str(child.pid))
+    time.sleep(600)
 
 
 class Checks:
@@ -218,6 +226,27 @@ def test_three_that_take_too_much_are_enough(scoring: Scoring, folder: Path) -> 
     """The rest of the case is then not scored."""
     found = scores(scoring, folder, {"scorer": "mine:hangs"}, ["spin"] * 3 + ["good"] * 2)
     assert reasons(found)[3:] == ["3 earlier answers took more time or memory than one may take"] * 2
+
+
+def test_one_that_waits(folder: Path, tmp_path: Path) -> None:
+    """It uses no processor time, and is ended all the same, with what it started."""
+    told = tmp_path / "pid"
+    with Scoring(own_limits=Limits(time_s=0.2, memory_mb=1024)) as scoring:
+        found = scores(scoring, folder, {"scorer": "mine:waits", "expected": str(told)}, ["x"])
+    assert reasons(found) == ["took longer than 0.2 s"]
+    child = int(told.read_text(encoding="utf-8"))
+    ends = time.monotonic() + 30
+    while runs(child) and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert not runs(child)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for is over."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_rows_have_their_own(scoring: Scoring, folder: Path) -> None:
