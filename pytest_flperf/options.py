@@ -238,7 +238,7 @@ _COMPARISONS: Final = (
     Option(
         "--flperf-max-iterations", "int",
         "Measure at most this many requests per side of a compared case; default: 60 per stream, 100 where a rule "
-        "names a mean", "N", int,
+        "names a mean, the whole data set where it names quality", "N", int,
     ),
 )  # fmt: skip
 _RESULTS: Final = (

@@ -53,7 +53,7 @@ class Values:
     baseline: Sequence[float]
 
 
-def compare_pairs(
+def compare_pairs(  # noqa: PLR0913 - each is a fact of its own that a decision needs
     case: Measured,
     other: Measured,
     pairs: Mapping[str, Sequence[Pair]],
@@ -62,6 +62,7 @@ def compare_pairs(
     look: int,
     looks: int,
     *,
+    first_pass: int = 0,
     fail_undecided: bool = False,
 ) -> tuple[Comparison, ...]:
     """Compare two sides that were measured interleaved.
@@ -74,6 +75,8 @@ def compare_pairs(
         rates: How often the decisions may be wrong.
         look: Which look at the data this is, from 1.
         looks: How many there may be.
+        first_pass: Requests of a side that ask each prompt of a file once, in its order; a score isn't decided before,
+            unless that is all there will be.
         fail_undecided: Whether a gate fails a case that it can't decide.
 
     """
@@ -85,7 +88,9 @@ def compare_pairs(
         if not found:
             return undecided(case, other, rule, f"not one pair of turns has {rule.measure} on both sides")
         if is_score(rule):
-            return _matched(found, rule, rates, look, looks)
+            finding = _matched(found, rule, rates, look, looks)
+            asked = min(case.requests.total, other.requests.total)
+            return finding if look == looks else _after_first_pass(finding, asked, first_pass)
         return judge_pairs(found, rule.statistic or _PER_CASE, rule.threshold, rates, look=look, looks=looks)
 
     def counted(rule: Rule) -> Finding:
@@ -101,6 +106,17 @@ def _matched(pairs: Sequence[Pair], rule: Rule, rates: ErrorRates, look: int, lo
     from pytest_flperf.stats.inference.matched import judge_matched
 
     return judge_matched(pairs, rule.threshold, rates, look=look, looks=looks)
+
+
+def _after_first_pass(finding: Finding, asked: int, first_pass: int) -> Finding:
+    """The finding, undecided before each prompt of a file was asked once.
+
+    Its first rows may be of another kind than the rest: sorted by category, or by how hard they are.
+    """
+    if asked >= first_pass or finding.word == "undecided":
+        return finding
+    why = f"{asked} of {first_pass} prompts were asked so far, in the order of their file; quality waits for the rest"
+    return replace(finding, word="undecided", reason=why)
 
 
 def settled(comparisons: Iterable[Comparison]) -> bool:

@@ -12,7 +12,7 @@ from pytest_flperf.stats.inference.findings import FEWEST_RUNS, MEAN_REQUESTS, E
 from pytest_flperf.stats.inference.sample_sizes import LEAST_EVIDENCE, fewest_losses, fewest_to_exclude
 from pytest_flperf.stats.inference.schedule import ORDER_BLOCK, looks, spent_at
 
-__all__ = ["Size", "obstacle"]
+__all__ = ["Size", "evidence_of", "obstacle"]
 
 _OF_STREAMS: Final = frozenset(
     {"ttft_ms", "ttfat_ms", "itl_ms", "tpot_ms", "gen_tps", "prompt_tps", "ttft_sent_ms", "ttft_ratio", "tpot_ratio"}
@@ -46,6 +46,15 @@ class Size:
     """Number of different prompts, where repeats may all get the same answer; None: one per request."""
     runs: int | None = None
     """Stored runs of the case; None: not counted."""
+    first_pass: int = 0
+    """Requests of a side before which quality isn't decided in turns; 0: any number will do."""
+
+
+def evidence_of(size: Size) -> int | None:
+    """Requests of a side that are evidence of quality, at most; None: unknown."""
+    if size.requests is None or size.prompts is None:
+        return size.requests
+    return min(size.prompts, size.requests)
 
 
 def obstacle(rule: Rule, size: Size) -> str:
@@ -101,7 +110,7 @@ def _of_quality(rule: Rule, size: Size) -> str:
         return _without_room(rule)
     last = 1 if size.pairs is None else len(looks(size.pairs))
     rates, spent = ErrorRates(comparisons=size.comparisons), spent_at(last, last)
-    count = size.requests if size.prompts is None else min(size.prompts, size.requests)
+    count = evidence_of(size) or 0
     one_by_one = count < size.requests
     what = f"{count} prompt{'s' * (count != 1)}" if one_by_one else f"{count} requests a side"
     advice = "add prompts" if one_by_one else f"raise {'--flperf-max-iterations' if size.in_turn else 'iterations'}"

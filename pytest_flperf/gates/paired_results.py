@@ -41,6 +41,8 @@ class PairTerms:
     comparisons: int = 1
     """Number of comparisons that share the run's error rate."""
     fail_undecided: bool = False
+    first_pass: int = 0
+    """Requests of a side that ask each prompt of a file once, in its order; 0: prompts have no such order."""
 
     def to_record(self) -> dict[str, Any]:
         """The terms as plain data."""
@@ -51,16 +53,18 @@ class PairTerms:
             "rules": rules,
             "comparisons": self.comparisons,
             "fail_undecided": self.fail_undecided,
+            "first_pass": self.first_pass,
         }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PairTerms:
         """The inverse of :meth:`to_record`; raises KeyError, TypeError or ValueError."""
-        comparisons = record["comparisons"]
-        if record["kind"] != _PAIRS or type(comparisons) is not int or comparisons < 1:
+        comparisons, first_pass = record["comparisons"], record.get("first_pass", 0)
+        counts = type(comparisons) is int and comparisons >= 1 and type(first_pass) is int and first_pass >= 0
+        if record["kind"] != _PAIRS or not counts:
             raise ValueError("no terms of a comparison by pairs")
         rules = tuple(parse_rule(str(text), str(scope)) for text, scope in record["rules"])
-        return cls(str(record["label"]), rules, comparisons, record["fail_undecided"] is True)
+        return cls(str(record["label"]), rules, comparisons, record["fail_undecided"] is True, first_pass)
 
     def compared(self, case: Measured, other: Measured, standings: Standings) -> tuple[Comparison, ...]:
         """Compare both sides, rule by rule."""
@@ -74,6 +78,7 @@ class PairTerms:
             ErrorRates(comparisons=self.comparisons),
             max(standings.look, 1),
             standings.looks,
+            first_pass=self.first_pass,
             fail_undecided=self.fail_undecided,
         )
 

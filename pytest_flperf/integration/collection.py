@@ -246,13 +246,14 @@ class Selection:
         )
 
     def foreseen(self, config: pytest.Config) -> list[str]:
-        """Comparisons that this run can't decide, one line each."""
+        """What comparisons of this run can't decide, and which falls of quality they find; one line each."""
         options = options_of(config)
         if options.against is None and options.baseline is None:
             return []
-        from pytest_flperf.session.feasibility import foreseen_lines
+        from pytest_flperf.session.feasibility import foreseen_lines, power_lines
 
-        return [f"flperf: {line}" for line in foreseen_lines(options, self.cases, _FORESEEN)]
+        lines = foreseen_lines(options, self.cases, _FORESEEN) + power_lines(options, self.cases, _FORESEEN)
+        return [f"flperf: {line}" for line in lines]
 
     def suite_at(self, path: Path) -> LoadedSuite | None:
         """Suite in a file, or None if it is not selected."""

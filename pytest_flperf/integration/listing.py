@@ -175,12 +175,13 @@ def _say_plan(collected: _Collected, options: RunOptions) -> None:
 
         say(f"--flperf-against: {requests_words(options, cases)} in place of these, until a case is decided")
     if options.against is not None or options.baseline is not None:
-        from pytest_flperf.session.feasibility import foreseen_lines
+        from pytest_flperf.session.feasibility import foreseen_lines, power_lines
         from pytest_flperf.session.stored_counts import StoredCounts
 
         with StoredCounts(options, config.invocation_params.dir) as stored:
             counts = stored.of if options.baseline is not None else None
             _say_all(foreseen_lines(options, cases, _FORESEEN, counts))
+        _say_all(power_lines(options, cases, _FORESEEN))
     ahead = _parameters_ahead(config, options, cases)
     if ahead:
         say(f"parameters: {ahead}")

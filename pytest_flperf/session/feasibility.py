@@ -9,15 +9,15 @@ from dataclasses import replace
 from pytest_flperf._text import printable
 from pytest_flperf.gates.feasibility import Size, obstacle
 from pytest_flperf.gates.goodput import request_limits
-from pytest_flperf.gates.rules import Rule, is_gate, rules_for
+from pytest_flperf.gates.rules import Rule, is_gate, is_score, rules_for
 from pytest_flperf.session.options import RunOptions
 from pytest_flperf.session.paired import most_pairs, rules_of, with_rules_of
 from pytest_flperf.session.playing import limits_of
 from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
-from pytest_flperf.suite.load_shapes import expected_prompts, expected_requests
+from pytest_flperf.suite.load_shapes import expected_prompts, expected_requests, first_pass_of
 from pytest_flperf.suite.model import Case
 
-__all__ = ["foreseen_lines"]
+__all__ = ["foreseen_lines", "power_lines"]
 
 
 def foreseen_lines(
@@ -34,11 +34,45 @@ def foreseen_lines(
         runs: Counts the stored runs of a case; None: they are not counted.
 
     """
+    found: Counter[str] = Counter()
+    for rules, label in _compared(options, cases, runs):
+        told = {(rule.subject, why) for rule, size in rules if (why := obstacle(rule, size))}
+        found.update(f"{label}: {subject} {why}" for subject, why in sorted(told))
+    return _lines(found, most, "more that can't be decided")
+
+
+def power_lines(options: RunOptions, cases: Sequence[Case], most: int) -> list[str]:
+    """One line per rule on quality: which falls it would find, and how often.
+
+    Args:
+        options: As of :func:`foreseen_lines`.
+        cases: As of :func:`foreseen_lines`.
+        most: As of :func:`foreseen_lines`.
+
+    """
+    from pytest_flperf.gates.quality_power import power_words
+
+    asked = Counter(
+        (label, rule, size)
+        for rules, label in _compared(options, cases, None)
+        for rule, size in rules
+        if is_score(rule)
+    )
+    found: Counter[str] = Counter()
+    for (label, rule, size), count in asked.items():
+        if words := power_words(rule, size):
+            found[f"{label}: {rule.subject} {words}"] += count
+    return _lines(found, most, "more rules on quality")
+
+
+def _compared(
+    options: RunOptions, cases: Sequence[Case], runs: Callable[[Case], int] | None
+) -> Iterator[tuple[tuple[tuple[Rule, Size], ...], str]]:
+    """Gate rules of each case with the sizes of their comparisons, and the option that asks for them."""
     rules = rules_of(options)
     of_cases = [(case, rules_for(case.scenario.name, with_rules_of(case, rules))) for case in cases]
     sides = (options.against is not None) + (options.baseline is not None)
     comparisons = max(sides * sum(len(each) for _, each in of_cases), 1)
-    found: Counter[str] = Counter()
     for case, of_case in of_cases:
         counted = runs(case) if runs is not None else None
         for planned, label in _sizes(case, of_case, options, comparisons):
@@ -48,16 +82,15 @@ def foreseen_lines(
                 expects_calls=case.scenario.expects_calls,
                 prompts=_prompts(case, planned.requests),
                 runs=counted,
+                first_pass=first_pass_of(case.scenario),
             )
-            told = {
-                (rule.subject, why)
-                for rule in of_case
-                if is_gate(rule) and (why := obstacle(rule, _of_category(rule, size, case)))
-            }
-            found.update(f"{label}: {subject} {why}" for subject, why in sorted(told))
+            yield tuple((rule, _of_category(rule, size, case)) for rule in of_case if is_gate(rule)), label
+
+
+def _lines(found: Counter[str], most: int, rest: str) -> list[str]:
     lines = [printable(text, 300) + (f" ({count} cases)" if count > 1 else "") for text, count in found.items()]
     if len(lines) > most:
-        lines[most - 1 :] = [f"… and {len(lines) - most + 1} more that can't be decided: --flperf-dry-run"]
+        lines[most - 1 :] = [f"… and {len(lines) - most + 1} {rest}: --flperf-dry-run"]
     return lines
 
 
@@ -80,7 +113,7 @@ def _of_category(rule: Rule, size: Size, case: Case) -> Size:
         return size
     share = sum(row.scored.category == rule.category for row in source.rows) / len(source.rows)
     requests, prompts = (None if each is None else round(each * share) for each in (size.requests, size.prompts))
-    return replace(size, requests=requests, prompts=prompts)
+    return replace(size, requests=requests, prompts=prompts, first_pass=round(size.first_pass * share))
 
 
 def _prompts(case: Case, requests: int | None) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.comparison import settled
-from pytest_flperf.gates.rules import Rule, RuleError, is_mean, parse_rules, rules_for
+from pytest_flperf.gates.rules import Rule, RuleError, is_mean, is_score, parse_rules, rules_for
 from pytest_flperf.results.records import Measured, PlannedCase, Requests
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.options import RunOptions
@@ -20,6 +20,7 @@ from pytest_flperf.session.reference_load import Reference
 from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.suite.against import AgainstSpec, opposite, opposite_target, parse_against
 from pytest_flperf.suite.errors import SuiteError
+from pytest_flperf.suite.load_shapes import first_pass_of, rows_asked
 from pytest_flperf.suite.model import Case
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def requests_words(options: RunOptions, cases: Iterable[Case]) -> str:
 def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) -> int:
     """Maximum pairs of turns for an undecided case.
 
+    A rule on a score asks every row of a data set, as a run without another side does.
+
     Args:
         case: The case.
         rules: As written, including those of its suite.
@@ -96,8 +99,12 @@ def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) ->
     """
     if max_iterations is not None:
         return math.ceil(max_iterations / case.scenario.settings.concurrency)
-    means = any(is_mean(rule) for rule in rules_for(case.scenario.name, rules))
-    return MEAN_PAIRS if means else DEFAULT_PAIRS
+    of_case = rules_for(case.scenario.name, rules)
+    most = MEAN_PAIRS if any(map(is_mean, of_case)) else DEFAULT_PAIRS
+    if not any(map(is_score, of_case)):
+        return most
+    settings = case.scenario.settings
+    return max(most, math.ceil(rows_asked(case.scenario) * settings.repeat / settings.concurrency))
 
 
 def rules_of(options: RunOptions) -> tuple[Rule, ...]:
@@ -206,8 +213,8 @@ class Opposition:
     def _terms(self, case: Case) -> PairTerms:
         from pytest_flperf.gates.paired_results import PairTerms
 
-        rules = with_rules_of(case, self.rules)
-        return PairTerms(self.spec.text, rules, max(self.comparisons, 1), self.fail_undecided)
+        rules, first_pass = with_rules_of(case, self.rules), first_pass_of(case.scenario)
+        return PairTerms(self.spec.text, rules, max(self.comparisons, 1), self.fail_undecided, first_pass)
 
 
 def _seen(planned: PlannedCase, standings: Standings, side: int, rules: Sequence[Rule]) -> Measured:

@@ -11,7 +11,7 @@ from typing import Final
 from pytest_flperf.suite.model import Case, Scenario, Settings
 from pytest_flperf.suite.setting_limits import LIMITS
 
-__all__ = ["NEEDED", "at_load", "expected_prompts", "expected_requests", "shape_problem"]
+__all__ = ["NEEDED", "at_load", "expected_prompts", "expected_requests", "first_pass_of", "rows_asked", "shape_problem"]
 
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -144,6 +144,21 @@ def expected_prompts(scenario: Scenario, requests: int) -> int:
     if lengths is not None:
         return min(requests, lengths.high - lengths.low + 1)
     return min(requests, len(source.trace) or 1)
+
+
+def rows_asked(scenario: Scenario) -> int:
+    """Rows of a data set that are asked; 0 without one."""
+    rows = len(scenario.source.rows) if scenario.source is not None else 0
+    return rows if scenario.prompts is None else min(rows, scenario.prompts)
+
+
+def first_pass_of(scenario: Scenario) -> int:
+    """Requests that ask each row once, in the order of the file.
+
+    0 where rows are shuffled, or there are none.
+    """
+    source = scenario.source
+    return 0 if source is None or source.shuffled else rows_asked(scenario)
 
 
 def expected_requests(scenario: Scenario) -> int | None:

@@ -349,3 +349,31 @@ def test_answers_without_a_score(candidate: dict[str, int], baseline: dict[str, 
         found = next(each for each in compared if each.metric == "quality")
         assert (found.verdict, found.reason, found.fails) == (word, reason, word == "regressed")
         assert (found.candidate is None, found.baseline is None) == (bool(candidate), bool(baseline))
+
+
+def lost_at_first(count: int) -> list[Pair]:
+    """Turns of a file whose first half is answered wrongly by the candidate only."""
+    orders = draw_orders(count, 4)
+    return [
+        Pair((float(at >= count // 2),), (1.0,), first, matched=(MatchedRequest(float(at >= count // 2), 1.0),))
+        for at, first in enumerate(orders)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first_pass", "look", "word"), [(0, 2, "regressed"), (40, 2, "regressed"), (200, 2, "undecided"),
+                                     (200, 3, "regressed")]
+)  # fmt: skip
+def test_quality_waits_for_the_whole_file(first_pass: int, look: int, word: str) -> None:
+    """Its first rows may be of another kind than the rest; at the last look there is no more to wait for."""
+    pairs = lost_at_first(40)
+    sides = [replace(side([50.0] * 40), metrics={"quality": distribution(values)}) for values in
+             ([float(at >= 20) for at in range(40)], [1.0] * 40)]  # fmt: skip
+    rules = parse_rules(["quality.mean < -2%"], GATE)
+    found = compare_pairs(*sides, {"quality": pairs}, rules, RATES, look, 3, first_pass=first_pass)
+    assert found[0].verdict == word
+    assert (found[0].fails, settled(found)) == (word == "regressed",) * 2
+    if word == "undecided":
+        assert found[0].reason == (
+            "40 of 200 prompts were asked so far, in the order of their file; quality waits for the rest"
+        )

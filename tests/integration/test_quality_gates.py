@@ -11,6 +11,7 @@ import pytest
 from tiny_runs import Done, Tiny
 
 from pytest_flperf.reference_server import Fault, FaultKind, ReferenceConfig, ReferenceServer, Schedule
+from pytest_flperf.reference_server.truth import KnownAnswer
 
 RIGHT = {"max_tokens": 2, "expect": {"contains": "yes"}}
 GATE = "--flperf-fail-on=quality.mean < -2%"
@@ -24,11 +25,14 @@ class Sides:
         self._stack = stack
         self.servers: list[ReferenceServer] = []
 
-    def url(self, wrong: float, fault: Fault | None = None, **schedule: Any) -> str:
-        """The URL of a server that is wrong in such a share of its answers."""
+    def url(self, wrong: float, fault: Fault | None = None, lost: tuple[str, ...] = (), **schedule: Any) -> str:
+        """The URL of a server that is wrong in such a share of its answers, and always of the ``lost`` prompts."""
         says: dict[str, Any] = {"text": "yes ", "wrong_text": "no  ", "ttft_ms": 0.2, "itl_ms": 0.1, "tokens": 2}
+        answers = tuple(KnownAnswer(prompt, text="no") for prompt in lost)
         truth = Schedule(wrong_share=wrong, seed=len(self.servers) + 11, **{**says, **schedule})
-        server = self._stack.enter_context(ReferenceServer(ReferenceConfig(truth, fault), in_thread=True))
+        server = self._stack.enter_context(
+            ReferenceServer(ReferenceConfig(truth, fault, answers=answers), in_thread=True)
+        )
         self.servers.append(server)
         return server.base_url
 
@@ -107,6 +111,47 @@ def test_many_prompts_are_evidence(tiny: Tiny, sides: Sides) -> None:
     done = sides.run(sides.url(0.6, **truth), sides.url(0.0, **truth), GATE)
     assert done.ret == 1, done.text
     assert found(done)["verdict"] == "regressed"
+
+
+def questions(tiny: Tiny, count: int, **scenario: Any) -> list[str]:
+    """A suite of so many prompts of a file; the prompts."""
+    prompts = [f"What is {n}?" for n in range(count)]
+    rows = "".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts)
+    (tiny.folder / "rows.jsonl").write_text(rows, encoding="utf-8")
+    path = tiny.suite({**RIGHT, "dataset": "rows.jsonl", **scenario})
+    path.write_text(path.read_text(encoding="utf-8").replace('"prompt": "Hello", ', ""), encoding="utf-8")
+    return prompts
+
+
+def test_a_sorted_file(tiny: Tiny, sides: Sides) -> None:
+    """Its first rows are lost and as many of its last ones won: all are asked before anything is said."""
+    prompts = questions(tiny, 110)
+    candidate, baseline = sides.url(0, lost=tuple(prompts[:20])), sides.url(0, lost=tuple(prompts[-20:]))
+    done = sides.run(candidate, baseline, GATE)
+    assert done.ret == 0, done.text
+    comparison = found(done)
+    assert (comparison["verdict"], comparison["pairs"], comparison["change_pct"]) == ("undecided", 110, 0)
+    done = sides.run(candidate, baseline, GATE, "--flperf-max-iterations=100")
+    assert found(done)["verdict"] == "regressed"  # of the hundred prompts that are asked
+
+
+def test_a_file_is_asked_whole(tiny: Tiny, sides: Sides) -> None:
+    """Twelve in a hundred and twenty turn from right to wrong: the last ones are needed to see it, and are asked."""
+    prompts = questions(tiny, 120)
+    done = sides.run(sides.url(0, lost=tuple(prompts[5::8])), sides.url(0), GATE)
+    assert (done.ret, found(done)["verdict"], found(done)["pairs"]) == (1, "regressed", 120), done.text
+
+
+@pytest.mark.parametrize("way", ["--flperf-dry-run", "--co"])
+def test_what_is_found_is_said_before(tiny: Tiny, way: str) -> None:
+    """How large a fall must be: in the header and by a dry run, where quality is compared."""
+    questions(tiny, 100)
+    against = ("--flperf-against=same", GATE)
+    done = tiny.run("--flperf-suite=tiny.json", *tiny.at, *against, way)
+    (power,) = [line.removeprefix("flperf: ") for line in done.lines if "finds a fall" in line]
+    assert power.startswith("--flperf-against: quality.mean finds a fall from 90 % right to 80 % in ")
+    assert " of 100 runs, to 6" in power
+    assert "finds a fall" not in tiny.run("--flperf-suite=tiny.json", *tiny.at, way).text
 
 
 def test_failed_requests_score_nothing(tiny: Tiny, sides: Sides) -> None:

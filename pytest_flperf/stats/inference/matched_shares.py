@@ -7,6 +7,7 @@ both sides.  numpy and scipy.special alone: ``import scipy.stats`` takes over a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -16,12 +17,14 @@ from pytest_flperf.stats.inference.decision import Tails
 from pytest_flperf.stats.inference.exact_tests import crossing, doubled_normal, highest
 from pytest_flperf.stats.inference.permutation import Floats
 
-__all__ = ["MatchedCounts", "exact_tails", "score_interval"]
+__all__ = ["MatchedCounts", "exact_tails", "fall_tail", "score_interval", "signed_root"]
 
 _EXACT_UP_TO: Final = 3_000
 """Pairs; they take 0.2 s."""
 _SLACK: Final = 1e-9
 _LEAST: Final = 1e-300
+_REMEMBERED: Final = 4_096
+"""Answers: a look is judged again when the case ends, and its rules share counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class MatchedCounts:
         return MatchedCounts(self.pairs, self.less, self.more)
 
 
+@lru_cache(_REMEMBERED)
 def exact_tails(counts: MatchedCounts, difference: float) -> Tails:
     """P-values of "the shares differ by this": for more, for less.
 
@@ -58,11 +62,17 @@ def exact_tails(counts: MatchedCounts, difference: float) -> Tails:
     if not counts.pairs:
         return 1.0, 1.0
     if counts.pairs > _EXACT_UP_TO:
-        root = float(_root(np.array(float(counts.more)), np.array(float(counts.less)), counts.pairs, difference))
+        root = float(signed_root(np.array(float(counts.more)), np.array(float(counts.less)), counts.pairs, difference))
         return doubled_normal(root)
     return _more(counts, difference), _more(counts.swapped, -difference)
 
 
+def fall_tail(counts: MatchedCounts, points: float) -> float:
+    """P-value of "the share fell by this or less", half of :func:`exact_tails`; not for more than 3,000 pairs."""
+    return _more(counts.swapped, points)
+
+
+@lru_cache(_REMEMBERED)
 def score_interval(counts: MatchedCounts, level: float) -> tuple[float, float]:
     """Tango's score interval of the difference of shares.
 
@@ -80,7 +90,7 @@ def _more(counts: MatchedCounts, difference: float) -> float:
     """P-value of "the shares differ by this or less"."""
     n = counts.pairs
     less = np.arange(n + 1)
-    seen = float(_root(np.array(float(counts.more)), np.array(float(counts.less)), n, difference)) - _SLACK
+    seen = float(signed_root(np.array(float(counts.more)), np.array(float(counts.less)), n, difference)) - _SLACK
     least = _least_more(less, n, difference, seen)
     binomial = gammaln(n + 1) - gammaln(less + 1) - gammaln(n - less + 1)
 
@@ -108,19 +118,19 @@ def _least_more(
     while (low < high).any():
         middle = np.floor((low + high) / 2)
         inside = middle <= n - less
-        extreme = ~inside | (_root(np.where(inside, middle, 0.0), less.astype(np.float64), n, difference) >= seen)
+        extreme = ~inside | (signed_root(np.where(inside, middle, 0.0), less.astype(np.float64), n, difference) >= seen)
         high = np.where(extreme & (low < high), middle, high)
         low = np.where(~extreme & (low < high), middle + 1, low)
     return low
 
 
-def _root(more: Floats, less: Floats, n: int, difference: float) -> Floats:
+def signed_root(more: Floats, less: Floats, n: int, difference: float) -> Floats:
     """Signed root of the likelihood ratio.
 
     It tells how far the data lie beyond the difference.
     """
     if difference < 0:
-        return -_root(less, more, n, -difference)
+        return -signed_root(less, more, n, -difference)
     rare = _rare(more, less, n, difference)
     alike = n - more - less
     free = xlogy(more, more / n) + xlogy(less, less / n) + xlogy(alike, alike / n)
