@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -49,6 +50,14 @@ def test_suites_load(tmp_path: Path, name: str, language: str) -> None:
         path = tmp_path / f"example.{language}"
         path.write_text(text, encoding="utf-8")
         assert load_suite(path, "example").scenarios
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "examples").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_examples_load(path: Path) -> None:
+    """Every example is a suite, its data sets among it, and asks nothing twice."""
+    assert load_suite(path, path.stem).scenarios
+    rows = [json.loads(line) for file in path.parent.glob("*.jsonl") for line in file.read_text("utf-8").splitlines()]
+    assert len({row["prompt"] for row in rows}) == len(rows)
 
 
 def test_budgets_are_budgets() -> None:
