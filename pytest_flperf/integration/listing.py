@@ -169,6 +169,7 @@ def _say_plan(collected: _Collected, options: RunOptions) -> None:
     scenarios = [case.scenario for case in cases]
     requests = sum((expected_requests(each) or 0) + each.settings.warmup_requests for each in scenarios)
     more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
+    more += " and the further turns of conversations" if any(each.plays_tools for each in scenarios) else ""
     say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
     if options.against is not None:
         from pytest_flperf.session.paired import requests_words
@@ -222,7 +223,8 @@ def _requests(case: Case) -> tuple[str, str, str]:
         streams = load.kind
     if load.kind == "search":
         streams = f"{load.search_over} {load.search_from:g} to {load.search_to:g}"
-    return "?" if count is None else str(count), str(settings.warmup_requests), streams
+    further = "+" if case.scenario.plays_tools else ""
+    return "?" if count is None else f"{count}{further}", str(settings.warmup_requests), streams
 
 
 def _duration(seconds: float) -> str:

@@ -163,6 +163,8 @@ class OtherSide:
 def why_not_interleaved(case: Case) -> str:
     """Why a case can't be measured in turns; else empty."""
     load = case.scenario.settings.load
+    if case.scenario.plays_tools:
+        return "--flperf-against measures request by request; conversations with played tool results are not cut up"
     if load.kind == "closed":
         return ""
     return f"--flperf-against measures closed loops turn by turn; load {load.kind} can't be cut into turns"

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf.backends.base import Capabilities
+from pytest_flperf.quality.tools.definitions import AUTO
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.model import Case
@@ -34,8 +35,9 @@ _ALWAYS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """What a request is made of; no capabilities name it."""
 
 
+TOOL_CHOICE: Final = "tool_choice"
 _NEUTRAL: Final[Mapping[str, float | str]] = MappingProxyType(
-    {"presence_penalty": 0, "frequency_penalty": 0, "top_p": 1, "n": 1, "min_p": 0, "tool_choice": "auto"}
+    {"presence_penalty": 0, "frequency_penalty": 0, "top_p": 1, "n": 1, "min_p": 0, TOOL_CHOICE: AUTO}
 )
 """Values that change nothing."""
 
@@ -76,7 +78,7 @@ class Fitted:
 
 
 def our_defaults(case: Case, of_backend: Mapping[str, Any]) -> frozenset[str]:
-    """Parameters in a case's requests that only our defaults set.
+    """Parameters in a case's requests that only our defaults set, or that the suite lets fall.
 
     Args:
         case: What is asked.
@@ -88,7 +90,8 @@ def our_defaults(case: Case, of_backend: Mapping[str, Any]) -> frozenset[str]:
     own = {"temperature", "stream_options", *of_backend, *MAX_TOKENS_KEYS}
     if {*MAX_TOKENS_KEYS} & asked or (source is not None and source.has_lengths):
         own -= {*MAX_TOKENS_KEYS}
-    return frozenset(own - asked)
+    wished = {TOOL_CHOICE} if case.scenario.settings.tool_choice_or_auto else set()
+    return frozenset(own - asked | wished)
 
 
 def limits_answers(case: Case, known: Capabilities, left_out: frozenset[str]) -> bool:
@@ -132,7 +135,10 @@ def spoken(
     for part in parts:
         for key in sorted(dialect.refuses & ours & part.keys()):
             value = part.pop(key)
-            adjustments.append(Adjustment(key, shown(value), None, "our default, which the server refuses"))
+            if key == TOOL_CHOICE:
+                adjustments.append(Adjustment(key, shown(value), AUTO, "the server refuses it"))
+            else:
+                adjustments.append(Adjustment(key, shown(value), None, "our default, which the server refuses"))
     if dialect.max_tokens_key is not None:
         adjustments += _renamed(parts, dialect.max_tokens_key, "the server refuses")
     return *parts, tuple(adjustments)
@@ -206,7 +212,9 @@ def _kept(
         elif known.parameters is not None and key not in known.parameters:
             if _NEUTRAL.get(key) == value:
                 continue  # what it asks for is what happens without it
-            adjustments.append(Adjustment(key, shown(value), None, f"{backend} does not take it"))
+            # nobody measures a choice that isn't taken unless the suite says so: auto is what happens without it
+            sent = AUTO if key == TOOL_CHOICE else None
+            adjustments.append(Adjustment(key, shown(value), sent, f"{backend} does not take it"))
         else:
             found[key] = _clamped(key, value, ranges.get(key), adjustments)
     return found

@@ -134,12 +134,14 @@ class Counter:
 
 
 def _total(plan: RequestPlan) -> int:
-    return 0 if plan.total == OPEN_END else plan.total
+    """Requests of a plan; 0 where nobody knows: there is no end, or as many as chats have turns."""
+    return 0 if plan.total == OPEN_END or plan.window else plan.total
 
 
 def gave_up(plan: RequestPlan, stats: PlanStats) -> str:
     """Why requests of a plan were left out; empty where none were."""
     if not stats.gave_up:
         return ""
-    planned = "" if plan.total == OPEN_END else f" of {plan.total}"
+    total = _total(plan)
+    planned = f" of {total}" if total else ""
     return f"stopped after {stats.finished}{planned} requests: {plan.give_up_after} in a row had no complete answer"

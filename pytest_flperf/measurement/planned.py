@@ -15,6 +15,7 @@ from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.results.serving import Target
+from pytest_flperf.stats.descriptive.conversations import TOOL_TURNS
 from pytest_flperf.suite.digest import prompts_digest
 from pytest_flperf.suite.model import Case, Settings
 from pytest_flperf.suite.prompts.sources import PromptSource
@@ -114,6 +115,7 @@ def _asked_for(case: Case) -> Mapping[str, Any]:
         "retries": settings.retries or None,
         "failures": settings.failures if settings.failures != "apart" else None,
         "expect": dict(case.scenario.expect) if case.scenario.expect else None,
+        TOOL_TURNS: case.scenario.tool_turns if case.scenario.plays_tools else None,
         "repeat": settings.repeat if settings.repeat > 1 else None,
         "context_tokens": settings.context_tokens,
         **_asked_of(case.scenario.source),

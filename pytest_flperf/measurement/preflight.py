@@ -82,10 +82,12 @@ def refuse_tools(case: Case, served: Served, known: Capabilities) -> None:
     taken = known.parameters
     if known.tools is False or (taken is not None and "tools" not in taken):
         raise NotPossibleError(f"the scenario offers tools, and {served.model} takes none ({served.backend})")
-    choice = case.scenario.settings.tool_choice
+    settings = case.scenario.settings
+    choice = None if settings.tool_choice_or_auto else settings.tool_choice
     if choice not in (None, "auto") and taken is not None and "tool_choice" not in taken:
         raise NotPossibleError(
-            f"{served.backend} takes no tool_choice, so that the model would decide; tool_choice: auto measures that"
+            f"{served.backend} takes no tool_choice, so that the model would decide; tool_choice: auto measures that, "
+            "[required, auto] only where a choice isn't taken"
         )
 
 

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pytest_flperf.backends.base import BackendError, Capabilities, Served
 from pytest_flperf.loadgen.plan import OPEN_END, Deadlines, Destination, Entry, LoadSchedule, RequestPlan
@@ -22,6 +22,7 @@ from pytest_flperf.measurement.parameters import (
     silent_cut,
     spoken,
 )
+from pytest_flperf.measurement.tool_turns import ToolTurns
 from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
@@ -52,6 +53,7 @@ _VERIFY_NUMBER: Final = 1 << 29
 _OTHER_SIDES: Final = 1 << 28
 """From which number on requests are counted that must not come out of the cache that others filled."""
 _HALF: Final = 0.5
+_T = TypeVar("_T")
 
 
 def deadlines(timeouts: Timeouts) -> Deadlines:
@@ -141,7 +143,9 @@ class CasePlans:
         key = limit_key(self._fitted.body, self._fitted.extra) or dialect.max_tokens_key
         key = key or self._settings.max_tokens_key or MAX_TOKENS
         self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra, key)
-        self._sessions: Sessions | None = None
+        self._sessions: Sessions | ToolTurns | None = None
+        self._turns = case.scenario.tool_turns if case.scenario.plays_tools else 1
+        """Numbers of requests of one prompt."""
         self._retries: Retries | None = None
         self.asker = PromptGenerator(case, seed)
         """What requests ask."""
@@ -222,7 +226,9 @@ class CasePlans:
         """
         scenario = self._case.scenario
         has_rows = scenario.source is not None and scenario.source.rows
-        return self.asker.scored_row if has_rows and scenario.is_scored and self.prompt_of is not None else None
+        if not has_rows or not scenario.is_scored or self.prompt_of is None:
+            return None
+        return self._by_prompt(self.asker.scored_row)
 
     @property
     def named_rows(self) -> ExpectedOf | None:
@@ -268,12 +274,17 @@ class CasePlans:
 
         The name leaves out the prefix that keeps the prompt out of a cache.
         """
-        return None if self._settings.load.kind == "session" else self.asker.prompt_id
+        return None if self._settings.load.kind == "session" else self._by_prompt(self.asker.prompt_id)
+
+    def _by_prompt(self, of: Callable[[int], _T]) -> Callable[[int], _T]:
+        """Function of a request's index in place of its prompt's, where a prompt takes several requests."""
+        turns = self._turns
+        return of if turns == 1 else lambda index: of(index // turns)
 
     @property
     def written_prompt_of(self) -> Callable[[int], tuple[str, tuple[Message, ...]] | None] | None:
-        """Function that gives id and messages of a measured request's prompt, for judges; None for chats."""
-        return None if self._settings.load.kind == "session" else self.asker.written
+        """Function that gives id and messages of a measured request's prompt, for judges; None for conversations."""
+        return None if self._settings.load.kind == "session" or self._turns > 1 else self.asker.written
 
     @property
     def journal_prompt_of(self) -> Callable[[int], str] | None:
@@ -282,7 +293,7 @@ class CasePlans:
         None where scores by prompt don't need it.
         """
         scored = self._case.scenario.is_scored
-        return self.asker.sent_prompt_id if scored and self.prompt_of is not None else None
+        return self._by_prompt(self.asker.sent_prompt_id) if scored and self.prompt_of is not None else None
 
     @property
     def avoids_cache(self) -> bool:
@@ -346,7 +357,8 @@ class CasePlans:
     def notes(self) -> tuple[str, ...]:
         """Notes for a person on how the plans went."""
         broken = self._sessions.broken if self._sessions is not None else 0
-        ended = f"{broken} session{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
+        what = "session" if self._turns == 1 else "conversation"
+        ended = f"{broken} {what}{'s' * (broken > 1)} ended early because a turn failed" if broken else ""
         waits = self._retries.notes if self._retries is not None else ()
         return tuple(filter(None, (self._cut, ended, *waits, *self.asker.notes)))
 
@@ -360,7 +372,12 @@ class CasePlans:
             raise ValueError(
                 "a search is not a single plan: pytest_flperf.measurement.capacity_search plays one load after another"
             )
-        plan = self._chats(decoder) if kind == "session" else self._open() if kind != "closed" else self._closed()
+        if kind == "session":
+            plan = self._chats(decoder)
+        elif self._turns > 1:
+            plan = self._tool_turns(decoder)
+        else:
+            plan = self._closed() if kind == "closed" else self._open()
         if not self._settings.retries:
             return plan
         backoff_ns, longest_ns = _ns(self._settings.retry_backoff_s), self._deadlines.total_ns
@@ -398,6 +415,18 @@ class CasePlans:
             follow=sessions.after,
             window=settings.concurrency,
         )
+
+    def _tool_turns(self, decoder: Decoder) -> RequestPlan:
+        """Closed loop of conversations with tools, as many at a time as streams; ``iterations`` counts them."""
+        settings, plan = self._settings, self._closed()
+
+        def entry(index: int, ask: Ask) -> Entry:
+            return self._entry(Phase.MEASURED, index, ask)
+
+        turns = ToolTurns(self.asker, entry, settings.warmup_requests, self._turns, decoder)
+        self._sessions = turns
+        numbers = itertools.islice(itertools.count(), plan.total)
+        return replace(plan, entries=turns.openings(numbers), follow=turns.after, window=settings.concurrency)
 
     def _closed(self) -> RequestPlan:
         settings, load = self._settings, self._settings.load
@@ -471,7 +500,7 @@ class CasePlans:
             yield self._entry(phase, index, self.asker.ask(index + first, index + offset), at_ns)
 
     def _entry(self, phase: Phase, index: int, ask: Ask, due_ns: int | None = None) -> Entry:
-        messages = [{"role": each.role, "content": each.content} for each in ask.messages]
+        messages = [each.sent() for each in ask.messages]
         longest, most = ask.max_tokens if self._limits_answers else None, self._fitted.longest_answer
         if longest is not None and most is not None:
             longest = min(longest, most)

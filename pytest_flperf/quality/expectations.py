@@ -226,7 +226,8 @@ def parts_by(expected: Mapping[str, Any], own: Maker = _own) -> _Parts:
             calls.score if calls is not None and place == called else score(text) for place, score in enumerate(scorers)
         ]
         mean = fsum(weight * each for weight, each in zip(weights, found, strict=True))
-        return [min(max(mean, 0.0), 1.0), *found, *([] if calls is None else calls.numbers())]
+        whole_score = min(max(mean, 0.0), 1.0) if calls is None else calls.whole(mean)
+        return [whole_score, *found, *([] if calls is None else calls.numbers())]
 
     return parts
 

@@ -19,7 +19,7 @@ from pytest_flperf.reference_server.checks import OptionError
 from pytest_flperf.reference_server.loop import ServerLoop
 from pytest_flperf.reference_server.options import ReferenceConfig, preset_names
 from pytest_flperf.reference_server.server import carry_out
-from pytest_flperf.reference_server.truth import MISTAKES, read_answers
+from pytest_flperf.reference_server.truth import ALL_MISTAKES, read_answers
 
 __all__ = ["add_arguments", "run"]
 
@@ -44,7 +44,7 @@ _SCHEDULE_WORDS: Final = {
     "text": "Text of the answers, repeated as needed",
     "wrong_text": "Text of a wrong answer",
     "wrong_by": "Whose chance that is: request, prompt",
-    "wrong_calls": f"How tool calls are wrong, one drawn of a list with commas: {', '.join(MISTAKES)}",
+    "wrong_calls": f"How tool calls are wrong, one drawn of a list with commas: {', '.join(ALL_MISTAKES)}",
     "call_form": "Form of tool calls: tool_calls, function_call",
     "call_split": "How their arguments are streamed: whole, even, random",
     "framing": "How streams are framed: chunked, length, close",
@@ -72,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--answers",
         metavar="FILE",
-        help='Right answers by prompt, one JSON object a line: {"prompt": …, "text": …} or {"prompt": …, "calls": […]}',
+        help='Right answers by prompt, one JSON object a line: {"prompt": …, "text": …} or '
+        '{"prompt": …, "calls": […]}; "then" has the calls of further turns',
     )
     parser.add_argument("--timings", action="store_true", help="Send llama.cpp's timings with each answer")
     parser.add_argument("--any-model", action="store_true", help="Serve every model name, not only the known ones")

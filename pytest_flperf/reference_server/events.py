@@ -10,14 +10,21 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pytest_flperf.reference_server.options import Fault, FaultKind, Schedule
-from pytest_flperf.reference_server.pieces import Piece, call_message, call_pieces, cut_to, text_pieces
+from pytest_flperf.reference_server.pieces import (
+    ID_MARK,
+    Piece,
+    call_message,
+    call_pieces,
+    cut_to,
+    text_pieces,
+    with_ids,
+)
 
 __all__ = ["CONTENT_KINDS", "ID_MARK", "PROMPT_MARK", "TOTAL_MARK", "Ask", "Event", "body_text", "stream_events"]
 
 # An answer's bytes are built once and used by many requests, which put their own number and prompt size over these
 # marks; JSON never holds control characters, so a mark can't be part of a text.  Their widths make all answers of a
 # plan equally long (JSON allows blanks before a number).
-ID_MARK: Final = "\x01" * 8
 PROMPT_MARK: Final = "\x02" * 10
 TOTAL_MARK: Final = "\x03" * 10
 
@@ -169,7 +176,7 @@ def _content(writer: _Writer) -> list[Event]:
     for index, (piece, due_ns) in enumerate(zip(pieces, _dues(schedule, pieces), strict=True)):
         is_thought = piece.kind == "reasoning" and schedule.reasoning_field != "think"
         named = schedule.reasoning_field if is_thought else "content"
-        members = piece.delta or f'"{named}":{_dump(piece.text, text=True)}'
+        members = with_ids(piece.delta) or f'"{named}":{_dump(piece.text, text=True)}'
         data = writer.event(writer.chunk(writer.delta(f"{{{every_role}{members}}}")))
         events.append(Event(piece.kind, data, due_ns, piece.tokens, joins=index % schedule.chunks_per_send != 0))
     return events
@@ -309,7 +316,7 @@ def body_text(schedule: Schedule, ask: Ask, fault: Fault | None) -> tuple[str, i
     usage = (
         "" if schedule.usage == "absent" else _usage_json(schedule, writer.reasoning, writer.reasoning + writer.answer)
     )
-    choices = f'[{{"index":0,"message":{_dump(message, text=True)},"finish_reason":{_dump(finish_reason)}}}]'
+    choices = f'[{{"index":0,"message":{with_ids(_dump(message, text=True))},"finish_reason":{_dump(finish_reason)}}}]'
     timings = f',"timings":{writer.timings(due_ns)}' if schedule.timings else ""
     text = (
         f'{{"id":"ref-{ID_MARK}","object":"chat.completion","created":{_CREATED},"model":{_dump(ask.model)},'

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pytest_flperf.reference_server.options import Schedule
-from pytest_flperf.reference_server.truth import KnownAnswer, PlayedCall
+from pytest_flperf.reference_server.truth import DETOURS, KnownAnswer, PlayedCall
 
 __all__ = ["Asked", "drawn", "plain_prompt"]
 
@@ -26,6 +26,10 @@ class Asked:
     prompt: str
     tools: tuple[str, ...]
     """Names of the tools that it offers; empty also where it forbids calls."""
+    turn: int = 0
+    """Of its conversation, from 0: how many answers with calls stand behind the prompt."""
+    conversation: int = 0
+    """Number of the request that began the conversation."""
 
 
 def plain_prompt(prompt: str) -> str:
@@ -53,15 +57,41 @@ def drawn(schedule: Schedule, known: KnownAnswer | None, asked: Asked, own_seed:
         right = replace(right, calls=None)
         wrong = replace(right, text=schedule.wrong_text, repeat_text=known is None and schedule.repeat_text)
     else:
-        wrong = _wrong_calls(right, right.calls, rng.choice(schedule.wrong_calls), asked.tools[0])
+        mistake = rng.choice(schedule.wrong_calls) if is_wrong else ""
+        turns = (right.calls, *(known.then if known is not None else ()))
+        right = wrong = _turn(right, turns, mistake, asked)
     return replace(wrong if is_wrong else right, wrong_share=0.0, wrong_text="")
+
+
+def _turn(schedule: Schedule, right: tuple[tuple[PlayedCall, ...], ...], mistake: str, asked: Asked) -> Schedule:
+    """Schedule of one turn of a conversation: its calls, or the text at its end."""
+    turn, tool = asked.turn, asked.tools[0]
+    if mistake in DETOURS:
+        return replace(schedule, calls=_detour(right, mistake, tool, turn))
+    if mistake and not turn:
+        return _wrong_calls(schedule, right[0], mistake, tool)
+    return replace(schedule, calls=right[turn] if turn < len(right) else ())
+
+
+def _detour(right: tuple[tuple[PlayedCall, ...], ...], mistake: str, tool: str, turn: int) -> tuple[PlayedCall, ...]:
+    """Calls of one turn, where there are more than it takes."""
+    turns = [each for each in right if each]
+    last = (turns[-1] if turns else (PlayedCall(tool, "{}"),))[-1:]
+    if mistake == "endless":
+        return turns[turn] if turn < len(turns) else last
+    more = last if mistake == "repeated" else (replace(last[0], arguments=_other_arguments(last[0].arguments)),)
+    if len(right) == 1:  # perhaps no conversation: beside the others
+        turns = [(*(turns[0] if turns else ()), *more, *(more if mistake == "repeated" and not turns else ()))]
+    else:
+        turns.append(more)
+    return turns[turn] if turn < len(turns) else ()
 
 
 def _draws(schedule: Schedule, asked: Asked, own_seed: int) -> random.Random:
     if schedule.wrong_by == "prompt":
         seed = own_seed if schedule.seed is None else schedule.seed
         return random.Random(f"{seed}:{plain_prompt(asked.prompt)}:wrong")  # noqa: S311
-    return random.Random(f"{schedule.seed or 0}:{asked.number}:wrong")  # noqa: S311
+    return random.Random(f"{schedule.seed or 0}:{asked.conversation or asked.number}:wrong")  # noqa: S311
 
 
 def _wrong_calls(schedule: Schedule, right: tuple[PlayedCall, ...], mistake: str, tool: str) -> Schedule:

@@ -91,7 +91,8 @@ class Schedule:
     wrong_calls: tuple[str, ...] = MISTAKES
     """Ways to be wrong about tool calls, one of them drawn: another ``name``, other ``arguments``, ``broken`` JSON of
     arguments, the calls as JSON in the ``text``, or a text where calls are ``missing``.  Where no call is right, there
-    is one."""
+    is one.  Only where they are named: a ``needless`` call or a ``repeated`` one beside the right ones, or in a turn of
+    its own where there are several turns; ``endless``: the last call again in each further turn."""
     stall_every_tokens: int = count(0, 0, _MOST_TOKENS)
     """After each so many tokens comes a pause of ``stall_ms`` on top; 0: never."""
     stall_ms: float = amount(0.0, 0, _HOUR_MS)

@@ -6,12 +6,16 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pytest_flperf.reference_server.options import Schedule
 from pytest_flperf.reference_server.truth import PlayedCall
 
-__all__ = ["Piece", "call_message", "call_pieces", "cut_to", "text_pieces"]
+__all__ = ["ID_MARK", "Piece", "call_message", "call_pieces", "cut_to", "text_pieces", "with_ids"]
+
+ID_MARK: Final = "\x01" * 8
+"""Place for the number of the request."""
+_ESCAPED: Final = json.dumps(ID_MARK)[1:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,15 @@ def cut_to(pieces: list[Piece], tokens: int) -> list[Piece]:
 
 def _whole(index: int, call: PlayedCall, arguments: str) -> dict[str, Any]:
     return {
-        "id": f"call_{index:08d}",
+        "id": f"call_{ID_MARK}_{index}",
         "type": "function",
         "function": {"name": call.name, "arguments": arguments},
     }
+
+
+def with_ids(written: str) -> str:
+    """JSON of calls, whose ids get the mark that the number of the request replaces."""
+    return written.replace(_ESCAPED, ID_MARK)
 
 
 def _legacy(schedule: Schedule, call: PlayedCall, chars: int) -> Iterator[Piece]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import sys
 import time
@@ -42,6 +43,7 @@ _MOST_PLANS: Final = 128
 _MOST_MODEL_CHARS: Final = 10_000
 _MOST_CACHED_BYTES: Final = 1 << 20
 _MOST_TOOLS: Final = 1_000
+_CALL_ID: Final = re.compile(r"call_(\d{8})_", re.ASCII)
 _LOG_ROUTE: Final = "/flperf/log"
 _CHAT_ROUTE: Final = "/v1/chat/completions"
 
@@ -149,7 +151,7 @@ class Router:
             body = _json_object(request.body)
             _understand(body, known)
             schedule, fault = self._wishes(body, known.model, schedule, fault)
-            asked = Asked(number, known.prompt, _tools(body))
+            asked = Asked(number, known.prompt, _tools(body), *_conversation(body["messages"]))
             schedule = drawn(schedule, self._known.get(plain_prompt(known.prompt)), asked, self.own_seed)
             ask = Ask(
                 model=known.model if schedule.model_echo is None else schedule.model_echo,
@@ -285,6 +287,24 @@ def _tools(body: dict[str, Any]) -> tuple[str, ...]:
     offered = [each.get("function") if isinstance(each, dict) else None for each in tools or ()] if tools else functions
     names = [each.get("name") for each in (offered or ())[:_MOST_TOOLS] if isinstance(each, dict)]
     return tuple(name for name in names if isinstance(name, str))
+
+
+def _conversation(messages: list[dict[str, Any]]) -> tuple[int, int]:
+    """Answers with tool calls behind the user's last message, and the number of the request that got the first.
+
+    Its number stands in the ids of its calls; 0: unknown.
+    """
+    turns = 0
+    first = ""
+    for message in reversed(messages):
+        if _role(message) == "user":
+            break
+        calls = message.get("tool_calls")
+        if isinstance(calls, list) and calls:
+            turns += 1
+            first = str(calls[0].get("id")) if isinstance(calls[0], dict) else ""
+    found = _CALL_ID.match(first)
+    return turns, int(found[1]) if found else 0
 
 
 def _role(message: object) -> object:

@@ -10,10 +10,24 @@ from typing import Any, Final
 
 from pytest_flperf.reference_server.checks import OptionError, check, label, overridden
 
-__all__ = ["MISTAKES", "KnownAnswer", "PlayedCall", "answers_of", "calls_of", "mistakes_of", "read_answers"]
+__all__ = [
+    "ALL_MISTAKES",
+    "DETOURS",
+    "MISTAKES",
+    "KnownAnswer",
+    "PlayedCall",
+    "answers_of",
+    "calls_of",
+    "mistakes_of",
+    "read_answers",
+]
 
 MISTAKES: Final = ("name", "arguments", "broken", "text", "missing")
 """Ways in which tool calls are played wrongly."""
+DETOURS: Final = ("needless", "repeated", "endless")
+"""Ways in which more calls are played than it takes."""
+ALL_MISTAKES: Final = (*MISTAKES, *DETOURS)
+_MOST_TURNS: Final = 100
 _MOST_CALLS: Final = 20_000
 _MOST_ANSWERS: Final = 100_000
 _LONGEST: Final = 1 << 20
@@ -42,12 +56,17 @@ class KnownAnswer:
     text: str | None = label(None, _LONGEST)
     calls: tuple[PlayedCall, ...] | None = None
     """Empty: no call at all is right."""
+    then: tuple[tuple[PlayedCall, ...], ...] = ()
+    """Calls of each further turn of a conversation, once the results of the last ones are there; ``text`` follows."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "calls", calls_of(self.calls, "answer.calls"))
+        object.__setattr__(self, "then", _turns_of(self.then, "answer.then"))
         check(self, "answer")
         if not self.prompt or (self.text is None and self.calls is None):
             raise OptionError("answer: expected a prompt, and its text or its calls")
+        if self.then and not self.calls:
+            raise OptionError("answer.then: expected it beside calls, which are those of the first turn")
 
 
 def calls_of(given: object, where: str) -> tuple[PlayedCall, ...] | None:
@@ -62,11 +81,17 @@ def calls_of(given: object, where: str) -> tuple[PlayedCall, ...] | None:
     )
 
 
+def _turns_of(given: object, where: str) -> tuple[tuple[PlayedCall, ...], ...]:
+    if not isinstance(given, list | tuple) or len(given) > _MOST_TURNS:
+        raise OptionError(f"{where}: expected a list of at most {_MOST_TURNS} lists of calls")
+    return tuple(calls_of(each, f"{where}[{index}]") or () for index, each in enumerate(given))
+
+
 def mistakes_of(given: object, where: str) -> tuple[str, ...]:
     """Mistakes of a configuration: a list of their names, or one text with commas."""
     names = given.split(",") if isinstance(given, str) else given
-    if not isinstance(names, list | tuple) or not names or not all(name in MISTAKES for name in names):
-        raise OptionError(f"{where}: expected some of {', '.join(MISTAKES)}, found {ascii(given)[:60]}")
+    if not isinstance(names, list | tuple) or not names or not all(name in ALL_MISTAKES for name in names):
+        raise OptionError(f"{where}: expected some of {', '.join(ALL_MISTAKES)}, found {ascii(given)[:60]}")
     return tuple(names)
 
 

@@ -193,6 +193,56 @@ class ClockQuality(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolConversations(Record):
+    """Conversations of a case with played tool results; each ends in one of four ways."""
+
+    conversations: int
+    answered: int
+    """Ended with an answer without a call."""
+    malformed: int
+    """Ended with a call that can't be read, or one as text."""
+    unfinished: int
+    """Still called when the bound of turns was reached, or called more than is kept."""
+    failed: int
+    """Ended with a failed request."""
+    cut_short: int
+    """Further ones that the end of the case cut short; they are not scored."""
+    turns: float
+    """Mean number of turns, of those that didn't fail."""
+    calls: int
+    repeated: int
+    """Calls made before with the same arguments, beyond those that are expected."""
+    needless: int
+    """Other calls that are not expected."""
+    unknown: int
+    """Calls of tools that were not offered."""
+    without_result: int
+    """Calls of offered tools for which no result is played."""
+
+    def __post_init__(self) -> None:
+        ends = self.answered + self.malformed + self.unfinished + self.failed
+        if ends != self.conversations or self.conversations < 1:
+            raise ValueError(f"{self.conversations} conversations, but {ends} ends")
+
+    @property
+    def words(self) -> str:
+        """Ends and calls in words: ``12 conversations of 3.2 turns: 10 answered, 2 unfinished; 3 repeated calls``."""
+        ends = {name: getattr(self, name) for name in ("answered", "malformed", "unfinished", "failed")}
+        ended = ", ".join(f"{count} {name}" for name, count in ends.items() if count)
+        counts = {
+            "repeated": self.repeated,
+            "needless": self.needless,
+            "of unknown tools": self.unknown,
+            "without a result": self.without_result,
+        }
+        calls = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        plural = "s" * (self.conversations > 1)
+        cut = f", {self.cut_short} more cut short" if self.cut_short else ""
+        of_calls = f"; of {self.calls} calls {calls}" if calls else f"; {self.calls} calls"
+        return f"{self.conversations} conversation{plural} of {self.turns:.3g} turns: {ended}{cut}{of_calls}"
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCallCounts(Record):
     """Tool calls of a case: its scored answers, by outcome."""
 
@@ -211,6 +261,10 @@ class ToolCallCounts(Record):
     """Mean share of right tools, 0 to 1."""
     argument_right: float | None
     """Mean share of right arguments of those that should have called; None without any."""
+    conversations: ToolConversations | None = None
+    """Of a case with played tool results, whose answers are conversations; else None."""
+
+    _readers: ClassVar[Mapping[str, Reader]] = {"conversations": ToolConversations.from_dict}
 
     def __post_init__(self) -> None:
         if self.called + self.abstained + self.malformed != self.answers or self.answers < 1:
@@ -220,7 +274,8 @@ class ToolCallCounts(Record):
     def words(self) -> str:
         """Outcomes in words: ``27 called, 2 abstained, 1 malformed (1 as JSON in the text)``."""
         as_text = f" ({self.json_as_text} as JSON in the text)" if self.json_as_text else ""
-        return f"{self.called} called, {self.abstained} abstained, {self.malformed} malformed{as_text}"
+        counts = f"{self.called} called, {self.abstained} abstained, {self.malformed} malformed{as_text}"
+        return counts if self.conversations is None else f"{counts}; {self.conversations.words}"
 
 
 @dataclass(frozen=True, slots=True)

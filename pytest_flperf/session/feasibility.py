@@ -129,4 +129,5 @@ def _requests(case: Case, rules: Sequence[Rule], options: RunOptions) -> int | N
     settings = case.scenario.settings
     if options.against is not None and settings.load.kind == "closed":
         return most_pairs(case, rules, options.max_iterations) * settings.concurrency
-    return None if settings.load.kind == "search" else expected_requests(case.scenario)
+    is_unknown = settings.load.kind == "search" or case.scenario.plays_tools
+    return None if is_unknown else expected_requests(case.scenario)

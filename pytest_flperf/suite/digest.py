@@ -47,11 +47,16 @@ def _parts(scenario: Scenario) -> Iterator[object]:
     tools = [scenario.settings.tools, scenario.settings.tool_choice]
     if any(tools):  # digests of older versions stay what they are
         yield json.dumps(tools, sort_keys=True)
+    if scenario.tool_results:
+        yield json.dumps([scenario.tool_results, scenario.tool_turns], sort_keys=True, default=str)
     source = scenario.source
     if source is None:
         return
     if any(row.tools for row in source.rows[:_ROWS]):
         yield json.dumps([row.tools for row in source.rows[:_ROWS]], sort_keys=True)
+    if any(row.tool_results for row in source.rows[:_ROWS]):
+        results = [row.tool_results for row in source.rows[:_ROWS]]
+        yield json.dumps([results, scenario.tool_turns], sort_keys=True, default=str)
     yield source.rows[:_ROWS], len(source.rows), source.shuffled
     if source.expects:
         yield [row.scored for row in source.rows[:_ROWS]]

@@ -117,7 +117,7 @@ class PromptGenerator:
         messages, max_tokens = self._asked(index, key)
         tools = self._tools(index)
         if self._case.scenario.is_scored and index >= 0 and self._source.tokenizer is None:
-            self._prompt_ids[index] = _prompt_id(messages, tools)
+            self._prompt_ids[index] = _prompt_id(messages, tools, self.tool_results(index))
         return Ask(self._sent(messages, key), max_tokens, tools)
 
     def sample(self, number: int) -> Ask:
@@ -173,7 +173,7 @@ class PromptGenerator:
         Requests with the same prompt share it; unique prefixes don't count.
         """
         messages, _ = self._asked(index)
-        return _prompt_id(messages, self._tools(index))
+        return _prompt_id(messages, self._tools(index), self.tool_results(index))
 
     def sent_prompt_id(self, index: int) -> str:
         """As :meth:`prompt_id`, for a request that has ended.
@@ -195,7 +195,7 @@ class PromptGenerator:
             return None
         else:
             messages = self._plain(number)
-        return _prompt_id(messages, self._tools(index)), messages
+        return _prompt_id(messages, self._tools(index), self.tool_results(index)), messages
 
     def conversation(self, session: int) -> tuple[str, ...]:
         """The user's messages of a session, in order."""
@@ -244,6 +244,16 @@ class PromptGenerator:
         if not self._own_tools:
             return None
         return self._source.rows[self._row_number(self._prompt_number(index))].tools or self._settings.tools
+
+    def tool_results(self, index: int) -> tuple[Mapping[str, Any], ...]:
+        """Results that are played in the conversation of a prompt: its row's own, or the scenario's."""
+        rows = self._source.rows
+        own = rows[self._row_number(self._prompt_number(index))].tool_results if rows else ()
+        return own or self._case.scenario.tool_results
+
+    def offered_tools(self, index: int) -> tuple[Mapping[str, Any], ...]:
+        """Tools of a prompt."""
+        return self._tools(index) or self._settings.tools
 
     def _plain(self, index: int) -> tuple[Message, ...]:
         """The messages from the template, the data set or the suite."""
@@ -416,7 +426,12 @@ class PromptGenerator:
         return random.Random(f"{self._seed}/filler/{length}{again}")  # noqa: S311
 
 
-def _prompt_id(messages: tuple[Message, ...], tools: tuple[Mapping[str, Any], ...] | None) -> str:
+def _prompt_id(
+    messages: tuple[Message, ...],
+    tools: tuple[Mapping[str, Any], ...] | None,
+    results: tuple[Mapping[str, Any], ...] = (),
+) -> str:
     text = repr([(each.role, each.content) for each in messages])
     text += json.dumps(tools, sort_keys=True) if tools else ""
+    text += json.dumps(results, sort_keys=True, default=str) if results else ""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).hexdigest()

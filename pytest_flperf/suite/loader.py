@@ -132,6 +132,8 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         expect=scenario.expect if form.scenarios[0].expect is not None else base.expect,
         budgets=scenario.budgets if "budgets" in own else base.budgets,
         fail_on=scenario.fail_on if "fail_on" in own else base.fail_on,
+        tool_results=scenario.tool_results if "tool_results" in own else base.tool_results,
+        tool_turns=scenario.tool_turns if "tool_turns" in own else base.tool_turns,
         given=base.given | scenario.given,
     )
     return with_named_tools(made)
@@ -357,6 +359,8 @@ def _scenario(
         fail_on=tuple(dict.fromkeys([*suite.fail_on, *values.get("fail_on", ())])),
         source=source,
         sweep=sweep,
+        tool_results=tuple(form.tool_results),
+        tool_turns=form.tool_turns,
         given=frozenset(key for key in SETTING_KEYS if key in values),
         folder=files.folder,
     )

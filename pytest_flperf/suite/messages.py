@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 __all__ = ["Message", "Scalar"]
 
@@ -17,3 +17,9 @@ class Message:
 
     role: str
     content: str
+    beside: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    """Further members as they are sent: the calls of an assistant's message, the id of the call that a tool answers."""
+
+    def sent(self) -> dict[str, Any]:
+        """As JSON of a request."""
+        return {"role": self.role, "content": self.content, **dict(self.beside)}

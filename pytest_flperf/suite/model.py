@@ -128,6 +128,8 @@ class Settings:
     """Tools that the model may call, in OpenAI's form; rows of a data set may have their own."""
     tool_choice: str | Mapping[str, Any] | None = None
     """Sent with tools: ``auto``, ``none``, ``required`` or one of them; None: not sent."""
+    tool_choice_or_auto: bool = False
+    """Whether a server that doesn't take this choice is asked without it."""
     extra: Mapping[str, Any] | None = None
     """Passed through to the server in the request's JSON."""
 
@@ -157,6 +159,10 @@ class Scenario:
     """Where prompts come from, if not from the messages as they are."""
     sweep: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     """Settings with several values, each a case of its own, as in a suite's matrix."""
+    tool_results: tuple[Mapping[str, Any], ...] = ()
+    """Results that are played for calls of tools; rows of a data set may have their own."""
+    tool_turns: int = 8
+    """Most turns of a conversation with played results."""
     given: frozenset[str] = frozenset()
     """Keys of the settings that the suite itself sets, for this scenario or for all; the others have our defaults."""
     folder: Path | None = None
@@ -172,6 +178,12 @@ class Scenario:
         """Whether tool calls, or none, are expected of some answers."""
         rows = self.source.rows if self.source is not None else ()
         return any(map(expects_calls, (self.expect, *(row.scored.expect for row in rows))))
+
+    @property
+    def plays_tools(self) -> bool:
+        """Whether calls are answered with played results, so that a prompt may take several requests."""
+        rows = self.source.rows if self.source is not None else ()
+        return bool(self.tool_results) or any(row.tool_results for row in rows)
 
     @property
     def prompts(self) -> int | None:

@@ -83,6 +83,18 @@ SETTING_KEYS: Final = (*MATRIX_KEYS, "tools", "tool_choice", "extra")
 """Every setting."""
 
 
+def _of_request(key: str, value: Any, settings: Settings) -> dict[str, Any]:
+    """Return the fields that a setting of requests sets."""
+    if key in {"stop", "tools"}:
+        return {key: (value,) if isinstance(value, str) else tuple(value or ())}
+    if key == "stream_options" and isinstance(value, Mapping):
+        return {key: json.dumps(dict(value), separators=(",", ":"))}
+    if key == "tool_choice":
+        or_auto = isinstance(value, list)
+        return {key: value[0] if or_auto else value, "tool_choice_or_auto": or_auto}
+    return {key: {**(settings.extra or {}), **value} if key == "extra" else value}
+
+
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """Return *settings* updated with *values*.
 
@@ -103,14 +115,8 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
             timeouts[TIMEOUT_KEYS[key]] = value
         elif key in LOAD_KEYS:
             load[LOAD_KEYS[key]] = value
-        elif key in {"stop", "tools"}:
-            changes[key] = (value,) if isinstance(value, str) else tuple(value or ())
-        elif key == "stream_options" and isinstance(value, Mapping):
-            changes[key] = json.dumps(dict(value), separators=(",", ":"))
-        elif key == "extra":
-            changes[key] = {**(settings.extra or {}), **value}
         else:
-            changes[key] = value
+            changes |= _of_request(key, value, settings)
     if load.get("duration_s") is not None and "iterations" not in values:
         changes["iterations"] = None
     elif "iterations" in values and "duration_s" not in values:

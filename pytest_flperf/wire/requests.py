@@ -36,7 +36,7 @@ class RequestTemplate:
 
     def render(
         self,
-        messages: Sequence[Mapping[str, str]],
+        messages: Sequence[Mapping[str, Any]],
         max_tokens: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> bytes:

@@ -43,6 +43,22 @@ def test_what_was_asked_for(tiny: Tiny) -> None:
         assert run(tiny, server, "--flperf-temperature=null", "--flperf-max-tokens=20").ret == 0
 
 
+def test_a_choice_of_tools(tiny: Tiny) -> None:
+    """It falls back to auto only by wish, and the results say so; else the case fails."""
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    tiny.suite({"tools": tools, "tool_choice": ["required", "auto"]})
+    with StrictServer(forbidden("tool_choice")) as server:
+        done = run(tiny, server)
+        assert done.ret == 0, done.text
+        (adjusted,) = done.case["adjusted"]
+        assert (adjusted["parameter"], adjusted["asked"], adjusted["sent"]) == ("tool_choice", "'required'", "auto")
+        (line,) = [each for each in done.warnings if "parameters" in each]
+        assert "tool_choice → auto (the server refuses it) on m" in line
+        assert "tool_choice" not in server.answered[-1]
+        tiny.suite({"tools": tools, "tool_choice": "required"})
+        assert run(tiny, server).ret == pytest.ExitCode.TESTS_FAILED
+
+
 def test_two_sides(tiny: Tiny) -> None:
     """Each side of a comparison is sent as its server takes it."""
     tiny.suite({"max_tokens": 90})

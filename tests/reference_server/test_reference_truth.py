@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_flperf.reference_server import OptionError, ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.reference_server.mistakes import Asked, drawn
 from pytest_flperf.reference_server.pieces import call_pieces
-from pytest_flperf.reference_server.truth import MISTAKES, KnownAnswer, PlayedCall
+from pytest_flperf.reference_server.truth import DETOURS, MISTAKES, KnownAnswer, PlayedCall
 
 QUICK = {"ttft_ms": 0, "itl_ms": 0}
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
@@ -165,3 +165,67 @@ def test_known_answers_travel_as_json() -> None:
     """A child process gets the same configuration."""
     config = ReferenceConfig(Schedule(calls=(PlayedCall("f", "{}"),)), answers=(KnownAnswer("Hi", "Hello"),))
     assert ReferenceConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+TRIP: dict[str, Any] = {
+    "prompt": "Book a trip.",
+    "calls": [{"name": "find", "arguments": {"to": "Oslo"}}],
+    "then": [[{"name": "book", "arguments": {"n": 1}}], [{"name": "pay", "arguments": {}}]],
+    "text": "Booked.",
+}
+
+
+def talked(server: ReferenceServer, most: int = 8) -> list[list[str]]:
+    """Names of the calls of each turn; the last is empty where the server answered with a text."""
+    tools = [{"type": "function", "function": {"name": name}} for name in ("find", "book", "pay")]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "[123456789] Book a trip."}]
+    found: list[list[str]] = []
+    while len(found) < most:
+        message = ask(server, "", messages=messages, tools=tools)["message"]
+        calls = message.get("tool_calls", [])
+        found.append([f"{call['function']['name']}{call['function']['arguments']}" for call in calls])
+        if not calls:
+            break
+        messages.append(message)
+        messages += [{"role": "tool", "tool_call_id": call["id"], "content": "{}"} for call in calls]
+    return found
+
+
+def test_a_conversation() -> None:
+    """Each turn has its calls, and the text ends it; ids differ from request to request."""
+    with serving([TRIP]) as server:
+        assert talked(server) == [['find{"to": "Oslo"}'], ['book{"n": 1}'], ["pay{}"], []]
+
+
+@pytest.mark.parametrize("by", ["request", "prompt"])
+@pytest.mark.parametrize("mistake", DETOURS)
+def test_detours(mistake: str, by: str) -> None:
+    """Needless, repeated and endless calls; a conversation is right or wrong as a whole."""
+    right = [['find{"to": "Oslo"}'], ['book{"n": 1}'], ["pay{}"], []]
+    wrong = {
+        "needless": [*right[:3], ['pay{"unknown": 1}'], []],
+        "repeated": [*right[:3], ["pay{}"], []],
+        "endless": [*right[:3], *([["pay{}"]] * 5)],
+    }[mistake]
+    with serving([TRIP], wrong_share=0.5, wrong_by=by, wrong_calls=[mistake], seed=11) as server:
+        found = [talked(server) for _ in range(12)]
+    assert all(each in (right, wrong) for each in found)
+    if by == "request":
+        assert right in found
+        assert wrong in found
+    else:
+        assert found == [found[0]] * 12
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"prompt": "Hi", "text": "x", "then": [[]]}, r"answer\.then: expected it beside calls"),
+        ({"prompt": "Hi", "calls": [], "then": [1]}, r"answer\.then\[0\]: expected a list"),
+        ({"prompt": "Hi", "calls": [], "then": "x"}, r"answer\.then: expected a list"),
+    ],
+)
+def test_turns_that_can_not_be(answer: dict[str, Any], words: str) -> None:
+    """A refusal names the key."""
+    with pytest.raises(OptionError, match=words):
+        ReferenceConfig.from_json({"answers": [answer]})

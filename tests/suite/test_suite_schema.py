@@ -106,7 +106,7 @@ def test_tables_agree() -> None:
     """Schema, matrix, settings and the words of messages know the same keys."""
     assert tuple(MatrixForm.model_fields) == MATRIX_KEYS
     assert set(SETTING_KEYS) < set(SettingsForm.model_fields)
-    assert set(LIMITS) - {"shared_prefix_tokens"} < set(MATRIX_KEYS)
+    assert set(LIMITS) - {"shared_prefix_tokens", "tool_turns"} < set(MATRIX_KEYS)
     for form in (SuiteForm, DefaultsForm):
         for name, field in form.model_fields.items():
             assert expected(field.alias or name) != "something else"

@@ -7,7 +7,7 @@ their own fields, never taken out of the answer's words.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -36,15 +36,20 @@ class Answered:
     calls: tuple[SentCall, ...] = ()
     left_out: int = 0
     """Calls beyond those that are kept."""
+    turns: tuple[int, ...] = ()
+    """Calls of each turn of a conversation, whose last text this is; empty: it is a single answer."""
 
 
-def enclosed(text: str, calls: Iterable[SentCall], left_out: int = 0) -> str:
-    """One text of an answer and its calls; the text itself where there are none."""
+def enclosed(text: str, calls: Iterable[SentCall], left_out: int = 0, turns: Sequence[int] = ()) -> str:
+    """One text of an answer and its calls; the text itself where there are none.
+
+    ``turns``: of a conversation the number of calls in each turn.
+    """
     called = [list(call) for call in calls]
-    if not called and not left_out and not text.startswith(_MARK):
+    if not called and not left_out and not turns and not text.startswith(_MARK):
         return text
     # JSON escapes control characters, so that the first one behind the mark is the end.
-    return f"{_MARK}{json.dumps([left_out, called])}{_END}{text}"
+    return f"{_MARK}{json.dumps([left_out, called, list(turns)])}{_END}{text}"
 
 
 def opened(answer: str) -> Answered:
@@ -53,7 +58,7 @@ def opened(answer: str) -> Answered:
         return Answered(answer)
     written, _, text = answer[len(_MARK) :].partition(_END)
     found: Any = json.loads(written)
-    return Answered(text, tuple(SentCall(*each) for each in found[1]), found[0])
+    return Answered(text, tuple(SentCall(*each) for each in found[1]), found[0], tuple(found[2]))
 
 
 def said_in(answer: str) -> str:

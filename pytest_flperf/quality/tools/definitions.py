@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["CHOICES", "choice_problem", "parameters_of", "tool_names", "tools_problem"]
+__all__ = ["AUTO", "CHOICES", "choice_problem", "parameters_of", "tool_names", "tools_problem"]
 
-CHOICES: Final = ("auto", "none", "required")
+AUTO: Final = "auto"
+CHOICES: Final = (AUTO, "none", "required")
 _MOST_TOOLS: Final = 1_000
 _LONGEST_NAME: Final = 256
 _SHOWN: Final = 60

@@ -55,7 +55,7 @@ class Understood:
 
 
 def understood(answer: Answered, tools: Collection[str]) -> Understood:
-    """Outcome of an answer; never raises.
+    """Outcome of an answer, or of a conversation; never raises.
 
     One malformed call makes the whole answer malformed.
 
@@ -74,6 +74,10 @@ def understood(answer: Answered, tools: Collection[str]) -> Understood:
         if isinstance(read, str):
             return Understood(CallOutcome.MALFORMED, total=total, why=read)
         calls.append(read)
+    if answer.turns and not answer.turns[-1]:
+        why = written_call(answer.text, tools)
+        if why:
+            return Understood(CallOutcome.MALFORMED, total=total, why=why)
     return Understood(CallOutcome.CALLED, tuple(calls), total)
 
 

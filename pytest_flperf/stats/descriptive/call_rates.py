@@ -7,6 +7,7 @@ from collections import Counter
 from pytest_flperf.quality.scoring import PartedScore
 from pytest_flperf.quality.tools.understood import CallOutcome
 from pytest_flperf.results.measured import ToolCallCounts
+from pytest_flperf.stats.descriptive.conversations import ConversationTally
 
 __all__ = ["CallTally"]
 
@@ -14,7 +15,9 @@ __all__ = ["CallTally"]
 class CallTally:
     """Outcomes of the scored answers of a case."""
 
-    def __init__(self) -> None:
+    def __init__(self, conversations: ConversationTally | None = None) -> None:
+        """``conversations``: of the case, told how they were scored; None: its answers are single ones."""
+        self._conversations = conversations
         self._outcomes: Counter[CallOutcome] = Counter()
         self._as_json = self._expecting = 0
         self._tool = self._arguments = 0.0
@@ -24,6 +27,8 @@ class CallTally:
         calls = score.calls if isinstance(score, PartedScore) else None
         if calls is None:
             return
+        if self._conversations is not None and calls.turns is not None:
+            self._conversations.scored(calls.turns, malformed=calls.outcome is CallOutcome.MALFORMED)
         self._outcomes[calls.outcome] += 1
         self._as_json += calls.as_json
         self._tool += calls.tool
@@ -45,4 +50,5 @@ class CallTally:
             expecting=self._expecting,
             tool_right=min(self._tool / answers, 1.0),
             argument_right=min(self._arguments / self._expecting, 1.0) if self._expecting else None,
+            conversations=None if self._conversations is None else self._conversations.result(),
         )

@@ -20,6 +20,7 @@ from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
 from pytest_flperf.stats.descriptive.bottleneck import bottleneck
 from pytest_flperf.stats.descriptive.call_rates import CallTally
 from pytest_flperf.stats.descriptive.clock_quality import clock_quality
+from pytest_flperf.stats.descriptive.conversations import ConversationTally, turns_of
 from pytest_flperf.stats.descriptive.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.descriptive.failures import Failures
 from pytest_flperf.stats.descriptive.offered_rate import OfferedLoad
@@ -163,7 +164,9 @@ class _Tally:
         self.rates = SteadyRates(planned.load)
         self.prompt_scores = PromptScores(prompt_of, rows, planned.settings.get("expect"))
         self.quality: AnswerQuality | None = None
-        self.calls = CallTally()
+        most_turns = turns_of(planned.settings)
+        self.conversations = None if most_turns is None else ConversationTally(most_turns)
+        self.calls = CallTally(self.conversations)
         self.is_good = good
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
         self.warmup = self.warmup_failed = self.outside = self.retries = self.recovered = 0
@@ -230,8 +233,7 @@ class _Tally:
         else:
             self.timeouts += outcome in TIMEOUTS
             self.failures.add(sample)
-            if self.scorer is not None:
-                self.to_score.append((sample.index, None))
+            self._to_score(sample)
 
     def _add_ok(self, sample: Sample, metrics: dict[str, float | None]) -> None:
         self.ok += 1
@@ -247,16 +249,27 @@ class _Tally:
         self.rows.append(metrics)
         if self.request_values is not None:
             self.request_values.add(sample, metrics)
-        if self.scorer is not None:
-            text = scored_text(sample)
-            self.to_score.append((sample.index, text))
-            self.to_score_characters += len(text)
+        self._to_score(sample)
         if sample.stream:
             self._add_stream(sample)
         if sample.clock_step:
             self.clock_steps += 1
         elif sample.first_read_surplus and is_late_read(sample):
             self.late_reads += 1
+
+    def _to_score(self, sample: Sample) -> None:
+        """Keep an answer for scoring; of a conversation the whole, when it has ended."""
+        if self.scorer is None:
+            return
+        if self.conversations is None:
+            index, text = sample.index, scored_text(sample) if sample.ok else None
+        else:
+            ended = self.conversations.add(sample)
+            if ended is None:
+                return
+            index, text = ended.index, ended.text
+        self.to_score.append((index, text))
+        self.to_score_characters += len(text or "")
 
     def _take_rows(self) -> None:
         """Turn rows into columns, many at once: half the work."""

@@ -11,6 +11,8 @@ from typing import Any, Final, Protocol
 
 from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.quality.tools.definitions import tools_problem
+from pytest_flperf.quality.tools.matchers import FormError
+from pytest_flperf.quality.tools.played import PlayedResults
 from pytest_flperf.suite.errors import SuiteError, shown
 from pytest_flperf.suite.messages import Message, Scalar
 from pytest_flperf.suite.setting_limits import LIMITS
@@ -54,6 +56,8 @@ class Row:
     """What its answer shall be, its id and its category."""
     tools: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """Tools of its own, from the column ``tools``."""
+    tool_results: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """Played results of its own, from the column ``tool_results``."""
 
 
 class RowScoring(Protocol):
@@ -94,11 +98,18 @@ def row_of(value: object, column: str | None = None) -> Row:
     fields = {key: item for key, item in value.items() if item is None or isinstance(item, (str, int, float))}
     fields.setdefault("prompt", turns[0])
     messages = (*instructions, Message("user", turns[0]))
-    return Row(messages, turns, _max_tokens(value), fields, tools=_tools(value.get("tools")))
+    return Row(
+        messages,
+        turns,
+        _max_tokens(value),
+        fields,
+        tools=_tools(value.get("tools")),
+        tool_results=_tool_results(value.get("tool_results")),
+    )
 
 
-def _tools(value: object) -> tuple[Mapping[str, Any], ...]:
-    """Return the tools of a row; none where the column holds something else than objects.
+def _objects(value: object) -> tuple[Mapping[str, Any], ...]:
+    """Return the objects of a column; none where it holds something else.
 
     Tables write them as JSON.
     """
@@ -106,6 +117,24 @@ def _tools(value: object) -> tuple[Mapping[str, Any], ...]:
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value)
     if not isinstance(value, list) or not any(isinstance(each, dict) for each in value):
+        return ()
+    return tuple(value)
+
+
+def _tool_results(written: object) -> tuple[Mapping[str, Any], ...]:
+    """Return the played results of a row, checked."""
+    found = _objects(written)
+    try:
+        PlayedResults(found, ())
+    except FormError as error:
+        raise SuiteError(f"tool_results{error}") from None
+    return found
+
+
+def _tools(written: object) -> tuple[Mapping[str, Any], ...]:
+    """Return the tools of a row, checked."""
+    value = list(_objects(written))
+    if not value:
         return ()
     problem = tools_problem(value)
     if problem:

@@ -162,7 +162,9 @@ class SettingsForm(Form):
         "may have their own.",
     )
     tool_choice: types.ToolChoice | None = Field(
-        None, description="auto, none, required, or the function that the model must call; null: not sent."
+        None,
+        description="auto, none, required, or the function that the model must call; null: not sent. A list such as "
+        "[required, auto]: servers that don't take the first are asked with auto, and the results say so.",
     )
     tags: types.Texts = Field([], description="Labels to select scenarios by.")
     budgets: types.Budgets = Field(
@@ -275,6 +277,15 @@ class ScenarioForm(SettingsForm):
         None,
         description="Expected answer, for rows without one of their own. Its score, from 0 to 1, is the metric "
         "quality.",
+    )
+
+    tool_results: types.ToolResults = Field(
+        [],
+        description="Results that are played for calls of the tools, each with name, args (as in expect: calls; any "
+        "without) and result. The conversation goes on until the model answers. Rows of a dataset may have their own.",
+    )
+    tool_turns: types.ToolTurns = Field(
+        8, description="Most turns of a conversation with played tool results: requests of one prompt."
     )
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from pytest_flperf.quality.expectations import CHECKS
 from pytest_flperf.quality.options import Tolerance
-from pytest_flperf.quality.tools.expected import MOST_EXPECTED, calls_problem
+from pytest_flperf.quality.tools.expected import MOST_EXPECTED, MOST_TURNS, calls_problem
 from pytest_flperf.suite.errors import shown
 from pytest_flperf.suite.schema import types
 from pytest_flperf.suite.schema.base import Form
@@ -29,6 +29,7 @@ _NEEDS: Final = {
     "score": _OF_CALLS,
     "match": _OF_CALLS,
     "expected": frozenset({"scorer"}),
+    "turns": _OF_CALLS,
 }
 _Texts = Annotated[types.Texts, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=0)]
@@ -179,6 +180,11 @@ class CheckForm(Form):
         "strict",
         description="strict: 1 where all calls are right, else 0; weighted: 0.6 for the tools and 0.4 for the "
         "arguments.",
+    )
+    turns: Annotated[int, Field(ge=1, le=MOST_TURNS)] = Field(
+        1,
+        description="Turns of the shortest right conversation, where tool results are played; default: one for each "
+        "expected call, and one for the answer.",
     )
     match: Literal["exact", "normalised"] = Field(
         "exact",

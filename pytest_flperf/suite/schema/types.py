@@ -9,7 +9,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from pytest_flperf.quality.tools.definitions import CHOICES, tools_problem
+from pytest_flperf.quality.tools.definitions import AUTO, CHOICES, tools_problem
+from pytest_flperf.quality.tools.matchers import FormError
+from pytest_flperf.quality.tools.played import MOST_RESULTS, PlayedResults
 from pytest_flperf.suite.errors import SuiteError, key_path, shown
 from pytest_flperf.suite.prompts.lengths import Lengths, lengths_of
 from pytest_flperf.suite.schema.budgets import BudgetFormError, budget_texts
@@ -122,11 +124,24 @@ def tools(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return value
 
 
+def tool_results(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Refuse what is no table of tool results; which tools there are, a scenario knows."""
+    try:
+        PlayedResults(value, ())
+    except FormError as error:
+        raise PydanticCustomError("flperf_tools", "{text}", {"text": str(error).removeprefix(": ")}) from None
+    return value
+
+
 def tool_choice(value: object) -> object:
-    """Refuse what is neither a word nor a mapping; which tools there are, a scenario knows."""
-    if value in CHOICES or isinstance(value, dict):
+    """Refuse what is no choice, and no list of one and auto; which tools there are, a scenario knows."""
+    first = value[0] if isinstance(value, list) and len(value) == 2 and value[1] == AUTO else value
+    if isinstance(first, dict) or (isinstance(first, str) and first in CHOICES and not (first == AUTO != value)):
         return value
-    text = f"found {shown(value)}, expected {', '.join(map(repr, CHOICES))} or a mapping that names a function"
+    words = ", ".join(map(repr, CHOICES))
+    text = (
+        f"found {shown(value)}, expected {words}, a mapping that names a function, or one of them and 'auto' in a list"
+    )
     raise PydanticCustomError("flperf_tools", "{text}", {"text": text})
 
 
@@ -290,10 +305,47 @@ Tools = Annotated[
         }
     ),
 ]
+ToolResults = Annotated[
+    list[dict[str, Any]],
+    AfterValidator(tool_results),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "maxItems": MOST_RESULTS,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string", "minLength": 1, "description": "Name of the tool."},
+                    "args": {
+                        "type": "object",
+                        "description": "Arguments that it is the result for, as in expect: calls, without regex and "
+                        "fuzzy; any without args.",
+                    },
+                    "result": {"description": "What the tool answers: a text, or JSON, which is sent as its text."},
+                },
+                "required": ["name", "result"],
+                "additionalProperties": False,
+            },
+        }
+    ),
+]
+ToolTurns = Annotated[int, number("tool_turns")]
 ToolChoice = Annotated[
     Any,
     BeforeValidator(tool_choice),
-    WithJsonSchema({"anyOf": [{"enum": list(CHOICES)}, {"type": "object", "required": ["type", "function"]}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                *(choices := [{"enum": list(CHOICES)}, {"type": "object", "required": ["type", "function"]}]),
+                {
+                    "type": "array",
+                    "prefixItems": [{"anyOf": choices}, {"const": AUTO}],
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            ]
+        }
+    ),
 ]
 PromptCache = Literal["avoid", "reuse"]
 OutputLength = Literal["short", "medium", "long"]
