@@ -72,6 +72,7 @@ _UNITS: Final[Mapping[str, Mapping[str, Decimal]]] = MappingProxyType(
         "tokens": {"tokens": Decimal(1)},
         "tokens/s": {"/s": Decimal(1), "tokens/s": Decimal(1)},
         "requests/s": {"/s": Decimal(1), "requests/s": Decimal(1)},
+        "J": {"j": Decimal(1), "kj": Decimal(1000)},
         "W": {"w": Decimal(1), "kw": Decimal(1000)},
         "°C": {"°c": Decimal(1), "c": Decimal(1)},
     }

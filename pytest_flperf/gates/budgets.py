@@ -24,7 +24,7 @@ from pytest_flperf.gates.budget_grammar import (
     read_metric,
     read_subject,
 )
-from pytest_flperf.gates.not_measured import why_not_measured
+from pytest_flperf.gates.not_measured import UPPER_BOUND, is_upper_bound, why_not_measured
 from pytest_flperf.gates.quality_budgets import (
     OF_CATEGORIES,
     category_of,
@@ -56,7 +56,7 @@ __all__ = [
 OF_SEARCHES: Final[Mapping[str, str]] = {"max_concurrency": "concurrency", "max_rate": "rate"}
 """Metrics that a search finds, and the load setting that the search varies."""
 _GROWING: Final = frozenset({"goodput", "request_rate", "sent_rate", "offered_rate", "tps_total"})
-_SCORED: Final = frozenset({*OF_CALLS, "quality"})
+_SCORED: Final = frozenset({*OF_CALLS, "quality", "cost_per_right", "energy_per_right_j", "quality_per_1k_reasoning"})
 """Metrics of scores, which say nothing of answers without one."""
 _BETWEEN: Final = re.compile(r",|&&?|\band\b", re.IGNORECASE)
 _PATTERN: Final = re.compile(r"[*?\[]")
@@ -104,6 +104,8 @@ class Budget:
         value, n = _value(case, self)
         if self.metric in _SCORED and case.not_scored:
             value = None  # the mean of the scored answers says nothing about the others
+        if is_upper_bound(case, self.metric) and self.operator in {">=", ">"}:
+            value = None
         met = value is not None and COMPARE[self.operator](value, self.limit)
         return BudgetVerdict(
             expression=self.expression,
@@ -156,6 +158,8 @@ def _absence(case: Measured, budget: Budget) -> str:
     metric = budget.metric
     if budget.category is not None and (why := why_unknown_category(case, budget.category)):
         return why
+    if is_upper_bound(case, metric):
+        return UPPER_BOUND
     if metric == "quality" and is_over_prompts(budget.statistic) and (why := why_unknown(case, budget.statistic or "")):
         return why
     if metric in OF_SEARCHES:

@@ -17,7 +17,6 @@ __all__ = ["fail_closed", "finite", "has_zero", "neither_has", "undecided", "val
 
 def fail_closed(case: Measured, other: Measured, rule: Rule) -> Finding | None:
     """A finding without a test, or None where both sides have numbers."""
-    metric = rule.metric
     if not case.requests.ok and not other.requests.ok:
         return undecided(case, other, rule, "neither side answered anything")
     if not case.requests.ok:
@@ -26,6 +25,14 @@ def fail_closed(case: Measured, other: Measured, rule: Rule) -> Finding | None:
         return undecided(case, other, rule, f"the baseline answered nothing: {_how_many_failed(other)}")
     if _is_scored(rule) and (case.not_scored or other.not_scored):
         return _not_scored(case, other, rule)
+    return _of_numbers(case, other, rule)
+
+
+def _of_numbers(case: Measured, other: Measured, rule: Rule) -> Finding | None:
+    """A finding where one side lacks the number, or where both are not of one kind."""
+    metric = rule.metric
+    if metric == "request_cost" and (why := _other_currency(case, other)):
+        return undecided(case, other, rule, why)
     mine, theirs = value_of(case, rule), value_of(other, rule)
     known = rule.category is None and metric in case.metrics and metric in other.metrics
     if None in (mine, theirs) and known and metric not in OF_CALLS:
@@ -36,6 +43,14 @@ def fail_closed(case: Measured, other: Measured, rule: Rule) -> Finding | None:
     if mine is None:
         return _regressed(case, other, rule, f"the candidate has no {rule.measure}, but the baseline has")
     return _infinite(case, other, rule, mine, theirs)
+
+
+def _other_currency(case: Measured, other: Measured) -> str:
+    """Why costs of two sides can't be compared; empty where they can."""
+    ours, theirs = case.price, other.price
+    if ours is None or theirs is None or ours.currency == theirs.currency:
+        return ""
+    return f"the candidate's price is in {ours.currency}, the baseline's in {theirs.currency}"
 
 
 def _not_scored(case: Measured, other: Measured, rule: Rule) -> Finding:

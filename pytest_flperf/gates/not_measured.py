@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from pytest_flperf._text import printable
 from pytest_flperf.results.metrics import METRICS, OF_CALLS, RATIOS
 from pytest_flperf.results.records import Measured
 
-__all__ = ["why_not_measured"]
+__all__ = ["UPPER_BOUND", "is_upper_bound", "why_not_measured"]
 
 _Reasons: TypeAlias = Iterator[str]
 
@@ -20,6 +21,14 @@ _OF_FIRST_TOKENS: Final = frozenset({"ttft_ms", "ttfat_ms", "ttft_sent_ms", "pro
 _OF_GAPS: Final = frozenset({"itl_ms", "stalls"})
 _OF_SPEED: Final = frozenset({"tpot_ms", "gen_tps"})
 _OF_CHUNKS: Final = frozenset({"coalesced_pct", "tokens_per_chunk"})
+_OF_COSTS: Final = frozenset({"request_cost", "cost_total", "cost_per_1k", "cost_per_right"})
+_OF_ENERGY: Final = frozenset({"energy_per_answer_j", "energy_per_right_j"})
+_OF_RIGHT: Final = frozenset({"cost_per_right", "energy_per_right_j", "quality_per_1k_reasoning"})
+UPPER_BOUND: Final = (
+    "the server did not tell cached or reasoning tokens apart, which have a price of their own: the cost is an upper "
+    "bound"
+)
+"""Why a cost is no lower bound."""
 _OF_STREAMS: Final = _OF_FIRST_TOKENS | _OF_GAPS | _OF_SPEED | _OF_CHUNKS
 _OF_TIMES: Final = _OF_FIRST_TOKENS | _OF_SPEED | _OF_OPEN_LOOPS | {"itl_ms", "stalls", "e2e_ms", "tps", "connect_ms"}
 _OF_OUTPUT_TOKENS: Final = _OF_SPEED | {"output_tokens", "tps", "tps_total", "tokens_per_chunk"}
@@ -43,6 +52,11 @@ def why_not_measured(case: Measured, metric: str) -> str:
     return next(reasons(case, metric))
 
 
+def is_upper_bound(case: Measured, metric: str) -> bool:
+    """Whether the metric is a cost of which only an upper bound is known."""
+    return metric in _OF_COSTS and case.cost is not None and case.cost.at_most
+
+
 def _of_resource(case: Measured, metric: str) -> _Reasons:
     if metric in case.resources_absent:
         yield case.resources_absent[metric]
@@ -58,6 +72,7 @@ def _of_case(case: Measured, metric: str) -> _Reasons:
         yield "it counts requests that meet the case's latency budgets, and the case has none"
     if metric in OF_CALLS:
         yield case.not_scored_words or _without_calls(case)
+    yield from _of_efficiency(case, metric)
     yield from _without_answers(case, metric)
     yield "the time from the first request to the last was too short for a rate"
 
@@ -66,6 +81,7 @@ def _of_request(case: Measured, metric: str) -> _Reasons:
     yield from _without_requests(case)
     if metric == "quality":
         yield case.not_scored_words or _without_expectation(case)
+    yield from _of_efficiency(case, metric)
     if metric in _RATIO_OF:
         yield from _of_ratio(case, _RATIO_OF[metric])
     yield from _without_answers(case, metric)
@@ -78,6 +94,31 @@ def _of_request(case: Measured, metric: str) -> _Reasons:
     if metric.startswith("server_"):
         yield "the server reported no timings"
     yield "no answer had a value for it"
+
+
+def _of_efficiency(case: Measured, metric: str) -> _Reasons:
+    """Reasons why a cost, an energy or the quality per reasoning token is unknown."""
+    if metric in _OF_COSTS:
+        if case.cost is None:
+            model = printable(case.model, 100)
+            yield f"no price of {model} is known: give one under prices in the suite, or in its target"
+        elif case.cost.reason:
+            yield case.cost.reason
+        yield from _failed(case)
+    if metric in _OF_ENERGY:
+        if case.energy is None:
+            yield case.resources_absent.get("gpu_power_w", "no power was measured")
+        elif case.energy.reason:
+            yield case.energy.reason
+    if metric in _OF_RIGHT:
+        if case.not_scored or case.answer_quality is None:
+            yield case.not_scored_words or _without_expectation(case)
+        elif metric != "quality_per_1k_reasoning":
+            yield "no answer scored 1"
+        reasoning = case.metrics.get("reasoning_tokens")
+        if reasoning is None or reasoning.n < case.requests.ok:
+            yield "the reasoning tokens of some answers are unknown"
+        yield "no answer had any reasoning"
 
 
 def _of_load(case: Measured, metric: str) -> str:

@@ -21,6 +21,7 @@ from pytest_flperf.gates.budget_grammar import (
 )
 from pytest_flperf.results.metrics import RUN_METRICS, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult
+from pytest_flperf.results.run_cost import run_cost
 
 __all__ = ["RunBudget", "is_run_budget", "parse_run_budget", "parse_run_budgets", "run_verdict_text"]
 
@@ -50,7 +51,7 @@ class RunBudget:
             met=value is not None and COMPARE[self.operator](value, self.limit),
             scope=_SCOPE,
             metric=self.metric,
-            reason="" if value is not None else "not one request was measured",
+            reason="" if value is not None else _absence(self.metric, cases),
         )
 
 
@@ -100,6 +101,11 @@ def _value(verdict: BudgetVerdict) -> str:
     return amount(verdict.value, unit_of(verdict.metric)) if verdict.value is not None else verdict.reason
 
 
+def _absence(metric: str, cases: Sequence[CaseResult]) -> str:
+    """Why a number of the run was not measured."""
+    return run_cost(cases).reason if metric == "run.cost" else "not one request was measured"
+
+
 def _measured(metric: str, cases: Sequence[CaseResult], wall_s: float) -> tuple[float | None, int]:
     """The number that a budget limits, and its requests or cases."""
     requests = sum(case.requests.total for case in cases)
@@ -110,6 +116,7 @@ def _measured(metric: str, cases: Sequence[CaseResult], wall_s: float) -> tuple[
         "run.error_rate": (failed / requests if requests else None, requests),
         "run.timeout_rate": (timeouts / requests if requests else None, requests),
         "run.failed": (float(failed), requests),
+        "run.cost": (run_cost(cases).spent, requests),
         "run.late_reads": (float(sum(case.requests.late_reads for case in cases)), requests),
         "run.cases_failed": (float(lost), len(cases)),
         "run.wall_s": (wall_s, len(cases)),

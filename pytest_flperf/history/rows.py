@@ -20,13 +20,18 @@ from pytest_flperf.results.metrics import VALUES_KEPT
 from pytest_flperf.results.notes import Note
 from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["CaseValues", "Row", "as_stored", "as_time", "case_rows", "document_row", "is_document",
+__all__ = ["NUMBERS", "CaseValues", "Row", "as_stored", "as_time", "case_rows", "document_row", "is_document",
            "log_rows", "metric_rows", "model_rows", "read_document", "read_values", "resource_rows", "run_row",
            "value_rows"]  # fmt: skip
 
 Row: TypeAlias = dict[str, Any]
 CaseValues: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
 """By node id and host, for each request metric: the values of single requests, in the order in which they were sent."""
+NUMBERS: Final = (
+    "cost_total", "cost_per_1k", "cost_per_right", "quality_per_1k_reasoning", "energy_per_answer_j",
+    "energy_per_right_j",
+)  # fmt: skip
+"""Metrics that are one number for a case and have no column: they stand among the metrics of requests."""
 _COMPRESSED_FROM: Final = 2048
 """Bytes; smaller documents hardly shrink."""
 _LEVEL: Final = 3
@@ -136,7 +141,7 @@ def _case(case: CaseResult) -> Row:
 
 
 def metric_rows(run: Run) -> list[Row]:
-    """A row per case and metric.
+    """A row per case and metric; of :data:`NUMBERS` the mean is the number.
 
     A percentile that falls among failed requests is infinite where they count as infinitely slow.
     """
@@ -150,6 +155,17 @@ def metric_rows(run: Run) -> list[Row]:
         }
         for number, case in enumerate(run.cases)
         for name, found in case.metrics.items()
+    ] + [
+        {
+            "case_no": number,
+            "name": name,
+            "n": _count(case.requests.ok),
+            "mean": _number(getattr(case, name)),
+            **dict.fromkeys(statistics[1:]),
+        }
+        for number, case in enumerate(run.cases)
+        for name in NUMBERS
+        if getattr(case, name) is not None
     ]
 
 

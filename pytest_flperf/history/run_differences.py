@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from pytest_flperf.results.load import Load
@@ -55,6 +56,7 @@ def differences(a: Run, b: Run, case_a: Measured, case_b: Measured) -> tuple[str
         *_versions(a.versions, b.versions, case_b.target or case_a.target),
         *_load(case_a, case_b),
         *_sent(case_a, case_b),
+        *_line("price", _price(case_a), _price(case_b)),
     )
 
 
@@ -69,7 +71,13 @@ def sides_differ(baseline: Measured, candidate: Measured) -> tuple[str, ...]:
         *_line("base_url", there, here),
         *_load(baseline, candidate),
         *_sent(baseline, candidate),
+        *_line("price", _price(baseline), _price(candidate)),
     )
+
+
+def _price(case: Measured) -> str | None:
+    """The price, without its source and date: those change nothing."""
+    return None if case.price is None else replace(case.price, source="", date="").words
 
 
 def _host(a: HostInfo | None, b: HostInfo | None) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, RowMapping, Select, select
 
 from pytest_flperf.history.database import Database
-from pytest_flperf.history.rows import as_stored
+from pytest_flperf.history.rows import NUMBERS, as_stored
 from pytest_flperf.history.stored_numbers import INFINITE, OF_CASES, RESOURCE_STATISTICS, STATISTICS
 from pytest_flperf.history.stored_values import checked_text
 from pytest_flperf.history.tables import CASES, METRICS, RESOURCES, RUNS
@@ -80,9 +80,10 @@ def number_named(text: str) -> Number:
         hint = f"did you mean {other!r}?" if other else "such as ttft_ms.p50; docs/metrics.md lists them"
         raise UnknownNumberError(f"found {shown}, expected a metric and its statistic, {hint}")
     known = _STATISTICS.get(metric.per, ())
-    if not known and name not in OF_CASES:
+    if not known and name not in (*OF_CASES, *NUMBERS):
+        there = ", ".join((*OF_CASES, *NUMBERS))
         raise UnknownNumberError(
-            f"the store has no column for {name}: a case has {', '.join(OF_CASES)}; 'flperf show RUN' has the rest"
+            f"the store has no column for {name}: a case has {there}; 'flperf show RUN' has the rest"
         )
     if not known and statistic:
         raise UnknownNumberError(f"found {shown}, expected {name} alone: it is one number per case")
@@ -139,11 +140,11 @@ class SeriesQueries(Database):
 def _selected(number: Number) -> Select[Any]:
     """The query of the number in every case."""
     cases = RUNS.join(CASES, CASES.c.run_key == RUNS.c.run_key)
-    if not number.statistic:
+    if number.metric in OF_CASES:
         return _of_columns(CASES.c[number.metric], CASES.c.requests_ok).select_from(cases)
-    table = METRICS if KNOWN[number.metric].per == "request" else RESOURCES
+    table = RESOURCES if KNOWN[number.metric].per == "resource" else METRICS
     same = (table.c.run_key == CASES.c.run_key) & (table.c.case_no == CASES.c.case_no) & (table.c.name == number.metric)
-    return _of_columns(table.c[number.statistic], table.c.n).select_from(cases.outerjoin(table, same))
+    return _of_columns(table.c[number.statistic or "mean"], table.c.n).select_from(cases.outerjoin(table, same))
 
 
 def _of_columns(value: ColumnElement[Any], n: ColumnElement[Any]) -> Select[Any]:

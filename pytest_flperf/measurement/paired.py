@@ -20,6 +20,7 @@ from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
 from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader
 from pytest_flperf.measurement.request_plans import CasePlans
 from pytest_flperf.quality.scoring import AnswerScorer
+from pytest_flperf.results.cost import Price
 from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.inference.schedule import draw_orders
@@ -257,6 +258,7 @@ class Interleaving:
         good: IsGood | None = None,
         scorers: tuple[AnswerScorer | None, AnswerScorer | None] = (None, None),
         decoders: tuple[Decoder, Decoder] = (decode, decode),
+        prices: tuple[Price | None, Price | None] = (None, None),
     ) -> None:
         """Plan nothing yet.
 
@@ -268,6 +270,7 @@ class Interleaving:
             good: Whether a request counts for goodput, by its metrics; None: there is no goodput.
             scorers: What scores the answers of the case and of the other side; None: nothing is expected of them.
             decoders: What decodes the requests of the case and of the other side.
+            prices: Of the models of the case and of the other side.
 
         """
         self._plans = (candidate, baseline)
@@ -282,6 +285,8 @@ class Interleaving:
             _Side(TurnReader(plans, good, scorer, decoder))
             for plans, scorer, decoder in zip(self._plans, scorers, decoders, strict=True)
         )
+        for side, price in zip(self._sides, prices, strict=True):
+            side.reader.price = price
         self._turns: list[Both] = []
         self._played = 0
         self._looks: tuple[int, ...] = (1,)

@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 from pytest_flperf.quality.scoring import AnswerScorer, NoResult, PartedScore, Score
 from pytest_flperf.quality.tools.expected import CallScore
+from pytest_flperf.results.cost import Price
 from pytest_flperf.results.metrics import OF_CALLS
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, request_metrics
@@ -176,6 +177,8 @@ class TurnReader:
         self._decode = decoder
         self.gaps = False
         """Whether the gaps between arrivals are kept."""
+        self.price: Price | None = None
+        """Of the side's model; None: its requests have no cost."""
 
     def turn(self, exchanges: Sequence[Exchange]) -> Turn:
         """The turn that these requests make."""
@@ -184,7 +187,7 @@ class TurnReader:
         spans = [(each.started_ns, each.finished_ns) for each in exchanges]
         counts = [each.output_tokens for each in samples if each.ok or each.output_tokens is not None]
         answered = [each for each in samples if each.ok]
-        values = tuple(map(request_metrics, answered))
+        values = tuple(request_metrics(each, self.price) for each in answered)
         return Turn(
             values=values,
             total=len(samples),

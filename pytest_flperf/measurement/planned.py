@@ -12,15 +12,17 @@ from typing import Any
 
 from pytest_flperf.quality.tools.definitions import tool_names
 from pytest_flperf.results.bounds import bounded_case
+from pytest_flperf.results.cost import Price
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.descriptive.conversations import TOOL_TURNS
 from pytest_flperf.suite.digest import prompts_digest
 from pytest_flperf.suite.model import Case, Settings
+from pytest_flperf.suite.price_table import known_price, table_price
 from pytest_flperf.suite.prompts.sources import PromptSource
 
-__all__ = ["load_of", "planned_result"]
+__all__ = ["load_of", "planned_result", "price_of"]
 
 
 def planned_result(
@@ -63,9 +65,23 @@ def planned_result(
         settings=_asked_for(case),
         prompts_digest=prompts_digest(case.scenario),
         notes=tuple(notes),
+        price=price_of(case, target),
     )
     # Budgets and rules are picked by the whole names; results and reports cut them when they take the case in.
     return replace(bounded_case(found), scenario=found.scenario, model=found.model)
+
+
+def price_of(case: Case, target: Target | None) -> Price | None:
+    """Price of a case's model: the suite's, else that of the provider whose API answers; None without one.
+
+    A server on this machine, or one of its network, sells nothing: where the suite gives no price, there is none.
+    """
+    spec = case.price_spec
+    if spec is not None:
+        return spec.price or table_price(spec.table)
+    if target is None or not (target.base_url or "").startswith("https://"):
+        return None
+    return known_price(target.base_url or "", target.model_id or case.model)
 
 
 def load_of(settings: Settings, processes: int) -> Load:

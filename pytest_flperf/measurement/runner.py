@@ -265,6 +265,7 @@ class Bench:
             good=good,
             scorers=(self._scorer(prepared), self._scorer(other)),
             decoders=(prepared.recording.early, other.recording.early),
+            prices=(prepared.planned.price, other.planned.price),
         )
 
     def _scorer(self, prepared: Prepared) -> AnswerScorer | None:

@@ -12,6 +12,7 @@ from pytest_flperf.quality.scoring import AnswerScorer
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import Measured, PlannedCase
 from pytest_flperf.stats.descriptive.case import IsGood, summarise
+from pytest_flperf.stats.descriptive.energy import energy_of
 from pytest_flperf.stats.descriptive.request_values import RequestValues
 from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.wire.exchange import Phase
@@ -69,7 +70,8 @@ def result_of(samples: Iterable[Sample], evidence: Evidence) -> Measured:
         return result
     resources = evidence.resources()
     notes = (*result.notes, *resources.notes)
-    return replace(result, notes=notes, resources=resources.use, resources_absent=resources.absent)
+    result = replace(result, notes=notes, resources=resources.use, resources_absent=resources.absent)
+    return replace(result, energy=energy_of(result, in_turns=time is not None))
 
 
 class TurnTime:

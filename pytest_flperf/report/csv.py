@@ -28,6 +28,10 @@ _NUMBERS: Final = (
     "request_rate_per_s", "goodput_per_s", "offered_rate_per_s", "sent_rate_per_s", "tps_total", "load_s",
     "cold_ttft_ms", "tokens_per_chunk", "coalesced_pct", "stalls",
 )  # fmt: skip
+_EFFICIENCY: Final = (
+    "cost_total", "cost_per_1k", "cost_per_right", "quality_per_1k_reasoning", "energy_per_answer_j",
+    "energy_per_right_j",
+)  # fmt: skip
 COLUMNS: Final = (
     *_KEY,
     *_NUMBERS,
@@ -45,6 +49,10 @@ COLUMNS: Final = (
     "quality.ci95_high",
     "quality.lower95",
     "quality.answered",
+    "reasoning_tokens_source",
+    "cost_currency",
+    "cost_at_most",
+    *_EFFICIENCY,
 )
 """All columns, always in this order; new ones are added at the end.
 
@@ -55,9 +63,14 @@ run, and the case, ended before everything was measured.
 """
 
 
-TEXT_COLUMNS: Final = frozenset(_KEY) - {"rate_per_s", "concurrency", "stream"} | {"unsure", "transport"}
+TEXT_COLUMNS: Final = frozenset(_KEY) - {"rate_per_s", "concurrency", "stream"} | {
+    "unsure",
+    "transport",
+    "reasoning_tokens_source",
+    "cost_currency",
+}
 """Columns that hold texts."""
-SWITCH_COLUMNS: Final = frozenset({"stream", "run_partial", "partial"})
+SWITCH_COLUMNS: Final = frozenset({"stream", "run_partial", "partial", "cost_at_most"})
 """Columns that hold true or false."""
 COUNT_COLUMNS: Final = frozenset(
     {"concurrency", "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps",
@@ -99,6 +112,10 @@ def case_values(run: Run, case: CaseResult) -> list[str | bool | int | float | N
         case.download_s,
         case.model_rss_mb,
         *_quality(case),
+        case.reasoning_tokens_source,
+        case.cost.currency if case.cost is not None else None,
+        case.cost.at_most if case.cost is not None else None,
+        *(getattr(case, name) for name in _EFFICIENCY),
     ]
 
 

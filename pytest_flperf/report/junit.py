@@ -29,6 +29,8 @@ _LOAD: Final = ("shape", "rate", "concurrency", "iterations", "duration_s", "str
 _NUMBERS: Final = (
     "error_rate", "wall_s", "request_rate", "goodput", "offered_rate", "sent_rate", "tps_total", "load_s",
     "cold_ttft_ms", "download_s", "model_rss_mb", "tool_right", "argument_right", "abstained", "malformed",
+    "cost_total", "cost_per_1k", "cost_per_right", "quality_per_1k_reasoning", "energy_per_answer_j",
+    "energy_per_right_j",
 )  # fmt: skip
 _VALUE: Final = 500
 _LONGEST_TEXT: Final = 60_000
@@ -61,6 +63,7 @@ def properties(case: CaseResult) -> list[tuple[str, str]]:
     for name, metric in case.metrics.items():
         found += [(f"{name}.{statistic}", metric.statistic(statistic)) for statistic in _STATISTICS]
     found += _quality(case)
+    found += _cost(case)
     for name, use in case.resources.items():
         found += [(f"{name}.{statistic}", use.statistic(statistic)) for statistic in ("mean", "max")]
     found.append(("clock.source", case.clock.source))
@@ -89,6 +92,16 @@ def _quality(case: CaseResult) -> list[tuple[str, object]]:
         ("quality.answered", quality.answered),
         *((f"quality of {each.category or '(no category)'}", each.mean) for each in quality.categories),
     ]
+
+
+def _cost(case: CaseResult) -> list[tuple[str, object]]:
+    """Properties of the price, and of how certain the cost is."""
+    price, cost = case.price, case.cost
+    found: list[tuple[str, object]] = [("price", price.words)] if price is not None else []
+    if cost is not None:
+        found += [("cost.currency", cost.currency), ("cost.spent", cost.spent), ("cost.reason", cost.reason or None)]
+        found += [("cost.at_most", "true" if cost.at_most else None)]
+    return found
 
 
 def _compared(against: Against) -> list[tuple[str, object]]:

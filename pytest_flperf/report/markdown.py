@@ -13,6 +13,7 @@ from pytest_flperf._text import printable
 from pytest_flperf.gates.format import name
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.report.answer_words import answer_sentence
+from pytest_flperf.report.efficiency_words import cost_cell, cost_heading, run_cost_words
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.quality_words import mean_quality
 from pytest_flperf.report.rerun import rerun_command
@@ -88,6 +89,8 @@ def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
         f"- {words(host.name)}: {words(host.cpu)}, {host.cores} cores, {words(host.os)}" for host in run.machines
     ]
     tail = ["", *(f"- {words(line, 500)}" for line in first_lines(doubts(run), _DOUBTS, "notes")), *facts, ""]
+    if cost := run_cost_words(run.cases):
+        facts.append(f"- {words(cost)}")
     table, compared, failures = _table(run.cases), _compared(run.cases), _failures(run)
     kept = longest_bytes - _size(head) - _size(tail) - 200
     shown = _fitting(failures, kept // 2)
@@ -117,8 +120,10 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
     suites = len({case.suite for case in cases}) > 1
     hosts = len({case.host for case in cases}) > 1
     scored = any("quality" in case.metrics for case in cases)
+    priced = cost_heading(cases)
     head = ["", "model", "scenario", *["suite"] * suites, *["host"] * hosts, "n", "TTFT p50 ms", "TTFT p95 ms",
-            "TPOT p50 ms", "tokens/s p50", "e2e p50 ms", "e2e p95 ms", "errors", *["quality"] * scored]  # fmt: skip
+            "TPOT p50 ms", "tokens/s p50", "e2e p50 ms", "e2e p95 ms", "errors", *["quality"] * scored,
+            *[f"cost {priced}"] * bool(priced)]  # fmt: skip
     left = 3 + suites + hosts
     lines = [_row(head), _row([":--"] * left + ["--:"] * (len(head) - left))]
     for case in rivals_together(cases)[:_ROWS]:
@@ -139,6 +144,7 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
                     *(words(statistic(case, metric, name)) for metric, name in numbers),
                     errors(case),
                     *[words(mean_quality(case))] * scored,
+                    *[words(cost_cell(case, with_currency=priced == "cost/1k"))] * bool(priced),
                 ]
             )
         )

@@ -14,6 +14,7 @@ from pytest_flperf.wire.exchange import Phase
 
 if TYPE_CHECKING:
     from pytest_flperf.report.parquet import ParquetType
+    from pytest_flperf.results.cost import Price
     from pytest_flperf.results.records import CaseResult, Run
     from pytest_flperf.wire.sample import Sample
 
@@ -47,6 +48,8 @@ REQUEST_COLUMNS: Final[Mapping[str, ParquetType]] = {
     "finish_reason": "string",
     "late_read": "bool_",
     "clock_step": "bool_",
+    "answer_tokens": "int64",
+    "request_cost": "float64",
 }
 """All columns with their types, always in this order; new ones are added at the end.
 
@@ -65,12 +68,13 @@ def request_rows(run: Run, samples: Path) -> Iterator[Row]:
     Lines that are damaged are left out, and so is what was measured again.  Raises OSError where the file can't be
     read.
     """
+    prices = {(case.nodeid, host): case.price for case in run.cases for host in (None, case.host)}
     found: dict[_Filed, dict[int, tuple[int, Row]]] = {}
     for filed, sample in _samples(samples):
         if sample.phase.value in BEFORE or sample.index in found.get(filed, ()):
             found.pop(filed, None)  # the case begins anew
         if sample.phase is Phase.MEASURED:
-            found.setdefault(filed, {})[sample.index] = _sent_ns(sample), _of_sample(sample)
+            found.setdefault(filed, {})[sample.index] = _sent_ns(sample), _of_sample(sample, prices.get(filed))
     for filed, of_case in found.items():
         head = _of_case(run, *filed)
         begun_ns = min(sent_ns for sent_ns, _ in of_case.values())
@@ -130,8 +134,8 @@ def _of_case(run: Run, filed: str, host: str | None) -> Row:
     return [run.id, case.nodeid, part or None, case.host, case.suite, case.scenario, case.model, parameters]
 
 
-def _of_sample(sample: Sample) -> Row:
-    metrics = request_metrics(sample) if sample.ok else {}
+def _of_sample(sample: Sample, price: Price | None) -> Row:
+    metrics = request_metrics(sample, price) if sample.ok else {}
     return [
         sample.index,
         sample.slot,
@@ -142,6 +146,8 @@ def _of_sample(sample: Sample) -> Row:
         sample.finish_reason,
         is_late_read(sample),
         sample.clock_step,
+        metrics.get("answer_tokens"),
+        _finite(metrics.get("request_cost")),
     ]
 
 

@@ -92,6 +92,8 @@ class AnswerQuality(Record):
     """Where points were lost; empty where expectations have one check."""
     answers: tuple[ScoredAnswer, ...] = ()
     """The worst, one of a prompt; some of them."""
+    right: int | None = None
+    """Requests that scored 1; None: an older version."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "ci95": interval_of,

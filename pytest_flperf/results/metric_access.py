@@ -84,6 +84,8 @@ class MetricAccess:
     prompt_tokens = RequestMetric()
     cached_tokens = RequestMetric()
     reasoning_tokens = RequestMetric()
+    answer_tokens = RequestMetric()
+    request_cost = RequestMetric()
     connect_ms = RequestMetric()
     quality = RequestMetric()
     dispatch_delay_ms = RequestMetric()

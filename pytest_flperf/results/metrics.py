@@ -68,7 +68,7 @@ class Metric:
     name: str
     unit: str
     """``ms``, ``s``, ``tokens/s``, ``requests/s``, ``tokens``, ``fraction``, ``ratio``, ``%``, ``count``,
-    ``tokens/chunk``, ``MB`` (2²⁰ bytes), ``W`` or ``°C``."""
+    ``tokens/chunk``, ``MB`` (2²⁰ bytes), ``W``, ``J``, ``°C``, ``currency`` (the price's) or ``per 1k tokens``."""
     title: str
     """Short heading for a column, without the unit."""
     better: Better
@@ -82,7 +82,7 @@ class Metric:
     @property
     def heading(self) -> str:
         """Column heading: the title with its unit, such as ``TTFT ms``."""
-        return self.title if self.unit in {"count", "tokens", "fraction"} else f"{self.title} {self.unit}"
+        return self.title if self.unit in {"count", "tokens", "fraction", "currency"} else f"{self.title} {self.unit}"
 
 
 def _request(name: str, unit: str, title: str, better: Better, definition: str) -> Metric:
@@ -158,7 +158,23 @@ _ALL: Final = (
     _request("output_tokens", "tokens", "output tokens", "neither", _TOKENS),
     _request("prompt_tokens", "tokens", "prompt tokens", "neither", _TOKENS),
     _request("cached_tokens", "tokens", "cached tokens", "neither", _TOKENS),
-    _request("reasoning_tokens", "tokens", "reasoning tokens", "neither", _TOKENS),
+    _request(
+        "reasoning_tokens",
+        "tokens",
+        "reasoning tokens",
+        "neither",
+        "from `usage`; else, where reasoning came as text, output_tokens × chunks with reasoning / content chunks. "
+        "`reasoning_tokens_source` says which",
+    ),
+    _request("answer_tokens", "tokens", "answer tokens", "neither", "output_tokens − reasoning_tokens"),
+    _request(
+        "request_cost",
+        "currency",
+        "cost",
+        "lower",
+        "(uncached prompt tokens × input_per_1m + cached_tokens × cached_input_per_1m + answer tokens × output_per_1m "
+        "+ reasoning_tokens × reasoning_per_1m) / 1,000,000, by the server's own counts; never of estimates",
+    ),
     _request("connect_ms", "ms", "connect", "lower", "connecting, stamped apart; not part of TTFT"),
     _request(
         "quality",
@@ -210,6 +226,37 @@ _ALL: Final = (
         "lower",
         "scored answers with arguments that are not a JSON object, a call without a name, or a call as text / all of "
         "those to requests with expected (or unwanted) calls",
+    ),
+    _case(
+        "cost_total",
+        "currency",
+        "cost",
+        "lower",
+        "sum of request_cost over the measured requests; failed ones count as far as the server said what they used, "
+        "retries not at all",
+    ),
+    _case("cost_per_1k", "currency", "cost / 1k answers", "lower", "1,000 × cost_total / requests that ended ok"),
+    _case("cost_per_right", "currency", "cost / right answer", "lower", "cost_total / answers with a score of 1"),
+    _case(
+        "quality_per_1k_reasoning",
+        "per 1k tokens",
+        "quality / 1k reasoning",
+        "higher",
+        "1,000 × quality.mean / reasoning_tokens.mean",
+    ),
+    _case(
+        "energy_per_answer_j",
+        "J",
+        "energy / answer",
+        "lower",
+        "gpu_power_w.mean / request_rate: what all GPUs of this machine draw, idle power included",
+    ),
+    _case(
+        "energy_per_right_j",
+        "J",
+        "energy / right answer",
+        "lower",
+        "energy_per_answer_j × requests that ended ok / answers with a score of 1",
     ),
     _case(
         "timeout_rate",
@@ -376,6 +423,13 @@ RUN_METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
             _run("error_rate", "fraction", "errors", "measured requests that did not end ok / all of them"),
             _run("timeout_rate", "fraction", "timeouts", "measured requests that ran into a deadline / all of them"),
             _run("failed", "count", "failed requests", "measured requests that did not end ok"),
+            _run(
+                "cost",
+                "currency",
+                "cost",
+                "what all requests of all cases cost, as far as the server said what they used: warm-up, ramp-up, "
+                "cool-down and retries included",
+            ),
             _run("late_reads", "count", "late reads", "late reads of all cases"),
             _run(
                 "cases_failed",
@@ -397,8 +451,11 @@ RATIOS: Final[Mapping[str, str]] = MappingProxyType({f"{name}_ms": f"{name}_rati
 
 OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "accuracy": "quality", "cpu": "server_cpu_pct", "cpu_usage": "server_cpu_pct", "decode_tps": "gen_tps",
-        "duration": "e2e_ms", "e2e": "e2e_ms", "e2e_latency": "e2e_ms", "end_to_end_latency": "e2e_ms",
+        "accuracy": "quality", "cost": "cost_per_1k", "cost_per_thousand": "cost_per_1k",
+        "cpu": "server_cpu_pct", "cpu_usage": "server_cpu_pct", "decode_tps": "gen_tps",
+        "duration": "e2e_ms", "energy": "energy_per_answer_j", "joules": "energy_per_answer_j",
+        "joules_per_answer": "energy_per_answer_j", "price": "cost_per_1k", "thinking_tokens": "reasoning_tokens",
+        "e2e": "e2e_ms", "e2e_latency": "e2e_ms", "end_to_end_latency": "e2e_ms",
         "errors": "error_rate", "failure_rate": "error_rate", "failures": "error_rate",
         "first_token_latency": "ttft_ms", "first_token_ms": "ttft_ms", "generation_speed": "gen_tps",
         "generation_tps": "gen_tps", "gpu": "gpu_util_pct", "gpu_memory": "gpu_mem_mb", "input_tokens": "prompt_tokens",

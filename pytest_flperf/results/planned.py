@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from pytest_flperf.results.calibration import Calibration
+from pytest_flperf.results.cost import Price
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.serialize import Reader, Record, many
 from pytest_flperf.results.serving import Adjustment, Target
@@ -58,6 +59,8 @@ class PlannedCase(Record):
     calibration: Calibration | None = None
     """What this client adds to the times at this load on this machine; None with few streams, where it adds almost
     nothing."""
+    price: Price | None = None
+    """Price of the model's tokens; None: none is known, as for most local models."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "parameters": dict,
@@ -68,4 +71,5 @@ class PlannedCase(Record):
         "settings": dict,
         "notes": tuple,
         "calibration": Calibration.from_dict,
+        "price": Price.from_dict,
     }

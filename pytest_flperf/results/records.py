@@ -17,6 +17,8 @@ from pytest_flperf.results.answer import RunAnswer
 from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.comparison import Against, ReferenceLoad
+from pytest_flperf.results.cost import Cost, Energy
+from pytest_flperf.results.efficiency import EfficiencyAccess
 from pytest_flperf.results.measured import (
     ClockQuality,
     Distribution,
@@ -102,7 +104,7 @@ class BudgetVerdict(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured(MetricAccess, PlannedCase):
+class Measured(MetricAccess, EfficiencyAccess, PlannedCase):
     """A case and everything that was measured of it: the evidence, not judged.
 
     Each metric of requests and each resource is an attribute, too: ``case.ttft_ms.p50``.
@@ -131,6 +133,8 @@ class Measured(MetricAccess, PlannedCase):
     """Source of the output tokens: ``usage``, ``timings``, ``chunks`` …, or ``mixed``."""
     prompt_tokens_source: str | None = None
     """Source of the prompt tokens, in the same words."""
+    reasoning_tokens_source: str | None = None
+    """Source of the reasoning tokens: ``usage``, ``chunks`` or ``mixed``."""
     tokens_per_chunk: float | None = None
     coalesced_pct: float | None = None
     stalls: int | None = None
@@ -143,6 +147,10 @@ class Measured(MetricAccess, PlannedCase):
     """Quality over prompts; None where nothing is expected of answers, or none has a score."""
     tool_calls: ToolCallCounts | None = None
     """Outcomes of answers with tools; None where the scenario expects no calls, nor that there are none."""
+    cost: Cost | None = None
+    """None without a price of the model."""
+    energy: Energy | None = None
+    """None where no power was measured."""
     not_scored: Mapping[str, int] = field(default_factory=dict)
     """Answers without a score, by reason; they are in no quality number, and no budget or gate on quality is met."""
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
@@ -171,6 +179,8 @@ class Measured(MetricAccess, PlannedCase):
         "prompt_scores": many(PromptScore.from_dict),
         "answer_quality": AnswerQuality.from_dict,
         "tool_calls": ToolCallCounts.from_dict,
+        "cost": Cost.from_dict,
+        "energy": Energy.from_dict,
         "not_scored": dict,
         "resources": lambda value: {name: ResourceUse.from_dict(item) for name, item in value.items()},
         "resources_absent": dict,

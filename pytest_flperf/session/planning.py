@@ -65,6 +65,7 @@ def plan_suites(
         check_scopes,
     )
     from pytest_flperf.session.placing import placing_of
+    from pytest_flperf.session.price_checks import check_prices, check_prices_of_targets
     from pytest_flperf.session.scorer_checks import check_scorers
     from pytest_flperf.suite.bounded_files import display_path
     from pytest_flperf.suite.loader import load_suite
@@ -90,12 +91,17 @@ def plan_suites(
             check_budgets_of_cases(suite, cases)
             plans[path] = SuitePlan(suite, cases)
         measured = targets_in(plans.values())
+        others: tuple[TargetSpec, ...] = ()
         if options.against is not None:
             from pytest_flperf.session.paired import opposition_of
 
             opposition = opposition_of(options)
-            placing.check(opposition.targets(measured) if opposition is not None else ())
+            others = opposition.targets(measured) if opposition is not None else ()
+            placing.check(others)
         placing.check_used(measured)
+        check_prices_of_targets((*measured, *others))
+        for plan in plans.values():
+            check_prices(plan.suite, plan.cases, others)
     except (SuiteError, PlacingError) as error:
         raise OptionsError(str(error)) from error
     suites = [plan.suite for plan in plans.values()]

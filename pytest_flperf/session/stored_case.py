@@ -163,7 +163,9 @@ def _scorer(scoring: Scoring, of: BegunCase | BegunSide, requests: _Requests, st
 
 def _reader(case: PlannedCase, requests: _Requests, good: IsGood | None, scorer: AnswerScorer | None) -> TurnReader:
     asks = _Asks(is_deterministic(case.settings), requests.prompt_id, lambda index: requests.scored_row(index).category)
-    return TurnReader(asks, good, scorer, requests.sample)
+    reader = TurnReader(asks, good, scorer, requests.sample)
+    reader.price = case.price
+    return reader
 
 
 @dataclass(frozen=True, slots=True)

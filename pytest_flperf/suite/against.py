@@ -18,7 +18,9 @@ SAME: Final = "same"
 """Compares a case with itself, which measures noise."""
 _PARAMETERS: Final = (*REQUEST_KEYS, "extra")
 """Settings of a request in which the two sides may differ; how requests are sent is the same for both."""
-_TYPED: Final = frozenset({*_PARAMETERS, "options"} - {"reasoning_effort", "stop", "prompt_cache", "max_tokens_key"})
+_TYPED: Final = frozenset(
+    {*_PARAMETERS, "options", "price"} - {"reasoning_effort", "stop", "prompt_cache", "max_tokens_key"}
+)
 _OF_TLS: Final = ("ca_file", "verify", "client_cert")
 _TARGET_KEYS: Final = tuple(
     dict.fromkeys("tls" if each.name in _OF_TLS else each.name for each in fields(TargetSpec) if each.name != "name")
@@ -112,6 +114,8 @@ def opposite_target(former: TargetSpec, spec: AgainstSpec) -> TargetSpec:
         base = TargetSpec(base.model)  # one server's settings don't apply to another
     elif "options" in changes:
         changes["options"] = {**base.options, **changes["options"]}
+    if not changes.keys().isdisjoint({"model", *_ELSEWHERE}):
+        changes.setdefault("price", None)  # a price is of one model at one place
     target = replace(base, name="", **changes)
     if target == replace(former, name=""):
         return former

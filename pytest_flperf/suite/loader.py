@@ -18,6 +18,7 @@ from pytest_flperf.suite.matrix import joined
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Scenario, Settings, Suite
 from pytest_flperf.suite.parser import KeyPath, Source, read_source
+from pytest_flperf.suite.price_building import price_of, prices_of
 from pytest_flperf.suite.schema.base import TargetForm
 from pytest_flperf.suite.schema.document import (
     PROMPT_KEYS,
@@ -71,6 +72,7 @@ def load_suite(path: Path, ref: str) -> Suite:
     )
     check_expectations(scenarios, problems.add)
     check_tools(scenarios, problems.add)
+    prices = prices_of(form, problems.add)
     matrix = _matrix(data, form)
     cases = sum(math.prod(len(values) for _, values in joined(matrix, scenario.sweep)) for scenario in scenarios)
     if cases > MAX_CASES:
@@ -89,6 +91,7 @@ def load_suite(path: Path, ref: str) -> Suite:
         models=tuple(form.models),
         matrix=matrix,
         targets=_targets(form, problems),
+        prices=prices,
     )
 
 
@@ -170,8 +173,10 @@ def target_of(values: Mapping[str, Any], where: str) -> TargetSpec:
 
 def _target(form: TargetForm) -> TargetSpec:
     """The target of a form; missing fields keep the dataclass's defaults."""
-    given = {key: value for key, value in _given(form).items() if key != "tls" and value is not None}
+    given = {key: value for key, value in _given(form).items() if key not in ("tls", "price") and value is not None}
     tls = {} if form.tls is None else _given(form.tls)
+    if form.price is not None:
+        given["price"] = price_of(form.price, "target")
     return TargetSpec(**given, **tls)
 
 

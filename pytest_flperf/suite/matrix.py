@@ -138,6 +138,7 @@ def expand(suite: Suite, models: Iterable[str | TargetSpec], overrides: Override
             scenario_id=scenario_ids[each.played.name],
             parameters_id=ids[each.scenario][target.label, each.index],
             target=target,
+            prices=suite.prices,
         )
         for target in targets
         for each in points

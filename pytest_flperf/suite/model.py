@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_flperf.quality.tools.expected import expects_calls
 from pytest_flperf.suite.messages import Message, Scalar
+from pytest_flperf.suite.prices import PriceSpec, price_named
 from pytest_flperf.suite.targets import TargetSpec
 
 if TYPE_CHECKING:
@@ -213,6 +214,8 @@ class Suite:
     """Setting names and their values; every combination is a case of its own."""
     targets: tuple[TargetSpec, ...] = ()
     """Models with their backends, in place of ``models``."""
+    prices: Mapping[str, PriceSpec] = field(default_factory=dict)
+    """Prices by model, target or pattern of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +236,19 @@ class Case:
     """``model-key=value…`` made fit for the brackets of a node id."""
     target: TargetSpec | None = None
     """The model's backend and address; None: the run's."""
+    prices: Mapping[str, PriceSpec] = field(default_factory=dict)
+    """The suite's prices."""
 
     @property
     def target_spec(self) -> TargetSpec:
         """Target of the model; one without settings where it is the run's."""
         return self.target or TargetSpec(self.model)
+
+    @property
+    def price_spec(self) -> PriceSpec | None:
+        """Price of the model: of its target, else the suite's for its name; None without one."""
+        target = self.target_spec
+        return target.price or price_named(self.prices, (self.model, target.label, target.model))
 
     @property
     def nodeid(self) -> str:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pytest_flperf.suite.errors import SuiteError, printable, shown
+from pytest_flperf.suite.prices import PriceSpec
 
 __all__ = ["TargetSpec", "backend_options", "distinct", "mapping_of"]
 
-_TYPED: Final = frozenset({"options"})
+_TYPED: Final = frozenset({"options", "price"})
+_TEXTS: Final = frozenset({"price.currency", "price.source", "price.date", "price.genai_prices"})
+"""Keys below typed ones whose values are texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class TargetSpec:
     catalog_url: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of its kind of backend."""
+    price: PriceSpec | None = None
+    """Price of its tokens, in place of the suite's for the model."""
 
     @property
     def label(self) -> str:
@@ -88,7 +93,7 @@ def mapping_of(text: str, where: str, typed: Collection[str] = _TYPED) -> dict[s
         place, last = (values.setdefault(outer, {}), inner) if dot else (values, key)
         if not isinstance(place, dict) or last in place:
             raise SuiteError(f"{where}: found {printable(key)[:80]} twice, expected it once")
-        may_be_number = outer in typed or key == "tls.verify"
+        may_be_number = (outer in typed and key not in _TEXTS) or key == "tls.verify"
         place[last] = _scalar(value.strip()) if may_be_number else value.strip()
     return values
 

@@ -14,7 +14,7 @@ from itertools import accumulate, islice
 from typing import Final, TypeAlias
 
 from pytest_flperf.wire.arrivals import Arrivals, first_read_window_ns, sharing
-from pytest_flperf.wire.chunks import ANSWER, CONTENT, Answer, load_json
+from pytest_flperf.wire.chunks import ANSWER, CONTENT, REASONING, Answer, load_json
 from pytest_flperf.wire.error_signs import announces_error, is_error_name
 from pytest_flperf.wire.errors import error_of_text, read_error
 from pytest_flperf.wire.exchange import Ending, Exchange
@@ -64,6 +64,8 @@ class _Reading:
     first_content_ns: int | None = None
     first_other_ns: int | None = None
     """Of what is an answer and no content: a tool call."""
+    thoughts: int = 0
+    """Chunks with nothing but reasoning, in a field of its own."""
     first_part: int | None = None
     together: int = 0
     """Chunks with text in the same part of the body as the first."""
@@ -190,6 +192,7 @@ def _read_event(event: Event, reading: _Reading, arrivals: Arrivals) -> None:
     if reading.first_part is None:
         reading.first_part = arrivals.part
     reading.together += arrivals.part == reading.first_part
+    reading.thoughts += held == REASONING
     if reading.first_content_ns is None and held & CONTENT:
         reading.first_content_ns = arrival
     if reading.first_other_ns is None and held & ANSWER:
@@ -209,6 +212,8 @@ class _Said:
     calls: tuple[ToolCall, ...]
     words: int
     first_answer_ns: int | None
+    reasoning_chunks: int | None
+    """Chunks with reasoning; None where they can't be told from the others."""
 
 
 def _said(reading: _Reading, *, tags: bool) -> _Said:
@@ -217,10 +222,12 @@ def _said(reading: _Reading, *, tags: bool) -> _Said:
     tagged = split_reasoning(output) if "<" in output or "[" in output or "◁" in output else None
     if reasoning:
         tagged = None  # the server has taken it out: what is left are words of the answer
+    thoughts: int | None = reading.thoughts
     tagged_bytes = len(tagged.reasoning.encode("utf-8", "replace")) if tagged is not None else 0
     if tagged is not None and tags:
         first_ns = None if tagged.answer_at is None else _content_ns(reading, tagged.answer_at)
         output, reasoning = tagged.answer, tagged.reasoning
+        thoughts = _chunks_before(reading, tagged.answer_at)
     calls = answer.tool_calls.result()
     words = sum(map(_words, (output, reasoning, *(call.arguments for call in calls))))
     firsts = [at for at in (first_ns, reading.first_other_ns) if at is not None]
@@ -232,6 +239,7 @@ def _said(reading: _Reading, *, tags: bool) -> _Said:
         calls=calls,
         words=words,
         first_answer_ns=min(firsts, default=None),
+        reasoning_chunks=thoughts or None,
     )
 
 
@@ -245,9 +253,19 @@ def _words(text: str) -> int:
 
 def _content_ns(reading: _Reading, offset: int) -> int | None:
     """Arrival of the content's character ``offset``."""
-    piece = bisect_right(list(accumulate(map(len, reading.answer.output))), offset)
-    chunk = bisect_right(reading.contents, piece)
+    chunk = _chunk_of(reading, offset)
     return reading.chunk_ns[chunk] if chunk < len(reading.chunk_ns) else None
+
+
+def _chunk_of(reading: _Reading, offset: int) -> int:
+    """Index of the chunk that holds the content's character ``offset``."""
+    piece = bisect_right(list(accumulate(map(len, reading.answer.output))), offset)
+    return bisect_right(reading.contents, piece)
+
+
+def _chunks_before(reading: _Reading, answer_at: int | None) -> int:
+    """Chunks of tagged reasoning: those before the answer's first; 0 where the answer begins first."""
+    return len(reading.contents) if answer_at is None else _chunk_of(reading, answer_at)
 
 
 def _counts(reading: _Reading, said: _Said) -> TokenCounts:
@@ -256,6 +274,7 @@ def _counts(reading: _Reading, said: _Said) -> TokenCounts:
         words=said.words,
         answer_text=bool(said.calls or said.output.strip()),
         reasoning_bytes=said.reasoning_bytes,
+        reasoning_chunks=said.reasoning_chunks,
     )
 
 
@@ -340,4 +359,5 @@ def _sample(
         clock_step=abs(exchange.clock_moved_ns) > CLOCK_STEP_NS,
         lag_ns=exchange.read_lag_ns,
         tool_calls_left_out=answer.tool_calls.left_out,
+        reasoning_tokens_source=counts.reasoning_tokens_source,
     )

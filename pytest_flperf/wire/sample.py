@@ -138,6 +138,8 @@ class Sample:
     """Kernel arrival to Python's read, for every read; empty with user stamps."""
     tool_calls_left_out: int = 0
     """Calls beyond the 128 that are kept."""
+    reasoning_tokens_source: str | None = None
+    """``usage``, or ``chunks``: estimated from the share of chunks with reasoning; None where nothing was counted."""
 
     @property
     def ok(self) -> bool:

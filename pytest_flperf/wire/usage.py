@@ -69,6 +69,8 @@ class TokenCounts:
     visible_tokens: int | None
     """Output tokens that the seen arrivals carry; None where that can't be told, or where the count contradicts the
     text."""
+    reasoning_tokens_source: str | None = None
+    """``usage`` or ``chunks``; None where ``reasoning_tokens`` is unknown."""
 
 
 class Usage:
@@ -114,7 +116,9 @@ class Usage:
             }
             self.timings = numbers or None
 
-    def counts(self, *, chunks: int, words: int, answer_text: bool, reasoning_bytes: int) -> TokenCounts:
+    def counts(
+        self, *, chunks: int, words: int, answer_text: bool, reasoning_bytes: int, reasoning_chunks: int | None = None
+    ) -> TokenCounts:
         """Compute the final token counts.
 
         Args:
@@ -122,6 +126,7 @@ class Usage:
             words: Of all the text that came, at least.
             answer_text: Whether any of the text was no reasoning.
             reasoning_bytes: Of the reasoning that came as text.
+            reasoning_chunks: Of these chunks, those with reasoning; None where they can't be told from the others.
 
         """
         output, source = self._told(chunks)
@@ -136,8 +141,14 @@ class Usage:
         visible = None if output is None or hidden is None or output < hidden else output - hidden
         if visible is not None and visible < words:
             visible = None  # there are no tokens of several words: the count is of something else
+        reasoning_source = None if reasoning is None else "usage"
+        agrees = source == "chunks" or visible is not None  # else the count is of something else than this text
+        if reasoning is None and reasoning_chunks and output is not None and chunks and agrees:
+            reasoning, reasoning_source = round(output * min(reasoning_chunks / chunks, 1)), "chunks"
         prompt, prompt_source = self._prompt_tokens()
-        return TokenCounts(output, prompt, self._cached_tokens(), reasoning, source, prompt_source, visible)
+        return TokenCounts(
+            output, prompt, self._cached_tokens(), reasoning, source, prompt_source, visible, reasoning_source
+        )
 
     def _told(self, chunks: int) -> tuple[int | None, str | None]:
         """Output tokens as reported, with their source.

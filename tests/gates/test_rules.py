@@ -159,7 +159,7 @@ def test_rules_round_trip(
     metric = METRICS[name]
     scenarios = None if scenarios is None else " ".join(scenarios.split())
     sign = "<-" if metric.better == "higher" else ">+"
-    unit = {"fraction": None, "ratio": None}.get(metric.unit, metric.unit)
+    unit = {"fraction": None, "ratio": None, "currency": None}.get(metric.unit, metric.unit)
     steps = [f"{sign[1]}{percent}%"] + [f"{sign[1]}{floor}{unit}"] * (floor is not None and unit is not None)
     text = f"{scenarios}: " * (scenarios is not None) + name + f".{statistic}" * (statistic is not None)
     found = parse_rule(f"{text} {sign[0]} {' and '.join(steps[::-1] if floor_first else steps)}")

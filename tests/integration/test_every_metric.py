@@ -30,9 +30,11 @@ _NOT_IN_TURN = {
     "e2e_ratio",
 }
 """Of which nothing is measured here; said before measuring (see ``test_feasibility.py``)."""
-_ELSEWHERE = {"quality", *OF_CALLS}
+_ELSEWHERE = {"quality", "request_cost", *OF_CALLS}
 _SAME_ON_BOTH = {"prompt_tokens"}
-_WITHOUT_NOISE = ("output_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens", "server_")
+_WITHOUT_NOISE = ("output_tokens", "answer_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens", "server_")
+_FEWER = {"output_tokens", "answer_tokens"}
+"""Of which the slow server gives fewer."""
 METRICS_HERE = [
     name for name in (*REQUEST_METRICS, *COMPARED_CASE_METRICS) if name not in _NOT_IN_TURN | _ELSEWHERE | COUNTED
 ]
@@ -54,7 +56,7 @@ def rules(statistics: tuple[str, ...], more: str, less: str) -> list[str]:
     """One on each metric and statistic, as options."""
     found = []
     for name in METRICS_HERE:
-        change = f"< -{less}" if METRICS[name].better == "higher" or name == "output_tokens" else f"> +{more}"
+        change = f"< -{less}" if METRICS[name].better == "higher" or name in _FEWER else f"> +{more}"
         subjects = [name] if METRICS[name].per == "case" else [f"{name}.{each}" for each in statistics]
         found += [f"--flperf-fail-on={subject} {change}" for subject in subjects]
     return found

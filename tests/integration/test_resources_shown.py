@@ -159,3 +159,24 @@ def test_a_gpu(tiny: Tiny, apart: tuple[str, str], monkeypatch: pytest.MonkeyPat
     assert absent(done.case) == {"gpu_power_w": "NVIDIA Nowhere 1 doesn't report it"}
     assert done.results["run"]["host"]["gpus"] == ["NVIDIA Nowhere 1"]
     assert any(line.get("gpu_temp_c") == 55 for line in done.journal("resources.jsonl"))
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler")
+def test_energy(tiny: Tiny, apart: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A GPU that draws 100 W: joules per answer, more per right one, in turns none; budgets judge them."""
+    source = tmp_path / "nvml.c"
+    source.write_text(NVML.replace("return 3; /* NVML_ERROR_NOT_SUPPORTED */", "*mw = 100000; return 0;"))
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(tmp_path / "libnvidia-ml.so.1"), str(source)], check=True)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    budgets = ["energy_per_answer_j <= 1 kJ", "energy_per_right_j <= 1 J"]
+    tiny.suite({"iterations": 6, "expect": {"length": {"min": 1}}, "budgets": budgets})
+    done = tiny.run_apart("--flperf-suite=tiny.json", *apart, "-vv")
+    assert done.ret == 1, done.text
+    case = done.case
+    assert case["energy"]["per_answer_j"] == pytest.approx(100 / case["request_rate"])
+    assert case["energy"]["per_right_j"] == pytest.approx(case["energy"]["per_answer_j"])
+    assert [each["met"] for each in case["budgets"]][:2] == [True, False]
+    assert " J per answer; " in done.text
+    done = tiny.run_apart("--flperf-suite=tiny.json", *apart, "--flperf-against=same", "--flperf-max-iterations=12")
+    assert done.case["energy"]["per_answer_j"] is None
+    assert "two sides were measured in turns" in done.case["budgets"][0]["reason"]

@@ -316,6 +316,9 @@ def test_registry_is_whole() -> None:
             "s",
             "MB",
             "W",
+            "J",
+            "currency",
+            "per 1k tokens",
             "°C",
             "tokens/s",
             "requests/s",
@@ -326,7 +329,16 @@ def test_registry_is_whole() -> None:
             "count",
             "tokens/chunk",
         }
-        suffixes = {"_ms": "ms", "_s": "s", "_pct": "%", "_tokens": "tokens", "_mb": "MB", "_w": "W", "_c": "°C"}
+        suffixes = {
+            "_ms": "ms",
+            "_s": "s",
+            "_pct": "%",
+            "_tokens": "tokens",
+            "_mb": "MB",
+            "_w": "W",
+            "_j": "J",
+            "_c": "°C",
+        }
         for suffix, unit in {**suffixes, "_rate": None}.items():
             assert not name.endswith(suffix) or unit is None or metric.unit == unit
     assert METRICS["ttft_ms"].definition == "first_token − sent"

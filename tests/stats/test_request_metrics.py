@@ -34,6 +34,8 @@ def test_a_plain_stream(make_sample: Make) -> None:
         "prompt_tokens": 20,
         "cached_tokens": None,
         "reasoning_tokens": None,
+        "answer_tokens": 10,
+        "request_cost": None,
         "connect_ms": 2.0,
         "dispatch_delay_ms": None,
         "ttft_sent_ms": None,
@@ -60,6 +62,7 @@ def test_without_streaming_nothing_is_guessed(make_sample: Make) -> None:
         "server_tpot_ms",
         "cached_tokens",
         "reasoning_tokens",
+        "request_cost",
         "connect_ms",
         "dispatch_delay_ms",
         "ttft_sent_ms",
@@ -96,7 +99,11 @@ def test_an_answer_that_came_at_once_has_no_rate(make_sample: Make) -> None:
 def test_clock_step_takes_all_times_out(make_sample: Make) -> None:
     """When realtime moved, only counts remain."""
     found = request_metrics(make_sample(clock_step=True, connect_ns=MS))
-    assert {name for name, value in found.items() if value is not None} == {"output_tokens", "prompt_tokens"}
+    assert {name for name, value in found.items() if value is not None} == {
+        "output_tokens",
+        "prompt_tokens",
+        "answer_tokens",
+    }
 
 
 @pytest.mark.parametrize(

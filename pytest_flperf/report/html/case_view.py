@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pytest_flperf._text import amount, printable
+from pytest_flperf.report.efficiency_words import efficiency_facts
 from pytest_flperf.report.figures import (
     NOTHING,
     calibration_words,
@@ -263,6 +264,7 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Arguments right", _amount(case.argument_right, "fraction")),
         ("Error rate", _amount(case.error_rate, "fraction")),
         ("Quality", quality_words(case.answer_quality) if case.answer_quality is not None else None),
+        *efficiency_facts(case),
         ("Model loaded in", _amount(case.load_s, "s")),
         ("Downloaded in", _amount(case.download_s, "s")),
         ("Model memory", _memory(case)),
@@ -271,6 +273,7 @@ def _facts(case: CaseResult) -> tuple[Fact, ...]:
         ("Sent differently than asked", "; ".join(map(_adjusted, case.adjusted))),
         ("Output tokens from", case.tokens_source),
         ("Prompt tokens from", case.prompt_tokens_source),
+        ("Reasoning tokens from", case.reasoning_tokens_source),
         ("Tokens per chunk", None if case.tokens_per_chunk is None else number(case.tokens_per_chunk)),
         ("Chunks that shared a read", _amount(case.coalesced_pct, "%")),
         ("Stalls", None if case.stalls is None else str(case.stalls)),

@@ -8,6 +8,7 @@ from typing import Final
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.history.earlier_runs import EarlierRuns
 from pytest_flperf.report.answer_words import answer_of, answer_sentence
+from pytest_flperf.report.efficiency_words import run_cost_words
 from pytest_flperf.report.figures import NOTHING, counted, errors, number, point, statistic
 from pytest_flperf.report.html.case_view import case_section, failed_case, tone_of
 from pytest_flperf.report.html.comparisons_view import compared_section
@@ -163,6 +164,7 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         ("Models", ", ".join(models_of(run.cases))),
         ("Machines" if run.hosts else "Machine", "; ".join(map(_machine_words, run.machines))),
         ("Budgets of the run", "; ".join(run_budgets(run))),
+        ("Cost of the run", run_cost_words(run.cases).removeprefix("cost of the run: ")),
         ("Clock", clock_words(run.clock)),
         ("Started", when(run.started_at)),
         ("Took", duration(run)),

@@ -8,6 +8,7 @@ from typing import Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import failing, name
+from pytest_flperf.report.efficiency_words import cost_cell, cost_heading
 from pytest_flperf.report.figures import MARK, NOTHING, errors, number, statistic
 from pytest_flperf.report.quality_words import interval_words, share
 from pytest_flperf.report.rivals import ScenarioKey, scenario_key, scenario_of, shown_models
@@ -72,7 +73,7 @@ def _columns(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
             columns += _throughput(cases, named)
     columns += _more_named(named)
     columns.append(Column("errors", errors))
-    columns += _special(cases)
+    columns += _special(cases, named)
     columns += [
         Column(heading, _resource(metric, which), goes=_KEPT if (metric, which) in named else goes)
         for heading, metric, which, goes in _RESOURCES
@@ -85,17 +86,28 @@ def _columns(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
     return columns
 
 
-def _special(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
+def _special(cases: Sequence[CaseResult], named: Mapping[tuple[str, str], None]) -> list[Column[CaseResult]]:
     """Columns that few runs have."""
     found: list[Column[CaseResult]] = []
     if any("quality" in case.metrics for case in cases):
         found.append(Column("quality\nmean", _quality))
         found.append(Column("\n95 %", _quality_interval, goes=7))
+    found += _costs(cases, named)
     if any(case.requests.late_reads for case in cases):
         found.append(Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
     if any(case.reruns for case in cases):
         found.append(Column("reruns", lambda case: str(case.reruns)))
     return found
+
+
+def _costs(cases: Sequence[CaseResult], named: Mapping[tuple[str, str], None]) -> list[Column[CaseResult]]:
+    """Cost of a thousand answers, where a model has a price."""
+    heading = cost_heading(cases)
+    if not heading:
+        return []
+    mixed = heading == "cost/1k"
+    goes = _KEPT if ("cost_per_1k", "") in named else 3
+    return [Column(f"cost\n{heading}", lambda case: cost_cell(case, with_currency=mixed), goes=goes)]
 
 
 def _named(cases: Sequence[CaseResult]) -> dict[tuple[str, str], None]:

@@ -13,6 +13,7 @@ from typing import Final
 from pytest_flperf._text import amount, printable
 from pytest_flperf.gates.format import against_lines
 from pytest_flperf.report.answer_words import answer_sentence
+from pytest_flperf.report.efficiency_words import efficiency_facts, run_cost_words
 from pytest_flperf.report.figures import (
     MARK,
     calibration_words,
@@ -114,6 +115,8 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         lag = clock.lag_ms
         words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
         lines.append(f"clock: {printable(clock.source)} stamps{words}")
+    if cost := run_cost_words(cases):
+        lines.append(cost)
     lines += dict.fromkeys(calibration_words(case.calibration) for case in cases if case.calibration is not None)
     for case in cases:
         searches = (case.search, *case.searches) if case.search is not None else ()
@@ -211,6 +214,7 @@ def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
         lines += [
             Line(f"  {text}") for text in ([] if case.answer_quality is None else quality_lines(case.answer_quality))
         ]
+        lines += [Line(f"  {name.lower()}: {text}") for name, text in efficiency_facts(case)]
     return lines
 
 

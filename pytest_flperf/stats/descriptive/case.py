@@ -13,6 +13,7 @@ from typing import TypeAlias
 from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.quality.scoring import AnswerScorer, NoResult, Scoring
 from pytest_flperf.results.answer_quality import AnswerQuality
+from pytest_flperf.results.cost import Cost
 from pytest_flperf.results.metrics import REQUEST_METRICS
 from pytest_flperf.results.notes import warning
 from pytest_flperf.results.records import Distribution, Measured, PlannedCase, Requests
@@ -21,6 +22,7 @@ from pytest_flperf.stats.descriptive.bottleneck import bottleneck
 from pytest_flperf.stats.descriptive.call_rates import CallTally
 from pytest_flperf.stats.descriptive.clock_quality import clock_quality
 from pytest_flperf.stats.descriptive.conversations import ConversationTally, turns_of
+from pytest_flperf.stats.descriptive.costs import CostTally
 from pytest_flperf.stats.descriptive.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.descriptive.failures import Failures
 from pytest_flperf.stats.descriptive.offered_rate import OfferedLoad
@@ -120,6 +122,7 @@ def summarise(
         finish_reasons=dict(tally.finish_reasons.most_common()),
         tokens_source=_agreed(tally.token_sources),
         prompt_tokens_source=_agreed(tally.prompt_token_sources),
+        reasoning_tokens_source=_agreed(tally.reasoning_token_sources),
         tokens_per_chunk=tally.chunked_tokens / tally.token_chunks if tally.token_chunks else None,
         coalesced_pct=100 * tally.coalesced / tally.chunks if tally.chunks else None,
         stalls=tally.stalls if tally.gap_streams else None,
@@ -128,6 +131,7 @@ def summarise(
         prompt_scores=tally.prompt_scores.result(),
         answer_quality=tally.quality,
         tool_calls=tally.calls.result(),
+        cost=tally.cost(),
         not_scored=dict(scorer.not_scored.most_common()) if scorer is not None else {},
         clock=clock,
         failures=tally.failures.top(),
@@ -175,6 +179,9 @@ class _Tally:
         self.finish_reasons: Counter[str] = Counter()
         self.token_sources: set[str | None] = set()
         self.prompt_token_sources: set[str | None] = set()
+        self.reasoning_token_sources: set[str | None] = set()
+        self.price = planned.price
+        self.costs = CostTally(planned.price)
         self.texts = AnswerTexts()
         self.clock_sources: set[str | None] = set()
         self.echoes: Counter[str] = Counter()
@@ -199,6 +206,7 @@ class _Tally:
 
     def _add(self, sample: Sample) -> None:
         phase = sample.phase
+        self.costs.add(sample)
         if phase is _WARMUP:
             self.warmup += 1
             self.warmup_failed += not sample.ok
@@ -215,7 +223,7 @@ class _Tally:
     def _metrics_of(self, sample: Sample) -> dict[str, float | None] | None:
         """The metrics of a request that ended ok, where something needs them."""
         needed = sample.phase is _MEASURED or (sample.phase is _OUTSIDE and self.is_good is not None)
-        return request_metrics(sample) if needed and sample.outcome is _OK else None
+        return request_metrics(sample, self.price) if needed and sample.outcome is _OK else None
 
     def _add_measured(self, sample: Sample, metrics: dict[str, float | None] | None) -> None:
         outcome = sample.outcome
@@ -245,6 +253,8 @@ class _Tally:
             self.token_sources.add(sample.tokens_source)
         if sample.prompt_tokens_source is not None:
             self.prompt_token_sources.add(sample.prompt_tokens_source)
+        if sample.reasoning_tokens_source is not None:
+            self.reasoning_token_sources.add(sample.reasoning_tokens_source)
         self.texts.add(sample)
         self.rows.append(metrics)
         if self.request_values is not None:
@@ -359,6 +369,11 @@ class _Tally:
             if summary is not None:
                 found[name] = summary
         return found
+
+    def cost(self) -> Cost | None:
+        """Cost of the case; right answers are known where each answer has a score."""
+        scored = self.quality is not None and self.scorer is not None and not self.scorer.not_scored
+        return self.costs.result(self.quality.right if self.quality is not None and scored else None)
 
     def _of_prompts(self, summary: Distribution) -> Distribution | None:
         """Quality with the mean over prompts; None where no answer has a score."""

@@ -72,7 +72,7 @@ class PromptScores:
         self._rows = rows
         self._expected = expected
         self._prompts: dict[str, _Prompt] = {}
-        self._n = self._failed = 0
+        self._n = self._failed = self._right = 0
         self._total = 0.0
         self._checks: defaultdict[str, list[float]] = defaultdict(lambda: [0, 0.0])
         self._worst: dict[str, ScoredAnswer] = {}
@@ -82,6 +82,7 @@ class PromptScores:
         self._n += 1
         self._total += score
         self._failed += answer is None
+        self._right += score >= 1
         parts = (dict(score.parts) or None) if isinstance(score, PartedScore) else None
         reason = score.reason if isinstance(score, PartedScore) else ""
         for name, part in (parts or {}).items():
@@ -160,6 +161,7 @@ class PromptScores:
             answered=_mean(self._total, answered),
             checks=tuple(CheckQuality(name, int(n), _mean(total, n)) for name, (n, total) in self._checks.items()),
             answers=tuple(sorted(self._worst.values(), key=lambda each: each.score)),
+            right=self._right,
         )
         if not self._prompts or len(self._prompts) > PROMPTS_COUNTED:
             return plain
@@ -187,6 +189,7 @@ class PromptScores:
             categories_left_out=left_out,
             checks=plain.checks,
             answers=plain.answers,
+            right=plain.right,
         )
 
     def _categories(self) -> tuple[tuple[CategoryQuality, ...], int]:

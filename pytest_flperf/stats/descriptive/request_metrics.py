@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from operator import sub
 from typing import Final
 
+from pytest_flperf.results.cost import Price
+from pytest_flperf.stats.descriptive.costs import cost_of
 from pytest_flperf.wire.sample import Sample
 
 __all__ = ["MOSTLY_AT_ONCE", "arrival_gaps_ns", "is_late_read", "request_metrics", "tpot_ms", "ttft_ms"]
@@ -81,12 +83,13 @@ def arrival_gaps_ns(sample: Sample) -> list[int]:
     return gaps if gaps and min(gaps) > 0 else [gap for gap in gaps if gap > 0]
 
 
-def request_metrics(sample: Sample) -> dict[str, float | None]:
+def request_metrics(sample: Sample, price: Price | None = None) -> dict[str, float | None]:
     """Metrics of one request by name; None where not known.
 
     All per-request metrics but ``itl_ms``, which is pooled.
 
-    The caller decides which requests count: a failed request is in no latency statistic.
+    The caller decides which requests count: a failed request is in no latency statistic.  Without a ``price`` there is
+    no ``request_cost``.
 
     - ``clock_step``: all times are None, token counts and the server's own figures stay.
     - Late read: ``ttft_ms``, ``ttfat_ms`` and what follows from them (``prompt_tps``) are None.
@@ -109,6 +112,8 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
         "prompt_tokens": sample.prompt_tokens,
         "cached_tokens": sample.cached_tokens,
         "reasoning_tokens": sample.reasoning_tokens,
+        "answer_tokens": _answer_tokens(sample),
+        "request_cost": cost_of(sample, price),
         "connect_ms": None,
         "dispatch_delay_ms": None,
         "ttft_sent_ms": None,
@@ -140,6 +145,14 @@ def request_metrics(sample: Sample) -> dict[str, float | None]:
     values["tpot_ms"] = tpot
     values["gen_tps"] = None if tpot is None else 1000 / tpot
     return values
+
+
+def _answer_tokens(sample: Sample) -> int | None:
+    """Output tokens without reasoning; None where reasoning came and its tokens are unknown."""
+    output, reasoning = sample.output_tokens, sample.reasoning_tokens
+    if output is None or (reasoning is None and sample.reasoning_text):
+        return None
+    return max(output - (reasoning or 0), 0)
 
 
 def _span(start_ns: int | None, stop_ns: int | None) -> float | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from pytest_flperf.suite.prices import HIGHEST
 from pytest_flperf.suite.schema import types
 
-__all__ = ["Form", "TargetForm", "TlsForm"]
+__all__ = ["Form", "PriceForm", "TargetForm", "TlsForm"]
 
 
 class Form(BaseModel):
@@ -25,6 +27,45 @@ class TlsForm(Form):
     client_cert: types.Text | None = Field(
         None, description="Path of our own certificate with its key, in one PEM file."
     )
+
+
+_PerMillion = Annotated[float, Field(ge=0, le=HIGHEST, allow_inf_nan=False)]
+_Currency = Annotated[str, AfterValidator(types.currency)]
+_Date = Annotated[str, BeforeValidator(types.version_text), AfterValidator(types.iso_date)]
+
+
+class PriceForm(Form):
+    """Price of a model's tokens."""
+
+    input_per_1m: _PerMillion | None = Field(None, description="Price of a million prompt tokens.")
+    output_per_1m: _PerMillion | None = Field(None, description="Price of a million output tokens.")
+    cached_input_per_1m: _PerMillion | None = Field(
+        None, description="Price of a million prompt tokens from the server's cache; default: that of the others."
+    )
+    reasoning_per_1m: _PerMillion | None = Field(
+        None, description="Price of a million reasoning tokens; default: that of other output tokens."
+    )
+    currency: _Currency = Field("USD", description="Code of the currency (ISO 4217).")
+    source: types.Text | None = Field(None, max_length=200, description="Where the price is from, for the results.")
+    date: _Date | None = Field(None, description="Day of the price, such as 2026-11-30, for the results.")
+    genai_prices: types.Text | None = Field(
+        None,
+        description="Instead of prices: the model's name in the package genai-prices (extra prices), with its "
+        "provider, such as openai/gpt-4o.",
+    )
+
+    @model_validator(mode="after")
+    def _prices_or_name(self) -> PriceForm:
+        given = [key for key in type(self).model_fields if key in self.model_fields_set]
+        if self.genai_prices is not None:
+            more = [key for key in given if key != "genai_prices"]
+            text = f"found genai_prices and {more[0]}, expected genai_prices alone" if more else ""
+        else:
+            lacking = [key for key in ("input_per_1m", "output_per_1m") if getattr(self, key) is None]
+            text = f"missing {' and '.join(lacking)}, expected both prices, or genai_prices" if lacking else ""
+        if text:
+            raise PydanticCustomError("flperf_price", "{text}", {"text": text})
+        return self
 
 
 class TargetForm(Form):
@@ -52,5 +93,7 @@ class TargetForm(Form):
     model_cache: types.Text | None = Field(None, description="Folder of downloaded models.")
     catalog_url: types.Text | None = Field(None, description="Model catalog to use instead of the public one.")
     options: dict[types.Text, Any] = Field({}, description="Options of this kind of backend.")
+
+    price: PriceForm | None = Field(None, description="Price of its tokens, instead of the suite's for the model.")
 
     _options_are_json = field_validator("options")(types.json_only)

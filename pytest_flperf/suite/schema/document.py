@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_v
 from pydantic_core import PydanticCustomError
 
 from pytest_flperf.suite.schema import types
-from pytest_flperf.suite.schema.base import Form, TargetForm, TlsForm
+from pytest_flperf.suite.schema.base import Form, PriceForm, TargetForm, TlsForm
 from pytest_flperf.suite.schema.expect import CheckForm, ExpectForm, LengthForm
 from pytest_flperf.suite.setting_limits import LIMITS, expected
 
@@ -365,6 +365,9 @@ class SuiteForm(Form):
         [], description="Models to measure if the command line names none."
     )
     targets: list[TargetForm] = Field([], min_length=1, description="Models with their servers, instead of models.")
+    prices: dict[types.Text, PriceForm] = Field(
+        {}, description="Prices of tokens by model, target or pattern of these; the first pattern that fits holds."
+    )
     matrix: MatrixForm | None = Field(
         None, description="Settings and their values: each combination makes its own case."
     )
@@ -401,6 +404,7 @@ def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         ("matrix",): MatrixForm,
         ("targets",): TargetForm,
         ("targets", "tls"): TlsForm,
+        ("targets", "price"): PriceForm,
         ("scenarios",): ScenarioForm,
         ("scenarios", "messages"): MessageForm,
         ("scenarios", "expect"): ExpectForm,
@@ -408,7 +412,8 @@ def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         ("scenarios", "expect", "length"): LengthForm,
         ("scenarios", "expect", "checks", "length"): LengthForm,
     }
-    form = forms.get(tuple(part for part in path if isinstance(part, str)))
+    names = tuple(part for part in path if isinstance(part, str))
+    form = PriceForm if names[:1] == ("prices",) and len(names) == 2 else forms.get(names)
     return () if form is None else tuple(field.alias or name for name, field in form.model_fields.items())
 
 
@@ -446,6 +451,8 @@ def expectation(path: tuple[str | int, ...]) -> str:
     in_list = bool(path) and isinstance(path[-1], int)
     if not names:
         return "a mapping with the key 'scenarios'"
+    if names[0] == "prices" and len(names) == 2:
+        return expected("price")
     if names[0] == "matrix" and len(names) == 2:
         item = expected(key) if key != "stop" else "a non-empty string"
         return item if in_list else f"a list of one or more values, each {item}"

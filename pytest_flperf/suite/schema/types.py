@@ -13,6 +13,7 @@ from pytest_flperf.quality.tools.definitions import AUTO, CHOICES, tools_problem
 from pytest_flperf.quality.tools.matchers import FormError
 from pytest_flperf.quality.tools.played import MOST_RESULTS, PlayedResults
 from pytest_flperf.suite.errors import SuiteError, key_path, shown
+from pytest_flperf.suite.prices import currency_problem, date_problem
 from pytest_flperf.suite.prompts.lengths import Lengths, lengths_of
 from pytest_flperf.suite.schema.budgets import BudgetFormError, budget_texts
 from pytest_flperf.suite.setting_limits import LIMITS
@@ -143,6 +144,23 @@ def tool_choice(value: object) -> object:
         f"found {shown(value)}, expected {words}, a mapping that names a function, or one of them and 'auto' in a list"
     )
     raise PydanticCustomError("flperf_tools", "{text}", {"text": text})
+
+
+def currency(value: str) -> str:
+    """Refuse what is no code of a currency."""
+    return _refused(value, currency_problem(value))
+
+
+def iso_date(value: str) -> str:
+    """Refuse what is no date."""
+    return _refused(value, date_problem(value))
+
+
+def _refused(value: str, expected: str) -> str:
+    if expected:
+        text = f"found {shown(value)}, expected {expected}"
+        raise PydanticCustomError("flperf_price", "{text}", {"text": text})
+    return value
 
 
 def _is_finite(value: object) -> bool:
