@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from pytest_flperf.gates.not_measured import UPPER_BOUND, is_upper_bound
 from pytest_flperf.gates.rules import COUNTED, Rule
 from pytest_flperf.results.metrics import METRICS, OF_CALLS
 from pytest_flperf.results.records import Measured
@@ -31,7 +32,7 @@ def fail_closed(case: Measured, other: Measured, rule: Rule) -> Finding | None:
 def _of_numbers(case: Measured, other: Measured, rule: Rule) -> Finding | None:
     """A finding where one side lacks the number, or where both are not of one kind."""
     metric = rule.metric
-    if metric == "request_cost" and (why := _other_currency(case, other)):
+    if metric == "request_cost" and (why := _incomparable_costs(case, other)):
         return undecided(case, other, rule, why)
     mine, theirs = value_of(case, rule), value_of(other, rule)
     known = rule.category is None and metric in case.metrics and metric in other.metrics
@@ -45,12 +46,14 @@ def _of_numbers(case: Measured, other: Measured, rule: Rule) -> Finding | None:
     return _infinite(case, other, rule, mine, theirs)
 
 
-def _other_currency(case: Measured, other: Measured) -> str:
+def _incomparable_costs(case: Measured, other: Measured) -> str:
     """Why costs of two sides can't be compared; empty where they can."""
     ours, theirs = case.price, other.price
-    if ours is None or theirs is None or ours.currency == theirs.currency:
+    if ours is None or theirs is None:
         return ""
-    return f"the candidate's price is in {ours.currency}, the baseline's in {theirs.currency}"
+    if ours.currency != theirs.currency:
+        return f"the candidate's price is in {ours.currency}, the baseline's in {theirs.currency}"
+    return UPPER_BOUND if any(is_upper_bound(side, "request_cost") for side in (case, other)) else ""
 
 
 def _not_scored(case: Measured, other: Measured, rule: Rule) -> Finding:

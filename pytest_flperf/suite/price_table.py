@@ -5,6 +5,7 @@ Imported only where a price is needed: it takes half a second.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ __all__ = ["PRICES_EXTRA", "PriceTableError", "has_price_table", "known_price", 
 
 PRICES_EXTRA: Final = "pip install 'pytest-flperf[prices]'"
 _TOKENS: Final = ("input_mtok", "output_mtok", "cache_read_mtok", "output_reasoning_mtok")
+_OTHER_FORM: Final = (ImportError, AttributeError, TypeError, LookupError, re.error)
+"""Of a version of the package whose tables have another form."""
 _BY_REQUEST: Final = "requests_kcount"
 
 
@@ -40,6 +43,13 @@ def table_price(name: str) -> Price:
     """
     if not has_price_table():
         raise PriceTableError(f"it needs the package genai-prices: {PRICES_EXTRA}")
+    try:
+        return _named(name)
+    except _OTHER_FORM as error:
+        raise PriceTableError(f"this version of genai-prices can't be read: {error}") from error
+
+
+def _named(name: str) -> Price:
     from genai_prices.data_snapshot import get_snapshot
 
     provider_id, _, model_ref = name.partition("/")
@@ -61,17 +71,22 @@ def known_price(base_url: str, model_id: str) -> Price | None:
     """
     if not has_price_table():
         return None
+    with contextlib.suppress(PriceTableError, *_OTHER_FORM):
+        return _of_api(base_url, model_id)
+    return None
+
+
+def _of_api(base_url: str, model_id: str) -> Price | None:
     from genai_prices.data_snapshot import get_snapshot
 
     snapshot = get_snapshot()
     for provider in snapshot.providers:
-        if re.match(provider.api_pattern, base_url):
+        found = re.match(provider.api_pattern, base_url)
+        # Patterns may end within a host's name: that of another host is no match.
+        if found is not None and (found[0].endswith("/") or base_url[found.end() :][:1] in ("", "/", ":")):
             model = provider.find_model(model_id.lower(), all_providers=snapshot.providers)
             if model is not None:
-                try:
-                    return _price(provider, model)
-                except PriceTableError:
-                    return None
+                return _price(provider, model)
     return None
 
 

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_flperf.gates.budgets import parse_budget
+from pytest_flperf.gates.fail_closed import fail_closed
+from pytest_flperf.gates.rules import parse_rule
 from pytest_flperf.results.answer_quality import AnswerQuality
-from pytest_flperf.results.cost import Price
-from pytest_flperf.results.records import Measured, Requests, ResourceUse
+from pytest_flperf.results.cost import Cost, Price
+from pytest_flperf.results.records import Distribution, Measured, Requests, ResourceUse
 from pytest_flperf.results.serving import Target
 from pytest_flperf.stats.descriptive.costs import CostTally, request_cost
 from pytest_flperf.stats.descriptive.energy import energy_of
@@ -162,6 +165,38 @@ def test_request_metrics(make_sample: Make) -> None:
     assert (found["answer_tokens"], found["request_cost"]) == (6, pytest.approx((40 + 6 * 8 + 4 * 12) / 1e6))
     assert request_metrics(make_sample(reasoning_text="hm"))["answer_tokens"] is None
     assert request_metrics(make_sample())["answer_tokens"] == 10
+
+
+def test_sides_whose_costs_can_not_be_compared() -> None:
+    """Another currency, or an upper bound: undecided, with that reason; else numbers decide."""
+    rule = parse_rule("request_cost.mean > +5%")
+    one = Distribution(9, 0.5, 0.1, 0.4, 0.4, 0.5, 0.6, 0.6, 0.6, 0.6)
+    ours = Measured(
+        "n", "s", "a", "m", requests=Requests(total=9, ok=9), metrics={"request_cost": one}, price=PLAIN,
+        cost=Cost("USD", 4.5),
+    )  # fmt: skip
+    assert fail_closed(ours, ours, rule) is None
+    abroad = replace(ours, price=replace(PLAIN, currency="EUR"))
+    bound = replace(ours, cost=Cost("USD", 4.5, at_most=True))
+    for case, other, words in ((ours, abroad, "in USD, the baseline's in EUR"), (bound, ours, "an upper bound")):
+        found = fail_closed(case, other, rule)
+        assert found is not None
+        assert found.word == "undecided"
+        assert words in found.reason
+    dearer = fail_closed(replace(ours, metrics={}, price=None, cost=None), ours, rule)
+    assert dearer is not None
+    assert dearer.word == "regressed", "what is not known is not cheaper"
+
+
+def test_an_upper_bound_proves_no_least_cost() -> None:
+    """A budget from below is missed; one from above holds."""
+    case = Measured(
+        "n", "s", "a", "m", requests=Requests(total=9, ok=9), price=SPLIT, cost=Cost("USD", 4.5, 500.0, at_most=True)
+    )
+    assert parse_budget("cost_per_1k <= 500").judge(case).met
+    missed = parse_budget("cost_per_1k >= 500").judge(case)
+    assert (missed.met, missed.value) == (False, None)
+    assert "upper bound" in missed.reason
 
 
 POWER = ResourceUse(5, 80.0, 70.0, 90.0)

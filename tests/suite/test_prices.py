@@ -189,6 +189,7 @@ def test_known_by_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
     for url, model in (
         ("http://127.0.0.1:8080/v1", "gpt-4o"),
         ("https://models.example.com/v1", "gpt-4o"),
+        ("https://api.openai.com.example.com/v1", "gpt-4o"),
         ("https://api.openai.com/v1", "my-own-model"),
         ("http://localhost:11434/v1", "gpt-oss-20b"),
     ):
