@@ -189,11 +189,10 @@ def _check_without_judge(parsed: Parsed) -> None:
 
 
 def _share(parsed: Parsed, text: str) -> float:
-    try:
-        share = float(text.strip().removesuffix("%")) / 100
-    except ValueError:
-        share = math.nan
-    if not text.strip().endswith("%") or not 0 < share <= 1:
+    from pytest_flperf.suite.judges import share_of
+
+    share = share_of(text)
+    if share is None:
         refuse(parsed, f"--fail-under: found {text!r}, expected a share above 0 %, such as 90%")
     return share
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, run_names, tell_taken
+from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, judged_beside, run_names, tell_taken
 
 if TYPE_CHECKING:
     from pytest_flperf.history.earlier_runs import EarlierRuns
     from pytest_flperf.history.run_names import RunRef
     from pytest_flperf.history.store import Store
-    from pytest_flperf.results.judged import Judged
     from pytest_flperf.results.records import Run
 
 __all__ = ["add_report", "add_show", "rendered"]
@@ -108,7 +106,7 @@ def _judged(results: Path | None, width: int) -> list[str]:
     """What ``flperf judge`` found, as lines."""
     from pytest_flperf.report.terminal.judged import judged_lines
 
-    found = None if results is None else _read_judged(results)
+    found = judged_beside(results)
     return [] if found is None else ["", *judged_lines(found, width), ""]
 
 
@@ -174,11 +172,11 @@ def rendered(ending: str, found: Sequence[tuple[Path | None, Run]], earlier: Ear
     if ending == ".csv":
         from pytest_flperf.report.csv import csv_text
 
-        return csv_text(runs)
+        return csv_text(runs, {run.id: judged for path, run in found if (judged := judged_beside(path)) is not None})
     if ending == ".md":
         from pytest_flperf.report.markdown import markdown
 
-        return "\n".join(map(markdown, runs))
+        return "\n".join(markdown(run, judged_beside(path)) for path, run in found)
     from pytest_flperf.report.html.pages import Pages
     from pytest_flperf.report.samples import SamplesReader
 
@@ -189,18 +187,4 @@ def rendered(ending: str, found: Sequence[tuple[Path | None, Run]], earlier: Ear
         return Pages().run(run, {}, earlier)
     samples = SamplesReader(path.with_name("samples.jsonl"))
     samples.read()
-    return Pages().run(run, samples.of(run.cases), earlier, _read_judged(path))
-
-
-def _read_judged(results: Path) -> Judged | None:
-    """What ``flperf judge`` found; a file that can't be read is said, and the report written without it."""
-    from pytest_flperf._text import printable
-    from pytest_flperf.report.terminal.listings import say
-    from pytest_flperf.results.judged import JudgedError, read_judged
-    from pytest_flperf.results.run_folder import JUDGED
-
-    try:
-        return read_judged(results.with_name(JUDGED))
-    except JudgedError as error:
-        say(printable(f"warning: {error}", 1_000), sys.stderr)
-        return None
+    return Pages().run(run, samples.of(run.cases), earlier, judged_beside(path))

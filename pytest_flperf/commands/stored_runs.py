@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from pytest_flperf.history.place import StorePlace
     from pytest_flperf.history.run_names import RunNames
     from pytest_flperf.history.store import Store
+    from pytest_flperf.results.judged import Judged
 
-__all__ = ["RUN_HELP", "add_places", "add_report_dir", "failed", "open_store", "run_names", "store_of", "store_there",
-           "tell", "tell_taken", "unusable"]  # fmt: skip
+__all__ = ["RUN_HELP", "add_places", "add_report_dir", "failed", "judged_beside", "open_store", "run_names", "store_of",
+           "store_there", "tell", "tell_taken", "unusable"]  # fmt: skip
 
 RUN_HELP = (
     "A run's id or a unique start of one, latest, the name of a baseline, or the path of a results.json or a run's "
@@ -48,6 +49,27 @@ def failed(parsed: Parsed, problem: str) -> int:
 
     say(printable(f"{parsed.usage.prog}: error: {problem}", 2_000), sys.stderr)
     return FAILED
+
+
+def judged_beside(results: Path | None) -> Judged | None:
+    """What a judge said of a run, from beside its results; None where nobody was asked.
+
+    A file that can't be read is said.
+    """
+    import sys
+
+    from pytest_flperf._text import printable
+    from pytest_flperf.report.terminal.listings import say
+    from pytest_flperf.results.judged import JudgedError, read_judged
+    from pytest_flperf.results.run_folder import JUDGED
+
+    if results is None:
+        return None
+    try:
+        return read_judged(results.with_name(JUDGED))
+    except JudgedError as error:
+        say(printable(f"warning: {error}", 1_000), sys.stderr)
+        return None
 
 
 def tell(parsed: Parsed, line: str) -> None:

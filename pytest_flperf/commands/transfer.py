@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.commands.common import BAD_USAGE, INTERRUPTED, Commands, Parsed, add_json, print_json, refuse
-from pytest_flperf.commands.stored_runs import RUN_HELP, add_places, failed, run_names, store_of, tell, tell_taken
+from pytest_flperf.commands.stored_runs import (
+    RUN_HELP,
+    add_places,
+    failed,
+    judged_beside,
+    run_names,
+    store_of,
+    tell,
+    tell_taken,
+)
 
 if TYPE_CHECKING:
     from pytest_flperf.history.place import StorePlace
@@ -81,7 +90,7 @@ def _export(parsed: Parsed) -> int:
             run = names.read(ref)
             tell_taken(names.where(ref, run.id))
             runs.setdefault(run.id, (run, ref.folder or (ref.path.parent if ref.path is not None else None)))
-    content = _rows_of_requests(parsed, runs) if parsed.requests else _exported([run for run, _ in runs.values()], form)
+    content = _rows_of_requests(parsed, runs) if parsed.requests else _exported(runs.values(), form)
     if parsed.output is None:
         text = content.decode().rstrip("\r\n")
         say(text if form == "csv" else harmless_json(text))
@@ -127,17 +136,22 @@ def _check_parquet(parsed: Parsed) -> None:
         refuse(parsed, f"--format parquet needs pyarrow, which can't be imported: {PARQUET_EXTRA}")
 
 
-def _exported(runs: Sequence[Run], form: str) -> bytes:
+def _exported(found: Collection[tuple[Run, Path | None]], form: str) -> bytes:
     """The runs in the given format; JSON is of the only one."""
+    from pytest_flperf.results.run_folder import RESULTS
+
+    runs = [run for run, _ in found]
     if form == "json":
         return (json.dumps(runs[0].to_dict(), ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
+    beside = {run.id: judged_beside(folder and folder / RESULTS) for run, folder in found}
+    judged = {run_id: each for run_id, each in beside.items() if each is not None}
     if form == "parquet":
         from pytest_flperf.report.parquet import parquet
 
-        return parquet(runs)
+        return parquet(runs, judged)
     from pytest_flperf.report.csv import csv_text
 
-    return csv_text(runs).encode("utf-8", "backslashreplace")
+    return csv_text(runs, judged).encode("utf-8", "backslashreplace")
 
 
 def _import(parsed: Parsed) -> int:

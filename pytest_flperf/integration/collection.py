@@ -30,12 +30,13 @@ from pytest_flperf.options import SUITE_NAMES, SUITE_REFS
 from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.planned_cases import UNKNOWN_MODEL, planned_case
-from pytest_flperf.session.planning import SuitePlan, models_in, plan_suites, targets_in
+from pytest_flperf.session.planning import SuitePlan, judge_in, models_in, plan_suites, targets_in
 from pytest_flperf.suite.digest import suite_digest
 from pytest_flperf.suite.discovery import PACKAGED_PREFIX, SUITE_ENDINGS, find_suite
 from pytest_flperf.suite.errors import SuiteError
 
 if TYPE_CHECKING:
+    from pytest_flperf.session.judge.inline import InlineJudge
     from pytest_flperf.suite.model import Case
     from pytest_flperf.suite.targets import TargetSpec
 
@@ -146,6 +147,8 @@ class Selection:
         self.folders = IgnoredFolders(refs)
         self.loaded: dict[Path, LoadedSuite] = {}
         self.models: tuple[str, ...] = ()
+        self.judge: InlineJudge | None = None
+        """Judge of the answers, as the suites say."""
         self._base_url: str | None = None
 
     def load(self, config: pytest.Config) -> None:
@@ -160,6 +163,7 @@ class Selection:
         known = known_backends(config)
         plans = plan_suites(self._refs, options, known, default_models_of(config, known))
         baseline_of(config, options)
+        self.judge = judge_in(plans.values(), options, known)
         parts = parts_by_suite(self._suites)
         self.loaded = {path: LoadedSuite(plan.suite, plan.cases, parts[path]) for path, plan in plans.items()}
         self.models = models_in(plans.values())
@@ -223,7 +227,12 @@ class Selection:
 
     def header(self) -> str:
         """Header line: suites, number of cases, models and their location."""
-        return header_line(tuple(self._refs.values()), len(self.cases), self.models, self._base_url)
+        line = header_line(tuple(self._refs.values()), len(self.cases), self.models, self._base_url)
+        return (
+            line
+            if self.judge is None
+            else f"{line}; judged afterwards by {printable(self.judge.spec.target.label, 60)}"
+        )
 
     def notes(self, config: pytest.Config) -> list[str]:
         """Notes on what users might wrongly assume, one line each."""

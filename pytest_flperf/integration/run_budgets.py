@@ -6,7 +6,7 @@ Pytest counts, prints and writes that test like any other.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -16,36 +16,43 @@ from pytest_flperf.integration.current_run import RUN
 from pytest_flperf.integration.xdist import is_worker
 from pytest_flperf.results.records import BudgetVerdict
 
+if TYPE_CHECKING:
+    from pytest_flperf.session.judge.inline import InlineJudge
+
 __all__ = ["RUN_NODEID", "judging_run"]
 
 RUN_NODEID: Final = "flperf::run-budgets"
 _LOCATION: Final = ("flperf", None, "run-budgets")
 
 
-def judging_run(session: pytest.Session) -> Generator[None, Any, Any]:
-    """Judge the run when pytest's loop over the items ends.
+def judging_run(session: pytest.Session, judge: InlineJudge | None) -> Generator[None, Any, Any]:
+    """Judge the run when pytest's loop over the items ends, its answers by the judge of its suites.
 
-    Also if ``-x`` ended it.
+    Also if ``-x`` ended it; then that judge is not asked.
 
     An interrupt is not judged: what it cut off might have met the budgets, or missed them.
     """
     try:
         done = yield
     except session.Failed:
-        _judge(session)
+        _judge(session, None)
+        if judge is not None and (run := session.config.stash.get(RUN, None)) is not None:
+            run.record.note("the judge was not asked: the run stopped early")
         raise
-    _judge(session)
+    _judge(session, judge)
     return done
 
 
-def _judge(session: pytest.Session) -> None:
+def _judge(session: pytest.Session, judge: InlineJudge | None) -> None:
     config = session.config
     run = config.stash.get(RUN, None)
     if run is None or is_worker(config):
         return
-    verdicts = run.record.judge_run()
-    if verdicts:
-        _tell(session, verdicts)
+    run.record.judge_run()
+    if judge is not None:
+        run.judge_answers(judge)
+    if run.record.verdicts:
+        _tell(session, run.record.verdicts)
 
 
 def _tell(session: pytest.Session, verdicts: tuple[BudgetVerdict, ...]) -> None:

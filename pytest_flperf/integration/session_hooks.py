@@ -152,12 +152,14 @@ class _SessionHooks:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Judge the run's budgets after its last test."""
-        if self._config.getoption("flperf_budget") is None and not self._config.getini("flperf_budget"):
+        """Let the suites' judge judge, and judge the run's budgets, after its last test."""
+        judge = None if self._selection is None else self._selection.judge
+        has_budgets = self._config.getoption("flperf_budget") is not None or self._config.getini("flperf_budget")
+        if judge is None and not has_budgets:
             return (yield)
         from pytest_flperf.integration.run_budgets import judging_run
 
-        return (yield from judging_run(session))
+        return (yield from judging_run(session, judge))
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Refuse a marker with unknown arguments."""

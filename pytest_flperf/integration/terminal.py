@@ -11,6 +11,7 @@ import pytest
 
 from pytest_flperf._text import harmless
 from pytest_flperf.report.annotations import annotation_lines
+from pytest_flperf.report.terminal.judged import judged_lines
 from pytest_flperf.report.terminal.summary import summary_lines
 from pytest_flperf.results.records import Run
 from pytest_flperf.session.run_record import RunRecord
@@ -33,6 +34,12 @@ def summarise(record: RunRecord, reporter: pytest.TerminalReporter) -> None:
     for line in summary_lines(run, reporter.config.get_terminal_writer().fullwidth, verbosity, problems):
         colour = {line.colour: True} if line.colour else {}
         reporter.write_line(shown(harmless(line.text)), bold=line.bold, **colour)
+    if record.judged_answers is not None and verbosity >= 0:
+        width = reporter.config.get_terminal_writer().fullwidth
+        reporter.write_line("")
+        for text in judged_lines(record.judged_answers, width, examples=verbosity > 0):
+            reporter.write_line(shown(harmless(text)))
+        reporter.write_line("")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for text in annotation_lines(run):
             reporter.write_line(text)  # a command of our own

@@ -27,7 +27,7 @@ from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.results.serving import Adjustment
 from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
 from pytest_flperf.suite.generator import Ask, PromptGenerator
-from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.messages import Message, WrittenPrompt
 from pytest_flperf.suite.model import Case, Timeouts
 from pytest_flperf.suite.request_body import MAX_TOKENS, extra_body, request_body
 from pytest_flperf.wire.decode import Decoder, decode
@@ -282,8 +282,8 @@ class CasePlans:
         return of if turns == 1 else lambda index: of(index // turns)
 
     @property
-    def written_prompt_of(self) -> Callable[[int], tuple[str, tuple[Message, ...]] | None] | None:
-        """Function that gives id and messages of a measured request's prompt, for judges; None for conversations."""
+    def written_prompt_of(self) -> Callable[[int], WrittenPrompt | None] | None:
+        """Function that gives a measured request's prompt as people wrote it, for judges; None for conversations."""
         return None if self._settings.load.kind == "session" or self._turns > 1 else self.asker.written
 
     @property

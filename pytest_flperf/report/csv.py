@@ -6,17 +6,29 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_flperf._text import printable
+from pytest_flperf.results.judged import Judged, ModelScore
 from pytest_flperf.results.metrics import REQUEST_METRICS, RESOURCE_METRICS, STATISTICS
 from pytest_flperf.results.records import CaseResult, Run
 
-__all__ = ["COLUMNS", "COUNT_COLUMNS", "SWITCH_COLUMNS", "TEXT_COLUMNS", "case_values", "csv_of", "csv_text"]
+__all__ = [
+    "COLUMNS",
+    "COUNT_COLUMNS",
+    "NOBODY_JUDGED",
+    "SWITCH_COLUMNS",
+    "TEXT_COLUMNS",
+    "case_values",
+    "csv_of",
+    "csv_text",
+]
 
 _RESOURCE_KEYS: Final = ("mean", "max")
 _TEXT: Final = 2_000
+NOBODY_JUDGED: Final[Mapping[str, Judged]] = MappingProxyType({})
 _FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _KEY: Final = (
     "run_id", "started_at", "run_status", "nodeid", "host", "suite", "scenario", "model", "parameters", "outcome",
@@ -53,6 +65,14 @@ COLUMNS: Final = (
     "cost_currency",
     "cost_at_most",
     *_EFFICIENCY,
+    "judge.prompts",
+    "judge.score",
+    "judge.score_low",
+    "judge.score_high",
+    "judge.pass_rate",
+    "judge.pass_rate_lower",
+    "judge.no_answer",
+    "judge.errors",
 )
 """All columns, always in this order; new ones are added at the end.
 
@@ -74,18 +94,19 @@ SWITCH_COLUMNS: Final = frozenset({"stream", "run_partial", "partial", "cost_at_
 """Columns that hold true or false."""
 COUNT_COLUMNS: Final = frozenset(
     {"concurrency", "requests_total", "requests_ok", "requests_failed", "timeouts", "late_reads", "clock_steps",
-     "stalls", "reruns", "quality.prompts", *(f"{metric}.n" for metric in REQUEST_METRICS)}
+     "stalls", "reruns", "quality.prompts", "judge.prompts", "judge.no_answer", "judge.errors",
+     *(f"{metric}.n" for metric in REQUEST_METRICS)}
 )  # fmt: skip
 """Columns that hold whole numbers; all others hold numbers."""
 
 
-def csv_text(runs: Iterable[Run]) -> str:
+def csv_text(runs: Iterable[Run], judged: Mapping[str, Judged] = NOBODY_JUDGED) -> str:
     """CSV text (RFC 4180): a header and a row per case.
 
     Rows are in the order of the runs.  A text that a spreadsheet would take for a formula gets an apostrophe in front;
-    numbers never do.
+    numbers never do.  ``judged``: what judges said, by the id of the run.
     """
-    return csv_of(COLUMNS, (case_values(run, case) for run in runs for case in run.cases))
+    return csv_of(COLUMNS, (case_values(run, case, judged.get(run.id)) for run in runs for case in run.cases))
 
 
 def csv_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -97,7 +118,7 @@ def csv_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
-def case_values(run: Run, case: CaseResult) -> list[str | bool | int | float | None]:
+def case_values(run: Run, case: CaseResult, judged: Judged | None = None) -> list[str | bool | int | float | None]:
     """Values of a case, one for each of :data:`COLUMNS`; None: not measured."""
     return [
         *_key(run, case),
@@ -116,7 +137,17 @@ def case_values(run: Run, case: CaseResult) -> list[str | bool | int | float | N
         case.cost.currency if case.cost is not None else None,
         case.cost.at_most if case.cost is not None else None,
         *(getattr(case, name) for name in _EFFICIENCY),
+        *_score(None if judged is None else judged.case_score(case.nodeid)),
     ]
+
+
+def _score(score: ModelScore | None) -> Sequence[int | float | None]:
+    """What a judge said."""
+    if score is None:
+        return (None,) * 8
+    low, high = score.mean_score_ci95 or (None, None)
+    rates = score.pass_rate, score.pass_rate_lower
+    return score.prompts, score.mean_score, low, high, *rates, score.no_answer, score.judge_errors
 
 
 def _quality(case: CaseResult) -> Sequence[int | float | None]:

@@ -39,8 +39,10 @@ def calibration_words(found: Calibrated | None) -> str:
         f"good answers ({percent(found.sensitivity)}) and fails {found.fails_agreed} of {found.fails} bad ones "
         f"({percent(found.specificity)})."
     )
+    if found.earlier:
+        words += f" Labels of answers of earlier runs, which the judge was asked, too: {found.earlier}."
     if found.unmatched:
-        words += f" Labels of no answer of this run: {found.unmatched}."
+        words += f" Labels of no question of this run: {found.unmatched}."
     if found.judge_errors:
         words += f" Judge errors on labelled answers: {found.judge_errors}."
     return words

@@ -8,6 +8,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from pytest_flperf._text import harmless_lines, printable
@@ -16,9 +17,10 @@ from pytest_flperf.report.terminal.summary import case_lines
 from pytest_flperf.results.atomic_write import write_file
 from pytest_flperf.results.bounds import bounded_case
 from pytest_flperf.results.comparison import Against
+from pytest_flperf.results.judged import ModelScore
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["NODEID_PROPERTY", "STATUS_PROPERTY", "case_text", "complete", "properties"]
+__all__ = ["NODEID_PROPERTY", "STATUS_PROPERTY", "case_text", "complete", "judged_properties", "properties"]
 
 NODEID_PROPERTY: Final = "flperf.nodeid"
 """The property that identifies the test of a case."""
@@ -32,6 +34,7 @@ _NUMBERS: Final = (
     "cost_total", "cost_per_1k", "cost_per_right", "quality_per_1k_reasoning", "energy_per_answer_j",
     "energy_per_right_j",
 )  # fmt: skip
+_NOTHING: Final[Mapping[str, Sequence[tuple[str, str]]]] = MappingProxyType({})
 _VALUE: Final = 500
 _LONGEST_TEXT: Final = 60_000
 _LARGEST_FILE: Final = 256 << 20
@@ -125,13 +128,38 @@ def _compared(against: Against) -> list[tuple[str, object]]:
     return found
 
 
+def judged_properties(score: ModelScore) -> list[tuple[str, str]]:
+    """JUnit properties of what a judge said of a case, as names and values."""
+    low, high = score.mean_score_ci95 or (None, None)
+    found: list[tuple[str, object]] = [
+        ("judge.score", score.mean_score),
+        ("judge.score_low", low),
+        ("judge.score_high", high),
+        ("judge.prompts", score.prompts),
+        ("judge.passed", score.passed),
+        ("judge.marginal", score.marginal),
+        ("judge.failed", score.failed),
+        ("judge.no_answer", score.no_answer),
+        ("judge.errors", score.judge_errors),
+        ("judge.pass_rate", score.pass_rate),
+        ("judge.pass_rate_corrected", score.corrected_pass_rate),
+        ("judge.pass_rate_lower", score.pass_rate_lower),
+    ]
+    return [(name, _text(value)) for name, value in found if value is not None]
+
+
 def case_text(case: CaseResult) -> str:
     """Text of a case for people, as ``-vv`` prints it."""
     text = harmless_lines("\n".join(case_lines(bounded_case(case))))
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}\n… the rest is left out for its length"
 
 
-def complete(path: Path, texts: Mapping[str, Sequence[str]], status: str) -> str:
+def complete(
+    path: Path,
+    texts: Mapping[str, Sequence[str]],
+    status: str,
+    more: Mapping[str, Sequence[tuple[str, str]]] = _NOTHING,
+) -> str:
     """Add status and texts to a JUnit file that pytest wrote.
 
     The run's status becomes a property, the text of a case its ``system-out``.  pytest writes the output of passed
@@ -141,6 +169,7 @@ def complete(path: Path, texts: Mapping[str, Sequence[str]], status: str) -> str
         path: The file; replaced whole, or left as it is.
         texts: Texts of cases, by the value of the property :data:`NODEID_PROPERTY`.
         status: The run's status, for a property of the test suite.
+        more: Properties of cases that were known only after their tests, likewise.
 
     Returns:
         Why nothing was added; empty where all is well.
@@ -156,6 +185,7 @@ def complete(path: Path, texts: Mapping[str, Sequence[str]], status: str) -> str
         return f"it is not XML: {error}"
     for test in tree.iter("testcase"):
         _add(test, texts)
+        _add_properties(test, more)
     for suite in tree.iter("testsuite"):
         _add_status(suite, status)
     return write_file(path, ET.tostring(tree.getroot(), encoding="utf-8", xml_declaration=True))
@@ -182,6 +212,15 @@ def _add(test: ET.Element, texts: Mapping[str, Sequence[str]]) -> None:
     if out is None:
         out = ET.SubElement(test, "system-out")
     out.text = "\n\n".join([*_filled([out.text]), *said])
+
+
+def _add_properties(test: ET.Element, more: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    found = test.find("properties")
+    if found is None:
+        return
+    of_case = next((each.get("value") for each in found if each.get("name") == NODEID_PROPERTY), None)
+    for name, value in more.get(of_case or "", ()):
+        ET.SubElement(found, "property", name=name, value=value)
 
 
 def _filled(texts: Iterable[str | None]) -> list[str]:

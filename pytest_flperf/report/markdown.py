@@ -15,6 +15,7 @@ from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.report.answer_words import answer_sentence
 from pytest_flperf.report.efficiency_words import cost_cell, cost_heading, run_cost_words
 from pytest_flperf.report.figures import errors, point, statistic
+from pytest_flperf.report.judged_tables import judged_tables
 from pytest_flperf.report.quality_words import mean_quality
 from pytest_flperf.report.rerun import rerun_command
 from pytest_flperf.report.rivals import rivals_together
@@ -29,6 +30,7 @@ from pytest_flperf.report.terminal.comparisons import (
 )
 from pytest_flperf.report.verdict_words import heading, sentence, tone
 from pytest_flperf.results.bounds import bounded_run, first_lines
+from pytest_flperf.results.judged import Judged
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = ["code", "markdown", "words"]
@@ -69,10 +71,10 @@ def _entity(found: re.Match[str]) -> str:
     return f"&#{ord(char)};" + ("<!-- -->" if char in "@#:" else "")
 
 
-def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
+def markdown(run: Run, judged: Judged | None = None, *, longest_bytes: int = _LONGEST_BYTES) -> str:
     """Markdown of a run, in at most ``longest_bytes`` of UTF-8.
 
-    It says what was left out.
+    It says what was left out.  ``judged``: what a judge said of its answers.
     """
     run = bounded_run(run)
     head = [
@@ -95,8 +97,9 @@ def markdown(run: Run, *, longest_bytes: int = _LONGEST_BYTES) -> str:
     kept = longest_bytes - _size(head) - _size(tail) - 200
     shown = _fitting(failures, kept // 2)
     changes = _fitting(compared, (kept - _size(shown)) // 2)
-    rows = _fitting(table, kept - _size(shown) - _size(changes))
-    return "\n".join([*head, *rows, *changes, *shown, *tail])
+    opinions = _fitting(_judged(judged), (kept - _size(shown) - _size(changes)) // 2)
+    rows = _fitting(table, kept - _size(shown) - _size(changes) - _size(opinions))
+    return "\n".join([*head, *rows, *changes, *opinions, *shown, *tail])
 
 
 def _size(lines: Sequence[str]) -> int:
@@ -183,6 +186,18 @@ def _compared(cases: Sequence[CaseResult]) -> list[str]:
         )
     more = [f"… and {len(rows) - _ROWS} more comparisons, in results.json.", ""] if len(rows) > _ROWS else []
     return [*lines, "", *more, *(f"- {words(line, 400)}" for line in notes_of(cases)), ""]
+
+
+def _judged(judged: Judged | None) -> list[str]:
+    """The section of what a judge said."""
+    parts = () if judged is None else judged_tables(judged)
+    lines = ["### Judged", ""] if parts else []
+    for part in parts:
+        lines += [*(f"- {words(line, 600)}" for line in part.lines), ""]
+        for head, rows, names in part.tables:
+            lines += [_row([words(each, 80) for each in head]), _row([":--"] * names + ["--:"] * (len(head) - names))]
+            lines += [*(_row([words(cell, 80) for cell in row]) for row in rows[:_ROWS]), ""]
+    return lines
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from pytest_flperf.report.csv import COLUMNS, COUNT_COLUMNS, SWITCH_COLUMNS, TEXT_COLUMNS, case_values
+from pytest_flperf.report.csv import COLUMNS, COUNT_COLUMNS, NOBODY_JUDGED, SWITCH_COLUMNS, TEXT_COLUMNS, case_values
 
 if TYPE_CHECKING:
+    from pytest_flperf.results.judged import Judged
     from pytest_flperf.results.records import Run
 
 __all__ = ["PARQUET_EXTRA", "ParquetType", "can_write_parquet", "parquet", "parquet_of"]
@@ -32,14 +33,14 @@ def can_write_parquet() -> bool:
     return True
 
 
-def parquet(runs: Iterable[Run]) -> bytes:
+def parquet(runs: Iterable[Run], judged: Mapping[str, Judged] = NOBODY_JUDGED) -> bytes:
     """Parquet file of runs: a row per case, null where not measured.
 
     Rows are in the order of the runs.  Texts are those of the results, not those of the CSV, which are made safe for
-    spreadsheets.
+    spreadsheets.  ``judged``: what judges said, by the id of the run.
     """
     types = {name: _type_of(name) for name in COLUMNS}
-    return parquet_of(types, [case_values(run, case) for run in runs for case in run.cases])
+    return parquet_of(types, [case_values(run, case, judged.get(run.id)) for run in runs for case in run.cases])
 
 
 def parquet_of(types: Mapping[str, ParquetType], rows: Sequence[Sequence[Any]]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from pytest_flperf.errors import FlperfError
 from pytest_flperf.results.document import DocumentError, Fault, decoded, faults_of, parsed, shown
@@ -13,11 +13,15 @@ from pytest_flperf.results.document import DocumentError, Fault, decoded, faults
 __all__ = [
     "SCHEMA",
     "Calibrated",
+    "GroupGap",
+    "GroupKind",
+    "GroupScore",
     "Judge",
     "Judged",
     "JudgedError",
     "ModelScore",
     "PairFinding",
+    "PairGap",
     "PairScore",
     "Pairwise",
     "PromptGap",
@@ -28,6 +32,8 @@ __all__ = [
 
 SCHEMA: Final = "flperf.judged/1"
 _LARGEST: Final = 64 << 20
+_LEVEL: Final = 0.05
+GroupKind: TypeAlias = Literal["category", "scenario"]
 
 
 class JudgedError(FlperfError):
@@ -76,6 +82,8 @@ class ModelScore:
     corrected_pass_rate_ci95: tuple[float, float] | None = None
     pass_rate_lower: float | None = None
     """Lower end of that interval, times the share of answers that were judged at all: what gates see."""
+    nodeid: str = ""
+    """Of the case, where it is the row of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,48 @@ class PromptGap:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupScore:
+    """Scores of one model in one category or scenario, against its other prompts."""
+
+    model: str
+    kind: GroupKind
+    name: str
+    """Empty: prompts without a category."""
+    prompts: int
+    """With a score."""
+    mean_score: float
+    mean_score_ci95: tuple[float, float] | None
+    pass_rate: float
+    difference: float | None = None
+    """Its mean score minus that of the model's other prompts; None: there are no others."""
+    p_value: float | None = None
+    """Permutation test of that difference, two-sided; Holm's over all groups of the model."""
+    word: Literal["strength", "weakness", ""] = ""
+    """Empty: the test doesn't tell it from the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupGap:
+    """Category or scenario in which two models differ."""
+
+    kind: GroupKind
+    name: str
+    prompts: int
+    """With a score of both."""
+    best: str
+    best_score: float
+    worst: str
+    worst_score: float
+    p_value: float
+    """Sign flips of the differences by prompt, two-sided; Bonferroni's over all groups and every two models."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the test leaves out that both are alike."""
+        return self.p_value <= _LEVEL
+
+
+@dataclass(frozen=True, slots=True)
 class Calibrated:
     """Calibration: the judge against human labels."""
 
@@ -126,6 +176,8 @@ class Calibrated:
     kappa_ci95: tuple[float, float] | None
     sensitivity: float | None
     specificity: float | None
+    earlier: int = 0
+    """Labels of answers that are not the run's own: earlier ones to its questions, which the judge was asked, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +193,12 @@ class Rubric:
     calibrated: Calibrated | None = None
     """None: there were no labels."""
     notes: tuple[str, ...] = ()
+    cases: tuple[ModelScore, ...] = ()
+    """A row per case."""
+    groups: tuple[GroupScore, ...] = ()
+    """Categories, and scenarios where there are several, by model."""
+    group_gaps: tuple[GroupGap, ...] = ()
+    """The groups in which two models differ most, largest difference first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +250,27 @@ class PairFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class PairGap:
+    """Category or scenario in which one side won more often."""
+
+    kind: GroupKind
+    name: str
+    winner: str
+    loser: str
+    wins: int
+    """Of the winner."""
+    ties: int
+    losses: int
+    p_value: float
+    """Exact two-sided sign test; Holm's over all groups of all two sides."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the test leaves out that both win equally often."""
+        return self.p_value <= _LEVEL
+
+
+@dataclass(frozen=True, slots=True)
 class Pairwise:
     """Pairwise judgement of a run."""
 
@@ -202,6 +281,8 @@ class Pairwise:
     against: str = ""
     """Id of the run that it was compared with; empty: models of the run with each other."""
     notes: tuple[str, ...] = ()
+    gaps: tuple[PairGap, ...] = ()
+    """The groups that one side won most clearly, the clearest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +294,11 @@ class Judged:
     rubric: Rubric | None = None
     pairwise: Pairwise | None = None
     schema: str = SCHEMA
+
+    def case_score(self, nodeid: str) -> ModelScore | None:
+        """Score of a case; None: it was not judged by a rubric."""
+        cases = () if self.rubric is None else self.rubric.cases
+        return next((each for each in cases if each.nodeid == nodeid), None)
 
     def to_dict(self) -> dict[str, Any]:
         """The file's JSON."""

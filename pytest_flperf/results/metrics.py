@@ -11,6 +11,7 @@ from typing import Final, Literal
 __all__ = [
     "CASE_METRICS",
     "COMPUTED_STATISTICS",
+    "JUDGE_METRIC",
     "METRICS",
     "OF_CALLS",
     "OTHER_NAMES",
@@ -443,6 +444,9 @@ RUN_METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
 )
 """Metrics that a budget of the whole run can limit."""
 
+JUDGE_METRIC: Final = "judge.pass_rate_lower"
+"""Metric of a judge's gate: the lower end of a model's corrected pass rate, a fraction."""
+
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _ALL})
 """All metrics by name, in the order in which they are shown."""
 
@@ -490,6 +494,8 @@ def unit_of(name: str, statistic: str | None = None) -> str:
     """
     if statistic in _UNITLESS:
         return _UNITLESS[statistic]
+    if name == JUDGE_METRIC:
+        return "fraction"
     metric = METRICS.get(name) or RUN_METRICS.get(name)
     return metric.unit if metric is not None else ""
 

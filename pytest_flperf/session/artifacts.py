@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_flperf.history.earlier_runs import EarlierRuns
     from pytest_flperf.report.html.pages import Pages
     from pytest_flperf.report.samples import SamplesReader
+    from pytest_flperf.results.judged import Judged
     from pytest_flperf.session.options import RunOptions
 
 __all__ = ["Publisher"]
@@ -69,15 +70,21 @@ class Publisher:
         """Values of each case's first requests, as far as read."""
         return {} if self._samples is None else self._samples.first_values(run.cases, count)
 
-    def publish(self, run: Run, folder: RunFolder | None, earlier: Callable[[Run], EarlierRuns]) -> None:
+    def publish(
+        self,
+        run: Run,
+        folder: RunFolder | None,
+        earlier: Callable[[Run], EarlierRuns],
+        judged: Judged | None = None,
+    ) -> None:
         """Write the report into the run's folder, and all requested files.
 
-        ``earlier`` returns the earlier runs of its cases, for the page.
+        ``earlier`` returns the earlier runs of its cases, for the page; ``judged`` is what the suite's judge said.
         """
         options = self._options
         report = folder.path / "report.html" if folder is not None else None
         if report is not None or options.html is not None:
-            page = self._made("report.html", lambda: self._page(run, folder, earlier(run)))
+            page = self._made("report.html", lambda: self._page(run, folder, earlier(run), judged))
             if page is not None and report is not None:
                 self._write("report.html", report, page)
             if page is not None and options.html is not None:
@@ -89,35 +96,38 @@ class Publisher:
             ("--flperf-json", options.json, _json),
         ):
             if path is not None:
-                text = self._made(f"{flag}: {path}", lambda make=make: make(run))  # type: ignore[misc]
+                text = self._made(f"{flag}: {path}", lambda make=make: make(run, judged))  # type: ignore[misc]
                 if text is not None:
                     self._write(f"{flag}: {path}", self._place(path), text)
         summary = os.environ.get(_STEP_SUMMARY)
         if summary:
-            self._add_step_summary(run, self._place(summary))
+            self._add_step_summary(run, self._place(summary), judged)
 
-    def complete_junit(self, run: Run, path: str) -> None:
+    def complete_junit(self, run: Run, path: str, judged: Judged | None = None) -> None:
         """Add run status and case texts to pytest's JUnit file.
 
         Pytest must have written the file before.
         """
-        from pytest_flperf.report.junit import case_text, complete
+        from pytest_flperf.report.junit import case_text, complete, judged_properties
 
         texts = {printable(case.nodeid): [case_text(case)] for case in run.cases}
-        problem = complete(self._place(os.path.expandvars(path)), texts, run.status)
+        rows = () if judged is None or judged.rubric is None else judged.rubric.cases
+        more = {printable(row.nodeid): judged_properties(row) for row in rows}
+        problem = complete(self._place(os.path.expandvars(path)), texts, run.status, more)
         if problem:
             self.problems.append(
                 printable(f"--junitxml: {path} lacks the run's status and the cases' texts: {problem}")
             )
 
-    def _page(self, run: Run, folder: RunFolder | None, earlier: EarlierRuns) -> str:
+    def _page(self, run: Run, folder: RunFolder | None, earlier: EarlierRuns, judged: Judged | None) -> str:
         if self._pages is None:
             self.warm_up()
         assert self._pages is not None
         self.follow(folder)
-        return self._pages.run(run, self._samples.of(run.cases) if self._samples is not None else {}, earlier)
+        samples = self._samples.of(run.cases) if self._samples is not None else {}
+        return self._pages.run(run, samples, earlier, judged)
 
-    def _add_step_summary(self, run: Run, path: Path) -> None:
+    def _add_step_summary(self, run: Run, path: Path, judged: Judged | None) -> None:
         from pytest_flperf.report.markdown import markdown
 
         try:
@@ -130,7 +140,7 @@ class Publisher:
                 f"${_STEP_SUMMARY} was not added to: it has {taken} bytes, and GitHub shows 1 MiB at most"
             )
             return
-        text = self._made(f"${_STEP_SUMMARY}", lambda: markdown(run, longest_bytes=min(room, 400_000)))
+        text = self._made(f"${_STEP_SUMMARY}", lambda: markdown(run, judged, longest_bytes=min(room, 400_000)))
         if text is not None:
             self._tell(f"${_STEP_SUMMARY}", append_file(path, _bytes(text)))
 
@@ -159,25 +169,27 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _markdown(run: Run) -> str:
+def _markdown(run: Run, judged: Judged | None) -> str:
     from pytest_flperf.report.markdown import markdown
 
-    return markdown(run)
+    return markdown(run, judged)
 
 
-def _code_quality(run: Run) -> str:
+def _code_quality(run: Run, judged: Judged | None) -> str:
+    del judged  # an opinion is no fault of a line
     from pytest_flperf.report.code_quality import code_quality
 
     return code_quality(run)
 
 
-def _csv(run: Run) -> str:
+def _csv(run: Run, judged: Judged | None) -> str:
     from pytest_flperf.report.csv import csv_text
 
-    return csv_text([run])
+    return csv_text([run], {} if judged is None else {run.id: judged})
 
 
-def _json(run: Run) -> str:
+def _json(run: Run, judged: Judged | None) -> str:
+    del judged  # it has a file of its own
     return json_text(run.to_dict())
 
 

@@ -21,10 +21,11 @@ from pytest_flperf.session.baselines import find_baseline_of
 from pytest_flperf.session.context import RunContext, Stopper
 from pytest_flperf.session.default_model import DefaultModels
 from pytest_flperf.session.errors import OptionsError
+from pytest_flperf.session.judge.inline import InlineJudge
 from pytest_flperf.session.model_order import ordered, take_turns
 from pytest_flperf.session.options import options_from
 from pytest_flperf.session.planned_cases import PlannedTest
-from pytest_flperf.session.planning import plan_suites, targets_in
+from pytest_flperf.session.planning import judge_in, plan_suites, targets_in
 from pytest_flperf.session.progress import Progress, SilentProgress
 from pytest_flperf.session.run import MeasuringRun
 from pytest_flperf.session.time_limit import OutOfTimeError
@@ -142,6 +143,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     known, listener = _known_backends(brought), _Listener(on_case)
     default = DefaultModels(known, listener.progress)
     plans = plan_suites({path: ref}, options, known, default)
+    judge = judge_in(plans.values(), options, known)
     context = RunContext(
         options=options,
         here=here,
@@ -159,7 +161,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own, typed, with the na
     with _ONE_AT_A_TIME:
         run = MeasuringRun(context, listener, baseline_run, default)
         cases = [case for plan in plans.values() for case in plan.cases]
-        return _measured(run, ordered(cases, lambda case: case, turns=take_turns(options, cases)))
+        return _measured(run, ordered(cases, lambda case: case, turns=take_turns(options, cases)), judge)
 
 
 def _name(backend: str | BackendType | None) -> str | None:
@@ -199,8 +201,8 @@ def _place_of(suite: str | PathLike[str] | Suite, here: Path) -> tuple[Path, str
         raise OptionsError(str(error)) from error
 
 
-def _measured(run: MeasuringRun, cases: Sequence[Case]) -> Run:
-    """Measure case by case; the run is written whatever ends it."""
+def _measured(run: MeasuringRun, cases: Sequence[Case], judge: InlineJudge | None) -> Run:
+    """Measure case by case, then judge; the run is written whatever ends it."""
     exit_code = _INTERRUPTED
     last = {case.model: number for number, case in enumerate(cases)}
     try:
@@ -210,6 +212,8 @@ def _measured(run: MeasuringRun, cases: Sequence[Case]) -> Run:
             if number == last[case.model]:
                 run.release(case.model)
         run.record.judge_run()
+        if judge is not None:
+            run.judge_answers(judge)
         exit_code = _COMPLETE
     except BaseException:
         run.record.interrupted = True

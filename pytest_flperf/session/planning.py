@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_flperf.backends.registry import BackendType
     from pytest_flperf.gates.rules import Rule
     from pytest_flperf.session.default_model import DefaultModels
+    from pytest_flperf.session.judge.inline import InlineJudge
     from pytest_flperf.session.options import RunOptions
     from pytest_flperf.suite.matrix import Overrides
     from pytest_flperf.suite.model import Case, Suite
@@ -27,6 +28,7 @@ __all__ = [
     "SuitePlan",
     "check_asked",
     "check_options",
+    "judge_in",
     "models_in",
     "overrides_of",
     "plan_suites",
@@ -114,6 +116,20 @@ def targets_in(plans: Iterable[SuitePlan]) -> tuple[TargetSpec, ...]:
     """Measured targets, one per label."""
     found = {case.model: case.target for plan in plans for case in plan.cases if case.target is not None}
     return tuple(found.values())
+
+
+def judge_in(plans: Iterable[SuitePlan], options: RunOptions, known: Mapping[str, BackendType]) -> InlineJudge | None:
+    """Judge that the suites name, checked; None: they name none.
+
+    Raises OptionsError where it can't be used.
+    """
+    cases = [case for plan in plans for case in plan.cases]
+    if all(case.scenario.judge is None for case in cases):
+        return None
+    from pytest_flperf.session.judge.inline import judge_of_cases
+    from pytest_flperf.session.placing import placing_of
+
+    return judge_of_cases(cases, placing_of(options, known))
 
 
 def models_in(plans: Iterable[SuitePlan]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.backends.base import BackendError
@@ -48,6 +48,9 @@ from pytest_flperf.session.unfinished import NOT_MEASURED, Standing, stopped
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
+
+if TYPE_CHECKING:
+    from pytest_flperf.session.judge.inline import InlineJudge
 
 __all__ = ["MeasuringRun"]
 
@@ -91,7 +94,8 @@ class MeasuringRun:
         if self._opposition is not None:
             targets = (*targets, *self._opposition.targets(targets))
         secrets = secrets_of(self._options.api_key_env, targets, self._options.base_url)
-        self._redactor = Redactor([*secrets, store_password(self._options, context.here)])
+        self._secrets = (*secrets, store_password(self._options, context.here))
+        self._redactor = Redactor(self._secrets)
         self.record = RunRecord(context, listener, self._redactor)
         """Results so far, and the files that they go to."""
         self._default_models = default_models
@@ -427,8 +431,44 @@ class MeasuringRun:
                 self._baseline.note_unpaired(self.record)
             self.record.finish(exit_code, faults, to_measure)
 
+    def judge_answers(self, inline: InlineJudge) -> None:
+        """Let the judge of a suite judge the answers, once nothing is measured any more.
+
+        The models that were measured are unloaded before it is loaded.  Raises KeyboardInterrupt where one ended it;
+        the verdicts that came by then are kept.
+        """
+        from pytest_flperf.session.judge.inline import judge_run, not_judged
+
+        self._end_measuring()
+        folder, run = self.record.folder, self.record.run()
+        if folder is None or not any(case.nodeid in inline.nodeids and case.requests.total for case in run.cases):
+            self.record.note("the judge was not asked: there are no answers")
+            return
+        redactor = Redactor([*self._secrets, *secrets_of(None, [inline.spec.target])])
+        try:
+            self._lock.take(self._limit)
+            place = placing_of(self._options, self._known_backends, self.record.logs).place(inline.spec.target)
+        except (BackendError, MachineBusyError, OutOfTimeError) as error:
+            self.record.keep_judgement(not_judged(inline, run, redactor.text(str(error)) or self._limit.words))
+            return
+        with self._progress.of("flperf::judge") as progress:
+
+            def told(what: str, percent: float | None) -> None:
+                progress.stage(redactor.text(what), percent)
+
+            found = judge_run(inline, run, folder.path, place, redactor, told, self._limit.ends_at)
+        self.record.keep_judgement(found)
+        if found.was_interrupted:
+            self._stopper.check()
+            raise KeyboardInterrupt
+
     def close(self) -> None:
         """End the processes; safe to call twice."""
+        self._end_measuring()
+        self._lock.release()
+
+    def _end_measuring(self) -> None:
+        """End the processes that measure; the lock is kept."""
         if self._beside is not None:
             beside, self._beside = self._beside, None
             self._collect_unclaimed(beside.close())
@@ -439,7 +479,6 @@ class MeasuringRun:
                 self.release(model)
             bench, self._bench = self._bench, None
             bench.close()
-        self._lock.release()
 
 
 def _lines(text: str) -> str:

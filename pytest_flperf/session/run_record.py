@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.answers.answer import answer
@@ -27,6 +27,10 @@ from pytest_flperf.session.context import Listener, RunContext
 from pytest_flperf.session.history import Storing
 from pytest_flperf.session.reported_tests import ReportedTests
 from pytest_flperf.stats.descriptive.clock_quality import merge_clocks
+
+if TYPE_CHECKING:
+    from pytest_flperf.results.judged import Judged
+    from pytest_flperf.session.judge.inline import InlineJudgement
 
 __all__ = ["RunRecord"]
 
@@ -50,6 +54,7 @@ class RunRecord:
         self._tests = ReportedTests()
         self._notes: list[str] = []
         self._verdicts: tuple[BudgetVerdict, ...] = ()
+        self._judged: Judged | None = None
         self._status: RunStatus = "interrupted"
         self._faults: tuple[str, ...] = ()
         self._save_after = 0.0
@@ -147,6 +152,23 @@ class RunRecord:
         if text:
             self._notes.append(text)
 
+    @property
+    def judged_answers(self) -> Judged | None:
+        """What the judge of a suite said; None: there is none, or it gave no verdict."""
+        return self._judged
+
+    def keep_judgement(self, found: InlineJudgement) -> None:
+        """Keep what came of the judge of a suite."""
+        self._judged = found.judged
+        self._verdicts = (*self._verdicts, *found.verdicts)
+        for note in found.notes:
+            self.note(note)
+
+    @property
+    def verdicts(self) -> tuple[BudgetVerdict, ...]:
+        """Verdicts on the budgets of the run and on the gate of its judge."""
+        return self._verdicts
+
     def judge_run(self) -> tuple[BudgetVerdict, ...]:
         """Judge the run's own budgets; returns the verdicts.
 
@@ -219,9 +241,9 @@ class RunRecord:
             run = self._save()
             if self._folder is not None:
                 self._folder.update_latest()
-            self.publisher.publish(run, self._folder, self.storing.earlier_runs)
+            self.publisher.publish(run, self._folder, self.storing.earlier_runs, self._judged)
             if self._context.junit:
-                self.publisher.complete_junit(run, self._context.junit)
+                self.publisher.complete_junit(run, self._context.junit, self._judged)
             self.storing.store(run, self._folder, self._redactor, self.publisher.first_values)
             self._keep_note(self._listener.run_finished(run, self._folder.path if self._folder else None))
 

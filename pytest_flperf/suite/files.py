@@ -45,7 +45,7 @@ class SuiteFiles:
         """
         if name in self._texts:
             return self._texts[name]
-        path = self._within(name)
+        path = self.within(name)
         # the same text on every machine, even if git changed the line ends
         text = read_text(path, "prompt").replace("\r\n", "\n").rstrip("\n")
         if not text.strip():
@@ -71,7 +71,7 @@ class SuiteFiles:
             scored_as: tells ways of reading them apart.
 
         """
-        path = self._within(name)
+        path = self.within(name)
         key = path, column, scored_as
         if key not in self._datasets:
             from pytest_flperf.suite.prompts.datasets import read_dataset
@@ -81,7 +81,7 @@ class SuiteFiles:
 
     def trace(self, name: str) -> tuple[TracedRequest, ...]:
         """Return the requests of the trace *name*."""
-        path = self._within(name)
+        path = self.within(name)
         if path not in self._traces:
             from pytest_flperf.suite.prompts.traces import read_trace
 
@@ -101,7 +101,7 @@ class SuiteFiles:
             self._tokenizers[path] = LocalTokenizer(path)
         return self._tokenizers[path]
 
-    def _within(self, name: str) -> Path:
+    def within(self, name: str) -> Path:
         """Return the path of a file that may be sent.
 
         It must be in the suite's folder or below, links resolved.  A suite may come from anywhere, and its files go to

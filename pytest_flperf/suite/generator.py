@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.suite.errors import SuiteError
-from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.messages import Message, WrittenPrompt
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.prompts.filler import filler_words
 from pytest_flperf.suite.prompts.fitting import SAMPLE_KEY, Fitting
@@ -182,20 +182,22 @@ class PromptGenerator:
         """
         return self._prompt_ids.pop(index, "") or self.prompt_id(index)
 
-    def written(self, index: int) -> tuple[str, tuple[Message, ...]] | None:
-        """Id and messages of a request's prompt as people wrote it: without prefixes and padding.
+    def written(self, index: int) -> WrittenPrompt | None:
+        """A request's prompt as people wrote it: without prefixes and padding.
 
         None for a prompt of filler alone, which asks nothing.
         """
         source, number = self._source, self._prompt_number(index)
         traced = source.trace[number % len(source.trace)] if source.trace else None
         if traced is not None and traced.messages:
-            messages = traced.messages
-        elif self._by_length:
+            return WrittenPrompt(_prompt_id(traced.messages, self._tools(index)), traced.messages)
+        if self._by_length:
             return None
-        else:
-            messages = self._plain(number)
-        return _prompt_id(messages, self._tools(index), self.tool_results(index)), messages
+        messages = self._plain(number)
+        row = source.rows[self._row_number(number)].scored if source.rows else ScoredRow()
+        return WrittenPrompt(
+            _prompt_id(messages, self._tools(index), self.tool_results(index)), messages, row.id, row.category
+        )
 
     def conversation(self, session: int) -> tuple[str, ...]:
         """The user's messages of a session, in order."""

@@ -14,6 +14,7 @@ from pytest_flperf.suite.bounded_files import display_path
 from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
 from pytest_flperf.suite.expectations import check_expectations, expectation_of
 from pytest_flperf.suite.files import SuiteFiles
+from pytest_flperf.suite.judges import JudgeSpec, share_of
 from pytest_flperf.suite.matrix import joined
 from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Scenario, Settings, Suite
@@ -27,6 +28,7 @@ from pytest_flperf.suite.schema.document import (
     expectation,
     known_keys,
 )
+from pytest_flperf.suite.schema.judge import JudgeForm
 from pytest_flperf.suite.setting_limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
 from pytest_flperf.suite.source_building import source_of
@@ -66,8 +68,9 @@ def load_suite(path: Path, ref: str) -> Suite:
         raise problems.error()
     files = SuiteFiles(path.parent)
     defaults = _default_values(form)
+    judge = None if form.judge is None else _judge(form.judge, ("judge",), files, problems)
     scenarios = tuple(
-        with_named_tools(_scenario(scenario, index, form, defaults, files, problems))
+        with_named_tools(_scenario(scenario, index, form, defaults, files, problems, judge))
         for index, scenario in enumerate(form.scenarios)
     )
     check_expectations(scenarios, problems.add)
@@ -115,6 +118,8 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
     if form is None:
         raise problems.error_of_a_test()
     scenario = _scenario(form.scenarios[0], 0, form, {}, SuiteFiles(Path.cwd()), problems)
+    if "judge" in values:
+        problems.add(("judge",), "found in the settings of a test, expected in a suite: answers are judged at the end")
     check_expectations((scenario,), problems.add)
     check_tools((scenario,), problems.add)
     if problems.texts:
@@ -334,7 +339,9 @@ def _scenario(
     defaults: dict[str, Any],
     files: SuiteFiles,
     problems: _Problems,
+    judge: JudgeSpec | None = None,
 ) -> Scenario:
+    """The scenario of a form; ``judge`` is the suite's."""
     own = _with_length(_given(form))
     values = {**defaults, **own}
     values, sweep = _first_of_sweeps(values)
@@ -351,6 +358,8 @@ def _scenario(
         system = values.get("system")
         text = prompt or (form.turns[0] if form.turns else form.template) or _PLACE_OF_A_PROMPT
         messages = (*((Message("system", system),) if system else ()), Message("user", text))
+    if "judge" in form.model_fields_set:
+        judge = None if form.judge is None else _judge(form.judge, ("scenarios", index, "judge"), files, problems)
     source = source_of(form, values, files, lambda key, words: problems.add(_place(form, index, key), words))
     return Scenario(
         name=form.name,
@@ -368,7 +377,21 @@ def _scenario(
         tool_turns=form.tool_turns,
         given=frozenset(key for key in SETTING_KEYS if key in values),
         folder=files.folder,
+        judge=judge,
     )
+
+
+def _judge(form: JudgeForm, path: KeyPath, files: SuiteFiles, problems: _Problems) -> JudgeSpec:
+    values = _given(form)
+    for key in ("rubric", "labels"):
+        if values.get(key) is not None:
+            try:
+                values[key] = files.within(values[key])
+            except SuiteError as error:
+                problems.add((*path, key), str(error))
+    if form.fail_under is not None:
+        values["fail_under"] = share_of(form.fail_under)
+    return JudgeSpec(**{**values, "target": _target(form.target)})
 
 
 def _place(form: ScenarioForm, index: int, key: str) -> KeyPath:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_flperf.quality.tools.expected import expects_calls
+from pytest_flperf.suite.judges import JudgeSpec
 from pytest_flperf.suite.messages import Message, Scalar
 from pytest_flperf.suite.prices import PriceSpec, price_named
 from pytest_flperf.suite.targets import TargetSpec
@@ -168,6 +169,8 @@ class Scenario:
     """Keys of the settings that the suite itself sets, for this scenario or for all; the others have our defaults."""
     folder: Path | None = None
     """Of the suite's file, where modules of own scorers are looked for first."""
+    judge: JudgeSpec | None = None
+    """Model that judges its answers after the measurement."""
 
     @property
     def is_scored(self) -> bool:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_double import JudgeServer
+from judge_double import NONSENSE, JudgeServer
 from server_doubles import free_port
 from tiny_runs import Tiny
 
 from pytest_flperf import cli
+from pytest_flperf.reference_server import JudgeBias, ReferenceConfig, ReferenceServer, Schedule
 
 sys.path.append(str(Path(__file__).parents[1] / "session"))
 from judged_runs import a_run
@@ -25,9 +26,24 @@ from judged_runs import a_run
 BAD_USAGE = 4
 
 
+QUICK = Schedule(ttft_ms=0, itl_ms=0)
+
+
+def judging(bias: JudgeBias) -> ReferenceServer:
+    """A reference server that judges."""
+    return ReferenceServer(ReferenceConfig(QUICK, models=("judge",), judge=bias), in_thread=True)
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[JudgeServer]:
+def server() -> Iterator[ReferenceServer]:
     """A fair judge."""
+    with judging(JudgeBias()) as running:
+        yield running
+
+
+@pytest.fixture
+def remembering() -> Iterator[JudgeServer]:
+    """A fair judge that keeps what it was asked."""
     with JudgeServer() as running:
         yield running
 
@@ -42,9 +58,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def at(server: JudgeServer) -> str:
+def at(server: ReferenceServer | JudgeServer) -> str:
     """The judge's target."""
-    return f"--judge=model=judge,base_url={server.root}/v1"
+    return f"--judge=model=judge,base_url={server.base_url}"
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -55,10 +71,11 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_measured_run(tiny: Tiny, server: JudgeServer, monkeypatch: pytest.MonkeyPatch,
+def test_a_measured_run(tiny: Tiny, remembering: JudgeServer, monkeypatch: pytest.MonkeyPatch,
                         capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     """What pytest measured can be judged: questions without prefixes, each once, and the answers as they came."""
-    (tiny.folder / "d.jsonl").write_text('{"question": "France"}\n{"question": "Italy"}\n', encoding="utf-8")
+    rows = '{"id": "fr", "category": "west", "question": "France"}\n{"question": "Italy"}\n'
+    (tiny.folder / "d.jsonl").write_text(rows, encoding="utf-8")
     asked = {"dataset": "d.jsonl", "template": "The capital of {{ question }}?", "system": "Be brief."}
     scenario = {"name": "one", **asked, "iterations": 4, "warmup": 1, "max_tokens": 2}
     (tiny.folder / "tiny.json").write_text(json.dumps({"name": "tiny", "scenarios": [scenario]}), encoding="utf-8")
@@ -66,37 +83,37 @@ def test_a_measured_run(tiny: Tiny, server: JudgeServer, monkeypatch: pytest.Mon
     prompts = done.journal("prompts.jsonl")
     assert [each["messages"][1]["content"] for each in prompts] == ["The capital of France?", "The capital of Italy?"]
     assert [each["indices"] for each in prompts] == [[0, 2], [1, 3]]
+    assert [(each.get("row"), each.get("category")) for each in prompts] == [("fr", "west"), (None, None)]
     measured = [each for each in done.journal("samples.jsonl") if each["phase"] == "measured"]
     monkeypatch.chdir(tiny.folder)
     capsys.readouterr()
-    server.judge.prompts.clear()
-    assert cli.main(["judge", at(server)]) == 0
+    assert cli.main(["judge", at(remembering)]) == 0
     assert "Judged one by one by judge (openai) with the default rubric" in capsys.readouterr().out
-    assert len(server.judge.prompts) == 2
-    assert "[system]\nBe brief.\n\n[user]\nThe capital of France?\n" in server.judge.prompts[0]
-    assert measured[0]["output_text"] in server.judge.prompts[0]
-    assert not [each for each in server.judge.prompts if "reference" in each]
+    assert len(remembering.judge.prompts) == 2
+    assert "[system]\nBe brief.\n\n[user]\nThe capital of France?\n" in remembering.judge.prompts[0]
+    assert measured[0]["output_text"] in remembering.judge.prompts[0]
+    assert not [each for each in remembering.judge.prompts if "reference" in each]
     before = done.results
     assert cli.main(["show"]) == 0
     assert "Judged one by one by judge" in capsys.readouterr().out
     assert done.results == before
 
 
-def test_the_request(folder: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_request(folder: Path, remembering: JudgeServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Temperature 0, the length that was asked for, one user message."""
-    server.bodies.clear()
-    assert cli.main(["judge", at(server), "--max-tokens=77", "--answers=2"]) == 0
-    assert {(body["temperature"], body["max_tokens"], len(body["messages"])) for body in server.bodies} == {(0, 77, 1)}
+    assert cli.main(["judge", at(remembering), "--max-tokens=77", "--answers=2"]) == 0
+    asked = {(body["temperature"], body["max_tokens"], len(body["messages"])) for body in remembering.bodies}
+    assert asked == {(0, 77, 1)}
     shown = capsys.readouterr().out
     nano, pico = (line.split() for line in shown.splitlines() if re.match(r"(nano|pico) ", line))
     assert nano[:2] == ["nano", "3.50"]
     assert pico[:2] == ["pico", "3.67"]
     assert "No labels: nobody has tried this judge" in shown
-    assert "where the models differ most" in shown
+    assert "single prompts on which the models differ most" in shown
     assert (folder / "judged.json").exists()
 
 
-def test_pairwise(folder: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pairwise(folder: Path, server: ReferenceServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Both orders, as JSON; and a run against another."""
     assert cli.main(["judge", "latest", at(server), "--pairwise", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["pairwise"]["scores"]
@@ -128,7 +145,7 @@ def labels(path: Path, folder: Path, *, right: bool = True) -> str:
     return f"--labels={path}"
 
 
-def test_fail_under(folder: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fail_under(folder: Path, server: ReferenceServer, capsys: pytest.CaptureFixture[str]) -> None:
     """The lower end counts: 60 of 80 right are at least 60 %, not 75 %; labels the other way round prove nothing."""
     run = folder.parent / "20261103T000000Z-many"
     a_run(run, {"nano": [f"[5] {n}" for n in range(60)] + [f"[1] {n}" for n in range(20)]})
@@ -176,14 +193,14 @@ def test_bad_usage(folder: Path, arguments: list[str], problem: str, capsys: pyt
     assert not (folder / "judged.json").exists()
 
 
-def test_too_few_labels(folder: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_labels(folder: Path, server: ReferenceServer, capsys: pytest.CaptureFixture[str]) -> None:
     """A gate on five labels is none."""
     known = labels(folder.parent / "l.jsonl", folder)
     error = refused(["judge", str(folder), at(server), known, "--fail-under=90%"], capsys)
     assert "found labels of 1 good and 4 bad answers of this run, expected 10 of each at least" in error
 
 
-def test_a_run_without_answers(folder: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_answers(folder: Path, server: ReferenceServer, capsys: pytest.CaptureFixture[str]) -> None:
     """A results file that lies alone, and a run of an earlier version."""
     (folder / "prompts.jsonl").unlink()
     assert "a run of an earlier version has none" in refused(["judge", at(server)], capsys)
@@ -202,7 +219,7 @@ def test_a_judge_that_is_down(folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_a_judge_that_talks_nonsense(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Counted, told, and no success."""
-    with JudgeServer("nonsense") as server:
+    with judging(NONSENSE) as server:
         assert cli.main(["judge", at(server)]) == 1
         shown = capsys.readouterr()
         assert "judge error (5): found 'What a lovely answer! Five stars.', expected one JSON object" in shown.out

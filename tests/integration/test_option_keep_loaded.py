@@ -123,3 +123,16 @@ def test_models_of_the_runtime(tiny: Tiny) -> None:
     assert "LOADED AT THE END ['flperf-micro:1', 'flperf-nano:1']" in done.text
     done = tiny.run("--flperf-suite=tiny.json", models, "-s")
     assert "LOADED AT THE END []" in done.text
+
+
+def test_a_judge_is_loaded_when_nothing_is_measured_any_more(tiny: Tiny) -> None:
+    """Its model is beside none of the run's."""
+    with RecordingServer() as server:
+        url = server.at[0].partition("=")[2]
+        judge = {"target": {"model": "big", "backend": "loading", "base_url": url}}
+        tiny.suite({}, {"name": "two"}, judge=judge)
+        tiny.pytester.makeconftest(CONFTEST)
+        done = tiny.run("--flperf-suite=tiny.json", "--flperf-backend=loading", server.at[0], "--flperf-model=a,b")
+    assert done.ret == 0, done.text
+    told = [line.strip() for line in (tiny.folder / "calls.txt").read_text().splitlines()]
+    assert told == ["load a", "unload a", "load b", "unload b", "close", "load big", "close"]

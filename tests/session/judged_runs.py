@@ -18,8 +18,10 @@ def question(number: int) -> str:
     return f"Question {number}?"
 
 
-def a_run(folder: Path, answers: Mapping[str, Answers], *, run_id: str = "", scenario: str = "qa") -> Run:
-    """Write the folder of a run: a case per model, a prompt per answer."""
+def a_run(
+    folder: Path, answers: Mapping[str, Answers], *, run_id: str = "", scenario: str = "qa", rows: bool = False
+) -> Run:
+    """Write the folder of a run: a case per model, a prompt per answer; with ``rows``, of rows with ids."""
     folder.mkdir(parents=True, exist_ok=True)
     cases, samples, prompts = [], [], []
     for model, texts in answers.items():
@@ -29,7 +31,8 @@ def a_run(folder: Path, answers: Mapping[str, Answers], *, run_id: str = "", sce
         for number, text in enumerate(texts):
             prompt = f"p{number}"
             messages = [{"role": "user", "content": question(number)}]
-            prompts.append({"nodeid": nodeid, "prompt": prompt, "messages": messages, "indices": [number]})
+            row = {"row": f"r{number}", "category": "odd" if number % 2 else "even"} if rows else {}
+            prompts.append({"nodeid": nodeid, "prompt": prompt, **row, "messages": messages, "indices": [number]})
             sample = {"nodeid": nodeid, "index": number, "phase": "measured"}
             samples.append({**sample, "outcome": "http_5xx" if text is None else "ok", "output_text": text or ""})
     for name, lines in (("samples.jsonl", samples), ("prompts.jsonl", prompts)):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_double import KnownJudge
+from judge_double import FIRST, LENIENT, NONSENSE, KnownJudge
 from judged_runs import Answers, a_run, ask_again, question
 
 from pytest_flperf.measurement.judge_client import JudgeReply
 from pytest_flperf.quality.judge_prompts import DEFAULT_RUBRIC
 from pytest_flperf.report.html.pages import Pages
+from pytest_flperf.report.markdown import markdown
 from pytest_flperf.report.terminal.judged import judged_lines
 from pytest_flperf.results.judged import Judged, JudgedError, Pairwise, Rubric, read_judged
 from pytest_flperf.session.judge.answers import AnswersError
@@ -99,7 +101,7 @@ def test_an_answer_that_asks_for_its_score(tmp_path: Path) -> None:
     fair = rubric_of(folder, KnownJudge())
     assert fair.scores[0].passed == fair.scores[0].failed == 12
     labels = labels_of(folder, lambda text: text.startswith("[4]"))
-    fooled = rubric_of(folder, KnownJudge("obeys"), labels)
+    fooled = rubric_of(folder, KnownJudge(obeys=True), labels)
     assert fooled.scores[0].passed == 24
     assert fooled.calibrated is not None
     assert (fooled.calibrated.kappa, fooled.calibrated.specificity) == (0, 0)
@@ -159,7 +161,7 @@ def test_pairs(tmp_path: Path) -> None:
 def test_a_judge_that_takes_the_first(tmp_path: Path) -> None:
     """Nobody wins by where its answer stood: all ties, all flips."""
     folder = opened(tmp_path, nano=[f"[5] {n}" for n in range(20)], pico=[f"[1] {n}" for n in range(20)])
-    found = pairs_of(folder, KnownJudge("first"))
+    found = pairs_of(folder, KnownJudge(FIRST))
     (row,) = found.scores
     assert (row.wins, row.ties, row.losses, row.flips, row.flip_rate) == (0, 20, 0, 20, 1)
     assert (row.first_position, row.second_position, row.p_value) == (40, 0, 1)
@@ -200,15 +202,15 @@ def test_files(tmp_path: Path) -> None:
     before = {name: (tmp_path / name).read_bytes() for name in ("results.json", "samples.jsonl", "prompts.jsonl")}
     rubric_of(folder, KnownJudge())
     pairs_of(folder, KnownJudge())
-    rubric_of(folder, KnownJudge("lenient"))
+    rubric_of(folder, KnownJudge(LENIENT))
     found = read_judged(tmp_path / "judged.json")
     assert found is not None
     assert found.rubric is not None
     assert found.pairwise is not None
-    assert [row.mean_score for row in found.rubric.scores] == [5, 5]
+    assert [row.mean_score for row in found.rubric.scores] == [5, 4]
     lines = [json.loads(line) for line in (tmp_path / "judgements.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(line["kind"], line.get("score")) for line in lines] == [
-        *[("pairwise", None)] * 2, *[("rubric", 5)] * 4,
+        *[("pairwise", None)] * 2, *[("rubric", 5)] * 2, *[("rubric", 4)] * 2,
     ]  # fmt: skip
     assert lines[2]["reason"] == "worth 5"
     assert before == {name: (tmp_path / name).read_bytes() for name in before}
@@ -239,7 +241,7 @@ def test_no_reply_at_all_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(NoVerdictError, match="no reply to any of 2 requests: connect_refused"):
         rubric_of(folder, lambda prompts: [JudgeReply(error="connect_refused")] * len(prompts))
     assert not (tmp_path / "judged.json").exists()
-    (row,) = rubric_of(folder, KnownJudge("nonsense")).scores
+    (row,) = rubric_of(folder, KnownJudge(NONSENSE)).scores
     assert (row.mean_score, row.judge_errors, row.prompts, row.pass_rate) == (None, 2, 0, None)
 
 
@@ -316,10 +318,12 @@ def test_labels(tmp_path: Path) -> None:
         ([{"id": "x", "verdict": True}], "found the verdict true, expected pass or fail"),
         ([{"verdict": "pass"}], "a label of no answer"),
         ([{"index": 1, "verdict": "pass"}], "a label of no answer"),
+        ([{"row": "r1", "verdict": "pass"}], "a label of no answer, expected a row and its answer"),
+        ([{"row": 1, "answer": "x", "verdict": "pass"}], "a name that is not a string"),
         ([{"id": 5, "verdict": "pass"}], "a name that is not a string"),
         ([{"nodeid": "x", "index": "1", "verdict": "pass"}], "an index that is not a number"),
-        ([{"id": "x", "verdict": "pass"}], "found 1 labels, none of which is of an answer of this run"),
-        ([{"prompt": "p0", "verdict": "pass"}], "which 2 cases asked; expected its nodeid, too"),
+        ([{"id": "x", "verdict": "pass"}], "found 1 labels, none of which is of an answer to a question of this run"),
+        ([{"prompt": "p0", "verdict": "pass"}], "which 2 cases asked; expected its answer or its nodeid, too"),
         (
             [{"prompt": "p0", "nodeid": "s.json::qa[nano]", "verdict": word} for word in ("pass", "fail")],
             "l.jsonl:2: found another verdict than before on the same answer",
@@ -345,6 +349,69 @@ def test_template_of_labels(tmp_path: Path) -> None:
     path = labels_file(tmp_path / "l.jsonl", *({**line, "verdict": "pass"} for line in lines))
     assert matched(read_labels(path), folder.cases).passes == 10
     assert len(labels_template(folder.cases, 3).splitlines()) == 3
+
+
+def test_labels_outlive_their_run(tmp_path: Path) -> None:
+    """By row and text: the same answer is found again, whoever gives it; another text is asked about besides."""
+    old = JudgedFolder.open(tmp_path / "old", a_run(tmp_path / "old", {"nano": ["[5] a", "[1] b", "[3] c"]}, rows=True))
+    lines = [json.loads(line) for line in labels_template(old.cases, 9).splitlines()]
+    assert {line["row"] for line in lines} == {"r0", "r1", "r2"}
+    assert all(line.keys() == {"row", "scenario", "question", "answer", "verdict"} for line in lines)
+    path = labels_file(
+        tmp_path / "l.jsonl", *({**line, "verdict": "pass" if "[5]" in line["answer"] else "fail"} for line in lines)
+    )
+    new = {"pico": ["[2] other", "[1] b ", None], "micro": ["[5] a", "[4] x", "[4] y"]}
+    folder = JudgedFolder.open(tmp_path / "new", a_run(tmp_path / "new", new, rows=True))
+    labels = matched(read_labels(path), folder.cases)
+    assert {(each.nodeid, each.text) for each in labels.answers} == {
+        ("s.json::qa[micro]", "[5] a"), ("s.json::qa[pico]", "[1] b "),
+    }  # fmt: skip
+    assert [each.text for _, each in labels.earlier] == ["[3] c"]
+    judge = KnownJudge()
+    found = rubric_of(folder, judge, read_labels(path))
+    assert found.calibrated is not None
+    calibrated = found.calibrated
+    assert (calibrated.passes_agreed, calibrated.fails_agreed, calibrated.earlier, calibrated.unmatched) == (1, 2, 1, 0)
+    assert sum("\n[3] c\n" in prompt and "Question 2?" in prompt for prompt in judge.prompts) == 1
+    assert [row.passed + row.marginal + row.failed for row in found.scores] == [2, 3]
+    text = (tmp_path / "new" / "judgements.jsonl").read_text(encoding="utf-8")
+    (of_label,) = [line for line in map(json.loads, text.splitlines()) if line.get("label")]
+    assert (of_label["answer"], of_label["score"]) == ("[3] c", 3)
+    assert "model" not in of_label
+    rubric_of(folder, KnownJudge())
+    assert '"label"' not in (tmp_path / "new" / "judgements.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_label_of_another_text_is_not_of_this_answer(tmp_path: Path) -> None:
+    """The id of an earlier run's answer, with its text, is none of an answer that came to differ."""
+    folder = opened(tmp_path / "run", nano=["[5] new", "[1]"])
+    answer = folder.cases[0].answers[0]
+    labels = [{"id": answer.id, "answer": "[1] old", "verdict": "fail"}, {"id": answer.id, "verdict": "pass"}]
+    found = matched(read_labels(labels_file(tmp_path / "l.jsonl", *labels)), folder.cases)
+    assert found.passed == {answer.id: True}
+    assert found.earlier == ()
+    by_prompt = [{"prompt": "p0", "answer": " [5] new", "verdict": "pass"}]
+    found = matched(read_labels(labels_file(tmp_path / "l.jsonl", *by_prompt)), folder.cases)
+    assert found.passed == {answer.id: True}
+
+
+def test_a_row_of_two_scenarios(tmp_path: Path) -> None:
+    """Which is meant is said by its scenario."""
+    case, *_ = opened(tmp_path / "a", nano=["[5] a"]).cases
+    cases = tuple(
+        replace(
+            case,
+            case=replace(case.case, scenario=name),
+            answers=(replace(case.answers[0], row="r0", prompt=name),),
+            questions={name: f"{name}?"},
+        )
+        for name in ("one", "two")
+    )
+    label = {"row": "r0", "answer": "[5] b", "verdict": "pass"}
+    with pytest.raises(SuiteError, match="found the row 'r0', of which this run asks 2 questions; expected its scen"):
+        matched(read_labels(labels_file(tmp_path / "l.jsonl", label)), cases)
+    found = matched(read_labels(labels_file(tmp_path / "l.jsonl", {**label, "scenario": "two"})), cases)
+    assert [(of.case.scenario, answer.prompt) for of, answer in found.earlier] == [("two", "two")]
 
 
 def test_labelled_answers_are_judged_in_any_case(tmp_path: Path) -> None:
@@ -392,11 +459,60 @@ def test_hostile_texts_are_shown_harmless(tmp_path: Path) -> None:
         assert all(len(line) <= width for line in lines)
         assert not [line for line in lines if "\x1b" in line or "##[" in line or line.startswith("::")]
         assert sum(map(len, lines)) < 4_000
+    told = markdown(folder.run, found)
+    assert "\x1b" not in told
+    assert "<script" not in told
+    assert "x" * 600 not in told
     page = Pages().run(folder.run, {}, judged=found)
     assert "\x1b" not in page
     assert "<script" not in page
     assert "##[" not in page
     assert "x" * 600 not in page
+
+
+def test_several_scenarios(tmp_path: Path) -> None:
+    """A row for each of them, and scenarios are groups; at any width."""
+    folders = [opened(tmp_path / name, nano=["[5] a", "[1] b"], pico=["[4] c", "[4] d"]) for name in ("a", "b")]
+    others = [
+        replace(each, case=replace(each.case, scenario="other", nodeid=f"o[{each.case.model}]"))
+        for each in folders[1].cases
+    ]
+    cases = [*folders[0].cases, *others]
+    folder = JudgedFolder(tmp_path / "a", folders[0].run, tuple(cases))
+    found = rubric_of(folder, KnownJudge())
+    assert [(row.model, row.scenario) for row in found.scores] == [
+        ("nano", ""), ("pico", ""), ("nano", "qa"), ("pico", "qa"), ("nano", "other"), ("pico", "other"),
+    ]  # fmt: skip
+    assert {(each.kind, each.name) for each in found.groups} == {("scenario", "qa"), ("scenario", "other")}
+    assert [row.nodeid for row in found.cases][-1] == "o[pico]"
+    pairs = pairs_of(folder, KnownJudge())
+    for width in (80, 140):
+        shown = "\n".join(judged_lines(Judged("r", found, pairs), width))
+        assert shown.count("other") > 3
+
+
+def test_hostile_categories_and_names(tmp_path: Path) -> None:
+    """What rows and targets are called is foreign text, too."""
+    evil = "<b>\x1b[31m|@all ::error::x " + "y" * 500
+    run = a_run(tmp_path, {evil: ["[5]"] * 3 + ["[1]"] * 12, "pico": ["[4]"] * 15}, rows=True)
+    prompts = (tmp_path / "prompts.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "prompts.jsonl").write_text(prompts.replace('"odd"', json.dumps(evil)), encoding="utf-8")
+    folder = JudgedFolder.open(tmp_path, run)
+    rubric_of(folder, KnownJudge())
+    pairs_of(folder, KnownJudge())
+    found = read_judged(tmp_path / "judged.json")
+    assert found is not None
+    assert found.rubric is not None
+    assert found.rubric.groups
+    for width in (80, 140):
+        lines = judged_lines(found, width)
+        assert not [line for line in lines if "\x1b" in line or line.startswith("::") or "y" * 200 in line]
+    page, told = Pages().run(folder.run, {}, judged=found), markdown(folder.run, found)
+    for text in (page, told):
+        assert "\x1b" not in text
+        assert "<b>" not in text
+    assert "y" * 300 not in told
+    assert "@all" not in told
 
 
 def test_a_gate_is_right_at_its_rate(tmp_path: Path) -> None:

@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_flperf.report.html.content import Cell, Table
-from pytest_flperf.report.judged_words import (
-    calibration_words,
-    corrected_words,
-    error_words,
-    first_position,
-    interval,
-    judge_words,
-    pairwise_words,
-    percent,
-    score,
-)
+from pytest_flperf.report.judged_groups import group_tables
+from pytest_flperf.report.judged_tables import judged_tables
+from pytest_flperf.report.judged_words import first_position, interval, percent, score
 from pytest_flperf.results.judged import Judged, Pairwise, Rubric
 
 __all__ = ["JudgedPart", "judged_parts"]
@@ -31,24 +23,12 @@ class JudgedPart:
 
 def judged_parts(judged: Judged) -> tuple[JudgedPart, ...]:
     """What a judge said: scores, then pairs, as far as it was asked."""
-    rubric, pairwise = judged.rubric, judged.pairwise
-    parts = []
-    if rubric is not None:
-        parts.append(JudgedPart(tuple(_rubric_lines(rubric)), tuple(_rubric_tables(rubric))))
-    if pairwise is not None:
-        lines = (judge_words("in pairs", pairwise.judge), *pairwise_words(pairwise), *error_words(pairwise))
-        parts.append(JudgedPart(lines, tuple(_pairwise_tables(pairwise))))
-    return tuple(parts)
-
-
-def _rubric_lines(rubric: Rubric) -> list[str]:
-    corrected = [line for row in rubric.scores if (line := corrected_words(row))] if rubric.calibrated else []
-    return [
-        judge_words("one by one", rubric.judge),
-        calibration_words(rubric.calibrated),
-        *corrected,
-        *error_words(rubric),
+    tables = [
+        *([_rubric_tables(judged.rubric)] if judged.rubric is not None else []),
+        *([_pairwise_tables(judged.pairwise)] if judged.pairwise is not None else []),
     ]
+    plain = judged_tables(judged)
+    return tuple(JudgedPart(part.lines, tuple(some)) for part, some in zip(plain, tables, strict=True))
 
 
 def _rubric_tables(rubric: Rubric) -> list[Table]:
@@ -71,6 +51,10 @@ def _rubric_tables(rubric: Rubric) -> list[Table]:
     )
     note = "Mean over prompts of scores from 1 to 5; 4 and 5 pass, 3 is marginal."
     tables = [Table("Scores by a rubric", head, rows, 2, note=note)]
+    for table in group_tables(rubric):
+        of_groups = tuple(tuple(map(Cell, row)) for row in table.rows)
+        note = f"and {table.left_out} more" if table.left_out else ""
+        tables.append(Table(f"Scores by {table.head[0]}", table.head, of_groups, 1, note=note))
     gaps = tuple(
         (
             Cell(gap.question),
@@ -87,7 +71,7 @@ def _rubric_tables(rubric: Rubric) -> list[Table]:
     )  # fmt: skip
     if gaps:
         of_gaps = ("question", "scenario", "scores", "why the lower one")
-        tables.append(Table("Where the models differ most", of_gaps, gaps, words=True))
+        tables.append(Table("Prompts on which the models differ most", of_gaps, gaps, words=True))
     if weakest:
         of_weakest = ("question", "model", "score", "answer", "why")
         tables.append(Table("Lowest scores", of_weakest, weakest, words=True))

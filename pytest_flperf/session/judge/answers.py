@@ -22,6 +22,7 @@ __all__ = ["AnswersError", "CaseAnswers", "StoredAnswer", "answer_id", "read_ans
 _BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRATE.value, Phase.WARMUP.value})
 _ID_BYTES: Final = 6
 _MOST_OF_A_CASE: Final = 100_000
+_LONGEST_LABEL: Final = 200
 
 
 class AnswersError(FlperfError):
@@ -38,6 +39,10 @@ class StoredAnswer:
     """Id of its prompt."""
     text: str
     """Empty where the request failed or brought no text."""
+    row: str = ""
+    """Id of its row of the data set; empty: it has none."""
+    category: str = ""
+    """Category of its row."""
 
     @property
     def id(self) -> str:
@@ -131,6 +136,8 @@ class _Asked:
     """By the id of the prompt."""
     prompts: dict[int, str] = field(default_factory=dict)
     """Ids of prompts, by the index of the request."""
+    rows: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Id and category of the row, by the id of the prompt."""
 
 
 def _asked(path: Path, cases: Mapping[str, CaseResult]) -> dict[str, _Asked]:
@@ -144,8 +151,13 @@ def _asked(path: Path, cases: Mapping[str, CaseResult]) -> dict[str, _Asked]:
         if text and isinstance(indices, list):
             of_case = found.setdefault(nodeid, _Asked())
             of_case.questions[prompt] = text
+            of_case.rows[prompt] = _label(record.get("row")), _label(record.get("category"))
             of_case.prompts.update((index, prompt) for index in indices if type(index) is int)
     return found
+
+
+def _label(value: object) -> str:
+    return value[:_LONGEST_LABEL] if isinstance(value, str) else ""
 
 
 def _as_text(messages: Sequence[Any]) -> str:
@@ -180,7 +192,7 @@ def _answers(
             text = record.get("output_text")
             is_whole = record.get("outcome") == Outcome.OK.value and isinstance(text, str) and text.strip()
             shown = str(text)[: ANSWER_CHARACTERS + 1] if is_whole else ""
-            of_case[index] = StoredAnswer(cases[name].nodeid, index, prompt, shown)
+            of_case[index] = StoredAnswer(cases[name].nodeid, index, prompt, shown, *asked[name].rows[prompt])
     return found
 
 

@@ -34,7 +34,7 @@ def asked(
     if len(distinct) > most:
         raise TooManyError(
             f"found {len(distinct):,} requests to the judge, expected {most:,} at most; --max-requests={len(distinct)} "
-            "allows them"
+            "(max_requests of a suite's judge) allows them"
         )
     replies = ask(distinct)
     verdicts: list[Verdict | JudgeError] = [

@@ -14,6 +14,7 @@ from pytest_flperf.quality.judge_verdicts import Better, JudgeError, Preference,
 from pytest_flperf.results.judged import Judge, PairFinding, PairScore, Pairwise
 from pytest_flperf.session.judge.answers import CaseAnswers, StoredAnswer
 from pytest_flperf.session.judge.asking import asked, bounded, errors_of
+from pytest_flperf.session.judge.groups import Group, Tally, pair_gaps
 from pytest_flperf.stats.inference.agreement import sign_test
 
 __all__ = ["Sides", "judge_pairwise", "sides_of_run", "sides_of_runs"]
@@ -138,7 +139,9 @@ def judge_pairwise(
     verdicts = asked([*forth, *back], ask, parse_preference, most)
     said = dict(zip(map(id, to_ask), zip(verdicts[: len(to_ask)], verdicts[len(to_ask) :], strict=True), strict=True))
     judged = [_Judged(pair, *said.get(id(pair), (None, None))) for pair in pairs]
-    found = Pairwise(judge, _scores(judged), _findings(judged), errors_of(verdicts), against)
+    found = Pairwise(
+        judge, _scores(judged), _findings(judged), errors_of(verdicts), against, gaps=pair_gaps(_tallies(judged))
+    )
     return found, [each.to_record() for each in judged]
 
 
@@ -159,6 +162,19 @@ def _scores(judged: Sequence[_Judged]) -> tuple[PairScore, ...]:
             some = [e for e in judged if (e.pair.sides.names, e.pair.sides.first.scenario) == (both, scenario)]
             rows += [_score(both, scenario, some)] if some else []
     return tuple(rows)
+
+
+def _tallies(judged: Sequence[_Judged]) -> list[Tally]:
+    """Wins, ties and losses of each two sides by category and scenario."""
+    found: dict[tuple[Group, tuple[str, str]], Counter[Outcome]] = {}
+    for each in judged:
+        pair = each.pair
+        groups: tuple[Group, Group] = ("category", pair.first.category), ("scenario", pair.sides.first.scenario)
+        for group in groups:
+            found.setdefault((group, pair.sides.names), Counter())[each.outcome] += 1
+    return [
+        Tally(group, names, counts["win"], counts["tie"], counts["loss"]) for (group, names), counts in found.items()
+    ]
 
 
 def _score(names: tuple[str, str], scenario: str, judged: Sequence[_Judged]) -> PairScore:

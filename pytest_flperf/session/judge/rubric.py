@@ -13,6 +13,7 @@ from pytest_flperf.quality.judge_verdicts import HIGHEST, LOWEST, JudgeError, Sc
 from pytest_flperf.results.judged import Calibrated, Judge, ModelScore, PromptGap, Rubric, WeakAnswer
 from pytest_flperf.session.judge.answers import CaseAnswers, StoredAnswer
 from pytest_flperf.session.judge.asking import asked, bounded, errors_of
+from pytest_flperf.session.judge.groups import PromptMean, group_gaps, group_scores
 from pytest_flperf.session.judge.labels import Labels
 from pytest_flperf.stats.inference.agreement import (
     LabelCounts,
@@ -40,6 +41,8 @@ class _Judged:
     answer: StoredAnswer
     verdict: Scored | JudgeError | None
     """None: there was no answer to judge."""
+    is_earlier: bool = False
+    """Whether it is no answer of the run, but one that a label of an earlier run holds."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -55,7 +58,10 @@ class _Judged:
             else {"error": "" if verdict is None else verdict.reason, "no_answer": verdict is None}
         )
         where = {"nodeid": self.answer.nodeid, "index": self.answer.index, "prompt": self.answer.prompt}
-        return {"kind": "rubric", **where, "model": self.case.case.model, **said}
+        if self.is_earlier:
+            return {"kind": "rubric", "label": True, "prompt": self.answer.prompt, "answer": self.answer.text, **said}
+        row = {"row": self.answer.row} if self.answer.row else {}
+        return {"kind": "rubric", **where, **row, "model": self.case.case.model, **said}
 
 
 def judge_by_rubric(
@@ -87,12 +93,14 @@ def judge_by_rubric(
     known = {answer.id for _, answer in chosen}
     labelled = {each.id for each in labels.answers} if labels is not None else set()
     more = [(case, each) for case in cases for each in case.answers if each.id in labelled and each.id not in known]
-    fence = Fence.new(text for case in cases for text in (*case.questions.values(), *(a.text for a in case.answers)))
-    to_judge = [(case, answer) for case, answer in (*chosen, *more) if answer.text]
+    earlier = labels.earlier if labels is not None else ()
+    to_judge = [(case, answer) for case, answer in (*chosen, *more, *earlier) if answer.text]
+    fence = Fence.new(text for case, each in to_judge for text in (case.questions[each.prompt], each.text))
     prompts = [rubric_prompt(case.questions[answer.prompt], answer.text, rubric, fence) for case, answer in to_judge]
     verdicts = asked(prompts, ask, parse_score, most)
     by_id = {answer.id: verdict for (_, answer), verdict in zip(to_judge, verdicts, strict=True)}
     judged = [_Judged(case, answer, by_id.get(answer.id)) for case, answer in chosen]
+    means = _prompt_means(judged)
     found = Rubric(
         judge,
         _scores(judged),
@@ -100,11 +108,16 @@ def judge_by_rubric(
         _gaps(judged),
         errors_of(verdicts),
         notes=_notes(cases, judge),
+        cases=tuple(_of_case(case, [each for each in judged if each.case is case]) for case in cases),
+        groups=group_scores(means),
+        group_gaps=group_gaps(means),
     )
     if labels is not None:
         counts, calibrated = _calibrated(labels, by_id)
-        found = replace(found, calibrated=calibrated, scores=tuple(_corrected(each, counts) for each in found.scores))
+        rows, by_case = (tuple(_corrected(each, counts) for each in some) for some in (found.scores, found.cases))
+        found = replace(found, calibrated=calibrated, scores=rows, cases=by_case)
     extra = [_Judged(case, answer, by_id.get(answer.id)) for case, answer in more]
+    extra += [_Judged(case, answer, by_id.get(answer.id), is_earlier=True) for case, answer in earlier]
     return found, [each.to_record() for each in (*judged, *extra)]
 
 
@@ -119,6 +132,25 @@ def _scores(judged: Sequence[_Judged]) -> tuple[ModelScore, ...]:
                 some = [each for each in judged if (each.case.case.model, each.case.scenario) == (model, scenario)]
                 rows += [_score(model, scenario, some)] if some else []
     return tuple(rows)
+
+
+def _of_case(case: CaseAnswers, judged: Sequence[_Judged]) -> ModelScore:
+    return replace(_score(case.case.model, case.scenario, judged), nodeid=case.case.nodeid)
+
+
+def _prompt_means(judged: Sequence[_Judged]) -> list[PromptMean]:
+    """Mean score of each model on each prompt, as far as it has one."""
+    by_model: dict[tuple[str, tuple[str, str, str]], list[_Judged]] = {}
+    for each in judged:
+        if isinstance(each.verdict, Scored):
+            by_model.setdefault((each.case.case.model, each.key), []).append(each)
+    found = []
+    for (model, key), some in by_model.items():
+        scores = _scored(some)
+        category, passed = some[0].answer.category, fmean(each.grade == "pass" for each in scores)
+        mean = fmean(each.score for each in scores)
+        found.append(PromptMean(model, key, some[0].case.scenario, category, mean, passed))
+    return found
 
 
 def _score(model: str, scenario: str, judged: Sequence[_Judged]) -> ModelScore:
@@ -170,6 +202,7 @@ def _calibrated(labels: Labels, verdicts: Mapping[str, Scored | JudgeError]) -> 
         labels=labels.total,
         unmatched=labels.total - len(labels.passed),
         judge_errors=len(said) - len(tried),
+        earlier=len(labels.earlier),
         **asdict(counts),
         kappa=kappa(counts),
         kappa_ci95=kappa_interval(counts),

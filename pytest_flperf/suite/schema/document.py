@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from pytest_flperf.suite.schema import types
 from pytest_flperf.suite.schema.base import Form, PriceForm, TargetForm, TlsForm
 from pytest_flperf.suite.schema.expect import CheckForm, ExpectForm, LengthForm
+from pytest_flperf.suite.schema.judge import JudgeForm
 from pytest_flperf.suite.setting_limits import LIMITS, expected
 
 __all__ = ["PROMPT_KEYS", "ScenarioForm", "SuiteForm", "expectation", "json_schema", "known_keys"]
@@ -287,6 +288,11 @@ class ScenarioForm(SettingsForm):
     tool_turns: types.ToolTurns = Field(
         8, description="Most turns of a conversation with played tool results: requests of one prompt."
     )
+    judge: JudgeForm | None = Field(
+        None,
+        description="Another model that scores or compares the answers after the measurement, instead of the suite's; "
+        "null: none does.",
+    )
 
     @model_validator(mode="after")
     def _one_prompt(self) -> ScenarioForm:
@@ -377,6 +383,10 @@ class SuiteForm(Form):
     fail_on: types.Texts = Field(
         [], description="Comparison rules for every case, in addition to those of its scenario."
     )
+    judge: JudgeForm | None = Field(
+        None,
+        description="Another model that scores or compares the answers of all scenarios after the measurement.",
+    )
     scenarios: list[ScenarioForm] = Field(min_length=1, description="The scenarios: what is asked of the models.")
 
     _different = field_validator("models")(types.refuse_repeated)
@@ -406,6 +416,12 @@ def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         ("targets", "tls"): TlsForm,
         ("targets", "price"): PriceForm,
         ("scenarios",): ScenarioForm,
+        ("judge",): JudgeForm,
+        ("judge", "target"): TargetForm,
+        ("judge", "target", "tls"): TlsForm,
+        ("scenarios", "judge"): JudgeForm,
+        ("scenarios", "judge", "target"): TargetForm,
+        ("scenarios", "judge", "target", "tls"): TlsForm,
         ("scenarios", "messages"): MessageForm,
         ("scenarios", "expect"): ExpectForm,
         ("scenarios", "expect", "checks"): CheckForm,
