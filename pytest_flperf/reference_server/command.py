@@ -75,6 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='Right answers by prompt, one JSON object a line: {"prompt": …, "text": …} or '
         '{"prompt": …, "calls": […]}; "then" has the calls of further turns',
     )
+    parser.add_argument(
+        "--judge",
+        metavar="JSON",
+        help="Judge where flperf judge asks, with this bias, {} for none: q1 and q0 (chances that a good answer passes "
+        "and a bad one doesn't), position_bias, preference, preferred, flip_rate, error_rate, nonsense_rate, right, "
+        "seed",
+    )
     parser.add_argument("--timings", action="store_true", help="Send llama.cpp's timings with each answer")
     parser.add_argument("--any-model", action="store_true", help="Serve every model name, not only the known ones")
     parser.add_argument(
@@ -151,6 +158,8 @@ def _config(args: argparse.Namespace, lines: Iterator[str]) -> ReferenceConfig:
         schedule["repeat_text"] = False
     if args.calls is not None:
         schedule["calls"] = _json(args.calls, "--calls")
+    if args.judge is not None:
+        given["judge"] = _json(args.judge, "--judge")
     if schedule:
         given["schedule"] = schedule
     if args.port is not None:

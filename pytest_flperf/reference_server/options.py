@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from pytest_flperf.reference_server.checks import OptionError, amount, check, count, label, overridden
+from pytest_flperf.reference_server.judge import JudgeBias, judge_bias_of
 from pytest_flperf.reference_server.truth import (
     MISTAKES,
     KnownAnswer,
@@ -288,6 +289,8 @@ class ReferenceConfig:
     """An unknown model is answered with 404; otherwise it is served like the first."""
     answers: tuple[KnownAnswer, ...] = ()
     """Right answers by prompt; to other prompts the schedule's text or calls are right."""
+    judge: JudgeBias | None = None
+    """It judges where ``flperf judge`` asks for a verdict; None: it answers as to any other prompt."""
     max_connections: int = count(8192, 1, 1_000_000)
     log_file: str | None = label(None, 4096)
     """Finished requests are appended to it, one JSON object a line."""
@@ -297,6 +300,7 @@ class ReferenceConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "answers", answers_of(self.answers, "config.answers"))
+        object.__setattr__(self, "judge", judge_bias_of(self.judge))
         check(self, "config")
         if not self.models or not all(isinstance(name, str) for name in self.models):
             raise OptionError("config.models: expected at least one name")

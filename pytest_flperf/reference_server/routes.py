@@ -10,12 +10,13 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pytest_flperf.reference_server.checks import OptionError, overridden
 from pytest_flperf.reference_server.events import Ask
 from pytest_flperf.reference_server.http1 import Request
+from pytest_flperf.reference_server.judge import JUDGE_DOWN, played_verdict
 from pytest_flperf.reference_server.log import LogEntry
 from pytest_flperf.reference_server.mistakes import Asked, drawn, plain_prompt
 from pytest_flperf.reference_server.options import (
@@ -153,6 +154,7 @@ class Router:
             schedule, fault = self._wishes(body, known.model, schedule, fault)
             asked = Asked(number, known.prompt, _tools(body), *_conversation(body["messages"]))
             schedule = drawn(schedule, self._known.get(plain_prompt(known.prompt)), asked, self.own_seed)
+            schedule = self._judging(schedule, known.prompt)
             ask = Ask(
                 model=known.model if schedule.model_echo is None else schedule.model_echo,
                 stream=known.stream,
@@ -208,6 +210,14 @@ class Router:
             return (overridden(schedule, wishes, "schedule") if wishes else schedule), fault
         except (OptionError, TypeError, ValueError) as error:
             raise _RefusedError(400, f"{OVERRIDE_KEY}: {error}") from None
+
+    def _judging(self, schedule: Schedule, prompt: str) -> Schedule:
+        """Schedule with a verdict, where a judge is asked for one."""
+        bias = self.config.judge
+        reply = None if bias is None else played_verdict(bias, plain_prompt(prompt), self._known, self.own_seed)
+        if reply == "":
+            raise _RefusedError(500, JUDGE_DOWN)
+        return schedule if reply is None else replace(schedule, text=reply, repeat_text=False, calls=None)
 
     def _plan(self, schedule: Schedule, ask: Ask, fault: Fault | None, *, old_http: bool, close: bool) -> AnswerPlan:
         key = (schedule, ask, fault, old_http, close)
