@@ -30,7 +30,7 @@ def own_scoring_of(prepared: Prepared, hook: Hook | None, remembered: dict[tuple
             found = None if written is None else written(index)
         except SuiteError:  # a template that fails on this row; it is said where the request was to be made
             found = None
-        return () if found is None else tuple({"role": each.role, "content": each.content} for each in found[1])
+        return () if found is None else tuple({"role": each.role, "content": each.content} for each in found.messages)
 
     return OwnScoring(
         scenario.name,
