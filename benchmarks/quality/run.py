@@ -38,7 +38,7 @@ POINTS: Final = 0.02
 TRUE_QUALITY: Final = 0.9
 BUDGET: Final = "quality.lower95 >= 90%"
 LEAST_LABELS: Final = 10
-"""Of either kind; with fewer ``--fail-under`` is refused."""
+"""Of either kind; with fewer ``--fail-under`` is refused, so such labels are drawn again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +247,9 @@ def judges(asked: Asked) -> Iterator[tuple[Row, Sequence[Rate]]]:
         for q1, q0 in ((0.95, 0.95), (0.9, 0.7), (0.99, 0.6)):
             for prompts, labels in ((100, 60), (300, 150)):
                 number += 1
-                chance, met = np.random.default_rng([SEED, number]), 0
-                for _ in range(4 * asked.tries):
-                    met += _judged_by_luck(chance, theta, (q1, q0), prompts, labels)
-                counts = Counts(met, 4 * asked.tries)
+                chance, tries = np.random.default_rng([SEED, number]), 4 * asked.tries
+                met = sum(_judged_by_luck(chance, theta, (q1, q0), prompts, labels) for _ in range(tries))
+                counts = Counts(met, tries)
                 rate = Rate(f"judge {q1}, {q0}, {theta}, {labels} labels", "met by luck", counts, most=FALSE_PASS)
                 yield (f"{100 * theta:.0f} %", f"{100 * q1:.0f} %, {100 * q0:.0f} %", str(prompts), str(labels),
                        str(rate)), [rate]  # fmt: skip
@@ -259,12 +258,12 @@ def judges(asked: Asked) -> Iterator[tuple[Row, Sequence[Rate]]]:
 def _judged_by_luck(
     chance: np.random.Generator, theta: float, judge: tuple[float, float], prompts: int, labels: int
 ) -> bool:
-    good = int(chance.binomial(labels, theta))
+    good = 0
+    while min(good, labels - good) < LEAST_LABELS:
+        good = int(chance.binomial(labels, theta))
     agreed, refused = int(chance.binomial(good, judge[0])), int(chance.binomial(labels - good, judge[1]))
     true = int(chance.binomial(prompts, theta))
     passed = int(chance.binomial(true, judge[0])) + int(chance.binomial(prompts - true, 1 - judge[1]))
-    if min(good, labels - good) < LEAST_LABELS:
-        return False
     return judge_is_met(passed / prompts, prompts, LabelCounts(good, agreed, labels - good, refused), theta)
 
 
