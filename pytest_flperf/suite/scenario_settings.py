@@ -28,6 +28,9 @@ class ScenarioSettings(TypedDict, total=False):
     turns: Sequence[str]
     trace: str
     expect: Mapping[str, Any] | None
+    tool_results: Sequence[Mapping[str, Any]]
+    tool_turns: int
+    judge: Mapping[str, Any] | None
     iterations: int
     repeat: int
     warmup: int | None
