@@ -71,7 +71,7 @@ class ScenarioSettings(TypedDict, total=False):
     stream: bool | None
     stream_options: Mapping[str, Any] | None
     tools: Sequence[Mapping[str, Any]] | None
-    tool_choice: Literal["auto", "none", "required"] | Mapping[str, Any] | None
+    tool_choice: Literal["auto", "none", "required"] | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
     tags: str | Sequence[str]
     budgets: str | Sequence[str] | Mapping[str, Any]
     fail_on: str | Sequence[str]

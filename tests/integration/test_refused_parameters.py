@@ -47,13 +47,13 @@ def test_a_choice_of_tools(tiny: Tiny) -> None:
     """It falls back to auto only by wish, and the results say so; else the case fails."""
     tools = [{"type": "function", "function": {"name": "weather"}}]
     tiny.suite({"tools": tools, "tool_choice": ["required", "auto"]})
-    with StrictServer(forbidden("tool_choice")) as server:
+    with StrictServer(forbidden("tools", "temperature", "max_tokens", "stream_options")) as server:
         done = run(tiny, server)
         assert done.ret == 0, done.text
         (adjusted,) = done.case["adjusted"]
         assert (adjusted["parameter"], adjusted["asked"], adjusted["sent"]) == ("tool_choice", "'required'", "auto")
         (line,) = [each for each in done.warnings if "parameters" in each]
-        assert "tool_choice → auto (the server refuses it) on m" in line
+        assert "tool_choice 'required' → auto (the server refuses it) on m" in line
         assert "tool_choice" not in server.answered[-1]
         tiny.suite({"tools": tools, "tool_choice": "required"})
         assert run(tiny, server).ret == pytest.ExitCode.TESTS_FAILED

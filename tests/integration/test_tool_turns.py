@@ -250,7 +250,9 @@ def test_a_killed_run_is_recovered_with_its_conversations(tiny: Tiny) -> None:
 def test_the_plan_counts_conversations(tiny: Tiny) -> None:
     """How many requests they take, nobody knows before."""
     tiny.suite({**SCENARIO, "iterations": 3})
-    done = tiny.run("--flperf-suite=tiny.json", "--flperf-dry-run", "--flperf-base-url=http://127.0.0.1:9")
+    done = tiny.run(
+        "--flperf-suite=tiny.json", "--flperf-dry-run", "--flperf-base-url=http://127.0.0.1:9", "--flperf-model=m"
+    )
     assert " 3+ " in done.text
     assert "3 requests and the further turns of conversations" in done.text
 

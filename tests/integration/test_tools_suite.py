@@ -72,7 +72,7 @@ def test_all_right(tiny: Tiny) -> None:
     assert case["metrics"]["quality"]["mean"] == 1
     assert case["tool_calls"] == {
         "answers": 30, "called": 22, "abstained": 8, "malformed": 0, "json_as_text": 0, "expecting": 22,
-        "tool_right": 1.0, "argument_right": 1.0,
+        "tool_right": 1.0, "argument_right": 1.0, "conversations": None,
     }  # fmt: skip
 
 
