@@ -53,6 +53,7 @@ class ToolTurns:
         self._most_turns = most_turns
         self._decode = decoder
         self._under_way: dict[int, _Talk] = {}
+        self._tables: dict[tuple[int, int], PlayedResults] = {}
         self.broken = 0
         """Conversations that ended because a request failed."""
 
@@ -60,10 +61,17 @@ class ToolTurns:
         """The first request of each conversation, by its number."""
         for number in numbers:
             ask = self._asker.ask(number, number + self._first_number)
-            names = tool_names(self._asker.offered_tools(number))
             index = number * self._most_turns
-            self._under_way[index] = _Talk(ask, PlayedResults(self._asker.tool_results(number), names))
+            self._under_way[index] = _Talk(ask, self._table(number))
             yield self._entry(index, ask)
+
+    def _table(self, number: int) -> PlayedResults:
+        """Results of a conversation; prompts with the same ones share a table, since others are measured meanwhile."""
+        results, tools = self._asker.tool_results(number), self._asker.offered_tools(number)
+        key = id(results), id(tools)  # both belong to the case, which outlives this
+        if key not in self._tables:
+            self._tables[key] = PlayedResults(results, tool_names(tools))
+        return self._tables[key]
 
     def after(self, exchange: Exchange) -> Entry | None:
         """The next turn of a conversation; None where it has ended."""
