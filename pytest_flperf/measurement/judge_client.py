@@ -21,7 +21,7 @@ from pytest_flperf.suite.model import Suite
 from pytest_flperf.suite.prompts.rows import Row
 from pytest_flperf.suite.prompts.sources import PromptSource
 from pytest_flperf.wire.exchange import Phase
-from pytest_flperf.wire.sample import Sample
+from pytest_flperf.wire.sample import Outcome, Sample
 
 __all__ = ["WAS_INTERRUPTED", "AskJudge", "JudgeNotReadyError", "JudgeReply", "JudgeSettings", "ask_judge"]
 
@@ -143,6 +143,8 @@ def _asked(
 def _reply(sample: Sample | None, why_not: str) -> JudgeReply:
     if sample is None:
         return JudgeReply(error=f"not asked: {why_not}")
+    if sample.outcome is Outcome.CANCELLED and why_not == WAS_INTERRUPTED:
+        return JudgeReply(error=f"no reply: {WAS_INTERRUPTED}")
     if not sample.ok:
         detail = sample.evidence.detail[:_SHOWN] if sample.evidence is not None else ""
         return JudgeReply(error=f"{sample.outcome.value}{f' ({detail})' if detail else ''}")

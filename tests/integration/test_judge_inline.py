@@ -304,7 +304,8 @@ def test_an_interrupt_keeps_all(judged: Judged) -> None:
         return found
 
     with JudgeServer(hangs_on=hangs) as server:
-        judged.suite(server.base_url, labels=judged.labels(40, 40), fail_under="5%")
+        target = {"model": "judge", "base_url": server.base_url}
+        judged.suite("", target=target, labels=judged.labels(40, 40), fail_under="5%")
         command = [sys.executable, "-m", "pytest", "--flperf-suite=tiny.json"]
         running = subprocess.Popen(
             command, cwd=judged.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
