@@ -14,6 +14,7 @@ from pytest_flperf.gates.run_budgets import RunBudget, parse_run_budget
 from pytest_flperf.gates.run_status import RunEnd, after_rerun, is_judged, run_status
 from pytest_flperf.history.clocks import moment_of
 from pytest_flperf.results.absent import absent_lines
+from pytest_flperf.results.metrics import JUDGE_METRIC
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run
 from pytest_flperf.session.merge_checks import MergeError, check_alike
 from pytest_flperf.stats.descriptive.clock_quality import merge_clocks
@@ -252,14 +253,23 @@ def _unexplained(runs: Iterable[Run]) -> list[str]:
 
 
 def _run_budgets(runs: Sequence[Run], cases: Sequence[CaseResult]) -> tuple[BudgetVerdict, ...]:
-    """Budgets of the runs, judged over all cases; ``run.wall_s`` is that of the longest run."""
-    texts = dict.fromkeys(verdict.expression for run in runs for verdict in run.budgets)
+    """Budgets of the runs, judged over all cases; ``run.wall_s`` is that of the longest run.
+
+    Gates of judges are those of the runs, for each model the worst one: answers can't be judged again here.
+    """
+    verdicts = [verdict for run in runs for verdict in run.budgets]
+    gates: dict[str, BudgetVerdict] = {}
+    for verdict in verdicts:
+        if verdict.metric == JUDGE_METRIC:
+            former = gates.setdefault(verdict.expression, verdict)
+            gates[verdict.expression] = min(former, verdict, key=lambda each: (each.met, each.value or 0.0))
+    texts = dict.fromkeys(verdict.expression for verdict in verdicts if verdict.metric != JUDGE_METRIC)
     try:
         budgets: list[RunBudget] = [parse_run_budget(text) for text in texts]
     except BudgetError as error:
         raise MergeError(f"a budget of the runs can't be read: {error}") from error
     wall_s = max((known for run in runs if (known := _wall_s(run)) is not None), default=0.0)
-    return tuple(budget.judge(cases, wall_s) for budget in budgets)
+    return (*(budget.judge(cases, wall_s) for budget in budgets), *gates.values())
 
 
 def _wall_s(run: Run) -> float | None:

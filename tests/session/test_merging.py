@@ -177,6 +177,17 @@ def test_budgets_of_the_run() -> None:
         joined(run(1, *map(case, "abc"), budgets=(replace(met, expression="run.nosuch <= 1"),)))
 
 
+def test_gates_of_judges() -> None:
+    """Each model's worst one stays: what was missed, or not judged, in one run is not met by the others."""
+    metric = "judge.pass_rate_lower"
+    met = BudgetVerdict(f"@m:{metric} >= 80%", 0.8, 0.9, 20, True, "judge", metric)
+    missed = replace(met, value=None, met=False, reason="the judge was down")
+    found = joined(run(1, case("a"), budgets=(met,)), run(2, case("b"), case("c"), budgets=(missed,), status="failed"))
+    assert (found.budgets, found.status) == ((missed,), "failed")
+    found = joined(run(1, case("a"), budgets=(met,)), run(2, case("b"), case("c"), budgets=(replace(met, value=0.85),)))
+    assert ([each.value for each in found.budgets], found.status) == ([0.85], "passed")
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
