@@ -19,14 +19,16 @@ import numpy as np
 from scipy.special import gammaln, xlog1py, xlogy
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from benchmarks.quality.decisions import in_turns, is_met, judge_is_met, stored
+from benchmarks.quality.decisions import RULE, in_turns, is_met, judge_is_met, stored
 from benchmarks.quality.worlds import AT_LIMIT, FOUND, NOTHING_LOST, SORTED, Floats, World
+from pytest_flperf.gates.feasibility import Size
+from pytest_flperf.gates.quality_power import power_of
+from pytest_flperf.gates.rules import parse_rule
+from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.stats.descriptive.score_intervals import mean_interval, mean_lower_bound
 from pytest_flperf.stats.inference.agreement import LabelCounts
 from pytest_flperf.stats.inference.findings import ErrorRates
 from pytest_flperf.stats.inference.proportions import Counts, clopper_pearson
-from pytest_flperf.stats.inference.schedule import looks, spent_at
-from pytest_flperf.stats.inference.share_power import Look, SharePower
 
 __all__ = ["SECTIONS", "Asked", "Rate", "main"]
 
@@ -97,30 +99,21 @@ def power(asked: Asked) -> Iterator[tuple[Row, Sequence[Rate]]]:
         said = _said(world)
         if said is None:
             rate = Rate(world.name, "found", counts, least=TURNED_FOUND)
-            kept = (rate.found.rate or 0) >= TURNED_FOUND
-            rates = [rate] if kept else [Rate(world.name, "found", Counts(0, counts.total), least=TURNED_FOUND)]
         else:
             rate = Rate(world.name, "found, as was said", counts, least=said, most=said)
-            rates = [rate]
-        yield (world.name, str(world.prompts), "" if said is None else f"{100 * said:.1f} %", str(rate)), rates
+        yield (world.name, str(world.prompts), "" if said is None else f"{100 * said:.1f} %", str(rate)), [rate]
 
 
 def _said(world: World) -> float | None:
-    rights = {"80 %": (0.9, 0.8), "70 %": (0.9, 0.7)}
-    for words, (right, candidate) in rights.items():
-        if words in world.name:
-            return power_of(world.prompts, world.cases).of(right, candidate)
-    return None
+    """As a run says it before measuring so many prompts in turns."""
+    if world.rights is None:
+        return None
+    power = power_of(parse_rule(RULE), Size(True, world.prompts, world.prompts, world.cases))
+    assert power is not None
+    return power.of(*world.rights)
 
 
-def power_of(pairs: int, comparisons: int) -> SharePower:
-    """As a run says it before measuring so many pairs in turns."""
-    places = looks(pairs)
-    plan = [Look(count, spent_at(number, len(places))) for number, count in enumerate(places, 1)]
-    return SharePower(plan, POINTS, ErrorRates(comparisons=comparisons))
-
-
-def _words(world: World, runs: int, number: int) -> Iterator:  # type: ignore[type-arg]
+def _words(world: World, runs: int, number: int) -> Iterator[Comparison]:
     chance = np.random.default_rng([SEED, number, world.prompts])
     for _ in range(runs):
         yield from in_turns(world, chance)

@@ -11,10 +11,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.quality import run
-from benchmarks.quality.decisions import in_turns, stored
-from benchmarks.quality.run import Asked, Rate, power_of
+from benchmarks.quality.decisions import RULE, in_turns, stored
+from benchmarks.quality.run import Asked, Rate
 from benchmarks.quality.whole import KINDS, comparison_of
 from benchmarks.quality.worlds import AT_LIMIT, FOUND, NOTHING_LOST, SORTED, World, independent
+from pytest_flperf.gates.feasibility import Size
+from pytest_flperf.gates.quality_power import power_of
+from pytest_flperf.gates.rules import parse_rule
 from pytest_flperf.stats.inference.proportions import Counts, clopper_pearson
 
 
@@ -37,7 +40,9 @@ def test_false_alarms(world: World) -> None:
 
 def test_power_is_what_is_found() -> None:
     """As said before measuring, as far as 150 runs tell."""
-    said = power_of(40, 1).of(0.9, 0.5)
+    power = power_of(parse_rule(RULE), Size(True, 40, 40, 1))
+    assert power is not None
+    said = power.of(0.9, 0.5)
     low, high = clopper_pearson(Counts(words(World("", independent(0.9, 0.5), 40), 150)["regressed"], 150))
     assert low <= said <= high
     assert 0.5 < said < 0.99
