@@ -125,8 +125,8 @@ def _series(parsed: Parsed) -> int:
     if not points:
         say("no stored run matches")
         return 0
-    heading, width = f"{number.name}, {metric.unit}", shutil.get_terminal_size().columns
-    for line in series_table(points, heading, datetime.now(UTC), width, bars=parsed.plot):
+    width = shutil.get_terminal_size().columns
+    for line in series_table(points, number.name, metric.unit, datetime.now(UTC), width, bars=parsed.plot):
         say(line)
     return 0
 

@@ -25,24 +25,45 @@ _SHORTEST_BAR: Final = 10
 _LONGEST_BAR: Final = 60
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 _PASSED: Final = ("passed", "xpassed")
+_OPTIONAL: Final = ("branch", "commit", "verdict")
 
 
-def series_table(points: Sequence[SeriesPoint], heading: str, now: datetime, width: int, *, bars: bool) -> list[str]:
+def series_table(
+    points: Sequence[SeriesPoint], name: str, unit: str, now: datetime, width: int, *, bars: bool
+) -> list[str]:
     """A row per case, oldest run first, and with ``bars`` a bar from zero.
+
+    Columns that say nothing are left out, so that the numbers fit.
 
     Args:
         points: Of :meth:`~pytest_flperf.history.series.SeriesQueries.series`.
-        heading: Of the column of numbers: ``ttft_ms.p50, ms``.
+        name: Of the number: ``ttft_ms.p50``.
+        unit: Its unit; fractions are shown in percent.
         now: The time at which ages are computed.
         width: Columns of the terminal.
         bars: Whether the numbers are drawn.
 
     """
     several = len({_key(each) for each in points}) > 1
-    head = ["run", "age", *["case"] * several, "branch", "commit", "n", heading, "verdict"]
+    percent = unit == "fraction"
+    head = [
+        "run",
+        "age",
+        *["case"] * several,
+        "branch",
+        "commit",
+        "n",
+        f"{name}, {'%' if percent else unit}",
+        "verdict",
+    ]
     left = [True, False, *[True] * several, True, True, False, False, True]
-    rows = [_row(each, now, several=several) for each in points]
-    lines = render(head, rows, left)
+    rows = [_row(each, now, 100 if percent else 1, several=several) for each in points]
+    said = [
+        place
+        for place, title in enumerate(head)
+        if title not in _OPTIONAL or any(row[place] not in ("", NOTHING) for row in rows)
+    ]
+    lines = render([head[at] for at in said], [[row[at] for at in said] for row in rows], [left[at] for at in said])
     if not bars:
         return [cut(line, width) for line in lines]
     widest = max(map(width_of, lines))
@@ -65,7 +86,7 @@ def _key(each: SeriesPoint) -> _Key:
     return each.suite, each.model, each.parameters, each.host
 
 
-def _row(each: SeriesPoint, now: datetime, *, several: bool) -> list[str]:
+def _row(each: SeriesPoint, now: datetime, scale: float, *, several: bool) -> list[str]:
     case = f"{each.model} {_point(each.parameters)}".strip()
     return [
         printable(each.run),
@@ -74,7 +95,7 @@ def _row(each: SeriesPoint, now: datetime, *, several: bool) -> list[str]:
         printable(each.branch or NOTHING, _NAME),
         printable((each.commit or NOTHING)[:_COMMIT]),
         str(each.n),
-        number(math.inf if each.infinite else each.value),
+        number(math.inf if each.infinite else None if each.value is None else scale * each.value),
         "" if each.outcome in _PASSED else printable(each.outcome, _NAME),
     ]
 
