@@ -44,11 +44,12 @@ def _counted(label: str, compared: list[tuple[CaseResult, Comparison]]) -> Chang
 
 
 def _told(compared: list[tuple[CaseResult, Comparison]]) -> tuple[str, ...]:
-    """Each comparison in words, quality first, where all are of one case and one is of quality."""
+    """Each comparison in words, quality first, where few are of one case and one is of quality."""
     found = [each for _, each in compared]
-    if len({case.nodeid for case, _ in compared}) != 1 or not any(each.metric == "quality" for each in found):
+    cases = {case.nodeid for case, _ in compared}
+    if len(cases) != 1 or len(found) > _MOST or not any(each.metric == "quality" for each in found):
         return ()
-    first = sorted(found, key=lambda each: each.metric != "quality")[:_MOST]
+    first = sorted(found, key=lambda each: each.metric != "quality")
     return tuple(" ".join(filter(None, (name(each), change(each), interval(each), each.verdict))) for each in first)
 
 

@@ -22,7 +22,7 @@ from pytest_flperf.gates.rules import (
     rules_for,
 )
 from pytest_flperf.results.comparison import Comparison
-from pytest_flperf.results.metrics import REQUESTS_NEEDED
+from pytest_flperf.results.metrics import OF_CALLS, REQUESTS_NEEDED
 from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.findings import FEWEST_RUNS, ErrorRates, Finding, Word
 from pytest_flperf.stats.inference.schedule import spent_at
@@ -122,14 +122,24 @@ def _after_first_pass(finding: Finding, asked: int, first_pass: int) -> Finding:
 def settled(comparisons: Iterable[Comparison]) -> bool:
     """Whether more pairs are of no use.
 
-    That is so where a comparison already fails the case, or where all rules are decided.  A few failures on both sides
-    may stay undecided for good; a case doesn't go on for a rule that no one wrote.
+    That is so where all rules are decided, or a comparison already fails the case.  A regression in speed does not end
+    it while a rule on quality is open, nor the other way round: who is slower wants to know whether it is also wrong.
+    A few failures on both sides may stay undecided for good; a case doesn't go on for a rule that no one wrote.
     """
     found = tuple(comparisons)
-    if any(each.fails and each.verdict == "regressed" for each in found):
-        return True
     unwritten = (DEFAULT_SCOPE, IMPLIED_SCOPE)
+    failed = [each for each in found if each.fails and each.verdict == "regressed"]
+    if failed:
+        if any(each.metric in COUNTED for each in failed):
+            return True
+        kinds = {_is_of_quality(each) for each in failed}
+        written = (each for each in found if each.scope not in unwritten and each.metric not in COUNTED)
+        return all(each.verdict != "undecided" or _is_of_quality(each) in kinds for each in written)
     return all(each.verdict != "undecided" or (each.metric in COUNTED and each.scope in unwritten) for each in found)
+
+
+def _is_of_quality(comparison: Comparison) -> bool:
+    return comparison.metric == "quality" or comparison.metric in OF_CALLS
 
 
 def compare_runs(

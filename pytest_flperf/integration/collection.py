@@ -257,7 +257,8 @@ class Selection:
     def foreseen(self, config: pytest.Config) -> list[str]:
         """What comparisons of this run can't decide, and which falls of quality they find; one line each."""
         options = options_of(config)
-        if options.against is None and options.baseline is None:
+        own_sides = any(case.scenario.against for case in self.cases)
+        if options.against is None and options.baseline is None and not own_sides:
             return []
         from pytest_flperf.session.feasibility import foreseen_lines, power_lines
 

@@ -171,11 +171,13 @@ def _say_plan(collected: _Collected, options: RunOptions) -> None:
     more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
     more += " and the further turns of conversations" if any(each.plays_tools for each in scenarios) else ""
     say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
-    if options.against is not None:
+    in_turns = [case for case in cases if options.against is not None or case.scenario.against]
+    if in_turns:
         from pytest_flperf.session.paired import requests_words
 
-        say(f"--flperf-against: {requests_words(options, cases)} in place of these, until a case is decided")
-    if options.against is not None or options.baseline is not None:
+        of = "--flperf-against" if len(in_turns) == len(cases) else f"{len(in_turns)} cases that have 'against'"
+        say(f"{of}: {requests_words(options, in_turns)} in place of these, until a case is decided")
+    if in_turns or options.baseline is not None:
         from pytest_flperf.session.feasibility import foreseen_lines, power_lines
         from pytest_flperf.session.stored_counts import StoredCounts
 

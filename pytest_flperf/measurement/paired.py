@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
-from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader
+from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE, RATES, Both, Turn, TurnReader, turn_requests
 from pytest_flperf.measurement.request_plans import CasePlans
 from pytest_flperf.quality.scoring import AnswerScorer
 from pytest_flperf.results.cost import Price
@@ -137,6 +137,8 @@ class Until:
     """Whether the gaps between arrivals are compared."""
     terms: Mapping[str, Any] = field(default_factory=dict)
     """By what the sides are compared, as plain data: a recovery reads it."""
+    same_requests: bool = False
+    """Whether both sides have the same requests in a turn, however many streams each has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,8 @@ class TurnPlan:
     """As of :class:`Until`."""
     order_seed: int
     """Says which side begins each pair."""
-    streams: tuple[int, int]
-    """Requests in a turn of each side."""
+    requests: tuple[int, int]
+    """Requests in a turn of each side, as of :func:`turn_requests`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ def why_not_interleaved(case: Case) -> str:
         return "--flperf-against measures request by request; conversations with played tool results are not cut up"
     if load.kind == "closed":
         return ""
-    return f"--flperf-against measures closed loops turn by turn; load {load.kind} can't be cut into turns"
+    return f"two sides are measured in closed loops, turn by turn; load {load.kind} can't be cut into turns"
 
 
 def read_standings(
@@ -189,11 +191,11 @@ def read_standings(
 
     """
     sides = (
-        _turns_of(each, reader, streams) for each, reader, streams in zip(exchanges, readers, plan.streams, strict=True)
+        _turns_of(each, reader, count) for each, reader, count in zip(exchanges, readers, plan.requests, strict=True)
     )
     turns: list[tuple[Turn, Turn]] = []
     for number, ((mine, ours), (other, theirs)) in enumerate(zip(*sides, strict=False)):
-        needed = (1, 1) if ended is not None else plan.streams
+        needed = (1, 1) if ended is not None else plan.requests
         whole = mine == other == number and ours.total >= needed[0] and theirs.total >= needed[1]
         if not whole or len(turns) == (plan.looks[-1] if ended is None else ended[1]):
             break
@@ -219,9 +221,9 @@ def with_not_scored(result: Measured, standings: Standings, side: int) -> Measur
     return replace(result, not_scored=result.not_scored or standings.not_scored(side))
 
 
-def _turns_of(exchanges: Iterable[Exchange], reader: TurnReader, streams: int) -> Iterator[tuple[int, Turn]]:
+def _turns_of(exchanges: Iterable[Exchange], reader: TurnReader, requests: int) -> Iterator[tuple[int, Turn]]:
     """One side's turns, each with the number of its pair."""
-    for pair, some in itertools.groupby(exchanges, lambda exchange: exchange.index // streams):
+    for pair, some in itertools.groupby(exchanges, lambda exchange: exchange.index // requests):
         yield pair, reader.turn(tuple(some))
 
 
@@ -278,9 +280,9 @@ class Interleaving:
         """As of :class:`TurnPlan`."""
         self.shared_cache = candidate.avoids_cache and candidate.shares_cache_with(baseline)
         """As of :class:`OtherSide`."""
-        self._streams = (candidate.streams, baseline.streams)
-        # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
-        self._in_one_plan = as_one and self._streams == (1, 1)
+        self.requests = (candidate.streams, baseline.streams)
+        """As of :class:`TurnPlan`; known when turns are played."""
+        self._as_one = as_one
         self._sides = tuple(
             _Side(TurnReader(plans, good, scorer, decoder))
             for plans, scorer, decoder in zip(self._plans, scorers, decoders, strict=True)
@@ -300,7 +302,7 @@ class Interleaving:
         """
         if self._ended:
             return self._standings
-        plan = TurnPlan(self._looks, self.order_seed, self._streams)
+        plan = TurnPlan(self._looks, self.order_seed, self.requests)
         readers = (self._sides[CANDIDATE].reader, self._sides[BASELINE].reader)
         return read_standings(plan, (exchanges(CANDIDATE), exchanges(BASELINE)), readers)
 
@@ -322,6 +324,7 @@ class Interleaving:
         """
         trouble, stopped = "", False
         self._looks = until.looks
+        self.requests = turn_requests(self.requests, same_requests=until.same_requests)
         for side in self._sides:
             side.reader.gaps = until.gaps
         orders = iter(draw_orders(until.looks[-1], self.order_seed))
@@ -348,13 +351,14 @@ class Interleaving:
             for side in ((CANDIDATE, BASELINE) if candidate_first else (BASELINE, CANDIDATE))
         ]
         stopped = False
-        for some in [turns] if self._in_one_plan else [[turn] for turn in turns]:
+        # Of one stream each, turns follow each other in one plan as requests of a closed loop do.
+        for some in [turns] if self._as_one and self.requests == (1, 1) else [[turn] for turn in turns]:
             stats = play(some[0][1], self._plan(some), lambda exchange: self._take(exchange, keep))
             stopped = stats is None or stats.stopped
             if stopped:
                 break
         self._turns += self._whole(first, orders)
-        hopeless = [max(_HOPELESS, streams) for streams in self._streams]
+        hopeless = [max(_HOPELESS, requests) for requests in self.requests]
         dead = [side for side, each in enumerate(self._sides) if each.lost_in_a_row >= hopeless[side]]
         if dead and not stopped:
             whose = "the baseline's" if dead == [BASELINE] else "the candidate's" if dead == [CANDIDATE] else "both"
@@ -364,11 +368,11 @@ class Interleaving:
 
     def _plan(self, turns: Sequence[tuple[int, int]]) -> RequestPlan:
         ours, theirs = self._plans
-        return ours.of_turns(theirs, turns)
+        return ours.of_turns(theirs, turns, self.requests)
 
     def _take(self, exchange: Exchange, keep: tuple[Callable[[Exchange], None], Callable[[Exchange], None]]) -> None:
         keep[exchange.target](exchange)
-        self._sides[exchange.target].add(exchange.index // self._streams[exchange.target], exchange)
+        self._sides[exchange.target].add(exchange.index // self.requests[exchange.target], exchange)
 
     def _whole(self, first: int, orders: Sequence[bool]) -> Iterator[Both]:
         """Pairs that were measured to their end.

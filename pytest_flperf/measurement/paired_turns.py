@@ -20,7 +20,18 @@ from pytest_flperf.wire.exchange import Exchange
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
 from pytest_flperf.wire.scored import scored_text
 
-__all__ = ["BASELINE", "CANDIDATE", "RATES", "Answer", "Both", "Turn", "TurnAsks", "TurnReader", "Values"]
+__all__ = [
+    "BASELINE",
+    "CANDIDATE",
+    "RATES",
+    "Answer",
+    "Both",
+    "Turn",
+    "TurnAsks",
+    "TurnReader",
+    "Values",
+    "turn_requests",
+]
 
 CANDIDATE: Final = 0
 BASELINE: Final = 1
@@ -32,6 +43,15 @@ _DIGEST_BYTES: Final = 12
 _RIGHT: Final = frozenset({"tool_right", "argument_right"})
 
 Values: TypeAlias = Mapping[str, float | None]
+
+
+def turn_requests(streams: tuple[int, int], *, same_requests: bool) -> tuple[int, int]:
+    """Requests in a turn of each side: one per stream; the same ones on both sides where that is wanted.
+
+    A side with fewer streams than the other then asks them one after the other.
+    """
+    most = max(streams)
+    return (most, most) if same_requests else streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +94,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One side's requests of one pair: as many as there are streams."""
+    """One side's requests of one pair."""
 
     values: tuple[Values, ...]
     """Metrics of each request that ended ok."""

@@ -310,21 +310,20 @@ class CasePlans:
             return False
         return self._target == other._target or ours.native is not None or theirs.native is not None
 
-    def of_turns(self, other: CasePlans, turns: Sequence[tuple[int, int]]) -> RequestPlan:
+    def of_turns(self, other: CasePlans, turns: Sequence[tuple[int, int]], requests: tuple[int, int]) -> RequestPlan:
         """Plan of turns: requests of this case and the other side.
 
         One turn follows the other.
 
         Args:
             other: The plans of the other side.
-            turns: Pair and side (0: this case) of each; a turn has a request per stream of its side.  Several of them
-                in one plan follow each other only where both sides have one stream.
+            turns: Pair and side (0: this case) of each.  Several of them in one plan follow each other only where both
+                sides have one stream.
+            requests: How many a turn of each side has.
 
         """
         sides = (self, other)
-        entries = [
-            (side, pair * sides[side].streams + place) for pair, side in turns for place in range(sides[side].streams)
-        ]
+        entries = [(side, pair * requests[side] + place) for pair, side in turns for place in range(requests[side])]
         shared = self.shares_cache_with(other)
         made = (sides[side]._turn_entry(index, side, shared_cache=shared) for side, index in entries)
         think_ns = _ns(self._settings.load.think_time_s)

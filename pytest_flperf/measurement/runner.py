@@ -329,13 +329,13 @@ class Bench:
         beside, loop = prepared.beside, with_turns(ClockQuality(), self._clients.turns)
 
         def summed(side: Prepared, notes: tuple[str, ...], resources: Callable[[], CaseResources] | None) -> Measured:
-            streams = side.plans.streams if turns is not None else 0
+            requests = turns.requests[BASELINE if side is beside else CANDIDATE] if turns is not None else 0
             known = Evidence(
                 side.planned,
                 lambda: notes,
                 good,
                 side.plans.prompt_of,
-                streams,
+                requests,
                 loop,
                 resources,
                 self._scorer(side),

@@ -35,7 +35,7 @@ class Evidence:
     """Whether a request counts for goodput; None: there is no goodput."""
     prompt_of: Callable[[int], str] | None = None
     """Names the prompt of a measured request by its index; None: prompts can't be told apart."""
-    turn_streams: int = 0
+    turn_requests: int = 0
     """Requests in a turn, of a side that is measured in turns; 0: it is measured alone."""
     loop: ClockQuality = field(default_factory=ClockQuality)
     """How long the load process's loop was busy; unknown where it was killed."""
@@ -57,7 +57,7 @@ def result_of(samples: Iterable[Sample], evidence: Evidence) -> Measured:
         evidence: What else is known of it.
 
     """
-    time = TurnTime(evidence.turn_streams) if evidence.turn_streams else None
+    time = TurnTime(evidence.turn_requests) if evidence.turn_requests else None
     watched = samples if time is None else time.watch(samples)
     planned = replace(evidence.planned, notes=())
     known = evidence
@@ -80,16 +80,16 @@ class TurnTime:
     Each turn counts from its first beginning to its last end.
     """
 
-    def __init__(self, streams: int) -> None:
-        """``streams``: requests in a turn."""
-        self._streams = streams
+    def __init__(self, requests: int) -> None:
+        """``requests``: how many a turn has."""
+        self._requests = requests
         self._turns: dict[int, tuple[int, int]] = {}
 
     def watch(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         """Pass the samples on, and take their times."""
         for sample in samples:
             if sample.phase is Phase.MEASURED:
-                turn = sample.index // self._streams
+                turn = sample.index // self._requests
                 begin, end = self._turns.get(turn, (sample.started_ns, sample.finished_ns))
                 self._turns[turn] = (min(begin, sample.started_ns), max(end, sample.finished_ns))
             yield sample

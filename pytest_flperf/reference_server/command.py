@@ -31,6 +31,8 @@ _SCHEDULE_NUMBERS: Final = {
     "jitter_ms": "Largest shift of a chunk, either way, in ms",
     "seed": "Seed of the jitter and of wrong answers; without it, each server draws its own wrong prompts",
     "wrong_share": "Chance, 0 to 1, that an answer is wrong",
+    "busy_wrong_share": "That chance while other requests are under way",
+    "busy_from": "Requests under way, this one included, from which on that holds (default: 2)",
     "tokens": "Tokens of an answer",
     "tokens_per_chunk": "Tokens in each chunk",
     "reasoning_tokens": "Tokens of reasoning before the answer",

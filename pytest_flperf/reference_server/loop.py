@@ -51,7 +51,7 @@ class ServerLoop:
         self._owns_process = owns_process
         self._parent: Final = os.getppid() if ends_with_parent else None
         self._log = RequestLog(config.log_file)
-        self._router = Router(config, self.entries, self.clear)
+        self._router = Router(config, self.entries, self.clear, self._under_way)
         self._selector = selectors.DefaultSelector()
         self._connections: set[Connection] = set()
         self._draining: set[Connection] = set()
@@ -324,6 +324,10 @@ class ServerLoop:
             connection.parser.continues = False
             with contextlib.suppress(OSError):
                 connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _under_way(self) -> int:
+        """Chats that are being answered."""
+        return sum(each.answer is not None and each.answer.chat is not None for each in self._connections)
 
     def _begin(self, connection: Connection, what: AnswerPlan | Chat) -> None:
         chat, plan = (what, what.plan) if isinstance(what, Chat) else (None, what)

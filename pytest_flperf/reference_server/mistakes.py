@@ -30,6 +30,8 @@ class Asked:
     """Of its conversation, from 0: how many answers with calls stand behind the prompt."""
     conversation: int = 0
     """Number of the request that began the conversation."""
+    under_way: int = 1
+    """Requests that the server answers at the moment, this one included."""
 
 
 def plain_prompt(prompt: str) -> str:
@@ -48,7 +50,8 @@ def drawn(schedule: Schedule, known: KnownAnswer | None, asked: Asked, own_seed:
 
     """
     rng = _draws(schedule, asked, own_seed)
-    is_wrong = bool(schedule.wrong_share) and rng.random() < schedule.wrong_share
+    share = _wrong_share(schedule, asked.under_way)
+    is_wrong = bool(share) and rng.random() < share
     right = schedule
     if known is not None:
         text = schedule.text if known.text is None else known.text
@@ -60,7 +63,13 @@ def drawn(schedule: Schedule, known: KnownAnswer | None, asked: Asked, own_seed:
         mistake = rng.choice(schedule.wrong_calls) if is_wrong else ""
         turns = (right.calls, *(known.then if known is not None else ()))
         right = wrong = _turn(right, turns, mistake, asked)
-    return replace(wrong if is_wrong else right, wrong_share=0.0, wrong_text="")
+    return replace(wrong if is_wrong else right, wrong_share=0.0, busy_wrong_share=None, wrong_text="")
+
+
+def _wrong_share(schedule: Schedule, under_way: int) -> float:
+    if schedule.busy_wrong_share is None or under_way < schedule.busy_from:
+        return schedule.wrong_share
+    return schedule.busy_wrong_share
 
 
 def _turn(schedule: Schedule, right: tuple[tuple[PlayedCall, ...], ...], mistake: str, asked: Asked) -> Schedule:

@@ -85,6 +85,11 @@ class Schedule:
     """How the arguments are streamed: whole, with the name; in pieces of a token; in pieces of any length."""
     wrong_share: float = amount(0.0, 0, 1)
     """The chance that ``wrong_text`` is answered instead, or one of ``wrong_calls`` is played."""
+    busy_wrong_share: float | None = amount(None, 0, 1)
+    """That chance for a request that comes while others are under way: a server that errs under load.  None: the same.
+    Which requests that are depends on the load, so that only a single stream meets the same ones in every run."""
+    busy_from: int = count(2, 2, 100_000)
+    """Requests under way, this one included, from which on the server is busy."""
     wrong_text: str = label("wrong ", 1 << 20)
     wrong_by: WrongBy = "request"
     """Whose chance it is: each request's own, or each prompt's, whose repeats are then all answered alike.  A prefix of

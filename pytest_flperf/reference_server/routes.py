@@ -88,13 +88,18 @@ class Router:
     """Answers requests, and caches built plans."""
 
     def __init__(
-        self, config: ReferenceConfig, entries: Callable[[], list[LogEntry]], clear: Callable[[], None]
+        self,
+        config: ReferenceConfig,
+        entries: Callable[[], list[LogEntry]],
+        clear: Callable[[], None],
+        under_way: Callable[[], int],
     ) -> None:
         self.configure(config)
         self.own_seed = secrets.randbits(32)
         """Which prompts are answered wrongly, where the schedule has no seed."""
         self._entries = entries
         self._clear = clear
+        self._under_way = under_way
         self._number = 0
         self._plans: OrderedDict[object, AnswerPlan] = OrderedDict()
 
@@ -152,7 +157,8 @@ class Router:
             body = _json_object(request.body)
             _understand(body, known)
             schedule, fault = self._wishes(body, known.model, schedule, fault)
-            asked = Asked(number, known.prompt, _tools(body), *_conversation(body["messages"]))
+            under_way = 1 if schedule.busy_wrong_share is None else 1 + self._under_way()
+            asked = Asked(number, known.prompt, _tools(body), *_conversation(body["messages"]), under_way=under_way)
             schedule = drawn(schedule, self._known.get(plain_prompt(known.prompt)), asked, self.own_seed)
             schedule = self._judging(schedule, known.prompt)
             ask = Ask(

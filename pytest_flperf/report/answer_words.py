@@ -12,6 +12,7 @@ from pytest_flperf.report.rivals import scenario_of, shown_models
 from pytest_flperf.results.answer import Cause, Changes, GoalName, HeldLoad, Ranking, RunAnswer
 from pytest_flperf.results.capacity import load_unit
 from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.stats.inference.sample_sizes import LEAST_EVIDENCE
 
 __all__ = ["answer_of", "answer_sentence", "goal_words"]
 
@@ -39,8 +40,14 @@ _SPEED: Final = frozenset({"first_token", "whole_answer", "throughput"})
 
 
 def answer_of(run: Run) -> RunAnswer:
-    """The answer of a run; computed for files of older versions, which hold none."""
-    return run.answer or answer(run)
+    """The answer of a run; computed for files of older versions, which hold none, or none of quality with intervals."""
+    return answer(run) if run.answer is None or _is_older(run.answer) else run.answer
+
+
+def _is_older(found: RunAnswer) -> bool:
+    """Whether an answer ranks quality without intervals, as versions did that drew no Pareto front."""
+    ranked = [each for each in found.rankings if each.goal == "quality" and each.compared >= LEAST_EVIDENCE]
+    return any(standing.behind_ci is None for each in ranked for standing in each.standings[1:])
 
 
 def goal_words(goal: GoalName) -> str:

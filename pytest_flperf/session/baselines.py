@@ -51,7 +51,8 @@ class Baseline:
     rules: tuple[Rule, ...]
     fail_undecided: bool
     required: bool
-    sides: int
+    against: bool
+    """Whether every case is measured in turns with another side as well."""
     comparisons: int = 0
     """Number of comparisons that share the run's error rate; known at the first case."""
 
@@ -74,7 +75,7 @@ class Baseline:
 
         """
         if not self.comparisons:
-            self.comparisons = comparisons_of(tests, self.rules, self.sides)
+            self.comparisons = comparisons_of(tests, self.rules, against=self.against, baseline=True)
         rules = with_rules_of(case, self.rules)
         values = {} if recording is None or result.search is not None else _values(result, rules, recording)
         against = self._against(result, this, values, rules)
@@ -243,7 +244,7 @@ def find_baseline_of(options: RunOptions, here: Path, suites: Sequence[str]) -> 
         rules=rules_of(options),
         fail_undecided=options.fail_undecided,
         required=options.require_baseline,
-        sides=1 + (options.against is not None),
+        against=options.against is not None,
     )
 
 

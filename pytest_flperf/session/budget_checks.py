@@ -15,12 +15,19 @@ from pytest_flperf.gates.capacity import problem_of_search
 from pytest_flperf.gates.rules import Rule, RuleError, parse_rule
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.suite.bounded_files import display_path
-from pytest_flperf.suite.errors import key_path, shown, suggestion
+from pytest_flperf.suite.errors import SuiteError, key_path, shown, suggestion
 from pytest_flperf.suite.model import Case, Scenario, Suite
 from pytest_flperf.suite.parser import KeyPath, read_source
 from pytest_flperf.suite.schema.budgets import budget_texts
 
-__all__ = ["check_budgets", "check_budgets_of_cases", "check_rules", "check_scopes", "problem_of_case"]
+__all__ = [
+    "check_budgets",
+    "check_budgets_of_cases",
+    "check_own_sides",
+    "check_rules",
+    "check_scopes",
+    "problem_of_case",
+]
 
 
 def check_budgets(suite: Suite) -> None:
@@ -63,6 +70,29 @@ def check_rules(suites: Sequence[Suite], of_all: Sequence[Rule]) -> None:
                     raise OptionsError(f"{place}: {error}") from error
                 _check_rule(rule, [scenario.name] if of_scenario else names, place)
                 _check_category(rule, [scenario] if of_scenario else suite.scenarios, place)
+
+
+def check_own_sides(suites: Sequence[Suite], *, interleaved: str) -> None:
+    """Refuse other sides of scenarios that can't be read, or can't be measured; raises OptionsError.
+
+    Args:
+        suites: All of the run.
+        interleaved: Option that excludes a scenario's own side; empty: none does.
+
+    """
+    from pytest_flperf.suite.against import parse_own_against
+
+    for suite in suites:
+        for scenario in suite.scenarios:
+            if not scenario.against:
+                continue
+            where = f"{suite.ref}: scenario {shown(scenario.name)}: against"
+            try:
+                parse_own_against(scenario.against, where)
+            except SuiteError as error:
+                raise OptionsError(str(error)) from error
+            if interleaved:
+                raise OptionsError(f"{where}: it is measured turn by turn and can't be combined with {interleaved}")
 
 
 def _check_rule(rule: Rule, names: Sequence[str], place: str) -> None:

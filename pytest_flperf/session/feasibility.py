@@ -11,9 +11,10 @@ from pytest_flperf.gates.feasibility import Size, obstacle
 from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.gates.rules import Rule, is_gate, is_score, rules_for
 from pytest_flperf.session.options import RunOptions
-from pytest_flperf.session.paired import most_pairs, rules_of, with_rules_of
+from pytest_flperf.session.paired import most_pairs, rules_of, side_of, with_rules_of
 from pytest_flperf.session.playing import limits_of
 from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
+from pytest_flperf.suite.against import turn_streams
 from pytest_flperf.suite.load_shapes import expected_prompts, expected_requests, first_pass_of
 from pytest_flperf.suite.model import Case
 
@@ -71,8 +72,8 @@ def _compared(
     """Gate rules of each case with the sizes of their comparisons, and the option that asks for them."""
     rules = rules_of(options)
     of_cases = [(case, rules_for(case.scenario.name, with_rules_of(case, rules))) for case in cases]
-    sides = (options.against is not None) + (options.baseline is not None)
-    comparisons = max(sides * sum(len(each) for _, each in of_cases), 1)
+    baseline = options.baseline is not None
+    comparisons = max(sum(len(each) * ((side_of(case, options) is not None) + baseline) for case, each in of_cases), 1)
     for case, of_case in of_cases:
         counted = runs(case) if runs is not None else None
         for planned, label in _sizes(case, of_case, options, comparisons):
@@ -99,9 +100,11 @@ def _sizes(case: Case, rules: Sequence[Rule], options: RunOptions, comparisons: 
     has_goal = request_limits(scenario.name, limits_of(scenario.budgets, options), case.model) is not None
     open_loop = settings.load.is_open
     common = (comparisons, bool(settings.stream), open_loop, options.reference, has_goal)
-    if options.against is not None and settings.load.kind == "closed":
-        pairs = most_pairs(case, rules, options.max_iterations)
-        yield Size(True, pairs * settings.concurrency, pairs, *common), "--flperf-against"
+    side = side_of(case, options)
+    if side is not None and settings.load.kind == "closed":
+        per_turn = turn_streams(case, side)
+        pairs = most_pairs(case, rules, options.max_iterations, per_turn)
+        yield Size(True, pairs * per_turn, pairs, *common), "--flperf-against" if options.against else "against"
     if options.baseline is not None:
         yield Size(False, _requests(case, rules, options), None, *common), "--flperf-baseline"
 
@@ -127,7 +130,9 @@ def _prompts(case: Case, requests: int | None) -> int | None:
 def _requests(case: Case, rules: Sequence[Rule], options: RunOptions) -> int | None:
     """Maximum requests of a case compared with a stored run."""
     settings = case.scenario.settings
-    if options.against is not None and settings.load.kind == "closed":
-        return most_pairs(case, rules, options.max_iterations) * settings.concurrency
+    side = side_of(case, options)
+    if side is not None and settings.load.kind == "closed":
+        per_turn = turn_streams(case, side)
+        return most_pairs(case, rules, options.max_iterations, per_turn) * per_turn
     is_unknown = settings.load.kind == "search" or case.scenario.plays_tools
     return None if is_unknown else expected_requests(case.scenario)

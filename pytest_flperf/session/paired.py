@@ -18,7 +18,14 @@ from pytest_flperf.session.options import RunOptions
 from pytest_flperf.session.planned_cases import PlannedTest
 from pytest_flperf.session.reference_load import Reference
 from pytest_flperf.stats.descriptive.summary import distribution
-from pytest_flperf.suite.against import AgainstSpec, opposite, opposite_target, parse_against
+from pytest_flperf.suite.against import (
+    AgainstSpec,
+    opposite,
+    opposite_target,
+    parse_against,
+    parse_own_against,
+    turn_streams,
+)
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.load_shapes import first_pass_of, rows_asked
 from pytest_flperf.suite.model import Case
@@ -34,11 +41,13 @@ __all__ = [
     "MEAN_PAIRS",
     "Opposition",
     "check_comparing",
+    "check_use",
     "comparisons_of",
     "most_pairs",
     "opposition_of",
     "requests_words",
     "rules_of",
+    "side_of",
     "with_rules_of",
 ]
 
@@ -65,28 +74,53 @@ def check_comparing(options: RunOptions) -> None:
             raise OptionsError(f"--flperf-reference measures turn by turn; it can't be combined with {other}")
     if options.require_baseline and options.baseline is None:
         raise OptionsError("--flperf-require-baseline: no baseline is named; add --flperf-baseline=RUN")
+    if not options.suites:  # else a suite may have sides of its own
+        check_use(options, own_sides=False)
+
+
+def check_use(options: RunOptions, *, own_sides: bool) -> None:
+    """Refuse options of comparisons where nothing is compared; raises OptionsError.
+
+    ``own_sides``: whether a suite says what some of its cases are measured against.
+    """
+    in_turns = bool(options.against or own_sides)
     for flag, given, use in (
-        ("--flperf-fail-on", options.fail_on, options.against or options.baseline),
-        ("--flperf-fail-undecided", options.fail_undecided, options.against or options.baseline),
-        ("--flperf-max-iterations", options.max_iterations, options.against),
+        ("--flperf-fail-on", options.fail_on, in_turns or options.baseline),
+        ("--flperf-fail-undecided", options.fail_undecided, in_turns or options.baseline),
+        ("--flperf-max-iterations", options.max_iterations, in_turns),
     ):
         if given and not use:
             what = "--flperf-against=WHAT" + " or --flperf-baseline=RUN" * (flag != "--flperf-max-iterations")
             raise OptionsError(f"{flag}: there is nothing to compare with; add {what}")
 
 
-def requests_words(options: RunOptions, cases: Iterable[Case]) -> str:
+def requests_words(options: RunOptions, cases: Sequence[Case]) -> str:
     """Number of requests per case, in words."""
     from pytest_flperf.stats.inference.schedule import FIRST_LOOK
 
-    most = f"{options.max_iterations}"
+    sides = [(each, spec) for each in cases if (spec := side_of(each, options)) is not None]
+    differ = any("concurrency" in spec.settings for _, spec in sides)
+    most, streams = f"{options.max_iterations}", "stream" + " of the side with more" * differ
     if options.max_iterations is None:
-        found = sorted({most_pairs(case, with_rules_of(case, rules_of(options)), None) for case in cases})
-        most = f"{' or '.join(map(str, found or [DEFAULT_PAIRS]))} per stream"
-    return f"from {FIRST_LOOK} requests per stream to {most}, on each of two sides,"
+        rules = rules_of(options)
+        found = sorted(
+            {most_pairs(case, with_rules_of(case, rules), None, turn_streams(case, spec)) for case, spec in sides}
+        )
+        most = f"{' or '.join(map(str, found or [DEFAULT_PAIRS]))} per {streams}"
+    return f"from {FIRST_LOOK} requests per {streams} to {most}, on each of two sides,"
 
 
-def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) -> int:
+def side_of(case: Case, options: RunOptions) -> AgainstSpec | None:
+    """Other side of a case: the command line's, else its scenario's own; None: it is measured alone."""
+    return _side_of(case, None if options.against is None else _spec(options.against))
+
+
+def _side_of(case: Case, given: AgainstSpec | None) -> AgainstSpec | None:
+    own = case.scenario.against
+    return given if given is not None or not own else parse_own_against(own, f"scenario {case.scenario.name}: against")
+
+
+def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None, per_turn: int) -> int:
     """Maximum pairs of turns for an undecided case.
 
     A rule on a score asks every row of a data set, as a run without another side does.
@@ -95,16 +129,16 @@ def most_pairs(case: Case, rules: Iterable[Rule], max_iterations: int | None) ->
         case: The case.
         rules: As written, including those of its suite.
         max_iterations: Option of the command line: maximum requests of each side.
+        per_turn: Requests in a turn of each side.
 
     """
     if max_iterations is not None:
-        return math.ceil(max_iterations / case.scenario.settings.concurrency)
+        return math.ceil(max_iterations / per_turn)
     of_case = rules_for(case.scenario.name, rules)
     most = MEAN_PAIRS if any(map(is_mean, of_case)) else DEFAULT_PAIRS
     if not any(map(is_score, of_case)):
         return most
-    settings = case.scenario.settings
-    return max(most, math.ceil(rows_asked(case.scenario) * settings.repeat / settings.concurrency))
+    return max(most, math.ceil(rows_asked(case.scenario) * case.scenario.settings.repeat / per_turn))
 
 
 def rules_of(options: RunOptions) -> tuple[Rule, ...]:
@@ -125,12 +159,15 @@ def _spec(text: str) -> AgainstSpec:
 def opposition_of(options: RunOptions) -> Opposition | Reference | None:
     """Other side that cases are interleaved with; raises OptionsError.
 
-    None: cases are measured alone.
+    None: cases are measured alone, whatever their scenarios say.
     """
-    if options.against is None:
-        return Reference() if options.reference else None
-    sides = 1 + (options.baseline is not None)
-    return Opposition(_spec(options.against), rules_of(options), options.fail_undecided, options.max_iterations, sides)
+    if options.reference:
+        return Reference()
+    if options.parallel_targets:
+        return None
+    spec = None if options.against is None else _spec(options.against)
+    baseline = options.baseline is not None
+    return Opposition(spec, rules_of(options), options.fail_undecided, options.max_iterations, baseline)
 
 
 def with_rules_of(case: Case, rules: Sequence[Rule]) -> tuple[Rule, ...]:
@@ -138,7 +175,7 @@ def with_rules_of(case: Case, rules: Sequence[Rule]) -> tuple[Rule, ...]:
     return (*parse_rules(case.scenario.fail_on, "suite"), *rules) if case.scenario.fail_on else tuple(rules)
 
 
-def comparisons_of(tests: Iterable[PlannedTest], rules: Sequence[Rule], sides: int) -> int:
+def comparisons_of(tests: Iterable[PlannedTest], rules: Sequence[Rule], *, against: bool, baseline: bool) -> int:
     """Number of comparisons in a run, at least 1.
 
     The run's error rate is shared between them.
@@ -146,39 +183,44 @@ def comparisons_of(tests: Iterable[PlannedTest], rules: Sequence[Rule], sides: i
     Args:
         tests: All tests that measure, including those of other workers.
         rules: Rules of the command line.
-        sides: Number of other sides that each case is compared with.
+        against: Whether every case is measured in turns with another side; else those whose scenario says so.
+        baseline: Whether every case is compared with a stored run.
 
     """
     count = 0
     for name, case in tests:
         if case is None:
-            count += len(rules_for(name, rules))
+            count += len(rules_for(name, rules)) * (against + baseline)
         else:
-            count += len(rules_for(case.scenario.name, with_rules_of(case, rules)))
-    return max(count * sides, 1)
+            sides = (against or bool(case.scenario.against)) + baseline
+            count += len(rules_for(case.scenario.name, with_rules_of(case, rules))) * sides
+    return max(count, 1)
 
 
 @dataclass(slots=True)
 class Opposition:
-    """The other side of every case of a run."""
+    """The other sides of the cases of a run."""
 
-    spec: AgainstSpec
+    spec: AgainstSpec | None
+    """Of every case; None: each scenario's own."""
     rules: tuple[Rule, ...]
     fail_undecided: bool = False
     max_iterations: int | None = None
     """Most measured requests of each side of a case; None: as :func:`most_pairs` says."""
-    sides: int = 1
-    """With how many other sides each case is compared."""
+    baseline: bool = False
+    """Whether cases are compared with a stored run, too."""
     comparisons: int = 0
     """Comparisons that share the run's error rate: all rules on all cases; known at the first case."""
 
-    def of(self, case: Case) -> Case:
-        """The other side of a case."""
-        return opposite(case, self.spec)
+    def of(self, case: Case) -> Case | None:
+        """The other side of a case; None: it is measured alone."""
+        spec = _side_of(case, self.spec)
+        return None if spec is None else opposite(case, spec)
 
     def targets(self, of: Iterable[TargetSpec]) -> tuple[TargetSpec, ...]:
-        """Targets of the other sides."""
-        return tuple(opposite_target(target, self.spec) for target in of)
+        """Targets of the other sides, apart from those of the cases themselves."""
+        spec = self.spec
+        return () if spec is None else tuple(opposite_target(target, spec) for target in of)
 
     def until(self, prepared: Prepared, tests: Iterable[PlannedTest]) -> Until:
         """Stopping rule of a case: failed, or nothing left to decide.
@@ -194,15 +236,19 @@ class Opposition:
 
         case, planned = prepared.case, prepared.planned
         if not self.comparisons:
-            self.comparisons = comparisons_of(tests, self.rules, self.sides)
+            against = self.spec is not None
+            self.comparisons = comparisons_of(tests, self.rules, against=against, baseline=self.baseline)
         terms = self._terms(case)
 
         def decided(standings: Standings) -> bool:
             ours, theirs = (_seen(planned, standings, side, terms.rules) for side in (0, 1))
             return settled(terms.compared(ours, theirs, standings))
 
-        most, record = most_pairs(case, terms.rules, self.max_iterations), terms.to_record()
-        return Until(looks(most), decided, compares_gaps(record, planned.scenario), record)
+        spec = _side_of(case, self.spec)
+        per_turn = case.scenario.settings.concurrency if spec is None else turn_streams(case, spec)
+        most = most_pairs(case, terms.rules, self.max_iterations, per_turn)
+        record = terms.to_record()
+        return Until(looks(most), decided, compares_gaps(record, planned.scenario), record, same_requests=True)
 
     def judged(self, result: Measured, other: OtherSide, case: Case) -> Measured:
         """Add the other side and its comparison to a result."""
@@ -214,7 +260,9 @@ class Opposition:
         from pytest_flperf.gates.paired_results import PairTerms
 
         rules, first_pass = with_rules_of(case, self.rules), first_pass_of(case.scenario)
-        return PairTerms(self.spec.text, rules, max(self.comparisons, 1), self.fail_undecided, first_pass)
+        spec = _side_of(case, self.spec)
+        label = "" if spec is None else spec.text
+        return PairTerms(label, rules, max(self.comparisons, 1), self.fail_undecided, first_pass)
 
 
 def _seen(planned: PlannedCase, standings: Standings, side: int, rules: Sequence[Rule]) -> Measured:

@@ -63,6 +63,7 @@ def plan_suites(
     from pytest_flperf.session.budget_checks import (
         check_budgets,
         check_budgets_of_cases,
+        check_own_sides,
         check_rules,
         check_scopes,
     )
@@ -108,6 +109,12 @@ def plan_suites(
         raise OptionsError(str(error)) from error
     suites = [plan.suite for plan in plans.values()]
     check_rules(suites, of_all)
+    interleaved = "--flperf-reference" if options.reference else ""
+    check_own_sides(suites, interleaved=interleaved or "--flperf-parallel-targets" * options.parallel_targets)
+    if options.compares:
+        from pytest_flperf.session.paired import check_use
+
+        check_use(options, own_sides=any(each.against for suite in suites for each in suite.scenarios))
     check_scopes(options.case_budgets, suites, models_in(plans.values()))
     return plans
 

@@ -158,7 +158,7 @@ class MeasuringRun:
             ahead = known_ahead(sides, backends.capabilities, backends.kind_of)
             if ahead:
                 self._progress.line(f"parameters: {self._redactor.text(ahead)}")
-            compares = self._opposition is not None or self._baseline is not None or len(models) > 1
+            compares = len(sides) > len(cases) or self._baseline is not None or len(models) > 1
             self._imports.start(compares=compares)
             self.record.begin()
 
@@ -167,10 +167,10 @@ class MeasuringRun:
         from pytest_flperf.session.duration_estimate import estimated_seconds, known_seconds
 
         known = known_seconds(self._context.here / self._options.report_dir)
-        in_turns = self._opposition is not None
         found = {}
         for nodeid, case in ((asked.nodeid, asked.case) for asked in cases):
             load = case.scenario.settings.load
+            in_turns = self._opposition is not None and self._opposition.of(case) is not None
             by_time = in_turns or load.kind == "search" or load.duration_s is not None
             found[nodeid] = Expected(estimated_seconds(case, known)[0], by_time)
         return found

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from pytest_flperf.gates.budgets import Budget, parse_budget
 from pytest_flperf.gates.capacity import search_goals
 from pytest_flperf.gates.goodput import request_limits
-from pytest_flperf.gates.paired_results import compares_gaps, with_other_side
+from pytest_flperf.gates.paired_results import REFERENCE_TERMS, compares_gaps, with_other_side
 from pytest_flperf.measurement.capacity_search import SearchPlan, searched
 from pytest_flperf.measurement.case_run import CaseRun
 from pytest_flperf.measurement.paired import (
@@ -22,7 +22,7 @@ from pytest_flperf.measurement.paired import (
     read_standings,
     with_not_scored,
 )
-from pytest_flperf.measurement.paired_turns import TurnReader
+from pytest_flperf.measurement.paired_turns import TurnReader, turn_requests
 from pytest_flperf.measurement.summing import Evidence, result_of
 from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.quality.scoring import AnswerScorer, Scoring, Stop, go_on
@@ -104,7 +104,7 @@ def _played(
         notes=lambda: log.notes if log is not None else (*planned.notes, *requests.plan_notes),
         good=good,
         prompt_of=requests.prompt_of,
-        turn_streams=_streams(planned) if side is not None else 0,
+        turn_requests=_turn_requests(begun, side)[CANDIDATE] if side is not None else 0,
         loop=ClockQuality() if log is None else ClockQuality(loop_ms=log.loop_ms, loop_histogram=log.loop_histogram),
         resources=lambda: _resources(folder, begun),
         scorer=scorer_of(begun, requests),
@@ -131,7 +131,7 @@ def _other_side(
         planned=side.case,
         notes=lambda: side.case.notes,
         prompt_of=theirs.prompt_of,
-        turn_streams=_streams(side.case),
+        turn_requests=_turn_requests(begun, side)[BASELINE],
         resources=None,
         scorer=scorer_of(side, theirs),
         rows=theirs.scored_row,
@@ -143,7 +143,7 @@ def _other_side(
     )
     for reader in readers:
         reader.gaps = compares_gaps(side.terms, begun.case.scenario)
-    plan = TurnPlan(side.looks, side.order_seed, (_streams(begun.case), _streams(side.case)))
+    plan = TurnPlan(side.looks, side.order_seed, _turn_requests(begun, side))
     ended = (log.look, log.pairs) if log is not None else None
     standings: Standings = read_standings(plan, (ours.measured(), theirs.measured()), readers, ended)
     return OtherSide(with_not_scored(result, standings, BASELINE), standings, side.shared_cache)
@@ -175,6 +175,11 @@ class _Asks:
     deterministic: bool
     prompt_id: Callable[[int], str]
     category_of: Callable[[int], str]
+
+
+def _turn_requests(begun: BegunCase, side: BegunSide) -> tuple[int, int]:
+    """Requests in a turn of the case and of its other side."""
+    return turn_requests((_streams(begun.case), _streams(side.case)), same_requests=side.terms != REFERENCE_TERMS)
 
 
 def _streams(case: PlannedCase) -> int:

@@ -12,12 +12,12 @@ from pytest_flperf.suite.setting_limits import NULLABLE, check_setting
 from pytest_flperf.suite.settings import REQUEST_KEYS, with_values
 from pytest_flperf.suite.targets import TargetSpec, mapping_of
 
-__all__ = ["SAME", "AgainstSpec", "opposite", "opposite_target", "parse_against"]
+__all__ = ["SAME", "AgainstSpec", "opposite", "opposite_target", "parse_against", "parse_own_against", "turn_streams"]
 
 SAME: Final = "same"
 """Compares a case with itself, which measures noise."""
-_PARAMETERS: Final = (*REQUEST_KEYS, "extra")
-"""Settings of a request in which the two sides may differ; how requests are sent is the same for both."""
+_PARAMETERS: Final = (*REQUEST_KEYS, "extra", "concurrency")
+"""Settings in which the two sides may differ: those of a request, and the streams; the rest is the same for both."""
 _TYPED: Final = frozenset(
     {*_PARAMETERS, "options", "price"} - {"reasoning_effort", "stop", "prompt_cache", "max_tokens_key"}
 )
@@ -45,7 +45,8 @@ def parse_against(text: str, where: str) -> AgainstSpec:
 
     Args:
         text: ``same``, the name of a model, or KEY=VALUE with commas between: keys of a target (``model``,
-            ``backend``, ``base_url``, ``options.threads`` …) and settings of a request (``max_tokens`` …).
+            ``backend``, ``base_url``, ``options.threads`` …), settings of a request (``max_tokens`` …), and
+            ``concurrency``.
         where: Begins the text of an error.
 
     Raises:
@@ -72,6 +73,22 @@ def parse_against(text: str, where: str) -> AgainstSpec:
     return AgainstSpec(text, _target_fields(values, where), settings)
 
 
+def parse_own_against(text: str, where: str) -> AgainstSpec:
+    """Parse the other side that a suite names: the same model, asked in another way.
+
+    Raises:
+        SuiteError: As of :func:`parse_against`, or it names another target, which only the command line can.
+
+    """
+    found = parse_against(text, where)
+    if found.target:
+        raise SuiteError(
+            f"{where}: found {shown(text)}, expected settings of the requests or concurrency; another model or server "
+            f"is named by --flperf-against"
+        )
+    return found
+
+
 def _or_null(key: str, value: Any) -> Any:
     """The value, or None for ``null`` where the setting allows it."""
     return None if value == "null" and key in NULLABLE else value
@@ -88,10 +105,7 @@ def _target_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def opposite(case: Case, spec: AgainstSpec) -> Case:
-    """The case on the other side.
-
-    It has the same prompts, and the same number of streams.
-    """
+    """The case on the other side, with the same prompts."""
     scenario = replace(
         case.scenario,
         settings=with_values(case.scenario.settings, spec.settings),
@@ -102,6 +116,12 @@ def opposite(case: Case, spec: AgainstSpec) -> Case:
     if target == former:
         return replace(case, scenario=scenario)
     return replace(case, scenario=scenario, model=target.label, target=target)
+
+
+def turn_streams(case: Case, spec: AgainstSpec) -> int:
+    """Streams of the side that has more of them: so many requests does each turn have."""
+    own = case.scenario.settings.concurrency
+    return max(own, int(spec.settings.get("concurrency", own)))
 
 
 def opposite_target(former: TargetSpec, spec: AgainstSpec) -> TargetSpec:

@@ -117,6 +117,8 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
     form = _validated({"name": "tests", "scenarios": [written]}, problems)
     if form is None:
         raise problems.error_of_a_test()
+    if form.scenarios[0].against:
+        problems.add(("scenarios", 0, "against"), "found another side, expected none: tests have --flperf-against")
     scenario = _scenario(form.scenarios[0], 0, form, {}, SuiteFiles(Path.cwd()), problems)
     if "judge" in values:
         problems.add(("judge",), "found in the settings of a test, expected in a suite: answers are judged at the end")
@@ -142,6 +144,7 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
         fail_on=scenario.fail_on if "fail_on" in own else base.fail_on,
         tool_results=scenario.tool_results if "tool_results" in own else base.tool_results,
         tool_turns=scenario.tool_turns if "tool_turns" in own else base.tool_turns,
+        against="",
         given=base.given | scenario.given,
     )
     return with_named_tools(made)
@@ -371,6 +374,7 @@ def _scenario(
         expect=None if form.expect is None else expectation_of(form.expect),
         budgets=tuple(dict.fromkeys([*suite.budgets, *values.get("budgets", ())])),
         fail_on=tuple(dict.fromkeys([*suite.fail_on, *values.get("fail_on", ())])),
+        against=values.get("against", ""),
         source=source,
         sweep=sweep,
         tool_results=tuple(form.tool_results),

@@ -157,6 +157,8 @@ class Scenario:
     """As written, the suite's own first; the gates parse them."""
     fail_on: tuple[str, ...] = ()
     """Comparison rules, likewise."""
+    against: str = ""
+    """Other side that its cases are measured in turns with, as written; empty: none of its own."""
     source: PromptSource | None = None
     """Where prompts come from, if not from the messages as they are."""
     sweep: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()

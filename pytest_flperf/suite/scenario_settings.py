@@ -75,6 +75,7 @@ class ScenarioSettings(TypedDict, total=False):
     tags: str | Sequence[str]
     budgets: str | Sequence[str] | Mapping[str, Any]
     fail_on: str | Sequence[str]
+    against: str
     extra: Mapping[str, Any]
     prompt_cache: Literal["avoid", "reuse"]
     context_tokens: int | None

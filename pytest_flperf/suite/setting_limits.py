@@ -196,6 +196,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "options": "a mapping that JSON can hold",
         "models": "one model name or a list of different ones",
         "budgets": "one budget or a list of them, such as 'ttft_ms.p95 <= 500', or a mapping with default and models",
+        "against": "what differs on the other side, such as 'concurrency=1'",
         "fail_on": "one rule or a list of them, such as 'ttft_ms.p50 > +10%'",
         "extra": "a mapping that JSON can hold",
         "name": "a non-empty string",

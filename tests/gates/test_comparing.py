@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_flperf.gates.comparison import Values, compare_pairs, compare_runs, settled
-from pytest_flperf.gates.rules import Rule, parse_rules
+from pytest_flperf.gates.rules import DEFAULT_SCOPE, Rule, parse_rules
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.stats.descriptive.summary import distribution
@@ -172,6 +172,26 @@ def test_when_more_pairs_are_of_no_use() -> None:
     unwritten = compare_pairs(some, some, {}, RULES, RATES, 1, 1)[-1]
     assert (unwritten.verdict, settled([unwritten])) == ("undecided", True)
     assert not settled([replace(unwritten, scope=GATE)])
+
+
+@pytest.mark.parametrize(
+    ("regressed", "is_open", "ends"),
+    [
+        ("ttft_ms", "quality", False),
+        ("quality", "ttft_ms", False),
+        ("malformed", "ttft_ms", False),
+        ("malformed", "quality", True),
+        ("ttft_ms", "tpot_ms", True),
+        ("error_rate", "quality", True),
+    ],
+)
+def test_quality_and_speed_are_both_decided(regressed: str, is_open: str, ends: bool) -> None:
+    """A regression in the one doesn't end a case while a rule on the other is open; failed requests end it."""
+    found = Comparison("a rule", regressed, None, "regressed", fails=True, scope=GATE)
+    doubt = Comparison("a rule", is_open, "mean", "undecided", scope=GATE)
+    assert settled([found, doubt]) is ends
+    assert settled([found, replace(doubt, verdict="unchanged")])
+    assert settled([found, replace(doubt, scope=DEFAULT_SCOPE)])
 
 
 def test_a_metric_that_one_side_lacks() -> None:

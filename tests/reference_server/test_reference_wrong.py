@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -50,8 +51,22 @@ def test_prompt_by_prompt() -> None:
     assert 10 <= first.count("no") <= 30
 
 
-@pytest.mark.parametrize("wrong", [{"wrong_share": 1.1}, {"wrong_share": -0.1}, {"wrong_by": "nobody"}])
+def test_wrong_under_load() -> None:
+    """One request at a time is right; of several at once all but the first are wrong."""
+    with serving(busy_wrong_share=1.0, ttft_ms=300) as server:
+        assert set(answers(server, ["Hi"] * 2)) == {"yes"}
+        with ThreadPoolExecutor(4) as pool:
+            found = [each for some in pool.map(lambda _: answers(server, ["Hi"]), range(4)) for each in some]
+        assert sorted(found) == ["no", "no", "no", "yes"]
+    with serving(busy_wrong_share=1.0, busy_from=3, wrong_share=1.0) as server:
+        assert set(answers(server, ["Hi"] * 2)) == {"no"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"busy_from": 1}, {"busy_wrong_share": 2}, {"wrong_share": 1.1}, {"wrong_share": -0.1}, {"wrong_by": "nobody"}],
+)
 def test_what_can_not_be(wrong: dict[str, object]) -> None:
     """A chance is one from 0 to 1."""
-    with pytest.raises(OptionError, match=r"schedule\.wrong_"):
+    with pytest.raises(OptionError, match=r"schedule\.(wrong|busy)_"):
         serving(**wrong)

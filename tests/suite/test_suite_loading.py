@@ -232,7 +232,7 @@ def test_greedy_unless_asked_otherwise(tmp_path: Path) -> None:
         ({"max_tokns": 5}, "scenarios[0].max_tokns: unknown key; did you mean 'max_tokens'?"),
         ({"timeout": 5}, "scenarios[0].timeout: unknown key; did you mean 'timeout_s'?"),
         ({"streaming": True}, "scenarios[0].streaming: unknown key; did you mean 'stream'?"),
-        ({"xyzzy": 5}, "scenarios[0].xyzzy: unknown key; known: budgets, burst_size,"),
+        ({"xyzzy": 5}, "scenarios[0].xyzzy: unknown key; known: against, budgets, burst_size,"),
         ({"name": " "}, "scenarios[0].name: found ' ', expected a non-empty string"),
         ({"prompt": ""}, "scenarios[0].prompt: found '', expected a non-empty string"),
         ({"prompt": "a\ud800"}, "with half a surrogate pair, which can't be sent"),

@@ -176,6 +176,12 @@ class SettingsForm(Form):
         description="Comparison rules: a compared case fails if it got worse by more than this, such as 'ttft_ms.p50 "
         "> +10%'.",
     )
+    against: str = Field(
+        "",
+        max_length=1_000,
+        description="Measure each case in turns with another side of it, such as 'concurrency=1' or 'temperature=0.7': "
+        "what differs there, among settings of the requests and concurrency.",
+    )
     extra: dict[str, Any] = Field({}, description="Further keys of the request's JSON, sent as they are.")
     prompt_cache: types.PromptCache = Field(
         "avoid",
