@@ -51,7 +51,7 @@ class Size:
 
 
 def evidence_of(size: Size) -> int | None:
-    """Requests of a side that are evidence of quality, at most; None: unknown."""
+    """Most requests of a side that are evidence of quality; None: unknown."""
     if size.requests is None or size.prompts is None:
         return size.requests
     return min(size.prompts, size.requests)

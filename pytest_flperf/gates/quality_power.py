@@ -1,4 +1,4 @@
-"""Power of rules on quality, in words: what falls a run would find."""
+"""Power of rules on quality, in words: which falls are found."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _TOLD_UP_TO: Final = 1_000
 
 
 def power_words(rule: Rule, size: Size) -> str:
-    """How often a rule on quality would find a fall; empty where that can't be told.
+    """Power of a rule on quality, in words; empty where it isn't known.
 
-    Of answers that are right or wrong, each side by its own chance: the most unfavourable case that is usual.
+    It is how often a fall would be found, where answers are right or wrong, on each side by its own chance: the most
+    unfavourable case that is usual.
     """
     if not is_score(rule) or rule.metric != "quality" or not size.has_expectation:
         return ""
@@ -41,7 +42,10 @@ def power_words(rule: Rule, size: Size) -> str:
 
 
 def power_of(rule: Rule, size: Size) -> SharePower | None:
-    """Power of a comparison; None where its size isn't known, too small to decide or very large."""
+    """Power of a comparison, or None.
+
+    None where its size isn't known, too small to decide, or very large.
+    """
     from pytest_flperf.stats.inference.share_power import SharePower
 
     plan = tuple(_plan(size))

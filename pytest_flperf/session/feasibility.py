@@ -43,7 +43,9 @@ def foreseen_lines(
 
 
 def power_lines(options: RunOptions, cases: Sequence[Case], most: int) -> list[str]:
-    """One line per rule on quality: which falls it would find, and how often.
+    """One line per rule on quality: which falls it would find.
+
+    And how often.
 
     Args:
         options: As of :func:`foreseen_lines`.
@@ -69,7 +71,7 @@ def power_lines(options: RunOptions, cases: Sequence[Case], most: int) -> list[s
 def _compared(
     options: RunOptions, cases: Sequence[Case], runs: Callable[[Case], int] | None
 ) -> Iterator[tuple[tuple[tuple[Rule, Size], ...], str]]:
-    """Gate rules of each case with the sizes of their comparisons, and the option that asks for them."""
+    """Gate rules of each case with their sizes, and the option."""
     rules = rules_of(options)
     of_cases = [(case, rules_for(case.scenario.name, with_rules_of(case, rules))) for case in cases]
     baseline = options.baseline is not None

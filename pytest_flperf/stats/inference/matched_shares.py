@@ -68,7 +68,10 @@ def exact_tails(counts: MatchedCounts, difference: float) -> Tails:
 
 
 def fall_tail(counts: MatchedCounts, points: float) -> float:
-    """P-value of "the share fell by this or less", half of :func:`exact_tails`; not for more than 3,000 pairs."""
+    """P-value of "the share fell by this or less".
+
+    Half of :func:`exact_tails`, for up to 3,000 pairs.
+    """
     return _more(counts.swapped, points)
 
 

@@ -1,7 +1,7 @@
-"""Power of a rule on a share, known before measuring: how often a fall is found.
+"""Power of a rule on a share, known before measuring.
 
-Answers are right or wrong, and each side is right independently of the other.  Where the sides err on the same prompts
-more is found, so what is said is the least.
+It is how often a fall is found.  Answers are right or wrong, and each side is right independently of the other.  Where
+the sides err on the same prompts more is found, so what is said is the least.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ _STEPS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Look at the data: pairs that are evidence by then, and the rate that it may spend."""
+    """Look at the data."""
 
     pairs: int
+    """Those that are evidence by then."""
     spent: float
+    """Part of the error rates that it may spend."""
 
 
 class SharePower:
@@ -56,9 +58,10 @@ class SharePower:
         self._levels = tuple(rates.alarm_level(look.spent) for look in looks)
 
     def of(self, right: float, candidate: float) -> float:
-        """Chance of ``regressed`` where so many are right on the baseline's and the candidate's side.
+        """Chance of ``regressed``, given the shares that are right.
 
-        Counts are followed from look to look; what was found is left out of the next one.
+        Those are the baseline's and the candidate's.  Counts are followed from look to look; what was found is
+        left out of the next one.
         """
         better, worse = (1 - right) * candidate, right * (1 - candidate)
         most = self._looks[-1].pairs
@@ -104,7 +107,7 @@ def _multinomial(pairs: int, better: float, worse: float, shape: tuple[int, int]
 
 
 def _convolved(one: Floats, other: Floats) -> Floats:
-    """Law of the sum of two pairs of counts, cut to their shape."""
+    """Law of a sum of counts, cut to their shape."""
     rows, columns = one.shape
     size = (2 * rows, 2 * columns)
     both = np.fft.irfft2(np.fft.rfft2(one, size) * np.fft.rfft2(other, size), size)
@@ -135,9 +138,10 @@ def _roots(pairs: int, points: float, shape: tuple[int, int]) -> Floats:
 
 @lru_cache(512)
 def _limit(pairs: int, points: float, level: float) -> float:
-    """Signed root from which on a fall of more points is shown at a level.
+    """Critical signed root of the exact test.
 
-    The exact test orders data by it, so one number tells all of them apart.
+    From it on a fall of more points is shown at the level.  The exact test orders data by it, so one number tells all
+    of them apart.
     """
     if pairs > _EXACT_UP_TO:
         return float(ndtri(1 - level / _SMALLER))
