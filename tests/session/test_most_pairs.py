@@ -43,7 +43,9 @@ def case(folder: Path, **scenario: Any) -> Case:
 )
 def test_pairs(tmp_path: Path, rule: str, scenario: dict[str, Any], most: int | None, pairs: int) -> None:
     """A rule on quality asks a data set whole; others go on as before."""
-    assert most_pairs(case(tmp_path, **scenario), parse_rules([rule], "x"), most) == pairs
+    of_case = case(tmp_path, **scenario)
+    per_turn = of_case.scenario.settings.concurrency
+    assert most_pairs(of_case, parse_rules([rule], "x"), most, per_turn) == pairs
 
 
 @pytest.mark.parametrize(
