@@ -158,7 +158,7 @@ class MeasuringRun:
             ahead = known_ahead(sides, backends.capabilities, backends.kind_of)
             if ahead:
                 self._progress.line(f"parameters: {self._redactor.text(ahead)}")
-            compares = len(sides) > len(cases) or self._baseline is not None or len(models) > 1
+            compares = self._options.compares or len(sides) > len(cases) or len(models) > 1
             self._imports.start(compares=compares)
             self.record.begin()
 

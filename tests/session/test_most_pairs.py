@@ -10,6 +10,7 @@ import pytest
 
 from pytest_flperf.gates.rules import parse_rules
 from pytest_flperf.session.paired import most_pairs
+from pytest_flperf.suite.against import parse_against, turn_streams
 from pytest_flperf.suite.load_shapes import first_pass_of
 from pytest_flperf.suite.loader import load_suite
 from pytest_flperf.suite.matrix import expand
@@ -43,9 +44,17 @@ def case(folder: Path, **scenario: Any) -> Case:
 )
 def test_pairs(tmp_path: Path, rule: str, scenario: dict[str, Any], most: int | None, pairs: int) -> None:
     """A rule on quality asks a data set whole; others go on as before."""
-    of_case = case(tmp_path, **scenario)
-    per_turn = of_case.scenario.settings.concurrency
-    assert most_pairs(of_case, parse_rules([rule], "x"), most, per_turn) == pairs
+    found = case(tmp_path, **scenario)
+    assert most_pairs(found, parse_rules([rule], "x"), most, found.scenario.settings.concurrency) == pairs
+
+
+def test_turns_of_the_side_with_more_streams(tmp_path: Path) -> None:
+    """A turn has as many requests as the side with more streams has, so that fewer turns ask as much."""
+    found, rules = case(tmp_path, repeat=3), parse_rules([QUALITY], "x")
+    for text, per_turn in (("concurrency=4", 4), ("concurrency=1", 1), ("temperature=0.5", 1)):
+        assert turn_streams(found, parse_against(text, "x")) == per_turn
+    assert [most_pairs(found, rules, None, each) for each in (1, 4, 16)] == [450, 113, 100]
+    assert [most_pairs(found, rules, 40, each) for each in (1, 4, 16)] == [40, 10, 3]
 
 
 @pytest.mark.parametrize(
