@@ -12,8 +12,10 @@ from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.run_cost import run_cost
 
-__all__ = ["cost_cell", "cost_heading", "efficiency_facts", "money", "run_cost_words"]
+__all__ = ["MIXED", "cost_cell", "cost_heading", "efficiency_facts", "money", "run_cost_words"]
 
+MIXED: Final = "cost/1k"
+"""Heading where prices are in several currencies, which each cell names then."""
 _CODE: Final = 10
 _SMALLEST: Final = 1e-9
 """From here on amounts are written without an exponent."""
@@ -40,7 +42,7 @@ def cost_heading(cases: Iterable[CaseResult]) -> str:
     currencies = {case.cost.currency for case in cases if case.cost is not None}
     if not currencies:
         return ""
-    return f"{printable(next(iter(currencies)), _CODE)}/1k" if len(currencies) == 1 else "cost/1k"
+    return f"{printable(next(iter(currencies)), _CODE)}/1k" if len(currencies) == 1 else MIXED
 
 
 def cost_cell(case: CaseResult, *, with_currency: bool) -> str:
@@ -68,7 +70,7 @@ def _digits(value: float) -> str:
     """Three significant digits, without an exponent where people read prices: ``0.0000128``."""
     if not _SMALLEST < value < 1:
         return number(value)
-    return f"{value:.{2 - math.floor(math.log10(value))}f}".rstrip("0")
+    return f"{value:.{2 - math.floor(math.log10(value))}f}".rstrip("0").rstrip(".")
 
 
 def _cost(case: CaseResult) -> str:

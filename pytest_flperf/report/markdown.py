@@ -13,7 +13,7 @@ from pytest_flperf._text import printable
 from pytest_flperf.gates.format import name
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.report.answer_words import answer_sentence
-from pytest_flperf.report.efficiency_words import cost_cell, cost_heading, run_cost_words
+from pytest_flperf.report.efficiency_words import MIXED, cost_cell, cost_heading, run_cost_words
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.judged_tables import judged_tables
 from pytest_flperf.report.quality_words import mean_quality
@@ -147,7 +147,7 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
                     *(words(statistic(case, metric, name)) for metric, name in numbers),
                     errors(case),
                     *[words(mean_quality(case))] * scored,
-                    *[words(cost_cell(case, with_currency=priced == "cost/1k"))] * bool(priced),
+                    *[words(cost_cell(case, with_currency=priced == MIXED))] * bool(priced),
                 ]
             )
         )

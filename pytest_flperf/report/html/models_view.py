@@ -8,6 +8,7 @@ from math import inf
 from typing import Final
 
 from pytest_flperf.report.answer_words import answer_of, goal_words
+from pytest_flperf.report.efficiency_words import MIXED, cost_cell, cost_heading
 from pytest_flperf.report.figures import NOTHING, errors, number, statistic
 from pytest_flperf.report.html.charts import colour_class
 from pytest_flperf.report.html.content import CardRow, Cell, HeatCell, HeatMap, ModelCard, Table
@@ -148,6 +149,8 @@ _HEATS: Final = (
     _of("Tokens/s of one request, p50", "tps", "p50", higher=True),
     _Heat("Tokens/s of the case", lambda case: case.tps_total, lambda case: number(case.tps_total), True),
     _Heat("Quality, %", _mean_quality, _quality_text, True, in_points=True),
+    _Heat("Cost of 1,000 answers", lambda case: case.cost_per_1k, lambda case: cost_cell(case, with_currency=True)),
+    _Heat("Energy per answer, J", lambda case: case.energy_per_answer_j, lambda case: number(case.energy_per_answer_j)),
     _Heat("Failed requests", lambda case: float(case.requests.failed) if case.requests.total else None, errors),
 )
 
@@ -159,7 +162,8 @@ def heat_maps(run: Run, groups: Groups) -> tuple[HeatMap, ...]:
         return ()
     names = shown_models(models)
     maps = []
-    for heat in _HEATS:
+    one_currency = cost_heading(run.cases) != MIXED
+    for heat in (heat for heat in _HEATS if one_currency or not heat.caption.startswith("Cost")):
         rows = tuple(
             (label, _heat_row(heat, [by_model.get(model) for model in models])) for label, by_model in groups.items()
         )

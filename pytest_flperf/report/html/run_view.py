@@ -8,7 +8,7 @@ from typing import Final
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.history.earlier_runs import EarlierRuns
 from pytest_flperf.report.answer_words import answer_of, answer_sentence
-from pytest_flperf.report.efficiency_words import run_cost_words
+from pytest_flperf.report.efficiency_words import MIXED, cost_cell, cost_heading, run_cost_words
 from pytest_flperf.report.figures import NOTHING, counted, errors, number, point, statistic
 from pytest_flperf.report.html.case_view import case_section, failed_case, tone_of
 from pytest_flperf.report.html.comparisons_view import compared_section
@@ -187,10 +187,12 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
     hosts = len({case.host for case in cases}) > 1
     late = any(case.requests.late_reads for case in cases)
     scored = any("quality" in case.metrics for case in cases)
+    priced = cost_heading(cases)
     names = ["model", "scenario", *["suite"] * suites, *["host"] * hosts]
     head = [
         *names, "verdict", "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms", "tokens/s p50", "e2e p50 ms",
-        "e2e p95 ms", "tokens/s of the case", "errors", *["quality"] * scored, *["late reads"] * late,
+        "e2e p95 ms", "tokens/s of the case", "errors", *["quality"] * scored,
+        *[f"cost {priced}"] * bool(priced), *["late reads"] * late,
     ]  # fmt: skip
     rows = []
     indices = {id(case): index for index, case in enumerate(cases)}
@@ -208,6 +210,7 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
                 *(Cell(cell(case)) for _, cell in COMPARED[:-1]),
                 Cell(errors(case), "bad" if case.requests.failed or case.outcome == "error" else ""),
                 *[Cell(mean_quality(case), tight=True)] * scored,
+                *[Cell(cost_cell(case, with_currency=priced == MIXED))] * bool(priced),
                 *[Cell(str(case.requests.late_reads), "doubt" if case.requests.late_reads else "")] * late,
             )
         )

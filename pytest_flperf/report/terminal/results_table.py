@@ -8,7 +8,7 @@ from typing import Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import failing, name
-from pytest_flperf.report.efficiency_words import cost_cell, cost_heading
+from pytest_flperf.report.efficiency_words import MIXED, cost_cell, cost_heading
 from pytest_flperf.report.figures import MARK, NOTHING, errors, number, statistic
 from pytest_flperf.report.quality_words import interval_words, share
 from pytest_flperf.report.rivals import ScenarioKey, scenario_key, scenario_of, shown_models
@@ -105,7 +105,7 @@ def _costs(cases: Sequence[CaseResult], named: Mapping[tuple[str, str], None]) -
     heading = cost_heading(cases)
     if not heading:
         return []
-    mixed = heading == "cost/1k"
+    mixed = heading == MIXED
     goes = _KEPT if ("cost_per_1k", "") in named else 3
     return [Column(f"cost\n{heading}", lambda case: cost_cell(case, with_currency=mixed), goes=goes)]
 
