@@ -13,6 +13,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from functools import cache
 from typing import Any, Final, Literal, cast
 
+from pytest_flperf.results.answer import Standing
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.contradictions import contradictions, contradictions_of_case
@@ -67,6 +68,7 @@ _RANGES: Final[Mapping[type[Record], Mapping[str, _Range]]] = {
         **dict.fromkeys(("p_value", "probability"), _SHARE),
     },
     ToolCallCounts: {"tool_right": _SHARE, "argument_right": _SHARE},
+    Standing: {"behind_ci": _SIGNED},  # of quality it is a difference, and may hold none
     LagMs: dict.fromkeys(("p50", "p99", "max"), _Range(-1)),  # two clocks are compared
     Calibration: dict.fromkeys(("ttft_p50_error_ms", "ttft_p99_error_ms", "gap_p99_error_ms"), _SIGNED),
 }

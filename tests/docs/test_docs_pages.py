@@ -60,6 +60,14 @@ def test_examples_load(path: Path) -> None:
     assert len({row["prompt"] for row in rows}) == len(rows)
 
 
+def test_the_example_is_shown_as_it_is() -> None:
+    """The suite on the page is the file, and its data sets have the row that is shown."""
+    folder = DOCS / "examples" / "questions"
+    assert blocks("quality-and-speed.md", "yaml") == [(folder / "questions.yaml").read_text("utf-8")]
+    (row,) = blocks("quality-and-speed.md", "json")
+    assert row in (folder / "facts.jsonl").read_text("utf-8")
+
+
 def test_budgets_are_budgets() -> None:
     """Every budget that is shown can be read."""
     (shown,) = [text for text in blocks("budgets.md", "text") if text.startswith("ttft_ms.p95 <= 500\n")]

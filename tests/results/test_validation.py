@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_tests import examples
 
+from pytest_flperf.results.answer import Ranking, RunAnswer, Standing
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search, SearchStep
 from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
@@ -313,6 +314,14 @@ def test_results_of_older_and_newer_versions() -> None:
     case["metrics"]["joules"] = {**case["metrics"]["ttft_ms"], "later": "x"}
     case["later"] = {"what": ["ever"]}
     assert checked_run(document).cases[0].metrics["joules"].n == 4
+
+
+def test_models_that_are_equally_good() -> None:
+    """The interval of a difference in quality may hold none, and lie below 0."""
+    standing = Standing("b", 0.59, behind=0.03, behind_ci=(-0.07, 0.13))
+    ranking = Ranking("quality", "quality", "mean", compared=150, standings=(Standing("a", 0.61, 0.0), standing))
+    run = Run("id", "2026-01-01T00:00:00+00:00", None, "passed", answer=RunAnswer(rankings=(ranking,)))
+    assert run_of(json.dumps(run.to_dict()), "here").answer == run.answer
 
 
 def test_a_recovered_run_without_its_start() -> None:
